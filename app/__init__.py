@@ -1,0 +1,1 @@
+"""Tapwatt: card payment at EV chargers on Monta."""

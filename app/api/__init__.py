@@ -1,0 +1,1 @@
+"""HTTP to our words and back, thin."""

@@ -1,0 +1,226 @@
+"""One example for every operation of the OpenAPI document."""
+
+from typing import Any, TypeAlias
+
+from fastapi import Body
+
+from app.api.problems import KINDS, MEDIA_TYPE, TYPE_BASE
+
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+
+SESSION_ID = "ps_01kaq4m8zt2v9x7c5r3e1w0qyn"
+CHARGE_ID = "689100419745380035"
+
+PRICE = {
+    "currency": "EUR",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.49, "vat": 20.0, "step_size": 1}]}],
+}
+
+SETTLEMENT = {
+    "action": "capture",
+    "amount_to_capture": 1234,
+    "amount_to_release": 3766,
+    "shortfall": 0,
+    "deadline": "2026-11-24T10:00:00.000Z",
+    "status": "due",
+    "energy_wh": 2091,
+    "receipt": {
+        "date": "2026-11-22",
+        "display_reference": "K7QM-4TXP",
+        "card_last4": "4242",
+        "url": "https://receipt.monta.com",
+    },
+}
+
+CHARGING = {
+    "id": SESSION_ID,
+    "version": 7,
+    "status": "charging",
+    "charge_point_id": "101",
+    "terminal_id": "trm_01kaq4kzrw8m6n4b2v0c9x7z5l",
+    "display_reference": "K7QM-4TXP",
+    "authorization_reference": "A-2026-000123",
+    "currency": "EUR",
+    "amount_authorized": 5000,
+    "amount_used": 1234,
+    "amount_remaining": 3766,
+    "energy_wh": 2091,
+    "energy_limit_wh": 8474,
+    "charge": {"id": CHARGE_ID, "state": "charging", "seen_at": "2026-11-22T10:04:12.000Z"},
+    "start_deadline": "2026-11-22T10:05:01.000Z",
+    "stop_reason": None,
+    "not_started_reason": None,
+    "settlement": None,
+    "needs_attention": False,
+    "created_at": "2026-11-22T10:00:01.000Z",
+    "updated_at": "2026-11-22T10:04:12.000Z",
+}
+AUTHORIZED = CHARGING | {"version": 1, "status": "authorized", "charge": None, "amount_used": 0,
+                         "amount_remaining": 5000, "energy_wh": 0, "updated_at": "2026-11-22T10:00:01.000Z"}
+COMPLETED = CHARGING | {"version": 12, "status": "completed", "stop_reason": "driver", "settlement": SETTLEMENT,
+                        "charge": {"id": CHARGE_ID, "state": "completed", "seen_at": "2026-11-22T10:09:30.000Z"}}
+CONFIRMED = COMPLETED | {"version": 13, "settlement": SETTLEMENT | {"status": "confirmed"}}
+OPS = COMPLETED | {
+    "operator_id": "op_01kaq4kx1h0g9f8e7d6c5b4a3z",
+    "card_brand": "visa",
+    "card_last4": "4242",
+    "attention": [],
+    "tariff_source": "payment",
+    "stop_attempts": 1,
+    "extra_charges": [],
+    "monta_price": "12.34",
+    "metadata": {"lane": "3"},
+}
+
+
+def _json(example: Any, description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"example": example}}}
+
+
+def _problem(code: str, detail: str) -> dict[str, Any]:
+    kind = KINDS[code]
+    example: dict[str, Any] = {
+        "type": TYPE_BASE + code,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "code": code,
+        "retryable": kind.retryable,
+        "display_message": kind.display_message,
+        "request_id": "req_01kaq4nbt5y3u1i9o7p5a3s1df",
+    }
+    if kind.status == 422:
+        example["errors"] = [{"field": "authorization.amount", "message": "Input should be a valid integer"}]
+    return {"description": kind.title, "content": {MEDIA_TYPE: {"example": example}}}
+
+
+UNAUTHORIZED = {401: _problem("unauthorized", "Send a valid key as `Authorization: Bearer <key>`.")}
+UNAVAILABLE = {503: _problem("unavailable", "The database cannot be reached; ask again with the same reference.")}
+INVALID = {422: _problem("invalid_request", "Some fields are not right; see errors.")}
+NOT_FOUND = {404: _problem("not_found", "This terminal has no such payment session.")}
+COMMON: Responses = {**UNAUTHORIZED, **INVALID, **UNAVAILABLE}
+
+AUTHORIZE: Responses = {
+    200: _json(CHARGING, "The same call again: the same session, as it is now"),
+    201: _json(AUTHORIZED, "Recorded durably; the start follows at once"),
+    404: _problem("charge_point_unknown", "This charge point is not assigned to the terminal."),
+    409: _problem("charge_point_busy", "The charge point has an active payment session."),
+    **COMMON,
+}
+SESSION: Responses = {200: _json(CHARGING, "The payment session"), **NOT_FOUND, **COMMON}
+SESSIONS: Responses = {200: _json({"data": [CHARGING], "next_cursor": None}, "None or one"), **COMMON}
+STOP: Responses = {202: _json(CHARGING, "Taken down; the stop follows"), **NOT_FOUND, **COMMON}
+CAPTURE: Responses = {
+    200: _json(CONFIRMED, "Taken down"),
+    409: _problem("not_settled", "This payment session is not settled yet."),
+    **NOT_FOUND,
+    **COMMON,
+}
+_POINT = {"id": "101", "name": "Bay 1", "state": "available", "connectors": [{"name": "type2"}], "max_power_w": 22000,
+          "price": PRICE}
+CHARGE_POINTS: Responses = {200: _json({"data": [_POINT], "next_cursor": None}, "All of them"), **COMMON}
+CHARGE_POINT: Responses = {200: _json(_POINT, "The charge point"), **NOT_FOUND, **COMMON}
+
+WEBHOOK: Responses = {
+    200: _json({}, "Every entry is stored durably"),
+    400: _problem("invalid_body", "The delivery cannot be read: no JSON object with a list of entries."),
+    401: _problem("bad_signature", "X-Monta-Signature does not fit the body and this endpoint's secret."),
+    404: _problem("not_found", "There is no such webhook endpoint."),
+    413: _problem("body_too_large", "The body may have 1048576 bytes at most."),
+    **UNAVAILABLE,
+}
+_DELIVERY = {
+    "entries": [
+        {
+            "entityType": "charge",
+            "entityId": CHARGE_ID,
+            "eventType": "updated",
+            "eventTime": "2026-11-22T10:04:11.871Z",
+            "payload": {"id": int(CHARGE_ID), "state": "charging", "consumedKwh": 2.09, "partnerExternalId": SESSION_ID},
+        }
+    ],
+    "pending": 0,
+    "timestamp": 1795341852000,
+}
+WEBHOOK_IN: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object", "required": ["entries"]}, "example": _DELIVERY}},
+    }
+}
+
+OPS_SESSION: Responses = {200: _json(OPS, "The payment session"), **NOT_FOUND, **COMMON}
+OPS_SESSIONS: Responses = {200: _json({"data": [OPS], "next_cursor": None}, "One page"), **COMMON}
+OPS_STOP: Responses = {202: _json(OPS, "Taken down; the stop follows"), **NOT_FOUND, **COMMON}
+JOURNAL: Responses = {
+    200: _json(
+        {
+            "data": [
+                {"at": "2026-11-22T10:00:01.000Z", "kind": "payment_authorized", "source": "terminal",
+                 "detail": {"reference": "A-2026-000123", "amount_minor": 5000, "currency": "EUR", "tariff": "payment"}},
+                {"at": "2026-11-22T10:00:01.012Z", "kind": "start_intended", "source": "watcher", "detail": {"post": 1}},
+            ],
+            "next_cursor": None,
+        },
+        "Oldest first",
+    ),
+    **NOT_FOUND,
+    **COMMON,
+}
+_CAPTURE = {"outcome": "captured", "amount": 1234, "reference": "psp-778", "reported_at": "2026-11-22T10:10:00.000Z"}
+CAPTURES: Responses = {200: _json({"data": [_CAPTURE], "next_cursor": None}, "Oldest first"), **NOT_FOUND, **COMMON}
+SUMMARY: Responses = {
+    200: _json(
+        {
+            "sessions": {"authorized": 0, "starting": 1, "charging": 12, "stopping": 0, "finishing": 1,
+                         "completed": 340, "not_started": 9},
+            "needs_attention": 1,
+            "last_24_hours": [{"currency": "EUR", "sessions": 54, "amount_authorized": 270000, "amount_captured": 101240,
+                               "amount_released": 168760, "shortfall": 0, "energy_wh": 205880}],
+            "watcher_seen_at": "2026-11-22T10:04:10.000Z",
+            "oldest_due_at": None,
+            "operators": [{"id": OPS["operator_id"], "name": "Nordlade", "webhook_problem": None, "upkeep_problem": None,
+                           "budget_remaining": 812, "budget_quota": 1000}],
+        },
+        "As of now",
+    ),
+    **COMMON,
+}
+LIVE: Responses = {200: _json({"status": "ok"}, "It lives")}
+_CHECKS = {"database": "ok", "schema": "ok", "clock": "ok", "watcher": "ok"}
+READY: Responses = {
+    200: _json({"status": "ok", "checks": _CHECKS}, "Ready"),
+    503: _json(
+        {"status": "not_ready", "checks": _CHECKS | {"watcher": "no watcher is running: start `tapwatt watch`"}},
+        "Not ready, and why",
+    ),
+}
+METRICS: Responses = {
+    200: {
+        "description": "Prometheus' text format",
+        "content": {"text/plain": {"example": 'tapwatt_sessions{status="charging"} 12.0\n'}},
+    }
+}
+
+PAYMENT_SESSION_IN = Body(
+    examples=[
+        {
+            "charge_point_id": "101",
+            "authorization": {
+                "reference": "A-2026-000123",
+                "amount": 5000,
+                "currency": "EUR",
+                "authorized_at": "2026-11-22T10:00:00Z",
+                "expires_at": "2026-11-24T10:00:00Z",
+                "card": {"brand": "visa", "last4": "4242", "fingerprint": "opaque token of the same card"},
+            },
+            "display_reference": "K7QM-4TXP",
+            "energy_limit_wh": 20000,
+            "tariff": PRICE,
+            "metadata": {"lane": "3"},
+        }
+    ]
+)
+CAPTURE_IN = Body(examples=[{"outcome": "captured", "amount": 1234, "reference": "psp-778"}])
+STOP_REQUEST_IN = Body(examples=[{"card_fingerprint": "opaque token of the same card"}])
+OPS_STOP_IN = Body(examples=[{"reason": "cable trapped, driver on the phone"}])

@@ -1,0 +1,58 @@
+"""Whether the service lives, whether it is ready, and its figures for Prometheus."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from app.api import examples
+from app.api.auth import ToolsHere
+from app.domain.payment_session import Status
+from app.flows import look
+from app.flows.tools import Tools
+
+router = APIRouter(tags=["health"])
+
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@router.get("/health/live", summary="The process lives", responses=examples.LIVE)
+async def live() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/health/ready", summary="It can serve, and a watcher works", responses=examples.READY)
+async def ready(tools: ToolsHere, response: Response) -> dict[str, object]:
+    """503 with what is wrong when the database, its schema, the clock or the watcher is not as it must be."""
+    try:
+        found = await look.readiness(tools)
+    except Exception as error:
+        found = look.Readiness(database=f"cannot be reached ({type(error).__name__})", schema=None, clock=None, watcher=None)
+    if not found.ready:
+        response.status_code = 503
+    checks = {name: getattr(found, name) or "ok" for name in ("database", "schema", "clock", "watcher")}
+    return {"status": "ok" if found.ready else "not_ready", "checks": checks}
+
+
+@router.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses=examples.METRICS)
+async def metrics(request: Request, tools: ToolsHere) -> Response:
+    """The state of all sessions from the database, and this process's own counters."""
+    text = (await _database_figures(tools)) + request.app.state.process_metrics()
+    return Response(text, media_type=PROMETHEUS)
+
+
+async def _database_figures(tools: Tools) -> str:
+    registry = CollectorRegistry()
+    found = await look.summary(tools, None)
+    now = tools.clock.now()
+    sessions = Gauge("tapwatt_sessions", "Payment sessions by status.", ["status"], registry=registry)
+    for status in Status:
+        sessions.labels(status).set(found.by_status.get(status, 0))
+    attention = Gauge("tapwatt_sessions_needing_attention", "Sessions that a person should look at.", registry=registry)
+    attention.set(found.needs_attention)
+    left = Gauge("tapwatt_monta_budget_remaining", "Requests left in Monta's window.", ["operator"], registry=registry)
+    for operator_id, (remaining, _) in found.budget_left.items():
+        left.labels(operator_id).set(remaining)
+    oldest = Gauge("tapwatt_oldest_due_seconds", "How overdue the most overdue session is.", registry=registry)
+    oldest.set(max(0.0, (now - found.oldest_due_at).total_seconds()) if found.oldest_due_at else 0)
+    watcher = Gauge("tapwatt_watcher_age_seconds", "Since any watcher was last seen; -1: never.", registry=registry)
+    watcher.set((now - found.watcher_seen_at).total_seconds() if found.watcher_seen_at else -1)
+    return generate_latest(registry).decode()

@@ -1,0 +1,214 @@
+"""For operations: every session, why it is as it is, and where every cent went."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import AwareDatetime, BaseModel, Field
+
+from app.api import examples
+from app.api.auth import CallingOps, ToolsHere
+from app.api.problems import Problem
+from app.api.requests import StrictRoute, shielded
+from app.api.schemas import PRINTABLE, OpsStopIn
+from app.api.views import (
+    CaptureOut,
+    JournalOut,
+    Moment,
+    OpsSessionOut,
+    Page,
+    capture_out,
+    journal_out,
+    ops_session_out,
+)
+from app.domain.ids import SessionId
+from app.domain.payment_session import PaymentSession, Status, StopReason
+from app.flows import attend, look
+from app.flows.tools import Tools
+from app.store.payment_sessions import created_between, matching, of_operator
+from app.store.terminals import OpsKey
+
+router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
+
+SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[examples.SESSION_ID])]
+
+
+class SessionFilter(BaseModel):
+    """Filters of the list; all that are given must hold."""
+
+    status: Status | None = None
+    terminal_id: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
+    charge_point_id: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
+    charge_id: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
+    reference: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
+    display_reference: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
+    last4: Annotated[str, Field(pattern="^[0-9]{4}$")] | None = None
+    needs_attention: bool | None = None
+    start: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    end: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    limit: Annotated[int, Field(ge=1, le=look.MAX_PAGE)] = 50
+    cursor: Annotated[str, Field(max_length=200)] | None = None
+
+    model_config = {"extra": "forbid"}
+
+
+COLUMNS = {
+    "status": "status",
+    "terminal_id": "terminal_id",
+    "charge_point_id": "charge_point_id",
+    "charge_id": "charge_id",
+    "reference": "reference",
+    "display_reference": "display_reference",
+    "last4": "card_last4",
+    "needs_attention": "needs_attention",
+}
+
+
+class TotalsOut(BaseModel):
+    currency: str
+    sessions: int
+    amount_authorized: int
+    amount_captured: int
+    amount_released: int
+    shortfall: int
+    energy_wh: int
+
+
+class OperatorOut(BaseModel):
+    id: str
+    name: str
+    webhook_problem: str | None = Field(description="why Monta's webhook is not set; null: all is well, or not ours to set")
+    upkeep_problem: str | None
+    budget_remaining: int | None = Field(description="requests left in Monta's current window")
+    budget_quota: int | None
+
+
+class SummaryOut(BaseModel):
+    sessions: dict[str, int]
+    needs_attention: int
+    last_24_hours: list[TotalsOut]
+    watcher_seen_at: Moment | None
+    oldest_due_at: Moment | None
+    operators: list[OperatorOut]
+
+
+@router.get("/payment-sessions", summary="Payment sessions, newest first", responses=examples.OPS_SESSIONS)
+async def payment_sessions(
+    tools: ToolsHere, key: CallingOps, wanted: Annotated[SessionFilter, Query()]
+) -> Page[OpsSessionOut]:
+    """Filters combine; `cursor` is the `next_cursor` of the page before."""
+    conditions = [of_operator(key.operator_id), *created_between(wanted.start, wanted.end)]
+    for name, column in COLUMNS.items():
+        value = getattr(wanted, name)
+        if value is not None:
+            conditions.append(matching(column, value))
+    page = await look.sessions(tools, *conditions, limit=wanted.limit, after=_from_cursor(wanted.cursor))
+    return Page(
+        data=[ops_session_out(s, tools.policy) for s in page.sessions],
+        next_cursor=_to_cursor(*page.next) if page.next else None,
+    )
+
+
+@router.get("/payment-sessions/{id}", summary="One payment session", responses=examples.OPS_SESSION)
+async def payment_session(tools: ToolsHere, key: CallingOps, session_id: SessionPath) -> OpsSessionOut:
+    return ops_session_out(await _visible(tools, key, session_id), tools.policy)
+
+
+@router.get("/payment-sessions/{id}/journal", summary="Every fact, decision and call", responses=examples.JOURNAL)
+async def journal(
+    tools: ToolsHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$")] = None,
+) -> Page[JournalOut]:
+    """Oldest first."""
+    session = await _visible(tools, key, session_id)
+    lines = await look.journal_of(tools, session.id, after=int(cursor or 0), limit=limit + 1)
+    more = str(lines[limit - 1].id) if len(lines) > limit else None
+    return Page(data=[journal_out(line) for line in lines[:limit]], next_cursor=more)
+
+
+@router.get("/payment-sessions/{id}/captures", summary="What the PSP did", responses=examples.CAPTURES)
+async def captures(tools: ToolsHere, key: CallingOps, session_id: SessionPath) -> Page[CaptureOut]:
+    session = await _visible(tools, key, session_id)
+    return Page(data=[capture_out(c) for c in await look.captures_of(tools, session.id)])
+
+
+@router.post("/payment-sessions/{id}/stop", status_code=202, summary="Stop a session", responses=examples.OPS_STOP)
+async def stop(
+    tools: ToolsHere, key: CallingOps, session_id: SessionPath, body: Annotated[OpsStopIn, examples.OPS_STOP_IN]
+) -> OpsSessionOut:
+    """Idempotent; the reason stays in the journal."""
+    try:
+        session = await shielded(
+            attend.request_stop(
+                tools, SessionId(session_id), of_operator(key.operator_id), reason=StopReason.OPERATIONS, note=body.reason
+            )
+        )
+    except attend.SessionUnknown:
+        raise _not_found() from None
+    return ops_session_out(session, tools.policy)
+
+
+@router.get("/summary", summary="How things stand", responses=examples.SUMMARY)
+async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
+    found = await look.summary(tools, key.operator_id)
+    return SummaryOut(
+        sessions={status: found.by_status.get(status, 0) for status in Status},
+        needs_attention=found.needs_attention,
+        last_24_hours=[
+            TotalsOut(
+                currency=t.currency,
+                sessions=t.sessions,
+                amount_authorized=t.authorized_minor,
+                amount_captured=t.captured_minor,
+                amount_released=t.released_minor,
+                shortfall=t.shortfall_minor,
+                energy_wh=t.energy_wh,
+            )
+            for t in found.last_day
+        ],
+        watcher_seen_at=found.watcher_seen_at,
+        oldest_due_at=found.oldest_due_at,
+        operators=[
+            OperatorOut(
+                id=o.id,
+                name=o.name,
+                webhook_problem=o.webhook_problem,
+                upkeep_problem=o.upkeep_problem,
+                budget_remaining=found.budget_left.get(o.id, (None, None))[0],
+                budget_quota=found.budget_left.get(o.id, (None, None))[1],
+            )
+            for o in found.operators
+        ],
+    )
+
+
+async def _visible(tools: Tools, key: OpsKey, session_id: str) -> PaymentSession:
+    session = await look.session(tools, SessionId(session_id), of_operator(key.operator_id))
+    if session is None:
+        raise _not_found()
+    return session
+
+
+def _not_found() -> Problem:
+    return Problem("not_found", "This key sees no such payment session.")
+
+
+def _to_cursor(created_at: datetime, session_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{created_at.isoformat()} {session_id}".encode()).decode()
+
+
+def _from_cursor(cursor: str | None) -> tuple[datetime, str] | None:
+    if cursor is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode()).decode("ascii")
+        moment, session_id = text.split(" ")
+        return datetime.fromisoformat(moment).astimezone(UTC), session_id
+    except (binascii.Error, ValueError):
+        wrong = {"field": "cursor", "message": "use the next_cursor of the page before as it is"}
+        raise Problem("invalid_request", "The cursor is not one of ours.", errors=[wrong]) from None

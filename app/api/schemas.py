@@ -1,0 +1,158 @@
+"""What comes in: each field with its bounds. Unknown fields are errors, so that a misspelt limit is not lost."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.api.card_data import refuse_card_data
+from app.domain.ids import ChargePointId
+from app.domain.money import is_currency
+from app.domain.payment_session import Authorization, Card
+from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
+from app.flows.attend import CaptureOutcome, CaptureReport
+from app.flows.authorize import PaymentAuthorized
+
+MAX_AMOUNT_MINOR = 1_000_000_00
+MAX_ENERGY_WH = 1_000_000
+
+VISIBLE = r"^[\x21-\x7e]+$"
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+
+
+def _known_currency(code: str) -> str:
+    if not is_currency(code):
+        raise ValueError("must be a currency of ISO 4217 in capital letters, such as EUR")
+    return code
+
+
+def _text_of_digits(value: object) -> object:
+    """Monta's ids are strings here; a number is taken as one too, since Monta's own pages show numbers."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Visible = Annotated[str, Field(min_length=1, max_length=64, pattern=VISIBLE)]
+Reference = Annotated[str, Field(min_length=1, max_length=128, pattern=VISIBLE)]
+Label = Annotated[str, Field(max_length=200, pattern=PRINTABLE)]
+MontaId = Annotated[str, BeforeValidator(_text_of_digits), Field(pattern=r"^[0-9]{1,19}$")]
+Currency = Annotated[str, AfterValidator(_known_currency)]
+Amount = Annotated[StrictInt, Field(gt=0, le=MAX_AMOUNT_MINOR)]
+
+
+class Body(BaseModel):
+    """A JSON object; no field may hold a card number, whatever it is called."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_card_data(cls, value: Any) -> Any:
+        return refuse_card_data(value)
+
+
+class CardIn(BaseModel):
+    """What a receipt may show of the card, and an opaque token of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    brand: Annotated[str, Field(min_length=1, max_length=32, pattern=VISIBLE)] | None = None
+    last4: Annotated[str, Field(pattern=r"^[0-9]{4}$")] | None = None
+    fingerprint: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)] | None = None
+
+
+class AuthorizationIn(BaseModel):
+    """The hold: `amount` in minor units of `currency`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference: Reference
+    amount: Amount
+    currency: Currency
+    authorized_at: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
+    card: CardIn = CardIn()
+
+    @model_validator(mode="after")
+    def _expires_after_it_began(self) -> "AuthorizationIn":
+        if self.expires_at and self.authorized_at and self.expires_at <= self.authorized_at:
+            raise PydanticCustomError("expires_too_early", "expires_at must be later than authorized_at")
+        return self
+
+
+class PaymentSessionIn(Body):
+    """POST /v1/payment-sessions."""
+
+    charge_point_id: MontaId
+    authorization: AuthorizationIn
+    display_reference: Visible | None = None
+    energy_limit_wh: Annotated[StrictInt, Field(gt=0, le=MAX_ENERGY_WH)] | None = None
+    tariff: dict[str, Any] | None = None
+    metadata: Annotated[dict[Annotated[str, Field(max_length=40, pattern=PRINTABLE)], Label], Field(max_length=20)] = {}
+
+    def payment(self, now: datetime, idempotency_key: str | None) -> PaymentAuthorized:
+        """Our words for it. Raises FieldErrors for what only this moment, or the tariff itself, tells."""
+        held = self.authorization
+        if held.expires_at is not None and held.expires_at <= now:
+            raise FieldErrors([("authorization.expires_at", "the hold has expired already; make a new one")])
+        return PaymentAuthorized(
+            charge_point_id=ChargePointId(self.charge_point_id),
+            authorization=Authorization(
+                reference=held.reference,
+                amount_minor=held.amount,
+                currency=held.currency,
+                authorized_at=_utc(held.authorized_at),
+                expires_at=_utc(held.expires_at),
+                card=Card(brand=held.card.brand, last4=held.card.last4, fingerprint=held.card.fingerprint),
+            ),
+            display_reference=self.display_reference,
+            energy_limit_wh=self.energy_limit_wh,
+            tariff=_tariff(self.tariff),
+            metadata=self.metadata,
+            idempotency_key=idempotency_key,
+        )
+
+
+class FieldErrors(Exception):
+    """Fields that are wrong for a reason that the schema alone cannot see."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(field for field, _ in problems))
+        self.errors: list[Mapping[str, str]] = [{"field": field, "message": message} for field, message in problems]
+
+
+class CaptureIn(Body):
+    """POST /v1/payment-sessions/{id}/captures: what the PSP did."""
+
+    outcome: CaptureOutcome
+    amount: Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT_MINOR)]
+    reference: Reference
+
+    def report(self) -> CaptureReport:
+        return CaptureReport(outcome=self.outcome, amount_minor=self.amount, reference=self.reference)
+
+
+class StopRequestIn(Body):
+    """POST /v1/stop-requests: the same card shown again."""
+
+    card_fingerprint: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
+
+
+class OpsStopIn(Body):
+    """POST /v1/ops/payment-sessions/{id}/stop."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
+
+
+def _tariff(source: dict[str, Any] | None) -> Tariff | None:
+    if source is None:
+        return None
+    try:
+        return parse_tariff(source)
+    except InvalidTariff as error:
+        raise FieldErrors([(f"tariff.{p.field}".rstrip("."), p.message) for p in error.problems]) from error
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.astimezone(UTC) if moment else None

@@ -1,0 +1,219 @@
+"""What goes out: sessions, charge points and journals in the contract's words."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, Field, PlainSerializer
+
+from app.domain.charge import Charge
+from app.domain.limit_watch import amount_used_minor, energy_limit_wh
+from app.domain.payment_session import NotStartedReason, PaymentSession, Status, StopReason
+from app.domain.policy import Policy
+from app.domain.settlement import Settlement, SettlementAction, SettlementStatus
+from app.domain.tariff import Tariff
+from app.store.captures import Capture
+from app.store.charge_points import KnownChargePoint
+from app.store.journal import JournalEntry
+
+RECEIPT_URL = "https://receipt.monta.com"
+
+T = TypeVar("T")
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC with milliseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+
+
+class Page(BaseModel, Generic[T]):
+    """Every list: `next_cursor` is null on the last page."""
+
+    data: list[T]
+    next_cursor: str | None = None
+
+
+class ChargeOut(BaseModel):
+    id: str = Field(description="Monta's charge id")
+    state: str = Field(description="Monta's charge state")
+    seen_at: Moment = Field(description="when Monta's record was last known to look like this")
+
+
+class ReceiptOut(BaseModel):
+    date: str = Field(description="UTC date to look the receipt up by")
+    display_reference: str
+    card_last4: str | None
+    url: str
+
+
+class SettlementOut(BaseModel):
+    action: SettlementAction
+    amount_to_capture: int
+    amount_to_release: int
+    shortfall: int = Field(description="what the charge cost beyond the reservation; never billed")
+    deadline: Moment = Field(description="the hold is no longer good after this")
+    status: SettlementStatus
+    energy_wh: int
+    receipt: ReceiptOut
+
+
+class PaymentSessionOut(BaseModel):
+    id: str
+    version: int
+    status: Status
+    charge_point_id: str
+    terminal_id: str
+    display_reference: str
+    authorization_reference: str
+    currency: str
+    amount_authorized: int
+    amount_used: int
+    amount_remaining: int
+    energy_wh: int
+    energy_limit_wh: int | None
+    charge: ChargeOut | None
+    start_deadline: Moment
+    stop_reason: StopReason | None
+    not_started_reason: NotStartedReason | None
+    settlement: SettlementOut | None
+    needs_attention: bool
+    created_at: Moment
+    updated_at: Moment
+
+
+class CaptureOut(BaseModel):
+    outcome: str
+    amount: int
+    reference: str
+    reported_at: Moment
+
+
+class OpsSessionOut(PaymentSessionOut):
+    """What operations see besides."""
+
+    operator_id: str
+    card_brand: str | None
+    card_last4: str | None
+    attention: list[str]
+    tariff_source: str | None
+    stop_attempts: int
+    extra_charges: list[ChargeOut]
+    monta_price: str | None = Field(description="Monta's price as reported last, in major units")
+    metadata: dict[str, str]
+
+
+class JournalOut(BaseModel):
+    at: Moment
+    kind: str
+    source: str
+    detail: dict[str, str | int | bool | None]
+
+
+class ConnectorOut(BaseModel):
+    name: str
+
+
+class ChargePointOut(BaseModel):
+    id: str
+    name: str | None
+    state: str | None = Field(description="Monta's charge point state; null until Monta was asked")
+    connectors: list[ConnectorOut]
+    max_power_w: int | None
+    price: dict[str, object] | None = Field(description="the OCPI tariff to show, when one is set")
+
+
+def session_fields(session: PaymentSession, policy: Policy) -> dict[str, object]:
+    """The fields of PaymentSessionOut."""
+    held = session.authorization
+    used = amount_used_minor(session, policy)
+    settled = session.settlement
+    return {
+        "id": session.id,
+        "version": session.version,
+        "status": session.status,
+        "charge_point_id": session.charge_point_id,
+        "terminal_id": session.terminal_id,
+        "display_reference": session.display_reference,
+        "authorization_reference": held.reference,
+        "currency": held.currency,
+        "amount_authorized": held.amount_minor,
+        "amount_used": used,
+        "amount_remaining": held.amount_minor - used,
+        "energy_wh": settled.energy_wh if settled else session.energy_wh,
+        "energy_limit_wh": energy_limit_wh(session),
+        "charge": _charge(session.charge) if session.charge else None,
+        "start_deadline": session.start.deadline,
+        "stop_reason": session.stop_reason,
+        "not_started_reason": session.not_started_reason,
+        "settlement": _settlement(session, settled) if settled else None,
+        "needs_attention": bool(session.attention),
+        "created_at": session.created_at,
+        "updated_at": session.updated_at,
+    }
+
+
+def session_out(session: PaymentSession, policy: Policy) -> PaymentSessionOut:
+    return PaymentSessionOut.model_validate(session_fields(session, policy))
+
+
+def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
+    price: Decimal | None = session.charge.latest.price if session.charge else None
+    more: dict[str, object] = {
+        "operator_id": session.operator_id,
+        "card_brand": session.authorization.card.brand,
+        "card_last4": session.authorization.card.last4,
+        "attention": list(session.attention),
+        "tariff_source": session.tariff_source,
+        "stop_attempts": session.stop.attempts if session.stop else 0,
+        "extra_charges": [ChargeOut(id=e.id, state=e.state, seen_at=e.seen_at) for e in session.extras],
+        "monta_price": None if price is None else str(price),
+        "metadata": dict(session.metadata),
+    }
+    return OpsSessionOut.model_validate(session_fields(session, policy) | more)
+
+
+def capture_out(capture: Capture) -> CaptureOut:
+    return CaptureOut(
+        outcome=capture.outcome, amount=capture.amount_minor, reference=capture.reference, reported_at=capture.reported_at
+    )
+
+
+def journal_out(entry: JournalEntry) -> JournalOut:
+    return JournalOut(at=entry.at, kind=entry.kind, source=entry.source, detail=entry.detail)
+
+
+def charge_point_out(point: KnownChargePoint, tariff: Tariff | None) -> ChargePointOut:
+    seen = point.seen
+    return ChargePointOut(
+        id=point.id,
+        name=seen.name if seen else None,
+        state=seen.state if seen else None,
+        connectors=[ConnectorOut(name=name) for name in seen.connectors] if seen else [],
+        max_power_w=seen.max_power_w if seen else None,
+        price=dict(tariff.source) if tariff else None,
+    )
+
+
+def _charge(charge: Charge) -> ChargeOut:
+    return ChargeOut(id=charge.id, state=charge.state, seen_at=charge.seen_at)
+
+
+def _settlement(session: PaymentSession, settled: Settlement) -> SettlementOut:
+    return SettlementOut(
+        action=settled.action,
+        amount_to_capture=settled.to_capture_minor,
+        amount_to_release=settled.to_release_minor,
+        shortfall=settled.shortfall_minor,
+        deadline=settled.deadline,
+        status=settled.status,
+        energy_wh=settled.energy_wh,
+        receipt=ReceiptOut(
+            date=settled.session_date.astimezone(UTC).date().isoformat(),
+            display_reference=session.display_reference,
+            card_last4=session.authorization.card.last4,
+            url=RECEIPT_URL,
+        ),
+    )

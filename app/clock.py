@@ -1,0 +1,58 @@
+"""What time it is: the one interface through which anything above the domain learns or waits for time."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for due times and leases, monotonic time for guards, and the only way to wait."""
+
+    def now(self) -> datetime:
+        """The present, aware and in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary origin; never steps back, for measuring how long something took."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `seconds` of this clock have passed."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock, shifted by the offset to the database's clock that was measured at the start."""
+
+    def __init__(self, offset: timedelta = timedelta()) -> None:
+        self.offset = offset
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))
+
+
+class ScaledClock:
+    """Time that runs `speed` times faster than the machine's from `origin` on: an hour's charge shown in a minute.
+
+    Every process that shares the same origin and speed sees the same time.
+    """
+
+    def __init__(self, speed: float, origin: datetime) -> None:
+        self.speed = speed
+        self.origin = origin
+
+    def now(self) -> datetime:
+        return self.origin + (datetime.now(UTC) - self.origin) * self.speed
+
+    def monotonic(self) -> float:
+        return time.monotonic() * self.speed
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds) / self.speed)

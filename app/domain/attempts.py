@@ -1,0 +1,127 @@
+"""Our calls to Monta as the session sees them: the intent before, the outcome after."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.domain.change import Change, Source
+from app.domain.charge import ChargeReport
+from app.domain.ids import ChargeId
+from app.domain.payment_session import ExtraCharge, StartOutcome, Stop, StopReason
+from app.domain.policy import Policy, backoff_s
+from app.domain.progress import absorb
+from app.domain.transitions import Command
+
+API = Source.MONTA_API
+WATCHER = Source.WATCHER
+
+
+def start_intended(change: Change, now: datetime) -> Change:
+    """From here on a charge may exist: only a certain answer or a look-up ends the doubt."""
+    start = change.session.start
+    start = replace(start, outcome=StartOutcome.UNKNOWN, posts=start.posts + 1, intent_at=now, retry_at=None,
+                    looks=0, looked_at=None)
+    return change.to(replace(change.session, start=start)).note("start_intended", WATCHER, post=start.posts)
+
+
+def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Change:
+    """Monta answered with the charge: nothing is in doubt about this POST any more."""
+    certain = change.session.start.posts == 1
+    change = change.note("start_accepted", API, charge_id=report.id, state=report.state)
+    change = absorb(change, report, API, policy)
+    session = change.session
+    if certain and session.charge is not None and session.charge.id == report.id and not session.ended:
+        session = replace(session, watch_until=None)
+    return change.to(session)
+
+
+def start_refused(change: Change, why: str) -> Change:
+    """Monta certainly did nothing and will not."""
+    start = replace(change.session.start, outcome=StartOutcome.REFUSED, refusal=why)
+    return change.to(replace(change.session, start=start)).note("start_refused", API, why=why)
+
+
+def start_not_done(change: Change, why: str, *, retry_at: datetime) -> Change:
+    """This POST certainly had no effect; it does not count, and another may follow at `retry_at`."""
+    start = change.session.start
+    start = replace(start, outcome=StartOutcome.NOT_DONE, posts=start.posts - 1, retry_at=retry_at,
+                    refusal=why, not_done=start.not_done + 1)
+    return change.to(replace(change.session, start=start)).note("start_not_done", API, why=why)
+
+
+def start_unknown(change: Change, why: str, policy: Policy) -> Change:
+    """Nobody knows whether a charge runs: look, and watch for strays."""
+    session = change.session
+    start = replace(session.start, ambiguous_at=session.start.intent_at)
+    watch = (session.start.intent_at or session.created_at) + timedelta(seconds=policy.stray_watch_s)
+    session = replace(session, start=start, watch_until=max(session.watch_until or watch, watch))
+    return change.to(session).note("start_unknown", API, why=why)
+
+
+def look_failed(change: Change, why: str, *, now: datetime, not_before: datetime) -> Change:
+    start = replace(change.session.start, looks=change.session.start.looks + 1, looked_at=now)
+    reads = replace(change.session.reads, not_before=not_before)
+    return change.to(replace(change.session, start=start, reads=reads)).note("look_up_failed", API, why=why)
+
+
+def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy) -> Change:
+    """The charge was read by id at `now`."""
+    change = absorb(change, report, API, policy)
+    session = change.session
+    reads = replace(session.reads, attempted_at=now, failures=0, not_before=None)
+    if session.charge is not None and session.charge.ended:
+        idle = reads.idle_reads + 1 if session.charge.energy_wh == 0 else 0
+        reads = replace(reads, polls=reads.polls + 1, idle_reads=idle)
+    return change.to(replace(session, reads=reads))
+
+
+def read_failed(change: Change, why: str, *, now: datetime, not_before: datetime | None, policy: Policy) -> Change:
+    reads = change.session.reads
+    pause = now + timedelta(seconds=backoff_s(reads.failures + 1, policy))
+    reads = replace(reads, attempted_at=now, failures=reads.failures + 1, not_before=max(pause, not_before or pause))
+    return change.to(replace(change.session, reads=reads)).note("read_failed", API, why=why)
+
+
+def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: Policy) -> Change:
+    """Decide (once) and attempt (again) to stop; the time of the next attempt is set before this one leaves."""
+    session = change.session
+    stop = session.stop or Stop(reason=reason, decided_at=now)
+    if session.stop is None:
+        change = change.note("stop_decided", WATCHER, reason=reason)
+    attempts = stop.attempts + 1
+    pause = policy.stop_retry_s if attempts <= policy.stop_alarm_attempts else policy.stop_slow_retry_s
+    stop = replace(stop, attempts=attempts, sent_at=now, next_at=now + timedelta(seconds=pause), confirmed_at=None)
+    change = change.obey(Command.STOP, WATCHER)
+    change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason))
+    change = change.note("stop_intended", WATCHER, attempt=attempts, reason=stop.reason)
+    if attempts > policy.stop_alarm_attempts:
+        change = change.alarm("Monta does not confirm the stop of the charge", WATCHER)
+    return change
+
+
+def stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
+    """200 means accepted, not stopped."""
+    change = change.note("stop_accepted", API, charge_id=report.id, state=report.state)
+    return absorb(change, report, API, policy)
+
+
+def stop_failed(change: Change, why: str, *, not_before: datetime | None) -> Change:
+    """Repeating is safe; a refusal may mean `already stopped`, so the next attempt begins with a read."""
+    stop = change.session.stop
+    if stop is not None and not_before is not None and stop.next_at is not None:
+        change = change.to(replace(change.session, stop=replace(stop, next_at=max(stop.next_at, not_before))))
+    return change.note("stop_failed", API, why=why)
+
+
+def extra_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, policy: Policy) -> Change:
+    def again(extra: ExtraCharge) -> ExtraCharge:
+        if extra.id != charge_id:
+            return extra
+        return replace(extra, attempts=extra.attempts + 1, next_at=now + timedelta(seconds=policy.stop_retry_s))
+
+    session = replace(change.session, extras=tuple(again(e) for e in change.session.extras))
+    return change.to(session).note("extra_charge_stop_intended", WATCHER, charge_id=charge_id)
+
+
+def extra_stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
+    change = change.note("extra_charge_stop_accepted", API, charge_id=report.id, state=report.state)
+    return absorb(change, report, API, policy)

@@ -1,0 +1,129 @@
+"""Monta's charge as we know it: one report of it, and how reports merge into what is known."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from app.domain.ids import ChargeId, ChargePointId
+
+
+class ChargeState(StrEnum):
+    """Monta's charge states (STATES); `OTHER` also stands for any name that we do not know."""
+
+    PAYING = "paying"
+    RESERVED = "reserved"
+    STARTING = "starting"
+    SCHEDULED = "scheduled"
+    CHARGING = "charging"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    RELEASING = "releasing"
+    RELEASED = "released"
+    COMPLETED = "completed"
+    OTHER = "other"
+
+
+ENDED = frozenset({ChargeState.STOPPED, ChargeState.RELEASING, ChargeState.RELEASED, ChargeState.COMPLETED})
+"""No energy flows in these; only `completed` is for ever, the others may be restarted."""
+
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeReport:
+    """One charge object as Monta's record looked at `seen_at`: the time of the request for a REST answer, for a webhook
+    the event's own time (never later than its arrival), so that old news does not pass for fresh.
+
+    Prices are in major units of `currency`; energy is in watt-hours. What Monta left out is None.
+    """
+
+    id: ChargeId
+    state: ChargeState
+    seen_at: datetime
+    updated_at: datetime | None
+    created_at: datetime | None = None
+    charge_point_id: ChargePointId | None = None
+    partner_external_id: str | None = None
+    energy_wh: int | None = None
+    price: Decimal | None = None
+    price_limit: Decimal | None = None
+    kwh_limit: Decimal | None = None
+    currency: str | None = None
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    completed_at: datetime | None = None
+    failed_at: datetime | None = None
+    failure_reason: str | None = None
+    stop_reason: str | None = None
+    cable_plugged_in_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """All that is known of one charge: the join of every report that came, in whatever order and however often.
+
+    `latest` is the report that counts for state and price; `energy_wh` is the highest meter reading ever reported (the
+    limit never trusts a meter that runs backwards) and `energy_at` the earliest moment at which it is known to have
+    been reached; `seen_at` is the newest moment at which Monta's record was known to look like some report.
+    """
+
+    latest: ChargeReport
+    energy_wh: int
+    energy_at: datetime
+    seen_at: datetime
+    final_read: bool = False
+    """The record itself (REST, not a webhook) was read in state `completed`: what settlement asks for."""
+
+    @property
+    def id(self) -> ChargeId:
+        return self.latest.id
+
+    @property
+    def state(self) -> ChargeState:
+        return self.latest.state
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
+    """Join one more report into what is known; commutes, associates and repeats harmlessly.
+
+    `completed` wins over everything, else the newest `updated_at` does. Both must be of the same charge.
+    """
+    fresh = Charge(
+        latest=report,
+        energy_wh=report.energy_wh or 0,
+        energy_at=min(report.updated_at or report.seen_at, report.seen_at),
+        seen_at=report.seen_at,
+        final_read=by_rest and report.state is ChargeState.COMPLETED,
+    )
+    return fresh if known is None else _join(known, fresh)
+
+
+def _join(one: Charge, other: Charge) -> Charge:
+    if one.id != other.id:
+        raise ValueError(f"reports of two charges cannot be merged: {one.id} and {other.id}")
+    energy_wh = max(one.energy_wh, other.energy_wh)
+    return Charge(
+        latest=max(one.latest, other.latest, key=_precedence),
+        energy_wh=energy_wh,
+        energy_at=min(c.energy_at for c in (one, other) if c.energy_wh == energy_wh),
+        seen_at=max(one.seen_at, other.seen_at),
+        final_read=one.final_read or other.final_read,
+    )
+
+
+def _precedence(report: ChargeReport) -> tuple[bool, datetime, datetime, int, str]:
+    """A total order, so that the winner does not depend on the order of arrival."""
+    return (
+        report.state is ChargeState.COMPLETED,
+        report.updated_at or NEVER,
+        report.seen_at,
+        report.energy_wh or 0,
+        repr(report),
+    )

@@ -1,0 +1,56 @@
+"""One charge point as Monta shows it: what it can give and whether it is free."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.ids import ChargePointId
+
+
+class ChargePointState(StrEnum):
+    """Monta's charge point states (reference, Charge points); `OTHER` also stands for any name we do not
+    know."""
+
+    AVAILABLE = "available"
+    BUSY = "busy"
+    BUSY_BLOCKED = "busy-blocked"
+    BUSY_CHARGING = "busy-charging"
+    BUSY_NON_CHARGING = "busy-non-charging"
+    BUSY_NON_RELEASED = "busy-non-released"
+    BUSY_RESERVED = "busy-reserved"
+    BUSY_SCHEDULED = "busy-scheduled"
+    ERROR = "error"
+    DISCONNECTED = "disconnected"
+    PASSIVE = "passive"
+    MAINTENANCE = "maintenance"
+    OTHER = "other"
+
+
+class CurrentType(StrEnum):
+    """What flows through the cable."""
+
+    AC = "ac"
+    DC = "dc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargePoint:
+    """One Monta charge point (one EVSE; connectors are plug types without states of their own).
+
+    `available` does not mean unplugged, and `cable_plugged_in` is a hint. Power in watts. What Monta left out
+    is None. Monta shows no price here: it is found through `price_group_id` (digits, as all of Monta's ids).
+    """
+
+    id: ChargePointId
+    state: ChargePointState
+    seen_at: datetime
+    updated_at: datetime | None
+    name: str | None = None
+    type: CurrentType | None = None
+    max_power_w: int | None = None
+    connectors: tuple[str, ...] = ()
+    cable_plugged_in: bool | None = None
+    is_active: bool | None = None
+    price_group_id: str | None = None
+    team_id: str | None = None
+    evse_id: str | None = None

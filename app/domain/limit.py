@@ -1,0 +1,238 @@
+"""How far a session may run on its reservation: limits for Monta, and the latest time of our own stop."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from app.domain.energy import wh_to_kwh
+from app.domain.money import Rounding, exponent, to_major, to_minor
+from app.domain.tariff import Reading, Tariff, energy_bought, upper_bound
+from app.domain.tariff.bought import counts_everything
+from app.domain.tariff.bound import Forecast
+from app.domain.tariff.lower import lower_bound
+from app.domain.tariff.span import SCALE
+from app.domain.tariff.windows import MICROSECOND, microseconds
+
+HORIZON = timedelta(hours=48)
+"""Nothing is foretold beyond this; each new reading starts it afresh."""
+RESOLUTION_US = 1_000
+"""The latest safe time is found to the millisecond, on the safe side: at most 28 halvings of the horizon."""
+MONTA_LEAST_KWH, MONTA_MOST_WH = Decimal(1), 500_000
+MONTA_LEAST_PRICE = Decimal(1)
+"""Monta's reference, Start charge: kwhLimit from 1 to 500, priceLimit from 1."""
+
+
+class GuardProblem(StrEnum):
+    """Why a limit cannot be handed to Monta: it is below the least value that Monta takes."""
+
+    KWH_LIMIT_TOO_SMALL = "kwh_limit_too_small"
+    PRICE_LIMIT_TOO_SMALL = "price_limit_too_small"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """Limits for Monta's start call: kWh (1 to 500, two decimals), price (from 1, major units); None: none.
+
+    `problems`: limits left out because they are too small. `kwh_covers_price`: the kWh limit alone keeps the
+    price within the reservation, since the tariff is known and no minute costs anything.
+    """
+
+    kwh_limit: Decimal | None
+    price_limit: Decimal | None
+    problems: tuple[GuardProblem, ...] = ()
+    kwh_covers_price: bool = False
+
+
+class Basis(StrEnum):
+    """What a planned stop rests on.
+
+    TARIFF: the bound by the tariff. REPORTED_PRICE: Monta's running price, which is above that bound or all
+    that is known. ENERGY_LIMIT: the driver's own wish. NOTHING_KNOWN: only Monta's limits guard the session.
+    """
+
+    TARIFF = "tariff"
+    REPORTED_PRICE = "reported_price"
+    ENERGY_LIMIT = "energy_limit"
+    NOTHING_KNOWN = "nothing_known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPlan:
+    """When a stop must be sent at the latest (None: not within the horizon), and what decided."""
+
+    stop_at: datetime | None
+    basis: Basis
+
+
+def guards(
+    tariff: Tariff | None,
+    reserved_minor: int,
+    currency: str,
+    energy_limit_wh: int | None = None,
+    *,
+    least_power_w: int | None = None,
+) -> Guards:
+    """Monta's kwhLimit and priceLimit for a reservation, from the worst case and rounded down.
+
+    A tariff in another currency counts as none. `least_power_w`: see `energy_bought`.
+    """
+    known = _same_currency(tariff, currency)
+    energy_wh = affordable_wh(known, reserved_minor, energy_limit_wh, least_power_w=least_power_w)
+    kwh_limit = None if energy_wh is None else wh_to_kwh(min(energy_wh, MONTA_MOST_WH) // 10 * 10)
+    price_limit = to_major(reserved_minor, currency)
+    problems = []
+    if kwh_limit is not None and kwh_limit < MONTA_LEAST_KWH:
+        kwh_limit = None
+        problems.append(GuardProblem.KWH_LIMIT_TOO_SMALL)
+    if price_limit < MONTA_LEAST_PRICE:
+        problems.append(GuardProblem.PRICE_LIMIT_TOO_SMALL)
+    return Guards(
+        kwh_limit=kwh_limit,
+        price_limit=price_limit if price_limit >= MONTA_LEAST_PRICE else None,
+        problems=tuple(problems),
+        kwh_covers_price=kwh_limit is not None and known is not None and counts_everything(known),
+    )
+
+
+def plan_stop(
+    tariff: Tariff | None,
+    reserved_minor: int,
+    currency: str,
+    reading: Reading,
+    *,
+    max_power_w: int,
+    stop_latency_s: int,
+    tz: ZoneInfo,
+    energy_limit_wh: int | None = None,
+    horizon: timedelta = HORIZON,
+) -> StopPlan:
+    """The latest time to send a stop so that, at full power until `stop_latency_s` later, the total still is
+    within the reservation and the energy within the driver's limit.
+
+    When that is impossible already, the time is `stop_latency_s` before the reading: due at once. A tariff in
+    another currency counts as none.
+    """
+    end_us = microseconds(horizon) + stop_latency_s * 1_000_000
+    known = _same_currency(tariff, currency)
+    if known is None:
+        safe_us, basis = _safe_by_report(to_major(reserved_minor, currency), reading, max_power_w)
+    else:
+        forecast = Forecast(known, reading, max_power_w, tz, end_us)
+        safe_us, basis = _safe_by_tariff(forecast, reserved_minor, currency, reading, end_us)
+    if energy_limit_wh is not None:
+        wished_us = _safe_by_energy(energy_limit_wh, reading, max_power_w)
+        if wished_us is not None and (safe_us is None or wished_us < safe_us):
+            safe_us, basis = wished_us, Basis.ENERGY_LIMIT
+    if safe_us is None or safe_us > end_us:
+        return StopPlan(stop_at=None, basis=basis)
+    stop_at = reading.at + max(0, safe_us) * MICROSECOND - timedelta(seconds=stop_latency_s)
+    return StopPlan(stop_at=stop_at, basis=basis)
+
+
+def latest_stop(
+    tariff: Tariff | None,
+    reserved_minor: int,
+    currency: str,
+    reading: Reading,
+    *,
+    max_power_w: int,
+    stop_latency_s: int,
+    tz: ZoneInfo,
+    energy_limit_wh: int | None = None,
+    horizon: timedelta = HORIZON,
+) -> datetime | None:
+    """The time of `plan_stop` alone."""
+    return plan_stop(
+        tariff,
+        reserved_minor,
+        currency,
+        reading,
+        max_power_w=max_power_w,
+        stop_latency_s=stop_latency_s,
+        tz=tz,
+        energy_limit_wh=energy_limit_wh,
+        horizon=horizon,
+    ).stop_at
+
+
+def used_minor(
+    tariff: Tariff | None,
+    reserved_minor: int,
+    currency: str,
+    reading: Reading,
+    *,
+    max_power_w: int,
+    tz: ZoneInfo,
+) -> int:
+    """The amount used at the reading, rounded down: not above what will be billed, nor the reservation.
+
+    Monta's running price, held between the least and the most that the tariff allows; without it, the least.
+    """
+    reported = reading.price or Decimal(0)
+    known = _same_currency(tariff, currency)
+    if known is not None:
+        most = upper_bound(known, reading, reading.at, max_power_w, tz)
+        reported = min(max(reported, lower_bound(known, reading, tz)), most)
+    return max(0, min(to_minor(reported, currency, Rounding.DOWN), reserved_minor))
+
+
+def affordable_wh(
+    tariff: Tariff | None,
+    reserved_minor: int,
+    energy_limit_wh: int | None = None,
+    *,
+    least_power_w: int | None = None,
+) -> int | None:
+    """The energy to show as the limit: what the reservation buys at worst, or the driver's wish if less.
+
+    None: neither is known, or energy costs nothing. The tariff's currency is that of the reservation.
+    """
+    bought = None if tariff is None else energy_bought(tariff, reserved_minor, least_power_w=least_power_w)
+    return min((each for each in (bought, energy_limit_wh) if each is not None), default=None)
+
+
+def _same_currency(tariff: Tariff | None, currency: str) -> Tariff | None:
+    return tariff if tariff is not None and tariff.currency == currency else None
+
+
+def _safe_by_tariff(
+    forecast: Forecast, reserved_minor: int, currency: str, reading: Reading, end_us: int
+) -> tuple[int | None, Basis]:
+    """Until when, in µs from the reading, full power keeps within the reservation; None: beyond `end_us`.
+
+    A running price above our own bound becomes the base: the tariff that we know is not what Monta charges.
+    """
+    allowed = reserved_minor * forecast.scale // 10 ** exponent(currency)
+    basis = Basis.TARIFF
+    if reading.price is not None:
+        excess = -(-Fraction(reading.price) * forecast.scale // 1) - forecast.cost(0)
+        if excess > 0:
+            allowed, basis = allowed - int(excess), Basis.REPORTED_PRICE
+    return forecast.latest(allowed, end_us, RESOLUTION_US), basis
+
+
+def _safe_by_energy(limit_wh: int, reading: Reading, max_power_w: int) -> int | None:
+    left = (limit_wh - reading.energy_wh - reading.meter_error_wh) * SCALE
+    if left < 0:
+        return 0
+    return left // max_power_w if max_power_w > 0 else None
+
+
+def _safe_by_report(reserved: Decimal, reading: Reading, max_power_w: int) -> tuple[int | None, Basis]:
+    """Without a tariff: as if each further Wh cost what they did on average so far, by Monta's figures."""
+    energy = reading.energy_wh + reading.meter_error_wh
+    rates = [] if reading.price_per_kwh is None else [Fraction(reading.price_per_kwh) / 1000]
+    if reading.price is not None and reading.energy_wh > 0:
+        rates.append(Fraction(reading.price) / reading.energy_wh)
+    rate = max(rates, default=Fraction(0))
+    used = max(Fraction(reading.price or 0), rate * energy)
+    if used > Fraction(reserved):
+        return 0, Basis.REPORTED_PRICE
+    if rate <= 0:
+        return None, Basis.NOTHING_KNOWN
+    if max_power_w <= 0:
+        return None, Basis.REPORTED_PRICE
+    return int((Fraction(reserved) - used) / rate * SCALE // max_power_w), Basis.REPORTED_PRICE

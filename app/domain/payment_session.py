@@ -1,0 +1,189 @@
+"""The payment session: one card authorization, the charge that it pays for, and what became of both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.charge import Charge, ChargeState
+from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
+from app.domain.settlement import Settlement
+from app.domain.tariff import Tariff
+
+
+class Status(StrEnum):
+    """What terminals see; never goes back (see transitions)."""
+
+    AUTHORIZED = "authorized"
+    STARTING = "starting"
+    CHARGING = "charging"
+    STOPPING = "stopping"
+    FINISHING = "finishing"
+    COMPLETED = "completed"
+    NOT_STARTED = "not_started"
+
+
+ENDED_STATUSES = frozenset({Status.COMPLETED, Status.NOT_STARTED})
+
+
+class StopReason(StrEnum):
+    LIMIT_REACHED = "limit_reached"
+    DRIVER = "driver"
+    OPERATIONS = "operations"
+    HOLD_EXPIRING = "hold_expiring"
+    VEHICLE_OR_CHARGE_POINT = "vehicle_or_charge_point"
+    LATE_START = "late_start"
+
+
+class NotStartedReason(StrEnum):
+    REFUSED = "refused"
+    START_TIMEOUT = "start_timeout"
+    CANCELED = "canceled"
+
+
+class StartOutcome(StrEnum):
+    """What is known of our last POST /charges."""
+
+    NOT_DONE = "not_done"
+    """Never sent, or Monta certainly did nothing: may be sent (again)."""
+    UNKNOWN = "unknown"
+    """The intent is committed and no certain answer is: only a look-up may say what happened."""
+    REFUSED = "refused"
+    ACCEPTED = "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a receipt may show of the card, and an opaque token of it. Never a card number."""
+
+    brand: str | None = None
+    last4: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization:
+    """The hold on the driver's card: `amount_minor` in minor units of `currency` (ISO 4217)."""
+
+    reference: str
+    amount_minor: int
+    currency: str
+    authorized_at: datetime | None = None
+    expires_at: datetime | None = None
+    card: Card = field(default_factory=Card)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Our attempts to start the charge."""
+
+    deadline: datetime
+    """No energy by then: stop, make sure that nothing runs, release."""
+    outcome: StartOutcome = StartOutcome.NOT_DONE
+    posts: int = 0
+    intent_at: datetime | None = None
+    """When the intent of the last POST was committed; the POST left within the send guard of it, or never."""
+    retry_at: datetime | None = None
+    """Not before this time again (rate limit, connection refused)."""
+    not_done: int = 0
+    """POSTs that certainly had no effect (refused connection, rate limit); they do not count as posts."""
+    refusal: str | None = None
+    ambiguous_at: datetime | None = None
+    """The last POST whose effect was unknown: extra charges may turn up for a while after it."""
+    looks: int = 0
+    looked_at: datetime | None = None
+    empty_at: datetime | None = None
+    """The last complete look-up that found no charge of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Our decision to stop, repeated until Monta confirms that no energy flows."""
+
+    reason: StopReason
+    decided_at: datetime
+    attempts: int = 0
+    sent_at: datetime | None = None
+    next_at: datetime | None = None
+    confirmed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A stop asked for by a person; fulfilled as soon as the start is resolved."""
+
+    reason: StopReason
+    at: datetime
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraCharge:
+    """A charge of ours at Monta that this session does not pay for: stopped at once, never captured."""
+
+    id: ChargeId
+    state: ChargeState
+    found_at: datetime
+    seen_at: datetime
+    attempts: int = 0
+    next_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """Bookkeeping of our own reads of the charge; changes of it are no news for anyone else."""
+
+    attempted_at: datetime | None = None
+    failures: int = 0
+    not_before: datetime | None = None
+    polls: int = 0
+    """Reads since the charge ended; the final record is asked for more and more seldom."""
+    idle_reads: int = 0
+    """Consecutive reads that showed an ended charge without any energy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentSession:
+    """One row: what was asked, what is known, what was decided. Amounts in minor units, energy in watt-hours."""
+
+    id: SessionId
+    operator_id: OperatorId
+    terminal_id: TerminalId
+    charge_point_id: ChargePointId
+    display_reference: str
+    authorization: Authorization
+    created_at: datetime
+    start: Start
+    power_bound_w: int | None = None
+    """The highest power that the charge point is rated for; None: Monta was not asked yet."""
+    seen_power_w: int = 0
+    """The highest average power between two readings of this charge: a rating may be wrong."""
+    energy_limit_wh: int | None = None
+    """The driver's own wish, when there is one."""
+    tariff: Tariff | None = None
+    tariff_source: str | None = None
+    time_zone: str = "UTC"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    status: Status = Status.AUTHORIZED
+    version: int = 1
+    updated_at: datetime
+    charge: Charge | None = None
+    wish: Wish | None = None
+    stop: Stop | None = None
+    stop_reason: StopReason | None = None
+    not_started_reason: NotStartedReason | None = None
+    extras: tuple[ExtraCharge, ...] = ()
+    attention: tuple[str, ...] = ()
+    """Why a person should look, oldest first; empty: nothing."""
+    settlement: Settlement | None = None
+    watch_until: datetime | None = None
+    """Until then Monta is searched for further charges of ours, also after the end."""
+    reads: Reads = field(default_factory=Reads)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED_STATUSES
+
+    @property
+    def energy_wh(self) -> int:
+        return self.charge.energy_wh if self.charge else 0

@@ -1,0 +1,63 @@
+"""The figures that decisions depend on; seconds unless the name says otherwise. Settings override the first block."""
+
+from dataclasses import dataclass
+
+from app.domain.charge_point import CurrentType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Defaults are those of the contract; all of them are bounds, none is a promise of Monta's."""
+
+    start_deadline_s: float = 300
+    quiet_window_s: float = 120
+    send_guard_s: float = 5
+    silence_s: float = 60
+    stop_retry_s: float = 10
+    settle_poll_s: float = 10
+    stop_latency_s: float = 15
+
+    max_ambiguous_posts: int = 2
+    """A POST whose effect is unknown is repeated once, after the quiet window and an empty look-up."""
+    stray_watch_s: float = 1200
+    """How long further charges of ours may turn up after an ambiguous POST or an early release (Monta's late effects)."""
+    stray_look_s: float = 30
+    stop_alarm_attempts: int = 3
+    """So many stops without effect: a person is told, and repeats slow down to `stop_slow_retry_s`."""
+    stop_slow_retry_s: float = 30
+    first_energy_s: float = 1200
+    """A charge that Monta calls `charging` may take so long to its first reading (1 kWh steps at 3.7 kW: 16 minutes)."""
+    meter_interval_s: float = 300
+    """A reading that Monta confirms is believed to be at most so old (the slowest meters we know of)."""
+    read_ahead_s: float = 4
+    """Before a stop that rests on an old reading the charge is read once more, so long before the stop is due."""
+    fresh_s: float = 5
+    """A reading of this age needs no second look."""
+    settle_poll_max_s: float = 300
+    idle_reads: int = 2
+    """Spaced reads that must agree that an ended charge gave no energy before its hold is released."""
+    hold_margin_s: float = 600
+    """A session is ended so long before its hold expires."""
+    hold_days: int = 7
+    """How long a hold is good when the terminal does not say (card schemes: 7 days at most for most)."""
+    unknown_ac_power_w: int = 43_000
+    """What an AC charge point may give when Monta does not say: the most that a type 2 plug carries."""
+    unknown_power_w: int = 400_000
+    """The same when not even the kind of current is known, or it is DC."""
+    highest_power_w: int = 1_000_000
+    """A reading that says more than this is a fault of the meter, not a fast charger."""
+    clock_skew_s: float = 120
+    """Monta's createdAt may lie so long before our intent and still be of it."""
+    backoff_max_s: float = 60
+
+
+def power_bound_w(rated_w: int | None, current: CurrentType | None, policy: Policy) -> int:
+    """The most that a charge point can give, by what Monta says of it."""
+    if rated_w:
+        return min(rated_w, policy.highest_power_w)
+    return policy.unknown_ac_power_w if current is CurrentType.AC else policy.unknown_power_w
+
+
+def backoff_s(failures: int, policy: Policy) -> float:
+    """Seconds to wait after so many failures in a row: 2, 4, 8, ... up to the policy's bound."""
+    return float(min(policy.backoff_max_s, 2 ** min(failures, 10)))

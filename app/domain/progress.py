@@ -1,0 +1,149 @@
+"""Facts come in: how a report of Monta's charge, or the lack of one, moves a payment session."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.domain.change import Change, Source
+from app.domain.charge import Charge, ChargeReport, ChargeState, merge
+from app.domain.payment_session import (
+    ExtraCharge,
+    PaymentSession,
+    StartOutcome,
+    Status,
+    StopReason,
+)
+from app.domain.policy import Policy
+from app.domain.transitions import Command
+
+
+def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
+    """Take in one report of a charge that carries our reference or our charge id.
+
+    The first charge that is ours is adopted; a report of the adopted one is merged; any other is an extra charge that
+    will be stopped. A report that cannot be ours is noted and has no effect.
+    """
+    session = change.session
+    if session.charge is not None and report.id == session.charge.id:
+        return _merged(change, report, source, policy)
+    if (why := _foreign(session, report, policy)) is not None:
+        return change.alarm(f"charge {report.id} carries our reference but {why}; it was left alone", source)
+    if session.charge is None and not session.ended and session.start.posts > 0:
+        return _adopted(change, report, source, policy)
+    return _extra(change, report, source)
+
+
+def looked(
+    change: Change, reports: Iterable[ChargeReport], *, at: datetime, policy: Policy
+) -> Change:
+    """Take in the complete answer of a search for our reference that was asked at `at`; the oldest charge is adopted."""
+    found = sorted(reports, key=lambda r: (r.created_at or r.seen_at, r.id))
+    start = replace(change.session.start, looks=change.session.start.looks + 1, looked_at=at)
+    if not found:
+        start = replace(start, empty_at=at)
+    change = change.to(replace(change.session, start=start))
+    if change.session.status is Status.AUTHORIZED:
+        change = change.note("looked_up", Source.MONTA_API, found=len(found))
+    for report in found:
+        change = absorb(change, report, Source.MONTA_API, policy)
+    return change
+
+
+def _foreign(session: PaymentSession, report: ChargeReport, policy: Policy) -> str | None:
+    """Why a report with our reference cannot be of a charge that we started; None when it may be."""
+    if report.partner_external_id not in (None, session.id):
+        return "belongs to another payment session"
+    if report.charge_point_id not in (None, session.charge_point_id):
+        return f"runs at charge point {report.charge_point_id}"
+    earliest = session.created_at - timedelta(seconds=policy.clock_skew_s)
+    if report.created_at is not None and report.created_at < earliest:
+        return "is older than the payment session"
+    return None
+
+
+def _adopted(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
+    session = change.session
+    intent_at = session.start.intent_at or session.created_at
+    session = replace(
+        session,
+        start=replace(session.start, outcome=StartOutcome.ACCEPTED),
+        watch_until=_later(session.watch_until, intent_at + timedelta(seconds=policy.stray_watch_s)),
+    )
+    change = change.to(session).note("charge_adopted", source, charge_id=report.id, state=report.state)
+    return _merged(change.obey(Command.ADOPT, source), report, source, policy)
+
+
+def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
+    session = change.session
+    before = session.charge
+    by_rest = source is Source.MONTA_API
+    known = merge(before, report, by_rest=by_rest)
+    change = change.to(replace(session, charge=known, seen_power_w=_seen_power_w(session, before, known)))
+    if before is None or (known.latest.state, known.energy_wh) != (before.latest.state, before.energy_wh):
+        change = change.note("charge_reported", source, state=known.state, energy_wh=known.energy_wh,
+                             price=_text(known.latest.price))
+    if report.energy_wh is not None and before is not None and report.energy_wh < before.energy_wh and _newer(report, before):
+        change = change.note("meter_ran_backwards", source, reported_wh=report.energy_wh, kept_wh=known.energy_wh)
+    if session.ended:
+        return change if known.ended else _extra(change, report, source)
+    return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
+
+
+def _seen_power_w(session: PaymentSession, before: Charge | None, known: Charge) -> int:
+    """The highest average power so far; readings less than a second apart tell nothing."""
+    if before is None:
+        return session.seen_power_w
+    seconds = int((known.energy_at - before.energy_at).total_seconds())
+    risen_wh = known.energy_wh - before.energy_wh
+    return max(session.seen_power_w, risen_wh * 3600 // seconds) if seconds >= 1 and risen_wh > 0 else session.seen_power_w
+
+
+def _follow(change: Change, source: Source, *, restarted: bool) -> Change:
+    """Bring the status up to what Monta's charge shows."""
+    session = change.session
+    charge = session.charge
+    if charge is None:
+        return change
+    if session.status is Status.STARTING and _runs(charge):
+        change = change.obey(Command.RUN, source)
+    if charge.ended and session.status is not Status.FINISHING:
+        change = change.obey(Command.FINISH, source)
+        reason = session.stop.reason if session.stop else StopReason.VEHICLE_OR_CHARGE_POINT
+        stop = replace(session.stop, confirmed_at=charge.seen_at) if session.stop else None
+        change = change.to(replace(change.session, stop_reason=reason, stop=stop))
+    if restarted:
+        reads = replace(session.reads, idle_reads=0, polls=0)
+        change = change.to(replace(change.session, reads=reads)).note("charge_restarted", source, charge_id=charge.id)
+    return change
+
+
+def _runs(charge: Charge) -> bool:
+    return charge.energy_wh > 0 or charge.state is ChargeState.CHARGING
+
+
+def _extra(change: Change, report: ChargeReport, source: Source) -> Change:
+    """Keep watch over a charge of ours that nobody pays for."""
+    session = change.session
+    known = next((e for e in session.extras if e.id == report.id), None)
+    if known is None:
+        extra = ExtraCharge(id=report.id, state=report.state, found_at=report.seen_at, seen_at=report.seen_at)
+        change = change.note("extra_charge_found", source, charge_id=report.id, state=report.state)
+        change = change.alarm(f"extra charge {report.id} of this payment session is stopped and never captured", source)
+    elif report.seen_at >= known.seen_at:
+        extra = replace(known, state=report.state, seen_at=report.seen_at)
+    else:
+        return change
+    others = tuple(e for e in change.session.extras if e.id != report.id)
+    return change.to(replace(change.session, extras=(*others, extra)))
+
+
+def _newer(report: ChargeReport, known: Charge) -> bool:
+    return (report.updated_at or report.seen_at) > known.energy_at
+
+
+def _later(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else max(one, other)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,79 @@
+"""The energy that an amount buys at worst."""
+
+from fractions import Fraction
+
+from app.domain.money import to_major
+from app.domain.tariff.model import Dimension, Tariff
+from app.domain.tariff.options import Options, bands_of, options_at_any_time
+from app.domain.tariff.rates import Rates, rates_of
+from app.domain.tariff.span import SCALE
+
+
+def energy_bought(
+    tariff: Tariff, amount_minor: int, *, least_power_w: int | None = None, parked_s: int = 0
+) -> int | None:
+    """Wh that `amount_minor` pays for at the highest prices that may come to be in force, rounded down.
+
+    None: energy costs nothing, so the amount sets no bound. All flat fees that may ever apply, and steps of
+    time, are taken off first. Assumptions: minutes are counted as if the car drew `least_power_w`
+    throughout (None: minutes are not counted), and it stays connected without charging for `parked_s`.
+    """
+    rates = rates_of(tariff)
+    amount = Fraction(to_major(amount_minor, tariff.currency))
+    if rates.most_total is not None and rates.most_total <= amount:
+        return None
+    if rates.least_total is not None and rates.least_total > amount:
+        return 0
+    return _bought(rates, amount, least_power_w, parked_s)
+
+
+def counts_everything(tariff: Tariff) -> bool:
+    """Whether energy alone, with flat fees, decides the cost: no minute costs anything."""
+    timed = (Dimension.TIME, Dimension.PARKING_TIME)
+    return not any(
+        rate.gross for each in rates_of(tariff).elements for kind, rate in each.rates.items() if kind in timed
+    )
+
+
+def _bought(rates: Rates, amount: Fraction, least_power_w: int | None, parked_s: int) -> int | None:
+    bands = bands_of(rates)
+    by_band = [options_at_any_time(rates, start) for start in bands]
+    worst = Options.merged(by_band)
+    fixed = sum(number for _, number in worst.flats) + worst.parking * parked_s
+    if least_power_w is not None or parked_s:
+        fixed += worst.time_surplus
+    left = amount - Fraction(fixed, rates.denominator)
+    if left < 0:
+        return 0
+    return _fill(rates, left, bands, [_per_wh(each, rates, least_power_w) for each in by_band], worst)
+
+
+def _per_wh(here: Options, rates: Rates, least_power_w: int | None) -> Fraction:
+    """The price of a Wh, with the time that it takes at the least power."""
+    energy = Fraction(here.energy, rates.denominator)
+    if not least_power_w:
+        return energy
+    return energy + Fraction(here.time, rates.denominator) * 3600 / least_power_w
+
+
+def _fill(
+    rates: Rates, left: Fraction, bands: list[int], prices: list[Fraction], worst: Options
+) -> int | None:
+    """Spend the amount band after band; the last step must be paid whole."""
+    for start, end, price in zip(bands, [*bands[1:], None], prices, strict=True):
+        width = None if end is None else Fraction(end - start, SCALE)
+        if width is None or price * width > left:
+            if not price:
+                return None
+            return _whole_steps(rates, Fraction(start, SCALE) + left / price)
+        left -= price * width
+    return None
+
+
+def _whole_steps(rates: Rates, energy_wh: Fraction) -> int:
+    """The largest energy whose rounding up to any step of the tariff is still within `energy_wh`."""
+    steps = {each.rates[Dimension.ENERGY].step for each in rates.elements if Dimension.ENERGY in each.rates}
+    return max(0, min((int(energy_wh // step) * step for step in steps), default=int(energy_wh)))
+
+
+__all__ = ["counts_everything", "energy_bought"]

@@ -1,0 +1,189 @@
+"""The highest cost of a session by a tariff with restrictions: worst prices cell by cell and band by band."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from app.domain.tariff.options import Options, bands_of, options
+from app.domain.tariff.rates import Rates
+from app.domain.tariff.reading import Reading
+from app.domain.tariff.span import PER_SECOND, SCALE, Span
+from app.domain.tariff.windows import Cell, cells, microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """A part of one cell between two known energies, both included, in time from the session's start."""
+
+    start_us: int
+    end_us: int
+    cell: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """The start of a cell and the worst of what lies between the reading and it: the cost by time with energy and
+    by minutes alone, all that may be in force, and the dearest energy of each band."""
+
+    cell: int
+    at_us: int
+    by_time: int
+    minutes: int
+    worst: Options
+    dearest: tuple[int, ...]
+
+
+class CellOutlook:
+    """Two bounds, the lower counts: by time, each cell at its dearest; by energy, each band at its dearest.
+
+    The past is taken between its known energies at the dearest prices there. All grow with time, energy and
+    power: the energies that a stretch may have always start at the last earlier reading, not at this one.
+    """
+
+    def __init__(self, rates: Rates, reading: Reading, span: Span, tz: ZoneInfo, horizon_us: int) -> None:
+        self._rates = rates
+        self._span = span
+        self._bands = bands_of(rates)
+        # One µs more, so that a cell that starts at the very end is there with the fee that may fall due.
+        end_us = span.past_us + horizon_us + 1
+        self._cells = cells(rates.restrictions, reading.since, end_us, tz)
+        self._known: dict[tuple[int, int, bool], Options] = {}
+        self._points = _points(reading, span, self._cells)
+        self._floor = self._points[-2][1]
+        past = self._past_stretches()
+        self._past_energy = self._energy_of_past(span.energy)
+        self._past_time = self._time_of_past(past)
+        self._marks = self._marks_ahead(past)
+
+    def cost(self, until_us: int) -> int:
+        """The highest cost `until_us` after the reading, within the horizon."""
+        end_us = self._span.past_us + until_us
+        before = self._marks[bisect_right(self._marks, end_us, key=lambda mark: mark.at_us) - 1]
+        mark = self._through(before, end_us)
+        total = self._past_energy + mark.by_time
+        if len(self._bands) > 1:
+            ahead = self._span.power_w * until_us
+            total = min(total, self._by_bands(ahead, mark.dearest) + mark.minutes)
+        flat = sum(number for _, number in mark.worst.flats)
+        return self._past_time + total + (flat + mark.worst.energy_surplus + mark.worst.time_surplus) * SCALE
+
+    def _marks_ahead(self, past: list[_Stretch]) -> list[_Mark]:
+        """One mark at the reading and one at the start of each later cell."""
+        now = self._span.past_us
+        first = next(index for index, cell in enumerate(self._cells) if cell.end_us > now)
+        worst = Options.merged(self._worst(each, future=False) for each in past)
+        found = [_Mark(first, now, 0, 0, worst, (0,) * len(self._bands))]
+        while found[-1].cell < len(self._cells) - 1:
+            found.append(self._through(found[-1], self._cells[found[-1].cell].end_us))
+        return found
+
+    def _through(self, mark: _Mark, end_us: int) -> _Mark:
+        """What the mark's cell adds up to a time, at its end at the latest."""
+        power = self._span.power_w
+        high = self._span.energy + power * (end_us - self._span.past_us)
+        here = self._worst(_Stretch(mark.at_us, end_us, mark.cell, self._floor, high), future=True)
+        charging = here.energy * power + here.time * PER_SECOND
+        length = end_us - mark.at_us
+        return _Mark(
+            cell=mark.cell + 1,
+            at_us=end_us,
+            by_time=mark.by_time + max(charging, here.parking * PER_SECOND) * length,
+            minutes=mark.minutes + max(here.time, here.parking) * PER_SECOND * length,
+            worst=Options.merged((mark.worst, here)),
+            dearest=tuple(
+                max(known, self._option(mark.cell, band, future=True).energy)
+                for band, known in enumerate(mark.dearest)
+            ),
+        )
+
+    def _by_bands(self, ahead: int, dearest: tuple[int, ...]) -> int:
+        """Energy so far and to come, each band at its dearest; the most for any energy so far."""
+        low, high = self._floor, self._span.energy
+        tries = {high, low, *self._bands, *(band - ahead for band in self._bands)}
+        return max(
+            self._energy_of_past(energy) + self._filled(energy, energy + ahead, dearest)
+            for energy in tries
+            if low <= energy <= high
+        )
+
+    def _filled(self, low: int, high: int, dearest: tuple[int, ...]) -> int:
+        """The energy between two readings of the meter, each band at its price."""
+        ends = [*self._bands[1:], max(high, self._bands[-1])]
+        return sum(
+            max(0, min(high, end) - max(low, start)) * price
+            for start, end, price in zip(self._bands, ends, dearest, strict=True)
+        )
+
+    def _energy_of_past(self, energy: int) -> int:
+        """The energy so far, had it been `energy`, at the dearest prices between each two known points."""
+        total = 0
+        for (start, low), (end, high) in pairwise(self._points):
+            touched = [i for i, each in enumerate(self._cells) if _within(each, start, end)]
+            dearest = tuple(
+                max(self._option(i, band, future=False).energy for i in touched)
+                for band in range(len(self._bands))
+            )
+            total += self._filled(low, min(self._high(high), energy), dearest)
+        return total
+
+    def _time_of_past(self, past: list[_Stretch]) -> int:
+        """Minutes so far: charging, but parked where that is dearest, for as long as it may have been."""
+        left, total = self._span.parked_us, 0
+        gains: list[tuple[int, int]] = []
+        for each in past:
+            here, length = self._worst(each, future=False), each.end_us - each.start_us
+            total += here.time * PER_SECOND * length
+            gains.append((max(0, here.parking - here.time) * PER_SECOND, length))
+        for gain, length in sorted(gains, reverse=True):
+            total += gain * min(left, length)
+            left -= min(left, length)
+        return total
+
+    def _past_stretches(self) -> list[_Stretch]:
+        return [
+            _Stretch(max(start, cell.start_us), min(end, cell.end_us), index, low, self._high(high))
+            for (start, low), (end, high) in pairwise(self._points)
+            for index, cell in enumerate(self._cells)
+            if _within(cell, start, end)
+        ]
+
+    def _high(self, energy: int) -> int:
+        """The most that the true energy was when the meter showed this one."""
+        return min(energy + self._span.error, self._span.energy)
+
+    def _worst(self, stretch: _Stretch, *, future: bool) -> Options:
+        first = bisect_right(self._bands, stretch.low) - 1
+        last = bisect_right(self._bands, stretch.high)
+        return Options.merged(self._option(stretch.cell, band, future=future) for band in range(first, last))
+
+    def _option(self, cell: int, band: int, *, future: bool) -> Options:
+        key = (cell, band, future)
+        known = self._known.get(key)
+        if known is None:
+            power = self._span.power_w if future else None
+            known = options(self._rates, self._cells[cell].active, self._bands[band], power)
+            self._known[key] = known
+        return known
+
+
+def _within(cell: Cell, start_us: int, end_us: int) -> bool:
+    """Whether a stretch has a moment in the cell; one of no length has its own moment."""
+    return cell.start_us < max(end_us, start_us + 1) and cell.end_us > start_us
+
+
+def _points(reading: Reading, span: Span, found: list[Cell]) -> list[tuple[int, int]]:
+    """Start, earlier readings and the reading, as µs since the start and energy; those out of order left out.
+
+    So are earlier readings amid one cell: they would tell nothing, and bring in their error.
+    """
+    points, end = [(0, 0)], (span.past_us, span.energy)
+    earlier = [(microseconds(each.at - reading.since), each.energy_wh * SCALE) for each in reading.earlier]
+    for point, following in pairwise([*earlier, end]):
+        between = [cell for cell in found if _within(cell, points[-1][0], following[0])]
+        fits = points[-1][0] <= point[0] <= span.past_us and points[-1][1] <= point[1] <= span.energy
+        if fits and len(between) > 1:
+            points.append(point)
+    return [*points, end]

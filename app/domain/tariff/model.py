@@ -1,0 +1,96 @@
+"""The OCPI 2.3.0 Tariff object as values: elements in order, their price components and restrictions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Dimension(StrEnum):
+    """What a price component counts: a session, kWh, hours charging, hours connected without charging."""
+
+    FLAT = "FLAT"
+    ENERGY = "ENERGY"
+    TIME = "TIME"
+    PARKING_TIME = "PARKING_TIME"
+
+
+class TaxIncluded(StrEnum):
+    """Whether the prices contain the taxes; `N/A`: no taxes are due at all."""
+
+    YES = "YES"
+    NO = "NO"
+    NOT_APPLICABLE = "N/A"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceComponent:
+    """A price in major units for a session (FLAT), kWh (ENERGY) or hour (TIME, PARKING_TIME).
+
+    `vat` is a percentage, None when the tariff names none. `step_size` is in Wh or seconds.
+    """
+
+    dimension: Dimension
+    price: Decimal
+    vat: Decimal | None = None
+    step_size: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restrictions:
+    """When an element is active: local time of day and dates (end excluded), energy and duration so far,
+    current and power of the moment. `weekdays`: Monday is 0. With `reservation` the element is ignored."""
+
+    start_time: time | None = None
+    end_time: time | None = None
+    start_date: date | None = None
+    end_date: date | None = None
+    min_kwh: Decimal | None = None
+    max_kwh: Decimal | None = None
+    min_current_a: Decimal | None = None
+    max_current_a: Decimal | None = None
+    min_power_kw: Decimal | None = None
+    max_power_kw: Decimal | None = None
+    min_duration_s: int | None = None
+    max_duration_s: int | None = None
+    weekdays: frozenset[int] = frozenset()
+    reservation: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Element:
+    """Price components that hold while the restrictions are met."""
+
+    components: tuple[PriceComponent, ...]
+    restrictions: Restrictions = Restrictions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceLimit:
+    """A least or highest cost of a session in major units; both sides apply, each on its own, where given."""
+
+    before_tax: Decimal | None
+    total: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tariff:
+    """One tariff. `source` is the object it was read from, to be kept with the session as a snapshot."""
+
+    id: str
+    currency: str
+    elements: tuple[Element, ...]
+    tax_included: TaxIncluded = TaxIncluded.NO
+    min_price: PriceLimit | None = None
+    max_price: PriceLimit | None = None
+    type: str | None = None
+    country_code: str | None = None
+    party_id: str | None = None
+    start_date_time: datetime | None = None
+    end_date_time: datetime | None = None
+    source: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
+
+    def __hash__(self) -> int:
+        """By its name alone: what is derived from a tariff is looked up at each decision."""
+        return hash((self.id, self.currency))

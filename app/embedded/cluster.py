@@ -1,0 +1,123 @@
+"""The files of one PostgreSQL cluster: made when missing, checked when there, and who serves them now."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.embedded.host import SOCKET_DIR_PREFIX, EmbeddedPostgresError, Host
+
+INITDB_S = 120
+LOG_TAIL_LINES = 12
+PID_FILE_LINES = 8
+"""postmaster.pid: the pid first, the socket's folder fifth, the status last; shorter while it starts."""
+
+
+def server_environment() -> dict[str, str]:
+    """Ours without PostgreSQL's own variables, which would divert it, and in no particular language."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {**kept, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def make_ready(host: Host, settings: Mapping[str, str]) -> None:
+    """Make the cluster if it is missing; refuse one that this PostgreSQL cannot open."""
+    if not host.cluster.exists():
+        _initialise(host, durable=settings.get("fsync") != "off")
+        return
+    try:
+        found = (host.cluster / "PG_VERSION").read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise EmbeddedPostgresError(
+            f"Cannot read {error.filename}: {error.strerror}. Is the folder yours?"
+        ) from error
+    if found != host.major:
+        raise EmbeddedPostgresError(
+            f"The data in {host.cluster} was written by PostgreSQL {found}, but {host.major} is installed. "
+            f"Move the folder away to start empty, or dump it with {found} and load it into {host.major}."
+        )
+
+
+def _initialise(host: Host, *, durable: bool) -> None:
+    """Run initdb beside the final place, so that an interrupted one never passes for a cluster."""
+    draft = host.home / "cluster.new"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(mode=0o700)
+    host.own(draft)
+    options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-instructions"]
+    options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", *([] if durable else ["--no-sync"])]
+    done = subprocess.run(
+        host.guarded([host.binaries / "initdb", "-D", draft, *options]),
+        env=server_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=INITDB_S,
+        check=False,
+    )
+    if done.returncode:
+        raise EmbeddedPostgresError(f"initdb failed in {host.home}:\n{_tail(done.stdout)}")
+    draft.rename(host.cluster)
+
+
+@dataclass(frozen=True, slots=True)
+class PidFile:
+    """What the server says of itself; `socket_dir` is empty and `ready` false while it starts."""
+
+    pid: int
+    socket_dir: str
+    ready: bool
+
+
+def read_pid_file(host: Host) -> PidFile | None:
+    """The server that wrote its file into the cluster, dead or alive; None: there is no readable file."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = (host.cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        ready = len(lines) >= PID_FILE_LINES and lines[PID_FILE_LINES - 1].strip() == "ready"
+        return PidFile(int(lines[0]), lines[4] if len(lines) >= PID_FILE_LINES else "", ready)
+    return None
+
+
+def answers(server: PidFile) -> bool:
+    """Whether something accepts connections at its socket."""
+    with socket.socket(socket.AF_UNIX) as attempt, contextlib.suppress(OSError):
+        attempt.settimeout(1)
+        attempt.connect(f"{server.socket_dir}/.s.PGSQL.5432")
+        return True
+    return False
+
+
+def is_alive(server: PidFile, host: Host) -> bool:
+    """Whether its process runs, as far as can be told: the number may since have gone to another program."""
+    stands_in = Path(f"/proc/{server.pid}/cwd")
+    try:
+        os.kill(server.pid, 0)
+        # A server always stands in its cluster's folder; without /proc the number alone must do.
+        return not stands_in.is_symlink() or stands_in.readlink() == host.cluster.resolve()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def remove_stale(server: PidFile, host: Host) -> None:
+    """Take away what a killed server left: PostgreSQL will not start when its old number is another's now."""
+    (host.cluster / "postmaster.pid").unlink(missing_ok=True)
+    socket_dir = Path(server.socket_dir)
+    if socket_dir.name.startswith(SOCKET_DIR_PREFIX):
+        shutil.rmtree(socket_dir, ignore_errors=True)
+
+
+def log_tail(host: Host) -> str:
+    """The end of the server's log."""
+    with contextlib.suppress(OSError):
+        return _tail(host.log.read_text(encoding="utf-8", errors="replace"))
+    return f"(no log at {host.log})"
+
+
+def _tail(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-LOG_TAIL_LINES:])

@@ -1,0 +1,1 @@
+"""What happens, one file a journey; every transaction begins and ends here."""

@@ -1,0 +1,115 @@
+"""Access to Monta for every operator: clients that share one token pair and one rate budget over all replicas."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from app.clock import Clock
+from app.domain.ids import OperatorId
+from app.monta.client import MontaClient
+from app.monta.exchange import Timeouts
+from app.monta.http import Http
+from app.monta.ports import Credentials, Purpose, QuotaSeen, Token
+from app.monta.wire import PriceUnit
+from app.store import monta_access
+from app.store.database import Database
+from app.store.monta_access import TokenPair
+from app.store.operators import Operator
+from app.store.secret_box import SecretBox
+
+DEFAULT_QUOTA = 1000
+DEFAULT_WINDOW_S = 600
+"""Monta's usual agreement (Integration Notes); replaced by what its headers say."""
+
+RESERVE = {Purpose.STOP: Decimal("0"), Purpose.START: Decimal("0.10"), Purpose.READ: Decimal("0.30")}
+"""The share of the quota that each purpose must leave untouched, so that a stop always gets through."""
+
+MAX_WINDOW_S = 86_400
+
+
+class SharedTokens:
+    """monta.ports.TokenStore on PostgreSQL; each call is one short transaction."""
+
+    def __init__(self, database: Database, box: SecretBox) -> None:
+        self._database = database
+        self._box = box
+
+    async def load(self, operator: OperatorId) -> Token | None:
+        async with self._database.transaction() as connection:
+            pair = await monta_access.load_tokens(connection, operator, self._box)
+        if pair is None:
+            return None
+        return Token(pair.access, pair.access_expires_at, pair.refresh, pair.refresh_expires_at, pair.version)
+
+    async def lead(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
+        async with self._database.transaction() as connection:
+            return await monta_access.lead_renewal(connection, operator, version, until=until, now=now)
+
+    async def save(self, operator: OperatorId, token: Token) -> Token:
+        pair = TokenPair(0, token.access, token.access_expires_at, token.refresh, token.refresh_expires_at)
+        async with self._database.transaction() as connection:
+            version = await monta_access.save_tokens(connection, operator, pair, self._box)
+        return Token(token.access, token.access_expires_at, token.refresh, token.refresh_expires_at, version)
+
+
+class SharedBudget:
+    """monta.ports.Budget on PostgreSQL; each call is one UPDATE of one row."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._opened: set[OperatorId] = set()
+
+    async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
+        async with self._database.transaction() as connection:
+            if operator not in self._opened:
+                await monta_access.open_budget(
+                    connection, operator, quota=DEFAULT_QUOTA, window_s=DEFAULT_WINDOW_S, now=now
+                )
+            wait = await monta_access.take_request(connection, operator, reserve=RESERVE[purpose], now=now)
+        self._opened.add(operator)
+        return wait
+
+    async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
+        if seen.limit is None or seen.remaining is None or seen.resets_in_s is None or seen.limit <= 0:
+            return
+        async with self._database.transaction() as connection:
+            await monta_access.correct_budget(
+                connection,
+                operator,
+                quota=seen.limit,
+                window_s=min(max(seen.window_s or DEFAULT_WINDOW_S, 1), MAX_WINDOW_S),
+                remaining=max(0, seen.remaining),
+                ends_at=now + timedelta(seconds=min(max(seen.resets_in_s, 0), MAX_WINDOW_S)),
+            )
+
+    async def block(self, operator: OperatorId, until: datetime) -> None:
+        async with self._database.transaction() as connection:
+            await monta_access.block_requests(connection, operator, until)
+
+
+class MontaAccess:
+    """One client an operator, made when it is first needed."""
+
+    def __init__(
+        self, *, http: Http, clock: Clock, database: Database, box: SecretBox, timeouts: Timeouts
+    ) -> None:
+        self._http = http
+        self._clock = clock
+        self._timeouts = timeouts
+        self._tokens = SharedTokens(database, box)
+        self._budget = SharedBudget(database)
+        self._clients: dict[OperatorId, MontaClient] = {}
+
+    def of(self, operator: Operator) -> MontaClient:
+        client = self._clients.get(operator.id)
+        if client is None:
+            client = self._clients[operator.id] = MontaClient(
+                http=self._http,
+                clock=self._clock,
+                tokens=self._tokens,
+                budget=self._budget,
+                operator=operator.id,
+                credentials=Credentials(operator.monta_url, operator.client_id, operator.client_secret),
+                timeouts=self._timeouts,
+                price_unit=PriceUnit(operator.price_unit),
+            )
+        return client

@@ -1,0 +1,135 @@
+"""What people and terminals may do to a session that exists: stop it, or say what the PSP did with its hold."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.change import Change, Source
+from app.domain.ids import SessionId
+from app.domain.payment_session import PaymentSession, StopReason, Wish
+from app.domain.settlement import Settlement, SettlementAction, SettlementStatus
+from app.flows.tools import Tools
+from app.store import captures, payment_sessions
+from app.store.captures import Capture
+from app.store.payment_sessions import Condition
+from app.store.terminals import Terminal
+
+
+class SessionUnknown(Exception):
+    """There is no such session, or it is not the caller's."""
+
+
+class NotSettled(Exception):
+    """There is nothing to capture or release yet."""
+
+
+class CaptureConflict(Exception):
+    """The same report came with another amount, or it contradicts one that was confirmed."""
+
+
+class CaptureOutcome(StrEnum):
+    CAPTURED = "captured"
+    RELEASED = "released"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureReport:
+    outcome: CaptureOutcome
+    amount_minor: int
+    reference: str
+
+
+async def request_stop(
+    tools: Tools, session_id: SessionId, owner: Condition, *, reason: StopReason, note: str | None = None
+) -> PaymentSession:
+    """Wish for a stop; the watcher fulfils it, after the start is resolved if need be. Repeating changes nothing."""
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        if await payment_sessions.get(connection, session_id, owner) is None:
+            raise SessionUnknown
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            raise SessionUnknown
+        if before.ended or before.wish is not None:
+            return before
+        source = Source.OPERATIONS if reason is StopReason.OPERATIONS else Source.TERMINAL
+        change = Change(replace(before, wish=Wish(reason=reason, at=now, note=note)))
+        change = change.note("stop_requested", source, reason=reason, note=note)
+        session = await payment_sessions.save(connection, before, change, now)
+        await payment_sessions.wake(connection, session_id, now)
+    return session
+
+
+async def stop_by_card(tools: Tools, terminal: Terminal, card_fingerprint: str) -> PaymentSession:
+    """The same card shown again stops its own session at this terminal. Raises SessionUnknown when there is none."""
+    owner = payment_sessions.of_terminal(terminal.id)
+    async with tools.database.transaction() as connection:
+        found = await payment_sessions.find(
+            connection,
+            owner,
+            payment_sessions.matching("card_fingerprint", card_fingerprint),
+            payment_sessions.active(),
+            limit=1,
+        )
+    if not found:
+        raise SessionUnknown
+    return await request_stop(tools, found[0].id, owner, reason=StopReason.DRIVER)
+
+
+async def report_capture(
+    tools: Tools, session_id: SessionId, owner: Condition, report: CaptureReport
+) -> PaymentSession:
+    """Record what the PSP did; the settlement is confirmed, or failed and a person's business. Idempotent.
+
+    Raises SessionUnknown, NotSettled, CaptureConflict.
+    """
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        if await payment_sessions.get(connection, session_id, owner) is None:
+            raise SessionUnknown
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            raise SessionUnknown
+        if before.settlement is None:
+            raise NotSettled("this payment session is not settled yet; wait for its settlement")
+        capture = Capture(
+            outcome=report.outcome, amount_minor=report.amount_minor, reference=report.reference, reported_at=now
+        )
+        earlier = await captures.add(connection, session_id, capture)
+        if earlier is not None:
+            if earlier.amount_minor != report.amount_minor:
+                raise CaptureConflict("this outcome was reported with another amount before")
+            return before
+        return await payment_sessions.save(connection, before, _reported(before, before.settlement, report, now), now)
+
+
+def _reported(session: PaymentSession, settlement: Settlement, report: CaptureReport, now: datetime) -> Change:
+    status = _status_after(settlement, report)
+    change = Change(replace(session, settlement=replace(settlement, status=status)))
+    change = change.note(
+        "capture_reported",
+        Source.TERMINAL,
+        outcome=report.outcome,
+        amount_minor=report.amount_minor,
+        reference=report.reference,
+    )
+    if status is SettlementStatus.FAILED:
+        change = change.alarm(f"the PSP did not do what was settled: {report.outcome} {report.amount_minor}", Source.TERMINAL)
+    if now > settlement.deadline:
+        change = change.alarm("the PSP's report came after the hold had expired", Source.TERMINAL)
+    return change
+
+
+def _status_after(settlement: Settlement, report: CaptureReport) -> SettlementStatus:
+    """Confirmed when the PSP did exactly what was settled; a later report does not undo that."""
+    if settlement.status is SettlementStatus.CONFIRMED:
+        return settlement.status
+    if settlement.action is SettlementAction.CAPTURE:
+        remainder_freed = report.outcome is CaptureOutcome.RELEASED and report.amount_minor == settlement.to_release_minor
+        if remainder_freed and settlement.to_release_minor:
+            return settlement.status
+        done = report.outcome is CaptureOutcome.CAPTURED and report.amount_minor == settlement.to_capture_minor
+    else:
+        done = report.outcome is CaptureOutcome.RELEASED and report.amount_minor in (0, settlement.to_release_minor)
+    return SettlementStatus.CONFIRMED if done else SettlementStatus.FAILED

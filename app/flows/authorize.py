@@ -1,0 +1,218 @@
+"""A payment was authorized: record it once, however often and from wherever it is told."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from app.domain.change import Change, Source
+from app.domain.ids import ChargePointId
+from app.domain.limit import guards
+from app.domain.payment_session import Authorization, PaymentSession, Start
+from app.domain.policy import power_bound_w
+from app.domain.tariff import Tariff
+from app.flows.tools import Tools
+from app.store import charge_points, payment_sessions, terminals
+from app.store.charge_points import KnownChargePoint
+from app.store.database import Connection
+from app.store.terminals import Terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentAuthorized:
+    """What a terminal says: so much is held on a card for a charge at this charge point."""
+
+    charge_point_id: ChargePointId
+    authorization: Authorization
+    display_reference: str | None = None
+    energy_limit_wh: int | None = None
+    tariff: Tariff | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+    def fingerprint(self) -> bytes:
+        """Equal for the same contents, whatever their order or spelling; the Idempotency-Key is no content."""
+        held = self.authorization
+        contents = {
+            "charge_point_id": self.charge_point_id,
+            "authorization": [held.reference, held.amount_minor, held.currency, str(held.authorized_at),
+                              str(held.expires_at), held.card.brand, held.card.last4, held.card.fingerprint],
+            "display_reference": self.display_reference,
+            "energy_limit_wh": self.energy_limit_wh,
+            "tariff": self.tariff.source if self.tariff else None,
+            "metadata": dict(self.metadata),
+        }
+        return hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    session: PaymentSession
+    replayed: bool
+
+
+class AuthorizeRefused(Exception):
+    """Nothing was recorded; the terminal releases the hold, or corrects its call."""
+
+
+class ChargePointUnknown(AuthorizeRefused):
+    """Not assigned to this terminal."""
+
+
+class ChargePointBusy(AuthorizeRefused):
+    """The charge point has an active session of ours."""
+
+
+class ReferenceConflict(AuthorizeRefused):
+    """The same reference came with other contents."""
+
+
+class IdempotencyKeyReused(AuthorizeRefused):
+    """The same Idempotency-Key came with another authorization."""
+
+
+class CurrencyMismatch(AuthorizeRefused):
+    """The hold and the price are in different currencies."""
+
+    def __init__(self, held: str, priced: str) -> None:
+        super().__init__(f"the authorization is in {held}, but this charge point is priced in {priced}")
+
+
+class AmountTooSmall(AuthorizeRefused):
+    """The reservation buys less than the least that Monta can limit."""
+
+    def __init__(self, currency: str) -> None:
+        super().__init__(
+            f"the amount is too small: Monta limits a charge to 1 kWh and 1 {currency} at least, and the reservation"
+            " must pay for that; reserve more"
+        )
+
+
+class _KeyTaken(Exception):
+    """A key is taken, and whoever took it is not visible in this transaction."""
+
+
+MAX_TRIES = 3
+
+
+async def authorize(tools: Tools, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
+    """Record a session, or find the one that the same call made before. Raises AuthorizeRefused."""
+    for _ in range(MAX_TRIES):
+        try:
+            return await _once(tools, terminal, payment)
+        except _KeyTaken:
+            continue
+    raise ChargePointBusy("the charge point has an active payment session")
+
+
+async def _once(tools: Tools, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
+    async with tools.database.transaction() as connection:
+        earlier = await _earlier(connection, terminal, payment)
+        if earlier is not None:
+            return earlier
+        point = await _charge_point(connection, terminal, payment.charge_point_id)
+        session = await _new_session(tools, connection, terminal, payment, point)
+        change = Change(session).note(
+            "payment_authorized",
+            Source.TERMINAL,
+            reference=session.authorization.reference,
+            amount_minor=session.authorization.amount_minor,
+            currency=session.authorization.currency,
+            tariff=session.tariff_source,
+        )
+        made = await payment_sessions.record(
+            connection, change, request_hash=payment.fingerprint(), idempotency_key=payment.idempotency_key
+        )
+        if made:
+            return Recorded(session, replayed=False)
+        earlier = await _earlier(connection, terminal, payment)
+        if earlier is not None:
+            return earlier
+        if await _is_busy(connection, terminal, payment.charge_point_id):
+            raise ChargePointBusy("the charge point has an active payment session")
+    raise _KeyTaken
+
+
+async def _earlier(connection: Connection, terminal: Terminal, payment: PaymentAuthorized) -> Recorded | None:
+    """The session that this very call recorded before; raises when its keys were used for something else."""
+    reference = payment.authorization.reference
+    found = await payment_sessions.find_recorded(
+        connection, terminal.id, reference=reference, idempotency_key=payment.idempotency_key
+    )
+    if found is None:
+        return None
+    if found.request_hash == payment.fingerprint():
+        return Recorded(found.session, replayed=True)
+    if found.session.authorization.reference == reference:
+        raise ReferenceConflict(f"the authorization reference {reference!r} was used with other contents")
+    raise IdempotencyKeyReused("this Idempotency-Key was used for another authorization")
+
+
+async def _charge_point(
+    connection: Connection, terminal: Terminal, charge_point_id: ChargePointId
+) -> KnownChargePoint | None:
+    if not await terminals.is_assigned(connection, terminal.id, charge_point_id):
+        raise ChargePointUnknown("this charge point is not assigned to the terminal")
+    return await charge_points.get(connection, terminal.operator_id, charge_point_id)
+
+
+async def _is_busy(connection: Connection, terminal: Terminal, charge_point_id: ChargePointId) -> bool:
+    busy = await payment_sessions.find(
+        connection,
+        payment_sessions.of_operator(terminal.operator_id),
+        payment_sessions.matching("charge_point_id", charge_point_id),
+        payment_sessions.active(),
+        limit=1,
+    )
+    return bool(busy)
+
+
+async def _new_session(
+    tools: Tools,
+    connection: Connection,
+    terminal: Terminal,
+    payment: PaymentAuthorized,
+    point: KnownChargePoint | None,
+) -> PaymentSession:
+    now = tools.clock.now()
+    tariff, source = await _tariff(connection, terminal, payment)
+    _check_affordable(payment, tariff)
+    operator = await tools.operators.get(connection, terminal.operator_id)
+    seen = point.seen if point else None
+    return PaymentSession(
+        id=tools.ids.session_id(),
+        operator_id=terminal.operator_id,
+        terminal_id=terminal.id,
+        charge_point_id=payment.charge_point_id,
+        display_reference=payment.display_reference or tools.ids.display_reference(),
+        authorization=payment.authorization,
+        created_at=now,
+        updated_at=now,
+        start=Start(deadline=now + timedelta(seconds=tools.policy.start_deadline_s)),
+        power_bound_w=power_bound_w(seen.max_power_w, seen.type, tools.policy) if seen else None,
+        energy_limit_wh=payment.energy_limit_wh,
+        tariff=tariff,
+        tariff_source=source,
+        time_zone=operator.time_zone if operator else "UTC",
+        metadata=payment.metadata,
+    )
+
+
+async def _tariff(
+    connection: Connection, terminal: Terminal, payment: PaymentAuthorized
+) -> tuple[Tariff | None, str | None]:
+    """What the driver was shown, else what was set for the charge point, else for the operator."""
+    if payment.tariff is not None:
+        return payment.tariff, "payment"
+    found = await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id)
+    return found if found is not None else (None, None)
+
+
+def _check_affordable(payment: PaymentAuthorized, tariff: Tariff | None) -> None:
+    held = payment.authorization
+    if tariff is not None and tariff.currency != held.currency:
+        raise CurrencyMismatch(held.currency, tariff.currency)
+    limits = guards(tariff, held.amount_minor, held.currency)
+    if limits.price_limit is None or (tariff is not None and limits.problems):
+        raise AmountTooSmall(held.currency)

@@ -1,0 +1,141 @@
+"""Looking without changing: sessions, journals, charge points and sums, each within what the caller may see."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.domain.ids import ChargePointId, OperatorId, SessionId, TerminalId
+from app.domain.payment_session import PaymentSession
+from app.domain.tariff import Tariff
+from app.flows.tools import Tools
+from app.store import captures, charge_points, health, journal, leases, monta_access, payment_sessions, terminals
+from app.store.captures import Capture
+from app.store.charge_points import KnownChargePoint
+from app.store.health import Totals
+from app.store.journal import JournalEntry
+from app.store.operators import Operator
+from app.store.payment_sessions import Condition
+
+MAX_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """`next` is the (created_at, id) to go on after; None on the last page."""
+
+    sessions: Sequence[PaymentSession]
+    next: tuple[datetime, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PricedChargePoint:
+    point: KnownChargePoint
+    tariff: Tariff | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How things stand, for one operator or for all."""
+
+    by_status: dict[str, int]
+    needs_attention: int
+    last_day: Sequence[Totals]
+    watcher_seen_at: datetime | None
+    oldest_due_at: datetime | None
+    operators: Sequence[Operator]
+    budget_left: dict[OperatorId, tuple[int, int]]
+
+
+async def session(tools: Tools, session_id: SessionId, owner: Condition) -> PaymentSession | None:
+    async with tools.database.transaction() as connection:
+        return await payment_sessions.get(connection, session_id, owner)
+
+
+async def sessions(
+    tools: Tools, *conditions: Condition, limit: int, after: tuple[datetime, str] | None = None
+) -> SessionPage:
+    """Newest first; `limit` is cut to MAX_PAGE."""
+    limit = max(1, min(limit, MAX_PAGE))
+    async with tools.database.transaction() as connection:
+        found = await payment_sessions.find(connection, *conditions, limit=limit + 1, before=after)
+    more = found[limit - 1] if len(found) > limit else None
+    return SessionPage(found[:limit], (more.created_at, more.id) if more else None)
+
+
+async def journal_of(tools: Tools, session_id: SessionId, *, after: int, limit: int) -> list[JournalEntry]:
+    async with tools.database.transaction() as connection:
+        return await journal.of_session(connection, session_id, after=after, limit=limit)
+
+
+async def captures_of(tools: Tools, session_id: SessionId) -> list[Capture]:
+    async with tools.database.transaction() as connection:
+        return await captures.of_session(connection, session_id)
+
+
+async def charge_points_of(tools: Tools, terminal_id: TerminalId) -> list[PricedChargePoint]:
+    """A terminal's charge points with the price to show."""
+    async with tools.database.transaction() as connection:
+        points = await charge_points.of_terminal(connection, terminal_id)
+        prices = [await charge_points.tariff_for(connection, p.operator_id, p.id) for p in points]
+    return [PricedChargePoint(p, found[0] if found else None) for p, found in zip(points, prices, strict=True)]
+
+
+async def charge_point_of(
+    tools: Tools, terminal_id: TerminalId, charge_point_id: ChargePointId
+) -> PricedChargePoint | None:
+    async with tools.database.transaction() as connection:
+        if not await terminals.is_assigned(connection, terminal_id, charge_point_id):
+            return None
+    return next((p for p in await charge_points_of(tools, terminal_id) if p.point.id == charge_point_id), None)
+
+
+async def summary(tools: Tools, operator_id: OperatorId | None) -> Summary:
+    """Counts, sums of the last 24 hours, and whether the machinery runs."""
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        operators = await tools.operators.all(connection)
+        left = await monta_access.budget_left(connection)
+        return Summary(
+            by_status=await health.by_status(connection, operator_id),
+            needs_attention=await health.need_attention(connection, operator_id),
+            last_day=await health.totals(connection, operator_id, start=now - timedelta(days=1), end=now),
+            watcher_seen_at=await health.newest_beat(connection),
+            oldest_due_at=await leases.oldest_due(connection, now),
+            operators=[o for o in operators if operator_id in (None, o.id)],
+            budget_left={o: n for o, n in left.items() if operator_id in (None, o)},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Each check with what is wrong, or None."""
+
+    database: str | None
+    schema: str | None
+    clock: str | None
+    watcher: str | None
+
+    @property
+    def ready(self) -> bool:
+        return not (self.database or self.schema or self.clock or self.watcher)
+
+
+MAX_SKEW = timedelta(seconds=2)
+MAX_WATCHER_AGE = timedelta(seconds=30)
+
+
+async def readiness(tools: Tools) -> Readiness:
+    """Whether this process can serve, and whether any watcher does the work behind it."""
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        version = await health.schema_version(connection)
+        theirs = await health.database_time(connection)
+        beat = await health.newest_beat(connection) if version else None
+    schema = health.newest_schema()
+    skew = abs(tools.clock.now() - theirs)
+    return Readiness(
+        database=None,
+        schema=None if version == schema else f"is at {version}, this code needs {schema}: run `tapwatt migrate`",
+        clock=None if tools.clock_is_virtual or skew <= MAX_SKEW else f"differs from the database's by {skew.total_seconds():.1f} s",
+        watcher=None if beat and now - beat <= MAX_WATCHER_AGE else "no watcher is running: start `tapwatt watch`",
+    )

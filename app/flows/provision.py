@@ -1,0 +1,110 @@
+"""Setting up: operators, their terminals and tariffs, and keys for operations. Secrets are shown once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.domain.ids import ChargePointId, OperatorId, TerminalId
+from app.domain.tariff import Tariff
+from app.flows.tools import Tools
+from app.store import charge_points, operators, terminals
+from app.store.operators import Operator, webhook_path
+from app.store.terminals import OpsKey, Terminal
+
+
+class OperatorUnknown(Exception):
+    def __init__(self, operator_id: str) -> None:
+        super().__init__(f"there is no operator {operator_id!r}; `tapwatt operator list` shows them")
+
+
+class ChargePointNotKnown(Exception):
+    def __init__(self, charge_point_id: str) -> None:
+        super().__init__(
+            f"no terminal of this operator uses charge point {charge_point_id!r}; add one with `tapwatt terminal add` first"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOperator:
+    """What an operator's account at Monta needs to be told."""
+
+    name: str
+    monta_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    paying_team_id: str
+    price_unit: str = "major"
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class AddedOperator:
+    operator_id: OperatorId
+    webhook_path: str
+    webhook_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AddedKey:
+    """`id` names a terminal or an operations key; `api_key` is shown now and never again."""
+
+    id: str
+    api_key: str = field(repr=False)
+
+
+async def add_operator(tools: Tools, new: NewOperator) -> AddedOperator:
+    """Record it; the watcher registers the webhook and reads the charge points next."""
+    now = tools.clock.now()
+    operator = Operator(
+        id=OperatorId(tools.ids.new("op")),
+        name=new.name,
+        monta_url=new.monta_url.rstrip("/"),
+        client_id=new.client_id,
+        client_secret=new.client_secret,
+        paying_team_id=new.paying_team_id,
+        price_unit=new.price_unit,
+        time_zone=new.time_zone,
+        webhook_endpoint_id=tools.ids.secret("wh"),
+        webhook_secret=tools.ids.secret("whsec"),
+    )
+    async with tools.database.transaction() as connection:
+        await tools.operators.add(connection, operator, now)
+    return AddedOperator(operator.id, webhook_path(operator.webhook_endpoint_id), operator.webhook_secret)
+
+
+async def add_terminal(
+    tools: Tools, operator_id: OperatorId, *, provider: str, name: str, charge_point_ids: Sequence[ChargePointId]
+) -> AddedKey:
+    """Raises OperatorUnknown. The operator's charge points are read from Monta next."""
+    now = tools.clock.now()
+    terminal = Terminal(TerminalId(tools.ids.new("trm")), operator_id, provider, name)
+    api_key = tools.ids.secret("tw_terminal")
+    async with tools.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await terminals.add_terminal(connection, terminal, api_key, now)
+        await terminals.assign(connection, terminal, charge_point_ids)
+        await operators.make_due(connection, operator_id, now)
+    return AddedKey(terminal.id, api_key)
+
+
+async def set_tariff(
+    tools: Tools, operator_id: OperatorId, charge_point_id: ChargePointId | None, tariff: Tariff
+) -> None:
+    """For one charge point, or for all the operator's others. Raises OperatorUnknown, ChargePointNotKnown."""
+    async with tools.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        if charge_point_id is not None and await charge_points.get(connection, operator_id, charge_point_id) is None:
+            raise ChargePointNotKnown(charge_point_id)
+        await charge_points.set_tariff(connection, operator_id, charge_point_id, tariff, tools.clock.now())
+
+
+async def add_ops_key(tools: Tools, operator_id: OperatorId | None) -> AddedKey:
+    """A key that sees one operator, or (None) all. Raises OperatorUnknown."""
+    key = OpsKey(tools.ids.new("opk"), operator_id)
+    api_key = tools.ids.secret("tw_ops")
+    async with tools.database.transaction() as connection:
+        if operator_id is not None and not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await terminals.add_ops_key(connection, key, api_key, tools.clock.now())
+    return AddedKey(key.id, api_key)

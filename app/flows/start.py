@@ -1,0 +1,95 @@
+"""Starting a charge: one guarded POST, and the search for what it did when nobody knows."""
+
+from datetime import timedelta
+
+from app.domain import attempts
+from app.domain.change import Change
+from app.domain.charge import ChargeReport
+from app.domain.limit import guards
+from app.domain.payment_session import PaymentSession
+from app.domain.policy import backoff_s
+from app.domain.progress import looked
+from app.flows.tools import Tools, commit, monta_of
+from app.monta.client import MontaClient
+from app.monta.errors import MontaError, NotDone, Refused
+from app.monta.wire import StartCharge
+from app.store import charge_points, terminals
+from app.store.leases import Lease
+
+
+async def send(tools: Tools, lease: Lease, session: PaymentSession, *, committed_at_s: float) -> None:
+    """1. The intent was committed at `committed_at_s` (monotonic). 2. POST within the send guard. 3. Commit the outcome."""
+    monta = await monta_of(tools, session.operator_id)
+    request = await _request(tools, session)
+    guard_ends_s = committed_at_s + tools.policy.send_guard_s
+    try:
+        report = await monta.start_charge(request, still_allowed=lambda: tools.clock.monotonic() <= guard_ends_s)
+    except MontaError as error:
+        failed = error
+        await commit(tools, lease, lambda change: _not_accepted(tools, change, failed))
+        return
+    await commit(tools, lease, lambda change: attempts.start_accepted(change, report, tools.policy))
+    if session.power_bound_w is None:
+        await _learn_charge_point(tools, monta, session)
+
+
+async def look_up(tools: Tools, lease: Lease, session: PaymentSession) -> None:
+    """Search by our reference over all pages. An empty answer counts from the moment of asking."""
+    asked_at = tools.clock.now()
+    monta = await monta_of(tools, session.operator_id)
+    try:
+        reports: tuple[ChargeReport, ...] = await monta.find_charges(session.id)
+    except MontaError as error:
+        failed = error
+        await commit(tools, lease, lambda change: _look_failed(tools, change, failed))
+        return
+    await commit(tools, lease, lambda change: looked(change, reports, at=asked_at, policy=tools.policy))
+
+
+def _not_accepted(tools: Tools, change: Change, error: MontaError) -> Change:
+    """Certainly refused, certainly not done, or unknown: never mixed up."""
+    if isinstance(error, Refused):
+        said = error.readable or error.message
+        return attempts.start_refused(change, f"{error}: {said}" if said else str(error))
+    if isinstance(error, NotDone):
+        now = tools.clock.now()
+        pause = now + timedelta(seconds=backoff_s(change.session.start.not_done, tools.policy))
+        return attempts.start_not_done(change, str(error), retry_at=max(pause, error.retry_at or pause))
+    return attempts.start_unknown(change, str(error), tools.policy)
+
+
+def _look_failed(tools: Tools, change: Change, error: MontaError) -> Change:
+    now = tools.clock.now()
+    retry_at = error.retry_at if isinstance(error, NotDone) else None
+    return attempts.look_failed(change, str(error), now=now, not_before=retry_at or now)
+
+
+async def _request(tools: Tools, session: PaymentSession) -> StartCharge:
+    held = session.authorization
+    limits = guards(session.tariff, held.amount_minor, held.currency, session.energy_limit_wh)
+    async with tools.database.transaction() as connection:
+        terminal = await terminals.terminal_by_id(connection, session.terminal_id)
+        operator = await tools.operators.get(connection, session.operator_id)
+    assert terminal is not None and operator is not None, "keys of the database hold both"
+    return StartCharge(
+        paying_team_id=operator.paying_team_id,
+        charge_point_id=session.charge_point_id,
+        partner_external_id=session.id,
+        provider=terminal.provider,
+        external_id=session.display_reference,
+        card_brand=held.card.brand,
+        card_last4=held.card.last4,
+        kwh_limit=limits.kwh_limit,
+        price_limit=limits.price_limit,
+    )
+
+
+async def _learn_charge_point(tools: Tools, monta: MontaClient, session: PaymentSession) -> None:
+    """The charge runs at a charge point that Monta never told us about: its rating makes the limit sharper."""
+    try:
+        point = await monta.get_charge_point(session.charge_point_id)
+    except MontaError as error:
+        tools.telemetry.monta_called("get_charge_point", type(error).__name__)
+        return
+    async with tools.database.transaction() as connection:
+        await charge_points.put(connection, session.operator_id, [point])

@@ -1,0 +1,105 @@
+"""The toolbox that flows are given, and the one shape in which a session is changed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from app.clock import Clock
+from app.domain.change import Change
+from app.domain.ids import OperatorId, SessionId
+from app.domain.payment_session import PaymentSession
+from app.domain.policy import Policy
+from app.flows.access import MontaAccess
+from app.monta.client import MontaClient
+from app.store import leases, payment_sessions
+from app.store.database import Database
+from app.store.leases import Lease
+from app.store.operators import Operators
+
+
+class IdMaker(Protocol):
+    """The only maker of identifiers, references and keys."""
+
+    def session_id(self) -> SessionId: ...
+
+    def display_reference(self) -> str:
+        """Short and unambiguous: what the driver reads on the slip."""
+        ...
+
+    def new(self, prefix: str) -> str:
+        """`prefix_...`: sortable by time, unique."""
+        ...
+
+    def secret(self, prefix: str) -> str:
+        """`prefix_...` with 256 bits of chance."""
+        ...
+
+
+class Telemetry(Protocol):
+    """Where flows leave the figures that operations watch; seconds, and minor units of money."""
+
+    def webhook_kept(self, lag_s: float | None, entries: int) -> None:
+        """A delivery was kept; `lag_s` is the age of its oldest event."""
+        ...
+
+    def webhook_refused(self, why: str) -> None: ...
+
+    def stop_confirmed(self, latency_s: float) -> None:
+        """From our first stop call to Monta's word that no energy flows."""
+        ...
+
+    def settled(self, overshoot_minor: int, currency: str) -> None:
+        """A session was settled; what it cost beyond the reservation."""
+        ...
+
+    def monta_called(self, call: str, outcome: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Everything a flow may touch."""
+
+    database: Database
+    clock: Clock
+    ids: IdMaker
+    policy: Policy
+    operators: Operators
+    monta: MontaAccess
+    telemetry: Telemetry
+    lease_s: float
+    public_url: str | None = None
+    clock_is_virtual: bool = False
+    """The clock is not meant to agree with the database's: demo and tests."""
+
+
+class LeaseLost(Exception):
+    """Somebody else works on the session by now: whatever was going to be written is theirs to find out."""
+
+
+class OperatorMissing(Exception):
+    """A session's operator is not in the database: it was restored from two different backups."""
+
+
+async def commit(tools: Tools, lease: Lease, edit: Callable[[Change], Change]) -> PaymentSession:
+    """Lock the session, let the domain change it, save, write the journal, commit; keeps the lease alive.
+
+    Raises LeaseLost when the lease's token is no longer the row's.
+    """
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        before = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
+        if before is None:
+            raise LeaseLost(lease.session_id)
+        saved = await payment_sessions.save(connection, before, edit(Change(before)), now)
+        await leases.extend(connection, lease, now + timedelta(seconds=tools.lease_s))
+    return saved
+
+
+async def monta_of(tools: Tools, operator_id: OperatorId) -> MontaClient:
+    """The client for an operator's account at Monta."""
+    async with tools.database.transaction() as connection:
+        operator = await tools.operators.get(connection, operator_id)
+    if operator is None:
+        raise OperatorMissing(operator_id)
+    return tools.monta.of(operator)

@@ -1,0 +1,97 @@
+"""Following a charge: webhooks are kept and answered, the record is read when they are silent."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.domain import attempts
+from app.domain.change import Change
+from app.domain.ids import ChargeId
+from app.domain.payment_session import PaymentSession
+from app.flows.tools import Tools, commit, monta_of
+from app.monta.errors import MontaError, NotDone
+from app.monta.ports import Purpose
+from app.monta.webhook import Delivery, Entry, read_delivery, signature_is_valid
+from app.monta.wire import PriceUnit
+from app.store import inbox
+from app.store.inbox import InboxEntry
+from app.store.leases import Lease
+from app.store.operators import Operator
+
+
+class UnknownEndpoint(Exception):
+    """No operator has this webhook endpoint."""
+
+
+class BadSignature(Exception):
+    """The body was not signed with the operator's webhook secret."""
+
+
+async def read(tools: Tools, lease: Lease, session: PaymentSession, charge_id: ChargeId) -> None:
+    """Read the charge; when a stop hangs on it, with the budget of stops."""
+    monta = await monta_of(tools, session.operator_id)
+    purpose = Purpose.STOP if session.stop is not None else Purpose.READ
+    try:
+        report = await monta.get_charge(charge_id, purpose=purpose)
+    except MontaError as error:
+        failed = error
+        await commit(tools, lease, lambda change: _read_failed(tools, change, failed))
+        return
+    now = tools.clock.now()
+    await commit(tools, lease, lambda change: attempts.read(change, report, now=now, policy=tools.policy))
+
+
+def _read_failed(tools: Tools, change: Change, error: MontaError) -> Change:
+    retry_at = error.retry_at if isinstance(error, NotDone) else None
+    return attempts.read_failed(change, str(error), now=tools.clock.now(), not_before=retry_at, policy=tools.policy)
+
+
+async def receive(tools: Tools, endpoint_id: str, body: bytes, signature: str | None) -> int:
+    """Keep every entry of a signed delivery durably; returns how many were new. The watcher gives them effect.
+
+    Raises UnknownEndpoint, BadSignature, UnreadableDelivery: then nothing was kept.
+    """
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        operator = await tools.operators.by_endpoint(connection, endpoint_id)
+    if operator is None:
+        raise UnknownEndpoint
+    if not signature_is_valid(operator.webhook_secret, body, signature):
+        tools.telemetry.webhook_refused("bad_signature")
+        raise BadSignature
+    delivery = read_delivery(body, now, price_unit=PriceUnit(operator.price_unit))
+    new = await _keep(tools, operator, delivery, now)
+    tools.telemetry.webhook_kept(_lag_s(delivery, now), len(delivery.entries))
+    return new
+
+
+async def _keep(tools: Tools, operator: Operator, delivery: Delivery, now: datetime) -> int:
+    """In one transaction: a delivery is kept whole or not at all."""
+    rows = [_inbox_entry(entry) for entry in delivery.entries]
+    async with tools.database.transaction() as connection:
+        return sum([await inbox.keep(connection, operator.id, part, now) for part in _parts(rows)])
+
+
+def _inbox_entry(entry: Entry) -> InboxEntry:
+    charge = entry.charge
+    return InboxEntry(
+        dedupe_key=entry.dedupe_key,
+        raw=entry.raw,
+        entity_type=entry.entity_type,
+        entity_id=entry.entity_id,
+        event_type=entry.event_type,
+        event_time=entry.event_time,
+        charge_id=charge.id if charge else None,
+        session_reference=charge.partner_external_id if charge else None,
+        problem=entry.problem,
+    )
+
+
+def _parts(rows: Sequence[InboxEntry]) -> list[list[InboxEntry]]:
+    """Sorted as a whole, so that deliveries that overlap take their locks in the same order; and cut into statements."""
+    ordered = sorted(rows, key=lambda row: row.dedupe_key)
+    return [list(ordered[i : i + inbox.KEEP_LIMIT]) for i in range(0, len(ordered), inbox.KEEP_LIMIT)]
+
+
+def _lag_s(delivery: Delivery, now: datetime) -> float | None:
+    times = [entry.event_time for entry in delivery.entries if entry.event_time is not None]
+    return max(0.0, (now - min(times)).total_seconds()) if times else None

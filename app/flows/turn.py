@@ -1,0 +1,137 @@
+"""One turn of a payment session: take in the news, decide, and commit the decision before anything is called."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import cast
+
+from app.domain import attempts, conclusion
+from app.domain.change import Change, Source
+from app.domain.charge import ChargeReport
+from app.domain.decision import GiveUp, SendStart, SendStop, Settle, Step, StopExtra, Wait, decide, unbillable
+from app.domain.payment_session import PaymentSession, Status
+from app.domain.policy import Policy, power_bound_w
+from app.domain.progress import absorb
+from app.flows.tools import LeaseLost, OperatorMissing, Tools
+from app.monta.safe_json import JsonIn
+from app.monta.webhook import read_entry
+from app.monta.wire import PriceUnit
+from app.store import charge_points, inbox, leases, payment_sessions
+from app.store.database import Connection
+from app.store.inbox import News
+from app.store.leases import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What was decided and committed: the call to make now, or Wait, and then the lease is given back."""
+
+    step: Step
+    session: PaymentSession
+    given_back: bool
+    committed_at_s: float
+    """Monotonic time just before the commit: the send guard counts from here."""
+
+
+async def take_turn(tools: Tools, lease: Lease) -> Turn:
+    """Lock the session, absorb what came in, decide until a call or a wait is due, commit.
+
+    A session whose next step is Wait is given back in the same transaction, so that news which came in meanwhile is
+    either seen here or finds the session free. Raises LeaseLost.
+    """
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        before = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
+        if before is None:
+            raise LeaseLost(lease.session_id)
+        news = await inbox.news_of(connection, before)
+        change = await _with_news(tools, connection, Change(before), news)
+        change = await _with_power_bound(connection, change, tools.policy)
+        step, change = _decided(change, tools.policy, now)
+        session = await payment_sessions.save(connection, before, change, now)
+        await inbox.mark_applied(connection, news, now)
+        given_back = isinstance(step, Wait) and len(news) < inbox.NEWS_LIMIT
+        if isinstance(step, Wait) and given_back:
+            await leases.give_back(connection, lease, step.until)
+        else:
+            await leases.extend(connection, lease, now + timedelta(seconds=tools.lease_s))
+        committed_at_s = tools.clock.monotonic()
+    _tell(tools, before, session)
+    return Turn(step, session, given_back, committed_at_s)
+
+
+async def yield_turn(tools: Tools, lease: Lease) -> None:
+    """Give back a session that has more to do: it is due again at once, after all others that are due."""
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        if await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token) is not None:
+            await leases.give_back(connection, lease, now)
+
+
+def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Step, Change]:
+    """Follow the decision as far as it goes without a call; note the intent of the call that comes next."""
+    step = decide(change.session, policy, now)
+    match step:
+        case GiveUp(reason):
+            return _decided(conclusion.given_up(change, reason, now, policy), policy, now)
+        case Settle():
+            return _decided(conclusion.settled(change, now, policy), policy, now)
+        case SendStart():
+            return step, attempts.start_intended(change, now)
+        case SendStop(reason):
+            return step, attempts.stop_intended(change, reason, now=now, policy=policy)
+        case StopExtra(charge_id):
+            return step, attempts.extra_stop_intended(change, charge_id, now=now, policy=policy)
+        case _:
+            return step, _with_doubts(change)
+
+
+def _with_doubts(change: Change) -> Change:
+    """A final record that cannot be billed is a person's business."""
+    session = change.session
+    charge = session.charge
+    if session.status is Status.FINISHING and charge is not None and charge.final_read:
+        why = unbillable(session, charge)
+        return change.alarm(why, Source.WATCHER) if why is not None else change
+    return change
+
+
+async def _with_news(tools: Tools, connection: Connection, change: Change, news: list[News]) -> Change:
+    if not news:
+        return change
+    operator = await tools.operators.get(connection, change.session.operator_id)
+    if operator is None:
+        raise OperatorMissing(change.session.operator_id)
+    for item in news:
+        report = _report_of(item, PriceUnit(operator.price_unit))
+        if report is not None:
+            change = absorb(change, report, Source.MONTA_WEBHOOK, tools.policy)
+    return change
+
+
+def _report_of(item: News, unit: PriceUnit) -> ChargeReport | None:
+    """A webhook tells how things were when it happened, not when it came."""
+    entry = read_entry(cast(JsonIn, item.raw), item.received_at, price_unit=unit)
+    if entry.charge is None:
+        return None
+    happened_at = entry.event_time or entry.charge.updated_at or item.received_at
+    return replace(entry.charge, seen_at=min(happened_at, item.received_at))
+
+
+async def _with_power_bound(connection: Connection, change: Change, policy: Policy) -> Change:
+    """Take over the charge point's rating as soon as it is known."""
+    session = change.session
+    if session.power_bound_w is not None or session.ended:
+        return change
+    known = await charge_points.get(connection, session.operator_id, session.charge_point_id)
+    if known is None or known.seen is None:
+        return change
+    bound = power_bound_w(known.seen.max_power_w, known.seen.type, policy)
+    return change.to(replace(session, power_bound_w=bound))
+
+
+def _tell(tools: Tools, before: PaymentSession, session: PaymentSession) -> None:
+    stop = session.stop
+    if stop is not None and stop.confirmed_at is not None and (before.stop is None or before.stop.confirmed_at is None):
+        tools.telemetry.stop_confirmed((stop.confirmed_at - stop.decided_at).total_seconds())
+    if session.settlement is not None and before.settlement is None:
+        tools.telemetry.settled(session.settlement.shortfall_minor, session.authorization.currency)

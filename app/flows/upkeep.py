@@ -1,0 +1,75 @@
+"""Upkeep of one operator: its webhook is registered at Monta, its charge points are known."""
+
+from datetime import timedelta
+
+import structlog
+
+from app.domain.ids import OperatorId
+from app.flows.tools import Tools
+from app.monta.account import WebhookConfig
+from app.monta.client import MontaClient
+from app.monta.errors import MontaError
+from app.store import charge_points, leases
+from app.store.leases import OperatorLease
+from app.store.operators import Operator, note_upkeep, webhook_path
+
+log = structlog.get_logger("upkeep")
+
+EVERY_S = 900
+"""Charge points and the webhook configuration are compared so often: four calls an hour and credential."""
+RETRY_S = 60
+LEASE_S = 120
+EVENT_TYPES = ("charges", "charge-points")
+
+
+async def attend_operator(tools: Tools, lease: OperatorLease) -> None:
+    """Never raises for Monta's sake: what went wrong is noted for operations and tried again after a minute."""
+    async with tools.database.transaction() as connection:
+        operator = await tools.operators.get(connection, lease.operator_id)
+    if operator is None:
+        return
+    monta = tools.monta.of(operator)
+    webhook_problem = await _register_webhook(tools, operator, monta)
+    upkeep_problem = await _refresh_charge_points(tools, operator.id, monta)
+    pause = RETRY_S if webhook_problem or upkeep_problem else EVERY_S
+    async with tools.database.transaction() as connection:
+        await note_upkeep(
+            connection, operator.id, webhook_problem=webhook_problem, upkeep_problem=upkeep_problem
+        )
+        due_at = tools.clock.now() + timedelta(seconds=pause)
+        await leases.give_back_operator(connection, lease, due_at)
+
+
+async def _register_webhook(tools: Tools, operator: Operator, monta: MontaClient) -> str | None:
+    """With a public URL: set Monta's one configuration of this credential, and mend it when somebody changed it."""
+    if tools.public_url is None:
+        return None
+    url = tools.public_url.rstrip("/") + webhook_path(operator.webhook_endpoint_id)
+    try:
+        config = await monta.get_webhook_config()
+        if config is not None and _is_ours(config, url, operator):
+            return None
+        if config is not None:
+            log.warning("webhook_configuration_differs", operator_id=operator.id)
+        await monta.put_webhook_config(url, operator.webhook_secret, EVENT_TYPES)
+    except MontaError as error:
+        log.warning("webhook_registration_failed", operator_id=operator.id, error=str(error))
+        return str(error)
+    log.info("webhook_registered", operator_id=operator.id)
+    return None
+
+
+def _is_ours(config: WebhookConfig, url: str, operator: Operator) -> bool:
+    same_secret = config.secret in (None, operator.webhook_secret)
+    return config.url == url and same_secret and set(EVENT_TYPES) <= set(config.event_types)
+
+
+async def _refresh_charge_points(tools: Tools, operator_id: OperatorId, monta: MontaClient) -> str | None:
+    try:
+        points = await monta.list_charge_points()
+    except MontaError as error:
+        log.warning("charge_points_not_read", operator_id=operator_id, error=str(error))
+        return str(error)
+    async with tools.database.transaction() as connection:
+        await charge_points.put(connection, operator_id, points)
+    return None

@@ -1,0 +1,123 @@
+"""The front door for HTTP: open the tools, mount the routes, close the tools."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api import health, monta_webhook, ops, terminal
+from app.api.live import SessionNews
+from app.api.problems import Problem, on_http_exception, on_invalid_request, problem_response
+from app.api.schemas import FieldErrors
+from app.flows import authorize
+from app.flows.tools import Tools
+from app.store.database import DATABASE_TROUBLE
+
+log = structlog.get_logger("http")
+
+DESCRIPTION = """Card payment at EV chargers on Monta. A terminal tells of an authorized payment; Tapwatt starts the
+charge, stops it before the reserved amount would be exceeded, and says exactly what to capture."""
+
+AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], str] = {
+    authorize.ChargePointUnknown: "charge_point_unknown",
+    authorize.ChargePointBusy: "charge_point_busy",
+    authorize.ReferenceConflict: "reference_conflict",
+    authorize.IdempotencyKeyReused: "idempotency_key_reused",
+    authorize.CurrencyMismatch: "currency_mismatch",
+    authorize.AmountTooSmall: "amount_too_small",
+}
+"""The one table from a refusal to what the terminal is told."""
+
+
+def create_app(tools: Tools, *, news: SessionNews | None = None, metrics: Callable[[], str] = lambda: "") -> FastAPI:
+    """The HTTP service around a toolbox that somebody else opens and closes."""
+    app = FastAPI(
+        title="Tapwatt",
+        version="0.1.0",
+        description=DESCRIPTION,
+        openapi_url="/openapi.json",
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.tools = tools
+    app.state.news = news or SessionNews()
+    app.state.process_metrics = metrics
+    for router in (terminal.router, monta_webhook.router, ops.router, health.router):
+        app.include_router(router)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(RequestValidationError, on_invalid_request)
+    app.add_exception_handler(FieldErrors, _on_field_errors)
+    app.add_exception_handler(authorize.AuthorizeRefused, _on_refused)
+    for trouble in DATABASE_TROUBLE:
+        app.add_exception_handler(trouble, _on_database_trouble)
+    app.add_middleware(RequestIds, new_id=lambda: tools.ids.new("req"))
+    return app
+
+
+async def _on_field_errors(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FieldErrors)
+    return problem_response(
+        request, Problem("invalid_request", "Some fields are not right; see errors.", errors=error.errors)
+    )
+
+
+async def _on_refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, authorize.AuthorizeRefused)
+    return problem_response(request, Problem(AUTHORIZE_PROBLEMS[type(error)], f"{error}."))
+
+
+async def _on_database_trouble(request: Request, error: Exception) -> JSONResponse:
+    log.warning("database_trouble", error=type(error).__name__, path=request.url.path)
+    detail = "Nothing is known to be recorded; ask again with the same reference."
+    return problem_response(request, Problem("unavailable", detail))
+
+
+class RequestIds:
+    """Gives every request an id, puts it on the answer and on every log line, and turns a crash into a problem."""
+
+    def __init__(self, app: ASGIApp, new_id: Callable[[], str]) -> None:
+        self._app = app
+        self._new_id = new_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = self._new_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+        begun = False
+
+        async def tagged(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, tagged)
+            except Exception:
+                log.exception("request_failed", path=scope["path"])
+                if begun:
+                    raise
+                problem = Problem("internal_error", "The request failed here; nothing is known to be recorded.")
+                await problem_response(Request(scope), problem)(scope, receive, tagged)
+
+
+@contextlib.asynccontextmanager
+async def background(*work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Run endless work beside the block; it is cancelled at the end."""
+    tasks = [asyncio.ensure_future(w()) for w in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""Monta's Partner API: the only room with outgoing HTTP."""

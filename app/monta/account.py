@@ -1,0 +1,98 @@
+"""What Monta knows of a credential: whose it is, its webhook configuration, its log of deliveries."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from app.monta.fields import Fields
+from app.monta.safe_json import JsonIn
+from app.monta.webhook import Entry, read_entry
+from app.monta.wire import PriceUnit
+
+
+class DeliveryStatus(StrEnum):
+    """Filter of Monta's log of the past 24 hours of webhook entries."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """GET /consumers/me. An empty `team_ids` or `operator_ids` means all of them."""
+
+    name: str | None
+    client_id: str | None
+    operator_id: str | None
+    operator_ids: tuple[str, ...]
+    team_ids: tuple[str, ...]
+    rate_limit: int | None
+    rate_limit_window_s: int | None
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookConfig:
+    """GET or PUT /webhooks/config; the secret stays out of the repr."""
+
+    url: str | None
+    event_types: tuple[str, ...]
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedDelivery:
+    """One row of GET /webhooks/entries: an entry that Monta has, could, or could not deliver."""
+
+    id: str | None
+    status: str | None
+    created_at: datetime | None
+    error: str | None
+    entry: Entry
+
+
+def read_consumer(value: JsonIn) -> Consumer:
+    """Reads leniently; an object without any known field gives a Consumer of Nones."""
+    source = value if isinstance(value, dict) else {}
+    f = Fields(source)
+    limit, window = f.decimal("rateLimit", high=10**9), f.decimal("rateLimitIntervalInSeconds", high=10**9)
+    return Consumer(
+        name=f.text("name"),
+        client_id=f.text("clientId"),
+        operator_id=f.id("operatorId"),
+        operator_ids=_texts(source.get("operatorIds")),
+        team_ids=_texts(source.get("teamIds")),
+        rate_limit=None if limit is None else int(limit),
+        rate_limit_window_s=None if window is None else int(window),
+        scopes=_texts(source.get("scopes")),
+    )
+
+
+def read_webhook_config(value: JsonIn) -> WebhookConfig:
+    """Reads leniently."""
+    source = value if isinstance(value, dict) else {}
+    f = Fields(source)
+    return WebhookConfig(
+        url=f.text("webhookUrl"), event_types=_texts(source.get("eventTypes")), secret=f.text("webhookSecret")
+    )
+
+
+def read_logged_delivery(value: JsonIn, seen_at: datetime, price_unit: PriceUnit) -> LoggedDelivery:
+    """Reads leniently; `payload` is the entry as it was, or would have been, delivered."""
+    source = value if isinstance(value, dict) else {}
+    f = Fields(source)
+    error = source.get("error")
+    return LoggedDelivery(
+        id=f.id("id") or f.text("id", max_chars=100),
+        status=f.text("status", max_chars=100),
+        created_at=f.date("createdAt"),
+        error=Fields(error).text("errorMessage") if isinstance(error, dict) else f.text("error"),
+        entry=read_entry(source.get("payload"), seen_at, price_unit=price_unit),
+    )
+
+
+def _texts(value: JsonIn) -> tuple[str, ...]:
+    """The strings and numbers of a list, as strings."""
+    rows = value if isinstance(value, list) else []
+    return tuple(str(row)[:200] for row in rows if isinstance(row, str | int) and not isinstance(row, bool))

@@ -1,0 +1,135 @@
+"""Errors of Monta's Partner API, cut by what the caller does next; one function sorts every failure."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import httpx
+
+
+class MontaError(Exception):
+    """Base of everything that a call to Monta raises on purpose. Messages never hold a secret or a body."""
+
+
+class NotDone(MontaError):
+    """Monta certainly did nothing: the call may be made again, or given up, without a look."""
+
+    def __init__(self, message: str, *, retry_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
+
+
+class NotSent(NotDone):
+    """Nothing left this process: no connection, no free connection in the pool, no token, or refused here.
+
+    `permanent`: the same call would be refused here again, so it is not worth a second try.
+    """
+
+    def __init__(self, message: str, *, retry_at: datetime | None = None, permanent: bool = False) -> None:
+        super().__init__(message, retry_at=retry_at)
+        self.permanent = permanent
+
+
+class Refused(NotDone):
+    """Monta answered 400, 403, 404, 409 or 422. `code`, `message`, `readable` are Monta's words, cut and
+    scrubbed."""
+
+    def __init__(
+        self,
+        call: str,
+        status: int,
+        *,
+        code: str | None = None,
+        message: str | None = None,
+        readable: str | None = None,
+    ) -> None:
+        super().__init__(f"{call} refused by Monta with {status} {code or '(no code)'}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.readable = readable
+
+
+class Unauthorized(NotDone):
+    """Monta answered 401 to a new token too, or does not take the operator's credentials."""
+
+
+class QuotaExceeded(NotDone):
+    """Monta answered 429 (`by_monta`), or our own count of its quota is used up; free again at `retry_at`."""
+
+    retry_at: datetime
+
+    def __init__(self, message: str, *, retry_at: datetime, by_monta: bool) -> None:
+        super().__init__(message, retry_at=retry_at)
+        self.by_monta = by_monta
+
+
+class OutcomeUnknown(MontaError):
+    """Monta may or may not have done it: look, never send again blindly."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Outcome(StrEnum):
+    """What a status or a failure says about the call."""
+
+    DONE = "done"
+    NOT_SENT = "not_sent"
+    REFUSED = "refused"
+    UNAUTHORIZED = "unauthorized"
+    QUOTA = "quota"
+    UNKNOWN = "unknown"
+
+
+OF_STATUS = {
+    400: Outcome.REFUSED,
+    401: Outcome.UNAUTHORIZED,
+    403: Outcome.REFUSED,
+    404: Outcome.REFUSED,
+    409: Outcome.REFUSED,
+    422: Outcome.REFUSED,
+    429: Outcome.QUOTA,
+}
+"""Statuses other than 2xx that say something for certain; all others leave the outcome unknown, 5xx above
+all."""
+
+OF_FAILURE: dict[type[Exception], Outcome] = {
+    # The connection was never there, so no byte of the request was sent.
+    httpx.ConnectError: Outcome.NOT_SENT,
+    httpx.ConnectTimeout: Outcome.NOT_SENT,
+    httpx.PoolTimeout: Outcome.NOT_SENT,
+    httpx.UnsupportedProtocol: Outcome.NOT_SENT,
+    httpx.InvalidURL: Outcome.NOT_SENT,
+    # The request, or part of it, may have arrived.
+    httpx.ReadError: Outcome.UNKNOWN,
+    httpx.ReadTimeout: Outcome.UNKNOWN,
+    httpx.WriteError: Outcome.UNKNOWN,
+    httpx.WriteTimeout: Outcome.UNKNOWN,
+    httpx.CloseError: Outcome.UNKNOWN,
+    httpx.LocalProtocolError: Outcome.UNKNOWN,
+    httpx.RemoteProtocolError: Outcome.UNKNOWN,
+    httpx.ProxyError: Outcome.UNKNOWN,
+    httpx.DecodingError: Outcome.UNKNOWN,
+    httpx.TooManyRedirects: Outcome.UNKNOWN,
+    httpx.HTTPStatusError: Outcome.UNKNOWN,
+    httpx.StreamConsumed: Outcome.UNKNOWN,
+    httpx.StreamClosed: Outcome.UNKNOWN,
+    httpx.ResponseNotRead: Outcome.UNKNOWN,
+    httpx.RequestNotRead: Outcome.UNKNOWN,
+    httpx.CookieConflict: Outcome.UNKNOWN,
+}
+"""Every concrete exception of httpx; a test walks httpx's class tree and fails when one is missing here."""
+
+
+def outcome_of(what: int | Exception) -> Outcome:
+    """Sort an HTTP status or an exception of a call; whatever is not listed leaves the outcome unknown.
+
+    Source: Monta's reference on errors and quotas, and the classification that all of Tapwatt uses: not done
+    is refused here, connect error, pool timeout, 400/401/403/404/409/422/429; done is 2xx; the rest is
+    unknown.
+    """
+    if isinstance(what, int):
+        return Outcome.DONE if 200 <= what <= 299 else OF_STATUS.get(what, Outcome.UNKNOWN)
+    known = (OF_FAILURE[cls] for cls in type(what).__mro__ if cls in OF_FAILURE)
+    return next(known, Outcome.UNKNOWN)

@@ -1,0 +1,42 @@
+"""Monta's paged lists, read to the end within a bound (reference, Pagination)."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from app.monta.errors import OutcomeUnknown
+from app.monta.safe_json import JsonIn
+
+PER_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of all pages in Monta's order; rows that moved while we read may come twice. `complete` is
+    False when the bound on pages ended the reading."""
+
+    rows: tuple[JsonIn, ...]
+    complete: bool
+
+
+async def all_pages(fetch: Callable[[int], Awaitable[JsonIn]], *, max_pages: int) -> Rows:
+    """Read page after page. Raises OutcomeUnknown when an answer is no list, and whatever `fetch` raises."""
+    rows: list[JsonIn] = []
+    for page in range(max_pages):
+        answer = await fetch(page)
+        here = answer.get("data") if isinstance(answer, dict) else answer
+        if not isinstance(here, list):
+            raise OutcomeUnknown("a list of Monta's has no rows that can be read")
+        rows += here
+        if not here or _is_last(answer, page):
+            return Rows(tuple(rows), complete=True)
+    return Rows(tuple(rows), complete=False)
+
+
+def _is_last(answer: JsonIn, page: int) -> bool:
+    """By `meta.totalPageCount`; without it only an empty page ends the list, for Monta may have cut
+    `perPage`."""
+    if isinstance(answer, list):
+        return True  # a bare list has no pages
+    meta = answer.get("meta") if isinstance(answer, dict) else None
+    total = meta.get("totalPageCount") if isinstance(meta, dict) else None
+    return isinstance(total, int) and page + 1 >= total

@@ -1,0 +1,134 @@
+"""JSON from outside, read within bounds and without floats; JSON to outside, written with exact decimals."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+MAX_DEPTH = 64
+"""Nesting beyond this is refused; Monta's deepest object has fewer than ten levels."""
+
+MAX_DIGITS = 400
+"""A number spelled longer, or beyond 10^±300, is no measurement; PostgreSQL and Python have limits of their
+own."""
+
+
+class BadJson(ValueError):
+    """The bytes are no JSON, too large, or nested too deeply."""
+
+
+class TooDeep(BadJson):
+    """The bytes may be JSON, but nested more deeply than `MAX_DEPTH`."""
+
+
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class BadNumber:
+    """Stands where the JSON had NaN, Infinity or a number out of all bounds: no reader takes it for a
+    number."""
+
+    spelling: str
+
+
+JsonIn = None | bool | int | float | Decimal | str | BadNumber | list["JsonIn"] | dict[str, "JsonIn"]
+"""What `load_json` yields (floats never, but they occur in JSON that was kept in PostgreSQL and read
+back)."""
+
+Storable = None | bool | int | float | str | list["Storable"] | dict[str, "Storable"]
+"""JSON that `json.dumps` writes and PostgreSQL's jsonb takes."""
+
+Writable = None | bool | int | Decimal | str | Sequence["Writable"] | Mapping[str, "Writable"]
+"""What `dump_json` writes; floats are left out on purpose."""
+
+
+def load_json(data: bytes | str, *, max_bytes: int) -> JsonIn:
+    """Parse UTF-8 JSON: integers as int, all other numbers as Decimal; of duplicate keys the last one counts.
+
+    NUL characters and lone surrogates in strings stay (see `storable`). Raises BadJson, TooDeep.
+    """
+    if len(data) > max_bytes:
+        raise BadJson(f"more than {max_bytes} bytes")
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        value: JsonIn = json.loads(text, parse_int=_integer, parse_float=_decimal, parse_constant=BadNumber)
+    except RecursionError as error:
+        raise TooDeep("nested too deeply") from error
+    except (
+        ValueError
+    ) as error:  # also UnicodeDecodeError and JSONDecodeError; their texts would quote the body
+        raise BadJson("not JSON") from error
+    if _depth_exceeds(value, MAX_DEPTH):
+        raise TooDeep(f"nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def _integer(spelling: str) -> int | BadNumber:
+    return int(spelling) if len(spelling) <= MAX_DIGITS else BadNumber(spelling[:MAX_DIGITS])
+
+
+def _decimal(spelling: str) -> Decimal | BadNumber:
+    if len(spelling) > MAX_DIGITS:
+        return BadNumber(spelling[:MAX_DIGITS])
+    try:
+        number = Decimal(spelling)
+    except ArithmeticError:  # an exponent beyond even Decimal's
+        return BadNumber(spelling)
+    return number if abs(number.adjusted()) <= 300 else BadNumber(spelling)
+
+
+def _depth_exceeds(value: JsonIn, levels: int) -> bool:
+    """Level by level instead of by recursion, so that the check cannot itself run out of stack."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [child for parent in layer for child in _children(parent)]
+        if not layer:
+            return False
+    return True
+
+
+def _children(value: JsonIn) -> list[JsonIn]:
+    if isinstance(value, list):
+        return [child for child in value if isinstance(child, list | dict)]
+    if isinstance(value, dict):
+        return [child for child in value.values() if isinstance(child, list | dict)]
+    return []
+
+
+def clean_text(text: str) -> str:
+    """`text` with NUL characters and lone surrogates, which PostgreSQL refuses, replaced by U+FFFD."""
+    return UNSTORABLE.sub("\ufffd", text)
+
+
+def storable(value: JsonIn) -> Storable:
+    """`value` (at most MAX_DEPTH deep) as JSON for jsonb: text cleaned, Decimals as float where that is
+    exact."""
+    if isinstance(value, dict):
+        return {clean_text(key): storable(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [storable(child) for child in value]
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, BadNumber):
+        return value.spelling
+    return _number_or_text(value) if isinstance(value, Decimal) else value
+
+
+def _number_or_text(number: Decimal) -> float | str:
+    nearest = float(number)
+    return nearest if Decimal(repr(nearest)) == number else str(number)
+
+
+def dump_json(value: Writable) -> str:
+    """Compact JSON; a Decimal is written digit by digit (12.35 stays 12.35). Raises ValueError for NaN."""
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError("JSON has no NaN and no Infinity")
+        return format(value, "f")
+    if isinstance(value, str) or value is None or isinstance(value, int):
+        return json.dumps(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{json.dumps(key)}:{dump_json(child)}" for key, child in value.items()) + "}"
+    return "[" + ",".join(dump_json(child) for child in value) + "]"

@@ -1,0 +1,180 @@
+"""The operator's token pair: shared by all replicas, renewed by one of them at a time."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from app.clock import Clock
+from app.domain.ids import OperatorId
+from app.monta.errors import NotDone, NotSent, OutcomeUnknown, Refused, Unauthorized
+from app.monta.exchange import Call, Exchange
+from app.monta.fields import date_of
+from app.monta.judge import judged
+from app.monta.ports import Credentials, Token, TokenStore
+from app.monta.safe_json import JsonIn, dump_json
+
+MARGIN = timedelta(seconds=60)
+"""A pair is renewed this long before it ends; until then it still serves those who need not renew it."""
+
+LAST_USE = timedelta(seconds=5)
+"""With less than this left a pair serves nobody: it could end on its way to Monta."""
+
+LEASE = timedelta(seconds=15)
+"""A renewal is another replica's again after this: longer than two token calls, far shorter than `MARGIN`."""
+
+WAIT_S = 20.0
+"""So long a call waits for a token: longer than `LEASE`, so that a leader's crash heals within one call."""
+
+POLL_S = 0.25
+RETRY_AFTER = timedelta(seconds=10)
+"""After a failed renewal, a pair that is still good serves this long before the next try."""
+
+SHORTEST_LIFE = MARGIN + timedelta(seconds=30)
+LONGEST_LIFE = timedelta(hours=24)
+"""Whatever date Monta writes (or our clock makes of it), a new pair is used this long: a 401 corrects the
+rest."""
+
+
+class TokenKeeper:
+    """Gives out the access token of one operator. Nothing of the store is held open while Monta is asked.
+
+    Errors of the store pass through: they come before anything is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        store: TokenStore,
+        clock: Clock,
+        operator: OperatorId,
+        credentials: Credentials,
+    ) -> None:
+        self._exchange = exchange
+        self._store = store
+        self._clock = clock
+        self._operator = operator
+        self._credentials = credentials
+        self._lock = asyncio.Lock()
+        self._held: Token | None = None
+        self._lead: tuple[int, datetime] | None = None
+        self._retry_at: datetime | None = None
+
+    async def current(self) -> Token:
+        """A token with some life left. Raises NotSent, QuotaExceeded, Unauthorized."""
+        if self._held is not None and self._held.access_expires_at - MARGIN > self._clock.now():
+            return self._held
+        return await self._obtain(None)
+
+    async def after_refusal(self, bad: Token) -> Token:
+        """A token other than `bad`, to which Monta answered 401: one that another has renewed already, or a
+        new one. Raises NotSent, QuotaExceeded, Unauthorized."""
+        return await self._obtain(bad.version)
+
+    async def _obtain(self, bad: int | None) -> Token:
+        give_up_at = self._clock.monotonic() + WAIT_S  # counted from before the lock: a queue must not add up
+        async with self._lock:
+            while True:
+                stored = await self._store.load(self._operator)
+                good = stored if stored is not None and stored.version != bad else None
+                if good is not None and self._serves(good):
+                    self._held = good
+                    return good
+                late = self._clock.monotonic() >= give_up_at
+                if not late and await self._leads(stored.version if stored else 0):
+                    return await self._renewed_or(good, stored)
+                if good is not None and self._is_alive(good):
+                    return good
+                if late:
+                    raise NotSent(
+                        "no token: its renewal does not come to an end", retry_at=self._clock.now() + LEASE
+                    )
+                await self._clock.sleep(POLL_S)
+
+    def _serves(self, token: Token) -> bool:
+        """Whether to use the pair without a renewal: it is fresh, or it lives and renewing it failed just
+        now."""
+        now = self._clock.now()
+        if token.access_expires_at - MARGIN > now:
+            return True
+        return self._retry_at is not None and now < self._retry_at and self._is_alive(token)
+
+    def _is_alive(self, token: Token) -> bool:
+        return token.access_expires_at - LAST_USE > self._clock.now()
+
+    async def _leads(self, version: int) -> bool:
+        """Whether the renewal is ours: it still is when our last try failed and its lease has not ended."""
+        now = self._clock.now()
+        if self._lead is not None and self._lead[0] == version and now < self._lead[1]:
+            return True
+        until = now + LEASE
+        self._lead = (version, until) if await self._store.lead(self._operator, version, until, now) else None
+        return self._lead is not None
+
+    async def _renewed_or(self, good: Token | None, stored: Token | None) -> Token:
+        try:
+            pair = await self._fetch(stored)
+        except NotDone:
+            self._retry_at = self._clock.now() + RETRY_AFTER
+            if good is not None and self._is_alive(good):
+                return good
+            raise
+        self._held = await self._store.save(self._operator, pair)
+        self._lead = self._retry_at = None
+        return self._held
+
+    async def _fetch(self, stored: Token | None) -> Token:
+        """A new pair by the refresh token while it lives, else, or when it is refused, by the credentials."""
+        if stored is not None and stored.refresh and stored.refresh_expires_at - LAST_USE > self._clock.now():
+            try:
+                return await self._ask("/auth/refresh", {"refreshToken": stored.refresh})
+            except (Refused, Unauthorized, OutcomeUnknown):
+                pass  # refresh tokens serve once and may be lost with an answer; the credentials always serve
+        own = self._credentials
+        try:
+            return await self._ask(
+                "/auth/token", {"clientId": own.client_id, "clientSecret": own.client_secret}
+            )
+        except (Refused, Unauthorized) as error:
+            raise Unauthorized(f"Monta does not take the operator's credentials ({error})") from error
+        except OutcomeUnknown as error:  # for the token; the call that needs it was certainly not sent
+            raise NotSent(f"no token: {error}") from error
+
+    async def _ask(self, path: str, body: dict[str, str]) -> Token:
+        bound = self._exchange.timeouts.token_s
+        secrets = tuple(body.values())
+        call = Call(
+            method="POST",
+            path=path,
+            name=f"POST {path}",
+            total_s=bound,
+            read_s=bound,
+            body=dump_json(body),
+            secrets=secrets,
+        )
+        pair = read_token(judged(await self._exchange.send(call, access=None), call), self._clock.now())
+        if pair is None:
+            raise OutcomeUnknown(f"{call.name}: no usable token in the answer")
+        return pair
+
+
+def read_token(value: JsonIn, now: datetime) -> Token | None:
+    """A Token object (reference, Authentication); None without an access token that can stand in a header."""
+    fields = value if isinstance(value, dict) else {}
+    access, refresh = fields.get("accessToken"), fields.get("refreshToken")
+    if not isinstance(access, str) or not _fits_a_header(access):
+        return None
+    return Token(
+        access=access,
+        access_expires_at=_end(fields.get("accessTokenExpirationDate"), now),
+        refresh=refresh if isinstance(refresh, str) and _fits_a_header(refresh) else "",
+        refresh_expires_at=_end(fields.get("refreshTokenExpirationDate"), now),
+    )
+
+
+def _fits_a_header(text: str) -> bool:
+    return 0 < len(text) <= 4096 and text.isascii() and text.isprintable() and " " not in text
+
+
+def _end(value: JsonIn, now: datetime) -> datetime:
+    told = date_of(value) or now
+    return min(max(told, now + SHORTEST_LIFE), now + LONGEST_LIFE)

@@ -1,0 +1,180 @@
+"""Monta's webhook deliveries: entries read one by one, so that a bad one never harms the others."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from app.domain.charge import ChargeReport
+from app.monta.fields import Fields, id_of
+from app.monta.safe_json import BadJson, JsonIn, Storable, TooDeep, clean_text, load_json, storable
+from app.monta.signature import minify, signature_is_valid
+from app.monta.split import split_entries
+from app.monta.wire import ChargeRead, PriceUnit, UnreadableCharge, read_charge
+
+__all__ = [
+    "Delivery",
+    "Entry",
+    "UnreadableDelivery",
+    "minify",
+    "read_delivery",
+    "read_entry",
+    "signature_is_valid",
+]
+
+MAX_BYTES = 1024 * 1024
+MAX_ENTRIES = 20_000
+"""More cannot be real: a whole entry is longer than 50 bytes."""
+
+
+class UnreadableDelivery(ValueError):
+    """The body is no JSON object with a list of `entries`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of a delivery.
+
+    `raw` is safe for `json.dumps` and PostgreSQL's jsonb. `dedupe_key` is equal for a redelivery (64 hex
+    digits). `problem` says why the entry must be parked: it could not be read, or it is a charge that could
+    not be told. `doubts` names fields of the charge that made no sense and were left out.
+    """
+
+    entity_type: str | None
+    entity_id: str | None
+    event_type: str | None
+    event_time: datetime | None
+    raw: dict[str, Storable]
+    dedupe_key: str
+    charge: ChargeReport | None = None
+    problem: str | None = None
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A whole delivery; `pending` is how many events Monta still holds, `sent_at` its `timestamp`."""
+
+    entries: tuple[Entry, ...]
+    pending: int | None = None
+    sent_at: datetime | None = None
+
+
+def read_delivery(body: bytes, seen_at: datetime, *, price_unit: PriceUnit = PriceUnit.MAJOR) -> Delivery:
+    """Read a delivery `{entries, pending, timestamp}` (reference, Webhooks). Raises UnreadableDelivery.
+
+    An entry nested too deeply is parked alone: the others are cut out of the text around it.
+    """
+    try:
+        whole = load_json(body, max_bytes=MAX_BYTES)
+    except TooDeep:
+        return Delivery(tuple(_read_text(text.strip(), seen_at, price_unit) for text in _cut_out(body)))
+    except BadJson as error:
+        raise UnreadableDelivery(str(error)) from error
+    rows = whole.get("entries") if isinstance(whole, dict) else None
+    if not isinstance(whole, dict) or not isinstance(rows, list):
+        raise UnreadableDelivery("no JSON object with a list of entries")
+    if len(rows) > MAX_ENTRIES:
+        raise UnreadableDelivery(f"more than {MAX_ENTRIES} entries")
+    pending = whole.get("pending")
+    return Delivery(
+        entries=tuple(read_entry(row, seen_at, price_unit=price_unit) for row in rows),
+        pending=pending if isinstance(pending, int) and 0 <= pending < 2**31 else None,
+        sent_at=_from_epoch_ms(whole.get("timestamp")),
+    )
+
+
+def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = PriceUnit.MAJOR) -> Entry:
+    """Read one entry, whatever it is; never raises. Also reads `raw` of a stored entry again."""
+    if not isinstance(value, dict):
+        return parked(storable(value), "the entry is not an object")
+    f = Fields(value)
+    raw = {clean_text(key): storable(child) for key, child in value.items()}
+    entity_type, entity_id = f.text("entityType", max_chars=100), _entity_id(value.get("entityId"))
+    event_type, event_time = f.text("eventType", max_chars=100), f.date("eventTime")
+    read, problem = None, None if entity_type else "the entry has no entityType"
+    if (entity_type or "").lower() == "charge" and not (
+        value.get("payload") is None and event_type == "deleted"
+    ):
+        try:
+            read = _charge_of(value.get("payload"), entity_id, seen_at, price_unit)
+        except UnreadableCharge as error:
+            problem = str(error)
+    return Entry(
+        entity_type=entity_type,
+        entity_id=entity_id,
+        event_type=event_type,
+        event_time=event_time,
+        raw=raw,
+        dedupe_key=_dedupe_key(raw),
+        charge=_as_of(read.report, event_time, seen_at) if read else None,
+        problem=problem,
+        doubts=read.problems if read else (),
+    )
+
+
+def parked(kept: Storable, problem: str, *, key: str | None = None) -> Entry:
+    """An entry of which nothing is understood, kept for people to look at."""
+    raw: dict[str, Storable] = {"unreadable": kept}
+    return Entry(
+        entity_type=None,
+        entity_id=None,
+        event_type=None,
+        event_time=None,
+        raw=raw,
+        dedupe_key=_hash(key if key is not None else raw),
+        problem=problem,
+    )
+
+
+def _cut_out(body: bytes) -> list[str]:
+    texts = split_entries(body.decode("utf-8"))  # load_json got past the decoding, so it is UTF-8
+    if texts is None or len(texts) > MAX_ENTRIES:
+        raise UnreadableDelivery("no JSON object with a list of entries")
+    return texts
+
+
+def _read_text(text: str, seen_at: datetime, price_unit: PriceUnit) -> Entry:
+    try:
+        return read_entry(load_json(text, max_bytes=MAX_BYTES), seen_at, price_unit=price_unit)
+    except BadJson as error:
+        return parked(clean_text(text[:1000]), str(error), key=clean_text(text))
+
+
+def _charge_of(payload: JsonIn, entity_id: str | None, seen_at: datetime, unit: PriceUnit) -> ChargeRead:
+    """The charge of an entry; the entry names it when the payload does not, and both must name the same
+    one."""
+    if isinstance(payload, dict) and payload.get("id") is None:
+        payload = {**payload, "id": entity_id}
+    read = read_charge(payload, seen_at, price_unit=unit)
+    if entity_id is not None and entity_id != read.report.id:
+        raise UnreadableCharge("entityId and payload.id name different charges")
+    return read
+
+
+def _as_of(report: ChargeReport, event_time: datetime | None, arrived_at: datetime) -> ChargeReport:
+    """The report as of the event, not of its arrival: deliveries are repeated for a day."""
+    told_at = event_time or report.updated_at or arrived_at
+    return replace(report, seen_at=min(told_at, arrived_at))
+
+
+def _entity_id(value: JsonIn) -> str | None:
+    return id_of(value) or (clean_text(value)[:100] if isinstance(value, str) else None)
+
+
+def _dedupe_key(raw: dict[str, Storable]) -> str:
+    """Monta sends no event id, so an event is what it says: type, id, kind, time and the whole payload."""
+    payload = raw.get("payload")
+    updated_at = payload.get("updatedAt") if isinstance(payload, dict) else None
+    when = raw.get("eventTime") or updated_at
+    return _hash([raw.get("entityType"), raw.get("entityId"), raw.get("eventType"), when, payload])
+
+
+def _hash(value: Storable) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _from_epoch_ms(value: JsonIn) -> datetime | None:
+    if not isinstance(value, int) or not 0 < value < 10**14:
+        return None
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=value)

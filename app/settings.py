@@ -1,0 +1,145 @@
+"""Every environment variable: typed, frozen, secrets masked. All problems are told in one message."""
+
+from datetime import datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.store.database import DatabaseUrlInvalid, asyncpg_url
+
+PREFIX = "TAPWATT_"
+SECRETS_FOLDER = Path("/run/secrets")
+MIN_SECRET_KEY_CHARS = 32
+
+
+class SettingsWrong(Exception):
+    """The message names every variable that is missing or wrong, and says what to do."""
+
+
+def _known_database(url: SecretStr) -> SecretStr:
+    try:
+        asyncpg_url(url.get_secret_value())
+    except DatabaseUrlInvalid as error:
+        raise ValueError(str(error)) from None
+    except ValueError:
+        raise ValueError("is not a database URL: write postgresql://user:password@host:5432/name") from None
+    return url
+
+
+def _long_enough(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < MIN_SECRET_KEY_CHARS:
+        raise ValueError(
+            f"must have {MIN_SECRET_KEY_CHARS} characters at least: make one with"
+            ' python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
+    return key
+
+
+def is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
+    """Why a URL cannot be used to talk to somebody; None when it can."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "must be a full URL such as https://example.com/path"
+    if parts.query or parts.fragment or parts.username:
+        return "must have no query, fragment or user name in it"
+    if parts.scheme == "http" and not (allow_plain_http or is_loopback(url)):
+        return "must begin with https:// (plain http only for loopback, or with TAPWATT_ALLOW_PLAIN_HTTP=1)"
+    return None
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """Defaults are those of the README's table."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        secrets_dir=SECRETS_FOLDER if SECRETS_FOLDER.is_dir() else None,
+        hide_input_in_errors=True,
+    )
+
+    database_url: Annotated[SecretStr, AfterValidator(_known_database)] | None = None
+    data_dir: Path = Path(".tapwatt")
+    secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
+    public_url: str | None = None
+    allow_plain_http: bool = False
+
+    start_deadline_s: Annotated[float, Field(ge=10, le=3600)] = 300
+    start_timeout_s: Annotated[float, Field(gt=0, le=120)] = 30
+    quiet_window_s: Seconds = 120
+    send_guard_s: Annotated[float, Field(gt=0, le=60)] = 5
+    lease_s: Annotated[float, Field(ge=1, le=600)] = 30
+    silence_s: Seconds = 60
+    stop_retry_s: Annotated[float, Field(gt=0, le=600)] = 10
+    settle_poll_s: Annotated[float, Field(gt=0, le=600)] = 10
+    stop_latency_s: Annotated[float, Field(ge=0, le=600)] = 15
+
+    watcher_concurrency: Annotated[int, Field(ge=1, le=500)] = 32
+    watcher_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    log_format: Annotated[str, Field(pattern="^(json|text)$")] = "json"
+
+    clock_speed: Annotated[float, Field(ge=1, le=1000)] = 1
+    clock_origin: datetime | None = None
+
+    @model_validator(mode="after")
+    def _urls_are_sound(self) -> Self:
+        if self.public_url is not None:
+            problem = url_problem(self.public_url, allow_plain_http=self.allow_plain_http)
+            if problem:
+                raise ValueError(f"{PREFIX}PUBLIC_URL {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        if self.quiet_window_s < self.send_guard_s + self.start_timeout_s:
+            raise ValueError(
+                f"{PREFIX}QUIET_WINDOW_S must be at least {PREFIX}SEND_GUARD_S + {PREFIX}START_TIMEOUT_S,"
+                " or a second start could be sent while the first is still under way"
+            )
+        if self.clock_speed != 1 and self.clock_origin is None:
+            raise ValueError(f"{PREFIX}CLOCK_SPEED (demo only) needs {PREFIX}CLOCK_ORIGIN")
+        return self
+
+
+def load_settings() -> Settings:
+    """Read the environment, `.env` and secret files. Raises SettingsWrong with every problem at once."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [_line(tuple(e["loc"]), e["msg"]) for e in error.errors(include_input=False, include_url=False)]
+        raise SettingsWrong("The settings are not right:\n" + "\n".join(lines)) from None
+
+
+def secret_key_of(settings: Settings) -> str:
+    """The key that encrypts operators' secrets. Raises SettingsWrong when it is not set."""
+    if settings.secret_key is None:
+        raise SettingsWrong(
+            f"The settings are not right:\n  {PREFIX}SECRET_KEY is missing: it encrypts the operators' secrets. Make one"
+            ' with python3 -c "import secrets; print(secrets.token_urlsafe(48))" and keep it.'
+        )
+    return settings.secret_key.get_secret_value()
+
+
+def _line(location: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    return f"  {PREFIX}{str(location[0]).upper()}: {text}" if location else f"  {text}"

@@ -1,0 +1,99 @@
+"""How the box is set up: the credential, the charge points, who drives up to them, and every delay."""
+
+from dataclasses import dataclass, field
+
+from app.simulator.prices import Currency, PriceGroup
+from app.simulator.quirks import Quirks
+
+ALL_SCOPES = frozenset({"all"})
+"""Everything. In the reference's own enumeration the scopes have no permission part, in real credentials they
+do (`charge-points:read`); both forms are understood, and `all` is a word of both."""
+
+GATEWAY_SCOPES = frozenset(
+    {
+        "charge-points:read",
+        "charge-transactions:read",
+        "charges:write",
+        "control-charging:write",
+        "manage-webhooks:delete",
+        "price-groups:read",
+        "prices-forecast:read",
+        "receipts:read",
+        "webhooks:read",
+    }
+)
+"""What a gateway asks its operator for; `delete` includes `write`, which includes `read`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """What people do at a charge point on their own; seconds and Wh, None: never.
+
+    `plugs_in_after_s` counts from a start without a car, `unplugs_after_stop_s` from the end of the power,
+    `next_car_after_s` from completed until a fresh car has replaced the one that was there.
+    """
+
+    vehicle: str = "Volkswagen ID.3 58 kWh"
+    soc_percent: float = 20.0
+    arrives_plugged_in: bool = True
+    plugs_in_after_s: float | None = None
+    unplugs_after_wh: int | None = None
+    unplugs_after_stop_s: float | None = None
+    next_car_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointConfig:
+    """One charge point (one EVSE): power in W, times in seconds.
+
+    The meter reports each `meter_interval_s`, or each `meter_step_wh` when that is set. `ramp_s` is the time
+    from no power to full power.
+    """
+
+    id: int
+    name: str
+    max_w: int
+    price_group_id: int
+    direct_current: bool = False
+    meter_interval_s: float = 60.0
+    meter_step_wh: int | None = None
+    start_latency_s: float = 3.0
+    stop_latency_s: float = 3.0
+    ramp_s: float = 5.0
+    pauses_when_full: bool = False
+    offline: bool = False
+    driver: Driver = field(default_factory=Driver)
+    quirks: Quirks = field(default_factory=Quirks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorConfig:
+    """The whole box. Webhook and limit figures are seconds of the clock that is handed in."""
+
+    points: tuple[PointConfig, ...]
+    price_groups: tuple[PriceGroup, ...]
+    seed: int = 1
+    currency: Currency = field(default_factory=Currency)
+    client_id: str = "simulator-client"
+    client_secret: str = field(default="simulator-secret-do-not-use-elsewhere", repr=False)
+    consumer_name: str = "Tapwatt gateway"
+    operator_id: int = 96
+    operator_name: str = "Monta in a box"
+    owner_team_id: int = 13
+    paying_team_ids: tuple[int, ...] = (4711,)
+    scopes: frozenset[str] = ALL_SCOPES
+    rate_limit: int = 1000
+    rate_window_s: int = 600
+    access_token_life_s: int = 3600
+    refresh_token_life_s: int = 86_400
+    start_status: int = 200
+    wraps_start_answer: bool = False
+    allows_http_loopback: bool = False
+    webhook_cadence_s: float = 2.0
+    webhook_latency_s: float = 1.0
+    webhook_retry_s: float = 60.0
+    webhook_keep_s: float = 86_400.0
+    webhook_batch_max: int = 100
+    limit_reaction_s: float = 2.0
+    start_timeout_s: float | None = None
+    completion_s: tuple[float, float] = (2.0, 3.0)

@@ -1,0 +1,73 @@
+"""The endpoints about charge points and prices."""
+
+from app.simulator.answers import Answer, Call, bad_request, json_answer
+from app.simulator.fields import path_id, query_choice, query_date, query_id
+from app.simulator.listing import page
+from app.simulator.shapes_place import point_json, point_state
+from app.simulator.shapes_price import forecast_json, group_json
+from app.simulator.site import Point, Site
+
+POINT_STATES = frozenset(
+    {
+        "available",
+        "busy",
+        "busy-blocked",
+        "busy-charging",
+        "busy-non-charging",
+        "busy-non-released",
+        "busy-reserved",
+        "busy-scheduled",
+        "error",
+        "disconnected",
+        "passive",
+        "maintenance",
+        "other",
+    }
+)
+
+
+class PlaceEndpoints:
+    """Each takes the call and the id in its path, and answers; refusals are raised."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def list_points(self, call: Call, _id: str) -> Answer:
+        """Ordered by id, ascending."""
+        team_id, site_id = query_id(call, "teamId"), query_id(call, "siteId")
+        state = query_choice(call, "state", POINT_STATES)
+        updated_since = query_date(call, "fromUpdatedDate")
+        external_id = call.query.get("partnerExternalId")
+
+        def wanted(point: Point) -> bool:
+            return (
+                team_id in {None, self._site.config.owner_team_id}
+                and site_id is None
+                and state in {None, point_state(point)}
+                and external_id in {None, ""}
+                and (updated_since is None or point.updated_at >= updated_since)
+            )
+
+        rows = [point for _, point in sorted(self._site.points.items()) if wanted(point)]
+        return page(call, rows, lambda point: point_json(self._site, point))
+
+    def read_point(self, _call: Call, point_id: str) -> Answer:
+        return json_answer(point_json(self._site, self._site.point(path_id(point_id))))
+
+    def list_groups(self, call: Call, _id: str) -> Answer:
+        team_id = query_id(call, "teamId")
+        if team_id is None:
+            raise bad_request("teamId: must not be null")
+        rows = list(self._site.groups.values()) if team_id == self._site.config.owner_team_id else []
+        return page(call, rows, lambda group: group_json(self._site, group))
+
+    def read_group(self, _call: Call, group_id: str) -> Answer:
+        return json_answer(group_json(self._site, self._site.group(path_id(group_id))))
+
+    def forecast(self, call: Call, _id: str) -> Answer:
+        group_id, point_id = query_id(call, "priceGroupId"), query_id(call, "chargePointId")
+        if group_id is None and point_id is None:
+            raise bad_request("chargePointId or priceGroupId: one of them is needed")
+        if group_id is None and point_id is not None:
+            group_id = self._site.point(point_id).config.price_group_id
+        return json_answer(forecast_json(self._site, self._site.group(group_id or 0)))

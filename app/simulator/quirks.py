@@ -1,0 +1,78 @@
+"""The closed list of troubles: what can go wrong with an answer, with webhooks, and with a charge point."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    """What happens to one request at the HTTP boundary."""
+
+    REFUSED = "refused"
+    """400, nothing done."""
+    UNAVAILABLE = "unavailable"
+    """503 with HTML from a gateway, nothing done."""
+    UNREACHABLE = "unreachable"
+    """No answer at all, nothing done; in process it surfaces as `Unreachable`."""
+    THROTTLED = "throttled"
+    """429, nothing done; `seconds` is RateLimit-ResetsIn."""
+    REQUEST_LOST = "request_lost"
+    """Nothing done; the connection ends within the answer."""
+    ANSWER_LOST = "answer_lost"
+    """Done; the connection ends within the answer."""
+    FAILED_THOUGH_DONE = "failed_though_done"
+    """Done; 502 with HTML from a gateway."""
+    LATE_EFFECT = "late_effect"
+    """504 with HTML at once; done `seconds` later."""
+    SLOW = "slow"
+    """Done at once; answered `seconds` later."""
+    TWICE = "twice"
+    """POST /charges makes two charges and answers with the first."""
+    WRAPPED = "wrapped"
+    """Answered as `{"charge": {...}}`."""
+    WEBHOOK_FIRST = "webhook_first"
+    """Done; its webhook is delivered before the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One trouble, `seconds` long where that means something."""
+
+    trouble: Trouble
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookQuirks:
+    """How the deliveries about one charge point go wrong."""
+
+    lost: bool = False
+    late_s: float = 0.0
+    copies: int = 1
+    shuffled: bool = False
+
+
+FOR_EVER = 1_000_000_000
+"""For `stops_ignored`: a stop never works."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quirks:
+    """What is wrong with a charge point."""
+
+    at_start: Fault | None = None
+    throttled_starts: int = 0
+    """This many POSTs get 429 before one is done; counted afresh after each charge."""
+    stops_ignored: int = 0
+    """This many stops are answered 200 and bring the charge to `stopping` and back to `charging`."""
+    stop_without_trace: bool = False
+    """An ignored stop does not even show as `stopping`."""
+    limits_ignored: bool = False
+    meter_falls_at_sample: int = 0
+    """The n-th reading shows less than the one before (0: never)."""
+    restarts_after_s: float | None = None
+    """Someone restarts the first stopped charge this long after its stop."""
+    price_waived: bool = False
+    """The operator force-stops in Monta Hub, which removes the payment: completed with price 0."""
+    fails_after_s: float | None = None
+    """The charge ends stopped with failedAt and failureReason."""
+    webhooks: WebhookQuirks = field(default_factory=WebhookQuirks)

@@ -1,0 +1,54 @@
+"""The box as a server: its default set-up, its lifespan, and what to tell the person who started it."""
+
+import asyncio
+from dataclasses import replace
+
+from app.clock import Clock
+from app.simulator.asgi import BASE, Receive, Scope, Send
+from app.simulator.config import SimulatorConfig
+from app.simulator.courier import Deliver
+from app.simulator.magic import MAGIC_POINTS, NORMAL_POINTS, PRICE_GROUPS
+from app.simulator.world import Simulator
+
+_FASTEST_POST_S = 0.1
+"""However fast the clock runs, webhook batches are no closer than this in real time."""
+
+
+def default_config(*, speed: float = 1.0, seed: int = 1) -> SimulatorConfig:
+    """Ordinary charge points with a car at each, and the magic ones; webhooks to http on loopback allowed."""
+    config = SimulatorConfig(
+        points=NORMAL_POINTS + MAGIC_POINTS, price_groups=PRICE_GROUPS, seed=seed, allows_http_loopback=True
+    )
+    return replace(config, webhook_cadence_s=max(config.webhook_cadence_s, _FASTEST_POST_S * speed))
+
+
+class SimulatorServer:
+    """An ASGI app for a server: the world runs from startup to shutdown of the lifespan."""
+
+    def __init__(self, config: SimulatorConfig, clock: Clock, deliver: Deliver) -> None:
+        self.simulator = Simulator(config, clock, deliver)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self.simulator.app(scope, receive, send)
+            return
+        await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        world = asyncio.create_task(self.simulator.run())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        world.cancel()
+        await asyncio.gather(world, return_exceptions=True)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def about(config: SimulatorConfig, origin: str) -> dict[str, str | int]:
+    """What a gateway needs to use the box at `origin` (`http://127.0.0.1:9000`)."""
+    return {
+        "monta_url": f"{origin}{BASE}",
+        "client_id": config.client_id,
+        "client_secret": config.client_secret,
+        "paying_team_id": config.paying_team_ids[0],
+    }

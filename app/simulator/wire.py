@@ -1,0 +1,69 @@
+"""JSON as Monta writes it: compact, times in UTC with Z, decimals as plain JSON numbers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeAlias
+
+JsonValue: TypeAlias = "bool | int | Decimal | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+JsonObject: TypeAlias = Mapping[str, JsonValue]
+MAX_DEPTH = 32
+"""Deeper bodies are refused; far below Python's recursion limit."""
+
+
+class NotJson(ValueError):
+    """The body is no JSON that we accept."""
+
+
+def dumps(value: JsonValue) -> bytes:
+    """Compact JSON, the very bytes that are sent and signed."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_number).encode()
+
+
+def _number(value: object) -> float:
+    # Monta's numbers are Java doubles: 12.30 leaves as 12.3, a Decimal of up to 15 digits survives as it is.
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def loads(body: bytes) -> JsonValue:
+    """JSON with Decimal for every fraction; NotJson for anything else, NaN and absurd depth included."""
+    if body.count(b"[") + body.count(b"{") > 100_000:
+        raise NotJson("too many brackets")
+    try:
+        value: JsonValue = json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise NotJson("not a JSON document") from error
+    if _depth(value) > MAX_DEPTH:
+        raise NotJson("nested too deeply")
+    return value
+
+
+def _no_constant(name: str) -> JsonValue:
+    raise NotJson(f"{name} is not JSON")
+
+
+def _depth(value: JsonValue, level: int = 1) -> int:
+    if level > MAX_DEPTH:
+        return level
+    if isinstance(value, Mapping):
+        return max((_depth(item, level + 1) for item in value.values()), default=level)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return max((_depth(item, level + 1) for item in value), default=level)
+    return level
+
+
+def when(at: datetime | None) -> str | None:
+    """ISO 8601 with Z, with milliseconds unless they are zero: both spellings occur."""
+    if at is None:
+        return None
+    text = at.isoformat(timespec="milliseconds" if at.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def kwh(energy_wh: int, places: int = 3) -> Decimal:
+    """Wh as kWh, cut (not rounded) to `places`: consumedKwh shows two while the meter has three."""
+    step = 10 ** (3 - places)
+    return Decimal(energy_wh // step * step).scaleb(-3)

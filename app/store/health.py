@@ -1,0 +1,111 @@
+"""What tells whether the service is well: schema version, watchers' heartbeats, counts for operations and metrics."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.ids import OperatorId
+from app.store.tables import payment_sessions, settlements, watchers
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+FORGET_WATCHER = timedelta(days=1)
+
+P = payment_sessions
+
+
+def newest_schema() -> str:
+    """The revision that this code was written for."""
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    if head is None:
+        raise RuntimeError(f"there are no migrations in {MIGRATIONS}")
+    return head
+
+
+async def schema_version(connection: AsyncConnection) -> str | None:
+    """The database's revision; None when it was never migrated."""
+    known = await connection.execute(text("SELECT to_regclass('alembic_version')"))
+    if known.scalar() is None:
+        return None
+    version: str | None = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+    return version
+
+
+async def database_time(connection: AsyncConnection) -> datetime:
+    """The database's own clock, to compare ours with; never used in a decision."""
+    now: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+    return now
+
+
+async def beat(connection: AsyncConnection, watcher_id: str, now: datetime) -> None:
+    statement = insert(watchers).values(id=watcher_id, started_at=now, seen_at=now)
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=[watchers.c.id], set_={"seen_at": now})
+    )
+    await connection.execute(delete(watchers).where(watchers.c.seen_at < now - FORGET_WATCHER))
+
+
+async def leave(connection: AsyncConnection, watcher_id: str) -> None:
+    await connection.execute(delete(watchers).where(watchers.c.id == watcher_id))
+
+
+async def newest_beat(connection: AsyncConnection) -> datetime | None:
+    found: datetime | None = (await connection.execute(select(func.max(watchers.c.seen_at)))).scalar()
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over the sessions of one operator or of all, in minor units of one currency."""
+
+    currency: str
+    sessions: int
+    authorized_minor: int
+    captured_minor: int
+    released_minor: int
+    shortfall_minor: int
+    energy_wh: int
+
+
+async def by_status(connection: AsyncConnection, operator_id: OperatorId | None) -> dict[str, int]:
+    query = select(P.c.status, func.count()).group_by(P.c.status)
+    if operator_id is not None:
+        query = query.where(P.c.operator_id == operator_id)
+    return {status: count for status, count in await connection.execute(query)}
+
+
+async def need_attention(connection: AsyncConnection, operator_id: OperatorId | None) -> int:
+    query = select(func.count()).where(P.c.needs_attention)
+    if operator_id is not None:
+        query = query.where(P.c.operator_id == operator_id)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def totals(
+    connection: AsyncConnection, operator_id: OperatorId | None, *, start: datetime, end: datetime
+) -> list[Totals]:
+    """Sums by currency of the sessions recorded from `start` (inclusive) to `end` (exclusive)."""
+    s = settlements.c
+    query = (
+        select(
+            P.c.currency,
+            func.count(P.c.id),
+            *(func.coalesce(func.sum(c), 0) for c in (P.c.amount_minor, s.to_capture_minor, s.to_release_minor,
+                                                      s.shortfall_minor, s.energy_wh)),
+        )
+        .select_from(P.outerjoin(settlements, s.session_id == P.c.id))
+        .where(P.c.created_at >= start, P.c.created_at < end)
+        .group_by(P.c.currency)
+        .order_by(P.c.currency)
+    )
+    if operator_id is not None:
+        query = query.where(P.c.operator_id == operator_id)
+    return [
+        Totals(currency=c, sessions=n, authorized_minor=int(a), captured_minor=int(b), released_minor=int(r),
+               shortfall_minor=int(f), energy_wh=int(e))
+        for c, n, a, b, r, f, e in await connection.execute(query)
+    ]

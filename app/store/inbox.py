@@ -1,0 +1,129 @@
+"""The webhook inbox: every entry is kept before it has any effect, and applied once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.ids import OperatorId
+from app.domain.payment_session import PaymentSession
+from app.store.database import DUE_CHANNEL, notify
+from app.store.tables import inbox, payment_sessions
+
+KEEP_LIMIT = 500
+"""Entries kept by one statement."""
+
+NEWS_LIMIT = 200
+"""Entries applied in one transaction; the rest follow in the next."""
+
+P = payment_sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxEntry:
+    """One webhook entry on its way into the inbox; `raw` is what Monta sent, safe for jsonb."""
+
+    dedupe_key: str
+    raw: Mapping[str, Any]
+    entity_type: str | None = None
+    entity_id: str | None = None
+    event_type: str | None = None
+    event_time: datetime | None = None
+    charge_id: str | None = None
+    session_reference: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An entry that was not applied yet."""
+
+    id: int
+    received_at: datetime
+    raw: Mapping[str, Any]
+
+
+async def keep(
+    connection: AsyncConnection, operator_id: OperatorId, entries: Sequence[InboxEntry], now: datetime
+) -> int:
+    """Keep the entries that are new and make the sessions they speak of due; returns how many were new."""
+    rows = [
+        {
+            "operator_id": operator_id,
+            "received_at": now,
+            "dedupe_key": e.dedupe_key,
+            "raw": dict(e.raw),
+            "entity_type": e.entity_type,
+            "entity_id": e.entity_id,
+            "event_type": e.event_type,
+            "event_time": e.event_time,
+            "charge_id": e.charge_id,
+            "session_reference": e.session_reference,
+            "problem": e.problem,
+        }
+        for e in sorted(entries, key=lambda e: e.dedupe_key)
+    ]
+    if not rows:
+        return 0
+    kept = await connection.execute(
+        insert(inbox).values(rows).on_conflict_do_nothing().returning(inbox.c.charge_id, inbox.c.session_reference)
+    )
+    new = kept.all()
+    charge_ids = sorted({r.charge_id for r in new if r.charge_id})
+    references = sorted({r.session_reference for r in new if r.session_reference})
+    if charge_ids or references:
+        await _wake(connection, operator_id, charge_ids, references, now)
+    return len(new)
+
+
+async def _wake(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    charge_ids: Sequence[str],
+    references: Sequence[str],
+    now: datetime,
+) -> None:
+    """Rows are locked in the order of their ids, so that two deliveries never wait for each other in a circle."""
+    meant = (
+        select(P.c.id)
+        .where(P.c.operator_id == operator_id, or_(P.c.charge_id.in_(charge_ids), P.c.id.in_(references)))
+        .order_by(P.c.id)
+        .with_for_update()
+        .cte("meant")
+    )
+    await connection.execute(
+        update(P)
+        .where(P.c.id.in_(select(meant.c.id)), or_(P.c.due_at.is_(None), P.c.due_at > now))
+        .values(due_at=now)
+    )
+    await notify(connection, DUE_CHANNEL)
+
+
+async def news_of(connection: AsyncConnection, session: PaymentSession) -> list[News]:
+    """Entries about the session's charge, or with its reference, that were not applied yet; oldest first."""
+    ours = [inbox.c.session_reference == session.id]
+    if session.charge is not None:
+        ours.append(inbox.c.charge_id == session.charge.id)
+    query = (
+        select(inbox.c.id, inbox.c.received_at, inbox.c.raw)
+        .where(inbox.c.operator_id == session.operator_id, inbox.c.applied_at.is_(None), or_(*ours))
+        .order_by(inbox.c.id)
+        .limit(NEWS_LIMIT)
+    )
+    return [News(row.id, row.received_at, row.raw) for row in await connection.execute(query)]
+
+
+async def mark_applied(connection: AsyncConnection, news: Sequence[News], now: datetime) -> None:
+    if news:
+        await connection.execute(update(inbox).where(inbox.c.id.in_([n.id for n in news])).values(applied_at=now))
+
+
+async def newest(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
+    """When Monta last delivered anything for this operator."""
+    query = select(func.max(inbox.c.received_at)).where(inbox.c.operator_id == operator_id)
+    found: datetime | None = (await connection.execute(query)).scalar()
+    return found

@@ -1,0 +1,123 @@
+"""Who works on what until when: due rows are claimed, and given back with their next due time."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.ids import OperatorId, SessionId
+from app.store.tables import operators, payment_sessions
+
+P = payment_sessions
+O = operators  # noqa: E741
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim on one session: every later write carries `token`, so that a late worker changes nothing."""
+
+    session_id: SessionId
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorLease:
+    operator_id: OperatorId
+    token: int
+
+
+async def claim(
+    connection: AsyncConnection, *, owner: str, now: datetime, until: datetime, limit: int
+) -> list[Lease]:
+    """Claim up to `limit` due sessions that nobody works on, most overdue first."""
+    due = (
+        select(P.c.id)
+        .where(P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
+        .order_by(P.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    query = (
+        update(P)
+        .where(P.c.id.in_(select(due.c.id)))
+        .values(lease_token=P.c.lease_token + 1, lease_owner=owner, lease_until=until)
+        .returning(P.c.id, P.c.lease_token)
+    )
+    return [Lease(SessionId(row.id), row.lease_token) for row in await connection.execute(query)]
+
+
+async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> None:
+    """Keep a claim for one more step; the row is locked and known to be ours."""
+    await connection.execute(update(P).where(P.c.id == lease.session_id).values(lease_until=until))
+
+
+async def give_back(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
+    """End a claim on a locked row; the session is due again at `due_at`."""
+    await connection.execute(
+        update(P).where(P.c.id == lease.session_id).values(due_at=due_at, lease_owner=None, lease_until=None, failures=0)
+    )
+
+
+async def give_back_failed(connection: AsyncConnection, lease: Lease, now: datetime) -> int | None:
+    """End a claim whose handler crashed: due again after 2, 4, 8, ... 256 seconds. Returns the failures in a row."""
+    query = (
+        update(P)
+        .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
+        .values(
+            failures=P.c.failures + 1,
+            due_at=now + func.make_interval(0, 0, 0, 0, 0, 0, func.power(2, func.least(P.c.failures + 1, 8))),
+            lease_owner=None,
+            lease_until=None,
+        )
+        .returning(P.c.failures)
+    )
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
+async def next_due(connection: AsyncConnection) -> datetime | None:
+    """When the next session or operator that nobody works on falls due; None: nothing is planned.
+
+    Claims that were never given back are not counted: whoever waits looks again within a second or so anyway.
+    """
+    times = []
+    for table in (P, O):
+        query = select(table.c.due_at).where(table.c.due_at.is_not(None), table.c.lease_until.is_(None))
+        times.append((await connection.execute(query.order_by(table.c.due_at).limit(1))).scalar())
+    return min((t for t in times if t is not None), default=None)
+
+
+async def oldest_due(connection: AsyncConnection, now: datetime) -> datetime | None:
+    """The due time that has been waiting longest."""
+    query = select(func.min(P.c.due_at)).where(P.c.due_at <= now)
+    found: datetime | None = (await connection.execute(query)).scalar()
+    return found
+
+
+async def claim_operator(connection: AsyncConnection, *, now: datetime, until: datetime) -> OperatorLease | None:
+    """Claim one operator whose upkeep is due."""
+    due = (
+        select(O.c.id)
+        .where(O.c.due_at <= now, or_(O.c.lease_until.is_(None), O.c.lease_until <= now))
+        .order_by(O.c.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    query = (
+        update(O)
+        .where(O.c.id.in_(select(due.c.id)))
+        .values(lease_token=O.c.lease_token + 1, lease_until=until)
+        .returning(O.c.id, O.c.lease_token)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return OperatorLease(OperatorId(row.id), row.lease_token) if row else None
+
+
+async def give_back_operator(connection: AsyncConnection, lease: OperatorLease, due_at: datetime) -> None:
+    await connection.execute(
+        update(O)
+        .where(O.c.id == lease.operator_id, O.c.lease_token == lease.token)
+        .values(due_at=due_at, lease_until=None)
+    )

@@ -1,0 +1,149 @@
+"""Monta's token pairs and rate budgets, shared by all replicas: one row each an operator."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import case, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.ids import OperatorId
+from app.store.secret_box import SecretBox
+from app.store.tables import monta_budgets, monta_tokens
+
+T = monta_tokens
+B = monta_budgets
+
+SAME_WINDOW = timedelta(seconds=5)
+"""Two ends of a window that lie closer than this are the same one, seen through different delays."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    version: int
+    access: str = field(repr=False)
+    access_expires_at: datetime
+    refresh: str = field(repr=False)
+    refresh_expires_at: datetime
+
+
+async def load_tokens(connection: AsyncConnection, operator_id: OperatorId, box: SecretBox) -> TokenPair | None:
+    row = (await connection.execute(select(T).where(T.c.operator_id == operator_id, T.c.version > 0))).one_or_none()
+    if row is None:
+        return None
+    access, refresh = (
+        box.open(sealed, owner=operator_id, purpose=name) for sealed, name in ((row.access, "access"), (row.refresh, "refresh"))
+    )
+    return TokenPair(row.version, access, row.access_expires_at, refresh, row.refresh_expires_at)
+
+
+async def lead_renewal(
+    connection: AsyncConnection, operator_id: OperatorId, version: int, *, until: datetime, now: datetime
+) -> bool:
+    """Become the only one who renews the pair of this version, until `until`."""
+    await connection.execute(insert(T).values(operator_id=operator_id).on_conflict_do_nothing())
+    query = (
+        update(T)
+        .where(
+            T.c.operator_id == operator_id,
+            T.c.version == version,
+            or_(T.c.lead_until.is_(None), T.c.lead_until <= now),
+        )
+        .values(lead_until=until)
+        .returning(T.c.version)
+    )
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def save_tokens(connection: AsyncConnection, operator_id: OperatorId, pair: TokenPair, box: SecretBox) -> int:
+    """Keep a new pair and end the lead; returns its version, one above the row's."""
+    sealed = {
+        "access": box.seal(pair.access, owner=operator_id, purpose="access"),
+        "refresh": box.seal(pair.refresh, owner=operator_id, purpose="refresh"),
+        "access_expires_at": pair.access_expires_at,
+        "refresh_expires_at": pair.refresh_expires_at,
+    }
+    statement = insert(T).values(operator_id=operator_id, version=1, **sealed)
+    statement = statement.on_conflict_do_update(
+        index_elements=[T.c.operator_id], set_=sealed | {"version": T.c.version + 1, "lead_until": None}
+    )
+    version: int = (await connection.execute(statement.returning(T.c.version))).scalar_one()
+    return version
+
+
+async def take_request(
+    connection: AsyncConnection, operator_id: OperatorId, *, reserve: Decimal, now: datetime
+) -> datetime | None:
+    """Count one request unless fewer than `reserve` (a share of the quota) would be left for more urgent ones.
+
+    One UPDATE of one row, so the count is exact over all replicas. Returns None when granted, else when to ask again.
+    """
+    fresh = B.c.window_ends_at <= now
+    remaining = case((fresh, B.c.quota), else_=B.c.remaining)
+    query = (
+        update(B)
+        .where(
+            B.c.operator_id == operator_id,
+            or_(B.c.blocked_until.is_(None), B.c.blocked_until <= now),
+            remaining > B.c.quota * reserve,
+        )
+        .values(
+            remaining=remaining - 1,
+            window_ends_at=case((fresh, now + _window()), else_=B.c.window_ends_at),
+        )
+        .returning(B.c.remaining)
+    )
+    if (await connection.execute(query)).one_or_none() is not None:
+        return None
+    row = (await connection.execute(select(B).where(B.c.operator_id == operator_id))).one()
+    times = [t for t in (row.blocked_until, row.window_ends_at) if t is not None and t > now]
+    return max(times, default=now + timedelta(seconds=1))
+
+
+async def open_budget(
+    connection: AsyncConnection, operator_id: OperatorId, *, quota: int, window_s: int, now: datetime
+) -> None:
+    """Begin with an assumed quota; Monta's own figures replace it as soon as they are seen."""
+    row = {"quota": quota, "window_s": window_s, "remaining": quota, "window_ends_at": now + timedelta(seconds=window_s)}
+    await connection.execute(insert(B).values(operator_id=operator_id, **row).on_conflict_do_nothing())
+
+
+async def correct_budget(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    *,
+    quota: int,
+    window_s: int,
+    remaining: int,
+    ends_at: datetime,
+) -> None:
+    """Believe Monta's headers; within one window the smaller count wins, since calls of ours may be on their way."""
+    same = func.abs(func.extract("epoch", B.c.window_ends_at - ends_at)) <= SAME_WINDOW.total_seconds()
+    await connection.execute(
+        update(B)
+        .where(B.c.operator_id == operator_id)
+        .values(
+            quota=quota,
+            window_s=window_s,
+            remaining=case((same, func.least(B.c.remaining, remaining)), else_=remaining),
+            window_ends_at=ends_at,
+        )
+    )
+
+
+async def block_requests(connection: AsyncConnection, operator_id: OperatorId, until: datetime) -> None:
+    """Nothing goes out before `until`; a longer block stands."""
+    await connection.execute(
+        update(B).where(B.c.operator_id == operator_id).values(blocked_until=func.greatest(B.c.blocked_until, until))
+    )
+
+
+async def budget_left(connection: AsyncConnection) -> dict[OperatorId, tuple[int, int]]:
+    """(remaining, quota) of each operator, as of the last request."""
+    rows = await connection.execute(select(B.c.operator_id, B.c.remaining, B.c.quota))
+    return {OperatorId(r.operator_id): (r.remaining, r.quota) for r in rows}
+
+
+def _window() -> object:
+    return func.make_interval(0, 0, 0, 0, 0, 0, B.c.window_s)

@@ -1,0 +1,117 @@
+"""Operators: one Monta credential and one webhook endpoint each; their secrets leave this room decrypted, never logged."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.ids import OperatorId
+from app.store.database import DUE_CHANNEL, notify
+from app.store.secret_box import SecretBox
+from app.store.tables import operators
+
+CLIENT_SECRET = "client_secret"  # noqa: S105 - the name of a column
+WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - the name of a column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One operator's account at Monta; `paying_team_id` is the team that its charges are booked to."""
+
+    id: OperatorId
+    name: str
+    monta_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    paying_team_id: str
+    price_unit: str = "major"
+    time_zone: str = "UTC"
+    webhook_endpoint_id: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    webhook_problem: str | None = None
+    upkeep_problem: str | None = None
+
+
+class Operators:
+    """Reads and writes operators; holds the box that their secrets are sealed in."""
+
+    def __init__(self, box: SecretBox) -> None:
+        self._box = box
+
+    async def add(self, connection: AsyncConnection, operator: Operator, now: datetime) -> None:
+        def seal(secret: str, purpose: str) -> bytes:
+            return self._box.seal(secret, owner=operator.id, purpose=purpose)
+
+        await connection.execute(
+            insert(operators).values(
+                id=operator.id,
+                name=operator.name,
+                monta_url=operator.monta_url,
+                client_id=operator.client_id,
+                client_secret=seal(operator.client_secret, CLIENT_SECRET),
+                paying_team_id=operator.paying_team_id,
+                price_unit=operator.price_unit,
+                time_zone=operator.time_zone,
+                webhook_endpoint_id=operator.webhook_endpoint_id,
+                webhook_secret=seal(operator.webhook_secret, WEBHOOK_SECRET),
+                created_at=now,
+                due_at=now,
+            )
+        )
+
+    async def get(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
+        row = await connection.execute(select(operators).where(operators.c.id == operator_id))
+        return self._one(row.mappings().one_or_none())
+
+    async def by_endpoint(self, connection: AsyncConnection, endpoint_id: str) -> Operator | None:
+        row = await connection.execute(select(operators).where(operators.c.webhook_endpoint_id == endpoint_id))
+        return self._one(row.mappings().one_or_none())
+
+    async def all(self, connection: AsyncConnection) -> list[Operator]:
+        rows = await connection.execute(select(operators).order_by(operators.c.created_at, operators.c.id))
+        return [self._from(row) for row in rows.mappings()]
+
+    def _one(self, row: RowMapping | None) -> Operator | None:
+        return None if row is None else self._from(row)
+
+    def _from(self, row: RowMapping) -> Operator:
+        def opened(purpose: str) -> str:
+            return self._box.open(row[purpose], owner=row["id"], purpose=purpose)
+
+        plain: dict[str, Any] = {
+            name: row[name]
+            for name in ("name", "monta_url", "client_id", "paying_team_id", "price_unit", "time_zone", "webhook_endpoint_id",
+                         "webhook_problem", "upkeep_problem")
+        }
+        return Operator(
+            id=OperatorId(row["id"]), client_secret=opened(CLIENT_SECRET), webhook_secret=opened(WEBHOOK_SECRET), **plain
+        )
+
+
+async def note_upkeep(
+    connection: AsyncConnection, operator_id: OperatorId, *, webhook_problem: str | None, upkeep_problem: str | None
+) -> None:
+    """Keep what went wrong at the last upkeep, for operations; None: all is well."""
+    await connection.execute(
+        update(operators)
+        .where(operators.c.id == operator_id)
+        .values(webhook_problem=webhook_problem, upkeep_problem=upkeep_problem)
+    )
+
+
+async def exists(connection: AsyncConnection, operator_id: OperatorId) -> bool:
+    query = select(operators.c.id).where(operators.c.id == operator_id)
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def make_due(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
+    """Upkeep as soon as a watcher is free."""
+    await connection.execute(update(operators).where(operators.c.id == operator_id).values(due_at=now))
+    await notify(connection, DUE_CHANNEL)
+
+
+def webhook_path(endpoint_id: str) -> str:
+    """Where Monta delivers an operator's events."""
+    return f"/v1/webhooks/monta/{endpoint_id}"

@@ -1,0 +1,193 @@
+"""Payment sessions: recorded once, locked to be changed, found again."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Select, and_, insert, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.change import Change
+from app.domain.ids import OperatorId, SessionId, TerminalId
+from app.domain.payment_session import ENDED_STATUSES, PaymentSession
+from app.domain.settlement import Settlement
+from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
+from app.store.session_codec import from_row, identity_row, to_row
+from app.store.tables import journal, payment_sessions, settlements
+
+P = payment_sessions
+
+Condition: TypeAlias = ColumnElement[bool]
+"""A part of a WHERE clause, made here and handed on unread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A session as it was found by one of its keys, with what the first call looked like."""
+
+    session: PaymentSession
+    request_hash: bytes
+    idempotency_key: str | None
+
+
+async def record(
+    connection: AsyncConnection,
+    change: Change,
+    *,
+    request_hash: bytes,
+    idempotency_key: str | None,
+) -> bool:
+    """Insert a new session, due at once; False when a key (reference, Idempotency-Key, charge point) is taken."""
+    session = change.session
+    row = identity_row(session) | to_row(session)
+    row |= {"request_hash": request_hash, "idempotency_key": idempotency_key, "due_at": session.created_at}
+    made = await connection.execute(
+        pg_insert(P).values(row).on_conflict_do_nothing().returning(P.c.id)
+    )
+    if made.one_or_none() is None:
+        return False
+    await _write_lines(connection, change, session.created_at)
+    await notify(connection, DUE_CHANNEL)
+    return True
+
+
+async def find_recorded(
+    connection: AsyncConnection, terminal_id: TerminalId, *, reference: str, idempotency_key: str | None
+) -> Recorded | None:
+    """The session that took one of these keys; the reference's before the Idempotency-Key's."""
+    same_key = P.c.idempotency_key == idempotency_key if idempotency_key is not None else literal(False)
+    query = _sessions().add_columns(P.c.request_hash, P.c.idempotency_key).where(
+        P.c.terminal_id == terminal_id, or_(P.c.reference == reference, same_key)
+    )
+    found = (await connection.execute(query.order_by((P.c.reference == reference).desc()).limit(1))).mappings().first()
+    if found is None:
+        return None
+    return Recorded(from_row(found), found["request_hash"], found["idempotency_key"])
+
+
+async def lock(
+    connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
+) -> PaymentSession | None:
+    """The session, its row locked until the transaction ends. None: unknown, or the lease is somebody else's by now."""
+    query = _sessions().where(P.c.id == session_id).with_for_update(of=P)
+    if lease_token is not None:
+        query = query.where(P.c.lease_token == lease_token)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return from_row(row) if row else None
+
+
+async def save(connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime) -> PaymentSession:
+    """Write what a locked session became, with its journal lines; whoever waits for news of it is told.
+
+    The version rises with every change that somebody could see; bookkeeping of our own reads is none.
+    """
+    session = change.session
+    if _with_plan_of(session, before) != before:
+        session = _next_version(session, before.version, now)
+        await notify(connection, SESSIONS_CHANNEL, session.id)
+    if session != before:
+        await connection.execute(update(P).where(P.c.id == session.id).values(to_row(session)))
+    if session.settlement is not None and session.settlement != before.settlement:
+        await _write_settlement(connection, session, session.settlement, first=before.settlement is None)
+    await _write_lines(connection, change, now)
+    return session
+
+
+async def wake(connection: AsyncConnection, session_id: SessionId, now: datetime) -> None:
+    """Make a locked session due: the watcher looks at it next."""
+    sooner = or_(P.c.due_at.is_(None), P.c.due_at > now)
+    await connection.execute(update(P).where(P.c.id == session_id, sooner).values(due_at=now))
+    await notify(connection, DUE_CHANNEL)
+
+
+async def get(connection: AsyncConnection, session_id: SessionId, *owner: Condition) -> PaymentSession | None:
+    """One session; `owner` narrows to what the caller may see (of_terminal, of_operator)."""
+    row = (await connection.execute(_sessions().where(P.c.id == session_id, *owner))).mappings().one_or_none()
+    return from_row(row) if row else None
+
+
+async def find(
+    connection: AsyncConnection,
+    *conditions: Condition,
+    limit: int,
+    before: tuple[datetime, str] | None = None,
+) -> list[PaymentSession]:
+    """Sessions, newest first; `before` is the (created_at, id) of the last one of the page before."""
+    query = _sessions().where(*conditions)
+    if before is not None:
+        query = query.where(or_(P.c.created_at < before[0], and_(P.c.created_at == before[0], P.c.id < before[1])))
+    query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
+    return [from_row(row) for row in (await connection.execute(query)).mappings()]
+
+
+def of_terminal(terminal_id: TerminalId) -> Condition:
+    return P.c.terminal_id == terminal_id
+
+
+def of_operator(operator_id: OperatorId | None) -> Condition:
+    """None: an operations key that sees every operator."""
+    return literal(True) if operator_id is None else P.c.operator_id == operator_id
+
+
+def active() -> Condition:
+    return P.c.status.not_in([str(s) for s in ENDED_STATUSES])
+
+
+def matching(column: str, value: object) -> Condition:
+    """Equality on one of the searchable columns."""
+    return P.c[column] == value
+
+
+def created_between(start: datetime | None, end: datetime | None) -> list[Condition]:
+    """From `start` (inclusive) to `end` (exclusive)."""
+    conditions = [P.c.created_at >= start] if start else []
+    return [*conditions, P.c.created_at < end] if end else conditions
+
+
+def _sessions() -> Select[Any]:
+    joined = P.outerjoin(settlements, settlements.c.session_id == P.c.id)
+    parts = [c.label(f"settlement_{c.name}") for c in settlements.c if c.name not in ("session_id", "authorized_minor")]
+    return select(P.c.body, P.c.tariff, *parts).select_from(joined)
+
+
+def _with_plan_of(session: PaymentSession, other: PaymentSession) -> PaymentSession:
+    return replace(session, reads=other.reads, version=other.version, updated_at=other.updated_at)
+
+
+def _next_version(session: PaymentSession, version: int, now: datetime) -> PaymentSession:
+    return replace(session, version=version + 1, updated_at=now)
+
+
+async def _write_lines(connection: AsyncConnection, change: Change, now: datetime) -> None:
+    lines = [
+        {"session_id": change.session.id, "at": now, "kind": line.kind, "source": line.source, "detail": dict(line.detail)}
+        for line in change.lines
+    ]
+    if lines:
+        await connection.execute(insert(journal), lines)
+
+
+async def _write_settlement(
+    connection: AsyncConnection, session: PaymentSession, settlement: Settlement, *, first: bool
+) -> None:
+    """Insert it once; afterwards only what the PSP reported about it may change."""
+    where = settlements.c.session_id == session.id
+    if not first:
+        await connection.execute(update(settlements).where(where).values(status=settlement.status))
+        return
+    await connection.execute(
+        insert(settlements).values(
+            session_id=session.id,
+            action=settlement.action,
+            authorized_minor=session.authorization.amount_minor,
+            to_capture_minor=settlement.to_capture_minor,
+            to_release_minor=settlement.to_release_minor,
+            shortfall_minor=settlement.shortfall_minor,
+            energy_wh=settlement.energy_wh,
+            decided_at=settlement.decided_at,
+            deadline=settlement.deadline,
+            session_date=settlement.session_date,
+            status=settlement.status,
+        )
+    )

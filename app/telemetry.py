@@ -1,0 +1,101 @@
+"""Figures for Prometheus and logs for people: what one process of Tapwatt tells about itself."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+LATENCY_BUCKETS_S = (0.5, 1, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300)
+SHORT_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class ProcessTelemetry:
+    """The counters of this process; flows.tools.Telemetry says what each means."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self._entries = Counter("tapwatt_webhook_entries", "Webhook entries kept.", registry=r)
+        self._refused = Counter("tapwatt_webhooks_refused", "Webhook deliveries refused.", ["why"], registry=r)
+        self._lag = Histogram(
+            "tapwatt_webhook_lag_seconds", "Age of a delivery's oldest event when it came.", buckets=LATENCY_BUCKETS_S, registry=r
+        )
+        self._stop = Histogram(
+            "tapwatt_stop_latency_seconds",
+            "From the decision to stop to Monta's word that no energy flows.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=r,
+        )
+        self._settled = Counter("tapwatt_sessions_settled", "Payment sessions settled.", registry=r)
+        self._overshoot = Counter(
+            "tapwatt_overshoot_minor", "Cost beyond reservations, in minor units.", ["currency"], registry=r
+        )
+        self._overshot = Counter("tapwatt_sessions_overshot", "Sessions that cost more than was reserved.", registry=r)
+        self._calls = Counter("tapwatt_monta_calls", "Calls to Monta.", ["call", "outcome"], registry=r)
+        self._turns = Histogram(
+            "tapwatt_watcher_turn_seconds", "One claim of a session, calls included.", buckets=SHORT_BUCKETS_S, registry=r
+        )
+        self._late = Histogram(
+            "tapwatt_watcher_lateness_seconds", "How late a due session was claimed.", buckets=SHORT_BUCKETS_S, registry=r
+        )
+
+    def webhook_kept(self, lag_s: float | None, entries: int) -> None:
+        self._entries.inc(entries)
+        if lag_s is not None:
+            self._lag.observe(lag_s)
+
+    def webhook_refused(self, why: str) -> None:
+        self._refused.labels(why).inc()
+
+    def stop_confirmed(self, latency_s: float) -> None:
+        self._stop.observe(max(0.0, latency_s))
+
+    def settled(self, overshoot_minor: int, currency: str) -> None:
+        self._settled.inc()
+        if overshoot_minor:
+            self._overshot.inc()
+            self._overshoot.labels(currency).inc(overshoot_minor)
+
+    def monta_called(self, call: str, outcome: str) -> None:
+        self._calls.labels(call, outcome).inc()
+
+    def turn_taken(self, seconds: float) -> None:
+        self._turns.observe(seconds)
+
+    def text(self) -> str:
+        """Prometheus' exposition format."""
+        return generate_latest(self.registry).decode()
+
+
+SECRET_WORDS = ("secret", "token", "authorization_header", "api_key", "password", "signature")
+
+
+def configure_logging(*, level: str, as_json: bool) -> None:
+    """Structured lines on standard error; never a traceback's local variables, never a value under a secret's name."""
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            mask_secrets,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The last guard: a value whose name speaks of a secret is not printed, whoever logged it."""
+    for name in event:
+        if any(word in name.lower() for word in SECRET_WORDS):
+            event[name] = "***"
+    return event

@@ -1,0 +1,109 @@
+"""Builds the tools once, from settings. The only place that knows the machine's clock and makes identifiers."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from app.clock import Clock, ScaledClock, SystemClock
+from app.domain.ids import SessionId
+from app.domain.policy import Policy
+from app.flows.access import MontaAccess
+from app.flows.tools import Tools
+from app.monta.exchange import Timeouts
+from app.monta.http import open_http
+from app.settings import Settings, secret_key_of
+from app.store import health
+from app.store.database import Database
+from app.store.operators import Operators
+from app.store.secret_box import SecretBox
+from app.telemetry import ProcessTelemetry
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+EASY_TO_READ = "ABCDEFGHJKLMNPQRTUVWXY346789"
+"""For what drivers read aloud: nothing that looks like something else."""
+
+MAX_CLOCK_SKEW_S = 2.0
+"""A replica whose clock is further from the database's is not ready."""
+
+
+class Ids:
+    """Identifiers that sort by the time they were made (ULID), and secrets of 256 bits."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def session_id(self) -> SessionId:
+        return SessionId(self.new("ps"))
+
+    def display_reference(self) -> str:
+        letters = [secrets.choice(EASY_TO_READ) for _ in range(8)]
+        return "".join(letters[:4]) + "-" + "".join(letters[4:])
+
+    def new(self, prefix: str) -> str:
+        milliseconds = int(self._clock.now().timestamp() * 1000)
+        number = (milliseconds << 80) | secrets.randbits(80)
+        digits = "".join(CROCKFORD[(number >> (5 * i)) & 31] for i in reversed(range(26)))
+        return f"{prefix}_{digits.lower()}"
+
+    def secret(self, prefix: str) -> str:
+        return f"{prefix}_{secrets.token_urlsafe(32)}"
+
+
+def policy_from(settings: Settings) -> Policy:
+    return Policy(
+        start_deadline_s=settings.start_deadline_s,
+        quiet_window_s=settings.quiet_window_s,
+        send_guard_s=settings.send_guard_s,
+        silence_s=settings.silence_s,
+        stop_retry_s=settings.stop_retry_s,
+        settle_poll_s=settings.settle_poll_s,
+        stop_latency_s=settings.stop_latency_s,
+    )
+
+
+async def clock_for(settings: Settings, database: Database) -> Clock:
+    """The machine's clock brought to the database's; in the demo, the clock that all its processes share."""
+    if settings.clock_origin is not None:
+        return ScaledClock(settings.clock_speed, settings.clock_origin)
+    return SystemClock(await clock_skew(database))
+
+
+async def clock_skew(database: Database) -> timedelta:
+    """How far the database's clock is ahead of this machine's, to about half a round trip."""
+    before = datetime.now(UTC)
+    async with database.transaction() as connection:
+        theirs = await health.database_time(connection)
+    after = datetime.now(UTC)
+    return theirs - (before + (after - before) / 2)
+
+
+@asynccontextmanager
+async def open_tools(settings: Settings, database_url: str) -> AsyncIterator[Tools]:
+    """The toolbox for one process; everything in it is closed at the end. Raises SettingsWrong."""
+    box = SecretBox(secret_key_of(settings))
+    database = Database(database_url)
+    http = open_http()
+    try:
+        clock = await clock_for(settings, database)
+        yield Tools(
+            database=database,
+            clock=clock,
+            ids=Ids(clock),
+            policy=policy_from(settings),
+            operators=Operators(box),
+            monta=MontaAccess(
+                http=http,
+                clock=clock,
+                database=database,
+                box=box,
+                timeouts=Timeouts(start_s=settings.start_timeout_s),
+            ),
+            telemetry=ProcessTelemetry(),
+            lease_s=settings.lease_s,
+            public_url=settings.public_url,
+            clock_is_virtual=settings.clock_origin is not None,
+        )
+    finally:
+        await http.aclose()
+        await database.close()

@@ -1,0 +1,58 @@
+"""How alembic reaches the database: the url comes from the caller, an async engine runs the steps in one transaction."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.store.database import asyncpg_url
+from app.store.tables import metadata
+
+MIGRATION_LOCK = 0x7461707761747401
+"""An advisory lock: of several that migrate at once, one works and the others find nothing left to do."""
+
+
+def _url() -> str:
+    given = context.get_x_argument(as_dictionary=True).get("url") or context.config.get_main_option(
+        "sqlalchemy.url"
+    )
+    if not given:
+        raise SystemExit("say which database: alembic -x url=postgresql://... upgrade head")
+    return given
+
+
+def _offline() -> None:
+    context.configure(
+        dialect_name="postgresql",
+        target_metadata=metadata,
+        literal_binds=True,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _run(connection: Connection) -> None:
+    context.configure(
+        connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=True
+    )
+    with context.begin_transaction():
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+        context.run_migrations()
+
+
+async def _online() -> None:
+    engine = create_async_engine(asyncpg_url(_url()), poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(_run)
+        await connection.commit()
+    await engine.dispose()
+
+
+if context.is_offline_mode():
+    _offline()
+else:
+    asyncio.run(_online())

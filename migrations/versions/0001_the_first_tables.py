@@ -1,0 +1,395 @@
+"""the first tables."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "operators",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("monta_url", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column(
+            "client_secret", sa.LargeBinary(), nullable=False, comment="encrypted, bound to the operator"
+        ),
+        sa.Column("paying_team_id", sa.Text(), nullable=False),
+        sa.Column("price_unit", sa.Text(), server_default="major", nullable=False),
+        sa.Column(
+            "time_zone", sa.Text(), server_default="UTC", nullable=False, comment="for prices by time of day"
+        ),
+        sa.Column("webhook_endpoint_id", sa.Text(), nullable=False),
+        sa.Column(
+            "webhook_secret", sa.LargeBinary(), nullable=False, comment="encrypted, bound to the operator"
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "due_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="next upkeep: webhook registration, charge points",
+        ),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lease_token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("webhook_problem", sa.Text(), nullable=True),
+        sa.Column("upkeep_problem", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_operators")),
+        sa.UniqueConstraint("webhook_endpoint_id", name=op.f("uq_operators_webhook_endpoint_id")),
+    )
+    op.create_index(
+        "ix_operators_due_at",
+        "operators",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_table(
+        "watchers",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_watchers")),
+    )
+    op.create_table(
+        "charge_points",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("charge_point_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=True),
+        sa.Column("connectors", postgresql.JSONB(astext_type=sa.Text()), server_default="[]", nullable=False),
+        sa.Column("current_type", sa.Text(), nullable=True),
+        sa.Column("max_power_w", sa.Integer(), nullable=True),
+        sa.Column("cable_plugged_in", sa.Boolean(), nullable=True),
+        sa.Column("price_group_id", sa.Text(), nullable=True),
+        sa.Column(
+            "seen_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when Monta last told; null: never yet",
+        ),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_charge_points_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", "charge_point_id", name=op.f("pk_charge_points")),
+    )
+    op.create_table(
+        "inbox",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("dedupe_key", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("entity_type", sa.Text(), nullable=True),
+        sa.Column("entity_id", sa.Text(), nullable=True),
+        sa.Column("event_type", sa.Text(), nullable=True),
+        sa.Column("event_time", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("charge_id", sa.Text(), nullable=True),
+        sa.Column("session_reference", sa.Text(), nullable=True, comment="the charge's partnerExternalId"),
+        sa.Column("raw", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("applied_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_inbox_operator_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
+        sa.UniqueConstraint("operator_id", "dedupe_key", name=op.f("uq_inbox_operator_id_dedupe_key")),
+        comment="Every entry of every signed webhook, before it has any effect.",
+    )
+    op.create_index(
+        "ix_inbox_news_by_charge",
+        "inbox",
+        ["operator_id", "charge_id"],
+        unique=False,
+        postgresql_where=sa.text("applied_at IS NULL AND charge_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_inbox_news_by_session",
+        "inbox",
+        ["operator_id", "session_reference"],
+        unique=False,
+        postgresql_where=sa.text("applied_at IS NULL AND session_reference IS NOT NULL"),
+    )
+    op.create_table(
+        "monta_budgets",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("quota", sa.Integer(), nullable=False),
+        sa.Column("window_s", sa.Integer(), nullable=False),
+        sa.Column("remaining", sa.Integer(), nullable=False),
+        sa.Column("window_ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("blocked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_monta_budgets_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", name=op.f("pk_monta_budgets")),
+    )
+    op.create_table(
+        "monta_tokens",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("access", sa.LargeBinary(), nullable=True),
+        sa.Column("access_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("refresh", sa.LargeBinary(), nullable=True),
+        sa.Column("refresh_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "lead_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="somebody is renewing the pair until then",
+        ),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_monta_tokens_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", name=op.f("pk_monta_tokens")),
+    )
+    op.create_table(
+        "ops_keys",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=True, comment="null: every operator"),
+        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_ops_keys_operator_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ops_keys")),
+        sa.UniqueConstraint("key_hash", name=op.f("uq_ops_keys_key_hash")),
+    )
+    op.create_table(
+        "tariffs",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column(
+            "charge_point_id",
+            sa.Text(),
+            nullable=False,
+            comment="empty: the operator's own, for all the others",
+        ),
+        sa.Column("tariff", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_tariffs_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", "charge_point_id", name=op.f("pk_tariffs")),
+    )
+    op.create_table(
+        "terminals",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_terminals_operator_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_terminals")),
+        sa.UniqueConstraint("id", "operator_id", name=op.f("uq_terminals_id_operator_id")),
+        sa.UniqueConstraint("key_hash", name=op.f("uq_terminals_key_hash")),
+    )
+    op.create_table(
+        "payment_sessions",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("terminal_id", sa.Text(), nullable=False),
+        sa.Column("charge_point_id", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("idempotency_key", sa.Text(), nullable=True),
+        sa.Column("request_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("display_reference", sa.Text(), nullable=False),
+        sa.Column("card_last4", sa.Text(), nullable=True),
+        sa.Column("card_fingerprint", sa.Text(), nullable=True),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("charge_id", sa.Text(), nullable=True),
+        sa.Column("needs_attention", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "body",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="the whole session; the columns beside it are for keys and searches",
+        ),
+        sa.Column(
+            "tariff",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="the tariff in force at the start, as it was given",
+        ),
+        sa.Column(
+            "due_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when the watcher must look next; null: never, unless news comes",
+        ),
+        sa.Column("lease_owner", sa.Text(), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "lease_token",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="the fence: rises with each claim",
+        ),
+        sa.Column(
+            "failures",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="crashes of the watcher's handler in a row",
+        ),
+        sa.CheckConstraint("amount_minor > 0", name=op.f("ck_payment_sessions_amount_is_positive")),
+        sa.ForeignKeyConstraint(
+            ["terminal_id", "operator_id"],
+            ["terminals.id", "terminals.operator_id"],
+            name=op.f("fk_payment_sessions_terminal_id_operator_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_payment_sessions")),
+        sa.UniqueConstraint(
+            "operator_id", "charge_id", name=op.f("uq_payment_sessions_operator_id_charge_id")
+        ),
+        sa.UniqueConstraint(
+            "terminal_id", "idempotency_key", name=op.f("uq_payment_sessions_terminal_id_idempotency_key")
+        ),
+        sa.UniqueConstraint(
+            "terminal_id", "reference", name=op.f("uq_payment_sessions_terminal_id_reference")
+        ),
+    )
+    op.create_index(
+        "ix_payment_sessions_card_fingerprint",
+        "payment_sessions",
+        ["terminal_id", "card_fingerprint"],
+        unique=False,
+    )
+    op.create_index("ix_payment_sessions_created_at", "payment_sessions", ["created_at", "id"], unique=False)
+    op.create_index(
+        "ix_payment_sessions_due_at",
+        "payment_sessions",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_payment_sessions_operator_id_created_at",
+        "payment_sessions",
+        ["operator_id", "created_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "uq_payment_sessions_active_charge_point",
+        "payment_sessions",
+        ["operator_id", "charge_point_id"],
+        unique=True,
+        postgresql_where=sa.text("status NOT IN ('completed', 'not_started')"),
+    )
+    op.create_table(
+        "terminal_charge_points",
+        sa.Column("terminal_id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("charge_point_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["operator_id", "charge_point_id"],
+            ["charge_points.operator_id", "charge_points.charge_point_id"],
+            name=op.f("fk_terminal_charge_points_operator_id_charge_point_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["terminal_id", "operator_id"],
+            ["terminals.id", "terminals.operator_id"],
+            name=op.f("fk_terminal_charge_points_terminal_id_operator_id"),
+        ),
+        sa.PrimaryKeyConstraint("terminal_id", "charge_point_id", name=op.f("pk_terminal_charge_points")),
+        comment="A terminal serves charge points of its own operator only: the keys see to it.",
+    )
+    op.create_table(
+        "captures",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("reported_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["session_id"], ["payment_sessions.id"], name=op.f("fk_captures_session_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_captures")),
+        sa.UniqueConstraint(
+            "session_id", "outcome", "reference", name=op.f("uq_captures_session_id_outcome_reference")
+        ),
+        comment="What the PSP did, as the terminal reported it.",
+    )
+    op.create_table(
+        "journal",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("detail", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.ForeignKeyConstraint(["session_id"], ["payment_sessions.id"], name=op.f("fk_journal_session_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
+    )
+    op.create_index("ix_journal_session_id_id", "journal", ["session_id", "id"], unique=False)
+    op.create_table(
+        "settlements",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("authorized_minor", sa.BigInteger(), nullable=False),
+        sa.Column("to_capture_minor", sa.BigInteger(), nullable=False),
+        sa.Column("to_release_minor", sa.BigInteger(), nullable=False),
+        sa.Column("shortfall_minor", sa.BigInteger(), nullable=False),
+        sa.Column("energy_wh", sa.BigInteger(), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("session_date", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "(action = 'capture') = (to_capture_minor > 0)", name=op.f("ck_settlements_action_fits")
+        ),
+        sa.CheckConstraint(
+            "to_capture_minor + to_release_minor = authorized_minor", name=op.f("ck_settlements_adds_up")
+        ),
+        sa.CheckConstraint(
+            "to_capture_minor >= 0 AND to_release_minor >= 0 AND shortfall_minor >= 0",
+            name=op.f("ck_settlements_not_negative"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["session_id"], ["payment_sessions.id"], name=op.f("fk_settlements_session_id")
+        ),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_settlements")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("settlements")
+    op.drop_index("ix_journal_session_id_id", table_name="journal")
+    op.drop_table("journal")
+    op.drop_table("captures")
+    op.drop_table("terminal_charge_points")
+    op.drop_index(
+        "uq_payment_sessions_active_charge_point",
+        table_name="payment_sessions",
+        postgresql_where=sa.text("status NOT IN ('completed', 'not_started')"),
+    )
+    op.drop_index("ix_payment_sessions_operator_id_created_at", table_name="payment_sessions")
+    op.drop_index(
+        "ix_payment_sessions_due_at",
+        table_name="payment_sessions",
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.drop_index("ix_payment_sessions_created_at", table_name="payment_sessions")
+    op.drop_index("ix_payment_sessions_card_fingerprint", table_name="payment_sessions")
+    op.drop_table("payment_sessions")
+    op.drop_table("terminals")
+    op.drop_table("tariffs")
+    op.drop_table("ops_keys")
+    op.drop_table("monta_tokens")
+    op.drop_table("monta_budgets")
+    op.drop_index(
+        "ix_inbox_news_by_session",
+        table_name="inbox",
+        postgresql_where=sa.text("applied_at IS NULL AND session_reference IS NOT NULL"),
+    )
+    op.drop_index(
+        "ix_inbox_news_by_charge",
+        table_name="inbox",
+        postgresql_where=sa.text("applied_at IS NULL AND charge_id IS NOT NULL"),
+    )
+    op.drop_table("inbox")
+    op.drop_table("charge_points")
+    op.drop_table("watchers")
+    op.drop_index(
+        "ix_operators_due_at", table_name="operators", postgresql_where=sa.text("due_at IS NOT NULL")
+    )
+    op.drop_table("operators")

@@ -1,0 +1,42 @@
+"""The lock files: complete, hashed, of one mind, and silent about where packages come from."""
+
+import re
+import tomllib
+
+import pytest
+
+from tests.postgres import ROOT
+
+RUN, DEV = "requirements.lock", "requirements-dev.lock"
+
+
+def text_of(lock: str) -> str:
+    return (ROOT / lock).read_text(encoding="utf-8")
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Package to version."""
+    return dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", text_of(lock), re.MULTILINE))
+
+
+def wanted(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0] for requirement in requirements}
+
+
+@pytest.mark.parametrize("lock", [RUN, DEV])
+def test_every_package_is_pinned_with_hashes_and_no_address_is_named(lock: str) -> None:
+    blocks = re.split(r"^(?=\S)", text_of(lock), flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(pins(lock))
+    assert [block for block in blocks if "--hash=sha256:" not in block] == []
+    assert re.findall(r".*(?:://|--index|--find-links|file:).*", text_of(lock)) == []
+
+
+def test_the_developers_lock_holds_everything_of_the_other_in_the_same_version() -> None:
+    assert pins(RUN).items() <= pins(DEV).items()
+
+
+def test_everything_that_pyproject_asks_for_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    runtime = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["embedded"]]
+    assert wanted(runtime) - pins(RUN).keys() == set()
+    assert wanted([*runtime, *project["dependency-groups"]["dev"]]) - pins(DEV).keys() == set()

@@ -1,0 +1,61 @@
+"""Files and functions stay small enough to be read at one go."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.postgres import ROOT
+
+FILE_LINES = 250
+FUNCTION_LINES = 40
+
+
+def sources() -> Iterator[Path]:
+    found = sorted((ROOT / "app").rglob("*.py"))
+    assert found, "there is no code to look at"
+    return iter(found)
+
+
+def long_files() -> Iterator[str]:
+    for path in sources():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > FILE_LINES:
+            yield f"{path.relative_to(ROOT)} has {lines} lines; split it by what it is about"
+
+
+def long_functions(source: str, name: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = body_lines(node)
+            if lines > FUNCTION_LINES:
+                yield f"{name}:{node.lineno} {node.name} has {lines} lines without its docstring"
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = function.body[0]
+    described = ast.get_docstring(function, clean=False) is not None
+    docstring = (first.end_lineno or first.lineno) - first.lineno + 1 if described else 0
+    return (function.end_lineno or function.lineno) - function.lineno + 1 - docstring
+
+
+def test_no_file_is_longer_than_250_lines() -> None:
+    found = list(long_files())
+    assert not found, "\n".join(["", *found])
+
+
+def test_no_function_is_longer_than_40_lines() -> None:
+    found = [
+        complaint
+        for path in sources()
+        for complaint in long_functions(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
+    ]
+    assert not found, "\n".join(["", *found])
+
+
+def test_a_docstring_does_not_count_but_every_other_line_does() -> None:
+    docstring = '    """First.\n\n    Second.\n    """\n'
+    body = "    x = 1\n" * (FUNCTION_LINES - 1)
+    assert list(long_functions(f"def f():\n{docstring}{body}", "m.py")) == []
+    assert list(long_functions(f"def f():\n{docstring}{body}    x = 2\n", "m.py")) == [
+        "m.py:1 f has 41 lines without its docstring"
+    ]

@@ -1,0 +1,34 @@
+"""What every test may ask for: the event loop's kind and a fresh, migrated database."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres import TEMPLATE, TestCluster, migrate, running_cluster
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[TestCluster]:
+    """The session's PostgreSQL, started when the first test asks for it."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def migrated_cluster(cluster: TestCluster) -> TestCluster:
+    """The same server with the migrated database that `database_url` copies."""
+    cluster.execute(f"CREATE DATABASE {TEMPLATE}")
+    migrate(cluster.url_of(TEMPLATE))
+    return cluster
+
+
+@pytest.fixture
+def database_url(migrated_cluster: TestCluster) -> Iterator[str]:
+    """`postgresql://...` of a database of one's own with every table and no rows."""
+    with migrated_cluster.database(TEMPLATE) as url:
+        yield url

@@ -1,0 +1,299 @@
+"""The limit: guards for Monta, and a stop that is never too late and hardly ever too early."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from app.domain.limit import (
+    Basis,
+    GuardProblem,
+    StopPlan,
+    affordable_wh,
+    guards,
+    latest_stop,
+    plan_stop,
+    used_minor,
+)
+from app.domain.money import Rounding, to_major, to_minor
+from app.domain.tariff import Period, PeriodKind, Reading, Tariff, parse_tariff, price
+from tests.domain.tariff_worlds import World, amounts, billed, currencies, powers, tariffs, worlds, zones
+
+BERLIN = ZoneInfo("Europe/Berlin")
+START = datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+
+def tariff(*components: tuple[str, str], currency: str = "EUR", step: int = 1, **more: object) -> Tariff:
+    listed = [{"type": kind, "price": amount, "step_size": step} for kind, amount in components]
+    return parse_tariff({"id": "t", "currency": currency, "elements": [{"price_components": listed}], **more})
+
+
+PER_KWH = tariff(("FLAT", "0.50"), ("ENERGY", "0.59"))
+
+
+def reading(energy_wh: int, price: Decimal | None = None, price_per_kwh: Decimal | None = None) -> Reading:
+    """Ten minutes after the start."""
+    return Reading(
+        started_at=START,
+        at=START + timedelta(seconds=600),
+        energy_wh=energy_wh,
+        price=price,
+        price_per_kwh=price_per_kwh,
+    )
+
+
+def planned(
+    known: Reading,
+    tariff: Tariff | None = PER_KWH,
+    *,
+    currency: str = "EUR",
+    max_power_w: int = 11_000,
+    energy_limit_wh: int | None = None,
+) -> StopPlan:
+    """The plan for 50 units reserved and a stop that takes 15 s."""
+    return plan_stop(
+        tariff,
+        5000,
+        currency,
+        known,
+        max_power_w=max_power_w,
+        stop_latency_s=15,
+        tz=BERLIN,
+        energy_limit_wh=energy_limit_wh,
+    )
+
+
+def test_guards_are_rounded_down_from_what_the_reservation_buys() -> None:
+    found = guards(PER_KWH, 5000, "EUR")
+    assert found.kwh_limit == Decimal("83.89")
+    assert found.price_limit == Decimal(50)
+    assert found.kwh_covers_price
+    assert not found.problems
+
+
+def test_the_drivers_wish_lowers_the_energy_guard_only() -> None:
+    found = guards(PER_KWH, 5000, "EUR", 20_000)
+    assert found.kwh_limit == 20
+    assert found.price_limit == 50
+
+
+def test_more_energy_than_monta_takes_is_clipped() -> None:
+    assert guards(tariff(("ENERGY", "0.01")), 5000, "EUR").kwh_limit == 500
+
+
+def test_a_reservation_below_montas_least_values_has_no_guards_and_says_so() -> None:
+    found = guards(PER_KWH, 80, "EUR")
+    assert found.kwh_limit is None
+    assert found.price_limit is None
+    assert found.problems == (GuardProblem.KWH_LIMIT_TOO_SMALL, GuardProblem.PRICE_LIMIT_TOO_SMALL)
+
+
+def test_a_reservation_may_be_enough_for_the_price_guard_alone() -> None:
+    found = guards(PER_KWH, 105, "EUR")
+    assert found.kwh_limit is None
+    assert found.price_limit == Decimal("1.05")
+    assert found.problems == (GuardProblem.KWH_LIMIT_TOO_SMALL,)
+
+
+def test_without_a_tariff_the_price_guard_stands_alone_without_complaint() -> None:
+    found = guards(None, 5000, "EUR")
+    assert (found.kwh_limit, found.price_limit, found.problems) == (None, Decimal(50), ())
+    assert not found.kwh_covers_price
+
+
+def test_a_tariff_in_another_currency_counts_as_none() -> None:
+    assert guards(PER_KWH, 5000, "SEK").kwh_limit is None
+    assert planned(reading(1000), currency="SEK").basis is Basis.NOTHING_KNOWN
+
+
+def test_minutes_that_cost_make_the_energy_guard_incomplete() -> None:
+    assert not guards(tariff(("ENERGY", "0.5"), ("PARKING_TIME", "6")), 5000, "EUR").kwh_covers_price
+
+
+@pytest.mark.parametrize(("currency", "limit"), [("JPY", "5000"), ("EUR", "50.00"), ("KWD", "5.000")])
+def test_the_price_guard_is_in_major_units_of_any_currency(currency: str, limit: str) -> None:
+    assert str(guards(None, 5000, currency).price_limit) == limit
+
+
+starts = st.integers(0, 365 * 86_400).map(lambda seconds: START + timedelta(seconds=seconds))
+
+
+@given(tariffs(of=("FLAT", "ENERGY")), st.integers(500, 20_000), zones, starts, st.integers(60, 20 * 3600))
+def test_energy_within_its_guard_never_costs_more_than_the_reservation_when_minutes_are_free(
+    known: Tariff, reserved_minor: int, tz: ZoneInfo, start: datetime, seconds: int
+) -> None:
+    found = guards(known, reserved_minor, "EUR")
+    wh = 10_000_000 if found.kwh_limit is None else int(found.kwh_limit * 1000)
+    assume(GuardProblem.KWH_LIMIT_TOO_SMALL not in found.problems)
+    usage = [Period(start=start, seconds=seconds, wh=wh)]
+    assert price(known, usage, tz).total <= to_major(reserved_minor, "EUR")
+
+
+def test_the_stop_is_sent_when_full_power_leaves_just_its_latency() -> None:
+    """50.00 buys 83,898 Wh after the fee; from 73,898 Wh on, 10 kWh at 11 kW last 3,272.7 s."""
+    found = planned(reading(73_898))
+    assert found.basis is Basis.TARIFF
+    assert found.stop_at is not None
+    assert found.stop_at - (START + timedelta(seconds=600 - 15)) == timedelta(
+        seconds=3272, microseconds=727272
+    )
+
+
+def test_a_session_over_its_limit_is_due_at_once() -> None:
+    found = planned(reading(90_000))
+    assert found.stop_at is not None
+    assert found.stop_at <= START + timedelta(seconds=600)
+
+
+def test_a_session_that_cannot_reach_its_reservation_needs_no_stop() -> None:
+    assert planned(reading(0), tariff(("ENERGY", "0.001"))).stop_at is None
+    assert planned(reading(0), tariff(("ENERGY", "1"), max_price={"before_taxes": 50})).stop_at is None
+    assert planned(reading(0), tariff(("FLAT", "1"))).stop_at is None
+
+
+def test_the_drivers_wish_stops_a_session_that_the_reservation_would_not() -> None:
+    found = planned(reading(15_500), energy_limit_wh=21_000)
+    assert found.basis is Basis.ENERGY_LIMIT
+    assert found.stop_at == START + timedelta(seconds=600 + 1800 - 15)
+
+
+def test_a_running_price_above_our_own_bound_becomes_the_base() -> None:
+    """The tariff says 6.40 for 10 kWh, Monta 40.00: only 10.00 are left, at the tariff's price."""
+    found = planned(reading(10_000, price=Decimal(40)))
+    assert found.basis is Basis.REPORTED_PRICE
+    left_wh = 10_000 / Decimal("0.59")
+    assert found.stop_at is not None
+    seconds = Decimal((found.stop_at - START).total_seconds()) - 600 + 15
+    assert abs(seconds - left_wh * 3600 / 11_000) < 1
+
+
+def test_a_running_price_below_our_bound_changes_nothing() -> None:
+    assert planned(reading(10_000, price=Decimal(1))) == planned(reading(10_000))
+
+
+def test_without_a_tariff_the_average_price_so_far_is_believed() -> None:
+    found = planned(reading(10_000, price=Decimal(5)), None)
+    assert found.basis is Basis.REPORTED_PRICE
+    assert found.stop_at == START + timedelta(seconds=600 - 15, microseconds=90_000 * 3_600_000_000 // 11_000)
+
+
+def test_without_a_tariff_a_price_per_kwh_is_enough() -> None:
+    found = planned(reading(0, price_per_kwh=Decimal("0.5")), None)
+    assert found.basis is Basis.REPORTED_PRICE
+    assert found.stop_at is not None
+
+
+def test_a_reported_price_above_the_reservation_is_due_at_once_without_a_tariff() -> None:
+    found = planned(reading(0, price=Decimal(51)), None)
+    assert found.stop_at == START + timedelta(seconds=600 - 15)
+
+
+@pytest.mark.parametrize("running", [None, Decimal(0), Decimal(1)])
+def test_when_nothing_is_known_the_plan_says_so(running: Decimal | None) -> None:
+    found = planned(reading(0, price=running), None)
+    assert (found.stop_at, found.basis) == (None, Basis.NOTHING_KNOWN)
+
+
+latencies = st.integers(0, 30)
+
+
+def stopped(world: World, stop_at: datetime, latency_s: int) -> World:
+    """The world at full power, charging or parked as its rest was, until the stop has worked."""
+    end = stop_at + timedelta(seconds=latency_s)
+    rest: list[Period] = []
+    for each in world.rest:
+        seconds = min(each.seconds, max(0, int((end - each.start).total_seconds())))
+        wh = world.max_power_w * seconds // 3600 if each.kind is PeriodKind.CHARGING else 0
+        rest.append(replace(each, seconds=seconds, wh=wh))
+    return replace(world, rest=tuple(each for each in rest if each.seconds))
+
+
+@given(tariffs(), worlds(), zones, latencies, st.integers(0, 12_000))
+def test_whoever_stops_at_the_latest_stop_never_exceeds_the_reservation(
+    known: Tariff, world: World, tz: ZoneInfo, latency_s: int, reserved_minor: int
+) -> None:
+    stop_at = latest_stop(
+        known,
+        reserved_minor,
+        "EUR",
+        world.reading,
+        max_power_w=world.max_power_w,
+        stop_latency_s=latency_s,
+        tz=tz,
+    )
+    if stop_at is not None:
+        assume(stop_at + timedelta(seconds=latency_s) > world.reading.at)
+        world = stopped(world, stop_at, latency_s)
+    assert billed(known, world, tz) <= to_major(reserved_minor, "EUR")
+
+
+@given(currencies, amounts(3), amounts(1), powers, st.integers(1000, 15_000), latencies, st.integers(0, 100))
+def test_at_full_power_flat_fee_and_energy_leave_less_than_a_second_unused(
+    currency: str,
+    fee: Decimal,
+    per_kwh: Decimal,
+    power_w: int,
+    reserved_minor: int,
+    latency_s: int,
+    share: int,
+) -> None:
+    assume(per_kwh > 0)
+    known = tariff(("FLAT", str(fee)), ("ENERGY", str(per_kwh)), currency=currency)
+    reserved = to_major(reserved_minor, currency)
+    assume(reserved > fee)
+    buys_wh = int((reserved - fee) / per_kwh * 1000)
+    now = reading(buys_wh * share // 100)
+    stop_at = latest_stop(
+        known, reserved_minor, currency, now, max_power_w=power_w, stop_latency_s=latency_s, tz=BERLIN
+    )
+    assume(stop_at is not None)
+    assert stop_at is not None
+    ran_us = (stop_at - now.at) // timedelta(microseconds=1) + latency_s * 1_000_000
+    energy_wh = now.energy_wh + Decimal(power_w * ran_us) / 3_600_000_000
+    cost = fee + per_kwh * energy_wh / 1000
+    a_second = per_kwh * (Decimal(power_w) / 3600 + 1) / 1000
+    assert reserved - a_second <= cost <= reserved
+
+
+@given(tariffs(), worlds(), zones, st.integers(0, 12_000))
+def test_the_amount_used_is_never_above_what_is_billed_for_it(
+    known: Tariff, world: World, tz: ZoneInfo, reserved_minor: int
+) -> None:
+    billed_minor = to_minor(price(known, world.past, tz).total, "EUR", Rounding.HALF_UP)
+    found = used_minor(known, reserved_minor, "EUR", world.reading, max_power_w=world.max_power_w, tz=tz)
+    assert 0 <= found <= min(billed_minor, reserved_minor)
+
+
+def test_the_amount_used_follows_the_tariff_and_not_a_running_price_that_cannot_be() -> None:
+    def used(reported: str | None) -> int:
+        running = None if reported is None else Decimal(reported)
+        known = reading(10_000, price=running)
+        return used_minor(PER_KWH, 5000, "EUR", known, max_power_w=11_000, tz=BERLIN)
+
+    assert [used(each) for each in (None, "6.40", "5", "99")] == [640, 640, 640, 640]
+
+
+def test_without_a_tariff_the_amount_used_is_the_running_price() -> None:
+    def used(known: Reading) -> int:
+        return used_minor(None, 5000, "EUR", known, max_power_w=11_000, tz=BERLIN)
+
+    assert [
+        used(reading(0)),
+        used(reading(9, price=Decimal("1.239"))),
+        used(reading(9, price=Decimal(70))),
+    ] == [
+        0,
+        123,
+        5000,
+    ]
+
+
+def test_the_energy_shown_is_what_the_reservation_buys_or_the_wish() -> None:
+    assert affordable_wh(PER_KWH, 5000) == 83_898
+    assert affordable_wh(PER_KWH, 5000, 20_000) == 20_000
+    assert affordable_wh(None, 5000) is None
+    assert affordable_wh(tariff(("FLAT", "1")), 5000) is None

@@ -1,0 +1,196 @@
+"""The whole of Tapwatt under virtual time: service, watchers, a real database, Monta in a box. Hours pass in moments."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from app.domain.ids import ChargePointId
+from app.domain.policy import Policy
+from app.domain.tariff import parse_tariff
+from app.flows import provision
+from app.flows.access import MontaAccess
+from app.flows.provision import AddedKey, AddedOperator, NewOperator
+from app.flows.tools import Tools
+from app.main import create_app
+from app.monta.exchange import Timeouts
+from app.monta.http import open_http
+from app.simulator.config import SimulatorConfig
+from app.simulator.server import default_config
+from app.simulator.world import Simulator
+from app.store import leases
+from app.store.database import Database
+from app.store.operators import Operators
+from app.store.secret_box import SecretBox
+from app.telemetry import ProcessTelemetry
+from app.watcher import Watcher
+from app.wiring import Ids
+from tests.simulator_transport import SimulatorTransport
+from tests.virtual import VirtualClock
+
+SECRET_KEY = "a key for tests only, as long as it has to be"
+MONTA_URL = "http://monta.test/api/v1"
+PUBLIC_URL = "https://tapwatt.test"
+
+Json = dict[str, Any]
+
+
+def energy_tariff(price: str = "0.49", **more: Any) -> Json:
+    """The simplest OCPI tariff: so much for a kWh, taxes included in what the driver sees."""
+    return {"currency": "EUR", "tax_included": "YES", "elements": [
+        {"price_components": [{"type": "ENERGY", "price": price, "step_size": 1}]}]} | more
+
+
+class Rig:
+    """One operator, one terminal, all charge points of the box; every step is taken by `pass_time`."""
+
+    def __init__(self, tools: Tools, clock: VirtualClock, simulator: Simulator, http: httpx.AsyncClient) -> None:
+        self.tools = tools
+        self.clock = clock
+        self.monta = simulator
+        self.http = http
+        self.watchers = [Watcher(tools, name="watcher-1")]
+        self.operator: AddedOperator
+        self.terminal: AddedKey
+        self.ops: AddedKey
+        self._references = 0
+
+    async def provision(self, config: SimulatorConfig) -> None:
+        new = NewOperator(
+            name="Nordlade",
+            monta_url=MONTA_URL,
+            client_id=config.client_id,
+            client_secret=config.client_secret,
+            paying_team_id=str(config.paying_team_ids[0]),
+        )
+        self.operator = await provision.add_operator(self.tools, new)
+        points = [ChargePointId(str(p.id)) for p in config.points]
+        self.terminal = await provision.add_terminal(
+            self.tools, self.operator.operator_id, provider="tapwatt", name="lane 3", charge_point_ids=points
+        )
+        self.ops = await provision.add_ops_key(self.tools, None)
+
+    async def set_tariff(self, source: Json) -> None:
+        await provision.set_tariff(self.tools, self.operator.operator_id, None, parse_tariff(source))
+
+    # Time
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let everything happen that falls due meanwhile, each at its own time, in order."""
+        end = self.clock.now() + timedelta(seconds=seconds)
+        await self.work()
+        while True:
+            moments = [m for m in (self.monta.next_event_at(), await self._next_due()) if m is not None]
+            at = min([end, *moments])
+            self.clock.set(max(at, self.clock.now()))
+            await self.work()
+            if at >= end:
+                return
+
+    async def work(self) -> None:
+        await self.monta.run_until(self.clock.now())
+        for watcher in self.watchers:
+            await watcher.run_due()
+
+    async def _next_due(self) -> Any:
+        async with self.tools.database.transaction() as connection:
+            return await leases.next_due(connection)
+
+    async def until(self, session_id: str, *statuses: str, within_s: float = 7200, step_s: float = 5) -> Json:
+        """Pass time until the session has one of these statuses; fails when that takes longer than `within_s`."""
+        passed = 0.0
+        while (session := await self.session(session_id))["status"] not in statuses:
+            assert passed < within_s, f"after {within_s} s still {session}"
+            await self.pass_time(step_s)
+            passed += step_s
+        return session
+
+    # Terminals and operations
+
+    async def call(self, method: str, path: str, *, body: Any = None, key: str | None = None,
+                   headers: Mapping[str, str] | None = None) -> httpx.Response:
+        bearer = {"Authorization": f"Bearer {key or self.terminal.api_key}"}
+        return await self.http.request(method, path, json=body, headers=bearer | dict(headers or {}))
+
+    async def authorize(self, charge_point: int, amount: int = 2000, **more: Any) -> Json:
+        """A card is tapped; the session as recorded."""
+        answer = await self.call("POST", "/v1/payment-sessions", body=self.payment(charge_point, amount, **more))
+        assert answer.status_code == 201, answer.text
+        session: Json = answer.json()
+        return session
+
+    def payment(self, charge_point: int, amount: int = 2000, **more: Any) -> Json:
+        self._references += 1
+        held = {"reference": f"A-{self._references}", "amount": amount, "currency": "EUR"}
+        held |= more.pop("authorization", {})
+        return {"charge_point_id": str(charge_point), "authorization": held} | more
+
+    async def session(self, session_id: str) -> Json:
+        answer = await self.call("GET", f"/v1/payment-sessions/{session_id}")
+        assert answer.status_code == 200, answer.text
+        session: Json = answer.json()
+        return session
+
+    async def ops_session(self, session_id: str) -> Json:
+        session: Json = (await self.call("GET", f"/v1/ops/payment-sessions/{session_id}", key=self.ops.api_key)).json()
+        return session
+
+    async def journal(self, session_id: str) -> list[Json]:
+        answer = await self.call("GET", f"/v1/ops/payment-sessions/{session_id}/journal", key=self.ops.api_key)
+        lines: list[Json] = answer.json()["data"]
+        return lines
+
+    async def stop(self, session_id: str) -> Json:
+        answer = await self.call("POST", f"/v1/payment-sessions/{session_id}/stop")
+        assert answer.status_code == 202, answer.text
+        session: Json = answer.json()
+        return session
+
+    def calls(self, method: str, path: str) -> int:
+        """How often Monta was asked exactly this."""
+        return sum(1 for line in self.monta.requests if (line.method, line.path) == (method, path))
+
+
+@asynccontextmanager
+async def open_rig(
+    database_url: str, *, config: SimulatorConfig | None = None, policy: Policy | None = None, public_url: str | None = PUBLIC_URL
+) -> AsyncIterator[Rig]:
+    """The rig, provisioned and with its upkeep done; webhooks are registered unless `public_url` is None."""
+    config = config or replace(default_config(), webhook_cadence_s=2.0)
+    clock = VirtualClock()
+    doors: list[httpx.AsyncClient] = []
+
+    async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        answer = await doors[0].post(url.removeprefix(PUBLIC_URL), content=body, headers=dict(headers))
+        return answer.status_code
+
+    simulator = Simulator(config, clock, deliver)
+    box = SecretBox(SECRET_KEY)
+    database = Database(database_url)
+    monta_http = open_http(SimulatorTransport(simulator))
+    tools = Tools(
+        database=database,
+        clock=clock,
+        ids=Ids(clock),
+        policy=policy or Policy(),
+        operators=Operators(box),
+        monta=MontaAccess(http=monta_http, clock=clock, database=database, box=box, timeouts=Timeouts()),
+        telemetry=ProcessTelemetry(),
+        lease_s=30,
+        public_url=public_url,
+        clock_is_virtual=True,
+    )
+    transport = httpx.ASGITransport(create_app(tools))
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
+            doors.append(http)
+            rig = Rig(tools, clock, simulator, http)
+            await rig.provision(config)
+            await rig.work()
+            yield rig
+    finally:
+        await monta_http.aclose()
+        await database.close()

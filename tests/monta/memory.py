@@ -1,0 +1,96 @@
+"""The ports of the Monta room in memory: the reference of their contracts, for one process."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from app.domain.ids import OperatorId
+from app.monta.ports import Purpose, QuotaSeen, Token
+
+RESERVED_PER_CENT = {Purpose.STOP: 0, Purpose.START: 10, Purpose.READ: 30}
+"""What a purpose leaves for those before it: stops may use up everything."""
+
+
+class MemoryTokenStore:
+    """Keeps pairs and leads in dictionaries; `saves` counts the pairs ever kept."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[OperatorId, Token] = {}
+        self.leads: dict[OperatorId, datetime] = {}
+        self.saves = 0
+
+    async def load(self, operator: OperatorId) -> Token | None:
+        await asyncio.sleep(0)  # as a database, let others in between two statements
+        return self.pairs.get(operator)
+
+    async def lead(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
+        await asyncio.sleep(0)
+        pair = self.pairs.get(operator)
+        if (pair.version if pair else 0) != version or self.leads.get(operator, now) > now:
+            return False
+        self.leads[operator] = until
+        return True
+
+    async def save(self, operator: OperatorId, token: Token) -> Token:
+        await asyncio.sleep(0)
+        pair = self.pairs.get(operator)
+        kept = replace(token, version=(pair.version if pair else 0) + 1)
+        self.pairs[operator] = kept
+        self.leads.pop(operator, None)
+        self.saves += 1
+        return kept
+
+
+@dataclass
+class Window:
+    """One fixed window of one credential."""
+
+    limit: int = 1000
+    length_s: int = 600
+    left: int = 1000
+    ends_at: datetime | None = None
+    blocked_until: datetime | None = None
+
+
+@dataclass
+class MemoryBudget:
+    """Counts in fixed windows, as Monta does; `taken` lists what was granted, `observed` what Monta said."""
+
+    windows: dict[OperatorId, Window] = field(default_factory=dict)
+    taken: list[Purpose] = field(default_factory=list)
+    observed: list[QuotaSeen] = field(default_factory=list)
+
+    async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
+        await asyncio.sleep(0)
+        window = self._current(operator, now)
+        if window.blocked_until is not None and window.blocked_until > now:
+            return window.blocked_until
+        if window.left * 100 <= RESERVED_PER_CENT[purpose] * window.limit:
+            return window.ends_at
+        window.left -= 1
+        self.taken.append(purpose)
+        return None
+
+    async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
+        self.observed.append(seen)
+        window = self._current(operator, now)
+        if seen.limit is not None:
+            window.left += seen.limit - window.limit
+            window.limit = seen.limit
+        if seen.window_s is not None:
+            window.length_s = seen.window_s
+        if seen.remaining is not None:
+            window.left = min(window.left, seen.remaining)
+        if seen.resets_in_s is not None:
+            window.ends_at = now + timedelta(seconds=seen.resets_in_s)
+
+    async def block(self, operator: OperatorId, until: datetime) -> None:
+        window = self.windows.setdefault(operator, Window())
+        window.blocked_until = max(until, window.blocked_until or until)
+
+    def _current(self, operator: OperatorId, now: datetime) -> Window:
+        window = self.windows.setdefault(operator, Window())
+        if window.ends_at is None or window.ends_at <= now:
+            window.ends_at = now + timedelta(seconds=window.length_s)
+            window.left = window.limit
+        return window

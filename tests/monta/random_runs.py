@@ -1,0 +1,5 @@
+"""How Hypothesis runs in this room: without a deadline, for the machine may be busy with other things."""
+
+from hypothesis import HealthCheck, settings
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

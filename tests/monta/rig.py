@@ -1,0 +1,61 @@
+"""A client of the fake Monta with everything around it in memory."""
+
+from dataclasses import dataclass
+
+import httpx
+
+from app.domain.ids import OperatorId
+from app.monta.client import MontaClient
+from app.monta.exchange import Timeouts
+from app.monta.ports import Credentials
+from app.monta.wire import PriceUnit
+from tests.monta.fake_monta import CREDENTIALS, FakeMonta, Line
+from tests.monta.idle_clock import IdleClock
+from tests.monta.memory import MemoryBudget, MemoryTokenStore
+
+OPERATOR = OperatorId("op_one")
+
+
+@dataclass
+class Rig:
+    """One replica, or several: `replica()` gives one more client on the same store and budget."""
+
+    clock: IdleClock
+    monta: FakeMonta
+    line: Line
+    http: httpx.AsyncClient
+    tokens: MemoryTokenStore
+    budget: MemoryBudget
+
+    def replica(
+        self,
+        *,
+        credentials: Credentials = CREDENTIALS,
+        timeouts: Timeouts | None = None,
+        price_unit: PriceUnit = PriceUnit.MAJOR,
+        http: httpx.AsyncClient | None = None,
+    ) -> MontaClient:
+        return MontaClient(
+            http=http or self.http,
+            clock=self.clock,
+            tokens=self.tokens,
+            budget=self.budget,
+            operator=OPERATOR,
+            credentials=credentials,
+            timeouts=timeouts,
+            price_unit=price_unit,
+        )
+
+
+def make_rig() -> Rig:
+    clock = IdleClock()
+    monta = FakeMonta(clock)
+    line = Line(monta)
+    return Rig(
+        clock,
+        monta,
+        line,
+        httpx.AsyncClient(transport=line, follow_redirects=True),
+        MemoryTokenStore(),
+        MemoryBudget(),
+    )

@@ -1,0 +1,79 @@
+"""A real PostgreSQL for the tests: one server a session, one fresh copy of a migrated database a test."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+
+from app.embedded import EmbeddedPostgres
+
+ROOT = Path(__file__).resolve().parents[1]
+
+FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""A test's data need not survive a power cut."""
+SETTINGS = {**FORGETFUL, "max_connections": "200", "autovacuum": "off", "max_wal_size": "4GB"}
+
+TEMPLATE = "tapwatt_template"
+
+
+class TestCluster:
+    """The session's server; makes and drops databases over one connection and a loop of its own."""
+
+    __test__ = False
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        self._numbers = count(1)
+        self._runner = asyncio.Runner()
+        self._admin: asyncpg.Connection = self._runner.run(asyncpg.connect(base_url))
+
+    def close(self) -> None:
+        self._runner.run(self._admin.close())
+        self._runner.close()
+
+    def url_of(self, database: str) -> str:
+        return self._base_url.replace("/postgres?", f"/{database}?")
+
+    def execute(self, statement: str) -> None:
+        self._runner.run(self._admin.execute(statement))
+
+    @contextmanager
+    def database(self, template: str = "template0") -> Iterator[str]:
+        """The URL of a new copy of `template`, dropped at the end even when something is still connected."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url_of(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def running_cluster() -> Iterator[TestCluster]:
+    """The server for a session, with nothing in it yet."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tapwatt-tests-"))
+        server = EmbeddedPostgres(Path(folder, "data"), SETTINGS)
+        stack.callback(server.delete)
+        stack.enter_context(server)
+        cluster = TestCluster(server.url)
+        stack.callback(cluster.close)
+        yield cluster
+
+
+def alembic_config(url: str) -> Config:
+    """Alembic as the project configures it, aimed at `url`."""
+    config = Config(toml_file=ROOT / "pyproject.toml")
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Run the project's migrations up to `revision`."""
+    command.upgrade(alembic_config(url), revision)

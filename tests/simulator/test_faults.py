@@ -1,0 +1,192 @@
+"""Programmed faults, the server's own loop, and the promise that a seed fixes the history."""
+
+import asyncio
+from collections.abc import MutableMapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from app.domain.ids import ChargePointId
+from app.simulator.quirks import Trouble
+from app.simulator.server import SimulatorServer, about, default_config
+from tests.simulator.box import AC, CONFIG, DC, HOOK, Box, Received, a_box, start_body
+from tests.virtual import VirtualClock
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_only_the_next_matching_requests_get_the_trouble() -> None:
+    box = await a_box()
+    box.sim.faults.next("POST", "/charges", Trouble.FAILED_THOUGH_DONE)
+    box.sim.faults.next("GET", "/charges/*/stop", Trouble.UNAVAILABLE, times=2)
+    assert (await box.http.get("/charges")).status_code == 200
+    assert (await box.post_charge()).status_code == 502
+    charge = (await box.search())[0]
+    for expected in (503, 503, 200):
+        assert (await box.http.get(f"/charges/{charge['id']}/stop")).status_code == expected
+    assert box.sim.counters["stops_asked"] == 1
+    assert [line.trouble for line in box.sim.requests if line.trouble] == [
+        Trouble.FAILED_THOUGH_DONE,
+        Trouble.UNAVAILABLE,
+        Trouble.UNAVAILABLE,
+    ]
+
+
+async def test_a_lost_request_does_nothing_though_it_looks_like_a_lost_answer() -> None:
+    box = await a_box()
+    box.sim.faults.next("POST", "/charges", Trouble.REQUEST_LOST)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await box.post_charge()
+    assert box.sim.charges() == []
+
+
+async def test_an_outage_lasts_from_to_and_the_world_goes_on_behind_it() -> None:
+    box = await a_box()
+    charge = await box.start(DC)
+    now = box.clock.now()
+    box.sim.faults.between(now + timedelta(seconds=60), now + timedelta(seconds=660), Trouble.UNREACHABLE)
+    await box.pass_time(60)
+    before = box.sim.charges()[0].metered_wh
+    with pytest.raises(httpx.ConnectError):
+        await box.read(charge["id"])
+    assert box.sim.requests[-1].status is None
+    await box.pass_time(600)
+    assert (await box.read(charge["id"]))["state"] == "charging"
+    assert box.sim.charges()[0].metered_wh > before + 5000
+
+
+async def test_a_storm_of_429_on_stops_leaves_reads_alone() -> None:
+    box = await a_box()
+    charge = await box.start()
+    now = box.clock.now()
+    box.sim.faults.between(
+        now, now + timedelta(seconds=30), Trouble.THROTTLED, path="/charges/*/stop", seconds=7
+    )
+    stop = await box.http.get(f"/charges/{charge['id']}/stop")
+    assert (stop.status_code, stop.headers["RateLimit-ResetsIn"]) == (429, "7")
+    assert (await box.http.get(f"/charges/{charge['id']}")).status_code == 200
+    box.sim.faults.clear()
+    assert (await box.http.get(f"/charges/{charge['id']}/stop")).status_code == 200
+
+
+async def test_the_search_may_lag_behind() -> None:
+    box = await a_box()
+    box.sim.faults.search_lag_s = 30
+    charge = await box.start()
+    assert await box.search(partnerExternalId="ps_1") == []
+    assert (await box.read(charge["id"]))["id"] == charge["id"]
+    await box.pass_time(30)
+    assert len(await box.search(partnerExternalId="ps_1")) == 1
+
+
+async def test_a_slow_answer_waits_on_the_clock_while_the_charge_has_started() -> None:
+    box = await a_box()
+    asked = asyncio.create_task(box.post_charge(920))
+    await box.clock.advance(19)
+    assert not asked.done()
+    assert len(box.sim.charges(ChargePointId("920"))) == 1
+    await box.clock.advance(1)
+    assert (await asked).status_code == 200
+
+
+async def test_a_token_may_die_while_its_refresh_token_lives() -> None:
+    box = await a_box()
+    box.sim.tokens.expire_access()
+    assert (await box.post_charge()).status_code == 401
+    assert box.sim.charges() == []
+    await box.login()
+    await box.start()
+
+
+async def history(seed: int, meter_interval_s: float = 60) -> list[Any]:
+    """Everything that can be seen of a lively hour."""
+    points = tuple(replace(point, meter_interval_s=meter_interval_s) for point in default_config().points)
+    box = await (await a_box(replace(CONFIG, points=points, seed=seed))).subscribe()
+    box.sim.faults.webhook_loss = 0.2
+    for point_id in (101, 104, 106, 907, 908, 911, 913, 916, 918, 921):
+        await box.start(point_id, partnerExternalId=f"ps_{point_id}", priceLimit=8)
+    await box.pass_time(2500)
+    for charge in box.sim.charges():
+        await box.stop(charge.id)
+    await box.pass_time(400)
+    return [box.received.bodies, [str(line) for line in box.sim.requests], await box.search(perPage=100)]
+
+
+async def test_the_same_seed_gives_the_same_history_to_the_byte() -> None:
+    assert await history(5) == await history(5)
+
+
+async def test_another_seed_gives_another_history() -> None:
+    assert await history(5) != await history(6)
+
+
+async def test_stepping_finely_or_coarsely_gives_the_same_deliveries() -> None:
+    bodies = []
+    for step_s in (1, 600):
+        box = await (await a_box()).subscribe()
+        await box.start(DC, kwhLimit=10)
+        for _ in range(1200 // step_s):
+            now = box.clock.now() + timedelta(seconds=step_s)
+            box.clock.set(now)
+            await box.sim.run_until(now)
+        bodies.append(box.received.bodies)
+    assert bodies[0] == bodies[1]
+
+
+async def test_as_a_server_the_world_runs_from_startup_to_shutdown() -> None:
+    clock, received = VirtualClock(), Received()
+    server = SimulatorServer(replace(CONFIG, seed=3), clock, received)
+    inbox: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+    outbox: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+    lifespan = asyncio.create_task(server({"type": "lifespan"}, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    assert (await outbox.get())["type"] == "lifespan.startup.complete"
+    config = server.simulator.config
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(server), base_url=about(config, "http://box")["monta_url"].__str__()
+    ) as http:
+        secrets = {"clientId": config.client_id, "clientSecret": config.client_secret}
+        token = (await http.post("/auth/token", json=secrets)).json()["accessToken"]
+        http.headers["Authorization"] = f"Bearer {token}"
+        await http.put("/webhooks/config", json=HOOK)
+        await http.post("/charges", json=start_body(AC))
+        await clock.advance(120)
+    assert {entry["payload"]["state"] for entry in received.entries} == {"starting", "charging"}
+    await inbox.put({"type": "lifespan.shutdown"})
+    await lifespan
+    assert (await outbox.get())["type"] == "lifespan.shutdown.complete"
+    sent = len(received.bodies)
+    await clock.advance(600)
+    assert len(received.bodies) == sent
+
+
+async def test_what_to_tell_a_gateway_is_complete() -> None:
+    config = default_config()
+    told = about(config, "http://127.0.0.1:9000")
+    assert told == {
+        "monta_url": "http://127.0.0.1:9000/api/v1",
+        "client_id": config.client_id,
+        "client_secret": config.client_secret,
+        "paying_team_id": 4711,
+    }
+    assert "secret" not in repr(config).replace("client_secret", "")
+
+
+async def test_virtual_sleepers_wake_in_order_of_their_time() -> None:
+    clock, woken = VirtualClock(), list[tuple[str, float]]()
+
+    async def sleeper(name: str, *naps: float) -> None:
+        for seconds in naps:
+            await clock.sleep(seconds)
+            woken.append((name, clock.monotonic()))
+
+    tasks = [asyncio.create_task(sleeper("a", 3, 3)), asyncio.create_task(sleeper("b", 1, 4, 60))]
+    await clock.advance(10)
+    assert woken == [("b", 1.0), ("a", 3.0), ("b", 5.0), ("a", 6.0)]
+    assert clock.monotonic() == 10.0
+    await clock.advance(60)
+    await asyncio.gather(*tasks)
+    assert isinstance(Box().clock, VirtualClock)

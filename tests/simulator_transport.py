@@ -1,0 +1,25 @@
+"""The way from httpx into the simulator without a socket, with the errors that a socket would give."""
+
+import httpx
+
+from app.simulator.faults import Unreachable
+from app.simulator.world import Simulator
+
+
+class SimulatorTransport(httpx.AsyncBaseTransport):
+    """Like httpx.ASGITransport, but nobody answering is a connect error, and an answer that ends before its
+    announced length is a protocol error."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._inner = httpx.ASGITransport(simulator.app)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            response = await self._inner.handle_async_request(request)
+        except Unreachable as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+        body = await response.aread()
+        announced = int(response.headers.get("content-length", len(body)))
+        if len(body) < announced:
+            raise httpx.RemoteProtocolError("peer closed connection within the body", request=request)
+        return response
