@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.postgres import TEMPLATE, TestCluster, migrate, running_cluster
+from app.store.migrate import migrate
+from tests.postgres import TEMPLATE, TestCluster, running_cluster
 
 
 @pytest.fixture(scope="session")

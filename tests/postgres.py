@@ -8,7 +8,6 @@ from itertools import count
 from pathlib import Path
 
 import asyncpg
-from alembic import command
 from alembic.config import Config
 
 from app.embedded import EmbeddedPostgres
@@ -68,12 +67,7 @@ def running_cluster() -> Iterator[TestCluster]:
 
 
 def alembic_config(url: str) -> Config:
-    """Alembic as the project configures it, aimed at `url`."""
+    """Alembic as pyproject.toml configures it for developers, aimed at `url`."""
     config = Config(toml_file=ROOT / "pyproject.toml")
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config
-
-
-def migrate(url: str, revision: str = "head") -> None:
-    """Run the project's migrations up to `revision`."""
-    command.upgrade(alembic_config(url), revision)

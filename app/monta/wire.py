@@ -175,8 +175,10 @@ class StartCharge:
         return tuple(name for name, is_sound in sound.items() if not is_sound)
 
     def body(self) -> dict[str, Writable]:
-        """The JSON object to send; call `mistakes` first. No `amount`, for nothing is captured yet, and no card
-        brand or digits that look wrong: they are only for the receipt, and no reason to refuse a driver."""
+        """The JSON object to send; call `mistakes` first. No `amount`, for nothing is captured yet.
+
+        A card brand or digits that look wrong are left out: no reason to refuse a driver.
+        """
         session: dict[str, Writable] = {
             "provider": self.provider,
             "externalId": self.external_id,

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.database import Database
+from app.store.migrate import migrate
 from app.store.tables import metadata
-from tests.postgres import TestCluster, alembic_config, migrate
+from tests.postgres import TestCluster, alembic_config
 
 pytestmark = pytest.mark.anyio
 

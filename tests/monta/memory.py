@@ -10,6 +10,9 @@ from app.monta.ports import Purpose, QuotaSeen, Token
 RESERVED_PER_CENT = {Purpose.STOP: 0, Purpose.START: 10, Purpose.READ: 30}
 """What a purpose leaves for those before it: stops may use up everything."""
 
+SAME_WINDOW = timedelta(seconds=5)
+"""Ends that lie closer together are of one window, in which the lower count is right: calls are under way."""
+
 
 class MemoryTokenStore:
     """Keeps pairs and leads in dictionaries; `saves` counts the pairs ever kept."""
@@ -74,15 +77,14 @@ class MemoryBudget:
     async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
         self.observed.append(seen)
         window = self._current(operator, now)
-        if seen.limit is not None:
-            window.left += seen.limit - window.limit
-            window.limit = seen.limit
-        if seen.window_s is not None:
-            window.length_s = seen.window_s
+        assert window.ends_at is not None
+        window.limit = seen.limit or window.limit
+        window.length_s = seen.window_s or window.length_s
+        ends_at = window.ends_at if seen.resets_in_s is None else now + timedelta(seconds=seen.resets_in_s)
         if seen.remaining is not None:
-            window.left = min(window.left, seen.remaining)
-        if seen.resets_in_s is not None:
-            window.ends_at = now + timedelta(seconds=seen.resets_in_s)
+            is_new = abs(ends_at - window.ends_at) > SAME_WINDOW
+            window.left = seen.remaining if is_new else min(window.left, seen.remaining)
+        window.ends_at = ends_at
 
     async def block(self, operator: OperatorId, until: datetime) -> None:
         window = self.windows.setdefault(operator, Window())

@@ -103,7 +103,8 @@ class BudgetContract(OperatorFixtures):
 
     @staticmethod
     async def _of_ten(budget: Budget, operator: OperatorId) -> None:
-        """A quota of ten in a window that has just begun."""
+        """A quota of ten in a window that has just begun. Monta is heard of only after a first request."""
+        assert await budget.take(operator, Purpose.STOP, ORIGIN) is None
         await budget.observe(operator, QuotaSeen(10, 60, 10, 60), ORIGIN)
 
     async def test_exactly_the_quota_is_granted_to_many_who_ask_at_once(
@@ -138,7 +139,7 @@ class BudgetContract(OperatorFixtures):
 
     async def test_monta_s_lower_count_is_believed(self, budget: Budget, operator: OperatorId) -> None:
         await self._of_ten(budget, operator)
-        await budget.observe(operator, QuotaSeen(None, None, 2, None), ORIGIN)
+        await budget.observe(operator, QuotaSeen(10, 60, 2, 60), ORIGIN)
         answers = [await budget.take(operator, Purpose.STOP, ORIGIN) for _ in range(3)]
         assert [answer is None for answer in answers] == [True, True, False]
 
@@ -146,6 +147,7 @@ class BudgetContract(OperatorFixtures):
         self, budget: Budget, operator: OperatorId
     ) -> None:
         until = ORIGIN + 30 * SECOND
+        assert await budget.take(operator, Purpose.STOP, ORIGIN) is None
         await budget.block(operator, until)
         await budget.block(operator, ORIGIN + 5 * SECOND)  # a shorter one does not shorten it
         for purpose in Purpose:
@@ -155,6 +157,7 @@ class BudgetContract(OperatorFixtures):
     async def test_operators_do_not_share_a_budget(
         self, budget: Budget, operator: OperatorId, other_operator: OperatorId
     ) -> None:
+        assert await budget.take(operator, Purpose.STOP, ORIGIN) is None
         await budget.block(operator, ORIGIN + 30 * SECOND)
         assert await budget.take(operator, Purpose.STOP, ORIGIN) is not None
         assert await budget.take(other_operator, Purpose.READ, ORIGIN) is None

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from app.domain.money import to_major
 from app.domain.tariff.model import Dimension, Tariff
-from app.domain.tariff.options import Options, bands_of, options_at_any_time
+from app.domain.tariff.options import Options, bands_of, options_at_any_time, worst_of
 from app.domain.tariff.rates import Rates, rates_of
 from app.domain.tariff.span import SCALE
 
@@ -38,7 +38,7 @@ def counts_everything(tariff: Tariff) -> bool:
 def _bought(rates: Rates, amount: Fraction, least_power_w: int | None, parked_s: int) -> int | None:
     bands = bands_of(rates)
     by_band = [options_at_any_time(rates, start) for start in bands]
-    worst = Options.merged(by_band)
+    worst = worst_of(by_band)
     fixed = sum(number for _, number in worst.flats) + worst.parking * parked_s
     if least_power_w is not None or parked_s:
         fixed += worst.time_surplus

@@ -11,6 +11,7 @@ from app.domain.tariff.model import Tariff
 from app.domain.tariff.plain_outlook import PlainOutlook
 from app.domain.tariff.rates import rates_of
 from app.domain.tariff.reading import Reading
+from app.domain.tariff.search import latest_within
 from app.domain.tariff.span import SCALE, span_of
 from app.domain.tariff.windows import microseconds
 
@@ -61,13 +62,7 @@ class Forecast:
             return 0
         if self._plain is not None and self._plain.by_energy_alone:
             return self._plain.latest(allowed)
-        if self.cost(end_us) <= allowed:
-            return None
-        low, high = 0, end_us
-        while high - low > resolution_us:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.cost(middle) <= allowed else (low, middle)
-        return low
+        return latest_within(self.cost, allowed, end_us, resolution_us)
 
 
 def upper_bound(tariff: Tariff, reading: Reading, until: datetime, max_power_w: int, tz: ZoneInfo) -> Decimal:

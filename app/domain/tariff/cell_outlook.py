@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from app.domain.tariff.options import Options, bands_of, options
+from app.domain.tariff.options import Options, bands_of, options, worst_of
 from app.domain.tariff.rates import Rates
 from app.domain.tariff.reading import Reading
 from app.domain.tariff.span import PER_SECOND, SCALE, Span
@@ -25,8 +25,8 @@ class _Stretch:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """The start of a cell and the worst of what lies between the reading and it: the cost by time with energy and
-    by minutes alone, all that may be in force, and the dearest energy of each band."""
+    """The start of a cell and the worst of what lies between the reading and it: the cost by time with energy
+    and by minutes alone, all that may be in force, and the dearest energy of each band."""
 
     cell: int
     at_us: int
@@ -50,7 +50,6 @@ class CellOutlook:
         # One µs more, so that a cell that starts at the very end is there with the fee that may fall due.
         end_us = span.past_us + horizon_us + 1
         self._cells = cells(rates.restrictions, reading.since, end_us, tz)
-        self._known: dict[tuple[int, int, bool], Options] = {}
         self._points = _points(reading, span, self._cells)
         self._floor = self._points[-2][1]
         past = self._past_stretches()
@@ -74,7 +73,7 @@ class CellOutlook:
         """One mark at the reading and one at the start of each later cell."""
         now = self._span.past_us
         first = next(index for index, cell in enumerate(self._cells) if cell.end_us > now)
-        worst = Options.merged(self._worst(each, future=False) for each in past)
+        worst = worst_of(self._worst(each, future=False) for each in past)
         found = [_Mark(first, now, 0, 0, worst, (0,) * len(self._bands))]
         while found[-1].cell < len(self._cells) - 1:
             found.append(self._through(found[-1], self._cells[found[-1].cell].end_us))
@@ -87,16 +86,17 @@ class CellOutlook:
         here = self._worst(_Stretch(mark.at_us, end_us, mark.cell, self._floor, high), future=True)
         charging = here.energy * power + here.time * PER_SECOND
         length = end_us - mark.at_us
+        dearest = mark.dearest
+        if len(self._bands) > 1:
+            energies = (self._option(mark.cell, i, future=True).energy for i in range(len(dearest)))
+            dearest = tuple(map(max, dearest, energies))
         return _Mark(
             cell=mark.cell + 1,
             at_us=end_us,
             by_time=mark.by_time + max(charging, here.parking * PER_SECOND) * length,
             minutes=mark.minutes + max(here.time, here.parking) * PER_SECOND * length,
-            worst=Options.merged((mark.worst, here)),
-            dearest=tuple(
-                max(known, self._option(mark.cell, band, future=True).energy)
-                for band, known in enumerate(mark.dearest)
-            ),
+            worst=mark.worst.worse(here),
+            dearest=dearest,
         )
 
     def _by_bands(self, ahead: int, dearest: tuple[int, ...]) -> int:
@@ -157,16 +157,13 @@ class CellOutlook:
     def _worst(self, stretch: _Stretch, *, future: bool) -> Options:
         first = bisect_right(self._bands, stretch.low) - 1
         last = bisect_right(self._bands, stretch.high)
-        return Options.merged(self._option(stretch.cell, band, future=future) for band in range(first, last))
+        if last - first == 1:
+            return self._option(stretch.cell, first, future=future)
+        return worst_of(self._option(stretch.cell, band, future=future) for band in range(first, last))
 
     def _option(self, cell: int, band: int, *, future: bool) -> Options:
-        key = (cell, band, future)
-        known = self._known.get(key)
-        if known is None:
-            power = self._span.power_w if future else None
-            known = options(self._rates, self._cells[cell].active, self._bands[band], power)
-            self._known[key] = known
-        return known
+        power = self._span.power_w if future else None
+        return options(self._rates, self._cells[cell].active, self._bands[band], power)
 
 
 def _within(cell: Cell, start_us: int, end_us: int) -> bool:

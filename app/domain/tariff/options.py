@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache, reduce
 
 from app.domain.tariff.model import Dimension, Restrictions
 from app.domain.tariff.rates import Rates
@@ -25,18 +26,26 @@ class Options:
     energy_surplus: int = 0
     time_surplus: int = 0
 
-    @staticmethod
-    def merged(several: "Iterable[Options]") -> "Options":
-        """The worst of several."""
-        listed = list(several)
+    def worse(self, other: "Options") -> "Options":
+        """The worst of both."""
+        if other is self or other == self:
+            return self
         return Options(
-            max((each.energy for each in listed), default=0),
-            max((each.time for each in listed), default=0),
-            max((each.parking for each in listed), default=0),
-            frozenset().union(*(each.flats for each in listed)),
-            max((each.energy_surplus for each in listed), default=0),
-            max((each.time_surplus for each in listed), default=0),
+            max(self.energy, other.energy),
+            max(self.time, other.time),
+            max(self.parking, other.parking),
+            self.flats | other.flats,
+            max(self.energy_surplus, other.energy_surplus),
+            max(self.time_surplus, other.time_surplus),
         )
+
+
+NOTHING = Options()
+
+
+def worst_of(several: Iterable[Options]) -> Options:
+    """The worst of any number."""
+    return reduce(Options.worse, several, NOTHING)
 
 
 def bands_of(rates: Rates) -> list[int]:
@@ -50,6 +59,7 @@ def bands_of(rates: Rates) -> list[int]:
     return sorted({0} | thresholds)
 
 
+@lru_cache(maxsize=8192)
 def options(rates: Rates, active: tuple[int, ...], energy: int, most_power_w: int | None) -> Options:
     """What may be in force among the elements that time allows, at an energy (W x µs), up to a power."""
     return _options(rates, active, energy, most_power_w, any_time=False)

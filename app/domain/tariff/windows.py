@@ -1,8 +1,9 @@
 """When a tariff's elements are active: sessions cut, in local time, into cells in which nothing changes."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -131,25 +132,23 @@ def _cuts(elements: tuple[Restrictions, ...], started_at: datetime, end_us: int,
         for seconds in (each.min_duration_s, each.max_duration_s)
         if seconds is not None
     }
-    hours = {
+    hours = frozenset(
         hour
         for each in elements
         if _by_calendar(each)
         for hour in (each.start_time or MIDNIGHT, each.end_time or MIDNIGHT, MIDNIGHT)
-    }
+    )
     clock = _clock_cuts(hours, started_at, end_us, tz) if hours else set()
     return [cut for cut in durations | clock if 0 < cut < end_us]
 
 
-def _clock_cuts(hours: set[time], started_at: datetime, end_us: int, tz: ZoneInfo) -> set[int]:
+def _clock_cuts(hours: frozenset[time], started_at: datetime, end_us: int, tz: ZoneInfo) -> set[int]:
     """Every instant at which a wall clock shows one of the hours, and every change of the zone's offset."""
     day = started_at.astimezone(tz).date() - timedelta(days=1)
     last = (started_at + end_us * MICROSECOND).astimezone(tz).date() + timedelta(days=1)
     instants = {started_at, started_at + end_us * MICROSECOND}
     while day <= last:
-        for hour in hours:
-            for fold in (0, 1):
-                instants.add(datetime.combine(day, hour, tz).replace(fold=fold).astimezone(UTC))
+        instants |= _instants(day, hours, tz)
         day += timedelta(days=1)
     ordered = sorted(instants)
     changes = {
@@ -158,6 +157,16 @@ def _clock_cuts(hours: set[time], started_at: datetime, end_us: int, tz: ZoneInf
         if before.astimezone(tz).utcoffset() != after.astimezone(tz).utcoffset()
     }
     return {microseconds(instant - started_at) for instant in instants | changes}
+
+
+@lru_cache(maxsize=4096)
+def _instants(day: date, hours: frozenset[time], tz: ZoneInfo) -> frozenset[datetime]:
+    """When the wall clock shows the hours on a day; twice where it is set back. Sessions share their days."""
+    return frozenset(
+        datetime.combine(day, hour, tz).replace(fold=fold).astimezone(UTC)
+        for hour in hours
+        for fold in (0, 1)
+    )
 
 
 def _offset_change(before: datetime, after: datetime, tz: ZoneInfo) -> datetime:

@@ -1,0 +1,5 @@
+"""`python -m app` is `tapwatt`."""
+
+from app.cli import main
+
+main()

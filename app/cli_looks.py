@@ -1,0 +1,75 @@
+"""How sessions look in a terminal: a table of many, the time line of one."""
+
+from collections.abc import Sequence
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+
+from app.domain.limit_watch import amount_used_minor
+from app.domain.money import format_minor
+from app.domain.payment_session import PaymentSession
+from app.domain.policy import Policy
+from app.store.journal import JournalEntry
+
+WIDTH = 140
+
+
+def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
+    """One line a session."""
+    if not sessions:
+        return "No payment sessions."
+    table = Table("recorded", "id", "charge point", "status", "kWh", "used", "reserved", "why", box=None, pad_edge=False)
+    for s in sessions:
+        held = s.authorization
+        table.add_row(
+            s.created_at.strftime("%Y-%m-%d %H:%M:%S"),
+            s.id,
+            s.charge_point_id,
+            s.status,
+            _kwh(s),
+            format_minor(amount_used_minor(s, policy), held.currency),
+            format_minor(held.amount_minor, held.currency),
+            _why(s),
+        )
+    return _rendered(table)
+
+
+def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy) -> str:
+    """What the session is, then what happened, oldest first."""
+    held = session.authorization
+    head = [
+        f"{session.id}  {session.status}  {_why(session)}".rstrip(),
+        f"charge point {session.charge_point_id}, terminal {session.terminal_id}, reference {held.reference},"
+        f" display reference {session.display_reference}",
+        f"reserved {format_minor(held.amount_minor, held.currency)},"
+        f" used {format_minor(amount_used_minor(session, policy), held.currency)}, {_kwh(session)} kWh",
+    ]
+    if session.settlement:
+        settled = session.settlement
+        head.append(
+            f"{settled.action}: capture {format_minor(settled.to_capture_minor, held.currency)}, release"
+            f" {format_minor(settled.to_release_minor, held.currency)}, {settled.status}"
+        )
+    head += [f"attention: {why}" for why in session.attention]
+    table = Table("time (UTC)", "+ s", "what", "by", "detail", box=None, pad_edge=False)
+    for line in lines:
+        since = (line.at - session.created_at).total_seconds()
+        detail = " ".join(f"{k}={v}" for k, v in line.detail.items() if v is not None)
+        table.add_row(line.at.strftime("%H:%M:%S.%f")[:-3], f"{since:.1f}", line.kind, line.source, detail)
+    return "\n".join(head) + "\n\n" + _rendered(table)
+
+
+def _why(session: PaymentSession) -> str:
+    return str(session.not_started_reason or session.stop_reason or "")
+
+
+def _kwh(session: PaymentSession) -> str:
+    wh = session.settlement.energy_wh if session.settlement else session.energy_wh
+    return f"{wh / 1000:.3f}"
+
+
+def _rendered(table: Table) -> str:
+    out = StringIO()
+    Console(file=out, width=WIDTH, color_system=None).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

@@ -1,0 +1,169 @@
+"""Processes: the HTTP service, the watcher and the simulator, from their start to a clean end."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+
+import httpx
+import structlog
+import uvicorn
+from prometheus_client import start_http_server
+
+from app.api.live import SessionNews
+from app.clock import Clock, ScaledClock, SystemClock
+from app.embedded import EmbeddedPostgres
+from app.flows import look
+from app.flows.tools import Tools
+from app.main import background, create_app
+from app.settings import Settings
+from app.simulator.server import SimulatorServer, about, default_config
+from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL
+from app.store.listener import Listener
+from app.telemetry import ProcessTelemetry
+from app.watcher import Watcher
+from app.wiring import clock_skew, open_tools
+
+log = structlog.get_logger("running")
+
+GRACE_S = 20
+"""Requests under way at the end may take so long."""
+KEEP_TIME_S = 60.0
+WEBHOOK_TIMEOUT_S = 10.0
+
+
+class NotMigrated(Exception):
+    """The database's schema is older than this code."""
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The configured database, or the embedded one for as long as the block lasts."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    with EmbeddedPostgres(settings.data_dir) as server:
+        yield server.url
+
+
+async def serve(settings: Settings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
+    """The HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
+    news = SessionNews()
+    async with _started(settings, url) as tools, AsyncExitStack() as stack:
+        telemetry = tools.telemetry
+        metrics = telemetry.text if isinstance(telemetry, ProcessTelemetry) else (lambda: "")
+        watcher = Watcher(tools, name=tools.ids.new("wtc"), concurrency=settings.watcher_concurrency)
+        listens: dict[str, Callable[[str], None]] = {SESSIONS_CHANNEL: news.tell}
+        if with_watcher:
+            listens[DUE_CHANNEL] = lambda _: watcher.wake()
+        await stack.enter_async_context(_beside(tools, listens))
+        watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
+        await _Server(create_app(tools, news=news, metrics=metrics), host, port, news.close).serve()
+        watcher.stop()
+        if watching is not None:
+            await watching
+
+
+async def watch(settings: Settings, url: str) -> None:
+    """The watcher alone, until SIGINT or SIGTERM; what is under way is finished first."""
+    async with _started(settings, url) as tools:
+        watcher = Watcher(tools, name=tools.ids.new("wtc"), concurrency=settings.watcher_concurrency)
+        if settings.watcher_metrics_port is not None and isinstance(tools.telemetry, ProcessTelemetry):
+            start_http_server(settings.watcher_metrics_port, registry=tools.telemetry.registry)
+        _on_signals(watcher.stop)
+        async with _beside(tools, {DUE_CHANNEL: lambda _: watcher.wake()}):
+            log.info("watcher_started", watcher=watcher.name)
+            await watcher.run()
+            log.info("watcher_ended", watcher=watcher.name)
+
+
+async def simulate(settings: Settings, *, host: str, port: int, speed: float, announce: Callable[[Mapping[str, object]], None]) -> None:
+    """Monta in a box as a server, until SIGINT or SIGTERM; `announce` gets what a gateway needs to know."""
+    origin = settings.clock_origin or datetime.now(UTC)
+    clock: Clock = SystemClock() if speed == 1 else ScaledClock(speed, origin)
+    config = default_config(speed=speed)
+    async with httpx.AsyncClient(timeout=WEBHOOK_TIMEOUT_S, trust_env=False) as http:
+
+        async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+            return (await http.post(url, content=body, headers=dict(headers))).status_code
+
+        server = _Server(SimulatorServer(config, clock, deliver), host, port, lambda: None)
+        server.on_ready = lambda: announce(about(config, f"http://{host}:{port}"))
+        await server.serve()
+
+
+@asynccontextmanager
+async def _started(settings: Settings, url: str) -> AsyncIterator[Tools]:
+    """Tools on a database that is ready for this code. Raises NotMigrated."""
+    async with open_tools(settings, url) as tools:
+        found = await look.readiness(tools)
+        if found.schema is not None:
+            raise NotMigrated(f"The database's schema {found.schema}.")
+        yield tools
+
+
+@asynccontextmanager
+async def _beside(tools: Tools, channels: dict[str, Callable[[str], None]]) -> AsyncIterator[None]:
+    listener = Listener(tools.database.engine, channels)
+    async with background(listener.run, lambda: _keep_time(tools)):
+        yield
+
+
+async def _keep_time(tools: Tools) -> None:
+    """Stay with the database's clock while both drift."""
+    clock = tools.clock
+    while isinstance(clock, SystemClock):
+        await asyncio.sleep(KEEP_TIME_S)
+        with contextlib.suppress(Exception):
+            clock.offset = await clock_skew(tools.database)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that ends long polls at once when it is asked to stop, and says when it listens."""
+
+    on_ready: Callable[[], None] | None = None
+
+    def __init__(self, app: object, host: str, port: int, on_exit: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]  # any ASGI app; uvicorn's own union leaves plain callables out
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        super().__init__(config)
+        self._on_exit = on_exit
+        self._where = f"http://{host}:{port}"
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            log.info("listening", url=self._where)
+            if self.on_ready is not None:
+                self.on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+
+def run(work: Awaitable[None]) -> None:
+    """Run to the end; Ctrl-C is an end like any other."""
+
+    async def bounded() -> None:
+        await work
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(bounded())
