@@ -35,7 +35,9 @@ AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], str] = {
 """The one table from a refusal to what the terminal is told."""
 
 
-def create_app(tools: Tools, *, news: SessionNews | None = None, metrics: Callable[[], str] = lambda: "") -> FastAPI:
+def create_app(
+    tools: Tools, *, news: SessionNews | None = None, metrics: Callable[[], str] = lambda: ""
+) -> FastAPI:
     """The HTTP service around a toolbox that somebody else opens and closes."""
     app = FastAPI(
         title="Tapwatt",
@@ -107,7 +109,9 @@ class RequestIds:
                 log.exception("request_failed", path=scope["path"])
                 if begun:
                     raise
-                problem = Problem("internal_error", "The request failed here; nothing is known to be recorded.")
+                problem = Problem(
+                    "internal_error", "The request failed here; nothing is known to be recorded."
+                )
                 await problem_response(Request(scope), problem)(scope, receive, tagged)
 
 

@@ -80,7 +80,14 @@ async def watch(settings: Settings, url: str) -> None:
             log.info("watcher_ended", watcher=watcher.name)
 
 
-async def simulate(settings: Settings, *, host: str, port: int, speed: float, announce: Callable[[Mapping[str, object]], None]) -> None:
+async def simulate(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    speed: float,
+    announce: Callable[[Mapping[str, object]], None],
+) -> None:
     """Monta in a box as a server, until SIGINT or SIGTERM; `announce` gets what a gateway needs to know."""
     origin = settings.clock_origin or datetime.now(UTC)
     clock: Clock = SystemClock() if speed == 1 else ScaledClock(speed, origin)

@@ -126,7 +126,9 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [_line(tuple(e["loc"]), e["msg"]) for e in error.errors(include_input=False, include_url=False)]
+        lines = [
+            _line(tuple(e["loc"]), e["msg"]) for e in error.errors(include_input=False, include_url=False)
+        ]
         raise SettingsWrong("The settings are not right:\n" + "\n".join(lines)) from None
 
 
@@ -134,8 +136,8 @@ def secret_key_of(settings: Settings) -> str:
     """The key that encrypts operators' secrets. Raises SettingsWrong when it is not set."""
     if settings.secret_key is None:
         raise SettingsWrong(
-            f"The settings are not right:\n  {PREFIX}SECRET_KEY is missing: it encrypts the operators' secrets. Make one"
-            ' with python3 -c "import secrets; print(secrets.token_urlsafe(48))" and keep it.'
+            f"The settings are not right:\n  {PREFIX}SECRET_KEY is missing: it encrypts the operators' secrets."
+            ' Make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))" and keep it.'
         )
     return settings.secret_key.get_secret_value()
 

@@ -19,9 +19,14 @@ class ProcessTelemetry:
         self.registry = CollectorRegistry()
         r = self.registry
         self._entries = Counter("tapwatt_webhook_entries", "Webhook entries kept.", registry=r)
-        self._refused = Counter("tapwatt_webhooks_refused", "Webhook deliveries refused.", ["why"], registry=r)
+        self._refused = Counter(
+            "tapwatt_webhooks_refused", "Webhook deliveries refused.", ["why"], registry=r
+        )
         self._lag = Histogram(
-            "tapwatt_webhook_lag_seconds", "Age of a delivery's oldest event when it came.", buckets=LATENCY_BUCKETS_S, registry=r
+            "tapwatt_webhook_lag_seconds",
+            "Age of a delivery's oldest event when it came.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=r,
         )
         self._stop = Histogram(
             "tapwatt_stop_latency_seconds",
@@ -33,13 +38,21 @@ class ProcessTelemetry:
         self._overshoot = Counter(
             "tapwatt_overshoot_minor", "Cost beyond reservations, in minor units.", ["currency"], registry=r
         )
-        self._overshot = Counter("tapwatt_sessions_overshot", "Sessions that cost more than was reserved.", registry=r)
+        self._overshot = Counter(
+            "tapwatt_sessions_overshot", "Sessions that cost more than was reserved.", registry=r
+        )
         self._calls = Counter("tapwatt_monta_calls", "Calls to Monta.", ["call", "outcome"], registry=r)
         self._turns = Histogram(
-            "tapwatt_watcher_turn_seconds", "One claim of a session, calls included.", buckets=SHORT_BUCKETS_S, registry=r
+            "tapwatt_watcher_turn_seconds",
+            "One claim of a session, calls included.",
+            buckets=SHORT_BUCKETS_S,
+            registry=r,
         )
         self._late = Histogram(
-            "tapwatt_watcher_lateness_seconds", "How late a due session was claimed.", buckets=SHORT_BUCKETS_S, registry=r
+            "tapwatt_watcher_lateness_seconds",
+            "How late a due session was claimed.",
+            buckets=SHORT_BUCKETS_S,
+            registry=r,
         )
 
     def webhook_kept(self, lag_s: float | None, entries: int) -> None:
@@ -75,7 +88,9 @@ SECRET_WORDS = ("secret", "token", "authorization_header", "api_key", "password"
 
 def configure_logging(*, level: str, as_json: bool) -> None:
     """Structured lines on standard error; never a traceback's local variables, never a value under a secret's name."""
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

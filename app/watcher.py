@@ -8,7 +8,7 @@ from typing import assert_never
 
 import structlog
 
-from app.domain.decision import GiveUp, LookUp, ReadCharge, SendStart, SendStop, Settle, StopExtra, Wait
+from app.domain.steps import LookUp, ReadCharge, SendStart, SendStop, StopExtra, Wait
 from app.flows import enforce, start, track, turn, upkeep
 from app.flows.tools import LeaseLost, Tools
 from app.store import health, leases
@@ -125,7 +125,9 @@ class Watcher:
     async def _claim_operator(self) -> OperatorLease | None:
         now = self.tools.clock.now()
         async with self.tools.database.transaction() as connection:
-            return await leases.claim_operator(connection, now=now, until=now + timedelta(seconds=upkeep.LEASE_S))
+            return await leases.claim_operator(
+                connection, now=now, until=now + timedelta(seconds=upkeep.LEASE_S)
+            )
 
     async def _upkeep(self, lease: OperatorLease) -> None:
         with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id):
@@ -171,23 +173,28 @@ async def advance(tools: Tools, lease: Lease) -> None:
     """Turn by turn, call by call, until the session waits for something."""
     for _ in range(MAX_STEPS):
         decided = await turn.take_turn(tools, lease)
-        session = decided.session
-        match decided.step:
-            case Wait():
-                if decided.given_back:
-                    return
-            case SendStart():
-                await start.send(tools, lease, session, committed_at_s=decided.committed_at_s)
-            case LookUp():
-                await start.look_up(tools, lease, session)
-            case ReadCharge(charge_id):
-                await track.read(tools, lease, session, charge_id)
-            case SendStop():
-                await enforce.stop(tools, lease, session)
-            case StopExtra(charge_id):
-                await enforce.stop_extra(tools, lease, session, charge_id)
-            case GiveUp() | Settle():
-                raise AssertionError("a turn follows these to their end")
-            case _:
-                assert_never(decided.step)
+        if not isinstance(decided.step, Wait):
+            await _call(tools, lease, decided)
+        elif decided.given_back:
+            return
     await turn.yield_turn(tools, lease)
+
+
+async def _call(tools: Tools, lease: Lease, decided: turn.Turn) -> None:
+    """Make the call that was decided, its intent being committed, and commit its outcome."""
+    session = decided.session
+    match decided.step:
+        case SendStart():
+            await start.send(tools, lease, session, committed_at_s=decided.committed_at_s)
+        case LookUp():
+            await start.look_up(tools, lease, session)
+        case ReadCharge(charge_id):
+            await track.read(tools, lease, session, charge_id)
+        case SendStop():
+            await enforce.stop(tools, lease, session)
+        case StopExtra(charge_id):
+            await enforce.stop_extra(tools, lease, session, charge_id)
+        case Wait():
+            return
+        case _:
+            assert_never(decided.step)

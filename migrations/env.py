@@ -1,4 +1,4 @@
-"""How alembic reaches the database: the url comes from the caller, an async engine runs the steps in one transaction."""
+"""How alembic reaches the database: the caller gives the url, the steps run in one transaction."""
 
 import asyncio
 

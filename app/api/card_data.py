@@ -27,7 +27,9 @@ def refuse_card_data(value: object) -> object:
     fields = sorted(set(_fields_with_card_numbers(value, "")))
     if fields:
         raise PydanticCustomError(
-            "card_data_not_allowed", "holds what looks like a card number: {fields}", {"fields": ", ".join(fields)}
+            "card_data_not_allowed",
+            "holds what looks like a card number: {fields}",
+            {"fields": ", ".join(fields)},
         )
     return value
 

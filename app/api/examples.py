@@ -4,73 +4,18 @@ from typing import Any, TypeAlias
 
 from fastapi import Body
 
+from app.api.example_objects import (
+    AUTHORIZED,
+    CHARGE_ID,
+    CHARGING,
+    CONFIRMED,
+    OPS,
+    PRICE,
+    SESSION_ID,
+)
 from app.api.problems import KINDS, MEDIA_TYPE, TYPE_BASE
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
-
-SESSION_ID = "ps_01kaq4m8zt2v9x7c5r3e1w0qyn"
-CHARGE_ID = "689100419745380035"
-
-PRICE = {
-    "currency": "EUR",
-    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.49, "vat": 20.0, "step_size": 1}]}],
-}
-
-SETTLEMENT = {
-    "action": "capture",
-    "amount_to_capture": 1234,
-    "amount_to_release": 3766,
-    "shortfall": 0,
-    "deadline": "2026-11-24T10:00:00.000Z",
-    "status": "due",
-    "energy_wh": 2091,
-    "receipt": {
-        "date": "2026-11-22",
-        "display_reference": "K7QM-4TXP",
-        "card_last4": "4242",
-        "url": "https://receipt.monta.com",
-    },
-}
-
-CHARGING = {
-    "id": SESSION_ID,
-    "version": 7,
-    "status": "charging",
-    "charge_point_id": "101",
-    "terminal_id": "trm_01kaq4kzrw8m6n4b2v0c9x7z5l",
-    "display_reference": "K7QM-4TXP",
-    "authorization_reference": "A-2026-000123",
-    "currency": "EUR",
-    "amount_authorized": 5000,
-    "amount_used": 1234,
-    "amount_remaining": 3766,
-    "energy_wh": 2091,
-    "energy_limit_wh": 8474,
-    "charge": {"id": CHARGE_ID, "state": "charging", "seen_at": "2026-11-22T10:04:12.000Z"},
-    "start_deadline": "2026-11-22T10:05:01.000Z",
-    "stop_reason": None,
-    "not_started_reason": None,
-    "settlement": None,
-    "needs_attention": False,
-    "created_at": "2026-11-22T10:00:01.000Z",
-    "updated_at": "2026-11-22T10:04:12.000Z",
-}
-AUTHORIZED = CHARGING | {"version": 1, "status": "authorized", "charge": None, "amount_used": 0,
-                         "amount_remaining": 5000, "energy_wh": 0, "updated_at": "2026-11-22T10:00:01.000Z"}
-COMPLETED = CHARGING | {"version": 12, "status": "completed", "stop_reason": "driver", "settlement": SETTLEMENT,
-                        "charge": {"id": CHARGE_ID, "state": "completed", "seen_at": "2026-11-22T10:09:30.000Z"}}
-CONFIRMED = COMPLETED | {"version": 13, "settlement": SETTLEMENT | {"status": "confirmed"}}
-OPS = COMPLETED | {
-    "operator_id": "op_01kaq4kx1h0g9f8e7d6c5b4a3z",
-    "card_brand": "visa",
-    "card_last4": "4242",
-    "attention": [],
-    "tariff_source": "payment",
-    "stop_attempts": 1,
-    "extra_charges": [],
-    "monta_price": "12.34",
-    "metadata": {"lane": "3"},
-}
 
 
 def _json(example: Any, description: str) -> dict[str, Any]:
@@ -94,10 +39,14 @@ def _problem(code: str, detail: str) -> dict[str, Any]:
     return {"description": kind.title, "content": {MEDIA_TYPE: {"example": example}}}
 
 
-UNAUTHORIZED = {401: _problem("unauthorized", "Send a valid key as `Authorization: Bearer <key>`.")}
-UNAVAILABLE = {503: _problem("unavailable", "The database cannot be reached; ask again with the same reference.")}
-INVALID = {422: _problem("invalid_request", "Some fields are not right; see errors.")}
-NOT_FOUND = {404: _problem("not_found", "This terminal has no such payment session.")}
+UNAUTHORIZED: Responses = {
+    401: _problem("unauthorized", "Send a valid key as `Authorization: Bearer <key>`.")
+}
+UNAVAILABLE: Responses = {
+    503: _problem("unavailable", "The database cannot be reached; ask again with the same reference.")
+}
+INVALID: Responses = {422: _problem("invalid_request", "Some fields are not right; see errors.")}
+NOT_FOUND: Responses = {404: _problem("not_found", "This terminal has no such payment session.")}
 COMMON: Responses = {**UNAUTHORIZED, **INVALID, **UNAVAILABLE}
 
 AUTHORIZE: Responses = {
@@ -116,8 +65,14 @@ CAPTURE: Responses = {
     **NOT_FOUND,
     **COMMON,
 }
-_POINT = {"id": "101", "name": "Bay 1", "state": "available", "connectors": [{"name": "type2"}], "max_power_w": 22000,
-          "price": PRICE}
+_POINT = {
+    "id": "101",
+    "name": "Bay 1",
+    "state": "available",
+    "connectors": [{"name": "type2"}],
+    "max_power_w": 22000,
+    "price": PRICE,
+}
 CHARGE_POINTS: Responses = {200: _json({"data": [_POINT], "next_cursor": None}, "All of them"), **COMMON}
 CHARGE_POINT: Responses = {200: _json(_POINT, "The charge point"), **NOT_FOUND, **COMMON}
 
@@ -136,7 +91,12 @@ _DELIVERY = {
             "entityId": CHARGE_ID,
             "eventType": "updated",
             "eventTime": "2026-11-22T10:04:11.871Z",
-            "payload": {"id": int(CHARGE_ID), "state": "charging", "consumedKwh": 2.09, "partnerExternalId": SESSION_ID},
+            "payload": {
+                "id": int(CHARGE_ID),
+                "state": "charging",
+                "consumedKwh": 2.09,
+                "partnerExternalId": SESSION_ID,
+            },
         }
     ],
     "pending": 0,
@@ -145,7 +105,9 @@ _DELIVERY = {
 WEBHOOK_IN: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"type": "object", "required": ["entries"]}, "example": _DELIVERY}},
+        "content": {
+            "application/json": {"schema": {"type": "object", "required": ["entries"]}, "example": _DELIVERY}
+        },
     }
 }
 
@@ -156,9 +118,23 @@ JOURNAL: Responses = {
     200: _json(
         {
             "data": [
-                {"at": "2026-11-22T10:00:01.000Z", "kind": "payment_authorized", "source": "terminal",
-                 "detail": {"reference": "A-2026-000123", "amount_minor": 5000, "currency": "EUR", "tariff": "payment"}},
-                {"at": "2026-11-22T10:00:01.012Z", "kind": "start_intended", "source": "watcher", "detail": {"post": 1}},
+                {
+                    "at": "2026-11-22T10:00:01.000Z",
+                    "kind": "payment_authorized",
+                    "source": "terminal",
+                    "detail": {
+                        "reference": "A-2026-000123",
+                        "amount_minor": 5000,
+                        "currency": "EUR",
+                        "tariff": "payment",
+                    },
+                },
+                {
+                    "at": "2026-11-22T10:00:01.012Z",
+                    "kind": "start_intended",
+                    "source": "watcher",
+                    "detail": {"post": 1},
+                },
             ],
             "next_cursor": None,
         },
@@ -167,20 +143,53 @@ JOURNAL: Responses = {
     **NOT_FOUND,
     **COMMON,
 }
-_CAPTURE = {"outcome": "captured", "amount": 1234, "reference": "psp-778", "reported_at": "2026-11-22T10:10:00.000Z"}
-CAPTURES: Responses = {200: _json({"data": [_CAPTURE], "next_cursor": None}, "Oldest first"), **NOT_FOUND, **COMMON}
+_CAPTURE = {
+    "outcome": "captured",
+    "amount": 1234,
+    "reference": "psp-778",
+    "reported_at": "2026-11-22T10:10:00.000Z",
+}
+CAPTURES: Responses = {
+    200: _json({"data": [_CAPTURE], "next_cursor": None}, "Oldest first"),
+    **NOT_FOUND,
+    **COMMON,
+}
 SUMMARY: Responses = {
     200: _json(
         {
-            "sessions": {"authorized": 0, "starting": 1, "charging": 12, "stopping": 0, "finishing": 1,
-                         "completed": 340, "not_started": 9},
+            "sessions": {
+                "authorized": 0,
+                "starting": 1,
+                "charging": 12,
+                "stopping": 0,
+                "finishing": 1,
+                "completed": 340,
+                "not_started": 9,
+            },
             "needs_attention": 1,
-            "last_24_hours": [{"currency": "EUR", "sessions": 54, "amount_authorized": 270000, "amount_captured": 101240,
-                               "amount_released": 168760, "shortfall": 0, "energy_wh": 205880}],
+            "last_24_hours": [
+                {
+                    "currency": "EUR",
+                    "sessions": 54,
+                    "amount_authorized": 270000,
+                    "amount_captured": 101240,
+                    "amount_released": 168760,
+                    "shortfall": 0,
+                    "energy_wh": 205880,
+                }
+            ],
             "watcher_seen_at": "2026-11-22T10:04:10.000Z",
             "oldest_due_at": None,
-            "operators": [{"id": OPS["operator_id"], "name": "Nordlade", "webhook_problem": None, "upkeep_problem": None,
-                           "budget_remaining": 812, "budget_quota": 1000}],
+            "operators": [
+                {
+                    "id": OPS["operator_id"],
+                    "name": "Nordlade",
+                    "webhook_problem": None,
+                    "upkeep_problem": None,
+                    "budget_remaining": 812,
+                    "budget_quota": 1000,
+                }
+            ],
         },
         "As of now",
     ),
@@ -191,7 +200,10 @@ _CHECKS = {"database": "ok", "schema": "ok", "clock": "ok", "watcher": "ok"}
 READY: Responses = {
     200: _json({"status": "ok", "checks": _CHECKS}, "Ready"),
     503: _json(
-        {"status": "not_ready", "checks": _CHECKS | {"watcher": "no watcher is running: start `tapwatt watch`"}},
+        {
+            "status": "not_ready",
+            "checks": _CHECKS | {"watcher": "no watcher is running: start `tapwatt watch`"},
+        },
         "Not ready, and why",
     ),
 }

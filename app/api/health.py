@@ -25,7 +25,9 @@ async def ready(tools: ToolsHere, response: Response) -> dict[str, object]:
     try:
         found = await look.readiness(tools)
     except Exception as error:
-        found = look.Readiness(database=f"cannot be reached ({type(error).__name__})", schema=None, clock=None, watcher=None)
+        found = look.Readiness(
+            database=f"cannot be reached ({type(error).__name__})", schema=None, clock=None, watcher=None
+        )
     if not found.ready:
         response.status_code = 503
     checks = {name: getattr(found, name) or "ok" for name in ("database", "schema", "clock", "watcher")}
@@ -46,13 +48,21 @@ async def _database_figures(tools: Tools) -> str:
     sessions = Gauge("tapwatt_sessions", "Payment sessions by status.", ["status"], registry=registry)
     for status in Status:
         sessions.labels(status).set(found.by_status.get(status, 0))
-    attention = Gauge("tapwatt_sessions_needing_attention", "Sessions that a person should look at.", registry=registry)
+    attention = Gauge(
+        "tapwatt_sessions_needing_attention", "Sessions that a person should look at.", registry=registry
+    )
     attention.set(found.needs_attention)
-    left = Gauge("tapwatt_monta_budget_remaining", "Requests left in Monta's window.", ["operator"], registry=registry)
+    left = Gauge(
+        "tapwatt_monta_budget_remaining", "Requests left in Monta's window.", ["operator"], registry=registry
+    )
     for operator_id, (remaining, _) in found.budget_left.items():
         left.labels(operator_id).set(remaining)
-    oldest = Gauge("tapwatt_oldest_due_seconds", "How overdue the most overdue session is.", registry=registry)
+    oldest = Gauge(
+        "tapwatt_oldest_due_seconds", "How overdue the most overdue session is.", registry=registry
+    )
     oldest.set(max(0.0, (now - found.oldest_due_at).total_seconds()) if found.oldest_due_at else 0)
-    watcher = Gauge("tapwatt_watcher_age_seconds", "Since any watcher was last seen; -1: never.", registry=registry)
+    watcher = Gauge(
+        "tapwatt_watcher_age_seconds", "Since any watcher was last seen; -1: never.", registry=registry
+    )
     watcher.set((now - found.watcher_seen_at).total_seconds() if found.watcher_seen_at else -1)
     return generate_latest(registry).decode()

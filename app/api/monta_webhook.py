@@ -14,7 +14,12 @@ from app.monta.webhook import UnreadableDelivery
 router = APIRouter(prefix="/v1/webhooks", tags=["monta"])
 
 
-@router.post("/monta/{endpoint_id}", summary="A delivery of events", responses=examples.WEBHOOK, openapi_extra=examples.WEBHOOK_IN)
+@router.post(
+    "/monta/{endpoint_id}",
+    summary="A delivery of events",
+    responses=examples.WEBHOOK,
+    openapi_extra=examples.WEBHOOK_IN,
+)
 async def deliver(
     request: Request,
     tools: ToolsHere,
@@ -28,7 +33,9 @@ async def deliver(
     except track.UnknownEndpoint:
         raise Problem("not_found", "There is no such webhook endpoint.") from None
     except track.BadSignature:
-        raise Problem("bad_signature", "X-Monta-Signature does not fit the body and this endpoint's secret.") from None
+        raise Problem(
+            "bad_signature", "X-Monta-Signature does not fit the body and this endpoint's secret."
+        ) from None
     except UnreadableDelivery as error:
         raise Problem("invalid_body", f"The delivery cannot be read: {error}.") from None
     return {}

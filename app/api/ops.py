@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from app.api import examples
 from app.api.auth import CallingOps, ToolsHere
+from app.api.example_objects import SESSION_ID
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
 from app.api.schemas import PRINTABLE, OpsStopIn
@@ -32,7 +33,7 @@ from app.store.terminals import OpsKey
 
 router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
 
-SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[examples.SESSION_ID])]
+SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
 
 
 class SessionFilter(BaseModel):
@@ -79,7 +80,9 @@ class TotalsOut(BaseModel):
 class OperatorOut(BaseModel):
     id: str
     name: str
-    webhook_problem: str | None = Field(description="why Monta's webhook is not set; null: all is well, or not ours to set")
+    webhook_problem: str | None = Field(
+        description="why Monta's webhook is not set; null: all is well, or not ours to set"
+    )
     upkeep_problem: str | None
     budget_remaining: int | None = Field(description="requests left in Monta's current window")
     budget_quota: int | None
@@ -116,7 +119,9 @@ async def payment_session(tools: ToolsHere, key: CallingOps, session_id: Session
     return ops_session_out(await _visible(tools, key, session_id), tools.policy)
 
 
-@router.get("/payment-sessions/{id}/journal", summary="Every fact, decision and call", responses=examples.JOURNAL)
+@router.get(
+    "/payment-sessions/{id}/journal", summary="Every fact, decision and call", responses=examples.JOURNAL
+)
 async def journal(
     tools: ToolsHere,
     key: CallingOps,
@@ -137,15 +142,24 @@ async def captures(tools: ToolsHere, key: CallingOps, session_id: SessionPath) -
     return Page(data=[capture_out(c) for c in await look.captures_of(tools, session.id)])
 
 
-@router.post("/payment-sessions/{id}/stop", status_code=202, summary="Stop a session", responses=examples.OPS_STOP)
+@router.post(
+    "/payment-sessions/{id}/stop", status_code=202, summary="Stop a session", responses=examples.OPS_STOP
+)
 async def stop(
-    tools: ToolsHere, key: CallingOps, session_id: SessionPath, body: Annotated[OpsStopIn, examples.OPS_STOP_IN]
+    tools: ToolsHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    body: Annotated[OpsStopIn, examples.OPS_STOP_IN],
 ) -> OpsSessionOut:
     """Idempotent; the reason stays in the journal."""
     try:
         session = await shielded(
             attend.request_stop(
-                tools, SessionId(session_id), of_operator(key.operator_id), reason=StopReason.OPERATIONS, note=body.reason
+                tools,
+                SessionId(session_id),
+                of_operator(key.operator_id),
+                reason=StopReason.OPERATIONS,
+                note=body.reason,
             )
         )
     except attend.SessionUnknown:

@@ -35,7 +35,9 @@ KINDS: Mapping[str, Kind] = {
     "idempotency_key_reused": Kind(422, "The Idempotency-Key was used for something else", False, _TRY_AGAIN),
     "reference_conflict": Kind(409, "The reference was used with other contents", False, _TRY_AGAIN),
     "charge_point_busy": Kind(409, "The charge point is in use", True, "This charge point is in use."),
-    "charge_point_unknown": Kind(404, "The charge point is not assigned to this terminal", False, _NOT_POSSIBLE),
+    "charge_point_unknown": Kind(
+        404, "The charge point is not assigned to this terminal", False, _NOT_POSSIBLE
+    ),
     "session_ended": Kind(409, "The payment session has ended", False, "Charging has ended."),
     "not_settled": Kind(409, "There is nothing to capture yet", True, "Please wait."),
     "capture_conflict": Kind(409, "The report contradicts an earlier one", False, "Please contact support."),
@@ -93,11 +95,13 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, Problem):
         return problem_response(request, error)
     assert isinstance(error, HTTPException)
-    by_status = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
-    if error.status_code in by_status:
-        code = by_status[error.status_code]
-    else:
-        code = "invalid_body" if error.status_code < 500 else "internal_error"
+    by_status = {
+        404: "not_found",
+        405: "method_not_allowed",
+        413: "body_too_large",
+        415: "unsupported_media_type",
+    }
+    code = by_status.get(error.status_code, "invalid_body" if error.status_code < 500 else "internal_error")
     detail = f"{HTTPStatus(error.status_code).phrase}; see /docs for what this service offers."
     return problem_response(request, Problem(code, detail, headers=error.headers))
 
@@ -117,10 +121,14 @@ async def on_invalid_request(request: Request, error: Exception) -> JSONResponse
         )
         return problem_response(request, problem)
     errors = [_field_error(e["loc"], e["msg"]) for e in details]
-    return problem_response(request, Problem("invalid_request", "Some fields are not right; see errors.", errors=errors))
+    return problem_response(
+        request, Problem("invalid_request", "Some fields are not right; see errors.", errors=errors)
+    )
 
 
 def _field_error(location: Sequence[int | str], message: str) -> Mapping[str, str]:
-    parts = list(location[1:] if location and location[0] in ("body", "query", "path", "header") else location)
+    parts = list(
+        location[1:] if location and location[0] in ("body", "query", "path", "header") else location
+    )
     field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
     return {"field": field or "body", "message": message.removeprefix("Value error, ")}

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from app.api.card_data import refuse_card_data
@@ -89,7 +98,9 @@ class PaymentSessionIn(Body):
     display_reference: Visible | None = None
     energy_limit_wh: Annotated[StrictInt, Field(gt=0, le=MAX_ENERGY_WH)] | None = None
     tariff: dict[str, Any] | None = None
-    metadata: Annotated[dict[Annotated[str, Field(max_length=40, pattern=PRINTABLE)], Label], Field(max_length=20)] = {}
+    metadata: Annotated[
+        dict[Annotated[str, Field(max_length=40, pattern=PRINTABLE)], Label], Field(max_length=20)
+    ] = {}
 
     def payment(self, now: datetime, idempotency_key: str | None) -> PaymentAuthorized:
         """Our words for it. Raises FieldErrors for what only this moment, or the tariff itself, tells."""
@@ -119,7 +130,9 @@ class FieldErrors(Exception):
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(field for field, _ in problems))
-        self.errors: list[Mapping[str, str]] = [{"field": field, "message": message} for field, message in problems]
+        self.errors: list[Mapping[str, str]] = [
+            {"field": field, "message": message} for field, message in problems
+        ]
 
 
 class CaptureIn(Body):

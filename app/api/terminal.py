@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from app.api import examples
 from app.api.auth import CallingTerminal, ToolsHere
+from app.api.example_objects import SESSION_ID
 from app.api.live import MAX_WAIT_S, SessionNews
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
@@ -26,7 +27,7 @@ from app.store.terminals import Terminal
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["terminals"])
 
-SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[examples.SESSION_ID])]
+SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
 Wait = Annotated[float, Query(ge=0, description=f"hold the answer for news, {MAX_WAIT_S} s at most")]
 
 
@@ -38,6 +39,7 @@ Wait = Annotated[float, Query(ge=0, description=f"hold the answer for news, {MAX
     responses=examples.AUTHORIZE,
 )
 async def payment_authorized(
+    *,
     request: Request,
     response: Response,
     tools: ToolsHere,
@@ -62,13 +64,17 @@ async def payment_authorized(
     if seconds:
         response.headers["Preference-Applied"] = f"wait={seconds}"
         session = await _news(request).wait_for(
-            session.id, seconds, lambda: _own(tools, terminal, session.id), lambda s: s.status is not Status.AUTHORIZED
+            session.id,
+            seconds,
+            lambda: _own(tools, terminal, session.id),
+            lambda s: s.status is not Status.AUTHORIZED,
         )
     return session_out(session, tools.policy)
 
 
 @router.get("/payment-sessions", summary="Find by authorization reference", responses=examples.SESSIONS)
 async def find_payment_sessions(
+    *,
     tools: ToolsHere,
     terminal: CallingTerminal,
     reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
@@ -80,6 +86,7 @@ async def find_payment_sessions(
 
 @router.get("/payment-sessions/{id}", summary="One payment session", responses=examples.SESSION)
 async def payment_session(
+    *,
     request: Request,
     tools: ToolsHere,
     terminal: CallingTerminal,
@@ -94,12 +101,21 @@ async def payment_session(
     return session_out(session, tools.policy)
 
 
-@router.post("/payment-sessions/{id}/stop", status_code=202, summary="Stop, or cancel before the start", responses=examples.STOP)
-async def stop_payment_session(tools: ToolsHere, terminal: CallingTerminal, session_id: SessionPath) -> PaymentSessionOut:
+@router.post(
+    "/payment-sessions/{id}/stop",
+    status_code=202,
+    summary="Stop, or cancel before the start",
+    responses=examples.STOP,
+)
+async def stop_payment_session(
+    *, tools: ToolsHere, terminal: CallingTerminal, session_id: SessionPath
+) -> PaymentSessionOut:
     """Idempotent. The session follows: `stopping`, `finishing`, then its settlement."""
     try:
         session = await shielded(
-            attend.request_stop(tools, SessionId(session_id), of_terminal(terminal.id), reason=StopReason.DRIVER)
+            attend.request_stop(
+                tools, SessionId(session_id), of_terminal(terminal.id), reason=StopReason.DRIVER
+            )
         )
     except attend.SessionUnknown:
         raise _not_found() from None
@@ -108,12 +124,16 @@ async def stop_payment_session(tools: ToolsHere, terminal: CallingTerminal, sess
 
 @router.post("/payment-sessions/{id}/captures", summary="Tell what the PSP did", responses=examples.CAPTURE)
 async def report_capture(
+    *,
     tools: ToolsHere,
     terminal: CallingTerminal,
     session_id: SessionPath,
     body: Annotated[CaptureIn, examples.CAPTURE_IN],
 ) -> PaymentSessionOut:
-    """Idempotent by outcome and reference. `settlement.status` becomes `confirmed`, or `failed` when it is not what was due."""
+    """Idempotent by outcome and reference.
+
+    `settlement.status` becomes `confirmed`, or `failed` when it is not what was due.
+    """
     try:
         session = await shielded(
             attend.report_capture(tools, SessionId(session_id), of_terminal(terminal.id), body.report())
@@ -129,7 +149,7 @@ async def report_capture(
 
 @router.post("/stop-requests", status_code=202, summary="The same card shown again", responses=examples.STOP)
 async def stop_by_card(
-    tools: ToolsHere, terminal: CallingTerminal, body: Annotated[StopRequestIn, examples.STOP_REQUEST_IN]
+    *, tools: ToolsHere, terminal: CallingTerminal, body: Annotated[StopRequestIn, examples.STOP_REQUEST_IN]
 ) -> PaymentSessionOut:
     """Stops this card's own running session at this terminal; 404 when there is none."""
     try:
@@ -147,6 +167,7 @@ async def charge_points(tools: ToolsHere, terminal: CallingTerminal) -> Page[Cha
 
 @router.get("/charge-points/{id}", summary="One charge point", responses=examples.CHARGE_POINT)
 async def charge_point(
+    *,
     tools: ToolsHere,
     terminal: CallingTerminal,
     charge_point_id: Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=["101"])],

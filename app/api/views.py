@@ -177,7 +177,10 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
 
 def capture_out(capture: Capture) -> CaptureOut:
     return CaptureOut(
-        outcome=capture.outcome, amount=capture.amount_minor, reference=capture.reference, reported_at=capture.reported_at
+        outcome=capture.outcome,
+        amount=capture.amount_minor,
+        reference=capture.reference,
+        reported_at=capture.reported_at,
     )
 
 

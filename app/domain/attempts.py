@@ -18,8 +18,15 @@ WATCHER = Source.WATCHER
 def start_intended(change: Change, now: datetime) -> Change:
     """From here on a charge may exist: only a certain answer or a look-up ends the doubt."""
     start = change.session.start
-    start = replace(start, outcome=StartOutcome.UNKNOWN, posts=start.posts + 1, intent_at=now, retry_at=None,
-                    looks=0, looked_at=None)
+    start = replace(
+        start,
+        outcome=StartOutcome.UNKNOWN,
+        posts=start.posts + 1,
+        intent_at=now,
+        retry_at=None,
+        looks=0,
+        looked_at=None,
+    )
     return change.to(replace(change.session, start=start)).note("start_intended", WATCHER, post=start.posts)
 
 
@@ -43,8 +50,14 @@ def start_refused(change: Change, why: str) -> Change:
 def start_not_done(change: Change, why: str, *, retry_at: datetime) -> Change:
     """This POST certainly had no effect; it does not count, and another may follow at `retry_at`."""
     start = change.session.start
-    start = replace(start, outcome=StartOutcome.NOT_DONE, posts=start.posts - 1, retry_at=retry_at,
-                    refusal=why, not_done=start.not_done + 1)
+    start = replace(
+        start,
+        outcome=StartOutcome.NOT_DONE,
+        posts=start.posts - 1,
+        retry_at=retry_at,
+        refusal=why,
+        not_done=start.not_done + 1,
+    )
     return change.to(replace(change.session, start=start)).note("start_not_done", API, why=why)
 
 
@@ -74,10 +87,14 @@ def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy)
     return change.to(replace(session, reads=reads))
 
 
-def read_failed(change: Change, why: str, *, now: datetime, not_before: datetime | None, policy: Policy) -> Change:
+def read_failed(
+    change: Change, why: str, *, now: datetime, not_before: datetime | None, policy: Policy
+) -> Change:
     reads = change.session.reads
     pause = now + timedelta(seconds=backoff_s(reads.failures + 1, policy))
-    reads = replace(reads, attempted_at=now, failures=reads.failures + 1, not_before=max(pause, not_before or pause))
+    reads = replace(
+        reads, attempted_at=now, failures=reads.failures + 1, not_before=max(pause, not_before or pause)
+    )
     return change.to(replace(change.session, reads=reads)).note("read_failed", API, why=why)
 
 
@@ -89,7 +106,9 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
         change = change.note("stop_decided", WATCHER, reason=reason)
     attempts = stop.attempts + 1
     pause = policy.stop_retry_s if attempts <= policy.stop_alarm_attempts else policy.stop_slow_retry_s
-    stop = replace(stop, attempts=attempts, sent_at=now, next_at=now + timedelta(seconds=pause), confirmed_at=None)
+    stop = replace(
+        stop, attempts=attempts, sent_at=now, next_at=now + timedelta(seconds=pause), confirmed_at=None
+    )
     change = change.obey(Command.STOP, WATCHER)
     change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason))
     change = change.note("stop_intended", WATCHER, attempt=attempts, reason=stop.reason)
@@ -116,7 +135,9 @@ def extra_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, p
     def again(extra: ExtraCharge) -> ExtraCharge:
         if extra.id != charge_id:
             return extra
-        return replace(extra, attempts=extra.attempts + 1, next_at=now + timedelta(seconds=policy.stop_retry_s))
+        return replace(
+            extra, attempts=extra.attempts + 1, next_at=now + timedelta(seconds=policy.stop_retry_s)
+        )
 
     session = replace(change.session, extras=tuple(again(e) for e in change.session.extras))
     return change.to(session).note("extra_charge_stop_intended", WATCHER, charge_id=charge_id)

@@ -32,7 +32,9 @@ def settled(change: Change, now: datetime, policy: Policy) -> Change:
     change = change.obey(Command.COMPLETE, WATCHER)
     change = _with_settlement(change, settlement)
     if settlement.shortfall_minor:
-        change = change.alarm(f"the charge cost {settlement.shortfall_minor} minor units more than was reserved", WATCHER)
+        change = change.alarm(
+            f"the charge cost {settlement.shortfall_minor} minor units more than was reserved", WATCHER
+        )
     return change
 
 

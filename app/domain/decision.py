@@ -1,69 +1,18 @@
 """What to do next with a payment session: one pure function of what is known, the policy and the time."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
 from app.domain.charge import ENDED, Charge, ChargeState
-from app.domain.ids import ChargeId
-from app.domain.limit_watch import limit_at
+from app.domain.decision_running import running
 from app.domain.payment_session import (
     NotStartedReason,
     PaymentSession,
     StartOutcome,
     Status,
-    Stop,
     StopReason,
 )
 from app.domain.policy import Policy
-
-
-@dataclass(frozen=True, slots=True)
-class SendStart:
-    """POST /charges, once, guarded."""
-
-
-@dataclass(frozen=True, slots=True)
-class LookUp:
-    """Search Monta for charges with our reference."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadCharge:
-    charge_id: ChargeId
-
-
-@dataclass(frozen=True, slots=True)
-class SendStop:
-    reason: StopReason
-
-
-@dataclass(frozen=True, slots=True)
-class StopExtra:
-    charge_id: ChargeId
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """No charge ran and none will: release the hold."""
-
-    reason: NotStartedReason
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """The final record is known and can be billed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing before `until`; None: nothing ever, unless news comes."""
-
-    until: datetime | None
-
-
-Call: TypeAlias = SendStart | LookUp | ReadCharge | SendStop | StopExtra
-Step: TypeAlias = Call | GiveUp | Settle | Wait
+from app.domain.steps import GiveUp, LookUp, ReadCharge, SendStart, Settle, Step, StopExtra, Wait, when
 
 LOOK_OFFSETS_S = (2, 5, 10, 20, 40, 60, 80, 100)
 """When to look for a charge whose start is in doubt, counted from the intent; then at the end of the quiet window and
@@ -91,7 +40,7 @@ def _own(session: PaymentSession, policy: Policy, now: datetime) -> Step:
         return _final(session, charge, policy, now)
     if charge.ended:
         return _finishing(session, charge, policy, now)
-    return _running(session, charge, policy, now)
+    return running(session, charge, policy, now)
 
 
 def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
@@ -114,25 +63,27 @@ def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     return SendStart()
 
 
-def _look(session: PaymentSession, intent_at: datetime, quiet_until: datetime, policy: Policy, now: datetime) -> Step:
+def _look(
+    session: PaymentSession, intent_at: datetime, quiet_until: datetime, policy: Policy, now: datetime
+) -> Step:
     """A charge may exist: look for it until it turns up, or until the quiet window has passed and it is not there."""
     looked_at = session.start.looked_at or intent_at
     planned = [t for s in LOOK_OFFSETS_S if looked_at < (t := intent_at + timedelta(seconds=s)) < quiet_until]
     due = planned[0] if planned else max(quiet_until, looked_at + timedelta(seconds=policy.stray_look_s))
     if looked_at < quiet_until <= due:
         due = quiet_until
-    return _when(LookUp(), max(due, session.reads.not_before or due), now)
+    return when(LookUp(), max(due, session.reads.not_before or due), now)
 
 
 def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
     """`completed`: bill by the record itself, never by a webhook."""
     if not charge.final_read:
-        return _when(ReadCharge(charge.id), session.reads.not_before or now, now)
+        return when(ReadCharge(charge.id), session.reads.not_before or now, now)
     final = charge.latest
     if not charge.energy_wh and (not final.price or _given_up(session, charge)):
         return GiveUp(_why_nothing_ran(session, charge))
     if unbillable(session, charge) is not None:
-        return _when(ReadCharge(charge.id), _next_poll(session, policy, now), now)
+        return when(ReadCharge(charge.id), _next_poll(session, policy, now), now)
     return Settle()
 
 
@@ -152,7 +103,7 @@ def _finishing(session: PaymentSession, charge: Charge, policy: Policy, now: dat
     """Stopped, but not final: read until it is; without any energy two agreeing reads release the hold."""
     if not charge.energy_wh and session.reads.idle_reads >= policy.idle_reads:
         return GiveUp(_why_nothing_ran(session, charge))
-    return _when(ReadCharge(charge.id), _next_poll(session, policy, now), now)
+    return when(ReadCharge(charge.id), _next_poll(session, policy, now), now)
 
 
 def _next_poll(session: PaymentSession, policy: Policy, now: datetime) -> datetime:
@@ -172,77 +123,6 @@ def _why_nothing_ran(session: PaymentSession, charge: Charge) -> NotStartedReaso
     if session.stop is None and charge.latest.failed_at is not None:
         return NotStartedReason.REFUSED
     return NotStartedReason.START_TIMEOUT
-
-
-def _running(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    if session.stop is not None and session.stop.confirmed_at is None:
-        return _repeat_stop(session, charge, session.stop, now)
-    if session.status is Status.FINISHING:
-        return SendStop(session.stop_reason or StopReason.VEHICLE_OR_CHARGE_POINT)
-    stops = _stop_times(session, charge, policy)
-    due_stops = sorted((at, reason) for reason, at in stops.items() if at <= now)
-    if due_stops:
-        return SendStop(due_stops[0][1])
-    read = _when(ReadCharge(charge.id), _read_due(session, charge, stops, policy), now)
-    if isinstance(read, Wait) and read.until is not None:
-        return Wait(min(read.until, *stops.values()))
-    return read
-
-
-def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datetime) -> Step:
-    """Each repeat begins with a read, so that a stop that worked is not sent again."""
-    if stop.next_at is None:
-        return SendStop(stop.reason)
-    if now < stop.next_at:
-        return Wait(stop.next_at)
-    looked = max(charge.seen_at, session.reads.attempted_at or charge.seen_at)
-    return SendStop(stop.reason) if looked >= stop.next_at else ReadCharge(charge.id)
-
-
-def _stop_times(session: PaymentSession, charge: Charge, policy: Policy) -> dict[StopReason, datetime]:
-    """When each reason to stop falls due; a reason that cannot arise is left out."""
-    times: dict[StopReason, datetime] = {}
-    if session.wish is not None:
-        times[session.wish.reason] = session.wish.at
-    if not charge.energy_wh:
-        times[StopReason.LATE_START] = _first_energy_due(session, charge, policy)
-    expires_at = session.authorization.expires_at
-    if expires_at is not None:
-        times[StopReason.HOLD_EXPIRING] = expires_at - _hold_margin(session, expires_at, policy)
-    limit = limit_at(session, charge, policy)
-    if limit is not None:
-        times[StopReason.LIMIT_REACHED] = limit
-    return times
-
-
-def _hold_margin(session: PaymentSession, expires_at: datetime, policy: Policy) -> timedelta:
-    """Time to stop, settle and capture in; a tenth of a hold that is a short one."""
-    return min(timedelta(seconds=policy.hold_margin_s), (expires_at - session.created_at) / 10)
-
-
-def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -> datetime:
-    """The start deadline; a charge that Monta already calls `charging` may take a slow meter's first interval longer."""
-    if charge.state is not ChargeState.CHARGING or session.wish is not None:
-        return session.start.deadline
-    began = charge.latest.started_at or session.start.intent_at or session.created_at
-    return max(session.start.deadline, began + timedelta(seconds=policy.first_energy_s))
-
-
-def _read_due(
-    session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
-) -> datetime:
-    """When silence has lasted too long, or a stop is near that an old reading alone asks for."""
-    due = charge.seen_at + timedelta(seconds=policy.silence_s)
-    limit = stops.get(StopReason.LIMIT_REACHED)
-    if limit is not None:
-        ahead = limit - timedelta(seconds=policy.read_ahead_s)
-        last = max(charge.seen_at, session.reads.attempted_at or charge.seen_at)
-        if last < ahead - timedelta(seconds=policy.fresh_s):
-            due = min(due, ahead)
-    attempted = session.reads.attempted_at
-    if attempted is not None:
-        due = max(due, attempted + timedelta(seconds=policy.fresh_s))
-    return max(due, session.reads.not_before or due)
 
 
 def _extras(session: PaymentSession, now: datetime) -> Step:
@@ -267,8 +147,4 @@ def _strays(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     due = max(due, session.reads.not_before or due)
     if not live and (session.watch_until is None or due > session.watch_until):
         return Wait(None)
-    return _when(LookUp(), due, now)
-
-
-def _when(step: Call, due: datetime, now: datetime) -> Step:
-    return step if due <= now else Wait(due)
+    return when(LookUp(), due, now)

@@ -19,7 +19,9 @@ def reading_of(session: PaymentSession, charge: Charge, policy: Policy) -> Readi
     much later, it is believed to be at most one meter interval old."""
     confirmed = charge.seen_at - timedelta(seconds=policy.meter_interval_s)
     at = max(charge.energy_at, confirmed)
-    started_at = charge.latest.started_at or charge.latest.created_at or session.start.intent_at or session.created_at
+    started_at = (
+        charge.latest.started_at or charge.latest.created_at or session.start.intent_at or session.created_at
+    )
     price, wh = charge.latest.price, charge.latest.energy_wh
     per_kwh = price * 1000 / wh if price is not None and price > 0 and wh else None
     return Reading(

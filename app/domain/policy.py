@@ -18,15 +18,15 @@ class Policy:
     stop_latency_s: float = 15
 
     max_ambiguous_posts: int = 2
-    """A POST whose effect is unknown is repeated once, after the quiet window and an empty look-up."""
+    """A POST whose effect is unknown is repeated once: after the quiet window and an empty look-up."""
     stray_watch_s: float = 1200
-    """How long further charges of ours may turn up after an ambiguous POST or an early release (Monta's late effects)."""
+    """How long further charges of ours may turn up after an ambiguous POST or an early release (Monta is late)."""
     stray_look_s: float = 30
     stop_alarm_attempts: int = 3
     """So many stops without effect: a person is told, and repeats slow down to `stop_slow_retry_s`."""
     stop_slow_retry_s: float = 30
     first_energy_s: float = 1200
-    """A charge that Monta calls `charging` may take so long to its first reading (1 kWh steps at 3.7 kW: 16 minutes)."""
+    """A charge that Monta calls `charging` may take so long to its first reading (1 kWh at 3.7 kW: 16 minutes)."""
     meter_interval_s: float = 300
     """A reading that Monta confirms is believed to be at most so old (the slowest meters we know of)."""
     read_ahead_s: float = 4

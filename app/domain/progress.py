@@ -33,10 +33,8 @@ def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy)
     return _extra(change, report, source)
 
 
-def looked(
-    change: Change, reports: Iterable[ChargeReport], *, at: datetime, policy: Policy
-) -> Change:
-    """Take in the complete answer of a search for our reference that was asked at `at`; the oldest charge is adopted."""
+def looked(change: Change, reports: Iterable[ChargeReport], *, at: datetime, policy: Policy) -> Change:
+    """Take in the complete answer of a search for our reference, asked at `at`; the oldest charge is adopted."""
     found = sorted(reports, key=lambda r: (r.created_at or r.seen_at, r.id))
     start = replace(change.session.start, looks=change.session.start.looks + 1, looked_at=at)
     if not found:
@@ -80,10 +78,22 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     known = merge(before, report, by_rest=by_rest)
     change = change.to(replace(session, charge=known, seen_power_w=_seen_power_w(session, before, known)))
     if before is None or (known.latest.state, known.energy_wh) != (before.latest.state, before.energy_wh):
-        change = change.note("charge_reported", source, state=known.state, energy_wh=known.energy_wh,
-                             price=_text(known.latest.price))
-    if report.energy_wh is not None and before is not None and report.energy_wh < before.energy_wh and _newer(report, before):
-        change = change.note("meter_ran_backwards", source, reported_wh=report.energy_wh, kept_wh=known.energy_wh)
+        change = change.note(
+            "charge_reported",
+            source,
+            state=known.state,
+            energy_wh=known.energy_wh,
+            price=_text(known.latest.price),
+        )
+    if (
+        report.energy_wh is not None
+        and before is not None
+        and report.energy_wh < before.energy_wh
+        and _newer(report, before)
+    ):
+        change = change.note(
+            "meter_ran_backwards", source, reported_wh=report.energy_wh, kept_wh=known.energy_wh
+        )
     if session.ended:
         return change if known.ended else _extra(change, report, source)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
@@ -95,7 +105,11 @@ def _seen_power_w(session: PaymentSession, before: Charge | None, known: Charge)
         return session.seen_power_w
     seconds = int((known.energy_at - before.energy_at).total_seconds())
     risen_wh = known.energy_wh - before.energy_wh
-    return max(session.seen_power_w, risen_wh * 3600 // seconds) if seconds >= 1 and risen_wh > 0 else session.seen_power_w
+    return (
+        max(session.seen_power_w, risen_wh * 3600 // seconds)
+        if seconds >= 1 and risen_wh > 0
+        else session.seen_power_w
+    )
 
 
 def _follow(change: Change, source: Source, *, restarted: bool) -> Change:
@@ -113,7 +127,9 @@ def _follow(change: Change, source: Source, *, restarted: bool) -> Change:
         change = change.to(replace(change.session, stop_reason=reason, stop=stop))
     if restarted:
         reads = replace(session.reads, idle_reads=0, polls=0)
-        change = change.to(replace(change.session, reads=reads)).note("charge_restarted", source, charge_id=charge.id)
+        change = change.to(replace(change.session, reads=reads)).note(
+            "charge_restarted", source, charge_id=charge.id
+        )
     return change
 
 
@@ -128,7 +144,9 @@ def _extra(change: Change, report: ChargeReport, source: Source) -> Change:
     if known is None:
         extra = ExtraCharge(id=report.id, state=report.state, found_at=report.seen_at, seen_at=report.seen_at)
         change = change.note("extra_charge_found", source, charge_id=report.id, state=report.state)
-        change = change.alarm(f"extra charge {report.id} of this payment session is stopped and never captured", source)
+        change = change.alarm(
+            f"extra charge {report.id} of this payment session is stopped and never captured", source
+        )
     elif report.seen_at >= known.seen_at:
         extra = replace(known, state=report.state, seen_at=report.seen_at)
     else:

@@ -34,7 +34,15 @@ class Settlement:
     status: SettlementStatus = SettlementStatus.DUE
 
 
-def settle(authorized_minor: int, price_minor: int, *, energy_wh: int, at: datetime, deadline: datetime, session_date: datetime) -> Settlement:
+def settle(
+    authorized_minor: int,
+    price_minor: int,
+    *,
+    energy_wh: int,
+    at: datetime,
+    deadline: datetime,
+    session_date: datetime,
+) -> Settlement:
     """Capture the price but never more than was authorized; a price of 0 is a release.
 
     Raises ValueError for a negative price or authorization: those are held for a person, not settled.

@@ -94,17 +94,24 @@ async def report_capture(
         if before.settlement is None:
             raise NotSettled("this payment session is not settled yet; wait for its settlement")
         capture = Capture(
-            outcome=report.outcome, amount_minor=report.amount_minor, reference=report.reference, reported_at=now
+            outcome=report.outcome,
+            amount_minor=report.amount_minor,
+            reference=report.reference,
+            reported_at=now,
         )
         earlier = await captures.add(connection, session_id, capture)
         if earlier is not None:
             if earlier.amount_minor != report.amount_minor:
                 raise CaptureConflict("this outcome was reported with another amount before")
             return before
-        return await payment_sessions.save(connection, before, _reported(before, before.settlement, report, now), now)
+        return await payment_sessions.save(
+            connection, before, _reported(before, before.settlement, report, now), now
+        )
 
 
-def _reported(session: PaymentSession, settlement: Settlement, report: CaptureReport, now: datetime) -> Change:
+def _reported(
+    session: PaymentSession, settlement: Settlement, report: CaptureReport, now: datetime
+) -> Change:
     status = _status_after(settlement, report)
     change = Change(replace(session, settlement=replace(settlement, status=status)))
     change = change.note(
@@ -115,7 +122,9 @@ def _reported(session: PaymentSession, settlement: Settlement, report: CaptureRe
         reference=report.reference,
     )
     if status is SettlementStatus.FAILED:
-        change = change.alarm(f"the PSP did not do what was settled: {report.outcome} {report.amount_minor}", Source.TERMINAL)
+        change = change.alarm(
+            f"the PSP did not do what was settled: {report.outcome} {report.amount_minor}", Source.TERMINAL
+        )
     if now > settlement.deadline:
         change = change.alarm("the PSP's report came after the hold had expired", Source.TERMINAL)
     return change
@@ -126,10 +135,17 @@ def _status_after(settlement: Settlement, report: CaptureReport) -> SettlementSt
     if settlement.status is SettlementStatus.CONFIRMED:
         return settlement.status
     if settlement.action is SettlementAction.CAPTURE:
-        remainder_freed = report.outcome is CaptureOutcome.RELEASED and report.amount_minor == settlement.to_release_minor
+        remainder_freed = (
+            report.outcome is CaptureOutcome.RELEASED and report.amount_minor == settlement.to_release_minor
+        )
         if remainder_freed and settlement.to_release_minor:
             return settlement.status
-        done = report.outcome is CaptureOutcome.CAPTURED and report.amount_minor == settlement.to_capture_minor
+        done = (
+            report.outcome is CaptureOutcome.CAPTURED and report.amount_minor == settlement.to_capture_minor
+        )
     else:
-        done = report.outcome is CaptureOutcome.RELEASED and report.amount_minor in (0, settlement.to_release_minor)
+        done = report.outcome is CaptureOutcome.RELEASED and report.amount_minor in (
+            0,
+            settlement.to_release_minor,
+        )
     return SettlementStatus.CONFIRMED if done else SettlementStatus.FAILED

@@ -36,8 +36,16 @@ class PaymentAuthorized:
         held = self.authorization
         contents = {
             "charge_point_id": self.charge_point_id,
-            "authorization": [held.reference, held.amount_minor, held.currency, str(held.authorized_at),
-                              str(held.expires_at), held.card.brand, held.card.last4, held.card.fingerprint],
+            "authorization": [
+                held.reference,
+                held.amount_minor,
+                held.currency,
+                str(held.authorized_at),
+                str(held.expires_at),
+                held.card.brand,
+                held.card.last4,
+                held.card.fingerprint,
+            ],
             "display_reference": self.display_reference,
             "energy_limit_wh": self.energy_limit_wh,
             "tariff": self.tariff.source if self.tariff else None,

@@ -8,7 +8,16 @@ from app.domain.ids import ChargePointId, OperatorId, SessionId, TerminalId
 from app.domain.payment_session import PaymentSession
 from app.domain.tariff import Tariff
 from app.flows.tools import Tools
-from app.store import captures, charge_points, health, journal, leases, monta_access, payment_sessions, terminals
+from app.store import (
+    captures,
+    charge_points,
+    health,
+    journal,
+    leases,
+    monta_access,
+    payment_sessions,
+    terminals,
+)
 from app.store.captures import Capture
 from app.store.charge_points import KnownChargePoint
 from app.store.health import Totals
@@ -77,7 +86,9 @@ async def charge_points_of(tools: Tools, terminal_id: TerminalId) -> list[Priced
     async with tools.database.transaction() as connection:
         points = await charge_points.of_terminal(connection, terminal_id)
         prices = [await charge_points.tariff_for(connection, p.operator_id, p.id) for p in points]
-    return [PricedChargePoint(p, found[0] if found else None) for p, found in zip(points, prices, strict=True)]
+    return [
+        PricedChargePoint(p, found[0] if found else None) for p, found in zip(points, prices, strict=True)
+    ]
 
 
 async def charge_point_of(
@@ -86,7 +97,9 @@ async def charge_point_of(
     async with tools.database.transaction() as connection:
         if not await terminals.is_assigned(connection, terminal_id, charge_point_id):
             return None
-    return next((p for p in await charge_points_of(tools, terminal_id) if p.point.id == charge_point_id), None)
+    return next(
+        (p for p in await charge_points_of(tools, terminal_id) if p.point.id == charge_point_id), None
+    )
 
 
 async def summary(tools: Tools, operator_id: OperatorId | None) -> Summary:
@@ -135,7 +148,13 @@ async def readiness(tools: Tools) -> Readiness:
     skew = abs(tools.clock.now() - theirs)
     return Readiness(
         database=None,
-        schema=None if version == schema else f"is at {version}, this code needs {schema}: run `tapwatt migrate`",
-        clock=None if tools.clock_is_virtual or skew <= MAX_SKEW else f"differs from the database's by {skew.total_seconds():.1f} s",
-        watcher=None if beat and now - beat <= MAX_WATCHER_AGE else "no watcher is running: start `tapwatt watch`",
+        schema=None
+        if version == schema
+        else f"is at {version}, this code needs {schema}: run `tapwatt migrate`",
+        clock=None
+        if tools.clock_is_virtual or skew <= MAX_SKEW
+        else f"differs from the database's by {skew.total_seconds():.1f} s",
+        watcher=None
+        if beat and now - beat <= MAX_WATCHER_AGE
+        else "no watcher is running: start `tapwatt watch`",
     )

@@ -19,7 +19,7 @@ class OperatorUnknown(Exception):
 class ChargePointNotKnown(Exception):
     def __init__(self, charge_point_id: str) -> None:
         super().__init__(
-            f"no terminal of this operator uses charge point {charge_point_id!r}; add one with `tapwatt terminal add` first"
+            f"no terminal of this operator uses charge point {charge_point_id!r}: `tapwatt terminal add` comes first"
         )
 
 
@@ -72,7 +72,12 @@ async def add_operator(tools: Tools, new: NewOperator) -> AddedOperator:
 
 
 async def add_terminal(
-    tools: Tools, operator_id: OperatorId, *, provider: str, name: str, charge_point_ids: Sequence[ChargePointId]
+    tools: Tools,
+    operator_id: OperatorId,
+    *,
+    provider: str,
+    name: str,
+    charge_point_ids: Sequence[ChargePointId],
 ) -> AddedKey:
     """Raises OperatorUnknown. The operator's charge points are read from Monta next."""
     now = tools.clock.now()
@@ -94,7 +99,10 @@ async def set_tariff(
     async with tools.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)
-        if charge_point_id is not None and await charge_points.get(connection, operator_id, charge_point_id) is None:
+        if (
+            charge_point_id is not None
+            and await charge_points.get(connection, operator_id, charge_point_id) is None
+        ):
             raise ChargePointNotKnown(charge_point_id)
         await charge_points.set_tariff(connection, operator_id, charge_point_id, tariff, tools.clock.now())
 

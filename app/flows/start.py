@@ -9,7 +9,7 @@ from app.domain.limit import guards
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import backoff_s
 from app.domain.progress import looked
-from app.flows.tools import Tools, commit, monta_of
+from app.flows.tools import OperatorMissing, Tools, commit, monta_of
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, NotDone, Refused
 from app.monta.wire import StartCharge
@@ -18,12 +18,14 @@ from app.store.leases import Lease
 
 
 async def send(tools: Tools, lease: Lease, session: PaymentSession, *, committed_at_s: float) -> None:
-    """1. The intent was committed at `committed_at_s` (monotonic). 2. POST within the send guard. 3. Commit the outcome."""
+    """1. The intent was committed at `committed_at_s` (monotonic). 2. POST within the guard. 3. Commit the outcome."""
     monta = await monta_of(tools, session.operator_id)
     request = await _request(tools, session)
     guard_ends_s = committed_at_s + tools.policy.send_guard_s
     try:
-        report = await monta.start_charge(request, still_allowed=lambda: tools.clock.monotonic() <= guard_ends_s)
+        report = await monta.start_charge(
+            request, still_allowed=lambda: tools.clock.monotonic() <= guard_ends_s
+        )
     except MontaError as error:
         failed = error
         await commit(tools, lease, lambda change: _not_accepted(tools, change, failed))
@@ -70,7 +72,8 @@ async def _request(tools: Tools, session: PaymentSession) -> StartCharge:
     async with tools.database.transaction() as connection:
         terminal = await terminals.terminal_by_id(connection, session.terminal_id)
         operator = await tools.operators.get(connection, session.operator_id)
-    assert terminal is not None and operator is not None, "keys of the database hold both"
+    if terminal is None or operator is None:
+        raise OperatorMissing(session.operator_id)
     return StartCharge(
         paying_team_id=operator.paying_team_id,
         charge_point_id=session.charge_point_id,

@@ -42,7 +42,9 @@ async def read(tools: Tools, lease: Lease, session: PaymentSession, charge_id: C
 
 def _read_failed(tools: Tools, change: Change, error: MontaError) -> Change:
     retry_at = error.retry_at if isinstance(error, NotDone) else None
-    return attempts.read_failed(change, str(error), now=tools.clock.now(), not_before=retry_at, policy=tools.policy)
+    return attempts.read_failed(
+        change, str(error), now=tools.clock.now(), not_before=retry_at, policy=tools.policy
+    )
 
 
 async def receive(tools: Tools, endpoint_id: str, body: bytes, signature: str | None) -> int:
@@ -87,7 +89,7 @@ def _inbox_entry(entry: Entry) -> InboxEntry:
 
 
 def _parts(rows: Sequence[InboxEntry]) -> list[list[InboxEntry]]:
-    """Sorted as a whole, so that deliveries that overlap take their locks in the same order; and cut into statements."""
+    """Sorted as a whole, so that overlapping deliveries lock in the same order; and cut into statements."""
     ordered = sorted(rows, key=lambda row: row.dedupe_key)
     return [list(ordered[i : i + inbox.KEEP_LIMIT]) for i in range(0, len(ordered), inbox.KEEP_LIMIT)]
 

@@ -2,15 +2,26 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import cast
+from typing import assert_never, cast
 
 from app.domain import attempts, conclusion
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
-from app.domain.decision import GiveUp, SendStart, SendStop, Settle, Step, StopExtra, Wait, decide, unbillable
+from app.domain.decision import decide, unbillable
 from app.domain.payment_session import PaymentSession, Status
 from app.domain.policy import Policy, power_bound_w
 from app.domain.progress import absorb
+from app.domain.steps import (
+    Call,
+    GiveUp,
+    LookUp,
+    ReadCharge,
+    SendStart,
+    SendStop,
+    Settle,
+    StopExtra,
+    Wait,
+)
 from app.flows.tools import LeaseLost, OperatorMissing, Tools
 from app.monta.safe_json import JsonIn
 from app.monta.webhook import read_entry
@@ -25,7 +36,7 @@ from app.store.leases import Lease
 class Turn:
     """What was decided and committed: the call to make now, or Wait, and then the lease is given back."""
 
-    step: Step
+    step: Call | Wait
     session: PaymentSession
     given_back: bool
     committed_at_s: float
@@ -67,7 +78,7 @@ async def yield_turn(tools: Tools, lease: Lease) -> None:
             await leases.give_back(connection, lease, now)
 
 
-def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Step, Change]:
+def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | Wait, Change]:
     """Follow the decision as far as it goes without a call; note the intent of the call that comes next."""
     step = decide(change.session, policy, now)
     match step:
@@ -81,8 +92,10 @@ def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Step, Chang
             return step, attempts.stop_intended(change, reason, now=now, policy=policy)
         case StopExtra(charge_id):
             return step, attempts.extra_stop_intended(change, charge_id, now=now, policy=policy)
-        case _:
+        case LookUp() | ReadCharge() | Wait():
             return step, _with_doubts(change)
+        case _:
+            assert_never(step)
 
 
 def _with_doubts(change: Change) -> Change:
@@ -131,7 +144,11 @@ async def _with_power_bound(connection: Connection, change: Change, policy: Poli
 
 def _tell(tools: Tools, before: PaymentSession, session: PaymentSession) -> None:
     stop = session.stop
-    if stop is not None and stop.confirmed_at is not None and (before.stop is None or before.stop.confirmed_at is None):
+    if (
+        stop is not None
+        and stop.confirmed_at is not None
+        and (before.stop is None or before.stop.confirmed_at is None)
+    ):
         tools.telemetry.stop_confirmed((stop.confirmed_at - stop.decided_at).total_seconds())
     if session.settlement is not None and before.settlement is None:
         tools.telemetry.settled(session.settlement.shortfall_minor, session.authorization.currency)

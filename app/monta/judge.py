@@ -2,7 +2,7 @@
 
 from app.monta.errors import MontaError, Outcome, OutcomeUnknown, Refused, Unauthorized, outcome_of
 from app.monta.exchange import MAX_ANSWER_BYTES, Answer, Call
-from app.monta.safe_json import BadJson, JsonIn, clean_text, load_json
+from app.monta.safe_json import BadJson, JsonIn, load_json
 
 MAX_WORDS = 500
 """So much is kept of an error message of Monta's."""
@@ -52,5 +52,5 @@ def _first_text(fields: dict[str, JsonIn], names: tuple[str, ...], secrets: tupl
         if isinstance(value, str) and value:
             for secret in secrets:
                 value = value.replace(secret, "[secret]") if secret else value
-            return "".join(c if c.isprintable() else " " for c in clean_text(value))[:MAX_WORDS]
+            return "".join(c if c.isprintable() else " " for c in value)[:MAX_WORDS]
     return None

@@ -43,8 +43,14 @@ async def add(connection: AsyncConnection, session_id: SessionId, capture: Captu
 
 async def of_session(connection: AsyncConnection, session_id: SessionId) -> list[Capture]:
     c = captures.c
-    query = select(c.outcome, c.amount_minor, c.reference, c.reported_at).where(c.session_id == session_id).order_by(c.id)
+    query = (
+        select(c.outcome, c.amount_minor, c.reference, c.reported_at)
+        .where(c.session_id == session_id)
+        .order_by(c.id)
+    )
     return [
-        Capture(outcome=r.outcome, amount_minor=r.amount_minor, reference=r.reference, reported_at=r.reported_at)
+        Capture(
+            outcome=r.outcome, amount_minor=r.amount_minor, reference=r.reference, reported_at=r.reported_at
+        )
         for r in await connection.execute(query)
     ]

@@ -52,7 +52,9 @@ async def of_terminal(connection: AsyncConnection, terminal_id: TerminalId) -> l
     links = terminal_charge_points
     query = (
         select(C)
-        .join(links, (links.c.operator_id == C.c.operator_id) & (links.c.charge_point_id == C.c.charge_point_id))
+        .join(
+            links, (links.c.operator_id == C.c.operator_id) & (links.c.charge_point_id == C.c.charge_point_id)
+        )
         .where(links.c.terminal_id == terminal_id)
         .order_by(C.c.charge_point_id)
     )

@@ -26,7 +26,13 @@ SERVER_BOUNDS = {
 }
 """Milliseconds: no statement, lock or forgotten transaction lasts longer, whatever the client does."""
 
-DATABASE_TROUBLE: tuple[type[Exception], ...] = (DBAPIError, PoolTimeout, asyncpg.PostgresError, OSError, TimeoutError)
+DATABASE_TROUBLE: tuple[type[Exception], ...] = (
+    DBAPIError,
+    PoolTimeout,
+    asyncpg.PostgresError,
+    OSError,
+    TimeoutError,
+)
 """What a transaction raises when the database is away, slow or full: whether it committed is not known."""
 
 CONNECT_TIMEOUT_S = 5
@@ -105,4 +111,6 @@ def _decimal(value: object) -> float | str:
 
 async def notify(connection: AsyncConnection, channel: str, payload: str = "") -> None:
     """Wake whoever listens, once this transaction commits. Lost notifications only cost time: everyone polls too."""
-    await connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload})
+    await connection.execute(
+        text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload}
+    )

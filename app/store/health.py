@@ -72,10 +72,10 @@ class Totals:
 
 
 async def by_status(connection: AsyncConnection, operator_id: OperatorId | None) -> dict[str, int]:
-    query = select(P.c.status, func.count()).group_by(P.c.status)
+    query = select(P.c.status, func.count().label("sessions")).group_by(P.c.status)
     if operator_id is not None:
         query = query.where(P.c.operator_id == operator_id)
-    return {status: count for status, count in await connection.execute(query)}
+    return {row.status: row.sessions for row in await connection.execute(query)}
 
 
 async def need_attention(connection: AsyncConnection, operator_id: OperatorId | None) -> int:
@@ -94,8 +94,16 @@ async def totals(
         select(
             P.c.currency,
             func.count(P.c.id),
-            *(func.coalesce(func.sum(c), 0) for c in (P.c.amount_minor, s.to_capture_minor, s.to_release_minor,
-                                                      s.shortfall_minor, s.energy_wh)),
+            *(
+                func.coalesce(func.sum(c), 0)
+                for c in (
+                    P.c.amount_minor,
+                    s.to_capture_minor,
+                    s.to_release_minor,
+                    s.shortfall_minor,
+                    s.energy_wh,
+                )
+            ),
         )
         .select_from(P.outerjoin(settlements, s.session_id == P.c.id))
         .where(P.c.created_at >= start, P.c.created_at < end)
@@ -105,7 +113,14 @@ async def totals(
     if operator_id is not None:
         query = query.where(P.c.operator_id == operator_id)
     return [
-        Totals(currency=c, sessions=n, authorized_minor=int(a), captured_minor=int(b), released_minor=int(r),
-               shortfall_minor=int(f), energy_wh=int(e))
+        Totals(
+            currency=c,
+            sessions=n,
+            authorized_minor=int(a),
+            captured_minor=int(b),
+            released_minor=int(r),
+            shortfall_minor=int(f),
+            energy_wh=int(e),
+        )
         for c, n, a, b, r, f, e in await connection.execute(query)
     ]

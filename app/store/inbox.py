@@ -70,7 +70,10 @@ async def keep(
     if not rows:
         return 0
     kept = await connection.execute(
-        insert(inbox).values(rows).on_conflict_do_nothing().returning(inbox.c.charge_id, inbox.c.session_reference)
+        insert(inbox)
+        .values(rows)
+        .on_conflict_do_nothing()
+        .returning(inbox.c.charge_id, inbox.c.session_reference)
     )
     new = kept.all()
     charge_ids = sorted({r.charge_id for r in new if r.charge_id})
@@ -119,7 +122,9 @@ async def news_of(connection: AsyncConnection, session: PaymentSession) -> list[
 
 async def mark_applied(connection: AsyncConnection, news: Sequence[News], now: datetime) -> None:
     if news:
-        await connection.execute(update(inbox).where(inbox.c.id.in_([n.id for n in news])).values(applied_at=now))
+        await connection.execute(
+            update(inbox).where(inbox.c.id.in_([n.id for n in news])).values(applied_at=now)
+        )
 
 
 async def newest(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:

@@ -56,7 +56,9 @@ async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> 
 async def give_back(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
     """End a claim on a locked row; the session is due again at `due_at`."""
     await connection.execute(
-        update(P).where(P.c.id == lease.session_id).values(due_at=due_at, lease_owner=None, lease_until=None, failures=0)
+        update(P)
+        .where(P.c.id == lease.session_id)
+        .values(due_at=due_at, lease_owner=None, lease_until=None, failures=0)
     )
 
 
@@ -73,7 +75,8 @@ async def give_back_failed(connection: AsyncConnection, lease: Lease, now: datet
         )
         .returning(P.c.failures)
     )
-    return (await connection.execute(query)).scalar_one_or_none()
+    failures: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return failures
 
 
 async def next_due(connection: AsyncConnection) -> datetime | None:
@@ -95,7 +98,9 @@ async def oldest_due(connection: AsyncConnection, now: datetime) -> datetime | N
     return found
 
 
-async def claim_operator(connection: AsyncConnection, *, now: datetime, until: datetime) -> OperatorLease | None:
+async def claim_operator(
+    connection: AsyncConnection, *, now: datetime, until: datetime
+) -> OperatorLease | None:
     """Claim one operator whose upkeep is due."""
     due = (
         select(O.c.id)

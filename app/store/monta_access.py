@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,12 +28,17 @@ class TokenPair:
     refresh_expires_at: datetime
 
 
-async def load_tokens(connection: AsyncConnection, operator_id: OperatorId, box: SecretBox) -> TokenPair | None:
-    row = (await connection.execute(select(T).where(T.c.operator_id == operator_id, T.c.version > 0))).one_or_none()
+async def load_tokens(
+    connection: AsyncConnection, operator_id: OperatorId, box: SecretBox
+) -> TokenPair | None:
+    row = (
+        await connection.execute(select(T).where(T.c.operator_id == operator_id, T.c.version > 0))
+    ).one_or_none()
     if row is None:
         return None
     access, refresh = (
-        box.open(sealed, owner=operator_id, purpose=name) for sealed, name in ((row.access, "access"), (row.refresh, "refresh"))
+        box.open(sealed, owner=operator_id, purpose=name)
+        for sealed, name in ((row.access, "access"), (row.refresh, "refresh"))
     )
     return TokenPair(row.version, access, row.access_expires_at, refresh, row.refresh_expires_at)
 
@@ -56,7 +61,9 @@ async def lead_renewal(
     return (await connection.execute(query)).one_or_none() is not None
 
 
-async def save_tokens(connection: AsyncConnection, operator_id: OperatorId, pair: TokenPair, box: SecretBox) -> int:
+async def save_tokens(
+    connection: AsyncConnection, operator_id: OperatorId, pair: TokenPair, box: SecretBox
+) -> int:
     """Keep a new pair and end the lead; returns its version, one above the row's."""
     sealed = {
         "access": box.seal(pair.access, owner=operator_id, purpose="access"),
@@ -105,7 +112,12 @@ async def open_budget(
     connection: AsyncConnection, operator_id: OperatorId, *, quota: int, window_s: int, now: datetime
 ) -> None:
     """Begin with an assumed quota; Monta's own figures replace it as soon as they are seen."""
-    row = {"quota": quota, "window_s": window_s, "remaining": quota, "window_ends_at": now + timedelta(seconds=window_s)}
+    row = {
+        "quota": quota,
+        "window_s": window_s,
+        "remaining": quota,
+        "window_ends_at": now + timedelta(seconds=window_s),
+    }
     await connection.execute(insert(B).values(operator_id=operator_id, **row).on_conflict_do_nothing())
 
 
@@ -135,7 +147,9 @@ async def correct_budget(
 async def block_requests(connection: AsyncConnection, operator_id: OperatorId, until: datetime) -> None:
     """Nothing goes out before `until`; a longer block stands."""
     await connection.execute(
-        update(B).where(B.c.operator_id == operator_id).values(blocked_until=func.greatest(B.c.blocked_until, until))
+        update(B)
+        .where(B.c.operator_id == operator_id)
+        .values(blocked_until=func.greatest(B.c.blocked_until, until))
     )
 
 
@@ -145,5 +159,5 @@ async def budget_left(connection: AsyncConnection) -> dict[OperatorId, tuple[int
     return {OperatorId(r.operator_id): (r.remaining, r.quota) for r in rows}
 
 
-def _window() -> object:
+def _window() -> ColumnElement[timedelta]:
     return func.make_interval(0, 0, 0, 0, 0, 0, B.c.window_s)

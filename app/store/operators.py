@@ -1,4 +1,4 @@
-"""Operators: one Monta credential and one webhook endpoint each; their secrets leave this room decrypted, never logged."""
+"""Operators: one Monta credential and one webhook endpoint each; their secrets leave decrypted, never logged."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -66,7 +66,9 @@ class Operators:
         return self._one(row.mappings().one_or_none())
 
     async def by_endpoint(self, connection: AsyncConnection, endpoint_id: str) -> Operator | None:
-        row = await connection.execute(select(operators).where(operators.c.webhook_endpoint_id == endpoint_id))
+        row = await connection.execute(
+            select(operators).where(operators.c.webhook_endpoint_id == endpoint_id)
+        )
         return self._one(row.mappings().one_or_none())
 
     async def all(self, connection: AsyncConnection) -> list[Operator]:
@@ -82,16 +84,32 @@ class Operators:
 
         plain: dict[str, Any] = {
             name: row[name]
-            for name in ("name", "monta_url", "client_id", "paying_team_id", "price_unit", "time_zone", "webhook_endpoint_id",
-                         "webhook_problem", "upkeep_problem")
+            for name in (
+                "name",
+                "monta_url",
+                "client_id",
+                "paying_team_id",
+                "price_unit",
+                "time_zone",
+                "webhook_endpoint_id",
+                "webhook_problem",
+                "upkeep_problem",
+            )
         }
         return Operator(
-            id=OperatorId(row["id"]), client_secret=opened(CLIENT_SECRET), webhook_secret=opened(WEBHOOK_SECRET), **plain
+            id=OperatorId(row["id"]),
+            client_secret=opened(CLIENT_SECRET),
+            webhook_secret=opened(WEBHOOK_SECRET),
+            **plain,
         )
 
 
 async def note_upkeep(
-    connection: AsyncConnection, operator_id: OperatorId, *, webhook_problem: str | None, upkeep_problem: str | None
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    *,
+    webhook_problem: str | None,
+    upkeep_problem: str | None,
 ) -> None:
     """Keep what went wrong at the last upkeep, for operations; None: all is well."""
     await connection.execute(

@@ -42,9 +42,7 @@ async def record(
     session = change.session
     row = identity_row(session) | to_row(session)
     row |= {"request_hash": request_hash, "idempotency_key": idempotency_key, "due_at": session.created_at}
-    made = await connection.execute(
-        pg_insert(P).values(row).on_conflict_do_nothing().returning(P.c.id)
-    )
+    made = await connection.execute(pg_insert(P).values(row).on_conflict_do_nothing().returning(P.c.id))
     if made.one_or_none() is None:
         return False
     await _write_lines(connection, change, session.created_at)
@@ -57,10 +55,16 @@ async def find_recorded(
 ) -> Recorded | None:
     """The session that took one of these keys; the reference's before the Idempotency-Key's."""
     same_key = P.c.idempotency_key == idempotency_key if idempotency_key is not None else literal(False)
-    query = _sessions().add_columns(P.c.request_hash, P.c.idempotency_key).where(
-        P.c.terminal_id == terminal_id, or_(P.c.reference == reference, same_key)
+    query = (
+        _sessions()
+        .add_columns(P.c.request_hash, P.c.idempotency_key)
+        .where(P.c.terminal_id == terminal_id, or_(P.c.reference == reference, same_key))
     )
-    found = (await connection.execute(query.order_by((P.c.reference == reference).desc()).limit(1))).mappings().first()
+    found = (
+        (await connection.execute(query.order_by((P.c.reference == reference).desc()).limit(1)))
+        .mappings()
+        .first()
+    )
     if found is None:
         return None
     return Recorded(from_row(found), found["request_hash"], found["idempotency_key"])
@@ -77,7 +81,9 @@ async def lock(
     return from_row(row) if row else None
 
 
-async def save(connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime) -> PaymentSession:
+async def save(
+    connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime
+) -> PaymentSession:
     """Write what a locked session became, with its journal lines; whoever waits for news of it is told.
 
     The version rises with every change that somebody could see; bookkeeping of our own reads is none.
@@ -116,7 +122,9 @@ async def find(
     """Sessions, newest first; `before` is the (created_at, id) of the last one of the page before."""
     query = _sessions().where(*conditions)
     if before is not None:
-        query = query.where(or_(P.c.created_at < before[0], and_(P.c.created_at == before[0], P.c.id < before[1])))
+        query = query.where(
+            or_(P.c.created_at < before[0], and_(P.c.created_at == before[0], P.c.id < before[1]))
+        )
     query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
     return [from_row(row) for row in (await connection.execute(query)).mappings()]
 
@@ -147,7 +155,11 @@ def created_between(start: datetime | None, end: datetime | None) -> list[Condit
 
 def _sessions() -> Select[Any]:
     joined = P.outerjoin(settlements, settlements.c.session_id == P.c.id)
-    parts = [c.label(f"settlement_{c.name}") for c in settlements.c if c.name not in ("session_id", "authorized_minor")]
+    parts = [
+        c.label(f"settlement_{c.name}")
+        for c in settlements.c
+        if c.name not in ("session_id", "authorized_minor")
+    ]
     return select(P.c.body, P.c.tariff, *parts).select_from(joined)
 
 
@@ -161,7 +173,13 @@ def _next_version(session: PaymentSession, version: int, now: datetime) -> Payme
 
 async def _write_lines(connection: AsyncConnection, change: Change, now: datetime) -> None:
     lines = [
-        {"session_id": change.session.id, "at": now, "kind": line.kind, "source": line.source, "detail": dict(line.detail)}
+        {
+            "session_id": change.session.id,
+            "at": now,
+            "kind": line.kind,
+            "source": line.source,
+            "detail": dict(line.detail),
+        }
         for line in change.lines
     ]
     if lines:

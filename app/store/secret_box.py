@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM, each bound to its owner and purpose, so that a ciphertext moved to another row fails."""
+"""Secrets at rest: AES-256-GCM, each bound to its owner and purpose: moved to another row, a ciphertext fails."""
 
 import os
 
@@ -12,7 +12,7 @@ FORMAT = b"\x01"
 
 
 class SecretUnreadable(Exception):
-    """The secret was written with another key, or for another owner. Set TAPWATT_SECRET_KEY to the key it was made with."""
+    """Written with another key, or for another owner: set TAPWATT_SECRET_KEY to the key it was made with."""
 
 
 class SecretBox:

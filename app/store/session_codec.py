@@ -1,6 +1,5 @@
 """A payment session as a row: one JSON document, and beside it the columns that keys and searches need."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +53,7 @@ def from_row(row: RowMapping) -> PaymentSession:
     return replace(session, tariff=tariff, settlement=settlement_from(row))
 
 
-def settlement_from(row: Mapping[str, Any]) -> Settlement | None:
+def settlement_from(row: RowMapping) -> Settlement | None:
     if row["settlement_action"] is None:
         return None
     return Settlement(

@@ -49,9 +49,13 @@ async def add_terminal(connection: AsyncConnection, terminal: Terminal, api_key:
     )
 
 
-async def assign(connection: AsyncConnection, terminal: Terminal, charge_point_ids: Sequence[ChargePointId]) -> None:
+async def assign(
+    connection: AsyncConnection, terminal: Terminal, charge_point_ids: Sequence[ChargePointId]
+) -> None:
     """Let a terminal use charge points of its operator; charge points not heard of before are noted for upkeep."""
-    rows = [{"operator_id": terminal.operator_id, "charge_point_id": c} for c in sorted(set(charge_point_ids))]
+    rows = [
+        {"operator_id": terminal.operator_id, "charge_point_id": c} for c in sorted(set(charge_point_ids))
+    ]
     await connection.execute(pg_insert(charge_points).values(rows).on_conflict_do_nothing())
     links = [row | {"terminal_id": terminal.id} for row in rows]
     await connection.execute(pg_insert(terminal_charge_points).values(links).on_conflict_do_nothing())
@@ -59,18 +63,24 @@ async def assign(connection: AsyncConnection, terminal: Terminal, charge_point_i
 
 async def terminal_by_key(connection: AsyncConnection, api_key: str) -> Terminal | None:
     t = terminals.c
-    query = select(t.id, t.operator_id, t.provider, t.name).where(t.key_hash == key_hash(api_key), t.revoked_at.is_(None))
+    query = select(t.id, t.operator_id, t.provider, t.name).where(
+        t.key_hash == key_hash(api_key), t.revoked_at.is_(None)
+    )
     row = (await connection.execute(query)).one_or_none()
     return Terminal(TerminalId(row.id), OperatorId(row.operator_id), row.provider, row.name) if row else None
 
 
 async def terminal_by_id(connection: AsyncConnection, terminal_id: TerminalId) -> Terminal | None:
     t = terminals.c
-    row = (await connection.execute(select(t.id, t.operator_id, t.provider, t.name).where(t.id == terminal_id))).one_or_none()
+    row = (
+        await connection.execute(select(t.id, t.operator_id, t.provider, t.name).where(t.id == terminal_id))
+    ).one_or_none()
     return Terminal(TerminalId(row.id), OperatorId(row.operator_id), row.provider, row.name) if row else None
 
 
-async def is_assigned(connection: AsyncConnection, terminal_id: TerminalId, charge_point_id: ChargePointId) -> bool:
+async def is_assigned(
+    connection: AsyncConnection, terminal_id: TerminalId, charge_point_id: ChargePointId
+) -> bool:
     links = terminal_charge_points.c
     query = select(links.terminal_id).where(
         links.terminal_id == terminal_id, links.charge_point_id == charge_point_id
@@ -80,7 +90,9 @@ async def is_assigned(connection: AsyncConnection, terminal_id: TerminalId, char
 
 async def add_ops_key(connection: AsyncConnection, key: OpsKey, api_key: str, now: datetime) -> None:
     await connection.execute(
-        insert(ops_keys).values(id=key.id, operator_id=key.operator_id, key_hash=key_hash(api_key), created_at=now)
+        insert(ops_keys).values(
+            id=key.id, operator_id=key.operator_id, key_hash=key_hash(api_key), created_at=now
+        )
     )
 
 

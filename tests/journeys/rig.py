@@ -1,4 +1,4 @@
-"""The whole of Tapwatt under virtual time: service, watchers, a real database, Monta in a box. Hours pass in moments."""
+"""The whole of Tapwatt under virtual time: service, watchers, a real database, Monta in a box."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -40,14 +40,19 @@ Json = dict[str, Any]
 
 def energy_tariff(price: str = "0.49", **more: Any) -> Json:
     """The simplest OCPI tariff: so much for a kWh, taxes included in what the driver sees."""
-    return {"currency": "EUR", "tax_included": "YES", "elements": [
-        {"price_components": [{"type": "ENERGY", "price": price, "step_size": 1}]}]} | more
+    return {
+        "currency": "EUR",
+        "tax_included": "YES",
+        "elements": [{"price_components": [{"type": "ENERGY", "price": price, "step_size": 1}]}],
+    } | more
 
 
 class Rig:
     """One operator, one terminal, all charge points of the box; every step is taken by `pass_time`."""
 
-    def __init__(self, tools: Tools, clock: VirtualClock, simulator: Simulator, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self, tools: Tools, clock: VirtualClock, simulator: Simulator, http: httpx.AsyncClient
+    ) -> None:
         self.tools = tools
         self.clock = clock
         self.monta = simulator
@@ -110,14 +115,23 @@ class Rig:
 
     # Terminals and operations
 
-    async def call(self, method: str, path: str, *, body: Any = None, key: str | None = None,
-                   headers: Mapping[str, str] | None = None) -> httpx.Response:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
         bearer = {"Authorization": f"Bearer {key or self.terminal.api_key}"}
         return await self.http.request(method, path, json=body, headers=bearer | dict(headers or {}))
 
     async def authorize(self, charge_point: int, amount: int = 2000, **more: Any) -> Json:
         """A card is tapped; the session as recorded."""
-        answer = await self.call("POST", "/v1/payment-sessions", body=self.payment(charge_point, amount, **more))
+        answer = await self.call(
+            "POST", "/v1/payment-sessions", body=self.payment(charge_point, amount, **more)
+        )
         assert answer.status_code == 201, answer.text
         session: Json = answer.json()
         return session
@@ -135,11 +149,15 @@ class Rig:
         return session
 
     async def ops_session(self, session_id: str) -> Json:
-        session: Json = (await self.call("GET", f"/v1/ops/payment-sessions/{session_id}", key=self.ops.api_key)).json()
+        session: Json = (
+            await self.call("GET", f"/v1/ops/payment-sessions/{session_id}", key=self.ops.api_key)
+        ).json()
         return session
 
     async def journal(self, session_id: str) -> list[Json]:
-        answer = await self.call("GET", f"/v1/ops/payment-sessions/{session_id}/journal", key=self.ops.api_key)
+        answer = await self.call(
+            "GET", f"/v1/ops/payment-sessions/{session_id}/journal", key=self.ops.api_key
+        )
         lines: list[Json] = answer.json()["data"]
         return lines
 
@@ -156,7 +174,11 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(
-    database_url: str, *, config: SimulatorConfig | None = None, policy: Policy | None = None, public_url: str | None = PUBLIC_URL
+    database_url: str,
+    *,
+    config: SimulatorConfig | None = None,
+    policy: Policy | None = None,
+    public_url: str | None = PUBLIC_URL,
 ) -> AsyncIterator[Rig]:
     """The rig, provisioned and with its upkeep done; webhooks are registered unless `public_url` is None."""
     config = config or replace(default_config(), webhook_cadence_s=2.0)

@@ -126,13 +126,14 @@ class FakeMonta:
 
 class Line(httpx.AsyncBaseTransport):
     """The way to the fake. `before[call]` fails ahead of sending, `after[call]` once it was done; each once.
-    `gates[call]` holds it back until the event is set."""
+    `gates[call]` holds it back until the event is set, `meanwhile[call]` happens on the way."""
 
     def __init__(self, monta: FakeMonta) -> None:
         self._to_monta = httpx.ASGITransport(app=monta)
         self.before: dict[str, Exception] = {}
         self.after: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}
+        self.meanwhile: dict[str, Callable[[], None]] = {}
         self.timeouts: dict[str, object] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -141,6 +142,8 @@ class Line(httpx.AsyncBaseTransport):
         await asyncio.sleep(0)  # the others get their turn, as on a real line
         if call in self.gates:
             await self.gates[call].wait()
+        if call in self.meanwhile:
+            self.meanwhile[call]()
         if call in self.before:
             raise self.before.pop(call)
         response = await self._to_monta.handle_async_request(request)

@@ -15,14 +15,16 @@ SAME_WINDOW = timedelta(seconds=5)
 
 
 class MemoryTokenStore:
-    """Keeps pairs and leads in dictionaries; `saves` counts the pairs ever kept."""
+    """Keeps pairs and leads in dictionaries; `loads` and `saves` count the calls."""
 
     def __init__(self) -> None:
         self.pairs: dict[OperatorId, Token] = {}
         self.leads: dict[OperatorId, datetime] = {}
         self.saves = 0
+        self.loads = 0
 
     async def load(self, operator: OperatorId) -> Token | None:
+        self.loads += 1
         await asyncio.sleep(0)  # as a database, let others in between two statements
         return self.pairs.get(operator)
 

@@ -52,6 +52,7 @@ async def test_a_start_is_posted_once_with_the_documented_body_and_headers(
     assert seen.headers["authorization"] == "Bearer access-1"
     assert seen.headers["monta-version"] == "v1"
     assert seen.headers["accept"] == "application/json"
+    assert seen.headers["accept-encoding"] == "identity"
     assert seen.headers["cache-control"] == "no-store"
     assert seen.headers["content-type"] == "application/json"
     assert seen.headers["user-agent"].startswith("tapwatt/")

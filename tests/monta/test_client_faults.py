@@ -156,6 +156,7 @@ async def test_a_start_after_a_401_is_sent_again_under_its_guard_f27(rig: Rig, c
     report = await client.start_charge(START, still_allowed=lambda: True)
     assert report.id == FIVE
     assert len(rig.monta.calls("POST /charges")) == 2
+    assert rig.budget.taken == [Purpose.READ, Purpose.START, Purpose.START]
 
 
 async def test_a_start_after_a_401_is_not_sent_again_when_the_guard_has_run_out_f22_f27(
@@ -200,6 +201,20 @@ async def test_a_429_blocks_every_call_of_every_replica_until_it_ends_f26_f58(
     assert rig.monta.calls("GET") == []
     rig.clock.advance(30)
     assert (await rig.replica().stop_charge(FIVE)).id == FIVE
+
+
+async def test_429s_that_say_nothing_block_longer_each_time_until_one_call_gets_through(
+    rig: Rig, client: MontaClient
+) -> None:
+    rig.monta.script("POST /charges", Reply(429), Reply(429), Reply(200, row(5)), Reply(429))
+    blocks = []
+    for _ in range(4):
+        try:
+            await client.start_charge(START)
+        except QuotaExceeded as error:
+            blocks.append((error.retry_at - rig.clock.now()).total_seconds())
+            rig.clock.advance(blocks[-1])
+    assert blocks == [5, 10, 5]
 
 
 async def test_without_budget_nothing_is_sent_but_stops_still_go_f55(rig: Rig, client: MontaClient) -> None:

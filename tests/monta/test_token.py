@@ -199,6 +199,27 @@ async def test_a_caller_that_goes_away_leaves_the_others_a_token(rig: Rig) -> No
     assert all(getattr(answer, "id", None) == FIVE for answer in answers[1:])
 
 
+async def test_the_calls_of_one_process_wait_without_asking_the_store_over_and_over(rig: Rig) -> None:
+    client = rig.replica()
+    gate = rig.line.gates["POST /auth/token"] = asyncio.Event()
+    calls = [asyncio.create_task(client.get_charge(FIVE)) for _ in range(20)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert rig.tokens.loads == 1
+    gate.set()
+    await asyncio.gather(*calls)
+    assert rig.monta.issued == 1
+
+
+async def test_calls_queued_behind_slow_failures_do_not_try_one_after_another(rig: Rig) -> None:
+    client = rig.replica()
+    rig.monta.script("POST /auth/token", *[Reply(503)] * 20)
+    rig.line.meanwhile["POST /auth/token"] = lambda: rig.clock.advance(6)
+    answers = await asyncio.gather(*(client.get_charge(FIVE) for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(answer, NotSent) for answer in answers)
+    assert len(rig.monta.calls("POST /auth/token")) <= WAIT_S / 6 + 1
+
+
 def test_a_pair_with_strange_dates_is_used_for_a_while_and_401_does_the_rest() -> None:
     for date in ("2001-01-01T00:00:00Z", "soon", None, "2026-11-22T10:00:00"):
         pair = read_token({"accessToken": "a", "accessTokenExpirationDate": date}, ORIGIN)

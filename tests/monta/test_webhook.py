@@ -139,6 +139,8 @@ def test_bodies_and_batches_have_a_bound_f45() -> None:
         read_delivery(b" " * MAX_BYTES + body(GOOD), ARRIVED)
     with pytest.raises(UnreadableDelivery):
         read_delivery(body(*["1"] * (MAX_ENTRIES + 1)), ARRIVED)
+    with pytest.raises(UnreadableDelivery):
+        read_delivery(body(HOSTILE["deep"], *["1"] * MAX_ENTRIES), ARRIVED)
 
 
 def test_unknown_types_are_kept_and_are_no_problem_f41() -> None:

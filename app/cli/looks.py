@@ -19,7 +19,9 @@ def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
     """One line a session."""
     if not sessions:
         return "No payment sessions."
-    table = Table("recorded", "id", "charge point", "status", "kWh", "used", "reserved", "why", box=None, pad_edge=False)
+    table = Table(
+        "recorded", "id", "charge point", "status", "kWh", "used", "reserved", "why", box=None, pad_edge=False
+    )
     for s in sessions:
         held = s.authorization
         table.add_row(

@@ -1,0 +1,44 @@
+"""The front door for people: `tapwatt`, and `python -m app`."""
+
+import typer
+
+from app import running
+from app.cli import processes, provisioning, sessions
+from app.cli.common import fail
+from app.embedded import EmbeddedPostgresError
+from app.flows import provision
+from app.settings import SettingsWrong
+from app.store.database import DATABASE_TROUBLE
+from app.store.secret_box import SecretUnreadable
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Card payment at EV chargers on Monta."
+)
+app.add_typer(processes.app)
+app.add_typer(provisioning.operator_app, name="operator")
+app.add_typer(provisioning.terminal_app, name="terminal")
+app.add_typer(provisioning.tariff_app, name="tariff")
+app.add_typer(provisioning.ops_key_app, name="ops-key")
+app.add_typer(sessions.app)
+app.add_typer(sessions.session_app, name="session")
+
+KNOWN_TROUBLE = (
+    SettingsWrong,
+    EmbeddedPostgresError,
+    SecretUnreadable,
+    running.NotMigrated,
+    provision.OperatorUnknown,
+    provision.ChargePointNotKnown,
+)
+
+
+def main() -> None:
+    """Known troubles are one clear message and exit status 1; a wrong argument is typer's, with status 2."""
+    try:
+        app()
+    except KNOWN_TROUBLE as error:
+        fail(str(error))
+    except DATABASE_TROUBLE as error:
+        fail(
+            f"The database cannot be used ({type(error).__name__}); check TAPWATT_DATABASE_URL, and that it is up."
+        )

@@ -1,0 +1,49 @@
+"""What all commands share: tools for one command, one way to print facts, one way to fail."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+
+from app import running
+from app.flows import look
+from app.flows.tools import Tools
+from app.settings import Settings, load_settings
+from app.telemetry import configure_logging
+from app.wiring import open_tools
+
+T = TypeVar("T")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; secrets are shown this once.")]
+
+
+def started() -> Settings:
+    settings = load_settings()
+    configure_logging(level=settings.log_level, as_json=settings.log_format == "json")
+    return settings
+
+
+def with_tools(settings: Settings, work: Callable[[Tools], Awaitable[T]]) -> T:
+    configure_logging(level="warning", as_json=False)
+
+    async def run(url: str) -> T:
+        async with open_tools(settings, url) as tools:
+            found = await look.readiness(tools)
+            if found.schema is not None:
+                raise running.NotMigrated(f"The database's schema {found.schema}.")
+            return await work(tools)
+
+    with running.database_url(settings) as url:
+        return asyncio.run(run(url))
+
+
+def print_facts(as_json: bool, **facts: str | None) -> None:
+    typer.echo(
+        json.dumps(facts) if as_json else "\n".join(f"{k}: {v}" for k, v in facts.items() if v is not None)
+    )
+
+
+def fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise SystemExit(1)

@@ -1,0 +1,75 @@
+"""Commands that run: migrate, serve, watch, simulator, demo."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from app import running
+from app.cli.common import started
+from app.settings import load_settings
+from app.store.migrate import migrate as run_migrations
+
+app = typer.Typer()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to what this version needs; safe to repeat."""
+    settings = load_settings()
+    with running.database_url(settings) as url:
+        run_migrations(url)
+    typer.echo("The database is up to date.")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    with_watcher: Annotated[
+        bool, typer.Option("--with-watcher", help="Run a watcher in this process too.")
+    ] = False,
+) -> None:
+    """HTTP for terminals, Monta and operations."""
+    settings = started()
+    with running.database_url(settings) as url:
+        running.run(running.serve(settings, url, host=host, port=port, with_watcher=with_watcher))
+
+
+@app.command()
+def watch() -> None:
+    """The watcher alone: starts, limits, stops and settles charges. Several may run."""
+    settings = started()
+    with running.database_url(settings) as url:
+        running.run(running.watch(settings, url))
+
+
+@app.command()
+def simulator(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 9000,
+    speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than life.")] = 1,
+) -> None:
+    """A Monta of our own under /api/v1, with magic charge points for every trouble."""
+    settings = started()
+
+    def announce(facts: Mapping[str, object]) -> None:
+        typer.echo(json.dumps(facts))
+        sys.stdout.flush()
+
+    running.run(running.simulate(settings, host=host, port=port, speed=speed, announce=announce))
+
+
+@app.command()
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave everything running afterwards, to try it.")
+    ] = False,
+    speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than life.")] = 60,
+) -> None:
+    """Watch charges start, tick and get stopped; about a minute."""
+    from app.demo import run_demo
+
+    raise typer.Exit(run_demo(keep=keep, speed=speed))

@@ -1,0 +1,168 @@
+"""Commands that set up: operators, terminals, tariffs, keys for operations."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+
+from app.cli.common import AsJson, fail, print_facts, with_tools
+from app.domain.ids import ChargePointId, OperatorId
+from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
+from app.flows import look, provision
+from app.monta.safe_json import BadJson, load_json
+from app.settings import load_settings, url_problem
+
+operator_app = typer.Typer(no_args_is_help=True, help="Operators: accounts at Monta.")
+terminal_app = typer.Typer(no_args_is_help=True, help="Payment terminals.")
+tariff_app = typer.Typer(no_args_is_help=True, help="Tariffs that drivers are shown.")
+ops_key_app = typer.Typer(no_args_is_help=True, help="Keys for operations.")
+
+OperatorOption = Annotated[str, typer.Option("--operator", help="The operator's id, op_...")]
+MAX_TARIFF_BYTES = 256 * 1024
+
+
+@operator_app.command("add")
+def operator_add(
+    *,
+    name: Annotated[str, typer.Option(help="For people.")],
+    monta_url: Annotated[str, typer.Option(help="Base URL with /api/v1.")],
+    client_id: Annotated[str, typer.Option(help="Of the Partner API credential.")],
+    client_secret_file: Annotated[
+        Path, typer.Option(help="A file with the client secret, or - for standard input.")
+    ],
+    paying_team_id: Annotated[
+        int, typer.Option(min=1, help="Monta's id of the team that charges are booked to.")
+    ],
+    time_zone: Annotated[
+        str, typer.Option(help="IANA zone of the charge points, for prices by time of day.")
+    ] = "UTC",
+    as_json: AsJson = False,
+) -> None:
+    """Add an operator's account at Monta."""
+    settings = load_settings()
+    problem = url_problem(monta_url, allow_plain_http=settings.allow_plain_http)
+    if problem:
+        fail(f"--monta-url {problem}.")
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        fail("--time-zone must be an IANA name such as Europe/Copenhagen.")
+    new = provision.NewOperator(
+        name=name,
+        monta_url=monta_url,
+        client_id=client_id,
+        client_secret=_secret_from(client_secret_file),
+        paying_team_id=str(paying_team_id),
+        time_zone=time_zone,
+    )
+    added = with_tools(settings, lambda tools: provision.add_operator(tools, new))
+    print_facts(
+        as_json,
+        operator_id=added.operator_id,
+        webhook_path=added.webhook_path,
+        webhook_secret=added.webhook_secret,
+    )
+
+
+@terminal_app.command("add")
+def terminal_add(
+    operator: OperatorOption,
+    provider: Annotated[
+        str, typer.Option(help="The slug that Monta's receipts name the terminal's maker by.")
+    ],
+    name: Annotated[str, typer.Option(help="For people.")],
+    charge_point: Annotated[
+        list[str], typer.Option("--charge-point", help="Monta's id; give it once for each.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Add a terminal and the charge points that it may start."""
+    for point in charge_point:
+        if not (point.isascii() and point.isdigit() and len(point) <= 19):
+            fail("--charge-point must be Monta's id of the charge point: digits only.")
+    if not (
+        provider.isascii() and provider.isprintable() and " " not in provider and 0 < len(provider) <= 64
+    ):
+        fail("--provider must be a slug of 64 characters at most, without spaces.")
+    points = [ChargePointId(p) for p in charge_point]
+    added = with_tools(
+        load_settings(),
+        lambda tools: provision.add_terminal(
+            tools, OperatorId(operator), provider=provider, name=name, charge_point_ids=points
+        ),
+    )
+    print_facts(as_json, terminal_id=added.id, api_key=added.api_key)
+
+
+@tariff_app.command("set")
+def tariff_set(
+    operator: OperatorOption,
+    file: Annotated[Path, typer.Option(help="An OCPI 2.3.0 Tariff object as JSON.")],
+    charge_point: Annotated[str | None, typer.Option("--charge-point", help="For this one only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set the tariff of a charge point, or of all the operator's others."""
+    tariff = _tariff_from(file)
+    point = ChargePointId(charge_point) if charge_point else None
+    with_tools(
+        load_settings(), lambda tools: provision.set_tariff(tools, OperatorId(operator), point, tariff)
+    )
+    print_facts(as_json, operator_id=operator, charge_point_id=charge_point, currency=tariff.currency)
+
+
+@ops_key_app.command("add")
+def ops_key_add(
+    operator: Annotated[
+        str | None, typer.Option("--operator", help="Sees this operator only; without it, all.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key for operations."""
+    owner = OperatorId(operator) if operator else None
+    added = with_tools(load_settings(), lambda tools: provision.add_ops_key(tools, owner))
+    print_facts(as_json, ops_key_id=added.id, api_key=added.api_key)
+
+
+@operator_app.command("list")
+def operator_list(as_json: AsJson = False) -> None:
+    """All operators, and what is wrong with their access to Monta."""
+    found = with_tools(load_settings(), lambda tools: look.summary(tools, None))
+    rows = [
+        {
+            "operator_id": o.id,
+            "name": o.name,
+            "monta_url": o.monta_url,
+            "webhook_problem": o.webhook_problem,
+            "upkeep_problem": o.upkeep_problem,
+        }
+        for o in found.operators
+    ]
+    typer.echo(
+        json.dumps({"data": rows}) if as_json else "\n".join(f"{r['operator_id']}  {r['name']}" for r in rows)
+    )
+
+
+def _secret_from(file: Path) -> str:
+    try:
+        secret = (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"--client-secret-file cannot be read: {type(error).__name__}.")
+    if not secret or not secret.isprintable():
+        fail("--client-secret-file must hold the client secret and nothing else.")
+    return secret
+
+
+def _tariff_from(file: Path) -> Tariff:
+    try:
+        return parse_tariff(load_json(file.read_bytes(), max_bytes=MAX_TARIFF_BYTES))
+    except OSError as error:
+        fail(f"--file cannot be read: {error.strerror}.")
+    except BadJson as error:
+        fail(f"--file is not JSON that can be used: {error}.")
+    except InvalidTariff as error:
+        fail(
+            "--file is not an OCPI tariff:\n" + "\n".join(f"  {p.field}: {p.message}" for p in error.problems)
+        )

@@ -1,0 +1,49 @@
+"""Commands that look: the list of sessions, the time line of one."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.common import fail, with_tools
+from app.cli.looks import session_table, time_line
+from app.domain.ids import SessionId
+from app.domain.payment_session import Status
+from app.flows import look
+from app.flows.tools import Tools
+from app.settings import load_settings
+from app.store import payment_sessions
+
+app = typer.Typer()
+session_app = typer.Typer(no_args_is_help=True, help="One payment session.")
+
+
+@app.command()
+def sessions(
+    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=look.MAX_PAGE)] = 30,
+) -> None:
+    """Payment sessions, newest first."""
+    conditions = [payment_sessions.matching("status", status)] if status else []
+
+    async def find(tools: Tools) -> str:
+        page = await look.sessions(tools, *conditions, limit=limit)
+        return session_table(page.sessions, tools.policy)
+
+    typer.echo(with_tools(load_settings(), find))
+
+
+@session_app.command("show")
+def session_show(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
+    """One payment session and its time line: every fact, decision and call."""
+
+    async def find(tools: Tools) -> str | None:
+        session = await look.session(tools, SessionId(session_id), payment_sessions.of_operator(None))
+        if session is None:
+            return None
+        lines = await look.journal_of(tools, session.id, after=0, limit=1000)
+        return time_line(session, lines, tools.policy)
+
+    shown = with_tools(load_settings(), find)
+    if shown is None:
+        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+    typer.echo(shown)

@@ -1,0 +1,71 @@
+"""Ctrl-C, a closed terminal and SIGTERM: taken at once, after a piece of work, or by the event loop."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The demo was asked to end. `status` is the exit status that shells expect: 130 for Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+
+
+class Interrupts:
+    """Within `caught`, each signal raises Interrupted in the main thread, except where it is held or handed on."""
+
+    def __init__(self) -> None:
+        self._pending: int | None = None
+        self._holds = 0
+        self._tell: Callable[[], object] | None = None
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Install the handlers for the block."""
+        before = {number: signal.signal(number, self._arrived) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What is begun here is finished: a signal within the block is raised at its end."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+        self.check()
+
+    @contextmanager
+    def told(self, tell: Callable[[], object]) -> Iterator[None]:
+        """Within the block call `tell` instead; Interrupted is raised at its end."""
+        self._tell = tell
+        try:
+            with self.held():
+                yield
+        finally:
+            self._tell = None
+
+    def ignore(self) -> None:
+        """From now on nothing is raised: everything is being put away, within written bounds."""
+        self._holds += 1
+
+    def check(self) -> None:
+        """Raise what came while it was held."""
+        if self._pending is not None and not self._holds:
+            number, self._pending = self._pending, None
+            raise Interrupted(number)
+
+    def _arrived(self, number: int, _frame: FrameType | None) -> None:
+        self._pending = number
+        if self._tell is not None:
+            self._tell()
+        self.check()

@@ -1,0 +1,156 @@
+"""The demo's child processes: started on free ports, watched, each with a log file, ended together."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.demo.interrupts import Interrupts
+from app.demo.trouble import DemoFailed
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the package `app`."""
+INSTALLED = {"site-packages", "dist-packages"}
+TERMINATE_S = 5.0
+"""A child may take so long to end by itself before it is killed."""
+COMMAND_S = 60.0
+TAIL_LINES = 15
+PR_SET_PDEATHSIG = 1
+
+
+def base_environment() -> dict[str, str]:
+    """Ours without any setting of Tapwatt: the demo is the same whatever the machine is set up for."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("TAPWATT_")}
+    if ROOT.name not in INSTALLED:
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+    return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def tail_of(log: Path) -> str:
+    """The last lines of a log, indented; says so when there is nothing."""
+    with contextlib.suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        if lines:
+            return "\n".join(f"    {line}" for line in lines[-TAIL_LINES:])
+    return "    (its log is empty)"
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process that has to live until the demo ends."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+class Processes:
+    """Runs `python -m app ...` with one environment; `folder` is where it stands, `logs` where it writes."""
+
+    def __init__(
+        self, folder: Path, logs: Path, environment: Mapping[str, str], interrupts: Interrupts
+    ) -> None:
+        self._folder = folder
+        self._logs = logs
+        self._interrupts = interrupts
+        self.environment = dict(environment)
+        self.children: list[Child] = []
+
+    def start(self, name: str, *arguments: str) -> Child:
+        """A child that lives on."""
+        log = self._logs / f"{name}.log"
+        with self._interrupts.held(), log.open("wb") as output:
+            child = Child(name, self._launch(arguments, output.fileno(), output.fileno()), log)
+            self.children.append(child)
+        return child
+
+    def run_all(self, commands: Iterable[tuple[str, tuple[str, ...]]]) -> list[bytes]:
+        """Commands (name, arguments) side by side to their end; what each printed. Raises DemoFailed."""
+        running: list[Child] = []
+        outputs: list[bytes] = []
+        try:
+            for name, arguments in commands:
+                log = self._logs / f"{name}.log"
+                with self._interrupts.held(), log.open("wb") as errors:
+                    process = self._launch(arguments, subprocess.PIPE, errors.fileno())
+                    running.append(Child(name, process, log))
+            for child in running:
+                outputs.append(self._finish(child))
+        finally:
+            for child in running:
+                child.process.kill()
+                child.process.wait()
+        return outputs
+
+    def check(self) -> None:
+        """Raises DemoFailed when a child is no more."""
+        for child in self.children:
+            status = child.process.poll()
+            if status is not None:
+                raise DemoFailed(f"The {child.name} {_how_it_ended(status)}.\n{tail_of(child.log)}")
+
+    def end(self) -> None:
+        """Ask all to end, then make them; takes a little more than TERMINATE_S at most."""
+        for child in reversed(self.children):
+            child.process.terminate()
+        deadline = time.monotonic() + TERMINATE_S
+        for child in self.children:
+            try:
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                child.process.wait()
+        self.children.clear()
+
+    def _finish(self, child: Child) -> bytes:
+        try:
+            output, _ = child.process.communicate(timeout=COMMAND_S)
+        except subprocess.TimeoutExpired:
+            raise DemoFailed(f"`{child.name}` did not end within {COMMAND_S:.0f} s.") from None
+        self.check()
+        if child.process.returncode:
+            how = _how_it_ended(child.process.returncode)
+            raise DemoFailed(f"`{child.name}` {how}.\n{tail_of(child.log)}")
+        return output
+
+    def _launch(self, arguments: Iterable[str], output: int, errors: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "app", *arguments],
+            cwd=self._folder,  # a .env file of the checkout is not the demo's
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,  # Ctrl-C is for the demo, which ends its children in order
+            preexec_fn=_die_with_parent if _LIBC else None,  # noqa: PLW1509  no thread runs yet
+        )
+
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """Not even kill -9 of the demo leaves a child behind."""
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended by itself with status {status}"

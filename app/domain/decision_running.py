@@ -1,0 +1,81 @@
+"""What to do next while energy flows, or may flow: stop in time, repeat the stop, read when it is silent."""
+
+from datetime import datetime, timedelta
+
+from app.domain.charge import Charge, ChargeState
+from app.domain.limit_watch import limit_at
+from app.domain.payment_session import PaymentSession, Status, Stop, StopReason
+from app.domain.policy import Policy
+from app.domain.steps import ReadCharge, SendStop, Step, Wait, when
+
+
+def running(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    if session.stop is not None and session.stop.confirmed_at is None:
+        return _repeat_stop(session, charge, session.stop, now)
+    if session.status is Status.FINISHING:
+        return SendStop(session.stop_reason or StopReason.VEHICLE_OR_CHARGE_POINT)
+    stops = _stop_times(session, charge, policy)
+    due_stops = sorted((at, reason) for reason, at in stops.items() if at <= now)
+    if due_stops:
+        return SendStop(due_stops[0][1])
+    read = when(ReadCharge(charge.id), _read_due(session, charge, stops, policy), now)
+    if isinstance(read, Wait) and read.until is not None:
+        return Wait(min(read.until, *stops.values()))
+    return read
+
+
+def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datetime) -> Step:
+    """Each repeat begins with a read, so that a stop that worked is not sent again."""
+    if stop.next_at is None:
+        return SendStop(stop.reason)
+    if now < stop.next_at:
+        return Wait(stop.next_at)
+    looked = max(charge.seen_at, session.reads.attempted_at or charge.seen_at)
+    return SendStop(stop.reason) if looked >= stop.next_at else ReadCharge(charge.id)
+
+
+def _stop_times(session: PaymentSession, charge: Charge, policy: Policy) -> dict[StopReason, datetime]:
+    """When each reason to stop falls due; a reason that cannot arise is left out."""
+    times: dict[StopReason, datetime] = {}
+    if session.wish is not None:
+        times[session.wish.reason] = session.wish.at
+    if not charge.energy_wh:
+        times[StopReason.LATE_START] = _first_energy_due(session, charge, policy)
+    expires_at = session.authorization.expires_at
+    if expires_at is not None:
+        times[StopReason.HOLD_EXPIRING] = expires_at - _hold_margin(session, expires_at, policy)
+    limit = limit_at(session, charge, policy)
+    if limit is not None:
+        times[StopReason.LIMIT_REACHED] = limit
+    return times
+
+
+def _hold_margin(session: PaymentSession, expires_at: datetime, policy: Policy) -> timedelta:
+    """Time to stop, settle and capture in; a tenth of a hold that is a short one."""
+    return min(timedelta(seconds=policy.hold_margin_s), (expires_at - session.created_at) / 10)
+
+
+def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -> datetime:
+    """The start deadline; a charge that Monta already calls `charging` may take a slow
+    meter's first interval longer."""
+    if charge.state is not ChargeState.CHARGING or session.wish is not None:
+        return session.start.deadline
+    began = charge.latest.started_at or session.start.intent_at or session.created_at
+    return max(session.start.deadline, began + timedelta(seconds=policy.first_energy_s))
+
+
+def _read_due(
+    session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
+) -> datetime:
+    """When silence has lasted too long, or a stop is near that an old reading alone asks for."""
+    due = charge.seen_at + timedelta(seconds=policy.silence_s)
+    limit = stops.get(StopReason.LIMIT_REACHED)
+    if limit is not None:
+        ahead = limit - timedelta(seconds=policy.read_ahead_s)
+        last = max(charge.seen_at, session.reads.attempted_at or charge.seen_at)
+        if last < ahead - timedelta(seconds=policy.fresh_s):
+            due = min(due, ahead)
+    attempted = session.reads.attempted_at
+    if attempted is not None:
+        due = max(due, attempted + timedelta(seconds=policy.fresh_s))
+    return max(due, session.reads.not_before or due)

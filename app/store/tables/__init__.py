@@ -1,0 +1,31 @@
+"""Every table. Rules that must hold whatever the code does are constraints here, not checks in Python."""
+
+from app.store.tables.base import metadata
+from app.store.tables.monta import inbox, monta_budgets, monta_tokens, watchers
+from app.store.tables.provisioning import (
+    charge_points,
+    operators,
+    ops_keys,
+    tariffs,
+    terminal_charge_points,
+    terminals,
+)
+from app.store.tables.sessions import captures, journal, payment_sessions, settlements
+
+__all__ = [
+    "captures",
+    "charge_points",
+    "inbox",
+    "journal",
+    "metadata",
+    "monta_budgets",
+    "monta_tokens",
+    "operators",
+    "ops_keys",
+    "payment_sessions",
+    "settlements",
+    "tariffs",
+    "terminal_charge_points",
+    "terminals",
+    "watchers",
+]

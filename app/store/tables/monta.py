@@ -1,0 +1,81 @@
+"""What is shared about Monta by all replicas: inbox, tokens, budgets; and who watches."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.store.tables.base import Moment, metadata
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("dedupe_key", Text, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("entity_type", Text),
+    Column("entity_id", Text),
+    Column("event_type", Text),
+    Column("event_time", Moment),
+    Column("charge_id", Text),
+    Column("session_reference", Text, comment="the charge's partnerExternalId"),
+    Column("raw", JSONB, nullable=False),
+    Column("problem", Text),
+    Column("applied_at", Moment),
+    UniqueConstraint("operator_id", "dedupe_key"),
+    Index(
+        "ix_inbox_news_by_charge",
+        "operator_id",
+        "charge_id",
+        postgresql_where=text("applied_at IS NULL AND charge_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_inbox_news_by_session",
+        "operator_id",
+        "session_reference",
+        postgresql_where=text("applied_at IS NULL AND session_reference IS NOT NULL"),
+    ),
+    comment="Every entry of every signed webhook, before it has any effect.",
+)
+
+monta_tokens = Table(
+    "monta_tokens",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), primary_key=True),
+    Column("version", BigInteger, nullable=False, server_default="0"),
+    Column("access", LargeBinary),
+    Column("access_expires_at", Moment),
+    Column("refresh", LargeBinary),
+    Column("refresh_expires_at", Moment),
+    Column("lead_until", Moment, comment="somebody is renewing the pair until then"),
+)
+
+monta_budgets = Table(
+    "monta_budgets",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), primary_key=True),
+    Column("quota", Integer, nullable=False),
+    Column("window_s", Integer, nullable=False),
+    Column("remaining", Integer, nullable=False),
+    Column("window_ends_at", Moment, nullable=False),
+    Column("blocked_until", Moment),
+)
+
+watchers = Table(
+    "watchers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+)

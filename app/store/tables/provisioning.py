@@ -1,0 +1,105 @@
+"""Operators, terminals, charge points, tariffs and keys."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.store.tables.base import Moment, metadata
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("monta_url", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("client_secret", LargeBinary, nullable=False, comment="encrypted, bound to the operator"),
+    Column("paying_team_id", Text, nullable=False),
+    Column("price_unit", Text, nullable=False, server_default="major"),
+    Column("time_zone", Text, nullable=False, server_default="UTC", comment="for prices by time of day"),
+    Column("webhook_endpoint_id", Text, nullable=False, unique=True),
+    Column("webhook_secret", LargeBinary, nullable=False, comment="encrypted, bound to the operator"),
+    Column("created_at", Moment, nullable=False),
+    Column("due_at", Moment, comment="next upkeep: webhook registration, charge points"),
+    Column("lease_until", Moment),
+    Column("lease_token", BigInteger, nullable=False, server_default="0"),
+    Column("webhook_problem", Text),
+    Column("upkeep_problem", Text),
+    Index("ix_operators_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+)
+
+terminals = Table(
+    "terminals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+    UniqueConstraint("id", "operator_id"),
+)
+
+charge_points = Table(
+    "charge_points",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("charge_point_id", Text, nullable=False),
+    Column("name", Text),
+    Column("state", Text),
+    Column("connectors", JSONB, nullable=False, server_default="[]"),
+    Column("current_type", Text),
+    Column("max_power_w", Integer),
+    Column("cable_plugged_in", Boolean),
+    Column("price_group_id", Text),
+    Column("seen_at", Moment, comment="when Monta last told; null: never yet"),
+    PrimaryKeyConstraint("operator_id", "charge_point_id"),
+)
+
+terminal_charge_points = Table(
+    "terminal_charge_points",
+    metadata,
+    Column("terminal_id", Text, nullable=False),
+    Column("operator_id", Text, nullable=False),
+    Column("charge_point_id", Text, nullable=False),
+    PrimaryKeyConstraint("terminal_id", "charge_point_id"),
+    ForeignKeyConstraint(["terminal_id", "operator_id"], ["terminals.id", "terminals.operator_id"]),
+    ForeignKeyConstraint(
+        ["operator_id", "charge_point_id"], ["charge_points.operator_id", "charge_points.charge_point_id"]
+    ),
+    comment="A terminal serves charge points of its own operator only: the keys see to it.",
+)
+
+tariffs = Table(
+    "tariffs",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("charge_point_id", Text, nullable=False, comment="empty: the operator's own, for all the others"),
+    Column("tariff", JSONB, nullable=False),
+    Column("set_at", Moment, nullable=False),
+    PrimaryKeyConstraint("operator_id", "charge_point_id"),
+)
+
+ops_keys = Table(
+    "ops_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("operator_id", Text, ForeignKey("operators.id"), comment="null: every operator"),
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+)

@@ -1,0 +1,130 @@
+"""Payment sessions, their settlements, captures and journals."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.store.tables.base import Moment, metadata
+
+payment_sessions = Table(
+    "payment_sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("operator_id", Text, nullable=False),
+    Column("terminal_id", Text, nullable=False),
+    Column("charge_point_id", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("display_reference", Text, nullable=False),
+    Column("card_last4", Text),
+    Column("card_fingerprint", Text),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("charge_id", Text),
+    Column("needs_attention", Boolean, nullable=False, server_default="false"),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column(
+        "body",
+        JSONB,
+        nullable=False,
+        comment="the whole session; the columns beside it are for keys and searches",
+    ),
+    Column("tariff", JSONB, comment="the tariff in force at the start, as it was given"),
+    Column("due_at", Moment, comment="when the watcher must look next; null: never, unless news comes"),
+    Column("lease_owner", Text),
+    Column("lease_until", Moment),
+    Column(
+        "lease_token",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="the fence: rises with each claim",
+    ),
+    Column(
+        "failures",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="crashes of the watcher's handler in a row",
+    ),
+    ForeignKeyConstraint(["terminal_id", "operator_id"], ["terminals.id", "terminals.operator_id"]),
+    UniqueConstraint("terminal_id", "reference"),
+    UniqueConstraint("terminal_id", "idempotency_key"),
+    UniqueConstraint("operator_id", "charge_id"),
+    CheckConstraint("amount_minor > 0", name="amount_is_positive"),
+    Index(
+        "uq_payment_sessions_active_charge_point",
+        "operator_id",
+        "charge_point_id",
+        unique=True,
+        postgresql_where=text("status NOT IN ('completed', 'not_started')"),
+    ),
+    Index("ix_payment_sessions_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("ix_payment_sessions_operator_id_created_at", "operator_id", "created_at", "id"),
+    Index("ix_payment_sessions_created_at", "created_at", "id"),
+    Index("ix_payment_sessions_card_fingerprint", "terminal_id", "card_fingerprint"),
+)
+
+settlements = Table(
+    "settlements",
+    metadata,
+    Column("session_id", Text, ForeignKey("payment_sessions.id"), primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("authorized_minor", BigInteger, nullable=False),
+    Column("to_capture_minor", BigInteger, nullable=False),
+    Column("to_release_minor", BigInteger, nullable=False),
+    Column("shortfall_minor", BigInteger, nullable=False),
+    Column("energy_wh", BigInteger, nullable=False),
+    Column("decided_at", Moment, nullable=False),
+    Column("deadline", Moment, nullable=False),
+    Column("session_date", Moment, nullable=False),
+    Column("status", Text, nullable=False),
+    CheckConstraint("to_capture_minor + to_release_minor = authorized_minor", name="adds_up"),
+    CheckConstraint(
+        "to_capture_minor >= 0 AND to_release_minor >= 0 AND shortfall_minor >= 0", name="not_negative"
+    ),
+    CheckConstraint("(action = 'capture') = (to_capture_minor > 0)", name="action_fits"),
+)
+
+captures = Table(
+    "captures",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("session_id", Text, ForeignKey("payment_sessions.id"), nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("reported_at", Moment, nullable=False),
+    UniqueConstraint("session_id", "outcome", "reference"),
+    comment="What the PSP did, as the terminal reported it.",
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("session_id", Text, ForeignKey("payment_sessions.id"), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("detail", JSONB, nullable=False),
+    Index("ix_journal_session_id_id", "session_id", "id"),
+)
