@@ -3,7 +3,7 @@
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
@@ -62,6 +62,9 @@ def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
 
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+QUIET_WINDOW_S = 120.0
+SEND_GUARD_S = 5.0
+START_TIMEOUT_S = 30.0
 
 
 class Settings(BaseSettings):
@@ -83,10 +86,10 @@ class Settings(BaseSettings):
     public_url: str | None = None
     allow_plain_http: bool = False
 
-    start_deadline_s: Annotated[float, Field(ge=10, le=3600)] = 300
-    start_timeout_s: Annotated[float, Field(gt=0, le=120)] = 30
-    quiet_window_s: Seconds = 120
-    send_guard_s: Annotated[float, Field(gt=0, le=60)] = 5
+    start_deadline_s: Annotated[float, Field(ge=1, le=3600)] = 300
+    start_timeout_s: Annotated[float, Field(gt=0, le=120)] = START_TIMEOUT_S
+    quiet_window_s: Annotated[float, Field(ge=1, le=3600)] = QUIET_WINDOW_S
+    send_guard_s: Annotated[float, Field(gt=0, le=60)] = SEND_GUARD_S
     lease_s: Annotated[float, Field(ge=1, le=600)] = 30
     silence_s: Seconds = 60
     stop_retry_s: Annotated[float, Field(gt=0, le=600)] = 10
@@ -108,6 +111,18 @@ class Settings(BaseSettings):
             if problem:
                 raise ValueError(f"{PREFIX}PUBLIC_URL {problem}")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_fit_the_quiet_window(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """A quiet window that was shortened shortens the guard and the time-out that nobody set, to fit into it."""
+        try:
+            quiet_s = float(given.get("quiet_window_s", QUIET_WINDOW_S))
+            guard_s = float(given.get("send_guard_s", min(SEND_GUARD_S, quiet_s / 4)))
+        except (TypeError, ValueError):
+            return given
+        timeout_s = min(START_TIMEOUT_S, max(quiet_s - guard_s, 0.1))
+        return {"send_guard_s": guard_s, "start_timeout_s": timeout_s} | given
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:

@@ -34,6 +34,7 @@ class Watcher:
         self._free = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
         self._running: set[asyncio.Task[None]] = set()
+        self._held: set[Lease] = set()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -48,17 +49,18 @@ class Watcher:
 
     async def run(self) -> None:
         """Until `stop`; a failing database is waited for, not died of."""
-        beat = asyncio.create_task(self._beat())
+        beside = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_leases())]
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
                 if not await self._survive(self._claim_and_spawn):
                     await self._pause(IDLE_S)
         finally:
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
             if self._running:
                 await asyncio.wait(self._running, timeout=DRAIN_S)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(Exception):
                 async with self.tools.database.transaction() as connection:
                     await health.leave(connection, self.name)
@@ -109,6 +111,7 @@ class Watcher:
 
     async def _attend(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
+        self._held.add(lease)
         with structlog.contextvars.bound_contextvars(session_id=lease.session_id):
             try:
                 await advance(self.tools, lease)
@@ -117,6 +120,8 @@ class Watcher:
             except Exception:
                 log.exception("session_failed")
                 await self._survive(lambda: self._give_back_failed(lease))
+            finally:
+                self._held.discard(lease)
 
     async def _give_back_failed(self, lease: Lease) -> None:
         async with self.tools.database.transaction() as connection:
@@ -154,6 +159,18 @@ class Watcher:
         while True:
             await self._survive(self._beat_once)
             await self.tools.clock.sleep(BEAT_S)
+
+    async def _keep_leases(self) -> None:
+        """A call to Monta may take longer than a lease lasts; a process that died renews nothing."""
+        while True:
+            await self.tools.clock.sleep(self.tools.lease_s / 3)
+            if self._held:
+                await self._survive(self._renew_leases)
+
+    async def _renew_leases(self) -> None:
+        until = self.tools.clock.now() + timedelta(seconds=self.tools.lease_s)
+        async with self.tools.database.transaction() as connection:
+            await leases.renew(connection, self._held, until)
 
     async def _beat_once(self) -> None:
         now = self.tools.clock.now()

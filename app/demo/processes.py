@@ -82,20 +82,17 @@ class Processes:
     def run_all(self, commands: Iterable[tuple[str, tuple[str, ...]]]) -> list[bytes]:
         """Commands (name, arguments) side by side to their end; what each printed. Raises DemoFailed."""
         running: list[Child] = []
-        outputs: list[bytes] = []
         try:
             for name, arguments in commands:
                 log = self._logs / f"{name}.log"
                 with self._interrupts.held(), log.open("wb") as errors:
                     process = self._launch(arguments, subprocess.PIPE, errors.fileno())
                     running.append(Child(name, process, log))
-            for child in running:
-                outputs.append(self._finish(child))
+            return [self._finish(child) for child in running]
         finally:
             for child in running:
                 child.process.kill()
                 child.process.wait()
-        return outputs
 
     def check(self) -> None:
         """Raises DemoFailed when a child is no more."""

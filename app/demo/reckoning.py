@@ -1,6 +1,6 @@
-"""Whether it all adds up: each session against its story, the bank's money against the hold, our price against Monta's."""
+"""Whether it all adds up: sessions against their stories, money against holds, our price against Monta's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -80,10 +80,10 @@ class Account:
 
     def _story_problems(self) -> Iterator[str]:
         session, ending = self.session, self.story.ending
-        for name in ("status", "stop_reason", "not_started_reason"):
-            found, wanted = getattr(session, name), getattr(ending, name)
-            if found != wanted:
-                yield f"{name} is {found}, not {wanted}"
+        found = (session.status, session.stop_reason, session.not_started_reason)
+        wanted = (ending.status, ending.stop_reason, ending.not_started_reason)
+        if found != wanted:
+            yield f"it ended {_ways(found)}, not {_ways(wanted)}"
         if self.posts != 1:
             yield f"POST /charges was sent {self.posts} times"
         if len(self.charges) != ending.charges:
@@ -92,9 +92,7 @@ class Account:
             yield f"{session.stop_attempts} stops were sent, not {ending.least_stops}"
         if not ending.webhooks and any(line.source == "monta_webhook" for line in self.journal):
             yield "a webhook came, though all are lost"
-        for kind in ending.proof:
-            if not self._lines(kind):
-                yield f"its journal has no {kind}"
+        yield from (f"its journal has no {kind}" for kind in ending.proof if not self._lines(kind))
 
     def _reported(self, outcome: CaptureOutcome) -> int:
         return sum(capture.amount for capture in self.captures if capture.outcome == outcome)
@@ -125,7 +123,7 @@ class MontaBooks:
             id=charge_id, state=str(record.get("state")), price=None if price is None else Decimal(str(price))
         )
 
-    async def _get(self, path: str) -> dict[str, object]:
+    async def _get(self, path: str) -> Mapping[str, object]:
         if not self._token:
             body = {"clientId": self._stage.client_id, "clientSecret": self._stage.client_secret}
             answer = await self._http.post(f"{self._stage.monta_url}/auth/token", json=body)
@@ -134,7 +132,11 @@ class MontaBooks:
         return _object(await self._http.get(self._stage.monta_url + path, headers=bearer))
 
 
-def _object(answer: httpx.Response) -> dict[str, object]:
+def _ways(ending: tuple[str | None, ...]) -> str:
+    return " / ".join(word for word in ending if word)
+
+
+def _object(answer: httpx.Response) -> Mapping[str, object]:
     found = load_json(answer.content, max_bytes=MAX_BYTES)
     if not answer.is_success or not isinstance(found, dict):
         raise DemoFailed(f"The simulator answered {answer.request.url.path} with {answer.status_code}.")

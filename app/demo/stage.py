@@ -99,11 +99,14 @@ def set_up(speed: float, interrupts: Interrupts, say: Say, *, all_points: set[st
         yield _provisioned(processes, folder, (api_port, monta_port), all_points)
 
 
-def wait_for(processes: Processes, url: str, what: str, fits: Callable[[httpx.Response], bool], key: str) -> None:
+def wait_for(
+    processes: Processes, url: str, what: str, fits: Callable[[httpx.Response], bool], key: str = ""
+) -> None:
     """Until GET `url` answers something that fits, READY_S at most; a child that dies ends the wait."""
     give_up_at = time.monotonic() + READY_S
     said = "no answer"
-    with httpx.Client(timeout=5, trust_env=False, headers={"Authorization": f"Bearer {key}"}) as http:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(timeout=5, trust_env=False, headers=headers) as http:
         while time.monotonic() < give_up_at:
             processes.check()
             try:
@@ -123,16 +126,49 @@ def _provisioned(processes: Processes, folder: Path, ports: tuple[int, int], poi
     secret = folder / "client-secret"
     secret.touch(mode=0o600)
     secret.write_text(str(monta["client_secret"]), encoding="utf-8")
-    operator = _answer(processes.run_all([("operator-add", (
-        *("operator", "add", "--json", "--name", "Monta in a box", "--monta-url", str(monta["monta_url"])),
-        *("--client-id", str(monta["client_id"]), "--client-secret-file", str(secret)),
-        *("--paying-team-id", str(monta["paying_team_id"])),
-    ))])[0])["operator_id"]
+    operator = _answer(
+        processes.run_all(
+            [
+                (
+                    "operator-add",
+                    (
+                        *(
+                            "operator",
+                            "add",
+                            "--json",
+                            "--name",
+                            "Monta in a box",
+                            "--monta-url",
+                            str(monta["monta_url"]),
+                        ),
+                        *("--client-id", str(monta["client_id"]), "--client-secret-file", str(secret)),
+                        *("--paying-team-id", str(monta["paying_team_id"])),
+                    ),
+                )
+            ]
+        )[0]
+    )["operator_id"]
     chosen = [part for point in sorted(points) for part in ("--charge-point", point)]
-    terminal, ops = processes.run_all([
-        ("terminal-add", ("terminal", "add", "--json", "--operator", operator, "--provider", PROVIDER, "--name", "Demo", *chosen)),
-        ("ops-key-add", ("ops-key", "add", "--json")),
-    ])
+    terminal, ops = processes.run_all(
+        [
+            (
+                "terminal-add",
+                (
+                    "terminal",
+                    "add",
+                    "--json",
+                    "--operator",
+                    operator,
+                    "--provider",
+                    PROVIDER,
+                    "--name",
+                    "Demo",
+                    *chosen,
+                ),
+            ),
+            ("ops-key-add", ("ops-key", "add", "--json")),
+        ]
+    )
     processes.run_all(_tariff_commands(folder, operator, points))
     stage = Stage(
         api_url=api_url,
@@ -143,7 +179,7 @@ def _provisioned(processes: Processes, folder: Path, ports: tuple[int, int], poi
         ops_key=_answer(ops)["api_key"],
         processes=processes,
     )
-    wait_for(processes, f"{api_url}/health/ready", "Tapwatt is not ready", lambda a: a.status_code == 200, "")
+    wait_for(processes, f"{api_url}/health/ready", "Tapwatt is not ready", lambda a: a.status_code == 200)
     wait_for(
         processes,
         f"{api_url}/v1/charge-points",

@@ -37,7 +37,9 @@ class Bank:
         """Capture or release a part; more than is held is the gateway's mistake."""
         left = self.held[reference] - amount_minor
         if left < 0:
-            raise DemoFailed(f"{reference}: {-left} minor units more than the hold are to be captured or released.")
+            raise DemoFailed(
+                f"{reference}: {-left} minor units more than the hold are to be captured or released."
+            )
         self.held[reference] = left
 
 
@@ -88,7 +90,9 @@ class Api:
         said = ""
         for _ in range(TRIES):
             try:
-                answer = await self._http.request(method, self._stage.api_url + path, json=body, headers=headers)
+                answer = await self._http.request(
+                    method, self._stage.api_url + path, json=body, headers=headers
+                )
             except httpx.TransportError as error:
                 said = type(error).__name__
             else:
@@ -98,7 +102,7 @@ class Api:
                 if answer.status_code not in NOT_NOW:
                     break
             await asyncio.sleep(PAUSE_S)
-        raise DemoFailed(f"{method} {path.split('?')[0]} was answered with {said}")
+        raise DemoFailed(f"{method} {path.partition('?')[0]} was answered with {said}")
 
 
 class Terminal:
@@ -109,13 +113,13 @@ class Terminal:
         self._bank = bank
         self._speed = speed
         self._tell = tell
-        self._reference = f"DEMO-{number:04d}"
+        self.reference = f"DEMO-{number:04d}"
         self._card = {"brand": "visa", "last4": f"{4240 + number}", "fingerprint": f"demo card {number}"}
 
     async def play(self, story: Story) -> str:
         """The session's id, once the bank has done what the settlement says. Raises DemoFailed."""
         await asyncio.sleep(story.begins_after_s / self._speed)
-        self._bank.hold(self._reference, story.amount_minor)
+        self._bank.hold(self.reference, story.amount_minor)
         session = await self._tap(story)
         await self._report(story, session.id)
         done = story.gesture is Gesture.NOTHING
@@ -130,7 +134,12 @@ class Terminal:
         return session.id
 
     async def _tap(self, story: Story) -> PaymentSessionOut:
-        held = {"reference": self._reference, "amount": story.amount_minor, "currency": CURRENCY, "card": self._card}
+        held = {
+            "reference": self.reference,
+            "amount": story.amount_minor,
+            "currency": CURRENCY,
+            "card": self._card,
+        }
         body = {"charge_point_id": story.charge_point_id, "authorization": held}
         return await self._api.terminal("POST", "/v1/payment-sessions", body=body)
 
@@ -155,8 +164,8 @@ class Terminal:
             parts.insert(0, ("captured", settled.amount_to_capture))
         for outcome, amount in parts:
             if amount:
-                self._bank.take(self._reference, amount)
-                body = {"outcome": outcome, "amount": amount, "reference": f"{self._reference}-{outcome}"}
+                self._bank.take(self.reference, amount)
+                body = {"outcome": outcome, "amount": amount, "reference": f"{self.reference}-{outcome}"}
                 await self._api.terminal("POST", f"/v1/payment-sessions/{session.id}/captures", body=body)
 
     async def _report(self, story: Story, session_id: str) -> None:

@@ -11,7 +11,7 @@ from app.domain.policy import backoff_s
 from app.domain.progress import looked
 from app.flows.tools import OperatorMissing, Tools, commit, monta_of
 from app.monta.client import MontaClient
-from app.monta.errors import MontaError, NotDone, Refused
+from app.monta.errors import MontaError, NotDone, NotSent, Refused
 from app.monta.wire import StartCharge
 from app.store import charge_points, terminals
 from app.store.leases import Lease
@@ -53,6 +53,8 @@ def _not_accepted(tools: Tools, change: Change, error: MontaError) -> Change:
     if isinstance(error, Refused):
         said = error.readable or error.message
         return attempts.start_refused(change, f"{error}: {said}" if said else str(error))
+    if isinstance(error, NotSent) and error.permanent:
+        return attempts.start_refused(change, str(error))
     if isinstance(error, NotDone):
         now = tools.clock.now()
         pause = now + timedelta(seconds=backoff_s(change.session.start.not_done, tools.policy))

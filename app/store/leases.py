@@ -1,9 +1,10 @@
 """Who works on what until when: due rows are claimed, and given back with their next due time."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import OperatorId, SessionId
@@ -51,6 +52,19 @@ async def claim(
 async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> None:
     """Keep a claim for one more step; the row is locked and known to be ours."""
     await connection.execute(update(P).where(P.c.id == lease.session_id).values(lease_until=until))
+
+
+async def renew(connection: AsyncConnection, held: Collection[Lease], until: datetime) -> None:
+    """Keep claims whose work takes longer than a lease; one that somebody else holds by now is left alone."""
+    pairs = sorted((lease.session_id, lease.token) for lease in held)
+    meant = (
+        select(P.c.id)
+        .where(tuple_(P.c.id, P.c.lease_token).in_(pairs), P.c.lease_until.is_not(None))
+        .order_by(P.c.id)
+        .with_for_update(skip_locked=True)
+        .cte("meant")
+    )
+    await connection.execute(update(P).where(P.c.id.in_(select(meant.c.id))).values(lease_until=until))
 
 
 async def give_back(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:

@@ -104,8 +104,12 @@ async def take_request(
     if (await connection.execute(query)).one_or_none() is not None:
         return None
     row = (await connection.execute(select(B).where(B.c.operator_id == operator_id))).one()
-    times = [t for t in (row.blocked_until, row.window_ends_at) if t is not None and t > now]
-    return max(times, default=now + timedelta(seconds=1))
+    used_up = row.window_ends_at > now and row.remaining <= row.quota * reserve
+    causes = [
+        row.blocked_until if row.blocked_until and row.blocked_until > now else None,
+        row.window_ends_at if used_up else None,
+    ]
+    return max((t for t in causes if t is not None), default=now + timedelta(seconds=1))
 
 
 async def open_budget(

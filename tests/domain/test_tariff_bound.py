@@ -171,3 +171,51 @@ def test_the_highest_price_caps_the_bound() -> None:
         }
     )
     assert upper_bound(tariff, reading(100_000), START + timedelta(hours=1), 11_000, UTC_ZONE) == 12
+
+
+def windowed(first: tuple[str, int], then: tuple[str, int], **restrictions: object) -> Tariff:
+    """Two prices of energy, (price, step), the first of them restricted."""
+    listed: list[dict[str, object]] = [
+        {"price_components": [{"type": "ENERGY", "price": amount, "step_size": step}]}
+        for amount, step in (first, then)
+    ]
+    listed[0]["restrictions"] = restrictions
+    return parse_tariff({"id": "t", "currency": "EUR", "elements": listed})
+
+
+FIVE = datetime(2026, 11, 22, 17, tzinfo=UTC)
+
+
+def test_a_step_begun_in_a_window_is_counted_whole() -> None:
+    tariff = windowed(("1", 1000), ("0.10", 1), start_time="09:00", end_time="17:00")
+    assert upper_bound(tariff, reading(500), START + timedelta(hours=1), 11_000, UTC_ZONE) >= 1
+
+
+def test_the_error_of_an_earlier_reading_may_have_been_dear_energy() -> None:
+    tariff = windowed(("1", 1), ("0.10", 1), end_time="17:00")
+    known = Reading(
+        started_at=START,
+        at=FIVE + timedelta(hours=1),
+        energy_wh=20_000,
+        meter_error_wh=1_000,
+        earlier=(MeterPoint(at=FIVE, energy_wh=10_000),),
+    )
+    true_cost = Decimal(11) * 1 + Decimal(10) * Decimal("0.1")
+    assert true_cost <= upper_bound(tariff, known, known.at, 11_000, UTC_ZONE) <= true_cost + 2
+
+
+def test_a_higher_reading_never_lowers_the_bound_although_it_leaves_a_dear_block() -> None:
+    """The first 10 kWh are dear from 17:00 on: 9 kWh by then and one more cost more than 10 and one more."""
+    tariff = windowed(("1", 1), ("0.10", 1), start_time="17:00", max_kwh=10)
+    found = [
+        upper_bound(
+            tariff,
+            Reading(started_at=START, at=FIVE, energy_wh=energy_wh),
+            FIVE + timedelta(hours=1),
+            1_000,
+            UTC_ZONE,
+        )
+        for energy_wh in range(0, 12_001, 250)
+    ]
+    assert found == sorted(found)
+    assert found[36] >= Decimal("0.9") + 1

@@ -1,0 +1,64 @@
+"""A minute of Tapwatt for people: real processes, a simulated Monta, terminals that tap, and books that add up."""
+
+import sys
+import time
+
+from app.demo.interrupts import Interrupted, Interrupts
+from app.demo.invitation import invitation
+from app.demo.play import perform
+from app.demo.screen import Screen, closing_table, verdict
+from app.demo.stage import Stage, set_up
+from app.demo.stories import STORIES
+from app.demo.tariffs import GROUP_OF_POINT
+from app.demo.trouble import DemoFailed
+
+__all__ = ["run_demo"]
+
+LOOK_S = 0.2
+
+
+def run_demo(*, keep: bool = False, speed: float = 60) -> int:
+    """Play the demo; the exit status: 0 all adds up, 1 it does not, 128 + n ended by signal n (Ctrl-C: 130)."""
+    interrupts = Interrupts()
+    with interrupts.caught():
+        try:
+            return _demo(interrupts, keep=keep, speed=speed)
+        except DemoFailed as error:
+            print(f"\nThe demo failed. {error}", file=sys.stderr, flush=True)
+            return 1
+        except Interrupted as error:
+            print("\nEnded: nothing is left running.", file=sys.stderr, flush=True)
+            return error.status
+
+
+def _demo(interrupts: Interrupts, *, keep: bool, speed: float) -> int:
+    screen = Screen(STORIES, speed)
+    points = set(GROUP_OF_POINT) if keep else {story.charge_point_id for story in STORIES}
+    screen.say(
+        "Tapwatt's demo: a database, Monta in a box, the HTTP service and a watcher, on this machine only."
+    )
+    with set_up(speed, interrupts, screen.step, all_points=points) as stage:
+        screen.step(f"{len(STORIES)} drivers tap their cards\n")
+        accounts = perform(stage, screen, STORIES, speed, interrupts)
+        screen.say("")
+        screen.console.print(closing_table(accounts))
+        problems = verdict(accounts)
+        screen.say("\n" + ("\n".join(problems) if problems else _all_well(len(accounts))))
+        if keep:
+            screen.say(invitation(stage))
+            _linger(stage)
+    return 1 if problems else 0
+
+
+def _all_well(sessions: int) -> str:
+    return (
+        f"All {sessions} sessions add up: captured + released = authorized, captured = Monta's price,\n"
+        "one POST /charges each, no hold left open, nothing left running at Monta."
+    )
+
+
+def _linger(stage: Stage) -> None:
+    """Until a signal comes or a process dies."""
+    while True:
+        stage.processes.check()
+        time.sleep(LOOK_S)

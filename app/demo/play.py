@@ -1,0 +1,88 @@
+"""The minute itself: all stories at once, watched, and the books read at the end."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+
+import httpx
+
+from app.demo.interrupts import Interrupts
+from app.demo.processes import Processes
+from app.demo.reckoning import Account, MontaBooks
+from app.demo.screen import Screen
+from app.demo.stage import Stage
+from app.demo.stories import Story
+from app.demo.terminals import CALL_S, Api, Bank, Terminal
+from app.demo.trouble import DemoFailed
+
+LONGEST_S = 3 * 3600
+"""No story takes longer on the demo's clock; a machine that is slow gets SLACK_S more of real time."""
+SLACK_S = 60.0
+LOOK_S = 0.2
+
+
+def perform(
+    stage: Stage, screen: Screen, stories: Sequence[Story], speed: float, interrupts: Interrupts
+) -> list[Account]:
+    """Play to the end; what came of each story. Raises DemoFailed, Interrupted."""
+
+    async def run() -> list[Account]:
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        assert task is not None, "asyncio.run makes one"
+        with interrupts.told(lambda: loop.call_soon_threadsafe(task.cancel)):
+            try:
+                return await _perform(stage, screen, stories, speed)
+            except asyncio.CancelledError:
+                return []  # the signal that cancelled us is raised right here, at the end of the block
+
+    return asyncio.run(run())
+
+
+async def _perform(stage: Stage, screen: Screen, stories: Sequence[Story], speed: float) -> list[Account]:
+    limits = httpx.Limits(max_connections=4 * len(stories))
+    async with httpx.AsyncClient(timeout=CALL_S, trust_env=False, limits=limits) as http:
+        api, bank = Api(http, stage), Bank()
+        terminals = [Terminal(api, bank, n, speed, screen.tell) for n, _ in enumerate(stories, start=1)]
+        plays = [terminal.play(story) for terminal, story in zip(terminals, stories, strict=True)]
+        with screen.showing():
+            ids = await _watched(stage.processes, screen, plays, LONGEST_S / speed + SLACK_S)
+        books = MontaBooks(http, stage)
+        return [
+            Account(
+                story=story,
+                session=await api.session(session_id),
+                journal=await api.journal(session_id),
+                captures=await api.captures(session_id),
+                charges=await books.charges_of(session_id),
+                still_held=bank.held[terminal.reference],
+            )
+            for story, session_id, terminal in zip(stories, ids, terminals, strict=True)
+        ]
+
+
+async def _watched(
+    processes: Processes, screen: Screen, plays: Sequence[Coroutine[None, None, str]], limit_s: float
+) -> list[str]:
+    """All plays to their end, unless one fails, a process dies or time is up first."""
+    playing = asyncio.gather(*plays)
+    beside = [asyncio.ensure_future(work) for work in (_look_after(processes), screen.keep_drawing())]
+    try:
+        await asyncio.wait({playing, *beside}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in beside:  # first: a process that died explains all the rest
+            if task.done():
+                task.result()
+        if not playing.done():
+            raise DemoFailed(f"The sessions were not over after {limit_s:.0f} s.")
+        return playing.result()
+    finally:
+        playing.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(playing, *beside, return_exceptions=True)
+
+
+async def _look_after(processes: Processes) -> None:
+    """Raises DemoFailed as soon as a process is no more."""
+    while True:
+        processes.check()
+        await asyncio.sleep(LOOK_S)
