@@ -1,7 +1,6 @@
 """The ASGI side: bytes in, calls to the box, bytes out. No framework; small enough to read."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from contextlib import nullcontext, suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -37,6 +36,8 @@ class AsgiApp:
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
+        self.over_socket = False
+        """A server sets it: see `_send`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -44,7 +45,7 @@ class AsgiApp:
         elif scope["type"] == "http":
             body = await _body(receive)
             answer = Answer(413) if body is None else await self._handle(Arrived(scope, body))
-            await _send(answer, send)
+            await _send(answer, send, over_socket=self.over_socket)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -72,14 +73,13 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-async def _send(answer: Answer, send: Send) -> None:
-    """A cut answer announces its whole length and ends early: over a socket the server then closes the
-    connection, in process the client is left with a truncated body."""
+async def _send(answer: Answer, send: Send, *, over_socket: bool) -> None:
+    """A cut answer announces its whole length and ends early. Over a socket it is left unfinished, upon which
+    the server closes the connection; in process it is finished, and the client finds a truncated body."""
     body = answer.body[: max(0, len(answer.body) - _CUT_SHORT_BY)] if answer.cut else answer.body
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
     if answer.status != 204:
         headers.append((b"content-length", str(len(answer.body)).encode()))
+    unfinished = answer.cut and over_socket
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    # A server may complain that the body is too short before it closes the connection: that is what we want.
-    with suppress(Exception) if answer.cut else nullcontext():
-        await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": unfinished})

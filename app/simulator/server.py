@@ -27,6 +27,7 @@ class SimulatorServer:
 
     def __init__(self, config: SimulatorConfig, clock: Clock, deliver: Deliver) -> None:
         self.simulator = Simulator(config, clock, deliver)
+        self.simulator.app.over_socket = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
