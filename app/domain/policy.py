@@ -36,6 +36,8 @@ class Policy:
     settle_poll_max_s: float = 300
     idle_reads: int = 2
     """Spaced reads that must agree that an ended charge gave no energy before its hold is released."""
+    finishing_alarm_s: float = 1800
+    """An ended charge that is not completed after this long (Monta's own measure for a stuck one)."""
     hold_margin_s: float = 600
     """A session is ended so long before its hold expires."""
     hold_days: int = 7

@@ -7,8 +7,9 @@ from typing import assert_never, cast
 from app.domain import attempts, conclusion
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
-from app.domain.decision import decide, unbillable
-from app.domain.payment_session import PaymentSession, Status
+from app.domain.decision import decide
+from app.domain.doubts import doubts
+from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy, power_bound_w
 from app.domain.progress import absorb
 from app.domain.steps import (
@@ -93,18 +94,14 @@ def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | Wait
         case StopExtra(charge_id):
             return step, attempts.extra_stop_intended(change, charge_id, now=now, policy=policy)
         case LookUp() | ReadCharge() | Wait():
-            return step, _with_doubts(change)
+            return step, _with_doubts(change, policy, now)
         case _:
             assert_never(step)
 
 
-def _with_doubts(change: Change) -> Change:
-    """A final record that cannot be billed is a person's business."""
-    session = change.session
-    charge = session.charge
-    if session.status is Status.FINISHING and charge is not None and charge.final_read:
-        why = unbillable(session, charge)
-        return change.alarm(why, Source.WATCHER) if why is not None else change
+def _with_doubts(change: Change, policy: Policy, now: datetime) -> Change:
+    for why in doubts(change.session, policy, now):
+        change = change.alarm(why, Source.WATCHER)
     return change
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from app.simulator.prices import Currency, PriceGroup
 from app.simulator.quirks import Quirks
+from app.simulator.vehicles import VEHICLES
 
 ALL_SCOPES = frozenset({"all"})
 """Everything. In the reference's own enumeration the scopes have no permission part, in real credentials they
@@ -65,6 +66,17 @@ class PointConfig:
     driver: Driver = field(default_factory=Driver)
     quirks: Quirks = field(default_factory=Quirks)
 
+    def __post_init__(self) -> None:
+        _require(self.max_w > 0, f"charge point {self.id}: max_w must be above 0")
+        _require(10 <= self.meter_interval_s <= 300, f"charge point {self.id}: meter_interval_s is 10 to 300")
+        _require(
+            self.meter_step_wh is None or self.meter_step_wh >= 10,
+            f"charge point {self.id}: meter_step_wh must be 10 or more",
+        )
+        _require(
+            self.driver.vehicle in VEHICLES, f"charge point {self.id}: no vehicle {self.driver.vehicle!r}"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorConfig:
@@ -97,3 +109,18 @@ class SimulatorConfig:
     limit_reaction_s: float = 2.0
     start_timeout_s: float | None = None
     completion_s: tuple[float, float] = (2.0, 3.0)
+
+    def __post_init__(self) -> None:
+        ids = [point.id for point in self.points]
+        groups = {group.id for group in self.price_groups}
+        _require(len(ids) == len(set(ids)), "points: two charge points have the same id")
+        for point in self.points:
+            _require(point.price_group_id in groups, f"charge point {point.id}: unknown price_group_id")
+        _require(self.webhook_cadence_s > 0, "webhook_cadence_s must be above 0")
+        _require(self.webhook_batch_max > 0, "webhook_batch_max must be above 0")
+        _require(bool(self.paying_team_ids), "paying_team_ids must not be empty")
+
+
+def _require(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise ValueError(complaint)
