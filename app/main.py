@@ -24,15 +24,15 @@ log = structlog.get_logger("http")
 DESCRIPTION = """Card payment at EV chargers on Monta. A terminal tells of an authorized payment; Tapwatt starts the
 charge, stops it before the reserved amount would be exceeded, and says exactly what to capture."""
 
-AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], str] = {
-    authorize.ChargePointUnknown: "charge_point_unknown",
-    authorize.ChargePointBusy: "charge_point_busy",
-    authorize.ReferenceConflict: "reference_conflict",
-    authorize.IdempotencyKeyReused: "idempotency_key_reused",
-    authorize.CurrencyMismatch: "currency_mismatch",
-    authorize.AmountTooSmall: "amount_too_small",
+AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
+    authorize.ChargePointUnknown: ("charge_point_unknown", "charge_point_id"),
+    authorize.ChargePointBusy: ("charge_point_busy", "charge_point_id"),
+    authorize.ReferenceConflict: ("reference_conflict", "authorization.reference"),
+    authorize.IdempotencyKeyReused: ("idempotency_key_reused", "Idempotency-Key"),
+    authorize.CurrencyMismatch: ("currency_mismatch", "authorization.currency"),
+    authorize.AmountTooSmall: ("amount_too_small", "authorization.amount"),
 }
-"""The one table from a refusal to what the terminal is told."""
+"""The one table from a refusal to the code that the terminal is told, and the field that it is about."""
 
 
 def create_app(
@@ -71,7 +71,10 @@ async def _on_field_errors(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, authorize.AuthorizeRefused)
-    return problem_response(request, Problem(AUTHORIZE_PROBLEMS[type(error)], f"{error}."))
+    code, field = AUTHORIZE_PROBLEMS[type(error)]
+    return problem_response(
+        request, Problem(code, f"{error}.", errors=[{"field": field, "message": f"{error}"}])
+    )
 
 
 async def _on_database_trouble(request: Request, error: Exception) -> JSONResponse:

@@ -44,6 +44,9 @@ def _text_of_digits(value: object) -> object:
 
 Visible = Annotated[str, Field(min_length=1, max_length=64, pattern=VISIBLE)]
 Reference = Annotated[str, Field(min_length=1, max_length=128, pattern=VISIBLE)]
+KeyHeader = Annotated[
+    str, BeforeValidator(refuse_card_data), Field(min_length=1, max_length=128, pattern=VISIBLE)
+]
 Label = Annotated[str, Field(max_length=200, pattern=PRINTABLE)]
 MontaId = Annotated[str, BeforeValidator(_text_of_digits), Field(pattern=r"^[0-9]{1,19}$")]
 Currency = Annotated[str, AfterValidator(_known_currency)]

@@ -10,7 +10,7 @@ from app.api.example_objects import SESSION_ID
 from app.api.live import MAX_WAIT_S, SessionNews
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
-from app.api.schemas import CaptureIn, PaymentSessionIn, Reference, StopRequestIn
+from app.api.schemas import CaptureIn, KeyHeader, PaymentSessionIn, Reference, StopRequestIn
 from app.api.views import (
     ChargePointOut,
     Page,
@@ -45,7 +45,7 @@ async def payment_authorized(
     tools: ToolsHere,
     terminal: CallingTerminal,
     body: Annotated[PaymentSessionIn, examples.PAYMENT_SESSION_IN],
-    idempotency_key: Annotated[Reference | None, Header()] = None,
+    idempotency_key: Annotated[KeyHeader | None, Header()] = None,
     prefer: Annotated[str | None, Header(max_length=100, examples=["wait=10"])] = None,
 ) -> PaymentSessionOut:
     """Record a payment session durably; its start follows at once.

@@ -64,10 +64,11 @@ async def _watched(
     processes: Processes, screen: Screen, plays: Sequence[Coroutine[None, None, str]], limit_s: float
 ) -> list[str]:
     """All plays to their end, unless one fails, a process dies or time is up first."""
-    playing = asyncio.gather(*plays)
+    playing = asyncio.ensure_future(_together(plays))
     beside = [asyncio.ensure_future(work) for work in (_look_after(processes), screen.keep_drawing())]
+    everything: list[asyncio.Task[list[str]] | asyncio.Task[None]] = [playing, *beside]
     try:
-        await asyncio.wait({playing, *beside}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(everything, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         for task in beside:  # first: a process that died explains all the rest
             if task.done():
                 task.result()
@@ -75,10 +76,13 @@ async def _watched(
             raise DemoFailed(f"The sessions were not over after {limit_s:.0f} s.")
         return playing.result()
     finally:
-        playing.cancel()
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(playing, *beside, return_exceptions=True)
+        for each in everything:
+            each.cancel()
+        await asyncio.gather(*everything, return_exceptions=True)
+
+
+async def _together(plays: Sequence[Coroutine[None, None, str]]) -> list[str]:
+    return await asyncio.gather(*plays)
 
 
 async def _look_after(processes: Processes) -> None:

@@ -51,7 +51,7 @@ STORIES: tuple[Story, ...] = (
     Story(
         title="AC, to its limit",
         charge_point_id="103",
-        amount_minor=900,
+        amount_minor=700,
         begins_after_s=0,
         ending=Ending(stop_reason=StopReason.LIMIT_REACHED, least_stops=1),
     ),
@@ -59,21 +59,21 @@ STORIES: tuple[Story, ...] = (
         title="DC, to its limit",
         charge_point_id="105",
         amount_minor=3000,
-        begins_after_s=60,
+        begins_after_s=300,
         ending=Ending(stop_reason=StopReason.LIMIT_REACHED, least_stops=1),
     ),
     Story(
         title="driver unplugs",
         charge_point_id="907",
         amount_minor=2500,
-        begins_after_s=240,
+        begins_after_s=600,
         ending=Ending(stop_reason=StopReason.VEHICLE_OR_CHARGE_POINT),
     ),
     Story(
         title="refused at start",
         charge_point_id="901",
         amount_minor=2000,
-        begins_after_s=360,
+        begins_after_s=900,
         ending=Ending(
             status=Status.NOT_STARTED,
             not_started_reason=NotStartedReason.REFUSED,
@@ -85,7 +85,7 @@ STORIES: tuple[Story, ...] = (
         title="never plugged in",
         charge_point_id="906",
         amount_minor=2000,
-        begins_after_s=180,
+        begins_after_s=120,
         ending=Ending(
             status=Status.NOT_STARTED, not_started_reason=NotStartedReason.START_TIMEOUT, least_stops=1
         ),
@@ -94,7 +94,7 @@ STORIES: tuple[Story, ...] = (
         title="start answer lost",
         charge_point_id="903",
         amount_minor=1800,
-        begins_after_s=480,
+        begins_after_s=1080,
         gesture=Gesture.CARD_AGAIN,
         gesture_from_wh=9_000,
         ending=Ending(
@@ -105,14 +105,14 @@ STORIES: tuple[Story, ...] = (
         title="webhooks lost",
         charge_point_id="910",
         amount_minor=1200,
-        begins_after_s=600,
+        begins_after_s=720,
         ending=Ending(stop_reason=StopReason.LIMIT_REACHED, least_stops=1, webhooks=False),
     ),
     Story(
         title="stops ignored",
         charge_point_id="908",
         amount_minor=2500,
-        begins_after_s=720,
+        begins_after_s=1440,
         gesture=Gesture.STOP_BUTTON,
         gesture_from_wh=8_000,
         ending=Ending(stop_reason=StopReason.DRIVER, least_stops=4),

@@ -8,7 +8,16 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.tariff import MeterPoint, Reading, Tariff, parse_tariff, price, upper_bound
+from app.domain.tariff import (
+    MeterPoint,
+    Period,
+    PeriodKind,
+    Reading,
+    Tariff,
+    parse_tariff,
+    price,
+    upper_bound,
+)
 from app.domain.tariff.lower import lower_bound
 from tests.domain.tariff_worlds import World, billed, powers, tariffs, worlds, zones
 
@@ -219,3 +228,28 @@ def test_a_higher_reading_never_lowers_the_bound_although_it_leaves_a_dear_block
     ]
     assert found == sorted(found)
     assert found[36] >= Decimal("0.9") + 1
+
+
+def test_minutes_parked_and_charged_may_add_up_to_more_than_either_alone() -> None:
+    """45 minutes and a second parked are billed as an hour, and the other 15 were charging."""
+    tariff = simple(("TIME", "3", 60), ("PARKING_TIME", "6", 900))
+    parked = Period(start=START + timedelta(seconds=899), seconds=2701, kind=PeriodKind.PARKING)
+    worst = price(tariff, [Period(start=START, seconds=899), parked], UTC_ZONE).total
+    assert worst > Decimal("6.74")
+    assert worst <= upper_bound(tariff, reading(0), START + timedelta(hours=1), 11_000, UTC_ZONE)
+
+
+def test_unknown_parking_is_taken_where_it_was_dearest() -> None:
+    component = {"type": "PARKING_TIME", "step_size": 1}
+    tariff = parse_tariff(
+        {
+            "id": "t",
+            "currency": "EUR",
+            "elements": [
+                {"price_components": [component | {"price": 12}], "restrictions": {"end_time": "11:00"}},
+                {"price_components": [component | {"price": 6}]},
+            ],
+        }
+    )
+    known = Reading(started_at=START, at=START + timedelta(hours=3), energy_wh=0, parked_at_most_s=5400)
+    assert Decimal(15) <= upper_bound(tariff, known, known.at, 0, UTC_ZONE) <= Decimal("15.1")
