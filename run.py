@@ -125,7 +125,8 @@ def install(lock: Path) -> None:
     """Install exactly what the lock names, every file checked against its hash: by uv, else by pip."""
     pip = pip_command()
     for uv in uv_commands(pip):
-        done = run(*uv, "pip", "install", "-q", "--python", PY, *only_hashed(lock), env=uv_env(pip))
+        command = [*uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(PY), *only_hashed(lock)]
+        done = run(*command, env=uv_env(pip))
         if done.returncode == 0:
             return
     if pip is None:

@@ -29,6 +29,7 @@ from app.wiring import clock_skew, open_tools
 
 log = structlog.get_logger("running")
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 20
 """Requests under way at the end may take so long."""
 KEEP_TIME_S = 60.0
@@ -155,6 +156,18 @@ class _Server(uvicorn.Server):
             if self.on_ready is not None:
                 self.on_ready()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's own raises the signal again after the shutdown, before the watcher beside it has drained."""
+        loop = asyncio.get_running_loop()
+        for number in ENDING:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in ENDING:
+                loop.remove_signal_handler(number)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._on_exit()
         super().handle_exit(sig, frame)
@@ -162,7 +175,7 @@ class _Server(uvicorn.Server):
 
 def _on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         loop.add_signal_handler(number, stop)
 
 

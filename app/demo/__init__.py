@@ -6,8 +6,9 @@ import time
 from app.demo.interrupts import Interrupted, Interrupts
 from app.demo.invitation import invitation
 from app.demo.play import perform
+from app.demo.provisioning import Stage
 from app.demo.screen import Screen, closing_table, verdict
-from app.demo.stage import Stage, set_up
+from app.demo.stage import set_up
 from app.demo.stories import STORIES
 from app.demo.tariffs import GROUP_OF_POINT
 from app.demo.trouble import DemoFailed
@@ -37,7 +38,7 @@ def _demo(interrupts: Interrupts, *, keep: bool, speed: float) -> int:
     screen.say(
         "Tapwatt's demo: a database, Monta in a box, the HTTP service and a watcher, on this machine only."
     )
-    with set_up(speed, interrupts, screen.step, all_points=points) as stage:
+    with set_up(speed, interrupts, screen.step, points=points) as stage:
         screen.step(f"{len(STORIES)} drivers tap their cards\n")
         accounts = perform(stage, screen, STORIES, speed, interrupts)
         screen.say("")

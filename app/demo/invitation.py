@@ -1,6 +1,6 @@
 """What `--keep` prints: where everything is, and lines to try."""
 
-from app.demo.stage import Stage
+from app.demo.provisioning import Stage
 
 
 def invitation(stage: Stage) -> str:

@@ -7,9 +7,9 @@ import httpx
 
 from app.demo.interrupts import Interrupts
 from app.demo.processes import Processes
+from app.demo.provisioning import Stage
 from app.demo.reckoning import Account, MontaBooks
 from app.demo.screen import Screen
-from app.demo.stage import Stage
 from app.demo.stories import Story
 from app.demo.terminals import CALL_S, Api, Bank, Terminal
 from app.demo.trouble import DemoFailed

@@ -7,7 +7,7 @@ from decimal import Decimal
 import httpx
 
 from app.api.views import CaptureOut, JournalOut, OpsSessionOut
-from app.demo.stage import Stage
+from app.demo.provisioning import Stage
 from app.demo.stories import Story
 from app.demo.trouble import DemoFailed
 from app.demo.wording import money

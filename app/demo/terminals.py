@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel
 
 from app.api.views import CaptureOut, JournalOut, OpsSessionOut, Page, PaymentSessionOut
-from app.demo.stage import Stage
+from app.demo.provisioning import Stage
 from app.demo.stories import CURRENCY, Gesture, Story
 from app.demo.trouble import DemoFailed
 from app.domain.settlement import SettlementAction

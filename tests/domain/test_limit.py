@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain.limit import (
     Basis,
-    GuardProblem,
     StopPlan,
-    affordable_wh,
-    guards,
     latest_stop,
     plan_stop,
     used_minor,
@@ -67,70 +64,8 @@ def planned(
     )
 
 
-def test_guards_are_rounded_down_from_what_the_reservation_buys() -> None:
-    found = guards(PER_KWH, 5000, "EUR")
-    assert found.kwh_limit == Decimal("83.89")
-    assert found.price_limit == Decimal(50)
-    assert found.kwh_covers_price
-    assert not found.problems
-
-
-def test_the_drivers_wish_lowers_the_energy_guard_only() -> None:
-    found = guards(PER_KWH, 5000, "EUR", 20_000)
-    assert found.kwh_limit == 20
-    assert found.price_limit == 50
-
-
-def test_more_energy_than_monta_takes_is_clipped() -> None:
-    assert guards(tariff(("ENERGY", "0.01")), 5000, "EUR").kwh_limit == 500
-
-
-def test_a_reservation_below_montas_least_values_has_no_guards_and_says_so() -> None:
-    found = guards(PER_KWH, 80, "EUR")
-    assert found.kwh_limit is None
-    assert found.price_limit is None
-    assert found.problems == (GuardProblem.KWH_LIMIT_TOO_SMALL, GuardProblem.PRICE_LIMIT_TOO_SMALL)
-
-
-def test_a_reservation_may_be_enough_for_the_price_guard_alone() -> None:
-    found = guards(PER_KWH, 105, "EUR")
-    assert found.kwh_limit is None
-    assert found.price_limit == Decimal("1.05")
-    assert found.problems == (GuardProblem.KWH_LIMIT_TOO_SMALL,)
-
-
-def test_without_a_tariff_the_price_guard_stands_alone_without_complaint() -> None:
-    found = guards(None, 5000, "EUR")
-    assert (found.kwh_limit, found.price_limit, found.problems) == (None, Decimal(50), ())
-    assert not found.kwh_covers_price
-
-
 def test_a_tariff_in_another_currency_counts_as_none() -> None:
-    assert guards(PER_KWH, 5000, "SEK").kwh_limit is None
     assert planned(reading(1000), currency="SEK").basis is Basis.NOTHING_KNOWN
-
-
-def test_minutes_that_cost_make_the_energy_guard_incomplete() -> None:
-    assert not guards(tariff(("ENERGY", "0.5"), ("PARKING_TIME", "6")), 5000, "EUR").kwh_covers_price
-
-
-@pytest.mark.parametrize(("currency", "limit"), [("JPY", "5000"), ("EUR", "50.00"), ("KWD", "5.000")])
-def test_the_price_guard_is_in_major_units_of_any_currency(currency: str, limit: str) -> None:
-    assert str(guards(None, 5000, currency).price_limit) == limit
-
-
-starts = st.integers(0, 365 * 86_400).map(lambda seconds: START + timedelta(seconds=seconds))
-
-
-@given(tariffs(of=("FLAT", "ENERGY")), st.integers(500, 20_000), zones, starts, st.integers(60, 20 * 3600))
-def test_energy_within_its_guard_never_costs_more_than_the_reservation_when_minutes_are_free(
-    known: Tariff, reserved_minor: int, tz: ZoneInfo, start: datetime, seconds: int
-) -> None:
-    found = guards(known, reserved_minor, "EUR")
-    wh = 10_000_000 if found.kwh_limit is None else int(found.kwh_limit * 1000)
-    assume(GuardProblem.KWH_LIMIT_TOO_SMALL not in found.problems)
-    usage = [Period(start=start, seconds=seconds, wh=wh)]
-    assert price(known, usage, tz).total <= to_major(reserved_minor, "EUR")
 
 
 def test_the_stop_is_sent_when_full_power_leaves_just_its_latency() -> None:
@@ -290,10 +225,3 @@ def test_without_a_tariff_the_amount_used_is_the_running_price() -> None:
         123,
         5000,
     ]
-
-
-def test_the_energy_shown_is_what_the_reservation_buys_or_the_wish() -> None:
-    assert affordable_wh(PER_KWH, 5000) == 83_898
-    assert affordable_wh(PER_KWH, 5000, 20_000) == 20_000
-    assert affordable_wh(None, 5000) is None
-    assert affordable_wh(tariff(("FLAT", "1")), 5000) is None

@@ -180,8 +180,8 @@ def test_an_hour_that_is_missing_or_comes_twice_is_priced_as_it_passes(
     st.sampled_from(CHANGES),
     st.integers(0, 30 * 3600),
     zones,
-    st.integers(0, 23),
-    st.integers(0, 23),
+    st.sampled_from([0, 1, 2, 3, 12, 23]),
+    st.sampled_from([0, 1, 2, 3, 12, 23]),
     st.lists(st.sampled_from(["MONDAY", "SATURDAY", "SUNDAY"]), unique=True),
 )
 def test_windows_agree_with_the_clock_on_the_wall_minute_by_minute(
@@ -207,3 +207,10 @@ def test_dates_begin_and_end_at_local_midnight() -> None:
     )
     start = datetime(2026, 3, 28, 23, tzinfo=BERLIN)
     assert price(known, hours(start, 26), BERLIN).total == 10 + 23 + 20
+
+
+def test_a_window_that_opens_amid_the_hour_that_comes_twice_opens_twice() -> None:
+    """From 02:30 to the end of the first 02:00 hour, closed again at 02:00, and from the second 02:30 to 04:00."""
+    known = tariff(element("TIME", "1", start_time="02:30", end_time="04:00"), element("TIME", "10"))
+    start = datetime(2026, 10, 25, 0, tzinfo=UTC)
+    assert price(known, hours(start, 4), BERLIN).total == Decimal("0.5") + Decimal("1.5") + 2 * 10

@@ -1,12 +1,14 @@
 """The whole of Tapwatt under virtual time: service, watchers, a real database, Monta in a box."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+from sqlalchemy import text
 
 from app.domain.ids import ChargePointId
 from app.domain.policy import Policy
@@ -21,7 +23,6 @@ from app.monta.http import open_http
 from app.simulator.config import SimulatorConfig
 from app.simulator.server import default_config
 from app.simulator.world import Simulator
-from app.store import leases
 from app.store.database import Database
 from app.store.operators import Operators
 from app.store.secret_box import SecretBox
@@ -37,6 +38,33 @@ PUBLIC_URL = "https://tapwatt.test"
 
 Json = dict[str, Any]
 
+NEXT_DUE = text(
+    """SELECT min(greatest(due_at, lease_until)) FROM (
+        SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operators
+    ) AS rows WHERE due_at IS NOT NULL"""
+)
+"""When somebody may work on something next: what is due, or what a dead worker's lease has kept from others."""
+
+
+async def _do_not_wait() -> None:
+    """The rig itself waits for those that it woke, since they do real I/O."""
+
+
+class RigClock(VirtualClock):
+    """Tells who waits for time to pass, so that the rig knows when nothing goes on without it."""
+
+    def __init__(self) -> None:
+        super().__init__(settle=_do_not_wait)
+        self.slept = asyncio.Event()
+
+    @property
+    def sleepers(self) -> int:
+        return sum(not woken.done() for _, _, woken in self._sleepers)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.set()
+        await super().sleep(seconds)
+
 
 def energy_tariff(price: str = "0.49", **more: Any) -> Json:
     """The simplest OCPI tariff: so much for a kWh, taxes included in what the driver sees."""
@@ -50,9 +78,7 @@ def energy_tariff(price: str = "0.49", **more: Any) -> Json:
 class Rig:
     """One operator, one terminal, all charge points of the box; every step is taken by `pass_time`."""
 
-    def __init__(
-        self, tools: Tools, clock: VirtualClock, simulator: Simulator, http: httpx.AsyncClient
-    ) -> None:
+    def __init__(self, tools: Tools, clock: RigClock, simulator: Simulator, http: httpx.AsyncClient) -> None:
         self.tools = tools
         self.clock = clock
         self.monta = simulator
@@ -61,7 +87,11 @@ class Rig:
         self.operator: AddedOperator
         self.terminal: AddedKey
         self.ops: AddedKey
+        self.seen: dict[str, list[Json]] = {}
+        """Every state of each session that a terminal was shown, in order."""
         self._references = 0
+        self._under_way: set[asyncio.Task[int]] = set()
+        self._next_due: datetime | None = None
 
     async def provision(self, config: SimulatorConfig) -> None:
         new = NewOperator(
@@ -87,31 +117,51 @@ class Rig:
         """Let everything happen that falls due meanwhile, each at its own time, in order."""
         end = self.clock.now() + timedelta(seconds=seconds)
         await self.work()
-        while True:
-            moments = [m for m in (self.monta.next_event_at(), await self._next_due()) if m is not None]
-            at = min([end, *moments])
-            self.clock.set(max(at, self.clock.now()))
-            await self.work()
-            if at >= end:
-                return
+        while self.clock.now() < end:
+            await self._step(end)
 
     async def work(self) -> None:
+        """Do what is due now; whoever must wait for time to pass stays under way."""
         await self.monta.run_until(self.clock.now())
-        for watcher in self.watchers:
-            await watcher.run_due()
-
-    async def _next_due(self) -> Any:
+        self._under_way |= {asyncio.create_task(watcher.run_due()) for watcher in self.watchers}
+        await self._rest()
         async with self.tools.database.transaction() as connection:
-            return await leases.next_due(connection)
+            self._next_due = (await connection.execute(NEXT_DUE)).scalar()
 
-    async def until(self, session_id: str, *statuses: str, within_s: float = 7200, step_s: float = 5) -> Json:
+    async def until(self, session_id: str, *statuses: str, within_s: float = 7200) -> Json:
         """Pass time until the session has one of these statuses; fails when that takes longer than `within_s`."""
-        passed = 0.0
+        end = self.clock.now() + timedelta(seconds=within_s)
+        await self.work()
         while (session := await self.session(session_id))["status"] not in statuses:
-            assert passed < within_s, f"after {within_s} s still {session}"
-            await self.pass_time(step_s)
-            passed += step_s
+            while not await self._step(end):
+                pass
+            assert self.clock.now() < end, f"after {within_s} s still {session}"
         return session
+
+    async def _step(self, end: datetime) -> bool:
+        """Go to the next moment, `end` at the latest; whether a session may have changed there."""
+        now, wake = self.clock.now(), self.clock.next_wake_at()
+        moments = [m for m in (self.monta.next_event_at(), self._next_due, wake) if m is not None and m > now]
+        at = min([end, *moments])
+        delivered = self.monta.counters["webhook_deliveries"]
+        await self.clock.advance_to(at)
+        await self.monta.run_until(at)
+        news = self.monta.counters["webhook_deliveries"] > delivered
+        if news or at in (self._next_due, wake, end):
+            await self.work()
+            return True
+        return False
+
+    async def _rest(self) -> None:
+        """Until all that is under way has ended, or waits for time to pass."""
+        while len(self._under_way) > self.clock.sleepers:
+            self.clock.slept.clear()
+            asleep = asyncio.ensure_future(self.clock.slept.wait())
+            await asyncio.wait({*self._under_way, asleep}, return_when=asyncio.FIRST_COMPLETED)
+            asleep.cancel()
+            for task in [task for task in self._under_way if task.done()]:
+                self._under_way.remove(task)
+                task.result()
 
     # Terminals and operations
 
@@ -146,6 +196,7 @@ class Rig:
         answer = await self.call("GET", f"/v1/payment-sessions/{session_id}")
         assert answer.status_code == 200, answer.text
         session: Json = answer.json()
+        self.seen.setdefault(session_id, []).append(session)
         return session
 
     async def ops_session(self, session_id: str) -> Json:
@@ -171,6 +222,10 @@ class Rig:
         """How often Monta was asked exactly this."""
         return sum(1 for line in self.monta.requests if (line.method, line.path) == (method, path))
 
+    def stops(self) -> int:
+        """How often Monta was asked to stop a charge."""
+        return sum(1 for line in self.monta.requests if line.path.endswith("/stop"))
+
 
 @asynccontextmanager
 async def open_rig(
@@ -182,7 +237,7 @@ async def open_rig(
 ) -> AsyncIterator[Rig]:
     """The rig, provisioned and with its upkeep done; webhooks are registered unless `public_url` is None."""
     config = config or replace(default_config(), webhook_cadence_s=2.0)
-    clock = VirtualClock()
+    clock = RigClock()
     doors: list[httpx.AsyncClient] = []
 
     async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
