@@ -182,12 +182,13 @@ async def test_a_report_of_the_psp_and_an_inbox_entry_are_kept_once(database_url
 async def test_a_terminal_cannot_be_given_another_operators_charge_point(database_url: str) -> None:  # F80
     crossed = text(
         "INSERT INTO terminal_charge_points (terminal_id, operator_id, charge_point_id)"
-        " VALUES ('trm_one', 'op_other', '999')"
+        " VALUES ('trm_one', 'op_other', '201')"
     )
+    elsewhere = text("INSERT INTO charge_points (operator_id, charge_point_id) VALUES ('op_other', '201')")
     async with furnished(database_url) as database:
-        assert (
-            await refusal(database, crossed)
-        ) == "fk_terminal_charge_points_terminal_id_operator_id"
+        async with database.transaction() as connection:
+            await connection.execute(elsewhere)
+        assert await refusal(database, crossed) == "fk_terminal_charge_points_terminal_id_operator_id"
         async with database.transaction() as connection:
             assert await charge_points.of_terminal(connection, TRM_OTHER)
             assert await terminals.terminal_by_key(connection, "key of trm_one") is not None
