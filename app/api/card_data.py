@@ -28,8 +28,8 @@ def refuse_card_data(value: object) -> object:
     if fields:
         raise PydanticCustomError(
             "card_data_not_allowed",
-            "holds what looks like a card number: {fields}",
-            {"fields": ", ".join(fields)},
+            "holds what looks like a card number",
+            {"fields": fields},
         )
     return value
 
@@ -39,14 +39,14 @@ def _fields_with_card_numbers(value: object, path: str) -> Iterator[str]:
         for key, child in value.items():
             here = f"{path}.{key}".lstrip(".")
             if looks_like_card_number(str(key)):
-                yield f"{path or 'body'} (a name in it)"
+                yield f"{path} (a name in it)".strip()
             elif key not in IDENTIFIERS:
                 yield from _fields_with_card_numbers(child, here)
     elif isinstance(value, list):
         for i, child in enumerate(value):
             yield from _fields_with_card_numbers(child, f"{path}[{i}]")
     elif isinstance(value, str | int) and not isinstance(value, bool) and looks_like_card_number(str(value)):
-        yield path or "body"
+        yield path
 
 
 def _luhn(digits: str) -> bool:

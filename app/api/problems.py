@@ -117,7 +117,11 @@ async def on_invalid_request(request: Request, error: Exception) -> JSONResponse
         problem = Problem(
             "card_data_not_allowed",
             "A field holds what looks like a card number; nothing was recorded. Send an opaque token instead.",
-            errors=[_field_error(e["loc"], e["msg"]) for e in found],
+            errors=[
+                _field_error((*e["loc"], *([field] if field else [])), "holds what looks like a card number")
+                for e in found
+                for field in e["ctx"]["fields"]
+            ],
         )
         return problem_response(request, problem)
     errors = [_field_error(e["loc"], e["msg"]) for e in details]

@@ -68,7 +68,7 @@ def _read_due(
     session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
 ) -> datetime:
     """When silence has lasted too long, or a stop is near that an old reading alone asks for."""
-    due = charge.seen_at + timedelta(seconds=policy.silence_s)
+    due = charge.seen_at + timedelta(seconds=policy.silence_s * (1 + policy.webhook_grace))
     limit = stops.get(StopReason.LIMIT_REACHED)
     if limit is not None:
         ahead = limit - timedelta(seconds=policy.read_ahead_s)

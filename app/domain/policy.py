@@ -29,6 +29,9 @@ class Policy:
     """A charge that Monta calls `charging` may take so long to its first reading (1 kWh at 3.7 kW: 16 minutes)."""
     meter_interval_s: float = 300
     """A reading that Monta confirms is believed to be at most so old (the slowest meters we know of)."""
+    webhook_grace: float = 0.2
+    """A share of the silence that a webhook may still be on its way: without it, each meter that reports once in
+    exactly that time would be read each time as well."""
     read_ahead_s: float = 4
     """Before a stop that rests on an old reading the charge is read once more, so long before the stop is due."""
     fresh_s: float = 5

@@ -1,6 +1,5 @@
 """Following a charge: webhooks are kept and answered, the record is read when they are silent."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from app.domain import attempts
@@ -70,7 +69,7 @@ async def _keep(tools: Tools, operator: Operator, delivery: Delivery, now: datet
     """In one transaction: a delivery is kept whole or not at all."""
     rows = [_inbox_entry(entry) for entry in delivery.entries]
     async with tools.database.transaction() as connection:
-        return sum([await inbox.keep(connection, operator.id, part, now) for part in _parts(rows)])
+        return await inbox.keep(connection, operator.id, rows, now)
 
 
 def _inbox_entry(entry: Entry) -> InboxEntry:
@@ -86,12 +85,6 @@ def _inbox_entry(entry: Entry) -> InboxEntry:
         session_reference=charge.partner_external_id if charge else None,
         problem=entry.problem,
     )
-
-
-def _parts(rows: Sequence[InboxEntry]) -> list[list[InboxEntry]]:
-    """Sorted as a whole, so that overlapping deliveries lock in the same order; and cut into statements."""
-    ordered = sorted(rows, key=lambda row: row.dedupe_key)
-    return [list(ordered[i : i + inbox.KEEP_LIMIT]) for i in range(0, len(ordered), inbox.KEEP_LIMIT)]
 
 
 def _lag_s(delivery: Delivery, now: datetime) -> float | None:

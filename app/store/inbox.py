@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,9 +13,6 @@ from app.domain.ids import OperatorId
 from app.domain.payment_session import PaymentSession
 from app.store.database import DUE_CHANNEL, notify
 from app.store.tables import inbox, payment_sessions
-
-KEEP_LIMIT = 500
-"""Entries kept by one statement."""
 
 NEWS_LIMIT = 200
 """Entries applied in one transaction; the rest follow in the next."""
@@ -50,30 +47,16 @@ class News:
 async def keep(
     connection: AsyncConnection, operator_id: OperatorId, entries: Sequence[InboxEntry], now: datetime
 ) -> int:
-    """Keep the entries that are new and make the sessions they speak of due; returns how many were new."""
-    rows = [
-        {
-            "operator_id": operator_id,
-            "received_at": now,
-            "dedupe_key": e.dedupe_key,
-            "raw": dict(e.raw),
-            "entity_type": e.entity_type,
-            "entity_id": e.entity_id,
-            "event_type": e.event_type,
-            "event_time": e.event_time,
-            "charge_id": e.charge_id,
-            "session_reference": e.session_reference,
-            "problem": e.problem,
-        }
-        for e in sorted(entries, key=lambda e: e.dedupe_key)
-    ]
+    """Keep the entries that are new and make the sessions they speak of due; returns how many were new.
+
+    Entries are written in the order of their keys, and sessions are locked only when all are written, in the order of
+    their ids: however deliveries overlap, two of them never wait for each other in a circle.
+    """
+    rows = [_row(entry, operator_id, now) for entry in sorted(entries, key=lambda e: e.dedupe_key)]
     if not rows:
         return 0
     kept = await connection.execute(
-        insert(inbox)
-        .values(rows)
-        .on_conflict_do_nothing()
-        .returning(inbox.c.charge_id, inbox.c.session_reference)
+        insert(inbox).on_conflict_do_nothing().returning(inbox.c.charge_id, inbox.c.session_reference), rows
     )
     new = kept.all()
     charge_ids = sorted({r.charge_id for r in new if r.charge_id})
@@ -83,6 +66,22 @@ async def keep(
     return len(new)
 
 
+def _row(entry: InboxEntry, operator_id: OperatorId, now: datetime) -> dict[str, Any]:
+    return {
+        "operator_id": operator_id,
+        "received_at": now,
+        "dedupe_key": entry.dedupe_key,
+        "raw": dict(entry.raw),
+        "entity_type": entry.entity_type,
+        "entity_id": entry.entity_id,
+        "event_type": entry.event_type,
+        "event_time": entry.event_time,
+        "charge_id": entry.charge_id,
+        "session_reference": entry.session_reference,
+        "problem": entry.problem,
+    }
+
+
 async def _wake(
     connection: AsyncConnection,
     operator_id: OperatorId,
@@ -90,10 +89,12 @@ async def _wake(
     references: Sequence[str],
     now: datetime,
 ) -> None:
-    """Rows are locked in the order of their ids, so that two deliveries never wait for each other in a circle."""
+    """Arrays, since a delivery may speak of more charges than a statement may have parameters."""
+    by_charge = P.c.charge_id == any_(bindparam("charge_ids", list(charge_ids), type_=ARRAY(Text)))
+    by_reference = P.c.id == any_(bindparam("references", list(references), type_=ARRAY(Text)))
     meant = (
         select(P.c.id)
-        .where(P.c.operator_id == operator_id, or_(P.c.charge_id.in_(charge_ids), P.c.id.in_(references)))
+        .where(P.c.operator_id == operator_id, or_(by_charge, by_reference))
         .order_by(P.c.id)
         .with_for_update()
         .cte("meant")

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
-from sqlalchemy import text
 
 from app.domain.ids import ChargePointId
 from app.domain.policy import Policy
@@ -29,41 +28,14 @@ from app.store.secret_box import SecretBox
 from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
 from app.wiring import Ids
+from tests.journeys.pace import NEXT_DUE, RigClock
 from tests.simulator_transport import SimulatorTransport
-from tests.virtual import VirtualClock
 
 SECRET_KEY = "a key for tests only, as long as it has to be"
 MONTA_URL = "http://monta.test/api/v1"
 PUBLIC_URL = "https://tapwatt.test"
 
 Json = dict[str, Any]
-
-NEXT_DUE = text(
-    """SELECT min(greatest(due_at, lease_until)) FROM (
-        SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operators
-    ) AS rows WHERE due_at IS NOT NULL"""
-)
-"""When somebody may work on something next: what is due, or what a dead worker's lease has kept from others."""
-
-
-async def _do_not_wait() -> None:
-    """The rig itself waits for those that it woke, since they do real I/O."""
-
-
-class RigClock(VirtualClock):
-    """Tells who waits for time to pass, so that the rig knows when nothing goes on without it."""
-
-    def __init__(self) -> None:
-        super().__init__(settle=_do_not_wait)
-        self.slept = asyncio.Event()
-
-    @property
-    def sleepers(self) -> int:
-        return sum(not woken.done() for _, _, woken in self._sleepers)
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.set()
-        await super().sleep(seconds)
 
 
 def energy_tariff(price: str = "0.49", **more: Any) -> Json:

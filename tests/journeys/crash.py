@@ -1,0 +1,50 @@
+"""Watchers that die, stall or lose their lease at a chosen point: made of the same steps as the real one."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+from app.domain.ids import SessionId
+from app.flows import turn
+from app.flows.turn import Turn
+from app.store import leases, payment_sessions
+from app.store.leases import Lease
+from app.watcher import Watcher
+from tests.journeys.rig import Rig
+
+
+async def claim(rig: Rig, owner: str = "another watcher") -> Lease:
+    """Take the one session that is due, as a watcher does."""
+    now = rig.tools.clock.now()
+    async with rig.tools.database.transaction() as connection:
+        (lease,) = await leases.claim(
+            connection, owner=owner, now=now, until=now + timedelta(seconds=rig.tools.lease_s), limit=1
+        )
+    return lease
+
+
+async def intend(rig: Rig) -> tuple[Lease, Turn]:
+    """Claim the session that is due and commit the intent of its next call, which is not made."""
+    lease = await claim(rig)
+    return lease, await turn.take_turn(rig.tools, lease)
+
+
+async def killed_in_mid_call(rig: Rig, after_s: float) -> None:
+    """A watcher is killed while its call is under way; the row keeps its lease."""
+    watcher = asyncio.ensure_future(Watcher(rig.tools, name="killed").run_due())
+    while not rig.clock.sleepers:
+        await asyncio.wait(
+            {watcher, asyncio.ensure_future(rig.clock.slept.wait())}, return_when="FIRST_COMPLETED"
+        )
+    watchers, rig.watchers = rig.watchers, []
+    await rig.pass_time(after_s)
+    watcher.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watcher
+    rig.watchers = watchers
+
+
+async def row_of(rig: Rig, session_id: str) -> object:
+    """The session as it is in the database, for `nothing changed`."""
+    async with rig.tools.database.transaction() as connection:
+        return await payment_sessions.get(connection, SessionId(session_id))

@@ -1,0 +1,145 @@
+"""One session is worked on by one watcher, and a late one changes nothing."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from app.domain.ids import SessionId
+from app.store import leases, payment_sessions
+from app.store.database import Database
+from app.store.leases import Lease
+from tests.store.rows import NOW, OP_ONE, OP_OTHER, SECOND, a_session, furnished, record
+
+pytestmark = pytest.mark.anyio
+
+LEASE = 30 * SECOND
+
+
+async def claim(database: Database, *, now: datetime = NOW, limit: int = 10, owner: str = "w") -> list[Lease]:
+    async with database.transaction() as connection:
+        return await leases.claim(connection, owner=owner, now=now, until=now + LEASE, limit=limit)
+
+
+async def four_sessions(database: Database) -> None:
+    for n in range(4):
+        await record(database, a_session(f"{n}", charge_point=f"10{n + 1}", at=NOW - n * SECOND))
+
+
+async def test_many_who_claim_at_once_share_out_what_is_due(database_url: str) -> None:
+    async with furnished(database_url) as database:
+        await four_sessions(database)
+        other = Database(database_url)
+        try:
+            claims = [claim((database, other)[n % 2], limit=1, owner=f"w{n}") for n in range(16)]
+            got = [lease.session_id for part in await asyncio.gather(*claims) for lease in part]
+        finally:
+            await other.close()
+        assert len(got) == len(set(got)), "nobody gets what another has"
+        got += [lease.session_id for lease in await claim(database)]
+    assert sorted(got) == ["ps_0", "ps_1", "ps_2", "ps_3"]
+
+
+async def test_the_most_overdue_comes_first_and_nothing_before_its_time(database_url: str) -> None:
+    async with furnished(database_url) as database:
+        await four_sessions(database)
+        first = await claim(database, now=NOW - SECOND, limit=2)
+        assert sorted(lease.session_id for lease in first) == ["ps_2", "ps_3"]
+        assert [lease.session_id for lease in await claim(database, now=NOW - SECOND)] == ["ps_1"]
+        assert await claim(database, now=NOW - SECOND) == []
+
+
+async def test_a_lease_that_ran_out_is_taken_over_and_the_late_one_is_fenced_off(database_url: str) -> None:
+    async with furnished(database_url) as database:
+        await record(database, a_session())
+        (late,) = await claim(database)
+        assert await claim(database, now=NOW + LEASE - SECOND) == []
+        (taken,) = await claim(database, now=NOW + LEASE, owner="other")
+        assert taken.token == late.token + 1
+        async with database.transaction() as connection:
+            assert await payment_sessions.lock(connection, late.session_id, lease_token=late.token) is None
+            assert await payment_sessions.lock(connection, late.session_id, lease_token=taken.token)
+            assert await leases.give_back_failed(connection, late, NOW + LEASE) is None
+        assert await claim(database, now=NOW + LEASE + SECOND) == []
+
+
+async def test_an_extended_lease_lasts_longer(database_url: str) -> None:
+    async with furnished(database_url) as database:
+        await record(database, a_session())
+        (lease,) = await claim(database)
+        async with database.transaction() as connection:
+            await leases.extend(connection, lease, NOW + 2 * LEASE)
+        assert await claim(database, now=NOW + LEASE) == []
+        assert len(await claim(database, now=NOW + 2 * LEASE)) == 1
+
+
+async def test_what_was_given_back_is_due_at_its_next_time(database_url: str) -> None:
+    async with furnished(database_url) as database:
+        await record(database, a_session())
+        (lease,) = await claim(database)
+        async with database.transaction() as connection:
+            await leases.give_back(connection, lease, NOW + 5 * SECOND)
+            assert await leases.next_due(connection) == NOW
+            await connection.execute(text("UPDATE operators SET due_at = NULL"))
+            assert await leases.next_due(connection) == NOW + 5 * SECOND
+            assert await leases.oldest_due(connection, NOW) is None
+            assert await leases.oldest_due(connection, NOW + 6 * SECOND) == NOW + 5 * SECOND
+        assert await claim(database, now=NOW + 4 * SECOND) == []
+        (again,) = await claim(database, now=NOW + 5 * SECOND)
+        async with database.transaction() as connection:
+            await leases.give_back(connection, again, None)
+        assert await claim(database, now=NOW + timedelta(days=30)) == []
+
+
+async def test_a_session_that_crashes_its_handler_waits_longer_and_longer(database_url: str) -> None:  # F93
+    waits: list[float] = []
+    async with furnished(database_url) as database:
+        await record(database, a_session())
+        now = NOW
+        for n in range(10):
+            (lease,) = await claim(database, now=now)
+            async with database.transaction() as connection:
+                assert await leases.give_back_failed(connection, lease, now) == n + 1
+                due = (await connection.execute(text("SELECT due_at FROM payment_sessions"))).scalar_one()
+            waits.append((due - now).total_seconds())
+            now = due
+        (lease,) = await claim(database, now=now)
+        async with database.transaction() as connection:
+            await leases.give_back(connection, lease, now)
+            failures = (await connection.execute(text("SELECT failures FROM payment_sessions"))).scalar()
+    assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 256, 256]
+    assert failures == 0
+
+
+async def test_a_row_that_somebody_holds_is_passed_over_not_waited_for(database_url: str) -> None:
+    async with furnished(database_url) as database:
+        await four_sessions(database)
+        async with database.transaction() as connection:
+            await payment_sessions.lock(connection, SessionId("ps_0"))
+            got = await asyncio.wait_for(claim(database), 1)
+    assert sorted(lease.session_id for lease in got) == ["ps_1", "ps_2", "ps_3"]
+
+
+async def test_an_operators_upkeep_is_claimed_by_one(database_url: str) -> None:
+    async with furnished(database_url) as database:
+
+        async def one() -> str | None:
+            async with database.transaction() as connection:
+                lease = await leases.claim_operator(connection, now=NOW, until=NOW + LEASE)
+            return lease.operator_id if lease else None
+
+        got = await asyncio.gather(*(one() for _ in range(8)))
+        assert sorted(o for o in got if o) == [OP_ONE, OP_OTHER]
+        async with database.transaction() as connection:
+            late = await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)
+            assert late is not None
+            stale = leases.OperatorLease(late.operator_id, late.token - 1)
+            await leases.give_back_operator(connection, stale, NOW)
+            assert (
+                await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)
+            ) != late
+            await leases.give_back_operator(connection, late, NOW + LEASE)
+            again = await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)
+    assert again is not None
+    assert (again.operator_id, again.token) == (late.operator_id, late.token + 1)
