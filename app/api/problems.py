@@ -39,6 +39,11 @@ KINDS: Mapping[str, Kind] = {
         404, "The charge point is not assigned to this terminal", False, _NOT_POSSIBLE
     ),
     "session_ended": Kind(409, "The payment session has ended", False, "Charging has ended."),
+    "top_up_not_possible": Kind(
+        409, "The reservation cannot be raised so far", False, "A higher amount is not possible here."
+    ),
+    "session_running": Kind(409, "The charge has not ended", True, "Please wait."),
+    "already_settled": Kind(409, "The payment session is settled", False, "Please contact support."),
     "not_settled": Kind(409, "There is nothing to capture yet", True, "Please wait."),
     "capture_conflict": Kind(409, "The report contradicts an earlier one", False, "Please contact support."),
     "invalid_body": Kind(400, "The body cannot be read", False, _NOT_POSSIBLE),

@@ -19,10 +19,12 @@ from pydantic_core import PydanticCustomError
 from app.api.card_data import refuse_card_data
 from app.domain.ids import ChargePointId
 from app.domain.money import is_currency
+from app.domain.payment_authorized import PaymentAuthorized
 from app.domain.payment_session import Authorization, Card
+from app.domain.settlement import CaptureOutcome
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
-from app.flows.attend import CaptureOutcome, CaptureReport
-from app.flows.authorize import PaymentAuthorized
+from app.flows.attend import CaptureReport
+from app.flows.top_up import MoreAuthorized
 
 MAX_AMOUNT_MINOR = 1_000_000_00
 MAX_ENERGY_WH = 1_000_000
@@ -138,15 +140,36 @@ class FieldErrors(Exception):
         ]
 
 
+class TopUpIn(Body):
+    """POST /v1/payment-sessions/{id}/authorizations: one more hold, in the session's currency."""
+
+    reference: Reference
+    amount: Amount
+    expires_at: AwareDatetime | None = None
+
+    def more(self, now: datetime) -> MoreAuthorized:
+        """Our words for it. Raises FieldErrors for a hold that has expired already."""
+        expires_at = _utc(self.expires_at)
+        if expires_at is not None and expires_at <= now:
+            raise FieldErrors([("expires_at", "the hold has expired already; make a new one")])
+        return MoreAuthorized(reference=self.reference, amount_minor=self.amount, expires_at=expires_at)
+
+
 class CaptureIn(Body):
     """POST /v1/payment-sessions/{id}/captures: what the PSP did."""
 
     outcome: CaptureOutcome
     amount: Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT_MINOR)]
     reference: Reference
+    authorization_reference: Reference | None = None
 
     def report(self) -> CaptureReport:
-        return CaptureReport(outcome=self.outcome, amount_minor=self.amount, reference=self.reference)
+        return CaptureReport(
+            outcome=self.outcome,
+            amount_minor=self.amount,
+            reference=self.reference,
+            authorization_reference=self.authorization_reference,
+        )
 
 
 class StopRequestIn(Body):
@@ -158,6 +181,13 @@ class StopRequestIn(Body):
 class OpsStopIn(Body):
     """POST /v1/ops/payment-sessions/{id}/stop."""
 
+    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
+
+
+class OpsSettleIn(Body):
+    """POST /v1/ops/payment-sessions/{id}/settle: what the driver pays, decided by a person."""
+
+    amount: Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT_MINOR)]
     reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 

@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
-from app.domain.payment_session import ExtraCharge, StartOutcome, Stop, StopReason
+from app.domain.limit import guards
+from app.domain.payment_session import (
+    ExtraCharge,
+    MontaLimits,
+    PaymentSession,
+    StartOutcome,
+    Stop,
+    StopReason,
+)
 from app.domain.policy import Policy, backoff_s
 from app.domain.progress import absorb
 from app.domain.transitions import Command
@@ -20,6 +28,7 @@ def start_intended(change: Change, now: datetime) -> Change:
     start = change.session.start
     start = replace(
         start,
+        limits=_limits(change.session),
         outcome=StartOutcome.UNKNOWN,
         posts=start.posts + 1,
         intent_at=now,
@@ -28,6 +37,13 @@ def start_intended(change: Change, now: datetime) -> Change:
         looked_at=None,
     )
     return change.to(replace(change.session, start=start)).note("start_intended", WATCHER, post=start.posts)
+
+
+def _limits(session: PaymentSession) -> MontaLimits:
+    """Monta's limits cannot be raised later: they start where top-ups may lead to, and our own limit below them."""
+    most_minor = max(session.reserved_minor, session.top_up_max_minor or 0)
+    limits = guards(session.tariff, most_minor, session.authorization.currency, session.energy_limit_wh)
+    return MontaLimits(price=limits.price_limit, kwh=limits.kwh_limit)
 
 
 def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Change:

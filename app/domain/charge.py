@@ -49,6 +49,8 @@ class ChargeReport:
     partner_external_id: str | None = None
     energy_wh: int | None = None
     price: Decimal | None = None
+    price_per_kwh: Decimal | None = None
+    """Monta's own average, in the unit of `price`."""
     price_limit: Decimal | None = None
     kwh_limit: Decimal | None = None
     currency: str | None = None

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from app.domain.charge import Charge, ChargeState
+from app.domain.holds import stop_by
 from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession, Status, Stop, StopReason
 from app.domain.policy import Policy
@@ -41,18 +42,11 @@ def _stop_times(session: PaymentSession, charge: Charge, policy: Policy) -> dict
         times[session.wish.reason] = session.wish.at
     if not charge.energy_wh:
         times[StopReason.LATE_START] = _first_energy_due(session, charge, policy)
-    expires_at = session.authorization.expires_at
-    if expires_at is not None:
-        times[StopReason.HOLD_EXPIRING] = expires_at - _hold_margin(session, expires_at, policy)
+    times[StopReason.HOLD_EXPIRING] = stop_by(session, policy)
     limit = limit_at(session, charge, policy)
     if limit is not None:
         times[StopReason.LIMIT_REACHED] = limit
     return times
-
-
-def _hold_margin(session: PaymentSession, expires_at: datetime, policy: Policy) -> timedelta:
-    """Time to stop, settle and capture in; a tenth of a hold that is a short one."""
-    return min(timedelta(seconds=policy.hold_margin_s), (expires_at - session.created_at) / 10)
 
 
 def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -> datetime:

@@ -23,7 +23,7 @@ def reading_of(session: PaymentSession, charge: Charge, policy: Policy) -> Readi
         charge.latest.started_at or charge.latest.created_at or session.start.intent_at or session.created_at
     )
     price, wh = charge.latest.price, charge.latest.energy_wh
-    per_kwh = price * 1000 / wh if price is not None and price > 0 and wh else None
+    per_kwh = price * 1000 / wh if price is not None and price > 0 and wh else session.learned_kwh_price
     return Reading(
         started_at=min(started_at, at),
         at=at,
@@ -44,7 +44,7 @@ def stop_plan(session: PaymentSession, charge: Charge, policy: Policy) -> StopPl
     """When the limit asks for a stop, and what that rests on."""
     return plan_stop(
         session.tariff,
-        session.authorization.amount_minor,
+        session.reserved_minor,
         session.authorization.currency,
         reading_of(session, charge, policy),
         max_power_w=max_power_w(session, policy),
@@ -67,7 +67,7 @@ def amount_used_minor(session: PaymentSession, policy: Policy) -> int:
         return 0
     return used_minor(
         session.tariff,
-        session.authorization.amount_minor,
+        session.reserved_minor,
         session.authorization.currency,
         reading_of(session, session.charge, policy),
         max_power_w=max_power_w(session, policy),
@@ -77,7 +77,7 @@ def amount_used_minor(session: PaymentSession, policy: Policy) -> int:
 
 def energy_limit_wh(session: PaymentSession) -> int | None:
     """The energy to show as the limit; None while nothing says how much the reservation buys."""
-    return affordable_wh(session.tariff, session.authorization.amount_minor, session.energy_limit_wh)
+    return affordable_wh(session.tariff, session.reserved_minor, session.energy_limit_wh)
 
 
 def _whole(seconds: float) -> int:

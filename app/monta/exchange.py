@@ -11,6 +11,7 @@ import httpx
 from app.clock import Clock
 from app.domain.ids import OperatorId
 from app.monta.errors import NotSent, Outcome, OutcomeUnknown, QuotaExceeded, outcome_of
+from app.monta.fields import id_of
 from app.monta.ports import Budget, Purpose
 from app.monta.quota import blocked_until, quota_seen
 
@@ -180,3 +181,11 @@ def _user_agent() -> str:
 
 
 USER_AGENT = _user_agent()
+
+
+def id_in_path(identifier: str) -> str:
+    """An id as digits, so that nothing else ever gets into a path. Raises NotSent."""
+    digits = id_of(identifier)
+    if digits is None:
+        raise NotSent("not sent: this is no id of Monta's", permanent=True)
+    return digits

@@ -12,8 +12,9 @@ from app.domain.change import Change
 from app.domain.ids import OperatorId, SessionId, TerminalId
 from app.domain.payment_session import ENDED_STATUSES, PaymentSession
 from app.domain.settlement import Settlement
+from app.store import holds
 from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
-from app.store.session_codec import from_row, identity_row, to_row
+from app.store.session_codec import from_row, identity_row, shares_of, to_row
 from app.store.tables import journal, payment_sessions, settlements
 
 P = payment_sessions
@@ -40,10 +41,14 @@ async def record(
 ) -> bool:
     """Insert a new session, due at once; False when a key (reference, Idempotency-Key, charge point) is taken."""
     session = change.session
+    held = session.authorization
+    if not await holds.take(connection, session, held.reference, held.amount_minor, session.created_at):
+        return False
     row = identity_row(session) | to_row(session)
     row |= {"request_hash": request_hash, "idempotency_key": idempotency_key, "due_at": session.created_at}
     made = await connection.execute(pg_insert(P).values(row).on_conflict_do_nothing().returning(P.c.id))
     if made.one_or_none() is None:
+        await holds.leave(connection, session, held.reference)
         return False
     await _write_lines(connection, change, session.created_at)
     await notify(connection, DUE_CHANNEL)
@@ -138,6 +143,11 @@ def of_operator(operator_id: OperatorId | None) -> Condition:
     return literal(True) if operator_id is None else P.c.operator_id == operator_id
 
 
+def with_hold(terminal_id: TerminalId, reference: str) -> Condition:
+    """The session that a terminal's authorization pays for, as its first hold or a later one."""
+    return P.c.id.in_(holds.session_ids(terminal_id, reference))
+
+
 def active() -> Condition:
     return P.c.status.not_in([str(s) for s in ENDED_STATUSES])
 
@@ -192,13 +202,14 @@ async def _write_settlement(
     """Insert it once; afterwards only what the PSP reported about it may change."""
     where = settlements.c.session_id == session.id
     if not first:
-        await connection.execute(update(settlements).where(where).values(status=settlement.status))
+        reported = {"status": settlement.status, "shares": shares_of(settlement)}
+        await connection.execute(update(settlements).where(where).values(reported))
         return
     await connection.execute(
         insert(settlements).values(
             session_id=session.id,
             action=settlement.action,
-            authorized_minor=session.authorization.amount_minor,
+            authorized_minor=session.reserved_minor,
             to_capture_minor=settlement.to_capture_minor,
             to_release_minor=settlement.to_release_minor,
             shortfall_minor=settlement.shortfall_minor,
@@ -207,5 +218,7 @@ async def _write_settlement(
             deadline=settlement.deadline,
             session_date=settlement.session_date,
             status=settlement.status,
+            basis=settlement.basis,
+            shares=shares_of(settlement),
         )
     )

@@ -116,5 +116,5 @@ def test_searchable_columns_say_what_the_document_says(session: PaymentSession) 
     assert row["status"] == session.status
     assert row["charge_id"] == (session.charge.id if session.charge else None)
     assert row["needs_attention"] == (session.attention != ())
-    assert identity["amount_minor"] == session.authorization.amount_minor
+    assert row["amount_minor"] == session.reserved_minor
     assert not {"tariff", "settlement"} & set(row["body"])
