@@ -19,7 +19,7 @@ from app.embedded import EmbeddedPostgres
 from app.flows import look
 from app.flows.tools import Tools
 from app.main import background, create_app
-from app.settings import Settings
+from app.settings import KeyedSettings, Settings
 from app.simulator.server import SimulatorServer, about, default_config
 from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL
 from app.store.listener import Listener
@@ -50,7 +50,7 @@ def database_url(settings: Settings) -> Iterator[str]:
         yield server.url
 
 
-async def serve(settings: Settings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
+async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
     """The HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
     news = SessionNews()
     async with _started(settings, url) as tools, AsyncExitStack() as stack:
@@ -68,7 +68,7 @@ async def serve(settings: Settings, url: str, *, host: str, port: int, with_watc
             await watching
 
 
-async def watch(settings: Settings, url: str) -> None:
+async def watch(settings: KeyedSettings, url: str) -> None:
     """The watcher alone, until SIGINT or SIGTERM; what is under way is finished first."""
     async with _started(settings, url) as tools:
         watcher = Watcher(tools, name=tools.ids.new("wtc"), concurrency=settings.watcher_concurrency)
@@ -104,7 +104,7 @@ async def simulate(
 
 
 @asynccontextmanager
-async def _started(settings: Settings, url: str) -> AsyncIterator[Tools]:
+async def _started(settings: KeyedSettings, url: str) -> AsyncIterator[Tools]:
     """Tools on a database that is ready for this code. Raises NotMigrated."""
     async with open_tools(settings, url) as tools:
         found = await look.readiness(tools)

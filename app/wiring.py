@@ -12,7 +12,7 @@ from app.flows.access import MontaAccess
 from app.flows.tools import Tools
 from app.monta.exchange import Timeouts
 from app.monta.http import open_http
-from app.settings import Settings, secret_key_of
+from app.settings import KeyedSettings, Settings
 from app.store import health
 from app.store.database import Database
 from app.store.operators import Operators
@@ -79,9 +79,9 @@ async def clock_skew(database: Database) -> timedelta:
 
 
 @asynccontextmanager
-async def open_tools(settings: Settings, database_url: str) -> AsyncIterator[Tools]:
+async def open_tools(settings: KeyedSettings, database_url: str) -> AsyncIterator[Tools]:
     """The toolbox for one process; everything in it is closed at the end. Raises SettingsWrong."""
-    box = SecretBox(secret_key_of(settings))
+    box = SecretBox(settings.secret_key.get_secret_value())
     database = Database(database_url)
     http = open_http()
     try:

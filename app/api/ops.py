@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from app.api import examples
 from app.api.auth import CallingOps, ToolsHere
@@ -14,6 +14,7 @@ from app.api.example_objects import SESSION_ID
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
 from app.api.schemas import PRINTABLE, OpsStopIn
+from app.api.schemas import Moment as MomentIn
 from app.api.views import (
     CaptureOut,
     JournalOut,
@@ -47,8 +48,8 @@ class SessionFilter(BaseModel):
     display_reference: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
     last4: Annotated[str, Field(pattern="^[0-9]{4}$")] | None = None
     needs_attention: bool | None = None
-    start: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    end: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    start: Annotated[MomentIn | None, Field(alias="from")] = None
+    end: Annotated[MomentIn | None, Field(alias="to")] = None
     limit: Annotated[int, Field(ge=1, le=look.MAX_PAGE)] = 50
     cursor: Annotated[str, Field(max_length=200)] | None = None
 
@@ -222,7 +223,9 @@ def _from_cursor(cursor: str | None) -> tuple[datetime, str] | None:
     try:
         text = base64.urlsafe_b64decode(cursor.encode()).decode("ascii")
         moment, session_id = text.split(" ")
+        if not session_id.isprintable():
+            raise ValueError
         return datetime.fromisoformat(moment).astimezone(UTC), session_id
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, OverflowError):
         wrong = {"field": "cursor", "message": "use the next_cursor of the page before as it is"}
         raise Problem("invalid_request", "The cursor is not one of ours.", errors=[wrong]) from None

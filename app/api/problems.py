@@ -9,6 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from app.monta.safe_json import clean_text
+
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "urn:tapwatt:problem:"
 RETRY_AFTER_S = 2
@@ -135,4 +137,4 @@ def _field_error(location: Sequence[int | str], message: str) -> Mapping[str, st
         location[1:] if location and location[0] in ("body", "query", "path", "header") else location
     )
     field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
-    return {"field": field or "body", "message": message.removeprefix("Value error, ")}
+    return {"field": clean_text(field) or "body", "message": message.removeprefix("Value error, ")}

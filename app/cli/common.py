@@ -10,21 +10,22 @@ import typer
 from app import running
 from app.flows import look
 from app.flows.tools import Tools
-from app.settings import Settings, load_settings
+from app.settings import KeyedSettings, Settings
 from app.telemetry import configure_logging
 from app.wiring import open_tools
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Settings)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; secrets are shown this once.")]
 
 
-def started() -> Settings:
-    settings = load_settings()
+def started(settings: S) -> S:
+    """The same settings, with logging set up by them."""
     configure_logging(level=settings.log_level, as_json=settings.log_format == "json")
     return settings
 
 
-def with_tools(settings: Settings, work: Callable[[Tools], Awaitable[T]]) -> T:
+def with_tools(settings: KeyedSettings, work: Callable[[Tools], Awaitable[T]]) -> T:
     configure_logging(level="warning", as_json=False)
 
     async def run(url: str) -> T:

@@ -9,7 +9,7 @@ import typer
 
 from app import running
 from app.cli.common import started
-from app.settings import load_settings
+from app.settings import load_settings, load_settings_without_key
 from app.store.migrate import migrate as run_migrations
 
 app = typer.Typer()
@@ -18,7 +18,7 @@ app = typer.Typer()
 @app.command()
 def migrate() -> None:
     """Bring the database to what this version needs; safe to repeat."""
-    settings = load_settings()
+    settings = load_settings_without_key()
     with running.database_url(settings) as url:
         run_migrations(url)
     typer.echo("The database is up to date.")
@@ -33,7 +33,7 @@ def serve(
     ] = False,
 ) -> None:
     """HTTP for terminals, Monta and operations."""
-    settings = started()
+    settings = started(load_settings())
     with running.database_url(settings) as url:
         running.run(running.serve(settings, url, host=host, port=port, with_watcher=with_watcher))
 
@@ -41,7 +41,7 @@ def serve(
 @app.command()
 def watch() -> None:
     """The watcher alone: starts, limits, stops and settles charges. Several may run."""
-    settings = started()
+    settings = started(load_settings())
     with running.database_url(settings) as url:
         running.run(running.watch(settings, url))
 
@@ -53,7 +53,7 @@ def simulator(
     speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than life.")] = 1,
 ) -> None:
     """A Monta of our own under /api/v1, with magic charge points for every trouble."""
-    settings = started()
+    settings = started(load_settings_without_key())
 
     def announce(facts: Mapping[str, object]) -> None:
         typer.echo(json.dumps(facts))

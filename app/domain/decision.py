@@ -20,9 +20,9 @@ regularly after it."""
 
 
 def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """The most urgent thing to do now, or until when to wait."""
+    """The most urgent thing to do now, or until when to wait; a due search comes before a stop that it may spare."""
     waits: list[datetime] = []
-    for step in (_own(session, policy, now), _extras(session, now), _strays(session, policy, now)):
+    for step in (_own(session, policy, now), _strays(session, policy, now), _extras(session, now)):
         if not isinstance(step, Wait):
             return step
         if step.until is not None:
