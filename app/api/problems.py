@@ -112,6 +112,8 @@ async def on_invalid_request(request: Request, error: Exception) -> JSONResponse
     """Each field that is wrong with what to do about it; the value that came stays out."""
     assert isinstance(error, RequestValidationError)
     details = error.errors()
+    if any(e["loc"][:1] == ("path",) for e in details):
+        return problem_response(request, Problem("not_found", "There is nothing under this address."))
     if any(e["type"] == "json_invalid" for e in details):
         return problem_response(request, Problem("invalid_body", "The body is not valid JSON."))
     if any(e["type"] == "card_data_not_allowed" for e in details):

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from app import running
 from app.cli.common import started
 from app.settings import load_settings, load_settings_without_key
-from app.store.migrate import migrate as run_migrations
+from app.wiring import database_url
 
 app = typer.Typer()
 
@@ -18,8 +17,10 @@ app = typer.Typer()
 @app.command()
 def migrate() -> None:
     """Bring the database to what this version needs; safe to repeat."""
+    from app.store.migrate import migrate as run_migrations
+
     settings = load_settings_without_key()
-    with running.database_url(settings) as url:
+    with database_url(settings) as url:
         run_migrations(url)
     typer.echo("The database is up to date.")
 
@@ -33,16 +34,20 @@ def serve(
     ] = False,
 ) -> None:
     """HTTP for terminals, Monta and operations."""
+    from app import running
+
     settings = started(load_settings())
-    with running.database_url(settings) as url:
+    with database_url(settings) as url:
         running.run(running.serve(settings, url, host=host, port=port, with_watcher=with_watcher))
 
 
 @app.command()
 def watch() -> None:
     """The watcher alone: starts, limits, stops and settles charges. Several may run."""
+    from app import running
+
     settings = started(load_settings())
-    with running.database_url(settings) as url:
+    with database_url(settings) as url:
         running.run(running.watch(settings, url))
 
 
@@ -53,6 +58,8 @@ def simulator(
     speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than life.")] = 1,
 ) -> None:
     """A Monta of our own under /api/v1, with magic charge points for every trouble."""
+    from app import running
+
     settings = started(load_settings_without_key())
 
     def announce(facts: Mapping[str, object]) -> None:

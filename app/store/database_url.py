@@ -59,7 +59,7 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
 
 def _options(query: str) -> dict[str, str]:
     given = dict(parse_qsl(query, keep_blank_values=True))
-    options = {name: given.pop(name) for name in ("host", "port") if name in given}
+    options: dict[str, str] = {name: given.pop(name) for name in ("host", "port") if name in given}
     given.pop("target_session_attrs", None)
     options["target_session_attrs"] = "primary"
     mode = given.pop("sslmode", given.pop("ssl", None))

@@ -97,7 +97,17 @@ reports = st.builds(
 )
 """Anything that Monta may tell, ours or not."""
 
-POSTS = ("accepted", "refused", "not_done", "unknown", "crash")
+likely = st.builds(
+    report,
+    st.sampled_from(["starting", "charging", "charging", "stopped", "completed", "completed", *ChargeState]),
+    energy_wh=st.sampled_from([None, 0, 0]) | st.integers(1, 40_000),
+    price=st.sampled_from([None, Decimal(0)]) | st.decimals(0, 40, places=2),
+    currency=st.sampled_from(["EUR", "EUR", "EUR", "EUR", "SEK"]),
+    failed_at=st.sampled_from([None, None, None, after(30)]),
+)
+"""What Monta may well tell about the charge that we asked for."""
+
+POSTS = ("accepted", "accepted", "unknown", "unknown", "crash", "not_done", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +136,19 @@ class Ask:
 
 Event: TypeAlias = Turn | Pass | News | Ask
 
-events = st.one_of(
-    st.builds(
-        Turn, st.sampled_from(POSTS), st.booleans(), st.lists(reports, max_size=2).map(tuple)
-    ),
-    st.builds(Pass, st.sampled_from([1, 3, 10, 60, 130, 400])),
-    st.builds(News, reports),
-    st.just(Ask()),
+turns = st.builds(
+    Turn,
+    st.sampled_from(POSTS),
+    st.sampled_from([False, False, True]),
+    st.lists(likely | likely | reports, max_size=2).map(tuple),
 )
-courses = st.lists(events, min_size=1, max_size=25)
+passes = st.builds(Pass, st.sampled_from([1, 3, 10, 60, 130, 400]))
+news = st.builds(News, likely | reports)
+asks = st.just(Ask())
+events = st.sampled_from([turns] * 9 + [passes] * 3 + [news, asks]).flatmap(lambda kind: kind)
+courses = st.builds(
+    lambda first, rest: [first, *rest], events | turns, st.lists(events, min_size=4, max_size=40)
+)
 
 
 @dataclass(slots=True)
@@ -152,15 +166,15 @@ class Course:
         match event:
             case Pass(seconds):
                 self.now += timedelta(seconds=seconds)
-            case News(news):
-                seen = replace(news, seen_at=min(news.seen_at, self.now))
+            case News(told):
+                seen = replace(told, seen_at=min(told.seen_at, self.now))
                 self._became(absorb(Change(self.session), seen, Source.MONTA_WEBHOOK, POLICY))
             case Ask():
                 if not self.session.ended and self.session.wish is None:
                     wish = Wish(reason=StopReason.DRIVER, at=self.now)
                     self._became(Change(replace(self.session, wish=wish)))
             case Turn():
-                self._follow(decide(self.session, POLICY, self.now), event)
+                self.follow(decide(self.session, POLICY, self.now), event)
             case _:
                 assert_never(event)
 
@@ -168,7 +182,8 @@ class Course:
         self.session = change.session
         self.history.append(change.session)
 
-    def _follow(self, step: Step, turn: Turn) -> None:
+    def follow(self, step: Step, turn: Turn) -> None:
+        """Do what was decided; `turn` says what came of it."""
         self.steps.append((self.session, step))
         change = Change(self.session)
         match step:
@@ -180,27 +195,25 @@ class Course:
                 self._became(conclusion.settled(change, self.now, POLICY))
             case SendStart():
                 self._post(turn)
-            case SendStop(reason):
-                self._became(attempts.stop_intended(change, reason, now=self.now, policy=POLICY))
-                self._answered(turn)
-            case StopExtra(charge_id):
-                self._became(attempts.extra_stop_intended(change, charge_id, now=self.now, policy=POLICY))
-                self._answered(turn, of=charge_id)
-            case LookUp() if turn.fails:
-                self._became(attempts.look_failed(change, "503", now=self.now, not_before=self.now))
-            case LookUp():
-                found = [self._fresh(r) for r in turn.found]
-                self._became(looked(change, found, at=self.now, policy=POLICY))
-            case ReadCharge() if turn.fails:
-                self._became(
-                    attempts.read_failed(change, "503", now=self.now, not_before=None, policy=POLICY)
-                )
-            case ReadCharge(charge_id):
-                for shown in turn.found[:1]:
-                    fresh = replace(self._fresh(shown), id=charge_id)
-                    self._became(attempts.read(change, fresh, now=self.now, policy=POLICY))
+            case SendStop() | StopExtra():
+                self._stop(step, turn)
+            case LookUp() | ReadCharge():
+                self._look(step, turn)
             case _:
                 assert_never(step)
+
+    def _look(self, step: LookUp | ReadCharge, turn: Turn) -> None:
+        change, now = Change(self.session), self.now
+        found = [self._fresh(r) for r in turn.found]
+        if isinstance(step, LookUp) and turn.fails:
+            self._became(attempts.look_failed(change, "503", now=now, not_before=now))
+        elif isinstance(step, LookUp):
+            self._became(looked(change, found, at=now, policy=POLICY))
+        elif turn.fails or not found:
+            self._became(attempts.read_failed(change, "503", now=now, not_before=None, policy=POLICY))
+        else:
+            shown = replace(found[0], id=step.charge_id)
+            self._became(attempts.read(change, shown, now=now, policy=POLICY))
 
     def _post(self, turn: Turn) -> None:
         self._became(attempts.start_intended(Change(self.session), self.now))
@@ -218,21 +231,26 @@ class Course:
             fresh = replace(self._fresh(turn.found[0]), partner_external_id=ID, charge_point_id=POINT)
             self._became(attempts.start_accepted(change, fresh, POLICY))
 
-    def _answered(self, turn: Turn, of: ChargeId | None = None) -> None:
-        change = Change(self.session)
+    def _stop(self, step: SendStop | StopExtra, turn: Turn) -> None:
+        change, now = Change(self.session), self.now
+        if isinstance(step, SendStop):
+            change = attempts.stop_intended(change, step.reason, now=now, policy=POLICY)
+        else:
+            change = attempts.extra_stop_intended(change, step.charge_id, now=now, policy=POLICY)
+        self._became(change)
+        charge = self.session.charge
         if turn.fails or not turn.found:
             self._became(attempts.stop_failed(change, "503", not_before=None))
-            return
-        shown = self._fresh(turn.found[0])
-        if of is not None:
-            self._became(attempts.extra_stop_answered(change, replace(shown, id=of), POLICY))
-        elif self.session.charge is not None:
-            self._became(
-                attempts.stop_answered(change, replace(shown, id=self.session.charge.id), POLICY)
-            )
+        elif isinstance(step, StopExtra):
+            shown = replace(self._fresh(turn.found[0]), id=step.charge_id)
+            self._became(attempts.extra_stop_answered(change, shown, POLICY))
+        elif charge is not None:
+            shown = replace(self._fresh(turn.found[0]), id=charge.id)
+            self._became(attempts.stop_answered(change, shown, POLICY))
 
     def _fresh(self, shown: ChargeReport) -> ChargeReport:
-        return replace(shown, seen_at=self.now)
+        """As Monta shows it now; rows of a search keep the dates of their charges."""
+        return replace(shown, seen_at=self.now, updated_at=self.now)
 
 
 def play(course: list[Event], session: PaymentSession | None = None) -> Course:

@@ -1,7 +1,9 @@
 """What is known of a charge does not depend on the order in which it was told, nor on how often."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -11,13 +13,12 @@ from app.domain.charge import Charge, ChargeReport, ChargeState, merge
 from app.domain.ids import ChargeId
 from tests.domain.sessions import after, report, reports
 
-told = st.tuples(reports.map(lambda r: _of_one_charge(r)), st.booleans())
-
 
 def _of_one_charge(each: ChargeReport) -> ChargeReport:
-    from dataclasses import replace
-
     return replace(each, id=ChargeId("1"))
+
+
+told = st.tuples(reports.map(_of_one_charge), st.booleans())
 
 
 def known(*stories: tuple[ChargeReport, bool]) -> Charge:
@@ -47,7 +48,7 @@ def test_completed_is_for_ever_and_everything_known_only_grows(
     stories: list[tuple[ChargeReport, bool]],
 ) -> None:
     states = [known(*stories[: i + 1]) for i in range(len(stories))]
-    for before, later in zip(states, states[1:], strict=False):
+    for before, later in pairwise(states):
         assert later.energy_wh >= before.energy_wh
         assert later.seen_at >= before.seen_at
         assert later.final_read >= before.final_read
