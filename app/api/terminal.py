@@ -147,7 +147,12 @@ async def report_capture(
     return session_out(session, tools.policy)
 
 
-@router.post("/stop-requests", status_code=202, summary="The same card shown again", responses=examples.STOP)
+@router.post(
+    "/stop-requests",
+    status_code=202,
+    summary="The same card shown again",
+    responses=examples.STOP_BY_CARD,
+)
 async def stop_by_card(
     *, tools: ToolsHere, terminal: CallingTerminal, body: Annotated[StopRequestIn, examples.STOP_REQUEST_IN]
 ) -> PaymentSessionOut:

@@ -29,6 +29,9 @@ ENDED = frozenset({ChargeState.STOPPED, ChargeState.RELEASING, ChargeState.RELEA
 """No energy flows in these; only `completed` is for ever, the others may be restarted."""
 
 
+POWERLESS = frozenset({ChargeState.PAYING, ChargeState.RESERVED, ChargeState.STARTING, ChargeState.SCHEDULED})
+"""Not begun yet: whoever shows one of these has given no energy so far."""
+
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 

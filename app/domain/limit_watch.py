@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from app.domain.charge import Charge, ChargeState
+from app.domain.charge import POWERLESS, Charge, ChargeState
 from app.domain.limit import StopPlan, affordable_wh, plan_stop, used_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
@@ -16,10 +16,13 @@ METER_ROUNDING_WH = 5
 
 def reading_of(session: PaymentSession, charge: Charge, policy: Policy) -> Reading:
     """The meter as it is known: the reading counts from when it was first seen; when Monta still shows the same one
-    much later, it is believed to be at most one meter interval old, until it has been silent for too long."""
+    much later, it is believed to be at most one meter interval old, until it has been silent for too long. A charge
+    that has not begun gave nothing until Monta last said so."""
     confirmed = charge.seen_at - timedelta(seconds=policy.meter_interval_s)
     if charge.state is not ChargeState.PAUSED:
         confirmed = min(confirmed, charge.energy_at + timedelta(seconds=policy.meter_silence_s))
+    if charge.state in POWERLESS and not charge.energy_wh:
+        confirmed = charge.seen_at
     at = max(charge.energy_at, confirmed)
     started_at = (
         charge.latest.started_at or charge.latest.created_at or session.start.intent_at or session.created_at

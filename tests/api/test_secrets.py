@@ -9,8 +9,19 @@ from app.flows.provision import AddedKey, NewOperator
 from app.main import create_app
 from app.monta.ports import Token
 from app.store import monta_access
+from app.store.database import Database
 from app.telemetry import mask_secrets
-from tests.api.house import CLIENT_SECRET, SECRET_KEY, House, charge_entry, delivery, open_house, payment
+from tests.api.house import (
+    CLIENT_SECRET,
+    SECRET_KEY,
+    House,
+    charge_entry,
+    delivery,
+    make_tools,
+    open_house,
+    payment,
+)
+from tests.virtual import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -40,12 +51,14 @@ async def everything_that_can_go_wrong(house: House) -> str:
         said.append(await house.webhook(body_bytes, signature=signature))
     said += [await house.call("GET", p) for p in ("/metrics", "/health/ready", "/openapi.json", "/docs")]
 
-    async def crash(request: httpx.Request) -> None:
+    async def crash() -> None:
         secret, key, number = CLIENT_SECRET, one.terminal.api_key, PAN
         raise RuntimeError(f"something of {len(secret + key + number)} characters")
 
     house.apps[0].add_api_route("/crash", crash)
-    said.append(await house.call("GET", "/crash?request=1"))
+    house.apps[0].add_api_route(house.one.operator.webhook_path, crash)
+    said.append(await house.call("GET", house.one.operator.webhook_path))
+    said.append(await house.call("GET", "/crash"))
     async with house.tools.database.transaction() as connection:
         operators = await house.tools.operators.all(connection)
         pair = await monta_access.load_tokens(connection, one.operator.operator_id, house.tools.operators._box)
@@ -67,6 +80,7 @@ async def test_no_secret_is_ever_shown(
             "a terminal's key": house.one.terminal.api_key,
             "a key of operations": house.all_ops.api_key,
             "a webhook's secret": house.one.operator.webhook_secret,
+            "a webhook's address": house.one.operator.webhook_path,
             "a card number": PAN,
         }
     captured = capsys.readouterr()
@@ -80,27 +94,18 @@ async def test_no_secret_is_ever_shown(
 async def test_the_answers_of_a_service_whose_database_refuses_show_nothing(
     database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = database_url.replace("postgres@", "nobody:canary-password@")
-    async with open_house(database_url) as house:
-        key = house.one.terminal.api_key
-    async with open_house_elsewhere(wrong) as http:
-        answer = await http.post(
-            "/v1/payment-sessions", json=payment(), headers={"Authorization": f"Bearer {key}"}
-        )
+    key = "tw_terminal_canary-key"
+    database = Database(database_url.replace("postgres@", "nobody:canary-password@"))
+    app = create_app(make_tools(database, VirtualClock()))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tapwatt.test") as http:
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = await http.post("/v1/payment-sessions", json=payment(), headers=headers)
+    await database.close()
     assert answer.status_code == 503
     captured = capsys.readouterr()
     assert "database_trouble" in captured.err
     for secret in ("canary-password", key):
         assert secret not in answer.text + captured.out + captured.err
-
-
-def open_house_elsewhere(url: str) -> httpx.AsyncClient:
-    from app.store.database import Database
-    from tests.api.house import make_tools
-    from tests.virtual import VirtualClock
-
-    app = create_app(make_tools(Database(url), VirtualClock()))
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tapwatt.test")
 
 
 async def test_what_is_logged_under_a_secrets_name_is_masked() -> None:
