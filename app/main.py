@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import health, monta_webhook, ops, terminal
+from app.api import health, monta_webhook, ops, terminal, top_up
 from app.api.live import SessionNews
 from app.api.problems import Problem, on_http_exception, on_invalid_request, problem_response
 from app.api.schemas import FieldErrors
@@ -50,7 +50,7 @@ def create_app(
     app.state.tools = tools
     app.state.news = news or SessionNews()
     app.state.process_metrics = metrics
-    for router in (terminal.router, monta_webhook.router, ops.router, health.router):
+    for router in (terminal.router, top_up.router, monta_webhook.router, ops.router, health.router):
         app.include_router(router)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
@@ -78,9 +78,15 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_database_trouble(request: Request, error: Exception) -> JSONResponse:
-    log.warning("database_trouble", error=type(error).__name__, path=request.url.path)
+    log.warning("database_trouble", error=type(error).__name__, path=_shown(request.url.path))
     detail = "Nothing is known to be recorded; ask again with the same reference."
     return problem_response(request, Problem("unavailable", detail))
+
+
+def _shown(path: str) -> str:
+    """A path for the log: the address of a webhook is known to Monta only."""
+    before, webhooks, _ = path.partition("/webhooks/")
+    return f"{before}{webhooks}..." if webhooks else path
 
 
 class RequestIds:
@@ -109,7 +115,7 @@ class RequestIds:
             try:
                 await self._app(scope, receive, tagged)
             except Exception:
-                log.exception("request_failed", path=scope["path"])
+                log.exception("request_failed", path=_shown(scope["path"]))
                 if begun:
                     raise
                 problem = Problem(

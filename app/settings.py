@@ -3,17 +3,27 @@
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.store.database import DatabaseUrlInvalid, asyncpg_url
+from app.store.database_url import DatabaseUrlInvalid, asyncpg_url
 
 PREFIX = "TAPWATT_"
 SECRETS_FOLDER = Path("/run/secrets")
 MIN_SECRET_KEY_CHARS = 32
+MAKE_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
 class SettingsWrong(Exception):
@@ -32,10 +42,7 @@ def _known_database(url: SecretStr) -> SecretStr:
 
 def _long_enough(key: SecretStr) -> SecretStr:
     if len(key.get_secret_value()) < MIN_SECRET_KEY_CHARS:
-        raise ValueError(
-            f"must have {MIN_SECRET_KEY_CHARS} characters at least: make one with"
-            ' python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
-        )
+        raise ValueError(f"must have {MIN_SECRET_KEY_CHARS} characters at least: make one with {MAKE_KEY}")
     return key
 
 
@@ -61,6 +68,7 @@ def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
     return None
 
 
+S = TypeVar("S", bound="Settings")
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 QUIET_WINDOW_S = 120.0
 SEND_GUARD_S = 5.0
@@ -83,8 +91,8 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(_known_database)] | None = None
     data_dir: Path = Path(".tapwatt")
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
-    public_url: str | None = None
     allow_plain_http: bool = False
+    public_url: str | None = None
 
     start_deadline_s: Annotated[float, Field(ge=1, le=3600)] = 300
     start_timeout_s: Annotated[float, Field(gt=0, le=120)] = START_TIMEOUT_S
@@ -104,13 +112,13 @@ class Settings(BaseSettings):
     clock_speed: Annotated[float, Field(ge=1, le=1000)] = 1
     clock_origin: datetime | None = None
 
-    @model_validator(mode="after")
-    def _urls_are_sound(self) -> Self:
-        if self.public_url is not None:
-            problem = url_problem(self.public_url, allow_plain_http=self.allow_plain_http)
-            if problem:
-                raise ValueError(f"{PREFIX}PUBLIC_URL {problem}")
-        return self
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_sound(cls, url: str | None, info: ValidationInfo) -> str | None:
+        problem = url and url_problem(url, allow_plain_http=bool(info.data.get("allow_plain_http")))
+        if problem:
+            raise ValueError(problem)
+        return url
 
     @model_validator(mode="before")
     @classmethod
@@ -136,27 +144,35 @@ class Settings(BaseSettings):
         return self
 
 
-def load_settings() -> Settings:
+class KeyedSettings(Settings):
+    """For everything that reads or writes operators' secrets."""
+
+    secret_key: Annotated[SecretStr, AfterValidator(_long_enough)]
+
+
+def load_settings() -> KeyedSettings:
     """Read the environment, `.env` and secret files. Raises SettingsWrong with every problem at once."""
+    return _loaded(KeyedSettings)
+
+
+def load_settings_without_key() -> Settings:
+    """For what needs no secrets: migrations and the simulator. Raises SettingsWrong."""
+    return _loaded(Settings)
+
+
+def _loaded(kind: type[S]) -> S:
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
-        lines = [
-            _line(tuple(e["loc"]), e["msg"]) for e in error.errors(include_input=False, include_url=False)
-        ]
+        lines = [_line(e) for e in error.errors(include_input=False, include_url=False)]
         raise SettingsWrong("The settings are not right:\n" + "\n".join(lines)) from None
 
 
-def secret_key_of(settings: Settings) -> str:
-    """The key that encrypts operators' secrets. Raises SettingsWrong when it is not set."""
-    if settings.secret_key is None:
-        raise SettingsWrong(
-            f"The settings are not right:\n  {PREFIX}SECRET_KEY is missing: it encrypts the operators' secrets."
-            ' Make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))" and keep it.'
-        )
-    return settings.secret_key.get_secret_value()
-
-
-def _line(location: tuple[int | str, ...], message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    return f"  {PREFIX}{str(location[0]).upper()}: {text}" if location else f"  {text}"
+def _line(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return f"  {message}"
+    name = f"{PREFIX}{str(error['loc'][0]).removeprefix(PREFIX.lower()).upper()}"
+    if error["type"] == "missing":
+        message = f"is missing: it encrypts the operators' secrets; make one with {MAKE_KEY} and keep it"
+    return f"  {name}: {message}"

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import assert_never
 
@@ -54,7 +54,7 @@ class Watcher:
             while not self._stopping.is_set():
                 self._wake.clear()
                 if not await self._survive(self._claim_and_spawn):
-                    await self._pause(IDLE_S)
+                    await self._pause()
         finally:
             if self._running:
                 await asyncio.wait(self._running, timeout=DRAIN_S)
@@ -88,7 +88,7 @@ class Watcher:
         if operator is not None:
             await self._spawn(self._upkeep(operator))
         elif not claimed:
-            await self._pause(await self._idle_s())
+            await self._pause(await self._until_due())
 
     async def _spawn(self, work: Awaitable[None]) -> None:
         await self._free.acquire()
@@ -141,18 +141,20 @@ class Watcher:
             except Exception:
                 log.exception("upkeep_failed")
 
-    async def _idle_s(self) -> float:
+    async def _until_due(self) -> float | None:
+        """Seconds to the next due time; None: nothing is planned."""
         async with self.tools.database.transaction() as connection:
             due_at = await leases.next_due(connection)
-        if due_at is None:
-            return IDLE_S
-        return min(IDLE_S, max(0.0, (due_at - self.tools.clock.now()).total_seconds()))
+        return None if due_at is None else max(0.0, (due_at - self.tools.clock.now()).total_seconds())
 
-    async def _pause(self, seconds: float) -> None:
-        sleeping = asyncio.ensure_future(self.tools.clock.sleep(seconds))
-        waking = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (sleeping, waking):
+    async def _pause(self, due_in_s: float | None = None) -> None:
+        """Until something is due, or we are woken, or IDLE_S of real time have passed."""
+        waits: list[Coroutine[object, object, object]] = [asyncio.sleep(IDLE_S), self._wake.wait()]
+        if due_in_s is not None:
+            waits.append(self.tools.clock.sleep(due_in_s))
+        tasks = [asyncio.ensure_future(wait) for wait in waits]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
             task.cancel()
 
     async def _beat(self) -> None:

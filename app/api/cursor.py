@@ -17,7 +17,9 @@ def from_cursor(cursor: str | None) -> tuple[datetime, str] | None:
     try:
         text = base64.urlsafe_b64decode(cursor.encode()).decode("ascii")
         moment, session_id = text.split(" ")
+        if not session_id.isprintable():
+            raise ValueError
         return datetime.fromisoformat(moment).astimezone(UTC), session_id
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, OverflowError):
         wrong = {"field": "cursor", "message": "use the next_cursor of the page before as it is"}
         raise Problem("invalid_request", "The cursor is not one of ours.", errors=[wrong]) from None

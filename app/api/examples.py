@@ -1,6 +1,6 @@
 """One example for every operation of the OpenAPI document."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from fastapi import Body
 
@@ -13,64 +13,39 @@ from app.api.example_objects import (
     SESSION_ID,
     TOPPED_UP,
 )
-from app.api.problems import KINDS, MEDIA_TYPE, TYPE_BASE
-
-Responses: TypeAlias = dict[int | str, dict[str, Any]]
+from app.api.example_problems import COMMON, INVALID, NOT_FOUND, UNAVAILABLE, WITH_BODY, Responses, problem
+from app.api.views import PaymentSessionOut
 
 
 def json_example(example: Any, description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"example": example}}}
 
 
-def problem_example(code: str, detail: str) -> dict[str, Any]:
-    kind = KINDS[code]
-    example: dict[str, Any] = {
-        "type": TYPE_BASE + code,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": detail,
-        "code": code,
-        "retryable": kind.retryable,
-        "display_message": kind.display_message,
-        "request_id": "req_01kaq4nbt5y3u1i9o7p5a3s1df",
-    }
-    if kind.status == 422:
-        example["errors"] = [{"field": "authorization.amount", "message": "Input should be a valid integer"}]
-    return {"description": kind.title, "content": {MEDIA_TYPE: {"example": example}}}
-
-
-UNAUTHORIZED: Responses = {
-    401: problem_example("unauthorized", "Send a valid key as `Authorization: Bearer <key>`.")
-}
-UNAVAILABLE: Responses = {
-    503: problem_example("unavailable", "The database cannot be reached; ask again with the same reference.")
-}
-INVALID: Responses = {422: problem_example("invalid_request", "Some fields are not right; see errors.")}
-NOT_FOUND: Responses = {404: problem_example("not_found", "This terminal has no such payment session.")}
-COMMON: Responses = {**UNAUTHORIZED, **INVALID, **UNAVAILABLE}
-
 AUTHORIZE: Responses = {
-    200: json_example(CHARGING, "The same call again: the same session, as it is now"),
+    200: json_example(CHARGING, "The same call again: the same session, as it is now")
+    | {"model": PaymentSessionOut},
     201: json_example(AUTHORIZED, "Recorded durably; the start follows at once"),
-    404: problem_example("charge_point_unknown", "This charge point is not assigned to the terminal."),
-    409: problem_example("charge_point_busy", "The charge point has an active payment session."),
+    404: problem("charge_point_unknown", "This charge point is not assigned to the terminal."),
+    409: problem("charge_point_busy", "The charge point has an active payment session."),
+    **WITH_BODY,
     **COMMON,
 }
 SESSION: Responses = {200: json_example(CHARGING, "The payment session"), **NOT_FOUND, **COMMON}
 SESSIONS: Responses = {200: json_example({"data": [CHARGING], "next_cursor": None}, "None or one"), **COMMON}
 STOP: Responses = {202: json_example(CHARGING, "Taken down; the stop follows"), **NOT_FOUND, **COMMON}
+STOP_BY_CARD: Responses = {**STOP, **WITH_BODY}
 TOP_UP: Responses = {
     200: json_example(TOPPED_UP, "The same hold again: the session, as it is now"),
     201: json_example(TOPPED_UP, "Recorded durably; the limit has risen"),
-    409: problem_example(
-        "session_ended", "The payment session is ending or has ended; release the new hold."
-    ),
+    409: problem("session_ended", "The payment session is ending or has ended; release the new hold."),
+    **WITH_BODY,
     **NOT_FOUND,
     **COMMON,
 }
 CAPTURE: Responses = {
     200: json_example(CONFIRMED, "Taken down"),
-    409: problem_example("not_settled", "This payment session is not settled yet."),
+    409: problem("not_settled", "This payment session is not settled yet."),
+    **WITH_BODY,
     **NOT_FOUND,
     **COMMON,
 }
@@ -90,14 +65,11 @@ CHARGE_POINT: Responses = {200: json_example(_POINT, "The charge point"), **NOT_
 
 WEBHOOK: Responses = {
     200: json_example({}, "Every entry is stored durably"),
-    400: problem_example(
-        "invalid_body", "The delivery cannot be read: no JSON object with a list of entries."
-    ),
-    401: problem_example(
-        "bad_signature", "X-Monta-Signature does not fit the body and this endpoint's secret."
-    ),
-    404: problem_example("not_found", "There is no such webhook endpoint."),
-    413: problem_example("body_too_large", "The body may have 1048576 bytes at most."),
+    400: problem("invalid_body", "The delivery cannot be read: no JSON object with a list of entries."),
+    401: problem("bad_signature", "X-Monta-Signature does not fit the body and this endpoint's secret."),
+    404: problem("not_found", "There is no such webhook endpoint."),
+    413: problem("body_too_large", "The body may have 1048576 bytes at most."),
+    **INVALID,
     **UNAVAILABLE,
 }
 _DELIVERY = {
@@ -143,28 +115,33 @@ METRICS: Responses = {
     200: {
         "description": "Prometheus' text format",
         "content": {"text/plain": {"example": 'tapwatt_sessions{status="charging"} 12.0\n'}},
-    }
+    },
+    **UNAVAILABLE,
 }
 
-PAYMENT_SESSION_IN = Body(
-    examples=[
-        {
-            "charge_point_id": "101",
-            "authorization": {
-                "reference": "A-2026-000123",
-                "amount": 5000,
-                "currency": "EUR",
-                "authorized_at": "2026-11-22T10:00:00Z",
-                "expires_at": "2026-11-24T10:00:00Z",
-                "card": {"brand": "visa", "last4": "4242", "fingerprint": "opaque token of the same card"},
-            },
-            "display_reference": "K7QM-4TXP",
-            "energy_limit_wh": 20000,
-            "tariff": PRICE,
-            "metadata": {"lane": "3"},
-        }
-    ]
+
+def named_body(name: str, example: Any) -> Any:
+    return Body(openapi_examples={name: {"value": example}})
+
+
+PAYMENT_SESSION_IN = named_body(
+    "payment_authorized",
+    {
+        "charge_point_id": "101",
+        "authorization": {
+            "reference": "A-2026-000123",
+            "amount": 5000,
+            "currency": "EUR",
+            "authorized_at": "2026-11-22T10:00:00Z",
+            "expires_at": "2026-11-24T10:00:00Z",
+            "card": {"brand": "visa", "last4": "4242", "fingerprint": "opaque token of the same card"},
+        },
+        "display_reference": "K7QM-4TXP",
+        "energy_limit_wh": 20000,
+        "tariff": PRICE,
+        "metadata": {"lane": "3"},
+    },
 )
-CAPTURE_IN = Body(examples=[{"outcome": "captured", "amount": 1234, "reference": "psp-778"}])
-STOP_REQUEST_IN = Body(examples=[{"card_fingerprint": "opaque token of the same card"}])
-TOP_UP_IN = Body(examples=[{"reference": "A-2026-000124", "amount": 2000}])
+CAPTURE_IN = named_body("captured", {"outcome": "captured", "amount": 1234, "reference": "psp-778"})
+STOP_REQUEST_IN = named_body("card_shown_again", {"card_fingerprint": "opaque token of the same card"})
+TOP_UP_IN = named_body("more", {"reference": "A-2026-000124", "amount": 2000})

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from app.api import ops_examples as examples
 from app.api.auth import CallingOps, ToolsHere
@@ -13,6 +13,7 @@ from app.api.money_views import Moment
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
 from app.api.schemas import PRINTABLE, OpsSettleIn, OpsStopIn
+from app.api.schemas import Moment as MomentIn
 from app.api.views import (
     CaptureOut,
     JournalOut,
@@ -45,8 +46,8 @@ class SessionFilter(BaseModel):
     display_reference: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
     last4: Annotated[str, Field(pattern="^[0-9]{4}$")] | None = None
     needs_attention: bool | None = None
-    start: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    end: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    start: Annotated[MomentIn | None, Field(alias="from")] = None
+    end: Annotated[MomentIn | None, Field(alias="to")] = None
     limit: Annotated[int, Field(ge=1, le=look.MAX_PAGE)] = 50
     cursor: Annotated[str, Field(max_length=200)] | None = None
 

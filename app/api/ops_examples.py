@@ -1,18 +1,21 @@
 """One example for every operation that operations use, for the OpenAPI document."""
 
-from fastapi import Body
-
 from app.api.example_objects import OPS
-from app.api.examples import COMMON, NOT_FOUND, Responses, json_example, problem_example
+from app.api.example_problems import COMMON, NOT_FOUND, WITH_BODY, Responses, problem
+from app.api.examples import json_example, named_body
 
 OPS_SESSION: Responses = {200: json_example(OPS, "The payment session"), **NOT_FOUND, **COMMON}
 OPS_SESSIONS: Responses = {200: json_example({"data": [OPS], "next_cursor": None}, "One page"), **COMMON}
-OPS_STOP: Responses = {202: json_example(OPS, "Taken down; the stop follows"), **NOT_FOUND, **COMMON}
+OPS_STOP: Responses = {
+    202: json_example(OPS, "Taken down; the stop follows"),
+    **WITH_BODY,
+    **NOT_FOUND,
+    **COMMON,
+}
 OPS_SETTLE: Responses = {
     200: json_example(OPS, "Settled"),
-    409: problem_example(
-        "already_settled", "This payment session is settled, and a settlement is never changed."
-    ),
+    409: problem("already_settled", "This payment session is settled, and a settlement is never changed."),
+    **WITH_BODY,
     **NOT_FOUND,
     **COMMON,
 }
@@ -98,5 +101,5 @@ SUMMARY: Responses = {
     ),
     **COMMON,
 }
-OPS_STOP_IN = Body(examples=[{"reason": "cable trapped, driver on the phone"}])
-OPS_SETTLE_IN = Body(examples=[{"amount": 1234, "reason": "price read at the charge point's own meter"}])
+OPS_STOP_IN = named_body("stop", {"reason": "cable trapped, driver on the phone"})
+OPS_SETTLE_IN = named_body("settle", {"amount": 1234, "reason": "price read at the charge point's own meter"})

@@ -9,6 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from app.monta.safe_json import clean_text
+
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "urn:tapwatt:problem:"
 RETRY_AFTER_S = 2
@@ -115,6 +117,8 @@ async def on_invalid_request(request: Request, error: Exception) -> JSONResponse
     """Each field that is wrong with what to do about it; the value that came stays out."""
     assert isinstance(error, RequestValidationError)
     details = error.errors()
+    if any(e["loc"][:1] == ("path",) for e in details):
+        return problem_response(request, Problem("not_found", "There is nothing under this address."))
     if any(e["type"] == "json_invalid" for e in details):
         return problem_response(request, Problem("invalid_body", "The body is not valid JSON."))
     if any(e["type"] == "card_data_not_allowed" for e in details):
@@ -140,4 +144,4 @@ def _field_error(location: Sequence[int | str], message: str) -> Mapping[str, st
         location[1:] if location and location[0] in ("body", "query", "path", "header") else location
     )
     field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
-    return {"field": field or "body", "message": message.removeprefix("Value error, ")}
+    return {"field": clean_text(field) or "body", "message": message.removeprefix("Value error, ")}

@@ -10,7 +10,7 @@ from app.api.example_objects import SESSION_ID
 from app.api.live import MAX_WAIT_S, SessionNews
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
-from app.api.schemas import CaptureIn, KeyHeader, PaymentSessionIn, Reference, StopRequestIn, TopUpIn
+from app.api.schemas import CaptureIn, KeyHeader, PaymentSessionIn, Reference, StopRequestIn
 from app.api.views import (
     ChargePointOut,
     Page,
@@ -20,7 +20,7 @@ from app.api.views import (
 )
 from app.domain.ids import ChargePointId, SessionId
 from app.domain.payment_session import PaymentSession, Status, StopReason
-from app.flows import attend, authorize, look, top_up
+from app.flows import attend, authorize, look
 from app.flows.tools import Tools
 from app.store.payment_sessions import of_terminal, with_hold
 from app.store.terminals import Terminal
@@ -118,40 +118,8 @@ async def stop_payment_session(
             )
         )
     except attend.SessionUnknown:
-        raise _not_found() from None
+        raise not_found() from None
     return session_out(session, tools.policy)
-
-
-@router.post(
-    "/payment-sessions/{id}/authorizations",
-    status_code=201,
-    response_model=PaymentSessionOut,
-    summary="One more hold: the limit rises",
-    responses=examples.TOP_UP,
-)
-async def top_up_payment_session(
-    *,
-    response: Response,
-    tools: ToolsHere,
-    terminal: CallingTerminal,
-    session_id: SessionPath,
-    body: Annotated[TopUpIn, examples.TOP_UP_IN],
-) -> PaymentSessionOut:
-    """Idempotent by reference: the same again answers 200 with `Idempotency-Replayed: true`.
-
-    409 `session_ended` once the end is decided: then nothing was recorded, release the new hold. `guards` says up to
-    where the charge can go: Monta's own limit was told at the start and cannot be raised.
-    """
-    try:
-        done = await shielded(
-            top_up.top_up(tools, terminal, SessionId(session_id), body.more(tools.clock.now()))
-        )
-    except top_up.TopUpRefused as refused:
-        raise _top_up_problem(refused) from None
-    if done.replayed:
-        response.status_code = 200
-        response.headers["Idempotency-Replayed"] = "true"
-    return session_out(done.session, tools.policy)
 
 
 @router.post("/payment-sessions/{id}/captures", summary="Tell what the PSP did", responses=examples.CAPTURE)
@@ -171,7 +139,7 @@ async def report_capture(
             attend.report_capture(tools, SessionId(session_id), of_terminal(terminal.id), body.report())
         )
     except attend.SessionUnknown:
-        raise _not_found() from None
+        raise not_found() from None
     except attend.NotSettled as error:
         raise Problem("not_settled", str(error)) from None
     except attend.CaptureConflict as error:
@@ -179,7 +147,12 @@ async def report_capture(
     return session_out(session, tools.policy)
 
 
-@router.post("/stop-requests", status_code=202, summary="The same card shown again", responses=examples.STOP)
+@router.post(
+    "/stop-requests",
+    status_code=202,
+    summary="The same card shown again",
+    responses=examples.STOP_BY_CARD,
+)
 async def stop_by_card(
     *, tools: ToolsHere, terminal: CallingTerminal, body: Annotated[StopRequestIn, examples.STOP_REQUEST_IN]
 ) -> PaymentSessionOut:
@@ -224,24 +197,11 @@ def preferred_wait(prefer: str | None) -> int:
 async def _own(tools: Tools, terminal: Terminal, session_id: str) -> PaymentSession:
     session = await look.session(tools, SessionId(session_id), of_terminal(terminal.id))
     if session is None:
-        raise _not_found()
+        raise not_found()
     return session
 
 
-TOP_UP_CODES: dict[type[top_up.TopUpRefused], str] = {
-    top_up.SessionEnded: "session_ended",
-    top_up.ReferenceTaken: "reference_conflict",
-    top_up.TopUpNotPossible: "top_up_not_possible",
-}
-
-
-def _top_up_problem(refused: top_up.TopUpRefused) -> Problem:
-    if isinstance(refused, top_up.NoSuchSession):
-        return _not_found()
-    return Problem(TOP_UP_CODES[type(refused)], f"{refused}.")
-
-
-def _not_found() -> Problem:
+def not_found() -> Problem:
     return Problem("not_found", "This terminal has no such payment session.")
 
 

@@ -69,7 +69,7 @@ class CaptureOut(BaseModel):
     outcome: str
     amount: int
     reference: str
-    authorization_reference: str | None
+    authorization_reference: str | None = None
     reported_at: Moment
 
 

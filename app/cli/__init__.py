@@ -2,7 +2,6 @@
 
 import typer
 
-from app import running
 from app.cli import policies, processes, provisioning, sessions
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
@@ -10,6 +9,7 @@ from app.flows import provision
 from app.settings import SettingsWrong
 from app.store.database import DATABASE_TROUBLE
 from app.store.secret_box import SecretUnreadable
+from app.wiring import NotMigrated
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Card payment at EV chargers on Monta."
@@ -26,7 +26,7 @@ KNOWN_TROUBLE = (
     SettingsWrong,
     EmbeddedPostgresError,
     SecretUnreadable,
-    running.NotMigrated,
+    NotMigrated,
     provision.OperatorUnknown,
     provision.ChargePointNotKnown,
 )

@@ -11,7 +11,6 @@ from app.flows import provision
 from app.flows.tools import Tools
 from app.settings import load_settings
 
-
 __all__ = ["operator_app"]
 
 

@@ -121,14 +121,15 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     if session.stop is None:
         change = change.note("stop_decided", WATCHER, reason=reason)
     attempts = stop.attempts + 1
-    pause = policy.stop_retry_s if attempts <= policy.stop_alarm_attempts else policy.stop_slow_retry_s
+    slow = attempts > policy.stop_alarm_attempts
+    pause = policy.stop_retry_s * (policy.stop_slow_factor if slow else 1)
     stop = replace(
         stop, attempts=attempts, sent_at=now, next_at=now + timedelta(seconds=pause), confirmed_at=None
     )
     change = change.obey(Command.STOP, WATCHER)
     change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason))
     change = change.note("stop_intended", WATCHER, attempt=attempts, reason=stop.reason)
-    if attempts > policy.stop_alarm_attempts:
+    if slow:
         change = change.alarm("Monta does not confirm the stop of the charge", WATCHER)
     return change
 

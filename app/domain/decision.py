@@ -33,9 +33,9 @@ regularly after it."""
 
 
 def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """The most urgent thing to do now, or until when to wait."""
+    """The most urgent thing to do now, or until when to wait; a due search comes before a stop that it may spare."""
     waits: list[datetime] = []
-    for step in (_own(session, policy, now), _extras(session, now), _strays(session, policy, now)):
+    for step in (_own(session, policy, now), _strays(session, policy, now), _extras(session, now)):
         if not isinstance(step, Wait):
             return step
         if step.until is not None:
@@ -59,7 +59,7 @@ def _own(session: PaymentSession, policy: Policy, now: datetime) -> Step:
 def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     start = session.start
     if start.outcome is StartOutcome.REFUSED:
-        return GiveUp(NotStartedReason.REFUSED)
+        return _refused(session, policy, now)
     if start.outcome is StartOutcome.UNKNOWN:
         intent_at = start.intent_at or session.created_at
         quiet_until = intent_at + timedelta(seconds=policy.quiet_window_s)
@@ -74,6 +74,16 @@ def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     if start.retry_at is not None and now < start.retry_at:
         return Wait(min(start.retry_at, start.deadline))
     return SendStart()
+
+
+def _refused(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """A second POST may be refused because the first one, of which nobody knew, took effect: look before giving up."""
+    start = session.start
+    intent_at = start.intent_at or session.created_at
+    if start.ambiguous_at is None or (start.empty_at is not None and start.empty_at >= intent_at):
+        return GiveUp(NotStartedReason.REFUSED)
+    due = start.looked_at + timedelta(seconds=policy.stop_retry_s) if start.looked_at else now
+    return when(LookUp(), max(due, session.reads.not_before or due), now)
 
 
 def _look(

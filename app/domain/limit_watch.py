@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from app.domain.charge import Charge
+from app.domain.charge import POWERLESS, Charge, ChargeState
 from app.domain.limit import StopPlan, affordable_wh, plan_stop, used_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
@@ -16,13 +16,18 @@ METER_ROUNDING_WH = 5
 
 def reading_of(session: PaymentSession, charge: Charge, policy: Policy) -> Reading:
     """The meter as it is known: the reading counts from when it was first seen; when Monta still shows the same one
-    much later, it is believed to be at most one meter interval old."""
+    much later, it is believed to be at most one meter interval old, until it has been silent for too long. A charge
+    that has not begun gave nothing until Monta last said so."""
     confirmed = charge.seen_at - timedelta(seconds=policy.meter_interval_s)
+    if charge.state is not ChargeState.PAUSED:
+        confirmed = min(confirmed, charge.energy_at + timedelta(seconds=policy.meter_silence_s))
+    if charge.state in POWERLESS and not charge.energy_wh:
+        confirmed = charge.seen_at
     at = max(charge.energy_at, confirmed)
     started_at = (
         charge.latest.started_at or charge.latest.created_at or session.start.intent_at or session.created_at
     )
-    price, wh = charge.latest.price, charge.latest.energy_wh
+    price, wh = (charge.priced.price, charge.priced.energy_wh) if charge.priced else (None, None)
     per_kwh = price * 1000 / wh if price is not None and price > 0 and wh else session.learned_kwh_price
     return Reading(
         started_at=min(started_at, at),
@@ -48,7 +53,7 @@ def stop_plan(session: PaymentSession, charge: Charge, policy: Policy) -> StopPl
         session.authorization.currency,
         reading_of(session, charge, policy),
         max_power_w=max_power_w(session, policy),
-        stop_latency_s=_whole(policy.stop_latency_s),
+        stop_latency_s=_whole(policy.stop_latency_s + policy.reaction_s),
         tz=ZoneInfo(session.time_zone),
         energy_limit_wh=session.energy_limit_wh,
     )

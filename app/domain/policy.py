@@ -23,8 +23,8 @@ class Policy:
     """How long further charges of ours may turn up after an ambiguous POST or an early release (Monta is late)."""
     stray_look_s: float = 30
     stop_alarm_attempts: int = 3
-    """So many stops without effect: a person is told, and repeats slow down to `stop_slow_retry_s`."""
-    stop_slow_retry_s: float = 30
+    """So many stops without effect: a person is told, and repeats slow down `stop_slow_factor` times."""
+    stop_slow_factor: float = 3
     first_energy_s: float = 1200
     """A charge that Monta calls `charging` may take so long to its first reading (1 kWh at 3.7 kW: 16 minutes)."""
     meter_interval_s: float = 300
@@ -32,8 +32,13 @@ class Policy:
     webhook_grace: float = 0.2
     """A share of the silence that a webhook may still be on its way: without it, each meter that reports once in
     exactly that time would be read each time as well."""
+    meter_silence_s: float = 1800
+    """A running charge whose meter shows nothing new for longer than this is no longer believed to stand still: full
+    power is assumed from then on (1 kWh at 2.3 kW, the slowest step of the slowest meters, takes 26 minutes)."""
     read_ahead_s: float = 4
     """Before a stop that rests on an old reading the charge is read once more, so long before the stop is due."""
+    reaction_s: float = 1
+    """From a stop that is due to the call on its way: claim, commit, connection. Counted besides the stop latency."""
     fresh_s: float = 5
     """A reading of this age needs no second look."""
     settle_poll_max_s: float = 300

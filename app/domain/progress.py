@@ -95,7 +95,8 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
             "meter_ran_backwards", source, reported_wh=report.energy_wh, kept_wh=known.energy_wh
         )
     if session.ended:
-        return change if known.ended else _extra(change, report, source)
+        forgotten = known.ended and all(e.id != report.id for e in session.extras)
+        return change if forgotten else _extra(change, report, source)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
 
 

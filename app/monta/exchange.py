@@ -141,7 +141,7 @@ class Exchange:
         until = blocked_until(answer.headers, self._clock.now(), in_a_row=self._quota_refusals)
         with contextlib.suppress(Exception):
             async with asyncio.timeout(BOOKKEEPING_S):
-                await self._budget.block(self._operator, until)
+                await self._budget.block(self._operator, until, call.purpose)
         return QuotaExceeded(f"{call.name}: Monta's quota is used up", retry_at=until, by_monta=True)
 
 

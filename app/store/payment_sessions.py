@@ -79,11 +79,13 @@ async def lock(
     connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
     """The session, its row locked until the transaction ends. None: unknown, or the lease is somebody else's by now."""
-    query = _sessions().where(P.c.id == session_id).with_for_update(of=P)
+    locked = select(P.c.id).where(P.c.id == session_id).with_for_update()
     if lease_token is not None:
-        query = query.where(P.c.lease_token == lease_token)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return from_row(row) if row else None
+        locked = locked.where(P.c.lease_token == lease_token)
+    if (await connection.execute(locked)).one_or_none() is None:
+        return None
+    # A statement of its own: what is joined to a row that was waited for would be as old as the wait.
+    return await get(connection, session_id)
 
 
 async def save(

@@ -131,7 +131,18 @@ def upgrade() -> None:
         sa.Column("window_s", sa.Integer(), nullable=False),
         sa.Column("remaining", sa.Integer(), nullable=False),
         sa.Column("window_ends_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("blocked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "blocked_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Monta said 429; reads and starts wait",
+        ),
+        sa.Column(
+            "stops_blocked_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Monta said 429 to a stop",
+        ),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_monta_budgets_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", name=op.f("pk_monta_budgets")),
     )

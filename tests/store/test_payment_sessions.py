@@ -151,6 +151,31 @@ async def test_a_locked_session_waits_for_the_end_of_the_other_change(database_u
     assert order == ["first", "second"]
 
 
+async def test_who_waited_for_a_lock_sees_the_settlement_that_was_decided_meanwhile(database_url: str) -> None:  # F76
+    session = a_session()
+    async with furnished(database_url) as database:
+        await record(database, session)
+        ready = asyncio.Event()
+
+        async def settle() -> None:
+            async with database.transaction() as connection:
+                before = await payment_sessions.lock(connection, session.id)
+                assert before is not None
+                ready.set()
+                await asyncio.sleep(0.05)
+                await payment_sessions.save(connection, before, Change(settled(before, 1500)), NOW)
+
+        async def look() -> PaymentSession | None:
+            await ready.wait()
+            async with database.transaction() as connection:
+                return await payment_sessions.lock(connection, session.id)
+
+        _, seen = await asyncio.gather(settle(), look())
+    assert seen is not None
+    assert seen.settlement is not None
+    assert seen.settlement.to_capture_minor == 1500
+
+
 async def test_nobody_locks_with_a_token_that_is_not_the_rows(database_url: str) -> None:
     session = a_session()
     async with furnished(database_url) as database:
