@@ -22,15 +22,6 @@ SETTLEMENT = {
         "card_last4": "4242",
         "url": "https://receipt.monta.com",
     },
-    "authorizations": [
-        {
-            "reference": "A-2026-000123",
-            "amount": 5000,
-            "amount_to_capture": 1234,
-            "amount_to_release": 3766,
-            "status": "due",
-        }
-    ],
 }
 
 CHARGING = {
@@ -52,7 +43,6 @@ CHARGING = {
     "stop_reason": None,
     "not_started_reason": None,
     "settlement": None,
-    "guards": {"own_limit": 5000, "monta_price_limit": 5000, "monta_kwh_limit": 8470, "amount_usable": 5000},
     "needs_attention": False,
     "created_at": "2026-11-22T10:00:01.000Z",
     "updated_at": "2026-11-22T10:04:12.000Z",
@@ -91,6 +81,7 @@ OPS = COMPLETED | {
     "card_brand": "visa",
     "card_last4": "4242",
     "attention": [],
+    "guards": {"own_limit": 5000, "monta_price_limit": 5000, "monta_kwh_limit": 8470, "amount_usable": 5000},
     "authorizations": [
         {"reference": "A-2026-000123", "amount": 5000, "expires_at": "2026-11-24T10:00:00.000Z"}
     ],

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, Field, PlainSerializer
+from pydantic import BaseModel, Field, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
 
 from app.domain.guards_shown import guards_shown
 from app.domain.payment_session import PaymentSession
@@ -53,7 +53,17 @@ class SettlementOut(BaseModel):
     status: SettlementStatus
     energy_wh: int
     receipt: ReceiptOut
-    authorizations: list[HoldShareOut] = Field(description="hold by hold, the first to expire first")
+    authorizations: list[HoldShareOut] = Field(
+        default=[], description="after a top-up only: hold by hold, the first to expire first"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_a_list_of_one(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """A single hold is what the other fields say already."""
+        shown: dict[str, object] = plain(self)
+        if len(self.authorizations) <= 1:
+            shown.pop("authorizations", None)
+        return shown
 
 
 class AuthorizationOut(BaseModel):

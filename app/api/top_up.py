@@ -10,7 +10,7 @@ from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
 from app.api.schemas import TopUpIn
 from app.api.terminal import SessionPath, not_found
-from app.api.views import PaymentSessionOut, session_out
+from app.api.views import ToppedUpOut, topped_up_out
 from app.domain.ids import SessionId
 from app.flows import top_up
 
@@ -26,7 +26,7 @@ TOP_UP_CODES: dict[type[top_up.TopUpRefused], str] = {
 @router.post(
     "/payment-sessions/{id}/authorizations",
     status_code=201,
-    response_model=PaymentSessionOut,
+    response_model=ToppedUpOut,
     summary="One more hold: the limit rises",
     responses=examples.TOP_UP,
 )
@@ -37,7 +37,7 @@ async def top_up_payment_session(
     terminal: CallingTerminal,
     session_id: SessionPath,
     body: Annotated[TopUpIn, examples.TOP_UP_IN],
-) -> PaymentSessionOut:
+) -> ToppedUpOut:
     """Idempotent by reference: the same again answers 200 with `Idempotency-Replayed: true`.
 
     409 `session_ended` once the end is decided: then nothing was recorded, release the new hold. `guards` says up to
@@ -52,7 +52,7 @@ async def top_up_payment_session(
     if done.replayed:
         response.status_code = 200
         response.headers["Idempotency-Replayed"] = "true"
-    return session_out(done.session, tools.policy)
+    return topped_up_out(done.session, tools.policy)
 
 
 def _top_up_problem(refused: top_up.TopUpRefused) -> Problem:

@@ -59,10 +59,15 @@ class PaymentSessionOut(BaseModel):
     stop_reason: StopReason | None
     not_started_reason: NotStartedReason | None
     settlement: SettlementOut | None
-    guards: GuardsOut
     needs_attention: bool
     created_at: Moment
     updated_at: Moment
+
+
+class ToppedUpOut(PaymentSessionOut):
+    """The session after a top-up, and up to where each guard lets it go."""
+
+    guards: GuardsOut
 
 
 class CaptureOut(BaseModel):
@@ -80,6 +85,7 @@ class OpsSessionOut(PaymentSessionOut):
     card_brand: str | None
     card_last4: str | None
     attention: list[str]
+    guards: GuardsOut
     authorizations: list[AuthorizationOut] = Field(description="every hold, the first one first")
     tariff_source: str | None = Field(
         description="payment, charge_point, operator, monta_price_group or null: none"
@@ -137,7 +143,6 @@ def session_fields(session: PaymentSession, policy: Policy) -> dict[str, object]
         "stop_reason": session.stop_reason,
         "not_started_reason": session.not_started_reason,
         "settlement": settlement_out(session, settled) if settled else None,
-        "guards": guards_out(session),
         "needs_attention": bool(session.attention),
         "created_at": session.created_at,
         "updated_at": session.updated_at,
@@ -155,6 +160,7 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
         "card_brand": session.authorization.card.brand,
         "card_last4": session.authorization.card.last4,
         "attention": list(session.attention),
+        "guards": guards_out(session),
         "authorizations": authorizations_out(session),
         "tariff_source": session.tariff_source,
         "tariff_gaps": list(session.tariff_gaps),
@@ -166,6 +172,11 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
         "metadata": dict(session.metadata),
     }
     return OpsSessionOut.model_validate(session_fields(session, policy) | more)
+
+
+def topped_up_out(session: PaymentSession, policy: Policy) -> ToppedUpOut:
+    guards: dict[str, object] = {"guards": guards_out(session)}
+    return ToppedUpOut.model_validate(session_fields(session, policy) | guards)
 
 
 def capture_out(capture: Capture) -> CaptureOut:

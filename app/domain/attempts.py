@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
@@ -36,7 +37,9 @@ def start_intended(change: Change, now: datetime) -> Change:
         looks=0,
         looked_at=None,
     )
-    return change.to(replace(change.session, start=start)).note("start_intended", WATCHER, post=start.posts)
+    return change.to(replace(change.session, start=start)).note(
+        "start_intended", WATCHER, post=start.posts, **_limits_told(replace(change.session, start=start))
+    )
 
 
 def _limits(session: PaymentSession) -> MontaLimits:
@@ -44,6 +47,25 @@ def _limits(session: PaymentSession) -> MontaLimits:
     most_minor = max(session.reserved_minor, session.top_up_max_minor or 0)
     limits = guards(session.tariff, most_minor, session.authorization.currency, session.energy_limit_wh)
     return MontaLimits(price=limits.price_limit, kwh=limits.kwh_limit)
+
+
+def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
+    """The limits for Monta, what they and ours rest on, and what is not known of it."""
+    limits, learned = session.start.limits, session.learned_kwh_price
+    told: dict[str, str | int | bool | None] = {
+        "price_limit": _text(limits.price if limits else None),
+        "kwh_limit": _text(limits.kwh if limits else None),
+        "tariff": session.tariff_source,
+    }
+    if session.tariff_gaps:
+        told["tariff_gaps"] = "; ".join(session.tariff_gaps)
+    if session.tariff is None:
+        told |= {"guard": "Monta's price limit alone", "learned_kwh_price": _text(learned)}
+    return told
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else str(number)
 
 
 def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Change:

@@ -93,7 +93,6 @@ async def _once(tools: Tools, terminal: Terminal, payment: PaymentAuthorized) ->
             currency=session.authorization.currency,
             tariff=session.tariff_source,
         )
-        change = _told_of_tariff(change)
         made = await payment_sessions.record(
             connection, change, request_hash=payment.fingerprint(), idempotency_key=payment.idempotency_key
         )
@@ -114,14 +113,25 @@ async def _earlier(connection: Connection, terminal: Terminal, payment: PaymentA
         connection, terminal.id, reference=reference, idempotency_key=payment.idempotency_key
     )
     if found is None:
-        if await holds.find(connection, terminal.id, reference) is not None:
-            raise ReferenceConflict(f"the authorization reference {reference!r} was used for a top-up")
+        await _taken_meanwhile(connection, terminal, reference)
         return None
     if found.request_hash == payment.fingerprint():
         return Recorded(found.session, replayed=True)
     if found.session.authorization.reference == reference:
         raise ReferenceConflict(f"the authorization reference {reference!r} was used with other contents")
     raise IdempotencyKeyReused("this Idempotency-Key was used for another authorization")
+
+
+async def _taken_meanwhile(connection: Connection, terminal: Terminal, reference: str) -> None:
+    """Nothing when the reference is free. Raises _KeyTaken when a session took it a moment ago, and ReferenceConflict
+    when it is that of a top-up."""
+    known = await holds.find(connection, terminal.id, reference)
+    if known is None:
+        return
+    session = await payment_sessions.get(connection, known.session_id)
+    if session is not None and session.authorization.reference == reference:
+        raise _KeyTaken
+    raise ReferenceConflict(f"the authorization reference {reference!r} was used for a top-up")
 
 
 async def _charge_point(
@@ -195,22 +205,6 @@ async def _learned(connection: Connection, terminal: Terminal, payment: PaymentA
     return await price_groups.learned_price(
         connection, terminal.operator_id, payment.charge_point_id, currency
     )
-
-
-def _told_of_tariff(change: Change) -> Change:
-    """Say what the limit rests on, and what is not known of it."""
-    session = change.session
-    if session.tariff is None:
-        learned = session.learned_kwh_price
-        return change.note(
-            "no_tariff",
-            Source.WATCHER,
-            guard="Monta's price limit alone",
-            learned_kwh_price=None if learned is None else str(learned),
-        )
-    if session.tariff_gaps:
-        return change.note("tariff_gaps", Source.WATCHER, gaps="; ".join(session.tariff_gaps))
-    return change
 
 
 def _check_affordable(payment: PaymentAuthorized, tariff: Tariff | None) -> None:

@@ -15,7 +15,18 @@ from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, Termi
 from app.domain.payment_session import Authorization, PaymentSession, Start, StopReason, Wish
 from app.domain.policy import Policy
 from app.domain.progress import absorb, looked
-from app.domain.steps import GiveUp, LookUp, ReadCharge, SendStart, SendStop, Settle, Step, StopExtra, Wait
+from app.domain.steps import (
+    GiveUp,
+    LookUp,
+    ReadCharge,
+    SendStart,
+    SendStop,
+    Settle,
+    SettleUnfinished,
+    Step,
+    StopExtra,
+    Wait,
+)
 from app.domain.tariff import parse_tariff
 
 T0 = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -193,6 +204,8 @@ class Course:
                 self._became(conclusion.given_up(change, reason, self.now, POLICY))
             case Settle():
                 self._became(conclusion.settled(change, self.now, POLICY))
+            case SettleUnfinished():
+                self._became(conclusion.settled_unfinished(change, self.now, POLICY))
             case SendStart():
                 self._post(turn)
             case SendStop() | StopExtra():

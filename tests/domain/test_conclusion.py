@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain import conclusion
 from app.domain.change import Change, Source
+from app.domain.holds import hold_deadline
 from app.domain.payment_session import (
     Authorization,
     NotStartedReason,
@@ -118,6 +119,6 @@ def test_a_watch_that_lasts_longer_already_is_not_cut_short() -> None:
 
 
 def test_the_hold_ends_when_the_terminal_says_else_after_the_usual_days() -> None:
-    assert conclusion.hold_deadline(new_session(), POLICY) == T0 + timedelta(days=POLICY.hold_days)
+    assert hold_deadline(new_session(), POLICY) == T0 + timedelta(days=POLICY.hold_days)
     held = Authorization(reference="A", amount_minor=1, currency="EUR", expires_at=after(5000))
-    assert conclusion.hold_deadline(new_session(authorization=held), POLICY) == after(5000)
+    assert hold_deadline(new_session(authorization=held), POLICY) == after(5000)

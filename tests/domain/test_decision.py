@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from app.domain import attempts
 from app.domain.change import Change, Source
 from app.domain.charge import ENDED
-from app.domain.decision import decide, unbillable
+from app.domain.decision import decide
 from app.domain.ids import ChargeId
 from app.domain.limit_watch import amount_used_minor
 from app.domain.payment_session import (
@@ -24,6 +24,7 @@ from app.domain.payment_session import (
     StopReason,
     Wish,
 )
+from app.domain.plausible import unbillable
 from app.domain.progress import absorb, looked
 from app.domain.settlement import SettlementAction
 from app.domain.steps import GiveUp, LookUp, ReadCharge, SendStart, SendStop, Settle, StopExtra, Wait
@@ -109,7 +110,7 @@ def test_settlements_add_up_and_rest_on_a_final_record_that_can_be_billed(course
             charge = session.charge
             assert charge is not None
             assert charge.final_read
-            assert unbillable(session, charge) is None
+            assert unbillable(session, charge, POLICY) is None
         if isinstance(step, GiveUp) and session.charge is not None:
             assert session.charge.ended
             assert session.energy_wh == 0
@@ -132,7 +133,7 @@ def test_once_monta_only_repeats_that_all_has_ended_the_session_comes_to_rest(co
         if decide(played.session, POLICY, played.now) == Wait(None):
             break
         played.play(calm)
-    unbilled = played.session.charge and unbillable(played.session, played.session.charge)
+    unbilled = played.session.charge and unbillable(played.session, played.session.charge, POLICY)
     assert played.session.ended or unbilled
     if not unbilled:
         check_settlement(played.session)
@@ -306,7 +307,7 @@ def test_F67_what_cannot_be_billed_is_read_again_and_again_but_never_settled(odd
     session = ended(energy_wh=3000, **odd)
     charge = session.charge
     assert charge is not None
-    assert unbillable(session, charge) is not None
+    assert unbillable(session, charge, POLICY) is not None
     at, reads = 100.0, []
     while at < 3600:
         found = decide(session, POLICY, after(at))

@@ -104,9 +104,7 @@ def test_a_spot_price_is_bounded_from_both_sides_by_its_least_and_highest_price(
 
 
 def test_a_spot_price_with_vat_and_percentage_is_bounded_with_them() -> None:
-    spot = Pricing(
-        type=PricingType.SPOT, price_max=eur("1.00"), adds_vat=True, percentage=Decimal(110)
-    )
+    spot = Pricing(type=PricingType.SPOT, price_max=eur("1.00"), adds_vat=True, percentage=Decimal(110))
     assert cost(tariff_of(group(spot)), wh=1000, charging_min=1) == Decimal("1.397")
 
 
