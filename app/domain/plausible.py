@@ -12,9 +12,10 @@ from app.domain.settlement import SettlementBasis
 from app.domain.tariff import Reading, Tariff, upper_bound
 from app.domain.tariff.lower import lower_bound
 
-ABOVE_BOUND = 2
-"""A final price above the tariff's highest by more than this factor is no price of this tariff: a unit was mixed up, or
-the tariff is another one. Below that Monta's price counts, up to the reservation, and the difference is told."""
+ABOVE_BOUND = 3
+ABOVE_BOUND_MINOR = 500
+"""A final price above the tariff's highest by more than this factor and amount is no price of this tariff. Below that
+Monta's price counts, up to the reservation, and the difference is told: idle fees are often missing in a tariff."""
 UNIT_FACTOR = 20
 """A mix-up of units is a factor of 100 (or 1,000 for three decimals); fees and rounding never come near this."""
 RESERVATION_FACTOR = 10
@@ -102,7 +103,8 @@ def _odd_price(session: PaymentSession, charge: Charge, price: Decimal, policy: 
         most = reserved * RESERVATION_FACTOR
         return None if price <= most else f"{price} is far above the reservation of {reserved}"
     most = _most(session, charge, tariff, policy)
-    if price > most * ABOVE_BOUND + slack:
+    far = most * ABOVE_BOUND + to_major(ABOVE_BOUND_MINOR, tariff.currency)
+    if price > min(far, most * UNIT_FACTOR + slack):
         return f"{price} is above every bound of the tariff, which allows {most:.2f} at most"
     least = lower_bound(tariff, _reading(session, charge), ZoneInfo(session.time_zone))
     if least > slack and price < least / UNIT_FACTOR:

@@ -101,7 +101,7 @@ async def test_F67_a_price_in_another_currency_is_never_captured_but_shown_to_a_
 ) -> None:
     config = replace(default_config(), currency=Currency(identifier="sek", name="Krona"))
     async with open_rig(database_url, config=config) as rig:
-        session = await rig.authorize(907, 2000)
+        session = await rig.authorize(907, 2000, tariff=PRICE)
         await rig.until(session["id"], "finishing")
         await rig.pass_time(STRAY_WATCH_S)
         last = await rig.session(session["id"])
@@ -148,7 +148,7 @@ async def test_F30_monta_down_at_settlement_only_delays_it(database_url: str) ->
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price) > 0
 
 
-async def test_F70_a_hold_that_expires_before_the_final_record_is_a_persons_business(
+async def test_F70_a_charge_that_hangs_is_settled_by_the_last_price_before_its_hold_dies(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -160,11 +160,17 @@ async def test_F70_a_hold_that_expires_before_the_final_record_is_a_persons_busi
         await rig.pass_time(600)
         early = await rig.session(session["id"])
         assert (early["status"], early["needs_attention"]) == ("finishing", False)
-        await rig.pass_time(470)
-        late = await rig.session(session["id"])
-        assert (late["status"], late["needs_attention"]) == ("finishing", True)
+        settled = await rig.until(session["id"], "completed", within_s=480)
+        shown = settled["settlement"]["amount_to_capture"]
+        assert 0 < shown <= 5000
+        assert rig.clock.now() < expires_at
+        ops = await rig.ops_session(session["id"])
+        assert ops["settlement_basis"] == "last_price"
+        assert "by the last price" in ops["attention"][0]
         last = await ended(rig, session)
-        assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price)
+        final = minor(the_charge(rig).price)
+        assert last["settlement"]["amount_to_capture"] == shown < final
+        assert "not what was settled by" in (await rig.ops_session(session["id"]))["attention"][-1]
 
 
 async def test_F72_what_the_psp_did_is_recorded_once_and_ends_the_matter(database_url: str) -> None:
