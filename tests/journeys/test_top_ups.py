@@ -1,5 +1,6 @@
 """One more hold on a running session: the limit rises, and the bill is spread over the holds; never unpaid energy."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -177,3 +178,27 @@ async def test_a_session_of_another_terminal_cannot_be_topped_up(database_url: s
     async with open_rig(database_url) as rig:
         status, refused = await more(rig, {"id": "ps_unknown"}, 500)
         assert (status, refused["code"]) == (404, "not_found")
+
+
+async def test_top_ups_and_a_stop_at_the_same_moment_are_told_apart_by_the_rows_lock(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        await allow_top_ups(rig)
+        await rig.set_tariff(energy_tariff("0.79"))
+        session = await rig.authorize(106, 1000)
+        await rig.pass_time(60)
+        asked = [more(rig, session, 100, reference=f"T-{n // 2}") for n in range(16)]
+        answers, _ = await asyncio.gather(asyncio.gather(*asked), rig.stop(session["id"]))
+        assert {status for status, _ in answers} <= {200, 201, 409}
+        assert {body["code"] for status, body in answers if status == 409} <= {"session_ended"}
+        taken = sum(1 for status, _ in answers if status == 201)
+        last = await ended(rig, session)
+        assert last["amount_authorized"] == 1000 + 100 * taken
+        topped_up = [line for line in await rig.journal(session["id"]) if line["kind"] == "topped_up"]
+        assert len(topped_up) == taken
+        stopped_at = next(
+            n for n, line in enumerate(await rig.journal(session["id"])) if line["kind"] == "stop_requested"
+        )
+        later = (await rig.journal(session["id"]))[stopped_at:]
+        assert all(line["kind"] != "topped_up" for line in later)
