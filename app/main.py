@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import health, monta_webhook, ops, terminal
 from app.api.live import SessionNews
+from app.api.openapi import DocumentedApp
 from app.api.problems import Problem, on_http_exception, on_invalid_request, problem_response
 from app.api.schemas import FieldErrors
 from app.flows import authorize
@@ -39,7 +40,7 @@ def create_app(
     tools: Tools, *, news: SessionNews | None = None, metrics: Callable[[], str] = lambda: ""
 ) -> FastAPI:
     """The HTTP service around a toolbox that somebody else opens and closes."""
-    app = FastAPI(
+    app = DocumentedApp(
         title="Tapwatt",
         version="0.1.0",
         description=DESCRIPTION,
@@ -50,7 +51,8 @@ def create_app(
     app.state.tools = tools
     app.state.news = news or SessionNews()
     app.state.process_metrics = metrics
-    for router in (terminal.router, monta_webhook.router, ops.router, health.router):
+    app.documented = (terminal.router, monta_webhook.router, ops.router, health.router)
+    for router in app.documented:
         app.include_router(router)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid_request)

@@ -44,12 +44,13 @@ def problem(code: str, detail: str) -> dict[str, Any]:
     }
     if kind.status == 422:
         example["errors"] = [{"field": "authorization.amount", "message": "Input should be a valid integer"}]
-    return {"description": kind.title, "content": {MEDIA_TYPE: {"schema": _schema(kind.status), "example": example}}}
+    return {
+        "description": kind.title,
+        "content": {MEDIA_TYPE: {"schema": _schema(kind.status), "example": example}},
+    }
 
 
-UNAUTHORIZED: Responses = {
-    401: problem("unauthorized", "Send a valid key as `Authorization: Bearer <key>`.")
-}
+UNAUTHORIZED: Responses = {401: problem("unauthorized", "Send a valid key as `Authorization: Bearer <key>`.")}
 UNAVAILABLE: Responses = {
     503: problem("unavailable", "The database cannot be reached; ask again with the same reference.")
 }

@@ -22,7 +22,8 @@ def _json(example: Any, description: str) -> dict[str, Any]:
 
 
 AUTHORIZE: Responses = {
-    200: _json(CHARGING, "The same call again: the same session, as it is now") | {"model": PaymentSessionOut},
+    200: _json(CHARGING, "The same call again: the same session, as it is now")
+    | {"model": PaymentSessionOut},
     201: _json(AUTHORIZED, "Recorded durably; the start follows at once"),
     404: problem("charge_point_unknown", "This charge point is not assigned to the terminal."),
     409: problem("charge_point_busy", "The charge point has an active payment session."),
@@ -195,6 +196,7 @@ METRICS: Responses = {
     },
     **UNAVAILABLE,
 }
+
 
 def _body(name: str, example: Any) -> Any:
     return Body(openapi_examples={name: {"value": example}})

@@ -56,6 +56,8 @@ class Policy:
     """The same when not even the kind of current is known, or it is DC."""
     highest_power_w: int = 1_000_000
     """A reading that says more than this is a fault of the meter, not a fast charger."""
+    report_skew_s: float = 5
+    """A report's `updatedAt` may lie so far ahead of our clock; a later one is taken for this."""
     clock_skew_s: float = 120
     """Monta's createdAt may lie so long before our intent and still be of it."""
     backoff_max_s: float = 60

@@ -1,5 +1,4 @@
 """Watchers that die, stall, race or lose their lease: whoever comes next finds out, and nothing is done twice."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 import pytest
 from sqlalchemy import text
@@ -9,7 +8,7 @@ from app.flows import start
 from app.flows.tools import LeaseLost
 from app.simulator.quirks import Trouble
 from app.watcher import Watcher
-from tests.journeys.checks import ended, kinds, minor, starts, the_charge
+from tests.journeys.checks import check_settlement, ended, kinds, minor, starts, the_charge
 from tests.journeys.crash import claim, intend, killed_in_mid_call, post_and_forget, row_of
 from tests.journeys.rig import energy_tariff, open_rig
 
@@ -162,7 +161,8 @@ async def test_F76_two_watchers_at_once_start_stop_and_settle_each_session_once(
         points = (907, 915, 903, 921, 916, 912)
         sessions = [await rig.authorize(point, 1000) for point in points]
         for session in sessions:
-            await ended(rig, session, posts=len(points))
+            check_settlement(await rig.until(session["id"], "completed"))
+        await ended(rig, sessions[0], posts=len(points))
         by_session = {charge.partner_external_id for charge in rig.monta.charges() if not charge.spare}
         assert by_session == {session["id"] for session in sessions}
         assert len([charge for charge in rig.monta.charges() if not charge.spare]) == len(points)

@@ -1,5 +1,4 @@
 """From the tap to the capture, to the cent: every way in which a charge ends well."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from datetime import timedelta
 
@@ -127,7 +126,7 @@ async def test_a_charge_that_fails_on_the_way_is_paid_for_as_far_as_it_went(data
 
 async def test_the_drivers_own_energy_limit_is_kept(database_url: str) -> None:
     async with open_rig(database_url) as rig:
-        await rig.set_tariff(energy_tariff("0.79"))
+        await rig.set_tariff(energy_tariff("0.49"))
         session = await rig.authorize(102, 5000, energy_limit_wh=4000)
         last = await ended(rig, session)
         assert last["stop_reason"] in ("limit_reached", "vehicle_or_charge_point")

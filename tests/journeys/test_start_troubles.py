@@ -1,5 +1,4 @@
 """Starts that go wrong: refused, lost, late, slow, doubled; never a second charge, never a hold that is kept."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from dataclasses import replace
 from datetime import timedelta
