@@ -47,6 +47,7 @@ def create_app(
         openapi_url="/openapi.json",
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.tools = tools
     app.state.news = news or SessionNews()
@@ -91,6 +92,10 @@ def _shown(path: str) -> str:
     return f"{before}{webhooks}..." if webhooks else path
 
 
+SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""On every answer: what is true of a session now is wrong a second later, and no proxy may keep it."""
+
+
 class RequestIds:
     """Gives every request an id, puts it on the answer and on every log line, and turns a crash into a problem."""
 
@@ -110,7 +115,7 @@ class RequestIds:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", []), *SAFE, (b"x-request-id", request_id.encode())]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

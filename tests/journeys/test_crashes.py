@@ -42,7 +42,7 @@ async def test_F18_a_crash_between_post_and_outcome_is_healed_by_the_search_with
 ) -> None:
     async with open_rig(database_url, public_url=None) as rig:
         await rig.set_tariff(PRICE)
-        session = await rig.authorize(920, 500)
+        session = await rig.authorize(920, 250)
         await killed_in_mid_call(rig, after_s=5)
         charge = the_charge(rig)
         assert (await rig.session(session["id"]))["status"] == "authorized"
@@ -57,7 +57,7 @@ async def test_F18_a_webhook_waits_for_the_dead_watchers_lease_and_then_adopts_t
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
-        session = await rig.authorize(920, 500)
+        session = await rig.authorize(920, 250)
         await killed_in_mid_call(rig, after_s=5)
         await rig.pass_time(35)
         lines = await rig.journal(session["id"])
@@ -71,7 +71,7 @@ async def test_F23_after_a_crash_the_search_finds_two_charges_and_only_the_oldes
     database_url: str,
 ) -> None:
     async with open_rig(database_url, public_url=None) as rig:
-        session = await rig.authorize(921, 500)
+        session = await rig.authorize(921, 250)
         await post_and_forget(rig)
         last = await ended(rig, session)
         paid, spare = rig.monta.charges()
