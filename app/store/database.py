@@ -55,7 +55,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_S,
-            pool_pre_ping=False,
+            pool_pre_ping=True,
             hide_parameters=True,
             json_serializer=to_json,
             json_deserializer=partial(json.loads, parse_float=Decimal),
