@@ -3,7 +3,7 @@
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -58,7 +58,11 @@ def is_loopback(url: str) -> bool:
 
 def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
     """Why a URL cannot be used to talk to somebody; None when it can."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "must be a full URL such as https://example.com/path"
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return "must be a full URL such as https://example.com/path"
     if parts.query or parts.fragment or parts.username:
@@ -129,19 +133,29 @@ class Settings(BaseSettings):
             guard_s = float(given.get("send_guard_s", min(SEND_GUARD_S, quiet_s / 4)))
         except (TypeError, ValueError):
             return given
+        if not quiet_s >= 1:
+            return given
         timeout_s = min(START_TIMEOUT_S, max(quiet_s - guard_s, 0.1))
         return {"send_guard_s": guard_s, "start_timeout_s": timeout_s} | given
 
-    @model_validator(mode="after")
-    def _windows_fit(self) -> Self:
-        if self.quiet_window_s < self.send_guard_s + self.start_timeout_s:
+    @field_validator("send_guard_s")
+    @classmethod
+    def _windows_fit(cls, guard_s: float, info: ValidationInfo) -> float:
+        """Here, where the other two are known: a check of the whole would not be told beside problems of parts."""
+        quiet_s, timeout_s = info.data.get("quiet_window_s"), info.data.get("start_timeout_s")
+        if quiet_s is not None and timeout_s is not None and quiet_s < guard_s + timeout_s:
             raise ValueError(
-                f"{PREFIX}QUIET_WINDOW_S must be at least {PREFIX}SEND_GUARD_S + {PREFIX}START_TIMEOUT_S,"
-                " or a second start could be sent while the first is still under way"
+                f"with {PREFIX}START_TIMEOUT_S it must fit into {PREFIX}QUIET_WINDOW_S, or a second start could be sent"
+                " while the first is still under way"
             )
-        if self.clock_speed != 1 and self.clock_origin is None:
-            raise ValueError(f"{PREFIX}CLOCK_SPEED (demo only) needs {PREFIX}CLOCK_ORIGIN")
-        return self
+        return guard_s
+
+    @field_validator("clock_origin")
+    @classmethod
+    def _clock_is_whole(cls, origin: datetime | None, info: ValidationInfo) -> datetime | None:
+        if origin is None and info.data.get("clock_speed", 1) != 1:
+            raise ValueError(f"is needed with {PREFIX}CLOCK_SPEED (demo only)")
+        return origin
 
 
 class KeyedSettings(Settings):

@@ -69,8 +69,7 @@ class Watcher:
         """Run everything that is due now, to its end; returns how many claims that took. The way of the tests."""
         done = 0
         while True:
-            claimed = await self._claim(self._concurrency)
-            operator = await self._claim_operator()
+            claimed, operator = await self._claim(self._concurrency)
             if not claimed and operator is None:
                 return done
             await asyncio.gather(*(self._attend(lease) for lease in claimed))
@@ -81,10 +80,9 @@ class Watcher:
     async def _claim_and_spawn(self) -> None:
         await self._free.acquire()
         self._free.release()
-        claimed = await self._claim(max(1, self._concurrency - len(self._running)))
+        claimed, operator = await self._claim(max(1, self._concurrency - len(self._running)))
         for lease in claimed:
             await self._spawn(self._attend(lease))
-        operator = await self._claim_operator()
         if operator is not None:
             await self._spawn(self._upkeep(operator))
         elif not claimed:
@@ -103,11 +101,14 @@ class Watcher:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _claim(self, limit: int) -> list[Lease]:
+    async def _claim(self, limit: int) -> tuple[list[Lease], OperatorLease | None]:
+        """Up to `limit` sessions that are due, and an operator if one is."""
         now = self.tools.clock.now()
         until = now + timedelta(seconds=self.tools.lease_s)
+        upkeep_until = now + timedelta(seconds=upkeep.LEASE_S)
         async with self.tools.database.transaction() as connection:
-            return await leases.claim(connection, owner=self.name, now=now, until=until, limit=limit)
+            claimed = await leases.claim(connection, owner=self.name, now=now, until=until, limit=limit)
+            return claimed, await leases.claim_operator(connection, now=now, until=upkeep_until)
 
     async def _attend(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
@@ -126,13 +127,6 @@ class Watcher:
     async def _give_back_failed(self, lease: Lease) -> None:
         async with self.tools.database.transaction() as connection:
             await leases.give_back_failed(connection, lease, self.tools.clock.now())
-
-    async def _claim_operator(self) -> OperatorLease | None:
-        now = self.tools.clock.now()
-        async with self.tools.database.transaction() as connection:
-            return await leases.claim_operator(
-                connection, now=now, until=now + timedelta(seconds=upkeep.LEASE_S)
-            )
 
     async def _upkeep(self, lease: OperatorLease) -> None:
         with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id):

@@ -14,6 +14,7 @@ from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
 from app.flows import look, provision
 from app.monta.safe_json import BadJson, load_json
 from app.settings import Settings, load_settings, url_problem
+from app.store.database import is_json
 
 operator_app = typer.Typer(no_args_is_help=True, help="Operators: accounts at Monta.")
 terminal_app = typer.Typer(no_args_is_help=True, help="Payment terminals.")
@@ -170,7 +171,10 @@ def _secret_from(file: Path) -> str:
 
 def _tariff_from(file: Path) -> Tariff:
     try:
-        return parse_tariff(load_json(file.read_bytes(), max_bytes=MAX_TARIFF_BYTES))
+        source = load_json(file.read_bytes(), max_bytes=MAX_TARIFF_BYTES)
+        if not is_json(source):
+            fail("--file holds what cannot be kept: NaN, Infinity, NUL characters or lone surrogates.")
+        return parse_tariff(source)
     except OSError as error:
         fail(f"--file cannot be read: {error.strerror}.")
     except BadJson as error:

@@ -55,7 +55,10 @@ def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -
     if charge.state is not ChargeState.CHARGING or session.wish is not None:
         return session.start.deadline
     began = charge.latest.started_at or session.start.intent_at or session.created_at
-    return max(session.start.deadline, began + timedelta(seconds=policy.first_energy_s))
+    return max(
+        session.start.deadline,
+        began + timedelta(seconds=policy.start_deadline_s * policy.first_energy_factor),
+    )
 
 
 def _read_due(

@@ -25,8 +25,9 @@ class Policy:
     stop_alarm_attempts: int = 3
     """So many stops without effect: a person is told, and repeats slow down `stop_slow_factor` times."""
     stop_slow_factor: float = 3
-    first_energy_s: float = 1200
-    """A charge that Monta calls `charging` may take so long to its first reading (1 kWh at 3.7 kW: 16 minutes)."""
+    first_energy_factor: float = 3.5
+    """A charge that Monta calls `charging` may take so many start deadlines to its first reading: with 300 s, a meter
+    that counts whole kWh shows its first one at 3.7 kW after 16 minutes."""
     meter_interval_s: float = 300
     """A reading that Monta confirms is believed to be at most so old (the slowest meters we know of)."""
     webhook_grace: float = 0.2
@@ -56,6 +57,8 @@ class Policy:
     """The same when not even the kind of current is known, or it is DC."""
     highest_power_w: int = 1_000_000
     """A reading that says more than this is a fault of the meter, not a fast charger."""
+    report_skew_s: float = 5
+    """A report's `updatedAt` may lie so far ahead of our clock; a later one is taken for this."""
     clock_skew_s: float = 120
     """Monta's createdAt may lie so long before our intent and still be of it."""
     backoff_max_s: float = 60

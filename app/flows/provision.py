@@ -39,7 +39,7 @@ class NewOperator:
 @dataclass(frozen=True, slots=True)
 class AddedOperator:
     operator_id: OperatorId
-    webhook_path: str
+    webhook_path: str = field(repr=False)
     webhook_secret: str = field(repr=False)
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, and_, insert, literal, or_, select, update
+import structlog
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +17,8 @@ from app.store import holds
 from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
 from app.store.session_codec import from_row, identity_row, shares_of, to_row
 from app.store.tables import journal, payment_sessions, settlements
+
+log = structlog.get_logger("store")
 
 P = payment_sessions
 
@@ -133,7 +136,8 @@ async def find(
             or_(P.c.created_at < before[0], and_(P.c.created_at == before[0], P.c.id < before[1]))
         )
     query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
-    return [from_row(row) for row in (await connection.execute(query)).mappings()]
+    rows = (await connection.execute(query.add_columns(P.c.id))).mappings()
+    return [session for row in rows if (session := _readable(row)) is not None]
 
 
 def of_terminal(terminal_id: TerminalId) -> Condition:
@@ -163,6 +167,15 @@ def created_between(start: datetime | None, end: datetime | None) -> list[Condit
     """From `start` (inclusive) to `end` (exclusive)."""
     conditions = [P.c.created_at >= start] if start else []
     return [*conditions, P.c.created_at < end] if end else conditions
+
+
+def _readable(row: RowMapping) -> PaymentSession | None:
+    """One row that cannot be read must not hide the others; it is due itself, fails there, and asks for a person."""
+    try:
+        return from_row(row)
+    except ValueError:
+        log.error("session_unreadable", session_id=row["id"])
+        return None
 
 
 def _sessions() -> Select[Any]:

@@ -121,7 +121,9 @@ class House:
         recorded: Json = answer.json()
         return recorded
 
-    async def webhook(self, body: bytes, *, signature: str | None = None, path: str | None = None) -> httpx.Response:
+    async def webhook(
+        self, body: bytes, *, signature: str | None = None, path: str | None = None
+    ) -> httpx.Response:
         """A delivery, signed as Monta does unless a signature is given ("" for none)."""
         signature = sign(self.one.operator.webhook_secret, body) if signature is None else signature
         headers = {"X-Monta-Signature": signature} if signature else {}

@@ -23,7 +23,9 @@ from tests.postgres import TestCluster
 pytestmark = pytest.mark.anyio
 
 
-async def ask(tools: Tools, path: str = "/health/ready", metrics: Callable[[], str] = lambda: "") -> httpx.Response:
+async def ask(
+    tools: Tools, path: str = "/health/ready", metrics: Callable[[], str] = lambda: ""
+) -> httpx.Response:
     transport = httpx.ASGITransport(create_app(tools, metrics=metrics))
     async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
         return await http.get(path)
@@ -49,7 +51,9 @@ async def test_ready_when_schema_clock_and_watcher_are_as_they_must_be(database_
 
 
 @pytest.mark.parametrize(("offset_s", "ready"), [(1, True), (-1, True), (5, False), (-3600, False)])
-async def test_a_clock_that_is_off_is_not_ready(database_url: str, offset_s: float, ready: bool) -> None:  # F62
+async def test_a_clock_that_is_off_is_not_ready(
+    database_url: str, offset_s: float, ready: bool
+) -> None:  # F62
     database = Database(database_url)
     skew = await clock_skew(database)
     tools = make_tools(database, SystemClock(skew + timedelta(seconds=offset_s)), virtual=False)

@@ -1,21 +1,30 @@
 """The OpenAPI document: valid, with an example everywhere, and true of what the service does."""
 
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
-import anyio.from_thread
 import httpx
 import pytest
 import schemathesis
-from fastapi import FastAPI
-from hypothesis import HealthCheck, Phase, settings
-from jsonschema import Draft202012Validator
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from hypothesis import HealthCheck, Phase, given, settings
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from app.api.examples import AUTHORIZE
 from app.main import create_app
+from app.store import health
 from app.store.database import Database
-from tests.api.house import Json, make_tools
+from tests.api.house import Json, make_tools, open_house
 from tests.virtual import VirtualClock
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -105,25 +114,80 @@ def test_every_operation_says_who_may_call_it(document: Json) -> None:
 
 
 class Lent:
-    """An application in a loop of its own, for a tester that knows no loops."""
+    """The service in a loop of its own, for a tester that knows no loops; a key for each kind of door."""
 
-    def __init__(self, url: str, portal: anyio.from_thread.BlockingPortal) -> None:
-        self.portal = portal
-        self.app: FastAPI
-        self.headers: dict[str, dict[str, str]] = {}
-        self.url = url
+    def __init__(self, url: str) -> None:
+        self._url = url
 
-    async def furnish(self) -> None:
-        from tests.api.house import House
+    async def open(self) -> None:
+        self._stack = AsyncExitStack()
+        house = await self._stack.enter_async_context(open_house(self._url))
+        self._http = house.doors[0]
+        async with house.tools.database.transaction() as connection:
+            await health.beat(connection, "wtc_1", house.tools.clock.now())
+        self.keys = {"terminal_key": house.one.terminal.api_key, "operations_key": house.all_ops.api_key}
 
-        database = Database(self.url)
-        tools = make_tools(database, VirtualClock())
-        self.app = create_app(tools)
-        house = House([self.app], [tools], [])
-        await house.furnish()
-        self.keys = {"terminal": house.one.terminal.api_key, "operations": house.all_ops.api_key}
-        self.database = database
+    async def close(self) -> None:
+        await self._stack.aclose()
 
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://t") as http:
-            return await http.send(request)
+    async def send(self, method: str, url: str, more: Json) -> httpx.Response:
+        return await self._http.request(method, url, **more)
+
+
+@pytest.fixture
+def lent(database_url: str) -> Iterator[tuple[Lent, BlockingPortal]]:
+    service = Lent(database_url)
+    with start_blocking_portal() as portal:
+        portal.call(service.open)
+        yield service, portal
+        portal.call(service.close)
+
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+
+
+def test_whatever_the_document_allows_is_answered_as_the_document_says(
+    document: Json, lent: tuple[Lent, BlockingPortal]
+) -> None:
+    service, portal = lent
+    schema = schemathesis.openapi.from_dict(document)
+    tried = 0
+    for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
+        operation = found.ok()
+        security = operation.definition.raw.get("security", [])
+        tried += try_out(
+            operation, service, portal, service.keys[next(iter(security[0]))] if security else ""
+        )
+    assert tried >= 100
+
+
+def try_out(operation: Any, service: Lent, portal: BlockingPortal, key: str) -> int:
+    """Ten calls that the document allows, each answer held against it."""
+    tried = 0
+
+    @settings(
+        max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+    )
+    @given(operation.as_strategy())
+    def holds(case: Any) -> None:
+        nonlocal tried
+        tried += 1
+        request = case.as_transport_kwargs(base_url="http://tapwatt.test")
+        own = {k: v for k, v in request["headers"].items() if k.lower() not in ("authorization", "prefer")}
+        own |= {"Authorization": f"Bearer {key}"} if key else {}
+        more = {name: request[name] for name in ("params", "json") if request.get(name) is not None}
+        if request.get("data") is not None:
+            more["content"] = request["data"]
+        more["headers"] = {k: v.encode("latin-1", "replace") for k, v in own.items()}
+        answer = portal.call(service.send, request["method"], request["url"], more)
+        case.validate_response(answer, checks=CHECKS)
+
+    holds()
+    return tried

@@ -22,7 +22,14 @@ NOWHERE = "postgresql://u:canary-password@localhost:1/db"
 
 async def test_an_unknown_address_or_method_is_a_problem(database_url: str) -> None:
     async with open_house(database_url) as house:
-        for path in ("/", "/v1", "/v1/nothing", "/v1/payment-sessions/a/b/c", "/console", "/v2/payment-sessions"):
+        for path in (
+            "/",
+            "/v1",
+            "/v1/nothing",
+            "/v1/payment-sessions/a/b/c",
+            "/console",
+            "/v2/payment-sessions",
+        ):
             assert_problem(await house.call("GET", path), 404, "not_found")
         for method, path in (
             ("DELETE", "/v1/payment-sessions"),
@@ -85,7 +92,9 @@ async def test_with_the_database_gone_everything_says_so_and_when_to_ask_again()
     await database.close()
 
 
-@pytest.mark.filterwarnings("ignore:coroutine 'Connection:RuntimeWarning")  # SQLAlchemy's, on a connection cut in mid call
+@pytest.mark.filterwarnings(
+    "ignore:coroutine 'Connection:RuntimeWarning"
+)  # SQLAlchemy's, on a connection cut in mid call
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_service_whose_connections_are_cut_recovers_by_itself(database_url: str) -> None:  # F6
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
@@ -95,7 +104,9 @@ async def test_a_service_whose_connections_are_cut_recovers_by_itself(database_u
             recorded = set()
             for n in range(12):
                 body = payment(f"10{n % 9 + 1}", f"A-{n}")
-                calls = [asyncio.create_task(house.call("POST", "/v1/payment-sessions", body)) for _ in range(2)]
+                calls = [
+                    asyncio.create_task(house.call("POST", "/v1/payment-sessions", body)) for _ in range(2)
+                ]
                 await asyncio.sleep(0.002 * n)
                 await admin.execute(cut)
                 for answer in await asyncio.gather(*calls):
@@ -129,7 +140,9 @@ async def test_a_crash_of_ours_is_a_problem_too_and_tells_nothing(database_url: 
 async def test_a_wrong_secret_key_fails_closed(database_url: str) -> None:  # F90
     async with open_house(database_url) as house:
         one = house.one
-        stranger = replace(house.tools, operators=Operators(SecretBox("another key, as long as it has to be")))
+        stranger = replace(
+            house.tools, operators=Operators(SecretBox("another key, as long as it has to be"))
+        )
         app = create_app(stranger)
         body = b'{"entries": []}'
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as http:

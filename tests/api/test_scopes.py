@@ -10,13 +10,15 @@ from tests.api.house import House, assert_problem, open_house, payment
 
 pytestmark = pytest.mark.anyio
 
-TERMINAL_DOORS = [
+Door = tuple[str, str, dict[str, Any] | None]
+
+TERMINAL_DOORS: list[Door] = [
     ("GET", "/v1/payment-sessions/{id}", None),
     ("GET", "/v1/payment-sessions/{id}?wait=30&version=99", None),
     ("POST", "/v1/payment-sessions/{id}/stop", None),
     ("POST", "/v1/payment-sessions/{id}/captures", {"outcome": "captured", "amount": 1234, "reference": "r"}),
 ]
-OPS_DOORS = [
+OPS_DOORS: list[Door] = [
     ("GET", "/v1/ops/payment-sessions/{id}", None),
     ("GET", "/v1/ops/payment-sessions/{id}/journal", None),
     ("GET", "/v1/ops/payment-sessions/{id}/captures", None),
@@ -40,10 +42,10 @@ async def test_nobody_sees_or_touches_another_terminals_or_operators_session(dat
                 assert_problem(answer, 404, "not_found")
                 assert session["id"] not in answer.text
         assert (await house.call("GET", f"/v1/payment-sessions/{session['id']}")).json() == before
-        for doors, key in ((TERMINAL_DOORS, None), (OPS_DOORS, house.one.ops.api_key)):
+        for doors, key in ((TERMINAL_DOORS, house.one.terminal.api_key), (OPS_DOORS, house.one.ops.api_key)):
             for method, path, body in doors:
-                path = path.replace("?wait=30&version=99", "")
-                answer = await house.call(method, path.format(id=session["id"]), body, key=key)
+                at_once = path.replace("?wait=30&version=99", "").format(id=session["id"])
+                answer = await house.call(method, at_once, body, key=key)
                 assert answer.status_code in (200, 202), answer.text
 
 
@@ -51,14 +53,14 @@ async def test_a_key_opens_its_own_kind_of_door_only(database_url: str) -> None:
     async with open_house(database_url) as house:
         session = await house.authorize()
         bad = ["", "x", "é", house.one.terminal.api_key + "x", house.one.terminal.api_key[:-1], "a" * 5000]
-        terminal_doors = [
+        terminal_doors: list[Door] = [
             *[(m, p.format(id=session["id"]), b) for m, p, b in TERMINAL_DOORS],
             ("POST", "/v1/payment-sessions", payment("102", "A-2")),
             ("POST", "/v1/stop-requests", {"card_fingerprint": "c"}),
             ("GET", "/v1/charge-points/101", None),
             *[("GET", path, None) for path in LISTS],
         ]
-        ops_doors = [
+        ops_doors: list[Door] = [
             *[(m, p.format(id=session["id"]), b) for m, p, b in OPS_DOORS],
             *[("GET", path, None) for path in OPS_LISTS],
         ]

@@ -1,6 +1,7 @@
 """Canaries: no secret and no card number ever appears in logs, answers or reprs (F91)."""
 
 from dataclasses import fields
+from typing import Any
 
 import httpx
 import pytest
@@ -31,22 +32,30 @@ PAN = "4111111111111111"
 async def everything_that_can_go_wrong(house: House) -> str:
     """Every door, with right and wrong input; returns all answers."""
     one = house.one
-    said: list[httpx.Response] = []
-    for body in (payment(), payment(), payment("102"), payment(reference=PAN), payment("999", "B"), {}, []):
-        said.append(await house.call("POST", "/v1/payment-sessions", body))
+    bodies: list[Any] = [
+        payment(),
+        payment(),
+        payment("102"),
+        payment(reference=PAN),
+        payment("999", "B"),
+        {},
+        [],
+    ]
+    said = [await house.call("POST", "/v1/payment-sessions", body) for body in bodies]
     session = said[0].json()["id"]
-    for method, path in (
+    doors = [
         ("GET", f"/v1/payment-sessions/{session}"),
         ("POST", f"/v1/payment-sessions/{session}/stop"),
         ("POST", f"/v1/payment-sessions/{session}/captures"),
         ("GET", "/v1/charge-points"),
         ("GET", f"/v1/payment-sessions/{one.terminal.api_key}"),
         ("GET", "/v1/payment-sessions?reference=x"),
-    ):
-        for key in (None, one.ops.api_key, one.terminal.api_key + "x"):
-            said.append(await house.call(method, path, key=key))
-    for path in ("/v1/ops/summary", "/v1/ops/payment-sessions", f"/v1/ops/payment-sessions/{session}/journal"):
-        said.append(await house.call("GET", path, key=house.all_ops.api_key))
+        ("GET", "/v1/ops/summary"),
+        ("GET", "/v1/ops/payment-sessions"),
+        ("GET", f"/v1/ops/payment-sessions/{session}/journal"),
+    ]
+    keys = (None, one.ops.api_key, one.terminal.api_key + "x", house.all_ops.api_key)
+    said += [await house.call(method, path, key=key) for method, path in doors for key in keys]
     for body_bytes, signature in ((delivery(charge_entry(5)), None), (b"{", None), (b"{}", "sha1=00")):
         said.append(await house.webhook(body_bytes, signature=signature))
     said += [await house.call("GET", p) for p in ("/metrics", "/health/ready", "/openapi.json", "/docs")]
@@ -61,7 +70,9 @@ async def everything_that_can_go_wrong(house: House) -> str:
     said.append(await house.call("GET", "/crash"))
     async with house.tools.database.transaction() as connection:
         operators = await house.tools.operators.all(connection)
-        pair = await monta_access.load_tokens(connection, one.operator.operator_id, house.tools.operators._box)
+        pair = await monta_access.load_tokens(
+            connection, one.operator.operator_id, house.tools.operators._box
+        )
     assert pair is None
     shown = [house.tools, operators, one, house.all_ops, house.tools.monta.of(operators[0])]
     return "".join(a.text + str(a.headers) for a in said) + "".join(map(repr, shown))
@@ -109,7 +120,13 @@ async def test_the_answers_of_a_service_whose_database_refuses_show_nothing(
 
 
 async def test_what_is_logged_under_a_secrets_name_is_masked() -> None:
-    event = {"event": "x", "client_secret": "canary", "accessToken": "canary", "api_key": "canary", "id": "ps_1"}
+    event = {
+        "event": "x",
+        "client_secret": "canary",
+        "accessToken": "canary",
+        "api_key": "canary",
+        "id": "ps_1",
+    }
     assert "canary" not in str(mask_secrets(None, "info", dict(event)))
     assert mask_secrets(None, "info", dict(event))["id"] == "ps_1"
 

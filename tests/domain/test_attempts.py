@@ -1,5 +1,4 @@
 """Calls as the session sees them: an intent leaves a doubt, and only a certain answer ends it."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from datetime import timedelta
 

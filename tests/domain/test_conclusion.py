@@ -1,5 +1,4 @@
 """How a session ends: billed by the final record and never above the hold, or released as a whole."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,5 +1,4 @@
 """What is done next: total over every course of events, and never a POST that could make a second charge."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from dataclasses import replace
 from datetime import timedelta

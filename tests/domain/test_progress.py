@@ -1,5 +1,4 @@
 """How reports move a payment session: what is ours is adopted or stopped, what is not is left alone."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from dataclasses import replace
 from decimal import Decimal
@@ -83,11 +82,11 @@ def test_a_second_charge_is_extra_and_its_state_follows_its_newest_report() -> N
 
 
 def test_the_oldest_charge_of_a_search_is_adopted_and_the_others_are_extra() -> None:
-    found = [report(id=OTHER, created_at=after(30)), report(created_at=after(2))]
+    found = [report(created_at=after(30)), report(id=OTHER, created_at=after(2))]
     change = looked(posted(), found, at=after(40), policy=POLICY)
     assert change.session.charge is not None
-    assert change.session.charge.id == "1"
-    assert [e.id for e in change.session.extras] == [OTHER]
+    assert change.session.charge.id == OTHER
+    assert [e.id for e in change.session.extras] == ["1"]
     assert change.session.start.empty_at is None
 
 

@@ -110,9 +110,7 @@ class TestSharedBudget(BudgetContract):
         assert [wait for _, wait in stops].count(None) == 20, "a stop is always tried"
 
     @staticmethod
-    async def _asked(
-        budget: BudgetReplicas, wanted: list[Purpose]
-    ) -> list[tuple[Purpose, datetime | None]]:
+    async def _asked(budget: BudgetReplicas, wanted: list[Purpose]) -> list[tuple[Purpose, datetime | None]]:
         answers = await asyncio.gather(*(budget.take(OP_ONE, purpose, ORIGIN) for purpose in wanted))
         return list(zip(wanted, answers, strict=True))
 

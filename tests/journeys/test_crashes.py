@@ -1,5 +1,4 @@
 """Watchers that die, stall, race or lose their lease: whoever comes next finds out, and nothing is done twice."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 import pytest
 from sqlalchemy import text
@@ -9,7 +8,7 @@ from app.flows import start
 from app.flows.tools import LeaseLost
 from app.simulator.quirks import Trouble
 from app.watcher import Watcher
-from tests.journeys.checks import ended, kinds, minor, starts, the_charge
+from tests.journeys.checks import check_settlement, ended, kinds, minor, starts, the_charge
 from tests.journeys.crash import claim, intend, killed_in_mid_call, post_and_forget, row_of
 from tests.journeys.rig import energy_tariff, open_rig
 
@@ -43,7 +42,7 @@ async def test_F18_a_crash_between_post_and_outcome_is_healed_by_the_search_with
 ) -> None:
     async with open_rig(database_url, public_url=None) as rig:
         await rig.set_tariff(PRICE)
-        session = await rig.authorize(920, 500)
+        session = await rig.authorize(920, 250)
         await killed_in_mid_call(rig, after_s=5)
         charge = the_charge(rig)
         assert (await rig.session(session["id"]))["status"] == "authorized"
@@ -58,7 +57,7 @@ async def test_F18_a_webhook_waits_for_the_dead_watchers_lease_and_then_adopts_t
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
-        session = await rig.authorize(920, 500)
+        session = await rig.authorize(920, 250)
         await killed_in_mid_call(rig, after_s=5)
         await rig.pass_time(35)
         lines = await rig.journal(session["id"])
@@ -72,7 +71,7 @@ async def test_F23_after_a_crash_the_search_finds_two_charges_and_only_the_oldes
     database_url: str,
 ) -> None:
     async with open_rig(database_url, public_url=None) as rig:
-        session = await rig.authorize(921, 500)
+        session = await rig.authorize(921, 250)
         await post_and_forget(rig)
         last = await ended(rig, session)
         paid, spare = rig.monta.charges()
@@ -162,7 +161,8 @@ async def test_F76_two_watchers_at_once_start_stop_and_settle_each_session_once(
         points = (907, 915, 903, 921, 916, 912)
         sessions = [await rig.authorize(point, 1000) for point in points]
         for session in sessions:
-            await ended(rig, session, posts=len(points))
+            check_settlement(await rig.until(session["id"], "completed"))
+        await ended(rig, sessions[0], posts=len(points))
         by_session = {charge.partner_external_id for charge in rig.monta.charges() if not charge.spare}
         assert by_session == {session["id"] for session in sessions}
         assert len([charge for charge in rig.monta.charges() if not charge.spare]) == len(points)

@@ -1,5 +1,4 @@
 """Webhooks that are lost, late, doubled, shuffled, forged or poisoned: the record decides, polling carries."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 import json
 from typing import Any

@@ -1,5 +1,4 @@
 """Ends that are odd: too dear, free, unpriced, in another currency, late; settled once and never above the hold."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,5 +1,4 @@
 """Stops that are ignored, lost or undone: repeated until Monta confirms them, within what is reserved."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from dataclasses import replace
 from datetime import timedelta

@@ -2,6 +2,7 @@
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import asyncpg
 import pytest
@@ -20,13 +21,19 @@ from app.store.listener import Listener
 
 pytestmark = pytest.mark.anyio
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, dict[str, Any]] = {
     "postgresql://u:p@h:5433/db": {"host": "h", "port": 5433, "user": "u", "password": "p", "database": "db"},
     "postgres://u@h/db": {"host": "h", "user": "u", "database": "db"},
     "postgresql+asyncpg://u@h/db": {"host": "h", "user": "u", "database": "db"},
     "postgresql+psycopg://u@h/db": {"host": "h", "user": "u", "database": "db"},
     "postgresql://u@/db?host=/run/postgresql": {"host": "/run/postgresql", "user": "u", "database": "db"},
-    "postgresql://u:p@[::1]:5432/db": {"host": "::1", "port": 5432, "user": "u", "password": "p", "database": "db"},
+    "postgresql://u:p@[::1]:5432/db": {
+        "host": "::1",
+        "port": 5432,
+        "user": "u",
+        "password": "p",
+        "database": "db",
+    },
     "postgresql://u:p@a:5432,b:5433/db": {
         "host": ["a", "b"],
         "port": [5432, 5433],
@@ -79,7 +86,8 @@ ARGUMENTS = {
 
 @pytest.mark.parametrize("url", ARGUMENTS)
 async def test_a_url_is_read_as_libpq_reads_it(url: str) -> None:
-    _, arguments = PGDialect_asyncpg().create_connect_args(asyncpg_url(url))
+    dialect: Any = PGDialect_asyncpg
+    _, arguments = dialect().create_connect_args(asyncpg_url(url))
     assert arguments == ARGUMENTS[url] | {"target_session_attrs": "primary"}
 
 
@@ -122,10 +130,14 @@ async def test_every_connection_has_bounds_on_the_servers_side(database_url: str
 async def test_a_statement_that_takes_too_long_is_ended_by_the_server(database_url: str) -> None:
     database = Database(database_url)
     try:
-        with pytest.raises(DATABASE_TROUBLE) as ended:
+
+        async def linger() -> None:
             async with database.transaction() as connection:
                 await connection.execute(text("SET LOCAL statement_timeout = 50"))
                 await connection.execute(text("SELECT pg_sleep(10)"))
+
+        with pytest.raises(DATABASE_TROUBLE) as ended:
+            await linger()
         assert isinstance(ended.value, DBAPIError)
         async with database.transaction() as connection:
             assert (await connection.execute(text("SELECT 1"))).scalar() == 1
@@ -162,12 +174,16 @@ async def test_cancelled_transactions_leave_no_connection_behind(database_url: s
 async def test_a_transaction_that_raises_leaves_nothing(database_url: str) -> None:
     database = Database(database_url)
     try:
-        with pytest.raises(ZeroDivisionError):
+
+        async def fail() -> None:
             async with database.transaction() as connection:
                 await connection.execute(
                     text("INSERT INTO watchers (id, started_at, seen_at) VALUES ('w', now(), now())")
                 )
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
         async with database.transaction() as connection:
             assert (await connection.execute(text("SELECT count(*) FROM watchers"))).scalar() == 0
     finally:

@@ -66,7 +66,8 @@ def any_of(annotation: Any) -> st.SearchStrategy[Any]:
     if issubclass(annotation, Enum):
         return st.sampled_from(annotation)
     assert is_dataclass(annotation), annotation
-    return st.builds(annotation, **{n: any_of(t) for n, t in get_type_hints(annotation).items()})
+    kind: Any = annotation
+    return st.builds(kind, **{n: any_of(t) for n, t in get_type_hints(annotation).items()})
 
 
 SESSIONS = any_of(PaymentSession)
