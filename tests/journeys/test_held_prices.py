@@ -1,5 +1,4 @@
 """Prices that cannot be right are held for a person, and resolved before the hold dies; never more than plausible."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from datetime import timedelta
 from decimal import Decimal
