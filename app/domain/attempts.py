@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
-from app.domain.payment_session import ExtraCharge, StartOutcome, Stop, StopReason
+from app.domain.limit_watch import bound_of, start_limits, stop_plan
+from app.domain.payment_session import ExtraCharge, PaymentSession, StartOutcome, Stop, StopReason
 from app.domain.policy import Policy, backoff_s
 from app.domain.progress import absorb
 from app.domain.transitions import Command
@@ -15,8 +16,9 @@ API = Source.MONTA_API
 WATCHER = Source.WATCHER
 
 
-def start_intended(change: Change, now: datetime) -> Change:
+def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
     """From here on a charge may exist: only a certain answer or a look-up ends the doubt."""
+    change = _with_limits(change, policy)
     start = change.session.start
     start = replace(
         start,
@@ -28,6 +30,22 @@ def start_intended(change: Change, now: datetime) -> Change:
         looked_at=None,
     )
     return change.to(replace(change.session, start=start)).note("start_intended", WATCHER, post=start.posts)
+
+
+def _with_limits(change: Change, policy: Policy) -> Change:
+    """What Monta will be asked to hold the charge to; decided once, since nothing can change it after the start."""
+    session = change.session
+    if session.limits is not None:
+        return change
+    limits = start_limits(session, policy)
+    change = change.to(replace(session, limits=limits))
+    return change.note(
+        "limits_set",
+        WATCHER,
+        kwh_limit=None if limits.kwh_limit is None else str(limits.kwh_limit),
+        price_limit=None if limits.price_limit is None else str(limits.price_limit),
+        kept_back_minor=limits.kept_back_minor,
+    )
 
 
 def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Change:
@@ -103,7 +121,7 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     session = change.session
     stop = session.stop or Stop(reason=reason, decided_at=now)
     if session.stop is None:
-        change = change.note("stop_decided", WATCHER, reason=reason)
+        change = change.note("stop_decided", WATCHER, reason=reason, **_why(session, reason, now, policy))
     attempts = stop.attempts + 1
     pause = policy.stop_retry_s if attempts <= policy.stop_alarm_attempts else policy.stop_slow_retry_s
     stop = replace(
@@ -115,6 +133,25 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     if attempts > policy.stop_alarm_attempts:
         change = change.alarm("Monta does not confirm the stop of the charge", WATCHER)
     return change
+
+
+def _why(
+    session: PaymentSession, reason: StopReason, now: datetime, policy: Policy
+) -> dict[str, str | int | bool | None]:
+    """What a stop at the limit rests on: the basis of the price, the bound of the power, the age of the reading."""
+    charge = session.charge
+    if reason is not StopReason.LIMIT_REACHED or charge is None:
+        return {}
+    plan, bound = stop_plan(session, charge, policy), bound_of(session, charge, policy)
+    return {
+        "basis": plan.basis,
+        "power_bound": bound.basis,
+        "power_w": bound.power_w,
+        "latency_ms": int(bound.latency_s * 1000),
+        "latency_learned": bound.latency_learned,
+        "reading_age_ms": int((now - charge.energy_at).total_seconds() * 1000),
+        "energy_wh": charge.energy_wh,
+    }
 
 
 def stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:

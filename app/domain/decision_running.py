@@ -71,11 +71,24 @@ def _read_due(
     due = charge.seen_at + timedelta(seconds=policy.silence_s * (1 + policy.webhook_grace))
     limit = stops.get(StopReason.LIMIT_REACHED)
     if limit is not None:
-        ahead = limit - timedelta(seconds=policy.read_ahead_s)
         last = max(charge.seen_at, session.reads.attempted_at or charge.seen_at)
-        if last < ahead - timedelta(seconds=policy.fresh_s):
+        ahead = _last_look(session, charge, limit, policy)
+        if last < ahead:
             due = min(due, ahead)
     attempted = session.reads.attempted_at
     if attempted is not None:
         due = max(due, attempted + timedelta(seconds=policy.fresh_s))
     return max(due, session.reads.not_before or due)
+
+
+def _last_look(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:
+    """The moment before the stop at which a look is worth most: just after the last sample of the meter that will be
+    there in time; with a meter that is not understood, just before the stop."""
+    interval_s = session.trail.interval_s
+    if interval_s:
+        lag_s = policy.settled_sample_s
+        samples = int(((limit - charge.energy_at).total_seconds() - lag_s) // interval_s)
+        if samples >= 1:
+            return charge.energy_at + timedelta(seconds=samples * interval_s + lag_s)
+        return charge.energy_at
+    return limit - timedelta(seconds=policy.read_ahead_s + policy.fresh_s)

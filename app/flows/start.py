@@ -5,7 +5,7 @@ from datetime import timedelta
 from app.domain import attempts
 from app.domain.change import Change
 from app.domain.charge import ChargeReport
-from app.domain.limit import guards
+from app.domain.limit_watch import start_limits
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import backoff_s
 from app.domain.progress import looked
@@ -70,7 +70,7 @@ def _look_failed(tools: Tools, change: Change, error: MontaError) -> Change:
 
 async def _request(tools: Tools, session: PaymentSession) -> StartCharge:
     held = session.authorization
-    limits = guards(session.tariff, held.amount_minor, held.currency, session.energy_limit_wh)
+    limits = session.limits or start_limits(session, tools.policy)
     async with tools.database.transaction() as connection:
         terminal = await terminals.terminal_by_id(connection, session.terminal_id)
         operator = await tools.operators.get(connection, session.operator_id)

@@ -67,6 +67,7 @@ charge_points = Table(
     Column("cable_plugged_in", Boolean),
     Column("price_group_id", Text),
     Column("seen_at", Moment, comment="when Monta last told; null: never yet"),
+    Column("habits", JSONB, comment="what its settled sessions taught: stop latency, meter, power"),
     PrimaryKeyConstraint("operator_id", "charge_point_id"),
 )
 

@@ -1,0 +1,142 @@
+"""Monta's own limits: what a reservation allows at worst, rounded down, as the parachute beside our watcher."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+
+from app.domain.energy import wh_to_kwh
+from app.domain.money import exponent, to_major
+from app.domain.tariff import Tariff, energy_bought
+from app.domain.tariff.bought import counts_everything
+from app.domain.tariff.model import Dimension
+from app.domain.tariff.rates import rates_of
+
+MONTA_LEAST_KWH, MONTA_MOST_WH = Decimal(1), 500_000
+MONTA_LEAST_PRICE = Decimal(1)
+"""Monta's reference, Start charge: kwhLimit from 1 to 500, priceLimit from 1."""
+
+
+class GuardProblem(StrEnum):
+    """Why a limit cannot be handed to Monta: it is below the least value that Monta takes."""
+
+    KWH_LIMIT_TOO_SMALL = "kwh_limit_too_small"
+    PRICE_LIMIT_TOO_SMALL = "price_limit_too_small"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """Limits for Monta's start call: kWh (1 to 500, two decimals), price (from 1, major units); None: none.
+
+    `problems`: limits left out because they are too small. `kwh_covers_price`: the kWh limit alone keeps the
+    price within the reservation, since the tariff is known and no minute costs anything.
+    """
+
+    kwh_limit: Decimal | None
+    price_limit: Decimal | None
+    problems: tuple[GuardProblem, ...] = ()
+    kwh_covers_price: bool = False
+    reserved_minor: int = 0
+    """The reservation that these limits keep within."""
+    kept_back_minor: int = 0
+    """The part of the reservation for fees after the stop."""
+
+    def confirmed_by(self, kwh_limit: Decimal | None, price_limit: Decimal | None) -> bool:
+        """Whether limits that Monta shows for the charge keep its price within the reservation."""
+        if price_limit is not None and self.price_limit is not None and price_limit <= self.price_limit:
+            return True
+        if kwh_limit is None or self.kwh_limit is None or not self.kwh_covers_price:
+            return False
+        return kwh_limit <= self.kwh_limit
+
+
+def guards(
+    tariff: Tariff | None,
+    reserved_minor: int,
+    currency: str,
+    energy_limit_wh: int | None = None,
+    *,
+    least_power_w: int | None = None,
+    kept_back_minor: int = 0,
+    reaction_wh: int = 0,
+) -> Guards:
+    """Monta's kwhLimit and priceLimit for a reservation, from the worst case and rounded down.
+
+    A tariff in another currency counts as none. `least_power_w`: see `energy_bought`. Below the reservation by
+    `kept_back_minor` (fees after the stop) and by what `reaction_wh` costs (what flows until Monta's limit acts),
+    but for the latter never below the least that Monta takes.
+    """
+    known = same_currency(tariff, currency)
+    usable_minor = max(0, reserved_minor - kept_back_minor)
+    energy_wh = affordable_wh(known, usable_minor, energy_limit_wh, least_power_w=least_power_w)
+    kwh_limit = None if energy_wh is None else _kwh_limit(energy_wh, reaction_wh)
+    price_limit = _price_limit(known, usable_minor, currency, energy_wh, reaction_wh)
+    problems = []
+    if kwh_limit is not None and kwh_limit < MONTA_LEAST_KWH:
+        kwh_limit = None
+        problems.append(GuardProblem.KWH_LIMIT_TOO_SMALL)
+    if price_limit < MONTA_LEAST_PRICE:
+        problems.append(GuardProblem.PRICE_LIMIT_TOO_SMALL)
+    return Guards(
+        kwh_limit=kwh_limit,
+        price_limit=price_limit if price_limit >= MONTA_LEAST_PRICE else None,
+        problems=tuple(problems),
+        kwh_covers_price=kwh_limit is not None and known is not None and counts_everything(known),
+        reserved_minor=reserved_minor,
+        kept_back_minor=kept_back_minor,
+    )
+
+
+def kept_back_minor(
+    tariff: Tariff | None, reserved_minor: int, currency: str, *, parked_s: int, most_share: Fraction
+) -> int:
+    """What fees for a cable left in after the stop may come to in `parked_s`; at most a share of the reservation."""
+    known = same_currency(tariff, currency)
+    if known is None:
+        return 0
+    rates = [
+        each.rates[Dimension.PARKING_TIME]
+        for each in rates_of(known).elements
+        if Dimension.PARKING_TIME in each.rates
+    ]
+    dearest = max(
+        (rate.gross * (-(-parked_s // rate.step) * rate.step) for rate in rates), default=Fraction(0)
+    )
+    most = reserved_minor * most_share
+    return int(min(-(-dearest * 10 ** exponent(currency) // 1), most // 1))
+
+
+def _kwh_limit(energy_wh: int, reaction_wh: int) -> Decimal:
+    least_wh = int(MONTA_LEAST_KWH * 1000)
+    lowered = max(energy_wh - reaction_wh, min(energy_wh, least_wh))
+    return wh_to_kwh(min(lowered, MONTA_MOST_WH) // 10 * 10)
+
+
+def _price_limit(
+    known: Tariff | None, usable_minor: int, currency: str, energy_wh: int | None, reaction_wh: int
+) -> Decimal:
+    """The whole amount buys `energy_wh` at worst, so a Wh costs at most its share of the amount."""
+    full = to_major(usable_minor, currency)
+    if known is None or not energy_wh or not reaction_wh:
+        return full
+    cost_minor = -(-usable_minor * reaction_wh // energy_wh)
+    return max(to_major(max(0, usable_minor - cost_minor), currency), min(full, MONTA_LEAST_PRICE))
+
+
+def affordable_wh(
+    tariff: Tariff | None,
+    reserved_minor: int,
+    energy_limit_wh: int | None = None,
+    *,
+    least_power_w: int | None = None,
+) -> int | None:
+    """The energy to show as the limit: what the reservation buys at worst, or the driver's wish if less.
+
+    None: neither is known, or energy costs nothing. The tariff's currency is that of the reservation.
+    """
+    bought = None if tariff is None else energy_bought(tariff, reserved_minor, least_power_w=least_power_w)
+    return min((each for each in (bought, energy_limit_wh) if each is not None), default=None)
+
+
+def same_currency(tariff: Tariff | None, currency: str) -> Tariff | None:
+    return tariff if tariff is not None and tariff.currency == currency else None

@@ -1,0 +1,181 @@
+"""The trail of a charge's meter: its last readings, and what they show of sampling and power."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from app.domain.tariff import MeterPoint
+
+RECENT, OLDER = 10, 8
+"""Points kept as they came, and older ones thinned out for prices by time of day."""
+ROUNDING_WH = 10
+"""Two readings of two decimals of a kWh may each be off by half of the last one."""
+BLOCK_WH, BLOCK_S = 250, 50.0
+"""Power is measured over so much energy or time at least: rounding would blur less."""
+WINDOW_WH, WINDOW_S = 1000, 300.0
+"""A steady power is measured over so much where there is as much: then rounding is 1 %."""
+RAMP_S = 20
+"""Energy of so long at the power of now must have flowed before: until then the car is still on its ramp."""
+STEADY = 1.01
+"""What a power that looks steady may rise by until the next reading."""
+JUMP = 1.25
+"""A rise by more than this is no charging curve: somebody else gave way at a shared charger."""
+DROP = 0.7
+"""A fall to less than this may be undone at any moment: throttled or paused, not only a fuller battery."""
+STEPS_WH = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """What the readings of one charge show; derived once at each new reading, so that decisions are cheap."""
+
+    points: tuple[MeterPoint, ...] = ()
+    """Ascending in time and energy."""
+    interval_s: float | None = None
+    """The meter reports once in so long; None: not known, or it reports by steps of energy."""
+    step_wh: int | None = None
+    """The meter reports at each so many Wh."""
+    shown_w: int | None = None
+    """The most that this car at this charger draws until the next reading, going by what it drew; None: not known."""
+    peak_w: int = 0
+    """The highest power after the ramp."""
+    jumped: bool = False
+    """The power rose as only that of a shared charger does."""
+    held_back: int = 0
+    """So many more blocks the power may come back to its peak."""
+
+
+def followed(trail: Trail, at: datetime, energy_wh: int) -> Trail:
+    """The trail with one more reading: `energy_wh` had been reached at `at`. A reading that adds nothing, or that
+    contradicts the others, changes nothing."""
+    points = _inserted(trail.points, MeterPoint(at=at, energy_wh=energy_wh))
+    if points is trail.points:
+        return trail
+    newest = points[-1].at == at
+    steps = _step_wh(points)
+    interval_s = None if steps else _interval_s(points[-9:])
+    if interval_s is None and not steps:
+        interval_s = trail.interval_s
+    known = Trail(
+        points=_thinned(points),
+        interval_s=interval_s,
+        step_wh=steps,
+        shown_w=trail.shown_w,
+        peak_w=trail.peak_w,
+        jumped=trail.jumped,
+        held_back=trail.held_back,
+    )
+    return _with_power(known) if newest else known
+
+
+def _inserted(points: tuple[MeterPoint, ...], new: MeterPoint) -> tuple[MeterPoint, ...]:
+    if not points or (new.at > points[-1].at and new.energy_wh > points[-1].energy_wh):
+        return (*points, new)
+    for index, point in enumerate(points):
+        if new.energy_wh <= point.energy_wh:
+            earlier = points[:index]
+            if new.energy_wh == point.energy_wh:
+                if new.at >= point.at or (earlier and earlier[-1].at >= new.at):
+                    return points
+                return (*earlier, new, *points[index + 1 :])
+            if new.at >= point.at or (earlier and earlier[-1].at >= new.at):
+                return points
+            return (*earlier, new, *points[index:])
+    return points
+
+
+def _thinned(points: tuple[MeterPoint, ...]) -> tuple[MeterPoint, ...]:
+    if len(points) <= RECENT + OLDER:
+        return points
+    older = points[:-RECENT]
+    return older[::2] + points[-RECENT:]
+
+
+def _step_wh(points: tuple[MeterPoint, ...]) -> int | None:
+    """A meter that has only ever shown whole kWh reports each kWh, not each minute."""
+    shown = [point.energy_wh for point in points if point.energy_wh]
+    return STEPS_WH if shown and not any(wh % STEPS_WH for wh in shown) else None
+
+
+def _interval_s(points: tuple[MeterPoint, ...]) -> float | None:
+    """The time between samples, when all times are near multiples of one; some samples may have been lost."""
+    gaps = [(later.at - one.at).total_seconds() for one, later in pairwise(points)]
+    if len(gaps) < 2:
+        return None
+    least = min(gaps)
+    if least < 2:
+        return None
+    counts = [round(gap / least) for gap in gaps]
+    if any(abs(gap - n * least) > 0.15 * least for gap, n in zip(gaps, counts, strict=True)):
+        return None
+    return sum(gaps) / sum(counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A stretch between two readings: power at least, at most and on average."""
+
+    low_w: float
+    mean_w: float
+    high_w: float
+
+
+def _block(start: MeterPoint, end: MeterPoint) -> _Block:
+    seconds = (end.at - start.at).total_seconds()
+    risen = end.energy_wh - start.energy_wh
+    return _Block(
+        max(0, risen - ROUNDING_WH) * 3600 / seconds,
+        risen * 3600 / seconds,
+        (risen + ROUNDING_WH) * 3600 / seconds,
+    )
+
+
+def _back(points: tuple[MeterPoint, ...], end: int, least_wh: int, least_s: float) -> int | None:
+    """The newest point so much energy or time before the one at `end`; None: the trail does not reach so far."""
+    last = points[end]
+    for index in range(end - 1, -1, -1):
+        point = points[index]
+        if last.energy_wh - point.energy_wh >= least_wh or last.at - point.at >= timedelta(seconds=least_s):
+            return index
+    return None
+
+
+def _with_power(trail: Trail) -> Trail:
+    """What the newest readings say about power; nothing is learned on the ramp."""
+    points = trail.points
+    start = _back(points, len(points) - 1, BLOCK_WH, BLOCK_S)
+    if start is None:
+        return trail
+    now = _block(points[start], points[-1])
+    if points[start].energy_wh * 3600 < now.mean_w * RAMP_S:
+        return trail
+    before = trail.shown_w
+    jumped = trail.jumped or (trail.peak_w > 0 and now.low_w > JUMP * trail.peak_w)
+    changed = before is not None and (now.high_w < DROP * before or now.low_w > JUMP * before)
+    held_back = 4 if changed else max(0, trail.held_back - 1)
+    peak_w = max(trail.peak_w, int(now.mean_w) + 1)
+    return Trail(
+        points=points,
+        interval_s=trail.interval_s,
+        step_wh=trail.step_wh,
+        shown_w=_shown_w(points, start, now),
+        peak_w=peak_w,
+        jumped=jumped,
+        held_back=held_back,
+    )
+
+
+def _shown_w(points: tuple[MeterPoint, ...], start: int, now: _Block) -> int:
+    """The steady power over a long window; where the last block shows more, that, and its rise goes on."""
+    reach = _back(points, len(points) - 1, WINDOW_WH, WINDOW_S)
+    window = start if reach is None else min(reach, start)
+    while window < start and points[window].energy_wh * 3600 < now.mean_w * RAMP_S:
+        window += 1
+    steady = _block(points[window], points[-1])
+    power = steady.high_w if now.low_w <= steady.high_w else now.high_w
+    earlier = _back(points, start, BLOCK_WH, BLOCK_S)
+    if earlier is not None and points[earlier].energy_wh * 3600 >= now.mean_w * RAMP_S:
+        before = _block(points[earlier], points[start])
+        if now.low_w > before.high_w:
+            power = max(power, now.high_w) + 1.5 * (now.mean_w - before.mean_w)
+    return int(power * STEADY) + 1
