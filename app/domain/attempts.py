@@ -116,6 +116,12 @@ def read_failed(
     return change.to(replace(change.session, reads=reads)).note("read_failed", API, why=why)
 
 
+def read_cut_short(change: Change, why: str, *, now: datetime) -> Change:
+    """Given up for a stop that is due; no sign of trouble at Monta."""
+    reads = replace(change.session.reads, attempted_at=now)
+    return change.to(replace(change.session, reads=reads)).note("read_cut_short", API, why=why)
+
+
 def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: Policy) -> Change:
     """Decide (once) and attempt (again) to stop; the time of the next attempt is set before this one leaves."""
     session = change.session

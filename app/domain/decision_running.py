@@ -20,7 +20,7 @@ def running(session: PaymentSession, charge: Charge, policy: Policy, now: dateti
         return SendStop(due_stops[0][1])
     read = when(ReadCharge(charge.id), _read_due(session, charge, stops, policy), now)
     if isinstance(read, Wait) and read.until is not None:
-        return Wait(min(read.until, *stops.values()))
+        return Wait(min((read.until, *stops.values())))
     return read
 
 

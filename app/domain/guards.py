@@ -8,7 +8,7 @@ from fractions import Fraction
 from app.domain.energy import wh_to_kwh
 from app.domain.money import exponent, to_major
 from app.domain.tariff import Tariff, energy_bought
-from app.domain.tariff.bought import counts_everything
+from app.domain.tariff.bought import counts_everything, one_energy_price
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import rates_of
 
@@ -64,13 +64,15 @@ def guards(
 
     A tariff in another currency counts as none. `least_power_w`: see `energy_bought`. Below the reservation by
     `kept_back_minor` (fees after the stop) and by what `reaction_wh` costs (what flows until Monta's limit acts),
-    but for the latter never below the least that Monta takes.
+    but for the latter never below the least that Monta takes. Where the price of energy changes with time, power or
+    energy no kWh follow from the amount without giving part of it away: then the price limit guards alone.
     """
     known = same_currency(tariff, currency)
     usable_minor = max(0, reserved_minor - kept_back_minor)
-    energy_wh = affordable_wh(known, usable_minor, energy_limit_wh, least_power_w=least_power_w)
+    priced = known if known is not None and one_energy_price(known) else None
+    energy_wh = affordable_wh(priced, usable_minor, energy_limit_wh, least_power_w=least_power_w)
     kwh_limit = None if energy_wh is None else _kwh_limit(energy_wh, reaction_wh)
-    price_limit = _price_limit(known, usable_minor, currency, energy_wh, reaction_wh)
+    price_limit = _price_limit(priced, usable_minor, currency, energy_wh, reaction_wh)
     problems = []
     if kwh_limit is not None and kwh_limit < MONTA_LEAST_KWH:
         kwh_limit = None

@@ -98,26 +98,35 @@ def max_power_w(session: PaymentSession, policy: Policy) -> int:
     return max(rated, min(session.seen_power_w, policy.highest_power_w))
 
 
+def guarded(session: PaymentSession, charge: Charge) -> bool:
+    """Whether Monta confirms a limit that keeps within the reservation, and keeps its limits at this charge point."""
+    limits, latest = session.limits, charge.latest
+    if limits is None or limits.reserved_minor > session.authorization.amount_minor:
+        return False
+    if session.habits is not None and session.habits.limit_missed:
+        return False
+    return limits.confirmed_by(latest.kwh_limit, latest.price_limit)
+
+
 def power_bound(session: PaymentSession, charge: Charge, policy: Policy) -> tuple[int, PowerBasis]:
     """The most that may flow until the next reading, in W, and what says so."""
     most, trail, habits = max_power_w(session, policy), session.trail, session.habits
-    shown, limits, latest = trail.shown_w, session.limits, charge.latest
-    if shown is None or trail.jumped or limits is None:
+    shared = trail.jumped or (habits is not None and habits.shares_power > 0)
+    if trail.shown_w is None or shared or not guarded(session, charge):
         return most, PowerBasis.HARDWARE
-    if limits.reserved_minor > session.authorization.amount_minor:
-        return most, PowerBasis.HARDWARE
-    if habits is not None and (habits.shares_power or habits.limit_missed):
-        return most, PowerBasis.HARDWARE
-    if not limits.confirmed_by(latest.kwh_limit, latest.price_limit):
-        return most, PowerBasis.HARDWARE
-    return min(most, max(shown, trail.peak_w) if trail.held_back else shown), PowerBasis.SHOWN
+    shown = max(trail.shown_w, trail.peak_w) if trail.held_back else trail.shown_w
+    return min(most, shown), PowerBasis.SHOWN
 
 
 def bound_of(session: PaymentSession, charge: Charge, policy: Policy) -> Bound:
-    """Power and stop latency as they are counted with now."""
+    """Power and stop latency as they are counted with now; a latency that was learned counts where Monta guards too:
+    alone we expect the worst, since behaviour may change at any stop."""
     power_w, basis = power_bound(session, charge, policy)
+    learned_s, worst_s = latency_bound_s(session.habits, policy), latency_bound_s(None, policy)
     known = session.habits is not None and bool(session.habits.stop_latencies_ms)
-    return Bound(power_w, basis, latency_bound_s(session.habits, policy), known)
+    if known and guarded(session, charge):
+        return Bound(power_w, basis, learned_s, latency_learned=True)
+    return Bound(power_w, basis, max(learned_s, worst_s), latency_learned=learned_s > worst_s)
 
 
 def stop_plan(session: PaymentSession, charge: Charge, policy: Policy) -> StopPlan:

@@ -33,6 +33,8 @@ class Policy:
     """A reading may be so much older than its time says, and our own stop so late, together."""
     settled_sample_s: float = 1.5
     """So long after a sample of the meter is due, Monta is expected to show it."""
+    least_read_s: float = 1
+    """A read that is due just before a stop has so long to be answered; then the stop goes first."""
     limit_reaction_s: float = 2
     """What Monta's own limits may take to act; they are set below the reservation by as much at full power."""
     idle_reserve_s: int = 300
