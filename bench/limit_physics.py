@@ -47,7 +47,11 @@ class Course:
                 self._legs.append(_Leg(at_s, full if rich else scarce, stored + flowed, flowed))
 
     def energy_wh(self, at_s: float) -> float:
-        leg = self._legs[bisect_right(self._legs, at_s, key=lambda each: each.start_s) - 1] if at_s > 0 else self._legs[0]
+        leg = (
+            self._legs[bisect_right(self._legs, at_s, key=lambda each: each.start_s) - 1]
+            if at_s > 0
+            else self._legs[0]
+        )
         effective_s = at_s - leg.start_s
         if leg.start_s == 0:
             effective_s = at_s * at_s / (2 * self.ramp_s) if at_s < self.ramp_s else at_s - self.ramp_s / 2

@@ -103,7 +103,7 @@ class Play:
             elif isinstance(step, SendStop):
                 now_s = self._stop(step, now_s)
             else:
-                raise AssertionError(step)
+                raise TypeError(step)
 
     @property
     def end_s(self) -> float:
@@ -172,7 +172,9 @@ class Play:
         )
         return replace(session, limits=start_limits(session, self.policy))
 
-    def _report(self, seen_s: float, sample_s: float | None, state: ChargeState = ChargeState.CHARGING) -> ChargeReport:
+    def _report(
+        self, seen_s: float, sample_s: float | None, state: ChargeState = ChargeState.CHARGING
+    ) -> ChargeReport:
         """Monta's record with the reading of `sample_s`."""
         energy_wh, price = 0, None
         if sample_s is not None:
@@ -200,9 +202,12 @@ class Play:
     def _read(self, step: ReadCharge, now_s: float) -> float:
         """Monta shows its newest reading; an answer that would come after the stop is due is not waited for."""
         self.reads += 1
-        took_s = self.chance.uniform(1, 30) if self.chance.random() < HIDDEN else self.chance.uniform(0.1, 0.6)
+        took_s = (
+            self.chance.uniform(1, 30) if self.chance.random() < HIDDEN else self.chance.uniform(0.1, 0.6)
+        )
         charge = self.session.charge
-        limit = limit_at(self.session, charge, self.policy) if charge is not None and self.session.stop is None else None
+        stopping = charge is None or self.session.stop is not None
+        limit = None if charge is None or stopping else limit_at(self.session, charge, self.policy)
         if limit is not None and self._s(limit) < now_s + took_s and took_s > self.policy.least_read_s:
             now_s = max(now_s + self.policy.least_read_s, self._s(limit))
             change = attempts.read_cut_short(Change(self.session), "due", now=self._at(now_s))

@@ -36,7 +36,9 @@ def _overruns(outcomes: list[Outcome]) -> str:
         some = [o for o in outcomes if o.visit.place.guard == guard]
         forced = [o for o in some if o.forced]
         over = [o.over_minor for o in some if o.over_minor > HALF]
-        alone = [o for o in some if o.guard_alone_over_minor > HALF] if guard in ("on", "late", "dark") else []
+        alone = (
+            [o for o in some if o.guard_alone_over_minor > HALF] if guard in ("on", "late", "dark") else []
+        )
         peer = [o.peer_over_minor for o in forced]
         alone_text = "-" if guard in ("off", "dark-off") else str(len(alone))
         lines.append(
@@ -61,6 +63,10 @@ def tight(outcome: Outcome) -> bool:
     )
 
 
+def plain(outcome: Outcome) -> bool:
+    return not outcome.visit.place.shared and outcome.visit.tariff_kind != "parking"
+
+
 def _unused(outcomes: list[Outcome]) -> str:
     lines = [
         "| class | latency | sessions | unused: median % | p95 % | best with the same information: median % | p95 % "
@@ -78,7 +84,13 @@ def _figures(some: list[Outcome]) -> list[str]:
     unused, ideal = [o.unused * 100 for o in some], [o.ideal_unused * 100 for o in some]
     mean = sum(unused) / sum(ideal) if sum(ideal) else float("nan")
     peer = [(o.peer_over_minor / o.visit.reserved_minor - o.peer_unused) * 100 for o in some]
-    figures = [quantile(unused, 0.5), quantile(unused, 0.95), quantile(ideal, 0.5), quantile(ideal, 0.95), mean]
+    figures = [
+        quantile(unused, 0.5),
+        quantile(unused, 0.95),
+        quantile(ideal, 0.5),
+        quantile(ideal, 0.95),
+        mean,
+    ]
     return [f"{each:.2f}" for each in figures] + [f"{quantile(peer, 0.5):+.2f}"]
 
 
@@ -88,7 +100,11 @@ def _unknown(outcome: Outcome) -> bool:
 
 def _learned(outcome: Outcome) -> bool:
     index = outcome.visit.index
-    return index is not None and index >= LEARNED_FROM - 5 and not (outcome.visit.place.changes and index >= CHANGE_AT)
+    return (
+        index is not None
+        and index >= LEARNED_FROM - 5
+        and not (outcome.visit.place.changes and index >= CHANGE_AT)
+    )
 
 
 def _within(outcome: Outcome, dc: bool, meter: str, least: int, most: int) -> bool:
@@ -107,10 +123,10 @@ CLASSES: dict[str, Chosen] = {
     "AC, 1 kWh steps": lambda o: tight(o) and _within(o, False, "kwh", 5, 150),
     "DC, 1 kWh steps": lambda o: tight(o) and _within(o, True, "kwh", 5, 150),
     "no guard at Monta (hardware bound), AC 60 s": lambda o: (
-        o.visit.place.guard == "off" and _within(o, False, "60", 5, 150)
+        plain(o) and o.visit.place.guard == "off" and _within(o, False, "60", 5, 150)
     ),
     "no guard at Monta (hardware bound), DC 60 s": lambda o: (
-        o.visit.place.guard == "off" and _within(o, True, "60", 5, 150)
+        plain(o) and o.visit.place.guard == "off" and _within(o, True, "60", 5, 150)
     ),
     "shared chargers, guard on": lambda o: o.visit.place.shared and o.visit.place.guard == "on",
     "parking fee kept back": lambda o: o.visit.tariff_kind == "parking" and o.visit.place.guard == "on",
@@ -129,13 +145,20 @@ def curve(outcomes: Iterable[Outcome]) -> list[tuple[int, float, float]]:
 
 def _learning(outcomes: list[Outcome]) -> str:
     lines = ["| sessions before | unused: median % | mean % |", "|---|---|---|"]
-    lines += [f"| {i} | {median:.3f} | {mean:.3f} |" for i, median, mean in curve(outcomes) if i in (0, 1, 2, 3, 5, 8, 12, 16, 20, 25)]
+    lines += [
+        f"| {i} | {median:.3f} | {mean:.3f} |"
+        for i, median, mean in curve(outcomes)
+        if i in (0, 1, 2, 3, 5, 8, 12, 16, 20, 25)
+    ]
     return "\n".join(lines)
 
 
 def _changes(outcomes: list[Outcome]) -> str:
     """What was assumed of the stop latency around its sudden change."""
-    lines = ["| sessions after the change | latency s, median | assumed s, median | too short in |", "|---|---|---|---|"]
+    lines = [
+        "| sessions after the change | latency s, median | assumed s, median | too short in |",
+        "|---|---|---|---|",
+    ]
     for index in range(CHANGE_AT - 1, CHANGE_AT + 4):
         some = [
             o
@@ -145,7 +168,9 @@ def _changes(outcomes: list[Outcome]) -> str:
         seen = [o.latency_ms / 1000 for o in some]
         assumed = [o.latency_bound_ms / 1000 for o in some]
         short = sum(o.latency_bound_ms < o.latency_ms for o in some)
-        lines.append(f"| {index - CHANGE_AT} | {quantile(seen, 0.5):.1f} | {quantile(assumed, 0.5):.1f} | {short} of {len(some)} |")
+        lines.append(
+            f"| {index - CHANGE_AT} | {quantile(seen, 0.5):.1f} | {quantile(assumed, 0.5):.1f} | {short} of {len(some)} |"
+        )
     return "\n".join(lines)
 
 
@@ -164,7 +189,9 @@ def _learning_svg(points: list[tuple[int, float, float]]) -> str:
     width, height = 640, 280
 
     def path(which: int) -> str:
-        return " ".join(f"{60 + p[0] * 22:.0f},{height - 40 - p[which] / most * (height - 70):.1f}" for p in points)
+        return " ".join(
+            f"{60 + p[0] * 22:.0f},{height - 40 - p[which] / most * (height - 70):.1f}" for p in points
+        )
 
     ticks = "".join(
         f'<text x="{60 + i * 22}" y="{height - 22}" text-anchor="middle">{i}</text>' for i in range(0, 26, 5)

@@ -137,7 +137,12 @@ def _tariff(chance: Random, dc: bool) -> tuple[str, Tariff, float, float]:
             },
         )
         per_kwh = night
-    return kind, parse_tariff({"id": kind, "currency": "EUR", "tax_included": "YES", "elements": elements}), per_kwh, fee
+    return (
+        kind,
+        parse_tariff({"id": kind, "currency": "EUR", "tax_included": "YES", "elements": elements}),
+        per_kwh,
+        fee,
+    )
 
 
 def _component(kind: str, price: float) -> dict[str, object]:

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
-from app.domain.limit_watch import bound_of, start_limits, stop_plan
+from app.domain.limit_watch import start_limits, stop_plan
 from app.domain.payment_session import ExtraCharge, PaymentSession, StartOutcome, Stop, StopReason
 from app.domain.policy import Policy, backoff_s
+from app.domain.power_bound import bound_of
 from app.domain.progress import absorb
 from app.domain.transitions import Command
 

@@ -14,7 +14,7 @@ def running(session: PaymentSession, charge: Charge, policy: Policy, now: dateti
         return _repeat_stop(session, charge, session.stop, now)
     if session.status is Status.FINISHING:
         return SendStop(session.stop_reason or StopReason.VEHICLE_OR_CHARGE_POINT)
-    stops = _stop_times(session, charge, policy)
+    stops = _stop_times(session, charge, policy, now)
     due_stops = sorted((at, reason) for reason, at in stops.items() if at <= now)
     if due_stops:
         return SendStop(due_stops[0][1])
@@ -34,7 +34,9 @@ def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datet
     return SendStop(stop.reason) if looked >= stop.next_at else ReadCharge(charge.id)
 
 
-def _stop_times(session: PaymentSession, charge: Charge, policy: Policy) -> dict[StopReason, datetime]:
+def _stop_times(
+    session: PaymentSession, charge: Charge, policy: Policy, now: datetime
+) -> dict[StopReason, datetime]:
     """When each reason to stop falls due; a reason that cannot arise is left out."""
     times: dict[StopReason, datetime] = {}
     if session.wish is not None:
@@ -44,7 +46,7 @@ def _stop_times(session: PaymentSession, charge: Charge, policy: Policy) -> dict
     expires_at = session.authorization.expires_at
     if expires_at is not None:
         times[StopReason.HOLD_EXPIRING] = expires_at - _hold_margin(session, expires_at, policy)
-    limit = limit_at(session, charge, policy)
+    limit = limit_at(session, charge, policy, now)
     if limit is not None:
         times[StopReason.LIMIT_REACHED] = limit
     return times

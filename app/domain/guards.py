@@ -72,7 +72,7 @@ def guards(
     priced = known if known is not None and one_energy_price(known) else None
     energy_wh = affordable_wh(priced, usable_minor, energy_limit_wh, least_power_w=least_power_w)
     kwh_limit = None if energy_wh is None else _kwh_limit(energy_wh, reaction_wh)
-    price_limit = _price_limit(priced, usable_minor, currency, energy_wh, reaction_wh)
+    price_limit = _price_limit(known, usable_minor, currency, reaction_wh)
     problems = []
     if kwh_limit is not None and kwh_limit < MONTA_LEAST_KWH:
         kwh_limit = None
@@ -114,14 +114,16 @@ def _kwh_limit(energy_wh: int, reaction_wh: int) -> Decimal:
     return wh_to_kwh(min(lowered, MONTA_MOST_WH) // 10 * 10)
 
 
-def _price_limit(
-    known: Tariff | None, usable_minor: int, currency: str, energy_wh: int | None, reaction_wh: int
-) -> Decimal:
-    """The whole amount buys `energy_wh` at worst, so a Wh costs at most its share of the amount."""
+def _price_limit(known: Tariff | None, usable_minor: int, currency: str, reaction_wh: int) -> Decimal:
+    """Below the amount by what flows until the limit acts, at the dearest price of all."""
     full = to_major(usable_minor, currency)
-    if known is None or not energy_wh or not reaction_wh:
+    if known is None or not reaction_wh:
         return full
-    cost_minor = -(-usable_minor * reaction_wh // energy_wh)
+    rated = rates_of(known).elements
+    dearest = max(
+        (each.rates[Dimension.ENERGY].gross for each in rated if Dimension.ENERGY in each.rates), default=0
+    )
+    cost_minor = int(-(-dearest * reaction_wh * 10 ** exponent(currency) // 1))
     return max(to_major(max(0, usable_minor - cost_minor), currency), min(full, MONTA_LEAST_PRICE))
 
 

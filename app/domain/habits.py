@@ -31,5 +31,5 @@ def latency_bound_s(habits: Habits | None, policy: Policy) -> float:
         return worst_ms / 1000
     longest, count = max(seen), len(seen)
     spread = max(LEAST_SPREAD_MS, 3 * (longest - min(seen)) / (count + 2), 0.3 * longest / (count + 2))
-    left = max(worst_ms, 1.5 * longest) - longest
+    left = max(worst_ms, 1.15 * longest) - longest
     return (longest + max(spread, left * UNSURE**count)) / 1000

@@ -29,12 +29,22 @@ def learned(habits: Habits, session: PaymentSession, policy: Policy) -> Habits:
         shares_power=DISTRUST if trail.jumped else max(0, habits.shares_power - 1),
         limit_missed=DISTRUST if _limit_missed(session, charge) else max(0, habits.limit_missed - 1),
     )
+    if _outlasted(session, charge, latency_bound_s(habits, policy)):
+        return replace(known, stop_latencies_ms=())
     latency_ms = stop_latency_ms(session, charge, trail)
     if latency_ms is None:
         return known
     surprised = latency_ms > latency_bound_s(habits, policy) * 1000
     before = () if surprised else habits.stop_latencies_ms
     return replace(known, stop_latencies_ms=(*before, latency_ms)[-KEPT:])
+
+
+def _outlasted(session: PaymentSession, charge: Charge, bound_s: float) -> bool:
+    """Monta's limit ended what our stop should have ended before: how long the stop takes is not known any more."""
+    stop, ended_at = session.stop, charge.latest.stopped_at
+    if stop is None or ended_at is None or not by_montas_limit(charge):
+        return False
+    return (ended_at - stop.decided_at).total_seconds() > bound_s
 
 
 def stop_latency_ms(session: PaymentSession, charge: Charge, trail: Trail) -> int | None:

@@ -1,48 +1,28 @@
 """The limit of one running session: what the forecast is given, and what it answers."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from app.domain.charge import Charge
 from app.domain.guards import Guards, affordable_wh, guards, kept_back_minor
-from app.domain.habits import latency_bound_s
-from app.domain.limit import StopPlan, plan_stop, used_minor
+from app.domain.limit import HORIZON, StopPlan, plan_stop, used_minor
+from app.domain.meter import Trail
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
+from app.domain.power_bound import bound_of, max_power_w, power_bound
 from app.domain.tariff import MeterPoint, Reading
 from app.domain.tariff.rates import rates_of
 
 METER_ROUNDING_WH = 5
 """Monta shows kWh with two decimals where meters have three."""
+FAR = timedelta(hours=1)
+"""A stop that is further away than this need not be known exactly."""
 MISSED_SAMPLE = 1.3
 """A meter that reports regularly is believed to be so much of its interval late at most."""
 
 zone = lru_cache(maxsize=512)(ZoneInfo)
-
-
-class PowerBasis(StrEnum):
-    """What bounds the power until the next reading.
-
-    SHOWN: what this car and charger have shown, since Monta confirms a limit of its own. HARDWARE: the most that the
-    charge point can give, since nobody else guards, nothing was shown yet, or its power jumps.
-    """
-
-    SHOWN = "shown"
-    HARDWARE = "hardware"
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The worst case that a plan counts with."""
-
-    power_w: int
-    basis: PowerBasis
-    latency_s: float
-    latency_learned: bool
 
 
 def reading_of(
@@ -67,7 +47,16 @@ def reading_of(
         price=price if price is not None and price >= 0 else None,
         price_per_kwh=per_kwh,
         earlier=_earlier(session, at, charge.energy_wh),
+        parked_at_most_s=_parked_s(session.trail, started_at, at),
     )
+
+
+def _parked_s(trail: Trail, started_at: datetime, at: datetime) -> int | None:
+    """Without charging until `at`, at most: before the first reading, between readings as the trail knows, since."""
+    if not trail.shown_w or trail.first_at is None:
+        return None
+    unseen = (trail.first_at - started_at) + (at - trail.points[-1].at)
+    return max(0, int(trail.idle_s + unseen.total_seconds()) + 1)
 
 
 def _earlier(session: PaymentSession, at: datetime, energy_wh: int) -> tuple[MeterPoint, ...]:
@@ -92,44 +81,9 @@ def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w:
     return first, METER_ROUNDING_WH
 
 
-def max_power_w(session: PaymentSession, policy: Policy) -> int:
-    """What may flow at any moment: the charge point's rating, or more when more was seen."""
-    rated = session.power_bound_w if session.power_bound_w is not None else policy.unknown_power_w
-    return max(rated, min(session.seen_power_w, policy.highest_power_w))
-
-
-def guarded(session: PaymentSession, charge: Charge) -> bool:
-    """Whether Monta confirms a limit that keeps within the reservation, and keeps its limits at this charge point."""
-    limits, latest = session.limits, charge.latest
-    if limits is None or limits.reserved_minor > session.authorization.amount_minor:
-        return False
-    if session.habits is not None and session.habits.limit_missed:
-        return False
-    return limits.confirmed_by(latest.kwh_limit, latest.price_limit)
-
-
-def power_bound(session: PaymentSession, charge: Charge, policy: Policy) -> tuple[int, PowerBasis]:
-    """The most that may flow until the next reading, in W, and what says so."""
-    most, trail, habits = max_power_w(session, policy), session.trail, session.habits
-    shared = trail.jumped or (habits is not None and habits.shares_power > 0)
-    if trail.shown_w is None or shared or not guarded(session, charge):
-        return most, PowerBasis.HARDWARE
-    shown = max(trail.shown_w, trail.peak_w) if trail.held_back else trail.shown_w
-    return min(most, shown), PowerBasis.SHOWN
-
-
-def bound_of(session: PaymentSession, charge: Charge, policy: Policy) -> Bound:
-    """Power and stop latency as they are counted with now; a latency that was learned counts where Monta guards too:
-    alone we expect the worst, since behaviour may change at any stop."""
-    power_w, basis = power_bound(session, charge, policy)
-    learned_s, worst_s = latency_bound_s(session.habits, policy), latency_bound_s(None, policy)
-    known = session.habits is not None and bool(session.habits.stop_latencies_ms)
-    if known and guarded(session, charge):
-        return Bound(power_w, basis, learned_s, latency_learned=True)
-    return Bound(power_w, basis, max(learned_s, worst_s), latency_learned=learned_s > worst_s)
-
-
-def stop_plan(session: PaymentSession, charge: Charge, policy: Policy) -> StopPlan:
+def stop_plan(
+    session: PaymentSession, charge: Charge, policy: Policy, *, horizon: timedelta = HORIZON
+) -> StopPlan:
     """When the limit asks for a stop, and what that rests on."""
     bound, held, limits = bound_of(session, charge, policy), session.authorization, session.limits
     return plan_stop(
@@ -141,12 +95,22 @@ def stop_plan(session: PaymentSession, charge: Charge, policy: Policy) -> StopPl
         stop_latency_s=bound.latency_s + policy.record_lag_s,
         tz=zone(session.time_zone),
         energy_limit_wh=session.energy_limit_wh,
+        horizon=horizon,
     )
 
 
-def limit_at(session: PaymentSession, charge: Charge, policy: Policy) -> datetime | None:
-    """The latest time to send the stop so that the reservation is never exceeded; None: beyond the horizon."""
-    return stop_plan(session, charge, policy).stop_at
+def limit_at(
+    session: PaymentSession, charge: Charge, policy: Policy, now: datetime | None = None
+) -> datetime | None:
+    """The latest time to send the stop so that the reservation is never exceeded; None: beyond the horizon.
+
+    With `now`: where no stop can be due for FAR, only a time before which none can: quicker with prices by time.
+    """
+    if now is None:
+        return stop_plan(session, charge, policy).stop_at
+    horizon = max(timedelta(0), now - charge.energy_at) + FAR
+    found = stop_plan(session, charge, policy, horizon=min(horizon, HORIZON)).stop_at
+    return charge.energy_at + horizon if found is None and horizon < HORIZON else found
 
 
 def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:

@@ -1,13 +1,13 @@
 """The trail of a charge's meter: its last readings, and what they show of sampling and power."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from app.domain.tariff import MeterPoint
 
-RECENT, OLDER = 10, 8
-"""Points kept as they came, and older ones thinned out for prices by time of day."""
+RECENT, OLDER = 10, 40
+"""Points kept as they came, and older ones: the first and the last of an hour, for prices by time of day."""
 ROUNDING_WH = 10
 """Two readings of two decimals of a kWh may each be off by half of the last one."""
 BLOCK_WH, BLOCK_S = 250, 50.0
@@ -31,6 +31,8 @@ class Trail:
 
     points: tuple[MeterPoint, ...] = ()
     """Ascending in time and energy."""
+    first_at: datetime | None = None
+    """When the first reading was."""
     interval_s: float | None = None
     """The meter reports once in so long; None: not known, or it reports by steps of energy."""
     step_wh: int | None = None
@@ -43,11 +45,13 @@ class Trail:
     """The power rose as only that of a shared charger does."""
     held_back: int = 0
     """So many more blocks the power may come back to its peak."""
+    idle_s: float = 0.0
+    """Up to the newest point, the time in which no energy can have flowed if it flowed as in the block before."""
 
 
-def followed(trail: Trail, at: datetime, energy_wh: int) -> Trail:
+def followed(trail: Trail, at: datetime, energy_wh: int, *, by_the_hour: bool = False) -> Trail:
     """The trail with one more reading: `energy_wh` had been reached at `at`. A reading that adds nothing, or that
-    contradicts the others, changes nothing."""
+    contradicts the others, changes nothing. `by_the_hour`: keep what prices by time of day ask for."""
     points = _inserted(trail.points, MeterPoint(at=at, energy_wh=energy_wh))
     if points is trail.points:
         return trail
@@ -57,13 +61,15 @@ def followed(trail: Trail, at: datetime, energy_wh: int) -> Trail:
     if interval_s is None and not steps:
         interval_s = trail.interval_s
     known = Trail(
-        points=_thinned(points),
+        points=_thinned(points, by_the_hour=by_the_hour),
+        first_at=at if trail.first_at is None else min(at, trail.first_at),
         interval_s=interval_s,
         step_wh=steps,
         shown_w=trail.shown_w,
         peak_w=trail.peak_w,
         jumped=trail.jumped,
         held_back=trail.held_back,
+        idle_s=trail.idle_s + (_idle_s(points, trail.shown_w) if newest else 0),
     )
     return _with_power(known) if newest else known
 
@@ -84,11 +90,27 @@ def _inserted(points: tuple[MeterPoint, ...], new: MeterPoint) -> tuple[MeterPoi
     return points
 
 
-def _thinned(points: tuple[MeterPoint, ...]) -> tuple[MeterPoint, ...]:
-    if len(points) <= RECENT + OLDER:
+def _thinned(points: tuple[MeterPoint, ...], *, by_the_hour: bool) -> tuple[MeterPoint, ...]:
+    if len(points) <= RECENT:
         return points
-    older = points[:-RECENT]
-    return older[::2] + points[-RECENT:]
+    if not by_the_hour:
+        return points[-RECENT:]
+    older, hours = points[:-RECENT], [point.at.replace(minute=0, second=0, microsecond=0) for point in points]
+    kept = [
+        point
+        for index, point in enumerate(older)
+        if index == 0 or hours[index - 1] != hours[index] or hours[index] != hours[index + 1]
+    ]
+    return (*kept[-OLDER:], *points[-RECENT:])
+
+
+def _idle_s(points: tuple[MeterPoint, ...], shown_w: int | None) -> float:
+    """How much of the newest gap between readings may have been idle; all of the first ones."""
+    if len(points) < 2 or not shown_w:
+        return (points[-1].at - points[-2].at).total_seconds() if len(points) > 1 else 0.0
+    seconds = (points[-1].at - points[-2].at).total_seconds()
+    energy_s = (points[-1].energy_wh - points[-2].energy_wh + ROUNDING_WH) * 3600 / shown_w
+    return max(0.0, seconds - energy_s)
 
 
 def _step_wh(points: tuple[MeterPoint, ...]) -> int | None:
@@ -154,14 +176,8 @@ def _with_power(trail: Trail) -> Trail:
     changed = before is not None and (now.high_w < DROP * before or now.low_w > JUMP * before)
     held_back = 4 if changed else max(0, trail.held_back - 1)
     peak_w = max(trail.peak_w, int(now.mean_w) + 1)
-    return Trail(
-        points=points,
-        interval_s=trail.interval_s,
-        step_wh=trail.step_wh,
-        shown_w=_shown_w(points, start, now),
-        peak_w=peak_w,
-        jumped=jumped,
-        held_back=held_back,
+    return replace(
+        trail, shown_w=_shown_w(points, start, now), peak_w=peak_w, jumped=jumped, held_back=held_back
     )
 
 

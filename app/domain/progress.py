@@ -16,6 +16,7 @@ from app.domain.payment_session import (
     StopReason,
 )
 from app.domain.policy import Policy
+from app.domain.tariff.rates import rates_of
 from app.domain.transitions import Command
 
 
@@ -113,7 +114,13 @@ def _trail(session: PaymentSession, report: ChargeReport) -> Trail:
     """A reading counts from the moment for which Monta vouches, whenever it comes; the final record is none."""
     if report.energy_wh is None or report.state in ENDED:
         return session.trail
-    return followed(session.trail, min(report.updated_at or report.seen_at, report.seen_at), report.energy_wh)
+    tariff = session.tariff
+    return followed(
+        session.trail,
+        min(report.updated_at or report.seen_at, report.seen_at),
+        report.energy_wh,
+        by_the_hour=tariff is not None and rates_of(tariff).plain_prices is None,
+    )
 
 
 def _seen_power_w(session: PaymentSession, before: Charge | None, known: Charge) -> int:
