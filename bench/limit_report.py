@@ -57,7 +57,7 @@ def tight(outcome: Outcome) -> bool:
     visit = outcome.visit
     return (
         outcome.forced
-        and visit.place.guard in ("on", "late")
+        and visit.place.guard == "on"
         and not visit.place.shared
         and visit.tariff_kind != "parking"
     )

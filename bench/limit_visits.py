@@ -14,7 +14,7 @@ EPOCH = datetime(2026, 10, 1, tzinfo=UTC)
 AC_W = (3_700, 7_400, 11_000, 22_000, 43_000)
 DC_W = (25_000, 50_000, 75_000, 100_000, 150_000, 200_000, 300_000, 400_000)
 METERS = ("10", "60", "60", "60", "60", "300", "kwh")
-GUARDS = ("on", "on", "on", "on", "on", "off", "off", "late", "dark", "dark-off")
+GUARDS = ("on",) * 7 + ("off", "off", "late", "dark", "dark-off")
 CHAIN = 26
 """Sessions one after the other at one place that is learned."""
 CHANGE_AT = 21

@@ -7,6 +7,7 @@ from app.domain.charge import Charge
 from app.domain.disagreement import by_montas_limit
 from app.domain.habits import Habits, latency_bound_s
 from app.domain.meter import Trail
+from app.domain.money import Rounding, to_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 
@@ -29,7 +30,7 @@ def learned(habits: Habits, session: PaymentSession, policy: Policy) -> Habits:
         shares_power=DISTRUST if trail.jumped else max(0, habits.shares_power - 1),
         limit_missed=DISTRUST if _limit_missed(session, charge) else max(0, habits.limit_missed - 1),
     )
-    if _outlasted(session, charge, latency_bound_s(habits, policy)):
+    if _outlasted(session, charge, habits):
         return replace(known, stop_latencies_ms=())
     latency_ms = stop_latency_ms(session, charge, trail)
     if latency_ms is None:
@@ -39,12 +40,13 @@ def learned(habits: Habits, session: PaymentSession, policy: Policy) -> Habits:
     return replace(known, stop_latencies_ms=(*before, latency_ms)[-KEPT:])
 
 
-def _outlasted(session: PaymentSession, charge: Charge, bound_s: float) -> bool:
-    """Monta's limit ended what our stop should have ended before: how long the stop takes is not known any more."""
+def _outlasted(session: PaymentSession, charge: Charge, habits: Habits) -> bool:
+    """Monta's limit ended what our stop had not ended in the longest time ever seen here: how long a stop takes is not
+    known any more."""
     stop, ended_at = session.stop, charge.latest.stopped_at
-    if stop is None or ended_at is None or not by_montas_limit(charge):
+    if stop is None or ended_at is None or not by_montas_limit(charge) or not habits.stop_latencies_ms:
         return False
-    return (ended_at - stop.decided_at).total_seconds() > bound_s
+    return (ended_at - stop.decided_at).total_seconds() * 1000 > max(habits.stop_latencies_ms)
 
 
 def stop_latency_ms(session: PaymentSession, charge: Charge, trail: Trail) -> int | None:
@@ -66,8 +68,9 @@ def stop_latency_ms(session: PaymentSession, charge: Charge, trail: Trail) -> in
 
 
 def _limit_missed(session: PaymentSession, charge: Charge) -> bool:
-    """Monta confirmed a limit and let the charge run past it by more than its last cent."""
-    limit, price = charge.latest.price_limit, charge.latest.price
-    if limit is None or price is None or session.limits is None or session.limits.price_limit is None:
+    """Monta confirmed a limit within the reservation, and the charge itself came to cost more than that."""
+    limits, latest, held = session.limits, charge.latest, session.authorization
+    if limits is None or latest.price is None or limits.kept_back_minor:
         return False
-    return limit <= session.limits.price_limit and price > limit * 101 / 100
+    confirmed = limits.confirmed_by(latest.kwh_limit, latest.price_limit)
+    return confirmed and to_minor(latest.price, held.currency, Rounding.HALF_UP) > limits.reserved_minor

@@ -22,6 +22,8 @@ JUMP = 1.25
 """A rise by more than this is no charging curve: somebody else gave way at a shared charger."""
 DROP = 0.7
 """A fall to less than this may be undone at any moment: throttled or paused, not only a fuller battery."""
+HELD = 2
+"""For so many readings more a power that fell is taken to come back."""
 STEPS_WH = 1000
 
 
@@ -44,7 +46,9 @@ class Trail:
     jumped: bool = False
     """The power rose as only that of a shared charger does."""
     held_back: int = 0
-    """So many more blocks the power may come back to its peak."""
+    """So many more blocks the power may come back to what it was."""
+    held_w: int = 0
+    """What it was."""
     idle_s: float = 0.0
     """Up to the newest point, the time in which no energy can have flowed if it flowed as in the block before."""
 
@@ -69,6 +73,7 @@ def followed(trail: Trail, at: datetime, energy_wh: int, *, by_the_hour: bool = 
         peak_w=trail.peak_w,
         jumped=trail.jumped,
         held_back=trail.held_back,
+        held_w=trail.held_w,
         idle_s=trail.idle_s + (_idle_s(points, trail.shown_w) if newest else 0),
     )
     return _with_power(known) if newest else known
@@ -174,10 +179,15 @@ def _with_power(trail: Trail) -> Trail:
     before = trail.shown_w
     jumped = trail.jumped or (trail.peak_w > 0 and now.low_w > JUMP * trail.peak_w)
     changed = before is not None and (now.high_w < DROP * before or now.low_w > JUMP * before)
-    held_back = 4 if changed else max(0, trail.held_back - 1)
+    held_back = HELD if changed else max(0, trail.held_back - 1)
     peak_w = max(trail.peak_w, int(now.mean_w) + 1)
     return replace(
-        trail, shown_w=_shown_w(points, start, now), peak_w=peak_w, jumped=jumped, held_back=held_back
+        trail,
+        shown_w=_shown_w(points, start, now),
+        peak_w=peak_w,
+        jumped=jumped,
+        held_back=held_back,
+        held_w=max(before or 0, trail.held_w if trail.held_back else 0) if changed else trail.held_w,
     )
 
 

@@ -52,7 +52,7 @@ def power_bound(session: PaymentSession, charge: Charge, policy: Policy) -> tupl
     shared = trail.jumped or (habits is not None and habits.shares_power > 0)
     if trail.shown_w is None or shared or not guarded(session, charge):
         return most, PowerBasis.HARDWARE
-    shown = max(trail.shown_w, trail.peak_w) if trail.held_back else trail.shown_w
+    shown = max(trail.shown_w, trail.held_w) if trail.held_back else trail.shown_w
     return min(most, shown), PowerBasis.SHOWN
 
 
