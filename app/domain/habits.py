@@ -6,6 +6,8 @@ from app.domain.policy import Policy
 
 UNSURE = 0.5
 """Each stop that is seen halves what is left between the longest seen and the assumed worst."""
+PEAKS = 5
+"""After so many sessions their highest power says what this charger gives."""
 LEAST_SPREAD_MS = 400
 
 
@@ -15,6 +17,8 @@ class Habits:
 
     stop_latencies_ms: tuple[int, ...] = ()
     """From the stop call to the end of the energy, newest last."""
+    peaks_w: tuple[int, ...] = ()
+    """The highest power of each session, newest last."""
     interval_s: float | None = None
     step_wh: int | None = None
     shares_power: int = 0
@@ -33,3 +37,10 @@ def latency_bound_s(habits: Habits | None, policy: Policy) -> float:
     spread = max(LEAST_SPREAD_MS, 3 * (longest - min(seen)) / (count + 2), 0.3 * longest / (count + 2))
     left = max(worst_ms, 1.15 * longest) - longest
     return (longest + max(spread, left * UNSURE**count)) / 1000
+
+
+def usual_peak_w(habits: Habits | None) -> int | None:
+    """The most that this charger ever gave, and a tenth; None: too few sessions to tell."""
+    if habits is None or len(habits.peaks_w) < PEAKS:
+        return None
+    return max(habits.peaks_w) * 11 // 10

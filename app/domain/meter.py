@@ -6,8 +6,9 @@ from itertools import pairwise
 
 from app.domain.tariff import MeterPoint
 
-RECENT, OLDER = 10, 40
-"""Points kept as they came, and older ones: the first and the last of an hour, for prices by time of day."""
+RECENT, SPACED, OLDER = 6, 7, 40
+"""Points kept as they came, older ones SPACED_S apart, and the first and the last of each hour for prices by time."""
+SPACED_S = 40
 ROUNDING_WH = 10
 """Two readings of two decimals of a kWh may each be off by half of the last one."""
 BLOCK_WH, BLOCK_S = 250, 50.0
@@ -98,15 +99,26 @@ def _inserted(points: tuple[MeterPoint, ...], new: MeterPoint) -> tuple[MeterPoi
 def _thinned(points: tuple[MeterPoint, ...], *, by_the_hour: bool) -> tuple[MeterPoint, ...]:
     if len(points) <= RECENT:
         return points
-    if not by_the_hour:
-        return points[-RECENT:]
-    older, hours = points[:-RECENT], [point.at.replace(minute=0, second=0, microsecond=0) for point in points]
-    kept = [
+    older, kept = points[:-RECENT], [points[-RECENT]]
+    for point in reversed(older):
+        if len(kept) <= SPACED and (kept[-1].at - point.at).total_seconds() >= SPACED_S:
+            kept.append(point)
+    if by_the_hour:
+        kept += _of_each_hour(older)
+    return (*sorted(set(kept[1:]), key=lambda point: point.at), *points[-RECENT:])
+
+
+def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
+    """The first and the last of each full hour, and the very first."""
+    hours = [point.at.replace(minute=0, second=0, microsecond=0) for point in points]
+    found = [
         point
-        for index, point in enumerate(older)
-        if index == 0 or hours[index - 1] != hours[index] or hours[index] != hours[index + 1]
+        for index, point in enumerate(points)
+        if index in (0, len(points) - 1)
+        or hours[index - 1] != hours[index]
+        or hours[index] != hours[index + 1]
     ]
-    return (*kept[-OLDER:], *points[-RECENT:])
+    return found[-OLDER:]
 
 
 def _idle_s(points: tuple[MeterPoint, ...], shown_w: int | None) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.charge import Charge
-from app.domain.habits import latency_bound_s
+from app.domain.habits import latency_bound_s, usual_peak_w
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 
@@ -50,8 +50,11 @@ def power_bound(session: PaymentSession, charge: Charge, policy: Policy) -> tupl
     """The most that may flow until the next reading, in W, and what says so."""
     most, trail, habits = max_power_w(session, policy), session.trail, session.habits
     shared = trail.jumped or (habits is not None and habits.shares_power > 0)
-    if trail.shown_w is None or shared or not guarded(session, charge):
+    if shared or not guarded(session, charge):
         return most, PowerBasis.HARDWARE
+    if trail.shown_w is None:
+        usual_w = usual_peak_w(habits)
+        return (most, PowerBasis.HARDWARE) if usual_w is None else (min(most, usual_w), PowerBasis.SHOWN)
     shown = max(trail.shown_w, trail.held_w) if trail.held_back else trail.shown_w
     return min(most, shown), PowerBasis.SHOWN
 
