@@ -7,7 +7,7 @@ from itertools import pairwise
 from app.domain.tariff import MeterPoint
 
 RECENT, SPACED, OLDER = 6, 7, 40
-"""Points kept as they came, older ones SPACED_S apart, and the first and the last of each hour for prices by time."""
+"""Points kept as they came, older ones one in SPACED_S, and the first and last of each hour for prices by time."""
 SPACED_S = 40
 ROUNDING_WH = 10
 """Two readings of two decimals of a kWh may each be off by half of the last one."""
@@ -99,13 +99,12 @@ def _inserted(points: tuple[MeterPoint, ...], new: MeterPoint) -> tuple[MeterPoi
 def _thinned(points: tuple[MeterPoint, ...], *, by_the_hour: bool) -> tuple[MeterPoint, ...]:
     if len(points) <= RECENT:
         return points
-    older, kept = points[:-RECENT], [points[-RECENT]]
-    for point in reversed(older):
-        if len(kept) <= SPACED and (kept[-1].at - point.at).total_seconds() >= SPACED_S:
-            kept.append(point)
+    older = points[:-RECENT]
+    spaced = {point.at.timestamp() // SPACED_S: point for point in reversed(older)}
+    kept = list(spaced.values())[:SPACED]
     if by_the_hour:
         kept += _of_each_hour(older)
-    return (*sorted(set(kept[1:]), key=lambda point: point.at), *points[-RECENT:])
+    return (*sorted(set(kept), key=lambda point: point.at), *points[-RECENT:])
 
 
 def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
@@ -204,13 +203,13 @@ def _with_power(trail: Trail) -> Trail:
 
 
 def _shown_w(points: tuple[MeterPoint, ...], start: int, now: _Block) -> int:
-    """The steady power over a long window; where the last block shows more, that, and its rise goes on."""
+    """The steady power over a long window; where the last block shows another, that, and a rise goes on."""
     reach = _back(points, len(points) - 1, WINDOW_WH, WINDOW_S)
-    window = start if reach is None else min(reach, start)
+    window = 0 if reach is None else min(reach, start)
     while window < start and points[window].energy_wh * 3600 < now.mean_w * RAMP_S:
         window += 1
     steady = _block(points[window], points[-1])
-    power = steady.high_w if now.low_w <= steady.high_w else now.high_w
+    power = steady.high_w if now.low_w <= steady.high_w and now.high_w >= steady.low_w else now.high_w
     earlier = _back(points, start, BLOCK_WH, BLOCK_S)
     if earlier is not None and points[earlier].energy_wh * 3600 >= now.mean_w * RAMP_S:
         before = _block(points[earlier], points[start])
