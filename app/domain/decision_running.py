@@ -86,8 +86,9 @@ def _read_due(
 def _last_look(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:
     """The moment before the stop at which a look is worth most: just after the last sample of the meter that will be
     there in time; with a meter that is not understood, just before the stop."""
-    interval_s = session.trail.interval_s
-    if interval_s:
+    interval_ms = session.trail.interval_ms
+    if interval_ms:
+        interval_s = interval_ms / 1000
         lag_s = policy.settled_sample_s
         samples = int(((limit - charge.energy_at).total_seconds() - lag_s) // interval_s)
         if samples >= 1:

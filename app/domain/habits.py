@@ -19,7 +19,7 @@ class Habits:
     """From the stop call to the end of the energy, newest last."""
     peaks_w: tuple[int, ...] = ()
     """The highest power of each session, newest last."""
-    interval_s: float | None = None
+    interval_ms: int | None = None
     step_wh: int | None = None
     shares_power: int = 0
     """For so many more sessions the charger's power is taken to jump at any moment."""

@@ -26,7 +26,7 @@ def learned(habits: Habits, session: PaymentSession, policy: Policy) -> Habits:
     known = replace(
         habits,
         peaks_w=(*habits.peaks_w, trail.peak_w)[-KEPT:] if trail.peak_w else habits.peaks_w,
-        interval_s=trail.interval_s or habits.interval_s,
+        interval_ms=trail.interval_ms or habits.interval_ms,
         step_wh=trail.step_wh if len(trail.points) > 2 else habits.step_wh,
         shares_power=DISTRUST if trail.jumped else max(0, habits.shares_power - 1),
         limit_missed=DISTRUST if _limit_missed(session, charge) else max(0, habits.limit_missed - 1),

@@ -56,7 +56,7 @@ def _parked_s(trail: Trail, started_at: datetime, at: datetime) -> int | None:
     if not trail.shown_w or trail.first_at is None:
         return None
     unseen = (trail.first_at - started_at) + (at - trail.points[-1].at)
-    return max(0, int(trail.idle_s + unseen.total_seconds()) + 1)
+    return max(0, int(trail.idle_ms / 1000 + unseen.total_seconds()) + 1)
 
 
 def _earlier(session: PaymentSession, at: datetime, energy_wh: int) -> tuple[MeterPoint, ...]:
@@ -69,11 +69,13 @@ def _earlier(session: PaymentSession, at: datetime, energy_wh: int) -> tuple[Met
 def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w: int) -> tuple[datetime, int]:
     """Since when at most how much more than the shown energy can have flowed: the sharper of what is known."""
     habits, trail = session.habits, session.trail
-    step_wh = trail.step_wh or (habits.step_wh if habits and not trail.interval_s else None)
-    interval_s = trail.interval_s or (habits.interval_s if habits else None)
+    step_wh = trail.step_wh or (habits.step_wh if habits and not trail.interval_ms else None)
+    interval_ms = trail.interval_ms or (habits.interval_ms if habits else None)
     first, newest = charge.energy_at, charge.seen_at
-    if step_wh is None and interval_s is not None:
-        return max(first, newest - timedelta(seconds=interval_s * MISSED_SAMPLE + 5)), METER_ROUNDING_WH
+    if step_wh is None and interval_ms is not None:
+        return max(
+            first, newest - timedelta(milliseconds=interval_ms * MISSED_SAMPLE + 5000)
+        ), METER_ROUNDING_WH
     step_wh = step_wh or 1000
     confirmed = newest - timedelta(seconds=0 if trail.step_wh else policy.meter_interval_s)
     if (confirmed - first).total_seconds() * power_w > step_wh * 3600:

@@ -36,7 +36,7 @@ class Trail:
     """Ascending in time and energy."""
     first_at: datetime | None = None
     """When the first reading was."""
-    interval_s: float | None = None
+    interval_ms: int | None = None
     """The meter reports once in so long; None: not known, or it reports by steps of energy."""
     step_wh: int | None = None
     """The meter reports at each so many Wh."""
@@ -50,7 +50,7 @@ class Trail:
     """So many more blocks the power may come back to what it was."""
     held_w: int = 0
     """What it was."""
-    idle_s: float = 0.0
+    idle_ms: int = 0
     """Up to the newest point, the time in which no energy can have flowed if it flowed as in the block before."""
 
 
@@ -62,20 +62,20 @@ def followed(trail: Trail, at: datetime, energy_wh: int, *, by_the_hour: bool = 
         return trail
     newest = points[-1].at == at
     steps = _step_wh(points)
-    interval_s = None if steps else _interval_s(points[-9:])
-    if interval_s is None and not steps:
-        interval_s = trail.interval_s
+    interval_ms = None if steps else _interval_ms(points[-9:])
+    if interval_ms is None and not steps:
+        interval_ms = trail.interval_ms
     known = Trail(
         points=_thinned(points, by_the_hour=by_the_hour),
         first_at=at if trail.first_at is None else min(at, trail.first_at),
-        interval_s=interval_s,
+        interval_ms=interval_ms,
         step_wh=steps,
         shown_w=trail.shown_w,
         peak_w=trail.peak_w,
         jumped=trail.jumped,
         held_back=trail.held_back,
         held_w=trail.held_w,
-        idle_s=trail.idle_s + (_idle_s(points, trail.shown_w) if newest else 0),
+        idle_ms=trail.idle_ms + (_idle_ms(points, trail.shown_w) if newest else 0),
     )
     return _with_power(known) if newest else known
 
@@ -120,13 +120,15 @@ def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
     return found[-OLDER:]
 
 
-def _idle_s(points: tuple[MeterPoint, ...], shown_w: int | None) -> float:
+def _idle_ms(points: tuple[MeterPoint, ...], shown_w: int | None) -> int:
     """How much of the newest gap between readings may have been idle; all of the first ones."""
-    if len(points) < 2 or not shown_w:
-        return (points[-1].at - points[-2].at).total_seconds() if len(points) > 1 else 0.0
-    seconds = (points[-1].at - points[-2].at).total_seconds()
-    energy_s = (points[-1].energy_wh - points[-2].energy_wh + ROUNDING_WH) * 3600 / shown_w
-    return max(0.0, seconds - energy_s)
+    if len(points) < 2:
+        return 0
+    gap_ms = (points[-1].at - points[-2].at) // timedelta(milliseconds=1)
+    if not shown_w:
+        return gap_ms
+    risen_wh = points[-1].energy_wh - points[-2].energy_wh + ROUNDING_WH
+    return max(0, gap_ms - risen_wh * 3_600_000 // shown_w)
 
 
 def _step_wh(points: tuple[MeterPoint, ...]) -> int | None:
@@ -135,7 +137,7 @@ def _step_wh(points: tuple[MeterPoint, ...]) -> int | None:
     return STEPS_WH if shown and not any(wh % STEPS_WH for wh in shown) else None
 
 
-def _interval_s(points: tuple[MeterPoint, ...]) -> float | None:
+def _interval_ms(points: tuple[MeterPoint, ...]) -> int | None:
     """The time between samples, when all times are near multiples of one; some samples may have been lost."""
     gaps = [(later.at - one.at).total_seconds() for one, later in pairwise(points)]
     if len(gaps) < 2:
@@ -146,7 +148,7 @@ def _interval_s(points: tuple[MeterPoint, ...]) -> float | None:
     counts = [round(gap / least) for gap in gaps]
     if any(abs(gap - n * least) > 0.15 * least for gap, n in zip(gaps, counts, strict=True)):
         return None
-    return sum(gaps) / sum(counts)
+    return round(1000 * sum(gaps) / sum(counts))
 
 
 @dataclass(frozen=True, slots=True)
