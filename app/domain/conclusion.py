@@ -9,6 +9,7 @@ from app.domain.money import Rounding, to_minor
 from app.domain.payment_session import NotStartedReason, PaymentSession, StartOutcome
 from app.domain.policy import Policy
 from app.domain.settlement import Settlement, settle
+from app.domain.shortfall import cause_of_shortfall
 from app.domain.transitions import Command
 
 WATCHER = Source.WATCHER
@@ -32,6 +33,7 @@ def settled(change: Change, now: datetime, policy: Policy) -> Change:
     change = change.obey(Command.COMPLETE, WATCHER)
     change = _with_settlement(change, settlement)
     if settlement.shortfall_minor:
+        change = change.note("shortfall", WATCHER, cause=cause_of_shortfall(session))
         change = change.alarm(
             f"the charge cost {settlement.shortfall_minor} minor units more than was reserved", WATCHER
         )

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from app.domain.energy import wh_to_kwh
 from app.domain.money import exponent, to_major
+from app.domain.policy import SmallReservations
 from app.domain.tariff import Tariff, energy_bought
 from app.domain.tariff.bought import counts_everything, one_energy_price
 from app.domain.tariff.model import Dimension
@@ -87,6 +88,14 @@ def guards(
         reserved_minor=reserved_minor,
         kept_back_minor=kept_back_minor,
     )
+
+
+def admitted(limits: Guards, *, tariff_known: bool, small: SmallReservations) -> bool:
+    """Whether a session may start with these limits: below Monta's least only on our watcher alone, where a tariff
+    tells it what things cost and the policy says so."""
+    if limits.price_limit is not None and not (tariff_known and limits.problems):
+        return True
+    return tariff_known and small is SmallReservations.WATCH
 
 
 def kept_back_minor(

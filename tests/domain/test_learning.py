@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport, ChargeState
-from app.domain.guards import guards, kept_back_minor
+from app.domain.guards import admitted, guards, kept_back_minor
 from app.domain.habits import Habits, latency_bound_s, usual_peak_w
 from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
 from app.domain.learning import KEPT, learned
 from app.domain.limit_watch import expected_end, start_limits
 from app.domain.meter import Trail, followed
 from app.domain.payment_session import Authorization, PaymentSession, Start, Stop, StopReason
-from app.domain.policy import Policy
+from app.domain.policy import Policy, SmallReservations
 from app.domain.power_bound import PowerBasis, bound_of
 from app.domain.progress import absorb
+from app.domain.shortfall import cause_of_shortfall
 from app.domain.tariff import Tariff, parse_tariff
 
 T0 = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -239,3 +240,18 @@ def test_the_expected_end_is_where_the_reservation_ends_at_the_power_of_now() ->
     assert end is not None
     exact = T0 + timedelta(seconds=40_000 / 11_000 * 3600)
     assert abs((end - exact).total_seconds()) < 0.03 * (exact - T0).total_seconds()
+
+
+def test_a_reservation_below_montas_least_runs_on_the_watcher_alone_only_where_the_policy_says_so() -> None:
+    small = guards(tariff(("ENERGY", "0.50")), 80, "EUR")
+    assert small.price_limit is None
+    assert not admitted(small, tariff_known=True, small=SmallReservations.REFUSE)
+    assert admitted(small, tariff_known=True, small=SmallReservations.WATCH)
+    assert not admitted(small, tariff_known=False, small=SmallReservations.WATCH)
+
+
+def test_a_shortfall_names_its_likeliest_cause() -> None:
+    plain = stopped(6.0)
+    parked = replace(plain, tariff=tariff(("ENERGY", "0.50"), ("PARKING_TIME", "3.00")))
+    unknown = replace(plain, limits=None)
+    assert [cause_of_shortfall(each) for each in (parked, unknown)] == ["fees_after_stop", "unknown"]
