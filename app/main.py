@@ -11,8 +11,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import health, monta_webhook, ops, terminal
+from app.api import health, monta_webhook, ops, terminal, top_up
 from app.api.live import SessionNews
+from app.api.openapi import DocumentedApp
 from app.api.problems import Problem, on_http_exception, on_invalid_request, problem_response
 from app.api.schemas import FieldErrors
 from app.flows import authorize
@@ -39,18 +40,20 @@ def create_app(
     tools: Tools, *, news: SessionNews | None = None, metrics: Callable[[], str] = lambda: ""
 ) -> FastAPI:
     """The HTTP service around a toolbox that somebody else opens and closes."""
-    app = FastAPI(
+    app = DocumentedApp(
         title="Tapwatt",
         version="0.1.0",
         description=DESCRIPTION,
         openapi_url="/openapi.json",
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.tools = tools
     app.state.news = news or SessionNews()
     app.state.process_metrics = metrics
-    for router in (terminal.router, monta_webhook.router, ops.router, health.router):
+    app.documented = (terminal.router, top_up.router, monta_webhook.router, ops.router, health.router)
+    for router in app.documented:
         app.include_router(router)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
@@ -78,9 +81,19 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_database_trouble(request: Request, error: Exception) -> JSONResponse:
-    log.warning("database_trouble", error=type(error).__name__, path=request.url.path)
+    log.warning("database_trouble", error=type(error).__name__, path=_shown(request.url.path))
     detail = "Nothing is known to be recorded; ask again with the same reference."
     return problem_response(request, Problem("unavailable", detail))
+
+
+def _shown(path: str) -> str:
+    """A path for the log: the address of a webhook is known to Monta only."""
+    before, webhooks, _ = path.partition("/webhooks/")
+    return f"{before}{webhooks}..." if webhooks else path
+
+
+SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""On every answer: what is true of a session now is wrong a second later, and no proxy may keep it."""
 
 
 class RequestIds:
@@ -102,14 +115,18 @@ class RequestIds:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    *SAFE,
+                    (b"x-request-id", request_id.encode()),
+                ]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, tagged)
             except Exception:
-                log.exception("request_failed", path=scope["path"])
+                log.exception("request_failed", path=_shown(scope["path"]))
                 if begun:
                     raise
                 problem = Problem(

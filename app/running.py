@@ -15,17 +15,15 @@ from prometheus_client import start_http_server
 
 from app.api.live import SessionNews
 from app.clock import Clock, ScaledClock, SystemClock
-from app.embedded import EmbeddedPostgres
-from app.flows import look
 from app.flows.tools import Tools
 from app.main import background, create_app
-from app.settings import Settings
+from app.settings import KeyedSettings, Settings
 from app.simulator.server import SimulatorServer, about, default_config
 from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL
 from app.store.listener import Listener
 from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
-from app.wiring import clock_skew, open_tools
+from app.wiring import clock_skew, ready_tools
 
 log = structlog.get_logger("running")
 
@@ -36,24 +34,10 @@ KEEP_TIME_S = 60.0
 WEBHOOK_TIMEOUT_S = 10.0
 
 
-class NotMigrated(Exception):
-    """The database's schema is older than this code."""
-
-
-@contextmanager
-def database_url(settings: Settings) -> Iterator[str]:
-    """The configured database, or the embedded one for as long as the block lasts."""
-    if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
-        return
-    with EmbeddedPostgres(settings.data_dir) as server:
-        yield server.url
-
-
-async def serve(settings: Settings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
+async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
     """The HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
     news = SessionNews()
-    async with _started(settings, url) as tools, AsyncExitStack() as stack:
+    async with ready_tools(settings, url) as tools, AsyncExitStack() as stack:
         telemetry = tools.telemetry
         metrics = telemetry.text if isinstance(telemetry, ProcessTelemetry) else (lambda: "")
         watcher = Watcher(tools, name=tools.ids.new("wtc"), concurrency=settings.watcher_concurrency)
@@ -68,9 +52,9 @@ async def serve(settings: Settings, url: str, *, host: str, port: int, with_watc
             await watching
 
 
-async def watch(settings: Settings, url: str) -> None:
+async def watch(settings: KeyedSettings, url: str) -> None:
     """The watcher alone, until SIGINT or SIGTERM; what is under way is finished first."""
-    async with _started(settings, url) as tools:
+    async with ready_tools(settings, url) as tools:
         watcher = Watcher(tools, name=tools.ids.new("wtc"), concurrency=settings.watcher_concurrency)
         if settings.watcher_metrics_port is not None and isinstance(tools.telemetry, ProcessTelemetry):
             start_http_server(settings.watcher_metrics_port, registry=tools.telemetry.registry)
@@ -101,16 +85,6 @@ async def simulate(
         server = _Server(SimulatorServer(config, clock, deliver), host, port, lambda: None)
         server.on_ready = lambda: announce(about(config, f"http://{host}:{port}"))
         await server.serve()
-
-
-@asynccontextmanager
-async def _started(settings: Settings, url: str) -> AsyncIterator[Tools]:
-    """Tools on a database that is ready for this code. Raises NotMigrated."""
-    async with open_tools(settings, url) as tools:
-        found = await look.readiness(tools)
-        if found.schema is not None:
-            raise NotMigrated(f"The database's schema {found.schema}.")
-        yield tools
 
 
 @asynccontextmanager

@@ -3,17 +3,27 @@
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.store.database import DatabaseUrlInvalid, asyncpg_url
+from app.store.database_url import DatabaseUrlInvalid, asyncpg_url
 
 PREFIX = "TAPWATT_"
 SECRETS_FOLDER = Path("/run/secrets")
 MIN_SECRET_KEY_CHARS = 32
+MAKE_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
 class SettingsWrong(Exception):
@@ -32,10 +42,7 @@ def _known_database(url: SecretStr) -> SecretStr:
 
 def _long_enough(key: SecretStr) -> SecretStr:
     if len(key.get_secret_value()) < MIN_SECRET_KEY_CHARS:
-        raise ValueError(
-            f"must have {MIN_SECRET_KEY_CHARS} characters at least: make one with"
-            ' python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
-        )
+        raise ValueError(f"must have {MIN_SECRET_KEY_CHARS} characters at least: make one with {MAKE_KEY}")
     return key
 
 
@@ -51,7 +58,11 @@ def is_loopback(url: str) -> bool:
 
 def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
     """Why a URL cannot be used to talk to somebody; None when it can."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "must be a full URL such as https://example.com/path"
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return "must be a full URL such as https://example.com/path"
     if parts.query or parts.fragment or parts.username:
@@ -61,6 +72,7 @@ def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
     return None
 
 
+S = TypeVar("S", bound="Settings")
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 QUIET_WINDOW_S = 120.0
 SEND_GUARD_S = 5.0
@@ -83,8 +95,8 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(_known_database)] | None = None
     data_dir: Path = Path(".tapwatt")
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
-    public_url: str | None = None
     allow_plain_http: bool = False
+    public_url: str | None = None
 
     start_deadline_s: Annotated[float, Field(ge=1, le=3600)] = 300
     start_timeout_s: Annotated[float, Field(gt=0, le=120)] = START_TIMEOUT_S
@@ -104,13 +116,13 @@ class Settings(BaseSettings):
     clock_speed: Annotated[float, Field(ge=1, le=1000)] = 1
     clock_origin: datetime | None = None
 
-    @model_validator(mode="after")
-    def _urls_are_sound(self) -> Self:
-        if self.public_url is not None:
-            problem = url_problem(self.public_url, allow_plain_http=self.allow_plain_http)
-            if problem:
-                raise ValueError(f"{PREFIX}PUBLIC_URL {problem}")
-        return self
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_sound(cls, url: str | None, info: ValidationInfo) -> str | None:
+        problem = url and url_problem(url, allow_plain_http=bool(info.data.get("allow_plain_http")))
+        if problem:
+            raise ValueError(problem)
+        return url
 
     @model_validator(mode="before")
     @classmethod
@@ -121,42 +133,60 @@ class Settings(BaseSettings):
             guard_s = float(given.get("send_guard_s", min(SEND_GUARD_S, quiet_s / 4)))
         except (TypeError, ValueError):
             return given
+        if not quiet_s >= 1:
+            return given
         timeout_s = min(START_TIMEOUT_S, max(quiet_s - guard_s, 0.1))
         return {"send_guard_s": guard_s, "start_timeout_s": timeout_s} | given
 
-    @model_validator(mode="after")
-    def _windows_fit(self) -> Self:
-        if self.quiet_window_s < self.send_guard_s + self.start_timeout_s:
+    @field_validator("send_guard_s")
+    @classmethod
+    def _windows_fit(cls, guard_s: float, info: ValidationInfo) -> float:
+        """Here, where the other two are known: a check of the whole would not be told beside problems of parts."""
+        quiet_s, timeout_s = info.data.get("quiet_window_s"), info.data.get("start_timeout_s")
+        if quiet_s is not None and timeout_s is not None and quiet_s < guard_s + timeout_s:
             raise ValueError(
-                f"{PREFIX}QUIET_WINDOW_S must be at least {PREFIX}SEND_GUARD_S + {PREFIX}START_TIMEOUT_S,"
-                " or a second start could be sent while the first is still under way"
+                f"with {PREFIX}START_TIMEOUT_S it must fit into {PREFIX}QUIET_WINDOW_S, or a second start could be sent"
+                " while the first is still under way"
             )
-        if self.clock_speed != 1 and self.clock_origin is None:
-            raise ValueError(f"{PREFIX}CLOCK_SPEED (demo only) needs {PREFIX}CLOCK_ORIGIN")
-        return self
+        return guard_s
+
+    @field_validator("clock_origin")
+    @classmethod
+    def _clock_is_whole(cls, origin: datetime | None, info: ValidationInfo) -> datetime | None:
+        if origin is None and info.data.get("clock_speed", 1) != 1:
+            raise ValueError(f"is needed with {PREFIX}CLOCK_SPEED (demo only)")
+        return origin
 
 
-def load_settings() -> Settings:
+class KeyedSettings(Settings):
+    """For everything that reads or writes operators' secrets."""
+
+    secret_key: Annotated[SecretStr, AfterValidator(_long_enough)]
+
+
+def load_settings() -> KeyedSettings:
     """Read the environment, `.env` and secret files. Raises SettingsWrong with every problem at once."""
+    return _loaded(KeyedSettings)
+
+
+def load_settings_without_key() -> Settings:
+    """For what needs no secrets: migrations and the simulator. Raises SettingsWrong."""
+    return _loaded(Settings)
+
+
+def _loaded(kind: type[S]) -> S:
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
-        lines = [
-            _line(tuple(e["loc"]), e["msg"]) for e in error.errors(include_input=False, include_url=False)
-        ]
+        lines = [_line(e) for e in error.errors(include_input=False, include_url=False)]
         raise SettingsWrong("The settings are not right:\n" + "\n".join(lines)) from None
 
 
-def secret_key_of(settings: Settings) -> str:
-    """The key that encrypts operators' secrets. Raises SettingsWrong when it is not set."""
-    if settings.secret_key is None:
-        raise SettingsWrong(
-            f"The settings are not right:\n  {PREFIX}SECRET_KEY is missing: it encrypts the operators' secrets."
-            ' Make one with python3 -c "import secrets; print(secrets.token_urlsafe(48))" and keep it.'
-        )
-    return settings.secret_key.get_secret_value()
-
-
-def _line(location: tuple[int | str, ...], message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    return f"  {PREFIX}{str(location[0]).upper()}: {text}" if location else f"  {text}"
+def _line(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return f"  {message}"
+    name = f"{PREFIX}{str(error['loc'][0]).removeprefix(PREFIX.lower()).upper()}"
+    if error["type"] == "missing":
+        message = f"is missing: it encrypts the operators' secrets; make one with {MAKE_KEY} and keep it"
+    return f"  {name}: {message}"

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import assert_never
 
@@ -54,7 +54,7 @@ class Watcher:
             while not self._stopping.is_set():
                 self._wake.clear()
                 if not await self._survive(self._claim_and_spawn):
-                    await self._pause(IDLE_S)
+                    await self._pause()
         finally:
             if self._running:
                 await asyncio.wait(self._running, timeout=DRAIN_S)
@@ -69,8 +69,7 @@ class Watcher:
         """Run everything that is due now, to its end; returns how many claims that took. The way of the tests."""
         done = 0
         while True:
-            claimed = await self._claim(self._concurrency)
-            operator = await self._claim_operator()
+            claimed, operator = await self._claim(self._concurrency)
             if not claimed and operator is None:
                 return done
             await asyncio.gather(*(self._attend(lease) for lease in claimed))
@@ -81,14 +80,13 @@ class Watcher:
     async def _claim_and_spawn(self) -> None:
         await self._free.acquire()
         self._free.release()
-        claimed = await self._claim(max(1, self._concurrency - len(self._running)))
+        claimed, operator = await self._claim(max(1, self._concurrency - len(self._running)))
         for lease in claimed:
             await self._spawn(self._attend(lease))
-        operator = await self._claim_operator()
         if operator is not None:
             await self._spawn(self._upkeep(operator))
         elif not claimed:
-            await self._pause(await self._idle_s())
+            await self._pause(await self._until_due())
 
     async def _spawn(self, work: Awaitable[None]) -> None:
         await self._free.acquire()
@@ -103,11 +101,14 @@ class Watcher:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _claim(self, limit: int) -> list[Lease]:
+    async def _claim(self, limit: int) -> tuple[list[Lease], OperatorLease | None]:
+        """Up to `limit` sessions that are due, and an operator if one is."""
         now = self.tools.clock.now()
         until = now + timedelta(seconds=self.tools.lease_s)
+        upkeep_until = now + timedelta(seconds=upkeep.LEASE_S)
         async with self.tools.database.transaction() as connection:
-            return await leases.claim(connection, owner=self.name, now=now, until=until, limit=limit)
+            claimed = await leases.claim(connection, owner=self.name, now=now, until=until, limit=limit)
+            return claimed, await leases.claim_operator(connection, now=now, until=upkeep_until)
 
     async def _attend(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
@@ -127,13 +128,6 @@ class Watcher:
         async with self.tools.database.transaction() as connection:
             await leases.give_back_failed(connection, lease, self.tools.clock.now())
 
-    async def _claim_operator(self) -> OperatorLease | None:
-        now = self.tools.clock.now()
-        async with self.tools.database.transaction() as connection:
-            return await leases.claim_operator(
-                connection, now=now, until=now + timedelta(seconds=upkeep.LEASE_S)
-            )
-
     async def _upkeep(self, lease: OperatorLease) -> None:
         with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id):
             try:
@@ -141,18 +135,20 @@ class Watcher:
             except Exception:
                 log.exception("upkeep_failed")
 
-    async def _idle_s(self) -> float:
+    async def _until_due(self) -> float | None:
+        """Seconds to the next due time; None: nothing is planned."""
         async with self.tools.database.transaction() as connection:
             due_at = await leases.next_due(connection)
-        if due_at is None:
-            return IDLE_S
-        return min(IDLE_S, max(0.0, (due_at - self.tools.clock.now()).total_seconds()))
+        return None if due_at is None else max(0.0, (due_at - self.tools.clock.now()).total_seconds())
 
-    async def _pause(self, seconds: float) -> None:
-        sleeping = asyncio.ensure_future(self.tools.clock.sleep(seconds))
-        waking = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (sleeping, waking):
+    async def _pause(self, due_in_s: float | None = None) -> None:
+        """Until something is due, or we are woken, or IDLE_S of real time have passed."""
+        waits: list[Coroutine[object, object, object]] = [asyncio.sleep(IDLE_S), self._wake.wait()]
+        if due_in_s is not None:
+            waits.append(self.tools.clock.sleep(due_in_s))
+        tasks = [asyncio.ensure_future(wait) for wait in waits]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
             task.cancel()
 
     async def _beat(self) -> None:

@@ -1,18 +1,20 @@
 """Builds the tools once, from settings. The only place that knows the machine's clock and makes identifiers."""
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 
 from app.clock import Clock, ScaledClock, SystemClock
 from app.domain.ids import SessionId
 from app.domain.policy import Policy
+from app.embedded import EmbeddedPostgres
+from app.flows import look
 from app.flows.access import MontaAccess
 from app.flows.tools import Tools
 from app.monta.exchange import Timeouts
 from app.monta.http import open_http
-from app.settings import Settings, secret_key_of
+from app.settings import KeyedSettings, Settings
 from app.store import health
 from app.store.database import Database
 from app.store.operators import Operators
@@ -25,6 +27,10 @@ EASY_TO_READ = "ABCDEFGHJKLMNPQRTUVWXY346789"
 
 MAX_CLOCK_SKEW_S = 2.0
 """A replica whose clock is further from the database's is not ready."""
+
+
+class NotMigrated(Exception):
+    """The database's schema is older than this code."""
 
 
 class Ids:
@@ -79,9 +85,9 @@ async def clock_skew(database: Database) -> timedelta:
 
 
 @asynccontextmanager
-async def open_tools(settings: Settings, database_url: str) -> AsyncIterator[Tools]:
+async def open_tools(settings: KeyedSettings, database_url: str) -> AsyncIterator[Tools]:
     """The toolbox for one process; everything in it is closed at the end. Raises SettingsWrong."""
-    box = SecretBox(secret_key_of(settings))
+    box = SecretBox(settings.secret_key.get_secret_value())
     database = Database(database_url)
     http = open_http()
     try:
@@ -107,3 +113,23 @@ async def open_tools(settings: Settings, database_url: str) -> AsyncIterator[Too
     finally:
         await http.aclose()
         await database.close()
+
+
+@asynccontextmanager
+async def ready_tools(settings: KeyedSettings, url: str) -> AsyncIterator[Tools]:
+    """Tools on a database that is ready for this code. Raises NotMigrated."""
+    async with open_tools(settings, url) as tools:
+        found = await look.readiness(tools)
+        if found.schema is not None:
+            raise NotMigrated(f"The database's schema {found.schema}.")
+        yield tools
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The configured database, or the embedded one for as long as the block lasts."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    with EmbeddedPostgres(settings.data_dir) as server:
+        yield server.url

@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.store.database import asyncpg_url
+from app.store.database_url import asyncpg_url
 from app.store.tables import metadata
 
 MIGRATION_LOCK = 0x7461707761747401

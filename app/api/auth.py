@@ -13,10 +13,10 @@ from app.store.terminals import OpsKey, Terminal
 MAX_KEY_CHARS = 200
 
 terminal_bearer = HTTPBearer(
-    scheme_name="terminal key", auto_error=False, description="`tapwatt terminal add` prints it."
+    scheme_name="terminal_key", auto_error=False, description="`tapwatt terminal add` prints it."
 )
 ops_bearer = HTTPBearer(
-    scheme_name="operations key", auto_error=False, description="`tapwatt ops-key add` prints it."
+    scheme_name="operations_key", auto_error=False, description="`tapwatt ops-key add` prints it."
 )
 
 

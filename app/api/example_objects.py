@@ -64,12 +64,31 @@ COMPLETED = CHARGING | {
     "charge": {"id": CHARGE_ID, "state": "completed", "seen_at": "2026-11-22T10:09:30.000Z"},
 }
 CONFIRMED = COMPLETED | {"version": 13, "settlement": SETTLEMENT | {"status": "confirmed"}}
+TOPPED_UP = CHARGING | {
+    "version": 8,
+    "amount_authorized": 7000,
+    "amount_remaining": 5766,
+    "energy_limit_wh": 14285,
+    "guards": {
+        "own_limit": 7000,
+        "monta_price_limit": 15000,
+        "monta_kwh_limit": 30610,
+        "amount_usable": 7000,
+    },
+}
 OPS = COMPLETED | {
     "operator_id": "op_01kaq4kx1h0g9f8e7d6c5b4a3z",
     "card_brand": "visa",
     "card_last4": "4242",
     "attention": [],
+    "guards": {"own_limit": 5000, "monta_price_limit": 5000, "monta_kwh_limit": 8470, "amount_usable": 5000},
+    "authorizations": [
+        {"reference": "A-2026-000123", "amount": 5000, "expires_at": "2026-11-24T10:00:00.000Z"}
+    ],
     "tariff_source": "payment",
+    "tariff_gaps": [],
+    "learned_kwh_price": None,
+    "settlement_basis": "final_price",
     "stop_attempts": 1,
     "extra_charges": [],
     "monta_price": "12.34",

@@ -1,23 +1,22 @@
 """For operations: every session, why it is as it is, and where every cent went."""
 
-import base64
-import binascii
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from app.api import examples
+from app.api import ops_examples as examples
 from app.api.auth import CallingOps, ToolsHere
+from app.api.cursor import from_cursor, to_cursor
 from app.api.example_objects import SESSION_ID
+from app.api.money_views import Moment
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
-from app.api.schemas import PRINTABLE, OpsStopIn
+from app.api.schemas import PRINTABLE, OpsSettleIn, OpsStopIn
+from app.api.schemas import Moment as MomentIn
 from app.api.views import (
     CaptureOut,
     JournalOut,
-    Moment,
     OpsSessionOut,
     Page,
     capture_out,
@@ -47,8 +46,8 @@ class SessionFilter(BaseModel):
     display_reference: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
     last4: Annotated[str, Field(pattern="^[0-9]{4}$")] | None = None
     needs_attention: bool | None = None
-    start: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    end: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    start: Annotated[MomentIn | None, Field(alias="from")] = None
+    end: Annotated[MomentIn | None, Field(alias="to")] = None
     limit: Annotated[int, Field(ge=1, le=look.MAX_PAGE)] = 50
     cursor: Annotated[str, Field(max_length=200)] | None = None
 
@@ -107,10 +106,10 @@ async def payment_sessions(
         value = getattr(wanted, name)
         if value is not None:
             conditions.append(matching(column, value))
-    page = await look.sessions(tools, *conditions, limit=wanted.limit, after=_from_cursor(wanted.cursor))
+    page = await look.sessions(tools, *conditions, limit=wanted.limit, after=from_cursor(wanted.cursor))
     return Page(
         data=[ops_session_out(s, tools.policy) for s in page.sessions],
-        next_cursor=_to_cursor(*page.next) if page.next else None,
+        next_cursor=to_cursor(*page.next) if page.next else None,
     )
 
 
@@ -167,6 +166,37 @@ async def stop(
     return ops_session_out(session, tools.policy)
 
 
+@router.post(
+    "/payment-sessions/{id}/settle",
+    summary="Decide what an ended charge costs",
+    responses=examples.OPS_SETTLE,
+)
+async def settle(
+    tools: ToolsHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    body: Annotated[OpsSettleIn, examples.OPS_SETTLE_IN],
+) -> OpsSessionOut:
+    """For a session that is held in `finishing`; up to the reservation is captured. Idempotent by amount."""
+    try:
+        session = await shielded(
+            attend.settle_by_hand(
+                tools,
+                SessionId(session_id),
+                of_operator(key.operator_id),
+                amount_minor=body.amount,
+                reason=body.reason,
+            )
+        )
+    except attend.SessionUnknown:
+        raise _not_found() from None
+    except attend.NotEnded as error:
+        raise Problem("session_running", f"{error}.") from None
+    except attend.AlreadySettled as error:
+        raise Problem("already_settled", f"{error}.") from None
+    return ops_session_out(session, tools.policy)
+
+
 @router.get("/summary", summary="How things stand", responses=examples.SUMMARY)
 async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
     found = await look.summary(tools, key.operator_id)
@@ -210,19 +240,3 @@ async def _visible(tools: Tools, key: OpsKey, session_id: str) -> PaymentSession
 
 def _not_found() -> Problem:
     return Problem("not_found", "This key sees no such payment session.")
-
-
-def _to_cursor(created_at: datetime, session_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{created_at.isoformat()} {session_id}".encode()).decode()
-
-
-def _from_cursor(cursor: str | None) -> tuple[datetime, str] | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode()).decode("ascii")
-        moment, session_id = text.split(" ")
-        return datetime.fromisoformat(moment).astimezone(UTC), session_id
-    except (binascii.Error, ValueError):
-        wrong = {"field": "cursor", "message": "use the next_cursor of the page before as it is"}
-        raise Problem("invalid_request", "The cursor is not one of ours.", errors=[wrong]) from None

@@ -9,6 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from app.monta.safe_json import clean_text
+
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "urn:tapwatt:problem:"
 RETRY_AFTER_S = 2
@@ -39,6 +41,11 @@ KINDS: Mapping[str, Kind] = {
         404, "The charge point is not assigned to this terminal", False, _NOT_POSSIBLE
     ),
     "session_ended": Kind(409, "The payment session has ended", False, "Charging has ended."),
+    "top_up_not_possible": Kind(
+        409, "The reservation cannot be raised so far", False, "A higher amount is not possible here."
+    ),
+    "session_running": Kind(409, "The charge has not ended", True, "Please wait."),
+    "already_settled": Kind(409, "The payment session is settled", False, "Please contact support."),
     "not_settled": Kind(409, "There is nothing to capture yet", True, "Please wait."),
     "capture_conflict": Kind(409, "The report contradicts an earlier one", False, "Please contact support."),
     "invalid_body": Kind(400, "The body cannot be read", False, _NOT_POSSIBLE),
@@ -110,6 +117,8 @@ async def on_invalid_request(request: Request, error: Exception) -> JSONResponse
     """Each field that is wrong with what to do about it; the value that came stays out."""
     assert isinstance(error, RequestValidationError)
     details = error.errors()
+    if any(e["loc"][:1] == ("path",) for e in details):
+        return problem_response(request, Problem("not_found", "There is nothing under this address."))
     if any(e["type"] == "json_invalid" for e in details):
         return problem_response(request, Problem("invalid_body", "The body is not valid JSON."))
     if any(e["type"] == "card_data_not_allowed" for e in details):
@@ -135,4 +144,4 @@ def _field_error(location: Sequence[int | str], message: str) -> Mapping[str, st
         location[1:] if location and location[0] in ("body", "query", "path", "header") else location
     )
     field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
-    return {"field": field or "body", "message": message.removeprefix("Value error, ")}
+    return {"field": clean_text(field) or "body", "message": message.removeprefix("Value error, ")}

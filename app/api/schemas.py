@@ -19,10 +19,13 @@ from pydantic_core import PydanticCustomError
 from app.api.card_data import refuse_card_data
 from app.domain.ids import ChargePointId
 from app.domain.money import is_currency
+from app.domain.payment_authorized import PaymentAuthorized
 from app.domain.payment_session import Authorization, Card
+from app.domain.settlement import CaptureOutcome
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
-from app.flows.attend import CaptureOutcome, CaptureReport
-from app.flows.authorize import PaymentAuthorized
+from app.flows.attend import CaptureReport
+from app.flows.top_up import MoreAuthorized
+from app.store.database import is_json
 
 MAX_AMOUNT_MINOR = 1_000_000_00
 MAX_ENERGY_WH = 1_000_000
@@ -42,6 +45,27 @@ def _text_of_digits(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _written_out(value: object) -> object:
+    """A number would be read as seconds or milliseconds, whichever looks likelier."""
+    if not isinstance(value, str) or not value[:4].isdigit() or value[4:5] != "-":
+        raise ValueError("must be an RFC 3339 time such as 2026-11-24T10:00:00Z")
+    return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time of the years 1 to 9999 in UTC") from None
+
+
+def _keepable(source: dict[str, Any]) -> dict[str, Any]:
+    if not is_json(source):
+        raise ValueError("must have no NaN, no Infinity, no NUL characters and no lone surrogates in it")
+    return source
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 Visible = Annotated[str, Field(min_length=1, max_length=64, pattern=VISIBLE)]
 Reference = Annotated[str, Field(min_length=1, max_length=128, pattern=VISIBLE)]
 KeyHeader = Annotated[
@@ -82,8 +106,8 @@ class AuthorizationIn(BaseModel):
     reference: Reference
     amount: Amount
     currency: Currency
-    authorized_at: AwareDatetime | None = None
-    expires_at: AwareDatetime | None = None
+    authorized_at: Moment | None = None
+    expires_at: Moment | None = None
     card: CardIn = CardIn()
 
     @model_validator(mode="after")
@@ -100,7 +124,7 @@ class PaymentSessionIn(Body):
     authorization: AuthorizationIn
     display_reference: Visible | None = None
     energy_limit_wh: Annotated[StrictInt, Field(gt=0, le=MAX_ENERGY_WH)] | None = None
-    tariff: dict[str, Any] | None = None
+    tariff: Annotated[dict[str, Any], AfterValidator(_keepable)] | None = None
     metadata: Annotated[
         dict[Annotated[str, Field(max_length=40, pattern=PRINTABLE)], Label], Field(max_length=20)
     ] = {}
@@ -116,8 +140,8 @@ class PaymentSessionIn(Body):
                 reference=held.reference,
                 amount_minor=held.amount,
                 currency=held.currency,
-                authorized_at=_utc(held.authorized_at),
-                expires_at=_utc(held.expires_at),
+                authorized_at=held.authorized_at,
+                expires_at=held.expires_at,
                 card=Card(brand=held.card.brand, last4=held.card.last4, fingerprint=held.card.fingerprint),
             ),
             display_reference=self.display_reference,
@@ -138,15 +162,35 @@ class FieldErrors(Exception):
         ]
 
 
+class TopUpIn(Body):
+    """POST /v1/payment-sessions/{id}/authorizations: one more hold, in the session's currency."""
+
+    reference: Reference
+    amount: Amount
+    expires_at: Moment | None = None
+
+    def more(self, now: datetime) -> MoreAuthorized:
+        """Our words for it. Raises FieldErrors for a hold that has expired already."""
+        if self.expires_at is not None and self.expires_at <= now:
+            raise FieldErrors([("expires_at", "the hold has expired already; make a new one")])
+        return MoreAuthorized(reference=self.reference, amount_minor=self.amount, expires_at=self.expires_at)
+
+
 class CaptureIn(Body):
     """POST /v1/payment-sessions/{id}/captures: what the PSP did."""
 
     outcome: CaptureOutcome
     amount: Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT_MINOR)]
     reference: Reference
+    authorization_reference: Reference | None = None
 
     def report(self) -> CaptureReport:
-        return CaptureReport(outcome=self.outcome, amount_minor=self.amount, reference=self.reference)
+        return CaptureReport(
+            outcome=self.outcome,
+            amount_minor=self.amount,
+            reference=self.reference,
+            authorization_reference=self.authorization_reference,
+        )
 
 
 class StopRequestIn(Body):
@@ -161,6 +205,13 @@ class OpsStopIn(Body):
     reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
+class OpsSettleIn(Body):
+    """POST /v1/ops/payment-sessions/{id}/settle: what the driver pays, decided by a person."""
+
+    amount: Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT_MINOR)]
+    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
+
+
 def _tariff(source: dict[str, Any] | None) -> Tariff | None:
     if source is None:
         return None
@@ -168,7 +219,3 @@ def _tariff(source: dict[str, Any] | None) -> Tariff | None:
         return parse_tariff(source)
     except InvalidTariff as error:
         raise FieldErrors([(f"tariff.{p.field}".rstrip("."), p.message) for p in error.problems]) from error
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.astimezone(UTC) if moment else None

@@ -22,7 +22,7 @@ from app.domain.ids import ChargePointId, SessionId
 from app.domain.payment_session import PaymentSession, Status, StopReason
 from app.flows import attend, authorize, look
 from app.flows.tools import Tools
-from app.store.payment_sessions import matching, of_terminal
+from app.store.payment_sessions import of_terminal, with_hold
 from app.store.terminals import Terminal
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["terminals"])
@@ -80,7 +80,7 @@ async def find_payment_sessions(
     reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
 ) -> Page[PaymentSessionOut]:
     """After a lost answer or a reboot: the session of this authorization, or an empty list."""
-    page = await look.sessions(tools, of_terminal(terminal.id), matching("reference", reference), limit=1)
+    page = await look.sessions(tools, of_terminal(terminal.id), with_hold(terminal.id, reference), limit=1)
     return Page(data=[session_out(s, tools.policy) for s in page.sessions])
 
 
@@ -118,7 +118,7 @@ async def stop_payment_session(
             )
         )
     except attend.SessionUnknown:
-        raise _not_found() from None
+        raise not_found() from None
     return session_out(session, tools.policy)
 
 
@@ -139,7 +139,7 @@ async def report_capture(
             attend.report_capture(tools, SessionId(session_id), of_terminal(terminal.id), body.report())
         )
     except attend.SessionUnknown:
-        raise _not_found() from None
+        raise not_found() from None
     except attend.NotSettled as error:
         raise Problem("not_settled", str(error)) from None
     except attend.CaptureConflict as error:
@@ -147,7 +147,12 @@ async def report_capture(
     return session_out(session, tools.policy)
 
 
-@router.post("/stop-requests", status_code=202, summary="The same card shown again", responses=examples.STOP)
+@router.post(
+    "/stop-requests",
+    status_code=202,
+    summary="The same card shown again",
+    responses=examples.STOP_BY_CARD,
+)
 async def stop_by_card(
     *, tools: ToolsHere, terminal: CallingTerminal, body: Annotated[StopRequestIn, examples.STOP_REQUEST_IN]
 ) -> PaymentSessionOut:
@@ -192,11 +197,11 @@ def preferred_wait(prefer: str | None) -> int:
 async def _own(tools: Tools, terminal: Terminal, session_id: str) -> PaymentSession:
     session = await look.session(tools, SessionId(session_id), of_terminal(terminal.id))
     if session is None:
-        raise _not_found()
+        raise not_found()
     return session
 
 
-def _not_found() -> Problem:
+def not_found() -> Problem:
     return Problem("not_found", "This terminal has no such payment session.")
 
 

@@ -1,32 +1,30 @@
 """What goes out: sessions, charge points and journals in the contract's words."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from pydantic import BaseModel, Field, PlainSerializer
+from pydantic import BaseModel, Field
 
+from app.api.money_views import (
+    AuthorizationOut,
+    GuardsOut,
+    Moment,
+    SettlementOut,
+    authorizations_out,
+    guards_out,
+    settlement_out,
+)
 from app.domain.charge import Charge
 from app.domain.limit_watch import amount_used_minor, energy_limit_wh
 from app.domain.payment_session import NotStartedReason, PaymentSession, Status, StopReason
 from app.domain.policy import Policy
-from app.domain.settlement import Settlement, SettlementAction, SettlementStatus
+from app.domain.settlement import SettlementBasis
 from app.domain.tariff import Tariff
 from app.store.captures import Capture
 from app.store.charge_points import KnownChargePoint
 from app.store.journal import JournalEntry
 
-RECEIPT_URL = "https://receipt.monta.com"
-
 T = TypeVar("T")
-
-
-def rfc3339(moment: datetime) -> str:
-    """UTC with milliseconds and Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 
 
 class Page(BaseModel, Generic[T]):
@@ -40,24 +38,6 @@ class ChargeOut(BaseModel):
     id: str = Field(description="Monta's charge id")
     state: str = Field(description="Monta's charge state")
     seen_at: Moment = Field(description="when Monta's record was last known to look like this")
-
-
-class ReceiptOut(BaseModel):
-    date: str = Field(description="UTC date to look the receipt up by")
-    display_reference: str
-    card_last4: str | None
-    url: str
-
-
-class SettlementOut(BaseModel):
-    action: SettlementAction
-    amount_to_capture: int
-    amount_to_release: int
-    shortfall: int = Field(description="what the charge cost beyond the reservation; never billed")
-    deadline: Moment = Field(description="the hold is no longer good after this")
-    status: SettlementStatus
-    energy_wh: int
-    receipt: ReceiptOut
 
 
 class PaymentSessionOut(BaseModel):
@@ -84,10 +64,17 @@ class PaymentSessionOut(BaseModel):
     updated_at: Moment
 
 
+class ToppedUpOut(PaymentSessionOut):
+    """The session after a top-up, and up to where each guard lets it go."""
+
+    guards: GuardsOut
+
+
 class CaptureOut(BaseModel):
     outcome: str
     amount: int
     reference: str
+    authorization_reference: str | None = None
     reported_at: Moment
 
 
@@ -98,7 +85,14 @@ class OpsSessionOut(PaymentSessionOut):
     card_brand: str | None
     card_last4: str | None
     attention: list[str]
-    tariff_source: str | None
+    guards: GuardsOut
+    authorizations: list[AuthorizationOut] = Field(description="every hold, the first one first")
+    tariff_source: str | None = Field(
+        description="payment, charge_point, operator, monta_price_group or null: none"
+    )
+    tariff_gaps: list[str] = Field(description="what the tariff does not say of Monta's price group")
+    learned_kwh_price: str | None = Field(description="without a tariff: the price of a kWh, estimated")
+    settlement_basis: SettlementBasis | None = Field(description="what the amount rests on")
     stop_attempts: int
     extra_charges: list[ChargeOut]
     monta_price: str | None = Field(description="Monta's price as reported last, in major units")
@@ -139,16 +133,16 @@ def session_fields(session: PaymentSession, policy: Policy) -> dict[str, object]
         "display_reference": session.display_reference,
         "authorization_reference": held.reference,
         "currency": held.currency,
-        "amount_authorized": held.amount_minor,
+        "amount_authorized": session.reserved_minor,
         "amount_used": used,
-        "amount_remaining": held.amount_minor - used,
+        "amount_remaining": session.reserved_minor - used,
         "energy_wh": settled.energy_wh if settled else session.energy_wh,
         "energy_limit_wh": energy_limit_wh(session),
         "charge": _charge(session.charge) if session.charge else None,
         "start_deadline": session.start.deadline,
         "stop_reason": session.stop_reason,
         "not_started_reason": session.not_started_reason,
-        "settlement": _settlement(session, settled) if settled else None,
+        "settlement": settlement_out(session, settled) if settled else None,
         "needs_attention": bool(session.attention),
         "created_at": session.created_at,
         "updated_at": session.updated_at,
@@ -166,7 +160,12 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
         "card_brand": session.authorization.card.brand,
         "card_last4": session.authorization.card.last4,
         "attention": list(session.attention),
+        "guards": guards_out(session),
+        "authorizations": authorizations_out(session),
         "tariff_source": session.tariff_source,
+        "tariff_gaps": list(session.tariff_gaps),
+        "learned_kwh_price": None if session.learned_kwh_price is None else str(session.learned_kwh_price),
+        "settlement_basis": session.settlement.basis if session.settlement else None,
         "stop_attempts": session.stop.attempts if session.stop else 0,
         "extra_charges": [ChargeOut(id=e.id, state=e.state, seen_at=e.seen_at) for e in session.extras],
         "monta_price": None if price is None else str(price),
@@ -175,11 +174,17 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
     return OpsSessionOut.model_validate(session_fields(session, policy) | more)
 
 
+def topped_up_out(session: PaymentSession, policy: Policy) -> ToppedUpOut:
+    guards: dict[str, object] = {"guards": guards_out(session)}
+    return ToppedUpOut.model_validate(session_fields(session, policy) | guards)
+
+
 def capture_out(capture: Capture) -> CaptureOut:
     return CaptureOut(
         outcome=capture.outcome,
         amount=capture.amount_minor,
         reference=capture.reference,
+        authorization_reference=capture.authorization_reference,
         reported_at=capture.reported_at,
     )
 
@@ -202,21 +207,3 @@ def charge_point_out(point: KnownChargePoint, tariff: Tariff | None) -> ChargePo
 
 def _charge(charge: Charge) -> ChargeOut:
     return ChargeOut(id=charge.id, state=charge.state, seen_at=charge.seen_at)
-
-
-def _settlement(session: PaymentSession, settled: Settlement) -> SettlementOut:
-    return SettlementOut(
-        action=settled.action,
-        amount_to_capture=settled.to_capture_minor,
-        amount_to_release=settled.to_release_minor,
-        shortfall=settled.shortfall_minor,
-        deadline=settled.deadline,
-        status=settled.status,
-        energy_wh=settled.energy_wh,
-        receipt=ReceiptOut(
-            date=settled.session_date.astimezone(UTC).date().isoformat(),
-            display_reference=session.display_reference,
-            card_last4=session.authorization.card.last4,
-            url=RECEIPT_URL,
-        ),
-    )

@@ -2,20 +2,20 @@
 
 import typer
 
-from app import running
-from app.cli import processes, provisioning, sessions
+from app.cli import policies, processes, provisioning, sessions
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
 from app.flows import provision
 from app.settings import SettingsWrong
 from app.store.database import DATABASE_TROUBLE
 from app.store.secret_box import SecretUnreadable
+from app.wiring import NotMigrated
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Card payment at EV chargers on Monta."
 )
 app.add_typer(processes.app)
-app.add_typer(provisioning.operator_app, name="operator")
+app.add_typer(policies.operator_app, name="operator")
 app.add_typer(provisioning.terminal_app, name="terminal")
 app.add_typer(provisioning.tariff_app, name="tariff")
 app.add_typer(provisioning.ops_key_app, name="ops-key")
@@ -26,7 +26,7 @@ KNOWN_TROUBLE = (
     SettingsWrong,
     EmbeddedPostgresError,
     SecretUnreadable,
-    running.NotMigrated,
+    NotMigrated,
     provision.OperatorUnknown,
     provision.ChargePointNotKnown,
 )

@@ -7,34 +7,30 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
-from app import running
-from app.flows import look
 from app.flows.tools import Tools
-from app.settings import Settings, load_settings
+from app.settings import KeyedSettings, Settings
 from app.telemetry import configure_logging
-from app.wiring import open_tools
+from app.wiring import database_url, ready_tools
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Settings)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; secrets are shown this once.")]
 
 
-def started() -> Settings:
-    settings = load_settings()
+def started(settings: S) -> S:
+    """The same settings, with logging set up by them."""
     configure_logging(level=settings.log_level, as_json=settings.log_format == "json")
     return settings
 
 
-def with_tools(settings: Settings, work: Callable[[Tools], Awaitable[T]]) -> T:
+def with_tools(settings: KeyedSettings, work: Callable[[Tools], Awaitable[T]]) -> T:
     configure_logging(level="warning", as_json=False)
 
     async def run(url: str) -> T:
-        async with open_tools(settings, url) as tools:
-            found = await look.readiness(tools)
-            if found.schema is not None:
-                raise running.NotMigrated(f"The database's schema {found.schema}.")
+        async with ready_tools(settings, url) as tools:
             return await work(tools)
 
-    with running.database_url(settings) as url:
+    with database_url(settings) as url:
         return asyncio.run(run(url))
 
 

@@ -31,7 +31,7 @@ def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
             s.status,
             _kwh(s),
             format_minor(amount_used_minor(s, policy), held.currency),
-            format_minor(held.amount_minor, held.currency),
+            format_minor(s.reserved_minor, held.currency),
             _why(s),
         )
     return _rendered(table)
@@ -44,7 +44,7 @@ def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Po
         f"{session.id}  {session.status}  {_why(session)}".rstrip(),
         f"charge point {session.charge_point_id}, terminal {session.terminal_id}, reference {held.reference},"
         f" display reference {session.display_reference}",
-        f"reserved {format_minor(held.amount_minor, held.currency)},"
+        f"reserved {format_minor(session.reserved_minor, held.currency)},"
         f" used {format_minor(amount_used_minor(session, policy), held.currency)}, {_kwh(session)} kWh",
     ]
     if session.settlement:

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from app import running
 from app.cli.common import started
-from app.settings import load_settings
-from app.store.migrate import migrate as run_migrations
+from app.settings import load_settings, load_settings_without_key
+from app.wiring import database_url
 
 app = typer.Typer()
 
@@ -18,8 +17,10 @@ app = typer.Typer()
 @app.command()
 def migrate() -> None:
     """Bring the database to what this version needs; safe to repeat."""
-    settings = load_settings()
-    with running.database_url(settings) as url:
+    from app.store.migrate import migrate as run_migrations
+
+    settings = load_settings_without_key()
+    with database_url(settings) as url:
         run_migrations(url)
     typer.echo("The database is up to date.")
 
@@ -33,16 +34,20 @@ def serve(
     ] = False,
 ) -> None:
     """HTTP for terminals, Monta and operations."""
-    settings = started()
-    with running.database_url(settings) as url:
+    from app import running
+
+    settings = started(load_settings())
+    with database_url(settings) as url:
         running.run(running.serve(settings, url, host=host, port=port, with_watcher=with_watcher))
 
 
 @app.command()
 def watch() -> None:
     """The watcher alone: starts, limits, stops and settles charges. Several may run."""
-    settings = started()
-    with running.database_url(settings) as url:
+    from app import running
+
+    settings = started(load_settings())
+    with database_url(settings) as url:
         running.run(running.watch(settings, url))
 
 
@@ -53,7 +58,9 @@ def simulator(
     speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than life.")] = 1,
 ) -> None:
     """A Monta of our own under /api/v1, with magic charge points for every trouble."""
-    settings = started()
+    from app import running
+
+    settings = started(load_settings_without_key())
 
     def announce(facts: Mapping[str, object]) -> None:
         typer.echo(json.dumps(facts))

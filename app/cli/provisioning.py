@@ -13,7 +13,8 @@ from app.domain.ids import ChargePointId, OperatorId
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
 from app.flows import look, provision
 from app.monta.safe_json import BadJson, load_json
-from app.settings import load_settings, url_problem
+from app.settings import Settings, load_settings, url_problem
+from app.store.database import is_json
 
 operator_app = typer.Typer(no_args_is_help=True, help="Operators: accounts at Monta.")
 terminal_app = typer.Typer(no_args_is_help=True, help="Payment terminals.")
@@ -21,6 +22,7 @@ tariff_app = typer.Typer(no_args_is_help=True, help="Tariffs that drivers are sh
 ops_key_app = typer.Typer(no_args_is_help=True, help="Keys for operations.")
 
 OperatorOption = Annotated[str, typer.Option("--operator", help="The operator's id, op_...")]
+MAX_TEXT_CHARS = 200
 MAX_TARIFF_BYTES = 256 * 1024
 
 
@@ -43,13 +45,9 @@ def operator_add(
 ) -> None:
     """Add an operator's account at Monta."""
     settings = load_settings()
-    problem = url_problem(monta_url, allow_plain_http=settings.allow_plain_http)
-    if problem:
-        fail(f"--monta-url {problem}.")
-    try:
-        ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        fail("--time-zone must be an IANA name such as Europe/Copenhagen.")
+    for option, text in (("--name", name), ("--client-id", client_id)):
+        _check_text(option, text)
+    _check_access(settings, monta_url, time_zone)
     new = provision.NewOperator(
         name=name,
         monta_url=monta_url,
@@ -87,6 +85,7 @@ def terminal_add(
         provider.isascii() and provider.isprintable() and " " not in provider and 0 < len(provider) <= 64
     ):
         fail("--provider must be a slug of 64 characters at most, without spaces.")
+    _check_text("--name", name)
     points = [ChargePointId(p) for p in charge_point]
     added = with_tools(
         load_settings(),
@@ -145,6 +144,21 @@ def operator_list(as_json: AsJson = False) -> None:
     )
 
 
+def _check_access(settings: Settings, monta_url: str, time_zone: str) -> None:
+    problem = url_problem(monta_url, allow_plain_http=settings.allow_plain_http)
+    if problem:
+        fail(f"--monta-url {problem}.")
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        fail("--time-zone must be an IANA name such as Europe/Copenhagen.")
+
+
+def _check_text(option: str, text: str) -> None:
+    if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT_CHARS:
+        fail(f"{option} must be a text of {MAX_TEXT_CHARS} characters at most, and not empty.")
+
+
 def _secret_from(file: Path) -> str:
     try:
         secret = (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")).strip()
@@ -157,7 +171,10 @@ def _secret_from(file: Path) -> str:
 
 def _tariff_from(file: Path) -> Tariff:
     try:
-        return parse_tariff(load_json(file.read_bytes(), max_bytes=MAX_TARIFF_BYTES))
+        source = load_json(file.read_bytes(), max_bytes=MAX_TARIFF_BYTES)
+        if not is_json(source):
+            fail("--file holds what cannot be kept: NaN, Infinity, NUL characters or lone surrogates.")
+        return parse_tariff(source)
     except OSError as error:
         fail(f"--file cannot be read: {error.strerror}.")
     except BadJson as error:

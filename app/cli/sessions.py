@@ -8,7 +8,7 @@ from app.cli.common import fail, with_tools
 from app.cli.looks import session_table, time_line
 from app.domain.ids import SessionId
 from app.domain.payment_session import Status
-from app.flows import look
+from app.flows import attend, look
 from app.flows.tools import Tools
 from app.settings import load_settings
 from app.store import payment_sessions
@@ -30,6 +30,33 @@ def sessions(
         return session_table(page.sessions, tools.policy)
 
     typer.echo(with_tools(load_settings(), find))
+
+
+@session_app.command("settle")
+def session_settle(
+    session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")],
+    amount: Annotated[int, typer.Option(min=0, help="What the driver pays, in minor units.")],
+    reason: Annotated[str, typer.Option(help="Stays in the journal.")],
+) -> None:
+    """Decide what an ended charge costs that Tapwatt holds for a person."""
+
+    async def decide(tools: Tools) -> str:
+        session = await attend.settle_by_hand(
+            tools,
+            SessionId(session_id),
+            payment_sessions.of_operator(None),
+            amount_minor=amount,
+            reason=reason[:200],
+        )
+        lines = await look.journal_of(tools, session.id, after=0, limit=1000)
+        return time_line(session, lines, tools.policy)
+
+    try:
+        typer.echo(with_tools(load_settings(), decide))
+    except attend.SessionUnknown:
+        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+    except (attend.NotEnded, attend.AlreadySettled) as error:
+        fail(f"{error}.")
 
 
 @session_app.command("show")

@@ -35,9 +35,7 @@ def run_demo(*, keep: bool = False, speed: float = 60) -> int:
 def _demo(interrupts: Interrupts, *, keep: bool, speed: float) -> int:
     screen = Screen(STORIES, speed)
     points = set(GROUP_OF_POINT) if keep else {story.charge_point_id for story in STORIES}
-    screen.say(
-        "Tapwatt's demo: a database, Monta in a box, the HTTP service and a watcher, on this machine only."
-    )
+    screen.say("Tapwatt's demo: real processes on this machine, and a simulated Monta.")
     with set_up(speed, interrupts, screen.step, points=points) as stage:
         screen.step(f"{len(STORIES)} drivers tap their cards\n")
         accounts = perform(stage, screen, STORIES, speed, interrupts)
@@ -53,8 +51,8 @@ def _demo(interrupts: Interrupts, *, keep: bool, speed: float) -> int:
 
 def _all_well(sessions: int) -> str:
     return (
-        f"All {sessions} sessions add up: captured + released = authorized, captured = Monta's price,\n"
-        "one POST /charges each, no hold left open, nothing left running at Monta."
+        f"All {sessions} sessions add up: authorized = captured + released, captured = Monta's\n"
+        "price, one POST /charges each, no hold left open, nothing left running at Monta."
     )
 
 

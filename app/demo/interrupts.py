@@ -36,13 +36,14 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """What is begun here is finished: a signal within the block is raised at its end."""
+        """What is begun here is finished: a signal within the block is raised at its end, also in place of an
+        error, which is then most likely its doing (Ctrl-C reaches whatever runs in the foreground)."""
         self._holds += 1
         try:
             yield
         finally:
             self._holds -= 1
-        self.check()
+            self.check()
 
     @contextmanager
     def told(self, tell: Callable[[], object]) -> Iterator[None]:

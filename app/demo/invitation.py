@@ -16,13 +16,14 @@ Everything still runs, on the demo's fast clock, until Ctrl-C.
 A card is tapped at charge point 106, and what becomes of it:
 
   TERMINAL_KEY={stage.terminal_key}
-  curl -s {tapwatt}/v1/payment-sessions -H "Authorization: Bearer $TERMINAL_KEY" -H 'Content-Type: application/json' \\
-    -d '{{"charge_point_id":"106","authorization":{{"reference":"MINE-1","amount":4000,"currency":"EUR"}}}}'
-  curl -s "{tapwatt}/v1/payment-sessions?reference=MINE-1" -H "Authorization: Bearer $TERMINAL_KEY"
+  curl -sw '\\n' {tapwatt}/v1/payment-sessions -H "Authorization: Bearer $TERMINAL_KEY" \\
+    -H 'Content-Type: application/json' -d \\
+    '{{"charge_point_id":"106","authorization":{{"reference":"MINE-1","amount":4000,"currency":"EUR"}}}}'
+  curl -sw '\\n' "{tapwatt}/v1/payment-sessions?reference=MINE-1" -H "Authorization: Bearer $TERMINAL_KEY"
 
 The same as operations see it:
 
   OPS_KEY={stage.ops_key}
-  curl -s {tapwatt}/v1/ops/payment-sessions -H "Authorization: Bearer $OPS_KEY"
-  curl -s {tapwatt}/v1/ops/summary -H "Authorization: Bearer $OPS_KEY"
+  curl -sw '\\n' {tapwatt}/v1/ops/payment-sessions -H "Authorization: Bearer $OPS_KEY"
+  curl -sw '\\n' {tapwatt}/v1/ops/summary -H "Authorization: Bearer $OPS_KEY"
 """

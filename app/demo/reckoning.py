@@ -11,8 +11,7 @@ from app.demo.provisioning import Stage
 from app.demo.stories import Story
 from app.demo.trouble import DemoFailed
 from app.demo.wording import money
-from app.domain.settlement import SettlementStatus
-from app.flows.attend import CaptureOutcome
+from app.domain.settlement import CaptureOutcome, SettlementStatus
 from app.monta.safe_json import load_json
 
 MAX_BYTES = 1_000_000

@@ -20,6 +20,7 @@ from app.domain.payment_session import Status
 
 REDRAWS_PER_S = 8
 PLAIN_WIDTH = 120
+WRONG = "WRONG"
 WIDE, EVENTS_FROM = 110, 72
 BARS = {"wide": 24, "usual": 8, "narrow": 5}
 COLOURS = {
@@ -52,8 +53,8 @@ class Screen:
         self._ascii = not (self.console.encoding or "").lower().startswith("utf")
 
     def say(self, text: str) -> None:
-        """A line for people, kept on the screen."""
-        self.console.print(text, soft_wrap=not self._animated)
+        """A line for people, kept on the screen; never broken, so that it can be copied."""
+        self.console.print(text, soft_wrap=True)
 
     def step(self, what: str) -> None:
         """A step of the setting up, with the seconds since the beginning."""
@@ -148,10 +149,11 @@ def _last_event(news: News) -> str:
 
 def closing_table(accounts: Sequence[Account]) -> Table:
     """Every session's money; amounts as on a bill."""
-    table = Table(box=None, padding=(0, 2, 0, 0), title=f"In {CURRENCY}", title_justify="left")
+    table = Table(box=None, padding=(0, 1, 0, 0), title=f"In {CURRENCY}", title_justify="left")
     table.add_column("Session", no_wrap=True)
-    for heading in ("authorized", "captured", "released", "Monta's price", "POSTs", ""):
+    for heading in ("authorized", "= captured", "+ released", "Monta's price", "POSTs"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, min_width=len(WRONG))
     for account in accounts:
         good = not any(account.problems())
         table.add_row(
@@ -161,7 +163,7 @@ def closing_table(accounts: Sequence[Account]) -> Table:
             money(account.released),
             f"{account.monta_price:.2f}",
             str(account.posts),
-            Text("ok", "green") if good else Text("WRONG", "bold red"),
+            Text("ok", "green") if good else Text(WRONG, "bold red"),
         )
     return table
 

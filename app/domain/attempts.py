@@ -2,12 +2,20 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
 from app.domain.limit_watch import start_limits, stop_plan
-from app.domain.payment_session import ExtraCharge, PaymentSession, StartOutcome, Stop, StopReason
+from app.domain.payment_session import (
+    ExtraCharge,
+    MontaLimits,
+    PaymentSession,
+    StartOutcome,
+    Stop,
+    StopReason,
+)
 from app.domain.policy import Policy, backoff_s
 from app.domain.power_bound import bound_of
 from app.domain.progress import absorb
@@ -30,23 +38,40 @@ def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
         looks=0,
         looked_at=None,
     )
-    return change.to(replace(change.session, start=start)).note("start_intended", WATCHER, post=start.posts)
+    return change.to(replace(change.session, start=start)).note(
+        "start_intended", WATCHER, post=start.posts, **_limits_told(change.session)
+    )
 
 
 def _with_limits(change: Change, policy: Policy) -> Change:
-    """What Monta will be asked to hold the charge to; decided once, since nothing can change it after the start."""
+    """What Monta is asked to hold the charge to; decided once, since nothing can change it after the start."""
     session = change.session
     if session.limits is not None:
         return change
-    limits = start_limits(session, policy)
-    change = change.to(replace(session, limits=limits))
-    return change.note(
-        "limits_set",
-        WATCHER,
-        kwh_limit=None if limits.kwh_limit is None else str(limits.kwh_limit),
-        price_limit=None if limits.price_limit is None else str(limits.price_limit),
-        kept_back_minor=limits.kept_back_minor,
-    )
+    found = start_limits(session, policy)
+    start = replace(session.start, limits=MontaLimits(price=found.price_limit, kwh=found.kwh_limit))
+    return change.to(replace(session, limits=found, start=start))
+
+
+def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
+    """The limits for Monta, what they and ours rest on, and what is not known of it."""
+    limits, learned = session.start.limits, session.learned_kwh_price
+    told: dict[str, str | int | bool | None] = {
+        "price_limit": _text(limits.price if limits else None),
+        "kwh_limit": _text(limits.kwh if limits else None),
+        "tariff": session.tariff_source,
+    }
+    if session.limits is not None and session.limits.kept_back_minor:
+        told["kept_back_minor"] = session.limits.kept_back_minor
+    if session.tariff_gaps:
+        told["tariff_gaps"] = "; ".join(session.tariff_gaps)
+    if session.tariff is None:
+        told |= {"guard": "Monta's price limit alone", "learned_kwh_price": _text(learned)}
+    return told
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else str(number)
 
 
 def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Change:
@@ -130,14 +155,15 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     if session.stop is None:
         change = change.note("stop_decided", WATCHER, reason=reason, **_why(session, reason, now, policy))
     attempts = stop.attempts + 1
-    pause = policy.stop_retry_s if attempts <= policy.stop_alarm_attempts else policy.stop_slow_retry_s
+    slow = attempts > policy.stop_alarm_attempts
+    pause = policy.stop_retry_s * (policy.stop_slow_factor if slow else 1)
     stop = replace(
         stop, attempts=attempts, sent_at=now, next_at=now + timedelta(seconds=pause), confirmed_at=None
     )
     change = change.obey(Command.STOP, WATCHER)
     change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason))
     change = change.note("stop_intended", WATCHER, attempt=attempts, reason=stop.reason)
-    if attempts > policy.stop_alarm_attempts:
+    if slow:
         change = change.alarm("Monta does not confirm the stop of the charge", WATCHER)
     return change
 

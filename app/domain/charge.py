@@ -29,6 +29,9 @@ ENDED = frozenset({ChargeState.STOPPED, ChargeState.RELEASING, ChargeState.RELEA
 """No energy flows in these; only `completed` is for ever, the others may be restarted."""
 
 
+POWERLESS = frozenset({ChargeState.PAYING, ChargeState.RESERVED, ChargeState.STARTING, ChargeState.SCHEDULED})
+"""Not begun yet: whoever shows one of these has given no energy so far."""
+
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,6 +52,8 @@ class ChargeReport:
     partner_external_id: str | None = None
     energy_wh: int | None = None
     price: Decimal | None = None
+    price_per_kwh: Decimal | None = None
+    """Monta's own average, in the unit of `price`."""
     price_limit: Decimal | None = None
     kwh_limit: Decimal | None = None
     currency: str | None = None
@@ -76,6 +81,8 @@ class Charge:
     seen_at: datetime
     final_read: bool = False
     """The record itself (REST, not a webhook) was read in state `completed`: what settlement asks for."""
+    last_priced: ChargeReport | None = None
+    """The newest report that had a price, when the latest has none."""
 
     @property
     def id(self) -> ChargeId:
@@ -88,6 +95,11 @@ class Charge:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def priced(self) -> ChargeReport | None:
+        """The newest report that had a price: what is used does not become nothing because one report left it out."""
+        return self.latest if self.latest.price is not None else self.last_priced
 
 
 def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
@@ -109,8 +121,11 @@ def _join(one: Charge, other: Charge) -> Charge:
     if one.id != other.id:
         raise ValueError(f"reports of two charges cannot be merged: {one.id} and {other.id}")
     energy_wh = max(one.energy_wh, other.energy_wh)
+    latest = max(one.latest, other.latest, key=_precedence)
+    priced = (report for report in (one.priced, other.priced) if report is not None)
     return Charge(
-        latest=max(one.latest, other.latest, key=_precedence),
+        latest=latest,
+        last_priced=max(priced, key=_precedence, default=None) if latest.price is None else None,
         energy_wh=energy_wh,
         energy_at=min(c.energy_at for c in (one, other) if c.energy_wh == energy_wh),
         seen_at=max(one.seen_at, other.seen_at),

@@ -4,15 +4,23 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.domain.change import Change, Source
-from app.domain.charge import Charge, ChargeState
+from app.domain.charge import ChargeState
+from app.domain.holds import hold_deadline, holds, spread
 from app.domain.money import Rounding, to_minor
-from app.domain.payment_session import NotStartedReason, PaymentSession, StartOutcome
+from app.domain.payment_session import NotStartedReason, StartOutcome, Status
+from app.domain.plausible import final_energy_wh, last_believed, price_above_tariff
 from app.domain.policy import Policy
-from app.domain.settlement import Settlement, settle
+from app.domain.settlement import Settlement, SettlementBasis, settle
 from app.domain.shortfall import cause_of_shortfall
 from app.domain.transitions import Command
 
 WATCHER = Source.WATCHER
+
+UNFINISHED = {
+    SettlementBasis.LAST_PRICE: "settled before Monta's final record came, by the last price that it showed",
+    SettlementBasis.TARIFF_MINIMUM: "settled without a price of Monta's that could be believed, by the tariff's least",
+    SettlementBasis.NOTHING_KNOWN: "released for want of any amount that could be believed; energy may be unpaid",
+}
 
 
 def settled(change: Change, now: datetime, policy: Policy) -> Change:
@@ -22,16 +30,63 @@ def settled(change: Change, now: datetime, policy: Policy) -> Change:
     if charge is None or charge.latest.price is None:
         raise ValueError(f"payment session {session.id} has no final price to settle by")
     price_minor = to_minor(charge.latest.price, session.authorization.currency, Rounding.HALF_UP)
+    change = _billed(change, price_minor, SettlementBasis.FINAL_PRICE, now=now, policy=policy)
+    above = price_above_tariff(session, charge, policy)
+    return change if above is None else change.alarm(above, WATCHER)
+
+
+def settled_unfinished(change: Change, now: datetime, policy: Policy) -> Change:
+    """The hold is about to die: bill what can be believed of an ended charge, and ask a person to look."""
+    charge = change.session.charge
+    if charge is None:
+        raise ValueError(f"payment session {change.session.id} has no charge to settle by")
+    amount_minor, basis = last_believed(change.session, charge, policy)
+    change = _billed(change, amount_minor or 0, basis, now=now, policy=policy)
+    return change.alarm(UNFINISHED[basis], WATCHER)
+
+
+def settled_by_person(
+    change: Change, amount_minor: int, reason: str, *, now: datetime, policy: Policy
+) -> Change:
+    """Operations decide the amount of an ended charge, up to the reservation; nothing is left to look at then."""
+    change = change.note("amount_decided", Source.OPERATIONS, amount_minor=amount_minor, reason=reason)
+    change = _billed(change, amount_minor, SettlementBasis.PERSON, now=now, policy=policy)
+    return change.to(replace(change.session, attention=()))
+
+
+def reviewed(change: Change) -> Change:
+    """Monta's final price came after the settlement: it is compared, told, and never captured again."""
+    session = change.session
+    charge, settlement = session.charge, session.settlement
+    if charge is None or settlement is None or charge.state is not ChargeState.COMPLETED:
+        return change
+    price = charge.latest.price
+    if price is None or price < 0 or session.status is not Status.COMPLETED:
+        return change
+    price_minor = to_minor(price, session.authorization.currency, Rounding.HALF_UP)
+    if settlement.basis is SettlementBasis.PERSON:
+        return change
+    if price_minor == settlement.to_capture_minor + settlement.shortfall_minor:
+        return change
+    return change.alarm(f"Monta's final price is {price}, which is not what was settled by", WATCHER)
+
+
+def _billed(
+    change: Change, amount_minor: int, basis: SettlementBasis, *, now: datetime, policy: Policy
+) -> Change:
+    session = change.session
+    charge = session.charge
+    started_at = charge.latest.started_at if charge else None
     settlement = settle(
-        session.authorization.amount_minor,
-        price_minor,
-        energy_wh=_final_energy_wh(charge),
+        session.reserved_minor,
+        amount_minor,
+        energy_wh=final_energy_wh(charge) if charge else 0,
         at=now,
         deadline=hold_deadline(session, policy),
-        session_date=charge.latest.started_at or session.created_at,
+        session_date=started_at or session.created_at,
+        basis=basis,
     )
-    change = change.obey(Command.COMPLETE, WATCHER)
-    change = _with_settlement(change, settlement)
+    change = _with_settlement(change.obey(Command.COMPLETE, WATCHER), settlement, policy)
     if settlement.shortfall_minor:
         change = change.note("shortfall", WATCHER, cause=cause_of_shortfall(session))
         change = change.alarm(
@@ -44,12 +99,13 @@ def given_up(change: Change, reason: NotStartedReason, now: datetime, policy: Po
     """Release the whole hold. A charge that might still run or turn up is watched for, and stopped, for a while."""
     session = change.session
     settlement = settle(
-        session.authorization.amount_minor,
+        session.reserved_minor,
         0,
         energy_wh=0,
         at=now,
         deadline=hold_deadline(session, policy),
         session_date=session.created_at,
+        basis=SettlementBasis.NOTHING_RAN,
     )
     watch_until = session.watch_until
     doubtful = session.start.outcome is StartOutcome.UNKNOWN
@@ -61,23 +117,13 @@ def given_up(change: Change, reason: NotStartedReason, now: datetime, policy: Po
     change = change.to(
         replace(change.session, not_started_reason=reason, stop_reason=None, watch_until=watch_until)
     )
-    return _with_settlement(change, settlement)
+    return _with_settlement(change, settlement, policy)
 
 
-def hold_deadline(session: PaymentSession, policy: Policy) -> datetime:
-    """When the hold is no longer good: what the terminal said, else the usual validity of a pre-authorization."""
-    held = session.authorization
-    return held.expires_at or (held.authorized_at or session.created_at) + timedelta(days=policy.hold_days)
-
-
-def _final_energy_wh(charge: Charge) -> int:
-    final = charge.latest.energy_wh
-    return charge.energy_wh if final is None else final
-
-
-def _with_settlement(change: Change, settlement: Settlement) -> Change:
-    change = change.to(replace(change.session, settlement=settlement))
-    return change.note(
+def _with_settlement(change: Change, settlement: Settlement, policy: Policy) -> Change:
+    shares = spread(settlement.to_capture_minor, holds(change.session, policy))
+    change = change.to(replace(change.session, settlement=replace(settlement, shares=shares)))
+    change = change.note(
         "settlement_decided",
         WATCHER,
         action=settlement.action,
@@ -85,4 +131,8 @@ def _with_settlement(change: Change, settlement: Settlement) -> Change:
         to_release_minor=settlement.to_release_minor,
         shortfall_minor=settlement.shortfall_minor,
         energy_wh=settlement.energy_wh,
+        basis=settlement.basis,
     )
+    if settlement.to_capture_minor and settlement.decided_at >= settlement.deadline:
+        change = change.alarm("settled after the hold had expired: the PSP may refuse the capture", WATCHER)
+    return change

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from app.domain.charge import ENDED, Charge, ChargeState
 from app.domain.decision_running import running
+from app.domain.holds import settle_by
 from app.domain.payment_session import (
     NotStartedReason,
     PaymentSession,
@@ -11,8 +12,20 @@ from app.domain.payment_session import (
     Status,
     StopReason,
 )
+from app.domain.plausible import unbillable
 from app.domain.policy import Policy
-from app.domain.steps import GiveUp, LookUp, ReadCharge, SendStart, Settle, Step, StopExtra, Wait, when
+from app.domain.steps import (
+    GiveUp,
+    LookUp,
+    ReadCharge,
+    SendStart,
+    Settle,
+    SettleUnfinished,
+    Step,
+    StopExtra,
+    Wait,
+    when,
+)
 
 LOOK_OFFSETS_S = (2, 5, 10, 20, 40, 60, 80, 100)
 """When to look for a charge whose start is in doubt, counted from the intent; then at the end of the quiet window and
@@ -20,9 +33,9 @@ regularly after it."""
 
 
 def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """The most urgent thing to do now, or until when to wait."""
+    """The most urgent thing to do now, or until when to wait; a due search comes before a stop that it may spare."""
     waits: list[datetime] = []
-    for step in (_own(session, policy, now), _extras(session, now), _strays(session, policy, now)):
+    for step in (_own(session, policy, now), _strays(session, policy, now), _extras(session, now)):
         if not isinstance(step, Wait):
             return step
         if step.until is not None:
@@ -37,16 +50,16 @@ def _own(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     if charge is None:
         return _start(session, policy, now)
     if charge.state is ChargeState.COMPLETED:
-        return _final(session, charge, policy, now)
+        return _in_time(_final(session, charge, policy, now), session, policy, now)
     if charge.ended:
-        return _finishing(session, charge, policy, now)
+        return _in_time(_finishing(session, charge, policy, now), session, policy, now)
     return running(session, charge, policy, now)
 
 
 def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     start = session.start
     if start.outcome is StartOutcome.REFUSED:
-        return GiveUp(NotStartedReason.REFUSED)
+        return _refused(session, policy, now)
     if start.outcome is StartOutcome.UNKNOWN:
         intent_at = start.intent_at or session.created_at
         quiet_until = intent_at + timedelta(seconds=policy.quiet_window_s)
@@ -61,6 +74,16 @@ def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     if start.retry_at is not None and now < start.retry_at:
         return Wait(min(start.retry_at, start.deadline))
     return SendStart()
+
+
+def _refused(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """A second POST may be refused because the first one, of which nobody knew, took effect: look before giving up."""
+    start = session.start
+    intent_at = start.intent_at or session.created_at
+    if start.ambiguous_at is None or (start.empty_at is not None and start.empty_at >= intent_at):
+        return GiveUp(NotStartedReason.REFUSED)
+    due = start.looked_at + timedelta(seconds=policy.stop_retry_s) if start.looked_at else now
+    return when(LookUp(), max(due, session.reads.not_before or due), now)
 
 
 def _look(
@@ -82,21 +105,21 @@ def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetim
     final = charge.latest
     if not charge.energy_wh and (not final.price or _given_up(session, charge)):
         return GiveUp(_why_nothing_ran(session, charge))
-    if unbillable(session, charge) is not None:
+    if unbillable(session, charge, policy) is not None:
         return when(ReadCharge(charge.id), _next_poll(session, policy, now), now)
     return Settle()
 
 
-def unbillable(session: PaymentSession, charge: Charge) -> str | None:
-    """Why a final record cannot be settled as it is; None when it can."""
-    final = charge.latest
-    if final.price is None:
-        return "the completed charge has no price"
-    if final.price < 0:
-        return f"the completed charge has a negative price, {final.price}"
-    if final.currency is not None and final.currency != session.authorization.currency:
-        return f"the completed charge is priced in {final.currency}, the hold is in {session.authorization.currency}"
-    return None
+def _in_time(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """An ended charge is settled before its hold dies, whatever Monta does or does not say by then."""
+    last = settle_by(session, policy)
+    match step:
+        case ReadCharge() if now >= last:
+            return SettleUnfinished()
+        case Wait(until):
+            return SettleUnfinished() if now >= last else Wait(last if until is None else min(until, last))
+        case _:
+            return step
 
 
 def _finishing(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from app.domain.charge import Charge, ChargeState
+from app.domain.holds import stop_by
 from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession, Status, Stop, StopReason
 from app.domain.policy import Policy
@@ -43,18 +44,11 @@ def _stop_times(
         times[session.wish.reason] = session.wish.at
     if not charge.energy_wh:
         times[StopReason.LATE_START] = _first_energy_due(session, charge, policy)
-    expires_at = session.authorization.expires_at
-    if expires_at is not None:
-        times[StopReason.HOLD_EXPIRING] = expires_at - _hold_margin(session, expires_at, policy)
+    times[StopReason.HOLD_EXPIRING] = stop_by(session, policy)
     limit = limit_at(session, charge, policy, now)
     if limit is not None:
         times[StopReason.LIMIT_REACHED] = limit
     return times
-
-
-def _hold_margin(session: PaymentSession, expires_at: datetime, policy: Policy) -> timedelta:
-    """Time to stop, settle and capture in; a tenth of a hold that is a short one."""
-    return min(timedelta(seconds=policy.hold_margin_s), (expires_at - session.created_at) / 10)
 
 
 def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -> datetime:
@@ -63,7 +57,10 @@ def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -
     if charge.state is not ChargeState.CHARGING or session.wish is not None:
         return session.start.deadline
     began = charge.latest.started_at or session.start.intent_at or session.created_at
-    return max(session.start.deadline, began + timedelta(seconds=policy.first_energy_s))
+    return max(
+        session.start.deadline,
+        began + timedelta(seconds=policy.start_deadline_s * policy.first_energy_factor),
+    )
 
 
 def _read_due(

@@ -13,7 +13,7 @@ def compared(change: Change, before: Charge | None, known: Charge, source: Sourc
             "price_above_reservation",
             source,
             price=str(known.latest.price),
-            reserved_minor=change.session.authorization.amount_minor,
+            reserved_minor=change.session.reserved_minor,
         )
     if by_montas_limit(known) and not (before is not None and by_montas_limit(before)):
         ours = change.session.stop is not None
@@ -48,8 +48,10 @@ def _echo(change: Change, before: Charge | None, known: Charge, source: Source) 
 
 
 def _above(change: Change, charge: Charge) -> bool:
-    held, price = change.session.authorization, charge.latest.price
-    return price is not None and to_minor(price, held.currency, Rounding.HALF_UP) > held.amount_minor
+    session, price = change.session, charge.latest.price
+    if price is None:
+        return False
+    return to_minor(price, session.authorization.currency, Rounding.HALF_UP) > session.reserved_minor
 
 
 def _text(value: object) -> str | None:

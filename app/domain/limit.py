@@ -127,14 +127,13 @@ def used_minor(
 ) -> int:
     """The amount used at the reading, rounded down: not above what will be billed, nor the reservation.
 
-    Monta's running price, since that is what will be billed, but no more than the tariff allows; without it, the
-    least that the tariff allows.
+    Monta's running price, held between the least and the most that the tariff allows; without it, the least.
     """
     reported = reading.price or Decimal(0)
     known = same_currency(tariff, currency)
     if known is not None:
         most = upper_bound(known, reading, reading.at, max_power_w, tz)
-        reported = min(reported or lower_bound(known, reading, tz), most)
+        reported = min(max(reported, lower_bound(known, reading, tz)), most)
     return max(0, min(to_minor(reported, currency, Rounding.DOWN), reserved_minor))
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from app.domain.charge import Charge
+from app.domain.charge import POWERLESS, Charge, ChargeState
 from app.domain.guards import Guards, affordable_wh, guards, kept_back_minor
 from app.domain.limit import HORIZON, StopPlan, plan_stop, used_minor
 from app.domain.meter import Trail
@@ -37,8 +37,8 @@ def reading_of(
     started_at = (
         charge.latest.started_at or charge.latest.created_at or session.start.intent_at or session.created_at
     )
-    price, wh = charge.latest.price, charge.latest.energy_wh
-    per_kwh = price * 1000 / wh if price is not None and price > 0 and wh else None
+    price, wh = (charge.priced.price, charge.priced.energy_wh) if charge.priced else (None, None)
+    per_kwh = price * 1000 / wh if price is not None and price > 0 and wh else session.learned_kwh_price
     return Reading(
         started_at=min(started_at, at),
         at=at,
@@ -67,15 +67,19 @@ def _earlier(session: PaymentSession, at: datetime, energy_wh: int) -> tuple[Met
 
 
 def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w: int) -> tuple[datetime, int]:
-    """Since when at most how much more than the shown energy can have flowed: the sharper of what is known."""
+    """Since when at most how much more than the shown energy can have flowed: the sharper of what is known. A charge
+    that has not begun gave nothing until Monta last said so; a meter that is silent for too long is not believed."""
+    first, newest = charge.energy_at, charge.seen_at
+    if charge.state in POWERLESS and not charge.energy_wh:
+        return max(first, newest), METER_ROUNDING_WH
+    if charge.state is not ChargeState.PAUSED:
+        newest = min(newest, first + timedelta(seconds=policy.meter_silence_s))
     habits, trail = session.habits, session.trail
     step_wh = trail.step_wh or (habits.step_wh if habits and not trail.interval_ms else None)
     interval_ms = trail.interval_ms or (habits.interval_ms if habits else None)
-    first, newest = charge.energy_at, charge.seen_at
     if step_wh is None and interval_ms is not None:
-        return max(
-            first, newest - timedelta(milliseconds=interval_ms * MISSED_SAMPLE + 5000)
-        ), METER_ROUNDING_WH
+        late = timedelta(milliseconds=interval_ms * MISSED_SAMPLE + 5000)
+        return max(first, newest - late), METER_ROUNDING_WH
     step_wh = step_wh or 1000
     confirmed = newest - timedelta(seconds=0 if trail.step_wh else policy.meter_interval_s)
     if (confirmed - first).total_seconds() * power_w > step_wh * 3600:
@@ -90,11 +94,11 @@ def stop_plan(
     bound, held, limits = bound_of(session, charge, policy), session.authorization, session.limits
     return plan_stop(
         session.tariff,
-        held.amount_minor - (limits.kept_back_minor if limits is not None else 0),
+        session.reserved_minor - (limits.kept_back_minor if limits is not None else 0),
         held.currency,
         reading_of(session, charge, policy, bound.power_w),
         max_power_w=bound.power_w,
-        stop_latency_s=bound.latency_s + policy.record_lag_s,
+        stop_latency_s=bound.latency_s + policy.reaction_s,
         tz=zone(session.time_zone),
         energy_limit_wh=session.energy_limit_wh,
         horizon=horizon,
@@ -122,7 +126,7 @@ def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:
         return None
     plan = plan_stop(
         session.tariff,
-        session.authorization.amount_minor,
+        session.reserved_minor,
         session.authorization.currency,
         reading_of(session, charge, policy),
         max_power_w=power_w,
@@ -134,20 +138,22 @@ def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:
 
 
 def start_limits(session: PaymentSession, policy: Policy) -> Guards:
-    """Monta's limits for this session."""
-    held = session.authorization
+    """Monta's limits for this session. They cannot be raised later: they start where top-ups may lead to, and our own
+    limit holds below them."""
+    currency = session.authorization.currency
+    most_minor = max(session.reserved_minor, session.top_up_max_minor or 0)
     kept = kept_back_minor(
         session.tariff,
-        held.amount_minor,
-        held.currency,
+        session.reserved_minor,
+        currency,
         parked_s=policy.idle_reserve_s,
         most_share=Fraction(str(policy.idle_reserve_share)),
     )
     rated_w = session.power_bound_w or 0
     return guards(
         session.tariff,
-        held.amount_minor,
-        held.currency,
+        most_minor,
+        currency,
         session.energy_limit_wh,
         kept_back_minor=kept,
         reaction_wh=int(rated_w * policy.limit_reaction_s / 3600) + 1 if rated_w else 0,
@@ -162,7 +168,7 @@ def amount_used_minor(session: PaymentSession, policy: Policy) -> int:
         return 0
     return used_minor(
         session.tariff,
-        session.authorization.amount_minor,
+        session.reserved_minor,
         session.authorization.currency,
         reading_of(session, session.charge, policy),
         max_power_w=max_power_w(session, policy),
@@ -172,4 +178,4 @@ def amount_used_minor(session: PaymentSession, policy: Policy) -> int:
 
 def energy_limit_wh(session: PaymentSession) -> int | None:
     """The energy to show as the limit; None while nothing says how much the reservation buys."""
-    return affordable_wh(session.tariff, session.authorization.amount_minor, session.energy_limit_wh)
+    return affordable_wh(session.tariff, session.reserved_minor, session.energy_limit_wh)

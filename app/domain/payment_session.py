@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from app.domain.charge import Charge, ChargeState
@@ -77,6 +78,25 @@ class Authorization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopUp:
+    """One more hold on the same charge; `amount_minor` in the currency of the first one."""
+
+    reference: str
+    amount_minor: int
+    at: datetime
+    """When it was recorded: counts for how long it is good when the terminal does not say."""
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MontaLimits:
+    """What the start call told Monta: it cannot be raised afterwards. `price` in major units; None: not sent."""
+
+    price: Decimal | None
+    kwh: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """Our attempts to start the charge."""
 
@@ -97,6 +117,8 @@ class Start:
     looked_at: datetime | None = None
     empty_at: datetime | None = None
     """The last complete look-up that found no charge of ours."""
+    limits: MontaLimits | None = None
+    """Those of the last POST."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +193,15 @@ class PaymentSession:
     """The driver's own wish, when there is one."""
     tariff: Tariff | None = None
     tariff_source: str | None = None
+    tariff_gaps: tuple[str, ...] = ()
+    """What the tariff does not say of Monta's price group that it was converted from, in words."""
+    learned_kwh_price: Decimal | None = None
+    """Without a tariff: what a kWh cost here lately, in major units; an estimate, no promise."""
+    top_ups: tuple[TopUp, ...] = ()
+    top_up_max_minor: int | None = None
+    """The most that the reservation may reach, by the operator's policy; Monta's own limits start there."""
+    hold_days: int | None = None
+    """How long a hold without `expires_at` is good, by the operator's policy for the card's scheme."""
     time_zone: str = "UTC"
     metadata: Mapping[str, str] = field(default_factory=dict)
     status: Status = Status.AUTHORIZED
@@ -192,6 +223,11 @@ class PaymentSession:
     @property
     def ended(self) -> bool:
         return self.status in ENDED_STATUSES
+
+    @property
+    def reserved_minor(self) -> int:
+        """All holds together."""
+        return self.authorization.amount_minor + sum(t.amount_minor for t in self.top_ups)
 
     @property
     def energy_wh(self) -> int:

@@ -29,8 +29,6 @@ class Policy:
 
     unknown_latency_factor: float = 2
     """Where nothing was learned a stop may take so many times the usual: 30 s."""
-    record_lag_s: float = 0.8
-    """A reading may be so much older than its time says, and our own stop so late, together."""
     settled_sample_s: float = 1.5
     """So long after a sample of the meter is due, Monta is expected to show it."""
     least_read_s: float = 1
@@ -48,17 +46,23 @@ class Policy:
     """How long further charges of ours may turn up after an ambiguous POST or an early release (Monta is late)."""
     stray_look_s: float = 30
     stop_alarm_attempts: int = 3
-    """So many stops without effect: a person is told, and repeats slow down to `stop_slow_retry_s`."""
-    stop_slow_retry_s: float = 30
-    first_energy_s: float = 1200
-    """A charge that Monta calls `charging` may take so long to its first reading (1 kWh at 3.7 kW: 16 minutes)."""
+    """So many stops without effect: a person is told, and repeats slow down `stop_slow_factor` times."""
+    stop_slow_factor: float = 3
+    first_energy_factor: float = 3.5
+    """A charge that Monta calls `charging` may take so many start deadlines to its first reading: with 300 s, a meter
+    that counts whole kWh shows its first one at 3.7 kW after 16 minutes."""
     meter_interval_s: float = 300
     """A reading that Monta confirms is believed to be at most so old (the slowest meters we know of)."""
     webhook_grace: float = 0.2
     """A share of the silence that a webhook may still be on its way: without it, each meter that reports once in
     exactly that time would be read each time as well."""
+    meter_silence_s: float = 1800
+    """A running charge whose meter shows nothing new for longer than this is no longer believed to stand still: full
+    power is assumed from then on (1 kWh at 2.3 kW, the slowest step of the slowest meters, takes 26 minutes)."""
     read_ahead_s: float = 4
     """Before a stop that rests on an old reading the charge is read once more, so long before the stop is due."""
+    reaction_s: float = 1
+    """From a stop that is due to the call on its way: claim, commit, connection. Counted besides the stop latency."""
     fresh_s: float = 5
     """A reading of this age needs no second look."""
     settle_poll_max_s: float = 300
@@ -76,6 +80,8 @@ class Policy:
     """The same when not even the kind of current is known, or it is DC."""
     highest_power_w: int = 1_000_000
     """A reading that says more than this is a fault of the meter, not a fast charger."""
+    report_skew_s: float = 5
+    """A report's `updatedAt` may lie so far ahead of our clock; a later one is taken for this."""
     clock_skew_s: float = 120
     """Monta's createdAt may lie so long before our intent and still be of it."""
     backoff_max_s: float = 60

@@ -39,7 +39,7 @@ def max_power_w(session: PaymentSession, policy: Policy) -> int:
 def guarded(session: PaymentSession, charge: Charge) -> bool:
     """Whether Monta confirms a limit that keeps within the reservation, and keeps its limits at this charge point."""
     limits, latest = session.limits, charge.latest
-    if limits is None or limits.reserved_minor > session.authorization.amount_minor:
+    if limits is None or limits.reserved_minor > session.reserved_minor:
         return False
     if session.habits is not None and session.habits.limit_missed:
         return False

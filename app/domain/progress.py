@@ -27,6 +27,7 @@ def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy)
     will be stopped. A report that cannot be ours is noted and has no effect.
     """
     session = change.session
+    report = _not_from_the_future(report, policy)
     if session.charge is not None and report.id == session.charge.id:
         return _merged(change, report, source, policy)
     if (why := _foreign(session, report, policy)) is not None:
@@ -48,6 +49,14 @@ def looked(change: Change, reports: Iterable[ChargeReport], *, at: datetime, pol
     for report in found:
         change = absorb(change, report, Source.MONTA_API, policy)
     return change
+
+
+def _not_from_the_future(report: ChargeReport, policy: Policy) -> ChargeReport:
+    """Believed, an `updatedAt` far ahead of us would make every true report after it look old."""
+    latest = report.seen_at + timedelta(seconds=policy.report_skew_s)
+    if report.updated_at is None or report.updated_at <= latest:
+        return report
+    return replace(report, updated_at=latest)
 
 
 def _foreign(session: PaymentSession, report: ChargeReport, policy: Policy) -> str | None:
@@ -105,7 +114,8 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
             "meter_ran_backwards", source, reported_wh=report.energy_wh, kept_wh=known.energy_wh
         )
     if session.ended:
-        return change if known.ended else _extra(change, report, source)
+        forgotten = known.ended and all(e.id != report.id for e in session.extras)
+        return change if forgotten else _extra(change, report, source)
     change = compared(change, before, known, source)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
 

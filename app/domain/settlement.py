@@ -1,6 +1,6 @@
-"""What the terminal shall do with the hold: capture so much, release the rest. Decided once, never changed."""
+"""What the terminal shall do with the holds: capture so much, release the rest. Decided once, never changed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -16,6 +16,40 @@ class SettlementStatus(StrEnum):
     FAILED = "failed"
 
 
+class SettlementBasis(StrEnum):
+    """What the amount rests on."""
+
+    FINAL_PRICE = "final_price"
+    LAST_PRICE = "last_price"
+    """Monta did not complete the charge before the hold would die: the last price that could be believed."""
+    TARIFF_MINIMUM = "tariff_minimum"
+    """Monta showed no price that could be believed: the least that the tariff makes of the energy."""
+    NOTHING_KNOWN = "nothing_known"
+    """Neither: released, and a person is told."""
+    NOTHING_RAN = "nothing_ran"
+    PERSON = "person"
+    """Operations decided the amount."""
+
+
+class CaptureOutcome(StrEnum):
+    """What the PSP did."""
+
+    CAPTURED = "captured"
+    RELEASED = "released"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldShare:
+    """What becomes of one hold, named by its authorization's reference; the two parts are its amount, always."""
+
+    reference: str
+    amount_minor: int
+    to_capture_minor: int
+    to_release_minor: int
+    status: SettlementStatus = SettlementStatus.DUE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """Amounts in minor units; `to_capture_minor + to_release_minor` is the authorized amount, always."""
@@ -28,10 +62,17 @@ class Settlement:
     energy_wh: int
     decided_at: datetime
     deadline: datetime
-    """The hold is no longer good after this."""
+    """The first of the holds is no longer good after this."""
     session_date: datetime
     """The receipt's date."""
     status: SettlementStatus = SettlementStatus.DUE
+    basis: SettlementBasis = SettlementBasis.FINAL_PRICE
+    shares: tuple[HoldShare, ...] = ()
+    """Hold by hold, the first to expire first."""
+
+
+class HoldUnknown(ValueError):
+    """A report names an authorization that is not of this payment session."""
 
 
 def settle(
@@ -42,6 +83,7 @@ def settle(
     at: datetime,
     deadline: datetime,
     session_date: datetime,
+    basis: SettlementBasis = SettlementBasis.FINAL_PRICE,
 ) -> Settlement:
     """Capture the price but never more than was authorized; a price of 0 is a release.
 
@@ -59,4 +101,57 @@ def settle(
         decided_at=at,
         deadline=deadline,
         session_date=session_date,
+        basis=basis,
     )
+
+
+def after_report(
+    settlement: Settlement, outcome: CaptureOutcome, amount_minor: int, authorization: str | None
+) -> Settlement:
+    """The settlement after the PSP did something with one hold, or (None) with all of it at once.
+
+    Raises HoldUnknown. What was confirmed stays so.
+    """
+    if authorization is None or len(settlement.shares) <= 1:
+        if authorization is not None and authorization not in {s.reference for s in settlement.shares}:
+            raise HoldUnknown(authorization)
+        whole = HoldShare(
+            reference="",
+            amount_minor=settlement.to_capture_minor + settlement.to_release_minor,
+            to_capture_minor=settlement.to_capture_minor,
+            to_release_minor=settlement.to_release_minor,
+            status=settlement.status,
+        )
+        status = _after(whole, outcome, amount_minor)
+        shares = tuple(replace(s, status=status) for s in settlement.shares)
+        return replace(settlement, status=status, shares=shares)
+    if authorization not in {s.reference for s in settlement.shares}:
+        raise HoldUnknown(authorization)
+    shares = tuple(
+        replace(s, status=_after(s, outcome, amount_minor)) if s.reference == authorization else s
+        for s in settlement.shares
+    )
+    return replace(settlement, shares=shares, status=_together(settlement, shares))
+
+
+def _after(share: HoldShare, outcome: CaptureOutcome, amount_minor: int) -> SettlementStatus:
+    """Confirmed when the PSP did exactly what was settled; a later report does not undo that."""
+    if share.status is SettlementStatus.CONFIRMED:
+        return share.status
+    if share.to_capture_minor:
+        freed = outcome is CaptureOutcome.RELEASED and amount_minor == share.to_release_minor
+        if freed and share.to_release_minor:
+            return share.status
+        done = outcome is CaptureOutcome.CAPTURED and amount_minor == share.to_capture_minor
+    else:
+        done = outcome is CaptureOutcome.RELEASED and amount_minor in (0, share.to_release_minor)
+    return SettlementStatus.CONFIRMED if done else SettlementStatus.FAILED
+
+
+def _together(settlement: Settlement, shares: tuple[HoldShare, ...]) -> SettlementStatus:
+    """Confirmed when each hold that is captured is; without a capture, when each is released."""
+    if any(s.status is SettlementStatus.FAILED for s in shares):
+        return SettlementStatus.FAILED
+    asked = [s for s in shares if s.to_capture_minor or settlement.action is SettlementAction.RELEASE]
+    confirmed = all(s.status is SettlementStatus.CONFIRMED for s in asked)
+    return SettlementStatus.CONFIRMED if confirmed else settlement.status

@@ -46,6 +46,11 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
+class SettleUnfinished:
+    """The hold is about to die, and the final record is not there or cannot be believed: settle by what is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing before `until`; None: nothing ever, unless news comes."""
 
@@ -53,7 +58,7 @@ class Wait:
 
 
 Call: TypeAlias = SendStart | LookUp | ReadCharge | SendStop | StopExtra
-Step: TypeAlias = Call | GiveUp | Settle | Wait
+Step: TypeAlias = Call | GiveUp | Settle | SettleUnfinished | Wait
 
 
 def when(step: Call, due: datetime, now: datetime) -> Call | Wait:

@@ -58,6 +58,7 @@ def _initialise(host: Host, *, durable: bool) -> None:
         text=True,
         timeout=INITDB_S,
         check=False,
+        start_new_session=True,  # Ctrl-C is ours to handle; initdb is waited for
     )
     if done.returncode:
         raise EmbeddedPostgresError(f"initdb failed in {host.home}:\n{_tail(done.stdout)}")

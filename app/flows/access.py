@@ -64,7 +64,9 @@ class SharedBudget:
                 await monta_access.open_budget(
                     connection, operator, quota=DEFAULT_QUOTA, window_s=DEFAULT_WINDOW_S, now=now
                 )
-            wait = await monta_access.take_request(connection, operator, reserve=RESERVE[purpose], now=now)
+            wait = await monta_access.take_request(
+                connection, operator, reserve=RESERVE[purpose], urgent=purpose is Purpose.STOP, now=now
+            )
         self._opened.add(operator)
         return wait
 
@@ -81,9 +83,9 @@ class SharedBudget:
                 ends_at=now + timedelta(seconds=min(max(seen.resets_in_s, 0), MAX_WINDOW_S)),
             )
 
-    async def block(self, operator: OperatorId, until: datetime) -> None:
+    async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
         async with self._database.transaction() as connection:
-            await monta_access.block_requests(connection, operator, until)
+            await monta_access.block_requests(connection, operator, until, stops_too=purpose is Purpose.STOP)
 
 
 class MontaAccess:

@@ -2,12 +2,18 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 from app.domain.change import Change, Source
+from app.domain.conclusion import settled_by_person
 from app.domain.ids import SessionId
-from app.domain.payment_session import PaymentSession, StopReason, Wish
-from app.domain.settlement import Settlement, SettlementAction, SettlementStatus
+from app.domain.payment_session import PaymentSession, Status, StopReason, Wish
+from app.domain.settlement import (
+    CaptureOutcome,
+    HoldUnknown,
+    Settlement,
+    SettlementStatus,
+    after_report,
+)
 from app.flows.tools import Tools
 from app.store import captures, payment_sessions
 from app.store.captures import Capture
@@ -27,10 +33,12 @@ class CaptureConflict(Exception):
     """The same report came with another amount, or it contradicts one that was confirmed."""
 
 
-class CaptureOutcome(StrEnum):
-    CAPTURED = "captured"
-    RELEASED = "released"
-    FAILED = "failed"
+class NotEnded(Exception):
+    """The charge has not ended: its amount cannot be decided yet."""
+
+
+class AlreadySettled(Exception):
+    """It was settled with another amount; a settlement is never changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,8 @@ class CaptureReport:
     outcome: CaptureOutcome
     amount_minor: int
     reference: str
+    authorization_reference: str | None = None
+    """The hold that it was done with; None: the only one, or all of them."""
 
 
 async def request_stop(
@@ -97,6 +107,7 @@ async def report_capture(
             outcome=report.outcome,
             amount_minor=report.amount_minor,
             reference=report.reference,
+            authorization_reference=report.authorization_reference,
             reported_at=now,
         )
         earlier = await captures.add(connection, session_id, capture)
@@ -112,16 +123,20 @@ async def report_capture(
 def _reported(
     session: PaymentSession, settlement: Settlement, report: CaptureReport, now: datetime
 ) -> Change:
-    status = _status_after(settlement, report)
-    change = Change(replace(session, settlement=replace(settlement, status=status)))
+    try:
+        after = after_report(settlement, report.outcome, report.amount_minor, report.authorization_reference)
+    except HoldUnknown:
+        raise CaptureConflict("this payment session has no authorization with this reference") from None
+    change = Change(replace(session, settlement=after))
     change = change.note(
         "capture_reported",
         Source.TERMINAL,
         outcome=report.outcome,
         amount_minor=report.amount_minor,
         reference=report.reference,
+        authorization_reference=report.authorization_reference,
     )
-    if status is SettlementStatus.FAILED:
+    if after.status is SettlementStatus.FAILED:
         change = change.alarm(
             f"the PSP did not do what was settled: {report.outcome} {report.amount_minor}", Source.TERMINAL
         )
@@ -130,22 +145,28 @@ def _reported(
     return change
 
 
-def _status_after(settlement: Settlement, report: CaptureReport) -> SettlementStatus:
-    """Confirmed when the PSP did exactly what was settled; a later report does not undo that."""
-    if settlement.status is SettlementStatus.CONFIRMED:
-        return settlement.status
-    if settlement.action is SettlementAction.CAPTURE:
-        remainder_freed = (
-            report.outcome is CaptureOutcome.RELEASED and report.amount_minor == settlement.to_release_minor
-        )
-        if remainder_freed and settlement.to_release_minor:
-            return settlement.status
-        done = (
-            report.outcome is CaptureOutcome.CAPTURED and report.amount_minor == settlement.to_capture_minor
-        )
-    else:
-        done = report.outcome is CaptureOutcome.RELEASED and report.amount_minor in (
-            0,
-            settlement.to_release_minor,
-        )
-    return SettlementStatus.CONFIRMED if done else SettlementStatus.FAILED
+async def settle_by_hand(
+    tools: Tools, session_id: SessionId, owner: Condition, *, amount_minor: int, reason: str
+) -> PaymentSession:
+    """A person decides what an ended charge costs, up to the reservation (more is cut). Idempotent by amount.
+
+    Raises SessionUnknown, NotEnded, AlreadySettled.
+    """
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        if await payment_sessions.get(connection, session_id, owner) is None:
+            raise SessionUnknown
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            raise SessionUnknown
+        if before.settlement is not None:
+            settled = before.settlement
+            if settled.to_capture_minor + settled.shortfall_minor == amount_minor:
+                return before
+            raise AlreadySettled("this payment session is settled, and a settlement is never changed")
+        if before.status is not Status.FINISHING or before.charge is None or not before.charge.ended:
+            raise NotEnded("the charge has not ended; stop it first, and wait until the session is finishing")
+        change = settled_by_person(Change(before), amount_minor, reason, now=now, policy=tools.policy)
+        session = await payment_sessions.save(connection, before, change, now)
+        await payment_sessions.wake(connection, session_id, now)
+    return session

@@ -1,57 +1,21 @@
 """A payment was authorized: record it once, however often and from wherever it is told."""
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 from app.domain.change import Change, Source
 from app.domain.ids import ChargePointId
 from app.domain.limit import guards
-from app.domain.payment_session import Authorization, PaymentSession, Start
+from app.domain.payment_authorized import PaymentAuthorized
+from app.domain.payment_session import PaymentSession, Start
 from app.domain.policy import power_bound_w
 from app.domain.tariff import Tariff
 from app.flows.tools import Tools
-from app.store import charge_points, payment_sessions, terminals
-from app.store.charge_points import KnownChargePoint
+from app.store import charge_points, holds, payment_sessions, price_groups, terminals
+from app.store.charge_points import KnownChargePoint, TariffFound
 from app.store.database import Connection
 from app.store.terminals import Terminal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentAuthorized:
-    """What a terminal says: so much is held on a card for a charge at this charge point."""
-
-    charge_point_id: ChargePointId
-    authorization: Authorization
-    display_reference: str | None = None
-    energy_limit_wh: int | None = None
-    tariff: Tariff | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    idempotency_key: str | None = None
-
-    def fingerprint(self) -> bytes:
-        """Equal for the same contents, whatever their order or spelling; the Idempotency-Key is no content."""
-        held = self.authorization
-        contents = {
-            "charge_point_id": self.charge_point_id,
-            "authorization": [
-                held.reference,
-                held.amount_minor,
-                held.currency,
-                str(held.authorized_at),
-                str(held.expires_at),
-                held.card.brand,
-                held.card.last4,
-                held.card.fingerprint,
-            ],
-            "display_reference": self.display_reference,
-            "energy_limit_wh": self.energy_limit_wh,
-            "tariff": self.tariff.source if self.tariff else None,
-            "metadata": dict(self.metadata),
-        }
-        return hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +113,25 @@ async def _earlier(connection: Connection, terminal: Terminal, payment: PaymentA
         connection, terminal.id, reference=reference, idempotency_key=payment.idempotency_key
     )
     if found is None:
+        await _taken_meanwhile(connection, terminal, reference)
         return None
     if found.request_hash == payment.fingerprint():
         return Recorded(found.session, replayed=True)
     if found.session.authorization.reference == reference:
         raise ReferenceConflict(f"the authorization reference {reference!r} was used with other contents")
     raise IdempotencyKeyReused("this Idempotency-Key was used for another authorization")
+
+
+async def _taken_meanwhile(connection: Connection, terminal: Terminal, reference: str) -> None:
+    """Nothing when the reference is free. Raises _KeyTaken when a session took it a moment ago, and ReferenceConflict
+    when it is that of a top-up."""
+    known = await holds.find(connection, terminal.id, reference)
+    if known is None:
+        return
+    session = await payment_sessions.get(connection, known.session_id)
+    if session is not None and session.authorization.reference == reference:
+        raise _KeyTaken
+    raise ReferenceConflict(f"the authorization reference {reference!r} was used for a top-up")
 
 
 async def _charge_point(
@@ -184,8 +161,10 @@ async def _new_session(
     point: KnownChargePoint | None,
 ) -> PaymentSession:
     now = tools.clock.now()
-    tariff, source = await _tariff(connection, terminal, payment)
+    priced = await _tariff(connection, terminal, payment, now)
+    tariff = priced.tariff if priced else None
     _check_affordable(payment, tariff)
+    brand = payment.authorization.card.brand
     operator = await tools.operators.get(connection, terminal.operator_id)
     seen = point.seen if point else None
     return PaymentSession(
@@ -201,20 +180,31 @@ async def _new_session(
         power_bound_w=power_bound_w(seen.max_power_w, seen.type, tools.policy) if seen else None,
         energy_limit_wh=payment.energy_limit_wh,
         tariff=tariff,
-        tariff_source=source,
+        tariff_source=priced.source if priced else None,
+        tariff_gaps=priced.gaps if priced else (),
+        learned_kwh_price=None if priced else await _learned(connection, terminal, payment),
+        top_up_max_minor=operator.top_up_max_minor if operator else None,
+        hold_days=await holds.days_of(connection, terminal.operator_id, brand),
         time_zone=operator.time_zone if operator else "UTC",
         metadata=payment.metadata,
     )
 
 
 async def _tariff(
-    connection: Connection, terminal: Terminal, payment: PaymentAuthorized
-) -> tuple[Tariff | None, str | None]:
-    """What the driver was shown, else what was set for the charge point, else for the operator."""
+    connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
+) -> TariffFound | None:
+    """What the driver was shown, else what was set for the charge point, for the operator, or Monta's price group."""
     if payment.tariff is not None:
-        return payment.tariff, "payment"
-    found = await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id)
-    return found if found is not None else (None, None)
+        return TariffFound(tariff=payment.tariff, source="payment")
+    return await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id, now)
+
+
+async def _learned(connection: Connection, terminal: Terminal, payment: PaymentAuthorized) -> Decimal | None:
+    """Without a tariff: what a kWh cost here lately."""
+    currency = payment.authorization.currency
+    return await price_groups.learned_price(
+        connection, terminal.operator_id, payment.charge_point_id, currency
+    )
 
 
 def _check_affordable(payment: PaymentAuthorized, tariff: Tariff | None) -> None:

@@ -85,9 +85,10 @@ async def charge_points_of(tools: Tools, terminal_id: TerminalId) -> list[Priced
     """A terminal's charge points with the price to show."""
     async with tools.database.transaction() as connection:
         points = await charge_points.of_terminal(connection, terminal_id)
-        prices = [await charge_points.tariff_for(connection, p.operator_id, p.id) for p in points]
+        now = tools.clock.now()
+        prices = [await charge_points.tariff_for(connection, p.operator_id, p.id, now) for p in points]
     return [
-        PricedChargePoint(p, found[0] if found else None) for p, found in zip(points, prices, strict=True)
+        PricedChargePoint(p, found.tariff if found else None) for p, found in zip(points, prices, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from app.domain.ids import ChargePointId, OperatorId, TerminalId
 from app.domain.tariff import Tariff
 from app.flows.tools import Tools
-from app.store import charge_points, operators, terminals
+from app.store import charge_points, holds, operators, terminals
 from app.store.operators import Operator, webhook_path
 from app.store.terminals import OpsKey, Terminal
 
@@ -39,7 +39,7 @@ class NewOperator:
 @dataclass(frozen=True, slots=True)
 class AddedOperator:
     operator_id: OperatorId
-    webhook_path: str
+    webhook_path: str = field(repr=False)
     webhook_secret: str = field(repr=False)
 
 
@@ -69,6 +69,23 @@ async def add_operator(tools: Tools, new: NewOperator) -> AddedOperator:
     async with tools.database.transaction() as connection:
         await tools.operators.add(connection, operator, now)
     return AddedOperator(operator.id, webhook_path(operator.webhook_endpoint_id), operator.webhook_secret)
+
+
+async def set_top_up_max(tools: Tools, operator_id: OperatorId, amount_minor: int | None) -> None:
+    """The most that top-ups may raise a reservation to, in minor units; None: no policy. Raises OperatorUnknown."""
+    async with tools.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await operators.set_top_up_max(connection, operator_id, amount_minor)
+
+
+async def set_hold_days(tools: Tools, operator_id: OperatorId, brand: str | None, days: int | None) -> None:
+    """How long holds of a card scheme (None: of all others) are good when the terminal does not say; None: what is
+    usual. Raises OperatorUnknown."""
+    async with tools.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await holds.set_days(connection, operator_id, brand, days)
 
 
 async def add_terminal(

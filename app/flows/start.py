@@ -5,8 +5,7 @@ from datetime import timedelta
 from app.domain import attempts
 from app.domain.change import Change
 from app.domain.charge import ChargeReport
-from app.domain.limit_watch import start_limits
-from app.domain.payment_session import PaymentSession
+from app.domain.payment_session import MontaLimits, PaymentSession
 from app.domain.policy import backoff_s
 from app.domain.progress import looked
 from app.flows.tools import OperatorMissing, Tools, commit, monta_of
@@ -70,7 +69,7 @@ def _look_failed(tools: Tools, change: Change, error: MontaError) -> Change:
 
 async def _request(tools: Tools, session: PaymentSession) -> StartCharge:
     held = session.authorization
-    limits = session.limits or start_limits(session, tools.policy)
+    limits = session.start.limits or MontaLimits(price=None, kwh=None)
     async with tools.database.transaction() as connection:
         terminal = await terminals.terminal_by_id(connection, session.terminal_id)
         operator = await tools.operators.get(connection, session.operator_id)
@@ -84,8 +83,8 @@ async def _request(tools: Tools, session: PaymentSession) -> StartCharge:
         external_id=session.display_reference,
         card_brand=held.card.brand,
         card_last4=held.card.last4,
-        kwh_limit=limits.kwh_limit,
-        price_limit=limits.price_limit,
+        kwh_limit=limits.kwh,
+        price_limit=limits.price,
     )
 
 

@@ -34,9 +34,9 @@ class BadSignature(Exception):
 
 
 async def read(tools: Tools, lease: Lease, session: PaymentSession, charge_id: ChargeId) -> None:
-    """Read the charge; when a stop hangs on it, with the budget of stops."""
+    """Read the charge; when a stop hangs on it, as deep into the budget as a start may reach."""
     monta = await monta_of(tools, session.operator_id)
-    purpose = Purpose.STOP if session.stop is not None else Purpose.READ
+    purpose = Purpose.START if session.stop is not None else Purpose.READ
     try:
         report = await _in_time(tools, session, monta.get_charge(charge_id, purpose=purpose))
     except StopIsDue as due:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import assert_never, cast
 
 from app.domain import attempts, conclusion
@@ -13,6 +14,7 @@ from app.domain.learning import learned
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy, power_bound_w
 from app.domain.progress import absorb
+from app.domain.settlement import SettlementBasis
 from app.domain.steps import (
     Call,
     GiveUp,
@@ -21,6 +23,7 @@ from app.domain.steps import (
     SendStart,
     SendStop,
     Settle,
+    SettleUnfinished,
     StopExtra,
     Wait,
 )
@@ -28,10 +31,13 @@ from app.flows.tools import LeaseLost, OperatorMissing, Tools
 from app.monta.safe_json import JsonIn
 from app.monta.webhook import read_entry
 from app.monta.wire import PriceUnit
-from app.store import charge_points, habits, inbox, leases, payment_sessions
+from app.store import charge_points, habits, inbox, leases, payment_sessions, price_groups
 from app.store.database import Connection
 from app.store.inbox import News
 from app.store.leases import Lease
+
+LEARN_FROM_WH = 500
+"""A smaller charge tells nothing of the price: fees and rounding outweigh it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
         step, change = _decided(change, tools.policy, now)
         session = await payment_sessions.save(connection, before, change, now)
         await _teach(connection, before, session, tools.policy)
+        await _learn_price(connection, before, session)
         await inbox.mark_applied(connection, news, now)
         given_back = isinstance(step, Wait) and len(news) < inbox.NEWS_LIMIT
         if isinstance(step, Wait) and given_back:
@@ -89,6 +96,8 @@ def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | Wait
             return _decided(conclusion.given_up(change, reason, now, policy), policy, now)
         case Settle():
             return _decided(conclusion.settled(change, now, policy), policy, now)
+        case SettleUnfinished():
+            return _decided(conclusion.settled_unfinished(change, now, policy), policy, now)
         case SendStart():
             return step, attempts.start_intended(change, now, policy)
         case SendStop(reason):
@@ -117,7 +126,7 @@ async def _with_news(tools: Tools, connection: Connection, change: Change, news:
         report = _report_of(item, PriceUnit(operator.price_unit))
         if report is not None:
             change = absorb(change, report, Source.MONTA_WEBHOOK, tools.policy)
-    return change
+    return conclusion.reviewed(change)
 
 
 def _report_of(item: News, unit: PriceUnit) -> ChargeReport | None:
@@ -155,6 +164,23 @@ async def _teach(
     taught = learned(known, after, policy)
     if taught != known:
         await habits.put(connection, *place, taught)
+
+
+async def _learn_price(connection: Connection, before: PaymentSession, session: PaymentSession) -> None:
+    """What a kWh came to, fees and all: an estimate for sessions that have no tariff."""
+    settled, charge = session.settlement, session.charge
+    if settled is None or before.settlement is not None or charge is None:
+        return
+    price = charge.latest.price
+    if settled.basis is not SettlementBasis.FINAL_PRICE or not price or settled.energy_wh < LEARN_FROM_WH:
+        return
+    await price_groups.learn_price(
+        connection,
+        session.operator_id,
+        session.charge_point_id,
+        kwh_price=(price * 1000 / settled.energy_wh).quantize(Decimal("0.0001")),
+        currency=session.authorization.currency,
+    )
 
 
 def _tell(tools: Tools, before: PaymentSession, session: PaymentSession) -> None:

@@ -1,15 +1,17 @@
-"""Upkeep of one operator: its webhook is registered at Monta, its charge points are known."""
+"""Upkeep of one operator: its webhook is registered at Monta, its charge points and prices are known."""
 
 from datetime import timedelta
 
 import structlog
 
 from app.domain.ids import OperatorId
+from app.domain.price_group_tariff import to_tariff
+from app.domain.tariff import InvalidTariff, parse_tariff
 from app.flows.tools import Tools
 from app.monta.account import WebhookConfig
 from app.monta.client import MontaClient
-from app.monta.errors import MontaError
-from app.store import charge_points, leases
+from app.monta.errors import MontaError, Refused
+from app.store import charge_points, leases, price_groups
 from app.store.leases import OperatorLease
 from app.store.operators import Operator, note_upkeep, webhook_path
 
@@ -19,6 +21,10 @@ EVERY_S = 900
 """Charge points and the webhook configuration are compared so often: four calls an hour and credential."""
 RETRY_S = 60
 LEASE_S = 120
+PRICES_EVERY_S = 1800
+"""A price group is read again after this long; one call each."""
+MAX_PRICE_GROUPS = 30
+"""Of one operator at one upkeep; the others follow at the next."""
 EVENT_TYPES = ("charges", "charge-points")
 
 
@@ -31,6 +37,7 @@ async def attend_operator(tools: Tools, lease: OperatorLease) -> None:
     monta = tools.monta.of(operator)
     webhook_problem = await _register_webhook(tools, operator, monta)
     upkeep_problem = await _refresh_charge_points(tools, operator.id, monta)
+    upkeep_problem = upkeep_problem or await _refresh_prices(tools, operator.id, monta)
     pause = RETRY_S if webhook_problem or upkeep_problem else EVERY_S
     async with tools.database.transaction() as connection:
         await note_upkeep(
@@ -72,4 +79,37 @@ async def _refresh_charge_points(tools: Tools, operator_id: OperatorId, monta: M
         return str(error)
     async with tools.database.transaction() as connection:
         await charge_points.put(connection, operator_id, points)
+    return None
+
+
+async def _refresh_prices(tools: Tools, operator_id: OperatorId, monta: MontaClient) -> str | None:
+    """Read the price groups whose turn it is, one by one; a group that Monta refuses to show is noted and left."""
+    before = tools.clock.now() - timedelta(seconds=PRICES_EVERY_S)
+    async with tools.database.transaction() as connection:
+        wanted = await price_groups.due(connection, operator_id, tried_before=before, limit=MAX_PRICE_GROUPS)
+    for group_id in wanted:
+        try:
+            group = await monta.get_price_group(group_id)
+            converted = to_tariff(group)
+            if converted.tariff is not None:
+                parse_tariff(converted.tariff)
+        except (Refused, InvalidTariff) as error:
+            log.warning("price_group_not_read", operator_id=operator_id, group=group_id, error=str(error))
+            async with tools.database.transaction() as connection:
+                await price_groups.note_failure(
+                    connection, operator_id, group_id, problem=str(error), now=tools.clock.now()
+                )
+            continue
+        except MontaError as error:
+            log.warning("price_groups_not_read", operator_id=operator_id, error=str(error))
+            return str(error)
+        async with tools.database.transaction() as connection:
+            await price_groups.put(
+                connection,
+                operator_id,
+                group_id,
+                name=group.name,
+                converted=converted,
+                now=tools.clock.now(),
+            )
     return None

@@ -10,6 +10,7 @@ from app.clock import Clock
 from app.domain.charge import ChargeReport
 from app.domain.charge_point import ChargePoint
 from app.domain.ids import ChargeId, ChargePointId, OperatorId
+from app.domain.price_group import PriceGroup
 from app.monta.account import (
     Consumer,
     DeliveryStatus,
@@ -20,12 +21,12 @@ from app.monta.account import (
     read_webhook_config,
 )
 from app.monta.errors import NotSent, Outcome, OutcomeUnknown, QuotaExceeded, Refused, outcome_of
-from app.monta.exchange import Answer, Call, Exchange, Timeouts
-from app.monta.fields import id_of
+from app.monta.exchange import Answer, Call, Exchange, Timeouts, id_in_path
 from app.monta.judge import judged
 from app.monta.listing import ChargeListing, read_listing
 from app.monta.pages import PER_PAGE, Rows, all_pages
 from app.monta.ports import Budget, Credentials, Purpose, TokenStore
+from app.monta.price_group import read_price_group
 from app.monta.safe_json import JsonIn, dump_json
 from app.monta.token import TokenKeeper
 from app.monta.wire import (
@@ -108,12 +109,12 @@ class MontaClient:
 
     async def get_charge(self, charge: ChargeId, *, purpose: Purpose = Purpose.READ) -> ChargeReport:
         """GET /charges/{id}. `purpose` STOP for the read that confirms a stop."""
-        call = self._get(f"/charges/{_id_in_path(charge)}", purpose=purpose)
+        call = self._get(f"/charges/{id_in_path(charge)}", purpose=purpose)
         return await self._ask_for_charge(call)
 
     async def stop_charge(self, charge: ChargeId) -> ChargeReport:
         """GET /charges/{id}/stop, a GET with an effect. An answer means accepted, not stopped."""
-        call = self._get(f"/charges/{_id_in_path(charge)}/stop", purpose=Purpose.STOP)
+        call = self._get(f"/charges/{id_in_path(charge)}/stop", purpose=Purpose.STOP)
         return await self._ask_for_charge(call)
 
     async def find_charges(
@@ -145,7 +146,7 @@ class MontaClient:
     async def get_charge_point(self, charge_point: ChargePointId) -> ChargePoint:
         """GET /charge-points/{id}."""
         asked_at = self._clock.now()
-        call = self._get(f"/charge-points/{_id_in_path(charge_point)}")
+        call = self._get(f"/charge-points/{id_in_path(charge_point)}")
         found = read_charge_point(unwrapped(await self._ask(call), "chargePoint"), asked_at)
         if found is None:
             raise OutcomeUnknown(f"{call.name}: no charge point in the answer")
@@ -157,6 +158,14 @@ class MontaClient:
         rows = await self._list("/charge-points", max_pages, Purpose.READ, {})
         read = (read_charge_point(row, asked_at) for row in rows.rows)
         return tuple({point.id: point for point in read if point is not None}.values())
+
+    async def get_price_group(self, price_group_id: str) -> PriceGroup:
+        """GET /price-groups/{id}; needs the scope `price-groups:read`."""
+        call = self._get(f"/price-groups/{id_in_path(price_group_id)}")
+        found = read_price_group(unwrapped(await self._ask(call), "priceGroup"))
+        if found is None:
+            raise OutcomeUnknown(f"{call.name}: no price group in the answer")
+        return found
 
     async def me(self) -> Consumer:
         """GET /consumers/me: whose credential this is and what it may do."""
@@ -235,11 +244,3 @@ class MontaClient:
             return read_charge(value, asked_at, price_unit=self._price_unit).report
         except UnreadableCharge as error:
             raise OutcomeUnknown(f"{call.name}: {error}") from error
-
-
-def _id_in_path(identifier: str) -> str:
-    """An id as digits, so that nothing else ever gets into a path. Raises NotSent."""
-    digits = id_of(identifier)
-    if digits is None:
-        raise NotSent("not sent: this is no id of Monta's", permanent=True)
-    return digits

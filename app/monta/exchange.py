@@ -11,6 +11,7 @@ import httpx
 from app.clock import Clock
 from app.domain.ids import OperatorId
 from app.monta.errors import NotSent, Outcome, OutcomeUnknown, QuotaExceeded, outcome_of
+from app.monta.fields import id_of
 from app.monta.ports import Budget, Purpose
 from app.monta.quota import blocked_until, quota_seen
 
@@ -140,7 +141,7 @@ class Exchange:
         until = blocked_until(answer.headers, self._clock.now(), in_a_row=self._quota_refusals)
         with contextlib.suppress(Exception):
             async with asyncio.timeout(BOOKKEEPING_S):
-                await self._budget.block(self._operator, until)
+                await self._budget.block(self._operator, until, call.purpose)
         return QuotaExceeded(f"{call.name}: Monta's quota is used up", retry_at=until, by_monta=True)
 
 
@@ -180,3 +181,11 @@ def _user_agent() -> str:
 
 
 USER_AGENT = _user_agent()
+
+
+def id_in_path(identifier: str) -> str:
+    """An id as digits, so that nothing else ever gets into a path. Raises NotSent."""
+    digits = id_of(identifier)
+    if digits is None:
+        raise NotSent("not sent: this is no id of Monta's", permanent=True)
+    return digits

@@ -75,13 +75,18 @@ class Budget(Protocol):
     """Monta's quota for one credential, counted exactly over all replicas."""
 
     async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
-        """Count one request. None: granted. A time: not granted, ask again then."""
+        """Count one request. None: granted. A time: not granted, ask again then.
+
+        A stop is granted though the count is used up: refused, it costs nothing; held back by a count that is
+        wrong, it costs energy.
+        """
         ...
 
     async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
         """Correct the count by what Monta says."""
         ...
 
-    async def block(self, operator: OperatorId, until: datetime) -> None:
-        """Monta said 429: nothing goes out before `until`, on any replica."""
+    async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
+        """Monta said 429 to a request of this purpose: no read and no start goes out before `until`, on any
+        replica. A stop does, unless it was a stop that was refused: it may be let through, and energy flows."""
         ...

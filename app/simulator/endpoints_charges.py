@@ -4,7 +4,7 @@ from app.domain.charge import ChargeState
 from app.simulator.answers import Answer, Call, json_answer, not_found
 from app.simulator.charge import Charge
 from app.simulator.faults import Faults
-from app.simulator.fields import path_id, query_int
+from app.simulator.fields import path_id, query_choice
 from app.simulator.lifecycle import Lifecycle
 from app.simulator.listing import matching_charges, page
 from app.simulator.orders import patch_charge, start_order
@@ -13,7 +13,7 @@ from app.simulator.shapes_price import breakdown_json, receipt_json
 from app.simulator.site import Site
 from app.simulator.wire import JsonValue
 
-_PERIODS_S = frozenset({300, 600, 900, 1800, 3600})
+_PERIODS_S = frozenset({"300", "600", "900", "1800", "3600"})
 
 
 class ChargeEndpoints:
@@ -64,9 +64,7 @@ class ChargeEndpoints:
 
     def consumption(self, call: Call, charge_id: str) -> Answer:
         charge = self._charge(charge_id)
-        size_s = query_int(call, "consumptionPeriodSizeInSeconds", 3600, 300, 3600)
-        if size_s not in _PERIODS_S:
-            size_s = 3600
+        size_s = int(query_choice(call, "consumptionPeriodSizeInSeconds", _PERIODS_S) or 3600)
         return json_answer(
             {
                 "chargeId": charge.id,

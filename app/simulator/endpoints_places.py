@@ -1,8 +1,12 @@
 """The endpoints about charge points and prices."""
 
+import re
+from decimal import Decimal
+
 from app.simulator.answers import Answer, Call, bad_request, json_answer
-from app.simulator.fields import path_id, query_choice, query_date, query_id
-from app.simulator.listing import page
+from app.simulator.fields import path_id, query_choice, query_date, query_flag, query_id
+from app.simulator.listing import check_operator, page
+from app.simulator.shapes import LATITUDE, LONGITUDE
 from app.simulator.shapes_place import point_json, point_state
 from app.simulator.shapes_price import forecast_json, group_json
 from app.simulator.site import Point, Site
@@ -24,6 +28,9 @@ POINT_STATES = frozenset(
         "other",
     }
 )
+_DECIMAL = r"(-?[0-9]*\.[0-9]+|[0-9]+\.[0-9]*)"
+_PLACE = re.compile(f"{_DECIMAL},{_DECIMAL}")
+_COORDINATE = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,20})?")
 
 
 class PlaceEndpoints:
@@ -38,10 +45,14 @@ class PlaceEndpoints:
         state = query_choice(call, "state", POINT_STATES)
         updated_since = query_date(call, "fromUpdatedDate")
         external_id = call.query.get("partnerExternalId")
+        in_box = _is_in_box(call)
+        _check_what_changes_nothing(call)
+        check_operator(self._site, call)
 
         def wanted(point: Point) -> bool:
             return (
-                team_id in {None, self._site.config.owner_team_id}
+                in_box
+                and team_id in {None, self._site.config.owner_team_id}
                 and site_id is None
                 and state in {None, point_state(point)}
                 and external_id in {None, ""}
@@ -65,9 +76,38 @@ class PlaceEndpoints:
         return json_answer(group_json(self._site, self._site.group(path_id(group_id))))
 
     def forecast(self, call: Call, _id: str) -> Answer:
-        group_id, point_id = query_id(call, "priceGroupId"), query_id(call, "chargePointId")
+        group_id, point_id = _above_0(call, "priceGroupId"), _above_0(call, "chargePointId")
+        query_id(call, "teamMemberId")
         if group_id is None and point_id is None:
             raise bad_request("chargePointId or priceGroupId: one of them is needed")
         if group_id is None and point_id is not None:
             group_id = self._site.point(point_id).config.price_group_id
         return json_answer(forecast_json(self._site, self._site.group(group_id or 0)))
+
+
+def _above_0(call: Call, name: str) -> int | None:
+    value = query_id(call, name)
+    if value is not None and value <= 0:
+        raise bad_request(f"{name}: must be greater than 0")
+    return value
+
+
+def _check_what_changes_nothing(call: Call) -> None:
+    """Filters without effect here: nothing is deleted or of others, and all stands at one place."""
+    for name in ("includeDeleted", "includePublic"):
+        query_flag(call, name)
+    place = call.query.get("sortByLocation")
+    if place is not None and not _PLACE.fullmatch(place):
+        raise bad_request("sortByLocation: must be latitude and longitude such as 55.7096,12.5856")
+
+
+def _is_in_box(call: Call) -> bool:
+    """Whether the filter boundingBox (minLat,minLon,maxLat,maxLon) holds the place of the charge points."""
+    box = call.query.get("boundingBox")
+    if box is None:
+        return True
+    parts = box.split(",")
+    if len(parts) != 4 or not all(_COORDINATE.fullmatch(part) for part in parts):
+        raise bad_request("boundingBox: must be minLat,minLon,maxLat,maxLon")
+    south, west, north, east = (Decimal(part) for part in parts)
+    return south <= LATITUDE <= north and west <= LONGITUDE <= east

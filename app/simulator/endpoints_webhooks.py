@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from app.simulator.answers import Answer, Call, bad_request, json_answer, not_found
-from app.simulator.fields import body_object, mapping, path_id, query_choice, required, text
+from app.simulator.fields import body_object, mapping, path_id, query_choice, query_flag, required, text
 from app.simulator.listing import page
 from app.simulator.outbox import Entry, Outbox, WebhookConfig, signature
 from app.simulator.site import Site
@@ -83,15 +83,12 @@ class WebhookEndpoints:
 
     def explain_signature(self, call: Call, _id: str) -> Answer:
         """What is signed is the compact form of the payload."""
-        try:
-            payload = dumps(loads(call.body))
-        except NotJson as error:
-            raise bad_request(f"Invalid JSON: {error}") from error
+        payload = dumps(_objects(call))
         secret = call.query.get("webhookSecret") or (self._outbox.config and self._outbox.config.secret)
         if not secret:
             raise bad_request("webhookSecret: there is no webhook config to take it from")
         digest = signature(secret, payload)
-        shown = secret if call.query.get("includeSecrets") == "true" else "***"
+        shown = secret if query_flag(call, "includeSecrets") else "***"
         return json_answer(
             {
                 "receivedPayloadString": payload.decode(),
@@ -110,6 +107,17 @@ class WebhookEndpoints:
         if len(url) > 191 or not (_URL.fullmatch(url) or loopback):
             raise bad_request("webhookUrl: must be an https URL of at most 191 characters, not of Monta")
         return url
+
+
+def _objects(call: Call) -> Sequence[JsonValue]:
+    """The body as a list of JSON objects."""
+    try:
+        values = loads(call.body)
+    except NotJson as error:
+        raise bad_request(f"Invalid JSON: {error}") from error
+    if not isinstance(values, Sequence) or not all(isinstance(value, Mapping) for value in values):
+        raise bad_request("The body must be a list of JSON objects")
+    return values
 
 
 def _secret(body: JsonObject) -> str:
@@ -138,6 +146,8 @@ def _custom_headers(body: JsonObject) -> dict[str, str]:
         raise bad_request("customHeaders: at most 5 headers")
     if any(not name.lower().startswith("x-") for name in headers):
         raise bad_request("customHeaders: names must start with X-")
+    for name in headers:
+        required(headers, name)
     return {name: text(headers, name) or "" for name in headers}
 
 
@@ -171,8 +181,9 @@ def _config_json(config: WebhookConfig) -> JsonObject:
         "webhookUrl": config.url,
         "webhookSecret": config.secret,
         "eventTypes": list(config.event_types),
-        "teamIds": None if config.team_ids is None else list(config.team_ids),
     }
+    if config.team_ids is not None:
+        shown["teamIds"] = list(config.team_ids)
     if config.headers:
         shown["customHeaders"] = {"headers": config.headers}
     return shown

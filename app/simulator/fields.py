@@ -3,15 +3,18 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from math import isfinite
 
-from app.simulator.answers import Call, bad_request
+from app.simulator.answers import Call, Refusal, bad_request
 from app.simulator.wire import JsonObject, JsonValue, NotJson, dumps, loads
 
-MAX_INT64 = 2**63 - 1
+MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 MAX_PAYLOAD_CHARS = 1000
-MAX_TEXT = 255
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z")
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def body_object(call: Call) -> JsonObject:
@@ -31,23 +34,33 @@ def required(fields: JsonObject, name: str) -> None:
 
 
 def integer(fields: JsonObject, name: str) -> int | None:
-    """An int64 above 0."""
+    """An int64, of either sign: whether somebody has that id is asked later."""
     value = fields.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_INT64:
-        raise bad_request(f"{name}: must be a positive 64 bit integer")
+    if isinstance(value, bool) or not isinstance(value, int) or not MIN_INT64 <= value <= MAX_INT64:
+        raise bad_request(f"{name}: must be a 64 bit integer")
+    return value
+
+
+def positive(fields: JsonObject, name: str) -> int | None:
+    """An int64 above 0."""
+    value = integer(fields, name)
+    if value is not None and value <= 0:
+        raise bad_request(f"{name}: must be greater than 0")
     return value
 
 
 def number(fields: JsonObject, name: str, low: int, high: int | None = None) -> Decimal | None:
-    """A number from `low` to `high`, both included."""
+    """A double from `low` to `high`, both included."""
     value = fields.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise bad_request(f"{name}: must be a number")
     found = Decimal(value)
+    if not isfinite(float(found)):
+        raise bad_request(f"{name}: must be a number of double precision")
     if found < low:
         raise bad_request(f"{name}: must be greater than or equal to {low}")
     if high is not None and found > high:
@@ -56,18 +69,17 @@ def number(fields: JsonObject, name: str, low: int, high: int | None = None) -> 
 
 
 def boolean(fields: JsonObject, name: str) -> bool:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, bool):
+    """False when it is left out; null is not allowed."""
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
         raise bad_request(f"{name}: must be true or false")
-    return bool(value)
+    return value
 
 
 def text(fields: JsonObject, name: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise bad_request(f"{name}: must be a string")
-    if value is not None and len(value) > MAX_TEXT:
-        raise bad_request(f"{name}: must not have more than {MAX_TEXT} characters")
     return value
 
 
@@ -87,13 +99,13 @@ def custom_payload(fields: JsonObject) -> JsonObject | None:
 
 
 def payment_session(fields: JsonObject) -> JsonObject | None:
-    """genericPaymentSession: provider and externalId required, a negative amount refused."""
+    """genericPaymentSession: provider and externalId required (blank is not missing), no negative amount."""
     session = mapping(fields, "genericPaymentSession")
     if session is None:
         return None
     for name in ("provider", "externalId"):
-        if not text(session, name):
-            raise bad_request(f"genericPaymentSession.{name}: must not be blank")
+        if text(session, name) is None:
+            raise bad_request(f"genericPaymentSession.{name}: must not be null")
     kept: dict[str, JsonValue] = {name: text(session, name) for name in ("provider", "externalId")}
     for name in ("partnerExternalId", "cardBrand", "cardLast4"):
         kept[name] = text(session, name)
@@ -102,29 +114,34 @@ def payment_session(fields: JsonObject) -> JsonObject | None:
 
 
 def path_id(value: str) -> int:
-    """An id in a path."""
-    if not value.isascii() or not value.isdigit() or int(value[:20]) > MAX_INT64:
+    """An id in a path: an int64."""
+    if not _WHOLE.fullmatch(value) or not MIN_INT64 <= int(value) <= MAX_INT64:
         raise bad_request("The id must be a 64 bit integer")
     return int(value)
 
 
 def query_id(call: Call, name: str) -> int | None:
-    """An id in the query."""
+    """An id in the query: an int64."""
     value = call.query.get(name)
-    return None if value is None else path_id(value)
+    if value is None:
+        return None
+    try:
+        return path_id(value)
+    except Refusal as refusal:
+        raise bad_request(f"{name}: must be a 64 bit integer") from refusal
 
 
 def query_date(call: Call, name: str) -> datetime | None:
-    """yyyy-MM-ddTHH:mm:ssZ."""
+    """yyyy-MM-ddTHH:mm:ssZ; its format is date-time, so an offset will do as well."""
     value = call.query.get(name)
     if value is None:
         return None
     try:
         if _DATE.fullmatch(value):
             return datetime.fromisoformat(value).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
-    raise bad_request(f"{name}: must be a date in UTC such as 2022-05-22T09:30:03Z")
+    raise bad_request(f"{name}: must be a date with its offset such as 2022-05-22T09:30:03Z")
 
 
 def query_int(call: Call, name: str, default: int, low: int, high: int) -> int:
@@ -132,13 +149,16 @@ def query_int(call: Call, name: str, default: int, low: int, high: int) -> int:
     value = call.query.get(name)
     if value is None:
         return default
-    try:
-        found = Decimal(value)
-    except InvalidOperation as error:
-        raise bad_request(f"{name}: must be a whole number") from error
-    if not found.is_finite() or found != int(found) or not low <= found <= high:
+    if not _WHOLE.fullmatch(value):
+        raise bad_request(f"{name}: must be a whole number")
+    if not low <= int(value) <= high:
         raise bad_request(f"{name}: must be between {low} and {high}")
-    return int(found)
+    return int(value)
+
+
+def query_flag(call: Call, name: str) -> bool:
+    """`true` or `false`; false when it is left out."""
+    return query_choice(call, name, frozenset({"true", "false"})) == "true"
 
 
 def query_choice(call: Call, name: str, choices: frozenset[str]) -> str | None:

@@ -39,6 +39,12 @@ def page(call: Call, rows: Sequence[Row], show: Callable[[Row], JsonValue]) -> A
     )
 
 
+def check_operator(site: Site, call: Call) -> None:
+    """The filter operatorId: 403 for operators that the credential has nothing to do with."""
+    if query_id(call, "operatorId") not in {None, site.config.operator_id}:
+        raise Refusal(403, ErrorCode.ACCESS_FORBIDDEN, "operatorId is not among those of this consumer")
+
+
 @dataclass(frozen=True, slots=True)
 class _Span:
     """createdAt, updatedAt or completedAt from and to, both included."""
@@ -58,9 +64,7 @@ class _Span:
 
 def matching_charges(site: Site, call: Call, lag_s: float) -> list[Charge]:
     """The charges that a query asks for, newest first; those younger than `lag_s` are not found yet."""
-    operator_id = query_id(call, "operatorId")
-    if operator_id not in {None, site.config.operator_id}:
-        raise Refusal(403, ErrorCode.ACCESS_FORBIDDEN, "operatorId is not among those of this consumer")
+    check_operator(site, call)
     visible_until = call.at - timedelta(seconds=lag_s)
     tests = (_by_ids(site, call), _by_words(call), _by_dates(call))
     found = (charge for charge in reversed(site.charges.values()) if charge.created_at <= visible_until)

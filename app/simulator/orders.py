@@ -9,6 +9,7 @@ from app.simulator.fields import (
     integer,
     number,
     payment_session,
+    positive,
     required,
     text,
 )
@@ -27,7 +28,7 @@ def start_order(site: Site, call: Call) -> StartOrder:
         kwh_limit=number(body, "kwhLimit", 1, 500),
         soc_limit=number(body, "socLimit", 1, 100),
         price_limit=number(body, "priceLimit", 1),
-        price_group_id=integer(body, "priceGroupId"),
+        price_group_id=positive(body, "priceGroupId"),
         payment_session=payment_session(body),
         partner_external_id=text(body, "partnerExternalId"),
         custom_payload=custom_payload(body),

@@ -15,6 +15,8 @@ from app.simulator.wire import JsonObject, JsonValue, kwh, when
 COST_PER_KWH = Decimal("0.18")
 """What the operator pays for electricity: Charge.cost. Nobody should ever bill it."""
 QUARTER_S, HOUR_S = 900, 3600
+LATITUDE, LONGITUDE = Decimal("55.6761"), Decimal("12.5683")
+"""Of every charge point: they all stand at one place."""
 
 
 def charge_json(site: Site, charge: Charge) -> JsonObject:
@@ -175,7 +177,7 @@ def operator_json(site: Site) -> JsonObject:
 
 def location_json() -> JsonObject:
     return {
-        "coordinates": {"latitude": Decimal("55.6761"), "longitude": Decimal("12.5683")},
+        "coordinates": {"latitude": LATITUDE, "longitude": LONGITUDE},
         "addressLabel": "1 Test Street, 1000 Boxville",
         "address": {"address1": "1 Test Street", "zip": "1000", "city": "Boxville", "country": "Denmark"},
     }

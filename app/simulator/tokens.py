@@ -10,6 +10,10 @@ from app.simulator.wire import when
 
 MAX_TOKENS = 10_000
 _RANKS = {"read": 1, "write": 2, "delete": 3}
+_SHORT_SCOPES = frozenset(
+    {"all", "charge-points", "map", "charge-transactions", "wallet-transactions", "control-charging"}
+)
+"""The closed list of GET /consumers/me in Monta's reference: entities without a permission."""
 
 
 class Tokens:
@@ -71,7 +75,7 @@ class Tokens:
                 "clientId": config.client_id,
                 "rateLimit": config.rate_limit,
                 "rateLimitIntervalInSeconds": config.rate_window_s,
-                "scopes": sorted(config.scopes),
+                "scopes": _in_short(config.scopes),
                 "createdAt": when(self._opened_at),
                 "updatedAt": None,
             }
@@ -105,3 +109,8 @@ class Tokens:
         if len(self._accesses) >= MAX_TOKENS or len(self._refreshes) >= MAX_TOKENS:
             self._accesses = {key: until for key, until in self._accesses.items() if until > at}
             self._refreshes = {key: until for key, until in self._refreshes.items() if until > at}
+
+
+def _in_short(scopes: frozenset[str]) -> list[str]:
+    """Those of `scopes` that the closed list has a word for; the rest cannot be told there."""
+    return sorted(_SHORT_SCOPES & {scope.partition(":")[0] for scope in scopes})

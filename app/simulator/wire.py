@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import TypeAlias
 
 JsonValue: TypeAlias = "bool | int | Decimal | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
@@ -17,8 +18,10 @@ class NotJson(ValueError):
 
 
 def dumps(value: JsonValue) -> bytes:
-    """Compact JSON, the very bytes that are sent and signed."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_number).encode()
+    """Compact JSON, the very bytes that are sent and signed; half a surrogate pair becomes `?`, as in Java."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_number).encode(
+        errors="replace"
+    )
 
 
 def _number(value: object) -> float:
@@ -29,15 +32,25 @@ def _number(value: object) -> float:
 
 
 def loads(body: bytes) -> JsonValue:
-    """JSON with Decimal for every fraction; NotJson for anything else, NaN and absurd depth included."""
+    """JSON with Decimal for every fraction; NotJson for anything else: NaN, 1e999 and absurd depth included."""
     if body.count(b"[") + body.count(b"{") > 100_000:
         raise NotJson("too many brackets")
     try:
-        value: JsonValue = json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+        value: JsonValue = json.loads(body, parse_float=_double, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise NotJson("not a JSON document") from error
     if _depth(value) > MAX_DEPTH:
         raise NotJson("nested too deeply")
+    return value
+
+
+def _double(spelling: str) -> Decimal:
+    try:
+        value = Decimal(spelling)
+    except InvalidOperation as error:
+        raise NotJson("a number is out of all bounds") from error
+    if not isfinite(float(value)):
+        raise NotJson("a number is too large")
     return value
 
 

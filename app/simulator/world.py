@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import Counter, deque
+from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import NoReturn
 
 from app.clock import Clock
@@ -163,6 +165,10 @@ class Simulator:
     def local_start(self, point_id: ChargePointId, rfid: str = "04A2B3C4D5") -> Charge:
         """Somebody else starts a charge with an RFID card."""
         return self._drivers.local_start(self._point(point_id), rfid)
+
+    def set_kwh_price(self, group_id: int, price: Decimal) -> None:
+        """From now on a price group's kWh costs this, in major units; charges that run keep their price."""
+        self._site.groups[group_id] = replace(self._site.groups[group_id], kwh_price=price)
 
     def force_stop(self, point_id: ChargePointId) -> None:
         """The operator's force stop in Monta Hub: the charge completes with price 0."""

@@ -18,6 +18,7 @@ class Capture:
     outcome: str
     amount_minor: int
     reference: str
+    authorization_reference: str | None = None
     reported_at: datetime
 
 
@@ -30,6 +31,7 @@ async def add(connection: AsyncConnection, session_id: SessionId, capture: Captu
             outcome=capture.outcome,
             amount_minor=capture.amount_minor,
             reference=capture.reference,
+            authorization_reference=capture.authorization_reference,
             reported_at=capture.reported_at,
         )
         .on_conflict_do_nothing()
@@ -44,13 +46,17 @@ async def add(connection: AsyncConnection, session_id: SessionId, capture: Captu
 async def of_session(connection: AsyncConnection, session_id: SessionId) -> list[Capture]:
     c = captures.c
     query = (
-        select(c.outcome, c.amount_minor, c.reference, c.reported_at)
+        select(c.outcome, c.amount_minor, c.reference, c.authorization_reference, c.reported_at)
         .where(c.session_id == session_id)
         .order_by(c.id)
     )
     return [
         Capture(
-            outcome=r.outcome, amount_minor=r.amount_minor, reference=r.reference, reported_at=r.reported_at
+            outcome=r.outcome,
+            amount_minor=r.amount_minor,
+            reference=r.reference,
+            authorization_reference=r.authorization_reference,
+            reported_at=r.reported_at,
         )
         for r in await connection.execute(query)
     ]

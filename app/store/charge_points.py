@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.domain.charge_point import ChargePoint, ChargePointState, CurrentType
 from app.domain.ids import ChargePointId, OperatorId, TerminalId
 from app.domain.tariff import Tariff, parse_tariff
+from app.store import price_groups
 from app.store.tables import charge_points, tariffs, terminal_charge_points
 
 C = charge_points
@@ -24,6 +25,15 @@ class KnownChargePoint:
     operator_id: OperatorId
     id: ChargePointId
     seen: ChargePoint | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TariffFound:
+    """A tariff, where it comes from (`payment`, `charge_point`, `operator`, `monta_price_group`), and its gaps."""
+
+    tariff: Tariff
+    source: str
+    gaps: tuple[str, ...] = ()
 
 
 async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequence[ChargePoint]) -> None:
@@ -81,9 +91,9 @@ async def set_tariff(
 
 
 async def tariff_for(
-    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
-) -> tuple[Tariff, str] | None:
-    """The tariff that applies and where it comes from: `charge_point` before `operator`."""
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+) -> TariffFound | None:
+    """The tariff that applies: the charge point's own before the operator's, before Monta's price group."""
     t = tariffs.c
     query = (
         select(t.tariff, t.charge_point_id)
@@ -92,7 +102,13 @@ async def tariff_for(
         .limit(1)
     )
     row = (await connection.execute(query)).one_or_none()
-    return (parse_tariff(row.tariff), "charge_point" if row.charge_point_id else "operator") if row else None
+    if row is not None:
+        own = "charge_point" if row.charge_point_id else "operator"
+        return TariffFound(tariff=parse_tariff(row.tariff), source=own)
+    of_group = await price_groups.tariff_of(connection, operator_id, charge_point_id, now)
+    if of_group is None:
+        return None
+    return TariffFound(tariff=of_group.tariff, source="monta_price_group", gaps=of_group.gaps)
 
 
 def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:

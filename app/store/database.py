@@ -1,17 +1,19 @@
 """The connection to PostgreSQL: one engine, short transactions with written bounds, notifications."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from typing import TypeAlias
 
 import asyncpg
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from app.store.database_url import asyncpg_url
 
 Connection: TypeAlias = AsyncConnection
 """An open transaction, for rooms above that only hand it on."""
@@ -41,12 +43,11 @@ SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
 
 
-class DatabaseUrlInvalid(ValueError):
-    """The URL cannot be used; the message says what to write instead and never repeats a password."""
-
-
 class Database:
-    """Opens transactions. `url` is `postgresql://...`; several hosts are allowed, the writable one is used."""
+    """Opens transactions. `url` is `postgresql://...`; several hosts are allowed, the writable one is used.
+
+    Raises DatabaseUrlInvalid.
+    """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.engine: AsyncEngine = create_async_engine(
@@ -61,7 +62,6 @@ class Database:
             connect_args={
                 "server_settings": SERVER_BOUNDS,
                 "timeout": CONNECT_TIMEOUT_S,
-                "target_session_attrs": "primary",
             },
         )
 
@@ -75,26 +75,15 @@ class Database:
         await self.engine.dispose()
 
 
-def asyncpg_url(url: str) -> URL:
-    """`postgresql://` as written by people, for the driver we use.
-
-    Raises DatabaseUrlInvalid. Several hosts are written as libpq does: `postgresql://u:p@a:5432,b:5432/db`.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.split("+")[0] not in ("postgresql", "postgres"):
-        raise DatabaseUrlInvalid("a database URL begins with postgresql://")
-    authority, slash, path = rest.partition("/")
-    credentials, at, hosts = authority.rpartition("@")
-    if "," not in hosts:
-        return make_url(f"postgresql+asyncpg://{rest}")
-    names, ports = zip(*(_host_and_port(h) for h in hosts.split(",")), strict=True)
-    parsed = make_url(f"postgresql+asyncpg://{credentials}{at}{slash}{path}")
-    return parsed.update_query_dict({"host": ",".join(names), "port": ",".join(ports)})
-
-
-def _host_and_port(host: str) -> tuple[str, str]:
-    name, separator, port = host.rpartition(":")
-    return (name, port) if separator and port.isdigit() else (host, "5432")
+def is_json(value: object) -> bool:
+    """Whether `to_json` writes it and jsonb takes it: no NaN, no NUL characters, no lone surrogates."""
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and is_json(k) and is_json(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_json, value))
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
+    return value is None or isinstance(value, int) or (isinstance(value, Decimal) and value.is_finite())
 
 
 def to_json(value: object) -> str:

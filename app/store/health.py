@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from alembic.script import ScriptDirectory
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +19,8 @@ P = payment_sessions
 
 def newest_schema() -> str:
     """The revision that this code was written for."""
+    from alembic.script import ScriptDirectory  # slow to load, and only this needs it
+
     head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     if head is None:
         raise RuntimeError(f"there are no migrations in {MIGRATIONS}")

@@ -14,6 +14,9 @@ P = payment_sessions
 O = operators  # noqa: E741
 
 
+ALARM_FAILURES = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A claim on one session: every later write carries `token`, so that a late worker changes nothing."""
@@ -77,12 +80,14 @@ async def give_back(connection: AsyncConnection, lease: Lease, due_at: datetime 
 
 
 async def give_back_failed(connection: AsyncConnection, lease: Lease, now: datetime) -> int | None:
-    """End a claim whose handler crashed: due again after 2, 4, 8, ... 256 seconds. Returns the failures in a row."""
+    """End a claim whose handler crashed: due again after 2, 4, 8, ... 256 seconds; from the third crash in a row on a
+    person is asked to look. Returns the crashes in a row."""
     query = (
         update(P)
         .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
         .values(
             failures=P.c.failures + 1,
+            needs_attention=or_(P.c.needs_attention, P.c.failures + 1 >= ALARM_FAILURES),
             due_at=now + func.make_interval(0, 0, 0, 0, 0, 0, func.power(2, func.least(P.c.failures + 1, 8))),
             lease_owner=None,
             lease_until=None,

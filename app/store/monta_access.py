@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -80,23 +80,31 @@ async def save_tokens(
 
 
 async def take_request(
-    connection: AsyncConnection, operator_id: OperatorId, *, reserve: Decimal, now: datetime
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    *,
+    reserve: Decimal,
+    urgent: bool,
+    now: datetime,
 ) -> datetime | None:
     """Count one request unless fewer than `reserve` (a share of the quota) would be left for more urgent ones.
 
-    One UPDATE of one row, so the count is exact over all replicas. Returns None when granted, else when to ask again.
+    One UPDATE of one row, so the count is exact over all replicas. `urgent`: neither the count nor
+    anything but a block of stops holds it back.
+    Returns None when granted, else when to ask again.
     """
+    block = B.c.stops_blocked_until if urgent else B.c.blocked_until
     fresh = B.c.window_ends_at <= now
     remaining = case((fresh, B.c.quota), else_=B.c.remaining)
     query = (
         update(B)
         .where(
             B.c.operator_id == operator_id,
-            or_(B.c.blocked_until.is_(None), B.c.blocked_until <= now),
-            remaining > B.c.quota * reserve,
+            or_(block.is_(None), block <= now),
+            true() if urgent else remaining > B.c.quota * reserve,
         )
         .values(
-            remaining=remaining - 1,
+            remaining=func.greatest(remaining - 1, 0),
             window_ends_at=case((fresh, now + _window()), else_=B.c.window_ends_at),
         )
         .returning(B.c.remaining)
@@ -104,9 +112,10 @@ async def take_request(
     if (await connection.execute(query)).one_or_none() is not None:
         return None
     row = (await connection.execute(select(B).where(B.c.operator_id == operator_id))).one()
-    used_up = row.window_ends_at > now and row.remaining <= row.quota * reserve
+    blocked_until = row.stops_blocked_until if urgent else row.blocked_until
+    used_up = not urgent and row.window_ends_at > now and row.remaining <= row.quota * reserve
     causes = [
-        row.blocked_until if row.blocked_until and row.blocked_until > now else None,
+        blocked_until if blocked_until and blocked_until > now else None,
         row.window_ends_at if used_up else None,
     ]
     return max((t for t in causes if t is not None), default=now + timedelta(seconds=1))
@@ -134,8 +143,12 @@ async def correct_budget(
     remaining: int,
     ends_at: datetime,
 ) -> None:
-    """Believe Monta's headers; within one window the smaller count wins, since calls of ours may be on their way."""
-    same = func.abs(func.extract("epoch", B.c.window_ends_at - ends_at)) <= SAME_WINDOW.total_seconds()
+    """Believe Monta's headers; within one window the smaller count wins, since calls of ours may be on their way.
+
+    A count that belongs to another quota (ours was a guess, or the agreement was changed) says nothing.
+    """
+    apart_s = func.abs(func.extract("epoch", B.c.window_ends_at - ends_at))
+    same = and_(apart_s <= SAME_WINDOW.total_seconds(), B.c.quota == quota)
     await connection.execute(
         update(B)
         .where(B.c.operator_id == operator_id)
@@ -148,13 +161,14 @@ async def correct_budget(
     )
 
 
-async def block_requests(connection: AsyncConnection, operator_id: OperatorId, until: datetime) -> None:
-    """Nothing goes out before `until`; a longer block stands."""
-    await connection.execute(
-        update(B)
-        .where(B.c.operator_id == operator_id)
-        .values(blocked_until=func.greatest(B.c.blocked_until, until))
-    )
+async def block_requests(
+    connection: AsyncConnection, operator_id: OperatorId, until: datetime, *, stops_too: bool
+) -> None:
+    """Nothing goes out before `until`, stops only when `stops_too`; a longer block stands."""
+    longer: dict[str, object] = {"blocked_until": func.greatest(B.c.blocked_until, until)}
+    if stops_too:
+        longer["stops_blocked_until"] = func.greatest(B.c.stops_blocked_until, until)
+    await connection.execute(update(B).where(B.c.operator_id == operator_id).values(longer))
 
 
 async def budget_left(connection: AsyncConnection) -> dict[OperatorId, tuple[int, int]]:

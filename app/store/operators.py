@@ -28,6 +28,8 @@ class Operator:
     paying_team_id: str
     price_unit: str = "major"
     time_zone: str = "UTC"
+    top_up_max_minor: int | None = None
+    """The most that top-ups may raise a reservation to; None: as far as Monta's limit of the start goes."""
     webhook_endpoint_id: str = field(repr=False)
     webhook_secret: str = field(repr=False)
     webhook_problem: str | None = None
@@ -91,6 +93,7 @@ class Operators:
                 "paying_team_id",
                 "price_unit",
                 "time_zone",
+                "top_up_max_minor",
                 "webhook_endpoint_id",
                 "webhook_problem",
                 "upkeep_problem",
@@ -116,6 +119,15 @@ async def note_upkeep(
         update(operators)
         .where(operators.c.id == operator_id)
         .values(webhook_problem=webhook_problem, upkeep_problem=upkeep_problem)
+    )
+
+
+async def set_top_up_max(
+    connection: AsyncConnection, operator_id: OperatorId, amount_minor: int | None
+) -> None:
+    """For sessions from now on; running ones keep what was told to Monta."""
+    await connection.execute(
+        update(operators).where(operators.c.id == operator_id).values(top_up_max_minor=amount_minor)
     )
 
 

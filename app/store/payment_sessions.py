@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, and_, insert, literal, or_, select, update
+import structlog
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,9 +13,12 @@ from app.domain.change import Change
 from app.domain.ids import OperatorId, SessionId, TerminalId
 from app.domain.payment_session import ENDED_STATUSES, PaymentSession
 from app.domain.settlement import Settlement
+from app.store import holds
 from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
-from app.store.session_codec import from_row, identity_row, to_row
+from app.store.session_codec import from_row, identity_row, shares_of, to_row
 from app.store.tables import journal, payment_sessions, settlements
+
+log = structlog.get_logger("store")
 
 P = payment_sessions
 
@@ -40,10 +44,14 @@ async def record(
 ) -> bool:
     """Insert a new session, due at once; False when a key (reference, Idempotency-Key, charge point) is taken."""
     session = change.session
+    held = session.authorization
+    if not await holds.take(connection, session, held.reference, held.amount_minor, session.created_at):
+        return False
     row = identity_row(session) | to_row(session)
     row |= {"request_hash": request_hash, "idempotency_key": idempotency_key, "due_at": session.created_at}
     made = await connection.execute(pg_insert(P).values(row).on_conflict_do_nothing().returning(P.c.id))
     if made.one_or_none() is None:
+        await holds.leave(connection, session, held.reference)
         return False
     await _write_lines(connection, change, session.created_at)
     await notify(connection, DUE_CHANNEL)
@@ -74,11 +82,13 @@ async def lock(
     connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
     """The session, its row locked until the transaction ends. None: unknown, or the lease is somebody else's by now."""
-    query = _sessions().where(P.c.id == session_id).with_for_update(of=P)
+    locked = select(P.c.id).where(P.c.id == session_id).with_for_update()
     if lease_token is not None:
-        query = query.where(P.c.lease_token == lease_token)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return from_row(row) if row else None
+        locked = locked.where(P.c.lease_token == lease_token)
+    if (await connection.execute(locked)).one_or_none() is None:
+        return None
+    # A statement of its own: what is joined to a row that was waited for would be as old as the wait.
+    return await get(connection, session_id)
 
 
 async def save(
@@ -126,7 +136,8 @@ async def find(
             or_(P.c.created_at < before[0], and_(P.c.created_at == before[0], P.c.id < before[1]))
         )
     query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
-    return [from_row(row) for row in (await connection.execute(query)).mappings()]
+    rows = (await connection.execute(query.add_columns(P.c.id))).mappings()
+    return [session for row in rows if (session := _readable(row)) is not None]
 
 
 def of_terminal(terminal_id: TerminalId) -> Condition:
@@ -136,6 +147,11 @@ def of_terminal(terminal_id: TerminalId) -> Condition:
 def of_operator(operator_id: OperatorId | None) -> Condition:
     """None: an operations key that sees every operator."""
     return literal(True) if operator_id is None else P.c.operator_id == operator_id
+
+
+def with_hold(terminal_id: TerminalId, reference: str) -> Condition:
+    """The session that a terminal's authorization pays for, as its first hold or a later one."""
+    return P.c.id.in_(holds.session_ids(terminal_id, reference))
 
 
 def active() -> Condition:
@@ -151,6 +167,15 @@ def created_between(start: datetime | None, end: datetime | None) -> list[Condit
     """From `start` (inclusive) to `end` (exclusive)."""
     conditions = [P.c.created_at >= start] if start else []
     return [*conditions, P.c.created_at < end] if end else conditions
+
+
+def _readable(row: RowMapping) -> PaymentSession | None:
+    """One row that cannot be read must not hide the others; it is due itself, fails there, and asks for a person."""
+    try:
+        return from_row(row)
+    except ValueError:
+        log.error("session_unreadable", session_id=row["id"])
+        return None
 
 
 def _sessions() -> Select[Any]:
@@ -192,13 +217,14 @@ async def _write_settlement(
     """Insert it once; afterwards only what the PSP reported about it may change."""
     where = settlements.c.session_id == session.id
     if not first:
-        await connection.execute(update(settlements).where(where).values(status=settlement.status))
+        reported = {"status": settlement.status, "shares": shares_of(settlement)}
+        await connection.execute(update(settlements).where(where).values(reported))
         return
     await connection.execute(
         insert(settlements).values(
             session_id=session.id,
             action=settlement.action,
-            authorized_minor=session.authorization.amount_minor,
+            authorized_minor=session.reserved_minor,
             to_capture_minor=settlement.to_capture_minor,
             to_release_minor=settlement.to_release_minor,
             shortfall_minor=settlement.shortfall_minor,
@@ -207,5 +233,7 @@ async def _write_settlement(
             deadline=settlement.deadline,
             session_date=settlement.session_date,
             status=settlement.status,
+            basis=settlement.basis,
+            shares=shares_of(settlement),
         )
     )

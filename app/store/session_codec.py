@@ -7,10 +7,17 @@ from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
 from app.domain.payment_session import PaymentSession
-from app.domain.settlement import Settlement, SettlementAction, SettlementStatus
+from app.domain.settlement import (
+    HoldShare,
+    Settlement,
+    SettlementAction,
+    SettlementBasis,
+    SettlementStatus,
+)
 from app.domain.tariff import parse_tariff
 
 _ADAPTER = TypeAdapter(PaymentSession)
+_SHARES = TypeAdapter(tuple[HoldShare, ...])
 _APART = {"tariff", "settlement"}
 """Kept in places of their own: the tariff as it was given, the settlement under its own constraints."""
 
@@ -23,6 +30,7 @@ def to_row(session: PaymentSession) -> dict[str, Any]:
         "charge_id": session.charge.id if session.charge else None,
         "needs_attention": bool(session.attention),
         "updated_at": session.updated_at,
+        "amount_minor": session.reserved_minor,
         "body": _ADAPTER.dump_python(session, mode="json", exclude=_APART),
     }
 
@@ -39,7 +47,6 @@ def identity_row(session: PaymentSession) -> dict[str, Any]:
         "display_reference": session.display_reference,
         "card_last4": held.card.last4,
         "card_fingerprint": held.card.fingerprint,
-        "amount_minor": held.amount_minor,
         "currency": held.currency,
         "created_at": session.created_at,
         "tariff": session.tariff.source if session.tariff else None,
@@ -66,4 +73,11 @@ def settlement_from(row: RowMapping) -> Settlement | None:
         deadline=row["settlement_deadline"],
         session_date=row["settlement_session_date"],
         status=SettlementStatus(row["settlement_status"]),
+        basis=SettlementBasis(row["settlement_basis"]),
+        shares=_SHARES.validate_python(row["settlement_shares"]),
     )
+
+
+def shares_of(settlement: Settlement) -> Any:
+    """The settlement hold by hold, for its JSON column."""
+    return _SHARES.dump_python(settlement.shares, mode="json")

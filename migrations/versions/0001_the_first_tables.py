@@ -25,6 +25,12 @@ def upgrade() -> None:
         sa.Column(
             "time_zone", sa.Text(), server_default="UTC", nullable=False, comment="for prices by time of day"
         ),
+        sa.Column(
+            "top_up_max_minor",
+            sa.BigInteger(),
+            nullable=True,
+            comment="the most that top-ups may raise a reservation to; Monta's own limits start there",
+        ),
         sa.Column("webhook_endpoint_id", sa.Text(), nullable=False),
         sa.Column(
             "webhook_secret", sa.LargeBinary(), nullable=False, comment="encrypted, bound to the operator"
@@ -68,6 +74,13 @@ def upgrade() -> None:
         sa.Column("max_power_w", sa.Integer(), nullable=True),
         sa.Column("cable_plugged_in", sa.Boolean(), nullable=True),
         sa.Column("price_group_id", sa.Text(), nullable=True),
+        sa.Column(
+            "learned_kwh_price",
+            sa.Numeric(),
+            nullable=True,
+            comment="of the last settled charge, in major units",
+        ),
+        sa.Column("learned_currency", sa.Text(), nullable=True),
         sa.Column(
             "seen_at",
             sa.DateTime(timezone=True),
@@ -124,7 +137,18 @@ def upgrade() -> None:
         sa.Column("window_s", sa.Integer(), nullable=False),
         sa.Column("remaining", sa.Integer(), nullable=False),
         sa.Column("window_ends_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("blocked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "blocked_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Monta said 429; reads and starts wait",
+        ),
+        sa.Column(
+            "stops_blocked_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Monta said 429 to a stop",
+        ),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_monta_budgets_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", name=op.f("pk_monta_budgets")),
     )
@@ -155,6 +179,48 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_ops_keys_operator_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ops_keys")),
         sa.UniqueConstraint("key_hash", name=op.f("uq_ops_keys_key_hash")),
+    )
+    op.create_table(
+        "hold_policies",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column(
+            "brand", sa.Text(), nullable=False, comment="of the card, lower case; empty: all the others"
+        ),
+        sa.Column("days", sa.Integer(), nullable=False),
+        sa.CheckConstraint("days BETWEEN 1 AND 60", name=op.f("ck_hold_policies_days_are_sane")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_hold_policies_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", "brand", name=op.f("pk_hold_policies")),
+        comment="How long a hold is good when the terminal does not say.",
+    )
+    op.create_table(
+        "price_groups",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("price_group_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column(
+            "tariff",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="converted to OCPI; null: this group cannot be",
+        ),
+        sa.Column(
+            "gaps",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="[]",
+            nullable=False,
+            comment="what the tariff does not say of it",
+        ),
+        sa.Column(
+            "read_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when Monta last showed it; null: never yet",
+        ),
+        sa.Column("tried_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True, comment="why the last try to read it failed"),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_price_groups_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", "price_group_id", name=op.f("pk_price_groups")),
+        comment="Monta's price groups of the charge points that terminals use.",
     )
     op.create_table(
         "tariffs",
@@ -196,7 +262,7 @@ def upgrade() -> None:
         sa.Column("display_reference", sa.Text(), nullable=False),
         sa.Column("card_last4", sa.Text(), nullable=True),
         sa.Column("card_fingerprint", sa.Text(), nullable=True),
-        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False, comment="all holds together"),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -307,6 +373,12 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("amount_minor", sa.BigInteger(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column(
+            "authorization_reference",
+            sa.Text(),
+            nullable=True,
+            comment="the hold that it was done with; null: all of them",
+        ),
         sa.Column("reported_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["session_id"], ["payment_sessions.id"], name=op.f("fk_captures_session_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_captures")),
@@ -315,6 +387,25 @@ def upgrade() -> None:
         ),
         comment="What the PSP did, as the terminal reported it.",
     )
+    op.create_table(
+        "holds",
+        sa.Column("terminal_id", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("amount_minor > 0", name=op.f("ck_holds_amount_is_positive")),
+        sa.ForeignKeyConstraint(
+            ["session_id"],
+            ["payment_sessions.id"],
+            name=op.f("fk_holds_session_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
+        sa.PrimaryKeyConstraint("terminal_id", "reference", name=op.f("pk_holds")),
+        comment="Every hold of every session, first and top-ups: one reference pays for one session.",
+    )
+    op.create_index("ix_holds_session_id", "holds", ["session_id"], unique=False)
     op.create_table(
         "journal",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -340,6 +431,20 @@ def upgrade() -> None:
         sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
         sa.Column("session_date", sa.DateTime(timezone=True), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column(
+            "basis",
+            sa.Text(),
+            server_default="final_price",
+            nullable=False,
+            comment="what the amount rests on: final_price, last_price, ...",
+        ),
+        sa.Column(
+            "shares",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="[]",
+            nullable=False,
+            comment="hold by hold, what becomes of it",
+        ),
         sa.CheckConstraint(
             "(action = 'capture') = (to_capture_minor > 0)", name=op.f("ck_settlements_action_fits")
         ),
@@ -361,6 +466,8 @@ def downgrade() -> None:
     op.drop_table("settlements")
     op.drop_index("ix_journal_session_id_id", table_name="journal")
     op.drop_table("journal")
+    op.drop_index("ix_holds_session_id", table_name="holds")
+    op.drop_table("holds")
     op.drop_table("captures")
     op.drop_table("terminal_charge_points")
     op.drop_index(
@@ -379,6 +486,8 @@ def downgrade() -> None:
     op.drop_table("payment_sessions")
     op.drop_table("terminals")
     op.drop_table("tariffs")
+    op.drop_table("price_groups")
+    op.drop_table("hold_policies")
     op.drop_table("ops_keys")
     op.drop_table("monta_tokens")
     op.drop_table("monta_budgets")

@@ -203,13 +203,13 @@ def test_the_amount_used_is_never_above_what_is_billed_for_it(
     assert 0 <= found <= min(billed_minor, reserved_minor)
 
 
-def test_the_amount_used_is_montas_running_price_but_no_more_than_the_tariff_allows() -> None:
+def test_the_amount_used_follows_the_tariff_and_not_a_running_price_that_cannot_be() -> None:
     def used(reported: str | None) -> int:
         running = None if reported is None else Decimal(reported)
         known = reading(10_000, price=running)
         return used_minor(PER_KWH, 5000, "EUR", known, max_power_w=11_000, tz=BERLIN)
 
-    assert [used(each) for each in (None, "6.40", "5", "99")] == [640, 640, 500, 640]
+    assert [used(each) for each in (None, "6.40", "5", "99")] == [640, 640, 640, 640]
 
 
 def test_without_a_tariff_the_amount_used_is_the_running_price() -> None:

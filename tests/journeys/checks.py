@@ -82,7 +82,7 @@ def check_settlement(session: Json) -> None:
 def check_shown_amounts(rig: Rig, last: Json) -> None:
     """What drivers were shown as used never fell, and never was more than what they pay."""
     used = [each["amount_used"] for each in rig.seen[last["id"]]]
-    assert used == sorted(used)
+    assert used == sorted(used), used
     assert used[-1] == last["settlement"]["amount_to_capture"]
     for each in rig.seen[last["id"]]:
         assert each["amount_used"] + each["amount_remaining"] == each["amount_authorized"]

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from datetime import timedelta
 
 from app.domain.ids import SessionId
-from app.flows import turn
+from app.flows import start, turn
+from app.flows.tools import LeaseLost
 from app.flows.turn import Turn
 from app.store import leases, payment_sessions
 from app.store.leases import Lease
@@ -42,6 +44,14 @@ async def killed_in_mid_call(rig: Rig, after_s: float) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await watcher
     rig.watchers = watchers
+
+
+async def post_and_forget(rig: Rig) -> None:
+    """A watcher is killed between Monta's answer to its POST and the commit of it: nothing of it is on record."""
+    lease, decided = await intend(rig)
+    dead = replace(lease, token=lease.token + 1)
+    with contextlib.suppress(LeaseLost):
+        await start.send(rig.tools, dead, decided.session, committed_at_s=decided.committed_at_s)
 
 
 async def row_of(rig: Rig, session_id: str) -> object:

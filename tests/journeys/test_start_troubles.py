@@ -1,5 +1,4 @@
 """Starts that go wrong: refused, lost, late, slow, doubled; never a second charge, never a hold that is kept."""
-# ruff: noqa: N802 - faults are numbered as in the list of faults, with a capital F
 
 from dataclasses import replace
 from datetime import timedelta
@@ -76,7 +75,7 @@ async def test_F47_a_charge_that_somebody_else_started_is_never_ours(database_ur
 async def test_F19_a_lost_answer_is_found_and_adopted_without_a_second_post(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(903, 500)
+        session = await rig.authorize(903, 250)
         await rig.pass_time(6)
         found = await rig.session(session["id"])
         assert found["charge"]["id"] == str(the_charge(rig).id)
@@ -87,7 +86,7 @@ async def test_F19_a_lost_answer_is_found_and_adopted_without_a_second_post(data
 
 async def test_F19_without_webhooks_the_search_alone_finds_the_charge(database_url: str) -> None:
     async with open_rig(database_url, public_url=None) as rig:
-        session = await rig.authorize(903, 500)
+        session = await rig.authorize(903, 250)
         await rig.pass_time(3)
         lines = await rig.journal(session["id"])
         (adopted,) = [line for line in lines if line["kind"] == "charge_adopted"]
@@ -98,7 +97,7 @@ async def test_F19_without_webhooks_the_search_alone_finds_the_charge(database_u
 async def test_F21_a_502_though_the_charge_runs_is_a_doubt_and_not_a_refusal(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(905, 500)
+        session = await rig.authorize(905, 250)
         last = await ended(rig, session)
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price) > 0
 
@@ -109,7 +108,7 @@ async def test_F20_a_charge_that_appears_late_is_adopted_within_the_quiet_window
 ) -> None:
     async with open_rig(database_url, public_url=public_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(904, 500)
+        session = await rig.authorize(904, 250)
         await rig.pass_time(40)
         assert rig.monta.charges() == []
         assert (await rig.session(session["id"]))["status"] == "authorized"
@@ -193,7 +192,7 @@ async def test_F31_the_stop_at_the_deadline_is_confirmed_before_the_release(data
 async def test_a_driver_who_plugs_in_late_but_in_time_charges_as_usual(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(924, 500)
+        session = await rig.authorize(924, 250)
         last = await ended(rig, session)
         assert last["stop_reason"] == "limit_reached"
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price) > 0
@@ -213,7 +212,7 @@ async def test_a_driver_who_plugs_in_as_the_deadline_passes_pays_for_what_flowed
 async def test_F26_a_429_at_the_start_waits_as_told_and_starts_once(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         began = rig.clock.now()
-        session = await rig.authorize(919, 500)
+        session = await rig.authorize(919, 250)
         await rig.until(session["id"], "starting", "charging")
         waited = (the_charge(rig).created_at - began).total_seconds()
         assert 10 <= waited <= 20
@@ -233,7 +232,7 @@ async def test_F26_a_quota_that_stays_used_up_releases_at_the_deadline(database_
 async def test_a_slow_answer_is_waited_for(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(920, 500)
+        session = await rig.authorize(920, 250)
         await rig.pass_time(19)
         assert (await rig.session(session["id"]))["status"] == "authorized"
         await rig.pass_time(2)
@@ -247,7 +246,7 @@ async def test_F23_of_two_charges_from_one_post_one_is_paid_for_and_the_other_st
 ) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(921, 500)
+        session = await rig.authorize(921, 250)
         last = await ended(rig, session)
         paid, spare = rig.monta.charges()
         assert last["charge"]["id"] == str(paid.id)
@@ -259,7 +258,7 @@ async def test_F23_of_two_charges_from_one_post_one_is_paid_for_and_the_other_st
 async def test_F25_a_webhook_before_the_answer_makes_no_second_charge(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(912, 500)
+        session = await rig.authorize(912, 250)
         last = await ended(rig, session)
         assert last["charge"]["id"] == str(the_charge(rig).id)
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price) > 0
@@ -280,7 +279,7 @@ async def test_F25_a_webhook_adopts_the_charge_before_any_search(database_url: s
 
 async def test_a_wrapped_answer_is_understood(database_url: str) -> None:
     async with open_rig(database_url) as rig:
-        session = await rig.authorize(922, 500)
+        session = await rig.authorize(922, 250)
         await rig.pass_time(1)
         assert (await rig.session(session["id"]))["charge"]["id"] == str(the_charge(rig).id)
         assert "start_unknown" not in await kinds(rig, session["id"])
@@ -421,6 +420,6 @@ async def test_F20_after_the_quiet_window_an_undone_start_is_sent_once_more(data
 async def test_F23_a_search_that_lags_never_leads_to_two_running_charges(database_url: str) -> None:
     async with open_rig(database_url, public_url=None) as rig:
         rig.monta.faults.search_lag_s = 90
-        session = await rig.authorize(903, 500)
+        session = await rig.authorize(903, 250)
         last = await ended(rig, session)
         assert last["charge"]["id"] == str(the_charge(rig).id)

@@ -8,7 +8,7 @@ from app.domain.ids import OperatorId
 from app.monta.ports import Purpose, QuotaSeen, Token
 
 RESERVED_PER_CENT = {Purpose.STOP: 0, Purpose.START: 10, Purpose.READ: 30}
-"""What a purpose leaves for those before it: stops may use up everything."""
+"""What a purpose leaves for those before it; stops go out even when nothing is left."""
 
 SAME_WINDOW = timedelta(seconds=5)
 """Ends that lie closer together are of one window, in which the lower count is right: calls are under way."""
@@ -55,6 +55,7 @@ class Window:
     left: int = 1000
     ends_at: datetime | None = None
     blocked_until: datetime | None = None
+    stops_blocked_until: datetime | None = None
 
 
 @dataclass
@@ -68,11 +69,12 @@ class MemoryBudget:
     async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
         await asyncio.sleep(0)
         window = self._current(operator, now)
-        if window.blocked_until is not None and window.blocked_until > now:
-            return window.blocked_until
-        if window.left * 100 <= RESERVED_PER_CENT[purpose] * window.limit:
+        block = window.stops_blocked_until if purpose is Purpose.STOP else window.blocked_until
+        if block is not None and block > now:
+            return block
+        if purpose is not Purpose.STOP and window.left * 100 <= RESERVED_PER_CENT[purpose] * window.limit:
             return window.ends_at
-        window.left -= 1
+        window.left = max(0, window.left - 1)
         self.taken.append(purpose)
         return None
 
@@ -80,17 +82,20 @@ class MemoryBudget:
         self.observed.append(seen)
         window = self._current(operator, now)
         assert window.ends_at is not None
+        window_limit = window.limit
         window.limit = seen.limit or window.limit
         window.length_s = seen.window_s or window.length_s
         ends_at = window.ends_at if seen.resets_in_s is None else now + timedelta(seconds=seen.resets_in_s)
         if seen.remaining is not None:
-            is_new = abs(ends_at - window.ends_at) > SAME_WINDOW
+            is_new = abs(ends_at - window.ends_at) > SAME_WINDOW or seen.limit != window_limit
             window.left = seen.remaining if is_new else min(window.left, seen.remaining)
         window.ends_at = ends_at
 
-    async def block(self, operator: OperatorId, until: datetime) -> None:
+    async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
         window = self.windows.setdefault(operator, Window())
         window.blocked_until = max(until, window.blocked_until or until)
+        if purpose is Purpose.STOP:
+            window.stops_blocked_until = max(until, window.stops_blocked_until or until)
 
     def _current(self, operator: OperatorId, now: datetime) -> Window:
         window = self.windows.setdefault(operator, Window())

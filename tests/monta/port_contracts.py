@@ -111,9 +111,9 @@ class BudgetContract(OperatorFixtures):
         self, budget: Budget, operator: OperatorId
     ) -> None:
         await self._of_ten(budget, operator)
-        asked = [budget.take(operator, Purpose.STOP, ORIGIN) for _ in range(25)]
+        asked = [budget.take(operator, Purpose.START, ORIGIN) for _ in range(25)]
         answers = await asyncio.gather(*asked)
-        assert answers.count(None) == 10
+        assert answers.count(None) == 9, "the last tenth is for stops"
         assert all(ORIGIN < answer <= ORIGIN + 60 * SECOND for answer in answers if answer is not None)
 
     async def test_reads_end_first_then_starts_and_stops_last(
@@ -121,26 +121,28 @@ class BudgetContract(OperatorFixtures):
     ) -> None:  # F55
         await self._of_ten(budget, operator)
         granted = {}
-        for purpose in (Purpose.READ, Purpose.START, Purpose.STOP):
+        for purpose in (Purpose.READ, Purpose.START):
             granted[purpose] = 0
             while await budget.take(operator, purpose, ORIGIN) is None:
                 granted[purpose] += 1
-        assert granted == {Purpose.READ: 7, Purpose.START: 2, Purpose.STOP: 1}
+        assert granted == {Purpose.READ: 7, Purpose.START: 2}
+        stops = [await budget.take(operator, Purpose.STOP, ORIGIN) for _ in range(5)]
+        assert stops == [None] * 5, "a stop is tried even when nothing is left"
 
     async def test_at_the_time_that_was_named_it_is_granted_again(
         self, budget: Budget, operator: OperatorId
     ) -> None:
         await self._of_ten(budget, operator)
-        for _ in range(10):
-            assert await budget.take(operator, Purpose.STOP, ORIGIN) is None
-        retry_at = await budget.take(operator, Purpose.STOP, ORIGIN)
+        for _ in range(7):
+            assert await budget.take(operator, Purpose.READ, ORIGIN) is None
+        retry_at = await budget.take(operator, Purpose.READ, ORIGIN)
         assert retry_at is not None
-        assert await budget.take(operator, Purpose.STOP, retry_at) is None
+        assert await budget.take(operator, Purpose.READ, retry_at) is None
 
     async def test_monta_s_lower_count_is_believed(self, budget: Budget, operator: OperatorId) -> None:
         await self._of_ten(budget, operator)
-        await budget.observe(operator, QuotaSeen(10, 60, 2, 60), ORIGIN)
-        answers = [await budget.take(operator, Purpose.STOP, ORIGIN) for _ in range(3)]
+        await budget.observe(operator, QuotaSeen(10, 60, 5, 60), ORIGIN)
+        answers = [await budget.take(operator, Purpose.READ, ORIGIN) for _ in range(3)]
         assert [answer is None for answer in answers] == [True, True, False]
 
     async def test_nothing_is_granted_before_the_end_of_a_block(
@@ -148,16 +150,34 @@ class BudgetContract(OperatorFixtures):
     ) -> None:
         until = ORIGIN + 30 * SECOND
         assert await budget.take(operator, Purpose.STOP, ORIGIN) is None
-        await budget.block(operator, until)
-        await budget.block(operator, ORIGIN + 5 * SECOND)  # a shorter one does not shorten it
+        await budget.block(operator, until, Purpose.STOP)
+        await budget.block(operator, ORIGIN + 5 * SECOND, Purpose.STOP)  # a shorter one does not shorten it
         for purpose in Purpose:
             assert await budget.take(operator, purpose, until - SECOND) == until
         assert await budget.take(operator, Purpose.READ, until) is None
+
+    async def test_F58_a_stop_goes_out_though_reads_are_blocked(
+        self, budget: Budget, operator: OperatorId
+    ) -> None:
+        until = ORIGIN + 30 * SECOND
+        assert await budget.take(operator, Purpose.READ, ORIGIN) is None
+        await budget.block(operator, until, Purpose.READ)
+        assert await budget.take(operator, Purpose.READ, ORIGIN) == until
+        assert await budget.take(operator, Purpose.START, ORIGIN) == until
+        assert await budget.take(operator, Purpose.STOP, ORIGIN) is None
+
+    async def test_a_quota_larger_than_the_assumed_one_is_believed_whole(
+        self, budget: Budget, operator: OperatorId
+    ) -> None:
+        assert await budget.take(operator, Purpose.READ, ORIGIN) is None
+        await budget.observe(operator, QuotaSeen(100_000, 600, 99_998, 600), ORIGIN)
+        for purpose in Purpose:
+            assert await budget.take(operator, purpose, ORIGIN) is None
 
     async def test_operators_do_not_share_a_budget(
         self, budget: Budget, operator: OperatorId, other_operator: OperatorId
     ) -> None:
         assert await budget.take(operator, Purpose.STOP, ORIGIN) is None
-        await budget.block(operator, ORIGIN + 30 * SECOND)
-        assert await budget.take(operator, Purpose.STOP, ORIGIN) is not None
+        await budget.block(operator, ORIGIN + 30 * SECOND, Purpose.READ)
+        assert await budget.take(operator, Purpose.START, ORIGIN) is not None
         assert await budget.take(other_operator, Purpose.READ, ORIGIN) is None

@@ -187,20 +187,22 @@ async def test_a_start_with_401_to_every_token_is_unauthorized_and_certainly_not
     assert len(rig.monta.calls("POST /charges")) == 2
 
 
-async def test_a_429_blocks_every_call_of_every_replica_until_it_ends_f26_f58(
+async def test_a_429_blocks_reads_and_starts_of_every_replica_until_it_ends_but_no_stop_f26_f58(
     rig: Rig, client: MontaClient
 ) -> None:
+    rig.monta.script("GET /charges/5", Reply(200, row(5)))
     rig.monta.script("GET /charges/5/stop", Reply(200, row(5)))
     rig.monta.script("POST /charges", Reply(429, b"slow down", {"ratelimit-resetsin": "30"}))
     first = await outcome(client)
     assert isinstance(first, QuotaExceeded)
     assert (first.retry_at, first.by_monta) == (ORIGIN + timedelta(seconds=30), True)
     with pytest.raises(QuotaExceeded) as raised:
-        await rig.replica().stop_charge(FIVE)
+        await rig.replica().get_charge(FIVE)
     assert (raised.value.retry_at, raised.value.by_monta) == (first.retry_at, False)
     assert rig.monta.calls("GET") == []
-    rig.clock.advance(30)
     assert (await rig.replica().stop_charge(FIVE)).id == FIVE
+    rig.clock.advance(30)
+    assert (await rig.replica().get_charge(FIVE)).id == FIVE
 
 
 async def test_429s_that_say_nothing_block_longer_each_time_until_one_call_gets_through(

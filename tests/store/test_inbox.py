@@ -56,7 +56,9 @@ async def test_an_entry_is_kept_once_for_each_operator(database_url: str) -> Non
         assert await inbox.newest(connection, OP_OTHER) == NOW + SECOND
 
 
-async def test_news_by_charge_id_or_reference_wakes_the_session_and_no_other(database_url: str) -> None:  # F25, F46
+async def test_news_by_charge_id_or_reference_wakes_the_session_and_no_other(
+    database_url: str,
+) -> None:  # F25, F46
     by_charge, by_reference = a_session("a"), a_session("b", charge_point="102")
     theirs = a_session("c", terminal=TRM_OTHER, operator_id=OP_OTHER)
     later = NOW + 5 * SECOND

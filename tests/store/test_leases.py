@@ -136,9 +136,7 @@ async def test_an_operators_upkeep_is_claimed_by_one(database_url: str) -> None:
             assert late is not None
             stale = leases.OperatorLease(late.operator_id, late.token - 1)
             await leases.give_back_operator(connection, stale, NOW)
-            assert (
-                await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)
-            ) != late
+            assert (await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)) != late
             await leases.give_back_operator(connection, late, NOW + LEASE)
             again = await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)
     assert again is not None

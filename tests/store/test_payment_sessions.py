@@ -19,7 +19,6 @@ from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.payment_sessions import active, created_between, matching, of_operator, of_terminal
 from tests.store.rows import (
     NOW,
-    OP_ONE,
     OP_OTHER,
     SECOND,
     TRM_ONE,
@@ -151,6 +150,33 @@ async def test_a_locked_session_waits_for_the_end_of_the_other_change(database_u
     assert order == ["first", "second"]
 
 
+async def test_who_waited_for_a_lock_sees_the_settlement_that_was_decided_meanwhile(
+    database_url: str,
+) -> None:  # F76
+    session = a_session()
+    async with furnished(database_url) as database:
+        await record(database, session)
+        ready = asyncio.Event()
+
+        async def settle() -> None:
+            async with database.transaction() as connection:
+                before = await payment_sessions.lock(connection, session.id)
+                assert before is not None
+                ready.set()
+                await asyncio.sleep(0.05)
+                await payment_sessions.save(connection, before, Change(settled(before, 1500)), NOW)
+
+        async def look() -> PaymentSession | None:
+            await ready.wait()
+            async with database.transaction() as connection:
+                return await payment_sessions.lock(connection, session.id)
+
+        _, seen = await asyncio.gather(settle(), look())
+    assert seen is not None
+    assert seen.settlement is not None
+    assert seen.settlement.to_capture_minor == 1500
+
+
 async def test_nobody_locks_with_a_token_that_is_not_the_rows(database_url: str) -> None:
     session = a_session()
     async with furnished(database_url) as database:
@@ -242,7 +268,15 @@ async def test_waking_makes_a_session_due_but_never_later(database_url: str) -> 
             assert due == min(at, NOW)
 
 
-async def test_listeners_hear_of_changes_and_of_what_is_due_once_they_are_committed(database_url: str) -> None:
+async def fail_after_a_change(database: Database, session: PaymentSession) -> None:
+    async with database.transaction() as connection:
+        await payment_sessions.save(connection, session, Change(with_charge(session, "5")), NOW)
+        raise ZeroDivisionError
+
+
+async def test_listeners_hear_of_changes_and_of_what_is_due_once_they_are_committed(
+    database_url: str,
+) -> None:
     heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
     def hear(_connection: object, _pid: int, channel: str, payload: str) -> None:
@@ -257,9 +291,7 @@ async def test_listeners_hear_of_changes_and_of_what_is_due_once_they_are_commit
             await record(database, session)
             assert await asyncio.wait_for(heard.get(), 5) == (DUE_CHANNEL, "")
             with pytest.raises(ZeroDivisionError):
-                async with database.transaction() as connection:
-                    await payment_sessions.save(connection, session, Change(with_charge(session, "5")), NOW)
-                    raise ZeroDivisionError
+                await fail_after_a_change(database, session)
             await change(database, session, with_charge(session, "77"))
             assert await asyncio.wait_for(heard.get(), 5) == (SESSIONS_CHANNEL, session.id)
             assert heard.empty()

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from app.domain.ids import OperatorId
-from app.monta.ports import Token
 from app.flows.access import SharedTokens
+from app.monta.ports import Token
 from app.store.operators import Operators
 from app.store.secret_box import SecretBox, SecretUnreadable
 from tests.store.rows import NOW, OP_ONE, OP_OTHER, SECRET_KEY, furnished, operator
@@ -25,7 +25,11 @@ def test_what_was_sealed_is_opened_and_never_sealed_alike_twice(secret: str) -> 
 
 @pytest.mark.parametrize(
     ("key", "owner", "purpose"),
-    [("another key that is as long as it has to be", "op", "p"), (SECRET_KEY, "op2", "p"), (SECRET_KEY, "op", "q")],
+    [
+        ("another key that is as long as it has to be", "op", "p"),
+        (SECRET_KEY, "op2", "p"),
+        (SECRET_KEY, "op", "q"),
+    ],
 )
 def test_another_key_owner_or_purpose_opens_nothing(key: str, owner: str, purpose: str) -> None:
     sealed = BOX.seal("canary", owner="op", purpose="p")

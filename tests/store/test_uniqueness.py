@@ -51,7 +51,10 @@ async def refusal(database: Database, statement: Any) -> str:
 
 FIRST = a_session("first")
 SECOND_ROWS = {
-    "uq_payment_sessions_terminal_id_reference": (a_session("b", charge_point="102", reference="A-first"), {}),
+    "uq_payment_sessions_terminal_id_reference": (
+        a_session("b", charge_point="102", reference="A-first"),
+        {},
+    ),
     "uq_payment_sessions_terminal_id_idempotency_key": (
         a_session("b", charge_point="102"),
         {"idempotency_key": "K"},

@@ -4,17 +4,21 @@ from app.store.tables.base import metadata
 from app.store.tables.monta import inbox, monta_budgets, monta_tokens, watchers
 from app.store.tables.provisioning import (
     charge_points,
+    hold_policies,
     operators,
     ops_keys,
+    price_groups,
     tariffs,
     terminal_charge_points,
     terminals,
 )
-from app.store.tables.sessions import captures, journal, payment_sessions, settlements
+from app.store.tables.sessions import captures, holds, journal, payment_sessions, settlements
 
 __all__ = [
     "captures",
     "charge_points",
+    "hold_policies",
+    "holds",
     "inbox",
     "journal",
     "metadata",
@@ -23,6 +27,7 @@ __all__ = [
     "operators",
     "ops_keys",
     "payment_sessions",
+    "price_groups",
     "settlements",
     "tariffs",
     "terminal_charge_points",

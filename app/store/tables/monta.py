@@ -69,7 +69,8 @@ monta_budgets = Table(
     Column("window_s", Integer, nullable=False),
     Column("remaining", Integer, nullable=False),
     Column("window_ends_at", Moment, nullable=False),
-    Column("blocked_until", Moment),
+    Column("blocked_until", Moment, comment="Monta said 429; reads and starts wait"),
+    Column("stops_blocked_until", Moment, comment="Monta said 429 to a stop"),
 )
 
 watchers = Table(

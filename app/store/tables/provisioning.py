@@ -3,12 +3,14 @@
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
+    Numeric,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -30,6 +32,11 @@ operators = Table(
     Column("paying_team_id", Text, nullable=False),
     Column("price_unit", Text, nullable=False, server_default="major"),
     Column("time_zone", Text, nullable=False, server_default="UTC", comment="for prices by time of day"),
+    Column(
+        "top_up_max_minor",
+        BigInteger,
+        comment="the most that top-ups may raise a reservation to; Monta's own limits start there",
+    ),
     Column("webhook_endpoint_id", Text, nullable=False, unique=True),
     Column("webhook_secret", LargeBinary, nullable=False, comment="encrypted, bound to the operator"),
     Column("created_at", Moment, nullable=False),
@@ -66,6 +73,8 @@ charge_points = Table(
     Column("max_power_w", Integer),
     Column("cable_plugged_in", Boolean),
     Column("price_group_id", Text),
+    Column("learned_kwh_price", Numeric, comment="of the last settled charge, in major units"),
+    Column("learned_currency", Text),
     Column("seen_at", Moment, comment="when Monta last told; null: never yet"),
     Column("habits", JSONB, comment="what its settled sessions taught: stop latency, meter, power"),
     PrimaryKeyConstraint("operator_id", "charge_point_id"),
@@ -83,6 +92,32 @@ terminal_charge_points = Table(
         ["operator_id", "charge_point_id"], ["charge_points.operator_id", "charge_points.charge_point_id"]
     ),
     comment="A terminal serves charge points of its own operator only: the keys see to it.",
+)
+
+hold_policies = Table(
+    "hold_policies",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("brand", Text, nullable=False, comment="of the card, lower case; empty: all the others"),
+    Column("days", Integer, nullable=False),
+    PrimaryKeyConstraint("operator_id", "brand"),
+    CheckConstraint("days BETWEEN 1 AND 60", name="days_are_sane"),
+    comment="How long a hold is good when the terminal does not say.",
+)
+
+price_groups = Table(
+    "price_groups",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("price_group_id", Text, nullable=False),
+    Column("name", Text),
+    Column("tariff", JSONB, comment="converted to OCPI; null: this group cannot be"),
+    Column("gaps", JSONB, nullable=False, server_default="[]", comment="what the tariff does not say of it"),
+    Column("read_at", Moment, comment="when Monta last showed it; null: never yet"),
+    Column("tried_at", Moment, nullable=False),
+    Column("problem", Text, comment="why the last try to read it failed"),
+    PrimaryKeyConstraint("operator_id", "price_group_id"),
+    comment="Monta's price groups of the charge points that terminals use.",
 )
 
 tariffs = Table(

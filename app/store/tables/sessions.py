@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -33,7 +34,7 @@ payment_sessions = Table(
     Column("display_reference", Text, nullable=False),
     Column("card_last4", Text),
     Column("card_fingerprint", Text),
-    Column("amount_minor", BigInteger, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False, comment="all holds together"),
     Column("currency", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("version", Integer, nullable=False),
@@ -83,6 +84,25 @@ payment_sessions = Table(
     Index("ix_payment_sessions_card_fingerprint", "terminal_id", "card_fingerprint"),
 )
 
+holds = Table(
+    "holds",
+    metadata,
+    Column("terminal_id", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column(
+        "session_id",
+        Text,
+        ForeignKey("payment_sessions.id", deferrable=True, initially="DEFERRED"),
+        nullable=False,
+    ),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+    PrimaryKeyConstraint("terminal_id", "reference"),
+    CheckConstraint("amount_minor > 0", name="amount_is_positive"),
+    Index("ix_holds_session_id", "session_id"),
+    comment="Every hold of every session, first and top-ups: one reference pays for one session.",
+)
+
 settlements = Table(
     "settlements",
     metadata,
@@ -97,6 +117,14 @@ settlements = Table(
     Column("deadline", Moment, nullable=False),
     Column("session_date", Moment, nullable=False),
     Column("status", Text, nullable=False),
+    Column(
+        "basis",
+        Text,
+        nullable=False,
+        server_default="final_price",
+        comment="what the amount rests on: final_price, last_price, ...",
+    ),
+    Column("shares", JSONB, nullable=False, server_default="[]", comment="hold by hold, what becomes of it"),
     CheckConstraint("to_capture_minor + to_release_minor = authorized_minor", name="adds_up"),
     CheckConstraint(
         "to_capture_minor >= 0 AND to_release_minor >= 0 AND shortfall_minor >= 0", name="not_negative"
@@ -112,6 +140,7 @@ captures = Table(
     Column("outcome", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
     Column("reference", Text, nullable=False),
+    Column("authorization_reference", Text, comment="the hold that it was done with; null: all of them"),
     Column("reported_at", Moment, nullable=False),
     UniqueConstraint("session_id", "outcome", "reference"),
     comment="What the PSP did, as the terminal reported it.",

@@ -1,0 +1,105 @@
+"""One example for every operation that operations use, for the OpenAPI document."""
+
+from app.api.example_objects import OPS
+from app.api.example_problems import COMMON, NOT_FOUND, WITH_BODY, Responses, problem
+from app.api.examples import json_example, named_body
+
+OPS_SESSION: Responses = {200: json_example(OPS, "The payment session"), **NOT_FOUND, **COMMON}
+OPS_SESSIONS: Responses = {200: json_example({"data": [OPS], "next_cursor": None}, "One page"), **COMMON}
+OPS_STOP: Responses = {
+    202: json_example(OPS, "Taken down; the stop follows"),
+    **WITH_BODY,
+    **NOT_FOUND,
+    **COMMON,
+}
+OPS_SETTLE: Responses = {
+    200: json_example(OPS, "Settled"),
+    409: problem("already_settled", "This payment session is settled, and a settlement is never changed."),
+    **WITH_BODY,
+    **NOT_FOUND,
+    **COMMON,
+}
+JOURNAL: Responses = {
+    200: json_example(
+        {
+            "data": [
+                {
+                    "at": "2026-11-22T10:00:01.000Z",
+                    "kind": "payment_authorized",
+                    "source": "terminal",
+                    "detail": {
+                        "reference": "A-2026-000123",
+                        "amount_minor": 5000,
+                        "currency": "EUR",
+                        "tariff": "payment",
+                    },
+                },
+                {
+                    "at": "2026-11-22T10:00:01.012Z",
+                    "kind": "start_intended",
+                    "source": "watcher",
+                    "detail": {"post": 1},
+                },
+            ],
+            "next_cursor": None,
+        },
+        "Oldest first",
+    ),
+    **NOT_FOUND,
+    **COMMON,
+}
+_CAPTURE = {
+    "outcome": "captured",
+    "amount": 1234,
+    "reference": "psp-778",
+    "authorization_reference": None,
+    "reported_at": "2026-11-22T10:10:00.000Z",
+}
+CAPTURES: Responses = {
+    200: json_example({"data": [_CAPTURE], "next_cursor": None}, "Oldest first"),
+    **NOT_FOUND,
+    **COMMON,
+}
+SUMMARY: Responses = {
+    200: json_example(
+        {
+            "sessions": {
+                "authorized": 0,
+                "starting": 1,
+                "charging": 12,
+                "stopping": 0,
+                "finishing": 1,
+                "completed": 340,
+                "not_started": 9,
+            },
+            "needs_attention": 1,
+            "last_24_hours": [
+                {
+                    "currency": "EUR",
+                    "sessions": 54,
+                    "amount_authorized": 270000,
+                    "amount_captured": 101240,
+                    "amount_released": 168760,
+                    "shortfall": 0,
+                    "energy_wh": 205880,
+                }
+            ],
+            "watcher_seen_at": "2026-11-22T10:04:10.000Z",
+            "oldest_due_at": None,
+            "operators": [
+                {
+                    "id": OPS["operator_id"],
+                    "name": "Nordlade",
+                    "webhook_problem": None,
+                    "upkeep_problem": None,
+                    "budget_remaining": 812,
+                    "budget_quota": 1000,
+                }
+            ],
+        },
+        "As of now",
+    ),
+    **COMMON,
+}
+OPS_STOP_IN = named_body("stop", {"reason": "cable trapped, driver on the phone"})
+OPS_SETTLE_IN = named_body("settle", {"amount": 1234, "reason": "price read at the charge point's own meter"})

@@ -1,0 +1,57 @@
+"""Commands that set an operator's policies: top-ups, and how long holds are good."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.common import AsJson, fail, print_facts, with_tools
+from app.cli.provisioning import OperatorOption, operator_app
+from app.domain.ids import OperatorId
+from app.flows import provision
+from app.flows.tools import Tools
+from app.settings import load_settings
+
+__all__ = ["operator_app"]
+
+
+@operator_app.command("set")
+def operator_set(
+    operator: OperatorOption,
+    *,
+    top_up_max: Annotated[
+        int | None,
+        typer.Option(min=0, help="Top-ups may raise a reservation to this amount, in minor units."),
+    ] = None,
+    no_top_up_max: Annotated[
+        bool, typer.Option("--no-top-up-max", help="No policy: Monta's limit is the first reservation.")
+    ] = False,
+    hold_days: Annotated[
+        int | None,
+        typer.Option(min=1, max=60, help="A hold is good for so long when the terminal does not say."),
+    ] = None,
+    brand: Annotated[
+        str | None, typer.Option(help="The days are for this card scheme only, such as visa.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set an operator's policies; they hold for sessions from now on."""
+    if top_up_max is None and not no_top_up_max and hold_days is None:
+        fail("Nothing to set: give --top-up-max, --no-top-up-max or --hold-days.")
+    if top_up_max is not None and no_top_up_max:
+        fail("--top-up-max and --no-top-up-max contradict each other.")
+
+    async def change(tools: Tools) -> None:
+        owner = OperatorId(operator)
+        if top_up_max is not None or no_top_up_max:
+            await provision.set_top_up_max(tools, owner, top_up_max)
+        if hold_days is not None:
+            await provision.set_hold_days(tools, owner, brand, hold_days)
+
+    with_tools(load_settings(), change)
+    print_facts(
+        as_json,
+        operator_id=operator,
+        top_up_max=None if top_up_max is None else str(top_up_max),
+        hold_days=None if hold_days is None else str(hold_days),
+        brand=brand,
+    )

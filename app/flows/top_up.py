@@ -1,0 +1,119 @@
+"""One more hold on a running session: the limit rises, unless the end has been decided."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from app.domain.change import Change, Source
+from app.domain.guards_shown import guards_shown
+from app.domain.ids import SessionId
+from app.domain.payment_session import PaymentSession, Status, TopUp
+from app.flows.tools import Tools
+from app.store import holds, payment_sessions
+from app.store.database import Connection
+from app.store.terminals import Terminal
+
+MAX_TOP_UPS = 20
+LATE = frozenset({Status.STOPPING, Status.FINISHING, Status.COMPLETED, Status.NOT_STARTED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToppedUp:
+    session: PaymentSession
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoreAuthorized:
+    """What a terminal says: so much more is held for this session, in its currency."""
+
+    reference: str
+    amount_minor: int
+    expires_at: datetime | None = None
+
+
+class TopUpRefused(Exception):
+    """Nothing was recorded; the terminal releases the new hold."""
+
+
+class NoSuchSession(TopUpRefused):
+    """There is no such session, or it is another terminal's."""
+
+
+class SessionEnded(TopUpRefused):
+    """The end is decided, or has come: more money would pay for nothing."""
+
+
+class ReferenceTaken(TopUpRefused):
+    """The reference names another hold, or this one with another amount."""
+
+
+class TopUpNotPossible(TopUpRefused):
+    """The operator's policy does not allow that much."""
+
+
+async def top_up(tools: Tools, terminal: Terminal, session_id: SessionId, more: MoreAuthorized) -> ToppedUp:
+    """Record one more hold and wake the watcher, or find the one that the same call recorded before.
+
+    The row's lock decides between this and a stop: whichever commits first is known to the other. So a stop that was
+    decided refuses the top-up, and a top-up that was recorded counts for the next decision. Raises TopUpRefused.
+    """
+    now = tools.clock.now()
+    owner = payment_sessions.of_terminal(terminal.id)
+    async with tools.database.transaction() as connection:
+        if await payment_sessions.get(connection, session_id, owner) is None:
+            raise NoSuchSession
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            raise NoSuchSession
+        if await _known(connection, before, more):
+            return ToppedUp(session=before, replayed=True)
+        _check(before, more)
+        if not await holds.take(connection, before, more.reference, more.amount_minor, now):
+            raise ReferenceTaken("this authorization reference was used before")
+        session = await payment_sessions.save(connection, before, _raised(before, more, now), now)
+        await payment_sessions.wake(connection, session_id, now)
+    return ToppedUp(session=session, replayed=False)
+
+
+async def _known(connection: Connection, session: PaymentSession, more: MoreAuthorized) -> bool:
+    """Whether this very hold was recorded before; raises ReferenceTaken when its reference names another one."""
+    known = await holds.find(connection, session.terminal_id, more.reference)
+    if known is None:
+        return False
+    same = next((t for t in session.top_ups if t.reference == more.reference), None)
+    if same is None or (same.amount_minor, same.expires_at) != (more.amount_minor, more.expires_at):
+        raise ReferenceTaken(
+            "this authorization reference was used with other contents, or for another session"
+        )
+    return True
+
+
+def _check(session: PaymentSession, more: MoreAuthorized) -> None:
+    ending = session.wish is not None or session.stop is not None
+    if ending or session.status in LATE or (session.charge is not None and session.charge.ended):
+        raise SessionEnded("the payment session is ending or has ended; release the new hold")
+    if len(session.top_ups) >= MAX_TOP_UPS:
+        raise TopUpNotPossible(f"a payment session takes {MAX_TOP_UPS} top-ups at most")
+    most, wanted = session.top_up_max_minor, session.reserved_minor + more.amount_minor
+    if most is not None and wanted > most:
+        room = max(0, most - session.reserved_minor)
+        raise TopUpNotPossible(
+            f"the reservation may reach {most} minor units here, so {room} more are possible at most"
+        )
+
+
+def _raised(session: PaymentSession, more: MoreAuthorized, now: datetime) -> Change:
+    added = TopUp(
+        reference=more.reference, amount_minor=more.amount_minor, at=now, expires_at=more.expires_at
+    )
+    change = Change(replace(session, top_ups=(*session.top_ups, added)))
+    shown = guards_shown(change.session)
+    return change.note(
+        "topped_up",
+        Source.TERMINAL,
+        reference=more.reference,
+        amount_minor=more.amount_minor,
+        reserved_minor=shown.own_limit_minor,
+        monta_price_limit_minor=shown.monta_price_limit_minor,
+        usable_minor=shown.usable_minor,
+    )

@@ -1,0 +1,134 @@
+"""Monta's price groups as tariffs, kept fresh by upkeep; and what a kWh cost lately where there is no tariff."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.ids import ChargePointId, OperatorId
+from app.domain.price_group import Converted
+from app.domain.tariff import Tariff, parse_tariff
+from app.store.tables import charge_points, price_groups
+
+G = price_groups.c
+C = charge_points.c
+
+STALE = timedelta(days=1)
+"""A price group that could not be read for so long sets no limit any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupTariff:
+    """The tariff of a price group, and in words what it does not say of it."""
+
+    tariff: Tariff
+    gaps: tuple[str, ...]
+
+
+async def due(
+    connection: AsyncConnection, operator_id: OperatorId, *, tried_before: datetime, limit: int
+) -> Sequence[str]:
+    """Price groups of charge points that terminals use, that were not asked for since then; the oldest first."""
+    known = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
+    query = (
+        select(C.price_group_id)
+        .select_from(charge_points.outerjoin(price_groups, known))
+        .where(C.operator_id == operator_id, C.price_group_id.is_not(None))
+        .where(or_(G.tried_at.is_(None), G.tried_at <= tried_before))
+        .group_by(C.price_group_id, G.tried_at)
+        .order_by(G.tried_at.asc().nulls_first(), C.price_group_id)
+        .limit(limit)
+    )
+    return list((await connection.execute(query)).scalars())
+
+
+async def put(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    price_group_id: str,
+    *,
+    name: str | None,
+    converted: Converted,
+    now: datetime,
+) -> None:
+    """Keep what Monta showed."""
+    fresh: dict[str, object] = {
+        "name": name,
+        "tariff": None if converted.tariff is None else dict(converted.tariff),
+        "gaps": list(converted.gaps),
+        "read_at": now,
+        "tried_at": now,
+        "problem": None,
+    }
+    await _upsert(connection, operator_id, price_group_id, fresh)
+
+
+async def note_failure(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    price_group_id: str,
+    *,
+    problem: str,
+    now: datetime,
+) -> None:
+    """It could not be read: what was known of it counts on until it is stale."""
+    await _upsert(connection, operator_id, price_group_id, {"tried_at": now, "problem": problem})
+
+
+async def tariff_of(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+) -> GroupTariff | None:
+    """By the charge point's public price group; None: no group, none that can be converted, or a stale one."""
+    same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
+    query = (
+        select(G.tariff, G.gaps)
+        .select_from(charge_points.join(price_groups, same_group))
+        .where(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
+        .where(G.tariff.is_not(None), G.read_at > now - STALE)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    if row is None or row.tariff is None:
+        return None
+    return GroupTariff(tariff=parse_tariff(row.tariff), gaps=tuple(row.gaps))
+
+
+async def learn_price(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    charge_point_id: ChargePointId,
+    *,
+    kwh_price: Decimal,
+    currency: str,
+) -> None:
+    """Keep what a kWh came to at the last settled charge, in major units."""
+    here = and_(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
+    learned = {"learned_kwh_price": kwh_price, "learned_currency": currency}
+    await connection.execute(update(charge_points).where(here).values(learned))
+
+
+async def learned_price(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, currency: str
+) -> Decimal | None:
+    """What a kWh cost here lately, in major units of this currency."""
+    query = select(C.learned_kwh_price).where(
+        C.operator_id == operator_id,
+        C.charge_point_id == charge_point_id,
+        C.learned_currency == currency,
+    )
+    found: Decimal | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def _upsert(
+    connection: AsyncConnection, operator_id: OperatorId, price_group_id: str, values: dict[str, object]
+) -> None:
+    statement = insert(price_groups).values(
+        {"operator_id": operator_id, "price_group_id": price_group_id} | values
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=[G.operator_id, G.price_group_id], set_=values)
+    )

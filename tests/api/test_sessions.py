@@ -1,0 +1,316 @@
+"""What a terminal may read of its sessions and do to them: look, wait, stop, tell what the PSP did."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from app.domain.payment_session import NotStartedReason, Status
+from tests.api.house import TARIFF, House, Json, assert_problem, open_house, payment
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/v1/payment-sessions"
+
+
+async def test_a_session_is_found_by_its_reference(database_url: str) -> None:  # F3
+    async with open_house(database_url) as house:
+        session = await house.authorize(reference="A-1")
+        found = await house.call("GET", f"{PATH}?reference=A-1")
+        assert found.status_code == 200
+        assert found.json() == {"data": [session], "next_cursor": None}
+        nothing = await house.call("GET", f"{PATH}?reference=A-2")
+        assert nothing.json() == {"data": [], "next_cursor": None}
+        for query in ("", "?reference=", "?reference=a%20b", "?reference=%00"):
+            assert_problem(await house.call("GET", f"{PATH}{query}"), 422, "invalid_request")
+
+
+async def test_a_running_session_shows_its_charge(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        await house.price()
+        session = await house.authorize()
+        await house.charging(session["id"], "689100419745380035", 2091)
+        shown = (await house.call("GET", f"{PATH}/{session['id']}")).json()
+    assert shown["status"] == "charging"
+    assert shown["version"] == 2
+    assert shown["charge"] == {
+        "id": "689100419745380035",
+        "state": "charging",
+        "seen_at": "2026-11-22T10:00:00.000Z",
+    }
+    assert shown["energy_wh"] == 2091
+    assert shown["amount_used"] == 102, "2.091 kWh at 0.49, rounded down"
+    assert shown["amount_remaining"] == 4898
+
+
+async def test_a_settled_session_says_what_to_capture_and_release(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        session = await house.authorize(authorization={"card": {"last4": "4242"}})
+        await house.settle(session["id"], 1234)
+        shown = (await house.call("GET", f"{PATH}/{session['id']}")).json()
+    assert shown["status"] == "completed"
+    assert shown["settlement"] == {
+        "action": "capture",
+        "amount_to_capture": 1234,
+        "amount_to_release": 3766,
+        "shortfall": 0,
+        "deadline": "2026-11-24T10:00:00.000Z",
+        "status": "due",
+        "energy_wh": 2500,
+        "receipt": {
+            "date": "2026-11-22",
+            "display_reference": session["display_reference"],
+            "card_last4": "4242",
+            "url": "https://receipt.monta.com",
+        },
+    }
+
+
+async def test_a_stop_is_taken_down_once_and_the_watcher_is_woken(database_url: str) -> None:  # F14
+    async with open_house(database_url) as house:
+        session = await house.authorize()
+        stops = await asyncio.gather(*(house.call("POST", f"{PATH}/{session['id']}/stop") for _ in range(5)))
+        assert {a.status_code for a in stops} == {202}
+        assert {a.json()["version"] for a in stops} == {2}
+        journal = await house.call(
+            "GET", f"/v1/ops/payment-sessions/{session['id']}/journal", key=house.all_ops.api_key
+        )
+        kinds = [line["kind"] for line in journal.json()["data"]]
+        assert kinds == ["payment_authorized", "stop_requested"]
+
+
+async def test_stopping_what_has_ended_changes_nothing(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        session = await house.authorize()
+        await house.change(
+            session["id"], status=Status.NOT_STARTED, not_started_reason=NotStartedReason.REFUSED
+        )
+        answer = await house.call("POST", f"{PATH}/{session['id']}/stop")
+        assert (answer.status_code, answer.json()["status"], answer.json()["version"]) == (
+            202,
+            "not_started",
+            2,
+        )
+
+
+async def test_the_same_card_shown_again_stops_its_own_session(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        mine = await house.authorize("101", "A-1", authorization={"card": {"fingerprint": "card one"}})
+        other = await house.authorize("102", "A-2", authorization={"card": {"fingerprint": "card two"}})
+        for _ in range(2):
+            stop = await house.call("POST", "/v1/stop-requests", {"card_fingerprint": "card one"})
+            assert (stop.status_code, stop.json()["id"]) == (202, mine["id"])
+        assert (await house.call("GET", f"{PATH}/{other['id']}")).json()["version"] == 1
+        for fingerprint in ("card three", "CARD ONE"):
+            unknown = await house.call("POST", "/v1/stop-requests", {"card_fingerprint": fingerprint})
+            assert_problem(unknown, 404, "not_found")
+        elsewhere = await house.call(
+            "POST", "/v1/stop-requests", {"card_fingerprint": "card one"}, key=house.other.terminal.api_key
+        )
+        assert_problem(elsewhere, 404, "not_found")
+        await house.settle(mine["id"], 0)
+        ended = await house.call("POST", "/v1/stop-requests", {"card_fingerprint": "card one"})
+        assert_problem(ended, 404, "not_found")
+        wrong: list[Any] = [{}, {"card_fingerprint": ""}, {"card_fingerprint": "a", "more": 1}, []]
+        for body in wrong:
+            assert_problem(await house.call("POST", "/v1/stop-requests", body), 422, "invalid_request")
+
+
+def report(outcome: str, amount: int, reference: str = "psp-1") -> Json:
+    return {"outcome": outcome, "amount": amount, "reference": reference}
+
+
+async def settled(house: House, price_minor: int) -> str:
+    session = await house.authorize()
+    await house.settle(session["id"], price_minor)
+    return f"{PATH}/{session['id']}/captures"
+
+
+async def test_a_capture_as_settled_confirms_and_repeats_harmlessly(database_url: str) -> None:  # F72
+    async with open_house(database_url) as house:
+        path = await settled(house, 1234)
+        answers = await asyncio.gather(
+            *(house.call("POST", path, report("captured", 1234)) for _ in range(6))
+        )
+        assert {a.status_code for a in answers} == {200}
+        assert {a.json()["settlement"]["status"] for a in answers} == {"confirmed"}
+        assert {a.json()["version"] for a in answers} == {3}
+        released = await house.call("POST", path, report("released", 3766))
+        assert released.json()["settlement"]["status"] == "confirmed"
+        kept = await house.call("GET", path.replace("/v1/", "/v1/ops/"), key=house.all_ops.api_key)
+        assert [(c["outcome"], c["amount"]) for c in kept.json()["data"]] == [
+            ("captured", 1234),
+            ("released", 3766),
+        ]
+        other = await house.call("POST", path, report("captured", 1235))
+        assert_problem(other, 409, "capture_conflict")
+
+
+@pytest.mark.parametrize(
+    ("price", "body", "status", "attention"),
+    [
+        (1234, report("captured", 1000), "failed", True),
+        (1234, report("captured", 5000), "failed", True),
+        (1234, report("failed", 1234), "failed", True),
+        (1234, report("released", 5000), "failed", True),
+        (1234, report("released", 3766), "due", False),
+        (0, report("released", 5000), "confirmed", False),
+        (0, report("released", 0), "confirmed", False),
+        (0, report("captured", 100), "failed", True),
+    ],
+)
+async def test_what_the_psp_did_is_compared_with_what_was_settled(
+    database_url: str, price: int, body: Json, status: str, attention: bool
+) -> None:  # F74
+    async with open_house(database_url) as house:
+        answer = await house.call("POST", await settled(house, price), body)
+        assert answer.status_code == 200
+        assert answer.json()["settlement"]["status"] == status
+        assert answer.json()["needs_attention"] == attention
+        amounts = answer.json()["settlement"]
+        assert amounts["amount_to_capture"] + amounts["amount_to_release"] == 5000
+
+
+async def test_there_is_nothing_to_capture_before_the_settlement(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        session = await house.authorize()
+        answer = await house.call("POST", f"{PATH}/{session['id']}/captures", report("captured", 1))
+        assert assert_problem(answer, 409, "not_settled")["retryable"]
+
+
+async def test_a_report_that_makes_no_sense_is_refused(database_url: str) -> None:
+    wrong = [
+        report("stolen", 1),
+        report("captured", -1),
+        report("captured", 10**9),
+        report("captured", 1, ""),
+        report("captured", 1) | {"more": 1},
+        {**report("captured", 1), "amount": 1.5},
+        {**report("captured", 1), "amount": "1"},
+    ]
+    async with open_house(database_url) as house:
+        path = await settled(house, 1234)
+        for body in wrong:
+            assert_problem(await house.call("POST", path, body), 422, "invalid_request")
+        card = report("captured", 1234, "4111111111111111")
+        assert_problem(await house.call("POST", path, card), 422, "card_data_not_allowed")
+
+
+async def test_charge_points_are_shown_with_state_power_and_price(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        await house.price()
+        await house.show("101")
+        listed = (await house.call("GET", "/v1/charge-points")).json()
+        assert [p["id"] for p in listed["data"]] == [str(n) for n in range(101, 111)]
+        assert listed["next_cursor"] is None
+        one = (await house.call("GET", "/v1/charge-points/101")).json()
+        assert one == listed["data"][0]
+        assert one == {
+            "id": "101",
+            "name": "Bay 1",
+            "state": "available",
+            "connectors": [{"name": "type2"}],
+            "max_power_w": 22000,
+            "price": TARIFF,
+        }
+        unseen = (await house.call("GET", "/v1/charge-points/102")).json()
+        assert (unseen["state"], unseen["name"], unseen["price"]) == (None, None, TARIFF)
+        for unknown in ("999", "abc", "%F0%9F%98%80"):
+            answer = await house.call("GET", f"/v1/charge-points/{unknown}")
+            assert answer.status_code in (404, 422)
+            assert_problem(answer, answer.status_code, answer.json()["code"])
+
+
+async def test_a_long_poll_answers_at_once_when_the_version_is_past(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        session = await house.authorize()
+        async with asyncio.timeout(2):
+            answer = await house.call("GET", f"{PATH}/{session['id']}?wait=30&version=0")
+    assert answer.json() == session
+
+
+async def test_a_long_poll_wakes_at_a_change_made_by_another_process(database_url: str) -> None:
+    async with open_house(database_url, replicas=2, listening=True) as house:
+        session = await house.authorize()
+        path = f"{PATH}/{session['id']}"
+        polls = [
+            asyncio.create_task(house.call("GET", f"{path}?wait=30&version=1", door=n % 2)) for n in range(6)
+        ]
+        await asyncio.sleep(0.3)
+        assert not any(poll.done() for poll in polls)
+        begun = asyncio.get_running_loop().time()
+        await house.charging(session["id"], "77")
+        answers = await asyncio.gather(*polls)
+        assert asyncio.get_running_loop().time() - begun < 0.9, "told, not found by looking again"
+    assert {(a.status_code, a.json()["version"], a.json()["status"]) for a in answers} == {
+        (200, 2, "charging")
+    }
+
+
+async def test_without_notifications_a_long_poll_looks_again_by_itself(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        session = await house.authorize()
+        poll = asyncio.create_task(house.call("GET", f"{PATH}/{session['id']}?wait=20&version=1"))
+        await asyncio.sleep(0.1)
+        await house.charging(session["id"], "77")
+        async with asyncio.timeout(5):
+            assert (await poll).json()["version"] == 2
+
+
+async def test_a_long_poll_without_news_ends_in_time_and_holds_no_connection(database_url: str) -> None:
+    async with open_house(database_url, pool_size=1) as house:
+        session = await house.authorize()
+        polls = [house.call("GET", f"{PATH}/{session['id']}?wait=0.4&version=1") for _ in range(20)]
+        begun = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(*polls)
+        assert 0.4 <= asyncio.get_running_loop().time() - begun < 3
+        assert {a.json()["version"] for a in answers} == {1}
+        for query in ("wait=-1", "wait=x", "wait=nan", "version=-1", "version=x"):
+            answer = await house.call("GET", f"{PATH}/{session['id']}?{query}")
+            assert_problem(answer, 422, "invalid_request")
+        assert_problem(await house.call("GET", f"{PATH}/ps_none?wait=30"), 404, "not_found")
+
+
+async def recorded(house: House, reference: str) -> Json:
+    for _ in range(500):
+        found: list[Json] = (await house.call("GET", f"{PATH}?reference={reference}")).json()["data"]
+        if found:
+            return found[0]
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{reference} was not recorded")
+
+
+async def test_prefer_wait_holds_the_answer_until_the_start_is_decided(database_url: str) -> None:
+    async with open_house(database_url, listening=True) as house:
+        call = asyncio.create_task(
+            house.call("POST", PATH, payment(), headers={"Prefer": "respond-async, wait=20"})
+        )
+        found = await recorded(house, "A-1")
+        await asyncio.sleep(0.05)
+        assert not call.done()
+        await house.charging(found["id"], "77", 0)
+        answer = await call
+        assert (answer.status_code, answer.json()["status"]) == (201, "charging")
+        assert answer.headers["preference-applied"] == "wait=20"
+        again = await house.call("POST", PATH, payment(), headers={"Prefer": 'wait="5"'})
+        assert (again.status_code, again.json()["status"]) == (200, "charging")
+
+
+@pytest.mark.parametrize("prefer", ["wait=0", "wait", "wait=soon", "return=minimal", "wait=-3", "wait=³", ""])
+async def test_another_preference_is_not_applied(database_url: str, prefer: str) -> None:
+    async with open_house(database_url) as house, asyncio.timeout(3):
+        headers = {b"prefer": prefer.encode("utf-8")}
+        bearer = {b"authorization": f"Bearer {house.one.terminal.api_key}".encode()}
+        answer = await house.doors[0].post(PATH, json=payment(), headers=list((headers | bearer).items()))
+        assert answer.status_code == 201
+        assert "preference-applied" not in answer.headers
+
+
+async def test_long_polls_are_answered_when_the_process_ends(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        session = await house.authorize()
+        poll = asyncio.create_task(house.call("GET", f"{PATH}/{session['id']}?wait=30&version=1"))
+        await asyncio.sleep(0.1)
+        house.apps[0].state.news.close()
+        async with asyncio.timeout(1):
+            assert (await poll).json()["version"] == 1

@@ -1,0 +1,88 @@
+"""Final prices that can be billed, those that are held for a person, and what can be believed in the end."""
+
+from decimal import Decimal
+
+import pytest
+
+from app.domain.change import Source
+from app.domain.charge import Charge
+from app.domain.payment_session import PaymentSession
+from app.domain.plausible import last_believed, price_above_tariff, unbillable
+from app.domain.progress import absorb
+from app.domain.settlement import SettlementBasis
+from tests.domain.sessions import POLICY, after, report, running
+
+WH = 10_000
+"""At 0.79 a kWh this is 7.90."""
+
+
+def ended(
+    price: str | None, *, tariff: bool = True, state: str = "completed", **more: object
+) -> PaymentSession:
+    change = running(1000) if tariff else running(1000, tariff=None)
+    shown = {"energy_wh": WH, "price": None if price is None else Decimal(price), "completed_at": after(1800)}
+    return absorb(change, report(state, 1800, **(shown | more)), Source.MONTA_API, POLICY).session
+
+
+def charge_of(session: PaymentSession) -> Charge:
+    assert session.charge is not None
+    return session.charge
+
+
+@pytest.mark.parametrize(
+    ("price", "more", "why"),
+    [
+        ("7.90", {}, None),
+        ("0", {}, None),
+        ("7.00", {}, None),
+        ("12.90", {}, None),
+        ("790", {}, "every bound"),
+        ("0.079", {}, "far below"),
+        ("160", {}, "every bound"),
+        (None, {}, "no price"),
+        ("-1", {}, "negative"),
+        ("7.90", {"currency": "SEK"}, "SEK"),
+        ("7.90", {"energy_wh": 10_000_000}, "far more than a charge point"),
+        ("7.90", {"price_per_kwh": Decimal("0.79")}, None),
+        ("7.90", {"price_per_kwh": Decimal("79")}, "average"),
+        ("7.90", {"price_per_kwh": Decimal("0.0079")}, "average"),
+    ],
+)
+def test_what_is_held_for_a_person_and_what_is_billed(
+    price: str | None, more: dict[str, object], why: str | None
+) -> None:
+    session = ended(price, **more)  # type: ignore[arg-type]  # by name
+    found = unbillable(session, charge_of(session), POLICY)
+    assert (found is None) == (why is None), found
+    assert why is None or why in (found or "")
+
+
+@pytest.mark.parametrize(("price", "is_held"), [("7.90", False), ("199", False), ("790", True)])
+def test_without_a_tariff_only_far_above_the_reservation_is_held(price: str, is_held: bool) -> None:
+    session = ended(price, tariff=False)
+    assert (unbillable(session, charge_of(session), POLICY) is not None) == is_held
+
+
+@pytest.mark.parametrize(
+    ("session", "expected"),
+    [
+        (ended("7.90", state="releasing"), (790, SettlementBasis.LAST_PRICE)),
+        (ended("790"), (790, SettlementBasis.TARIFF_MINIMUM)),
+        (ended(None), (790, SettlementBasis.TARIFF_MINIMUM)),
+        (ended("7.90", currency="SEK"), (790, SettlementBasis.TARIFF_MINIMUM)),
+        (ended(None, tariff=False), (None, SettlementBasis.NOTHING_KNOWN)),
+        (ended("790", tariff=False), (None, SettlementBasis.NOTHING_KNOWN)),
+        (ended("7.90", energy_wh=10_000_000), (None, SettlementBasis.NOTHING_KNOWN)),
+    ],
+    ids=["last", "unit", "none", "currency", "nothing", "no tariff", "energy"],
+)
+def test_in_the_end_never_more_than_is_plausible(
+    session: PaymentSession, expected: tuple[int | None, SettlementBasis]
+) -> None:
+    assert last_believed(session, charge_of(session), POLICY) == expected
+
+
+@pytest.mark.parametrize(("price", "is_told"), [("7.90", False), ("8.00", False), ("9.00", True)])
+def test_a_price_above_the_tariff_is_told(price: str, is_told: bool) -> None:
+    session = ended(price)
+    assert (price_above_tariff(session, charge_of(session), POLICY) is not None) == is_told
