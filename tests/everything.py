@@ -1,10 +1,14 @@
 """All checks in order: `python -m tests.everything [PYTEST ARGS]`, in the checkout, with .venv's tools."""
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import NamedTuple
+from queue import SimpleQueue
+from typing import NamedTuple, Self
 
 TOOLS = Path(sys.executable).parent
 
@@ -39,13 +43,50 @@ STATIC_STEPS = [
 
 
 def main(pytest_args: list[str]) -> int:
-    """Every static step runs, also after a failure; pytest comes last, so its summary is what one sees."""
-    failed = [step.name for step in STATIC_STEPS if not passes(step)]
-    if failed:
-        print(f"\nFailed so far, see above: {', '.join(failed)}. The tests follow.")
-    print("== tests", flush=True)
-    status = subprocess.call([sys.executable, "-m", "pytest", *pytest_args])
+    """Every static step runs, also after a failure; pytest runs beside them, on the other core, and is shown last, so
+    that its summary is what one sees."""
+    with Tests(pytest_args) as tests:
+        failed = [step.name for step in STATIC_STEPS if not passes(step)]
+        if failed:
+            print(f"\nFailed so far, see above: {', '.join(failed)}. The tests follow.")
+        print("== tests", flush=True)
+        status = tests.show()
     return status or int(bool(failed))
+
+
+class Tests:
+    """pytest in a process of its own; what it says is kept until it is to be shown."""
+
+    __test__ = False
+
+    def __init__(self, args: list[str]) -> None:
+        colour = ["--color=yes"] if sys.stdout.isatty() else []
+        command = [sys.executable, "-m", "pytest", *colour, *args]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._said: SimpleQueue[bytes] = SimpleQueue()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        while some := os.read(self._process.stdout.fileno(), 65536):
+            self._said.put(some)
+        self._said.put(b"")
+
+    def show(self) -> int:
+        """Everything that was said so far, then the rest as it comes; pytest's exit status."""
+        while some := self._said.get():
+            sys.stdout.buffer.write(some)
+            sys.stdout.buffer.flush()
+        return self._process.wait()
 
 
 def passes(step: Step) -> bool:

@@ -1,6 +1,6 @@
 """Monta's charge as we know it: one report of it, and how reports merge into what is known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -64,6 +64,8 @@ class ChargeReport:
     failure_reason: str | None = None
     stop_reason: str | None = None
     cable_plugged_in_at: datetime | None = None
+    from_record: bool = False
+    """Read from the record (REST), not told by a webhook; set when it is merged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +107,10 @@ class Charge:
 def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
     """Join one more report into what is known; commutes, associates and repeats harmlessly.
 
-    `completed` wins over everything, else the newest `updated_at` does. Both must be of the same charge.
+    The record's own `completed` wins over everything, else the newest `updated_at` does; within a second the record
+    wins over a webhook, since some dates come without fractions. Both must be of the same charge.
     """
+    report = replace(report, from_record=by_rest)
     fresh = Charge(
         latest=report,
         energy_wh=report.energy_wh or 0,
@@ -133,11 +137,14 @@ def _join(one: Charge, other: Charge) -> Charge:
     )
 
 
-def _precedence(report: ChargeReport) -> tuple[bool, datetime, datetime, int, str]:
+def _precedence(report: ChargeReport) -> tuple[bool, datetime, bool, datetime, datetime, int, str]:
     """A total order, so that the winner does not depend on the order of arrival."""
+    updated_at = report.updated_at or NEVER
     return (
-        report.state is ChargeState.COMPLETED,
-        report.updated_at or NEVER,
+        report.from_record and report.state is ChargeState.COMPLETED,
+        updated_at.replace(microsecond=0),
+        report.from_record,
+        updated_at,
         report.seen_at,
         report.energy_wh or 0,
         repr(report),

@@ -101,7 +101,7 @@ def _look(
 def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
     """`completed`: bill by the record itself, never by a webhook."""
     if not charge.final_read:
-        return when(ReadCharge(charge.id), session.reads.not_before or now, now)
+        return when(ReadCharge(charge.id), _first_final_read(session, charge, policy, now), now)
     final = charge.latest
     if not charge.energy_wh and (not final.price or _given_up(session, charge)):
         return GiveUp(_why_nothing_ran(session, charge))
@@ -120,6 +120,14 @@ def _in_time(step: Step, session: PaymentSession, policy: Policy, now: datetime)
             return SettleUnfinished() if now >= last else Wait(last if until is None else min(until, last))
         case _:
             return step
+
+
+def _first_final_read(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> datetime:
+    """At once when a webhook says `completed`; while the record does not agree, as seldom as any other poll."""
+    attempted_at = session.reads.attempted_at
+    if attempted_at is None or attempted_at <= charge.latest.seen_at:
+        return session.reads.not_before or now
+    return _next_poll(session, policy, now)
 
 
 def _finishing(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:

@@ -1,6 +1,5 @@
 """Prices that cannot be right are held for a person, and resolved before the hold dies; never more than plausible."""
 
-
 from datetime import timedelta
 from decimal import Decimal
 

@@ -113,7 +113,7 @@ async def test_postgresql_does_not_change_it_on_the_way(database_url: str, sessi
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(SESSIONS)
 def test_searchable_columns_say_what_the_document_says(session: PaymentSession) -> None:
-    row, identity = to_row(session), identity_row(session)
+    row = to_row(session)
     assert row["status"] == session.status
     assert row["charge_id"] == (session.charge.id if session.charge else None)
     assert row["needs_attention"] == (session.attention != ())
