@@ -7,7 +7,7 @@ from decimal import Decimal
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
-from app.domain.limit import guards
+from app.domain.limit_watch import start_limits, stop_plan
 from app.domain.payment_session import (
     ExtraCharge,
     MontaLimits,
@@ -17,6 +17,7 @@ from app.domain.payment_session import (
     StopReason,
 )
 from app.domain.policy import Policy, backoff_s
+from app.domain.power_bound import bound_of
 from app.domain.progress import absorb
 from app.domain.transitions import Command
 
@@ -24,12 +25,12 @@ API = Source.MONTA_API
 WATCHER = Source.WATCHER
 
 
-def start_intended(change: Change, now: datetime) -> Change:
+def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
     """From here on a charge may exist: only a certain answer or a look-up ends the doubt."""
+    change = _with_limits(change, policy)
     start = change.session.start
     start = replace(
         start,
-        limits=_limits(change.session),
         outcome=StartOutcome.UNKNOWN,
         posts=start.posts + 1,
         intent_at=now,
@@ -38,15 +39,18 @@ def start_intended(change: Change, now: datetime) -> Change:
         looked_at=None,
     )
     return change.to(replace(change.session, start=start)).note(
-        "start_intended", WATCHER, post=start.posts, **_limits_told(replace(change.session, start=start))
+        "start_intended", WATCHER, post=start.posts, **_limits_told(change.session)
     )
 
 
-def _limits(session: PaymentSession) -> MontaLimits:
-    """Monta's limits cannot be raised later: they start where top-ups may lead to, and our own limit below them."""
-    most_minor = max(session.reserved_minor, session.top_up_max_minor or 0)
-    limits = guards(session.tariff, most_minor, session.authorization.currency, session.energy_limit_wh)
-    return MontaLimits(price=limits.price_limit, kwh=limits.kwh_limit)
+def _with_limits(change: Change, policy: Policy) -> Change:
+    """What Monta is asked to hold the charge to; decided once, since nothing can change it after the start."""
+    session = change.session
+    if session.limits is not None:
+        return change
+    found = start_limits(session, policy)
+    start = replace(session.start, limits=MontaLimits(price=found.price_limit, kwh=found.kwh_limit))
+    return change.to(replace(session, limits=found, start=start))
 
 
 def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
@@ -57,6 +61,8 @@ def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
         "kwh_limit": _text(limits.kwh if limits else None),
         "tariff": session.tariff_source,
     }
+    if session.limits is not None and session.limits.kept_back_minor:
+        told["kept_back_minor"] = session.limits.kept_back_minor
     if session.tariff_gaps:
         told["tariff_gaps"] = "; ".join(session.tariff_gaps)
     if session.tariff is None:
@@ -136,12 +142,18 @@ def read_failed(
     return change.to(replace(change.session, reads=reads)).note("read_failed", API, why=why)
 
 
+def read_cut_short(change: Change, why: str, *, now: datetime) -> Change:
+    """Given up for a stop that is due; no sign of trouble at Monta."""
+    reads = replace(change.session.reads, attempted_at=now)
+    return change.to(replace(change.session, reads=reads)).note("read_cut_short", API, why=why)
+
+
 def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: Policy) -> Change:
     """Decide (once) and attempt (again) to stop; the time of the next attempt is set before this one leaves."""
     session = change.session
     stop = session.stop or Stop(reason=reason, decided_at=now)
     if session.stop is None:
-        change = change.note("stop_decided", WATCHER, reason=reason)
+        change = change.note("stop_decided", WATCHER, reason=reason, **_why(session, reason, now, policy))
     attempts = stop.attempts + 1
     slow = attempts > policy.stop_alarm_attempts
     pause = policy.stop_retry_s * (policy.stop_slow_factor if slow else 1)
@@ -154,6 +166,25 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     if slow:
         change = change.alarm("Monta does not confirm the stop of the charge", WATCHER)
     return change
+
+
+def _why(
+    session: PaymentSession, reason: StopReason, now: datetime, policy: Policy
+) -> dict[str, str | int | bool | None]:
+    """What a stop at the limit rests on: the basis of the price, the bound of the power, the age of the reading."""
+    charge = session.charge
+    if reason is not StopReason.LIMIT_REACHED or charge is None:
+        return {}
+    plan, bound = stop_plan(session, charge, policy), bound_of(session, charge, policy)
+    return {
+        "basis": plan.basis,
+        "power_bound": bound.basis,
+        "power_w": bound.power_w,
+        "latency_ms": int(bound.latency_s * 1000),
+        "latency_learned": bound.latency_learned,
+        "reading_age_ms": int((now - charge.energy_at).total_seconds() * 1000),
+        "energy_wh": charge.energy_wh,
+    }
 
 
 def stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:

@@ -11,6 +11,7 @@ from app.domain.payment_session import NotStartedReason, StartOutcome, Status
 from app.domain.plausible import final_energy_wh, last_believed, price_above_tariff
 from app.domain.policy import Policy
 from app.domain.settlement import Settlement, SettlementBasis, settle
+from app.domain.shortfall import cause_of_shortfall
 from app.domain.transitions import Command
 
 WATCHER = Source.WATCHER
@@ -87,6 +88,7 @@ def _billed(
     )
     change = _with_settlement(change.obey(Command.COMPLETE, WATCHER), settlement, policy)
     if settlement.shortfall_minor:
+        change = change.note("shortfall", WATCHER, cause=cause_of_shortfall(session))
         change = change.alarm(
             f"the charge cost {settlement.shortfall_minor} minor units more than was reserved", WATCHER
         )

@@ -15,13 +15,13 @@ def running(session: PaymentSession, charge: Charge, policy: Policy, now: dateti
         return _repeat_stop(session, charge, session.stop, now)
     if session.status is Status.FINISHING:
         return SendStop(session.stop_reason or StopReason.VEHICLE_OR_CHARGE_POINT)
-    stops = _stop_times(session, charge, policy)
+    stops = _stop_times(session, charge, policy, now)
     due_stops = sorted((at, reason) for reason, at in stops.items() if at <= now)
     if due_stops:
         return SendStop(due_stops[0][1])
     read = when(ReadCharge(charge.id), _read_due(session, charge, stops, policy), now)
     if isinstance(read, Wait) and read.until is not None:
-        return Wait(min(read.until, *stops.values()))
+        return Wait(min((read.until, *stops.values())))
     return read
 
 
@@ -35,7 +35,9 @@ def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datet
     return SendStop(stop.reason) if looked >= stop.next_at else ReadCharge(charge.id)
 
 
-def _stop_times(session: PaymentSession, charge: Charge, policy: Policy) -> dict[StopReason, datetime]:
+def _stop_times(
+    session: PaymentSession, charge: Charge, policy: Policy, now: datetime
+) -> dict[StopReason, datetime]:
     """When each reason to stop falls due; a reason that cannot arise is left out."""
     times: dict[StopReason, datetime] = {}
     if session.wish is not None:
@@ -43,7 +45,7 @@ def _stop_times(session: PaymentSession, charge: Charge, policy: Policy) -> dict
     if not charge.energy_wh:
         times[StopReason.LATE_START] = _first_energy_due(session, charge, policy)
     times[StopReason.HOLD_EXPIRING] = stop_by(session, policy)
-    limit = limit_at(session, charge, policy)
+    limit = limit_at(session, charge, policy, now)
     if limit is not None:
         times[StopReason.LIMIT_REACHED] = limit
     return times
@@ -68,11 +70,25 @@ def _read_due(
     due = charge.seen_at + timedelta(seconds=policy.silence_s * (1 + policy.webhook_grace))
     limit = stops.get(StopReason.LIMIT_REACHED)
     if limit is not None:
-        ahead = limit - timedelta(seconds=policy.read_ahead_s)
         last = max(charge.seen_at, session.reads.attempted_at or charge.seen_at)
-        if last < ahead - timedelta(seconds=policy.fresh_s):
+        ahead = _last_look(session, charge, limit, policy)
+        if last < ahead:
             due = min(due, ahead)
     attempted = session.reads.attempted_at
     if attempted is not None:
         due = max(due, attempted + timedelta(seconds=policy.fresh_s))
     return max(due, session.reads.not_before or due)
+
+
+def _last_look(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:
+    """The moment before the stop at which a look is worth most: just after the last sample of the meter that will be
+    there in time; with a meter that is not understood, just before the stop."""
+    interval_ms = session.trail.interval_ms
+    if interval_ms:
+        interval_s = interval_ms / 1000
+        lag_s = policy.settled_sample_s
+        samples = int(((limit - charge.energy_at).total_seconds() - lag_s) // interval_s)
+        if samples >= 1:
+            return charge.energy_at + timedelta(seconds=samples * interval_s + lag_s)
+        return charge.energy_at
+    return limit - timedelta(seconds=policy.read_ahead_s + policy.fresh_s)

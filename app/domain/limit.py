@@ -1,4 +1,4 @@
-"""How far a session may run on its reservation: limits for Monta, and the latest time of our own stop."""
+"""How far a session may run on its reservation: the latest time of our own stop (Monta's limits: guards)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,10 +7,9 @@ from enum import StrEnum
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from app.domain.energy import wh_to_kwh
+from app.domain.guards import GuardProblem, Guards, affordable_wh, guards, same_currency
 from app.domain.money import Rounding, exponent, to_major, to_minor
-from app.domain.tariff import Reading, Tariff, energy_bought, upper_bound
-from app.domain.tariff.bought import counts_everything
+from app.domain.tariff import Reading, Tariff, upper_bound
 from app.domain.tariff.bound import Forecast
 from app.domain.tariff.lower import lower_bound
 from app.domain.tariff.span import SCALE
@@ -20,30 +19,19 @@ HORIZON = timedelta(hours=48)
 """Nothing is foretold beyond this; each new reading starts it afresh."""
 RESOLUTION_US = 1_000
 """The latest safe time is found to the millisecond, on the safe side: at most 28 halvings of the horizon."""
-MONTA_LEAST_KWH, MONTA_MOST_WH = Decimal(1), 500_000
-MONTA_LEAST_PRICE = Decimal(1)
-"""Monta's reference, Start charge: kwhLimit from 1 to 500, priceLimit from 1."""
 
 
-class GuardProblem(StrEnum):
-    """Why a limit cannot be handed to Monta: it is below the least value that Monta takes."""
-
-    KWH_LIMIT_TOO_SMALL = "kwh_limit_too_small"
-    PRICE_LIMIT_TOO_SMALL = "price_limit_too_small"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guards:
-    """Limits for Monta's start call: kWh (1 to 500, two decimals), price (from 1, major units); None: none.
-
-    `problems`: limits left out because they are too small. `kwh_covers_price`: the kWh limit alone keeps the
-    price within the reservation, since the tariff is known and no minute costs anything.
-    """
-
-    kwh_limit: Decimal | None
-    price_limit: Decimal | None
-    problems: tuple[GuardProblem, ...] = ()
-    kwh_covers_price: bool = False
+__all__ = [
+    "Basis",
+    "GuardProblem",
+    "Guards",
+    "StopPlan",
+    "affordable_wh",
+    "guards",
+    "latest_stop",
+    "plan_stop",
+    "used_minor",
+]
 
 
 class Basis(StrEnum):
@@ -67,36 +55,6 @@ class StopPlan:
     basis: Basis
 
 
-def guards(
-    tariff: Tariff | None,
-    reserved_minor: int,
-    currency: str,
-    energy_limit_wh: int | None = None,
-    *,
-    least_power_w: int | None = None,
-) -> Guards:
-    """Monta's kwhLimit and priceLimit for a reservation, from the worst case and rounded down.
-
-    A tariff in another currency counts as none. `least_power_w`: see `energy_bought`.
-    """
-    known = _same_currency(tariff, currency)
-    energy_wh = affordable_wh(known, reserved_minor, energy_limit_wh, least_power_w=least_power_w)
-    kwh_limit = None if energy_wh is None else wh_to_kwh(min(energy_wh, MONTA_MOST_WH) // 10 * 10)
-    price_limit = to_major(reserved_minor, currency)
-    problems = []
-    if kwh_limit is not None and kwh_limit < MONTA_LEAST_KWH:
-        kwh_limit = None
-        problems.append(GuardProblem.KWH_LIMIT_TOO_SMALL)
-    if price_limit < MONTA_LEAST_PRICE:
-        problems.append(GuardProblem.PRICE_LIMIT_TOO_SMALL)
-    return Guards(
-        kwh_limit=kwh_limit,
-        price_limit=price_limit if price_limit >= MONTA_LEAST_PRICE else None,
-        problems=tuple(problems),
-        kwh_covers_price=kwh_limit is not None and known is not None and counts_everything(known),
-    )
-
-
 def plan_stop(
     tariff: Tariff | None,
     reserved_minor: int,
@@ -104,7 +62,7 @@ def plan_stop(
     reading: Reading,
     *,
     max_power_w: int,
-    stop_latency_s: int,
+    stop_latency_s: float,
     tz: ZoneInfo,
     energy_limit_wh: int | None = None,
     horizon: timedelta = HORIZON,
@@ -115,8 +73,8 @@ def plan_stop(
     When that is impossible already, the time is `stop_latency_s` before the reading: due at once. A tariff in
     another currency counts as none.
     """
-    end_us = microseconds(horizon) + stop_latency_s * 1_000_000
-    known = _same_currency(tariff, currency)
+    end_us = microseconds(horizon) + int(stop_latency_s * 1_000_000)
+    known = same_currency(tariff, currency)
     if known is None:
         safe_us, basis = _safe_by_report(to_major(reserved_minor, currency), reading, max_power_w)
     else:
@@ -139,7 +97,7 @@ def latest_stop(
     reading: Reading,
     *,
     max_power_w: int,
-    stop_latency_s: int,
+    stop_latency_s: float,
     tz: ZoneInfo,
     energy_limit_wh: int | None = None,
     horizon: timedelta = HORIZON,
@@ -172,30 +130,11 @@ def used_minor(
     Monta's running price, held between the least and the most that the tariff allows; without it, the least.
     """
     reported = reading.price or Decimal(0)
-    known = _same_currency(tariff, currency)
+    known = same_currency(tariff, currency)
     if known is not None:
         most = upper_bound(known, reading, reading.at, max_power_w, tz)
         reported = min(max(reported, lower_bound(known, reading, tz)), most)
     return max(0, min(to_minor(reported, currency, Rounding.DOWN), reserved_minor))
-
-
-def affordable_wh(
-    tariff: Tariff | None,
-    reserved_minor: int,
-    energy_limit_wh: int | None = None,
-    *,
-    least_power_w: int | None = None,
-) -> int | None:
-    """The energy to show as the limit: what the reservation buys at worst, or the driver's wish if less.
-
-    None: neither is known, or energy costs nothing. The tariff's currency is that of the reservation.
-    """
-    bought = None if tariff is None else energy_bought(tariff, reserved_minor, least_power_w=least_power_w)
-    return min((each for each in (bought, energy_limit_wh) if each is not None), default=None)
-
-
-def _same_currency(tariff: Tariff | None, currency: str) -> Tariff | None:
-    return tariff if tariff is not None and tariff.currency == currency else None
 
 
 def _safe_by_tariff(

@@ -1,29 +1,39 @@
 """The limit of one running session: what the forecast is given, and what it answers."""
 
 from datetime import datetime, timedelta
-from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from app.domain.charge import POWERLESS, Charge, ChargeState
-from app.domain.limit import StopPlan, affordable_wh, plan_stop, used_minor
+from app.domain.guards import Guards, affordable_wh, guards, kept_back_minor
+from app.domain.limit import HORIZON, StopPlan, plan_stop, used_minor
+from app.domain.meter import Trail
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
-from app.domain.tariff import Reading
+from app.domain.power_bound import bound_of, max_power_w, power_bound
+from app.domain.tariff import MeterPoint, Reading
+from app.domain.tariff.rates import rates_of
 
 METER_ROUNDING_WH = 5
 """Monta shows kWh with two decimals where meters have three."""
+FAR = timedelta(hours=1)
+"""A stop that is further away than this need not be known exactly."""
+MISSED_SAMPLE = 1.3
+"""A meter that reports regularly is believed to be so much of its interval late at most."""
+
+zone = lru_cache(maxsize=512)(ZoneInfo)
 
 
-def reading_of(session: PaymentSession, charge: Charge, policy: Policy) -> Reading:
-    """The meter as it is known: the reading counts from when it was first seen; when Monta still shows the same one
-    much later, it is believed to be at most one meter interval old, until it has been silent for too long. A charge
-    that has not begun gave nothing until Monta last said so."""
-    confirmed = charge.seen_at - timedelta(seconds=policy.meter_interval_s)
-    if charge.state is not ChargeState.PAUSED:
-        confirmed = min(confirmed, charge.energy_at + timedelta(seconds=policy.meter_silence_s))
-    if charge.state in POWERLESS and not charge.energy_wh:
-        confirmed = charge.seen_at
-    at = max(charge.energy_at, confirmed)
+def reading_of(
+    session: PaymentSession, charge: Charge, policy: Policy, power_w: int | None = None
+) -> Reading:
+    """The meter as it is known. A reading counts from when it was first seen; when Monta still shows the same one much
+    later, less than one interval of the meter, or one step of it, can have come since the last confirmed moment.
+    `power_w`: the most that may flow; None: what `power_bound` says."""
+    if power_w is None:
+        power_w = power_bound(session, charge, policy)[0]
+    at, error_wh = _confirmed(session, charge, policy, power_w)
     started_at = (
         charge.latest.started_at or charge.latest.created_at or session.start.intent_at or session.created_at
     )
@@ -33,35 +43,121 @@ def reading_of(session: PaymentSession, charge: Charge, policy: Policy) -> Readi
         started_at=min(started_at, at),
         at=at,
         energy_wh=charge.energy_wh,
-        meter_error_wh=METER_ROUNDING_WH,
+        meter_error_wh=error_wh,
         price=price if price is not None and price >= 0 else None,
         price_per_kwh=per_kwh,
+        earlier=_earlier(session, at, charge.energy_wh),
+        parked_at_most_s=_parked_s(session.trail, started_at, at),
     )
 
 
-def max_power_w(session: PaymentSession, policy: Policy) -> int:
-    """What may flow at any moment: the charge point's rating, or more when more was seen."""
-    rated = session.power_bound_w if session.power_bound_w is not None else policy.unknown_power_w
-    return max(rated, min(session.seen_power_w, policy.highest_power_w))
+def _parked_s(trail: Trail, started_at: datetime, at: datetime) -> int | None:
+    """Without charging until `at`, at most: before the first reading, between readings as the trail knows, since."""
+    if not trail.shown_w or trail.first_at is None:
+        return None
+    unseen = (trail.first_at - started_at) + (at - trail.points[-1].at)
+    return max(0, int(trail.idle_ms / 1000 + unseen.total_seconds()) + 1)
 
 
-def stop_plan(session: PaymentSession, charge: Charge, policy: Policy) -> StopPlan:
+def _earlier(session: PaymentSession, at: datetime, energy_wh: int) -> tuple[MeterPoint, ...]:
+    """Older readings matter where prices depend on time or energy only."""
+    if session.tariff is None or rates_of(session.tariff).plain_prices is not None:
+        return ()
+    return tuple(p for p in session.trail.points if p.at < at and p.energy_wh < energy_wh)
+
+
+def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w: int) -> tuple[datetime, int]:
+    """Since when at most how much more than the shown energy can have flowed: the sharper of what is known. A charge
+    that has not begun gave nothing until Monta last said so; a meter that is silent for too long is not believed."""
+    first, newest = charge.energy_at, charge.seen_at
+    if charge.state in POWERLESS and not charge.energy_wh:
+        return max(first, newest), METER_ROUNDING_WH
+    if charge.state is not ChargeState.PAUSED:
+        newest = min(newest, first + timedelta(seconds=policy.meter_silence_s))
+    habits, trail = session.habits, session.trail
+    step_wh = trail.step_wh or (habits.step_wh if habits and not trail.interval_ms else None)
+    interval_ms = trail.interval_ms or (habits.interval_ms if habits else None)
+    if step_wh is None and interval_ms is not None:
+        late = timedelta(milliseconds=interval_ms * MISSED_SAMPLE + 5000)
+        return max(first, newest - late), METER_ROUNDING_WH
+    step_wh = step_wh or 1000
+    confirmed = newest - timedelta(seconds=0 if trail.step_wh else policy.meter_interval_s)
+    if (confirmed - first).total_seconds() * power_w > step_wh * 3600:
+        return confirmed, METER_ROUNDING_WH + step_wh
+    return first, METER_ROUNDING_WH
+
+
+def stop_plan(
+    session: PaymentSession, charge: Charge, policy: Policy, *, horizon: timedelta = HORIZON
+) -> StopPlan:
     """When the limit asks for a stop, and what that rests on."""
+    bound, held, limits = bound_of(session, charge, policy), session.authorization, session.limits
     return plan_stop(
+        session.tariff,
+        session.reserved_minor - (limits.kept_back_minor if limits is not None else 0),
+        held.currency,
+        reading_of(session, charge, policy, bound.power_w),
+        max_power_w=bound.power_w,
+        stop_latency_s=bound.latency_s + policy.reaction_s,
+        tz=zone(session.time_zone),
+        energy_limit_wh=session.energy_limit_wh,
+        horizon=horizon,
+    )
+
+
+def limit_at(
+    session: PaymentSession, charge: Charge, policy: Policy, now: datetime | None = None
+) -> datetime | None:
+    """The latest time to send the stop so that the reservation is never exceeded; None: beyond the horizon.
+
+    With `now`: where no stop can be due for FAR, only a time before which none can: quicker with prices by time.
+    """
+    if now is None:
+        return stop_plan(session, charge, policy).stop_at
+    horizon = max(timedelta(0), now - charge.energy_at) + FAR
+    found = stop_plan(session, charge, policy, horizon=min(horizon, HORIZON)).stop_at
+    return charge.energy_at + horizon if found is None and horizon < HORIZON else found
+
+
+def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:
+    """When the limit will end the charge if it goes on as it does; None: nothing says so, or not within the horizon."""
+    charge, power_w = session.charge, session.trail.shown_w
+    if charge is None or charge.ended or session.ended or not power_w:
+        return None
+    plan = plan_stop(
         session.tariff,
         session.reserved_minor,
         session.authorization.currency,
         reading_of(session, charge, policy),
-        max_power_w=max_power_w(session, policy),
-        stop_latency_s=_whole(policy.stop_latency_s + policy.reaction_s),
-        tz=ZoneInfo(session.time_zone),
+        max_power_w=power_w,
+        stop_latency_s=0,
+        tz=zone(session.time_zone),
         energy_limit_wh=session.energy_limit_wh,
     )
+    return plan.stop_at
 
 
-def limit_at(session: PaymentSession, charge: Charge, policy: Policy) -> datetime | None:
-    """The latest time to send the stop so that the reservation is never exceeded; None: beyond the horizon."""
-    return stop_plan(session, charge, policy).stop_at
+def start_limits(session: PaymentSession, policy: Policy) -> Guards:
+    """Monta's limits for this session. They cannot be raised later: they start where top-ups may lead to, and our own
+    limit holds below them."""
+    currency = session.authorization.currency
+    most_minor = max(session.reserved_minor, session.top_up_max_minor or 0)
+    kept = kept_back_minor(
+        session.tariff,
+        session.reserved_minor,
+        currency,
+        parked_s=policy.idle_reserve_s,
+        most_share=Fraction(str(policy.idle_reserve_share)),
+    )
+    rated_w = session.power_bound_w or 0
+    return guards(
+        session.tariff,
+        most_minor,
+        currency,
+        session.energy_limit_wh,
+        kept_back_minor=kept,
+        reaction_wh=int(rated_w * policy.limit_reaction_s / 3600) + 1 if rated_w else 0,
+    )
 
 
 def amount_used_minor(session: PaymentSession, policy: Policy) -> int:
@@ -76,14 +172,10 @@ def amount_used_minor(session: PaymentSession, policy: Policy) -> int:
         session.authorization.currency,
         reading_of(session, session.charge, policy),
         max_power_w=max_power_w(session, policy),
-        tz=ZoneInfo(session.time_zone),
+        tz=zone(session.time_zone),
     )
 
 
 def energy_limit_wh(session: PaymentSession) -> int | None:
     """The energy to show as the limit; None while nothing says how much the reservation buys."""
     return affordable_wh(session.tariff, session.reserved_minor, session.energy_limit_wh)
-
-
-def _whole(seconds: float) -> int:
-    return int(Decimal(str(seconds)).to_integral_value(rounding="ROUND_CEILING"))

@@ -7,7 +7,10 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.domain.charge import Charge, ChargeState
+from app.domain.guards import Guards
+from app.domain.habits import Habits
 from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
+from app.domain.meter import Trail
 from app.domain.settlement import Settlement
 from app.domain.tariff import Tariff
 
@@ -180,6 +183,12 @@ class PaymentSession:
     """The highest power that the charge point is rated for; None: Monta was not asked yet."""
     seen_power_w: int = 0
     """The highest average power between two readings of this charge: a rating may be wrong."""
+    habits: Habits | None = None
+    """What was known of the charge point when the session began; None: not asked yet."""
+    trail: Trail = field(default_factory=Trail)
+    """The last readings of the meter, and what they show."""
+    limits: Guards | None = None
+    """What Monta was asked to hold the charge to; None: it was not started yet."""
     energy_limit_wh: int | None = None
     """The driver's own wish, when there is one."""
     tariff: Tariff | None = None

@@ -1,8 +1,17 @@
 """The figures that decisions depend on; seconds unless the name says otherwise. Settings override the first block."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from app.domain.charge_point import CurrentType
+
+
+class SmallReservations(StrEnum):
+    """What becomes of a reservation that is below the least limit that Monta takes."""
+
+    REFUSE = "refuse"
+    WATCH = "watch"
+    """It runs, guarded by our watcher alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +25,21 @@ class Policy:
     stop_retry_s: float = 10
     settle_poll_s: float = 10
     stop_latency_s: float = 15
+    """A usual stop, from the call to no power; what is assumed until a charge point's own is learned."""
 
+    unknown_latency_factor: float = 2
+    """Where nothing was learned a stop may take so many times the usual: 30 s."""
+    settled_sample_s: float = 1.5
+    """So long after a sample of the meter is due, Monta is expected to show it."""
+    least_read_s: float = 1
+    """A read that is due just before a stop has so long to be answered; then the stop goes first."""
+    limit_reaction_s: float = 2
+    """What Monta's own limits may take to act; they are set below the reservation by as much at full power."""
+    idle_reserve_s: int = 300
+    """Where a cable that is left in costs money, so long a time of it is kept back from the reservation."""
+    idle_reserve_share: float = 0.1
+    """But never more than this share of it."""
+    small_reservations: SmallReservations = SmallReservations.REFUSE
     max_ambiguous_posts: int = 2
     """A POST whose effect is unknown is repeated once: after the quiet window and an empty look-up."""
     stray_watch_s: float = 1200

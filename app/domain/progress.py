@@ -5,7 +5,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.domain.change import Change, Source
-from app.domain.charge import Charge, ChargeReport, ChargeState, merge
+from app.domain.charge import ENDED, Charge, ChargeReport, ChargeState, merge
+from app.domain.disagreement import by_montas_limit, compared
+from app.domain.meter import Trail, followed
 from app.domain.payment_session import (
     ExtraCharge,
     PaymentSession,
@@ -14,6 +16,7 @@ from app.domain.payment_session import (
     StopReason,
 )
 from app.domain.policy import Policy
+from app.domain.tariff.rates import rates_of
 from app.domain.transitions import Command
 
 
@@ -85,7 +88,14 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     before = session.charge
     by_rest = source is Source.MONTA_API
     known = merge(before, report, by_rest=by_rest)
-    change = change.to(replace(session, charge=known, seen_power_w=_seen_power_w(session, before, known)))
+    change = change.to(
+        replace(
+            session,
+            charge=known,
+            seen_power_w=_seen_power_w(session, before, known),
+            trail=_trail(session, report),
+        )
+    )
     if before is None or (known.latest.state, known.energy_wh) != (before.latest.state, before.energy_wh):
         change = change.note(
             "charge_reported",
@@ -106,7 +116,21 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     if session.ended:
         forgotten = known.ended and all(e.id != report.id for e in session.extras)
         return change if forgotten else _extra(change, report, source)
+    change = compared(change, before, known, source)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
+
+
+def _trail(session: PaymentSession, report: ChargeReport) -> Trail:
+    """A reading counts from the moment for which Monta vouches, whenever it comes; the final record is none."""
+    if report.energy_wh is None or report.state in ENDED:
+        return session.trail
+    tariff = session.tariff
+    return followed(
+        session.trail,
+        min(report.updated_at or report.seen_at, report.seen_at),
+        report.energy_wh,
+        by_the_hour=tariff is not None and rates_of(tariff).plain_prices is None,
+    )
 
 
 def _seen_power_w(session: PaymentSession, before: Charge | None, known: Charge) -> int:
@@ -132,7 +156,7 @@ def _follow(change: Change, source: Source, *, restarted: bool) -> Change:
         change = change.obey(Command.RUN, source)
     if charge.ended and session.status is not Status.FINISHING:
         change = change.obey(Command.FINISH, source)
-        reason = session.stop.reason if session.stop else StopReason.VEHICLE_OR_CHARGE_POINT
+        reason = _stop_reason(session, charge)
         stop = replace(session.stop, confirmed_at=charge.seen_at) if session.stop else None
         change = change.to(replace(change.session, stop_reason=reason, stop=stop))
     if restarted:
@@ -141,6 +165,12 @@ def _follow(change: Change, source: Source, *, restarted: bool) -> Change:
             "charge_restarted", source, charge_id=charge.id
         )
     return change
+
+
+def _stop_reason(session: PaymentSession, charge: Charge) -> StopReason:
+    if session.stop is not None:
+        return session.stop.reason
+    return StopReason.LIMIT_REACHED if by_montas_limit(charge) else StopReason.VEHICLE_OR_CHARGE_POINT
 
 
 def _runs(charge: Charge) -> bool:

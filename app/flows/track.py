@@ -1,10 +1,14 @@
 """Following a charge: webhooks are kept and answered, the record is read when they are silent."""
 
+import asyncio
+from collections.abc import Coroutine
 from datetime import datetime
 
 from app.domain import attempts
 from app.domain.change import Change
+from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
+from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession
 from app.flows.tools import Tools, commit, monta_of
 from app.monta.errors import MontaError, NotDone
@@ -21,6 +25,10 @@ class UnknownEndpoint(Exception):
     """No operator has this webhook endpoint."""
 
 
+class StopIsDue(Exception):
+    """A read was given up, since a stop cannot wait for it."""
+
+
 class BadSignature(Exception):
     """The body was not signed with the operator's webhook secret."""
 
@@ -30,13 +38,39 @@ async def read(tools: Tools, lease: Lease, session: PaymentSession, charge_id: C
     monta = await monta_of(tools, session.operator_id)
     purpose = Purpose.START if session.stop is not None else Purpose.READ
     try:
-        report = await monta.get_charge(charge_id, purpose=purpose)
+        report = await _in_time(tools, session, monta.get_charge(charge_id, purpose=purpose))
+    except StopIsDue as due:
+        why = str(due)
+        now = tools.clock.now()
+        await commit(tools, lease, lambda change: attempts.read_cut_short(change, why, now=now))
+        return
     except MontaError as error:
         failed = error
         await commit(tools, lease, lambda change: _read_failed(tools, change, failed))
         return
     now = tools.clock.now()
     await commit(tools, lease, lambda change: attempts.read(change, report, now=now, policy=tools.policy))
+
+
+async def _in_time(
+    tools: Tools, session: PaymentSession, reading: Coroutine[None, None, ChargeReport]
+) -> ChargeReport:
+    """The answer, unless a stop falls due before it comes: no stop ever waits for a slow read. Raises StopIsDue."""
+    charge, task = session.charge, asyncio.ensure_future(reading)
+    limit = limit_at(session, charge, tools.policy) if charge is not None and session.stop is None else None
+    if limit is None:
+        return await task
+    left_s = max(tools.policy.least_read_s, (limit - tools.clock.now()).total_seconds())
+    waiting = asyncio.ensure_future(tools.clock.sleep(left_s))
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise StopIsDue("the stop fell due before Monta answered")
+        return task.result()
+    finally:
+        for each in (task, waiting):
+            each.cancel()
+        await asyncio.gather(task, waiting, return_exceptions=True)
 
 
 def _read_failed(tools: Tools, change: Change, error: MontaError) -> Change:

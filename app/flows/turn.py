@@ -10,6 +10,7 @@ from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.decision import decide
 from app.domain.doubts import doubts
+from app.domain.learning import learned
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy, power_bound_w
 from app.domain.progress import absorb
@@ -30,7 +31,7 @@ from app.flows.tools import LeaseLost, OperatorMissing, Tools
 from app.monta.safe_json import JsonIn
 from app.monta.webhook import read_entry
 from app.monta.wire import PriceUnit
-from app.store import charge_points, inbox, leases, payment_sessions, price_groups
+from app.store import charge_points, habits, inbox, leases, payment_sessions, price_groups
 from app.store.database import Connection
 from app.store.inbox import News
 from app.store.leases import Lease
@@ -63,9 +64,10 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
             raise LeaseLost(lease.session_id)
         news = await inbox.news_of(connection, before)
         change = await _with_news(tools, connection, Change(before), news)
-        change = await _with_power_bound(connection, change, tools.policy)
+        change = await _with_charge_point(connection, change, tools.policy)
         step, change = _decided(change, tools.policy, now)
         session = await payment_sessions.save(connection, before, change, now)
+        await _teach(connection, before, session, tools.policy)
         await _learn_price(connection, before, session)
         await inbox.mark_applied(connection, news, now)
         given_back = isinstance(step, Wait) and len(news) < inbox.NEWS_LIMIT
@@ -97,7 +99,7 @@ def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | Wait
         case SettleUnfinished():
             return _decided(conclusion.settled_unfinished(change, now, policy), policy, now)
         case SendStart():
-            return step, attempts.start_intended(change, now)
+            return step, attempts.start_intended(change, now, policy)
         case SendStop(reason):
             return step, attempts.stop_intended(change, reason, now=now, policy=policy)
         case StopExtra(charge_id):
@@ -136,16 +138,32 @@ def _report_of(item: News, unit: PriceUnit) -> ChargeReport | None:
     return replace(entry.charge, seen_at=min(happened_at, item.received_at))
 
 
-async def _with_power_bound(connection: Connection, change: Change, policy: Policy) -> Change:
-    """Take over the charge point's rating as soon as it is known."""
+async def _with_charge_point(connection: Connection, change: Change, policy: Policy) -> Change:
+    """Take over the charge point's rating as soon as it is known, and once what was learned about it."""
     session = change.session
-    if session.power_bound_w is not None or session.ended:
+    if session.ended or (session.power_bound_w is not None and session.habits is not None):
         return change
-    known = await charge_points.get(connection, session.operator_id, session.charge_point_id)
-    if known is None or known.seen is None:
-        return change
-    bound = power_bound_w(known.seen.max_power_w, known.seen.type, policy)
-    return change.to(replace(session, power_bound_w=bound))
+    place = (session.operator_id, session.charge_point_id)
+    if session.habits is None:
+        session = replace(session, habits=await habits.get(connection, *place))
+    known = await charge_points.get(connection, *place)
+    if session.power_bound_w is None and known is not None and known.seen is not None:
+        bound = power_bound_w(known.seen.max_power_w, known.seen.type, policy)
+        session = replace(session, power_bound_w=bound)
+    return change.to(session)
+
+
+async def _teach(
+    connection: Connection, before: PaymentSession, after: PaymentSession, policy: Policy
+) -> None:
+    """A session that has just been settled by its final record teaches about its charge point."""
+    if after.settlement is None or before.settlement is not None or after.charge is None:
+        return
+    place = (after.operator_id, after.charge_point_id)
+    known = await habits.get(connection, *place)
+    taught = learned(known, after, policy)
+    if taught != known:
+        await habits.put(connection, *place, taught)
 
 
 async def _learn_price(connection: Connection, before: PaymentSession, session: PaymentSession) -> None:

@@ -87,6 +87,12 @@ def upgrade() -> None:
             nullable=True,
             comment="when Monta last told; null: never yet",
         ),
+        sa.Column(
+            "habits",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="what its settled sessions taught: stop latency, meter, power",
+        ),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_charge_points_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", "charge_point_id", name=op.f("pk_charge_points")),
     )

@@ -82,7 +82,7 @@ def report(state: str = "charging", at: float = 10, **more: object) -> ChargeRep
 
 def posted(session: PaymentSession | None = None) -> Change:
     """The intent of the first POST is committed."""
-    return attempts.start_intended(Change(session or new_session()), T0)
+    return attempts.start_intended(Change(session or new_session()), T0, POLICY)
 
 
 def running(energy_wh: int = 0, at: float = 10, **more: object) -> Change:
@@ -229,7 +229,7 @@ class Course:
             self._became(attempts.read(change, shown, now=now, policy=POLICY))
 
     def _post(self, turn: Turn) -> None:
-        self._became(attempts.start_intended(Change(self.session), self.now))
+        self._became(attempts.start_intended(Change(self.session), self.now, POLICY))
         change = Change(self.session)
         if turn.post != "not_done":
             self.posts_at.append(self.now)

@@ -19,7 +19,7 @@ def test_from_the_intent_on_the_start_is_in_doubt() -> None:
 
 def test_a_second_intent_begins_its_searches_afresh() -> None:
     change = attempts.look_failed(posted(), "503", now=after(5), not_before=after(5))
-    start = attempts.start_intended(change, after(130)).session.start
+    start = attempts.start_intended(change, after(130), POLICY).session.start
     assert (start.posts, start.intent_at, start.looks, start.looked_at) == (2, after(130), 0, None)
 
 
@@ -48,7 +48,7 @@ def test_one_post_with_a_certain_answer_needs_no_watch() -> None:
 
 def test_a_certain_answer_to_a_second_post_does_not_end_the_doubt_about_the_first() -> None:
     change = attempts.start_unknown(posted(), "503", POLICY)
-    change = attempts.start_intended(change, after(130))
+    change = attempts.start_intended(change, after(130), POLICY)
     session = attempts.start_accepted(change, report("starting", 131), POLICY).session
     assert session.watch_until == after(130 + POLICY.stray_watch_s)
 

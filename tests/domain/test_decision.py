@@ -200,7 +200,7 @@ def test_a_failing_search_never_ends_the_doubt() -> None:
 
 def test_after_two_posts_in_doubt_none_is_sent_any_more() -> None:
     change = looked(posted(), [], at=after(120), policy=POLICY)
-    change = attempts.start_intended(change, after(121))
+    change = attempts.start_intended(change, after(121), POLICY)
     change = looked(change, [], at=after(241), policy=POLICY)
     assert step(change.session, 241) == Wait(after(300))
     assert step(change.session, 300) == GiveUp(NotStartedReason.START_TIMEOUT)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from app.domain.limit import GuardProblem, affordable_wh, guards
 from app.domain.money import to_major
 from app.domain.tariff import Period, Tariff, parse_tariff, price
+from app.domain.tariff.bought import one_energy_price
 from tests.domain.tariff_worlds import tariffs, zones
 
 START = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -82,6 +83,7 @@ starts = st.integers(0, 365 * 86_400).map(lambda seconds: START + timedelta(seco
 def test_energy_within_its_guard_never_costs_more_than_the_reservation_when_minutes_are_free(
     known: Tariff, reserved_minor: int, tz: ZoneInfo, start: datetime, seconds: int
 ) -> None:
+    assume(one_energy_price(known))
     found = guards(known, reserved_minor, "EUR")
     wh = 10_000_000 if found.kwh_limit is None else int(found.kwh_limit * 1000)
     assume(GuardProblem.KWH_LIMIT_TOO_SMALL not in found.problems)

@@ -35,6 +35,12 @@ def counts_everything(tariff: Tariff) -> bool:
     )
 
 
+def one_energy_price(tariff: Tariff) -> bool:
+    """Whether a Wh costs the same whenever it flows, so that an amount stands for an energy."""
+    rates = rates_of(tariff)
+    return rates.plain_prices is not None
+
+
 def _bought(rates: Rates, amount: Fraction, least_power_w: int | None, parked_s: int) -> int | None:
     bands = bands_of(rates)
     by_band = [options_at_any_time(rates, start) for start in bands]

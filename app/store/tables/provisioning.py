@@ -76,6 +76,7 @@ charge_points = Table(
     Column("learned_kwh_price", Numeric, comment="of the last settled charge, in major units"),
     Column("learned_currency", Text),
     Column("seen_at", Moment, comment="when Monta last told; null: never yet"),
+    Column("habits", JSONB, comment="what its settled sessions taught: stop latency, meter, power"),
     PrimaryKeyConstraint("operator_id", "charge_point_id"),
 )
 

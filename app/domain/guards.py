@@ -1,0 +1,155 @@
+"""Monta's own limits: what a reservation allows at worst, rounded down, as the parachute beside our watcher."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+
+from app.domain.energy import wh_to_kwh
+from app.domain.money import exponent, to_major
+from app.domain.policy import SmallReservations
+from app.domain.tariff import Tariff, energy_bought
+from app.domain.tariff.bought import counts_everything, one_energy_price
+from app.domain.tariff.model import Dimension
+from app.domain.tariff.rates import rates_of
+
+MONTA_LEAST_KWH, MONTA_MOST_WH = Decimal(1), 500_000
+MONTA_LEAST_PRICE = Decimal(1)
+"""Monta's reference, Start charge: kwhLimit from 1 to 500, priceLimit from 1."""
+
+
+class GuardProblem(StrEnum):
+    """Why a limit cannot be handed to Monta: it is below the least value that Monta takes."""
+
+    KWH_LIMIT_TOO_SMALL = "kwh_limit_too_small"
+    PRICE_LIMIT_TOO_SMALL = "price_limit_too_small"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """Limits for Monta's start call: kWh (1 to 500, two decimals), price (from 1, major units); None: none.
+
+    `problems`: limits left out because they are too small. `kwh_covers_price`: the kWh limit alone keeps the
+    price within the reservation, since the tariff is known and no minute costs anything.
+    """
+
+    kwh_limit: Decimal | None
+    price_limit: Decimal | None
+    problems: tuple[GuardProblem, ...] = ()
+    kwh_covers_price: bool = False
+    reserved_minor: int = 0
+    """The reservation that these limits keep within."""
+    kept_back_minor: int = 0
+    """The part of the reservation for fees after the stop."""
+
+    def confirmed_by(self, kwh_limit: Decimal | None, price_limit: Decimal | None) -> bool:
+        """Whether limits that Monta shows for the charge keep its price within the reservation."""
+        if price_limit is not None and self.price_limit is not None and price_limit <= self.price_limit:
+            return True
+        if kwh_limit is None or self.kwh_limit is None or not self.kwh_covers_price:
+            return False
+        return kwh_limit <= self.kwh_limit
+
+
+def guards(
+    tariff: Tariff | None,
+    reserved_minor: int,
+    currency: str,
+    energy_limit_wh: int | None = None,
+    *,
+    least_power_w: int | None = None,
+    kept_back_minor: int = 0,
+    reaction_wh: int = 0,
+) -> Guards:
+    """Monta's kwhLimit and priceLimit for a reservation, from the worst case and rounded down.
+
+    A tariff in another currency counts as none. `least_power_w`: see `energy_bought`. Below the reservation by
+    `kept_back_minor` (fees after the stop) and by what `reaction_wh` costs (what flows until Monta's limit acts),
+    but for the latter never below the least that Monta takes. Where the price of energy changes with time, power or
+    energy no kWh follow from the amount without giving part of it away: then the price limit guards alone.
+    """
+    known = same_currency(tariff, currency)
+    usable_minor = max(0, reserved_minor - kept_back_minor)
+    priced = known if known is not None and one_energy_price(known) else None
+    energy_wh = affordable_wh(priced, usable_minor, energy_limit_wh, least_power_w=least_power_w)
+    kwh_limit = None if energy_wh is None else _kwh_limit(energy_wh, reaction_wh)
+    price_limit = _price_limit(known, usable_minor, currency, reaction_wh)
+    problems = []
+    if kwh_limit is not None and kwh_limit < MONTA_LEAST_KWH:
+        kwh_limit = None
+        problems.append(GuardProblem.KWH_LIMIT_TOO_SMALL)
+    if price_limit < MONTA_LEAST_PRICE:
+        problems.append(GuardProblem.PRICE_LIMIT_TOO_SMALL)
+    return Guards(
+        kwh_limit=kwh_limit,
+        price_limit=price_limit if price_limit >= MONTA_LEAST_PRICE else None,
+        problems=tuple(problems),
+        kwh_covers_price=kwh_limit is not None and known is not None and counts_everything(known),
+        reserved_minor=reserved_minor,
+        kept_back_minor=kept_back_minor,
+    )
+
+
+def admitted(limits: Guards, *, tariff_known: bool, small: SmallReservations) -> bool:
+    """Whether a session may start with these limits: below Monta's least only on our watcher alone, where a tariff
+    tells it what things cost and the policy says so."""
+    if limits.price_limit is not None and not (tariff_known and limits.problems):
+        return True
+    return tariff_known and small is SmallReservations.WATCH
+
+
+def kept_back_minor(
+    tariff: Tariff | None, reserved_minor: int, currency: str, *, parked_s: int, most_share: Fraction
+) -> int:
+    """What fees for a cable left in after the stop may come to in `parked_s`; at most a share of the reservation."""
+    known = same_currency(tariff, currency)
+    if known is None:
+        return 0
+    rates = [
+        each.rates[Dimension.PARKING_TIME]
+        for each in rates_of(known).elements
+        if Dimension.PARKING_TIME in each.rates
+    ]
+    dearest = max(
+        (rate.gross * (-(-parked_s // rate.step) * rate.step) for rate in rates), default=Fraction(0)
+    )
+    most = reserved_minor * most_share
+    return int(min(-(-dearest * 10 ** exponent(currency) // 1), most // 1))
+
+
+def _kwh_limit(energy_wh: int, reaction_wh: int) -> Decimal:
+    least_wh = int(MONTA_LEAST_KWH * 1000)
+    lowered = max(energy_wh - reaction_wh, min(energy_wh, least_wh))
+    return wh_to_kwh(min(lowered, MONTA_MOST_WH) // 10 * 10)
+
+
+def _price_limit(known: Tariff | None, usable_minor: int, currency: str, reaction_wh: int) -> Decimal:
+    """Below the amount by what flows until the limit acts, at the dearest price of all."""
+    full = to_major(usable_minor, currency)
+    if known is None or not reaction_wh:
+        return full
+    rated = rates_of(known).elements
+    dearest = max(
+        (each.rates[Dimension.ENERGY].gross for each in rated if Dimension.ENERGY in each.rates), default=0
+    )
+    cost_minor = int(-(-dearest * reaction_wh * 10 ** exponent(currency) // 1))
+    return max(to_major(max(0, usable_minor - cost_minor), currency), min(full, MONTA_LEAST_PRICE))
+
+
+def affordable_wh(
+    tariff: Tariff | None,
+    reserved_minor: int,
+    energy_limit_wh: int | None = None,
+    *,
+    least_power_w: int | None = None,
+) -> int | None:
+    """The energy to show as the limit: what the reservation buys at worst, or the driver's wish if less.
+
+    None: neither is known, or energy costs nothing. The tariff's currency is that of the reservation.
+    """
+    bought = None if tariff is None else energy_bought(tariff, reserved_minor, least_power_w=least_power_w)
+    return min((each for each in (bought, energy_limit_wh) if each is not None), default=None)
+
+
+def same_currency(tariff: Tariff | None, currency: str) -> Tariff | None:
+    return tariff if tariff is not None and tariff.currency == currency else None

@@ -1,0 +1,77 @@
+"""What a settled session teaches about its charge point."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from app.domain.charge import Charge
+from app.domain.disagreement import by_montas_limit
+from app.domain.habits import Habits, latency_bound_s
+from app.domain.meter import Trail
+from app.domain.money import Rounding, to_minor
+from app.domain.payment_session import PaymentSession
+from app.domain.policy import Policy
+
+KEPT = 20
+"""So many stops are remembered: a behaviour of the past is forgotten with the twentieth stop after it."""
+DISTRUST = 10
+"""Sessions for which a surprise (a shared charger, a limit that Monta did not keep) is held against a charge point."""
+
+
+def learned(habits: Habits, session: PaymentSession, policy: Policy) -> Habits:
+    """The habits after a settled session: wider at once when reality was worse than the bound, narrower slowly."""
+    charge = session.charge
+    if charge is None:
+        return habits
+    trail = session.trail
+    known = replace(
+        habits,
+        peaks_w=(*habits.peaks_w, trail.peak_w)[-KEPT:] if trail.peak_w else habits.peaks_w,
+        interval_ms=trail.interval_ms or habits.interval_ms,
+        step_wh=trail.step_wh if len(trail.points) > 2 else habits.step_wh,
+        shares_power=DISTRUST if trail.jumped else max(0, habits.shares_power - 1),
+        limit_missed=DISTRUST if _limit_missed(session, charge) else max(0, habits.limit_missed - 1),
+    )
+    if _outlasted(session, charge, habits):
+        return replace(known, stop_latencies_ms=())
+    latency_ms = stop_latency_ms(session, charge, trail)
+    if latency_ms is None:
+        return known
+    surprised = latency_ms > latency_bound_s(habits, policy) * 1000
+    before = () if surprised else habits.stop_latencies_ms
+    return replace(known, stop_latencies_ms=(*before, latency_ms)[-KEPT:])
+
+
+def _outlasted(session: PaymentSession, charge: Charge, habits: Habits) -> bool:
+    """Monta's limit ended what our stop had not ended in the longest time ever seen here: how long a stop takes is not
+    known any more."""
+    stop, ended_at = session.stop, charge.latest.stopped_at
+    if stop is None or ended_at is None or not by_montas_limit(charge) or not habits.stop_latencies_ms:
+        return False
+    return (ended_at - stop.decided_at).total_seconds() * 1000 > max(habits.stop_latencies_ms)
+
+
+def stop_latency_ms(session: PaymentSession, charge: Charge, trail: Trail) -> int | None:
+    """From our first stop call to the end of the energy; None: we did not stop it, or something else ended it first.
+
+    Monta's stop time counts, unless the energy that came after the last reading took longer than that.
+    """
+    stop, ended_at = session.stop, charge.latest.stopped_at
+    if stop is None or ended_at is None or ended_at <= stop.decided_at or by_montas_limit(charge):
+        return None
+    before = [point for point in trail.points if point.at < ended_at and point.energy_wh < charge.energy_wh]
+    if before and trail.shown_w:
+        last = before[-1]
+        took = timedelta(seconds=(charge.energy_wh - last.energy_wh) * 3600 / trail.shown_w)
+        allowed = timedelta(seconds=3) + (ended_at - last.at) / 10
+        if last.at + took > ended_at + allowed:
+            ended_at = last.at + took
+    return int((ended_at - stop.decided_at).total_seconds() * 1000)
+
+
+def _limit_missed(session: PaymentSession, charge: Charge) -> bool:
+    """Monta confirmed a limit within the reservation, and the charge itself came to cost more than that."""
+    limits, latest, held = session.limits, charge.latest, session.authorization
+    if limits is None or latest.price is None or limits.kept_back_minor:
+        return False
+    confirmed = limits.confirmed_by(latest.kwh_limit, latest.price_limit)
+    return confirmed and to_minor(latest.price, held.currency, Rounding.HALF_UP) > limits.reserved_minor

@@ -1,0 +1,308 @@
+"""One simulated session, played by the real rules: facts are absorbed, the decision is asked, calls have effects."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from random import Random
+
+from app.domain import attempts
+from app.domain.change import Change, Source
+from app.domain.charge import ChargeReport, ChargeState
+from app.domain.decision import decide
+from app.domain.habits import Habits
+from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
+from app.domain.learning import learned
+from app.domain.limit_watch import limit_at, start_limits
+from app.domain.payment_session import Authorization, PaymentSession, Start, StartOutcome
+from app.domain.policy import Policy
+from app.domain.progress import absorb
+from app.domain.steps import ReadCharge, SendStop, Wait
+from bench.limit_physics import NEVER, Cost, Course, first_time, samples
+from bench.limit_visits import Visit
+
+POLICY = Policy(silence_s=250)
+NEAR_S = 1200
+"""So long before the end every webhook is delivered; before that at most one in FAR_S: harder, and quicker to run."""
+FAR_S = 200
+BEGAN_S = 5.0
+"""The charge is adopted so long before energy flows."""
+HIDDEN = 0.02
+"""So many reads take up to 30 s to be answered."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a visit; amounts in minor units, shares of the reservation."""
+
+    visit: Visit
+    forced: bool
+    """The reservation would have been exceeded by the car: somebody had to stop it."""
+    over_minor: float
+    idle_over_minor: float
+    unused: float
+    by_guard: bool
+    basis: str
+    reads: int
+    decisions: int
+    guard_alone_over_minor: float
+    ideal_unused: float
+    peer_over_minor: float
+    peer_unused: float
+    latency_bound_ms: int
+    latency_ms: int
+
+
+class Play:
+    """The world of one visit as Monta and the watcher see it; times are seconds after the energy began."""
+
+    def __init__(self, visit: Visit, habits: Habits, policy: Policy = POLICY) -> None:
+        self.visit, self.policy = visit, policy
+        self.chance = Random(visit.seed)
+        self.course = Course(visit, self.chance)
+        self.cost = Cost(visit, self.course)
+        self.latency_s = self.chance.uniform(*visit.latency_range_s)
+        self.full_s = self._full_s()
+        self.exact_s = first_time(lambda at_s: self.cost.at(at_s) >= visit.reserved_minor)
+        self.forced = self.exact_s < self.full_s
+        end_s = min(self.full_s, self.exact_s + 400)
+        self.samples = samples(visit, self.course, end_s, self.chance)
+        self.session = self._session(habits)
+        self.guard_s = self._guard_s()
+        self.stop_s = NEVER
+        self.arrivals = self._arrivals()
+        self.stop_detail: dict[str, object] = {}
+        self.reads = self.decisions = 0
+        self.at_now = self._at(0)
+
+    def run(self) -> tuple[Outcome, Habits]:
+        """Play to the end of the energy and read the final record."""
+        self.run_until(NEVER)
+        return self._outcome()
+
+    def run_until(self, until_s: float) -> None:
+        """Play up to a time; `at_now` is the last moment played."""
+        now_s = -BEGAN_S + 1
+        change = attempts.start_accepted(Change(self.session), self._report(now_s, None), self.policy)
+        self.session = change.session
+        arrivals = iter(self.arrivals)
+        coming = next(arrivals, None)
+        while now_s < min(self.end_s, until_s):
+            self.at_now = self._at(now_s)
+            step = decide(self.session, self.policy, self._at(now_s))
+            self.decisions += 1
+            if isinstance(step, Wait):
+                due_s = NEVER if step.until is None else self._s(step.until)
+                if coming is not None and coming[0] <= max(due_s, now_s):
+                    now_s = max(now_s, coming[0])
+                    self._absorb(self._report(coming[1], coming[1]), Source.MONTA_WEBHOOK)
+                    coming = next(arrivals, None)
+                else:
+                    now_s = max(now_s + 0.01, due_s + self.chance.uniform(0, 0.3))
+            elif isinstance(step, ReadCharge):
+                now_s = self._read(step, now_s)
+            elif isinstance(step, SendStop):
+                now_s = self._stop(step, now_s)
+            else:
+                raise TypeError(step)
+
+    @property
+    def end_s(self) -> float:
+        """When energy ends, as far as is known."""
+        return min(self.full_s, self.guard_s, self.stop_s)
+
+    def _full_s(self) -> float:
+        room = self.course.room_wh
+        return first_time(lambda at_s: self.course.energy_wh(at_s) >= room - 1)
+
+    def _guard_s(self) -> float:
+        """When Monta's own limit ends the charge; its first limit counts."""
+        guard, limits = self.visit.place.guard, self.session.limits
+        if limits is None or guard in ("off", "dark-off"):
+            return NEVER
+        found = NEVER
+        if limits.price_limit is not None:
+            cents = float(limits.price_limit) * 100
+            found = first_time(lambda at_s: self.cost.at(at_s) >= cents)
+        if limits.kwh_limit is not None:
+            found = min(found, self.course.time_of(float(limits.kwh_limit) * 1000))
+        return found + (self.chance.uniform(5, 30) if guard == "late" else self.chance.uniform(0, 2))
+
+    def _arrivals(self) -> list[tuple[float, float]]:
+        """Webhooks: (arrival, time of the reading). p99 of the delay is 12 s; some get lost, some overtake others."""
+        found, kept_s = [], -NEVER
+        for at_s in self.samples:
+            if self.chance.random() < self.visit.place.loss:
+                continue
+            if at_s < self.exact_s - NEAR_S and at_s > 600 and at_s - kept_s < FAR_S:
+                continue
+            kept_s = at_s
+            found.append((at_s + 0.3 + min(60.0, self.chance.lognormvariate(0.4, 0.9)), at_s))
+        return sorted(found)
+
+    def _dark(self, at_s: float) -> bool:
+        return self.visit.place.guard.startswith("dark") and self.exact_s - 300 < at_s < self.exact_s + 600
+
+    def _at(self, at_s: float) -> datetime:
+        return self.visit.starts_at + timedelta(seconds=at_s)
+
+    def _s(self, at: datetime) -> float:
+        return (at - self.visit.starts_at).total_seconds()
+
+    def _session(self, habits: Habits) -> PaymentSession:
+        visit, created = self.visit, self._at(-BEGAN_S)
+        session = PaymentSession(
+            id=SessionId("ps"),
+            operator_id=OperatorId("op"),
+            terminal_id=TerminalId("trm"),
+            charge_point_id=ChargePointId("1"),
+            display_reference="K7QM-4TXP",
+            authorization=Authorization(reference="A", amount_minor=visit.reserved_minor, currency="EUR"),
+            created_at=created,
+            updated_at=created,
+            start=Start(
+                deadline=created + timedelta(hours=2),
+                outcome=StartOutcome.UNKNOWN,
+                posts=1,
+                intent_at=created,
+            ),
+            power_bound_w=visit.place.rated_w,
+            habits=habits,
+            tariff=visit.tariff,
+            time_zone="Europe/Berlin",
+        )
+        return replace(session, limits=start_limits(session, self.policy))
+
+    def _report(
+        self, seen_s: float, sample_s: float | None, state: ChargeState = ChargeState.CHARGING
+    ) -> ChargeReport:
+        """Monta's record with the reading of `sample_s`."""
+        energy_wh, price = 0, None
+        if sample_s is not None:
+            energy_wh = int(round(self.course.energy_wh(sample_s) / 10) * 10)
+            price = Decimal(f"{self.cost.at(sample_s) / 100:.2f}")
+        limits = self.session.limits
+        echoes = limits is not None and self.visit.place.guard not in ("off", "dark-off")
+        return ChargeReport(
+            id=ChargeId("1"),
+            state=state,
+            seen_at=self._at(seen_s),
+            updated_at=self._at(-BEGAN_S if sample_s is None else sample_s),
+            created_at=self._at(-BEGAN_S),
+            energy_wh=energy_wh,
+            price=price,
+            price_limit=limits.price_limit if limits and echoes else None,
+            kwh_limit=limits.kwh_limit if limits and echoes else None,
+            currency="EUR",
+            started_at=self._at(0),
+        )
+
+    def _absorb(self, report: ChargeReport, source: Source) -> None:
+        self.session = absorb(Change(self.session), report, source, self.policy).session
+
+    def _read(self, step: ReadCharge, now_s: float) -> float:
+        """Monta shows its newest reading; an answer that would come after the stop is due is not waited for."""
+        self.reads += 1
+        took_s = (
+            self.chance.uniform(1, 30) if self.chance.random() < HIDDEN else self.chance.uniform(0.1, 0.6)
+        )
+        charge = self.session.charge
+        stopping = charge is None or self.session.stop is not None
+        limit = None if charge is None or stopping else limit_at(self.session, charge, self.policy)
+        if limit is not None and self._s(limit) < now_s + took_s and took_s > self.policy.least_read_s:
+            now_s = max(now_s + self.policy.least_read_s, self._s(limit))
+            change = attempts.read_cut_short(Change(self.session), "due", now=self._at(now_s))
+        elif self._dark(now_s):
+            now_s += took_s
+            change = attempts.read_failed(
+                Change(self.session), "dark", now=self._at(now_s), not_before=None, policy=self.policy
+            )
+        else:
+            known = [at_s for at_s in self.samples if at_s + 0.3 <= now_s]
+            report = self._report(now_s, known[-1] if known else None)
+            now_s += took_s
+            change = attempts.read(Change(self.session), report, now=self._at(now_s), policy=self.policy)
+        self.session = change.session
+        return now_s
+
+    def _stop(self, step: SendStop, now_s: float) -> float:
+        change = attempts.stop_intended(
+            Change(self.session), step.reason, now=self._at(now_s), policy=self.policy
+        )
+        for line in change.lines:
+            if line.kind == "stop_decided":
+                self.stop_detail = dict(line.detail)
+        if self._dark(now_s):
+            change = attempts.stop_failed(change, "dark", not_before=None)
+        else:
+            self.stop_s = min(self.stop_s, now_s + self.latency_s)
+        self.session = change.session
+        return now_s + 0.2
+
+    def _outcome(self) -> tuple[Outcome, Habits]:
+        visit, end_s, reserved = self.visit, self.end_s, self.visit.reserved_minor
+        by_guard = end_s == self.guard_s
+        cost = self.cost.at(end_s)
+        parked_s = min(self.chance.expovariate(1 / 120), self.policy.idle_reserve_s)
+        with_idle = cost + self.cost.parking_s * parked_s
+        habits = learned(self.session.habits or Habits(), self._final(end_s, by_guard), self.policy)
+        ideal, peer = ideal_end_s(self), peer_end_s(self)
+        outcome = Outcome(
+            visit=visit,
+            forced=self.forced,
+            over_minor=max(0.0, cost - reserved),
+            idle_over_minor=max(0.0, with_idle - reserved),
+            unused=max(0.0, 1 - cost / reserved),
+            by_guard=by_guard,
+            basis=str(self.stop_detail.get("power_bound", "none")),
+            reads=self.reads,
+            decisions=self.decisions,
+            guard_alone_over_minor=0.0
+            if self.guard_s == NEVER
+            else max(0.0, self.cost.at(min(self.full_s, self.guard_s)) - reserved),
+            ideal_unused=max(0.0, 1 - self.cost.at(ideal) / reserved),
+            peer_over_minor=max(0.0, self.cost.at(peer) - reserved),
+            peer_unused=max(0.0, 1 - self.cost.at(peer) / reserved),
+            latency_bound_ms=int(str(self.stop_detail.get("latency_ms", 0))),
+            latency_ms=int(self.latency_s * 1000),
+        )
+        return outcome, habits
+
+    def _final(self, end_s: float, by_guard: bool) -> PaymentSession:
+        """The session with Monta's final record."""
+        report = replace(
+            self._report(end_s + 30, end_s, ChargeState.COMPLETED),
+            updated_at=self._at(end_s + 5),
+            stopped_at=self._at(end_s),
+            stop_reason="PriceLimitReached" if by_guard else "api",
+        )
+        self._absorb(report, Source.MONTA_API)
+        return self.session
+
+
+def ideal_end_s(play: Play) -> float:
+    """Where the best policy with the same information ends: each reading at once and exact, power as in the last
+    interval (the rating where nobody else guards), and of the stop latency only what can be known."""
+    visit = play.visit
+    last_s, power_w = 0.0, float(visit.place.rated_w)
+    guarded = visit.place.guard in ("on", "late", "dark")
+    known = guarded and visit.index is not None and visit.index >= 1
+    latency_s = visit.latency_range_s[1] if known else 30.0
+    for index, at_s in enumerate([0.0, *play.samples]):
+        if index >= 2 and guarded:
+            power_w = (play.course.energy_wh(at_s) - play.course.energy_wh(last_s)) * 3600 / (at_s - last_s)
+        last_s = at_s
+        per_s = power_w / 3600 * max(play.cost.rate(at_s), play.cost.rate(at_s + 60)) + play.cost.minute_s
+        left = visit.reserved_minor - play.cost.at(at_s)
+        send_s = at_s + left / per_s - latency_s
+        following = play.samples[index] if index < len(play.samples) else NEVER
+        if send_s <= following:
+            return min(play.full_s, max(send_s, at_s) + play.latency_s, play.guard_s)
+    return min(play.full_s, play.guard_s, play.exact_s + 400)
+
+
+def peer_end_s(play: Play) -> float:
+    """Where a peer ends that stops at the first reading at or above the limit, as it arrives."""
+    for arrival_s, at_s in play.arrivals:
+        if play.cost.at(at_s) >= play.visit.reserved_minor:
+            return min(play.full_s, arrival_s + play.latency_s)
+    return min(play.full_s, play.exact_s + 300 + play.latency_s)
