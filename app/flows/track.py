@@ -56,21 +56,17 @@ async def _in_time(
     tools: Tools, session: PaymentSession, reading: Coroutine[None, None, ChargeReport]
 ) -> ChargeReport:
     """The answer, unless a stop falls due before it comes: no stop ever waits for a slow read. Raises StopIsDue."""
-    charge, task = session.charge, asyncio.ensure_future(reading)
-    limit = limit_at(session, charge, tools.policy) if charge is not None and session.stop is None else None
-    if limit is None:
-        return await task
-    left_s = max(tools.policy.least_read_s, (limit - tools.clock.now()).total_seconds())
-    waiting = asyncio.ensure_future(tools.clock.sleep(left_s))
+    charge = session.charge
+    if charge is None or charge.ended or session.stop is not None:
+        return await reading
+    limit = limit_at(session, charge, tools.policy)
+    left_s = None if limit is None else (limit - tools.clock.now()).total_seconds()
     try:
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise StopIsDue("the stop fell due before Monta answered")
-        return task.result()
-    finally:
-        for each in (task, waiting):
-            each.cancel()
-        await asyncio.gather(task, waiting, return_exceptions=True)
+        # Real seconds: it is the network that is waited for.
+        async with asyncio.timeout(None if left_s is None else max(tools.policy.least_read_s, left_s)):
+            return await reading
+    except TimeoutError:
+        raise StopIsDue("the stop fell due before Monta answered") from None
 
 
 def _read_failed(tools: Tools, change: Change, error: MontaError) -> Change:

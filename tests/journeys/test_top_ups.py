@@ -33,12 +33,9 @@ async def test_a_top_up_raises_the_limit_and_the_bill_is_spread_over_both_holds(
         status, topped_up = await more(rig, session, 700)
         assert status == 201
         assert (topped_up["amount_authorized"], topped_up["status"]) == (1700, "charging")
-        assert topped_up["guards"] == {
-            "own_limit": 1700,
-            "monta_price_limit": 15_000,
-            "monta_kwh_limit": topped_up["guards"]["monta_kwh_limit"],
-            "amount_usable": 1700,
-        }
+        guards = topped_up["guards"]
+        assert (guards["own_limit"], guards["amount_usable"]) == (1700, 1700)
+        assert 14_900 < guards["monta_price_limit"] <= 15_000, "by as much lower as Monta may react late"
         last = await ended(rig, session)
         settlement = last["settlement"]
         captured = settlement["amount_to_capture"]
@@ -146,7 +143,9 @@ async def test_without_a_policy_the_answer_says_that_montas_limit_cannot_rise(da
         status, topped_up = await more(rig, session, 1000)
         assert status == 201
         assert topped_up["guards"]["own_limit"] == 3000
-        assert topped_up["guards"]["monta_price_limit"] == topped_up["guards"]["amount_usable"] == 2000
+        usable = topped_up["guards"]["amount_usable"]
+        assert topped_up["guards"]["monta_price_limit"] == usable
+        assert 1950 < usable <= 2000
         last = await ended(rig, session)
         # Monta looks at its limit every few seconds; a little more is the driver's to pay, since it is held.
         assert 1900 < last["settlement"]["amount_to_capture"] < 2100
