@@ -157,7 +157,10 @@ async def _teach(
     connection: Connection, before: PaymentSession, after: PaymentSession, policy: Policy
 ) -> None:
     """A session that has just been settled by its final record teaches about its charge point."""
-    if after.settlement is None or before.settlement is not None or after.charge is None:
+    settlement = after.settlement
+    if settlement is None or before.settlement is not None or after.charge is None:
+        return
+    if settlement.basis is not SettlementBasis.FINAL_PRICE:
         return
     place = (after.operator_id, after.charge_point_id)
     known = await habits.get(connection, *place)
