@@ -12,7 +12,7 @@ from app.domain.settlement import SettlementBasis
 from app.domain.tariff import Reading, Tariff, upper_bound
 from app.domain.tariff.lower import lower_bound
 
-ABOVE_BOUND = 3
+ABOVE_BOUND = 10
 ABOVE_BOUND_MINOR = 500
 """A final price above the tariff's highest by more than this factor and amount is no price of this tariff. Below that
 Monta's price counts, up to the reservation, and the difference is told: idle fees are often missing in a tariff."""
@@ -21,7 +21,9 @@ UNIT_FACTOR = 20
 RESERVATION_FACTOR = 10
 """Without a tariff: our stop and Monta's limit would both have had to fail by this factor."""
 ENERGY_FACTOR = 3
-"""More energy than the charge point's rating allows by this factor: Wh read as kWh, not a strong charger."""
+IMPOSSIBLE_WH = 1_000_000
+"""More than the charge point's rating allows by this factor, and more than any vehicle takes: Wh read as kWh. The
+rating and the times alone may be wrong, and the driver has the energy."""
 SLACK_WH = 2000
 """Below these amounts rounding alone may look like a factor."""
 SLACK_MINOR = 50
@@ -44,7 +46,7 @@ def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str |
 def too_much_energy(session: PaymentSession, charge: Charge) -> str | None:
     """More than the charge point can have given in this time."""
     rated, final_wh = session.power_bound_w, final_energy_wh(charge)
-    if rated is None or final_wh <= SLACK_WH:
+    if rated is None or final_wh <= IMPOSSIBLE_WH:
         return None
     reading = _reading(session, charge)
     hours = Decimal((reading.at - reading.since) / timedelta(hours=1))

@@ -13,7 +13,7 @@ from app.domain.policy import power_bound_w
 from app.domain.tariff import Tariff
 from app.flows.tools import Tools
 from app.store import charge_points, holds, payment_sessions, price_groups, terminals
-from app.store.charge_points import KnownChargePoint, TariffFound
+from app.store.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
 from app.store.database import Connection
 from app.store.terminals import Terminal
 
@@ -163,7 +163,7 @@ async def _new_session(
     now = tools.clock.now()
     priced = await _tariff(connection, terminal, payment, now)
     tariff = priced.tariff if priced else None
-    _check_affordable(payment, tariff)
+    _check_affordable(payment, None if priced and _is_a_guess(priced) else tariff)
     brand = payment.authorization.card.brand
     operator = await tools.operators.get(connection, terminal.operator_id)
     seen = point.seen if point else None
@@ -196,7 +196,15 @@ async def _tariff(
     """What the driver was shown, else what was set for the charge point, for the operator, or Monta's price group."""
     if payment.tariff is not None:
         return TariffFound(tariff=payment.tariff, source="payment")
-    return await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id, now)
+    found = await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id, now)
+    if found is not None and _is_a_guess(found) and found.tariff.currency != payment.authorization.currency:
+        return None
+    return found
+
+
+def _is_a_guess(found: TariffFound) -> bool:
+    """Monta's price group is what we think that Monta will charge by; nobody told us that it applies."""
+    return found.source == PRICE_GROUP
 
 
 async def _learned(connection: Connection, terminal: Terminal, payment: PaymentAuthorized) -> Decimal | None:

@@ -18,6 +18,9 @@ from app.store.tables import charge_points, tariffs, terminal_charge_points
 C = charge_points
 
 
+PRICE_GROUP = "monta_price_group"
+
+
 @dataclass(frozen=True, slots=True)
 class KnownChargePoint:
     """A charge point of an operator; `seen` is None until Monta told of it."""
@@ -108,7 +111,7 @@ async def tariff_for(
     of_group = await price_groups.tariff_of(connection, operator_id, charge_point_id, now)
     if of_group is None:
         return None
-    return TariffFound(tariff=of_group.tariff, source="monta_price_group", gaps=of_group.gaps)
+    return TariffFound(tariff=of_group.tariff, source=PRICE_GROUP, gaps=of_group.gaps)
 
 
 def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:

@@ -89,3 +89,9 @@ def the_charge_price(rig: Rig, session_id: str) -> Decimal:
     (charge,) = [each for each in rig.monta.charges() if each.order.partner_external_id == session_id]
     assert charge.price is not None
     return charge.price * 1000 / charge.metered_wh
+
+
+async def test_a_price_group_in_another_currency_is_no_reason_to_refuse_a_driver(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(102, 20_000, authorization={"currency": "SEK"})
+        assert (await rig.ops_session(session["id"]))["tariff_source"] is None
