@@ -33,11 +33,9 @@ def test_the_bill_is_spread_over_the_holds_to_the_cent_and_each_adds_up(found: l
     for share in shares:
         assert share.to_capture_minor + share.to_release_minor == share.amount_minor
         assert min(share.to_capture_minor, share.to_release_minor) >= 0
-    touched = [share.to_capture_minor for share in shares]
-    full = [share.amount_minor for share in shares]
-    assert all(
-        t == f for t, f in zip(touched, full, strict=True) if t and any(touched[touched.index(t) + 1 :])
-    )
+    for place, share in enumerate(shares):
+        if any(later.to_capture_minor for later in shares[place + 1 :]):
+            assert share.to_capture_minor == share.amount_minor, "the earlier hold is used up first"
 
 
 def test_holds_come_in_the_order_in_which_they_expire() -> None:
