@@ -83,6 +83,8 @@ class Charge:
     seen_at: datetime
     final_read: bool = False
     """The record itself (REST, not a webhook) was read in state `completed`: what settlement asks for."""
+    told_completed_at: datetime | None = None
+    """When a webhook last said `completed`: a reason to read, whatever else is newer within that second."""
     last_priced: ChargeReport | None = None
     """The newest report that had a price, when the latest has none."""
 
@@ -117,6 +119,7 @@ def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charg
         energy_at=min(report.updated_at or report.seen_at, report.seen_at),
         seen_at=report.seen_at,
         final_read=by_rest and report.state is ChargeState.COMPLETED,
+        told_completed_at=report.seen_at if not by_rest and report.state is ChargeState.COMPLETED else None,
     )
     return fresh if known is None else _join(known, fresh)
 
@@ -134,6 +137,7 @@ def _join(one: Charge, other: Charge) -> Charge:
         energy_at=min(c.energy_at for c in (one, other) if c.energy_wh == energy_wh),
         seen_at=max(one.seen_at, other.seen_at),
         final_read=one.final_read or other.final_read,
+        told_completed_at=max(filter(None, (one.told_completed_at, other.told_completed_at)), default=None),
     )
 
 

@@ -101,7 +101,7 @@ def _look(
 def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
     """`completed`: bill by the record itself, never by a webhook."""
     if not charge.final_read:
-        return when(ReadCharge(charge.id), _first_final_read(session, charge, policy, now), now)
+        return when(ReadCharge(charge.id), _final_read_due(session, charge, policy, now), now)
     final = charge.latest
     if not charge.energy_wh and (not final.price or _given_up(session, charge)):
         return GiveUp(_why_nothing_ran(session, charge))
@@ -122,10 +122,10 @@ def _in_time(step: Step, session: PaymentSession, policy: Policy, now: datetime)
             return step
 
 
-def _first_final_read(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> datetime:
+def _final_read_due(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> datetime:
     """At once when a webhook says `completed`; while the record does not agree, as seldom as any other poll."""
-    attempted_at = session.reads.attempted_at
-    if attempted_at is None or attempted_at <= charge.latest.seen_at:
+    attempted_at, told_at = session.reads.attempted_at, charge.told_completed_at
+    if told_at is not None and (attempted_at is None or attempted_at <= told_at):
         return session.reads.not_before or now
     return _next_poll(session, policy, now)
 
@@ -134,7 +134,7 @@ def _finishing(session: PaymentSession, charge: Charge, policy: Policy, now: dat
     """Stopped, but not final: read until it is; without any energy two agreeing reads release the hold."""
     if not charge.energy_wh and session.reads.idle_reads >= policy.idle_reads:
         return GiveUp(_why_nothing_ran(session, charge))
-    return when(ReadCharge(charge.id), _next_poll(session, policy, now), now)
+    return when(ReadCharge(charge.id), _final_read_due(session, charge, policy, now), now)
 
 
 def _next_poll(session: PaymentSession, policy: Policy, now: datetime) -> datetime:

@@ -8,6 +8,7 @@ import pytest
 
 from app.domain.charge import Charge, ChargeReport, ChargeState, merge
 from app.domain.decision import decide
+from app.domain.payment_session import Status
 from app.domain.steps import ReadCharge, Wait
 from tests.domain.sessions import POLICY, after, report, running
 
@@ -55,3 +56,15 @@ def test_while_the_record_lags_behind_a_webhook_it_is_read_no_oftener_than_any_e
     read = replace(session, reads=replace(session.reads, attempted_at=after(20.6)))
     assert isinstance(decide(read, POLICY, after(later)), Wait)
     assert decide(read, POLICY, after(40)) == ReadCharge(told.id)
+
+
+def test_a_webhook_that_says_completed_is_read_after_at_once_though_the_record_said_stopped_in_that_second() -> (
+    None
+):
+    change = running(1000)
+    stopped = merge(change.session.charge, report("stopped", 20), by_rest=True)
+    told = merge(stopped, replace(report("completed", 20.4), updated_at=after(20.4)), by_rest=False)
+    reads = replace(change.session.reads, attempted_at=after(20), polls=12)
+    session = replace(change.session, charge=told, reads=reads, status=Status.FINISHING)
+    assert told.state is ChargeState.STOPPED
+    assert decide(session, POLICY, after(21)) == ReadCharge(told.id)
