@@ -60,20 +60,26 @@ def guards(
     least_power_w: int | None = None,
     kept_back_minor: int = 0,
     reaction_wh: int = 0,
+    trial_wh: int = 0,
 ) -> Guards:
     """Monta's kwhLimit and priceLimit for a reservation, from the worst case and rounded down.
 
     A tariff in another currency counts as none. `least_power_w`: see `energy_bought`. Below the reservation by
-    `kept_back_minor` (fees after the stop) and by what `reaction_wh` costs (what flows until Monta's limit acts),
-    but for the latter never below the least that Monta takes. Where the price of energy changes with time, power or
-    energy no kWh follow from the amount without giving part of it away: then the price limit guards alone.
+    `kept_back_minor` (fees after the stop) and by what `reaction_wh` costs (what flows until Monta's limit acts), but
+    for the latter never below the least that Monta takes. The price limit allows for the reaction where there is one:
+    with a known tariff the two limits of Monta's act together, and the first one counts. `trial_wh`: the sharper limit
+    of the two is lower by so much. Where the price of energy changes with time, power or energy no kWh follow from
+    the amount without giving part of it away: then the price limit guards alone.
     """
     known = same_currency(tariff, currency)
     usable_minor = max(0, reserved_minor - kept_back_minor)
     priced = known if known is not None and one_energy_price(known) else None
     energy_wh = affordable_wh(priced, usable_minor, energy_limit_wh, least_power_w=least_power_w)
-    kwh_limit = None if energy_wh is None else _kwh_limit(energy_wh, reaction_wh)
-    price_limit = _price_limit(known, usable_minor, currency, reaction_wh)
+    covers = energy_wh is not None and known is not None and counts_everything(known)
+    price_limit = _price_limit(known, usable_minor, currency, max(reaction_wh, 0 if covers else trial_wh))
+    allowed_for = known is not None and price_limit >= MONTA_LEAST_PRICE
+    lower_wh = max(0 if allowed_for else reaction_wh, trial_wh if covers else 0)
+    kwh_limit = None if energy_wh is None else _kwh_limit(energy_wh, lower_wh)
     problems = []
     if kwh_limit is not None and kwh_limit < MONTA_LEAST_KWH:
         kwh_limit = None
@@ -84,7 +90,7 @@ def guards(
         kwh_limit=kwh_limit,
         price_limit=price_limit if price_limit >= MONTA_LEAST_PRICE else None,
         problems=tuple(problems),
-        kwh_covers_price=kwh_limit is not None and known is not None and counts_everything(known),
+        kwh_covers_price=kwh_limit is not None and covers,
         reserved_minor=reserved_minor,
         kept_back_minor=kept_back_minor,
     )
@@ -124,7 +130,8 @@ def _kwh_limit(energy_wh: int, reaction_wh: int) -> Decimal:
 
 
 def _price_limit(known: Tariff | None, usable_minor: int, currency: str, reaction_wh: int) -> Decimal:
-    """Below the amount by what flows until the limit acts, at the dearest price of all."""
+    """Below the amount by what flows until the limit acts, at the dearest price of all; less than half a minor unit of
+    it is none, since bills are rounded."""
     full = to_major(usable_minor, currency)
     if known is None or not reaction_wh:
         return full
@@ -132,7 +139,7 @@ def _price_limit(known: Tariff | None, usable_minor: int, currency: str, reactio
     dearest = max(
         (each.rates[Dimension.ENERGY].gross for each in rated if Dimension.ENERGY in each.rates), default=0
     )
-    cost_minor = int(-(-dearest * reaction_wh * 10 ** exponent(currency) // 1))
+    cost_minor = max(0, int(-((Fraction(1, 2) - dearest * reaction_wh * 10 ** exponent(currency)) // 1)))
     return max(to_major(max(0, usable_minor - cost_minor), currency), min(full, MONTA_LEAST_PRICE))
 
 

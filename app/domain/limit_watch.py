@@ -7,12 +7,15 @@ from zoneinfo import ZoneInfo
 
 from app.domain.charge import POWERLESS, Charge, ChargeState
 from app.domain.guards import Guards, affordable_wh, guards, kept_back_minor
+from app.domain.habits import latency_bound_s, tries_the_limit, usual_peak_w
 from app.domain.limit import HORIZON, StopPlan, plan_stop, used_minor
+from app.domain.limit_evidence import VISIBLE_S
 from app.domain.meter import Trail
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.domain.power_bound import bound_of, max_power_w, power_bound
 from app.domain.tariff import MeterPoint, Reading
+from app.domain.tariff.bought import counts_everything
 from app.domain.tariff.rates import rates_of
 
 METER_ROUNDING_WH = 5
@@ -48,6 +51,7 @@ def reading_of(
         price_per_kwh=per_kwh,
         earlier=_earlier(session, at, charge.energy_wh),
         parked_at_most_s=_parked_s(session.trail, started_at, at),
+        past_power_w=max(power_w, session.trail.peak_w, session.seen_power_w),
     )
 
 
@@ -157,7 +161,24 @@ def start_limits(session: PaymentSession, policy: Policy) -> Guards:
         session.energy_limit_wh,
         kept_back_minor=kept,
         reaction_wh=int(rated_w * policy.limit_reaction_s / 3600) + 1 if rated_w else 0,
+        trial_wh=_trial_wh(session, policy),
     )
+
+
+def _trial_wh(session: PaymentSession, policy: Policy) -> int:
+    """Once in a while, where it is of use, would show something and costs little: so much that Monta's limit acts
+    before our own stop does. Then the record shows whether it acts at once."""
+    habits, rated_w, tariff = session.habits, session.power_bound_w, session.tariff
+    usual_w = usual_peak_w(habits)
+    bought_wh = affordable_wh(tariff, session.reserved_minor, session.energy_limit_wh)
+    if usual_w is None or not tries_the_limit(habits) or tariff is None or bought_wh is None:
+        return 0
+    blur_wh = 0 if counts_everything(tariff) else bought_wh / session.reserved_minor
+    if blur_wh * 3600 > usual_w * VISIBLE_S:
+        return 0
+    ahead_s = latency_bound_s(None, policy) + policy.limit_trial_s
+    trial_wh = int(min(usual_w, rated_w or usual_w) * ahead_s / 3600) + 1
+    return trial_wh if trial_wh <= bought_wh * policy.limit_trial_share else 0
 
 
 def amount_used_minor(session: PaymentSession, policy: Policy) -> int:

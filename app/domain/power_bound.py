@@ -46,6 +46,11 @@ def guarded(session: PaymentSession, charge: Charge) -> bool:
     return limits.confirmed_by(latest.kwh_limit, latest.price_limit)
 
 
+def prompt(session: PaymentSession) -> bool:
+    """Whether Monta's limits were seen to act at once at this charge point."""
+    return session.habits is not None and session.habits.limit_prompt > 0
+
+
 def power_bound(session: PaymentSession, charge: Charge, policy: Policy) -> tuple[int, PowerBasis]:
     """The most that may flow until the next reading, in W, and what says so."""
     most, trail, habits = max_power_w(session, policy), session.trail, session.habits
@@ -53,18 +58,18 @@ def power_bound(session: PaymentSession, charge: Charge, policy: Policy) -> tupl
     if shared or not guarded(session, charge):
         return most, PowerBasis.HARDWARE
     if trail.shown_w is None:
-        usual_w = usual_peak_w(habits)
+        usual_w = usual_peak_w(habits) if prompt(session) else None
         return (most, PowerBasis.HARDWARE) if usual_w is None else (min(most, usual_w), PowerBasis.SHOWN)
     shown = max(trail.shown_w, trail.held_w) if trail.held_back else trail.shown_w
     return min(most, shown), PowerBasis.SHOWN
 
 
 def bound_of(session: PaymentSession, charge: Charge, policy: Policy) -> Bound:
-    """Power and stop latency as they are counted with now; a latency that was learned counts where Monta guards too:
-    alone we expect the worst, since behaviour may change at any stop."""
+    """Power and stop latency as they are counted with now; a latency that was learned counts where Monta guards too, and
+    was seen to do so at once: alone we expect the worst, since behaviour may change at any stop."""
     power_w, basis = power_bound(session, charge, policy)
     learned_s, worst_s = latency_bound_s(session.habits, policy), latency_bound_s(None, policy)
     known = session.habits is not None and bool(session.habits.stop_latencies_ms)
-    if known and guarded(session, charge):
+    if known and prompt(session) and guarded(session, charge):
         return Bound(power_w, basis, learned_s, latency_learned=True)
     return Bound(power_w, basis, max(learned_s, worst_s), latency_learned=learned_s > worst_s)

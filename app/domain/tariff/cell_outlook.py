@@ -46,6 +46,7 @@ class CellOutlook:
     def __init__(self, rates: Rates, reading: Reading, span: Span, tz: ZoneInfo, horizon_us: int) -> None:
         self._rates = rates
         self._span = span
+        self._past_power_w = reading.past_power_w
         self._bands = bands_of(rates)
         # One µs more, so that a cell that starts at the very end is there with the fee that may fall due.
         end_us = span.past_us + horizon_us + 1
@@ -122,12 +123,29 @@ class CellOutlook:
         total = 0
         for (start, low), (end, high) in pairwise(self._points):
             touched = [i for i, each in enumerate(self._cells) if _within(each, start, end)]
+            flowed = min(self._high(high), energy) - low
+            if len(self._bands) == 1 and flowed > 0:
+                total += self._dearest_first(flowed, start, end, touched)
+                continue
             dearest = tuple(
                 max(self._option(i, band, future=False).energy for i in touched)
                 for band in range(len(self._bands))
             )
-            total += self._filled(low, min(self._high(high), energy), dearest)
+            total += self._filled(low, low + flowed, dearest)
         return total
+
+    def _dearest_first(self, flowed: int, start: int, end: int, touched: list[int]) -> int:
+        """Between two known energies: as much as the power allows in the dearest cell, and so on."""
+        priced = sorted(((self._option(i, 0, future=False).energy, i) for i in touched), reverse=True)
+        if self._past_power_w is None or len(priced) == 1:
+            return flowed * priced[0][0]
+        total, left = 0, flowed
+        for price, i in priced:
+            length_us = min(end, self._cells[i].end_us) - max(start, self._cells[i].start_us)
+            here = min(left, self._past_power_w * max(0, length_us))
+            total += here * price
+            left -= here
+        return total + left * priced[0][0]
 
     def _time_of_past(self, past: list[_Stretch]) -> int:
         """Minutes so far: charging, but parked where that is dearest, for as long as it may have been."""
