@@ -66,9 +66,8 @@ def guards(
 
     A tariff in another currency counts as none. `least_power_w`: see `energy_bought`. Below the reservation by
     `kept_back_minor` (fees after the stop) and by what `reaction_wh` costs (what flows until Monta's limit acts), but
-    for the latter never below the least that Monta takes. The price limit allows for the reaction where there is one:
-    with a known tariff the two limits of Monta's act together, and the first one counts. `trial_wh`: the sharper limit
-    of the two is lower by so much. Where the price of energy changes with time, power or energy no kWh follow from
+    for the latter never below the least that Monta takes, and not for less than half a minor unit, since bills are
+    rounded. `trial_wh`: the sharper one of the two limits is lower by so much. Where the price of energy changes with time, power or energy no kWh follow from
     the amount without giving part of it away: then the price limit guards alone.
     """
     known = same_currency(tariff, currency)
@@ -77,8 +76,8 @@ def guards(
     energy_wh = affordable_wh(priced, usable_minor, energy_limit_wh, least_power_w=least_power_w)
     covers = energy_wh is not None and known is not None and counts_everything(known)
     price_limit = _price_limit(known, usable_minor, currency, max(reaction_wh, 0 if covers else trial_wh))
-    allowed_for = known is not None and price_limit >= MONTA_LEAST_PRICE
-    lower_wh = max(0 if allowed_for else reaction_wh, trial_wh if covers else 0)
+    worthless = known is not None and price_limit == to_major(usable_minor, currency)
+    lower_wh = max(0 if worthless else reaction_wh, trial_wh if covers else 0)
     kwh_limit = None if energy_wh is None else _kwh_limit(energy_wh, lower_wh)
     problems = []
     if kwh_limit is not None and kwh_limit < MONTA_LEAST_KWH:
@@ -107,7 +106,8 @@ def admitted(limits: Guards, *, tariff_known: bool, small: SmallReservations) ->
 def kept_back_minor(
     tariff: Tariff | None, reserved_minor: int, currency: str, *, parked_s: int, most_share: Fraction
 ) -> int:
-    """What fees for a cable left in after the stop may come to in `parked_s`; at most a share of the reservation."""
+    """What fees for a cable left in after the stop may come to in `parked_s`; at most a share of the reservation, and
+    never so much that what is left is below the least limit that Monta takes."""
     known = same_currency(tariff, currency)
     if known is None:
         return 0
@@ -120,6 +120,9 @@ def kept_back_minor(
         (rate.gross * (-(-parked_s // rate.step) * rate.step) for rate in rates), default=Fraction(0)
     )
     most = reserved_minor * most_share
+    least_minor = int(MONTA_LEAST_PRICE * 10 ** exponent(currency))
+    if reserved_minor >= least_minor:
+        most = min(most, Fraction(reserved_minor - least_minor))
     return int(min(-(-dearest * 10 ** exponent(currency) // 1), most // 1))
 
 

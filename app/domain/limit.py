@@ -147,9 +147,10 @@ def _safe_by_tariff(
     allowed = reserved_minor * forecast.scale // 10 ** exponent(currency)
     basis = Basis.TARIFF
     if reading.price is not None:
-        excess = -(-Fraction(reading.price) * forecast.scale // 1) - forecast.cost(0)
+        price, parts = reading.price.as_integer_ratio()
+        excess = -(-price * forecast.scale // parts) - forecast.cost(0)
         if excess > 0:
-            allowed, basis = allowed - int(excess), Basis.REPORTED_PRICE
+            allowed, basis = allowed - excess, Basis.REPORTED_PRICE
     return forecast.latest(allowed, end_us, RESOLUTION_US), basis
 
 

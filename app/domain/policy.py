@@ -21,6 +21,8 @@ class Policy:
     start_deadline_s: float = 300
     quiet_window_s: float = 120
     send_guard_s: float = 5
+    stop_grace_s: float = 60
+    """A stop has so long to end a charge, even when its hold is about to die, before it is settled as it is."""
     silence_s: float = 60
     stop_retry_s: float = 10
     settle_poll_s: float = 10

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from app.domain.charge import Charge
 from app.domain.habits import latency_bound_s, usual_peak_w
+from app.domain.money import to_major
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 
@@ -37,13 +38,17 @@ def max_power_w(session: PaymentSession, policy: Policy) -> int:
 
 
 def guarded(session: PaymentSession, charge: Charge) -> bool:
-    """Whether Monta confirms a limit that keeps within the reservation, and keeps its limits at this charge point."""
+    """Whether Monta confirms a limit that keeps within the reservation as it is now, and keeps its limits here: a limit
+    that starts where top-ups may lead to is no guard below that."""
     limits, latest = session.limits, charge.latest
-    if limits is None or limits.reserved_minor > session.reserved_minor:
+    if limits is None or (session.habits is not None and session.habits.limit_missed):
         return False
-    if session.habits is not None and session.habits.limit_missed:
-        return False
-    return limits.confirmed_by(latest.kwh_limit, latest.price_limit)
+    if limits.reserved_minor <= session.reserved_minor and limits.confirmed_by(
+        latest.kwh_limit, latest.price_limit
+    ):
+        return True
+    usable = to_major(session.reserved_minor - limits.kept_back_minor, session.authorization.currency)
+    return latest.price_limit is not None and latest.price_limit <= usable
 
 
 def prompt(session: PaymentSession) -> bool:

@@ -6,11 +6,10 @@ from decimal import Decimal
 
 from app.domain.change import Change, Source
 from app.domain.ids import ChargePointId
-from app.domain.limit import guards
+from app.domain.guards import admitted, guards
 from app.domain.payment_authorized import PaymentAuthorized
 from app.domain.payment_session import PaymentSession, Start
-from app.domain.policy import power_bound_w
-from app.domain.tariff import Tariff
+from app.domain.policy import Policy, power_bound_w
 from app.flows.tools import Tools
 from app.store import charge_points, holds, payment_sessions, price_groups, terminals
 from app.store.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
@@ -52,7 +51,7 @@ class CurrencyMismatch(AuthorizeRefused):
 
 
 class AmountTooSmall(AuthorizeRefused):
-    """The reservation buys less than the least that Monta can limit."""
+    """The reservation buys less than the least that Monta can limit, and the policy is not to run without that."""
 
     def __init__(self, currency: str) -> None:
         super().__init__(
@@ -163,7 +162,7 @@ async def _new_session(
     now = tools.clock.now()
     priced = await _tariff(connection, terminal, payment, now)
     tariff = priced.tariff if priced else None
-    _check_affordable(payment, None if priced and _is_a_guess(priced) else tariff)
+    _check_affordable(payment, priced, tools.policy)
     brand = payment.authorization.card.brand
     operator = await tools.operators.get(connection, terminal.operator_id)
     seen = point.seen if point else None
@@ -215,10 +214,11 @@ async def _learned(connection: Connection, terminal: Terminal, payment: PaymentA
     )
 
 
-def _check_affordable(payment: PaymentAuthorized, tariff: Tariff | None) -> None:
-    held = payment.authorization
-    if tariff is not None and tariff.currency != held.currency:
-        raise CurrencyMismatch(held.currency, tariff.currency)
-    limits = guards(tariff, held.amount_minor, held.currency)
-    if limits.price_limit is None or (tariff is not None and limits.problems):
+def _check_affordable(payment: PaymentAuthorized, priced: TariffFound | None, policy: Policy) -> None:
+    """A guess refuses nobody for its price: Monta's price limit alone must fit then."""
+    held, told = payment.authorization, None if priced is None or _is_a_guess(priced) else priced.tariff
+    if told is not None and told.currency != held.currency:
+        raise CurrencyMismatch(held.currency, told.currency)
+    limits = guards(told, held.amount_minor, held.currency)
+    if not admitted(limits, tariff_known=priced is not None, small=policy.small_reservations):
         raise AmountTooSmall(held.currency)
