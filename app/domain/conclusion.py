@@ -48,7 +48,9 @@ def settled_unfinished(change: Change, now: datetime, policy: Policy) -> Change:
         return change
     extra = ExtraCharge(id=charge.id, state=charge.state, found_at=now, seen_at=charge.seen_at)
     change = change.to(replace(change.session, extras=(*change.session.extras, extra)))
-    return change.alarm(f"charge {charge.id} ran on when its hold was about to die: no stop ended it", WATCHER)
+    return change.alarm(
+        f"charge {charge.id} ran on when its hold was about to die: no stop ended it", WATCHER
+    )
 
 
 def settled_by_person(

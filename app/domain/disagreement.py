@@ -66,9 +66,15 @@ def _passed(change: Change, charge: Charge) -> bool:
     if charge.ended:
         return False
     blur = to_major(1, change.session.authorization.currency)
-    if latest.price is not None and latest.price_limit is not None and latest.price > latest.price_limit + blur:
+    if (
+        latest.price is not None
+        and latest.price_limit is not None
+        and latest.price > latest.price_limit + blur
+    ):
         return True
-    return latest.kwh_limit is not None and charge.energy_wh > kwh_to_wh(latest.kwh_limit, Rounding.UP) + BLUR_WH
+    return (
+        latest.kwh_limit is not None and charge.energy_wh > kwh_to_wh(latest.kwh_limit, Rounding.UP) + BLUR_WH
+    )
 
 
 def _above(change: Change, charge: Charge) -> bool:

@@ -67,8 +67,9 @@ def guards(
     A tariff in another currency counts as none. `least_power_w`: see `energy_bought`. Below the reservation by
     `kept_back_minor` (fees after the stop) and by what `reaction_wh` costs (what flows until Monta's limit acts), but
     for the latter never below the least that Monta takes, and not for less than half a minor unit, since bills are
-    rounded. `trial_wh`: the sharper one of the two limits is lower by so much. Where the price of energy changes with time, power or energy no kWh follow from
-    the amount without giving part of it away: then the price limit guards alone.
+    rounded. `trial_wh`: the sharper one of the two limits is lower by so much. Where the price of energy changes with
+    time, power or energy no kWh follow from the amount without giving part of it away: then the price limit guards
+    alone.
     """
     known = same_currency(tariff, currency)
     usable_minor = max(0, reserved_minor - kept_back_minor)

@@ -22,7 +22,11 @@ def acted_at_once(session: PaymentSession, charge: Charge) -> bool | None:
     Fees for a cable that is left in blur a price, so a limit of price proves nothing where some were kept back.
     """
     power_w, limits = session.trail.shown_w, session.limits
-    if limits is None or not power_w or not limits.confirmed_by(charge.latest.kwh_limit, charge.latest.price_limit):
+    if (
+        limits is None
+        or not power_w
+        or not limits.confirmed_by(charge.latest.kwh_limit, charge.latest.price_limit)
+    ):
         return None
     beyond = [each for each in (_energy_beyond(session, charge), _price_beyond(session, charge)) if each]
     late_wh = power_w * AT_ONCE_S / 3600

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from app.domain.charge import POWERLESS, Charge, ChargeState
 from app.domain.guards import Guards, affordable_wh, guards, kept_back_minor
 from app.domain.habits import latency_bound_s, tries_the_limit, usual_peak_w
-from app.domain.limit import HORIZON, StopPlan, plan_stop, used_minor
+from app.domain.limit import HORIZON, StopPlan, Used, plan_stop, used
 from app.domain.limit_evidence import VISIBLE_S
 from app.domain.meter import Trail
 from app.domain.payment_session import PaymentSession
@@ -128,9 +128,10 @@ def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:
     charge, power_w = session.charge, session.trail.shown_w
     if charge is None or charge.ended or session.ended or not power_w:
         return None
+    kept_minor = session.limits.kept_back_minor if session.limits is not None else 0
     plan = plan_stop(
         session.tariff,
-        session.reserved_minor,
+        session.reserved_minor - kept_minor,
         session.authorization.currency,
         reading_of(session, charge, policy),
         max_power_w=power_w,
@@ -182,12 +183,17 @@ def _trial_wh(session: PaymentSession, policy: Policy) -> int:
 
 
 def amount_used_minor(session: PaymentSession, policy: Policy) -> int:
+    """The amount of `amount_used` alone."""
+    return amount_used(session, policy).amount_minor
+
+
+def amount_used(session: PaymentSession, policy: Policy) -> Used:
     """What the driver has used so far, never more than the reservation; the captured amount once it is settled."""
     if session.settlement is not None:
-        return session.settlement.to_capture_minor
+        return Used(amount_minor=session.settlement.to_capture_minor, error_minor=0)
     if session.charge is None or session.ended:
-        return 0
-    return used_minor(
+        return Used(amount_minor=0, error_minor=0)
+    return used(
         session.tariff,
         session.reserved_minor,
         session.authorization.currency,

@@ -70,8 +70,8 @@ def power_bound(session: PaymentSession, charge: Charge, policy: Policy) -> tupl
 
 
 def bound_of(session: PaymentSession, charge: Charge, policy: Policy) -> Bound:
-    """Power and stop latency as they are counted with now; a latency that was learned counts where Monta guards too, and
-    was seen to do so at once: alone we expect the worst, since behaviour may change at any stop."""
+    """Power and stop latency as they are counted with now; a latency that was learned counts where Monta guards too,
+    and was seen to do so at once: alone we expect the worst, since behaviour may change at any stop."""
     power_w, basis = power_bound(session, charge, policy)
     learned_s, worst_s = latency_bound_s(session.habits, policy), latency_bound_s(None, policy)
     known = session.habits is not None and bool(session.habits.stop_latencies_ms)

@@ -22,7 +22,7 @@ class Command(StrEnum):
     COMPLETE = "complete"
     """The final record is in and settled."""
     CLOSE = "close"
-    """The hold is about to die, and no stop ends the charge: settled as it is, and stopped on as one that nobody pays."""
+    """The hold is about to die, and no stop ends the charge: settled as it is, stopped on as one that nobody pays."""
     GIVE_UP = "give_up"
     """No charge ran and none will: release the hold."""
 

@@ -231,7 +231,10 @@ def test_montas_limit_leaves_room_for_its_own_reaction_and_for_fees_after_the_st
     found = guards(known, 2000, "EUR", kept_back_minor=kept, reaction_wh=20)
     assert (found.price_limit, found.kwh_limit) == (Decimal("19.49"), Decimal("38.98"))
     less_than_half_a_cent = guards(known, 2000, "EUR", kept_back_minor=kept, reaction_wh=9)
-    assert (less_than_half_a_cent.price_limit, less_than_half_a_cent.kwh_limit) == (Decimal("19.50"), 39)
+    assert (less_than_half_a_cent.price_limit, less_than_half_a_cent.kwh_limit) == (
+        Decimal("19.50"),
+        Decimal(39),
+    )
 
 
 def test_a_limit_that_monta_shows_otherwise_is_told_and_does_not_count_when_it_is_higher() -> None:

@@ -158,7 +158,11 @@ def _clock_cuts(hours: frozenset[time], started_at: datetime, end_us: int, tz: Z
 def _instants(day: date, hours: frozenset[time], tz: ZoneInfo) -> tuple[int, ...]:
     """When the wall clock shows the hours on a day (twice where it is set back), and when the offset changes, in µs
     since 1970. Sessions share their days."""
-    shown = {datetime.combine(day, hour, tz).replace(fold=fold).astimezone(UTC) for hour in hours for fold in (0, 1)}
+    shown = {
+        datetime.combine(day, hour, tz).replace(fold=fold).astimezone(UTC)
+        for hour in hours
+        for fold in (0, 1)
+    }
     ends = {datetime.combine(each, MIDNIGHT, tz).astimezone(UTC) for each in (day, day + DAY)}
     changes = {
         _offset_change(before, after, tz)
