@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from app.domain.charge import Charge, ChargeState
-from app.domain.holds import settle_by, stop_by
+from app.domain.holds import hold_margin, settle_by, stop_by
 from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession, Status, Stop, StopReason
 from app.domain.policy import Policy
@@ -27,7 +27,8 @@ def running(session: PaymentSession, charge: Charge, policy: Policy, now: dateti
 
 def _in_time(step: Step, session: PaymentSession, stop: Stop, policy: Policy, now: datetime) -> Step:
     """A charge that no stop ends is settled by what is known before its hold dies; the stop has its time first."""
-    last = max(settle_by(session, policy), stop.decided_at + timedelta(seconds=policy.stop_grace_s))
+    grace = min(timedelta(seconds=policy.stop_grace_s), hold_margin(session, policy) / 2)
+    last = max(settle_by(session, policy), stop.decided_at + grace)
     if now >= last:
         return SettleUnfinished()
     return Wait(last if step.until is None else min(step.until, last)) if isinstance(step, Wait) else step
