@@ -16,6 +16,8 @@ from bench.limit_play import POLICY, Outcome, Play  # noqa: E402
 from bench.limit_report import pictures, table  # noqa: E402
 from bench.limit_visits import visits  # noqa: E402
 
+ROUNDS = 8
+
 
 def played(sessions: int, seed: int) -> list[Outcome]:
     """Each chain of visits teaches its charge point; what was learned is handed from one to the next."""
@@ -29,20 +31,21 @@ def played(sessions: int, seed: int) -> list[Outcome]:
 
 
 def decisions_per_second(seed: int, seconds: float = 2.0) -> dict[str, float]:
-    """Decisions in a second of one core's time, each of a charging session with a fresh reading, by kind of tariff."""
+    """Decisions in a second of one core's time, each of a charging session with a fresh reading, by kind of tariff; the
+    best of some rounds, since others may share the machine."""
     cases: dict[str, list[tuple[PaymentSession, datetime]]] = {}
     for chain in visits(120, seed):
         play = Play(chain[0], Habits())
         play.run_until(1500)
         cases.setdefault(play.visit.tariff_kind, []).append((play.session, play.at_now))
-    found = {}
-    for kind, some in sorted(cases.items()):
+    found = dict.fromkeys(sorted(cases), 0.0)
+    for kind in [*found] * ROUNDS:
         count, began = 0, time.process_time()
-        while time.process_time() - began < seconds / len(cases):
-            for session, now in some:
+        while time.process_time() - began < seconds / len(cases) / ROUNDS:
+            for session, now in cases[kind]:
                 decide(session, POLICY, now)
-            count += len(some)
-        found[kind] = count / (time.process_time() - began)
+            count += len(cases[kind])
+        found[kind] = max(found[kind], count / (time.process_time() - began))
     return found
 
 

@@ -162,6 +162,7 @@ def start_limits(session: PaymentSession, policy: Policy) -> Guards:
         session.energy_limit_wh,
         kept_back_minor=kept,
         reaction_wh=int(rated_w * policy.limit_reaction_s / 3600) + 1 if rated_w else 0,
+        reaction_s=policy.limit_reaction_s if rated_w else 0,
         trial_wh=_trial_wh(session, policy),
     )
 
@@ -177,7 +178,8 @@ def _trial_wh(session: PaymentSession, policy: Policy) -> int:
     blur_wh = 0 if counts_everything(tariff) else bought_wh / session.reserved_minor
     if blur_wh * 3600 > usual_w * VISIBLE_S:
         return 0
-    ahead_s = latency_bound_s(None, policy) + policy.limit_trial_s
+    soonest_s = min(habits.stop_latencies_ms, default=0) / 1000 if habits is not None else 0
+    ahead_s = max(0, latency_bound_s(None, policy) - soonest_s) + policy.limit_trial_s
     trial_wh = int(min(usual_w, rated_w or usual_w) * ahead_s / 3600) + 1
     return trial_wh if trial_wh <= bought_wh * policy.limit_trial_share else 0
 

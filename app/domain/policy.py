@@ -38,8 +38,8 @@ class Policy:
     limit_reaction_s: float = 2
     """What Monta's own limits may take to act; they are set below the reservation by as much at full power."""
     limit_trial_s: float = 4
-    """To see whether Monta's limits act at once they are set once so much ahead of our own stop, where"""
-    limit_trial_share: float = 0.02
+    """To see whether Monta's limits act at once they are set once so much ahead of where our own stop ends, where"""
+    limit_trial_share: float = 0.05
     """this share of the reservation pays for that."""
     idle_reserve_s: int = 300
     """Where a cable that is left in costs money, so long a time of it is kept back from the reservation."""

@@ -69,12 +69,12 @@ def test_montas_limit_is_tried_once_where_that_is_of_use_and_never_at_a_high_pri
     untaught, known = start_limits(session(), POLICY), start_limits(session(KNOWN), POLICY)
     assert untaught.kwh_limit == Decimal("39.98")
     assert known.kwh_limit is not None
-    assert Decimal("39.80") < known.kwh_limit < Decimal("39.90")
+    assert Decimal("39.85") < known.kwh_limit < Decimal("39.95")
     for other in (replace(KNOWN, limit_prompt=1), replace(KNOWN, limit_missed=1)):
         assert start_limits(session(other), POLICY) == untaught
     little = session(KNOWN)
-    little = replace(little, authorization=replace(little.authorization, amount_minor=200))
-    assert start_limits(little, POLICY).kwh_limit == Decimal("3.98")
+    little = replace(little, authorization=replace(little.authorization, amount_minor=50))
+    assert start_limits(little, POLICY).kwh_limit == Decimal("1.00")
 
 
 def test_while_top_ups_are_possible_montas_limit_guards_only_where_it_is_within_the_reservation() -> None:
