@@ -1,4 +1,4 @@
-"""The line from a replica to Monta: each request is a turn, may break before or after its effect, and is written down."""
+"""The line from a replica to Monta: each request is a turn, may break before or after its effect, and is noted."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -81,8 +81,9 @@ class Plan:
 
     @property
     def limits_work(self) -> bool:
-        """Monta's own guard holds at every charge point."""
-        return not any(point.quirks.limits_ignored for config in self.monta for point in config.points)
+        """Monta's own guard holds at every charge point, and at the reservation: with top-ups it begins above."""
+        ignored = any(point.quirks.limits_ignored for config in self.monta for point in config.points)
+        return not ignored and all(payment.tops_up_after_s is None for payment in self.payments)
 
     def __str__(self) -> str:
         drawn = [
