@@ -42,7 +42,7 @@ STATIC_STEPS = [
 ]
 
 
-NARROW = tuple("-k -m -n -s -p --lf --last-failed --sw --stepwise --pdb --trace --capture=no".split())
+NARROW = ("-k", "-m", "-n", "-s", "-p", "--lf", "--last-failed", "--sw", "--stepwise", "--pdb", "--trace")
 """Options that choose few tests, bring workers of their own, or need pytest's own process."""
 
 
