@@ -12,7 +12,8 @@ sys.path.insert(0, str(ROOT))
 from app.domain.decision import decide  # noqa: E402
 from app.domain.habits import Habits  # noqa: E402
 from app.domain.payment_session import PaymentSession  # noqa: E402
-from bench.limit_play import POLICY, Outcome, Play  # noqa: E402
+from bench.limit_outcome import Outcome  # noqa: E402
+from bench.limit_play import POLICY, Play  # noqa: E402
 from bench.limit_report import pictures, table  # noqa: E402
 from bench.limit_visits import visits  # noqa: E402
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bench.limit_play import Outcome
+from bench.limit_outcome import Outcome
 from bench.limit_visits import CHANGE_AT
 
 LEARNED_FROM = 20

@@ -3,7 +3,7 @@
 from functools import cache
 
 from bench.limit import decisions_per_second, played
-from bench.limit_play import Outcome
+from bench.limit_outcome import Outcome
 from bench.limit_report import quantile, tight
 
 SEED, SESSIONS = 11, 220

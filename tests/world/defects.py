@@ -1,6 +1,6 @@
 """Planted defects: each takes one safeguard away by substitution, for as long as a block lasts."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -11,13 +11,11 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.api import terminal as terminal_api
 from app.domain import attempts, conclusion, decision, progress
 from app.domain.change import Change, Source
 from app.domain.charge import Charge, ChargeReport, merge
 from app.domain.ids import SessionId
 from app.domain.payment_session import (
-    MontaLimits,
     NotStartedReason,
     PaymentSession,
     StartOutcome,
