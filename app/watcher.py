@@ -9,10 +9,11 @@ from typing import assert_never
 import structlog
 
 from app.domain.steps import LookUp, ReadCharge, SendStart, SendStop, StopExtra, Wait
-from app.flows import enforce, start, track, turn, upkeep
+from app.flows import enforce, start, sweep, track, turn, upkeep
 from app.flows.tools import LeaseLost, Tools
-from app.store import health, leases
-from app.store.leases import Lease, OperatorLease
+from app.store import duties, health, leases
+from app.store.duties import Duty, DutyLease
+from app.store.leases import Lease
 
 log = structlog.get_logger("watcher")
 
@@ -21,6 +22,7 @@ MAX_STEPS = 25
 IDLE_S = 1.0
 """Without a notification, what is due is looked for so often: polling alone is correct."""
 BEAT_S = 5.0
+DUTY_LEASE_S = 60.0
 DRAIN_S = 15.0
 """At the end, work under way may finish for so long; what does not is taken over when its lease ends."""
 
@@ -35,6 +37,7 @@ class Watcher:
         self._concurrency = concurrency
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[Lease] = set()
+        self._held_duties: set[DutyLease] = set()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -69,22 +72,22 @@ class Watcher:
         """Run everything that is due now, to its end; returns how many claims that took. The way of the tests."""
         done = 0
         while True:
-            claimed, operator = await self._claim(self._concurrency)
-            if not claimed and operator is None:
+            claimed, duty = await self._claim(self._concurrency)
+            if not claimed and duty is None:
                 return done
             await asyncio.gather(*(self._attend(lease) for lease in claimed))
-            if operator is not None:
-                await self._upkeep(operator)
-            done += len(claimed) + (operator is not None)
+            if duty is not None:
+                await self._do(duty)
+            done += len(claimed) + (duty is not None)
 
     async def _claim_and_spawn(self) -> None:
         await self._free.acquire()
         self._free.release()
-        claimed, operator = await self._claim(max(1, self._concurrency - len(self._running)))
+        claimed, duty = await self._claim(max(1, self._concurrency - len(self._running)))
         for lease in claimed:
             await self._spawn(self._attend(lease))
-        if operator is not None:
-            await self._spawn(self._upkeep(operator))
+        if duty is not None:
+            await self._spawn(self._do(duty))
         elif not claimed:
             await self._pause(await self._until_due())
 
@@ -101,14 +104,14 @@ class Watcher:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _claim(self, limit: int) -> tuple[list[Lease], OperatorLease | None]:
-        """Up to `limit` sessions that are due, and an operator if one is."""
+    async def _claim(self, limit: int) -> tuple[list[Lease], DutyLease | None]:
+        """Up to `limit` sessions that are due, and a duty if one is."""
         now = self.tools.clock.now()
         until = now + timedelta(seconds=self.tools.lease_s)
-        upkeep_until = now + timedelta(seconds=upkeep.LEASE_S)
+        duty_until = now + timedelta(seconds=DUTY_LEASE_S)
         async with self.tools.database.transaction() as connection:
             claimed = await leases.claim(connection, owner=self.name, now=now, until=until, limit=limit)
-            return claimed, await leases.claim_operator(connection, now=now, until=upkeep_until)
+            return claimed, await duties.claim(connection, now=now, until=duty_until)
 
     async def _attend(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
@@ -128,12 +131,16 @@ class Watcher:
         async with self.tools.database.transaction() as connection:
             await leases.give_back_failed(connection, lease, self.tools.clock.now())
 
-    async def _upkeep(self, lease: OperatorLease) -> None:
-        with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id):
+    async def _do(self, lease: DutyLease) -> None:
+        """One duty; what fails is due again when its lease has ended."""
+        self._held_duties.add(lease)
+        with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, duty=lease.duty):
             try:
-                await upkeep.attend_operator(self.tools, lease)
+                await perform(self.tools, lease)
             except Exception:
-                log.exception("upkeep_failed")
+                log.exception("duty_failed")
+            finally:
+                self._held_duties.discard(lease)
 
     async def _until_due(self) -> float | None:
         """Seconds to the next due time; None: nothing is planned."""
@@ -160,13 +167,16 @@ class Watcher:
         """A call to Monta may take longer than a lease lasts; a process that died renews nothing."""
         while True:
             await self.tools.clock.sleep(self.tools.lease_s / 3)
-            if self._held:
+            if self._held or self._held_duties:
                 await self._survive(self._renew_leases)
 
     async def _renew_leases(self) -> None:
         until = self.tools.clock.now() + timedelta(seconds=self.tools.lease_s)
         async with self.tools.database.transaction() as connection:
-            await leases.renew(connection, self._held, until)
+            if self._held:
+                await leases.renew(connection, self._held, until)
+            if self._held_duties:
+                await duties.renew(connection, self._held_duties, until)
 
     async def _beat_once(self) -> None:
         now = self.tools.clock.now()
@@ -211,3 +221,17 @@ async def _call(tools: Tools, lease: Lease, decided: turn.Turn) -> None:
             return
         case _:
             assert_never(decided.step)
+
+
+async def perform(tools: Tools, lease: DutyLease) -> None:
+    """One duty of an operator, to its end."""
+    match lease.duty:
+        case Duty.UPKEEP:
+            await upkeep.attend_operator(tools, lease)
+        case Duty.SWEEP:
+            await sweep.sweep(tools, lease)
+        case Duty.RECONCILE | Duty.PROBE:
+            async with tools.database.transaction() as connection:
+                await duties.give_back(connection, lease, None)
+        case _:
+            assert_never(lease.duty)

@@ -20,7 +20,12 @@ DEFAULT_QUOTA = 1000
 DEFAULT_WINDOW_S = 600
 """Monta's usual agreement (Integration Notes); replaced by what its headers say."""
 
-RESERVE = {Purpose.STOP: Decimal("0"), Purpose.START: Decimal("0.10"), Purpose.READ: Decimal("0.30")}
+RESERVE = {
+    Purpose.STOP: Decimal("0"),
+    Purpose.START: Decimal("0.10"),
+    Purpose.SWEEP: Decimal("0.20"),
+    Purpose.READ: Decimal("0.30"),
+}
 """The share of the quota that each purpose must leave untouched, so that a stop always gets through."""
 
 MAX_WINDOW_S = 86_400

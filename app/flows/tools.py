@@ -53,6 +53,10 @@ class Telemetry(Protocol):
         """A session was settled; what it cost beyond the reservation."""
         ...
 
+    def swept(self, *, lists: int, single: int, silent: int) -> None:
+        """A sweep over `silent` charges asked for so many lists, and read so many charges singly."""
+        ...
+
     def monta_called(self, call: str, outcome: str) -> None: ...
 
 

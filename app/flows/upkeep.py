@@ -11,8 +11,8 @@ from app.flows.tools import Tools
 from app.monta.account import WebhookConfig
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
-from app.store import charge_points, leases, price_groups
-from app.store.leases import OperatorLease
+from app.store import charge_points, duties, price_groups
+from app.store.duties import DutyLease
 from app.store.operators import Operator, note_upkeep, webhook_path
 
 log = structlog.get_logger("upkeep")
@@ -20,7 +20,6 @@ log = structlog.get_logger("upkeep")
 EVERY_S = 900
 """Charge points and the webhook configuration are compared so often: four calls an hour and credential."""
 RETRY_S = 60
-LEASE_S = 120
 PRICES_EVERY_S = 1800
 """A price group is read again after this long; one call each."""
 MAX_PRICE_GROUPS = 30
@@ -28,7 +27,7 @@ MAX_PRICE_GROUPS = 30
 EVENT_TYPES = ("charges", "charge-points")
 
 
-async def attend_operator(tools: Tools, lease: OperatorLease) -> None:
+async def attend_operator(tools: Tools, lease: DutyLease) -> None:
     """Never raises for Monta's sake: what went wrong is noted for operations and tried again after a minute."""
     async with tools.database.transaction() as connection:
         operator = await tools.operators.get(connection, lease.operator_id)
@@ -44,7 +43,7 @@ async def attend_operator(tools: Tools, lease: OperatorLease) -> None:
             connection, operator.id, webhook_problem=webhook_problem, upkeep_problem=upkeep_problem
         )
         due_at = tools.clock.now() + timedelta(seconds=pause)
-        await leases.give_back_operator(connection, lease, due_at)
+        await duties.give_back(connection, lease, due_at)
 
 
 async def _register_webhook(tools: Tools, operator: Operator, monta: MontaClient) -> str | None:

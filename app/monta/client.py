@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import httpx
 
 from app.clock import Clock
-from app.domain.charge import ChargeReport
+from app.domain.charge import ChargeReport, ChargeState
 from app.domain.charge_point import ChargePoint
 from app.domain.ids import ChargeId, ChargePointId, OperatorId
 from app.domain.price_group import PriceGroup
@@ -135,12 +135,22 @@ class MontaClient:
         return tuple(c for c in listing.charges if c.partner_external_id == partner_external_id)
 
     async def list_charges(
-        self, updated_since: datetime, *, max_pages: int = MAX_LISTED_PAGES
+        self,
+        updated_since: datetime | None = None,
+        *,
+        state: ChargeState | None = None,
+        purpose: Purpose = Purpose.READ,
+        max_pages: int = MAX_LISTED_PAGES,
     ) -> ChargeListing:
-        """All charges on the operator's charge points that were updated at or after that second."""
+        """The charges on the operator's charge points: those updated at or after that second, those in a state (not all
+        of Monta's states can be asked for), a hundred with each call. What came before a refusal is kept."""
         asked_at = self._clock.now()
-        since = updated_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        rows = await self._list("/charges", max_pages, Purpose.READ, {"fromUpdatedDate": since})
+        filters: dict[str, str] = {}
+        if updated_since is not None:
+            filters["fromUpdatedDate"] = updated_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if state is not None:
+            filters["state"] = state.value
+        rows = await self._list("/charges", max_pages, purpose, filters)
         return read_listing(rows, asked_at, self._price_unit)
 
     async def get_charge_point(self, charge_point: ChargePointId) -> ChargePoint:

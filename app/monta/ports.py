@@ -57,6 +57,8 @@ class Purpose(StrEnum):
 
     STOP = "stop"
     START = "start"
+    SWEEP = "sweep"
+    """One call that reads a hundred charges: worth more than a read, less than a start."""
     READ = "read"
 
 

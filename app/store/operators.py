@@ -8,7 +8,8 @@ from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import OperatorId
-from app.store.database import DUE_CHANNEL, notify
+from app.store import duties
+from app.store.duties import Duty
 from app.store.secret_box import SecretBox
 from app.store.tables import operators
 
@@ -59,9 +60,10 @@ class Operators:
                 webhook_endpoint_id=operator.webhook_endpoint_id,
                 webhook_secret=seal(operator.webhook_secret, WEBHOOK_SECRET),
                 created_at=now,
-                due_at=now,
             )
         )
+        first_due = {Duty.UPKEEP: now, Duty.RECONCILE: now, Duty.SWEEP: None, Duty.PROBE: None}
+        await duties.add(connection, operator.id, first_due)
 
     async def get(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
         row = await connection.execute(select(operators).where(operators.c.id == operator_id))
@@ -134,12 +136,6 @@ async def set_top_up_max(
 async def exists(connection: AsyncConnection, operator_id: OperatorId) -> bool:
     query = select(operators.c.id).where(operators.c.id == operator_id)
     return (await connection.execute(query)).one_or_none() is not None
-
-
-async def make_due(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
-    """Upkeep as soon as a watcher is free."""
-    await connection.execute(update(operators).where(operators.c.id == operator_id).values(due_at=now))
-    await notify(connection, DUE_CHANNEL)
 
 
 def webhook_path(endpoint_id: str) -> str:

@@ -10,7 +10,7 @@ from app.domain.ids import SessionId
 from app.store import leases, payment_sessions
 from app.store.database import Database
 from app.store.leases import Lease
-from tests.store.rows import NOW, OP_ONE, OP_OTHER, SECOND, a_session, furnished, record
+from tests.store.rows import NOW, SECOND, a_session, furnished, record
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +81,7 @@ async def test_what_was_given_back_is_due_at_its_next_time(database_url: str) ->
         async with database.transaction() as connection:
             await leases.give_back(connection, lease, NOW + 5 * SECOND)
             assert await leases.next_due(connection) == NOW
-            await connection.execute(text("UPDATE operators SET due_at = NULL"))
+            await connection.execute(text("UPDATE operator_duties SET due_at = NULL"))
             assert await leases.next_due(connection) == NOW + 5 * SECOND
             assert await leases.oldest_due(connection, NOW) is None
             assert await leases.oldest_due(connection, NOW + 6 * SECOND) == NOW + 5 * SECOND
@@ -119,25 +119,3 @@ async def test_a_row_that_somebody_holds_is_passed_over_not_waited_for(database_
             await payment_sessions.lock(connection, SessionId("ps_0"))
             got = await asyncio.wait_for(claim(database), 1)
     assert sorted(lease.session_id for lease in got) == ["ps_1", "ps_2", "ps_3"]
-
-
-async def test_an_operators_upkeep_is_claimed_by_one(database_url: str) -> None:
-    async with furnished(database_url) as database:
-
-        async def one() -> str | None:
-            async with database.transaction() as connection:
-                lease = await leases.claim_operator(connection, now=NOW, until=NOW + LEASE)
-            return lease.operator_id if lease else None
-
-        got = await asyncio.gather(*(one() for _ in range(8)))
-        assert sorted(o for o in got if o) == [OP_ONE, OP_OTHER]
-        async with database.transaction() as connection:
-            late = await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)
-            assert late is not None
-            stale = leases.OperatorLease(late.operator_id, late.token - 1)
-            await leases.give_back_operator(connection, stale, NOW)
-            assert (await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)) != late
-            await leases.give_back_operator(connection, late, NOW + LEASE)
-            again = await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)
-    assert again is not None
-    assert (again.operator_id, again.token) == (late.operator_id, late.token + 1)
