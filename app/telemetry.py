@@ -19,9 +19,7 @@ class ProcessTelemetry:
         self.registry = CollectorRegistry()
         r = self.registry
         self._entries = Counter("tapwatt_webhook_entries", "Webhook entries kept.", registry=r)
-        self._refused = Counter(
-            "tapwatt_webhooks_refused", "Webhook deliveries refused.", ["why"], registry=r
-        )
+        self._refused = Counter("tapwatt_webhooks_refused", "Deliveries refused.", ["why"], registry=r)
         self._lag = Histogram(
             "tapwatt_webhook_lag_seconds",
             "Age of a delivery's oldest event when it came.",

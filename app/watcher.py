@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import assert_never
 
 import structlog
 
 from app.domain.steps import LookUp, ReadCharge, SendStart, SendStop, StopExtra, Wait
-from app.flows import enforce, start, sweep, track, turn, upkeep
+from app.flows import enforce, reconcile, start, sweep, track, turn, upkeep
 from app.flows.tools import LeaseLost, Tools
 from app.store import duties, health, leases
 from app.store.duties import Duty, DutyLease
@@ -38,6 +38,7 @@ class Watcher:
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[Lease] = set()
         self._held_duties: set[DutyLease] = set()
+        self._last_beat: datetime | None = None
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -52,6 +53,8 @@ class Watcher:
 
     async def run(self) -> None:
         """Until `stop`; a failing database is waited for, not died of."""
+        while not self._stopping.is_set() and not await self._survive(self.begin):
+            await self._pause()
         beside = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_leases())]
         try:
             while not self._stopping.is_set():
@@ -67,6 +70,10 @@ class Watcher:
             with contextlib.suppress(Exception):
                 async with self.tools.database.transaction() as connection:
                     await health.leave(connection, self.name)
+
+    async def begin(self) -> None:
+        """Before the first claim: what the database has forgotten since this code last ran is to be found."""
+        await reconcile.demand(self.tools)
 
     async def run_due(self) -> int:
         """Run everything that is due now, to its end; returns how many claims that took. The way of the tests."""
@@ -181,7 +188,11 @@ class Watcher:
     async def _beat_once(self) -> None:
         now = self.tools.clock.now()
         async with self.tools.database.transaction() as connection:
-            await health.beat(connection, self.name, now)
+            earlier = await health.beat(connection, self.name, now)
+        last, self._last_beat = self._last_beat, now
+        if last is not None and (earlier is None or earlier < last):
+            log.error("database_went_back", remembered=earlier and earlier.isoformat(), last=last.isoformat())
+            await reconcile.demand(self.tools)
 
     async def _survive(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:
@@ -230,7 +241,9 @@ async def perform(tools: Tools, lease: DutyLease) -> None:
             await upkeep.attend_operator(tools, lease)
         case Duty.SWEEP:
             await sweep.sweep(tools, lease)
-        case Duty.RECONCILE | Duty.PROBE:
+        case Duty.RECONCILE:
+            await reconcile.reconcile(tools, lease)
+        case Duty.PROBE:
             async with tools.database.transaction() as connection:
                 await duties.give_back(connection, lease, None)
         case _:

@@ -15,7 +15,7 @@ from app.flows.tools import Tools, monta_of
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, NotDone
 from app.monta.ports import Purpose
-from app.store import duties, payment_sessions, sightings
+from app.store import duties, operator_sessions, payment_sessions, sightings
 from app.store.duties import DutyLease
 
 log = structlog.get_logger("sweep")
@@ -78,12 +78,12 @@ async def _silent(tools: Tools, operator_id: OperatorId) -> list[_Silent]:
     now, policy = tools.clock.now(), tools.policy
     before = now - timedelta(seconds=policy.silent_after_s) + SOON
     async with tools.database.transaction() as connection:
-        stale = await payment_sessions.stale(connection, operator_id, before)
+        stale = await operator_sessions.stale(connection, operator_id, before)
         oldest = sorted(stale, key=lambda charge_id: stale[charge_id])[:MAX_SILENT]
         sessions = await payment_sessions.find(
             connection,
             payment_sessions.of_operator(operator_id),
-            payment_sessions.with_charge(oldest),
+            operator_sessions.with_charge(oldest),
             limit=MAX_SILENT,
         )
     found = [s for session in sessions if (s := _silent_one(session, policy, now)) is not None]
@@ -144,7 +144,7 @@ class _Sweep:
         """Without the charges of others, and those of which news came lately: their sessions need none."""
         before = self._tools.clock.now() - timedelta(seconds=self._tools.policy.silence_s / 2)
         async with self._tools.database.transaction() as connection:
-            stale = await payment_sessions.stale(connection, self._operator_id, before)
+            stale = await operator_sessions.stale(connection, self._operator_id, before)
         return [r for r in reports if r.id in stale]
 
     async def _keep(self, reports: Sequence[ChargeReport]) -> None:

@@ -77,6 +77,10 @@ class Tools:
     """The clock is not meant to agree with the database's: demo and tests."""
 
 
+HOLD_STARTS = timedelta(seconds=60)
+"""So long at most starts wait for the reconciliation that a watcher's beginning asks for: Monta may be down."""
+
+
 class LeaseLost(Exception):
     """Somebody else works on the session by now: whatever was going to be written is theirs to find out."""
 

@@ -11,7 +11,7 @@ from app.domain.charge import ChargeReport
 from app.domain.decision import decide
 from app.domain.doubts import doubts
 from app.domain.learning import learned
-from app.domain.payment_session import PaymentSession
+from app.domain.payment_session import PaymentSession, Status
 from app.domain.policy import Policy, power_bound_w
 from app.domain.progress import absorb
 from app.domain.settlement import SettlementBasis
@@ -28,11 +28,22 @@ from app.domain.steps import (
     StopExtra,
     Wait,
 )
-from app.flows.tools import LeaseLost, OperatorMissing, Tools
+from app.flows.tools import HOLD_STARTS, LeaseLost, OperatorMissing, Tools
 from app.monta.safe_json import JsonIn
 from app.monta.webhook import read_entry
 from app.monta.wire import PriceUnit
-from app.store import charge_points, duties, habits, inbox, leases, payment_sessions, price_groups, sightings
+from app.store import (
+    charge_points,
+    duties,
+    habits,
+    inbox,
+    leases,
+    operator_sessions,
+    operators,
+    payment_sessions,
+    price_groups,
+    sightings,
+)
 from app.store.database import Connection
 from app.store.duties import Duty
 from app.store.inbox import News
@@ -98,12 +109,18 @@ async def yield_turn(tools: Tools, lease: Lease) -> None:
 async def _decided_here(
     connection: Connection, change: Change, policy: Policy, now: datetime
 ) -> tuple[Call | Wait, Change]:
-    """What the domain decides, with the operator's sweep asked for where that saves calls."""
+    """What the domain decides, with the operator's sweep asked for where that saves calls; while nobody knows which
+    charges were forgotten, nothing is started, and no hold of a session that seems not to have a charge is released."""
+    first = decide(change.session, policy, now)
+    if change.session.status is Status.AUTHORIZED and isinstance(first, SendStart | GiveUp):
+        held_since = await operators.starts_held_since(connection, change.session.operator_id)
+        if held_since is not None and now < held_since + HOLD_STARTS:
+            return Wait(held_since + HOLD_STARTS), change
     step, change = _decided(change, policy, now)
     if not isinstance(step, AskSweep):
         return step, change
     session = change.session
-    if await payment_sessions.count_running(connection, session.operator_id, up_to=SWEEP_FROM) < SWEEP_FROM:
+    if await operator_sessions.count_running(connection, session.operator_id, up_to=SWEEP_FROM) < SWEEP_FROM:
         return ReadCharge(step.charge_id), change
     await duties.make_due(connection, session.operator_id, Duty.SWEEP, now)
     step, change = _decided(attempts.sweep_asked(change, now), policy, now)

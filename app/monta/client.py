@@ -24,7 +24,14 @@ from app.monta.errors import NotSent, Outcome, OutcomeUnknown, QuotaExceeded, Re
 from app.monta.exchange import Answer, Call, Exchange, Timeouts, id_in_path
 from app.monta.judge import judged
 from app.monta.listing import ChargeListing, read_listing
-from app.monta.pages import PER_PAGE, Rows, all_pages
+from app.monta.pages import (
+    MAX_FOUND_PAGES,
+    MAX_LISTED_PAGES,
+    MAX_LOG_PAGES,
+    PER_PAGE,
+    Rows,
+    all_pages,
+)
 from app.monta.ports import Budget, Credentials, Purpose, TokenStore
 from app.monta.price_group import read_price_group
 from app.monta.safe_json import JsonIn, dump_json
@@ -37,14 +44,6 @@ from app.monta.wire import (
     read_charge_point,
     unwrapped,
 )
-
-MAX_FOUND_PAGES = 10
-"""One session has one charge, at worst a handful; more pages mean that Monta did not filter."""
-
-MAX_LISTED_PAGES = 200
-"""Monta lists at most 20,000 charges for one query."""
-
-MAX_LOG_PAGES = 50
 
 
 class MontaClient:

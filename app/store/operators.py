@@ -1,10 +1,10 @@
 """Operators: one Monta credential and one webhook endpoint each; their secrets leave decrypted, never logged."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import OperatorId
@@ -12,6 +12,8 @@ from app.store import duties
 from app.store.duties import Duty
 from app.store.secret_box import SecretBox
 from app.store.tables import operators
+
+O = operators  # noqa: E741
 
 CLIENT_SECRET = "client_secret"  # noqa: S105 - the name of a column
 WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - the name of a column
@@ -35,6 +37,22 @@ class Operator:
     webhook_secret: str = field(repr=False)
     webhook_problem: str | None = None
     upkeep_problem: str | None = None
+    reconciled_at: datetime | None = None
+    reconcile_problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """How far Monta's list was compared with ours. `wanted_at`: nothing starts until it was compared since then."""
+
+    wanted_at: datetime | None
+    reconciled_at: datetime
+    deep_at: datetime | None
+    due_at: datetime
+
+
+RECONCILE_FIRST = timedelta(hours=1)
+"""A new operator has no charges of ours to compare."""
 
 
 class Operators:
@@ -60,9 +78,17 @@ class Operators:
                 webhook_endpoint_id=operator.webhook_endpoint_id,
                 webhook_secret=seal(operator.webhook_secret, WEBHOOK_SECRET),
                 created_at=now,
+                reconciled_at=now,
+                reconciled_deep_at=now,
+                reconcile_due_at=now + RECONCILE_FIRST,
             )
         )
-        first_due = {Duty.UPKEEP: now, Duty.RECONCILE: now, Duty.SWEEP: None, Duty.PROBE: None}
+        first_due = {
+            Duty.UPKEEP: now,
+            Duty.RECONCILE: now + RECONCILE_FIRST,
+            Duty.SWEEP: None,
+            Duty.PROBE: None,
+        }
         await duties.add(connection, operator.id, first_due)
 
     async def get(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
@@ -99,6 +125,8 @@ class Operators:
                 "webhook_endpoint_id",
                 "webhook_problem",
                 "upkeep_problem",
+                "reconciled_at",
+                "reconcile_problem",
             )
         }
         return Operator(
@@ -122,6 +150,83 @@ async def note_upkeep(
         .where(operators.c.id == operator_id)
         .values(webhook_problem=webhook_problem, upkeep_problem=upkeep_problem)
     )
+
+
+async def want_reconciliation(
+    connection: AsyncConnection, now: datetime, *, patience: timedelta
+) -> list[OperatorId]:
+    """Ask it of every operator, and hold back starts until it is done, `patience` at most. A wish that is still open
+    stands as it is, so that a process that dies again and again does not hold back starts for ever."""
+    await connection.execute(
+        update(O)
+        .where(
+            or_(
+                O.c.reconcile_wanted_at.is_(None),
+                O.c.reconciled_at >= O.c.reconcile_wanted_at,
+                O.c.reconcile_wanted_at <= now - patience,
+            )
+        )
+        .values(reconcile_wanted_at=now)
+    )
+    return [OperatorId(row.id) for row in await connection.execute(select(O.c.id).order_by(O.c.id))]
+
+
+async def starts_held_since(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
+    """When a reconciliation was asked for that has not been made yet; None: nothing holds back starts."""
+    query = select(O.c.reconcile_wanted_at).where(
+        O.c.id == operator_id,
+        or_(O.c.reconciled_at.is_(None), O.c.reconciled_at < O.c.reconcile_wanted_at),
+    )
+    found: datetime | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def reconciliation(connection: AsyncConnection, operator_id: OperatorId) -> Reconciliation | None:
+    columns = (
+        O.c.reconcile_wanted_at,
+        O.c.reconciled_at,
+        O.c.reconciled_deep_at,
+        O.c.reconcile_due_at,
+        O.c.created_at,
+    )
+    row = (await connection.execute(select(*columns).where(O.c.id == operator_id))).one_or_none()
+    if row is None:
+        return None
+    return Reconciliation(
+        wanted_at=row.reconcile_wanted_at,
+        reconciled_at=row.reconciled_at or row.created_at,
+        deep_at=row.reconciled_deep_at,
+        due_at=row.reconcile_due_at or row.created_at,
+    )
+
+
+async def note_reconciled(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    began: datetime,
+    *,
+    deep: bool,
+    next_at: datetime,
+    problem: str | None,
+) -> None:
+    """The comparison that began then is done."""
+    values: dict[str, object] = {
+        "reconciled_at": began,
+        "reconcile_due_at": next_at,
+        "reconcile_problem": problem,
+    }
+    await connection.execute(
+        update(O)
+        .where(O.c.id == operator_id)
+        .values(values | ({"reconciled_deep_at": began} if deep else {}))
+    )
+
+
+async def note_reconcile_problem(
+    connection: AsyncConnection, operator_id: OperatorId, problem: str, *, next_at: datetime
+) -> None:
+    values = {"reconcile_problem": problem, "reconcile_due_at": next_at}
+    await connection.execute(update(O).where(O.c.id == operator_id).values(values))
 
 
 async def set_top_up_max(

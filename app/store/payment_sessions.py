@@ -1,6 +1,5 @@
 """Payment sessions: recorded once, locked to be changed, found again."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -11,8 +10,6 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
-    cast,
-    func,
     insert,
     literal,
     or_,
@@ -30,7 +27,6 @@ from app.store import holds
 from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
 from app.store.session_codec import from_row, identity_row, shares_of, to_row
 from app.store.tables import journal, payment_sessions, settlements
-from app.store.tables.base import Moment
 
 log = structlog.get_logger("store")
 
@@ -152,28 +148,6 @@ async def find(
     query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
     rows = (await connection.execute(query.add_columns(P.c.id))).mappings()
     return [session for row in rows if (session := _readable(row)) is not None]
-
-
-async def count_running(connection: AsyncConnection, operator_id: OperatorId, *, up_to: int) -> int:
-    """How many sessions of the operator have not ended; counting stops at `up_to`."""
-    some = select(P.c.id).where(P.c.operator_id == operator_id, active()).limit(up_to).subquery()
-    return int((await connection.execute(select(func.count()).select_from(some))).scalar_one())
-
-
-async def stale(
-    connection: AsyncConnection, operator_id: OperatorId, before: datetime
-) -> dict[str, datetime]:
-    """The charges of sessions that have not ended, of which the last news is older than `before`, with its age."""
-    seen_at = cast(P.c.body["charge"]["seen_at"].astext, Moment)
-    query = select(P.c.charge_id, seen_at.label("seen_at")).where(
-        P.c.operator_id == operator_id, active(), P.c.charge_id.is_not(None), seen_at < before
-    )
-    return {row.charge_id: row.seen_at for row in await connection.execute(query)}
-
-
-def with_charge(charge_ids: Sequence[str]) -> Condition:
-    """Those whose own charge is one of these."""
-    return P.c.charge_id.in_(charge_ids)
 
 
 def of_terminal(terminal_id: TerminalId) -> Condition:

@@ -62,6 +62,9 @@ def upgrade() -> None:
             nullable=True,
             comment="the last comparison that reached back for days",
         ),
+        sa.Column(
+            "reconcile_due_at", sa.DateTime(timezone=True), nullable=True, comment="the next comparison"
+        ),
         sa.Column("reconcile_problem", sa.Text(), nullable=True),
         sa.Column(
             "access_doubted_at",

@@ -46,6 +46,7 @@ operators = Table(
     Column("reconcile_wanted_at", Moment, comment="no start until a reconciliation that began after this"),
     Column("reconciled_at", Moment, comment="Monta's list was compared with ours up to then"),
     Column("reconciled_deep_at", Moment, comment="the last comparison that reached back for days"),
+    Column("reconcile_due_at", Moment, comment="the next comparison"),
     Column("reconcile_problem", Text),
     Column("access_doubted_at", Moment, comment="since when Monta refuses the credential"),
     Column("access_problem", Text, comment="Monta refuses it lastingly: no new sessions"),
