@@ -32,6 +32,7 @@ AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
     authorize.IdempotencyKeyReused: ("idempotency_key_reused", "Idempotency-Key"),
     authorize.CurrencyMismatch: ("currency_mismatch", "authorization.currency"),
     authorize.AmountTooSmall: ("amount_too_small", "authorization.amount"),
+    authorize.MontaRefusesOperator: ("unavailable", "charge_point_id"),
 }
 """The one table from a refusal to the code that the terminal is told, and the field that it is about."""
 

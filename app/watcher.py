@@ -9,7 +9,7 @@ from typing import assert_never
 import structlog
 
 from app.domain.steps import LookUp, ReadCharge, SendStart, SendStop, StopExtra, Wait
-from app.flows import enforce, reconcile, start, sweep, track, turn, upkeep
+from app.flows import enforce, probe, reconcile, start, sweep, track, turn, upkeep
 from app.flows.tools import LeaseLost, Tools
 from app.store import duties, health, leases
 from app.store.duties import Duty, DutyLease
@@ -244,7 +244,6 @@ async def perform(tools: Tools, lease: DutyLease) -> None:
         case Duty.RECONCILE:
             await reconcile.reconcile(tools, lease)
         case Duty.PROBE:
-            async with tools.database.transaction() as connection:
-                await duties.give_back(connection, lease, None)
+            await probe.probe(tools, lease)
         case _:
             assert_never(lease.duty)

@@ -82,7 +82,13 @@ class OperatorOut(BaseModel):
     webhook_problem: str | None = Field(
         description="why Monta's webhook is not set; null: all is well, or not ours to set"
     )
+    webhook_mended_at: Moment | None = Field(
+        description="when somebody else's configuration was last replaced"
+    )
     upkeep_problem: str | None
+    access_problem: str | None = Field(description="Monta refuses the credential: new payments are refused")
+    reconciled_at: Moment | None = Field(description="Monta's charges were compared with ours up to then")
+    reconcile_problem: str | None
     budget_remaining: int | None = Field(description="requests left in Monta's current window")
     budget_quota: int | None
 
@@ -222,7 +228,11 @@ async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
                 id=o.id,
                 name=o.name,
                 webhook_problem=o.webhook_problem,
+                webhook_mended_at=o.webhook_mended_at,
                 upkeep_problem=o.upkeep_problem,
+                access_problem=o.access_problem,
+                reconciled_at=o.reconciled_at,
+                reconcile_problem=o.reconcile_problem,
                 budget_remaining=found.budget_left.get(o.id, (None, None))[0],
                 budget_quota=found.budget_left.get(o.id, (None, None))[1],
             )

@@ -73,6 +73,14 @@ class QuotaSeen:
     resets_in_s: int | None
 
 
+class Standing(Protocol):
+    """Whether Monta still takes an operator's credential."""
+
+    async def refused(self, operator: OperatorId, why: str, now: datetime) -> None:
+        """A call that the service lives by was refused with 401 or 403: somebody is to find out whether for good."""
+        ...
+
+
 class Budget(Protocol):
     """Monta's quota for one credential, counted exactly over all replicas."""
 

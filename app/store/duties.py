@@ -87,6 +87,12 @@ async def give_back(connection: AsyncConnection, lease: DutyLease, due_at: datet
     await connection.execute(update(D).where(*_of(lease)).values(lease_until=None, due_at=next_due))
 
 
+async def has_rested(connection: AsyncConnection, operator_id: OperatorId, duty: Duty) -> bool:
+    """Whether it is neither planned nor under way."""
+    query = select(D.c.duty).where(D.c.operator_id == operator_id, D.c.duty == duty, D.c.due_at.is_(None))
+    return (await connection.execute(query)).one_or_none() is not None
+
+
 async def make_due(connection: AsyncConnection, operator_id: OperatorId, duty: Duty, now: datetime) -> None:
     """As soon as a watcher is free; nothing is written when that is so already."""
     asked = (

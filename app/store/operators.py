@@ -36,9 +36,12 @@ class Operator:
     webhook_endpoint_id: str = field(repr=False)
     webhook_secret: str = field(repr=False)
     webhook_problem: str | None = None
+    webhook_mended_at: datetime | None = None
     upkeep_problem: str | None = None
     reconciled_at: datetime | None = None
     reconcile_problem: str | None = None
+    access_problem: str | None = None
+    """Monta refuses the credential: no new sessions until it takes it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,14 @@ class Reconciliation:
     reconciled_at: datetime
     deep_at: datetime | None
     due_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """`problem`: Monta refuses the credential lastingly; `doubted_at`: since when it is known to be refused."""
+
+    doubted_at: datetime | None
+    problem: str | None
 
 
 RECONCILE_FIRST = timedelta(hours=1)
@@ -124,9 +135,11 @@ class Operators:
                 "top_up_max_minor",
                 "webhook_endpoint_id",
                 "webhook_problem",
+                "webhook_mended_at",
                 "upkeep_problem",
                 "reconciled_at",
                 "reconcile_problem",
+                "access_problem",
             )
         }
         return Operator(
@@ -150,6 +163,19 @@ async def note_upkeep(
         .where(operators.c.id == operator_id)
         .values(webhook_problem=webhook_problem, upkeep_problem=upkeep_problem)
     )
+
+
+async def standing(connection: AsyncConnection, operator_id: OperatorId) -> Standing:
+    query = select(O.c.access_doubted_at, O.c.access_problem).where(O.c.id == operator_id)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return Standing(doubted_at=None, problem=None)
+    return Standing(doubted_at=row.access_doubted_at, problem=row.access_problem)
+
+
+async def note_standing(connection: AsyncConnection, operator_id: OperatorId, known: Standing) -> None:
+    values = {"access_doubted_at": known.doubted_at, "access_problem": known.problem}
+    await connection.execute(update(O).where(O.c.id == operator_id).values(values))
 
 
 async def want_reconciliation(
