@@ -4,21 +4,19 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import assert_never
 
 import structlog
 
-from app.domain.steps import LookUp, ReadCharge, SendStart, SendStop, StopExtra, Wait
-from app.flows import enforce, probe, reconcile, start, sweep, track, turn, upkeep
+from app.flows import reconcile
 from app.flows.tools import LeaseLost, Tools
 from app.store import duties, health, leases
-from app.store.duties import Duty, DutyLease
+from app.store.duties import DutyLease
 from app.store.leases import Lease
+from app.store.secret_box import SecretUnreadable
+from app.turns import advance, perform
 
 log = structlog.get_logger("watcher")
 
-MAX_STEPS = 25
-"""Steps in one claim; whoever needs more is due again at once, after the others."""
 IDLE_S = 1.0
 """Without a notification, what is due is looked for so often: polling alone is correct."""
 BEAT_S = 5.0
@@ -72,7 +70,10 @@ class Watcher:
                     await health.leave(connection, self.name)
 
     async def begin(self) -> None:
-        """Before the first claim: what the database has forgotten since this code last ran is to be found."""
+        """Before the first claim: find what the database has forgotten. Raises SecretUnreadable: with a wrong key
+        nothing is claimed, and nothing is harmed."""
+        async with self.tools.database.transaction() as connection:
+            await self.tools.operators.check_key(connection)
         await reconcile.demand(self.tools)
 
     async def run_due(self) -> int:
@@ -197,53 +198,13 @@ class Watcher:
     async def _survive(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:
             await work()
+        except SecretUnreadable:
+            log.error(
+                "secret_key_is_wrong",
+                do="start with the TAPWATT_SECRET_KEY that the secrets were sealed with",
+            )
+            raise
         except Exception as error:
             log.warning("database_trouble", error=type(error).__name__)
             return False
         return True
-
-
-async def advance(tools: Tools, lease: Lease) -> None:
-    """Turn by turn, call by call, until the session waits for something."""
-    for _ in range(MAX_STEPS):
-        decided = await turn.take_turn(tools, lease)
-        if not isinstance(decided.step, Wait):
-            await _call(tools, lease, decided)
-        elif decided.given_back:
-            return
-    await turn.yield_turn(tools, lease)
-
-
-async def _call(tools: Tools, lease: Lease, decided: turn.Turn) -> None:
-    """Make the call that was decided, its intent being committed, and commit its outcome."""
-    session = decided.session
-    match decided.step:
-        case SendStart():
-            await start.send(tools, lease, session, committed_at_s=decided.committed_at_s)
-        case LookUp():
-            await start.look_up(tools, lease, session)
-        case ReadCharge(charge_id):
-            await track.read(tools, lease, session, charge_id)
-        case SendStop():
-            await enforce.stop(tools, lease, session)
-        case StopExtra(charge_id):
-            await enforce.stop_extra(tools, lease, session, charge_id)
-        case Wait():
-            return
-        case _:
-            assert_never(decided.step)
-
-
-async def perform(tools: Tools, lease: DutyLease) -> None:
-    """One duty of an operator, to its end."""
-    match lease.duty:
-        case Duty.UPKEEP:
-            await upkeep.attend_operator(tools, lease)
-        case Duty.SWEEP:
-            await sweep.sweep(tools, lease)
-        case Duty.RECONCILE:
-            await reconcile.reconcile(tools, lease)
-        case Duty.PROBE:
-            await probe.probe(tools, lease)
-        case _:
-            assert_never(lease.duty)

@@ -12,7 +12,7 @@ from app.domain.payment_session import PaymentSession, Start
 from app.domain.policy import power_bound_w
 from app.domain.tariff import Tariff
 from app.flows.tools import Tools
-from app.store import charge_points, holds, operators, payment_sessions, price_groups, terminals
+from app.store import charge_points, holds, operator_state, payment_sessions, price_groups, terminals
 from app.store.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
 from app.store.database import Connection
 from app.store.terminals import Terminal
@@ -87,7 +87,7 @@ async def _once(tools: Tools, terminal: Terminal, payment: PaymentAuthorized) ->
         earlier = await _earlier(connection, terminal, payment)
         if earlier is not None:
             return earlier
-        if (await operators.standing(connection, terminal.operator_id)).problem is not None:
+        if (await operator_state.standing(connection, terminal.operator_id)).problem is not None:
             raise MontaRefusesOperator(
                 "charging is not possible at the moment; release the hold, or ask again later"
             )

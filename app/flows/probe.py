@@ -8,9 +8,9 @@ from app.flows.tools import Tools
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused, Unauthorized
 from app.monta.ports import Purpose
-from app.store import duties, operators
+from app.store import duties, operator_state
 from app.store.duties import DutyLease
-from app.store.operators import Standing
+from app.store.operator_state import Standing
 
 log = structlog.get_logger("probe")
 
@@ -29,7 +29,7 @@ async def probe(tools: Tools, lease: DutyLease) -> None:
     """1. Ask. 2. Refused twice: no new sessions (running ones go on under Monta's limit); taken again: all is well."""
     async with tools.database.transaction() as connection:
         operator = await tools.operators.get(connection, lease.operator_id)
-        standing = await operators.standing(connection, lease.operator_id)
+        standing = await operator_state.standing(connection, lease.operator_id)
     if operator is None:
         return
     now = tools.clock.now()
@@ -48,7 +48,7 @@ async def probe(tools: Tools, lease: DutyLease) -> None:
         standing, due_at = Standing(doubted_at=None, problem=None), None
     async with tools.database.transaction() as connection:
         if await duties.held(connection, lease):
-            await operators.note_standing(connection, operator.id, standing)
+            await operator_state.note_standing(connection, operator.id, standing)
             await duties.give_back(connection, lease, due_at)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from app.domain.charge import ENDED, ChargeReport, ChargeState
-from app.domain.ids import SessionId
+from app.domain.ids import ChargeId, OperatorId, SessionId
 from app.domain.money import Rounding, to_minor
 from app.domain.orphan import ListedCharge, doubt_of, has_our_form
 from app.flows.tools import HOLD_STARTS, Tools
@@ -14,11 +14,12 @@ from app.monta.client import MontaClient
 from app.monta.errors import MontaError
 from app.monta.listing import ChargeListing
 from app.monta.ports import Purpose
-from app.store import duties, operator_sessions, operators, orphans, sightings, terminals
+from app.store import duties, operator_sessions, operator_state, orphans, sightings, terminals
 from app.store.database import Connection
 from app.store.duties import Duty, DutyLease
 from app.store.operator_sessions import KnownCharge
-from app.store.operators import Operator, Reconciliation
+from app.store.operator_state import Reconciliation
+from app.store.operators import Operator
 from app.store.orphans import Orphan
 
 log = structlog.get_logger("reconcile")
@@ -48,15 +49,23 @@ async def demand(tools: Tools) -> None:
     """This process begins, or the database has forgotten something: compare all operators before anything starts."""
     now = tools.clock.now()
     async with tools.database.transaction() as connection:
-        for operator_id in await operators.want_reconciliation(connection, now, patience=HOLD_STARTS):
+        for operator_id in await operator_state.want_reconciliation(connection, now, patience=HOLD_STARTS):
             await duties.make_due(connection, operator_id, Duty.RECONCILE, now)
+
+
+async def close_orphan(
+    tools: Tools, operator_id: OperatorId | None, charge_id: ChargeId, *, because: str
+) -> Orphan | None:
+    """A person is done with it; None: there is none that the caller may see."""
+    async with tools.database.transaction() as connection:
+        return await orphans.close(connection, operator_id, charge_id, because=because, now=tools.clock.now())
 
 
 async def reconcile(tools: Tools, lease: DutyLease) -> None:
     """Never raises for Monta's sake: what went wrong is noted for operations and tried again soon."""
     async with tools.database.transaction() as connection:
         operator = await tools.operators.get(connection, lease.operator_id)
-        state = await operators.reconciliation(connection, lease.operator_id)
+        state = await operator_state.reconciliation(connection, lease.operator_id)
     if operator is None or state is None:
         return
     monta = tools.monta.of(operator)
@@ -90,14 +99,14 @@ async def _compare(
         log.warning("reconciliation_failed", operator_id=operator.id, error=str(error))
         async with tools.database.transaction() as connection:
             next_at = began + 3 * AGAIN
-            await operators.note_reconcile_problem(connection, operator.id, str(error), next_at=next_at)
+            await operator_state.note_reconcile_problem(connection, operator.id, str(error), next_at=next_at)
         return next_at
     young = await _sort_out(tools, lease, operator, listing, began)
     problem = _problem(listing)
     async with tools.database.transaction() as connection:
         await _fence(connection, lease)
         next_at = began + (YOUNG if young else EVERY)
-        await operators.note_reconciled(
+        await operator_state.note_reconciled(
             connection, operator.id, began, deep=deep, next_at=next_at, problem=problem
         )
         await operator_sessions.wake_authorized(connection, operator.id, tools.clock.now())

@@ -39,7 +39,7 @@ from app.store import (
     inbox,
     leases,
     operator_sessions,
-    operators,
+    operator_state,
     payment_sessions,
     price_groups,
     sightings,
@@ -113,7 +113,7 @@ async def _decided_here(
     charges were forgotten, nothing is started, and no hold of a session that seems not to have a charge is released."""
     first = decide(change.session, policy, now)
     if change.session.status is Status.AUTHORIZED and isinstance(first, SendStart | GiveUp):
-        held_since = await operators.starts_held_since(connection, change.session.operator_id)
+        held_since = await operator_state.starts_held_since(connection, change.session.operator_id)
         if held_since is not None and now < held_since + HOLD_STARTS:
             return Wait(held_since + HOLD_STARTS), change
     step, change = _decided(change, policy, now)

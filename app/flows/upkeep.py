@@ -13,7 +13,8 @@ from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
 from app.store import charge_points, duties, price_groups
 from app.store.duties import DutyLease
-from app.store.operators import Operator, note_upkeep, webhook_path
+from app.store.operator_state import note_upkeep
+from app.store.operators import Operator, webhook_path
 
 log = structlog.get_logger("upkeep")
 

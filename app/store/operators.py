@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, or_, select, update
+from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import OperatorId
@@ -35,31 +35,6 @@ class Operator:
     """The most that top-ups may raise a reservation to; None: as far as Monta's limit of the start goes."""
     webhook_endpoint_id: str = field(repr=False)
     webhook_secret: str = field(repr=False)
-    webhook_problem: str | None = None
-    webhook_mended_at: datetime | None = None
-    upkeep_problem: str | None = None
-    reconciled_at: datetime | None = None
-    reconcile_problem: str | None = None
-    access_problem: str | None = None
-    """Monta refuses the credential: no new sessions until it takes it again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciliation:
-    """How far Monta's list was compared with ours. `wanted_at`: nothing starts until it was compared since then."""
-
-    wanted_at: datetime | None
-    reconciled_at: datetime
-    deep_at: datetime | None
-    due_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """`problem`: Monta refuses the credential lastingly; `doubted_at`: since when it is known to be refused."""
-
-    doubted_at: datetime | None
-    problem: str | None
 
 
 RECONCILE_FIRST = timedelta(hours=1)
@@ -116,6 +91,11 @@ class Operators:
         rows = await connection.execute(select(operators).order_by(operators.c.created_at, operators.c.id))
         return [self._from(row) for row in rows.mappings()]
 
+    async def check_key(self, connection: AsyncConnection) -> None:
+        """Raises SecretUnreadable when the secrets here were sealed with another key; nothing is known without any."""
+        row = await connection.execute(select(O).order_by(O.c.created_at.desc(), O.c.id).limit(1))
+        self._one(row.mappings().one_or_none())
+
     def _one(self, row: RowMapping | None) -> Operator | None:
         return None if row is None else self._from(row)
 
@@ -134,12 +114,6 @@ class Operators:
                 "time_zone",
                 "top_up_max_minor",
                 "webhook_endpoint_id",
-                "webhook_problem",
-                "webhook_mended_at",
-                "upkeep_problem",
-                "reconciled_at",
-                "reconcile_problem",
-                "access_problem",
             )
         }
         return Operator(
@@ -148,111 +122,6 @@ class Operators:
             webhook_secret=opened(WEBHOOK_SECRET),
             **plain,
         )
-
-
-async def note_upkeep(
-    connection: AsyncConnection,
-    operator_id: OperatorId,
-    *,
-    webhook_problem: str | None,
-    upkeep_problem: str | None,
-) -> None:
-    """Keep what went wrong at the last upkeep, for operations; None: all is well."""
-    await connection.execute(
-        update(operators)
-        .where(operators.c.id == operator_id)
-        .values(webhook_problem=webhook_problem, upkeep_problem=upkeep_problem)
-    )
-
-
-async def standing(connection: AsyncConnection, operator_id: OperatorId) -> Standing:
-    query = select(O.c.access_doubted_at, O.c.access_problem).where(O.c.id == operator_id)
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return Standing(doubted_at=None, problem=None)
-    return Standing(doubted_at=row.access_doubted_at, problem=row.access_problem)
-
-
-async def note_standing(connection: AsyncConnection, operator_id: OperatorId, known: Standing) -> None:
-    values = {"access_doubted_at": known.doubted_at, "access_problem": known.problem}
-    await connection.execute(update(O).where(O.c.id == operator_id).values(values))
-
-
-async def want_reconciliation(
-    connection: AsyncConnection, now: datetime, *, patience: timedelta
-) -> list[OperatorId]:
-    """Ask it of every operator, and hold back starts until it is done, `patience` at most. A wish that is still open
-    stands as it is, so that a process that dies again and again does not hold back starts for ever."""
-    await connection.execute(
-        update(O)
-        .where(
-            or_(
-                O.c.reconcile_wanted_at.is_(None),
-                O.c.reconciled_at >= O.c.reconcile_wanted_at,
-                O.c.reconcile_wanted_at <= now - patience,
-            )
-        )
-        .values(reconcile_wanted_at=now)
-    )
-    return [OperatorId(row.id) for row in await connection.execute(select(O.c.id).order_by(O.c.id))]
-
-
-async def starts_held_since(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
-    """When a reconciliation was asked for that has not been made yet; None: nothing holds back starts."""
-    query = select(O.c.reconcile_wanted_at).where(
-        O.c.id == operator_id,
-        or_(O.c.reconciled_at.is_(None), O.c.reconciled_at < O.c.reconcile_wanted_at),
-    )
-    found: datetime | None = (await connection.execute(query)).scalar_one_or_none()
-    return found
-
-
-async def reconciliation(connection: AsyncConnection, operator_id: OperatorId) -> Reconciliation | None:
-    columns = (
-        O.c.reconcile_wanted_at,
-        O.c.reconciled_at,
-        O.c.reconciled_deep_at,
-        O.c.reconcile_due_at,
-        O.c.created_at,
-    )
-    row = (await connection.execute(select(*columns).where(O.c.id == operator_id))).one_or_none()
-    if row is None:
-        return None
-    return Reconciliation(
-        wanted_at=row.reconcile_wanted_at,
-        reconciled_at=row.reconciled_at or row.created_at,
-        deep_at=row.reconciled_deep_at,
-        due_at=row.reconcile_due_at or row.created_at,
-    )
-
-
-async def note_reconciled(
-    connection: AsyncConnection,
-    operator_id: OperatorId,
-    began: datetime,
-    *,
-    deep: bool,
-    next_at: datetime,
-    problem: str | None,
-) -> None:
-    """The comparison that began then is done."""
-    values: dict[str, object] = {
-        "reconciled_at": began,
-        "reconcile_due_at": next_at,
-        "reconcile_problem": problem,
-    }
-    await connection.execute(
-        update(O)
-        .where(O.c.id == operator_id)
-        .values(values | ({"reconciled_deep_at": began} if deep else {}))
-    )
-
-
-async def note_reconcile_problem(
-    connection: AsyncConnection, operator_id: OperatorId, problem: str, *, next_at: datetime
-) -> None:
-    values = {"reconcile_problem": problem, "reconcile_due_at": next_at}
-    await connection.execute(update(O).where(O.c.id == operator_id).values(values))
 
 
 async def set_top_up_max(
