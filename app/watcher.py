@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 
@@ -19,7 +20,11 @@ log = structlog.get_logger("watcher")
 
 IDLE_S = 1.0
 """Without a notification, what is due is looked for so often: polling alone is correct."""
+LEAST_PAUSE_S = 0.1
+"""What is due but cannot be claimed, since its operator has no place left, is looked for again so soon."""
 BEAT_S = 5.0
+OPERATORS_SHARE = 75
+"""No operator takes more than this share (per cent) of a watcher's places, however many of its sessions are due."""
 DUTY_LEASE_S = 60.0
 DRAIN_S = 15.0
 """At the end, work under way may finish for so long; what does not is taken over when its lease ends."""
@@ -33,6 +38,7 @@ class Watcher:
         self.name = name
         self._free = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
+        self._per_operator = max(1, concurrency * OPERATORS_SHARE // 100)
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[Lease] = set()
         self._held_duties: set[DutyLease] = set()
@@ -118,7 +124,15 @@ class Watcher:
         until = now + timedelta(seconds=self.tools.lease_s)
         duty_until = now + timedelta(seconds=DUTY_LEASE_S)
         async with self.tools.database.transaction() as connection:
-            claimed = await leases.claim(connection, owner=self.name, now=now, until=until, limit=limit)
+            claimed = await leases.claim(
+                connection,
+                owner=self.name,
+                now=now,
+                until=until,
+                limit=limit,
+                busy=Counter(lease.operator_id for lease in self._held),
+                per_operator=self._per_operator,
+            )
             return claimed, await duties.claim(connection, now=now, until=duty_until)
 
     async def _attend(self, lease: Lease) -> None:
@@ -154,7 +168,9 @@ class Watcher:
         """Seconds to the next due time; None: nothing is planned."""
         async with self.tools.database.transaction() as connection:
             due_at = await leases.next_due(connection)
-        return None if due_at is None else max(0.0, (due_at - self.tools.clock.now()).total_seconds())
+        if due_at is None:
+            return None
+        return max(LEAST_PAUSE_S, (due_at - self.tools.clock.now()).total_seconds())
 
     async def _pause(self, due_in_s: float | None = None) -> None:
         """Until something is due, or we are woken, or IDLE_S of real time have passed."""

@@ -180,6 +180,8 @@ async def _with_sightings(connection: Connection, change: Change, policy: Policy
 
 def _report_of(item: News, unit: PriceUnit) -> ChargeReport | None:
     """A webhook tells how things were when it happened, not when it came."""
+    if item.raw is None:
+        return None
     entry = read_entry(cast(JsonIn, item.raw), item.received_at, price_unit=unit)
     if entry.charge is None:
         return None

@@ -11,8 +11,8 @@ MAX_FOUND_PAGES = 10
 """One session has one charge, at worst a handful; more pages mean that Monta did not filter."""
 MAX_LISTED_PAGES = 200
 """Monta lists at most 20,000 charges for one query."""
-MAX_LOG_PAGES = 10
-"""Of Monta's log of deliveries: the newest thousand entries."""
+MAX_LOG_PAGES = 5
+"""Of Monta's log of deliveries."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,11 @@ async def note_upkeep(
     )
 
 
+async def note_webhook_mended(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
+    """Somebody had changed Monta's webhook configuration; it is ours again."""
+    await connection.execute(update(O).where(O.c.id == operator_id).values(webhook_mended_at=now))
+
+
 async def standing(connection: AsyncConnection, operator_id: OperatorId) -> Standing:
     query = select(O.c.access_doubted_at, O.c.access_problem).where(O.c.id == operator_id)
     row = (await connection.execute(query)).one_or_none()

@@ -1,16 +1,28 @@
 """One session is worked on by one watcher, and a late one changes nothing."""
 
 import asyncio
+from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
-from app.domain.ids import SessionId
-from app.store import leases, payment_sessions
+from app.domain.ids import ChargePointId, OperatorId, SessionId, TerminalId
+from app.store import leases, payment_sessions, terminals
 from app.store.database import Database
 from app.store.leases import Lease
-from tests.store.rows import NOW, SECOND, a_session, furnished, record
+from app.store.terminals import Terminal
+from tests.store.rows import (
+    NOW,
+    OP_ONE,
+    OP_OTHER,
+    SECOND,
+    TRM_ONE,
+    TRM_OTHER,
+    a_session,
+    furnished,
+    record,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -119,3 +131,48 @@ async def test_a_row_that_somebody_holds_is_passed_over_not_waited_for(database_
             await payment_sessions.lock(connection, SessionId("ps_0"))
             got = await asyncio.wait_for(claim(database), 1)
     assert sorted(lease.session_id for lease in got) == ["ps_1", "ps_2", "ps_3"]
+
+
+async def due_sessions(database: Database, operator_id: OperatorId, terminal: TerminalId, count: int) -> None:
+    """As many charge points as sessions: each is due at the same moment."""
+    points = [ChargePointId(str(n)) for n in range(1000, 1000 + count)]
+    async with database.transaction() as connection:
+        await terminals.assign(connection, Terminal(terminal, operator_id, "tapwatt", "lane"), points)
+    for number, point in enumerate(points):
+        name = f"{operator_id}_{number}"
+        session = a_session(name, charge_point=point, terminal=terminal, operator_id=operator_id)
+        assert await record(database, session)
+
+
+async def claim_fairly(
+    database: Database, *, limit: int, busy: dict[OperatorId, int] | None = None, per_operator: int = 9
+) -> Counter[str]:
+    async with database.transaction() as connection:
+        got = await leases.claim(
+            connection,
+            owner="fair",
+            now=NOW,
+            until=NOW + LEASE,
+            limit=limit,
+            busy=busy,
+            per_operator=per_operator,
+        )
+    return Counter(lease.operator_id for lease in got)
+
+
+async def test_F56_a_noisy_operator_does_not_starve_another(database_url: str) -> None:
+    async with furnished(database_url) as database:
+        await due_sessions(database, OP_ONE, TRM_ONE, 40)
+        await due_sessions(database, OP_OTHER, TRM_OTHER, 3)
+        assert await claim_fairly(database, limit=8) == {OP_ONE: 5, OP_OTHER: 3}
+
+
+async def test_F56_whoever_has_less_in_work_comes_first_and_nobody_takes_all_places(
+    database_url: str,
+) -> None:
+    async with furnished(database_url) as database:
+        await due_sessions(database, OP_ONE, TRM_ONE, 20)
+        await due_sessions(database, OP_OTHER, TRM_OTHER, 20)
+        assert await claim_fairly(database, limit=4, busy={OP_ONE: 6}) == {OP_OTHER: 4}
+        assert await claim_fairly(database, limit=9, busy={OP_ONE: 9, OP_OTHER: 4}) == {OP_OTHER: 5}
+        assert await claim_fairly(database, limit=9, busy={OP_ONE: 9, OP_OTHER: 9}) == {}
