@@ -8,8 +8,9 @@ from functools import partial
 from typing import TypeAlias
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -55,7 +56,6 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_S,
-            pool_pre_ping=True,
             hide_parameters=True,
             json_serializer=to_json,
             json_deserializer=partial(json.loads, parse_float=Decimal),
@@ -64,6 +64,7 @@ class Database:
                 "timeout": CONNECT_TIMEOUT_S,
             },
         )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -73,6 +74,14 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _refuse_closed(held: DBAPIConnection, *_: object) -> None:
+    """Have the pool replace a connection that the server has closed. A question to the server before every transaction
+    (the pool's own `pre_ping`) would tell hardly more, and costs three round trips."""
+    driver = held.driver_connection
+    if isinstance(driver, asyncpg.Connection) and driver.is_closed():
+        raise DisconnectionError("the server closed this connection")
 
 
 def is_json(value: object) -> bool:
