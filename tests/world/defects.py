@@ -145,11 +145,9 @@ async def _read_without_lock(
     return await payment_sessions.get(connection, session_id)
 
 
-async def _claim_for_ever(
-    connection: AsyncConnection, *, owner: str, now: datetime, until: datetime, limit: int
-) -> list[Lease]:
+async def _claim_for_ever(connection: AsyncConnection, *, now: datetime, **how: Any) -> list[Lease]:
     """A lease never runs out."""
-    return await _CLAIM(connection, owner=owner, now=now, until=now + timedelta(days=365), limit=limit)
+    return await _CLAIM(connection, **how | {"now": now, "until": now + timedelta(days=365)})
 
 
 _CLAIM = leases.claim
