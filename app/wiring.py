@@ -112,6 +112,7 @@ async def open_tools(settings: KeyedSettings, database_url: str) -> AsyncIterato
             telemetry=ProcessTelemetry(),
             lease_s=settings.lease_s,
             public_url=settings.public_url,
+            inbox_days=settings.inbox_days,
             clock_is_virtual=settings.clock_origin is not None,
         )
     finally:

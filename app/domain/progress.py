@@ -33,7 +33,9 @@ def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy)
         return _merged(change, report, source, policy)
     if (why := _foreign(session, report, policy)) is not None:
         return change.alarm(f"charge {report.id} carries our reference but {why}; it was left alone", source)
-    if session.charge is None and not session.ended and session.start.posts > 0:
+    # Only a restored backup has a charge in Monta's record that was never asked for: it is the one that was paid for.
+    started = session.start.posts > 0 or source is Source.MONTA_API
+    if session.charge is None and not session.ended and started:
         return _adopted(change, report, source, policy)
     return _extra(change, report, source)
 

@@ -15,15 +15,20 @@ from app.store import (
     journal,
     leases,
     monta_access,
+    operator_state,
+    orphans,
     payment_sessions,
     terminals,
 )
 from app.store.captures import Capture
 from app.store.charge_points import KnownChargePoint
+from app.store.database import Connection
 from app.store.health import Totals
 from app.store.journal import JournalEntry
-from app.store.operators import Operator
+from app.store.operator_state import OperatorFacts
+from app.store.orphans import Orphan
 from app.store.payment_sessions import Condition
+from app.store.secret_box import SecretUnreadable
 
 MAX_PAGE = 200
 
@@ -51,7 +56,8 @@ class Summary:
     last_day: Sequence[Totals]
     watcher_seen_at: datetime | None
     oldest_due_at: datetime | None
-    operators: Sequence[Operator]
+    operators: Sequence[OperatorFacts]
+    open_orphans: dict[OperatorId, int]
     budget_left: dict[OperatorId, tuple[int, int]]
 
 
@@ -81,6 +87,12 @@ async def captures_of(tools: Tools, session_id: SessionId) -> list[Capture]:
         return await captures.of_session(connection, session_id)
 
 
+async def orphans_of(tools: Tools, operator_id: OperatorId | None, *, closed: bool) -> list[Orphan]:
+    """Charges with our reference that no session knows, newest first; MAX_PAGE at most."""
+    async with tools.database.transaction() as connection:
+        return await orphans.listed(connection, operator_id, closed=closed, limit=MAX_PAGE)
+
+
 async def charge_points_of(tools: Tools, terminal_id: TerminalId) -> list[PricedChargePoint]:
     """A terminal's charge points with the price to show."""
     async with tools.database.transaction() as connection:
@@ -107,7 +119,8 @@ async def summary(tools: Tools, operator_id: OperatorId | None) -> Summary:
     """Counts, sums of the last 24 hours, and whether the machinery runs."""
     now = tools.clock.now()
     async with tools.database.transaction() as connection:
-        operators = await tools.operators.all(connection)
+        known = await operator_state.facts(connection)
+        open_orphans = await orphans.count_open(connection)
         left = await monta_access.budget_left(connection)
         return Summary(
             by_status=await health.by_status(connection, operator_id),
@@ -115,7 +128,8 @@ async def summary(tools: Tools, operator_id: OperatorId | None) -> Summary:
             last_day=await health.totals(connection, operator_id, start=now - timedelta(days=1), end=now),
             watcher_seen_at=await health.newest_beat(connection),
             oldest_due_at=await leases.oldest_due(connection, now),
-            operators=[o for o in operators if operator_id in (None, o.id)],
+            operators=[o for o in known if operator_id in (None, o.id)],
+            open_orphans={o: n for o, n in open_orphans.items() if operator_id in (None, o)},
             budget_left={o: n for o, n in left.items() if operator_id in (None, o)},
         )
 
@@ -128,10 +142,11 @@ class Readiness:
     schema: str | None
     clock: str | None
     watcher: str | None
+    secrets: str | None = None
 
     @property
     def ready(self) -> bool:
-        return not (self.database or self.schema or self.clock or self.watcher)
+        return not (self.database or self.schema or self.clock or self.watcher or self.secrets)
 
 
 MAX_SKEW = timedelta(seconds=2)
@@ -145,6 +160,7 @@ async def readiness(tools: Tools) -> Readiness:
         version = await health.schema_version(connection)
         theirs = await health.database_time(connection)
         beat = await health.newest_beat(connection) if version else None
+        secrets = await _wrong_key(tools, connection) if version == health.newest_schema() else None
     schema = health.newest_schema()
     skew = abs(tools.clock.now() - theirs)
     return Readiness(
@@ -158,4 +174,13 @@ async def readiness(tools: Tools) -> Readiness:
         watcher=None
         if beat and now - beat <= MAX_WATCHER_AGE
         else "no watcher is running: start `tapwatt watch`",
+        secrets=secrets,
     )
+
+
+async def _wrong_key(tools: Tools, connection: Connection) -> str | None:
+    try:
+        await tools.operators.check_key(connection)
+    except SecretUnreadable:
+        return "TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with"
+    return None

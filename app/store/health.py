@@ -42,12 +42,17 @@ async def database_time(connection: AsyncConnection) -> datetime:
     return now
 
 
-async def beat(connection: AsyncConnection, watcher_id: str, now: datetime) -> None:
+async def beat(connection: AsyncConnection, watcher_id: str, now: datetime) -> datetime | None:
+    """Note that a watcher lives; returns when it was last noted, None: never."""
+    earlier = (
+        await connection.execute(select(watchers.c.seen_at).where(watchers.c.id == watcher_id))
+    ).scalar_one_or_none()
     statement = insert(watchers).values(id=watcher_id, started_at=now, seen_at=now)
     await connection.execute(
         statement.on_conflict_do_update(index_elements=[watchers.c.id], set_={"seen_at": now})
     )
     await connection.execute(delete(watchers).where(watchers.c.seen_at < now - FORGET_WATCHER))
+    return earlier
 
 
 async def leave(connection: AsyncConnection, watcher_id: str) -> None:

@@ -5,7 +5,17 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 

@@ -44,7 +44,10 @@ async def test_ready_when_schema_clock_and_watcher_are_as_they_must_be(database_
         answer = await ask(tools)
         assert (answer.status_code, answer.json()) == (
             200,
-            {"status": "ok", "checks": dict.fromkeys(("database", "schema", "clock", "watcher"), "ok")},
+            {
+                "status": "ok",
+                "checks": dict.fromkeys(("database", "schema", "clock", "watcher", "secrets"), "ok"),
+            },
         )
     finally:
         await database.close()
