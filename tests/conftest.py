@@ -8,6 +8,15 @@ from app.store.migrate import migrate
 from tests.postgres import TEMPLATE, TestCluster, running_cluster
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--times",
+        type=int,
+        default=1,
+        help="tests/processes: so many times more kills, cuts, races and fail-overs than by default",
+    )
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

@@ -1,0 +1,81 @@
+"""What happens to replicas at random: kill -9, a freeze beyond the lease, SIGTERM; and how long others take to take over."""
+
+import asyncio
+import math
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.processes.fleet import LEASE_S, POLL_S, SEND_GUARD_S, Fleet, Process
+
+FREEZE_S = LEASE_S + SEND_GUARD_S + 0.5
+DRAIN_S = 20.0
+GIVE_UP_S = 30.0
+
+
+@dataclass(slots=True)
+class Turmoil:
+    """Strikes one replica after the other; `took_over_s` has the wait of each session that was in work when its replica
+    was struck, from the strike to the next claim."""
+
+    fleet: Fleet
+    chance: random.Random
+    took_over_s: list[float] = field(default_factory=list)
+    struck: Counter[str] = field(default_factory=Counter)
+
+    async def kill(self, replica: Process) -> None:
+        replica.kill()
+        await self._see_take_over(replica)
+        replica.start()
+        await self.fleet.ready(replica)
+
+    async def freeze(self, replica: Process) -> None:
+        replica.send(signal.SIGSTOP)
+        thaws_at = time.monotonic() + FREEZE_S
+        await self._see_take_over(replica)
+        await asyncio.sleep(max(0.0, thaws_at - time.monotonic()))
+        replica.send(signal.SIGCONT)
+        await self.fleet.ready(replica)
+
+    async def drain(self, replica: Process) -> None:
+        """SIGTERM: it finishes what it has begun and leaves nothing to take over."""
+        watcher = replica.watcher_names()[-1]
+        replica.send(signal.SIGTERM)
+        assert await replica.ended(DRAIN_S) == 0
+        left = "SELECT count(*) FROM payment_sessions WHERE lease_owner = $1"
+        assert await self.fleet.admin.fetchval(left, watcher) == 0, "a drained watcher kept a session"
+        assert not await self.fleet.admin.fetchval("SELECT count(*) FROM watchers WHERE id = $1", watcher)
+        replica.start()
+        await self.fleet.ready(replica)
+
+    async def strike(self, times: int, kinds: Sequence[str]) -> None:
+        """`times` strikes of the kinds in turn, at random moments, each at a random replica."""
+        for n in range(times):
+            await asyncio.sleep(self.chance.uniform(0.2, 1.5))
+            kind = kinds[n % len(kinds)]
+            await getattr(self, kind)(self.chance.choice(self.fleet.replicas))
+            self.struck[kind] += 1
+
+    async def _see_take_over(self, replica: Process) -> None:
+        """Watch the sessions that the struck replica had in its hands until others have claimed each."""
+        struck_at = time.monotonic()
+        query = "SELECT id, lease_token FROM payment_sessions WHERE lease_owner = ANY($1) AND lease_until > now()"
+        held = {r["id"]: r["lease_token"] for r in await self.fleet.admin.fetch(query, replica.watcher_names())}
+        tokens = "SELECT id, lease_token FROM payment_sessions WHERE id = ANY($1)"
+        while held:
+            assert time.monotonic() < struck_at + GIVE_UP_S, f"nobody took over {held}"
+            for row in await self.fleet.admin.fetch(tokens, list(held)):
+                if row["lease_token"] > held[row["id"]]:
+                    self.took_over_s.append(time.monotonic() - struck_at)
+                    del held[row["id"]]
+            await asyncio.sleep(POLL_S)
+
+    def p99_s(self) -> float:
+        """The wait that 99 % did not exceed; 0 when no session was in work at any strike."""
+        waits = sorted(self.took_over_s)
+        return waits[math.ceil(0.99 * len(waits)) - 1] if waits else 0.0
+
+
