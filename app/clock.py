@@ -23,13 +23,18 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock, shifted by the offset to the database's clock that was measured at the start."""
+    """The machine's clock as it was at the start, carried on by its monotonic one, plus an offset to the database's.
+
+    So a step of the machine's wall clock (NTP, a person, a summer-time patch) moves no lease and no quiet window.
+    """
 
     def __init__(self, offset: timedelta = timedelta()) -> None:
         self.offset = offset
+        self._began_at = datetime.now(UTC)
+        self._began_s = time.monotonic()
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self.offset
+        return self._began_at + timedelta(seconds=time.monotonic() - self._began_s) + self.offset
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import assert_never
@@ -12,12 +13,15 @@ from app.domain.steps import LookUp, ReadCharge, SendStart, SendStop, StopExtra,
 from app.flows import enforce, start, track, turn, upkeep
 from app.flows.tools import LeaseLost, Tools
 from app.store import health, leases
+from app.store.database import is_away
 from app.store.leases import Lease, OperatorLease
 
 log = structlog.get_logger("watcher")
 
 MAX_STEPS = 25
 """Steps in one claim; whoever needs more is due again at once, after the others."""
+TROUBLE_S = (0.2, 1.0)
+"""Without a database it is tried again after a time at random within these, so that replicas do not come in step."""
 IDLE_S = 1.0
 """Without a notification, what is due is looked for so often: polling alone is correct."""
 BEAT_S = 5.0
@@ -54,7 +58,7 @@ class Watcher:
             while not self._stopping.is_set():
                 self._wake.clear()
                 if not await self._survive(self._claim_and_spawn):
-                    await self._pause()
+                    await self._pause(random.uniform(*TROUBLE_S))  # noqa: S311
         finally:
             if self._running:
                 await asyncio.wait(self._running, timeout=DRAIN_S)
@@ -118,11 +122,24 @@ class Watcher:
                 await advance(self.tools, lease)
             except LeaseLost:
                 log.warning("lease_lost")
-            except Exception:
-                log.exception("session_failed")
-                await self._survive(lambda: self._give_back_failed(lease))
+            except Exception as error:
+                await self._failed(lease, error)
             finally:
                 self._held.discard(lease)
+
+    async def _failed(self, lease: Lease, error: Exception) -> None:
+        """A database that is away is nobody's failure: as soon as it is back somebody goes on, with no alarm."""
+        if is_away(error):
+            log.warning("database_trouble", error=type(error).__name__)
+            await asyncio.sleep(random.uniform(*TROUBLE_S))  # noqa: S311
+            await self._survive(lambda: self._give_back_untouched(lease))
+            return
+        log.error("session_failed", exc_info=error)
+        await self._survive(lambda: self._give_back_failed(lease))
+
+    async def _give_back_untouched(self, lease: Lease) -> None:
+        async with self.tools.database.transaction() as connection:
+            await leases.give_back_untouched(connection, lease, self.tools.clock.now())
 
     async def _give_back_failed(self, lease: Lease) -> None:
         async with self.tools.database.transaction() as connection:

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from app.clock import Clock, ScaledClock, SystemClock
 from app.domain.ids import SessionId
@@ -72,15 +72,17 @@ async def clock_for(settings: Settings, database: Database) -> Clock:
     """The machine's clock brought to the database's; in the demo, the clock that all its processes share."""
     if settings.clock_origin is not None:
         return ScaledClock(settings.clock_speed, settings.clock_origin)
-    return SystemClock(await clock_skew(database))
+    clock = SystemClock()
+    clock.offset = await clock_skew(database, clock)
+    return clock
 
 
-async def clock_skew(database: Database) -> timedelta:
-    """How far the database's clock is ahead of this machine's, to about half a round trip."""
-    before = datetime.now(UTC)
+async def clock_skew(database: Database, clock: Clock) -> timedelta:
+    """How far the database's clock is ahead of ours, to about half a round trip."""
     async with database.transaction() as connection:
+        before = clock.now()
         theirs = await health.database_time(connection)
-    after = datetime.now(UTC)
+        after = clock.now()
     return theirs - (before + (after - before) / 2)
 
 

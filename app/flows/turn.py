@@ -32,6 +32,7 @@ from app.monta.safe_json import JsonIn
 from app.monta.webhook import read_entry
 from app.monta.wire import PriceUnit
 from app.store import charge_points, habits, inbox, leases, payment_sessions, price_groups
+from app.store.conflicts import again_after_conflict
 from app.store.database import Connection
 from app.store.inbox import News
 from app.store.leases import Lease
@@ -51,6 +52,7 @@ class Turn:
     """Monotonic time just before the commit: the send guard counts from here."""
 
 
+@again_after_conflict
 async def take_turn(tools: Tools, lease: Lease) -> Turn:
     """Lock the session, absorb what came in, decide until a call or a wait is due, commit.
 
@@ -80,6 +82,7 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
     return Turn(step, session, given_back, committed_at_s)
 
 
+@again_after_conflict
 async def yield_turn(tools: Tools, lease: Lease) -> None:
     """Give back a session that has more to do: it is due again at once, after all others that are due."""
     now = tools.clock.now()

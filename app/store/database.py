@@ -12,32 +12,34 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from app.store.connecting import WritableHost
 from app.store.database_url import asyncpg_url
 
 Connection: TypeAlias = AsyncConnection
 """An open transaction, for rooms above that only hand it on."""
 
-SERVER_BOUNDS = {
-    "application_name": "tapwatt",
-    "statement_timeout": "5000",
-    "lock_timeout": "3000",
-    "transaction_timeout": "10000",
-    "idle_in_transaction_session_timeout": "5000",
-    "timezone": "UTC",
-}
-"""Milliseconds: no statement, lock or forgotten transaction lasts longer, whatever the client does."""
-
 DATABASE_TROUBLE: tuple[type[Exception], ...] = (
     DBAPIError,
     PoolTimeout,
     asyncpg.PostgresError,
+    asyncpg.InterfaceError,
     OSError,
     TimeoutError,
 )
 """What a transaction raises when the database is away, slow or full: whether it committed is not known."""
 
-CONNECT_TIMEOUT_S = 5
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database cannot be reached or used at all, whatever is asked of it: no fault of the asker's."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or getattr(error.orig, "sqlstate", "").startswith(AWAY)
+    return isinstance(error, PoolTimeout | OSError | asyncpg.PostgresError | asyncpg.InterfaceError)
+
+
+AWAY = ("08", "53", "57", "25006")
+"""SQLSTATE: connection lost, out of disk or connections, ended by an operator or a bound, read-only."""
 POOL_TIMEOUT_S = 5
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
@@ -50,8 +52,10 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        address = asyncpg_url(url)
+        self.host = WritableHost(address)
         self.engine: AsyncEngine = create_async_engine(
-            asyncpg_url(url),
+            address,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_S,
@@ -59,17 +63,26 @@ class Database:
             hide_parameters=True,
             json_serializer=to_json,
             json_deserializer=partial(json.loads, parse_float=Decimal),
-            connect_args={
-                "server_settings": SERVER_BOUNDS,
-                "timeout": CONNECT_TIMEOUT_S,
-            },
+            async_creator=self.host.connect,
         )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """One transaction: committed at the end of the block, rolled back when it raises."""
-        async with self.engine.begin() as connection:
-            yield connection
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except TimeoutError:
+            # A server that was cut off or has died in silence: what the pool holds leads to it too.
+            await self.engine.dispose()
+            raise
+
+    @property
+    def connections_in_use(self) -> int:
+        """By transactions that are open now: it is 0 whenever nobody does anything (F84)."""
+        pool = self.engine.pool
+        assert isinstance(pool, AsyncAdaptedQueuePool)
+        return pool.checkedout()
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -103,3 +116,12 @@ async def notify(connection: AsyncConnection, channel: str, payload: str = "") -
     await connection.execute(
         text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload}
     )
+
+
+async def outlive_the_primary(connection: AsyncConnection) -> None:
+    """What this transaction has read will be on the standby when it commits, as if it had been written here (F81).
+
+    A commit waits for a synchronous standby only if it wrote something, and a wait that was given up leaves a row that
+    can be read and may yet be lost. So whoever tells a caller of an earlier write makes this commit wait for it.
+    """
+    await connection.execute(text("SELECT pg_logical_emit_message(true, 'tapwatt', '')"))

@@ -36,6 +36,12 @@ async def schema_version(connection: AsyncConnection) -> str | None:
     return version
 
 
+async def takes_writes(connection: AsyncConnection) -> bool:
+    """False on a standby, and where everything is read-only."""
+    read_only: str = (await connection.execute(text("SHOW transaction_read_only"))).scalar_one()
+    return read_only == "off"
+
+
 async def database_time(connection: AsyncConnection) -> datetime:
     """The database's own clock, to compare ours with; never used in a decision."""
     now: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()

@@ -38,7 +38,7 @@ async def beat(tools: Tools, age_s: float = 0) -> None:
 
 async def test_ready_when_schema_clock_and_watcher_are_as_they_must_be(database_url: str) -> None:
     database = Database(database_url)
-    tools = make_tools(database, SystemClock(await clock_skew(database)), virtual=False)
+    tools = make_tools(database, SystemClock(await clock_skew(database, SystemClock())), virtual=False)
     try:
         await beat(tools)
         answer = await ask(tools)
@@ -55,7 +55,7 @@ async def test_a_clock_that_is_off_is_not_ready(
     database_url: str, offset_s: float, ready: bool
 ) -> None:  # F62
     database = Database(database_url)
-    skew = await clock_skew(database)
+    skew = await clock_skew(database, SystemClock())
     tools = make_tools(database, SystemClock(skew + timedelta(seconds=offset_s)), virtual=False)
     try:
         await beat(tools)

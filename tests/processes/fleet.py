@@ -142,9 +142,27 @@ class Fleet:
             assert time.monotonic() < ends_at, f"{replica.name} is not ready:\n{tail_of(replica.log)}"
             await asyncio.sleep(POLL_S)
 
-    async def call(self, replica: Process, method: str, path: str, body: Json | None = None) -> httpx.Response:
+    async def call(
+        self, replica: Process, method: str, path: str, body: Json | None = None
+    ) -> httpx.Response:
         key = {"Authorization": f"Bearer {self.terminal_key}"}
         return await self.http.request(method, replica.url + path, json=body, headers=key)
+
+    async def rows(self, query: str, *args: object) -> list[asyncpg.Record]:
+        """What the database says, past all that disturbs the replicas; asked again while it is away itself."""
+        ends_at = time.monotonic() + READY_S
+        while True:
+            try:
+                found: list[asyncpg.Record] = await self.admin.fetch(query, *args)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                assert time.monotonic() < ends_at, "the database is away"
+                await asyncio.sleep(POLL_S)
+            else:
+                return found
+
+    async def value(self, query: str, *args: object) -> int:
+        (row,) = await self.rows(query, *args)
+        return int(row[0])
 
     async def books(self) -> Json:
         """Monta's own: `posts` by reference, `charges`."""
@@ -154,14 +172,16 @@ class Fleet:
     def logs(self, *words: str) -> list[str]:
         """Lines of the replicas' logs that hold one of the words."""
         lines = [
-            line for r in self.replicas for line in r.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            line
+            for r in self.replicas
+            for line in r.log.read_text(encoding="utf-8", errors="replace").splitlines()
         ]
         return [line for line in lines if any(word in line for word in words)]
 
 
 async def _provision(fleet: Fleet, url: str) -> None:
     """As the command line does it, without a process for each command."""
-    settings = KeyedSettings(secret_key=SECRET_KEY, allow_plain_http=True)  # type: ignore[arg-type]  # pydantic's
+    settings = KeyedSettings(secret_key=SECRET_KEY, allow_plain_http=True)
     monta = about(default_config(), fleet.box.url)
     new = NewOperator(
         name="Nordlade",
@@ -219,7 +239,7 @@ async def open_fleet(
         fleet = Fleet(replicas, box, http)
         fleet.points = [str(FIRST_POINT + n) for n in range(points)]
         await _provision(fleet, admin_url)
-        fleet.admin = await asyncpg.create_pool(admin_url, min_size=1, max_size=8)
+        fleet.admin = await asyncpg.create_pool(admin_url, min_size=0, max_size=8)
         stack.push_async_callback(fleet.admin.close)
         for process in (box, *replicas):
             stack.callback(process.kill)

@@ -1,4 +1,4 @@
-"""Monta in a box as a process of its own that answers slowly and tells what arrived: `python -m tests.processes.monta_process`.
+"""Monta in a box as a process that answers slowly and tells what arrived: `python -m tests.processes.monta_process`.
 
 Besides the Partner API it answers GET /books: every POST /charges by the reference it carried, and every charge.
 """
@@ -123,7 +123,7 @@ async def run(port: int, points: int, seed: int, most_s: float) -> None:
 
         app = Slow(SimulatorServer(brisk(points, seed), SystemClock(), deliver), seed, most_s)
         config = uvicorn.Config(
-            app,  # type: ignore[arg-type]  # any ASGI app; uvicorn's own union leaves plain callables out
+            app,
             port=port,
             log_level="warning",
             access_log=False,

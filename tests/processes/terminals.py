@@ -61,40 +61,48 @@ async def whole_session(
 
 
 async def finish(
-    fleet: Fleet, replicas: Sequence[Process], chance: random.Random, ids: Sequence[str], within_s: float = ANSWER_S
+    fleet: Fleet,
+    replicas: Sequence[Process],
+    chance: random.Random,
+    ids: Sequence[str],
+    within_s: float = ANSWER_S,
 ) -> None:
     """Stop sessions that were acknowledged and wait until each is settled."""
     for each in ids:
         await insist(fleet, replicas, chance, "POST", f"/v1/payment-sessions/{each}/stop")
     ends_at = time.monotonic() + within_s
     query = "SELECT count(*) FROM settlements WHERE session_id = ANY($1)"
-    while await fleet.admin.fetchval(query, ids) < len(ids):
+    while await fleet.value(query, ids) < len(ids):
         assert time.monotonic() < ends_at, await _unsettled(fleet, ids)
         await asyncio.sleep(5 * REPEAT_S)
 
 
 async def _unsettled(fleet: Fleet, ids: Sequence[str]) -> str:
     query = (
-        "SELECT p.id, p.status, p.due_at, p.lease_until, array_agg(j.kind || ' ' || j.source || ' ' || j.detail ORDER BY j.id)"
+        "SELECT p.id, p.status, p.due_at, p.lease_until, array_agg(j.kind || ' ' || j.detail ORDER BY j.id)"
         " FROM payment_sessions p JOIN journal j ON j.session_id = p.id LEFT JOIN settlements s ON s.session_id = p.id"
         " WHERE p.id = ANY($1) AND s.session_id IS NULL GROUP BY p.id LIMIT 3"
     )
-    return f"not settled: {[dict(row) for row in await fleet.admin.fetch(query, ids)]}"
+    return f"not settled: {[dict(row) for row in await fleet.rows(query, ids)]}"
 
 
 async def reckon(fleet: Fleet, acknowledged: Sequence[str]) -> Counter[str]:
     """Our books against Monta's, to the cent: fails on a session lost, doubled, unsettled or wrongly settled.
 
-    Every session in the database must be one that a terminal was told of, and end with one settlement; Monta has got one
-    POST for it at most and made one charge of it at most; what is captured is that charge's price.
+    Every session in the database must be one that a terminal was told of, and end with one settlement; Monta has got
+    one POST for it at most and made one charge of it at most; what is captured is that charge's price.
     """
-    assert len(set(acknowledged)) == len(acknowledged), "two acknowledgements of different calls for one session"
+    assert len(set(acknowledged)) == len(acknowledged), (
+        "two acknowledgements of different calls for one session"
+    )
     books = await fleet.books()
-    rows = await fleet.admin.fetch(
+    rows = await fleet.rows(
         "SELECT p.id, p.status, p.charge_id, p.amount_minor, s.to_capture_minor, s.to_release_minor"
         " FROM payment_sessions p LEFT JOIN settlements s ON s.session_id = p.id"
     )
-    assert {row["id"] for row in rows} == set(acknowledged), "a session was lost, or recorded though nobody was told"
+    assert {row["id"] for row in rows} == set(acknowledged), (
+        "a session was lost, or recorded though nobody was told"
+    )
     charges: dict[str, list[Json]] = {}
     for charge in books["charges"]:
         charges.setdefault(charge["reference"], []).append(charge)
@@ -102,17 +110,21 @@ async def reckon(fleet: Fleet, acknowledged: Sequence[str]) -> Counter[str]:
     found: Counter[str] = Counter()
     for row in rows:
         try:
-            found += _reckon_one(row["id"], dict(row), books["posts"].get(row["id"], 0), charges.get(row["id"], []))
+            found += _reckon_one(
+                row["id"], dict(row), books["posts"].get(row["id"], 0), charges.get(row["id"], [])
+            )
         except AssertionError as wrong:
             raise AssertionError(f"{wrong}\n{await _story(fleet, row['id'])}") from None
     return found
 
 
 async def _story(fleet: Fleet, session_id: str) -> str:
-    lines = await fleet.admin.fetch(
+    lines = await fleet.rows(
         "SELECT at, kind, source, detail FROM journal WHERE session_id = $1 ORDER BY id", session_id
     )
-    return "\n".join(f"{line['at']:%H:%M:%S.%f} {line['kind']} {line['source']} {line['detail']}" for line in lines)
+    return "\n".join(
+        f"{line['at']:%H:%M:%S.%f} {line['kind']} {line['source']} {line['detail']}" for line in lines
+    )
 
 
 def _reckon_one(session_id: str, row: Json, posts: int, charges: list[Json]) -> Counter[str]:
@@ -124,5 +136,7 @@ def _reckon_one(session_id: str, row: Json, posts: int, charges: list[Json]) -> 
     assert all(charge["ended"] for charge in charges), f"a charge of {session_id} has not ended"
     price_minor = sum((Decimal(c["price"] or 0) * 100 for c in charges), Decimal(0))
     unseen = row["status"] == "not_started" and price_minor <= UNSEEN_MINOR
-    assert unseen or row["to_capture_minor"] == price_minor, f"captured {row['to_capture_minor']} for {price_minor}"
+    assert unseen or row["to_capture_minor"] == price_minor, (
+        f"captured {row['to_capture_minor']} for {price_minor}"
+    )
     return Counter({row["status"]: 1, "posts": posts, "charges": len(charges)})

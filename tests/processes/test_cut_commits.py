@@ -43,8 +43,10 @@ class Shears:
         return fate
 
 
-async def test_F6_commits_cut_before_or_after_they_took_effect_lose_nothing_and_double_nothing(calm: Place) -> None:
-    """One replica behind the proxy, whose door and watcher lose half of their commits; the others help as they would."""
+async def test_F6_commits_cut_before_or_after_they_took_effect_lose_nothing_and_double_nothing(
+    calm: Place,
+) -> None:
+    """One replica behind the proxy, whose door and watcher lose half of their commits; the others help."""
     seed = announce("cut commits")
     fleet, number = calm.fleet, 0
     calm.proxy.fate_of = shears = Shears(seed, share=0.5, at_most=CUTS * calm.times)
@@ -103,6 +105,7 @@ async def _nothing_is_open(place: Place) -> None:
     """No connection is in use or stands idle in a transaction once everybody is done."""
     idle = (
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
-        " AND datname = current_database() AND state LIKE 'idle in transaction%' AND state_change < now() - interval '1 s'"
+        " AND datname = current_database() AND state LIKE 'idle in transaction%'"
+        " AND state_change < now() - interval '1 s'"
     )
-    assert await place.fleet.admin.fetchval(idle) == 0
+    assert await place.fleet.value(idle) == 0

@@ -1,4 +1,4 @@
-"""What happens to replicas at random: kill -9, a freeze beyond the lease, SIGTERM; and how long others take to take over."""
+"""What happens to replicas at random: kill -9, a freeze beyond the lease, SIGTERM; and how soon others take over."""
 
 import asyncio
 import math
@@ -46,8 +46,8 @@ class Turmoil:
         replica.send(signal.SIGTERM)
         assert await replica.ended(DRAIN_S) == 0
         left = "SELECT count(*) FROM payment_sessions WHERE lease_owner = $1"
-        assert await self.fleet.admin.fetchval(left, watcher) == 0, "a drained watcher kept a session"
-        assert not await self.fleet.admin.fetchval("SELECT count(*) FROM watchers WHERE id = $1", watcher)
+        assert await self.fleet.value(left, watcher) == 0, "a drained watcher kept a session"
+        assert not await self.fleet.value("SELECT count(*) FROM watchers WHERE id = $1", watcher)
         replica.start()
         await self.fleet.ready(replica)
 
@@ -62,12 +62,14 @@ class Turmoil:
     async def _see_take_over(self, replica: Process) -> None:
         """Watch the sessions that the struck replica had in its hands until others have claimed each."""
         struck_at = time.monotonic()
-        query = "SELECT id, lease_token FROM payment_sessions WHERE lease_owner = ANY($1) AND lease_until > now()"
-        held = {r["id"]: r["lease_token"] for r in await self.fleet.admin.fetch(query, replica.watcher_names())}
+        query = (
+            "SELECT id, lease_token FROM payment_sessions WHERE lease_owner = ANY($1) AND lease_until > now()"
+        )
+        held = {r["id"]: r["lease_token"] for r in await self.fleet.rows(query, replica.watcher_names())}
         tokens = "SELECT id, lease_token FROM payment_sessions WHERE id = ANY($1)"
         while held:
             assert time.monotonic() < struck_at + GIVE_UP_S, f"nobody took over {held}"
-            for row in await self.fleet.admin.fetch(tokens, list(held)):
+            for row in await self.fleet.rows(tokens, list(held)):
                 if row["lease_token"] > held[row["id"]]:
                     self.took_over_s.append(time.monotonic() - struck_at)
                     del held[row["id"]]
@@ -77,5 +79,3 @@ class Turmoil:
         """The wait that 99 % did not exceed; 0 when no session was in work at any strike."""
         waits = sorted(self.took_over_s)
         return waits[math.ceil(0.99 * len(waits)) - 1] if waits else 0.0
-
-
