@@ -157,7 +157,7 @@ async def readiness(tools: Tools) -> Readiness:
     schema = health.newest_schema()
     skew = abs(tools.clock.now() - theirs)
     return Readiness(
-        database=None if writable else "is read-only",
+        database=tools.database.refusal if writable else "is read-only",
         schema=None
         if version == schema
         else f"is at {version}, this code needs {schema}: run `tapwatt migrate`",

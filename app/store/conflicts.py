@@ -8,6 +8,8 @@ from typing import ParamSpec, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from app.store.database import sqlstate_of
+
 CONFLICTS = frozenset({"40001", "40P01"})
 """serialization_failure, deadlock_detected: certainly nothing of it was done."""
 MAX_TRIES = 3
@@ -29,7 +31,7 @@ def again_after_conflict(transaction: Callable[P, Awaitable[T]]) -> Callable[P, 
             try:
                 return await transaction(*args, **kwargs)
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in CONFLICTS:
+                if sqlstate_of(error) not in CONFLICTS:
                     raise
             # Full jitter: those who met in a circle do not meet again.
             await asyncio.sleep(random.uniform(0, PAUSE_S * 2**attempt))  # noqa: S311

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -18,10 +19,18 @@ SERVER_BOUNDS = {
 }
 """Milliseconds: no statement, lock or forgotten transaction lasts longer, whatever the client does."""
 
-CONNECT_TIMEOUT_S = 3.0
-"""For each host: one that swallows every packet must not use up the time of the others."""
-ANSWER_TIMEOUT_S = 8.0
-"""A server that answers within its own bounds has answered by then; one that does not is gone."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How long a server may keep us waiting, in seconds."""
+
+    connect_s: float = 3.0
+    """For each host: one that swallows every packet must not use up the time of the others."""
+    answer_s: float = 8.0
+    """A server that keeps its own bounds has answered by then; one that has not is gone."""
+
+
+USUAL_BOUNDS = Bounds()
 
 
 class NotWritable(ConnectionError):
@@ -35,11 +44,12 @@ ELSEWHERE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 class WritableHost:
     """Opens connections to whichever host of a URL takes writes; the one that did last is asked first."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, bounds: Bounds = USUAL_BOUNDS) -> None:
         dialect: Any = PGDialect_asyncpg
         _, options = dialect().create_connect_args(url)
         self._hosts = tuple(_hosts(options))
         self._options: Mapping[str, Any] = options
+        self._bounds = bounds
         self._last = 0
 
     async def connect(self) -> asyncpg.Connection:
@@ -61,12 +71,12 @@ class WritableHost:
 
     async def _open(self, number: int) -> asyncpg.Connection:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(self._bounds.connect_s):
                 return await asyncpg.connect(
                     **self._hosts[number],
                     **self._options,
-                    timeout=CONNECT_TIMEOUT_S,
-                    command_timeout=ANSWER_TIMEOUT_S,
+                    timeout=self._bounds.connect_s,
+                    command_timeout=self._bounds.answer_s,
                     server_settings=SERVER_BOUNDS,
                 )
         except asyncpg.TargetServerAttributeNotMatched:

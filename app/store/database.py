@@ -1,6 +1,7 @@
 """The connection to PostgreSQL: one engine, short transactions with written bounds, notifications."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -14,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from app.store.connecting import WritableHost
+from app.store.connecting import USUAL_BOUNDS, Bounds, WritableHost
 from app.store.database_url import asyncpg_url
 
 Connection: TypeAlias = AsyncConnection
@@ -31,15 +32,24 @@ DATABASE_TROUBLE: tuple[type[Exception], ...] = (
 """What a transaction raises when the database is away, slow or full: whether it committed is not known."""
 
 
+def sqlstate_of(error: DBAPIError) -> str:
+    """PostgreSQL's five characters; empty when it did not get to say any."""
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
 def is_away(error: BaseException) -> bool:
     """Whether the database cannot be reached or used at all, whatever is asked of it: no fault of the asker's."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or getattr(error.orig, "sqlstate", "").startswith(AWAY)
+        return error.connection_invalidated or sqlstate_of(error).startswith(AWAY)
     return isinstance(error, PoolTimeout | OSError | asyncpg.PostgresError | asyncpg.InterfaceError)
 
 
-AWAY = ("08", "53", "57", "25006")
-"""SQLSTATE: connection lost, out of disk or connections, ended by an operator or a bound, read-only."""
+REFUSES = ("53", "25006")
+"""SQLSTATE: out of disk, memory or connections; read-only."""
+AWAY = (*REFUSES, "08", "57")
+"""Or the connection is lost, or was ended by an operator or by a bound."""
+REFUSAL_COUNTS_S = 10.0
+"""After a write that was refused a process is not ready for so long; then the next one tries again."""
 POOL_TIMEOUT_S = 5
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
@@ -51,9 +61,10 @@ class Database:
     Raises DatabaseUrlInvalid.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, bounds: Bounds = USUAL_BOUNDS) -> None:
         address = asyncpg_url(url)
-        self.host = WritableHost(address)
+        self.host = WritableHost(address, bounds=bounds)
+        self._refused: tuple[float, str] | None = None
         self.engine: AsyncEngine = create_async_engine(
             address,
             pool_size=pool_size,
@@ -76,6 +87,17 @@ class Database:
             # A server that was cut off or has died in silence: what the pool holds leads to it too.
             await self.engine.dispose()
             raise
+        except DBAPIError as error:
+            if sqlstate_of(error).startswith(REFUSES):
+                self._refused = (time.monotonic(), type(error.orig).__name__)
+            raise
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the server took no writes just now, though it answers: its disk is full, or it is read-only (F83)."""
+        if self._refused is None or time.monotonic() - self._refused[0] > REFUSAL_COUNTS_S:
+            return None
+        return f"refuses writes ({self._refused[1]})"
 
     @property
     def connections_in_use(self) -> int:
