@@ -33,6 +33,7 @@ async def test_F87_a_state_that_this_code_does_not_know_is_left_alone_and_told_o
         before, alarmed, _ = await row()
         assert not alarmed
         await rig.until(other["id"], "charging", within_s=60)
+        await rig.pass_time(15)
         after, alarmed, failures = await row()
         assert after == before
         assert alarmed
