@@ -1,8 +1,12 @@
 """Rows that newer code wrote, in a rolling deploy: what is not understood is left alone, and a person is told (F87)."""
 
+from collections.abc import Iterator
+
 import pytest
+import structlog
 from sqlalchemy import text
 
+from app.telemetry import configure_logging
 from tests.journeys.checks import starts
 from tests.journeys.rig import energy_tariff, open_rig
 
@@ -13,6 +17,14 @@ TEACH = text(
     "UPDATE payment_sessions SET body = jsonb_set(body, '{status}', to_jsonb(CAST(:status AS text)))"
     " WHERE id = :id"
 )
+
+
+@pytest.fixture(autouse=True)
+def production_logs() -> Iterator[None]:
+    """As in production: structlog's own way to show a traceback takes a second for each."""
+    configure_logging(level="error", as_json=True)
+    yield
+    structlog.reset_defaults()
 
 
 async def test_F87_a_state_that_this_code_does_not_know_is_left_alone_and_told_of(database_url: str) -> None:
