@@ -209,7 +209,7 @@ def _folder() -> Any:
 
 @asynccontextmanager
 async def open_fleet(
-    admin_url: str, urls: Sequence[str], *, points: int, seed: int, late_s: float = 0.6
+    admin_url: str, urls: Sequence[str], *, points: int, seed: int, late_s: float = 1.0
 ) -> AsyncIterator[Fleet]:
     """One replica for each database URL, all ready; `admin_url` leads to the same, migrated, empty database."""
     async with AsyncExitStack() as stack:

@@ -15,9 +15,9 @@ from tests.processes.terminals import authorize, finish, payment, reckon
 
 pytestmark = pytest.mark.anyio
 
-CUTS = 50
-LANES = 8
-GONE, CALLS = 1, 10
+CUTS = (24, 1000)
+LANES = 6
+GONE, CALLS = (1, 21), 40
 
 
 class Shears:
@@ -49,7 +49,7 @@ async def test_F6_commits_cut_before_or_after_they_took_effect_lose_nothing_and_
     """One replica behind the proxy, whose door and watcher lose half of their commits; the others help."""
     seed = announce("cut commits")
     fleet, number = calm.fleet, 0
-    calm.proxy.fate_of = shears = Shears(seed, share=0.5, at_most=CUTS * calm.times)
+    calm.proxy.fate_of = shears = Shears(seed, share=0.5, at_most=calm.sized(*CUTS))
 
     async def lane(n: int) -> None:
         nonlocal number
@@ -74,7 +74,7 @@ async def test_F7_F84_callers_that_go_away_leave_no_connection_and_no_half_sessi
     fleet, chance = calm.fleet, random.Random(seed)
     replica = fleet.replicas[1]
     gone = 0
-    for number in range(GONE * calm.times):
+    for number in range(calm.sized(*GONE)):
         lane = [(payment(f"GONE-{number}-{n}", point), point) for n, point in enumerate(fleet.points[:LANES])]
         calls = [_call_and_go(calm, body, chance.uniform(0, 0.03)) for body, _ in lane for _ in range(CALLS)]
         gone += sum(await asyncio.gather(*calls))
@@ -84,7 +84,7 @@ async def test_F7_F84_callers_that_go_away_leave_no_connection_and_no_half_sessi
         await finish(fleet, [replica], chance, sessions)
     found = await reckon(fleet, calm.known)
     await _nothing_is_open(calm)
-    print(f"{gone} callers went away of {GONE * calm.times * LANES * CALLS}; {dict(found)}")
+    print(f"{gone} callers went away of {calm.sized(*GONE) * LANES * CALLS}; {dict(found)}")
     assert gone > 0
 
 

@@ -6,7 +6,6 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.processes.fleet import LEASE_S, POLL_S, SEND_GUARD_S, Fleet, Process
@@ -27,15 +26,18 @@ class Turmoil:
     struck: Counter[str] = field(default_factory=Counter)
 
     async def kill(self, replica: Process) -> None:
+        gone = replica.watcher_names()
         replica.kill()
-        await self._see_take_over(replica)
+        seen = asyncio.ensure_future(self._see_take_over(gone))
+        await asyncio.sleep(0)  # what it held is asked for first
         replica.start()
         await self.fleet.ready(replica)
+        await seen
 
     async def freeze(self, replica: Process) -> None:
         replica.send(signal.SIGSTOP)
         thaws_at = time.monotonic() + FREEZE_S
-        await self._see_take_over(replica)
+        await self._see_take_over(replica.watcher_names())
         await asyncio.sleep(max(0.0, thaws_at - time.monotonic()))
         replica.send(signal.SIGCONT)
         await self.fleet.ready(replica)
@@ -51,21 +53,22 @@ class Turmoil:
         replica.start()
         await self.fleet.ready(replica)
 
-    async def strike(self, times: int, kinds: Sequence[str]) -> None:
-        """`times` strikes of the kinds in turn, at random moments, each at a random replica."""
-        for n in range(times):
+    async def strike(self, **times: int) -> None:
+        """So many strikes of each kind in any order, at random moments, each at a random replica."""
+        kinds = [kind for kind, number in times.items() for _ in range(number)]
+        self.chance.shuffle(kinds)
+        for kind in kinds:
             await asyncio.sleep(self.chance.uniform(0.2, 1.5))
-            kind = kinds[n % len(kinds)]
             await getattr(self, kind)(self.chance.choice(self.fleet.replicas))
             self.struck[kind] += 1
 
-    async def _see_take_over(self, replica: Process) -> None:
-        """Watch the sessions that the struck replica had in its hands until others have claimed each."""
+    async def _see_take_over(self, watchers: list[str]) -> None:
+        """Watch the sessions that the struck watchers had in their hands until others have claimed each."""
         struck_at = time.monotonic()
         query = (
             "SELECT id, lease_token FROM payment_sessions WHERE lease_owner = ANY($1) AND lease_until > now()"
         )
-        held = {r["id"]: r["lease_token"] for r in await self.fleet.rows(query, replica.watcher_names())}
+        held = {r["id"]: r["lease_token"] for r in await self.fleet.rows(query, watchers)}
         tokens = "SELECT id, lease_token FROM payment_sessions WHERE id = ANY($1)"
         while held:
             assert time.monotonic() < struck_at + GIVE_UP_S, f"nobody took over {held}"

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import asyncpg
 import pytest
@@ -12,7 +12,6 @@ from sqlalchemy import text
 from app.store.connecting import Bounds, NotWritable, WritableHost
 from app.store.database import DATABASE_TROUBLE, Database, is_away
 from app.store.database_url import asyncpg_url
-from tests.processes.conftest import socket_of
 from tests.processes.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
@@ -23,8 +22,8 @@ BRIEF = Bounds(connect_s=1.0, answer_s=0.5)
 
 @pytest.fixture
 async def proxy(database_url: str) -> AsyncIterator[Proxy]:
-    connect, _ = socket_of(database_url)
-    async with Proxy(connect) as proxy:
+    folder = unquote(database_url.split("?host=")[1])
+    async with Proxy(lambda: asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")) as proxy:
         yield proxy
 
 
