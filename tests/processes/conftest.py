@@ -20,7 +20,7 @@ FEWEST_POINTS = 12
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the tests of this room share, the sessions that terminals were told of so far, and how much is to be done."""
+    """What the tests of this room share, how much is to be done, and the sessions that terminals were told of."""
 
     fleet: Fleet
     pair: Pair

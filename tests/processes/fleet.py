@@ -32,7 +32,8 @@ from tests.postgres import ROOT
 from tests.processes.monta_process import FIRST_POINT
 
 SECRET_KEY = "a key for tests only, as long as it has to be"
-LEASE_S = 3.0
+LEASE_S = 5.0
+"""Not below the bound on an idle transaction: a frozen replica may hold a row's lock for so long."""
 SEND_GUARD_S = 1.5
 QUIET_WINDOW_S = 8.0
 SETTINGS = {

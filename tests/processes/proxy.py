@@ -101,11 +101,13 @@ class Proxy:
         try:
             server_writer.write(first)
             link = _Link(self, (reader, writer), (server_reader, server_writer))
-            async with asyncio.TaskGroup() as group:
-                ways = [group.create_task(link.upwards()), group.create_task(link.downwards())]
+            ways = [asyncio.create_task(link.upwards()), asyncio.create_task(link.downwards())]
+            try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
                 for way in ways:
                     way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)  # whichever end was reset first
         finally:
             server_writer.transport.abort()
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 CUTS = (24, 1000)
 LANES = 6
-GONE, CALLS = (1, 21), 40
+GONE, CALLS = (1, 21), (10, 40)
 
 
 class Shears:
@@ -73,10 +73,10 @@ async def test_F7_F84_callers_that_go_away_leave_no_connection_and_no_half_sessi
     seed = announce("callers that go away")
     fleet, chance = calm.fleet, random.Random(seed)
     replica = fleet.replicas[1]
-    gone = 0
-    for number in range(calm.sized(*GONE)):
+    gone, rounds, each = 0, calm.sized(*GONE), calm.sized(*CALLS)
+    for number in range(rounds):
         lane = [(payment(f"GONE-{number}-{n}", point), point) for n, point in enumerate(fleet.points[:LANES])]
-        calls = [_call_and_go(calm, body, chance.uniform(0, 0.03)) for body, _ in lane for _ in range(CALLS)]
+        calls = [_call_and_go(calm, body, chance.uniform(0, 0.03)) for body, _ in lane for _ in range(each)]
         gone += sum(await asyncio.gather(*calls))
         made = [authorize(fleet, [replica], chance, b["authorization"]["reference"], p) for b, p in lane]
         sessions = await asyncio.gather(*made)
@@ -84,7 +84,7 @@ async def test_F7_F84_callers_that_go_away_leave_no_connection_and_no_half_sessi
         await finish(fleet, [replica], chance, sessions)
     found = await reckon(fleet, calm.known)
     await _nothing_is_open(calm)
-    print(f"{gone} callers went away of {calm.sized(*GONE) * LANES * CALLS}; {dict(found)}")
+    print(f"{gone} callers went away of {rounds * LANES * each}; {dict(found)}")
     assert gone > 0
 
 

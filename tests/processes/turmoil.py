@@ -13,6 +13,7 @@ from tests.processes.fleet import LEASE_S, POLL_S, SEND_GUARD_S, Fleet, Process
 FREEZE_S = LEASE_S + SEND_GUARD_S + 0.5
 DRAIN_S = 20.0
 GIVE_UP_S = 30.0
+HELD = "SELECT id, lease_token FROM payment_sessions WHERE lease_owner = ANY($1) AND lease_until > now()"
 
 
 @dataclass(slots=True)
@@ -59,16 +60,23 @@ class Turmoil:
         self.chance.shuffle(kinds)
         for kind in kinds:
             await asyncio.sleep(self.chance.uniform(0.2, 1.5))
-            await getattr(self, kind)(self.chance.choice(self.fleet.replicas))
+            replica = self.chance.choice(self.fleet.replicas)
+            await self._until_busy(replica)
+            await getattr(self, kind)(replica)
             self.struck[kind] += 1
+
+    async def _until_busy(self, replica: Process) -> None:
+        """Until it has a session in its hands: a strike between two of them would prove nothing."""
+        ends_at = time.monotonic() + GIVE_UP_S
+        watchers = replica.watcher_names()
+        while not await self.fleet.rows(HELD, watchers):
+            assert time.monotonic() < ends_at, f"{replica.name} does nothing"
+            await asyncio.sleep(self.chance.uniform(0, POLL_S))
 
     async def _see_take_over(self, watchers: list[str]) -> None:
         """Watch the sessions that the struck watchers had in their hands until others have claimed each."""
         struck_at = time.monotonic()
-        query = (
-            "SELECT id, lease_token FROM payment_sessions WHERE lease_owner = ANY($1) AND lease_until > now()"
-        )
-        held = {r["id"]: r["lease_token"] for r in await self.fleet.rows(query, watchers)}
+        held = {r["id"]: r["lease_token"] for r in await self.fleet.rows(HELD, watchers)}
         tokens = "SELECT id, lease_token FROM payment_sessions WHERE id = ANY($1)"
         while held:
             assert time.monotonic() < struck_at + GIVE_UP_S, f"nobody took over {held}"
