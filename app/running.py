@@ -30,7 +30,7 @@ log = structlog.get_logger("running")
 ENDING = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 20
 """Requests under way at the end may take so long."""
-KEEP_TIME_S = 60.0
+KEEP_TIME_S = 10.0
 WEBHOOK_TIMEOUT_S = 10.0
 
 

@@ -131,7 +131,7 @@ class Watcher:
         """A database that is away is nobody's failure: as soon as it is back somebody goes on, with no alarm."""
         if is_away(error):
             log.warning("database_trouble", error=type(error).__name__)
-            await asyncio.sleep(random.uniform(*TROUBLE_S))  # noqa: S311
+            await self.tools.clock.sleep(random.uniform(*TROUBLE_S))  # noqa: S311
             await self._survive(lambda: self._give_back_untouched(lease))
             return
         log.error("session_failed", exc_info=error)

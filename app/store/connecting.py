@@ -37,6 +37,10 @@ class NotWritable(ConnectionError):
     """A server answers, but it takes no writes: a standby that nobody promoted, or a database that is read-only."""
 
 
+class Silent(ConnectionError):
+    """Nobody answered in time: not the TimeoutError of a connection that was open and has died."""
+
+
 ELSEWHERE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """After these the next host is tried."""
 
@@ -81,6 +85,8 @@ class WritableHost:
                 )
         except asyncpg.TargetServerAttributeNotMatched:
             raise NotWritable("the server takes no writes") from None
+        except TimeoutError:
+            raise Silent("the server does not answer") from None
 
 
 def _hosts(options: dict[str, Any]) -> Iterator[dict[str, Any]]:

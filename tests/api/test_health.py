@@ -80,6 +80,19 @@ async def test_without_a_watcher_or_with_a_silent_one_it_is_not_ready(database_u
         assert (await ask(house.tools)).status_code == 503
 
 
+async def test_F84_open_transactions_can_be_seen_in_the_metrics(database_url: str) -> None:
+    async with open_house(database_url) as house:
+
+        async def in_use() -> str:
+            lines = (await ask(house.tools, "/metrics")).text.splitlines()
+            return next(line for line in lines if line.startswith("tapwatt_database_connections_in_use"))
+
+        assert (await in_use()).endswith(" 0.0")
+        async with house.tools.database.transaction():
+            assert (await in_use()).endswith(" 1.0")
+        assert (await in_use()).endswith(" 0.0")
+
+
 async def test_an_older_or_newer_schema_is_not_ready(database_url: str) -> None:  # F86
     async with open_house(database_url) as house:
         await beat(house.tools)

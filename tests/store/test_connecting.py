@@ -34,7 +34,7 @@ def several(database_url: str, *ports: int) -> str:
     return f"postgresql://postgres@{','.join(hosts)}/{name}"
 
 
-async def test_F60_a_host_that_swallows_everything_uses_up_its_own_time_only_and_is_asked_last_from_then_on(
+async def test_F81_a_host_that_swallows_everything_uses_up_its_own_time_only_and_is_asked_last_from_then_on(
     database_url: str, proxy: Proxy
 ) -> None:
     proxy.die()
@@ -47,7 +47,7 @@ async def test_F60_a_host_that_swallows_everything_uses_up_its_own_time_only_and
         await connection.close()
 
 
-async def test_F60_a_server_that_falls_silent_is_given_up_and_all_that_the_pool_had_of_it(
+async def test_F81_a_server_that_falls_silent_is_given_up_and_all_that_the_pool_had_of_it(
     database_url: str, proxy: Proxy
 ) -> None:
     database = Database(several(database_url, proxy.port), bounds=BRIEF)
