@@ -35,6 +35,7 @@ class Watcher:
     def __init__(self, tools: Tools, *, name: str, concurrency: int = 32) -> None:
         self.tools = tools
         self.name = name
+        self._chance = random.Random(name)  # noqa: S311  for pauses that differ from watcher to watcher
         self._free = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
         self._running: set[asyncio.Task[None]] = set()
@@ -58,7 +59,7 @@ class Watcher:
             while not self._stopping.is_set():
                 self._wake.clear()
                 if not await self._survive(self._claim_and_spawn):
-                    await self._pause(random.uniform(*TROUBLE_S))  # noqa: S311
+                    await self._pause(self._chance.uniform(*TROUBLE_S))
         finally:
             if self._running:
                 await asyncio.wait(self._running, timeout=DRAIN_S)
@@ -72,14 +73,17 @@ class Watcher:
     async def run_due(self) -> int:
         """Run everything that is due now, to its end; returns how many claims that took. The way of the tests."""
         done = 0
-        while True:
-            claimed, operator = await self._claim(self._concurrency)
-            if not claimed and operator is None:
-                return done
-            await asyncio.gather(*(self._attend(lease) for lease in claimed))
-            if operator is not None:
-                await self._upkeep(operator)
-            done += len(claimed) + (operator is not None)
+        while ran := await self.run_round():
+            done += ran
+        return done
+
+    async def run_round(self) -> int:
+        """Claim what is due now, once, and run that to its end; returns how many claims it was."""
+        claimed, operator = await self._claim(self._concurrency)
+        await asyncio.gather(*(self._attend(lease) for lease in claimed))
+        if operator is not None:
+            await self._upkeep(operator)
+        return len(claimed) + (operator is not None)
 
     async def _claim_and_spawn(self) -> None:
         await self._free.acquire()
@@ -131,7 +135,7 @@ class Watcher:
         """A database that is away is nobody's failure: as soon as it is back somebody goes on, with no alarm."""
         if is_away(error):
             log.warning("database_trouble", error=type(error).__name__)
-            await self.tools.clock.sleep(random.uniform(*TROUBLE_S))  # noqa: S311
+            await self.tools.clock.sleep(self._chance.uniform(*TROUBLE_S))
             await self._survive(lambda: self._give_back_untouched(lease))
             return
         log.error("session_failed", exc_info=error)

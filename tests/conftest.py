@@ -35,6 +35,16 @@ def sized(request: pytest.FixtureRequest) -> Sized:
     return Sized(request.config.getoption("--times"))
 
 
+LONG_FIRST = ("tests/processes/", "tests/hall/", "tests/journeys/", "tests/domain/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Rooms with long tests come first: what is left for the end is short, and no worker waits for another."""
+    items.sort(
+        key=lambda item: next((n for n, room in enumerate(LONG_FIRST) if item.nodeid.startswith(room)), 99)
+    )
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

@@ -42,9 +42,13 @@ STATIC_STEPS = [
 ]
 
 
+NARROW = ("-k", "-m", "-n", "-s", "-p", "--lf", "--last-failed", "--sw", "--stepwise", "--pdb", "--trace")
+"""Options that choose few tests, bring workers of their own, or need pytest's own process."""
+
+
 def main(pytest_args: list[str]) -> int:
-    """Every static step runs, also after a failure; pytest runs beside them, on the other core, and is shown last, so
-    that its summary is what one sees."""
+    """Every static step runs, also after a failure; pytest runs beside them and is shown last, so that its
+    summary is what one sees."""
     with Tests(pytest_args) as tests:
         failed = [step.name for step in STATIC_STEPS if not passes(step)]
         if failed:
@@ -54,6 +58,21 @@ def main(pytest_args: list[str]) -> int:
     return status or int(bool(failed))
 
 
+def in_parallel(args: list[str]) -> list[str]:
+    """What has pytest use every core: only for the whole suite, since starting the workers takes seconds, and a
+    debugger or a plain print wants pytest's own process. One worker more than cores: some tests wait in real time."""
+    options = [arg for arg in args if arg.startswith("-")]
+    if len(options) < len(args) or any(option.startswith(NARROW) for option in options):
+        return []
+    return ["-n", str(max(2, cores()) + 1), "--dist", "worksteal"]
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    usable = getattr(os, "sched_getaffinity", None)  # absent on macOS
+    return len(usable(0)) if usable else os.cpu_count() or 1
+
+
 class Tests:
     """pytest in a process of its own; what it says is kept until it is to be shown."""
 
@@ -61,7 +80,7 @@ class Tests:
 
     def __init__(self, args: list[str]) -> None:
         colour = ["--color=yes"] if sys.stdout.isatty() else []
-        command = [sys.executable, "-m", "pytest", *colour, *args]
+        command = [sys.executable, "-m", "pytest", *colour, *in_parallel(args), *args]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._said: SimpleQueue[bytes] = SimpleQueue()
         self._listener = threading.Thread(target=self._listen, daemon=True)

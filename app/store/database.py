@@ -9,8 +9,9 @@ from functools import partial
 from typing import TypeAlias
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -61,21 +62,22 @@ class Database:
     Raises DatabaseUrlInvalid.
     """
 
+    _refused: tuple[float, str] | None = None
+
     def __init__(self, url: str, *, pool_size: int = 10, bounds: Bounds = USUAL_BOUNDS) -> None:
         address = asyncpg_url(url)
         self.host = WritableHost(address, bounds=bounds)
-        self._refused: tuple[float, str] | None = None
         self.engine: AsyncEngine = create_async_engine(
             address,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_S,
-            pool_pre_ping=True,
             hide_parameters=True,
             json_serializer=to_json,
             json_deserializer=partial(json.loads, parse_float=Decimal),
             async_creator=self.host.connect,
         )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -108,6 +110,14 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _refuse_closed(held: DBAPIConnection, *_: object) -> None:
+    """Have the pool replace a connection that the server has closed. A question to the server before every transaction
+    (the pool's own `pre_ping`) would tell hardly more, and costs three round trips."""
+    driver = held.driver_connection
+    if isinstance(driver, asyncpg.Connection) and driver.is_closed():
+        raise DisconnectionError("the server closed this connection")
 
 
 def is_json(value: object) -> bool:

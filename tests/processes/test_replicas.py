@@ -44,10 +44,11 @@ async def test_F22_F60_F88_kills_freezes_and_ends_under_load_lose_nothing_and_do
     found = await reckon(fleet, calm.known)
     print(
         f"{dict(turmoil.struck)}; {len(calm.known) - before} sessions, all so far: {dict(found)}; "
-        f"{len(turmoil.took_over_s)} taken over, p99 {turmoil.p99_s():.2f} s of a lease of {LEASE_S} s"
+        f"{len(turmoil.took_over_s)} taken over, p99 {turmoil.p99_s():.2f} s of a lease of {LEASE_S} s, "
+        f"this test itself stalled for {turmoil.stalled_s:.2f} s at most"
     )
     assert turmoil.took_over_s, "no strike hit a session in work: it proves nothing"
-    assert turmoil.p99_s() <= LEASE_S + SLACK_S
+    assert turmoil.p99_s() <= LEASE_S + SLACK_S + turmoil.stalled_s
 
 
 async def test_F22_a_replica_frozen_between_its_intent_and_its_post_sends_nothing_when_it_thaws(

@@ -25,6 +25,8 @@ class Turmoil:
     chance: random.Random
     took_over_s: list[float] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
+    stalled_s: float = 0.0
+    """The longest that the machine kept this test itself from running while it watched."""
 
     async def kill(self, replica: Process) -> None:
         gone = replica.watcher_names()
@@ -84,7 +86,9 @@ class Turmoil:
                 if row["lease_token"] > held[row["id"]]:
                     self.took_over_s.append(time.monotonic() - struck_at)
                     del held[row["id"]]
+            asleep = time.monotonic()
             await asyncio.sleep(POLL_S)
+            self.stalled_s = max(self.stalled_s, time.monotonic() - asleep - POLL_S)
 
     def p99_s(self) -> float:
         """The wait that 99 % did not exceed; 0 when no session was in work at any strike."""
