@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import delete, func, select, text
@@ -17,6 +18,7 @@ FORGET_WATCHER = timedelta(days=1)
 P = payment_sessions
 
 
+@cache
 def newest_schema() -> str:
     """The revision that this code was written for."""
     from alembic.script import ScriptDirectory  # slow to load, and only this needs it

@@ -141,7 +141,7 @@ class Fleet:
             except httpx.HTTPError:
                 pass  # not there yet: that is what is waited for
             assert time.monotonic() < ends_at, f"{replica.name} is not ready:\n{tail_of(replica.log)}"
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(4 * POLL_S)
 
     async def call(
         self, replica: Process, method: str, path: str, body: Json | None = None

@@ -15,9 +15,9 @@ from tests.processes.terminals import authorize, finish, payment, reckon
 
 pytestmark = pytest.mark.anyio
 
-CUTS = (24, 1000)
+CUTS = (20, 1000)
 LANES = 6
-GONE, CALLS = (1, 21), (10, 40)
+GONE, CALLS = (1, 21), (8, 40)
 
 
 class Shears:

@@ -14,7 +14,7 @@ from tests.processes.turmoil import FREEZE_S, Turmoil
 
 pytestmark = pytest.mark.anyio
 
-TERMINALS = 6
+TERMINALS = 4
 SLACK_S = 2.0
 """Beyond the lease: a poll that just missed it, and a busy machine."""
 
@@ -102,7 +102,7 @@ async def test_F1_many_callers_of_one_reference_at_three_replicas_make_one_sessi
     calm: Place,
 ) -> None:
     fleet, chance = calm.fleet, random.Random(announce("one reference, many callers"))
-    references, callers = calm.sized(12, 500), calm.sized(16, 64)
+    references, callers = calm.sized(8, 500), calm.sized(16, 64)
     before = await fleet.books()
 
     async def all_call(number: int) -> str:

@@ -79,13 +79,16 @@ class Turmoil:
         """Watch the sessions that the struck watchers had in their hands until others have claimed each."""
         struck_at = time.monotonic()
         held = {r["id"]: r["lease_token"] for r in await self.fleet.rows(HELD, watchers)}
-        tokens = "SELECT id, lease_token FROM payment_sessions WHERE id = ANY($1)"
+        now = "SELECT id, lease_token, lease_owner FROM payment_sessions WHERE id = ANY($1)"
         while held:
             assert time.monotonic() < struck_at + GIVE_UP_S, f"nobody took over {held}"
-            for row in await self.fleet.rows(tokens, list(held)):
+            for row in await self.fleet.rows(now, list(held)):
                 if row["lease_token"] > held[row["id"]]:
                     self.took_over_s.append(time.monotonic() - struck_at)
-                    del held[row["id"]]
+                elif row["lease_owner"] is not None:
+                    continue
+                # Without an owner: its last commit was on the way when it was struck, and gave the session back.
+                del held[row["id"]]
             asleep = time.monotonic()
             await asyncio.sleep(POLL_S)
             self.stalled_s = max(self.stalled_s, time.monotonic() - asleep - POLL_S)
