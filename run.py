@@ -37,6 +37,7 @@ SETUP_WAIT_S = 900
 USAGE = """usage: python3 run.py COMMAND ...
   demo [--keep]        a minute of Tapwatt: database, Monta simulator, service, watcher and terminals, live
   test [PYTEST ARGS]   format, lint, types, import contracts, migrations, then the tests
+  world [--seeds N]    simulated worlds under trouble, one from each seed; a seed that breaks a rule tells its story
   tapwatt ARGS         any command of Tapwatt's own command line (try: python3 run.py tapwatt --help)
   lock [--upgrade]     write both lock files anew from pyproject.toml"""
 
@@ -201,6 +202,13 @@ def command_test(args: list[str]) -> NoReturn:
     os.execv(PY, [str(PY), "-m", "tests.everything", *args])
 
 
+def command_world(args: list[str]) -> NoReturn:
+    """Become the simulated world (tests/world)."""
+    ensure(DEV_LOCK)
+    os.chdir(ROOT)
+    os.execv(PY, [str(PY), "-m", "tests.world", *args])
+
+
 def command_tapwatt(args: list[str]) -> NoReturn:
     """Become Tapwatt's command line; files named in `args` are looked for where the caller stands."""
     ensure(RUN_LOCK)
@@ -247,6 +255,8 @@ def main() -> int:
     command, *rest = sys.argv[1:] or ["help"]
     if command == "test":
         command_test(rest)
+    if command == "world":
+        command_world(rest)
     if command == "lock":
         return command_lock(rest)
     if command == "demo":

@@ -69,6 +69,7 @@ def policy_from(settings: Settings) -> Policy:
         stop_retry_s=settings.stop_retry_s,
         settle_poll_s=settings.settle_poll_s,
         stop_latency_s=settings.stop_latency_s,
+        small_reservations=settings.small_reservations,
     )
 
 

@@ -11,6 +11,7 @@ from app.domain.charge import ChargeReport
 from app.domain.decision import decide
 from app.domain.doubts import doubts
 from app.domain.learning import learned
+from app.domain.model_habits import with_model
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy, power_bound_w
 from app.domain.progress import absorb
@@ -148,7 +149,8 @@ async def _with_charge_point(connection: Connection, change: Change, policy: Pol
         return change
     place = (session.operator_id, session.charge_point_id)
     if session.habits is None:
-        session = replace(session, habits=await habits.get(connection, *place))
+        own, siblings = await habits.get(connection, *place), await habits.of_model(connection, *place)
+        session = replace(session, habits=with_model(own, siblings))
     known = await charge_points.get(connection, *place)
     if session.power_bound_w is None and known is not None and known.seen is not None:
         bound = power_bound_w(known.seen.max_power_w, known.seen.type, policy)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
 
 from app.store.database import Database
-from tests.world.replica import Replica
+from tests.world.replica import WATCHING, Replica
 from tests.world.trouble import BEFORE, FREEZES, LOSSES, Blow, Place
 
 OPEN = "open transaction of a world"
@@ -60,7 +60,9 @@ class ReplicaDatabase(Database):
     """All replicas share one engine. Nobody ever waits for a row lock here, since whoever holds one has the turn: what
     only truly concurrent transactions show is for the tests with real processes."""
 
-    def __init__(self, engine: AsyncEngine, replica: Replica, observe: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, engine: AsyncEngine, replica: Replica, observe: Callable[[str | None], Awaitable[None]]
+    ) -> None:
         self.engine = engine
         self._replica = replica
         self._observe = observe
@@ -87,7 +89,7 @@ class ReplicaDatabase(Database):
                 pass
             else:
                 if opened.wrote:
-                    await self._observe()
+                    await self._observe(self._replica.name if WATCHING.get() else None)
         await self._replica.suffer(blow)
         if blow in LOSSES or (blow in FREEZES and blow in BEFORE):
             raise _lost()  # PostgreSQL ends a transaction that idles for 5 s, so one that froze in it has lost it

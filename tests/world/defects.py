@@ -13,27 +13,51 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain import attempts, conclusion, decision, progress
 from app.domain.change import Change, Source
-from app.domain.charge import Charge, ChargeReport, merge
+from app.domain.charge import Charge, ChargeReport, ChargeState, merge
 from app.domain.ids import SessionId
+from app.domain.limit_watch import start_limits
 from app.domain.payment_session import (
     NotStartedReason,
     PaymentSession,
     StartOutcome,
     Status,
     StopReason,
-    Wish,
 )
 from app.domain.policy import Policy
 from app.domain.settlement import Settlement, settle
 from app.domain.steps import GiveUp, LookUp, ReadCharge, SendStart, SendStop, Settle, Step, StopExtra, Wait
-from app.flows import attend, authorize, enforce, start, tools, top_up, track, turn
+from app.flows import authorize, enforce, start, tools, track, turn
+from app.flows import top_up as top_up_flow
 from app.flows.authorize import Recorded
 from app.flows.tools import Tools
-from app.monta import exchange
+from app.monta import exchange, judge
 from app.monta.errors import Outcome, outcome_of
 from app.store import leases, payment_sessions
 from app.store.leases import Lease
-from app.store.tables import payment_sessions as P
+from app.store.tables import payment_sessions as table
+from app.store.tables import settlements
+from tests.world.plan import (
+    Befall,
+    bad_webhooks,
+    change_of_mind,
+    crashes,
+    forger,
+    impatience,
+    late_start,
+    limits_ignored,
+    long_freezes,
+    lost_commits,
+    lost_lines,
+    lost_starts,
+    meter_falls,
+    refused_start,
+    restart_by_others,
+    start_trouble,
+    stops_ignored,
+    top_up,
+    two_operators,
+    unanswered_start,
+)
 
 Plant = Callable[[ExitStack], None]
 Decide = Callable[[PaymentSession, Policy, datetime], Step]
@@ -42,15 +66,16 @@ NEVER_S = 1e8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defect:
-    """What is broken, and within how many seeds, counted from `first_seed`, some rule must notice it."""
+    """What is broken, and within how many seeds some rule must notice it."""
 
     name: str
     plant: Plant = lambda _: None
     policy: Policy = field(default_factory=Policy)
     schema: tuple[str, ...] = ()
     """Constraints that the database is without."""
-    first_seed: int = 1
-    seeds: int = 60
+    under: tuple[Befall, ...] = ()
+    """Troubles that every seed has besides its own: those that the safeguard is there for."""
+    seeds: int = 25
 
 
 def substitute(where: Any, name: str, new: Any) -> Plant:
@@ -88,6 +113,11 @@ def deciding(new: Callable[[Step, PaymentSession, Policy, datetime], Step]) -> P
     return substitute(turn, "decide", decide)
 
 
+def sorting(new: Callable[[int | Exception], Outcome]) -> Plant:
+    """Answers and failures of Monta are sorted by `new`."""
+    return all_of(substitute(exchange, "outcome_of", new), substitute(judge, "outcome_of", new))
+
+
 # Keys and rows
 
 NO_UNIQUE_KEYS = (
@@ -96,7 +126,6 @@ NO_UNIQUE_KEYS = (
     "DROP INDEX uq_payment_sessions_active_charge_point",
     "ALTER TABLE holds DROP CONSTRAINT pk_holds",
 )
-_NO_LOOK = substitute(authorize, "_earlier", None)
 
 
 async def _never_seen_before(*_: object) -> None:
@@ -106,7 +135,7 @@ async def _never_seen_before(*_: object) -> None:
 async def _lock_whoever(
     connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
-    await connection.execute(select(P.c.id).where(P.c.id == session_id).with_for_update())
+    await connection.execute(select(table.c.id).where(table.c.id == session_id).with_for_update())
     return await payment_sessions.get(connection, session_id)
 
 
@@ -116,7 +145,7 @@ async def _read_without_lock(
     return await payment_sessions.get(connection, session_id)
 
 
-async def _claim_only_once(
+async def _claim_for_ever(
     connection: AsyncConnection, *, owner: str, now: datetime, until: datetime, limit: int
 ) -> list[Lease]:
     """A lease never runs out."""
@@ -129,7 +158,9 @@ _CLAIM = leases.claim
 async def _give_back_for_ever(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
     """Whoever gives a session back forgets to say when it is due."""
     await connection.execute(
-        update(P).where(P.c.id == lease.session_id).values(due_at=None, lease_owner=None, lease_until=None)
+        update(table)
+        .where(table.c.id == lease.session_id)
+        .values(due_at=None, lease_owner=None, lease_until=None)
     )
 
 
@@ -163,13 +194,16 @@ def _unknown_is_not_done(change: Change, why: str, policy: Policy) -> Change:
     return attempts.start_not_done(change, why, retry_at=intent_at + timedelta(seconds=2))
 
 
+_START_INTENDED = attempts.start_intended
+
+
 def _no_intent(change: Change, now: datetime, policy: Policy) -> Change:
     """The POST is not noted before it leaves."""
     return change.to(
         replace(
             change.session,
             start=replace(
-                attempts.start_intended(change, now, policy).session.start,
+                _START_INTENDED(change, now, policy).session.start,
                 outcome=StartOutcome.NOT_DONE,
                 posts=1,
                 intent_at=now,
@@ -205,20 +239,8 @@ def _starts_again(step: Step, session: PaymentSession, policy: Policy, now: date
     return SendStart() if slow and isinstance(step, LookUp) else step
 
 
-def _adopt_whatever_runs_here(session: PaymentSession, report: ChargeReport, policy: Policy) -> str | None:
-    return None
-
-
-async def _first_search_is_final(self: Any, session_id: SessionId) -> tuple[ChargeReport, ...]:
-    found: tuple[ChargeReport, ...] = await _FIND(self, session_id)
-    return found[:1]
-
-
-_FIND = start.MontaClient.find_charges
-
-
 def _no_limits(session: PaymentSession, policy: Policy) -> Any:
-    found = attempts.start_limits(session, policy)
+    found = start_limits(session, policy)
     return replace(found, price_limit=None, kwh_limit=None)
 
 
@@ -232,10 +254,6 @@ def _last_write_wins(known: Charge | None, report: ChargeReport, *, by_rest: boo
 def _meter_may_fall(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
     merged = merge(known, report, by_rest=by_rest)
     return replace(merged, energy_wh=merged.latest.energy_wh or 0)
-
-
-def _webhooks_are_the_record(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
-    return merge(known, report, by_rest=True)
 
 
 def _never_reads(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
@@ -263,9 +281,12 @@ def _leaves_extras(step: Step, session: PaymentSession, policy: Policy, now: dat
     return Wait(now + timedelta(minutes=5)) if isinstance(step, StopExtra) else step
 
 
+_STOP_ANSWERED = attempts.stop_answered
+
+
 def _accepted_is_stopped(change: Change, report: ChargeReport, policy: Policy) -> Change:
     """200 to a stop is taken for its effect."""
-    return attempts.stop_answered(change, replace(report, state=progress.ChargeState.STOPPED), policy)
+    return _STOP_ANSWERED(change, replace(report, state=ChargeState.STOPPED), policy)
 
 
 _MONTA_OF = tools.monta_of
@@ -274,7 +295,7 @@ _MONTA_OF = tools.monta_of
 async def _somebody_elses_monta(tools: Tools, operator_id: Any) -> Any:
     """The clients of the operators are mixed up."""
     async with tools.database.transaction() as connection:
-        found = (await connection.execute(select(payment_sessions.P.c.operator_id))).scalars().all()
+        found = (await connection.execute(select(table.c.operator_id))).scalars().all()
     others = sorted(set(found) - {operator_id})
     return await _MONTA_OF(tools, others[0] if others else operator_id)
 
@@ -306,7 +327,7 @@ def _settles_while_stopping(step: Step, session: PaymentSession, policy: Policy,
     return Settle() if ready and not isinstance(step, SendStop) else step
 
 
-async def _settlement_follows_the_price(
+async def _settlement_follows_the_report(
     connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime
 ) -> PaymentSession:
     """A report of the PSP rewrites the amount."""
@@ -317,8 +338,8 @@ async def _settlement_follows_the_price(
         and session.settlement != before.settlement
     ):
         await connection.execute(
-            payment_sessions.update(payment_sessions.settlements)
-            .where(payment_sessions.settlements.c.session_id == session.id)
+            update(settlements)
+            .where(settlements.c.session_id == session.id)
             .values(to_capture_minor=0, to_release_minor=session.reserved_minor, action="release")
         )
     return await _SAVE(connection, before, change, now)
@@ -341,78 +362,112 @@ def _steps_back(change: Change, source: Source, *, restarted: bool) -> Change:
 _FOLLOW = progress._follow
 
 
-async def _forgets_the_wish(
-    tools: Tools, session_id: SessionId, owner: Any, *, reason: StopReason, note: str | None = None
-) -> PaymentSession:
-    """A stop asked for sends no wish, but says so."""
-    async with tools.database.transaction() as connection:
-        session = await payment_sessions.get(connection, session_id, owner)
-    if session is None:
-        raise attend.SessionUnknown
-    return replace(session, wish=Wish(reason=reason, at=tools.clock.now(), note=note))
-
-
 DEFECTS: tuple[Defect, ...] = (
-    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS),
+    # keys, rows and leases
+    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(impatience,)),
     Defect(
-        name="no look for an earlier call, no unique keys",
+        name="no look for an earlier call, and no unique keys",
         plant=substitute(authorize, "_earlier", _never_seen_before),
         schema=NO_UNIQUE_KEYS,
+        under=(impatience,),
     ),
-    Defect(name="no fencing", plant=substitute(payment_sessions, "lock", _lock_whoever)),
-    Defect(name="sessions are not locked", plant=substitute(payment_sessions, "lock", _read_without_lock)),
-    Defect(name="leases never run out", plant=substitute(leases, "claim", _claim_only_once)),
-    Defect(name="no due time", plant=substitute(leases, "give_back", _give_back_for_ever)),
     Defect(
         name="acknowledged though not committed",
         plant=substitute(authorize, "authorize", _acknowledge_anyway),
+        under=(lost_commits,),
     ),
-    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S)),
-    Defect(name="blind second start", plant=substitute(attempts, "start_unknown", _unknown_is_not_done)),
-    Defect(name="no intent before the start", plant=substitute(attempts, "start_intended", _no_intent)),
-    Defect(name="no quiet window", policy=Policy(quiet_window_s=0)),
+    Defect(
+        name="no fencing",
+        plant=substitute(payment_sessions, "lock", _lock_whoever),
+        under=(long_freezes,),
+    ),
+    Defect(name="sessions are not locked", plant=substitute(payment_sessions, "lock", _read_without_lock)),
+    Defect(name="leases never run out", plant=substitute(leases, "claim", _claim_for_ever), under=(crashes,)),
+    Defect(name="no due time", plant=substitute(leases, "give_back", _give_back_for_ever)),
+    # starting
+    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(long_freezes,)),
+    Defect(
+        name="blind second start",
+        plant=substitute(attempts, "start_unknown", _unknown_is_not_done),
+        under=(lost_lines, start_trouble),
+    ),
+    Defect(
+        name="no intent before the start",
+        plant=substitute(attempts, "start_intended", _no_intent),
+        under=(unanswered_start,),
+    ),
+    Defect(name="no quiet window", policy=Policy(quiet_window_s=0), under=(late_start,)),
     Defect(
         name="any number of starts",
-        policy=Policy(max_ambiguous_posts=99, quiet_window_s=121, start_deadline_s=3600),
+        policy=Policy(max_ambiguous_posts=99, start_deadline_s=3600),
+        under=(lost_starts,),
     ),
-    Defect(name="5xx means not done", plant=substitute(exchange, "outcome_of", _gateway_errors_are_refusals)),
+    Defect(
+        name="a gateway's error means not done",
+        plant=sorting(_gateway_errors_are_refusals),
+        under=(start_trouble,),
+    ),
     Defect(
         name="a broken line means not sent",
-        plant=substitute(exchange, "outcome_of", _broken_lines_are_not_sent),
+        plant=sorting(_broken_lines_are_not_sent),
+        under=(lost_lines, start_trouble),
     ),
-    Defect(name="release without look-up", plant=deciding(_gives_up_in_doubt)),
-    Defect(name="cancel releases at once", plant=deciding(_cancels_at_once)),
-    Defect(name="never gives up", plant=deciding(_never_gives_up)),
-    Defect(name="starts again after a minute", plant=deciding(_starts_again)),
+    Defect(name="release without look-up", plant=deciding(_gives_up_in_doubt), under=(lost_lines,)),
+    Defect(name="cancel releases at once", plant=deciding(_cancels_at_once), under=(change_of_mind,)),
+    Defect(name="never gives up", plant=deciding(_never_gives_up), under=(refused_start,)),
+    Defect(name="starts again after a minute", plant=deciding(_starts_again), under=(lost_starts,)),
+    Defect(name="strays are not looked for", policy=Policy(stray_watch_s=0), under=(late_start,)),
+    Defect(name="extra charges go on", plant=deciding(_leaves_extras), under=(late_start,)),
+    # following
     Defect(
-        name="no limits at Monta and no stop",
-        plant=all_of(substitute(attempts, "start_limits", _no_limits), deciding(_never_stops)),
+        name="last write wins", plant=substitute(progress, "merge", _last_write_wins), under=(bad_webhooks,)
     ),
-    Defect(name="strays are not looked for", policy=Policy(stray_watch_s=0)),
-    Defect(name="extra charges go on", plant=deciding(_leaves_extras)),
-    Defect(name="last write wins", plant=substitute(progress, "merge", _last_write_wins)),
-    Defect(name="the meter may fall", plant=substitute(progress, "merge", _meter_may_fall)),
+    Defect(
+        name="the meter may fall", plant=substitute(progress, "merge", _meter_may_fall), under=(meter_falls,)
+    ),
     Defect(name="no polling", plant=deciding(_never_reads)),
-    Defect(name="any signature will do", plant=substitute(track, "signature_is_valid", _any_signature)),
-    Defect(name="stop sent once", plant=deciding(_stops_once)),
     Defect(
-        name="an accepted stop is a stop", plant=substitute(attempts, "stop_answered", _accepted_is_stopped)
+        name="any signature will do",
+        plant=substitute(track, "signature_is_valid", _any_signature),
+        under=(forger,),
+    ),
+    Defect(
+        name="status goes back",
+        plant=substitute(progress, "_follow", _steps_back),
+        under=(restart_by_others,),
     ),
     Defect(
         name="operators mixed up",
         plant=all_of(
-            substitute(start, "monta_of", _somebody_elses_monta),
-            substitute(enforce, "monta_of", _somebody_elses_monta),
+            *(substitute(flow, "monta_of", _somebody_elses_monta) for flow in (start, track, enforce))
         ),
+        under=(two_operators,),
     ),
-    Defect(name="captures above the reservation", plant=substitute(conclusion, "settle", _captures_all)),
+    # stopping
+    Defect(
+        name="no limits at Monta, and no stop",
+        plant=all_of(substitute(attempts, "start_limits", _no_limits), deciding(_never_stops)),
+    ),
+    Defect(name="stop sent once", plant=deciding(_stops_once), under=(stops_ignored, limits_ignored)),
+    Defect(
+        name="an accepted stop is a stop",
+        plant=substitute(attempts, "stop_answered", _accepted_is_stopped),
+        under=(stops_ignored, limits_ignored),
+    ),
+    # settling
+    Defect(
+        name="captures above the reservation",
+        plant=substitute(conclusion, "settle", _captures_all),
+        under=(limits_ignored, stops_ignored),
+    ),
     Defect(name="rounds down", plant=substitute(conclusion, "to_minor", _rounds_down)),
     Defect(name="settles by the last price seen", plant=deciding(_settles_when_stopped)),
     Defect(name="settles while the charge runs", plant=deciding(_settles_while_stopping)),
     Defect(
         name="the settlement is rewritten",
-        plant=substitute(payment_sessions, "save", _settlement_follows_the_price),
+        plant=substitute(payment_sessions, "save", _settlement_follows_the_report),
     ),
-    Defect(name="top-ups after the end", plant=substitute(top_up, "_check", _top_up_always)),
-    Defect(name="status goes back", plant=substitute(progress, "_follow", _steps_back)),
+    Defect(
+        name="top-ups after the end", plant=substitute(top_up_flow, "_check", _top_up_always), under=(top_up,)
+    ),
 )

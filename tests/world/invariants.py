@@ -1,7 +1,7 @@
 """What must hold after every step, and what must hold once it is calm; each rule has a name that a violation bears."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -64,8 +64,8 @@ class Invariants:
         self._story = story
         self.rows: dict[str, Row] = {}
 
-    def look(self, rows: dict[str, Row]) -> None:
-        """After each commit that wrote something."""
+    def look(self, rows: dict[str, Row], watcher: str | None = None) -> None:
+        """After each commit that wrote something; `watcher` is whose it was, None: the API's."""
         before, self.rows = self.rows, rows
         with self._story.rule("no acknowledged session is lost"):
             known = {purse.session_id for purse in self._truth.purses} - {None}
@@ -78,6 +78,7 @@ class Invariants:
                 self._alone(row)
                 if earlier is not None:
                     self._compared(earlier, row)
+                    self._fenced(earlier, row, watcher)
                 self._told(earlier, row)
 
     def _told(self, earlier: Row | None, row: Row) -> None:
@@ -123,6 +124,16 @@ class Invariants:
             assert before.lease_token <= row.lease_token
         if before.settled is None and row.settled is not None:
             self._settled(row)
+
+    def _fenced(self, before: Row, row: Row, watcher: str | None) -> None:
+        """Anybody may make a session due, but only its holder may work on it."""
+        unworked = replace(before, due_at=row.due_at) == row
+        if watcher is None or unworked or before.lease_token != row.lease_token:
+            return
+        with self._story.rule("who lost its lease changes nothing"):
+            assert before.lease_owner == watcher, (
+                f"{watcher} wrote, {before.lease_owner} holds {row.reference}"
+            )
 
     def _settled(self, row: Row) -> None:
         """At the very moment of the decision."""

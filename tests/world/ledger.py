@@ -8,12 +8,9 @@ import asyncpg
 
 SESSIONS = """
 SELECT s.id, s.operator_id, s.terminal_id, s.charge_point_id, s.reference, s.amount_minor, s.status, s.version,
-    s.charge_id, s.needs_attention, s.created_at, s.due_at, s.lease_until, s.lease_token, s.failures,
+    s.charge_id, s.needs_attention, s.created_at, s.due_at, s.lease_owner, s.lease_until, s.lease_token,
     coalesce((s.body->'charge'->>'energy_wh')::bigint, 0) AS energy_wh,
-    s.body->>'watch_until' IS NOT NULL AS watched,
-    s.body->'extras' AS extras,
-    t.action, t.authorized_minor, t.to_capture_minor, t.to_release_minor, t.shortfall_minor, t.decided_at, t.basis,
-    t.status AS settlement_status
+    t.action, t.authorized_minor, t.to_capture_minor, t.to_release_minor, t.shortfall_minor, t.decided_at, t.basis
 FROM payment_sessions s LEFT JOIN settlements t ON t.session_id = s.id
 """
 NEXT_DUE = """
@@ -52,9 +49,9 @@ class Row:
     needs_attention: bool
     created_at: datetime
     due_at: datetime | None
+    lease_owner: str | None
+    lease_until: datetime | None
     lease_token: int
-    failures: int
-    watched: bool
     settled: Settled | None
 
     @property
@@ -97,8 +94,8 @@ def _row(record: Any) -> Row:
         needs_attention=record["needs_attention"],
         created_at=record["created_at"],
         due_at=record["due_at"],
+        lease_owner=record["lease_owner"],
+        lease_until=record["lease_until"],
         lease_token=record["lease_token"],
-        failures=record["failures"],
-        watched=record["watched"],
         settled=settled,
     )

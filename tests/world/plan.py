@@ -1,6 +1,6 @@
 """What one seed has in store: who pays where, and which troubles befall them. Drawn before anything happens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -68,6 +68,7 @@ class Plan:
     monta: tuple[SimulatorConfig, ...]
     payments: tuple[Payment, ...]
     rates: Rates = field(default_factory=Rates)
+    longest_freeze_s: float = 120.0
     outages: tuple[Outage, ...] = ()
     happenings: tuple[Happening, ...] = ()
     search_lag_s: float = 0.0
@@ -111,14 +112,16 @@ class Plan:
         return f"seed {self.seed}: " + "; ".join(drawn)
 
 
-def draw(seed: int) -> Plan:
-    """The plan of a seed: a subset of the troubles each time, so that rare pairs meet too."""
+def draw(seed: int, under: "Sequence[Befall]" = ()) -> Plan:
+    """The plan of a seed: a subset of the troubles each time, so that rare pairs meet too; `under` come on top."""
     rng = Random(f"plan {seed}")
     operators = 1 if rng.random() < 0.6 else 2
     monta = tuple(_monta(rng, seed, number) for number in range(operators))
     payments = tuple(_payment(rng, operators, number) for number in range(rng.choice((1, 1, 2, 2, 3))))
     plan = Plan(seed=seed, replicas=rng.choice((1, 2, 2, 3)), monta=monta, payments=payments)
     for befall in rng.sample(TROUBLES, k=rng.choice((0, 1, 1, 2, 2, 3, 4))):
+        plan = befall(rng, plan)
+    for befall in under:
         plan = befall(rng, plan)
     return plan
 
@@ -179,23 +182,24 @@ def _payment(rng: Random, operators: int, number: int) -> Payment:
 # Troubles
 
 
-def _crashes(rng: Random, plan: Plan) -> Plan:
+def crashes(rng: Random, plan: Plan) -> Plan:
     return replace(plan, rates=replace(plan.rates, crash=rng.choice((0.005, 0.02, 0.05))))
 
 
-def _freezes(rng: Random, plan: Plan) -> Plan:
-    return replace(plan, rates=replace(plan.rates, freeze=rng.choice((0.005, 0.02, 0.04))))
+def freezes(rng: Random, plan: Plan) -> Plan:
+    rates = replace(plan.rates, freeze=rng.choice((0.005, 0.02, 0.04)))
+    return replace(plan, rates=rates, longest_freeze_s=rng.choice((120.0, 120.0, 240.0)))
 
 
-def _lost_commits(rng: Random, plan: Plan) -> Plan:
+def lost_commits(rng: Random, plan: Plan) -> Plan:
     return replace(plan, rates=replace(plan.rates, lost_commit=rng.choice((0.02, 0.1))))
 
 
-def _lost_lines(rng: Random, plan: Plan) -> Plan:
+def lost_lines(rng: Random, plan: Plan) -> Plan:
     return replace(plan, rates=replace(plan.rates, lost_line=rng.choice((0.05, 0.2))))
 
 
-def _outage(rng: Random, plan: Plan) -> Plan:
+def outage(rng: Random, plan: Plan) -> Plan:
     since = rng.uniform(0, 500)
     kind = rng.choice((Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.THROTTLED, Trouble.ANSWER_LOST))
     path = rng.choice(("*", "/charges", "/charges/*", "/charges/*/stop"))
@@ -219,7 +223,7 @@ START_TROUBLES = (
 )
 
 
-def _start_trouble(rng: Random, plan: Plan) -> Plan:
+def start_trouble(rng: Random, plan: Plan) -> Plan:
     trouble = rng.choice(START_TROUBLES)
     seconds = {
         Trouble.LATE_EFFECT: rng.choice((10.0, 45.0, 110.0, 300.0, 900.0)),
@@ -228,35 +232,65 @@ def _start_trouble(rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, at_start=Fault(trouble, seconds))
 
 
-def _throttled_starts(rng: Random, plan: Plan) -> Plan:
+def late_start(rng: Random, plan: Plan) -> Plan:
+    """The start takes effect long after its answer was lost."""
+    return _with_quirk(plan, at_start=Fault(Trouble.LATE_EFFECT, rng.choice((45.0, 110.0))))
+
+
+def unanswered_start(_rng: Random, plan: Plan) -> Plan:
+    return _with_quirk(plan, at_start=Fault(Trouble.ANSWER_LOST))
+
+
+def lost_starts(_rng: Random, plan: Plan) -> Plan:
+    """No start ever arrives, and nobody says so."""
+    return _with_quirk(plan, at_start=Fault(Trouble.REQUEST_LOST))
+
+
+def refused_start(_rng: Random, plan: Plan) -> Plan:
+    return _with_quirk(plan, at_start=Fault(Trouble.REFUSED))
+
+
+def long_freezes(_rng: Random, plan: Plan) -> Plan:
+    return replace(plan, rates=replace(plan.rates, freeze=0.06), longest_freeze_s=240.0)
+
+
+def two_operators(rng: Random, plan: Plan) -> Plan:
+    """Payments at both."""
+    if len(plan.monta) == 1:
+        plan = replace(plan, monta=(*plan.monta, _monta(rng, plan.seed, 1)))
+    pair = [replace(plan.payments[0], operator=n, reference=f"A-pair-{n}", key=None) for n in (0, 1)]
+    return replace(plan, payments=(*plan.payments, *pair))
+
+
+def throttled_starts(rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, throttled_starts=rng.choice((1, 3)))
 
 
-def _stops_ignored(rng: Random, plan: Plan) -> Plan:
+def stops_ignored(rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, stops_ignored=rng.choice((1, 3)), stop_without_trace=rng.random() < 0.5)
 
 
-def _limits_ignored(_rng: Random, plan: Plan) -> Plan:
+def limits_ignored(_rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, limits_ignored=True)
 
 
-def _restart_by_others(rng: Random, plan: Plan) -> Plan:
+def restart_by_others(rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, restarts_after_s=rng.choice((4.0, 30.0)))
 
 
-def _meter_falls(rng: Random, plan: Plan) -> Plan:
+def meter_falls(rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, meter_falls_at_sample=rng.choice((2, 3)))
 
 
-def _price_waived(_rng: Random, plan: Plan) -> Plan:
+def price_waived(_rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, price_waived=True)
 
 
-def _ground_fault(rng: Random, plan: Plan) -> Plan:
+def ground_fault(rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, fails_after_s=rng.uniform(20, 200))
 
 
-def _bad_webhooks(rng: Random, plan: Plan) -> Plan:
+def bad_webhooks(rng: Random, plan: Plan) -> Plan:
     webhooks = WebhookQuirks(
         lost=rng.random() < 0.3,
         late_s=rng.choice((0.0, 15.0, 90.0)),
@@ -266,24 +300,24 @@ def _bad_webhooks(rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, webhooks=webhooks)
 
 
-def _webhook_loss(rng: Random, plan: Plan) -> Plan:
+def lossy_webhooks(rng: Random, plan: Plan) -> Plan:
     return replace(plan, webhook_loss=rng.choice((0.3, 0.9)))
 
 
-def _forged(rng: Random, plan: Plan) -> Plan:
+def forger(rng: Random, plan: Plan) -> Plan:
     return replace(plan, forged=rng.choice((1, 5)))
 
 
-def _webhooks_off(rng: Random, plan: Plan) -> Plan:
+def closed_webhooks(rng: Random, plan: Plan) -> Plan:
     since = rng.uniform(0, 300)
     return replace(plan, webhooks_off=(since, since + rng.choice((300.0, 1800.0))))
 
 
-def _search_lag(rng: Random, plan: Plan) -> Plan:
+def slow_search(rng: Random, plan: Plan) -> Plan:
     return replace(plan, search_lag_s=rng.choice((10.0, 60.0)))
 
 
-def _happening(rng: Random, plan: Plan) -> Plan:
+def happening(rng: Random, plan: Plan) -> Plan:
     payment = rng.choice(plan.payments)
     happenings = tuple(
         Happening(payment.at_s + rng.uniform(10, 500), payment.operator, payment.point, what)
@@ -306,7 +340,7 @@ def _happening(rng: Random, plan: Plan) -> Plan:
     return replace(plan, happenings=plan.happenings + happenings)
 
 
-def _second_card(rng: Random, plan: Plan) -> Plan:
+def second_card(rng: Random, plan: Plan) -> Plan:
     first = plan.payments[0]
     second = replace(
         first, reference="A-second", key=None, at_s=first.at_s + rng.uniform(-20, 60), hasty=False
@@ -314,7 +348,19 @@ def _second_card(rng: Random, plan: Plan) -> Plan:
     return replace(plan, payments=(*plan.payments, second))
 
 
-def _top_up(rng: Random, plan: Plan) -> Plan:
+def impatience(_rng: Random, plan: Plan) -> Plan:
+    """The terminal calls twice at once, does not wait for long, and repeats."""
+    first, *others = plan.payments
+    return replace(plan, payments=(replace(first, hasty=True, patience_s=3.0, repeats=2), *others))
+
+
+def change_of_mind(rng: Random, plan: Plan) -> Plan:
+    """The driver cancels at once, while the start is still under way."""
+    first, *others = plan.payments
+    return replace(plan, payments=(replace(first, cancels_after_s=rng.uniform(0, 5), repeats=0), *others))
+
+
+def top_up(rng: Random, plan: Plan) -> Plan:
     first, *others = plan.payments
     return replace(plan, payments=(replace(first, tops_up_after_s=rng.uniform(5, 400)), *others))
 
@@ -334,30 +380,32 @@ def _with_quirk(plan: Plan, **quirk: Any) -> Plan:
 
 Befall = Callable[[Random, Plan], Plan]
 TROUBLES: tuple[Befall, ...] = (
-    _crashes,
-    _crashes,
-    _freezes,
-    _freezes,
-    _lost_commits,
-    _lost_lines,
-    _outage,
-    _outage,
-    _start_trouble,
-    _start_trouble,
-    _start_trouble,
-    _throttled_starts,
-    _stops_ignored,
-    _limits_ignored,
-    _restart_by_others,
-    _meter_falls,
-    _price_waived,
-    _ground_fault,
-    _bad_webhooks,
-    _webhook_loss,
-    _forged,
-    _webhooks_off,
-    _search_lag,
-    _happening,
-    _second_card,
-    _top_up,
+    crashes,
+    crashes,
+    freezes,
+    freezes,
+    lost_commits,
+    lost_lines,
+    outage,
+    outage,
+    start_trouble,
+    start_trouble,
+    start_trouble,
+    throttled_starts,
+    stops_ignored,
+    limits_ignored,
+    restart_by_others,
+    meter_falls,
+    price_waived,
+    ground_fault,
+    bad_webhooks,
+    lossy_webhooks,
+    forger,
+    closed_webhooks,
+    slow_search,
+    happening,
+    second_card,
+    impatience,
+    change_of_mind,
+    top_up,
 )

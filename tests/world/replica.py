@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import httpx
@@ -13,6 +14,9 @@ from tests.world.loop import WorldLoop
 from tests.world.story import Story
 from tests.world.trouble import CRASHES, Blow, Mischief, Place
 from tests.world.turns import Turns
+
+WATCHING: ContextVar[bool] = ContextVar("watching", default=False)
+"""Whether this task is the watcher's, and not the API's."""
 
 
 class Unanswered(ConnectionError):
@@ -118,6 +122,11 @@ class Replica:
         response: httpx.Response = task.result()
         await response.aread()
         return response
+
+    async def watch(self) -> None:
+        """One round of its watcher."""
+        WATCHING.set(True)
+        await self.watcher.run_round()
 
     def hang_up(self, tasks: Callable[[asyncio.Task[Any]], bool] = lambda _: True) -> None:
         """Cancel what is under way: at the end of the world."""

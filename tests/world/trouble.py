@@ -68,8 +68,9 @@ class Rates:
 class Chance:
     """Blows by chance while `dangerous`; none in the calm."""
 
-    def __init__(self, rates: Rates, rng: Random) -> None:
+    def __init__(self, rates: Rates, rng: Random, *, longest_freeze_s: float) -> None:
         self.dangerous = True
+        self._longest_freeze_s = longest_freeze_s
         self._rates = rates
         self._rng = rng
 
@@ -91,7 +92,7 @@ class Chance:
         return Blow.NONE
 
     def freeze_s(self) -> float:
-        return self._rng.uniform(20, 120)
+        return self._rng.uniform(20, self._longest_freeze_s)
 
     def down_s(self) -> float:
         return self._rng.choice((0.5, 5.0, 40.0, 90.0))

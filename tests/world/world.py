@@ -78,7 +78,8 @@ class World:
         self.replicas: dict[str, Replica] = {}
         self._ground = ground
         self._rng = Random(f"world {plan.seed}")
-        self._chance = Chance(plan.rates, Random(f"blows {plan.seed}"))
+        blows = Random(f"blows {plan.seed}")
+        self._chance = Chance(plan.rates, blows, longest_freeze_s=plan.longest_freeze_s)
         self._mischief: Mischief = mischief or self._chance
         self._policy = policy or Policy()
         self._turns = Turns(Random(f"turns {plan.seed}"))
@@ -282,11 +283,11 @@ class World:
     def _awake(self) -> list[Replica]:
         return [replica for replica in self.replicas.values() if replica.may_go_on]
 
-    async def _observe(self) -> None:
+    async def _observe(self, watcher: str | None) -> None:
         """After each commit that wrote: within it, so that nobody acts between the commit and the look."""
         rows = await ledger.read_rows(self._ground.beside)
         self._next_due = await ledger.next_due(self._ground.beside)
-        self.invariants.look(rows)
+        self.invariants.look(rows, watcher)
         self._written.set()
 
     async def _dispatch(self) -> None:
@@ -299,7 +300,7 @@ class World:
                 wait_s = (due - self.clock.now()).total_seconds()
             elif due is not None and awake:
                 for replica in self._rng.sample(awake, k=min(len(awake), self._rng.choice((1, 1, 1, 1, 2)))):
-                    replica.spawn(replica.watcher.run_round())
+                    replica.spawn(replica.watch())
             try:
                 async with asyncio.timeout(wait_s):
                     await self._written.wait()
