@@ -14,7 +14,8 @@ from app.domain.policy import Policy, power_bound_w
 from app.flows.tools import Tools
 from app.store import charge_points, holds, operator_state, payment_sessions, price_groups, terminals
 from app.store.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
-from app.store.database import Connection
+from app.store.conflicts import again_after_conflict
+from app.store.database import Connection, outlive_the_primary
 from app.store.terminals import Terminal
 
 
@@ -82,6 +83,7 @@ async def authorize(tools: Tools, terminal: Terminal, payment: PaymentAuthorized
     raise ChargePointBusy("the charge point has an active payment session")
 
 
+@again_after_conflict
 async def _once(tools: Tools, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
     async with tools.database.transaction() as connection:
         earlier = await _earlier(connection, terminal, payment)
@@ -124,6 +126,7 @@ async def _earlier(connection: Connection, terminal: Terminal, payment: PaymentA
         await _taken_meanwhile(connection, terminal, reference)
         return None
     if found.request_hash == payment.fingerprint():
+        await outlive_the_primary(connection)
         return Recorded(found.session, replayed=True)
     if found.session.authorization.reference == reference:
         raise ReferenceConflict(f"the authorization reference {reference!r} was used with other contents")

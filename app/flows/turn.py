@@ -45,6 +45,7 @@ from app.store import (
     price_groups,
     sightings,
 )
+from app.store.conflicts import again_after_conflict
 from app.store.database import Connection
 from app.store.duties import Duty
 from app.store.inbox import News
@@ -69,6 +70,7 @@ class Turn:
     """Monotonic time just before the commit: the send guard counts from here."""
 
 
+@again_after_conflict
 async def take_turn(tools: Tools, lease: Lease) -> Turn:
     """Lock the session, absorb what came in, decide until a call or a wait is due, commit.
 
@@ -99,6 +101,7 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
     return Turn(step, session, given_back, committed_at_s)
 
 
+@again_after_conflict
 async def yield_turn(tools: Tools, lease: Lease) -> None:
     """Give back a session that has more to do: it is due again at once, after all others that are due."""
     now = tools.clock.now()
