@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import structlog
 from app.flows import reconcile
 from app.flows.tools import LeaseLost, Tools
 from app.store import duties, health, leases
+from app.store.database import is_away
 from app.store.duties import DutyLease
 from app.store.leases import Lease
 from app.store.secret_box import SecretUnreadable
@@ -18,6 +20,8 @@ from app.turns import advance, perform
 
 log = structlog.get_logger("watcher")
 
+TROUBLE_S = (0.2, 1.0)
+"""Without a database it is tried again after a time at random within these, so that replicas do not come in step."""
 IDLE_S = 1.0
 """Without a notification, what is due is looked for so often: polling alone is correct."""
 LEAST_PAUSE_S = 0.1
@@ -36,6 +40,7 @@ class Watcher:
     def __init__(self, tools: Tools, *, name: str, concurrency: int = 32) -> None:
         self.tools = tools
         self.name = name
+        self._chance = random.Random(name)  # noqa: S311  for pauses that differ from watcher to watcher
         self._free = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
         self._per_operator = max(1, concurrency * OPERATORS_SHARE // 100)
@@ -59,12 +64,12 @@ class Watcher:
         """Until `stop`; a failing database is waited for, not died of."""
         while not self._stopping.is_set() and not await self._survive(self.begin):
             await self._pause()
-        beside = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_leases())]
+        beside = [asyncio.create_task(self._beat()), asyncio.create_task(self.keep_leases())]
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
                 if not await self._survive(self._claim_and_spawn):
-                    await self._pause()
+                    await self._pause(self._chance.uniform(*TROUBLE_S))
         finally:
             if self._running:
                 await asyncio.wait(self._running, timeout=DRAIN_S)
@@ -146,11 +151,24 @@ class Watcher:
                 await advance(self.tools, lease)
             except LeaseLost:
                 log.warning("lease_lost")
-            except Exception:
-                log.exception("session_failed")
-                await self._survive(lambda: self._give_back_failed(lease))
+            except Exception as error:
+                await self._failed(lease, error)
             finally:
                 self._held.discard(lease)
+
+    async def _failed(self, lease: Lease, error: Exception) -> None:
+        """A database that is away is nobody's failure: as soon as it is back somebody goes on, with no alarm."""
+        if is_away(error):
+            log.warning("database_trouble", error=type(error).__name__)
+            await self.tools.clock.sleep(self._chance.uniform(*TROUBLE_S))
+            await self._survive(lambda: self._give_back_untouched(lease))
+            return
+        log.error("session_failed", exc_info=error)
+        await self._survive(lambda: self._give_back_failed(lease))
+
+    async def _give_back_untouched(self, lease: Lease) -> None:
+        async with self.tools.database.transaction() as connection:
+            await leases.give_back_untouched(connection, lease, self.tools.clock.now())
 
     async def _give_back_failed(self, lease: Lease) -> None:
         async with self.tools.database.transaction() as connection:
@@ -190,7 +208,7 @@ class Watcher:
             await self._survive(self._beat_once)
             await self.tools.clock.sleep(BEAT_S)
 
-    async def _keep_leases(self) -> None:
+    async def keep_leases(self) -> None:
         """A call to Monta may take longer than a lease lasts; a process that died renews nothing."""
         while True:
             await self.tools.clock.sleep(self.tools.lease_s / 3)

@@ -63,6 +63,10 @@ async def _database_figures(tools: Tools) -> str:
         "tapwatt_oldest_due_seconds", "How overdue the most overdue session is.", registry=registry
     )
     oldest.set(max(0.0, (now - found.oldest_due_at).total_seconds()) if found.oldest_due_at else 0)
+    connections = Gauge(
+        "tapwatt_database_connections_in_use", "By this process' open transactions.", registry=registry
+    )
+    connections.set(tools.database.connections_in_use)
     watcher = Gauge(
         "tapwatt_watcher_age_seconds", "Since any watcher was last seen; -1: never.", registry=registry
     )

@@ -65,6 +65,8 @@ def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
         told["kept_back_minor"] = session.limits.kept_back_minor
     if session.tariff_gaps:
         told["tariff_gaps"] = "; ".join(session.tariff_gaps)
+    if limits is not None and limits.price is None and limits.kwh is None:
+        told["guard"] = "our watcher alone"
     if session.tariff is None:
         told |= {"guard": "Monta's price limit alone", "learned_kwh_price": _text(learned)}
     return told

@@ -3,16 +3,16 @@
 from datetime import datetime, timedelta
 
 from app.domain.charge import Charge, ChargeState
-from app.domain.holds import stop_by
+from app.domain.holds import hold_margin, settle_by, stop_by
 from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession, Status, Stop, StopReason
 from app.domain.policy import Policy
-from app.domain.steps import AskSweep, ReadCharge, SendStop, Step, Wait
+from app.domain.steps import AskSweep, ReadCharge, SendStop, SettleUnfinished, Step, Wait
 
 
 def running(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
     if session.stop is not None and session.stop.confirmed_at is None:
-        return _repeat_stop(session, charge, session.stop, now)
+        return _in_time(_repeat_stop(session, charge, session.stop, now), session, session.stop, policy, now)
     if session.status is Status.FINISHING:
         return SendStop(session.stop_reason or StopReason.VEHICLE_OR_CHARGE_POINT)
     stops = _stop_times(session, charge, policy, now)
@@ -21,6 +21,15 @@ def running(session: PaymentSession, charge: Charge, policy: Policy, now: dateti
         return SendStop(due_stops[0][1])
     due, read = _next_read(session, charge, stops, policy)
     return read if due <= now else Wait(min((due, *stops.values())))
+
+
+def _in_time(step: Step, session: PaymentSession, stop: Stop, policy: Policy, now: datetime) -> Step:
+    """A charge that no stop ends is settled by what is known before its hold dies; the stop has its time first."""
+    grace = min(timedelta(seconds=policy.stop_grace_s), hold_margin(session, policy) / 2)
+    last = max(settle_by(session, policy), stop.decided_at + grace)
+    if now >= last:
+        return SettleUnfinished()
+    return Wait(last if step.until is None else min(step.until, last)) if isinstance(step, Wait) else step
 
 
 def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datetime) -> Step:

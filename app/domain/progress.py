@@ -16,6 +16,7 @@ from app.domain.payment_session import (
     StopReason,
 )
 from app.domain.policy import Policy
+from app.domain.price_disagreement import price_compared
 from app.domain.tariff.rates import rates_of
 from app.domain.transitions import Command
 
@@ -119,6 +120,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
         forgotten = known.ended and all(e.id != report.id for e in session.extras)
         return change if forgotten else _extra(change, report, source)
     change = compared(change, before, known, source)
+    change = price_compared(change, before, known, source, policy)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
 
 

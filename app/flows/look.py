@@ -22,7 +22,7 @@ from app.store import (
 )
 from app.store.captures import Capture
 from app.store.charge_points import KnownChargePoint
-from app.store.database import Connection
+from app.store.database import Connection, outlive_the_primary
 from app.store.health import Totals
 from app.store.journal import JournalEntry
 from app.store.operator_state import OperatorFacts
@@ -67,11 +67,17 @@ async def session(tools: Tools, session_id: SessionId, owner: Condition) -> Paym
 
 
 async def sessions(
-    tools: Tools, *conditions: Condition, limit: int, after: tuple[datetime, str] | None = None
+    tools: Tools,
+    *conditions: Condition,
+    limit: int,
+    after: tuple[datetime, str] | None = None,
+    for_good: bool = False,
 ) -> SessionPage:
-    """Newest first; `limit` is cut to MAX_PAGE."""
+    """Newest first; `limit` is cut to MAX_PAGE. `for_good`: what is found will survive the primary too."""
     limit = max(1, min(limit, MAX_PAGE))
     async with tools.database.transaction() as connection:
+        if for_good:
+            await outlive_the_primary(connection)
         found = await payment_sessions.find(connection, *conditions, limit=limit + 1, before=after)
     more = found[limit - 1] if len(found) > limit else None
     return SessionPage(found[:limit], (more.created_at, more.id) if more else None)
@@ -139,6 +145,7 @@ class Readiness:
     """Each check with what is wrong, or None."""
 
     database: str | None
+    """It must take writes: a disk that is full and a standby that nobody promoted are found out here (F83)."""
     schema: str | None
     clock: str | None
     watcher: str | None
@@ -157,6 +164,7 @@ async def readiness(tools: Tools) -> Readiness:
     """Whether this process can serve, and whether any watcher does the work behind it."""
     now = tools.clock.now()
     async with tools.database.transaction() as connection:
+        writable = await health.takes_writes(connection)
         version = await health.schema_version(connection)
         theirs = await health.database_time(connection)
         beat = await health.newest_beat(connection) if version else None
@@ -164,7 +172,7 @@ async def readiness(tools: Tools) -> Readiness:
     schema = health.newest_schema()
     skew = abs(tools.clock.now() - theirs)
     return Readiness(
-        database=None,
+        database=tools.database.refusal if writable else "is read-only",
         schema=None
         if version == schema
         else f"is at {version}, this code needs {schema}: run `tapwatt migrate`",

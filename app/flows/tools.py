@@ -14,6 +14,7 @@ from app.flows.access import MontaAccess
 from app.monta.client import MontaClient
 from app.monta.webhook import Entry
 from app.store import leases, payment_sessions
+from app.store.conflicts import again_after_conflict
 from app.store.database import Database
 from app.store.inbox import InboxEntry
 from app.store.leases import Lease
@@ -93,6 +94,7 @@ class OperatorMissing(Exception):
     """A session's operator is not in the database: it was restored from two different backups."""
 
 
+@again_after_conflict
 async def commit(tools: Tools, lease: Lease, edit: Callable[[Change], Change]) -> PaymentSession:
     """Lock the session, let the domain change it, save, write the journal, commit; keeps the lease alive.
 

@@ -16,6 +16,7 @@ from app.monta.ports import Purpose
 from app.monta.webhook import Delivery, read_delivery, signature_is_valid
 from app.monta.wire import PriceUnit
 from app.store import inbox
+from app.store.conflicts import again_after_conflict
 from app.store.leases import Lease
 from app.store.operators import Operator
 
@@ -94,6 +95,7 @@ async def receive(tools: Tools, endpoint_id: str, body: bytes, signature: str | 
     return new
 
 
+@again_after_conflict
 async def _keep(tools: Tools, operator: Operator, delivery: Delivery, now: datetime) -> int:
     """In one transaction: a delivery is kept whole or not at all."""
     rows = [inbox_entry(entry) for entry in delivery.entries]

@@ -11,6 +11,7 @@ from app.domain.charge import ChargeReport
 from app.domain.decision import decide
 from app.domain.doubts import doubts
 from app.domain.learning import learned
+from app.domain.model_habits import with_model
 from app.domain.payment_session import PaymentSession, Status
 from app.domain.policy import Policy, power_bound_w
 from app.domain.progress import absorb
@@ -44,6 +45,7 @@ from app.store import (
     price_groups,
     sightings,
 )
+from app.store.conflicts import again_after_conflict
 from app.store.database import Connection
 from app.store.duties import Duty
 from app.store.inbox import News
@@ -68,6 +70,7 @@ class Turn:
     """Monotonic time just before the commit: the send guard counts from here."""
 
 
+@again_after_conflict
 async def take_turn(tools: Tools, lease: Lease) -> Turn:
     """Lock the session, absorb what came in, decide until a call or a wait is due, commit.
 
@@ -98,6 +101,7 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
     return Turn(step, session, given_back, committed_at_s)
 
 
+@again_after_conflict
 async def yield_turn(tools: Tools, lease: Lease) -> None:
     """Give back a session that has more to do: it is due again at once, after all others that are due."""
     now = tools.clock.now()
@@ -196,7 +200,8 @@ async def _with_charge_point(connection: Connection, change: Change, policy: Pol
         return change
     place = (session.operator_id, session.charge_point_id)
     if session.habits is None:
-        session = replace(session, habits=await habits.get(connection, *place))
+        own, siblings = await habits.get(connection, *place), await habits.of_model(connection, *place)
+        session = replace(session, habits=with_model(own, siblings))
     known = await charge_points.get(connection, *place)
     if session.power_bound_w is None and known is not None and known.seen is not None:
         bound = power_bound_w(known.seen.max_power_w, known.seen.type, policy)

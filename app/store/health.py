@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import delete, func, select, text
@@ -17,6 +18,7 @@ FORGET_WATCHER = timedelta(days=1)
 P = payment_sessions
 
 
+@cache
 def newest_schema() -> str:
     """The revision that this code was written for."""
     from alembic.script import ScriptDirectory  # slow to load, and only this needs it
@@ -34,6 +36,12 @@ async def schema_version(connection: AsyncConnection) -> str | None:
         return None
     version: str | None = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
     return version
+
+
+async def takes_writes(connection: AsyncConnection) -> bool:
+    """False on a standby, and where everything is read-only."""
+    read_only: str = (await connection.execute(text("SHOW transaction_read_only"))).scalar_one()
+    return read_only == "off"
 
 
 async def database_time(connection: AsyncConnection) -> datetime:

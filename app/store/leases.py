@@ -121,6 +121,15 @@ async def give_back_failed(connection: AsyncConnection, lease: Lease, now: datet
     return failures
 
 
+async def give_back_untouched(connection: AsyncConnection, lease: Lease, now: datetime) -> None:
+    """End a claim with which nothing could be done: due again at once, and nobody's failure."""
+    await connection.execute(
+        update(P)
+        .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
+        .values(due_at=now, lease_owner=None, lease_until=None)
+    )
+
+
 async def next_due(connection: AsyncConnection) -> datetime | None:
     """When the next session or duty that nobody works on falls due; None: nothing is planned.
 

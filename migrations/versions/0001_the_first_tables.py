@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("max_power_w", sa.Integer(), nullable=True),
         sa.Column("cable_plugged_in", sa.Boolean(), nullable=True),
         sa.Column("price_group_id", sa.Text(), nullable=True),
+        sa.Column("model", sa.Text(), nullable=True, comment="brand and model, as Monta names them"),
         sa.Column(
             "learned_kwh_price",
             sa.Numeric(),

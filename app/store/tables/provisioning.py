@@ -90,6 +90,7 @@ charge_points = Table(
     Column("max_power_w", Integer),
     Column("cable_plugged_in", Boolean),
     Column("price_group_id", Text),
+    Column("model", Text, comment="brand and model, as Monta names them"),
     Column("learned_kwh_price", Numeric, comment="of the last settled charge, in major units"),
     Column("learned_currency", Text),
     Column("seen_at", Moment, comment="when Monta last told; null: never yet"),
