@@ -46,9 +46,10 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
             listens[DUE_CHANNEL] = lambda _: watcher.wake()
         await stack.enter_async_context(_beside(tools, listens))
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
+        server = _Server(create_app(tools, news=news, metrics=metrics), host, port, news.close)
         if with_watcher:
-            log.info("watcher_started", watcher=watcher.name)
-        await _Server(create_app(tools, news=news, metrics=metrics), host, port, news.close).serve()
+            server.on_ready = lambda: log.info("watcher_started", watcher=watcher.name)
+        await server.serve()
         watcher.stop()
         if watching is not None:
             await watching
