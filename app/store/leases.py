@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, tuple_, update
+from sqlalchemy import Table, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import CTE
 
 from app.domain.ids import OperatorId, SessionId
 from app.store.tables import operators, payment_sessions
@@ -31,30 +32,51 @@ class OperatorLease:
     token: int
 
 
+def _due(table: Table) -> CTE:
+    """Rows that are due and that nobody works on, most overdue first; `now` and `most` come when it is executed."""
+    now = bindparam("now", type_=table.c.due_at.type)
+    return (
+        select(table.c.id)
+        .where(table.c.due_at <= now, or_(table.c.lease_until.is_(None), table.c.lease_until <= now))
+        .order_by(table.c.due_at)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+
+
+# Built once: watchers ask these of the database all the time, and building takes longer than asking.
+_CLAIM = (
+    update(P)
+    .where(P.c.id.in_(select(_due(P).c.id)))
+    .values(lease_token=P.c.lease_token + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until"))
+    .returning(P.c.id, P.c.lease_token)
+)
+_CLAIM_OPERATOR = (
+    update(O)
+    .where(O.c.id.in_(select(_due(O).c.id)))
+    .values(lease_token=O.c.lease_token + 1, lease_until=bindparam("until"))
+    .returning(O.c.id, O.c.lease_token)
+)
+_EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bindparam("until"))
+_GIVE_BACK = (
+    update(P)
+    .where(P.c.id == bindparam("session"))
+    .values(due_at=bindparam("due"), lease_owner=None, lease_until=None, failures=0)
+)
+
+
 async def claim(
     connection: AsyncConnection, *, owner: str, now: datetime, until: datetime, limit: int
 ) -> list[Lease]:
     """Claim up to `limit` due sessions that nobody works on, most overdue first."""
-    due = (
-        select(P.c.id)
-        .where(P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
-        .order_by(P.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    query = (
-        update(P)
-        .where(P.c.id.in_(select(due.c.id)))
-        .values(lease_token=P.c.lease_token + 1, lease_owner=owner, lease_until=until)
-        .returning(P.c.id, P.c.lease_token)
-    )
-    return [Lease(SessionId(row.id), row.lease_token) for row in await connection.execute(query)]
+    given = {"owner": owner, "now": now, "until": until, "most": limit}
+    return [Lease(SessionId(row.id), row.lease_token) for row in await connection.execute(_CLAIM, given)]
 
 
 async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> None:
     """Keep a claim for one more step; the row is locked and known to be ours."""
-    await connection.execute(update(P).where(P.c.id == lease.session_id).values(lease_until=until))
+    await connection.execute(_EXTEND, {"session": lease.session_id, "until": until})
 
 
 async def renew(connection: AsyncConnection, held: Collection[Lease], until: datetime) -> None:
@@ -72,11 +94,7 @@ async def renew(connection: AsyncConnection, held: Collection[Lease], until: dat
 
 async def give_back(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
     """End a claim on a locked row; the session is due again at `due_at`."""
-    await connection.execute(
-        update(P)
-        .where(P.c.id == lease.session_id)
-        .values(due_at=due_at, lease_owner=None, lease_until=None, failures=0)
-    )
+    await connection.execute(_GIVE_BACK, {"session": lease.session_id, "due": due_at})
 
 
 async def give_back_failed(connection: AsyncConnection, lease: Lease, now: datetime) -> int | None:
@@ -121,21 +139,8 @@ async def claim_operator(
     connection: AsyncConnection, *, now: datetime, until: datetime
 ) -> OperatorLease | None:
     """Claim one operator whose upkeep is due."""
-    due = (
-        select(O.c.id)
-        .where(O.c.due_at <= now, or_(O.c.lease_until.is_(None), O.c.lease_until <= now))
-        .order_by(O.c.due_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    query = (
-        update(O)
-        .where(O.c.id.in_(select(due.c.id)))
-        .values(lease_token=O.c.lease_token + 1, lease_until=until)
-        .returning(O.c.id, O.c.lease_token)
-    )
-    row = (await connection.execute(query)).one_or_none()
+    given = {"now": now, "until": until, "most": 1}
+    row = (await connection.execute(_CLAIM_OPERATOR, given)).one_or_none()
     return OperatorLease(OperatorId(row.id), row.lease_token) if row else None
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Numeric, and_, bindparam, case, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.ids import OperatorId
 from app.store.secret_box import SecretBox
@@ -93,23 +94,8 @@ async def take_request(
     anything but a block of stops holds it back.
     Returns None when granted, else when to ask again.
     """
-    block = B.c.stops_blocked_until if urgent else B.c.blocked_until
-    fresh = B.c.window_ends_at <= now
-    remaining = case((fresh, B.c.quota), else_=B.c.remaining)
-    query = (
-        update(B)
-        .where(
-            B.c.operator_id == operator_id,
-            or_(block.is_(None), block <= now),
-            true() if urgent else remaining > B.c.quota * reserve,
-        )
-        .values(
-            remaining=func.greatest(remaining - 1, 0),
-            window_ends_at=case((fresh, now + _window()), else_=B.c.window_ends_at),
-        )
-        .returning(B.c.remaining)
-    )
-    if (await connection.execute(query)).one_or_none() is not None:
+    given = {"operator": operator_id, "now": now} | ({} if urgent else {"reserve": reserve})
+    if (await connection.execute(_TAKE_URGENT if urgent else _TAKE, given)).one_or_none() is not None:
         return None
     row = (await connection.execute(select(B).where(B.c.operator_id == operator_id))).one()
     blocked_until = row.stops_blocked_until if urgent else row.blocked_until
@@ -179,3 +165,24 @@ async def budget_left(connection: AsyncConnection) -> dict[OperatorId, tuple[int
 
 def _window() -> ColumnElement[timedelta]:
     return func.make_interval(0, 0, 0, 0, 0, 0, B.c.window_s)
+
+
+def _take(*, urgent: bool) -> ReturningUpdate[tuple[int]]:
+    now = bindparam("now", type_=B.c.window_ends_at.type)
+    block = B.c.stops_blocked_until if urgent else B.c.blocked_until
+    fresh = B.c.window_ends_at <= now
+    remaining = case((fresh, B.c.quota), else_=B.c.remaining)
+    enough = true() if urgent else remaining > B.c.quota * bindparam("reserve", type_=Numeric())
+    return (
+        update(B)
+        .where(B.c.operator_id == bindparam("operator"), or_(block.is_(None), block <= now), enough)
+        .values(
+            remaining=func.greatest(remaining - 1, 0),
+            window_ends_at=case((fresh, now + _window()), else_=B.c.window_ends_at),
+        )
+        .returning(B.c.remaining)
+    )
+
+
+_TAKE, _TAKE_URGENT = _take(urgent=False), _take(urgent=True)
+"""Built once: every request to Monta asks one of them."""
