@@ -201,6 +201,13 @@ def command_test(args: list[str]) -> NoReturn:
     os.execv(PY, [str(PY), "-m", "tests.everything", *args])
 
 
+def command_world(args: list[str]) -> NoReturn:
+    """Become the simulated world (tests/world)."""
+    ensure(DEV_LOCK)
+    os.chdir(ROOT)
+    os.execv(PY, [str(PY), "-m", "tests.world", *args])
+
+
 def command_tapwatt(args: list[str]) -> NoReturn:
     """Become Tapwatt's command line; files named in `args` are looked for where the caller stands."""
     ensure(RUN_LOCK)
@@ -247,6 +254,8 @@ def main() -> int:
     command, *rest = sys.argv[1:] or ["help"]
     if command == "test":
         command_test(rest)
+    if command == "world":
+        command_world(rest)
     if command == "lock":
         return command_lock(rest)
     if command == "demo":

@@ -61,7 +61,7 @@ def create_app(
     app.add_exception_handler(authorize.AuthorizeRefused, _on_refused)
     for trouble in DATABASE_TROUBLE:
         app.add_exception_handler(trouble, _on_database_trouble)
-    app.add_middleware(RequestIds, new_id=lambda: tools.ids.new("req"))
+    app.add_middleware(RequestIds, new_id=lambda: app.state.tools.ids.new("req"))
     return app
 
 

@@ -68,14 +68,17 @@ class Watcher:
     async def run_due(self) -> int:
         """Run everything that is due now, to its end; returns how many claims that took. The way of the tests."""
         done = 0
-        while True:
-            claimed, operator = await self._claim(self._concurrency)
-            if not claimed and operator is None:
-                return done
-            await asyncio.gather(*(self._attend(lease) for lease in claimed))
-            if operator is not None:
-                await self._upkeep(operator)
-            done += len(claimed) + (operator is not None)
+        while ran := await self.run_round():
+            done += ran
+        return done
+
+    async def run_round(self) -> int:
+        """Claim what is due now, once, and run that to its end; returns how many claims it was."""
+        claimed, operator = await self._claim(self._concurrency)
+        await asyncio.gather(*(self._attend(lease) for lease in claimed))
+        if operator is not None:
+            await self._upkeep(operator)
+        return len(claimed) + (operator is not None)
 
     async def _claim_and_spawn(self) -> None:
         await self._free.acquire()

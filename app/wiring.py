@@ -1,9 +1,10 @@
 """Builds the tools once, from settings. The only place that knows the machine's clock and makes identifiers."""
 
-import secrets
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from random import Random, SystemRandom
 
 from app.clock import Clock, ScaledClock, SystemClock
 from app.domain.ids import SessionId
@@ -36,24 +37,26 @@ class NotMigrated(Exception):
 class Ids:
     """Identifiers that sort by the time they were made (ULID), and secrets of 256 bits."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, chance: Random | None = None) -> None:
         self._clock = clock
+        self._chance = chance or SystemRandom()
 
     def session_id(self) -> SessionId:
         return SessionId(self.new("ps"))
 
     def display_reference(self) -> str:
-        letters = [secrets.choice(EASY_TO_READ) for _ in range(8)]
+        letters = [self._chance.choice(EASY_TO_READ) for _ in range(8)]
         return "".join(letters[:4]) + "-" + "".join(letters[4:])
 
     def new(self, prefix: str) -> str:
         milliseconds = int(self._clock.now().timestamp() * 1000)
-        number = (milliseconds << 80) | secrets.randbits(80)
+        number = (milliseconds << 80) | self._chance.getrandbits(80)
         digits = "".join(CROCKFORD[(number >> (5 * i)) & 31] for i in reversed(range(26)))
         return f"{prefix}_{digits.lower()}"
 
     def secret(self, prefix: str) -> str:
-        return f"{prefix}_{secrets.token_urlsafe(32)}"
+        token = urlsafe_b64encode(self._chance.randbytes(32)).rstrip(b"=").decode()
+        return f"{prefix}_{token}"
 
 
 def policy_from(settings: Settings) -> Policy:

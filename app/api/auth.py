@@ -20,8 +20,8 @@ ops_bearer = HTTPBearer(
 )
 
 
-def tools_of(request: Request) -> Tools:
-    """The process's toolbox."""
+async def tools_of(request: Request) -> Tools:
+    """The process's toolbox. A coroutine, since FastAPI runs plain functions in a thread."""
     tools: Tools = request.app.state.tools
     return tools
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
@@ -83,14 +83,16 @@ class Exchange:
     async def send(
         self, call: Call, *, access: str | None, may_send: Callable[[], bool] | None = None
     ) -> Answer:
-        """Send once. `may_send` is asked last, when nothing but the connection stands between us and Monta.
+        """Send once. `may_send` is asked at the last moment: when a connection stands and the request is about to be
+        written, so that nobody who was frozen while connecting sends afterwards.
 
         Raises NotSent, QuotaExceeded (429), OutcomeUnknown (no status came back). Any other status is
         returned.
         """
         request = self._request(call, access)
-        if may_send is not None and not may_send():
-            raise NotSent(f"{call.name} not sent: the send guard has run out")
+        if may_send is not None:
+            _ask_guard(call, may_send)
+            request.extensions["trace"] = _at_writing(lambda: _ask_guard(call, may_send))
         answer = await _exchange(self._http, request, call)
         # What Monta said stands, even if our own books fail now: a started charge must not get lost over
         # them.
@@ -145,6 +147,21 @@ class Exchange:
         return QuotaExceeded(f"{call.name}: Monta's quota is used up", retry_at=until, by_monta=True)
 
 
+def _ask_guard(call: Call, may_send: Callable[[], bool]) -> None:
+    if not may_send():
+        raise NotSent(f"{call.name} not sent: the send guard has run out")
+
+
+def _at_writing(ask: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
+    """httpcore's trace hook: it tells of each step of a request just before it is taken, and what it raises ends it."""
+
+    async def trace(event: str, _info: object) -> None:
+        if event.endswith("send_request_headers.started"):
+            ask()
+
+    return trace
+
+
 async def _exchange(http: httpx.AsyncClient, request: httpx.Request, call: Call) -> Answer:
     answer: Answer | None = None
     try:
@@ -155,6 +172,8 @@ async def _exchange(http: httpx.AsyncClient, request: httpx.Request, call: Call)
                 answer = Answer(answer.status, answer.headers, await _body(response))
             finally:
                 await response.aclose()
+    except NotSent:
+        raise
     except Exception as error:  # whatever it is, only the list of errors.py may say that nothing was sent
         if answer is None:
             failed = f"{call.name}: {type(error).__name__}"

@@ -83,6 +83,21 @@ async def test_a_name_that_does_not_resolve_is_not_sent_f95(rig: Rig) -> None:
             await rig.replica(http=http, credentials=nowhere).get_charge(ChargeId("5"))
 
 
+async def test_a_start_whose_guard_runs_out_while_the_connection_is_made_is_not_written_f22(rig: Rig) -> None:
+    """A replica that is frozen between deciding to send and writing must not send when it thaws."""
+    received: list[bytes] = []
+    answers = iter([True, False])
+
+    async def read_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(10))
+
+    async with listening(read_all) as port, client_of(rig, port) as client:
+        with pytest.raises(NotSent, match="send guard"):
+            await client.start_charge(START, still_allowed=lambda: next(answers))
+    assert list(answers) == [], "asked before connecting and again before writing"
+    assert received in ([], [b""])
+
+
 async def test_a_connection_closed_instead_of_an_answer_is_unknown_f19(rig: Rig) -> None:
     received: list[bytes] = []
 

@@ -1,0 +1,55 @@
+"""Somebody who knows a webhook's address but not its secret: sends lies, and repeats what was once true."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
+
+from app.clock import Clock
+from app.simulator.courier import Delivery
+from app.simulator.world import Simulator
+from tests.world.replica import Unanswered
+from tests.world.story import Story
+
+Post = Callable[[bytes, Mapping[str, str]], Awaitable[int]]
+EVERY_S = (20.0, 90.0)
+LIES = {"state": "completed", "consumedKwh": 999, "price": 0.01}
+
+
+class Forger:
+    """Works on the deliveries of one operator's Monta for as long as it is dangerous."""
+
+    def __init__(self, simulator: Simulator, post: Post, *, clock: Clock, rng: Random, story: Story) -> None:
+        self._simulator = simulator
+        self._post = post
+        self._clock = clock
+        self._rng = rng
+        self._story = story
+
+    async def live(self, times: int) -> None:
+        for _ in range(times):
+            await self._clock.sleep(self._rng.uniform(*EVERY_S))
+            if self._simulator.deliveries:
+                await self._forge(self._rng.choice(list(self._simulator.deliveries)))
+
+    async def _forge(self, delivery: Delivery) -> None:
+        truth = self._rng.random() < 0.3 and delivery.status == 200
+        body = delivery.body if truth else _lie(delivery.body)
+        key = self._rng.randbytes(16)
+        forged = {"X-Monta-Signature": f"sha1={hmac.new(key, body, hashlib.sha1).hexdigest()}"}
+        headers = dict(delivery.headers) if truth else {**delivery.headers, **forged}
+        try:
+            status = await self._post(body, headers)
+        except Unanswered:
+            return
+        self._story.tell("forger", f"{'repeats a delivery' if truth else 'lies'} -> {status}")
+        with self._story.rule("a forged delivery is refused"):
+            assert truth or status in (401, 503), f"status {status}"
+
+
+def _lie(body: bytes) -> bytes:
+    told = json.loads(body)
+    for entry in told["entries"]:
+        entry["payload"] |= LIES
+    return json.dumps(told).encode()

@@ -1,0 +1,101 @@
+"""The rows as they are after each commit, read beside the service: what the invariants look at."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+SESSIONS = """
+SELECT s.id, s.operator_id, s.terminal_id, s.charge_point_id, s.reference, s.amount_minor, s.status, s.version,
+    s.charge_id, s.needs_attention, s.created_at, s.due_at, s.lease_owner, s.lease_until, s.lease_token,
+    coalesce((s.body->'charge'->>'energy_wh')::bigint, 0) AS energy_wh,
+    t.action, t.authorized_minor, t.to_capture_minor, t.to_release_minor, t.shortfall_minor, t.decided_at, t.basis
+FROM payment_sessions s LEFT JOIN settlements t ON t.session_id = s.id
+"""
+NEXT_DUE = """
+SELECT min(greatest(due_at, lease_until)) FROM (
+    SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operators
+) AS rows WHERE due_at IS NOT NULL
+"""
+"""When somebody may work on something next: what is due, or what a dead worker's lease keeps from others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    action: str
+    authorized: int
+    to_capture: int
+    to_release: int
+    shortfall: int
+    decided_at: datetime
+    basis: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One payment session; amounts in minor units."""
+
+    id: str
+    operator_id: str
+    terminal_id: str
+    charge_point_id: str
+    reference: str
+    amount: int
+    status: str
+    version: int
+    charge_id: str | None
+    energy_wh: int
+    needs_attention: bool
+    created_at: datetime
+    due_at: datetime | None
+    lease_owner: str | None
+    lease_until: datetime | None
+    lease_token: int
+    settled: Settled | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("completed", "not_started")
+
+
+async def read_rows(connection: asyncpg.Connection) -> dict[str, Row]:
+    return {record["id"]: _row(record) for record in await connection.fetch(SESSIONS)}
+
+
+async def next_due(connection: asyncpg.Connection) -> datetime | None:
+    at: datetime | None = await connection.fetchval(NEXT_DUE)
+    return at
+
+
+def _row(record: Any) -> Row:
+    settled = None
+    if record["action"] is not None:
+        settled = Settled(
+            action=record["action"],
+            authorized=record["authorized_minor"],
+            to_capture=record["to_capture_minor"],
+            to_release=record["to_release_minor"],
+            shortfall=record["shortfall_minor"],
+            decided_at=record["decided_at"],
+            basis=record["basis"],
+        )
+    return Row(
+        id=record["id"],
+        operator_id=record["operator_id"],
+        terminal_id=record["terminal_id"],
+        charge_point_id=record["charge_point_id"],
+        reference=record["reference"],
+        amount=record["amount_minor"],
+        status=record["status"],
+        version=record["version"],
+        charge_id=record["charge_id"],
+        energy_wh=record["energy_wh"],
+        needs_attention=record["needs_attention"],
+        created_at=record["created_at"],
+        due_at=record["due_at"],
+        lease_owner=record["lease_owner"],
+        lease_until=record["lease_until"],
+        lease_token=record["lease_token"],
+        settled=settled,
+    )

@@ -1,0 +1,110 @@
+"""An event loop whose time is virtual, and in which one thing happens at a time: the same seed, the same history."""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+BEGINNING = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+STUCK_S = 60
+"""Real seconds that the database may take for one answer."""
+
+
+class Standstill(RuntimeError):
+    """Nobody can go on and nothing is planned: somebody waits for something that will never come."""
+
+
+class WorldLoop(asyncio.SelectorEventLoop):
+    """Time stands still while anybody is busy. When all rest, first `choose` may let somebody go on; when it has
+    nobody, time jumps to the next timer. So asyncio's own timeouts and sleeps are virtual too."""
+
+    def __init__(self) -> None:
+        self.virtual_s = 0.0
+        self.choose: Callable[[], bool] = lambda: False
+        self._waits_for_io = 0
+        super().__init__(_Selector(self))
+
+    def time(self) -> float:
+        return self.virtual_s
+
+    def begin_anew(self) -> None:
+        """Back to the beginning of time, for the next world: nobody lives, and what is still planned is dropped. Not a
+        bit of a second may differ, or two runs of a seed would round differently."""
+        self._scheduled: list[Any]  # asyncio's heap of timers
+        self._scheduled.clear()
+        self.virtual_s = 0.0
+
+    @contextmanager
+    def io(self) -> Iterator[None]:
+        """Within it somebody talks to the real database: the loop waits for the answer, time does not move."""
+        self._waits_for_io += 1
+        try:
+            yield
+        finally:
+            self._waits_for_io -= 1
+
+    @contextmanager
+    def pause_in_io(self) -> Iterator[None]:
+        """Within `io`, somebody waits for something else than the database: others may go on."""
+        self._waits_for_io -= 1
+        try:
+            yield
+        finally:
+            self._waits_for_io += 1
+
+    @property
+    def waits_for_io(self) -> bool:
+        return self._waits_for_io > 0
+
+
+class _Selector(selectors.BaseSelector):
+    """asyncio asks it to wait when no callback is ready: the moment at which everybody rests."""
+
+    def __init__(self, loop: WorldLoop) -> None:
+        self._loop = loop
+        self._real = selectors.DefaultSelector()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self._loop.waits_for_io:
+            ready = self._real.select(0 if timeout == 0 else STUCK_S)
+            if not ready and timeout != 0:
+                raise Standstill("the database did not answer; does a transaction wait for something else?")
+            return ready
+        if timeout != 0 and not self._loop.choose():
+            if timeout is None:
+                raise Standstill("nobody can go on, and nothing is planned")
+            self._loop.virtual_s += timeout
+        return []
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.modify(fileobj, events, data)
+
+    def close(self) -> None:
+        self._real.close()
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._real.get_map()
+
+
+class WorldClock:
+    """`app.clock.Clock` on the loop's time; each world begins at BEGINNING."""
+
+    def __init__(self, loop: WorldLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> datetime:
+        return BEGINNING + timedelta(seconds=self._loop.time())
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))

@@ -1,0 +1,140 @@
+"""One process of Tapwatt in the world: API and watcher, alive, frozen or dead, and the blows that it is dealt."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import httpx
+from fastapi import FastAPI
+
+from app.flows.tools import Tools
+from app.watcher import Watcher
+from tests.world.loop import WorldLoop
+from tests.world.story import Story
+from tests.world.trouble import CRASHES, Blow, Mischief, Place
+from tests.world.turns import Turns
+
+
+WATCHING: ContextVar[bool] = ContextVar("watching", default=False)
+"""Whether this task is the watcher's, and not the API's."""
+
+
+class Unanswered(ConnectionError):
+    """The replica died, or was dead, or took too long."""
+
+
+class Replica:
+    """`name` is the slot and its incarnation, `a.1`. What it does, it does in turns; dead, it never has one again."""
+
+    tools: Tools
+    watcher: Watcher
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        loop: WorldLoop,
+        turns: Turns,
+        mischief: Mischief,
+        story: Story,
+        died: Callable[["Replica"], None],
+        hindered: Callable[["Replica", float], None],
+    ) -> None:
+        self.name = name
+        self.loop = loop
+        self.story = story
+        self.alive = True
+        self.freezes = 0
+        """How many freezes are on it now."""
+        self._turns = turns
+        self._mischief = mischief
+        self._died = died
+        self._hindered = hindered
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def may_go_on(self) -> bool:
+        return self.alive and not self.freezes
+
+    # What the gates ask
+
+    async def my_turn(self) -> None:
+        await self._turns.mine(self)
+
+    async def my_turn_within_io(self) -> None:
+        with self.loop.pause_in_io():
+            await self._turns.mine(self)
+
+    def blow(self, place: Place, what: str) -> Blow:
+        blow = self._mischief.blow(self.name, place, what)
+        if blow is not Blow.NONE:
+            self.story.tell(self.name, f"{blow.upper()} {place} {what}")
+            self._hindered(self, 0.0)
+        return blow
+
+    async def suffer(self, blow: Blow) -> None:
+        """Die (this never returns), stand still for a while, or be cancelled; a lost connection is the gate's."""
+        if blow in CRASHES:
+            self.die()
+            await self.never()
+        elif blow in (Blow.FREEZE_BEFORE, Blow.FREEZE_AFTER):
+            self.freeze(self._mischief.freeze_s())
+            await self.my_turn()
+        elif blow is Blow.CANCEL_BEFORE:
+            raise asyncio.CancelledError
+
+    def die(self) -> None:
+        if self.alive:
+            self.alive = False
+            self.story.tell(self.name, "dies")
+            self._died(self)
+
+    def freeze(self, seconds: float) -> None:
+        """As SIGSTOP does: timers run out meanwhile, nothing is done."""
+        self.story.tell(self.name, f"freezes for {seconds:.0f} s")
+        self.freezes += 1
+        self.loop.call_later(seconds, self._thaw)
+        self._hindered(self, seconds)
+
+    def _thaw(self) -> None:
+        self.freezes -= 1
+
+    async def never(self) -> NoReturn:
+        await self.loop.create_future()
+        raise AssertionError("unreachable")
+
+    # What it does
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def answer(self, app: FastAPI, request: httpx.Request, *, patience_s: float) -> httpx.Response:
+        """What its API says. Raises Unanswered after `patience_s`; a living replica goes on with the request then."""
+        if not self.alive:
+            raise Unanswered("nobody listens")
+        task = self.spawn(httpx.ASGITransport(app, raise_app_exceptions=False).handle_async_request(request))
+        done, _ = await asyncio.wait({task}, timeout=patience_s)
+        if not done:
+            raise Unanswered(f"no answer within {patience_s:g} s")
+        response: httpx.Response = task.result()
+        await response.aread()
+        return response
+
+    async def watch(self) -> None:
+        """One round of its watcher."""
+        WATCHING.set(True)
+        await self.watcher.run_round()
+
+    def hang_up(self, tasks: Callable[[asyncio.Task[Any]], bool] = lambda _: True) -> None:
+        """Cancel what is under way: at the end of the world."""
+        for task in [task for task in self._tasks if tasks(task)]:
+            task.cancel()
+
+    async def gone(self) -> None:
+        self.alive = False
+        self.hang_up()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,101 @@
+"""Runs worlds by their seeds, one after the other in one loop on one database, and says what went wrong."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+
+import asyncpg
+import structlog
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.store.database import SERVER_BOUNDS, to_json
+from app.store.database_url import asyncpg_url
+from app.store.tables import metadata
+from tests.world.database import watch
+from tests.world.loop import WorldLoop
+from tests.world.plan import draw
+from tests.world.story import Violation
+from tests.world.world import Ground, World
+
+EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
+TRUNCATE = f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)}"
+MAX_CONNECTIONS = 80
+"""Of one world: whoever is frozen or dead within a transaction keeps one."""
+TRUNCATE_EVERY = 25
+"""Deleting is faster, but leaves dead rows behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the world of a seed went; the story is told when it broke a rule, or when somebody wants to hear it."""
+
+    seed: int
+    violation: Violation | None
+    story: str = ""
+
+
+@asynccontextmanager
+async def ground(database_url: str) -> AsyncIterator[Ground]:
+    """What the worlds of this process stand on; within a WorldLoop only."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, WorldLoop)
+    with loop.io():
+        beside = await asyncpg.connect(database_url)
+    engine = create_async_engine(
+        asyncpg_url(database_url),
+        max_overflow=MAX_CONNECTIONS,
+        json_serializer=to_json,
+        json_deserializer=partial(json.loads, parse_float=Decimal),
+        connect_args={"server_settings": SERVER_BOUNDS},
+    )
+    watch(engine)
+    try:
+        yield Ground(loop, engine, beside, {})
+    finally:
+        with loop.io():
+            await engine.dispose()
+            await beside.close()
+
+
+async def run_one(world: World, *, story: bool = False) -> Ended:
+    try:
+        await world.live()
+    except Violation as violation:
+        return Ended(world.plan.seed, violation, f"{world.plan}\n{world.story}")
+    except Exception as error:
+        world.story.violated("the world goes on", f"{type(error).__name__}: {error}")
+        return Ended(world.plan.seed, world.story.violations[0], f"{world.plan}\n{world.story}")
+    return Ended(world.plan.seed, None, f"{world.plan}\n{world.story}" if story else "")
+
+
+async def forget(on: Ground, number: int) -> None:
+    with on.loop.io():
+        await on.beside.execute(TRUNCATE if number % TRUNCATE_EVERY == 0 else EMPTY)
+
+
+async def run_seeds(
+    database_url: str, seeds: Iterable[int], *, stories: bool = False
+) -> AsyncIterator[Ended]:
+    """One world after the other."""
+    async with ground(database_url) as on:
+        for number, seed in enumerate(seeds):
+            await forget(on, number)
+            yield await run_one(World(on, draw(seed)), story=stories)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What replicas log is of no interest here: the story tells more."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        structlog.configure(**before)

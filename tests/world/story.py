@@ -1,0 +1,58 @@
+"""What happened in a world, line by line, for whoever has to understand a violation."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tests.world.loop import BEGINNING
+
+MAX_LINES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    at: datetime
+    who: str
+    what: str
+
+    def __str__(self) -> str:
+        seconds = (self.at - BEGINNING).total_seconds()
+        return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{seconds % 60:06.3f}  {self.who:<14} {self.what}"
+
+
+class Violation(AssertionError):
+    """Something happened that never may: names the rule that was broken."""
+
+    def __init__(self, rule: str, what: str) -> None:
+        super().__init__(f"{rule}: {what}")
+        self.rule = rule
+
+
+@dataclass(slots=True)
+class Story:
+    """Kept in memory; the same seed tells the same story, word for word."""
+
+    now: Callable[[], datetime]
+    lines: list[Line] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+
+    def tell(self, who: str, what: str) -> None:
+        if len(self.lines) < MAX_LINES:
+            self.lines.append(Line(self.now(), who, what))
+
+    def violated(self, rule: str, what: str) -> None:
+        """Noted here and raised by the world: whoever broke the rule might swallow an exception."""
+        self.violations.append(Violation(rule, what))
+        self.tell("!!!", f"{rule}: {what}")
+
+    @contextmanager
+    def rule(self, name: str) -> Iterator[None]:
+        """An assertion that fails within the block is a violation of this rule."""
+        try:
+            yield
+        except AssertionError as error:
+            self.violated(name, str(error))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.lines))

@@ -1,0 +1,174 @@
+"""A terminal and its PSP: holds money, tells Tapwatt, asks until it is told what to do, and does it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Protocol
+
+import httpx
+
+from app.clock import Clock
+from tests.world.plan import Payment
+from tests.world.replica import Unanswered
+from tests.world.story import Story
+
+Json = dict[str, Any]
+MAX_TRIES = 40
+POLL_S = (30.0, 180.0)
+GIVES_UP = frozenset({400, 401, 404, 409, 422})
+
+
+class Api(Protocol):
+    """Tapwatt's address: some replica answers, or nobody does."""
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str,
+        body: Any = None,
+        headers: dict[str, str],
+        patience_s: float,
+    ) -> httpx.Response: ...
+
+
+@dataclass(slots=True)
+class Purse:
+    """What the PSP holds for one payment, and what the terminal was told of it."""
+
+    payment: Payment
+    reserved: dict[str, int] = field(default_factory=dict)
+    """Hold by hold, in minor units; those that were acknowledged."""
+    session_id: str | None = None
+    """Set as soon as Tapwatt has acknowledged the session."""
+    refused: str | None = None
+    shown: list[Json] = field(default_factory=list)
+    captured: int | None = None
+    told: list[int] = field(default_factory=list)
+    """Statuses of all answers."""
+
+
+class Terminal:
+    """One payment's life at its terminal. Every answer is kept in the purse."""
+
+    def __init__(
+        self, payment: Payment, *, api: Api, key: str, clock: Clock, rng: Random, story: Story
+    ) -> None:
+        self.purse = Purse(payment)
+        self._api = api
+        self._key = key
+        self._clock = clock
+        self._rng = rng
+        self._story = story
+
+    @property
+    def name(self) -> str:
+        return f"terminal {self.purse.payment.reference}"
+
+    async def live(self) -> None:
+        payment = self.purse.payment
+        await self._clock.sleep(payment.at_s)
+        callers = 2 if payment.hasty else 1
+        if not any(await asyncio.gather(*(self._authorize(payment.key) for _ in range(callers)))):
+            return
+        for n in range(payment.repeats):
+            await self._clock.sleep(self._rng.uniform(0, 60))
+            await self._authorize(payment.key if n == 0 else None)
+        if payment.vanishes:
+            return
+        if payment.tops_up_after_s is not None:
+            await self._clock.sleep(payment.tops_up_after_s)
+            await self._top_up()
+        if payment.cancels_after_s is not None:
+            await self._clock.sleep(payment.cancels_after_s)
+            await self._insist("POST", f"/v1/payment-sessions/{self.purse.session_id}/stop")
+        await self._follow()
+
+    async def _authorize(self, key: str | None) -> bool:
+        """Call until there is an answer that says something; whether a session runs for this payment."""
+        payment, purse = self.purse.payment, self.purse
+        body = {
+            "charge_point_id": str(payment.point),
+            "authorization": {"reference": payment.reference, "amount": payment.amount, "currency": "EUR"},
+        }
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = await self._insist("POST", "/v1/payment-sessions", body=body, headers=headers)
+        if answer is None or answer.status_code not in (200, 201):
+            if purse.session_id is None:
+                purse.refused = "no answer" if answer is None else answer.json()["code"]
+            return False
+        self._acknowledged(answer.json())
+        return True
+
+    def _acknowledged(self, session: Json) -> None:
+        purse = self.purse
+        with self._story.rule("one session per reference"):
+            assert purse.session_id in (None, session["id"]), f"{purse.session_id} and {session['id']}"
+        purse.session_id = session["id"]
+        purse.reserved.setdefault(purse.payment.reference, purse.payment.amount)
+        self._see(session)
+
+    async def _top_up(self) -> None:
+        reference, amount = f"{self.purse.payment.reference}-more", 500
+        body = {"authorization": {"reference": reference, "amount": amount, "currency": "EUR"}}
+        path = f"/v1/payment-sessions/{self.purse.session_id}/authorizations"
+        answer = await self._insist("POST", path, body=body)
+        if answer is not None and answer.status_code in (200, 201):
+            self.purse.reserved[reference] = amount
+            self._see(answer.json())
+
+    async def _follow(self) -> None:
+        """Ask now and then until there is a settlement, do what it says, and report it until that is acknowledged."""
+        path = f"/v1/payment-sessions/{self.purse.session_id}"
+        while (settlement := await self._settlement(path)) is None:
+            await self._clock.sleep(self._rng.uniform(*POLL_S))
+        amount = settlement["amount_to_capture"]
+        self.purse.captured = amount
+        outcome = "captured" if settlement["action"] == "capture" else "released"
+        self._story.tell(self.name, f"the PSP has {outcome} {amount}")
+        report = {"outcome": outcome, "amount": amount, "reference": f"psp-{self.purse.payment.reference}"}
+        await self._insist("POST", f"{path}/captures", body=report)
+
+    async def _settlement(self, path: str) -> Json | None:
+        answer = await self._ask("GET", path)
+        if answer is None or answer.status_code != 200:
+            return None
+        self._see(answer.json())
+        settlement: Json | None = answer.json()["settlement"]
+        return settlement
+
+    def _see(self, session: Json) -> None:
+        self.purse.shown.append(session)
+
+    async def _insist(
+        self, method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response | None:
+        """Call again after no answer or a 5xx; None after MAX_TRIES."""
+        for _ in range(MAX_TRIES):
+            answer = await self._ask(method, path, body=body, headers=headers)
+            if answer is not None and (answer.is_success or answer.status_code in GIVES_UP):
+                return answer
+            await self._clock.sleep(self._rng.uniform(1, 15))
+        return None
+
+    async def _ask(
+        self, method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response | None:
+        try:
+            answer = await self._api(
+                method,
+                path,
+                key=self._key,
+                body=body,
+                headers=headers or {},
+                patience_s=self.purse.payment.patience_s,
+            )
+        except Unanswered as error:
+            self._story.tell(self.name, f"{method} {path}: {error}")
+            return None
+        self._story.tell(self.name, f"{method} {path} -> {answer.status_code}")
+        self.purse.told.append(answer.status_code)
+        with self._story.rule("the API never fails of its own"):
+            assert answer.status_code != 500, answer.text
+        return answer

@@ -1,0 +1,119 @@
+"""The blows that a replica may be dealt where it waits: by chance, or at one chosen place."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+from typing import Protocol
+
+
+class Place(StrEnum):
+    """Where a replica waits for somebody else; everything between two places is done without a break."""
+
+    BEGIN = "begin"
+    """Before a transaction."""
+    COMMIT = "commit"
+    """A transaction is about to be committed, or (lost, crash after) has just been."""
+    SEND = "send"
+    """A request to Monta is about to be written; what Monta answers comes back through the same place."""
+
+
+class Blow(StrEnum):
+    """BEFORE has no effect on the world outside; AFTER has, but the replica does not learn of it."""
+
+    NONE = "none"
+    CRASH_BEFORE = "crash before"
+    CRASH_AFTER = "crash after"
+    FREEZE_BEFORE = "freeze before"
+    FREEZE_AFTER = "freeze after"
+    LOST_BEFORE = "lost before"
+    """The connection breaks: an error, and nothing was done."""
+    LOST_AFTER = "lost after"
+    """The connection breaks: an error, though it was done."""
+    CANCEL_BEFORE = "cancel before"
+    """The task that waits is cancelled: a client hung up."""
+
+
+BEFORE = frozenset({Blow.CRASH_BEFORE, Blow.FREEZE_BEFORE, Blow.LOST_BEFORE, Blow.CANCEL_BEFORE})
+AFTER = frozenset({Blow.CRASH_AFTER, Blow.FREEZE_AFTER, Blow.LOST_AFTER})
+CRASHES = frozenset({Blow.CRASH_BEFORE, Blow.CRASH_AFTER})
+FREEZES = frozenset({Blow.FREEZE_BEFORE, Blow.FREEZE_AFTER})
+LOSSES = frozenset({Blow.LOST_BEFORE, Blow.LOST_AFTER})
+
+
+class Mischief(Protocol):
+    """Decides at each place what happens to the replica that waits there."""
+
+    def blow(self, replica: str, place: Place, what: str) -> Blow: ...
+
+    def freeze_s(self) -> float:
+        """How long a frozen replica stays so."""
+        ...
+
+    def down_s(self) -> float:
+        """How long a crashed replica stays away."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Blows per passage, each from 0 to 1."""
+
+    crash: float = 0.0
+    freeze: float = 0.0
+    lost_commit: float = 0.0
+    lost_line: float = 0.0
+    """Of requests to Monta that reach the network."""
+
+
+class Chance:
+    """Blows by chance while `dangerous`; none in the calm."""
+
+    def __init__(self, rates: Rates, rng: Random, *, longest_freeze_s: float) -> None:
+        self.dangerous = True
+        self._longest_freeze_s = longest_freeze_s
+        self._rates = rates
+        self._rng = rng
+
+    def blow(self, replica: str, place: Place, what: str) -> Blow:
+        if not self.dangerous:
+            return Blow.NONE
+        draw = self._rng.random()
+        after = self._rng.random() < 0.5
+        rates = self._rates
+        if draw < rates.crash:
+            return Blow.CRASH_AFTER if after and place is not Place.BEGIN else Blow.CRASH_BEFORE
+        draw -= rates.crash
+        if draw < rates.freeze:
+            return Blow.FREEZE_AFTER if after and place is not Place.BEGIN else Blow.FREEZE_BEFORE
+        draw -= rates.freeze
+        lost = {Place.BEGIN: 0.0, Place.COMMIT: rates.lost_commit, Place.SEND: rates.lost_line}[place]
+        if draw < lost:
+            return Blow.LOST_AFTER if after else Blow.LOST_BEFORE
+        return Blow.NONE
+
+    def freeze_s(self) -> float:
+        return self._rng.uniform(20, self._longest_freeze_s)
+
+    def down_s(self) -> float:
+        return self._rng.choice((0.5, 5.0, 40.0, 90.0))
+
+
+class Once:
+    """One blow at the n-th place that is passed; counts all of them, so that a first run tells how many there are."""
+
+    def __init__(self, at: int | None, blow: Blow, *, freeze_s: float = 60.0, down_s: float = 5.0) -> None:
+        self.passed: list[str] = []
+        self._at = at
+        self._blow = blow
+        self._freeze_s = freeze_s
+        self._down_s = down_s
+
+    def blow(self, replica: str, place: Place, what: str) -> Blow:
+        self.passed.append(f"{replica} {place} {what}")
+        return self._blow if len(self.passed) - 1 == self._at else Blow.NONE
+
+    def freeze_s(self) -> float:
+        return self._freeze_s
+
+    def down_s(self) -> float:
+        return self._down_s
