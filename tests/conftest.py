@@ -7,7 +7,7 @@ import pytest
 from app.store.migrate import migrate
 from tests.postgres import TEMPLATE, TestCluster, running_cluster
 
-LONG_FIRST = ("tests/hall/", "tests/journeys/", "tests/domain/")
+LONG_FIRST = ("tests/world/", "tests/hall/", "tests/journeys/", "tests/domain/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,6 @@ from tests.world.story import Story
 from tests.world.trouble import CRASHES, Blow, Mischief, Place
 from tests.world.turns import Turns
 
-
 WATCHING: ContextVar[bool] = ContextVar("watching", default=False)
 """Whether this task is the watcher's, and not the API's."""
 
