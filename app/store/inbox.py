@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Text, any_, bindparam, func, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, Select, Text, any_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -107,18 +107,30 @@ async def _wake(
     await notify(connection, DUE_CHANNEL)
 
 
-async def news_of(connection: AsyncConnection, session: PaymentSession) -> list[News]:
-    """Entries about the session's charge, or with its reference, that were not applied yet; oldest first."""
-    ours = [inbox.c.session_reference == session.id]
-    if session.charge is not None:
-        ours.append(inbox.c.charge_id == session.charge.id)
-    query = (
+def _news(*ours: ColumnElement[bool]) -> Select[tuple[int, datetime, Any]]:
+    operator = inbox.c.operator_id == bindparam("operator")
+    return (
         select(inbox.c.id, inbox.c.received_at, inbox.c.raw)
-        .where(inbox.c.operator_id == session.operator_id, inbox.c.applied_at.is_(None), or_(*ours))
+        .where(operator, inbox.c.applied_at.is_(None), or_(*ours))
         .order_by(inbox.c.id)
         .limit(NEWS_LIMIT)
     )
-    return [News(row.id, row.received_at, row.raw) for row in await connection.execute(query)]
+
+
+# Built once: every turn of every session asks one of them.
+_NEWS = _news(inbox.c.session_reference == bindparam("session"))
+_NEWS_OF_CHARGE = _news(
+    inbox.c.session_reference == bindparam("session"), inbox.c.charge_id == bindparam("charge")
+)
+
+
+async def news_of(connection: AsyncConnection, session: PaymentSession) -> list[News]:
+    """Entries about the session's charge, or with its reference, that were not applied yet; oldest first."""
+    given = {"operator": session.operator_id, "session": session.id}
+    query = _NEWS
+    if session.charge is not None:
+        query, given["charge"] = _NEWS_OF_CHARGE, session.charge.id
+    return [News(row.id, row.received_at, row.raw) for row in await connection.execute(query, given)]
 
 
 async def mark_applied(connection: AsyncConnection, news: Sequence[News], now: datetime) -> None:

@@ -4,7 +4,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, Numeric, and_, bindparam, case, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Numeric,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -133,18 +146,14 @@ async def correct_budget(
 
     A count that belongs to another quota (ours was a guess, or the agreement was changed) says nothing.
     """
-    apart_s = func.abs(func.extract("epoch", B.c.window_ends_at - ends_at))
-    same = and_(apart_s <= SAME_WINDOW.total_seconds(), B.c.quota == quota)
-    await connection.execute(
-        update(B)
-        .where(B.c.operator_id == operator_id)
-        .values(
-            quota=quota,
-            window_s=window_s,
-            remaining=case((same, func.least(B.c.remaining, remaining)), else_=remaining),
-            window_ends_at=ends_at,
-        )
-    )
+    given = {
+        "operator": operator_id,
+        "total": quota,
+        "window": window_s,
+        "left": remaining,
+        "ends_at": ends_at,
+    }
+    await connection.execute(_CORRECT, given)
 
 
 async def block_requests(
@@ -184,5 +193,23 @@ def _take(*, urgent: bool) -> ReturningUpdate[tuple[int]]:
     )
 
 
+def _correct() -> Update:
+    ends_at = bindparam("ends_at", type_=B.c.window_ends_at.type)
+    left, total = bindparam("left", type_=Integer()), bindparam("total", type_=Integer())
+    apart_s = func.abs(func.extract("epoch", B.c.window_ends_at - ends_at))
+    same = and_(apart_s <= SAME_WINDOW.total_seconds(), B.c.quota == total)
+    return (
+        update(B)
+        .where(B.c.operator_id == bindparam("operator"))
+        .values(
+            quota=total,
+            window_s=bindparam("window", type_=Integer()),
+            remaining=case((same, func.least(B.c.remaining, left)), else_=left),
+            window_ends_at=ends_at,
+        )
+    )
+
+
+_CORRECT = _correct()
 _TAKE, _TAKE_URGENT = _take(urgent=False), _take(urgent=True)
-"""Built once: every request to Monta asks one of them."""
+"""Built once: every request to Monta asks one of them, and every answer corrects."""

@@ -112,7 +112,7 @@ async def save(
         session = _next_version(session, before.version, now)
         await notify(connection, SESSIONS_CHANNEL, session.id)
     if session != before:
-        await connection.execute(update(P).where(P.c.id == session.id).values(to_row(session)))
+        await connection.execute(_SAVE, to_row(session) | {"session": session.id})
     if session.settlement is not None and session.settlement != before.settlement:
         await settlement_rows.write(connection, session, session.settlement, first=before.settlement is None)
     await _write_lines(connection, change, now)
@@ -202,6 +202,7 @@ def _sessions() -> Select[Any]:
 _ONE = _sessions().where(P.c.id == bindparam("session"))
 _LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
 _LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
+_SAVE = update(P).where(P.c.id == bindparam("session"))
 
 
 def _with_plan_of(session: PaymentSession, other: PaymentSession) -> PaymentSession:
