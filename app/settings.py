@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.domain.policy import SmallReservations
 from app.store.database_url import DatabaseUrlInvalid, asyncpg_url
 
 PREFIX = "TAPWATT_"
@@ -107,7 +108,9 @@ class Settings(BaseSettings):
     stop_retry_s: Annotated[float, Field(gt=0, le=600)] = 10
     settle_poll_s: Annotated[float, Field(gt=0, le=600)] = 10
     stop_latency_s: Annotated[float, Field(ge=0, le=600)] = 15
+    small_reservations: SmallReservations = SmallReservations.REFUSE
 
+    inbox_days: Annotated[int, Field(ge=2, le=3650)] = 14
     watcher_concurrency: Annotated[int, Field(ge=1, le=500)] = 32
     watcher_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"

@@ -1,6 +1,6 @@
 """One simulated session, played by the real rules: facts are absorbed, the decision is asked, calls have effects."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -10,14 +10,17 @@ from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport, ChargeState
 from app.domain.decision import decide
 from app.domain.habits import Habits
-from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
+from app.domain.ids import ChargeId
 from app.domain.learning import learned
-from app.domain.limit_watch import limit_at, start_limits
-from app.domain.payment_session import Authorization, PaymentSession, Start, StartOutcome
+from app.domain.limit_watch import limit_at
+from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.domain.progress import absorb
-from app.domain.steps import ReadCharge, SendStop, Wait
+from app.domain.steps import AskSweep, ReadCharge, SendStop, Wait
+from bench.limit_outcome import Outcome
 from bench.limit_physics import NEVER, Cost, Course, first_time, samples
+from bench.limit_rivals import ideal_end_s, peer_end_s
+from bench.limit_session import session_of
 from bench.limit_visits import Visit
 
 POLICY = Policy(silence_s=250)
@@ -30,35 +33,15 @@ HIDDEN = 0.02
 """So many reads take up to 30 s to be answered."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a visit; amounts in minor units, shares of the reservation."""
-
-    visit: Visit
-    forced: bool
-    """The reservation would have been exceeded by the car: somebody had to stop it."""
-    over_minor: float
-    idle_over_minor: float
-    unused: float
-    by_guard: bool
-    basis: str
-    reads: int
-    decisions: int
-    guard_alone_over_minor: float
-    ideal_unused: float
-    peer_over_minor: float
-    peer_unused: float
-    latency_bound_ms: int
-    latency_ms: int
-
-
 class Play:
     """The world of one visit as Monta and the watcher see it; times are seconds after the energy began."""
 
-    def __init__(self, visit: Visit, habits: Habits, policy: Policy = POLICY) -> None:
+    def __init__(
+        self, visit: Visit, habits: Habits, policy: Policy = POLICY, *, course: Course | None = None
+    ) -> None:
         self.visit, self.policy = visit, policy
         self.chance = Random(visit.seed)
-        self.course = Course(visit, self.chance)
+        self.course = course or Course(visit, self.chance)
         self.cost = Cost(visit, self.course)
         self.latency_s = self.chance.uniform(*visit.latency_range_s)
         self.full_s = self._full_s()
@@ -66,7 +49,7 @@ class Play:
         self.forced = self.exact_s < self.full_s
         end_s = min(self.full_s, self.exact_s + 400)
         self.samples = samples(visit, self.course, end_s, self.chance)
-        self.session = self._session(habits)
+        self.session = session_of(visit, habits, policy, begun_at=self._at(-BEGAN_S))
         self.guard_s = self._guard_s()
         self.stop_s = NEVER
         self.arrivals = self._arrivals()
@@ -98,7 +81,7 @@ class Play:
                     coming = next(arrivals, None)
                 else:
                     now_s = max(now_s + 0.01, due_s + self.chance.uniform(0, 0.3))
-            elif isinstance(step, ReadCharge):
+            elif isinstance(step, ReadCharge | AskSweep):
                 now_s = self._read(step, now_s)
             elif isinstance(step, SendStop):
                 now_s = self._stop(step, now_s)
@@ -148,30 +131,6 @@ class Play:
     def _s(self, at: datetime) -> float:
         return (at - self.visit.starts_at).total_seconds()
 
-    def _session(self, habits: Habits) -> PaymentSession:
-        visit, created = self.visit, self._at(-BEGAN_S)
-        session = PaymentSession(
-            id=SessionId("ps"),
-            operator_id=OperatorId("op"),
-            terminal_id=TerminalId("trm"),
-            charge_point_id=ChargePointId("1"),
-            display_reference="K7QM-4TXP",
-            authorization=Authorization(reference="A", amount_minor=visit.reserved_minor, currency="EUR"),
-            created_at=created,
-            updated_at=created,
-            start=Start(
-                deadline=created + timedelta(hours=2),
-                outcome=StartOutcome.UNKNOWN,
-                posts=1,
-                intent_at=created,
-            ),
-            power_bound_w=visit.place.rated_w,
-            habits=habits,
-            tariff=visit.tariff,
-            time_zone="Europe/Berlin",
-        )
-        return replace(session, limits=start_limits(session, self.policy))
-
     def _report(
         self, seen_s: float, sample_s: float | None, state: ChargeState = ChargeState.CHARGING
     ) -> ChargeReport:
@@ -199,7 +158,7 @@ class Play:
     def _absorb(self, report: ChargeReport, source: Source) -> None:
         self.session = absorb(Change(self.session), report, source, self.policy).session
 
-    def _read(self, step: ReadCharge, now_s: float) -> float:
+    def _read(self, step: ReadCharge | AskSweep, now_s: float) -> float:
         """Monta shows its newest reading; an answer that would come after the stop is due is not waited for."""
         self.reads += 1
         took_s = (
@@ -277,32 +236,3 @@ class Play:
         )
         self._absorb(report, Source.MONTA_API)
         return self.session
-
-
-def ideal_end_s(play: Play) -> float:
-    """Where the best policy with the same information ends: each reading at once and exact, power as in the last
-    interval (the rating where nobody else guards), and of the stop latency only what can be known."""
-    visit = play.visit
-    last_s, power_w = 0.0, float(visit.place.rated_w)
-    guarded = visit.place.guard in ("on", "late", "dark")
-    known = guarded and visit.index is not None and visit.index >= 1
-    latency_s = visit.latency_range_s[1] if known else 30.0
-    for index, at_s in enumerate([0.0, *play.samples]):
-        if index >= 2 and guarded:
-            power_w = (play.course.energy_wh(at_s) - play.course.energy_wh(last_s)) * 3600 / (at_s - last_s)
-        last_s = at_s
-        per_s = power_w / 3600 * max(play.cost.rate(at_s), play.cost.rate(at_s + 60)) + play.cost.minute_s
-        left = visit.reserved_minor - play.cost.at(at_s)
-        send_s = at_s + left / per_s - latency_s
-        following = play.samples[index] if index < len(play.samples) else NEVER
-        if send_s <= following:
-            return min(play.full_s, max(send_s, at_s) + play.latency_s, play.guard_s)
-    return min(play.full_s, play.guard_s, play.exact_s + 400)
-
-
-def peer_end_s(play: Play) -> float:
-    """Where a peer ends that stops at the first reading at or above the limit, as it arrives."""
-    for arrival_s, at_s in play.arrivals:
-        if play.cost.at(at_s) >= play.visit.reserved_minor:
-            return min(play.full_s, arrival_s + play.latency_s)
-    return min(play.full_s, play.exact_s + 300 + play.latency_s)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bench.limit_play import Outcome
+from bench.limit_outcome import Outcome
 from bench.limit_visits import CHANGE_AT
 
 LEARNED_FROM = 20
@@ -115,7 +115,7 @@ def _within(outcome: Outcome, dc: bool, meter: str, least: int, most: int) -> bo
 CLASSES: dict[str, Chosen] = {
     "AC, 5 to 50 EUR, 60 s": lambda o: tight(o) and _within(o, False, "60", 5, 50),
     "DC, 20 to 100 EUR, 60 s": lambda o: tight(o) and _within(o, True, "60", 20, 100),
-    "DC, 5 to 15 EUR, 60 s": lambda o: tight(o) and _within(o, True, "60", 5, 15),
+    "DC, 5 to 20 EUR, 60 s": lambda o: tight(o) and _within(o, True, "60", 5, 20),
     "AC, 10 s": lambda o: tight(o) and _within(o, False, "10", 5, 150),
     "DC, 10 s": lambda o: tight(o) and _within(o, True, "10", 5, 150),
     "AC, 300 s": lambda o: tight(o) and _within(o, False, "300", 5, 150),

@@ -81,6 +81,8 @@ OPS = COMPLETED | {
     "card_brand": "visa",
     "card_last4": "4242",
     "attention": [],
+    "amount_used_error": 0,
+    "expected_end": None,
     "guards": {"own_limit": 5000, "monta_price_limit": 5000, "monta_kwh_limit": 8470, "amount_usable": 5000},
     "authorizations": [
         {"reference": "A-2026-000123", "amount": 5000, "expires_at": "2026-11-24T10:00:00.000Z"}

@@ -15,7 +15,7 @@ from app.api.money_views import (
     settlement_out,
 )
 from app.domain.charge import Charge
-from app.domain.limit_watch import amount_used_minor, energy_limit_wh
+from app.domain.limit_watch import amount_used, amount_used_minor, energy_limit_wh, expected_end
 from app.domain.payment_session import NotStartedReason, PaymentSession, Status, StopReason
 from app.domain.policy import Policy
 from app.domain.settlement import SettlementBasis
@@ -85,6 +85,10 @@ class OpsSessionOut(PaymentSessionOut):
     card_brand: str | None
     card_last4: str | None
     attention: list[str]
+    amount_used_error: int = Field(description="the bill may be lower than `amount_used` by so much, no more")
+    expected_end: Moment | None = Field(
+        description="when the reservation is used up if the charge goes on as it does; null: nothing says so"
+    )
     guards: GuardsOut
     authorizations: list[AuthorizationOut] = Field(description="every hold, the first one first")
     tariff_source: str | None = Field(
@@ -160,6 +164,8 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
         "card_brand": session.authorization.card.brand,
         "card_last4": session.authorization.card.last4,
         "attention": list(session.attention),
+        "amount_used_error": amount_used(session, policy).error_minor,
+        "expected_end": expected_end(session, policy),
         "guards": guards_out(session),
         "authorizations": authorizations_out(session),
         "tariff_source": session.tariff_source,

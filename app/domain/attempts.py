@@ -65,6 +65,8 @@ def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
         told["kept_back_minor"] = session.limits.kept_back_minor
     if session.tariff_gaps:
         told["tariff_gaps"] = "; ".join(session.tariff_gaps)
+    if limits is not None and limits.price is None and limits.kwh is None:
+        told["guard"] = "our watcher alone"
     if session.tariff is None:
         told |= {"guard": "Monta's price limit alone", "learned_kwh_price": _text(learned)}
     return told
@@ -129,6 +131,12 @@ def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy)
         idle = reads.idle_reads + 1 if session.charge.energy_wh == 0 else 0
         reads = replace(reads, polls=reads.polls + 1, idle_reads=idle)
     return change.to(replace(session, reads=reads))
+
+
+def sweep_asked(change: Change, now: datetime) -> Change:
+    """The operator's sweep is to bring news of the charge."""
+    reads = replace(change.session.reads, sweep_asked_at=now)
+    return change.to(replace(change.session, reads=reads))
 
 
 def read_failed(

@@ -54,3 +54,5 @@ class ChargePoint:
     price_group_id: str | None = None
     team_id: str | None = None
     evse_id: str | None = None
+    model: str | None = None
+    """Brand and model."""

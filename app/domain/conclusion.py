@@ -7,7 +7,7 @@ from app.domain.change import Change, Source
 from app.domain.charge import ChargeState
 from app.domain.holds import hold_deadline, holds, spread
 from app.domain.money import Rounding, to_minor
-from app.domain.payment_session import NotStartedReason, StartOutcome, Status
+from app.domain.payment_session import ExtraCharge, NotStartedReason, StartOutcome, Status
 from app.domain.plausible import final_energy_wh, last_believed, price_above_tariff
 from app.domain.policy import Policy
 from app.domain.settlement import Settlement, SettlementBasis, settle
@@ -36,13 +36,21 @@ def settled(change: Change, now: datetime, policy: Policy) -> Change:
 
 
 def settled_unfinished(change: Change, now: datetime, policy: Policy) -> Change:
-    """The hold is about to die: bill what can be believed of an ended charge, and ask a person to look."""
+    """The hold is about to die: bill what can be believed of the charge, and ask a person to look. One that no stop
+    ended is stopped on, as a charge that nobody pays for."""
     charge = change.session.charge
     if charge is None:
         raise ValueError(f"payment session {change.session.id} has no charge to settle by")
     amount_minor, basis = last_believed(change.session, charge, policy)
     change = _billed(change, amount_minor or 0, basis, now=now, policy=policy)
-    return change.alarm(UNFINISHED[basis], WATCHER)
+    change = change.alarm(UNFINISHED[basis], WATCHER)
+    if charge.ended:
+        return change
+    extra = ExtraCharge(id=charge.id, state=charge.state, found_at=now, seen_at=charge.seen_at)
+    change = change.to(replace(change.session, extras=(*change.session.extras, extra)))
+    return change.alarm(
+        f"charge {charge.id} ran on when its hold was about to die: no stop ended it", WATCHER
+    )
 
 
 def settled_by_person(
@@ -86,7 +94,8 @@ def _billed(
         session_date=started_at or session.created_at,
         basis=basis,
     )
-    change = _with_settlement(change.obey(Command.COMPLETE, WATCHER), settlement, policy)
+    command = Command.CLOSE if session.status is Status.STOPPING else Command.COMPLETE
+    change = _with_settlement(change.obey(command, WATCHER), settlement, policy)
     if settlement.shortfall_minor:
         change = change.note("shortfall", WATCHER, cause=cause_of_shortfall(session))
         change = change.alarm(

@@ -2,7 +2,11 @@
 
 from app.domain.change import Change, Source
 from app.domain.charge import Charge
-from app.domain.money import Rounding, to_minor
+from app.domain.energy import kwh_to_wh
+from app.domain.money import Rounding, to_major, to_minor
+
+BLUR_WH = 10
+"""Energy is shown in two decimals of a kWh."""
 
 
 def compared(change: Change, before: Charge | None, known: Charge, source: Source) -> Change:
@@ -14,6 +18,15 @@ def compared(change: Change, before: Charge | None, known: Charge, source: Sourc
             source,
             price=str(known.latest.price),
             reserved_minor=change.session.reserved_minor,
+        )
+    if _passed(change, known) and not (before is not None and _passed(change, before)):
+        change = change.note(
+            "montas_limit_passed",
+            source,
+            price=_text(known.latest.price),
+            price_limit=_text(known.latest.price_limit),
+            energy_wh=known.energy_wh,
+            kwh_limit=_text(known.latest.kwh_limit),
         )
     if by_montas_limit(known) and not (before is not None and by_montas_limit(before)):
         ours = change.session.stop is not None
@@ -44,6 +57,23 @@ def _echo(change: Change, before: Charge | None, known: Charge, source: Source) 
         shown_kwh=_text(shown[0]),
         shown_price=_text(shown[1]),
         still_guards=sent.confirmed_by(*shown),
+    )
+
+
+def _passed(change: Change, charge: Charge) -> bool:
+    """Whether Monta shows more than its own limit, by more than rounding, and the charge goes on."""
+    latest = charge.latest
+    if charge.ended:
+        return False
+    blur = to_major(1, change.session.authorization.currency)
+    if (
+        latest.price is not None
+        and latest.price_limit is not None
+        and latest.price > latest.price_limit + blur
+    ):
+        return True
+    return (
+        latest.kwh_limit is not None and charge.energy_wh > kwh_to_wh(latest.kwh_limit, Rounding.UP) + BLUR_WH
     )
 
 

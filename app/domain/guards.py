@@ -60,20 +60,28 @@ def guards(
     least_power_w: int | None = None,
     kept_back_minor: int = 0,
     reaction_wh: int = 0,
+    reaction_s: float = 0,
+    trial_wh: int = 0,
 ) -> Guards:
     """Monta's kwhLimit and priceLimit for a reservation, from the worst case and rounded down.
 
     A tariff in another currency counts as none. `least_power_w`: see `energy_bought`. Below the reservation by
-    `kept_back_minor` (fees after the stop) and by what `reaction_wh` costs (what flows until Monta's limit acts),
-    but for the latter never below the least that Monta takes. Where the price of energy changes with time, power or
-    energy no kWh follow from the amount without giving part of it away: then the price limit guards alone.
+    `kept_back_minor` (fees after the stop) and by what `reaction_wh` and `reaction_s` cost (what flows, and passes,
+    until Monta's limit acts), but for the latter never below the least that Monta takes, and not for less than half a
+    minor unit, since bills are rounded. `trial_wh`: the sharper one of the two limits is lower by so much. Where the
+    price of energy changes with time, power or energy no kWh follow from the amount without giving part of it away:
+    then the price limit guards alone.
     """
     known = same_currency(tariff, currency)
     usable_minor = max(0, reserved_minor - kept_back_minor)
     priced = known if known is not None and one_energy_price(known) else None
     energy_wh = affordable_wh(priced, usable_minor, energy_limit_wh, least_power_w=least_power_w)
-    kwh_limit = None if energy_wh is None else _kwh_limit(energy_wh, reaction_wh)
-    price_limit = _price_limit(known, usable_minor, currency, reaction_wh)
+    covers = energy_wh is not None and known is not None and counts_everything(known)
+    price_wh = max(reaction_wh, 0 if covers else trial_wh)
+    price_limit = _price_limit(known, usable_minor, currency, price_wh, reaction_s)
+    worthless = known is not None and price_limit == to_major(usable_minor, currency)
+    lower_wh = max(0 if worthless else reaction_wh, trial_wh if covers else 0)
+    kwh_limit = None if energy_wh is None else _kwh_limit(energy_wh, lower_wh)
     problems = []
     if kwh_limit is not None and kwh_limit < MONTA_LEAST_KWH:
         kwh_limit = None
@@ -84,7 +92,7 @@ def guards(
         kwh_limit=kwh_limit,
         price_limit=price_limit if price_limit >= MONTA_LEAST_PRICE else None,
         problems=tuple(problems),
-        kwh_covers_price=kwh_limit is not None and known is not None and counts_everything(known),
+        kwh_covers_price=kwh_limit is not None and covers,
         reserved_minor=reserved_minor,
         kept_back_minor=kept_back_minor,
     )
@@ -101,7 +109,8 @@ def admitted(limits: Guards, *, tariff_known: bool, small: SmallReservations) ->
 def kept_back_minor(
     tariff: Tariff | None, reserved_minor: int, currency: str, *, parked_s: int, most_share: Fraction
 ) -> int:
-    """What fees for a cable left in after the stop may come to in `parked_s`; at most a share of the reservation."""
+    """What fees for a cable left in after the stop may come to in `parked_s`; at most a share of the reservation, and
+    never so much that what is left is below the least limit that Monta takes."""
     known = same_currency(tariff, currency)
     if known is None:
         return 0
@@ -114,6 +123,9 @@ def kept_back_minor(
         (rate.gross * (-(-parked_s // rate.step) * rate.step) for rate in rates), default=Fraction(0)
     )
     most = reserved_minor * most_share
+    least_minor = int(MONTA_LEAST_PRICE * 10 ** exponent(currency))
+    if reserved_minor >= least_minor:
+        most = min(most, Fraction(reserved_minor - least_minor))
     return int(min(-(-dearest * 10 ** exponent(currency) // 1), most // 1))
 
 
@@ -123,17 +135,26 @@ def _kwh_limit(energy_wh: int, reaction_wh: int) -> Decimal:
     return wh_to_kwh(min(lowered, MONTA_MOST_WH) // 10 * 10)
 
 
-def _price_limit(known: Tariff | None, usable_minor: int, currency: str, reaction_wh: int) -> Decimal:
-    """Below the amount by what flows until the limit acts, at the dearest price of all."""
+def _price_limit(
+    known: Tariff | None, usable_minor: int, currency: str, reaction_wh: int, reaction_s: float
+) -> Decimal:
+    """Below the amount by what flows until the limit acts, at the dearest price of all; less than half a minor unit of
+    it is none, since bills are rounded."""
     full = to_major(usable_minor, currency)
     if known is None or not reaction_wh:
         return full
-    rated = rates_of(known).elements
-    dearest = max(
-        (each.rates[Dimension.ENERGY].gross for each in rated if Dimension.ENERGY in each.rates), default=0
+    cost = _dearest(known, Dimension.ENERGY) * reaction_wh
+    cost += max(_dearest(known, Dimension.TIME), _dearest(known, Dimension.PARKING_TIME)) * Fraction(
+        reaction_s
     )
-    cost_minor = int(-(-dearest * reaction_wh * 10 ** exponent(currency) // 1))
+    cost_minor = max(0, int(-((Fraction(1, 2) - cost * 10 ** exponent(currency)) // 1)))
     return max(to_major(max(0, usable_minor - cost_minor), currency), min(full, MONTA_LEAST_PRICE))
+
+
+def _dearest(tariff: Tariff, dimension: Dimension) -> Fraction:
+    """The highest price of one Wh or second."""
+    rated = (each.rates for each in rates_of(tariff).elements)
+    return max((rates[dimension].gross for rates in rated if dimension in rates), default=Fraction(0))
 
 
 def affordable_wh(

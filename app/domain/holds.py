@@ -45,16 +45,16 @@ def hold_deadline(session: PaymentSession, policy: Policy) -> datetime:
 
 def stop_by(session: PaymentSession, policy: Policy) -> datetime:
     """When a charge must be stopped, so that there is time to settle and to capture."""
-    return hold_deadline(session, policy) - _margin(session, policy)
+    return hold_deadline(session, policy) - hold_margin(session, policy)
 
 
 def settle_by(session: PaymentSession, policy: Policy) -> datetime:
     """When an ended charge is settled by what is known, final or not: half the margin is left to capture."""
-    return hold_deadline(session, policy) - _margin(session, policy) / 2
+    return hold_deadline(session, policy) - hold_margin(session, policy) / 2
 
 
-def _margin(session: PaymentSession, policy: Policy) -> timedelta:
-    """A tenth of a hold that is a short one."""
+def hold_margin(session: PaymentSession, policy: Policy) -> timedelta:
+    """So long before the hold dies a charge is stopped; a tenth of a hold that is a short one."""
     lasts = hold_deadline(session, policy) - session.created_at
     return max(timedelta(), min(timedelta(seconds=policy.hold_margin_s), lasts / 10))
 

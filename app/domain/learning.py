@@ -6,13 +6,16 @@ from datetime import timedelta
 from app.domain.charge import Charge
 from app.domain.disagreement import by_montas_limit
 from app.domain.habits import Habits, latency_bound_s
-from app.domain.meter import Trail
+from app.domain.limit_evidence import acted_at_once
+from app.domain.meter import ROUNDING_WH, Trail
 from app.domain.money import Rounding, to_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 
 KEPT = 20
 """So many stops are remembered: a behaviour of the past is forgotten with the twentieth stop after it."""
+TRUST = 40
+"""Sessions for which a limit of Monta's that acted at once is remembered; each new one renews it."""
 DISTRUST = 10
 """Sessions for which a surprise (a shared charger, a limit that Monta did not keep) is held against a charge point."""
 
@@ -30,6 +33,7 @@ def learned(habits: Habits, session: PaymentSession, policy: Policy) -> Habits:
         step_wh=trail.step_wh if len(trail.points) > 2 else habits.step_wh,
         shares_power=DISTRUST if trail.jumped else max(0, habits.shares_power - 1),
         limit_missed=DISTRUST if _limit_missed(session, charge) else max(0, habits.limit_missed - 1),
+        limit_prompt=_limit_prompt(habits, session, charge),
     )
     if _outlasted(session, charge, habits):
         return replace(known, stop_latencies_ms=())
@@ -61,11 +65,19 @@ def stop_latency_ms(session: PaymentSession, charge: Charge, trail: Trail) -> in
     before = [point for point in trail.points if point.at < ended_at and point.energy_wh < charge.energy_wh]
     if before and trail.shown_w:
         last = before[-1]
-        took = timedelta(seconds=(charge.energy_wh - last.energy_wh) * 3600 / trail.shown_w)
+        risen_wh = max(0, charge.energy_wh - last.energy_wh - ROUNDING_WH)
+        took = timedelta(seconds=risen_wh * 3600 / trail.shown_w)
         allowed = timedelta(seconds=3) + (ended_at - last.at) / 10
         if last.at + took > ended_at + allowed:
             ended_at = last.at + took
     return int((ended_at - stop.decided_at).total_seconds() * 1000)
+
+
+def _limit_prompt(habits: Habits, session: PaymentSession, charge: Charge) -> int:
+    acted = acted_at_once(session, charge)
+    if acted is None:
+        return max(0, habits.limit_prompt - 1)
+    return TRUST if acted else 0
 
 
 def _limit_missed(session: PaymentSession, charge: Charge) -> bool:

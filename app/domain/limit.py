@@ -26,11 +26,12 @@ __all__ = [
     "GuardProblem",
     "Guards",
     "StopPlan",
+    "Used",
     "affordable_wh",
     "guards",
     "latest_stop",
     "plan_stop",
-    "used_minor",
+    "used",
 ]
 
 
@@ -116,7 +117,16 @@ def latest_stop(
     ).stop_at
 
 
-def used_minor(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What a session used so far: `amount_minor`, from which the bill may be lower by `error_minor` at most, whatever
+    comes; without a tariff nothing but Monta's running price is known, so all of it."""
+
+    amount_minor: int
+    error_minor: int
+
+
+def used(
     tariff: Tariff | None,
     reserved_minor: int,
     currency: str,
@@ -124,17 +134,20 @@ def used_minor(
     *,
     max_power_w: int,
     tz: ZoneInfo,
-) -> int:
+) -> Used:
     """The amount used at the reading, rounded down: not above what will be billed, nor the reservation.
 
     Monta's running price, held between the least and the most that the tariff allows; without it, the least.
     """
-    reported = reading.price or Decimal(0)
+    reported, least = reading.price or Decimal(0), Decimal(0)
     known = same_currency(tariff, currency)
     if known is not None:
-        most = upper_bound(known, reading, reading.at, max_power_w, tz)
-        reported = min(max(reported, lower_bound(known, reading, tz)), most)
-    return max(0, min(to_minor(reported, currency, Rounding.DOWN), reserved_minor))
+        least = lower_bound(known, reading, tz)
+        reported = min(max(reported, least), upper_bound(known, reading, reading.at, max_power_w, tz))
+    sure, shown = (
+        max(0, min(to_minor(each, currency, Rounding.DOWN), reserved_minor)) for each in (least, reported)
+    )
+    return Used(amount_minor=shown, error_minor=max(0, shown - sure))
 
 
 def _safe_by_tariff(
@@ -147,9 +160,10 @@ def _safe_by_tariff(
     allowed = reserved_minor * forecast.scale // 10 ** exponent(currency)
     basis = Basis.TARIFF
     if reading.price is not None:
-        excess = -(-Fraction(reading.price) * forecast.scale // 1) - forecast.cost(0)
+        price, parts = reading.price.as_integer_ratio()
+        excess = -(-price * forecast.scale // parts) - forecast.cost(0)
         if excess > 0:
-            allowed, basis = allowed - int(excess), Basis.REPORTED_PRICE
+            allowed, basis = allowed - excess, Basis.REPORTED_PRICE
     return forecast.latest(allowed, end_us, RESOLUTION_US), basis
 
 

@@ -7,12 +7,15 @@ from zoneinfo import ZoneInfo
 
 from app.domain.charge import POWERLESS, Charge, ChargeState
 from app.domain.guards import Guards, affordable_wh, guards, kept_back_minor
-from app.domain.limit import HORIZON, StopPlan, plan_stop, used_minor
+from app.domain.habits import latency_bound_s, tries_the_limit, usual_peak_w
+from app.domain.limit import HORIZON, StopPlan, Used, plan_stop, used
+from app.domain.limit_evidence import VISIBLE_S
 from app.domain.meter import Trail
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.domain.power_bound import bound_of, max_power_w, power_bound
 from app.domain.tariff import MeterPoint, Reading
+from app.domain.tariff.bought import counts_everything
 from app.domain.tariff.rates import rates_of
 
 METER_ROUNDING_WH = 5
@@ -48,6 +51,7 @@ def reading_of(
         price_per_kwh=per_kwh,
         earlier=_earlier(session, at, charge.energy_wh),
         parked_at_most_s=_parked_s(session.trail, started_at, at),
+        past_power_w=max(power_w, session.trail.peak_w, session.seen_power_w),
     )
 
 
@@ -124,9 +128,10 @@ def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:
     charge, power_w = session.charge, session.trail.shown_w
     if charge is None or charge.ended or session.ended or not power_w:
         return None
+    kept_minor = session.limits.kept_back_minor if session.limits is not None else 0
     plan = plan_stop(
         session.tariff,
-        session.reserved_minor,
+        session.reserved_minor - kept_minor,
         session.authorization.currency,
         reading_of(session, charge, policy),
         max_power_w=power_w,
@@ -157,16 +162,40 @@ def start_limits(session: PaymentSession, policy: Policy) -> Guards:
         session.energy_limit_wh,
         kept_back_minor=kept,
         reaction_wh=int(rated_w * policy.limit_reaction_s / 3600) + 1 if rated_w else 0,
+        reaction_s=policy.limit_reaction_s if rated_w else 0,
+        trial_wh=_trial_wh(session, policy),
     )
 
 
+def _trial_wh(session: PaymentSession, policy: Policy) -> int:
+    """Once in a while, where it is of use, would show something and costs little: so much that Monta's limit acts
+    before our own stop does. Then the record shows whether it acts at once."""
+    habits, rated_w, tariff = session.habits, session.power_bound_w, session.tariff
+    usual_w = usual_peak_w(habits)
+    bought_wh = affordable_wh(tariff, session.reserved_minor, session.energy_limit_wh)
+    if usual_w is None or not tries_the_limit(habits) or tariff is None or bought_wh is None:
+        return 0
+    blur_wh = 0 if counts_everything(tariff) else bought_wh / session.reserved_minor
+    if blur_wh * 3600 > usual_w * VISIBLE_S:
+        return 0
+    soonest_s = min(habits.stop_latencies_ms, default=0) / 1000 if habits is not None else 0
+    ahead_s = max(0, latency_bound_s(None, policy) - soonest_s) + policy.limit_trial_s
+    trial_wh = int(min(usual_w, rated_w or usual_w) * ahead_s / 3600) + 1
+    return trial_wh if trial_wh <= bought_wh * policy.limit_trial_share else 0
+
+
 def amount_used_minor(session: PaymentSession, policy: Policy) -> int:
+    """The amount of `amount_used` alone."""
+    return amount_used(session, policy).amount_minor
+
+
+def amount_used(session: PaymentSession, policy: Policy) -> Used:
     """What the driver has used so far, never more than the reservation; the captured amount once it is settled."""
     if session.settlement is not None:
-        return session.settlement.to_capture_minor
+        return Used(amount_minor=session.settlement.to_capture_minor, error_minor=0)
     if session.charge is None or session.ended:
-        return 0
-    return used_minor(
+        return Used(amount_minor=0, error_minor=0)
+    return used(
         session.tariff,
         session.reserved_minor,
         session.authorization.currency,

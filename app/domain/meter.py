@@ -13,7 +13,7 @@ ROUNDING_WH = 10
 """Two readings of two decimals of a kWh may each be off by half of the last one."""
 BLOCK_WH, BLOCK_S = 250, 50.0
 """Power is measured over so much energy or time at least: rounding would blur less."""
-WINDOW_WH, WINDOW_S = 1000, 300.0
+WINDOW_WH, WINDOW_S = 2000, 900.0
 """A steady power is measured over so much where there is as much: then rounding is 1 %."""
 RAMP_S = 20
 """Energy of so long at the power of now must have flowed before: until then the car is still on its ramp."""

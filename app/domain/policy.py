@@ -21,6 +21,8 @@ class Policy:
     start_deadline_s: float = 300
     quiet_window_s: float = 120
     send_guard_s: float = 5
+    stop_grace_s: float = 60
+    """A stop has so long to end a charge, even when its hold is about to die, before it is settled as it is."""
     silence_s: float = 60
     stop_retry_s: float = 10
     settle_poll_s: float = 10
@@ -35,6 +37,10 @@ class Policy:
     """A read that is due just before a stop has so long to be answered; then the stop goes first."""
     limit_reaction_s: float = 2
     """What Monta's own limits may take to act; they are set below the reservation by as much at full power."""
+    limit_trial_s: float = 4
+    """To see whether Monta's limits act at once they are set once so much ahead of where our own stop ends, where"""
+    limit_trial_share: float = 0.05
+    """this share of the reservation pays for that."""
     idle_reserve_s: int = 300
     """Where a cable that is left in costs money, so long a time of it is kept back from the reservation."""
     idle_reserve_share: float = 0.1
@@ -56,12 +62,14 @@ class Policy:
     webhook_grace: float = 0.2
     """A share of the silence that a webhook may still be on its way: without it, each meter that reports once in
     exactly that time would be read each time as well."""
+    sweep_patience_s: float = 60
+    """A silent charge that no sweep has brought news of for so long is read by its session itself."""
     meter_silence_s: float = 1800
     """A running charge whose meter shows nothing new for longer than this is no longer believed to stand still: full
     power is assumed from then on (1 kWh at 2.3 kW, the slowest step of the slowest meters, takes 26 minutes)."""
     read_ahead_s: float = 4
     """Before a stop that rests on an old reading the charge is read once more, so long before the stop is due."""
-    reaction_s: float = 1
+    reaction_s: float = 0.5
     """From a stop that is due to the call on its way: claim, commit, connection. Counted besides the stop latency."""
     fresh_s: float = 5
     """A reading of this age needs no second look."""
@@ -85,6 +93,11 @@ class Policy:
     clock_skew_s: float = 120
     """Monta's createdAt may lie so long before our intent and still be of it."""
     backoff_max_s: float = 60
+
+    @property
+    def silent_after_s(self) -> float:
+        """A running charge without news for this long is silent."""
+        return self.silence_s * (1 + self.webhook_grace)
 
 
 def power_bound_w(rated_w: int | None, current: CurrentType | None, policy: Policy) -> int:

@@ -17,6 +17,7 @@ from app.domain.payment_session import (
 )
 from app.domain.plausible import impossible_reading
 from app.domain.policy import Policy
+from app.domain.price_disagreement import price_compared
 from app.domain.tariff.rates import rates_of
 from app.domain.transitions import Command
 
@@ -37,7 +38,9 @@ def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy)
         return _merged(change, report, source, policy)
     if (why := _foreign(session, report, policy)) is not None:
         return change.alarm(f"charge {report.id} carries our reference but {why}; it was left alone", source)
-    if session.charge is None and not session.ended and session.start.posts > 0:
+    # Only a restored backup has a charge in Monta's record that was never asked for: it is the one that was paid for.
+    started = session.start.posts > 0 or source is Source.MONTA_API
+    if session.charge is None and not session.ended and started:
         return _adopted(change, report, source, policy)
     return _extra(change, report, source)
 
@@ -122,6 +125,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
         forgotten = known.ended and all(e.id != report.id for e in session.extras)
         return change if forgotten else _extra(change, report, source)
     change = compared(change, before, known, source)
+    change = price_compared(change, before, known, source, policy)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
 
 

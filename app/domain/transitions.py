@@ -21,6 +21,8 @@ class Command(StrEnum):
     """Monta says that no energy flows any more."""
     COMPLETE = "complete"
     """The final record is in and settled."""
+    CLOSE = "close"
+    """The hold is about to die, and no stop ends the charge: settled as it is, stopped on as one that nobody pays."""
     GIVE_UP = "give_up"
     """No charge ran and none will: release the hold."""
 
@@ -44,6 +46,7 @@ TABLE: Mapping[tuple[Status, Command], Status] = {
     (S.CHARGING, Command.FINISH): S.FINISHING,
     (S.STOPPING, Command.STOP): S.STOPPING,
     (S.STOPPING, Command.FINISH): S.FINISHING,
+    (S.STOPPING, Command.CLOSE): S.COMPLETED,
     (S.FINISHING, Command.STOP): S.FINISHING,
     (S.FINISHING, Command.COMPLETE): S.COMPLETED,
     (S.FINISHING, Command.GIVE_UP): S.NOT_STARTED,

@@ -5,16 +5,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from app.domain.change import Change, Source
+from app.domain.guards import admitted, guards
 from app.domain.ids import ChargePointId
-from app.domain.limit import guards
 from app.domain.payment_authorized import PaymentAuthorized
 from app.domain.payment_session import PaymentSession, Start
-from app.domain.policy import power_bound_w
-from app.domain.tariff import Tariff
+from app.domain.plausible_guess import why_unlikely
+from app.domain.policy import Policy, power_bound_w
 from app.flows.tools import Tools
-from app.store import charge_points, holds, payment_sessions, price_groups, terminals
+from app.store import charge_points, holds, operator_state, payment_sessions, price_groups, terminals
 from app.store.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
-from app.store.database import Connection
+from app.store.conflicts import again_after_conflict
+from app.store.database import Connection, outlive_the_primary
 from app.store.terminals import Terminal
 
 
@@ -51,8 +52,12 @@ class CurrencyMismatch(AuthorizeRefused):
         super().__init__(f"the authorization is in {held}, but this charge point is priced in {priced}")
 
 
+class MontaRefusesOperator(AuthorizeRefused):
+    """Monta does not take the operator's credential: nothing could be started, so no hold is kept for it."""
+
+
 class AmountTooSmall(AuthorizeRefused):
-    """The reservation buys less than the least that Monta can limit."""
+    """The reservation buys less than the least that Monta can limit, and the policy is not to run without that."""
 
     def __init__(self, currency: str) -> None:
         super().__init__(
@@ -78,11 +83,16 @@ async def authorize(tools: Tools, terminal: Terminal, payment: PaymentAuthorized
     raise ChargePointBusy("the charge point has an active payment session")
 
 
+@again_after_conflict
 async def _once(tools: Tools, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
     async with tools.database.transaction() as connection:
         earlier = await _earlier(connection, terminal, payment)
         if earlier is not None:
             return earlier
+        if (await operator_state.standing(connection, terminal.operator_id)).problem is not None:
+            raise MontaRefusesOperator(
+                "charging is not possible at the moment; release the hold, or ask again later"
+            )
         point = await _charge_point(connection, terminal, payment.charge_point_id)
         session = await _new_session(tools, connection, terminal, payment, point)
         change = Change(session).note(
@@ -116,6 +126,7 @@ async def _earlier(connection: Connection, terminal: Terminal, payment: PaymentA
         await _taken_meanwhile(connection, terminal, reference)
         return None
     if found.request_hash == payment.fingerprint():
+        await outlive_the_primary(connection)
         return Recorded(found.session, replayed=True)
     if found.session.authorization.reference == reference:
         raise ReferenceConflict(f"the authorization reference {reference!r} was used with other contents")
@@ -161,9 +172,8 @@ async def _new_session(
     point: KnownChargePoint | None,
 ) -> PaymentSession:
     now = tools.clock.now()
-    priced = await _tariff(connection, terminal, payment, now)
-    tariff = priced.tariff if priced else None
-    _check_affordable(payment, None if priced and _is_a_guess(priced) else tariff)
+    priced, learned_price, doubt = await _priced(connection, terminal, payment, now)
+    _check_affordable(payment, priced, tools.policy)
     brand = payment.authorization.card.brand
     operator = await tools.operators.get(connection, terminal.operator_id)
     seen = point.seen if point else None
@@ -179,15 +189,29 @@ async def _new_session(
         start=Start(deadline=now + timedelta(seconds=tools.policy.start_deadline_s)),
         power_bound_w=power_bound_w(seen.max_power_w, seen.type, tools.policy) if seen else None,
         energy_limit_wh=payment.energy_limit_wh,
-        tariff=tariff,
+        tariff=priced.tariff if priced else None,
         tariff_source=priced.source if priced else None,
-        tariff_gaps=priced.gaps if priced else (),
-        learned_kwh_price=None if priced else await _learned(connection, terminal, payment),
+        tariff_gaps=priced.gaps if priced else doubt,
+        learned_kwh_price=None if priced else learned_price,
         top_up_max_minor=operator.top_up_max_minor if operator else None,
         hold_days=await holds.days_of(connection, terminal.operator_id, brand),
         time_zone=operator.time_zone if operator else "UTC",
         metadata=payment.metadata,
     )
+
+
+async def _priced(
+    connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
+) -> tuple[TariffFound | None, Decimal | None, tuple[str, ...]]:
+    """The tariff, what a kWh cost here lately where no tariff is sure, and why a guess was dropped."""
+    found = await _tariff(connection, terminal, payment, now)
+    if found is not None and not _is_a_guess(found):
+        return found, None, ()
+    learned_price = await _learned(connection, terminal, payment)
+    if found is None:
+        return None, learned_price, ()
+    why = why_unlikely(found.tariff, payment.authorization.amount_minor, learned_price)
+    return (found, learned_price, ()) if why is None else (None, learned_price, (why,))
 
 
 async def _tariff(
@@ -215,10 +239,11 @@ async def _learned(connection: Connection, terminal: Terminal, payment: PaymentA
     )
 
 
-def _check_affordable(payment: PaymentAuthorized, tariff: Tariff | None) -> None:
-    held = payment.authorization
-    if tariff is not None and tariff.currency != held.currency:
-        raise CurrencyMismatch(held.currency, tariff.currency)
-    limits = guards(tariff, held.amount_minor, held.currency)
-    if limits.price_limit is None or (tariff is not None and limits.problems):
+def _check_affordable(payment: PaymentAuthorized, priced: TariffFound | None, policy: Policy) -> None:
+    """A guess refuses nobody for its price: Monta's price limit alone must fit then."""
+    held, told = payment.authorization, None if priced is None or _is_a_guess(priced) else priced.tariff
+    if told is not None and told.currency != held.currency:
+        raise CurrencyMismatch(held.currency, told.currency)
+    limits = guards(told, held.amount_minor, held.currency)
+    if not admitted(limits, tariff_known=priced is not None, small=policy.small_reservations):
         raise AmountTooSmall(held.currency)

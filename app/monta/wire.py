@@ -115,7 +115,13 @@ def read_charge_point(value: JsonIn, seen_at: datetime) -> ChargePoint | None:
         price_group_id=f.id("priceGroupId"),
         team_id=f.id("teamId"),
         evse_id=f.text("evseId", max_chars=100),
+        model=_model(f.text("brandName", max_chars=100), f.text("modelName", max_chars=100)),
     )
+
+
+def _model(brand: str | None, name: str | None) -> str | None:
+    """Both names together; a brand alone stands for charge points that have nothing in common."""
+    return f"{brand or ''} {name}".strip() if name else None
 
 
 def _charge_state(f: Fields) -> ChargeState:

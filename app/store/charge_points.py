@@ -125,6 +125,7 @@ def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:
         "max_power_w": point.max_power_w,
         "cable_plugged_in": point.cable_plugged_in,
         "price_group_id": point.price_group_id,
+        "model": point.model,
         "seen_at": point.seen_at,
     }
 
@@ -144,5 +145,6 @@ def _known(row: RowMapping) -> KnownChargePoint:
         connectors=tuple(row["connectors"]),
         cable_plugged_in=row["cable_plugged_in"],
         price_group_id=row["price_group_id"],
+        model=row["model"],
     )
     return KnownChargePoint(operator_id, point_id, seen)

@@ -5,8 +5,6 @@ from pathlib import Path
 
 APP = Path(__file__).resolve().parents[2] / "app"
 OPENS = re.compile(r"\b(?:create_async_engine|create_engine|create_pool|asyncpg\.connect)\(")
-LISTENER = "store/listener.py"
-"""Has a connection of its own to the engine's URL, on which it only hears that something changed."""
 
 
 def test_F82_connections_are_opened_by_the_stores_one_engine_only() -> None:
@@ -14,6 +12,8 @@ def test_F82_connections_are_opened_by_the_stores_one_engine_only() -> None:
         path.relative_to(APP).as_posix(): path.read_text(encoding="utf-8") for path in APP.rglob("*.py")
     }
     opening = {name for name, source in sources.items() if OPENS.search(source)}
-    assert opening == {"store/database.py", LISTENER}
+    assert opening == {"store/database.py", "store/connecting.py"}
     assert len(OPENS.findall(sources["store/database.py"])) == 1
-    assert not re.search(r"fetch|FROM", sources[LISTENER])
+    users = {name for name, source in sources.items() if "WritableHost(" in source}
+    assert users == {"store/database.py", "store/listener.py"}, "the listener only hears, it reads nothing"
+    assert not re.search(r"\bfetch|\bFROM\b", sources["store/listener.py"])

@@ -168,13 +168,16 @@ def test_shown_power_counts_when_monta_confirms_a_limit_and_the_hardware_when_it
     assert loose.power_w == 22_000
 
 
-def test_a_learned_latency_counts_only_beside_a_limit_of_montas() -> None:
-    habits = Habits(stop_latencies_ms=(4_000,) * 10)
-    known, alone = charging(habits), charging(habits, guarded=False)
+def test_a_learned_latency_counts_only_beside_a_limit_of_montas_that_acts_at_once() -> None:
+    habits = Habits(stop_latencies_ms=(4_000,) * 10, limit_prompt=1)
+    unproven = replace(habits, limit_prompt=0)
+    known, alone, untried = charging(habits), charging(habits, guarded=False), charging(unproven)
     assert known.charge is not None
     assert alone.charge is not None
+    assert untried.charge is not None
     assert bound_of(known, known.charge, POLICY).latency_s < 5
     assert bound_of(alone, alone.charge, POLICY).latency_s == WORST_S
+    assert bound_of(untried, untried.charge, POLICY).latency_s == WORST_S
 
 
 def test_a_charger_that_gave_way_once_or_a_limit_that_was_missed_is_not_trusted() -> None:
@@ -216,7 +219,7 @@ def test_the_bound_is_above_everything_seen(latencies: list[int]) -> None:
 
 
 def test_the_usual_peak_of_a_charger_is_known_after_some_sessions() -> None:
-    assert usual_peak_w(Habits(peaks_w=(50_000,) * 4)) is None
+    assert usual_peak_w(Habits(peaks_w=(50_000,) * 2)) is None
     assert usual_peak_w(Habits(peaks_w=(50_000, 48_000, 50_000, 40_000, 30_000))) == 55_000
 
 
@@ -227,6 +230,11 @@ def test_montas_limit_leaves_room_for_its_own_reaction_and_for_fees_after_the_st
     assert kept_back_minor(known, 200, "EUR", parked_s=300, most_share=Fraction(1, 10)) == 20
     found = guards(known, 2000, "EUR", kept_back_minor=kept, reaction_wh=20)
     assert (found.price_limit, found.kwh_limit) == (Decimal("19.49"), Decimal("38.98"))
+    less_than_half_a_cent = guards(known, 2000, "EUR", kept_back_minor=kept, reaction_wh=9)
+    assert (less_than_half_a_cent.price_limit, less_than_half_a_cent.kwh_limit) == (
+        Decimal("19.50"),
+        Decimal(39),
+    )
 
 
 def test_a_limit_that_monta_shows_otherwise_is_told_and_does_not_count_when_it_is_higher() -> None:

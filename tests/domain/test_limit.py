@@ -14,7 +14,7 @@ from app.domain.limit import (
     StopPlan,
     latest_stop,
     plan_stop,
-    used_minor,
+    used,
 )
 from app.domain.money import Rounding, to_major, to_minor
 from app.domain.tariff import Period, PeriodKind, Reading, Tariff, parse_tariff, price
@@ -199,27 +199,41 @@ def test_the_amount_used_is_never_above_what_is_billed_for_it(
     known: Tariff, world: World, tz: ZoneInfo, reserved_minor: int
 ) -> None:
     billed_minor = to_minor(price(known, world.past, tz).total, "EUR", Rounding.HALF_UP)
-    found = used_minor(known, reserved_minor, "EUR", world.reading, max_power_w=world.max_power_w, tz=tz)
-    assert 0 <= found <= min(billed_minor, reserved_minor)
+    found = used(known, reserved_minor, "EUR", world.reading, max_power_w=world.max_power_w, tz=tz)
+    assert 0 <= found.amount_minor <= min(billed_minor, reserved_minor)
+    assert found.error_minor == 0
+
+
+@given(tariffs(), worlds(), zones, st.integers(0, 12_000), st.integers(0, 20_000))
+def test_whatever_price_monta_shows_the_bill_is_below_the_amount_used_by_its_stated_error_at_most(
+    known: Tariff, world: World, tz: ZoneInfo, reserved_minor: int, shown_minor: int
+) -> None:
+    billed_minor = to_minor(price(known, world.past, tz).total, "EUR", Rounding.HALF_UP)
+    shown = replace(world.reading, price=Decimal(shown_minor) / 100)
+    found = used(known, reserved_minor, "EUR", shown, max_power_w=world.max_power_w, tz=tz)
+    assert 0 <= found.amount_minor <= reserved_minor
+    assert found.amount_minor - found.error_minor <= min(billed_minor, reserved_minor)
 
 
 def test_the_amount_used_follows_the_tariff_and_not_a_running_price_that_cannot_be() -> None:
-    def used(reported: str | None) -> int:
+    def shown(reported: str | None) -> int:
         running = None if reported is None else Decimal(reported)
         known = reading(10_000, price=running)
-        return used_minor(PER_KWH, 5000, "EUR", known, max_power_w=11_000, tz=BERLIN)
+        return used(PER_KWH, 5000, "EUR", known, max_power_w=11_000, tz=BERLIN).amount_minor
 
-    assert [used(each) for each in (None, "6.40", "5", "99")] == [640, 640, 640, 640]
+    assert [shown(each) for each in (None, "6.40", "5", "99")] == [640, 640, 640, 640]
 
 
 def test_without_a_tariff_the_amount_used_is_the_running_price() -> None:
-    def used(known: Reading) -> int:
-        return used_minor(None, 5000, "EUR", known, max_power_w=11_000, tz=BERLIN)
+    def shown(known: Reading) -> int:
+        found = used(None, 5000, "EUR", known, max_power_w=11_000, tz=BERLIN)
+        assert found.error_minor == found.amount_minor
+        return found.amount_minor
 
     assert [
-        used(reading(0)),
-        used(reading(9, price=Decimal("1.239"))),
-        used(reading(9, price=Decimal(70))),
+        shown(reading(0)),
+        shown(reading(9, price=Decimal("1.239"))),
+        shown(reading(9, price=Decimal(70))),
     ] == [
         0,
         123,

@@ -3,7 +3,7 @@
 from functools import cache
 
 from bench.limit import decisions_per_second, played
-from bench.limit_play import Outcome
+from bench.limit_outcome import Outcome
 from bench.limit_report import quantile, tight
 
 SEED, SESSIONS = 11, 220
@@ -54,7 +54,7 @@ def test_the_bench_is_repeatable() -> None:
 
 def test_a_decision_costs_microseconds() -> None:
     """A tenth of the figure asked for: other work shares the machine that runs the tests."""
-    assert decisions_per_second(1, seconds=0.5) > 2_000
+    assert min(decisions_per_second(1, seconds=0.5).values()) > 2_000
 
 
 def _jumped_past_a_late_guard(o: Outcome) -> bool:

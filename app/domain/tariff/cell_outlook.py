@@ -1,6 +1,6 @@
 """The highest cost of a session by a tariff with restrictions: worst prices cell by cell and band by band."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -9,7 +9,7 @@ from app.domain.tariff.options import Options, bands_of, options, worst_of
 from app.domain.tariff.rates import Rates
 from app.domain.tariff.reading import Reading
 from app.domain.tariff.span import PER_SECOND, SCALE, Span
-from app.domain.tariff.windows import Cell, cells, microseconds
+from app.domain.tariff.windows import Cell, asks_for_power, cells, microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class CellOutlook:
     def __init__(self, rates: Rates, reading: Reading, span: Span, tz: ZoneInfo, horizon_us: int) -> None:
         self._rates = rates
         self._span = span
+        self._past_power_w = reading.past_power_w
+        self._power_w = span.power_w if any(map(asks_for_power, rates.restrictions)) else None
         self._bands = bands_of(rates)
         # One µs more, so that a cell that starts at the very end is there with the fee that may fall due.
         end_us = span.past_us + horizon_us + 1
@@ -122,12 +124,29 @@ class CellOutlook:
         total = 0
         for (start, low), (end, high) in pairwise(self._points):
             touched = [i for i, each in enumerate(self._cells) if _within(each, start, end)]
+            flowed = min(self._high(high), energy) - low
+            if len(self._bands) == 1 and flowed > 0:
+                total += self._dearest_first(flowed, start, end, touched)
+                continue
             dearest = tuple(
                 max(self._option(i, band, future=False).energy for i in touched)
                 for band in range(len(self._bands))
             )
-            total += self._filled(low, min(self._high(high), energy), dearest)
+            total += self._filled(low, low + flowed, dearest)
         return total
+
+    def _dearest_first(self, flowed: int, start: int, end: int, touched: list[int]) -> int:
+        """Between two known energies: as much as the power allows in the dearest cell, and so on."""
+        priced = sorted(((self._option(i, 0, future=False).energy, i) for i in touched), reverse=True)
+        if self._past_power_w is None or len(priced) == 1:
+            return flowed * priced[0][0]
+        total, left = 0, flowed
+        for price, i in priced:
+            length_us = min(end, self._cells[i].end_us) - max(start, self._cells[i].start_us)
+            here = min(left, self._past_power_w * max(0, length_us))
+            total += here * price
+            left -= here
+        return total + left * priced[0][0]
 
     def _time_of_past(self, past: list[_Stretch]) -> int:
         """Minutes so far: charging, but parked where that is dearest, for as long as it may have been."""
@@ -162,8 +181,8 @@ class CellOutlook:
         return worst_of(self._option(stretch.cell, band, future=future) for band in range(first, last))
 
     def _option(self, cell: int, band: int, *, future: bool) -> Options:
-        power = self._span.power_w if future else None
-        return options(self._rates, self._cells[cell].active, self._bands[band], power)
+        power_w = self._power_w if future else None
+        return options(self._rates, self._cells[cell].active, self._bands[band], power_w)
 
 
 def _within(cell: Cell, start_us: int, end_us: int) -> bool:
@@ -177,10 +196,13 @@ def _points(reading: Reading, span: Span, found: list[Cell]) -> list[tuple[int, 
     So are earlier readings amid one cell: they would tell nothing, and bring in their error.
     """
     points, end = [(0, 0)], (span.past_us, span.energy)
-    earlier = [(microseconds(each.at - reading.since), each.energy_wh * SCALE) for each in reading.earlier]
+    if len(found) == 1 or not reading.earlier:
+        return [*points, end]
+    since, cuts = reading.since, [cell.start_us for cell in found[1:]]
+    earlier = [(microseconds(each.at - since), each.energy_wh * SCALE) for each in reading.earlier]
     for point, following in pairwise([*earlier, end]):
-        between = [cell for cell in found if _within(cell, points[-1][0], following[0])]
-        fits = points[-1][0] <= point[0] <= span.past_us and points[-1][1] <= point[1] <= span.energy
-        if fits and len(between) > 1:
+        start_us = points[-1][0]
+        fits = start_us <= point[0] <= span.past_us and points[-1][1] <= point[1] <= span.energy
+        if fits and bisect_right(cuts, start_us) < bisect_left(cuts, following[0]):
             points.append(point)
     return [*points, end]

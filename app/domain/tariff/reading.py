@@ -22,6 +22,7 @@ class Reading:
     `price`: Monta's running price in major units; `price_per_kwh`: its average; None when not reported.
     `earlier`: older points of this session, ascending, which tighten time-of-day prices; may be empty.
     `parked_at_most_s`: seconds until `at` without charging, at most; None: unknown.
+    `past_power_w`: no more flowed at any moment until `at`; None: the past may have had any power.
     """
 
     started_at: datetime
@@ -32,6 +33,7 @@ class Reading:
     price_per_kwh: Decimal | None = None
     earlier: tuple[MeterPoint, ...] = ()
     parked_at_most_s: int | None = None
+    past_power_w: int | None = None
 
     @property
     def since(self) -> datetime:

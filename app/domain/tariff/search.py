@@ -9,9 +9,10 @@ def latest_within(cost: Callable[[int], int], allowed: int, end: int, resolution
     None: at `end` it still is. 0: at 0 it is not, or no longer just after. Each round tries where a straight
     line would pass, then a point just beside that, then the middle; so the gap halves at least.
     """
-    low, low_cost, high, high_cost = 0, cost(0), end, cost(end)
+    high, high_cost = end, cost(end)
     if high_cost <= allowed:
         return None
+    low, low_cost = 0, cost(0)
     if low_cost > allowed:
         return 0
     while high - low > resolution:

@@ -11,6 +11,8 @@ from app.domain.tariff.model import Restrictions
 
 MICROSECOND = timedelta(microseconds=1)
 MIDNIGHT = time()
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ def cells(elements: tuple[Restrictions, ...], started_at: datetime, end_us: int,
     cuts = sorted({0, *_cuts(elements, started_at, end_us, tz)})
     found: list[Cell] = []
     for start, end in zip(cuts, [*cuts[1:], end_us], strict=True):
-        active = tuple(i for i, each in enumerate(elements) if _active(each, started_at, start, tz))
+        local = (started_at + start * MICROSECOND).astimezone(tz)
+        active = tuple(i for i, each in enumerate(elements) if _active(each, start, local))
         if found and found[-1].active == active:
             found[-1] = Cell(found[-1].start_us, end, active)
         else:
@@ -98,15 +101,13 @@ def depends_on_time(restrictions: Restrictions) -> bool:
     )
 
 
-def _active(restrictions: Restrictions, started_at: datetime, at_us: int, tz: ZoneInfo) -> bool:
+def _active(restrictions: Restrictions, at_us: int, local: datetime) -> bool:
     least, most = restrictions.min_duration_s, restrictions.max_duration_s
     if least is not None and at_us < least * 1_000_000:
         return False
     if most is not None and at_us >= most * 1_000_000:
         return False
-    return not _by_calendar(restrictions) or _in_calendar(
-        restrictions, (started_at + at_us * MICROSECOND).astimezone(tz)
-    )
+    return not _by_calendar(restrictions) or _in_calendar(restrictions, local)
 
 
 def _in_calendar(restrictions: Restrictions, local: datetime) -> bool:
@@ -144,29 +145,31 @@ def _cuts(elements: tuple[Restrictions, ...], started_at: datetime, end_us: int,
 
 def _clock_cuts(hours: frozenset[time], started_at: datetime, end_us: int, tz: ZoneInfo) -> set[int]:
     """Every instant at which a wall clock shows one of the hours, and every change of the zone's offset."""
-    day = started_at.astimezone(tz).date() - timedelta(days=1)
-    last = (started_at + end_us * MICROSECOND).astimezone(tz).date() + timedelta(days=1)
-    instants = {started_at, started_at + end_us * MICROSECOND}
+    day = started_at.astimezone(tz).date()
+    last = (started_at + end_us * MICROSECOND).astimezone(tz).date()
+    start_us, found = microseconds(started_at - EPOCH), set()
     while day <= last:
-        instants |= _instants(day, hours, tz)
-        day += timedelta(days=1)
-    ordered = sorted(instants)
-    changes = {
-        _offset_change(before, after, tz)
-        for before, after in pairwise(ordered)
-        if before.astimezone(tz).utcoffset() != after.astimezone(tz).utcoffset()
-    }
-    return {microseconds(instant - started_at) for instant in instants | changes}
+        found.update([instant_us - start_us for instant_us in _instants(day, hours, tz)])
+        day += DAY
+    return found
 
 
 @lru_cache(maxsize=4096)
-def _instants(day: date, hours: frozenset[time], tz: ZoneInfo) -> frozenset[datetime]:
-    """When the wall clock shows the hours on a day; twice where it is set back. Sessions share their days."""
-    return frozenset(
+def _instants(day: date, hours: frozenset[time], tz: ZoneInfo) -> tuple[int, ...]:
+    """When the wall clock shows the hours on a day (twice where it is set back), and when the offset changes, in µs
+    since 1970. Sessions share their days."""
+    shown = {
         datetime.combine(day, hour, tz).replace(fold=fold).astimezone(UTC)
         for hour in hours
         for fold in (0, 1)
-    )
+    }
+    ends = {datetime.combine(each, MIDNIGHT, tz).astimezone(UTC) for each in (day, day + DAY)}
+    changes = {
+        _offset_change(before, after, tz)
+        for before, after in pairwise(sorted(shown | ends))
+        if before.astimezone(tz).utcoffset() != after.astimezone(tz).utcoffset()
+    }
+    return tuple(microseconds(instant - EPOCH) for instant in shown | changes)
 
 
 def _offset_change(before: datetime, after: datetime, tz: ZoneInfo) -> datetime:

@@ -1,0 +1,33 @@
+"""The session of a visit, as it is when its start was sent."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.domain.habits import Habits
+from app.domain.ids import ChargePointId, OperatorId, SessionId, TerminalId
+from app.domain.limit_watch import start_limits
+from app.domain.payment_session import Authorization, PaymentSession, Start, StartOutcome
+from app.domain.policy import Policy
+from bench.limit_visits import Visit
+
+
+def session_of(visit: Visit, habits: Habits, policy: Policy, *, begun_at: datetime) -> PaymentSession:
+    """The session as it is when its start was sent: Monta was told its limits, and nothing is known of the charge."""
+    session = PaymentSession(
+        id=SessionId("ps"),
+        operator_id=OperatorId("op"),
+        terminal_id=TerminalId("trm"),
+        charge_point_id=ChargePointId("1"),
+        display_reference="K7QM-4TXP",
+        authorization=Authorization(reference="A", amount_minor=visit.reserved_minor, currency="EUR"),
+        created_at=begun_at,
+        updated_at=begun_at,
+        start=Start(
+            deadline=begun_at + timedelta(hours=2), outcome=StartOutcome.UNKNOWN, posts=1, intent_at=begun_at
+        ),
+        power_bound_w=visit.place.rated_w,
+        habits=habits,
+        tariff=visit.tariff,
+        time_zone="Europe/Berlin",
+    )
+    return replace(session, limits=start_limits(session, policy))
