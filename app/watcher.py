@@ -64,7 +64,7 @@ class Watcher:
         """Until `stop`; a failing database is waited for, not died of."""
         while not self._stopping.is_set() and not await self._survive(self.begin):
             await self._pause()
-        beside = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_leases())]
+        beside = [asyncio.create_task(self._beat()), asyncio.create_task(self.keep_leases())]
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
@@ -208,7 +208,7 @@ class Watcher:
             await self._survive(self._beat_once)
             await self.tools.clock.sleep(BEAT_S)
 
-    async def _keep_leases(self) -> None:
+    async def keep_leases(self) -> None:
         """A call to Monta may take longer than a lease lasts; a process that died renews nothing."""
         while True:
             await self.tools.clock.sleep(self.tools.lease_s / 3)

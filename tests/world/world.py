@@ -237,6 +237,7 @@ class World:
         replica = self._new_replica(f"{slot}.{self._incarnations[slot]}", self._mischief)
         self.replicas[replica.name] = replica
         self.story.tell(replica.name, "is up")
+        replica.spawn(replica.begin())
 
     def _new_replica(self, name: str, mischief: Mischief) -> Replica:
         replica = Replica(
