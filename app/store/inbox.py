@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Text, any_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -109,28 +122,40 @@ async def _wake(
     await notify(connection, DUE_CHANNEL)
 
 
+def _news(*ours: ColumnElement[bool]) -> Select[tuple[int, datetime, Any]]:
+    happened_at = func.coalesce(inbox.c.event_time, inbox.c.received_at)
+    age = func.row_number().over(
+        partition_by=inbox.c.charge_id, order_by=(happened_at.desc(), inbox.c.id.desc())
+    )
+    operator = inbox.c.operator_id == bindparam("operator")
+    pending = (
+        select(inbox.c.id, inbox.c.received_at, inbox.c.raw, age.label("age"))
+        .where(operator, inbox.c.applied_at.is_(None), or_(*ours))
+        .subquery()
+    )
+    raw = case((pending.c.age <= READ_OF_EACH, pending.c.raw), else_=None)
+    return (
+        select(pending.c.id, pending.c.received_at, raw.label("raw")).order_by(pending.c.id).limit(NEWS_LIMIT)
+    )
+
+
+# Built once: every turn of every session asks one of them.
+_NEWS = _news(inbox.c.session_reference == bindparam("session"))
+_NEWS_OF_CHARGE = _news(
+    inbox.c.session_reference == bindparam("session"), inbox.c.charge_id == bindparam("charge")
+)
+
+
 async def news_of(connection: AsyncConnection, session: PaymentSession) -> list[News]:
     """Entries about the session's charge, or with its reference, that were not applied yet; oldest first.
 
     Of a backlog only the newest of each charge are given to read: a charge's entry says all that the ones before said.
     """
-    ours = [inbox.c.session_reference == session.id]
+    given = {"operator": session.operator_id, "session": session.id}
+    query = _NEWS
     if session.charge is not None:
-        ours.append(inbox.c.charge_id == session.charge.id)
-    happened_at = func.coalesce(inbox.c.event_time, inbox.c.received_at)
-    age = func.row_number().over(
-        partition_by=inbox.c.charge_id, order_by=(happened_at.desc(), inbox.c.id.desc())
-    )
-    pending = (
-        select(inbox.c.id, inbox.c.received_at, inbox.c.raw, age.label("age"))
-        .where(inbox.c.operator_id == session.operator_id, inbox.c.applied_at.is_(None), or_(*ours))
-        .subquery()
-    )
-    raw = case((pending.c.age <= READ_OF_EACH, pending.c.raw), else_=None)
-    query = (
-        select(pending.c.id, pending.c.received_at, raw.label("raw")).order_by(pending.c.id).limit(NEWS_LIMIT)
-    )
-    return [News(row.id, row.received_at, row.raw) for row in await connection.execute(query)]
+        query, given["charge"] = _NEWS_OF_CHARGE, session.charge.id
+    return [News(row.id, row.received_at, row.raw) for row in await connection.execute(query, given)]
 
 
 async def mark_applied(connection: AsyncConnection, news: Sequence[News], now: datetime) -> None:

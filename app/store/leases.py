@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Integer, func, literal, or_, select, true, tuple_, update
+from sqlalchemy import Integer, bindparam, func, or_, select, true, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.ids import OperatorId, SessionId
 from app.store.tables import operator_duties, operators, payment_sessions
@@ -16,6 +17,7 @@ O = operators  # noqa: E741
 
 
 ALARM_FAILURES = 3
+NO_BOUND = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,52 @@ class Lease:
     token: int
     operator_id: OperatorId = field(default=OperatorId(""), compare=False)
     """Whose session it is: for fairness only."""
+
+
+def _claim() -> ReturningUpdate[tuple[str, int, str]]:
+    """Given when it is executed: `now`, `until`, `owner`, `busy` (counts by operator), and three bounds: `each` for the
+    claims of one operator, `bound` for these with what it has in work, `most` for all claims."""
+    now = bindparam("now", type_=P.c.due_at.type)
+    in_work = bindparam("busy", type_=JSONB)
+    free = (P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
+    first = (
+        select(P.c.id, P.c.due_at, func.row_number().over(order_by=P.c.due_at).label("number"))
+        .where(P.c.operator_id == O.c.id, *free)
+        .order_by(P.c.due_at)
+        .limit(bindparam("each", type_=Integer()))
+        .lateral("first")
+    )
+    busy_here = func.coalesce(in_work[O.c.id].astext.cast(Integer), 0)
+    place = (busy_here + first.c.number).label("place")
+    fair = select(first.c.id, first.c.due_at, place).select_from(O.join(first, true()))
+    fair = fair.where(busy_here + first.c.number <= bindparam("bound", type_=Integer()))
+    most = bindparam("most", type_=Integer())
+    chosen = fair.order_by(place, first.c.due_at).limit(most).cte("chosen")
+    due = (
+        select(P.c.id)
+        .where(P.c.id.in_(select(chosen.c.id)), *free)
+        .order_by(P.c.due_at)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        update(P)
+        .where(P.c.id.in_(select(due.c.id)))
+        .values(
+            lease_token=P.c.lease_token + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until")
+        )
+        .returning(P.c.id, P.c.lease_token, P.c.operator_id)
+    )
+
+
+# Built once: watchers ask these of the database all the time, and building takes longer than asking.
+_CLAIM = _claim()
+_EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bindparam("until"))
+_GIVE_BACK = (
+    update(P)
+    .where(P.c.id == bindparam("session"))
+    .values(due_at=bindparam("due"), lease_owner=None, lease_until=None, failures=0)
+)
 
 
 async def claim(
@@ -43,41 +91,16 @@ async def claim(
 
     However many sessions of one operator are due, no more of them are looked at than could be claimed.
     """
-    in_work = literal(dict(busy or {}), JSONB)
-    free = (P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
-    first = (
-        select(P.c.id, P.c.due_at, func.row_number().over(order_by=P.c.due_at).label("number"))
-        .where(P.c.operator_id == O.c.id, *free)
-        .order_by(P.c.due_at)
-        .limit(limit if per_operator is None else min(limit, per_operator))
-        .lateral("first")
-    )
-    busy_here = func.coalesce(in_work[O.c.id].astext.cast(Integer), 0)
-    place = (busy_here + first.c.number).label("place")
-    fair = select(first.c.id, first.c.due_at, place).select_from(O.join(first, true()))
-    if per_operator is not None:
-        fair = fair.where(busy_here + first.c.number <= per_operator)
-    chosen = fair.order_by(place, first.c.due_at).limit(limit).cte("chosen")
-    due = (
-        select(P.c.id)
-        .where(P.c.id.in_(select(chosen.c.id)), *free)
-        .order_by(P.c.due_at)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    query = (
-        update(P)
-        .where(P.c.id.in_(select(due.c.id)))
-        .values(lease_token=P.c.lease_token + 1, lease_owner=owner, lease_until=until)
-        .returning(P.c.id, P.c.lease_token, P.c.operator_id)
-    )
-    rows = await connection.execute(query)
+    given = {"owner": owner, "now": now, "until": until, "busy": dict(busy or {}), "most": limit}
+    given |= {"each": limit if per_operator is None else min(limit, per_operator)}
+    given |= {"bound": NO_BOUND if per_operator is None else per_operator}
+    rows = await connection.execute(_CLAIM, given)
     return [Lease(SessionId(r.id), r.lease_token, OperatorId(r.operator_id)) for r in rows]
 
 
 async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> None:
     """Keep a claim for one more step; the row is locked and known to be ours."""
-    await connection.execute(update(P).where(P.c.id == lease.session_id).values(lease_until=until))
+    await connection.execute(_EXTEND, {"session": lease.session_id, "until": until})
 
 
 async def renew(connection: AsyncConnection, held: Collection[Lease], until: datetime) -> None:
@@ -95,11 +118,7 @@ async def renew(connection: AsyncConnection, held: Collection[Lease], until: dat
 
 async def give_back(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
     """End a claim on a locked row; the session is due again at `due_at`."""
-    await connection.execute(
-        update(P)
-        .where(P.c.id == lease.session_id)
-        .values(due_at=due_at, lease_owner=None, lease_until=None, failures=0)
-    )
+    await connection.execute(_GIVE_BACK, {"session": lease.session_id, "due": due_at})
 
 
 async def give_back_failed(connection: AsyncConnection, lease: Lease, now: datetime) -> int | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import OperatorId
@@ -78,7 +78,7 @@ class Operators:
         await duties.add(connection, operator.id, first_due)
 
     async def get(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
-        row = await connection.execute(select(operators).where(operators.c.id == operator_id))
+        row = await connection.execute(_ONE, {"operator": operator_id})
         return self._one(row.mappings().one_or_none())
 
     async def by_endpoint(self, connection: AsyncConnection, endpoint_id: str) -> Operator | None:
@@ -122,6 +122,10 @@ class Operators:
             webhook_secret=opened(WEBHOOK_SECRET),
             **plain,
         )
+
+
+_ONE = select(operators).where(operators.c.id == bindparam("operator"))
+"""Built once: every call to Monta begins with it."""
 
 
 async def set_top_up_max(
