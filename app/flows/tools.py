@@ -1,22 +1,25 @@
 """The toolbox that flows are given, and the one shape in which a session is changed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 from app.clock import Clock
 from app.domain.change import Change
+from app.domain.charge import ChargeReport
 from app.domain.ids import OperatorId, SessionId
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.flows.access import MontaAccess
 from app.monta.client import MontaClient
-from app.monta.webhook import Entry
+from app.monta.safe_json import JsonIn
+from app.monta.webhook import Entry, read_entry
+from app.monta.wire import PriceUnit
 from app.store import leases, payment_sessions
 from app.store.conflicts import again_after_conflict
 from app.store.database import Database
-from app.store.inbox import InboxEntry
+from app.store.inbox import InboxEntry, News
 from app.store.leases import Lease
 from app.store.operators import Operators
 
@@ -133,3 +136,14 @@ def inbox_entry(entry: Entry) -> InboxEntry:
         session_reference=charge.partner_external_id if charge else None,
         problem=entry.problem,
     )
+
+
+def report_of(item: News, unit: PriceUnit) -> ChargeReport | None:
+    """A webhook tells how things were when it happened, not when it came."""
+    if item.raw is None:
+        return None
+    entry = read_entry(cast(JsonIn, item.raw), item.received_at, price_unit=unit)
+    if entry.charge is None:
+        return None
+    happened_at = entry.event_time or entry.charge.updated_at or item.received_at
+    return replace(entry.charge, seen_at=min(happened_at, item.received_at))

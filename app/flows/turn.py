@@ -3,11 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import assert_never, cast
+from typing import assert_never
 
 from app.domain import attempts, conclusion
 from app.domain.change import Change, Source
-from app.domain.charge import ChargeReport
 from app.domain.decision import decide
 from app.domain.doubts import doubts
 from app.domain.learning import learned
@@ -29,9 +28,7 @@ from app.domain.steps import (
     StopExtra,
     Wait,
 )
-from app.flows.tools import HOLD_STARTS, LeaseLost, OperatorMissing, Tools
-from app.monta.safe_json import JsonIn
-from app.monta.webhook import read_entry
+from app.flows.tools import HOLD_STARTS, LeaseLost, OperatorMissing, Tools, report_of
 from app.monta.wire import PriceUnit
 from app.store import (
     charge_points,
@@ -166,7 +163,7 @@ async def _with_news(tools: Tools, connection: Connection, change: Change, news:
     if operator is None:
         raise OperatorMissing(change.session.operator_id)
     for item in news:
-        report = _report_of(item, PriceUnit(operator.price_unit))
+        report = report_of(item, PriceUnit(operator.price_unit))
         if report is not None:
             change = absorb(change, report, Source.MONTA_WEBHOOK, tools.policy)
     return conclusion.reviewed(change)
@@ -180,17 +177,6 @@ async def _with_sightings(connection: Connection, change: Change, policy: Policy
     if reports:
         await sightings.clear(connection, change.session.id)
     return conclusion.reviewed(change) if reports else change
-
-
-def _report_of(item: News, unit: PriceUnit) -> ChargeReport | None:
-    """A webhook tells how things were when it happened, not when it came."""
-    if item.raw is None:
-        return None
-    entry = read_entry(cast(JsonIn, item.raw), item.received_at, price_unit=unit)
-    if entry.charge is None:
-        return None
-    happened_at = entry.event_time or entry.charge.updated_at or item.received_at
-    return replace(entry.charge, seen_at=min(happened_at, item.received_at))
 
 
 async def _with_charge_point(connection: Connection, change: Change, policy: Policy) -> Change:
