@@ -286,8 +286,7 @@ class World:
 
     async def _observe(self, watcher: str | None) -> None:
         """After each commit that wrote: within it, so that nobody acts between the commit and the look."""
-        rows = await ledger.read_rows(self._ground.beside)
-        self._next_due = await ledger.next_due(self._ground.beside)
+        rows, self._next_due = await ledger.read_state(self._ground.beside)
         self.invariants.look(rows, watcher)
         self._written.set()
 
