@@ -37,6 +37,7 @@ SETUP_WAIT_S = 900
 USAGE = """usage: python3 run.py COMMAND ...
   demo [--keep]        a minute of Tapwatt: database, Monta simulator, service, watcher and terminals, live
   test [PYTEST ARGS]   format, lint, types, import contracts, migrations, then the tests
+  world [--seeds N]    simulated worlds under trouble, one from each seed; a seed that breaks a rule tells its story
   tapwatt ARGS         any command of Tapwatt's own command line (try: python3 run.py tapwatt --help)
   lock [--upgrade]     write both lock files anew from pyproject.toml"""
 

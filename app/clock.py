@@ -22,17 +22,26 @@ class Clock(Protocol):
         ...
 
 
+UNBROKEN = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps, where there is such a clock: a guard must count that time too."""
+
+
 class SystemClock:
-    """The machine's clock, shifted by the offset to the database's clock that was measured at the start."""
+    """The machine's clock as it was at the start, carried on by its monotonic one, plus an offset to the database's.
+
+    So a step of the machine's wall clock (NTP, a person, a summer-time patch) moves no lease and no quiet window.
+    """
 
     def __init__(self, offset: timedelta = timedelta()) -> None:
         self.offset = offset
+        self._began_at = datetime.now(UTC)
+        self._began_s = self.monotonic()
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self.offset
+        return self._began_at + timedelta(seconds=self.monotonic() - self._began_s) + self.offset
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(UNBROKEN)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import health, monta_webhook, ops, terminal, top_up
+from app.api import health, monta_webhook, ops, ops_summary, orphans, terminal, top_up
 from app.api.live import SessionNews
 from app.api.openapi import DocumentedApp
 from app.api.problems import Problem, on_http_exception, on_invalid_request, problem_response
@@ -19,6 +19,7 @@ from app.api.schemas import FieldErrors
 from app.flows import authorize
 from app.flows.tools import Tools
 from app.store.database import DATABASE_TROUBLE
+from app.store.secret_box import SecretUnreadable
 
 log = structlog.get_logger("http")
 
@@ -32,6 +33,7 @@ AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
     authorize.IdempotencyKeyReused: ("idempotency_key_reused", "Idempotency-Key"),
     authorize.CurrencyMismatch: ("currency_mismatch", "authorization.currency"),
     authorize.AmountTooSmall: ("amount_too_small", "authorization.amount"),
+    authorize.MontaRefusesOperator: ("unavailable", "charge_point_id"),
 }
 """The one table from a refusal to the code that the terminal is told, and the field that it is about."""
 
@@ -52,13 +54,22 @@ def create_app(
     app.state.tools = tools
     app.state.news = news or SessionNews()
     app.state.process_metrics = metrics
-    app.documented = (terminal.router, top_up.router, monta_webhook.router, ops.router, health.router)
+    app.documented = (
+        terminal.router,
+        top_up.router,
+        monta_webhook.router,
+        ops.router,
+        ops_summary.router,
+        orphans.router,
+        health.router,
+    )
     for router in app.documented:
         app.include_router(router)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(FieldErrors, _on_field_errors)
     app.add_exception_handler(authorize.AuthorizeRefused, _on_refused)
+    app.add_exception_handler(SecretUnreadable, _on_wrong_key)
     for trouble in DATABASE_TROUBLE:
         app.add_exception_handler(trouble, _on_database_trouble)
     app.add_middleware(RequestIds, new_id=lambda: app.state.tools.ids.new("req"))
@@ -78,6 +89,16 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
     return problem_response(
         request, Problem(code, f"{error}.", errors=[{"field": field, "message": f"{error}"}])
     )
+
+
+async def _on_wrong_key(request: Request, error: Exception) -> JSONResponse:
+    """Every door stays shut, and whoever knocks comes again: nothing is lost, and nothing is done with a wrong key."""
+    log.error("secret_key_is_wrong", path=_shown(request.url.path), why=str(error))
+    detail = (
+        "TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with: start this process with"
+        " that key. Nothing was recorded."
+    )
+    return problem_response(request, Problem("unavailable", detail, headers={"Retry-After": "30"}))
 
 
 async def _on_database_trouble(request: Request, error: Exception) -> JSONResponse:

@@ -110,6 +110,7 @@ class Settings(BaseSettings):
     stop_latency_s: Annotated[float, Field(ge=0, le=600)] = 15
     small_reservations: SmallReservations = SmallReservations.REFUSE
 
+    inbox_days: Annotated[int, Field(ge=2, le=3650)] = 14
     watcher_concurrency: Annotated[int, Field(ge=1, le=500)] = 32
     watcher_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"

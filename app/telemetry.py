@@ -19,9 +19,7 @@ class ProcessTelemetry:
         self.registry = CollectorRegistry()
         r = self.registry
         self._entries = Counter("tapwatt_webhook_entries", "Webhook entries kept.", registry=r)
-        self._refused = Counter(
-            "tapwatt_webhooks_refused", "Webhook deliveries refused.", ["why"], registry=r
-        )
+        self._refused = Counter("tapwatt_webhooks_refused", "Deliveries refused.", ["why"], registry=r)
         self._lag = Histogram(
             "tapwatt_webhook_lag_seconds",
             "Age of a delivery's oldest event when it came.",
@@ -42,6 +40,8 @@ class ProcessTelemetry:
             "tapwatt_sessions_overshot", "Sessions that cost more than was reserved.", registry=r
         )
         self._calls = Counter("tapwatt_monta_calls", "Calls to Monta.", ["call", "outcome"], registry=r)
+        self._swept = Counter("tapwatt_sweep_reads", "Reads of silent charges.", ["how"], registry=r)
+        self._silent = Counter("tapwatt_silent_charges", "Charges found silent by sweeps.", registry=r)
         self._turns = Histogram(
             "tapwatt_watcher_turn_seconds",
             "One claim of a session, calls included.",
@@ -71,6 +71,11 @@ class ProcessTelemetry:
         if overshoot_minor:
             self._overshot.inc()
             self._overshoot.labels(currency).inc(overshoot_minor)
+
+    def swept(self, *, lists: int, single: int, silent: int) -> None:
+        self._swept.labels("list").inc(lists)
+        self._swept.labels("single").inc(single)
+        self._silent.inc(silent)
 
     def monta_called(self, call: str, outcome: str) -> None:
         self._calls.labels(call, outcome).inc()

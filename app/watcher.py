@@ -2,25 +2,34 @@
 
 import asyncio
 import contextlib
+import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import timedelta
-from typing import assert_never
+from datetime import datetime, timedelta
 
 import structlog
 
-from app.domain.steps import LookUp, ReadCharge, SendStart, SendStop, StopExtra, Wait
-from app.flows import enforce, start, track, turn, upkeep
+from app.flows import reconcile
 from app.flows.tools import LeaseLost, Tools
-from app.store import health, leases
-from app.store.leases import Lease, OperatorLease
+from app.store import duties, health, leases
+from app.store.database import is_away
+from app.store.duties import DutyLease
+from app.store.leases import Lease
+from app.store.secret_box import SecretUnreadable
+from app.turns import advance, perform
 
 log = structlog.get_logger("watcher")
 
-MAX_STEPS = 25
-"""Steps in one claim; whoever needs more is due again at once, after the others."""
+TROUBLE_S = (0.2, 1.0)
+"""Without a database it is tried again after a time at random within these, so that replicas do not come in step."""
 IDLE_S = 1.0
 """Without a notification, what is due is looked for so often: polling alone is correct."""
+LEAST_PAUSE_S = 0.1
+"""What is due but cannot be claimed, since its operator has no place left, is looked for again so soon."""
 BEAT_S = 5.0
+OPERATORS_SHARE = 75
+"""No operator takes more than this share (per cent) of a watcher's places, however many of its sessions are due."""
+DUTY_LEASE_S = 60.0
 DRAIN_S = 15.0
 """At the end, work under way may finish for so long; what does not is taken over when its lease ends."""
 
@@ -31,10 +40,14 @@ class Watcher:
     def __init__(self, tools: Tools, *, name: str, concurrency: int = 32) -> None:
         self.tools = tools
         self.name = name
+        self._chance = random.Random(name)  # noqa: S311  for pauses that differ from watcher to watcher
         self._free = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
+        self._per_operator = max(1, concurrency * OPERATORS_SHARE // 100)
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[Lease] = set()
+        self._held_duties: set[DutyLease] = set()
+        self._last_beat: datetime | None = None
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -49,12 +62,14 @@ class Watcher:
 
     async def run(self) -> None:
         """Until `stop`; a failing database is waited for, not died of."""
-        beside = [asyncio.create_task(self._beat()), asyncio.create_task(self._keep_leases())]
+        while not self._stopping.is_set() and not await self._survive(self.begin):
+            await self._pause()
+        beside = [asyncio.create_task(self._beat()), asyncio.create_task(self.keep_leases())]
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
                 if not await self._survive(self._claim_and_spawn):
-                    await self._pause()
+                    await self._pause(self._chance.uniform(*TROUBLE_S))
         finally:
             if self._running:
                 await asyncio.wait(self._running, timeout=DRAIN_S)
@@ -65,6 +80,13 @@ class Watcher:
                 async with self.tools.database.transaction() as connection:
                     await health.leave(connection, self.name)
 
+    async def begin(self) -> None:
+        """Before the first claim: find what the database has forgotten. Raises SecretUnreadable: with a wrong key
+        nothing is claimed, and nothing is harmed."""
+        async with self.tools.database.transaction() as connection:
+            await self.tools.operators.check_key(connection)
+        await reconcile.demand(self.tools)
+
     async def run_due(self) -> int:
         """Run everything that is due now, to its end; returns how many claims that took. The way of the tests."""
         done = 0
@@ -74,20 +96,20 @@ class Watcher:
 
     async def run_round(self) -> int:
         """Claim what is due now, once, and run that to its end; returns how many claims it was."""
-        claimed, operator = await self._claim(self._concurrency)
+        claimed, duty = await self._claim(self._concurrency)
         await asyncio.gather(*(self._attend(lease) for lease in claimed))
-        if operator is not None:
-            await self._upkeep(operator)
-        return len(claimed) + (operator is not None)
+        if duty is not None:
+            await self._do(duty)
+        return len(claimed) + (duty is not None)
 
     async def _claim_and_spawn(self) -> None:
         await self._free.acquire()
         self._free.release()
-        claimed, operator = await self._claim(max(1, self._concurrency - len(self._running)))
+        claimed, duty = await self._claim(max(1, self._concurrency - len(self._running)))
         for lease in claimed:
             await self._spawn(self._attend(lease))
-        if operator is not None:
-            await self._spawn(self._upkeep(operator))
+        if duty is not None:
+            await self._spawn(self._do(duty))
         elif not claimed:
             await self._pause(await self._until_due())
 
@@ -104,14 +126,22 @@ class Watcher:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _claim(self, limit: int) -> tuple[list[Lease], OperatorLease | None]:
-        """Up to `limit` sessions that are due, and an operator if one is."""
+    async def _claim(self, limit: int) -> tuple[list[Lease], DutyLease | None]:
+        """Up to `limit` sessions that are due, and a duty if one is."""
         now = self.tools.clock.now()
         until = now + timedelta(seconds=self.tools.lease_s)
-        upkeep_until = now + timedelta(seconds=upkeep.LEASE_S)
+        duty_until = now + timedelta(seconds=DUTY_LEASE_S)
         async with self.tools.database.transaction() as connection:
-            claimed = await leases.claim(connection, owner=self.name, now=now, until=until, limit=limit)
-            return claimed, await leases.claim_operator(connection, now=now, until=upkeep_until)
+            claimed = await leases.claim(
+                connection,
+                owner=self.name,
+                now=now,
+                until=until,
+                limit=limit,
+                busy=Counter(lease.operator_id for lease in self._held),
+                per_operator=self._per_operator,
+            )
+            return claimed, await duties.claim(connection, now=now, until=duty_until)
 
     async def _attend(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
@@ -121,28 +151,47 @@ class Watcher:
                 await advance(self.tools, lease)
             except LeaseLost:
                 log.warning("lease_lost")
-            except Exception:
-                log.exception("session_failed")
-                await self._survive(lambda: self._give_back_failed(lease))
+            except Exception as error:
+                await self._failed(lease, error)
             finally:
                 self._held.discard(lease)
+
+    async def _failed(self, lease: Lease, error: Exception) -> None:
+        """A database that is away is nobody's failure: as soon as it is back somebody goes on, with no alarm."""
+        if is_away(error):
+            log.warning("database_trouble", error=type(error).__name__)
+            await self.tools.clock.sleep(self._chance.uniform(*TROUBLE_S))
+            await self._survive(lambda: self._give_back_untouched(lease))
+            return
+        log.error("session_failed", exc_info=error)
+        await self._survive(lambda: self._give_back_failed(lease))
+
+    async def _give_back_untouched(self, lease: Lease) -> None:
+        async with self.tools.database.transaction() as connection:
+            await leases.give_back_untouched(connection, lease, self.tools.clock.now())
 
     async def _give_back_failed(self, lease: Lease) -> None:
         async with self.tools.database.transaction() as connection:
             await leases.give_back_failed(connection, lease, self.tools.clock.now())
 
-    async def _upkeep(self, lease: OperatorLease) -> None:
-        with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id):
+    async def _do(self, lease: DutyLease) -> None:
+        """One duty; what fails is due again when its lease has ended."""
+        self._held_duties.add(lease)
+        with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, duty=lease.duty):
             try:
-                await upkeep.attend_operator(self.tools, lease)
+                await perform(self.tools, lease)
             except Exception:
-                log.exception("upkeep_failed")
+                log.exception("duty_failed")
+            finally:
+                self._held_duties.discard(lease)
 
     async def _until_due(self) -> float | None:
         """Seconds to the next due time; None: nothing is planned."""
         async with self.tools.database.transaction() as connection:
             due_at = await leases.next_due(connection)
-        return None if due_at is None else max(0.0, (due_at - self.tools.clock.now()).total_seconds())
+        if due_at is None:
+            return None
+        return max(LEAST_PAUSE_S, (due_at - self.tools.clock.now()).total_seconds())
 
     async def _pause(self, due_in_s: float | None = None) -> None:
         """Until something is due, or we are woken, or IDLE_S of real time have passed."""
@@ -159,58 +208,40 @@ class Watcher:
             await self._survive(self._beat_once)
             await self.tools.clock.sleep(BEAT_S)
 
-    async def _keep_leases(self) -> None:
+    async def keep_leases(self) -> None:
         """A call to Monta may take longer than a lease lasts; a process that died renews nothing."""
         while True:
             await self.tools.clock.sleep(self.tools.lease_s / 3)
-            if self._held:
+            if self._held or self._held_duties:
                 await self._survive(self._renew_leases)
 
     async def _renew_leases(self) -> None:
         until = self.tools.clock.now() + timedelta(seconds=self.tools.lease_s)
         async with self.tools.database.transaction() as connection:
-            await leases.renew(connection, self._held, until)
+            if self._held:
+                await leases.renew(connection, self._held, until)
+            if self._held_duties:
+                await duties.renew(connection, self._held_duties, until)
 
     async def _beat_once(self) -> None:
         now = self.tools.clock.now()
         async with self.tools.database.transaction() as connection:
-            await health.beat(connection, self.name, now)
+            earlier = await health.beat(connection, self.name, now)
+        last, self._last_beat = self._last_beat, now
+        if last is not None and (earlier is None or earlier < last):
+            log.error("database_went_back", remembered=earlier and earlier.isoformat(), last=last.isoformat())
+            await reconcile.demand(self.tools)
 
     async def _survive(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:
             await work()
+        except SecretUnreadable:
+            log.error(
+                "secret_key_is_wrong",
+                do="start with the TAPWATT_SECRET_KEY that the secrets were sealed with",
+            )
+            raise
         except Exception as error:
             log.warning("database_trouble", error=type(error).__name__)
             return False
         return True
-
-
-async def advance(tools: Tools, lease: Lease) -> None:
-    """Turn by turn, call by call, until the session waits for something."""
-    for _ in range(MAX_STEPS):
-        decided = await turn.take_turn(tools, lease)
-        if not isinstance(decided.step, Wait):
-            await _call(tools, lease, decided)
-        elif decided.given_back:
-            return
-    await turn.yield_turn(tools, lease)
-
-
-async def _call(tools: Tools, lease: Lease, decided: turn.Turn) -> None:
-    """Make the call that was decided, its intent being committed, and commit its outcome."""
-    session = decided.session
-    match decided.step:
-        case SendStart():
-            await start.send(tools, lease, session, committed_at_s=decided.committed_at_s)
-        case LookUp():
-            await start.look_up(tools, lease, session)
-        case ReadCharge(charge_id):
-            await track.read(tools, lease, session, charge_id)
-        case SendStop():
-            await enforce.stop(tools, lease, session)
-        case StopExtra(charge_id):
-            await enforce.stop_extra(tools, lease, session, charge_id)
-        case Wait():
-            return
-        case _:
-            assert_never(decided.step)

@@ -3,7 +3,7 @@
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random, SystemRandom
 
 from app.clock import Clock, ScaledClock, SystemClock
@@ -17,7 +17,7 @@ from app.monta.exchange import Timeouts
 from app.monta.http import open_http
 from app.settings import KeyedSettings, Settings
 from app.store import health
-from app.store.database import Database
+from app.store.database import Connection, Database
 from app.store.operators import Operators
 from app.store.secret_box import SecretBox
 from app.telemetry import ProcessTelemetry
@@ -26,6 +26,7 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 EASY_TO_READ = "ABCDEFGHJKLMNPQRTUVWXY346789"
 """For what drivers read aloud: nothing that looks like something else."""
 
+CLOCK_QUESTIONS = 3
 MAX_CLOCK_SKEW_S = 2.0
 """A replica whose clock is further from the database's is not ready."""
 
@@ -76,16 +77,23 @@ async def clock_for(settings: Settings, database: Database) -> Clock:
     """The machine's clock brought to the database's; in the demo, the clock that all its processes share."""
     if settings.clock_origin is not None:
         return ScaledClock(settings.clock_speed, settings.clock_origin)
-    return SystemClock(await clock_skew(database))
+    clock = SystemClock()
+    clock.offset = await clock_skew(database, clock)
+    return clock
 
 
-async def clock_skew(database: Database) -> timedelta:
-    """How far the database's clock is ahead of this machine's, to about half a round trip."""
-    before = datetime.now(UTC)
+async def clock_skew(database: Database, clock: Clock) -> timedelta:
+    """How far the database's clock is ahead of ours, to half a round trip: the shortest of a few."""
     async with database.transaction() as connection:
-        theirs = await health.database_time(connection)
-    after = datetime.now(UTC)
+        asked = [await _asked(connection, clock) for _ in range(CLOCK_QUESTIONS)]
+    before, theirs, after = min(asked, key=lambda a: a[2] - a[0])
     return theirs - (before + (after - before) / 2)
+
+
+async def _asked(connection: Connection, clock: Clock) -> tuple[datetime, datetime, datetime]:
+    """Our time before, theirs, ours after."""
+    before = clock.now()
+    return before, await health.database_time(connection), clock.now()
 
 
 @asynccontextmanager
@@ -112,6 +120,7 @@ async def open_tools(settings: KeyedSettings, database_url: str) -> AsyncIterato
             telemetry=ProcessTelemetry(),
             lease_s=settings.lease_s,
             public_url=settings.public_url,
+            inbox_days=settings.inbox_days,
             clock_is_virtual=settings.clock_origin is not None,
         )
     finally:

@@ -16,7 +16,7 @@ from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.domain.progress import absorb
-from app.domain.steps import ReadCharge, SendStop, Wait
+from app.domain.steps import AskSweep, ReadCharge, SendStop, Wait
 from bench.limit_outcome import Outcome
 from bench.limit_physics import NEVER, Cost, Course, first_time, samples
 from bench.limit_rivals import ideal_end_s, peer_end_s
@@ -81,7 +81,7 @@ class Play:
                     coming = next(arrivals, None)
                 else:
                     now_s = max(now_s + 0.01, due_s + self.chance.uniform(0, 0.3))
-            elif isinstance(step, ReadCharge):
+            elif isinstance(step, ReadCharge | AskSweep):
                 now_s = self._read(step, now_s)
             elif isinstance(step, SendStop):
                 now_s = self._stop(step, now_s)
@@ -158,7 +158,7 @@ class Play:
     def _absorb(self, report: ChargeReport, source: Source) -> None:
         self.session = absorb(Change(self.session), report, source, self.policy).session
 
-    def _read(self, step: ReadCharge, now_s: float) -> float:
+    def _read(self, step: ReadCharge | AskSweep, now_s: float) -> float:
         """Monta shows its newest reading; an answer that would come after the stop is due is not waited for."""
         self.reads += 1
         took_s = (

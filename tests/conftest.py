@@ -1,13 +1,41 @@
 """What every test may ask for: the event loop's kind and a fresh, migrated database."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
 from app.store.migrate import migrate
 from tests.postgres import TEMPLATE, TestCluster, running_cluster
 
-LONG_FIRST = ("tests/hall/", "tests/journeys/", "tests/domain/")
+LONG = 20
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--times",
+        type=int,
+        default=1,
+        help=f"so many times more kills, cuts, races and fail-overs; {LONG} gives the figures of the long run",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """How large a test is to be: by default, or towards its long run."""
+
+    times: int
+
+    def __call__(self, default: int, long: int) -> int:
+        return round(default + (long - default) * min(1.0, (self.times - 1) / (LONG - 1)))
+
+
+@pytest.fixture(scope="session")
+def sized(request: pytest.FixtureRequest) -> Sized:
+    return Sized(request.config.getoption("--times"))
+
+
+LONG_FIRST = ("tests/world/", "tests/processes/", "tests/hall/", "tests/journeys/", "tests/domain/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

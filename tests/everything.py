@@ -60,11 +60,11 @@ def main(pytest_args: list[str]) -> int:
 
 def in_parallel(args: list[str]) -> list[str]:
     """What has pytest use every core: only for the whole suite, since starting the workers takes seconds, and a
-    debugger or a plain print wants pytest's own process. One worker more than cores: some tests wait in real time."""
+    debugger or a plain print wants pytest's own process."""
     options = [arg for arg in args if arg.startswith("-")]
     if len(options) < len(args) or any(option.startswith(NARROW) for option in options):
         return []
-    return ["-n", str(max(2, cores()) + 1), "--dist", "worksteal"]
+    return ["-n", str(max(2, cores())), "--dist", "worksteal"]
 
 
 def cores() -> int:
@@ -81,7 +81,11 @@ class Tests:
     def __init__(self, args: list[str]) -> None:
         colour = ["--color=yes"] if sys.stdout.isatty() else []
         command = [sys.executable, "-m", "pytest", *colour, *in_parallel(args), *args]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # Containers often forbid bytecode files; making every worker compile all tests anew takes seconds.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+        )
         self._said: SimpleQueue[bytes] = SimpleQueue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()

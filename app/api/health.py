@@ -11,6 +11,8 @@ from app.flows.tools import Tools
 
 router = APIRouter(tags=["health"])
 
+CHECKS = ("database", "schema", "clock", "watcher", "secrets")
+
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -30,7 +32,7 @@ async def ready(tools: ToolsHere, response: Response) -> dict[str, object]:
         )
     if not found.ready:
         response.status_code = 503
-    checks = {name: getattr(found, name) or "ok" for name in ("database", "schema", "clock", "watcher")}
+    checks = {name: getattr(found, name) or "ok" for name in CHECKS}
     return {"status": "ok" if found.ready else "not_ready", "checks": checks}
 
 
@@ -61,8 +63,39 @@ async def _database_figures(tools: Tools) -> str:
         "tapwatt_oldest_due_seconds", "How overdue the most overdue session is.", registry=registry
     )
     oldest.set(max(0.0, (now - found.oldest_due_at).total_seconds()) if found.oldest_due_at else 0)
+    connections = Gauge(
+        "tapwatt_database_connections_in_use", "By this process' open transactions.", registry=registry
+    )
+    connections.set(tools.database.connections_in_use)
     watcher = Gauge(
         "tapwatt_watcher_age_seconds", "Since any watcher was last seen; -1: never.", registry=registry
     )
     watcher.set((now - found.watcher_seen_at).total_seconds() if found.watcher_seen_at else -1)
+    _operator_figures(registry, found)
     return generate_latest(registry).decode()
+
+
+def _operator_figures(registry: CollectorRegistry, found: look.Summary) -> None:
+    """What is wrong with an operator as a whole, and charges that no session knows."""
+    problem = Gauge(
+        "tapwatt_operator_problem",
+        "1: webhook, upkeep, access or reconcile of this operator needs a person.",
+        ["operator", "what"],
+        registry=registry,
+    )
+    orphans = Gauge(
+        "tapwatt_orphan_charges", "Charges of ours that no session knows.", ["operator"], registry=registry
+    )
+    compared = Gauge(
+        "tapwatt_reconciled_timestamp_seconds",
+        "When Monta's list was last compared with ours.",
+        ["operator"],
+        registry=registry,
+    )
+    for operator in found.operators:
+        for what in ("webhook", "upkeep", "access", "reconcile"):
+            wrong = getattr(operator, f"{what}_problem") is not None
+            problem.labels(operator.id, what).set(int(wrong))
+        orphans.labels(operator.id).set(found.open_orphans.get(operator.id, 0))
+        if operator.reconciled_at is not None:
+            compared.labels(operator.id).set(operator.reconciled_at.timestamp())

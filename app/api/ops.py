@@ -9,7 +9,6 @@ from app.api import ops_examples as examples
 from app.api.auth import CallingOps, ToolsHere
 from app.api.cursor import from_cursor, to_cursor
 from app.api.example_objects import SESSION_ID
-from app.api.money_views import Moment
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
 from app.api.schemas import PRINTABLE, OpsSettleIn, OpsStopIn
@@ -64,36 +63,6 @@ COLUMNS = {
     "last4": "card_last4",
     "needs_attention": "needs_attention",
 }
-
-
-class TotalsOut(BaseModel):
-    currency: str
-    sessions: int
-    amount_authorized: int
-    amount_captured: int
-    amount_released: int
-    shortfall: int
-    energy_wh: int
-
-
-class OperatorOut(BaseModel):
-    id: str
-    name: str
-    webhook_problem: str | None = Field(
-        description="why Monta's webhook is not set; null: all is well, or not ours to set"
-    )
-    upkeep_problem: str | None
-    budget_remaining: int | None = Field(description="requests left in Monta's current window")
-    budget_quota: int | None
-
-
-class SummaryOut(BaseModel):
-    sessions: dict[str, int]
-    needs_attention: int
-    last_24_hours: list[TotalsOut]
-    watcher_seen_at: Moment | None
-    oldest_due_at: Moment | None
-    operators: list[OperatorOut]
 
 
 @router.get("/payment-sessions", summary="Payment sessions, newest first", responses=examples.OPS_SESSIONS)
@@ -195,40 +164,6 @@ async def settle(
     except attend.AlreadySettled as error:
         raise Problem("already_settled", f"{error}.") from None
     return ops_session_out(session, tools.policy)
-
-
-@router.get("/summary", summary="How things stand", responses=examples.SUMMARY)
-async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
-    found = await look.summary(tools, key.operator_id)
-    return SummaryOut(
-        sessions={status: found.by_status.get(status, 0) for status in Status},
-        needs_attention=found.needs_attention,
-        last_24_hours=[
-            TotalsOut(
-                currency=t.currency,
-                sessions=t.sessions,
-                amount_authorized=t.authorized_minor,
-                amount_captured=t.captured_minor,
-                amount_released=t.released_minor,
-                shortfall=t.shortfall_minor,
-                energy_wh=t.energy_wh,
-            )
-            for t in found.last_day
-        ],
-        watcher_seen_at=found.watcher_seen_at,
-        oldest_due_at=found.oldest_due_at,
-        operators=[
-            OperatorOut(
-                id=o.id,
-                name=o.name,
-                webhook_problem=o.webhook_problem,
-                upkeep_problem=o.upkeep_problem,
-                budget_remaining=found.budget_left.get(o.id, (None, None))[0],
-                budget_quota=found.budget_left.get(o.id, (None, None))[1],
-            )
-            for o in found.operators
-        ],
-    )
 
 
 async def _visible(tools: Tools, key: OpsKey, session_id: str) -> PaymentSession:

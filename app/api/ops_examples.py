@@ -91,7 +91,12 @@ SUMMARY: Responses = {
                     "id": OPS["operator_id"],
                     "name": "Nordlade",
                     "webhook_problem": None,
+                    "webhook_mended_at": None,
                     "upkeep_problem": None,
+                    "access_problem": None,
+                    "reconciled_at": "2026-11-22T10:00:00.000Z",
+                    "reconcile_problem": None,
+                    "open_orphans": 0,
                     "budget_remaining": 812,
                     "budget_quota": 1000,
                 }
@@ -103,3 +108,34 @@ SUMMARY: Responses = {
 }
 OPS_STOP_IN = named_body("stop", {"reason": "cable trapped, driver on the phone"})
 OPS_SETTLE_IN = named_body("settle", {"amount": 1234, "reason": "price read at the charge point's own meter"})
+ORPHAN_CHARGE = {
+    "operator_id": OPS["operator_id"],
+    "charge_id": "689100419745380035",
+    "session_reference": "ps_01kaq4nbt5y3v1z9c7p5a3s1df",
+    "ours": True,
+    "charge_point_id": "101",
+    "display_reference": "K7QM-4TXP",
+    "card_last4": "4242",
+    "state": "completed",
+    "energy_wh": 5310,
+    "price": "2.60",
+    "currency": "EUR",
+    "created_at": "2026-11-22T09:58:00.000Z",
+    "found_at": "2026-11-22T10:04:00.000Z",
+    "seen_at": "2026-11-22T10:05:00.000Z",
+    "stops": 1,
+    "problem": None,
+    "closed_at": None,
+    "closed_because": None,
+}
+ORPHANS: Responses = {
+    200: json_example({"data": [ORPHAN_CHARGE], "next_cursor": None}, "Open ones"),
+    **COMMON,
+}
+ORPHAN: Responses = {
+    200: json_example(ORPHAN_CHARGE, "Closed"),
+    **WITH_BODY,
+    **NOT_FOUND,
+    **COMMON,
+}
+ORPHAN_CLOSE_IN = named_body("close", {"reason": "found by its card, captured by hand"})

@@ -1,5 +1,6 @@
 """Every error as problem details (RFC 9457): a stable code, what to do, and what a driver may be shown."""
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,7 +14,8 @@ from app.monta.safe_json import clean_text
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "urn:tapwatt:problem:"
-RETRY_AFTER_S = 2
+RETRY_AFTER_S = (1, 5)
+"""At random within these: terminals that were all refused at once do not all come back at once (F92)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
         body["errors"] = list(problem.errors)
     headers = dict(problem.headers or {})
     if kind.status == 503:
-        headers.setdefault("Retry-After", str(RETRY_AFTER_S))
+        headers.setdefault("Retry-After", str(random.randint(*RETRY_AFTER_S)))  # noqa: S311
     return JSONResponse(body, kind.status, headers, MEDIA_TYPE)
 
 

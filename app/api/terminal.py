@@ -80,7 +80,8 @@ async def find_payment_sessions(
     reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
 ) -> Page[PaymentSessionOut]:
     """After a lost answer or a reboot: the session of this authorization, or an empty list."""
-    page = await look.sessions(tools, of_terminal(terminal.id), with_hold(terminal.id, reference), limit=1)
+    owned = (of_terminal(terminal.id), with_hold(terminal.id, reference))
+    page = await look.sessions(tools, *owned, limit=1, for_good=True)
     return Page(data=[session_out(s, tools.policy) for s in page.sessions])
 
 

@@ -11,6 +11,7 @@ from app.domain.money import format_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.store.journal import JournalEntry
+from app.store.orphans import Orphan
 
 WIDTH = 140
 
@@ -33,6 +34,27 @@ def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
             format_minor(amount_used_minor(s, policy), held.currency),
             format_minor(s.reserved_minor, held.currency),
             _why(s),
+        )
+    return _rendered(table)
+
+
+def orphan_table(orphans: Sequence[Orphan]) -> str:
+    """One line a charge."""
+    if not orphans:
+        return "No charges that no payment session knows."
+    columns = ("found", "charge", "for session", "charge point", "state", "kWh", "price", "slip", "what")
+    table = Table(*columns, box=None, pad_edge=False)
+    for o in orphans:
+        table.add_row(
+            o.found_at.strftime("%Y-%m-%d %H:%M"),
+            o.charge_id,
+            o.session_reference,
+            o.charge_point_id or "",
+            o.state,
+            "" if o.energy_wh is None else f"{o.energy_wh / 1000:.3f}",
+            "" if o.price is None else f"{o.price} {o.currency or ''}",
+            f"{o.display_reference or ''} {o.card_last4 or ''}".strip(),
+            o.closed_because or o.problem or ("stopped by us" if o.stops else "ours"),
         )
     return _rendered(table)
 

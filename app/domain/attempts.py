@@ -133,6 +133,12 @@ def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy)
     return change.to(replace(session, reads=reads))
 
 
+def sweep_asked(change: Change, now: datetime) -> Change:
+    """The operator's sweep is to bring news of the charge."""
+    reads = replace(change.session.reads, sweep_asked_at=now)
+    return change.to(replace(change.session, reads=reads))
+
+
 def read_failed(
     change: Change, why: str, *, now: datetime, not_before: datetime | None, policy: Policy
 ) -> Change:

@@ -7,7 +7,7 @@ from app.domain.holds import hold_margin, settle_by, stop_by
 from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession, Status, Stop, StopReason
 from app.domain.policy import Policy
-from app.domain.steps import ReadCharge, SendStop, SettleUnfinished, Step, Wait, when
+from app.domain.steps import AskSweep, ReadCharge, SendStop, SettleUnfinished, Step, Wait
 
 
 def running(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
@@ -19,10 +19,8 @@ def running(session: PaymentSession, charge: Charge, policy: Policy, now: dateti
     due_stops = sorted((at, reason) for reason, at in stops.items() if at <= now)
     if due_stops:
         return SendStop(due_stops[0][1])
-    read = when(ReadCharge(charge.id), _read_due(session, charge, stops, policy), now)
-    if isinstance(read, Wait) and read.until is not None:
-        return Wait(min((read.until, *stops.values())))
-    return read
+    due, read = _next_read(session, charge, stops, policy)
+    return read if due <= now else Wait(min((due, *stops.values())))
 
 
 def _in_time(step: Step, session: PaymentSession, stop: Stop, policy: Policy, now: datetime) -> Step:
@@ -72,21 +70,35 @@ def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -
     )
 
 
-def _read_due(
+def _next_read(
     session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
-) -> datetime:
-    """When silence has lasted too long, or a stop is near that an old reading alone asks for."""
-    due = charge.seen_at + timedelta(seconds=policy.silence_s * (1 + policy.webhook_grace))
-    limit = stops.get(StopReason.LIMIT_REACHED)
-    if limit is not None:
-        last = max(charge.seen_at, session.reads.attempted_at or charge.seen_at)
-        ahead = _last_look(session, charge, limit, policy)
-        if last < ahead:
-            due = min(due, ahead)
+) -> tuple[datetime, ReadCharge | AskSweep]:
+    """Silence that has lasted too long is the sweep's business, and the session's own when none brings news; a stop
+    that only an old reading asks for is worth a read of its own."""
+    silent_from = charge.seen_at + timedelta(seconds=policy.silent_after_s)
+    asked_at = session.awaits_sweep_since
+    step: ReadCharge | AskSweep = AskSweep(charge.id)
+    due = silent_from
+    if asked_at is not None and asked_at >= silent_from:
+        step, due = ReadCharge(charge.id), asked_at + timedelta(seconds=policy.sweep_patience_s)
+    ahead = _look_ahead(session, charge, stops, policy)
+    if ahead is not None and ahead < due:
+        step, due = ReadCharge(charge.id), ahead
     attempted = session.reads.attempted_at
     if attempted is not None:
         due = max(due, attempted + timedelta(seconds=policy.fresh_s))
-    return max(due, session.reads.not_before or due)
+    return max(due, session.reads.not_before or due), step
+
+
+def _look_ahead(
+    session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
+) -> datetime | None:
+    """When to look once more before a stop at the limit; None: it was done, or no such stop is in sight."""
+    limit = stops.get(StopReason.LIMIT_REACHED)
+    if limit is None:
+        return None
+    ahead = _last_look(session, charge, limit, policy)
+    return ahead if max(charge.seen_at, session.reads.attempted_at or charge.seen_at) < ahead else None
 
 
 def _last_look(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:

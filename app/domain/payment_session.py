@@ -165,6 +165,8 @@ class Reads:
     """Reads since the charge ended; the final record is asked for more and more seldom."""
     idle_reads: int = 0
     """Consecutive reads that showed an ended charge without any energy."""
+    sweep_asked_at: datetime | None = None
+    """When the operator's sweep was last asked to read this charge together with others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +225,15 @@ class PaymentSession:
     @property
     def ended(self) -> bool:
         return self.status in ENDED_STATUSES
+
+    @property
+    def awaits_sweep_since(self) -> datetime | None:
+        """When it asked for a sweep that has brought nothing yet; None: it waits for none."""
+        asked_at, charge = self.reads.sweep_asked_at, self.charge
+        if asked_at is None or charge is None or charge.ended or charge.seen_at >= asked_at:
+            return None
+        attempted_at = self.reads.attempted_at
+        return asked_at if attempted_at is None or attempted_at < asked_at else None
 
     @property
     def reserved_minor(self) -> int:

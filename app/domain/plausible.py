@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from app.domain.charge import Charge
+from app.domain.charge import Charge, ChargeReport
 from app.domain.money import Rounding, to_major, to_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
@@ -54,6 +54,16 @@ def too_much_energy(session: PaymentSession, charge: Charge) -> str | None:
     if final_wh > most_wh:
         return f"{final_wh} Wh is far more than a charge point of {rated} W can give in {hours:.2f} h"
     return None
+
+
+def impossible_reading(session: PaymentSession, report: ChargeReport, policy: Policy) -> bool:
+    """Whether no charge point can have given this much since we asked for the charge: a unit was mixed up."""
+    if report.energy_wh is None:
+        return False
+    power_w = max(session.power_bound_w or policy.unknown_power_w, session.seen_power_w)
+    began = session.start.intent_at or session.created_at
+    hours = max(Decimal(0), Decimal((report.seen_at - began) / timedelta(hours=1)))
+    return report.energy_wh > int(power_w * hours) * ENERGY_FACTOR + SLACK_WH
 
 
 def price_above_tariff(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:

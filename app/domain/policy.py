@@ -62,6 +62,8 @@ class Policy:
     webhook_grace: float = 0.2
     """A share of the silence that a webhook may still be on its way: without it, each meter that reports once in
     exactly that time would be read each time as well."""
+    sweep_patience_s: float = 60
+    """A silent charge that no sweep has brought news of for so long is read by its session itself."""
     meter_silence_s: float = 1800
     """A running charge whose meter shows nothing new for longer than this is no longer believed to stand still: full
     power is assumed from then on (1 kWh at 2.3 kW, the slowest step of the slowest meters, takes 26 minutes)."""
@@ -91,6 +93,11 @@ class Policy:
     clock_skew_s: float = 120
     """Monta's createdAt may lie so long before our intent and still be of it."""
     backoff_max_s: float = 60
+
+    @property
+    def silent_after_s(self) -> float:
+        """A running charge without news for this long is silent."""
+        return self.silence_s * (1 + self.webhook_grace)
 
 
 def power_bound_w(rated_w: int | None, current: CurrentType | None, policy: Policy) -> int:

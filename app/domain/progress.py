@@ -15,6 +15,7 @@ from app.domain.payment_session import (
     Status,
     StopReason,
 )
+from app.domain.plausible import impossible_reading
 from app.domain.policy import Policy
 from app.domain.price_disagreement import price_compared
 from app.domain.tariff.rates import rates_of
@@ -25,15 +26,21 @@ def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy)
     """Take in one report of a charge that carries our reference or our charge id.
 
     The first charge that is ours is adopted; a report of the adopted one is merged; any other is an extra charge that
-    will be stopped. A report that cannot be ours is noted and has no effect.
+    will be stopped. A report that cannot be ours is noted and has no effect. What a webhook claims beyond all that the
+    charge point can give is left for the record to say.
     """
     session = change.session
     report = _not_from_the_future(report, policy)
+    if source is Source.MONTA_WEBHOOK and impossible_reading(session, report, policy):
+        change = change.note("impossible_reading_left_out", source, reported_wh=report.energy_wh)
+        report = replace(report, energy_wh=None)
     if session.charge is not None and report.id == session.charge.id:
         return _merged(change, report, source, policy)
     if (why := _foreign(session, report, policy)) is not None:
         return change.alarm(f"charge {report.id} carries our reference but {why}; it was left alone", source)
-    if session.charge is None and not session.ended and session.start.posts > 0:
+    # Only a restored backup has a charge in Monta's record that was never asked for: it is the one that was paid for.
+    started = session.start.posts > 0 or source is Source.MONTA_API
+    if session.charge is None and not session.ended and started:
         return _adopted(change, report, source, policy)
     return _extra(change, report, source)
 

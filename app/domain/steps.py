@@ -24,6 +24,13 @@ class ReadCharge:
 
 
 @dataclass(frozen=True, slots=True)
+class AskSweep:
+    """The charge has been silent for long: have it read together with all others of the operator."""
+
+    charge_id: ChargeId
+
+
+@dataclass(frozen=True, slots=True)
 class SendStop:
     reason: StopReason
 
@@ -58,7 +65,7 @@ class Wait:
 
 
 Call: TypeAlias = SendStart | LookUp | ReadCharge | SendStop | StopExtra
-Step: TypeAlias = Call | GiveUp | Settle | SettleUnfinished | Wait
+Step: TypeAlias = Call | AskSweep | GiveUp | Settle | SettleUnfinished | Wait
 
 
 def when(step: Call, due: datetime, now: datetime) -> Call | Wait:

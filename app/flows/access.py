@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import structlog
+
 from app.clock import Clock
 from app.domain.ids import OperatorId
 from app.monta.client import MontaClient
@@ -10,17 +12,25 @@ from app.monta.exchange import Timeouts
 from app.monta.http import Http
 from app.monta.ports import Credentials, Purpose, QuotaSeen, Token
 from app.monta.wire import PriceUnit
-from app.store import monta_access
+from app.store import duties, monta_access
 from app.store.database import Database
+from app.store.duties import Duty
 from app.store.monta_access import TokenPair
 from app.store.operators import Operator
 from app.store.secret_box import SecretBox
+
+log = structlog.get_logger("access")
 
 DEFAULT_QUOTA = 1000
 DEFAULT_WINDOW_S = 600
 """Monta's usual agreement (Integration Notes); replaced by what its headers say."""
 
-RESERVE = {Purpose.STOP: Decimal("0"), Purpose.START: Decimal("0.10"), Purpose.READ: Decimal("0.30")}
+RESERVE = {
+    Purpose.STOP: Decimal("0"),
+    Purpose.START: Decimal("0.10"),
+    Purpose.SWEEP: Decimal("0.20"),
+    Purpose.READ: Decimal("0.30"),
+}
 """The share of the quota that each purpose must leave untouched, so that a stop always gets through."""
 
 MAX_WINDOW_S = 86_400
@@ -88,6 +98,19 @@ class SharedBudget:
             await monta_access.block_requests(connection, operator, until, stops_too=purpose is Purpose.STOP)
 
 
+class SharedStanding:
+    """monta.ports.Standing on PostgreSQL: a refusal makes the operator's probe due."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def refused(self, operator: OperatorId, why: str, now: datetime) -> None:
+        async with self._database.transaction() as connection:
+            if await duties.has_rested(connection, operator, Duty.PROBE):
+                log.warning("monta_refused_a_call", operator_id=operator, why=why)
+                await duties.make_due(connection, operator, Duty.PROBE, now)
+
+
 class MontaAccess:
     """One client an operator, made when it is first needed."""
 
@@ -99,7 +122,12 @@ class MontaAccess:
         self._timeouts = timeouts
         self._tokens = SharedTokens(database, box)
         self._budget = SharedBudget(database)
+        self._standing = SharedStanding(database)
         self._clients: dict[OperatorId, MontaClient] = {}
+
+    def known(self, operator_id: OperatorId) -> MontaClient | None:
+        """The client that was made before; an operator's account at Monta never changes."""
+        return self._clients.get(operator_id)
 
     def of(self, operator: Operator) -> MontaClient:
         client = self._clients.get(operator.id)
@@ -113,5 +141,6 @@ class MontaAccess:
                 credentials=Credentials(operator.monta_url, operator.client_id, operator.client_secret),
                 timeouts=self._timeouts,
                 price_unit=PriceUnit(operator.price_unit),
+                standing=self._standing,
             )
         return client

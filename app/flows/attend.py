@@ -17,6 +17,8 @@ from app.domain.settlement import (
 from app.flows.tools import Tools
 from app.store import captures, payment_sessions
 from app.store.captures import Capture
+from app.store.conflicts import again_after_conflict
+from app.store.database import outlive_the_primary
 from app.store.payment_sessions import Condition
 from app.store.terminals import Terminal
 
@@ -50,6 +52,7 @@ class CaptureReport:
     """The hold that it was done with; None: the only one, or all of them."""
 
 
+@again_after_conflict
 async def request_stop(
     tools: Tools, session_id: SessionId, owner: Condition, *, reason: StopReason, note: str | None = None
 ) -> PaymentSession:
@@ -62,6 +65,7 @@ async def request_stop(
         if before is None:
             raise SessionUnknown
         if before.ended or before.wish is not None:
+            await outlive_the_primary(connection)
             return before
         source = Source.OPERATIONS if reason is StopReason.OPERATIONS else Source.TERMINAL
         change = Change(replace(before, wish=Wish(reason=reason, at=now, note=note)))
@@ -87,6 +91,7 @@ async def stop_by_card(tools: Tools, terminal: Terminal, card_fingerprint: str) 
     return await request_stop(tools, found[0].id, owner, reason=StopReason.DRIVER)
 
 
+@again_after_conflict
 async def report_capture(
     tools: Tools, session_id: SessionId, owner: Condition, report: CaptureReport
 ) -> PaymentSession:
@@ -114,6 +119,7 @@ async def report_capture(
         if earlier is not None:
             if earlier.amount_minor != report.amount_minor:
                 raise CaptureConflict("this outcome was reported with another amount before")
+            await outlive_the_primary(connection)
             return before
         return await payment_sessions.save(
             connection, before, _reported(before, before.settlement, report, now), now
@@ -145,6 +151,7 @@ def _reported(
     return change
 
 
+@again_after_conflict
 async def settle_by_hand(
     tools: Tools, session_id: SessionId, owner: Condition, *, amount_minor: int, reason: str
 ) -> PaymentSession:

@@ -12,9 +12,10 @@ from app.domain.payment_session import PaymentSession, Start
 from app.domain.plausible_guess import why_unlikely
 from app.domain.policy import Policy, power_bound_w
 from app.flows.tools import Tools
-from app.store import charge_points, holds, payment_sessions, price_groups, terminals
+from app.store import charge_points, holds, operator_state, payment_sessions, price_groups, terminals
 from app.store.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
-from app.store.database import Connection
+from app.store.conflicts import again_after_conflict
+from app.store.database import Connection, outlive_the_primary
 from app.store.terminals import Terminal
 
 
@@ -51,6 +52,10 @@ class CurrencyMismatch(AuthorizeRefused):
         super().__init__(f"the authorization is in {held}, but this charge point is priced in {priced}")
 
 
+class MontaRefusesOperator(AuthorizeRefused):
+    """Monta does not take the operator's credential: nothing could be started, so no hold is kept for it."""
+
+
 class AmountTooSmall(AuthorizeRefused):
     """The reservation buys less than the least that Monta can limit, and the policy is not to run without that."""
 
@@ -78,11 +83,16 @@ async def authorize(tools: Tools, terminal: Terminal, payment: PaymentAuthorized
     raise ChargePointBusy("the charge point has an active payment session")
 
 
+@again_after_conflict
 async def _once(tools: Tools, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
     async with tools.database.transaction() as connection:
         earlier = await _earlier(connection, terminal, payment)
         if earlier is not None:
             return earlier
+        if (await operator_state.standing(connection, terminal.operator_id)).problem is not None:
+            raise MontaRefusesOperator(
+                "charging is not possible at the moment; release the hold, or ask again later"
+            )
         point = await _charge_point(connection, terminal, payment.charge_point_id)
         session = await _new_session(tools, connection, terminal, payment, point)
         change = Change(session).note(
@@ -116,6 +126,7 @@ async def _earlier(connection: Connection, terminal: Terminal, payment: PaymentA
         await _taken_meanwhile(connection, terminal, reference)
         return None
     if found.request_hash == payment.fingerprint():
+        await outlive_the_primary(connection)
         return Recorded(found.session, replayed=True)
     if found.session.authorization.reference == reference:
         raise ReferenceConflict(f"the authorization reference {reference!r} was used with other contents")

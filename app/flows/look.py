@@ -15,15 +15,20 @@ from app.store import (
     journal,
     leases,
     monta_access,
+    operator_state,
+    orphans,
     payment_sessions,
     terminals,
 )
 from app.store.captures import Capture
 from app.store.charge_points import KnownChargePoint
+from app.store.database import Connection, outlive_the_primary
 from app.store.health import Totals
 from app.store.journal import JournalEntry
-from app.store.operators import Operator
+from app.store.operator_state import OperatorFacts
+from app.store.orphans import Orphan
 from app.store.payment_sessions import Condition
+from app.store.secret_box import SecretUnreadable
 
 MAX_PAGE = 200
 
@@ -51,7 +56,8 @@ class Summary:
     last_day: Sequence[Totals]
     watcher_seen_at: datetime | None
     oldest_due_at: datetime | None
-    operators: Sequence[Operator]
+    operators: Sequence[OperatorFacts]
+    open_orphans: dict[OperatorId, int]
     budget_left: dict[OperatorId, tuple[int, int]]
 
 
@@ -61,11 +67,17 @@ async def session(tools: Tools, session_id: SessionId, owner: Condition) -> Paym
 
 
 async def sessions(
-    tools: Tools, *conditions: Condition, limit: int, after: tuple[datetime, str] | None = None
+    tools: Tools,
+    *conditions: Condition,
+    limit: int,
+    after: tuple[datetime, str] | None = None,
+    for_good: bool = False,
 ) -> SessionPage:
-    """Newest first; `limit` is cut to MAX_PAGE."""
+    """Newest first; `limit` is cut to MAX_PAGE. `for_good`: what is found will survive the primary too."""
     limit = max(1, min(limit, MAX_PAGE))
     async with tools.database.transaction() as connection:
+        if for_good:
+            await outlive_the_primary(connection)
         found = await payment_sessions.find(connection, *conditions, limit=limit + 1, before=after)
     more = found[limit - 1] if len(found) > limit else None
     return SessionPage(found[:limit], (more.created_at, more.id) if more else None)
@@ -79,6 +91,12 @@ async def journal_of(tools: Tools, session_id: SessionId, *, after: int, limit: 
 async def captures_of(tools: Tools, session_id: SessionId) -> list[Capture]:
     async with tools.database.transaction() as connection:
         return await captures.of_session(connection, session_id)
+
+
+async def orphans_of(tools: Tools, operator_id: OperatorId | None, *, closed: bool) -> list[Orphan]:
+    """Charges with our reference that no session knows, newest first; MAX_PAGE at most."""
+    async with tools.database.transaction() as connection:
+        return await orphans.listed(connection, operator_id, closed=closed, limit=MAX_PAGE)
 
 
 async def charge_points_of(tools: Tools, terminal_id: TerminalId) -> list[PricedChargePoint]:
@@ -107,7 +125,8 @@ async def summary(tools: Tools, operator_id: OperatorId | None) -> Summary:
     """Counts, sums of the last 24 hours, and whether the machinery runs."""
     now = tools.clock.now()
     async with tools.database.transaction() as connection:
-        operators = await tools.operators.all(connection)
+        known = await operator_state.facts(connection)
+        open_orphans = await orphans.count_open(connection)
         left = await monta_access.budget_left(connection)
         return Summary(
             by_status=await health.by_status(connection, operator_id),
@@ -115,7 +134,8 @@ async def summary(tools: Tools, operator_id: OperatorId | None) -> Summary:
             last_day=await health.totals(connection, operator_id, start=now - timedelta(days=1), end=now),
             watcher_seen_at=await health.newest_beat(connection),
             oldest_due_at=await leases.oldest_due(connection, now),
-            operators=[o for o in operators if operator_id in (None, o.id)],
+            operators=[o for o in known if operator_id in (None, o.id)],
+            open_orphans={o: n for o, n in open_orphans.items() if operator_id in (None, o)},
             budget_left={o: n for o, n in left.items() if operator_id in (None, o)},
         )
 
@@ -125,13 +145,15 @@ class Readiness:
     """Each check with what is wrong, or None."""
 
     database: str | None
+    """It must take writes: a disk that is full and a standby that nobody promoted are found out here (F83)."""
     schema: str | None
     clock: str | None
     watcher: str | None
+    secrets: str | None = None
 
     @property
     def ready(self) -> bool:
-        return not (self.database or self.schema or self.clock or self.watcher)
+        return not (self.database or self.schema or self.clock or self.watcher or self.secrets)
 
 
 MAX_SKEW = timedelta(seconds=2)
@@ -142,13 +164,15 @@ async def readiness(tools: Tools) -> Readiness:
     """Whether this process can serve, and whether any watcher does the work behind it."""
     now = tools.clock.now()
     async with tools.database.transaction() as connection:
+        writable = await health.takes_writes(connection)
         version = await health.schema_version(connection)
         theirs = await health.database_time(connection)
         beat = await health.newest_beat(connection) if version else None
+        secrets = await _wrong_key(tools, connection) if version == health.newest_schema() else None
     schema = health.newest_schema()
     skew = abs(tools.clock.now() - theirs)
     return Readiness(
-        database=None,
+        database=tools.database.refusal if writable else "is read-only",
         schema=None
         if version == schema
         else f"is at {version}, this code needs {schema}: run `tapwatt migrate`",
@@ -158,4 +182,13 @@ async def readiness(tools: Tools) -> Readiness:
         watcher=None
         if beat and now - beat <= MAX_WATCHER_AGE
         else "no watcher is running: start `tapwatt watch`",
+        secrets=secrets,
     )
+
+
+async def _wrong_key(tools: Tools, connection: Connection) -> str | None:
+    try:
+        await tools.operators.check_key(connection)
+    except SecretUnreadable:
+        return "TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with"
+    return None

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from app.domain.ids import ChargePointId, OperatorId, TerminalId
 from app.domain.tariff import Tariff
 from app.flows.tools import Tools
-from app.store import charge_points, holds, operators, terminals
+from app.store import charge_points, duties, holds, operators, terminals
+from app.store.duties import Duty
 from app.store.operators import Operator, webhook_path
 from app.store.terminals import OpsKey, Terminal
 
@@ -105,7 +106,7 @@ async def add_terminal(
             raise OperatorUnknown(operator_id)
         await terminals.add_terminal(connection, terminal, api_key, now)
         await terminals.assign(connection, terminal, charge_point_ids)
-        await operators.make_due(connection, operator_id, now)
+        await duties.make_due(connection, operator_id, Duty.UPKEEP, now)
     return AddedKey(terminal.id, api_key)
 
 

@@ -1,19 +1,25 @@
 """The toolbox that flows are given, and the one shape in which a session is changed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 from app.clock import Clock
 from app.domain.change import Change
+from app.domain.charge import ChargeReport
 from app.domain.ids import OperatorId, SessionId
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.flows.access import MontaAccess
 from app.monta.client import MontaClient
+from app.monta.safe_json import JsonIn
+from app.monta.webhook import Entry, read_entry
+from app.monta.wire import PriceUnit
 from app.store import leases, payment_sessions
+from app.store.conflicts import again_after_conflict
 from app.store.database import Database
+from app.store.inbox import InboxEntry, News
 from app.store.leases import Lease
 from app.store.operators import Operators
 
@@ -53,6 +59,10 @@ class Telemetry(Protocol):
         """A session was settled; what it cost beyond the reservation."""
         ...
 
+    def swept(self, *, lists: int, single: int, silent: int) -> None:
+        """A sweep over `silent` charges asked for so many lists, and read so many charges singly."""
+        ...
+
     def monta_called(self, call: str, outcome: str) -> None: ...
 
 
@@ -69,8 +79,14 @@ class Tools:
     telemetry: Telemetry
     lease_s: float
     public_url: str | None = None
+    inbox_days: int = 14
+    """Webhook entries are kept so long."""
     clock_is_virtual: bool = False
     """The clock is not meant to agree with the database's: demo and tests."""
+
+
+HOLD_STARTS = timedelta(seconds=60)
+"""So long at most starts wait for the reconciliation that a watcher's beginning asks for: Monta may be down."""
 
 
 class LeaseLost(Exception):
@@ -81,6 +97,7 @@ class OperatorMissing(Exception):
     """A session's operator is not in the database: it was restored from two different backups."""
 
 
+@again_after_conflict
 async def commit(tools: Tools, lease: Lease, edit: Callable[[Change], Change]) -> PaymentSession:
     """Lock the session, let the domain change it, save, write the journal, commit; keeps the lease alive.
 
@@ -98,8 +115,38 @@ async def commit(tools: Tools, lease: Lease, edit: Callable[[Change], Change]) -
 
 async def monta_of(tools: Tools, operator_id: OperatorId) -> MontaClient:
     """The client for an operator's account at Monta."""
+    known = tools.monta.known(operator_id)
+    if known is not None:
+        return known
     async with tools.database.transaction() as connection:
         operator = await tools.operators.get(connection, operator_id)
     if operator is None:
         raise OperatorMissing(operator_id)
     return tools.monta.of(operator)
+
+
+def inbox_entry(entry: Entry) -> InboxEntry:
+    """An entry of Monta's on its way into the inbox."""
+    charge = entry.charge
+    return InboxEntry(
+        dedupe_key=entry.dedupe_key,
+        raw=entry.raw,
+        entity_type=entry.entity_type,
+        entity_id=entry.entity_id,
+        event_type=entry.event_type,
+        event_time=entry.event_time,
+        charge_id=charge.id if charge else None,
+        session_reference=charge.partner_external_id if charge else None,
+        problem=entry.problem,
+    )
+
+
+def report_of(item: News, unit: PriceUnit) -> ChargeReport | None:
+    """A webhook tells how things were when it happened, not when it came."""
+    if item.raw is None:
+        return None
+    entry = read_entry(cast(JsonIn, item.raw), item.received_at, price_unit=unit)
+    if entry.charge is None:
+        return None
+    happened_at = entry.event_time or entry.charge.updated_at or item.received_at
+    return replace(entry.charge, seen_at=min(happened_at, item.received_at))

@@ -9,7 +9,8 @@ from app.domain.ids import SessionId
 from app.domain.payment_session import PaymentSession, Status, TopUp
 from app.flows.tools import Tools
 from app.store import holds, payment_sessions
-from app.store.database import Connection
+from app.store.conflicts import again_after_conflict
+from app.store.database import Connection, outlive_the_primary
 from app.store.terminals import Terminal
 
 MAX_TOP_UPS = 20
@@ -51,6 +52,7 @@ class TopUpNotPossible(TopUpRefused):
     """The operator's policy does not allow that much."""
 
 
+@again_after_conflict
 async def top_up(tools: Tools, terminal: Terminal, session_id: SessionId, more: MoreAuthorized) -> ToppedUp:
     """Record one more hold and wake the watcher, or find the one that the same call recorded before.
 
@@ -66,6 +68,7 @@ async def top_up(tools: Tools, terminal: Terminal, session_id: SessionId, more: 
         if before is None:
             raise NoSuchSession
         if await _known(connection, before, more):
+            await outlive_the_primary(connection)
             return ToppedUp(session=before, replayed=True)
         _check(before, more)
         if not await holds.take(connection, before, more.reference, more.amount_minor, now):

@@ -3,20 +3,20 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import assert_never, cast
+from typing import assert_never
 
 from app.domain import attempts, conclusion
 from app.domain.change import Change, Source
-from app.domain.charge import ChargeReport
 from app.domain.decision import decide
 from app.domain.doubts import doubts
 from app.domain.learning import learned
 from app.domain.model_habits import with_model
-from app.domain.payment_session import PaymentSession
+from app.domain.payment_session import PaymentSession, Status
 from app.domain.policy import Policy, power_bound_w
 from app.domain.progress import absorb
 from app.domain.settlement import SettlementBasis
 from app.domain.steps import (
+    AskSweep,
     Call,
     GiveUp,
     LookUp,
@@ -28,17 +28,32 @@ from app.domain.steps import (
     StopExtra,
     Wait,
 )
-from app.flows.tools import LeaseLost, OperatorMissing, Tools
-from app.monta.safe_json import JsonIn
-from app.monta.webhook import read_entry
+from app.flows.tools import HOLD_STARTS, LeaseLost, OperatorMissing, Tools, report_of
 from app.monta.wire import PriceUnit
-from app.store import charge_points, habits, inbox, leases, payment_sessions, price_groups
+from app.store import (
+    charge_points,
+    duties,
+    habits,
+    inbox,
+    leases,
+    operator_sessions,
+    operator_state,
+    payment_sessions,
+    price_groups,
+    sightings,
+)
+from app.store.conflicts import again_after_conflict
 from app.store.database import Connection
+from app.store.duties import Duty
 from app.store.inbox import News
 from app.store.leases import Lease
 
 LEARN_FROM_WH = 500
 """A smaller charge tells nothing of the price: fees and rounding outweigh it."""
+
+
+SWEEP_FROM = 4
+"""With fewer running sessions of an operator each reads its own charge: one list call would save nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,7 @@ class Turn:
     """Monotonic time just before the commit: the send guard counts from here."""
 
 
+@again_after_conflict
 async def take_turn(tools: Tools, lease: Lease) -> Turn:
     """Lock the session, absorb what came in, decide until a call or a wait is due, commit.
 
@@ -65,8 +81,9 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
             raise LeaseLost(lease.session_id)
         news = await inbox.news_of(connection, before)
         change = await _with_news(tools, connection, Change(before), news)
+        change = await _with_sightings(connection, change, tools.policy)
         change = await _with_charge_point(connection, change, tools.policy)
-        step, change = _decided(change, tools.policy, now)
+        step, change = await _decided_here(connection, change, tools.policy, now)
         session = await payment_sessions.save(connection, before, change, now)
         await _teach(connection, before, session, tools.policy)
         await _learn_price(connection, before, session)
@@ -81,6 +98,7 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
     return Turn(step, session, given_back, committed_at_s)
 
 
+@again_after_conflict
 async def yield_turn(tools: Tools, lease: Lease) -> None:
     """Give back a session that has more to do: it is due again at once, after all others that are due."""
     now = tools.clock.now()
@@ -89,7 +107,28 @@ async def yield_turn(tools: Tools, lease: Lease) -> None:
             await leases.give_back(connection, lease, now)
 
 
-def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | Wait, Change]:
+async def _decided_here(
+    connection: Connection, change: Change, policy: Policy, now: datetime
+) -> tuple[Call | Wait, Change]:
+    """What the domain decides, with the operator's sweep asked for where that saves calls; while nobody knows which
+    charges were forgotten, nothing is started, and no hold of a session that seems not to have a charge is released."""
+    first = decide(change.session, policy, now)
+    if change.session.status is Status.AUTHORIZED and isinstance(first, SendStart | GiveUp):
+        held_since = await operator_state.starts_held_since(connection, change.session.operator_id)
+        if held_since is not None and now < held_since + HOLD_STARTS:
+            return Wait(held_since + HOLD_STARTS), change
+    step, change = _decided(change, policy, now)
+    if not isinstance(step, AskSweep):
+        return step, change
+    session = change.session
+    if await operator_sessions.count_running(connection, session.operator_id, up_to=SWEEP_FROM) < SWEEP_FROM:
+        return ReadCharge(step.charge_id), change
+    await duties.make_due(connection, session.operator_id, Duty.SWEEP, now)
+    step, change = _decided(attempts.sweep_asked(change, now), policy, now)
+    return (ReadCharge(step.charge_id) if isinstance(step, AskSweep) else step), change
+
+
+def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | AskSweep | Wait, Change]:
     """Follow the decision as far as it goes without a call; note the intent of the call that comes next."""
     step = decide(change.session, policy, now)
     match step:
@@ -105,7 +144,7 @@ def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | Wait
             return step, attempts.stop_intended(change, reason, now=now, policy=policy)
         case StopExtra(charge_id):
             return step, attempts.extra_stop_intended(change, charge_id, now=now, policy=policy)
-        case LookUp() | ReadCharge() | Wait():
+        case LookUp() | ReadCharge() | AskSweep() | Wait():
             return step, _with_doubts(change, policy, now)
         case _:
             assert_never(step)
@@ -124,19 +163,20 @@ async def _with_news(tools: Tools, connection: Connection, change: Change, news:
     if operator is None:
         raise OperatorMissing(change.session.operator_id)
     for item in news:
-        report = _report_of(item, PriceUnit(operator.price_unit))
+        report = report_of(item, PriceUnit(operator.price_unit))
         if report is not None:
             change = absorb(change, report, Source.MONTA_WEBHOOK, tools.policy)
     return conclusion.reviewed(change)
 
 
-def _report_of(item: News, unit: PriceUnit) -> ChargeReport | None:
-    """A webhook tells how things were when it happened, not when it came."""
-    entry = read_entry(cast(JsonIn, item.raw), item.received_at, price_unit=unit)
-    if entry.charge is None:
-        return None
-    happened_at = entry.event_time or entry.charge.updated_at or item.received_at
-    return replace(entry.charge, seen_at=min(happened_at, item.received_at))
+async def _with_sightings(connection: Connection, change: Change, policy: Policy) -> Change:
+    """What reads of many charges showed of this one; clears it, for the row is locked and this will be committed."""
+    reports = await sightings.of_session(connection, change.session.id)
+    for report in reports:
+        change = absorb(change, report, Source.MONTA_API, policy)
+    if reports:
+        await sightings.clear(connection, change.session.id)
+    return conclusion.reviewed(change) if reports else change
 
 
 async def _with_charge_point(connection: Connection, change: Change, policy: Policy) -> Change:
@@ -189,12 +229,8 @@ async def _learn_price(connection: Connection, before: PaymentSession, session: 
 
 
 def _tell(tools: Tools, before: PaymentSession, session: PaymentSession) -> None:
-    stop = session.stop
-    if (
-        stop is not None
-        and stop.confirmed_at is not None
-        and (before.stop is None or before.stop.confirmed_at is None)
-    ):
+    known = before.stop is not None and before.stop.confirmed_at is not None
+    if (stop := session.stop) is not None and stop.confirmed_at is not None and not known:
         tools.telemetry.stop_confirmed((stop.confirmed_at - stop.decided_at).total_seconds())
     if session.settlement is not None and before.settlement is None:
         tools.telemetry.settled(session.settlement.shortfall_minor, session.authorization.currency)

@@ -7,28 +7,31 @@ import structlog
 from app.domain.ids import OperatorId
 from app.domain.price_group_tariff import to_tariff
 from app.domain.tariff import InvalidTariff, parse_tariff
-from app.flows.tools import Tools
-from app.monta.account import WebhookConfig
+from app.flows.tools import Tools, inbox_entry
+from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
-from app.store import charge_points, leases, price_groups
-from app.store.leases import OperatorLease
-from app.store.operators import Operator, note_upkeep, webhook_path
+from app.store import charge_points, duties, inbox, price_groups
+from app.store.duties import DutyLease
+from app.store.operator_state import note_upkeep, note_webhook_mended
+from app.store.operators import Operator, webhook_path
 
 log = structlog.get_logger("upkeep")
 
 EVERY_S = 900
 """Charge points and the webhook configuration are compared so often: four calls an hour and credential."""
 RETRY_S = 60
-LEASE_S = 120
 PRICES_EVERY_S = 1800
 """A price group is read again after this long; one call each."""
 MAX_PRICE_GROUPS = 30
 """Of one operator at one upkeep; the others follow at the next."""
+KEPT_AT_ONCE = 200
+PRUNED_AT_ONCE = 1000
+MAX_PRUNINGS = 20
 EVENT_TYPES = ("charges", "charge-points")
 
 
-async def attend_operator(tools: Tools, lease: OperatorLease) -> None:
+async def attend_operator(tools: Tools, lease: DutyLease) -> None:
     """Never raises for Monta's sake: what went wrong is noted for operations and tried again after a minute."""
     async with tools.database.transaction() as connection:
         operator = await tools.operators.get(connection, lease.operator_id)
@@ -39,12 +42,14 @@ async def attend_operator(tools: Tools, lease: OperatorLease) -> None:
     upkeep_problem = await _refresh_charge_points(tools, operator.id, monta)
     upkeep_problem = upkeep_problem or await _refresh_prices(tools, operator.id, monta)
     pause = RETRY_S if webhook_problem or upkeep_problem else EVERY_S
+    webhook_problem = webhook_problem or await _take_undelivered(tools, operator, monta)
+    await _prune_inbox(tools)
     async with tools.database.transaction() as connection:
         await note_upkeep(
             connection, operator.id, webhook_problem=webhook_problem, upkeep_problem=upkeep_problem
         )
         due_at = tools.clock.now() + timedelta(seconds=pause)
-        await leases.give_back_operator(connection, lease, due_at)
+        await duties.give_back(connection, lease, due_at)
 
 
 async def _register_webhook(tools: Tools, operator: Operator, monta: MontaClient) -> str | None:
@@ -57,13 +62,50 @@ async def _register_webhook(tools: Tools, operator: Operator, monta: MontaClient
         if config is not None and _is_ours(config, url, operator):
             return None
         if config is not None:
-            log.warning("webhook_configuration_differs", operator_id=operator.id)
+            log.error("webhook_configuration_differs", operator_id=operator.id, url=config.url)
+            async with tools.database.transaction() as connection:
+                await note_webhook_mended(connection, operator.id, tools.clock.now())
         await monta.put_webhook_config(url, operator.webhook_secret, EVENT_TYPES)
     except MontaError as error:
         log.warning("webhook_registration_failed", operator_id=operator.id, error=str(error))
         return str(error)
     log.info("webhook_registered", operator_id=operator.id)
     return None
+
+
+async def _take_undelivered(tools: Tools, operator: Operator, monta: MontaClient) -> str | None:
+    """The second source: what Monta's log says that it could not deliver is kept as if it had come; entries that did
+    come are known by their contents. Returns why deliveries fail, if they do: Monta says so, and nobody else knows."""
+    if tools.public_url is None:
+        return None
+    now = tools.clock.now()
+    try:
+        failed = await monta.webhook_entries(DeliveryStatus.FAILED)
+    except Refused:
+        return None  # the scope webhooks:read is not asked of everybody
+    except MontaError as error:
+        log.warning("undelivered_entries_not_read", operator_id=operator.id, error=str(error))
+        return None
+    entries = {e.dedupe_key: e for e in (inbox_entry(delivery.entry) for delivery in failed)}
+    new = 0
+    keys = sorted(entries)
+    for first in range(0, len(keys), KEPT_AT_ONCE):
+        async with tools.database.transaction() as connection:
+            some = [entries[key] for key in keys[first : first + KEPT_AT_ONCE]]
+            new += await inbox.keep(connection, operator.id, some, now)
+    lately = [d for d in failed if d.created_at is None or d.created_at >= now - timedelta(seconds=EVERY_S)]
+    if new:
+        log.warning("undelivered_entries_taken", operator_id=operator.id, entries=new)
+    return f"Monta could not deliver webhooks: {lately[0].error or 'no reason given'}" if lately else None
+
+
+async def _prune_inbox(tools: Tools) -> None:
+    """Old entries go, a thousand at a time and some thousands an upkeep: deletions never get in anybody's way."""
+    before = tools.clock.now() - timedelta(days=tools.inbox_days)
+    for _ in range(MAX_PRUNINGS):
+        async with tools.database.transaction() as connection:
+            if await inbox.prune(connection, before, limit=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
+                return
 
 
 def _is_ours(config: WebhookConfig, url: str, operator: Operator) -> bool:

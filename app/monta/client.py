@@ -1,13 +1,12 @@
 """The client of Monta's Partner API for one operator: every call there is, none repeated blindly."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import httpx
 
 from app.clock import Clock
-from app.domain.charge import ChargeReport
+from app.domain.charge import ChargeReport, ChargeState
 from app.domain.charge_point import ChargePoint
 from app.domain.ids import ChargeId, ChargePointId, OperatorId
 from app.domain.price_group import PriceGroup
@@ -20,14 +19,18 @@ from app.monta.account import (
     read_logged_delivery,
     read_webhook_config,
 )
-from app.monta.errors import NotSent, Outcome, OutcomeUnknown, QuotaExceeded, Refused, outcome_of
-from app.monta.exchange import Answer, Call, Exchange, Timeouts, id_in_path
-from app.monta.judge import judged
+from app.monta.caller import Caller
+from app.monta.errors import NotSent, OutcomeUnknown, Refused
+from app.monta.exchange import Call, Exchange, Timeouts, id_in_path
 from app.monta.listing import ChargeListing, read_listing
-from app.monta.pages import PER_PAGE, Rows, all_pages
-from app.monta.ports import Budget, Credentials, Purpose, TokenStore
+from app.monta.pages import (
+    MAX_FOUND_PAGES,
+    MAX_LISTED_PAGES,
+    MAX_LOG_PAGES,
+)
+from app.monta.ports import Budget, Credentials, Purpose, Standing, TokenStore
 from app.monta.price_group import read_price_group
-from app.monta.safe_json import JsonIn, dump_json
+from app.monta.safe_json import dump_json
 from app.monta.token import TokenKeeper
 from app.monta.wire import (
     PriceUnit,
@@ -37,14 +40,6 @@ from app.monta.wire import (
     read_charge_point,
     unwrapped,
 )
-
-MAX_FOUND_PAGES = 10
-"""One session has one charge, at worst a handful; more pages mean that Monta did not filter."""
-
-MAX_LISTED_PAGES = 200
-"""Monta lists at most 20,000 charges for one query."""
-
-MAX_LOG_PAGES = 50
 
 
 class MontaClient:
@@ -70,13 +65,12 @@ class MontaClient:
         credentials: Credentials,
         timeouts: Timeouts | None = None,
         price_unit: PriceUnit = PriceUnit.MAJOR,
+        standing: Standing | None = None,
     ) -> None:
         self._clock = clock
-        self._budget = budget
-        self._operator = operator
         self._price_unit = price_unit
         self._timeouts = timeouts or Timeouts()
-        self._exchange = Exchange(
+        exchange = Exchange(
             http=http,
             clock=clock,
             budget=budget,
@@ -84,8 +78,11 @@ class MontaClient:
             base_url=credentials.base_url,
             timeouts=self._timeouts,
         )
-        self._tokens = TokenKeeper(
-            exchange=self._exchange, store=tokens, clock=clock, operator=operator, credentials=credentials
+        keeper = TokenKeeper(
+            exchange=exchange, store=tokens, clock=clock, operator=operator, credentials=credentials
+        )
+        self._caller = Caller(
+            exchange=exchange, tokens=keeper, budget=budget, clock=clock, operator=operator, standing=standing
         )
 
     async def start_charge(
@@ -109,12 +106,12 @@ class MontaClient:
 
     async def get_charge(self, charge: ChargeId, *, purpose: Purpose = Purpose.READ) -> ChargeReport:
         """GET /charges/{id}. `purpose` STOP for the read that confirms a stop."""
-        call = self._get(f"/charges/{id_in_path(charge)}", purpose=purpose)
+        call = self._caller.get(f"/charges/{id_in_path(charge)}", purpose=purpose)
         return await self._ask_for_charge(call)
 
     async def stop_charge(self, charge: ChargeId) -> ChargeReport:
         """GET /charges/{id}/stop, a GET with an effect. An answer means accepted, not stopped."""
-        call = self._get(f"/charges/{id_in_path(charge)}/stop", purpose=Purpose.STOP)
+        call = self._caller.get(f"/charges/{id_in_path(charge)}/stop", purpose=Purpose.STOP)
         return await self._ask_for_charge(call)
 
     async def find_charges(
@@ -128,26 +125,36 @@ class MontaClient:
             raise NotSent("GET /charges not sent: it would find the charges of others", permanent=True)
         asked_at = self._clock.now()
         filters = {"partnerExternalId": partner_external_id}
-        rows = await self._list("/charges", MAX_FOUND_PAGES, purpose, filters)
+        rows = await self._caller.list("/charges", MAX_FOUND_PAGES, purpose, filters)
         listing = read_listing(rows, asked_at, self._price_unit)
         if listing.unreadable or not listing.complete:
             raise OutcomeUnknown("GET /charges?partnerExternalId: not all rows could be read")
         return tuple(c for c in listing.charges if c.partner_external_id == partner_external_id)
 
     async def list_charges(
-        self, updated_since: datetime, *, max_pages: int = MAX_LISTED_PAGES
+        self,
+        updated_since: datetime | None = None,
+        *,
+        state: ChargeState | None = None,
+        purpose: Purpose = Purpose.READ,
+        max_pages: int = MAX_LISTED_PAGES,
     ) -> ChargeListing:
-        """All charges on the operator's charge points that were updated at or after that second."""
+        """The charges on the operator's charge points: those updated at or after that second, those in a state (not all
+        of Monta's states can be asked for), a hundred with each call. What came before a refusal is kept."""
         asked_at = self._clock.now()
-        since = updated_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        rows = await self._list("/charges", max_pages, Purpose.READ, {"fromUpdatedDate": since})
+        filters: dict[str, str] = {}
+        if updated_since is not None:
+            filters["fromUpdatedDate"] = updated_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if state is not None:
+            filters["state"] = state.value
+        rows = await self._caller.list("/charges", max_pages, purpose, filters)
         return read_listing(rows, asked_at, self._price_unit)
 
     async def get_charge_point(self, charge_point: ChargePointId) -> ChargePoint:
         """GET /charge-points/{id}."""
         asked_at = self._clock.now()
-        call = self._get(f"/charge-points/{id_in_path(charge_point)}")
-        found = read_charge_point(unwrapped(await self._ask(call), "chargePoint"), asked_at)
+        call = self._caller.get(f"/charge-points/{id_in_path(charge_point)}")
+        found = read_charge_point(unwrapped(await self._caller.ask(call), "chargePoint"), asked_at)
         if found is None:
             raise OutcomeUnknown(f"{call.name}: no charge point in the answer")
         return found
@@ -155,26 +162,26 @@ class MontaClient:
     async def list_charge_points(self, *, max_pages: int = MAX_LISTED_PAGES) -> tuple[ChargePoint, ...]:
         """All charge points that the credential sees, each once; those without an id are left out."""
         asked_at = self._clock.now()
-        rows = await self._list("/charge-points", max_pages, Purpose.READ, {})
+        rows = await self._caller.list("/charge-points", max_pages, Purpose.READ, {})
         read = (read_charge_point(row, asked_at) for row in rows.rows)
         return tuple({point.id: point for point in read if point is not None}.values())
 
     async def get_price_group(self, price_group_id: str) -> PriceGroup:
         """GET /price-groups/{id}; needs the scope `price-groups:read`."""
-        call = self._get(f"/price-groups/{id_in_path(price_group_id)}")
-        found = read_price_group(unwrapped(await self._ask(call), "priceGroup"))
+        call = self._caller.get(f"/price-groups/{id_in_path(price_group_id)}")
+        found = read_price_group(unwrapped(await self._caller.ask(call), "priceGroup"))
         if found is None:
             raise OutcomeUnknown(f"{call.name}: no price group in the answer")
         return found
 
     async def me(self) -> Consumer:
         """GET /consumers/me: whose credential this is and what it may do."""
-        return read_consumer(await self._ask(self._get("/consumers/me")))
+        return read_consumer(await self._caller.ask(self._caller.get("/consumers/me")))
 
     async def get_webhook_config(self) -> WebhookConfig | None:
         """GET /webhooks/config; None when none is set."""
         try:
-            return read_webhook_config(await self._ask(self._get("/webhooks/config")))
+            return read_webhook_config(await self._caller.ask(self._caller.get("/webhooks/config")))
         except Refused as error:
             if error.status == 404:
                 return None
@@ -192,54 +199,20 @@ class MontaClient:
             read_s=self._timeouts.read_s,
             total_s=self._timeouts.total_s,
         )
-        return read_webhook_config(await self._ask(call))
+        return read_webhook_config(await self._caller.ask(call))
 
     async def webhook_entries(self, status: DeliveryStatus) -> tuple[LoggedDelivery, ...]:
         """GET /webhooks/entries: Monta's log of the past 24 hours, as far as the bound on pages."""
-        rows = await self._list("/webhooks/entries", MAX_LOG_PAGES, Purpose.READ, {"status": status.value})
-        return tuple(read_logged_delivery(row, self._clock.now(), self._price_unit) for row in rows.rows)
-
-    def _get(
-        self, path: str, *, purpose: Purpose = Purpose.READ, params: Mapping[str, str | int] | None = None
-    ) -> Call:
-        return Call(
-            method="GET",
-            path=path,
-            name=f"GET {path}",
-            purpose=purpose,
-            params=params or {},
-            read_s=self._timeouts.read_s,
-            total_s=self._timeouts.total_s,
+        rows = await self._caller.list(
+            "/webhooks/entries", MAX_LOG_PAGES, Purpose.READ, {"status": status.value}
         )
-
-    async def _list(self, path: str, max_pages: int, purpose: Purpose, filters: Mapping[str, str]) -> Rows:
-        async def page(number: int) -> JsonIn:
-            params: dict[str, str | int] = {**filters, "page": number, "perPage": PER_PAGE}
-            return await self._ask(self._get(path, purpose=purpose, params=params))
-
-        return await all_pages(page, max_pages=max_pages)
-
-    async def _ask(self, call: Call, still_allowed: Callable[[], bool] | None = None) -> JsonIn:
-        """Send; on 401 renew the token and send once more, if it is still allowed then."""
-        await self._take(call)
-        token = await self._tokens.current()
-        answer: Answer = await self._exchange.send(call, access=token.access, may_send=still_allowed)
-        if outcome_of(answer.status) is Outcome.UNAUTHORIZED:
-            token = await self._tokens.after_refusal(token)
-            await self._take(call)
-            answer = await self._exchange.send(call, access=token.access, may_send=still_allowed)
-        return judged(answer, replace(call, secrets=(*call.secrets, token.access)))
-
-    async def _take(self, call: Call) -> None:
-        retry_at = await self._budget.take(self._operator, call.purpose, self._clock.now())
-        if retry_at is not None:
-            raise QuotaExceeded(f"{call.name} not sent: no budget left", retry_at=retry_at, by_monta=False)
+        return tuple(read_logged_delivery(row, self._clock.now(), self._price_unit) for row in rows.rows)
 
     async def _ask_for_charge(
         self, call: Call, still_allowed: Callable[[], bool] | None = None
     ) -> ChargeReport:
         asked_at = self._clock.now()
-        value = unwrapped(await self._ask(call, still_allowed), "charge")
+        value = unwrapped(await self._caller.ask(call, still_allowed), "charge")
         try:
             return read_charge(value, asked_at, price_unit=self._price_unit).report
         except UnreadableCharge as error:

@@ -1,10 +1,13 @@
 """Charges from Monta's lists: the newest report of each, and a count of those that could not be read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
+from app.domain.orphan import ListedCharge, Origin
+from app.monta.origin import read_origin
 from app.monta.pages import Rows
 from app.monta.wire import PriceUnit, UnreadableCharge, read_charge
 
@@ -17,12 +20,18 @@ class ChargeListing:
     charges: tuple[ChargeReport, ...]
     unreadable: int
     complete: bool
+    origins: Mapping[ChargeId, Origin] = field(default_factory=dict)
+
+    def listed(self) -> tuple[ListedCharge, ...]:
+        """The charges with who started them."""
+        return tuple(ListedCharge(report, self.origins.get(report.id, Origin())) for report in self.charges)
 
 
 def read_listing(rows: Rows, seen_at: datetime, price_unit: PriceUnit) -> ChargeListing:
     """Read the rows of all pages; pages overlap when charges are added meanwhile, so a charge may come
     twice."""
     charges: dict[ChargeId, ChargeReport] = {}
+    origins: dict[ChargeId, Origin] = {}
     unreadable = 0
     for row in rows.rows:
         try:
@@ -31,7 +40,8 @@ def read_listing(rows: Rows, seen_at: datetime, price_unit: PriceUnit) -> Charge
             unreadable += 1
             continue
         charges[report.id] = _newer(charges.get(report.id), report)
-    return ChargeListing(tuple(charges.values()), unreadable, rows.complete)
+        origins[report.id] = read_origin(row)
+    return ChargeListing(tuple(charges.values()), unreadable, rows.complete, origins)
 
 
 def _newer(one: ChargeReport | None, other: ChargeReport) -> ChargeReport:

@@ -57,6 +57,8 @@ class Purpose(StrEnum):
 
     STOP = "stop"
     START = "start"
+    SWEEP = "sweep"
+    """One call that reads a hundred charges: worth more than a read, less than a start."""
     READ = "read"
 
 
@@ -69,6 +71,14 @@ class QuotaSeen:
     window_s: int | None
     remaining: int | None
     resets_in_s: int | None
+
+
+class Standing(Protocol):
+    """Whether Monta still takes an operator's credential."""
+
+    async def refused(self, operator: OperatorId, why: str, now: datetime) -> None:
+        """A call that the service lives by was refused with 401 or 403: somebody is to find out whether for good."""
+        ...
 
 
 class Budget(Protocol):

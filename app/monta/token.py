@@ -26,7 +26,8 @@ WAIT_S = 20.0
 
 POLL_S = 0.25
 RETRY_AFTER = timedelta(seconds=10)
-"""After a failed renewal, a pair that is still good serves this long before the next try."""
+"""After a failed renewal, a pair that is still good serves this long before the next try; credentials that were refused
+are not shown to Monta again before."""
 
 SHORTEST_LIFE = MARGIN + timedelta(seconds=30)
 LONGEST_LIFE = timedelta(hours=24)
@@ -58,6 +59,7 @@ class TokenKeeper:
         self._held: Token | None = None
         self._lead: tuple[int, datetime] | None = None
         self._retry_at: datetime | None = None
+        self._refused: tuple[datetime, str] | None = None
 
     async def current(self) -> Token:
         """A token with some life left. Raises NotSent, QuotaExceeded, Unauthorized."""
@@ -73,6 +75,8 @@ class TokenKeeper:
     async def _obtain(self, bad: int | None) -> Token:
         give_up_at = self._clock.monotonic() + WAIT_S  # counted from before the lock: a queue must not add up
         async with self._lock:
+            if self._refused is not None and self._clock.now() < self._refused[0]:
+                raise Unauthorized(self._refused[1])
             while True:
                 stored = await self._store.load(self._operator)
                 good = stored if stored is not None and stored.version != bad else None
@@ -135,7 +139,9 @@ class TokenKeeper:
                 "/auth/token", {"clientId": own.client_id, "clientSecret": own.client_secret}
             )
         except (Refused, Unauthorized) as error:
-            raise Unauthorized(f"Monta does not take the operator's credentials ({error})") from error
+            why = f"Monta does not take the operator's credentials ({error})"
+            self._refused = self._clock.now() + RETRY_AFTER, why
+            raise Unauthorized(why) from error
         except OutcomeUnknown as error:  # for the token; the call that needs it was certainly not sent
             raise NotSent(f"no token: {error}") from error
 

@@ -27,6 +27,10 @@ class Tokens:
         self._refreshes: dict[str, datetime] = {}
         self.revoked = False
         """While True every credential and token is refused: the operator has deleted the credential."""
+        self.scopes = config.scopes
+        """What the credential may do now; an operator can take a scope away."""
+        self.tells_permissions = False
+        """GET /consumers/me names scopes as newer credentials do (`charge-points:read`)."""
 
     def grant(self, call: Call) -> Answer:
         """POST /auth/token."""
@@ -75,7 +79,7 @@ class Tokens:
                 "clientId": config.client_id,
                 "rateLimit": config.rate_limit,
                 "rateLimitIntervalInSeconds": config.rate_window_s,
-                "scopes": _in_short(config.scopes),
+                "scopes": sorted(self.scopes) if self.tells_permissions else _in_short(self.scopes),
                 "createdAt": when(self._opened_at),
                 "updatedAt": None,
             }
@@ -83,7 +87,7 @@ class Tokens:
 
     def _holds(self, scope: str) -> bool:
         entity, _, permission = scope.partition(":")
-        for held in self._config.scopes:
+        for held in self.scopes:
             name, _, rank = held.partition(":")
             if name in {entity, "all"} and _RANKS.get(rank or "delete", 0) >= _RANKS[permission]:
                 return True

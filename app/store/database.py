@@ -1,6 +1,7 @@
 """The connection to PostgreSQL: one engine, short transactions with written bounds, notifications."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -13,32 +14,43 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from app.store.connecting import USUAL_BOUNDS, Bounds, WritableHost
 from app.store.database_url import asyncpg_url
 
 Connection: TypeAlias = AsyncConnection
 """An open transaction, for rooms above that only hand it on."""
 
-SERVER_BOUNDS = {
-    "application_name": "tapwatt",
-    "statement_timeout": "5000",
-    "lock_timeout": "3000",
-    "transaction_timeout": "10000",
-    "idle_in_transaction_session_timeout": "5000",
-    "timezone": "UTC",
-}
-"""Milliseconds: no statement, lock or forgotten transaction lasts longer, whatever the client does."""
-
 DATABASE_TROUBLE: tuple[type[Exception], ...] = (
     DBAPIError,
     PoolTimeout,
     asyncpg.PostgresError,
+    asyncpg.InterfaceError,
     OSError,
     TimeoutError,
 )
 """What a transaction raises when the database is away, slow or full: whether it committed is not known."""
 
-CONNECT_TIMEOUT_S = 5
+
+def sqlstate_of(error: DBAPIError) -> str:
+    """PostgreSQL's five characters; empty when it did not get to say any."""
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database cannot be reached or used at all, whatever is asked of it: no fault of the asker's."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or sqlstate_of(error).startswith(AWAY)
+    return isinstance(error, PoolTimeout | OSError | asyncpg.PostgresError | asyncpg.InterfaceError)
+
+
+REFUSES = ("53", "25006")
+"""SQLSTATE: out of disk, memory or connections; read-only."""
+AWAY = (*REFUSES, "08", "57")
+"""Or the connection is lost, or was ended by an operator or by a bound."""
+REFUSAL_COUNTS_S = 10.0
+"""After a write that was refused a process is not ready for so long; then the next one tries again."""
 POOL_TIMEOUT_S = 5
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
@@ -50,27 +62,51 @@ class Database:
     Raises DatabaseUrlInvalid.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    _refused: tuple[float, str] | None = None
+
+    def __init__(self, url: str, *, pool_size: int = 10, bounds: Bounds = USUAL_BOUNDS) -> None:
+        address = asyncpg_url(url)
+        self.host = WritableHost(address, bounds=bounds)
         self.engine: AsyncEngine = create_async_engine(
-            asyncpg_url(url),
+            address,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_S,
             hide_parameters=True,
             json_serializer=to_json,
             json_deserializer=partial(json.loads, parse_float=Decimal),
-            connect_args={
-                "server_settings": SERVER_BOUNDS,
-                "timeout": CONNECT_TIMEOUT_S,
-            },
+            async_creator=self.host.connect,
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """One transaction: committed at the end of the block, rolled back when it raises."""
-        async with self.engine.begin() as connection:
-            yield connection
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except TimeoutError:
+            # A server that was cut off or has died in silence: what the pool holds leads to it too.
+            await self.engine.dispose()
+            raise
+        except DBAPIError as error:
+            if sqlstate_of(error).startswith(REFUSES):
+                self._refused = (time.monotonic(), type(error.orig).__name__)
+            raise
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the server took no writes just now, though it answers: its disk is full, or it is read-only (F83)."""
+        if self._refused is None or time.monotonic() - self._refused[0] > REFUSAL_COUNTS_S:
+            return None
+        return f"refuses writes ({self._refused[1]})"
+
+    @property
+    def connections_in_use(self) -> int:
+        """By transactions that are open now: it is 0 whenever nobody does anything (F84)."""
+        pool = self.engine.pool
+        assert isinstance(pool, AsyncAdaptedQueuePool)
+        return pool.checkedout()
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -111,4 +147,18 @@ async def notify(connection: AsyncConnection, channel: str, payload: str = "") -
     """Wake whoever listens, once this transaction commits. Lost notifications only cost time: everyone polls too."""
     await connection.execute(
         text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload}
+    )
+
+
+async def outlive_the_primary(connection: AsyncConnection) -> None:
+    """What this transaction has read will be on the standby when it commits, as if it had been written here (F81).
+
+    A commit waits for a synchronous standby only if it wrote something, and a wait that was given up leaves a row that
+    can be read and may yet be lost. So whoever tells a caller of an earlier write makes this commit wait for it.
+    """
+    await connection.execute(
+        text(
+            "SELECT pg_logical_emit_message(true, 'tapwatt', '')"
+            " WHERE current_setting('synchronous_standby_names') <> ''"
+        )
     )

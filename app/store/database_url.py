@@ -61,7 +61,7 @@ def _options(query: str) -> dict[str, str]:
     given = dict(parse_qsl(query, keep_blank_values=True))
     options: dict[str, str] = {name: given.pop(name) for name in ("host", "port") if name in given}
     given.pop("target_session_attrs", None)
-    options["target_session_attrs"] = "primary"
+    options["target_session_attrs"] = "read-write"
     mode = given.pop("sslmode", given.pop("ssl", None))
     if mode is not None:
         if mode not in SSL_MODES:

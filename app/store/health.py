@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import delete, func, select, text
@@ -17,6 +18,7 @@ FORGET_WATCHER = timedelta(days=1)
 P = payment_sessions
 
 
+@cache
 def newest_schema() -> str:
     """The revision that this code was written for."""
     from alembic.script import ScriptDirectory  # slow to load, and only this needs it
@@ -36,18 +38,29 @@ async def schema_version(connection: AsyncConnection) -> str | None:
     return version
 
 
+async def takes_writes(connection: AsyncConnection) -> bool:
+    """False on a standby, and where everything is read-only."""
+    read_only: str = (await connection.execute(text("SHOW transaction_read_only"))).scalar_one()
+    return read_only == "off"
+
+
 async def database_time(connection: AsyncConnection) -> datetime:
     """The database's own clock, to compare ours with; never used in a decision."""
     now: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
     return now
 
 
-async def beat(connection: AsyncConnection, watcher_id: str, now: datetime) -> None:
+async def beat(connection: AsyncConnection, watcher_id: str, now: datetime) -> datetime | None:
+    """Note that a watcher lives; returns when it was last noted, None: never."""
+    earlier = (
+        await connection.execute(select(watchers.c.seen_at).where(watchers.c.id == watcher_id))
+    ).scalar_one_or_none()
     statement = insert(watchers).values(id=watcher_id, started_at=now, seen_at=now)
     await connection.execute(
         statement.on_conflict_do_update(index_elements=[watchers.c.id], set_={"seen_at": now})
     )
     await connection.execute(delete(watchers).where(watchers.c.seen_at < now - FORGET_WATCHER))
+    return earlier
 
 
 async def leave(connection: AsyncConnection, watcher_id: str) -> None:

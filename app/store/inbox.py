@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Text, any_, bindparam, func, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,8 +27,10 @@ from app.domain.payment_session import PaymentSession
 from app.store.database import DUE_CHANNEL, notify
 from app.store.tables import inbox, payment_sessions
 
-NEWS_LIMIT = 200
-"""Entries applied in one transaction; the rest follow in the next."""
+NEWS_LIMIT = 5000
+"""Entries of one session applied in one transaction; the rest follow in the next."""
+READ_OF_EACH = 50
+"""So many entries of one charge are read of a backlog, the newest."""
 
 P = payment_sessions
 
@@ -37,11 +52,11 @@ class InboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """An entry that was not applied yet."""
+    """An entry that was not applied yet. `raw` is None where newer ones of the same charge say all that it says."""
 
     id: int
     received_at: datetime
-    raw: Mapping[str, Any]
+    raw: Mapping[str, Any] | None
 
 
 async def keep(
@@ -107,18 +122,40 @@ async def _wake(
     await notify(connection, DUE_CHANNEL)
 
 
-async def news_of(connection: AsyncConnection, session: PaymentSession) -> list[News]:
-    """Entries about the session's charge, or with its reference, that were not applied yet; oldest first."""
-    ours = [inbox.c.session_reference == session.id]
-    if session.charge is not None:
-        ours.append(inbox.c.charge_id == session.charge.id)
-    query = (
-        select(inbox.c.id, inbox.c.received_at, inbox.c.raw)
-        .where(inbox.c.operator_id == session.operator_id, inbox.c.applied_at.is_(None), or_(*ours))
-        .order_by(inbox.c.id)
-        .limit(NEWS_LIMIT)
+def _news(*ours: ColumnElement[bool]) -> Select[tuple[int, datetime, Any]]:
+    happened_at = func.coalesce(inbox.c.event_time, inbox.c.received_at)
+    age = func.row_number().over(
+        partition_by=inbox.c.charge_id, order_by=(happened_at.desc(), inbox.c.id.desc())
     )
-    return [News(row.id, row.received_at, row.raw) for row in await connection.execute(query)]
+    operator = inbox.c.operator_id == bindparam("operator")
+    pending = (
+        select(inbox.c.id, inbox.c.received_at, inbox.c.raw, age.label("age"))
+        .where(operator, inbox.c.applied_at.is_(None), or_(*ours))
+        .subquery()
+    )
+    raw = case((pending.c.age <= READ_OF_EACH, pending.c.raw), else_=None)
+    return (
+        select(pending.c.id, pending.c.received_at, raw.label("raw")).order_by(pending.c.id).limit(NEWS_LIMIT)
+    )
+
+
+# Built once: every turn of every session asks one of them.
+_NEWS = _news(inbox.c.session_reference == bindparam("session"))
+_NEWS_OF_CHARGE = _news(
+    inbox.c.session_reference == bindparam("session"), inbox.c.charge_id == bindparam("charge")
+)
+
+
+async def news_of(connection: AsyncConnection, session: PaymentSession) -> list[News]:
+    """Entries about the session's charge, or with its reference, that were not applied yet; oldest first.
+
+    Of a backlog only the newest of each charge are given to read: a charge's entry says all that the ones before said.
+    """
+    given = {"operator": session.operator_id, "session": session.id}
+    query = _NEWS
+    if session.charge is not None:
+        query, given["charge"] = _NEWS_OF_CHARGE, session.charge.id
+    return [News(row.id, row.received_at, row.raw) for row in await connection.execute(query, given)]
 
 
 async def mark_applied(connection: AsyncConnection, news: Sequence[News], now: datetime) -> None:
@@ -126,6 +163,14 @@ async def mark_applied(connection: AsyncConnection, news: Sequence[News], now: d
         await connection.execute(
             update(inbox).where(inbox.c.id.in_([n.id for n in news])).values(applied_at=now)
         )
+
+
+async def prune(connection: AsyncConnection, before: datetime, *, limit: int) -> int:
+    """Delete entries that came before then, of the `limit` oldest; returns how many those were. Whatever an entry of
+    that age could still say, the record has been asked since."""
+    oldest = select(inbox.c.id, inbox.c.received_at).order_by(inbox.c.id).limit(limit).cte("oldest")
+    old = select(oldest.c.id).where(oldest.c.received_at < before)
+    return (await connection.execute(delete(inbox).where(inbox.c.id.in_(old)))).rowcount
 
 
 async def newest(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:

@@ -1,20 +1,23 @@
 """Who works on what until when: due rows are claimed, and given back with their next due time."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, tuple_, update
+from sqlalchemy import Integer, bindparam, func, or_, select, true, tuple_, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.ids import OperatorId, SessionId
-from app.store.tables import operators, payment_sessions
+from app.store.tables import operator_duties, operators, payment_sessions
 
 P = payment_sessions
 O = operators  # noqa: E741
 
 
 ALARM_FAILURES = 3
+NO_BOUND = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,38 +26,81 @@ class Lease:
 
     session_id: SessionId
     token: int
+    operator_id: OperatorId = field(default=OperatorId(""), compare=False)
+    """Whose session it is: for fairness only."""
 
 
-@dataclass(frozen=True, slots=True)
-class OperatorLease:
-    operator_id: OperatorId
-    token: int
-
-
-async def claim(
-    connection: AsyncConnection, *, owner: str, now: datetime, until: datetime, limit: int
-) -> list[Lease]:
-    """Claim up to `limit` due sessions that nobody works on, most overdue first."""
+def _claim() -> ReturningUpdate[tuple[str, int, str]]:
+    """Given when it is executed: `now`, `until`, `owner`, `busy` (counts by operator), and three bounds: `each` for the
+    claims of one operator, `bound` for these with what it has in work, `most` for all claims."""
+    now = bindparam("now", type_=P.c.due_at.type)
+    in_work = bindparam("busy", type_=JSONB)
+    free = (P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
+    first = (
+        select(P.c.id, P.c.due_at, func.row_number().over(order_by=P.c.due_at).label("number"))
+        .where(P.c.operator_id == O.c.id, *free)
+        .order_by(P.c.due_at)
+        .limit(bindparam("each", type_=Integer()))
+        .lateral("first")
+    )
+    busy_here = func.coalesce(in_work[O.c.id].astext.cast(Integer), 0)
+    place = (busy_here + first.c.number).label("place")
+    fair = select(first.c.id, first.c.due_at, place).select_from(O.join(first, true()))
+    fair = fair.where(busy_here + first.c.number <= bindparam("bound", type_=Integer()))
+    most = bindparam("most", type_=Integer())
+    chosen = fair.order_by(place, first.c.due_at).limit(most).cte("chosen")
     due = (
         select(P.c.id)
-        .where(P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
+        .where(P.c.id.in_(select(chosen.c.id)), *free)
         .order_by(P.c.due_at)
-        .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    query = (
+    return (
         update(P)
         .where(P.c.id.in_(select(due.c.id)))
-        .values(lease_token=P.c.lease_token + 1, lease_owner=owner, lease_until=until)
-        .returning(P.c.id, P.c.lease_token)
+        .values(
+            lease_token=P.c.lease_token + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until")
+        )
+        .returning(P.c.id, P.c.lease_token, P.c.operator_id)
     )
-    return [Lease(SessionId(row.id), row.lease_token) for row in await connection.execute(query)]
+
+
+# Built once: watchers ask these of the database all the time, and building takes longer than asking.
+_CLAIM = _claim()
+_EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bindparam("until"))
+_GIVE_BACK = (
+    update(P)
+    .where(P.c.id == bindparam("session"))
+    .values(due_at=bindparam("due"), lease_owner=None, lease_until=None, failures=0)
+)
+
+
+async def claim(
+    connection: AsyncConnection,
+    *,
+    owner: str,
+    now: datetime,
+    until: datetime,
+    limit: int,
+    busy: Mapping[OperatorId, int] | None = None,
+    per_operator: int | None = None,
+) -> list[Lease]:
+    """Claim up to `limit` due sessions that nobody works on, most overdue first, by turns between operators: whoever
+    has fewest in work (`busy`, and those before it here) comes first, and nobody has more than `per_operator`.
+
+    However many sessions of one operator are due, no more of them are looked at than could be claimed.
+    """
+    given = {"owner": owner, "now": now, "until": until, "busy": dict(busy or {}), "most": limit}
+    given |= {"each": limit if per_operator is None else min(limit, per_operator)}
+    given |= {"bound": NO_BOUND if per_operator is None else per_operator}
+    rows = await connection.execute(_CLAIM, given)
+    return [Lease(SessionId(r.id), r.lease_token, OperatorId(r.operator_id)) for r in rows]
 
 
 async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> None:
     """Keep a claim for one more step; the row is locked and known to be ours."""
-    await connection.execute(update(P).where(P.c.id == lease.session_id).values(lease_until=until))
+    await connection.execute(_EXTEND, {"session": lease.session_id, "until": until})
 
 
 async def renew(connection: AsyncConnection, held: Collection[Lease], until: datetime) -> None:
@@ -72,11 +118,7 @@ async def renew(connection: AsyncConnection, held: Collection[Lease], until: dat
 
 async def give_back(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
     """End a claim on a locked row; the session is due again at `due_at`."""
-    await connection.execute(
-        update(P)
-        .where(P.c.id == lease.session_id)
-        .values(due_at=due_at, lease_owner=None, lease_until=None, failures=0)
-    )
+    await connection.execute(_GIVE_BACK, {"session": lease.session_id, "due": due_at})
 
 
 async def give_back_failed(connection: AsyncConnection, lease: Lease, now: datetime) -> int | None:
@@ -98,50 +140,35 @@ async def give_back_failed(connection: AsyncConnection, lease: Lease, now: datet
     return failures
 
 
+async def give_back_untouched(connection: AsyncConnection, lease: Lease, now: datetime) -> None:
+    """End a claim with which nothing could be done: due again at once, and nobody's failure."""
+    await connection.execute(
+        update(P)
+        .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
+        .values(due_at=now, lease_owner=None, lease_until=None)
+    )
+
+
 async def next_due(connection: AsyncConnection) -> datetime | None:
-    """When the next session or operator that nobody works on falls due; None: nothing is planned.
+    """When the next session or duty that nobody works on falls due; None: nothing is planned.
 
     Claims that were never given back are not counted: whoever waits looks again within a second or so anyway.
     """
-    times = []
-    for table in (P, O):
-        query = select(table.c.due_at).where(table.c.due_at.is_not(None), table.c.lease_until.is_(None))
-        times.append((await connection.execute(query.order_by(table.c.due_at).limit(1))).scalar())
-    return min((t for t in times if t is not None), default=None)
+    free = (P.c.operator_id == operators.c.id, P.c.due_at.is_not(None), P.c.lease_until.is_(None))
+    first = select(P.c.due_at).where(*free).order_by(P.c.due_at).limit(1).lateral("first")
+    sessions = await connection.execute(
+        select(func.min(first.c.due_at)).select_from(operators.join(first, true()))
+    )
+    duties = await connection.execute(
+        select(func.min(operator_duties.c.due_at)).where(operator_duties.c.lease_until.is_(None))
+    )
+    return min((t for t in (sessions.scalar(), duties.scalar()) if t is not None), default=None)
 
 
 async def oldest_due(connection: AsyncConnection, now: datetime) -> datetime | None:
     """The due time that has been waiting longest."""
-    query = select(func.min(P.c.due_at)).where(P.c.due_at <= now)
+    mine = (P.c.operator_id == operators.c.id, P.c.due_at <= now)
+    first = select(P.c.due_at).where(*mine).order_by(P.c.due_at).limit(1).lateral("first")
+    query = select(func.min(first.c.due_at)).select_from(operators.join(first, true()))
     found: datetime | None = (await connection.execute(query)).scalar()
     return found
-
-
-async def claim_operator(
-    connection: AsyncConnection, *, now: datetime, until: datetime
-) -> OperatorLease | None:
-    """Claim one operator whose upkeep is due."""
-    due = (
-        select(O.c.id)
-        .where(O.c.due_at <= now, or_(O.c.lease_until.is_(None), O.c.lease_until <= now))
-        .order_by(O.c.due_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    query = (
-        update(O)
-        .where(O.c.id.in_(select(due.c.id)))
-        .values(lease_token=O.c.lease_token + 1, lease_until=until)
-        .returning(O.c.id, O.c.lease_token)
-    )
-    row = (await connection.execute(query)).one_or_none()
-    return OperatorLease(OperatorId(row.id), row.lease_token) if row else None
-
-
-async def give_back_operator(connection: AsyncConnection, lease: OperatorLease, due_at: datetime) -> None:
-    await connection.execute(
-        update(O)
-        .where(O.c.id == lease.operator_id, O.c.lease_token == lease.token)
-        .values(due_at=due_at, lease_until=None)
-    )

@@ -1,23 +1,25 @@
 """Notifications from PostgreSQL: a hint to look now. Losing one costs a second, never correctness."""
 
 import asyncio
+import random
 from collections.abc import Callable
 
-import asyncpg
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.store.connecting import ELSEWHERE, WritableHost
 
 log = structlog.get_logger("listener")
 
-RECONNECT_S = 2.0
+RECONNECT_S = (0.5, 3.0)
+"""At random within these, so that after an outage not all come back at once."""
 CHECK_S = 15.0
 
 
 class Listener:
     """Listens on channels over a connection of its own and calls back with each payload; reconnects by itself."""
 
-    def __init__(self, engine: AsyncEngine, channels: dict[str, Callable[[str], None]]) -> None:
-        self._engine = engine
+    def __init__(self, host: WritableHost, channels: dict[str, Callable[[str], None]]) -> None:
+        self._host = host
         self._channels = channels
 
     async def run(self) -> None:
@@ -25,15 +27,15 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except ELSEWHERE as error:
                 log.warning("listener_reconnects", error=type(error).__name__)
-                await asyncio.sleep(RECONNECT_S)
+                await asyncio.sleep(random.uniform(*RECONNECT_S))  # noqa: S311
 
     async def _listen(self) -> None:
         def heard(_connection: object, _pid: int, channel: str, payload: str) -> None:
             self._channels[channel](payload)
 
-        connection = await self._connect()
+        connection = await self._host.connect()
         try:
             for channel in self._channels:
                 await connection.add_listener(channel, heard)
@@ -44,8 +46,3 @@ class Listener:
                 await connection.execute("SELECT 1", timeout=5)
         finally:
             connection.terminate()
-
-    async def _connect(self) -> asyncpg.Connection:
-        arguments, options = self._engine.dialect.create_connect_args(self._engine.url)
-        connection: asyncpg.Connection = await asyncpg.connect(*arguments, timeout=5, **options)
-        return connection

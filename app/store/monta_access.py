@@ -4,9 +4,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Numeric,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.ids import OperatorId
 from app.store.secret_box import SecretBox
@@ -93,23 +107,8 @@ async def take_request(
     anything but a block of stops holds it back.
     Returns None when granted, else when to ask again.
     """
-    block = B.c.stops_blocked_until if urgent else B.c.blocked_until
-    fresh = B.c.window_ends_at <= now
-    remaining = case((fresh, B.c.quota), else_=B.c.remaining)
-    query = (
-        update(B)
-        .where(
-            B.c.operator_id == operator_id,
-            or_(block.is_(None), block <= now),
-            true() if urgent else remaining > B.c.quota * reserve,
-        )
-        .values(
-            remaining=func.greatest(remaining - 1, 0),
-            window_ends_at=case((fresh, now + _window()), else_=B.c.window_ends_at),
-        )
-        .returning(B.c.remaining)
-    )
-    if (await connection.execute(query)).one_or_none() is not None:
+    given = {"operator": operator_id, "now": now} | ({} if urgent else {"reserve": reserve})
+    if (await connection.execute(_TAKE_URGENT if urgent else _TAKE, given)).one_or_none() is not None:
         return None
     row = (await connection.execute(select(B).where(B.c.operator_id == operator_id))).one()
     blocked_until = row.stops_blocked_until if urgent else row.blocked_until
@@ -147,18 +146,14 @@ async def correct_budget(
 
     A count that belongs to another quota (ours was a guess, or the agreement was changed) says nothing.
     """
-    apart_s = func.abs(func.extract("epoch", B.c.window_ends_at - ends_at))
-    same = and_(apart_s <= SAME_WINDOW.total_seconds(), B.c.quota == quota)
-    await connection.execute(
-        update(B)
-        .where(B.c.operator_id == operator_id)
-        .values(
-            quota=quota,
-            window_s=window_s,
-            remaining=case((same, func.least(B.c.remaining, remaining)), else_=remaining),
-            window_ends_at=ends_at,
-        )
-    )
+    given = {
+        "operator": operator_id,
+        "total": quota,
+        "window": window_s,
+        "left": remaining,
+        "ends_at": ends_at,
+    }
+    await connection.execute(_CORRECT, given)
 
 
 async def block_requests(
@@ -179,3 +174,42 @@ async def budget_left(connection: AsyncConnection) -> dict[OperatorId, tuple[int
 
 def _window() -> ColumnElement[timedelta]:
     return func.make_interval(0, 0, 0, 0, 0, 0, B.c.window_s)
+
+
+def _take(*, urgent: bool) -> ReturningUpdate[tuple[int]]:
+    now = bindparam("now", type_=B.c.window_ends_at.type)
+    block = B.c.stops_blocked_until if urgent else B.c.blocked_until
+    fresh = B.c.window_ends_at <= now
+    remaining = case((fresh, B.c.quota), else_=B.c.remaining)
+    enough = true() if urgent else remaining > B.c.quota * bindparam("reserve", type_=Numeric())
+    return (
+        update(B)
+        .where(B.c.operator_id == bindparam("operator"), or_(block.is_(None), block <= now), enough)
+        .values(
+            remaining=func.greatest(remaining - 1, 0),
+            window_ends_at=case((fresh, now + _window()), else_=B.c.window_ends_at),
+        )
+        .returning(B.c.remaining)
+    )
+
+
+def _correct() -> Update:
+    ends_at = bindparam("ends_at", type_=B.c.window_ends_at.type)
+    left, total = bindparam("left", type_=Integer()), bindparam("total", type_=Integer())
+    apart_s = func.abs(func.extract("epoch", B.c.window_ends_at - ends_at))
+    same = and_(apart_s <= SAME_WINDOW.total_seconds(), B.c.quota == total)
+    return (
+        update(B)
+        .where(B.c.operator_id == bindparam("operator"))
+        .values(
+            quota=total,
+            window_s=bindparam("window", type_=Integer()),
+            remaining=case((same, func.least(B.c.remaining, left)), else_=left),
+            window_ends_at=ends_at,
+        )
+    )
+
+
+_CORRECT = _correct()
+_TAKE, _TAKE_URGENT = _take(urgent=False), _take(urgent=True)
+"""Built once: every request to Monta asks one of them, and every answer corrects."""

@@ -1,16 +1,19 @@
 """Operators: one Monta credential and one webhook endpoint each; their secrets leave decrypted, never logged."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import OperatorId
-from app.store.database import DUE_CHANNEL, notify
+from app.store import duties
+from app.store.duties import Duty
 from app.store.secret_box import SecretBox
 from app.store.tables import operators
+
+O = operators  # noqa: E741
 
 CLIENT_SECRET = "client_secret"  # noqa: S105 - the name of a column
 WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - the name of a column
@@ -32,8 +35,10 @@ class Operator:
     """The most that top-ups may raise a reservation to; None: as far as Monta's limit of the start goes."""
     webhook_endpoint_id: str = field(repr=False)
     webhook_secret: str = field(repr=False)
-    webhook_problem: str | None = None
-    upkeep_problem: str | None = None
+
+
+RECONCILE_FIRST = timedelta(hours=1)
+"""A new operator has no charges of ours to compare."""
 
 
 class Operators:
@@ -59,12 +64,21 @@ class Operators:
                 webhook_endpoint_id=operator.webhook_endpoint_id,
                 webhook_secret=seal(operator.webhook_secret, WEBHOOK_SECRET),
                 created_at=now,
-                due_at=now,
+                reconciled_at=now,
+                reconciled_deep_at=now,
+                reconcile_due_at=now + RECONCILE_FIRST,
             )
         )
+        first_due = {
+            Duty.UPKEEP: now,
+            Duty.RECONCILE: now + RECONCILE_FIRST,
+            Duty.SWEEP: None,
+            Duty.PROBE: None,
+        }
+        await duties.add(connection, operator.id, first_due)
 
     async def get(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
-        row = await connection.execute(select(operators).where(operators.c.id == operator_id))
+        row = await connection.execute(_ONE, {"operator": operator_id})
         return self._one(row.mappings().one_or_none())
 
     async def by_endpoint(self, connection: AsyncConnection, endpoint_id: str) -> Operator | None:
@@ -76,6 +90,11 @@ class Operators:
     async def all(self, connection: AsyncConnection) -> list[Operator]:
         rows = await connection.execute(select(operators).order_by(operators.c.created_at, operators.c.id))
         return [self._from(row) for row in rows.mappings()]
+
+    async def check_key(self, connection: AsyncConnection) -> None:
+        """Raises SecretUnreadable when the secrets here were sealed with another key; nothing is known without any."""
+        row = await connection.execute(select(O).order_by(O.c.created_at.desc(), O.c.id).limit(1))
+        self._one(row.mappings().one_or_none())
 
     def _one(self, row: RowMapping | None) -> Operator | None:
         return None if row is None else self._from(row)
@@ -95,8 +114,6 @@ class Operators:
                 "time_zone",
                 "top_up_max_minor",
                 "webhook_endpoint_id",
-                "webhook_problem",
-                "upkeep_problem",
             )
         }
         return Operator(
@@ -107,19 +124,8 @@ class Operators:
         )
 
 
-async def note_upkeep(
-    connection: AsyncConnection,
-    operator_id: OperatorId,
-    *,
-    webhook_problem: str | None,
-    upkeep_problem: str | None,
-) -> None:
-    """Keep what went wrong at the last upkeep, for operations; None: all is well."""
-    await connection.execute(
-        update(operators)
-        .where(operators.c.id == operator_id)
-        .values(webhook_problem=webhook_problem, upkeep_problem=upkeep_problem)
-    )
+_ONE = select(operators).where(operators.c.id == bindparam("operator"))
+"""Built once: every call to Monta begins with it."""
 
 
 async def set_top_up_max(
@@ -134,12 +140,6 @@ async def set_top_up_max(
 async def exists(connection: AsyncConnection, operator_id: OperatorId) -> bool:
     query = select(operators.c.id).where(operators.c.id == operator_id)
     return (await connection.execute(query)).one_or_none() is not None
-
-
-async def make_due(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
-    """Upkeep as soon as a watcher is free."""
-    await connection.execute(update(operators).where(operators.c.id == operator_id).values(due_at=now))
-    await notify(connection, DUE_CHANNEL)
 
 
 def webhook_path(endpoint_id: str) -> str:

@@ -5,17 +5,27 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.change import Change
 from app.domain.ids import OperatorId, SessionId, TerminalId
 from app.domain.payment_session import ENDED_STATUSES, PaymentSession
-from app.domain.settlement import Settlement
-from app.store import holds
+from app.store import holds, settlement_rows
 from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
-from app.store.session_codec import from_row, identity_row, shares_of, to_row
+from app.store.session_codec import from_row, identity_row, to_row
 from app.store.tables import journal, payment_sessions, settlements
 
 log = structlog.get_logger("store")
@@ -82,10 +92,9 @@ async def lock(
     connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
     """The session, its row locked until the transaction ends. None: unknown, or the lease is somebody else's by now."""
-    locked = select(P.c.id).where(P.c.id == session_id).with_for_update()
-    if lease_token is not None:
-        locked = locked.where(P.c.lease_token == lease_token)
-    if (await connection.execute(locked)).one_or_none() is None:
+    locked = _LOCK if lease_token is None else _LOCK_LEASED
+    given = {"session": session_id} | ({} if lease_token is None else {"token": lease_token})
+    if (await connection.execute(locked, given)).one_or_none() is None:
         return None
     # A statement of its own: what is joined to a row that was waited for would be as old as the wait.
     return await get(connection, session_id)
@@ -103,9 +112,9 @@ async def save(
         session = _next_version(session, before.version, now)
         await notify(connection, SESSIONS_CHANNEL, session.id)
     if session != before:
-        await connection.execute(update(P).where(P.c.id == session.id).values(to_row(session)))
+        await connection.execute(_SAVE, to_row(session) | {"session": session.id})
     if session.settlement is not None and session.settlement != before.settlement:
-        await _write_settlement(connection, session, session.settlement, first=before.settlement is None)
+        await settlement_rows.write(connection, session, session.settlement, first=before.settlement is None)
     await _write_lines(connection, change, now)
     return session
 
@@ -119,7 +128,8 @@ async def wake(connection: AsyncConnection, session_id: SessionId, now: datetime
 
 async def get(connection: AsyncConnection, session_id: SessionId, *owner: Condition) -> PaymentSession | None:
     """One session; `owner` narrows to what the caller may see (of_terminal, of_operator)."""
-    row = (await connection.execute(_sessions().where(P.c.id == session_id, *owner))).mappings().one_or_none()
+    query = _ONE.where(*owner) if owner else _ONE
+    row = (await connection.execute(query, {"session": session_id})).mappings().one_or_none()
     return from_row(row) if row else None
 
 
@@ -188,6 +198,13 @@ def _sessions() -> Select[Any]:
     return select(P.c.body, P.c.tariff, *parts).select_from(joined)
 
 
+# Built once: building a statement takes longer than asking it of the database.
+_ONE = _sessions().where(P.c.id == bindparam("session"))
+_LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
+_LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
+_SAVE = update(P).where(P.c.id == bindparam("session"))
+
+
 def _with_plan_of(session: PaymentSession, other: PaymentSession) -> PaymentSession:
     return replace(session, reads=other.reads, version=other.version, updated_at=other.updated_at)
 
@@ -209,31 +226,3 @@ async def _write_lines(connection: AsyncConnection, change: Change, now: datetim
     ]
     if lines:
         await connection.execute(insert(journal), lines)
-
-
-async def _write_settlement(
-    connection: AsyncConnection, session: PaymentSession, settlement: Settlement, *, first: bool
-) -> None:
-    """Insert it once; afterwards only what the PSP reported about it may change."""
-    where = settlements.c.session_id == session.id
-    if not first:
-        reported = {"status": settlement.status, "shares": shares_of(settlement)}
-        await connection.execute(update(settlements).where(where).values(reported))
-        return
-    await connection.execute(
-        insert(settlements).values(
-            session_id=session.id,
-            action=settlement.action,
-            authorized_minor=session.reserved_minor,
-            to_capture_minor=settlement.to_capture_minor,
-            to_release_minor=settlement.to_release_minor,
-            shortfall_minor=settlement.shortfall_minor,
-            energy_wh=settlement.energy_wh,
-            decided_at=settlement.decided_at,
-            deadline=settlement.deadline,
-            session_date=settlement.session_date,
-            status=settlement.status,
-            basis=settlement.basis,
-            shares=shares_of(settlement),
-        )
-    )

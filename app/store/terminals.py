@@ -78,6 +78,12 @@ async def terminal_by_id(connection: AsyncConnection, terminal_id: TerminalId) -
     return Terminal(TerminalId(row.id), OperatorId(row.operator_id), row.provider, row.name) if row else None
 
 
+async def providers_of(connection: AsyncConnection, operator_id: OperatorId) -> frozenset[str]:
+    """The provider slugs of the operator's terminals, revoked ones too."""
+    query = select(terminals.c.provider).where(terminals.c.operator_id == operator_id).distinct()
+    return frozenset((await connection.execute(query)).scalars())
+
+
 async def is_assigned(
     connection: AsyncConnection, terminal_id: TerminalId, charge_point_id: ChargePointId
 ) -> bool:

@@ -36,25 +36,47 @@ def upgrade() -> None:
             "webhook_secret", sa.LargeBinary(), nullable=False, comment="encrypted, bound to the operator"
         ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("webhook_problem", sa.Text(), nullable=True),
         sa.Column(
-            "due_at",
+            "webhook_mended_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="next upkeep: webhook registration, charge points",
+            comment="when its configuration at Monta was last found changed",
         ),
-        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("lease_token", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("webhook_problem", sa.Text(), nullable=True),
         sa.Column("upkeep_problem", sa.Text(), nullable=True),
+        sa.Column(
+            "reconcile_wanted_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="no start until a reconciliation that began after this",
+        ),
+        sa.Column(
+            "reconciled_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Monta's list was compared with ours up to then",
+        ),
+        sa.Column(
+            "reconciled_deep_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="the last comparison that reached back for days",
+        ),
+        sa.Column(
+            "reconcile_due_at", sa.DateTime(timezone=True), nullable=True, comment="the next comparison"
+        ),
+        sa.Column("reconcile_problem", sa.Text(), nullable=True),
+        sa.Column(
+            "access_doubted_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="since when Monta refuses the credential",
+        ),
+        sa.Column(
+            "access_problem", sa.Text(), nullable=True, comment="Monta refuses it lastingly: no new sessions"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_operators")),
         sa.UniqueConstraint("webhook_endpoint_id", name=op.f("uq_operators_webhook_endpoint_id")),
-    )
-    op.create_index(
-        "ix_operators_due_at",
-        "operators",
-        ["due_at"],
-        unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.create_table(
         "watchers",
@@ -96,6 +118,18 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_charge_points_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", "charge_point_id", name=op.f("pk_charge_points")),
+    )
+    op.create_table(
+        "hold_policies",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column(
+            "brand", sa.Text(), nullable=False, comment="of the card, lower case; empty: all the others"
+        ),
+        sa.Column("days", sa.Integer(), nullable=False),
+        sa.CheckConstraint("days BETWEEN 1 AND 60", name=op.f("ck_hold_policies_days_are_sane")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_hold_policies_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", "brand", name=op.f("pk_hold_policies")),
+        comment="How long a hold is good when the terminal does not say.",
     )
     op.create_table(
         "inbox",
@@ -171,6 +205,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("operator_id", name=op.f("pk_monta_tokens")),
     )
     op.create_table(
+        "operator_duties",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("duty", sa.Text(), nullable=False),
+        sa.Column(
+            "due_at", sa.DateTime(timezone=True), nullable=True, comment="null: when somebody asks for it"
+        ),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lease_token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["operator_id"], ["operators.id"], name=op.f("fk_operator_duties_operator_id")
+        ),
+        sa.PrimaryKeyConstraint("operator_id", "duty", name=op.f("pk_operator_duties")),
+        comment="What the watcher does for an operator as a whole, each kind with its own due time and lease.",
+    )
+    op.create_index(
+        "ix_operator_duties_due_at",
+        "operator_duties",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_table(
         "ops_keys",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("operator_id", sa.Text(), nullable=True, comment="null: every operator"),
@@ -182,16 +238,32 @@ def upgrade() -> None:
         sa.UniqueConstraint("key_hash", name=op.f("uq_ops_keys_key_hash")),
     )
     op.create_table(
-        "hold_policies",
+        "orphans",
         sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("charge_id", sa.Text(), nullable=False),
+        sa.Column("session_reference", sa.Text(), nullable=False, comment="the charge's partnerExternalId"),
         sa.Column(
-            "brand", sa.Text(), nullable=False, comment="of the card, lower case; empty: all the others"
+            "ours", sa.Boolean(), nullable=False, comment="proved to be of our start; others are only told"
         ),
-        sa.Column("days", sa.Integer(), nullable=False),
-        sa.CheckConstraint("days BETWEEN 1 AND 60", name=op.f("ck_hold_policies_days_are_sane")),
-        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_hold_policies_operator_id")),
-        sa.PrimaryKeyConstraint("operator_id", "brand", name=op.f("pk_hold_policies")),
-        comment="How long a hold is good when the terminal does not say.",
+        sa.Column("charge_point_id", sa.Text(), nullable=True),
+        sa.Column("display_reference", sa.Text(), nullable=True),
+        sa.Column("card_last4", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("energy_wh", sa.BigInteger(), nullable=True),
+        sa.Column("price", sa.Numeric(), nullable=True, comment="in major units"),
+        sa.Column("currency", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=True, comment="by Monta"),
+        sa.Column("found_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("stops", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column(
+            "closed_at", sa.DateTime(timezone=True), nullable=True, comment="when a person was done with it"
+        ),
+        sa.Column("closed_because", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_orphans_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", "charge_id", name=op.f("pk_orphans")),
+        comment="Charges with our reference at Monta that belong to no payment session here.",
     )
     op.create_table(
         "price_groups",
@@ -223,6 +295,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("operator_id", "price_group_id", name=op.f("pk_price_groups")),
         comment="Monta's price groups of the charge points that terminals use.",
     )
+    op.create_table(
+        "sightings",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("charge_id", sa.Text(), nullable=False),
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("report", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_sightings_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", "charge_id", name=op.f("pk_sightings")),
+        comment="What a read of many charges showed of one, until its session has taken it in: the newest only.",
+    )
+    op.create_index("ix_sightings_session_id", "sightings", ["session_id"], unique=False)
     op.create_table(
         "tariffs",
         sa.Column("operator_id", sa.Text(), nullable=False),
@@ -330,17 +414,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_payment_sessions_created_at", "payment_sessions", ["created_at", "id"], unique=False)
     op.create_index(
-        "ix_payment_sessions_due_at",
-        "payment_sessions",
-        ["due_at"],
-        unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-    )
-    op.create_index(
         "ix_payment_sessions_operator_id_created_at",
         "payment_sessions",
         ["operator_id", "created_at", "id"],
         unique=False,
+    )
+    op.create_index(
+        "ix_payment_sessions_operator_id_due_at",
+        "payment_sessions",
+        ["operator_id", "due_at"],
+        unique=False,
+        postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.create_index(
         "uq_payment_sessions_active_charge_point",
@@ -476,20 +560,28 @@ def downgrade() -> None:
         table_name="payment_sessions",
         postgresql_where=sa.text("status NOT IN ('completed', 'not_started')"),
     )
-    op.drop_index("ix_payment_sessions_operator_id_created_at", table_name="payment_sessions")
     op.drop_index(
-        "ix_payment_sessions_due_at",
+        "ix_payment_sessions_operator_id_due_at",
         table_name="payment_sessions",
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
+    op.drop_index("ix_payment_sessions_operator_id_created_at", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_created_at", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_card_fingerprint", table_name="payment_sessions")
     op.drop_table("payment_sessions")
     op.drop_table("terminals")
     op.drop_table("tariffs")
+    op.drop_index("ix_sightings_session_id", table_name="sightings")
+    op.drop_table("sightings")
     op.drop_table("price_groups")
-    op.drop_table("hold_policies")
+    op.drop_table("orphans")
     op.drop_table("ops_keys")
+    op.drop_index(
+        "ix_operator_duties_due_at",
+        table_name="operator_duties",
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.drop_table("operator_duties")
     op.drop_table("monta_tokens")
     op.drop_table("monta_budgets")
     op.drop_index(
@@ -503,9 +595,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("applied_at IS NULL AND charge_id IS NOT NULL"),
     )
     op.drop_table("inbox")
+    op.drop_table("hold_policies")
     op.drop_table("charge_points")
     op.drop_table("watchers")
-    op.drop_index(
-        "ix_operators_due_at", table_name="operators", postgresql_where=sa.text("due_at IS NOT NULL")
-    )
     op.drop_table("operators")

@@ -272,7 +272,7 @@ async def open_house(
                 httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test")
             )
             if listening:
-                ear = Listener(database.engine, {SESSIONS_CHANNEL: news.tell})
+                ear = Listener(database.host, {SESSIONS_CHANNEL: news.tell})
                 stack.push_async_callback(_ended, asyncio.create_task(ear.run()))
             apps.append(app)
             all_tools.append(tools)

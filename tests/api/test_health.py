@@ -38,13 +38,16 @@ async def beat(tools: Tools, age_s: float = 0) -> None:
 
 async def test_ready_when_schema_clock_and_watcher_are_as_they_must_be(database_url: str) -> None:
     database = Database(database_url)
-    tools = make_tools(database, SystemClock(await clock_skew(database)), virtual=False)
+    tools = make_tools(database, SystemClock(await clock_skew(database, SystemClock())), virtual=False)
     try:
         await beat(tools)
         answer = await ask(tools)
         assert (answer.status_code, answer.json()) == (
             200,
-            {"status": "ok", "checks": dict.fromkeys(("database", "schema", "clock", "watcher"), "ok")},
+            {
+                "status": "ok",
+                "checks": dict.fromkeys(("database", "schema", "clock", "watcher", "secrets"), "ok"),
+            },
         )
     finally:
         await database.close()
@@ -55,7 +58,7 @@ async def test_a_clock_that_is_off_is_not_ready(
     database_url: str, offset_s: float, ready: bool
 ) -> None:  # F62
     database = Database(database_url)
-    skew = await clock_skew(database)
+    skew = await clock_skew(database, SystemClock())
     tools = make_tools(database, SystemClock(skew + timedelta(seconds=offset_s)), virtual=False)
     try:
         await beat(tools)
@@ -78,6 +81,19 @@ async def test_without_a_watcher_or_with_a_silent_one_it_is_not_ready(database_u
         async with house.tools.database.transaction() as connection:
             await health.leave(connection, "wtc_1")
         assert (await ask(house.tools)).status_code == 503
+
+
+async def test_F84_open_transactions_can_be_seen_in_the_metrics(database_url: str) -> None:
+    async with open_house(database_url) as house:
+
+        async def in_use() -> str:
+            lines = (await ask(house.tools, "/metrics")).text.splitlines()
+            return next(line for line in lines if line.startswith("tapwatt_database_connections_in_use"))
+
+        assert (await in_use()).endswith(" 0.0")
+        async with house.tools.database.transaction():
+            assert (await in_use()).endswith(" 1.0")
+        assert (await in_use()).endswith(" 0.0")
 
 
 async def test_an_older_or_newer_schema_is_not_ready(database_url: str) -> None:  # F86

@@ -16,6 +16,7 @@ from app.domain.payment_session import Authorization, PaymentSession, Start, Sto
 from app.domain.policy import Policy
 from app.domain.progress import absorb, looked
 from app.domain.steps import (
+    AskSweep,
     GiveUp,
     LookUp,
     ReadCharge,
@@ -210,15 +211,17 @@ class Course:
                 self._post(turn)
             case SendStop() | StopExtra():
                 self._stop(step, turn)
-            case LookUp() | ReadCharge():
+            case LookUp() | ReadCharge() | AskSweep():
                 self._look(step, turn)
             case _:
                 assert_never(step)
 
-    def _look(self, step: LookUp | ReadCharge, turn: Turn) -> None:
+    def _look(self, step: LookUp | ReadCharge | AskSweep, turn: Turn) -> None:
         change, now = Change(self.session), self.now
         found = [self._fresh(r) for r in turn.found]
-        if isinstance(step, LookUp) and turn.fails:
+        if isinstance(step, AskSweep):
+            self._became(attempts.sweep_asked(change, now))
+        elif isinstance(step, LookUp) and turn.fails:
             self._became(attempts.look_failed(change, "503", now=now, not_before=now))
         elif isinstance(step, LookUp):
             self._became(looked(change, found, at=now, policy=POLICY))

@@ -121,3 +121,12 @@ def test_the_hold_ends_when_the_terminal_says_else_after_the_usual_days() -> Non
     assert hold_deadline(new_session(), POLICY) == T0 + timedelta(days=POLICY.hold_days)
     held = Authorization(reference="A", amount_minor=1, currency="EUR", expires_at=after(5000))
     assert hold_deadline(new_session(authorization=held), POLICY) == after(5000)
+
+
+def test_F79_settled_after_the_hold_expired_it_is_on_record_and_a_person_is_told() -> None:
+    change = final(Decimal("2.37"))
+    late = hold_deadline(change.session, POLICY) + timedelta(seconds=1)
+    session = conclusion.settled(change, late, POLICY).session
+    assert session.settlement is not None
+    assert session.settlement.to_capture_minor == 237
+    assert any("after the hold had expired" in why for why in session.attention)

@@ -239,17 +239,6 @@ def test_a_charge_is_stopped_before_its_hold_expires_with_a_margin_that_short_ho
     assert step(paused, due) == SendStop(StopReason.HOLD_EXPIRING)
 
 
-def test_silence_is_ended_by_a_read_and_a_failed_read_is_not_repeated_at_once() -> None:
-    session = running(10, at=10, power_bound_w=3_700).session
-    quiet = POLICY.silence_s * (1 + POLICY.webhook_grace)
-    assert step(session, 10 + quiet - 1) == Wait(after(10 + quiet))
-    assert step(session, 10 + quiet) == ReadCharge(ONE)
-    failed = attempts.read_failed(
-        Change(session), "503", now=after(10 + quiet), not_before=None, policy=POLICY
-    ).session
-    assert isinstance(step(failed, 10 + quiet + 1), Wait)
-
-
 def test_a_stop_in_doubt_is_read_before_it_is_repeated() -> None:
     change = attempts.stop_intended(running(10), StopReason.DRIVER, now=after(20), policy=POLICY)
     assert step(change.session, 21) == Wait(after(30))

@@ -8,7 +8,7 @@ from tests.virtual import VirtualClock
 
 NEXT_DUE = text(
     """SELECT min(greatest(due_at, lease_until)) FROM (
-        SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operators
+        SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operator_duties
     ) AS rows WHERE due_at IS NOT NULL"""
 )
 """When somebody may work on something next: what is due, or what a dead worker's lease has kept from others."""

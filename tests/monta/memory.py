@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from app.domain.ids import OperatorId
 from app.monta.ports import Purpose, QuotaSeen, Token
 
-RESERVED_PER_CENT = {Purpose.STOP: 0, Purpose.START: 10, Purpose.READ: 30}
+RESERVED_PER_CENT = {Purpose.STOP: 0, Purpose.START: 10, Purpose.SWEEP: 20, Purpose.READ: 30}
 """What a purpose leaves for those before it; stops go out even when nothing is left."""
 
 SAME_WINDOW = timedelta(seconds=5)

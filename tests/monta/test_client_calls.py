@@ -10,8 +10,9 @@ from app.domain.charge import ChargeState
 from app.domain.charge_point import ChargePointState
 from app.domain.ids import ChargeId, ChargePointId
 from app.monta.account import DeliveryStatus, WebhookConfig
-from app.monta.client import MAX_FOUND_PAGES, MontaClient
+from app.monta.client import MontaClient
 from app.monta.errors import NotSent, OutcomeUnknown, Refused
+from app.monta.pages import MAX_FOUND_PAGES
 from app.monta.ports import Purpose, QuotaSeen
 from app.monta.wire import PriceUnit, StartCharge
 from tests.monta.fake_monta import Reply

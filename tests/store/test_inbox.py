@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.store import inbox, leases
 from app.store.database import Database
-from app.store.inbox import InboxEntry
+from app.store.inbox import InboxEntry, News
 from tests.store.rows import (
     NOW,
     OP_ONE,
@@ -32,6 +32,12 @@ MANY = 1000
 
 def entry(key: str, **more: str | None) -> InboxEntry:
     return InboxEntry(dedupe_key=key, raw={"key": key}, entity_type="charge", **more)  # type: ignore[arg-type]
+
+
+def key_of(news: News) -> object:
+    """The entry's key as it stands in what Monta sent."""
+    assert news.raw is not None
+    return news.raw["key"]
 
 
 async def due_at_of(database: Database, session_id: str) -> object:
@@ -76,7 +82,7 @@ async def test_news_by_charge_id_or_reference_wakes_the_session_and_no_other(
         ]
         async with database.transaction() as connection:
             assert await inbox.keep(connection, OP_ONE, entries, later) == 4
-            assert [n.raw["key"] for n in await inbox.news_of(connection, by_reference)] == ["2"]
+            assert [key_of(n) for n in await inbox.news_of(connection, by_reference)] == ["2"]
             assert await inbox.news_of(connection, theirs) == []
         assert await due_at_of(database, "ps_a") == later
         assert await due_at_of(database, "ps_b") == later
@@ -105,10 +111,28 @@ async def test_news_is_read_in_the_order_of_its_arrival_and_applied_once(databas
             for n, key in enumerate(("z", "a", "m")):
                 await inbox.keep(connection, OP_ONE, [entry(key, charge_id="77")], NOW + n * SECOND)
             news = await inbox.news_of(connection, session)
-            assert [n.raw["key"] for n in news] == ["z", "a", "m"]
+            assert [key_of(n) for n in news] == ["z", "a", "m"]
             await inbox.mark_applied(connection, news[:2], NOW)
-            assert [n.raw["key"] for n in await inbox.news_of(connection, session)] == ["m"]
+            assert [key_of(n) for n in await inbox.news_of(connection, session)] == ["m"]
             await inbox.mark_applied(connection, [], NOW)
+
+
+async def test_of_a_backlog_about_one_charge_only_the_newest_are_read_and_all_are_done_with(
+    database_url: str,
+) -> None:  # F43
+    session = with_charge(a_session("a"), "77")
+    many = [entry(f"{n:05}", charge_id="77") for n in range(2 * inbox.READ_OF_EACH)]
+    async with furnished(database_url) as database:
+        await record(database, session)
+        async with database.transaction() as connection:
+            await inbox.keep(connection, OP_ONE, many, NOW)
+            news = await inbox.news_of(connection, session)
+            await inbox.mark_applied(connection, news, NOW)
+            assert await inbox.news_of(connection, session) == []
+    assert [n.raw is None for n in news] == [True] * inbox.READ_OF_EACH + [False] * inbox.READ_OF_EACH
+    assert [key_of(n) for n in news[inbox.READ_OF_EACH :]] == [
+        e.dedupe_key for e in many[inbox.READ_OF_EACH :]
+    ]
 
 
 async def test_a_mountain_of_news_is_read_in_parts(database_url: str) -> None:  # F43
@@ -121,8 +145,8 @@ async def test_a_mountain_of_news_is_read_in_parts(database_url: str) -> None:  
             news = await inbox.news_of(connection, session)
             await inbox.mark_applied(connection, news, NOW)
             rest = await inbox.news_of(connection, session)
-    assert [n.raw["key"] for n in news] == [f"{n:05}" for n in range(inbox.NEWS_LIMIT)]
-    assert rest[0].raw["key"] == f"{inbox.NEWS_LIMIT:05}"
+    assert [key_of(n) for n in news] == [f"{n:05}" for n in range(inbox.NEWS_LIMIT)]
+    assert key_of(rest[0]) == f"{inbox.NEWS_LIMIT:05}"
 
 
 async def test_overlapping_deliveries_in_other_orders_all_come_to_an_end(database_url: str) -> None:

@@ -1,16 +1,28 @@
 """One session is worked on by one watcher, and a late one changes nothing."""
 
 import asyncio
+from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
-from app.domain.ids import SessionId
-from app.store import leases, payment_sessions
+from app.domain.ids import ChargePointId, OperatorId, SessionId, TerminalId
+from app.store import leases, payment_sessions, terminals
 from app.store.database import Database
 from app.store.leases import Lease
-from tests.store.rows import NOW, OP_ONE, OP_OTHER, SECOND, a_session, furnished, record
+from app.store.terminals import Terminal
+from tests.store.rows import (
+    NOW,
+    OP_ONE,
+    OP_OTHER,
+    SECOND,
+    TRM_ONE,
+    TRM_OTHER,
+    a_session,
+    furnished,
+    record,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +93,7 @@ async def test_what_was_given_back_is_due_at_its_next_time(database_url: str) ->
         async with database.transaction() as connection:
             await leases.give_back(connection, lease, NOW + 5 * SECOND)
             assert await leases.next_due(connection) == NOW
-            await connection.execute(text("UPDATE operators SET due_at = NULL"))
+            await connection.execute(text("UPDATE operator_duties SET due_at = NULL"))
             assert await leases.next_due(connection) == NOW + 5 * SECOND
             assert await leases.oldest_due(connection, NOW) is None
             assert await leases.oldest_due(connection, NOW + 6 * SECOND) == NOW + 5 * SECOND
@@ -121,23 +133,46 @@ async def test_a_row_that_somebody_holds_is_passed_over_not_waited_for(database_
     assert sorted(lease.session_id for lease in got) == ["ps_1", "ps_2", "ps_3"]
 
 
-async def test_an_operators_upkeep_is_claimed_by_one(database_url: str) -> None:
+async def due_sessions(database: Database, operator_id: OperatorId, terminal: TerminalId, count: int) -> None:
+    """As many charge points as sessions: each is due at the same moment."""
+    points = [ChargePointId(str(n)) for n in range(1000, 1000 + count)]
+    async with database.transaction() as connection:
+        await terminals.assign(connection, Terminal(terminal, operator_id, "tapwatt", "lane"), points)
+    for number, point in enumerate(points):
+        name = f"{operator_id}_{number}"
+        session = a_session(name, charge_point=point, terminal=terminal, operator_id=operator_id)
+        assert await record(database, session)
+
+
+async def claim_fairly(
+    database: Database, *, limit: int, busy: dict[OperatorId, int] | None = None, per_operator: int = 9
+) -> Counter[str]:
+    async with database.transaction() as connection:
+        got = await leases.claim(
+            connection,
+            owner="fair",
+            now=NOW,
+            until=NOW + LEASE,
+            limit=limit,
+            busy=busy,
+            per_operator=per_operator,
+        )
+    return Counter(lease.operator_id for lease in got)
+
+
+async def test_F56_a_noisy_operator_does_not_starve_another(database_url: str) -> None:
     async with furnished(database_url) as database:
+        await due_sessions(database, OP_ONE, TRM_ONE, 40)
+        await due_sessions(database, OP_OTHER, TRM_OTHER, 3)
+        assert await claim_fairly(database, limit=8) == {OP_ONE: 5, OP_OTHER: 3}
 
-        async def one() -> str | None:
-            async with database.transaction() as connection:
-                lease = await leases.claim_operator(connection, now=NOW, until=NOW + LEASE)
-            return lease.operator_id if lease else None
 
-        got = await asyncio.gather(*(one() for _ in range(8)))
-        assert sorted(o for o in got if o) == [OP_ONE, OP_OTHER]
-        async with database.transaction() as connection:
-            late = await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)
-            assert late is not None
-            stale = leases.OperatorLease(late.operator_id, late.token - 1)
-            await leases.give_back_operator(connection, stale, NOW)
-            assert (await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)) != late
-            await leases.give_back_operator(connection, late, NOW + LEASE)
-            again = await leases.claim_operator(connection, now=NOW + LEASE, until=NOW + 2 * LEASE)
-    assert again is not None
-    assert (again.operator_id, again.token) == (late.operator_id, late.token + 1)
+async def test_F56_whoever_has_less_in_work_comes_first_and_nobody_takes_all_places(
+    database_url: str,
+) -> None:
+    async with furnished(database_url) as database:
+        await due_sessions(database, OP_ONE, TRM_ONE, 20)
+        await due_sessions(database, OP_OTHER, TRM_OTHER, 20)
+        assert await claim_fairly(database, limit=4, busy={OP_ONE: 6}) == {OP_OTHER: 4}
+        assert await claim_fairly(database, limit=9, busy={OP_ONE: 9, OP_OTHER: 4}) == {OP_OTHER: 5}
+        assert await claim_fairly(database, limit=9, busy={OP_ONE: 9, OP_OTHER: 9}) == {}

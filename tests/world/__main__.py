@@ -1,28 +1,19 @@
 """`python -m tests.world --seeds N [--seed S]`: worlds on every core, and the story of those that break a rule."""
 
 import argparse
-import asyncio
-import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
-from queue import Queue
 
-from app.store.migrate import migrate
-from tests.postgres import TEMPLATE, running_cluster
-from tests.world.loop import WorldLoop
-from tests.world.run import Ended, quiet, run_seeds
+from tests.world.crash_points import JOURNEYS
+from tests.world.run import Ended
+from tests.world.workers import find_points, pool_of, run_lot, strike_one
 
 LOT = 25
 """Seeds that one worker runs on one ground before it takes the next lot."""
 SHOWN = 3
 """Stories of broken worlds that are printed whole; of the others only the seed and the rule."""
 SAYS_EVERY_S = 10.0
-
-_url = ""
-"""The database of this worker."""
 
 
 def main(argv: list[str]) -> int:
@@ -34,9 +25,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first (1)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
     parser.add_argument("--story", action="store_true", help="tell the stories though nothing breaks")
+    parser.add_argument(
+        "--crash-points",
+        action="store_true",
+        help="instead of seeds: every crash point of every journey, or one in --every",
+    )
+    parser.add_argument("--every", type=int, default=1, help="of the crash points strike one in so many (1)")
     args = parser.parse_args(argv)
-    if args.seeds < 1 or args.workers < 1:
-        parser.error("--seeds and --workers must be 1 or more")
+    if min(args.seeds, args.workers, args.every) < 1:
+        parser.error("--seeds, --workers and --every must be 1 or more")
+    if args.crash_points:
+        return strike_all(args.workers, args.every)
     seeds = range(args.seed, args.seed + args.seeds)
     print(f"worlds {seeds[0]} to {seeds[-1]}, {args.workers} workers", flush=True)
     ended = run_all(seeds, workers=args.workers, stories=args.story)
@@ -44,19 +43,11 @@ def main(argv: list[str]) -> int:
 
 
 def run_all(seeds: range, *, workers: int, stories: bool) -> list[Ended]:
-    """Every seed on some worker, each worker with a database of its own; says how it goes."""
-    spawn = multiprocessing.get_context("spawn")
+    """Every seed on some worker; says how it goes."""
+    lots = [(list(seeds[n : n + LOT]), stories) for n in range(0, len(seeds), LOT)]
     ended: list[Ended] = []
-    with ExitStack() as stack:
-        cluster = stack.enter_context(running_cluster())
-        cluster.execute(f"CREATE DATABASE {TEMPLATE}")
-        migrate(cluster.url_of(TEMPLATE))
-        urls = spawn.Queue()
-        for _ in range(workers):
-            urls.put(stack.enter_context(cluster.database(TEMPLATE)))
-        pool = stack.enter_context(spawn.Pool(workers, initializer=take_database, initargs=(urls,)))
-        lots = [(list(seeds[n : n + LOT]), stories) for n in range(0, len(seeds), LOT)]
-        began, said_s = time.monotonic(), 0.0
+    began, said_s = time.monotonic(), 0.0
+    with pool_of(workers) as pool:
         for lot in pool.imap_unordered(run_lot, lots):
             ended += lot
             elapsed_s = time.monotonic() - began
@@ -69,20 +60,21 @@ def run_all(seeds: range, *, workers: int, stories: bool) -> list[Ended]:
     return ended
 
 
-def take_database(urls: "Queue[str]") -> None:
-    global _url  # noqa: PLW0603 - one for the process, given once
-    _url = urls.get()
-
-
-def run_lot(lot: tuple[list[int], bool]) -> list[Ended]:
-    """In a worker."""
-    seeds, stories = lot
-    with quiet(), asyncio.Runner(loop_factory=WorldLoop) as runner:
-        return runner.run(_run_lot(seeds, stories))
-
-
-async def _run_lot(seeds: Iterable[int], stories: bool) -> list[Ended]:
-    return [ended async for ended in run_seeds(_url, seeds, stories=stories)]
+def strike_all(workers: int, every: int) -> int:
+    """The crash points of all journeys, one in `every`; 1 when one of them broke a rule."""
+    struck = broken = 0
+    with pool_of(workers) as pool:
+        points = [point for found in pool.imap(find_points, JOURNEYS) for point in found[::every]]
+        print(f"{len(points)} crash points of {len(JOURNEYS)} journeys, {workers} workers", flush=True)
+        for point, violation in pool.imap_unordered(strike_one, points, chunksize=5):
+            struck += 1
+            if violation is not None:
+                broken += 1
+                print(f"{point}\n    {violation}", flush=True)
+            if struck % 500 == 0:
+                print(f"{struck} struck, {broken} broken", flush=True)
+    print(f"{struck} struck, {broken} violations")
+    return 1 if broken else 0
 
 
 def tell(ended: list[Ended]) -> int:

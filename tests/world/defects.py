@@ -145,11 +145,9 @@ async def _read_without_lock(
     return await payment_sessions.get(connection, session_id)
 
 
-async def _claim_for_ever(
-    connection: AsyncConnection, *, owner: str, now: datetime, until: datetime, limit: int
-) -> list[Lease]:
+async def _claim_for_ever(connection: AsyncConnection, *, now: datetime, **how: Any) -> list[Lease]:
     """A lease never runs out."""
-    return await _CLAIM(connection, owner=owner, now=now, until=now + timedelta(days=365), limit=limit)
+    return await _CLAIM(connection, **how | {"now": now, "until": now + timedelta(days=365)})
 
 
 _CLAIM = leases.claim
@@ -194,13 +192,16 @@ def _unknown_is_not_done(change: Change, why: str, policy: Policy) -> Change:
     return attempts.start_not_done(change, why, retry_at=intent_at + timedelta(seconds=2))
 
 
+_START_INTENDED = attempts.start_intended
+
+
 def _no_intent(change: Change, now: datetime, policy: Policy) -> Change:
     """The POST is not noted before it leaves."""
     return change.to(
         replace(
             change.session,
             start=replace(
-                attempts.start_intended(change, now, policy).session.start,
+                _START_INTENDED(change, now, policy).session.start,
                 outcome=StartOutcome.NOT_DONE,
                 posts=1,
                 intent_at=now,
@@ -278,9 +279,12 @@ def _leaves_extras(step: Step, session: PaymentSession, policy: Policy, now: dat
     return Wait(now + timedelta(minutes=5)) if isinstance(step, StopExtra) else step
 
 
+_STOP_ANSWERED = attempts.stop_answered
+
+
 def _accepted_is_stopped(change: Change, report: ChargeReport, policy: Policy) -> Change:
     """200 to a stop is taken for its effect."""
-    return attempts.stop_answered(change, replace(report, state=ChargeState.STOPPED), policy)
+    return _STOP_ANSWERED(change, replace(report, state=ChargeState.STOPPED), policy)
 
 
 _MONTA_OF = tools.monta_of

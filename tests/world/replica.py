@@ -9,12 +9,12 @@ import httpx
 from fastapi import FastAPI
 
 from app.flows.tools import Tools
+from app.store.database import DATABASE_TROUBLE
 from app.watcher import Watcher
 from tests.world.loop import WorldLoop
 from tests.world.story import Story
 from tests.world.trouble import CRASHES, Blow, Mischief, Place
 from tests.world.turns import Turns
-
 
 WATCHING: ContextVar[bool] = ContextVar("watching", default=False)
 """Whether this task is the watcher's, and not the API's."""
@@ -123,6 +123,17 @@ class Replica:
         response: httpx.Response = task.result()
         await response.aread()
         return response
+
+    async def begin(self) -> None:
+        """What its watcher does before it claims anything, and beside it as long as it lives."""
+        begun = False
+        while not begun:
+            try:
+                await self.watcher.begin()
+                begun = True
+            except DATABASE_TROUBLE:
+                await self.watcher.tools.clock.sleep(1.0)
+        await self.watcher.keep_leases()
 
     async def watch(self) -> None:
         """One round of its watcher."""

@@ -13,7 +13,8 @@ import asyncpg
 import structlog
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.store.database import SERVER_BOUNDS, to_json
+from app.store.connecting import SERVER_BOUNDS
+from app.store.database import to_json
 from app.store.database_url import asyncpg_url
 from app.store.tables import metadata
 from tests.world.database import watch

@@ -237,6 +237,7 @@ class World:
         replica = self._new_replica(f"{slot}.{self._incarnations[slot]}", self._mischief)
         self.replicas[replica.name] = replica
         self.story.tell(replica.name, "is up")
+        replica.spawn(replica.begin())
 
     def _new_replica(self, name: str, mischief: Mischief) -> Replica:
         replica = Replica(
@@ -285,8 +286,7 @@ class World:
 
     async def _observe(self, watcher: str | None) -> None:
         """After each commit that wrote: within it, so that nobody acts between the commit and the look."""
-        rows = await ledger.read_rows(self._ground.beside)
-        self._next_due = await ledger.next_due(self._ground.beside)
+        rows, self._next_due = await ledger.read_state(self._ground.beside)
         self.invariants.look(rows, watcher)
         self._written.set()
 

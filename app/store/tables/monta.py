@@ -2,12 +2,15 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Identity,
     Index,
     Integer,
     LargeBinary,
+    Numeric,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -47,6 +50,44 @@ inbox = Table(
         postgresql_where=text("applied_at IS NULL AND session_reference IS NOT NULL"),
     ),
     comment="Every entry of every signed webhook, before it has any effect.",
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("charge_id", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("report", JSONB, nullable=False),
+    PrimaryKeyConstraint("operator_id", "charge_id"),
+    Index("ix_sightings_session_id", "session_id"),
+    comment="What a read of many charges showed of one, until its session has taken it in: the newest only.",
+)
+
+orphans = Table(
+    "orphans",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("charge_id", Text, nullable=False),
+    Column("session_reference", Text, nullable=False, comment="the charge's partnerExternalId"),
+    Column("ours", Boolean, nullable=False, comment="proved to be of our start; others are only told"),
+    Column("charge_point_id", Text),
+    Column("display_reference", Text),
+    Column("card_last4", Text),
+    Column("state", Text, nullable=False),
+    Column("energy_wh", BigInteger),
+    Column("price", Numeric, comment="in major units"),
+    Column("currency", Text),
+    Column("created_at", Moment, comment="by Monta"),
+    Column("found_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("stops", Integer, nullable=False, server_default="0"),
+    Column("problem", Text),
+    Column("closed_at", Moment, comment="when a person was done with it"),
+    Column("closed_because", Text),
+    PrimaryKeyConstraint("operator_id", "charge_id"),
+    comment="Charges with our reference at Monta that belong to no payment session here.",
 )
 
 monta_tokens = Table(

@@ -40,12 +40,29 @@ operators = Table(
     Column("webhook_endpoint_id", Text, nullable=False, unique=True),
     Column("webhook_secret", LargeBinary, nullable=False, comment="encrypted, bound to the operator"),
     Column("created_at", Moment, nullable=False),
-    Column("due_at", Moment, comment="next upkeep: webhook registration, charge points"),
+    Column("webhook_problem", Text),
+    Column("webhook_mended_at", Moment, comment="when its configuration at Monta was last found changed"),
+    Column("upkeep_problem", Text),
+    Column("reconcile_wanted_at", Moment, comment="no start until a reconciliation that began after this"),
+    Column("reconciled_at", Moment, comment="Monta's list was compared with ours up to then"),
+    Column("reconciled_deep_at", Moment, comment="the last comparison that reached back for days"),
+    Column("reconcile_due_at", Moment, comment="the next comparison"),
+    Column("reconcile_problem", Text),
+    Column("access_doubted_at", Moment, comment="since when Monta refuses the credential"),
+    Column("access_problem", Text, comment="Monta refuses it lastingly: no new sessions"),
+)
+
+operator_duties = Table(
+    "operator_duties",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("duty", Text, nullable=False),
+    Column("due_at", Moment, comment="null: when somebody asks for it"),
     Column("lease_until", Moment),
     Column("lease_token", BigInteger, nullable=False, server_default="0"),
-    Column("webhook_problem", Text),
-    Column("upkeep_problem", Text),
-    Index("ix_operators_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    PrimaryKeyConstraint("operator_id", "duty"),
+    Index("ix_operator_duties_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    comment="What the watcher does for an operator as a whole, each kind with its own due time and lease.",
 )
 
 terminals = Table(

@@ -78,7 +78,12 @@ payment_sessions = Table(
         unique=True,
         postgresql_where=text("status NOT IN ('completed', 'not_started')"),
     ),
-    Index("ix_payment_sessions_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index(
+        "ix_payment_sessions_operator_id_due_at",
+        "operator_id",
+        "due_at",
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
     Index("ix_payment_sessions_operator_id_created_at", "operator_id", "created_at", "id"),
     Index("ix_payment_sessions_created_at", "created_at", "id"),
     Index("ix_payment_sessions_card_fingerprint", "terminal_id", "card_fingerprint"),

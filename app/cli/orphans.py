@@ -1,0 +1,44 @@
+"""Commands about charges of ours at Monta that no payment session knows."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.common import fail, with_tools
+from app.cli.looks import orphan_table
+from app.domain.ids import ChargeId
+from app.flows import look, reconcile
+from app.flows.tools import Tools
+from app.settings import load_settings
+from app.store.orphans import Orphan
+
+app = typer.Typer()
+orphan_app = typer.Typer(no_args_is_help=True, help="One charge that no payment session knows.")
+
+
+@app.command()
+def orphans(
+    closed: Annotated[bool, typer.Option("--closed", help="Also those that a person was done with.")] = False,
+) -> None:
+    """Charges with our reference at Monta that belong to no payment session here: stopped, never captured."""
+
+    async def find(tools: Tools) -> str:
+        return orphan_table(await look.orphans_of(tools, None, closed=closed))
+
+    typer.echo(with_tools(load_settings(), find))
+
+
+@orphan_app.command("close")
+def orphan_close(
+    charge_id: Annotated[str, typer.Argument(metavar="CHARGE", help="Monta's charge id.")],
+    reason: Annotated[str, typer.Option(help="What was done about it; kept.")],
+) -> None:
+    """Be done with one: it is listed no more, and neither stopped nor read again."""
+
+    async def done(tools: Tools) -> Orphan | None:
+        return await reconcile.close_orphan(tools, None, ChargeId(charge_id), because=reason[:200])
+
+    found = with_tools(load_settings(), done)
+    if found is None:
+        fail(f"There is no orphan charge {charge_id!r}; `tapwatt orphans` lists them.")
+    typer.echo(f"closed: {found.charge_id} {found.closed_because}")

@@ -1,0 +1,43 @@
+"""Charges that carry a session's reference: whether one that no session knows was started by us."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from app.domain.charge import ChargeReport
+
+SESSION_REFERENCE = re.compile("ps_[0-9a-hjkmnp-tv-z]{26}")
+"""The form of a session's id (a ULID), which is Monta's `partnerExternalId` of its charge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who started a charge, as Monta shows it; `card_last4` and `display_reference` help people to find the driver."""
+
+    provider: str | None = None
+    display_reference: str | None = None
+    card_last4: str | None = None
+    paying_team_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCharge:
+    """A charge from Monta's list."""
+
+    report: ChargeReport
+    origin: Origin
+
+
+def has_our_form(reference: str | None) -> bool:
+    return reference is not None and SESSION_REFERENCE.fullmatch(reference) is not None
+
+
+def doubt_of(charge: ListedCharge, providers: Collection[str], paying_team_id: str) -> str | None:
+    """Why a charge with a reference of our form may be somebody else's; None: it is proved to be ours. Both the
+    provider and the paying team must be shown, and be those of the operator's terminals and account."""
+    origin = charge.origin
+    if origin.provider not in providers:
+        return f"its provider is {origin.provider or 'not shown'}, which no terminal here has"
+    if origin.paying_team_id != paying_team_id:
+        return f"it is paid by team {origin.paying_team_id or 'unknown'}, not by ours"
+    return None

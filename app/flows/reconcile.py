@@ -1,0 +1,214 @@
+"""Reconciliation: Monta's list against our sessions, so that no charge of ours is forgotten, whatever was restored."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.domain.charge import ENDED, ChargeReport, ChargeState
+from app.domain.ids import ChargeId, OperatorId, SessionId
+from app.domain.money import Rounding, to_minor
+from app.domain.orphan import ListedCharge, doubt_of, has_our_form
+from app.flows.tools import HOLD_STARTS, Tools
+from app.monta.client import MontaClient
+from app.monta.errors import MontaError
+from app.monta.listing import ChargeListing
+from app.monta.ports import Purpose
+from app.store import duties, operator_sessions, operator_state, orphans, sightings, terminals
+from app.store.database import Connection
+from app.store.duties import Duty, DutyLease
+from app.store.operator_sessions import KnownCharge
+from app.store.operator_state import Reconciliation
+from app.store.operators import Operator
+from app.store.orphans import Orphan
+
+log = structlog.get_logger("reconcile")
+
+EVERY = timedelta(hours=1)
+"""What was updated since the last comparison is compared so often."""
+DEEP_EVERY = timedelta(days=1)
+DEEP_REACH = timedelta(hours=48)
+"""Once a day the last two days are compared as a whole, final prices too."""
+OVERLAP = timedelta(minutes=10)
+"""Comparisons overlap: Monta's lists lag, and young charges are left for the next one."""
+YOUNG = timedelta(minutes=3)
+"""A charge so young may be of a session that is only being written down."""
+AGAIN = timedelta(seconds=10)
+"""A running orphan is stopped again so soon; a comparison that failed is made again after three times that."""
+FINAL_LOOK = timedelta(minutes=1)
+MAX_ORPHANS = 50
+"""Stopped or read in one go."""
+BATCH = 200
+
+
+class NotOurs(Exception):
+    """The duty was taken over by somebody else: what was going to be done is theirs to find out."""
+
+
+async def demand(tools: Tools) -> None:
+    """This process begins, or the database has forgotten something: compare all operators before anything starts."""
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        for operator_id in await operator_state.want_reconciliation(connection, now, patience=HOLD_STARTS):
+            await duties.make_due(connection, operator_id, Duty.RECONCILE, now)
+
+
+async def close_orphan(
+    tools: Tools, operator_id: OperatorId | None, charge_id: ChargeId, *, because: str
+) -> Orphan | None:
+    """A person is done with it; None: there is none that the caller may see."""
+    async with tools.database.transaction() as connection:
+        return await orphans.close(connection, operator_id, charge_id, because=because, now=tools.clock.now())
+
+
+async def reconcile(tools: Tools, lease: DutyLease) -> None:
+    """Never raises for Monta's sake: what went wrong is noted for operations and tried again soon."""
+    async with tools.database.transaction() as connection:
+        operator = await tools.operators.get(connection, lease.operator_id)
+        state = await operator_state.reconciliation(connection, lease.operator_id)
+    if operator is None or state is None:
+        return
+    monta = tools.monta.of(operator)
+    now = tools.clock.now()
+    due_at = _compared_next(state)
+    if due_at <= now:
+        due_at = await _compare(tools, lease, operator, monta, state)
+    pause = await _mind_orphans(tools, lease, monta)
+    async with tools.database.transaction() as connection:
+        await duties.give_back(connection, lease, min(due_at, tools.clock.now() + pause) if pause else due_at)
+
+
+def _compared_next(state: Reconciliation) -> datetime:
+    wanted = state.wanted_at
+    return wanted if wanted is not None and state.reconciled_at < wanted else state.due_at
+
+
+async def _compare(
+    tools: Tools, lease: DutyLease, operator: Operator, monta: MontaClient, state: Reconciliation
+) -> datetime:
+    """1. List. 2. What sessions do not know goes to them, what no session knows becomes an orphan. 3. Note how far we
+    got, and let waiting starts go. Returns when to compare again."""
+    began = tools.clock.now()
+    deep = state.deep_at is None or began - state.deep_at >= DEEP_EVERY
+    since = state.reconciled_at - OVERLAP
+    try:
+        listing = await monta.list_charges(
+            min(since, began - DEEP_REACH) if deep else since, purpose=Purpose.SWEEP
+        )
+    except MontaError as error:
+        log.warning("reconciliation_failed", operator_id=operator.id, error=str(error))
+        async with tools.database.transaction() as connection:
+            next_at = began + 3 * AGAIN
+            await operator_state.note_reconcile_problem(connection, operator.id, str(error), next_at=next_at)
+        return next_at
+    young = await _sort_out(tools, lease, operator, listing, began)
+    problem = _problem(listing)
+    async with tools.database.transaction() as connection:
+        await _fence(connection, lease)
+        next_at = began + (YOUNG if young else EVERY)
+        await operator_state.note_reconciled(
+            connection, operator.id, began, deep=deep, next_at=next_at, problem=problem
+        )
+        await operator_sessions.wake_authorized(connection, operator.id, tools.clock.now())
+    if problem:
+        log.error("reconciliation_incomplete", operator_id=operator.id, problem=problem)
+    return next_at
+
+
+def _problem(listing: ChargeListing) -> str | None:
+    if not listing.complete:
+        return "Monta's list was cut: not all charges could be compared"
+    return f"{listing.unreadable} charges in Monta's list cannot be read" if listing.unreadable else None
+
+
+async def _sort_out(
+    tools: Tools, lease: DutyLease, operator: Operator, listing: ChargeListing, now: datetime
+) -> bool:
+    """Whether some charge of our form was too young to be judged."""
+    of_form = [c for c in listing.listed() if has_our_form(c.report.partner_external_id)]
+    old = [c for c in of_form if c.report.created_at is None or c.report.created_at <= now - YOUNG]
+    for first in range(0, len(old), BATCH):
+        await _sort_batch(tools, lease, operator, old[first : first + BATCH])
+    return len(old) < len(of_form)
+
+
+async def _sort_batch(
+    tools: Tools, lease: DutyLease, operator: Operator, charges: Sequence[ListedCharge]
+) -> None:
+    references = [SessionId(c.report.partner_external_id or "") for c in charges]
+    async with tools.database.transaction() as connection:
+        await _fence(connection, lease)
+        known = await operator_sessions.known_charges(connection, operator.id, references)
+        providers = await terminals.providers_of(connection, operator.id)
+        for charge in charges:
+            if charge.report.partner_external_id not in known:
+                await _keep_orphan(connection, operator, charge, providers)
+    news = [
+        c.report
+        for c in charges
+        if (session := known.get(c.report.partner_external_id or "")) is not None
+        and _is_news(c.report, session)
+    ]
+    async with tools.database.transaction() as connection:
+        await sightings.keep(connection, operator.id, news, tools.clock.now())
+
+
+async def _keep_orphan(
+    connection: Connection, operator: Operator, charge: ListedCharge, providers: frozenset[str]
+) -> None:
+    doubt = doubt_of(charge, providers, operator.paying_team_id)
+    if await orphans.keep(connection, operator.id, charge, doubt=doubt):
+        log.error(
+            "orphan_charge_found",
+            operator_id=operator.id,
+            charge_id=charge.report.id,
+            reference=charge.report.partner_external_id,
+            state=charge.report.state,
+            doubt=doubt,
+        )
+
+
+def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
+    """A charge that its session has not adopted, or a final price that is not what was settled by; all else sessions
+    follow by themselves."""
+    if report.id != session.charge_id:
+        return True
+    if session.settled_minor is None or report.state is not ChargeState.COMPLETED:
+        return False
+    if report.price is None:
+        return False
+    return to_minor(report.price, session.currency, Rounding.HALF_UP) != session.settled_minor
+
+
+async def _mind_orphans(tools: Tools, lease: DutyLease, monta: MontaClient) -> timedelta | None:
+    """Stop those that run, read those that ended until they are completed; returns when to look again, or None."""
+    async with tools.database.transaction() as connection:
+        await orphans.forget_adopted(connection, lease.operator_id)
+        found = await orphans.unfinished(connection, lease.operator_id, MAX_ORPHANS)
+    for orphan in found:
+        await _mind(tools, lease, monta, orphan)
+    if any(o.state not in ENDED for o in found):
+        return AGAIN
+    return FINAL_LOOK if found else None
+
+
+async def _mind(tools: Tools, lease: DutyLease, monta: MontaClient, orphan: Orphan) -> None:
+    async with tools.database.transaction() as connection:
+        await _fence(connection, lease)
+    try:
+        report = await monta.get_charge(orphan.charge_id, purpose=Purpose.START)
+        stops = report.state not in ENDED
+        if stops:
+            report = await monta.stop_charge(orphan.charge_id)
+    except MontaError as error:
+        async with tools.database.transaction() as connection:
+            await orphans.note_problem(connection, orphan.operator_id, orphan.charge_id, str(error))
+        return
+    async with tools.database.transaction() as connection:
+        await _fence(connection, lease)
+        await orphans.see(connection, orphan.operator_id, report, stopped=stops)
+
+
+async def _fence(connection: Connection, lease: DutyLease) -> None:
+    if not await duties.held(connection, lease):
+        raise NotOurs(lease)

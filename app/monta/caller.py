@@ -1,0 +1,87 @@
+"""One call at a time: within the budget, with a token, and judged; and lists of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from app.clock import Clock
+from app.domain.ids import OperatorId
+from app.monta.errors import Outcome, QuotaExceeded, Refused, Unauthorized, outcome_of
+from app.monta.exchange import Answer, Call, Exchange
+from app.monta.judge import judged
+from app.monta.pages import PER_PAGE, Rows, all_pages
+from app.monta.ports import Budget, Purpose, Standing
+from app.monta.safe_json import JsonIn
+from app.monta.token import TokenKeeper
+
+
+class Caller:
+    """What all calls of one operator share. Nothing is sent twice but for a 401, which is a definite no."""
+
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        tokens: TokenKeeper,
+        budget: Budget,
+        clock: Clock,
+        operator: OperatorId,
+        standing: Standing | None,
+    ) -> None:
+        self._exchange = exchange
+        self._tokens = tokens
+        self._budget = budget
+        self._clock = clock
+        self._operator = operator
+        self._standing = standing
+
+    def get(
+        self, path: str, *, purpose: Purpose = Purpose.READ, params: Mapping[str, str | int] | None = None
+    ) -> Call:
+        bounds = self._exchange.timeouts
+        return Call(
+            method="GET",
+            path=path,
+            name=f"GET {path}",
+            purpose=purpose,
+            params=params or {},
+            read_s=bounds.read_s,
+            total_s=bounds.total_s,
+        )
+
+    async def list(self, path: str, max_pages: int, purpose: Purpose, filters: Mapping[str, str]) -> Rows:
+        async def page(number: int) -> JsonIn:
+            params: dict[str, str | int] = {**filters, "page": number, "perPage": PER_PAGE}
+            return await self.ask(self.get(path, purpose=purpose, params=params))
+
+        return await all_pages(page, max_pages=max_pages)
+
+    async def ask(self, call: Call, still_allowed: Callable[[], bool] | None = None) -> JsonIn:
+        """Send; on 401 renew the token and send once more, if it is still allowed then."""
+        try:
+            return await self._asked(call, still_allowed)
+        except Unauthorized as error:
+            await self._doubt(str(error))
+            raise
+        except Refused as error:
+            if error.status == 403 and call.path.startswith("/charges"):
+                await self._doubt(str(error))
+            raise
+
+    async def _asked(self, call: Call, still_allowed: Callable[[], bool] | None) -> JsonIn:
+        await self._take(call)
+        token = await self._tokens.current()
+        answer: Answer = await self._exchange.send(call, access=token.access, may_send=still_allowed)
+        if outcome_of(answer.status) is Outcome.UNAUTHORIZED:
+            token = await self._tokens.after_refusal(token)
+            await self._take(call)
+            answer = await self._exchange.send(call, access=token.access, may_send=still_allowed)
+        return judged(answer, replace(call, secrets=(*call.secrets, token.access)))
+
+    async def _take(self, call: Call) -> None:
+        retry_at = await self._budget.take(self._operator, call.purpose, self._clock.now())
+        if retry_at is not None:
+            raise QuotaExceeded(f"{call.name} not sent: no budget left", retry_at=retry_at, by_monta=False)
+
+    async def _doubt(self, why: str) -> None:
+        if self._standing is not None:
+            await self._standing.refused(self._operator, why, self._clock.now())

@@ -1,0 +1,122 @@
+"""What is done for an operator as a whole: each duty is a row with its own due time and lease, claimed by one."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, bindparam, case, literal, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from app.domain.ids import OperatorId
+from app.store.database import DUE_CHANNEL, notify
+from app.store.tables import operator_duties
+from app.store.tables.base import Moment
+
+D = operator_duties
+ASKED_MEANWHILE = D.c.due_at < D.c.lease_until
+"""A claim moves the due time to its own end; one that lies before it was set by somebody else since."""
+
+
+class Duty(StrEnum):
+    UPKEEP = "upkeep"
+    """The webhook's registration, charge points, prices, old entries."""
+    SWEEP = "sweep"
+    """Read the charges that are silent, many with one call; due when a session asks."""
+    RECONCILE = "reconcile"
+    """Compare Monta's list with our sessions; stop charges of ours that no session knows."""
+    PROBE = "probe"
+    """Find out whether Monta refuses the credential for good; due when a call was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class DutyLease:
+    """A claim on one duty; the token is the fence for what is written in its name."""
+
+    operator_id: OperatorId
+    duty: Duty
+    token: int
+
+
+async def add(connection: AsyncConnection, operator_id: OperatorId, due: dict[Duty, datetime | None]) -> None:
+    """The duties of a new operator."""
+    rows = [{"operator_id": operator_id, "duty": duty, "due_at": at} for duty, at in due.items()]
+    await connection.execute(insert(D), rows)
+
+
+def _claim() -> ReturningUpdate[tuple[str, str, int]]:
+    now, until = bindparam("now", type_=D.c.due_at.type), bindparam("until", type_=D.c.due_at.type)
+    due = (
+        select(D.c.operator_id, D.c.duty)
+        .where(D.c.due_at <= now, or_(D.c.lease_until.is_(None), D.c.lease_until <= now))
+        .order_by(D.c.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        update(D)
+        .where(D.c.operator_id == due.c.operator_id, D.c.duty == due.c.duty)
+        .values(lease_token=D.c.lease_token + 1, lease_until=until, due_at=until)
+        .returning(D.c.operator_id, D.c.duty, D.c.lease_token)
+    )
+
+
+_CLAIM = _claim()
+"""Built once: watchers ask it of the database all the time, and building takes longer than asking."""
+
+
+async def claim(connection: AsyncConnection, *, now: datetime, until: datetime) -> DutyLease | None:
+    """The most overdue duty that nobody works on."""
+    row = (await connection.execute(_CLAIM, {"now": now, "until": until})).one_or_none()
+    return DutyLease(OperatorId(row.operator_id), Duty(row.duty), row.lease_token) if row else None
+
+
+async def held(connection: AsyncConnection, lease: DutyLease) -> bool:
+    """Whether the claim still stands; then its row is locked until the transaction ends."""
+    query = select(D.c.duty).where(*_of(lease)).with_for_update()
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def renew(connection: AsyncConnection, leases: Collection[DutyLease], until: datetime) -> None:
+    """Keep claims whose work takes longer than a lease."""
+    triples = sorted((lease.operator_id, lease.duty.value, lease.token) for lease in leases)
+    await connection.execute(
+        update(D)
+        .where(tuple_(D.c.operator_id, D.c.duty, D.c.lease_token).in_(triples), D.c.lease_until.is_not(None))
+        .values(lease_until=until, due_at=case((ASKED_MEANWHILE, D.c.due_at), else_=until))
+    )
+
+
+async def give_back(connection: AsyncConnection, lease: DutyLease, due_at: datetime | None) -> None:
+    """End a claim; due again at `due_at`, or sooner when somebody asked for it meanwhile."""
+    next_due = case((ASKED_MEANWHILE, D.c.due_at), else_=literal(due_at, Moment))
+    await connection.execute(update(D).where(*_of(lease)).values(lease_until=None, due_at=next_due))
+
+
+async def has_rested(connection: AsyncConnection, operator_id: OperatorId, duty: Duty) -> bool:
+    """Whether it is neither planned nor under way."""
+    query = select(D.c.duty).where(D.c.operator_id == operator_id, D.c.duty == duty, D.c.due_at.is_(None))
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def make_due(connection: AsyncConnection, operator_id: OperatorId, duty: Duty, now: datetime) -> None:
+    """As soon as a watcher is free; nothing is written when that is so already."""
+    asked = (
+        update(D)
+        .where(D.c.operator_id == operator_id, D.c.duty == duty, or_(D.c.due_at.is_(None), D.c.due_at > now))
+        .values(due_at=now)
+        .returning(D.c.duty)
+    )
+    if (await connection.execute(asked)).one_or_none() is not None:
+        await notify(connection, DUE_CHANNEL)
+
+
+def _of(lease: DutyLease) -> tuple[ColumnElement[bool], ...]:
+    return (
+        D.c.operator_id == lease.operator_id,
+        D.c.duty == lease.duty,
+        D.c.lease_token == lease.token,
+    )

@@ -1,0 +1,72 @@
+"""The sessions of one operator seen together: how many run, which are silent, what Monta's list is compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import cast, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.ids import OperatorId, SessionId
+from app.domain.payment_session import Status
+from app.store.database import DUE_CHANNEL, notify
+from app.store.payment_sessions import Condition, active
+from app.store.tables import payment_sessions, settlements
+from app.store.tables.base import Moment
+
+P = payment_sessions
+
+
+async def count_running(connection: AsyncConnection, operator_id: OperatorId, *, up_to: int) -> int:
+    """How many sessions of the operator have not ended; counting stops at `up_to`."""
+    some = select(P.c.id).where(P.c.operator_id == operator_id, active()).limit(up_to).subquery()
+    return int((await connection.execute(select(func.count()).select_from(some))).scalar_one())
+
+
+async def stale(
+    connection: AsyncConnection, operator_id: OperatorId, before: datetime
+) -> dict[str, datetime]:
+    """The charges of sessions that have not ended, of which the last news is older than `before`, with its age."""
+    seen_at = cast(P.c.body["charge"]["seen_at"].astext, Moment)
+    query = select(P.c.charge_id, seen_at.label("seen_at")).where(
+        P.c.operator_id == operator_id, active(), P.c.charge_id.is_not(None), seen_at < before
+    )
+    return {row.charge_id: row.seen_at for row in await connection.execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCharge:
+    """What a comparison with Monta's list needs of a session; `settled_minor` with the shortfall, None: not settled."""
+
+    charge_id: str | None
+    currency: str
+    settled_minor: int | None
+
+
+async def known_charges(
+    connection: AsyncConnection, operator_id: OperatorId, references: Sequence[SessionId]
+) -> dict[str, KnownCharge]:
+    """The sessions among these ids that the operator has."""
+    s = settlements.c
+    query = (
+        select(P.c.id, P.c.charge_id, P.c.currency, (s.to_capture_minor + s.shortfall_minor).label("settled"))
+        .select_from(P.outerjoin(settlements, s.session_id == P.c.id))
+        .where(P.c.operator_id == operator_id, P.c.id.in_(references))
+    )
+    return {
+        row.id: KnownCharge(row.charge_id, row.currency, row.settled)
+        for row in await connection.execute(query)
+    }
+
+
+async def wake_authorized(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
+    """Make due those of the operator whose start may have waited."""
+    meant = (P.c.operator_id == operator_id, P.c.status == Status.AUTHORIZED, P.c.due_at > now)
+    locked = select(P.c.id).where(*meant).order_by(P.c.id).with_for_update().cte("meant")
+    await connection.execute(update(P).where(P.c.id.in_(select(locked.c.id))).values(due_at=now))
+    await notify(connection, DUE_CHANNEL)
+
+
+def with_charge(charge_ids: Sequence[str]) -> Condition:
+    """Those whose own charge is one of these."""
+    return P.c.charge_id.in_(charge_ids)

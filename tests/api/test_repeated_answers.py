@@ -1,0 +1,65 @@
+"""An answer to a repeated call is given only when what it tells of would survive the primary (F81)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.api.house import House, open_house, payment
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/v1/payment-sessions"
+HELD_S = 0.7
+
+
+@pytest.fixture
+async def standby_away(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """From `execute(AWAY)` on, commits of this database wait for a standby that does not come."""
+    admin = await asyncpg.connect(database_url)
+    name = await admin.fetchval("SELECT current_database()")
+    await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = on")
+    try:
+        yield admin
+    finally:
+        await standby(admin, "")
+        await admin.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
+        await admin.close()
+
+
+async def standby(admin: asyncpg.Connection, name: str) -> None:
+    await admin.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
+    await admin.execute("SELECT pg_reload_conf()")
+
+
+async def test_F81_a_repeated_call_is_not_answered_before_the_standby_has_what_it_tells_of(
+    database_url: str, standby_away: asyncpg.Connection
+) -> None:
+    async with open_house(database_url) as house:
+        session = await house.authorize("101", "A-1")
+        await house.call("POST", f"{PATH}/{session['id']}/stop")
+        await standby(standby_away, "nobody")
+        calls = _calls(house, session["id"])
+        await asyncio.wait(set(calls.values()), timeout=HELD_S)
+        assert {name for name, call in calls.items() if call.done()} == {"read"}
+        await standby(standby_away, "")
+        answers = {name: await call for name, call in calls.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == {
+        "authorize": 200,
+        "stop": 202,
+        "find": 200,
+        "read": 200,
+    }
+
+
+def _calls(house: House, session_id: str) -> dict[str, "asyncio.Future[httpx.Response]"]:
+    """What repeats an acknowledgement, and a plain read, which promises nothing new."""
+    wanted = {
+        "authorize": house.call("POST", PATH, payment("101", "A-1")),
+        "stop": house.call("POST", f"{PATH}/{session_id}/stop"),
+        "find": house.call("GET", f"{PATH}?reference=A-1"),
+        "read": house.call("GET", f"{PATH}/{session_id}"),
+    }
+    return {name: asyncio.ensure_future(call) for name, call in wanted.items()}

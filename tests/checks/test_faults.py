@@ -1,0 +1,59 @@
+"""docs/faults.md is true: each fault has its row, named tests exist, and tests that bear a number are named."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+FAULTS = {f"F{n}" for n in range(1, 97)} | {"F66a"}
+ROW = re.compile(r"^\| (F\d+a?) \|(.*)\|$", re.MULTILINE)
+NAMED = re.compile(r"`([\w/]+\.py::\w+)`")
+NUMBER = re.compile(r"(?:^|_)[Ff](\d+a?)(?=_|$)")
+
+
+def rows_of(section: str) -> dict[str, str]:
+    """The rows of the tables whose section begins with these words, by the fault's number."""
+    parts = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
+    text = "".join(part for part in parts if part.startswith(section))
+    assert text, section
+    return dict(ROW.findall(text))
+
+
+def all_tests() -> Iterator[str]:
+    """`path/below/tests.py::name` of every test function, whatever class or file it is in."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                yield f"{path.relative_to(ROOT / 'tests')}::{node.name}"
+
+
+HANDLED = {fault: row for letter in "ABCDEF" for fault, row in rows_of(f"{letter}. ").items()}
+MISSING = rows_of("Not handled")
+TESTS = set(all_tests())
+
+
+def test_every_fault_has_exactly_one_row() -> None:
+    assert set(HANDLED) == FAULTS
+    for fault in FAULTS:
+        rows = [found for found, _ in ROW.findall(PAGE) if found == fault]
+        assert len(rows) == 1 + (fault in MISSING), fault
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    named = set(NAMED.findall(PAGE))
+    assert len(named) > 150
+    assert sorted(named - TESTS) == []
+
+
+def test_a_fault_without_a_test_stands_first_among_what_is_not_handled() -> None:
+    untested = {fault for fault, row in HANDLED.items() if not NAMED.search(row)}
+    assert sorted(untested - set(MISSING)) == []
+    assert PAGE.index("## Not handled") < PAGE.index("## A. ")
+
+
+def test_every_test_that_bears_a_faults_number_stands_in_its_row() -> None:
+    numbered = {(f"F{n}", test) for test in TESTS for n in NUMBER.findall(test.partition("::")[2])}
+    assert {fault for fault, _ in numbered} <= FAULTS
+    assert sorted(f"{fault}: `{test}`" for fault, test in numbered if test not in HANDLED[fault]) == []

@@ -1,0 +1,48 @@
+"""There is one way to the database: no second engine, no second address, no replica that answers from the past."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.settings import Settings
+from tests.postgres import ROOT
+
+OPENERS = {"create_async_engine", "create_engine", "create_pool", "connect"}
+ALLOWED = {
+    ("app/store/database.py", "create_async_engine"),  # the engine
+    ("app/store/connecting.py", "connect"),  # its connections, and the listener's
+    ("app/store/listener.py", "connect"),  # by the same
+    ("migrations/env.py", "create_async_engine"),
+    ("app/embedded/cluster.py", "connect"),  # a socket: whether the embedded server answers
+}
+
+
+def openings() -> Iterator[tuple[str, str]]:
+    for folder in ("app", "migrations"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield from ((str(path.relative_to(ROOT)), name) for name in _called(path))
+
+
+def _called(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            function = node.func
+            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            if name in OPENERS and not _of_an_engine(function):
+                yield name
+
+
+def _of_an_engine(function: ast.expr) -> bool:
+    return (
+        isinstance(function, ast.Attribute)
+        and isinstance(function.value, ast.Name)
+        and function.value.id == "engine"
+    )
+
+
+def test_F82_nothing_else_opens_a_connection() -> None:
+    assert set(openings()) == ALLOWED
+
+
+def test_F82_there_is_one_setting_that_holds_an_address_of_a_database() -> None:
+    assert {name for name in Settings.model_fields if "database" in name or "dsn" in name} == {"database_url"}

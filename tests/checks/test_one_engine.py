@@ -1,0 +1,19 @@
+"""F82: nobody reads from another connection than the one engine, which stands on the writable host."""
+
+import re
+from pathlib import Path
+
+APP = Path(__file__).resolve().parents[2] / "app"
+OPENS = re.compile(r"\b(?:create_async_engine|create_engine|create_pool|asyncpg\.connect)\(")
+
+
+def test_F82_connections_are_opened_by_the_stores_one_engine_only() -> None:
+    sources = {
+        path.relative_to(APP).as_posix(): path.read_text(encoding="utf-8") for path in APP.rglob("*.py")
+    }
+    opening = {name for name, source in sources.items() if OPENS.search(source)}
+    assert opening == {"store/database.py", "store/connecting.py"}
+    assert len(OPENS.findall(sources["store/database.py"])) == 1
+    users = {name for name, source in sources.items() if re.search(r"import .*WritableHost", source)}
+    assert users == {"store/database.py", "store/listener.py"}, "the listener only hears, it reads nothing"
+    assert not re.search(r"\bfetch|\bFROM\b", sources["store/listener.py"])

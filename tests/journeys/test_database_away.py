@@ -1,0 +1,59 @@
+"""A database that is away is nobody's failure; a session that cannot be written is its own."""
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from sqlalchemy import text
+
+from app.telemetry import configure_logging
+from tests.journeys.checks import starts
+from tests.journeys.rig import energy_tariff, open_rig
+
+pytestmark = pytest.mark.anyio
+
+FAILURES = text("SELECT failures, needs_attention FROM payment_sessions WHERE id = :id")
+TRIES = text("SELECT last_value FROM refusals")
+REFUSE = (
+    "CREATE SEQUENCE refusals",
+    """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       IF nextval('refusals') <= 4 THEN RAISE EXCEPTION 'refused' USING ERRCODE = '{sqlstate}'; END IF;
+       RETURN NEW; END $$""",
+    "CREATE TRIGGER refuse BEFORE INSERT ON journal FOR EACH ROW EXECUTE FUNCTION refuse()",
+)
+UNDO = ("DROP TRIGGER refuse ON journal", "DROP FUNCTION refuse", "DROP SEQUENCE refusals")
+
+
+@pytest.fixture(autouse=True)
+def production_logs() -> Iterator[None]:
+    configure_logging(level="critical", as_json=True)
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize(("sqlstate", "failures"), [("57P01", 0), ("53100", 0), ("22000", 4)])
+async def test_F93_only_what_is_wrong_with_a_session_itself_counts_as_its_failure(
+    database_url: str, sqlstate: str, failures: int
+) -> None:
+    async with open_rig(database_url) as rig:
+
+        async def sql(*statements: str) -> None:
+            async with rig.tools.database.transaction() as connection:
+                for statement in statements:
+                    await connection.execute(text(statement.format(sqlstate=sqlstate)))
+
+        await rig.set_tariff(energy_tariff("0.79"))
+        session = await rig.authorize(106, 500)
+        await sql(*REFUSE)
+        try:
+            most, alarmed, tries = 0, False, 0
+            while not starts(rig):
+                await rig.pass_time(1)
+                async with rig.tools.database.transaction() as connection:
+                    found = (await connection.execute(FAILURES, {"id": session["id"]})).one()
+                    tries = (await connection.execute(TRIES)).scalar_one()
+                most, alarmed = max(most, found.failures), alarmed or found.needs_attention
+            assert (most, alarmed) == (failures, failures >= 3)
+            assert tries > 4, "nothing was refused"
+        finally:
+            await sql(*UNDO)

@@ -1,0 +1,52 @@
+"""Three real replicas on a primary with a synchronous standby; the first one reaches it through a proxy."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from app.store.migrate import migrate
+from tests.conftest import Sized
+from tests.processes.fleet import Fleet, open_fleet
+from tests.processes.pair import Pair, open_pair
+from tests.processes.proxy import Proxy
+
+DATABASE = "tapwatt"
+FEWEST_POINTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the tests of this room share, how much is to be done, and the sessions that terminals were told of."""
+
+    fleet: Fleet
+    pair: Pair
+    proxy: Proxy
+    sized: Sized
+    known: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="package")
+async def place(anyio_backend: str, sized: Sized) -> AsyncIterator[Place]:
+    """The proxy leads to whichever server is the primary; the other replicas know both."""
+    with tempfile.TemporaryDirectory(prefix="tapwatt-pair-") as folder:
+        async with open_pair(Path(folder)) as pair:
+            await pair.primary.execute(f"CREATE DATABASE {DATABASE}")
+            url = pair.url(DATABASE)
+            await asyncio.to_thread(migrate, url)
+            async with Proxy(lambda: asyncio.open_connection("127.0.0.1", pair.primary.port)) as proxy:
+                through = f"postgresql://postgres@127.0.0.1:{proxy.port}/{DATABASE}"
+                points = sized(FEWEST_POINTS, 500)
+                async with open_fleet(url, [through, url, url], points=points, seed=1) as fleet:
+                    yield Place(fleet, pair, proxy, sized)
+
+
+@pytest.fixture
+async def calm(place: Place) -> AsyncIterator[Place]:
+    """The place as it must be left: everybody up, nothing cut, every session settled."""
+    yield place
+    place.proxy.let_pass()
+    place.proxy.revive()

@@ -1,0 +1,146 @@
+"""Three replicas that are killed, frozen and ended under load: no session is lost, none is done twice."""
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import Sequence
+
+import httpx
+import pytest
+
+from tests.processes.conftest import Place
+from tests.processes.fleet import LEASE_S, announce
+from tests.processes.proxy import Transaction
+from tests.processes.terminals import authorize, finish, payment, reckon, whole_session
+from tests.processes.turmoil import FREEZE_S, Turmoil
+
+pytestmark = pytest.mark.anyio
+
+TERMINALS = 4
+MOST_CALLS = 20
+SLACK_S = 2.0
+"""Beyond the lease: a poll that just missed it, and a busy machine."""
+
+
+async def busy(place: Place, chance: random.Random, over: asyncio.Event, first: int) -> None:
+    """One terminal after the other at the charge points of one lane, until it is over."""
+    fleet, number = place.fleet, 0
+    lane = fleet.points[first % len(fleet.points) :: TERMINALS]
+    while not over.is_set():
+        reference = f"BUSY-{first}-{number}"
+        session = await whole_session(fleet, fleet.replicas, chance, reference, lane[number % len(lane)])
+        place.known.append(session)
+        number += 1
+
+
+async def test_F22_F60_F88_kills_freezes_and_ends_under_load_lose_nothing_and_double_nothing(
+    calm: Place,
+) -> None:
+    seed = announce("turmoil")
+    fleet, over, before = calm.fleet, asyncio.Event(), len(calm.known)
+    turmoil = Turmoil(fleet, random.Random(seed))
+    async with asyncio.TaskGroup() as group:
+        for n in range(TERMINALS):
+            group.create_task(busy(calm, random.Random(seed + n), over, n))
+        await turmoil.strike(kill=calm.sized(1, 60), freeze=calm.sized(1, 10), drain=calm.sized(1, 5))
+        over.set()
+    found = await reckon(fleet, calm.known)
+    print(
+        f"{dict(turmoil.struck)}; {len(calm.known) - before} sessions, all so far: {dict(found)}; "
+        f"{len(turmoil.took_over_s)} taken over, p99 {turmoil.p99_s():.2f} s of a lease of {LEASE_S} s, "
+        f"this test itself stalled for {turmoil.stalled_s:.2f} s at most"
+    )
+    assert turmoil.took_over_s, "no strike hit a session in work: it proves nothing"
+    assert turmoil.p99_s() <= LEASE_S + SLACK_S + turmoil.stalled_s
+
+
+async def test_F22_a_replica_frozen_between_its_intent_and_its_post_sends_nothing_when_it_thaws(
+    calm: Place,
+) -> None:
+    fleet, frozen = calm.fleet, asyncio.Event()
+    replica, *others = fleet.replicas
+
+    async def freeze(transaction: Transaction) -> None:
+        """The server has the intent; its answer reaches a process that stands still."""
+        if "start_intended" in transaction.kinds and not frozen.is_set():
+            frozen.set()
+            replica.send(signal.SIGSTOP)
+
+    calm.proxy.before_answer = freeze
+    for other in others:  # so that this one claims it
+        other.send(signal.SIGSTOP)
+    try:
+        chance = random.Random(1)
+        session = await authorize(fleet, [replica], chance, "FROZEN-1", fleet.points[0])
+        await asyncio.wait_for(frozen.wait(), 10)
+    finally:
+        for other in others:
+            other.send(signal.SIGCONT)
+    await asyncio.sleep(FREEZE_S)
+    assert (await fleet.books())["posts"].get(session, 0) == 0, (
+        "the intent was sent by somebody who only looked"
+    )
+    replica.send(signal.SIGCONT)
+    await fleet.ready(replica)
+    await _until_posted(calm, [session])
+    await finish(fleet, fleet.replicas, chance, [session])
+    calm.known.append(session)
+    await reckon(fleet, calm.known)
+    assert (await fleet.books())["posts"][session] == 1
+    kinds = "SELECT kind FROM journal WHERE session_id = $1 ORDER BY id"
+    told = [row["kind"] for row in await fleet.rows(kinds, session)]
+    assert told.count("start_intended") == 2, told
+    assert fleet.logs("lease_lost"), "the thawed replica noticed nothing"
+
+
+async def _until_posted(place: Place, sessions: Sequence[str]) -> None:
+    for _ in range(300):
+        if set(sessions) <= set((await place.fleet.books())["posts"]):
+            return
+        await asyncio.sleep(0.2)
+    raise AssertionError("a session was not started")
+
+
+async def test_F1_many_callers_of_one_reference_at_three_replicas_make_one_session_and_one_post(
+    calm: Place,
+) -> None:
+    fleet, chance = calm.fleet, random.Random(announce("one reference, many callers"))
+    references, callers = calm.sized(8, 500), calm.sized(16, 64)
+    before, unanswered = await fleet.books(), 0
+
+    async def one_calls(number: int) -> tuple[int, str]:
+        """As a terminal does: without an answer, the same call again."""
+        nonlocal unanswered
+        body = payment(f"SAME-{number}", fleet.points[number])
+        for _ in range(MOST_CALLS):
+            with contextlib.suppress(httpx.TransportError):  # an idle connection was closed just then
+                replica = chance.choice(fleet.replicas)
+                answer = await fleet.call(replica, "POST", "/v1/payment-sessions", body)
+                if answer.status_code != 503:
+                    assert answer.status_code in (200, 201), answer.text
+                    return answer.status_code, str(answer.json()["id"])
+            unanswered += 1
+            await asyncio.sleep(chance.uniform(0, 1))
+        raise AssertionError(f"no answer to {MOST_CALLS} calls")
+
+    async def all_call(number: int) -> str:
+        answers = await asyncio.gather(*(one_calls(number) for _ in range(callers)))
+        made = [status for status, _ in answers].count(201)
+        assert made == 1 or (made == 0 and unanswered), f"{made} of them made it"
+        (session,) = {session for _, session in answers}
+        return session
+
+    sessions = [await all_call(number) for number in range(references)]
+    assert len(set(sessions)) == references
+    await _until_posted(calm, sessions)
+    await finish(fleet, fleet.replicas, chance, sessions)
+    calm.known.extend(sessions)
+    await reckon(fleet, calm.known)
+    books = await fleet.books()
+    assert sum(books["posts"].values()) - sum(before["posts"].values()) == references
+    assert {books["posts"][session] for session in sessions} == {1}
+    print(
+        f"{references} references x {callers} callers: {len(set(sessions))} sessions, {references} POSTs; "
+        f"{unanswered} calls repeated for want of an answer"
+    )
