@@ -17,6 +17,8 @@ from tests.world.terminal import Purse
 QUIET_WINDOW_S = 120
 MAX_POSTS = 2
 EXTRA_STOPPED_S = 60
+STOP_REPEATED_S = 150
+"""At most 30 s after a stop that is known not to have worked; to know it may take a read after a silent minute."""
 LIMIT_REACTION_S = 2.0
 """From the limit to Monta's order to stop, in the box."""
 SETTLED_S = 600
@@ -35,6 +37,7 @@ class Truth:
     purses: list[Purse]
     search_lag_s: float
     limits_work: bool
+    stops_work: bool
     disturbed: list[tuple[datetime, datetime]] = field(default_factory=list)
     """When somebody was hindered: dead, frozen, cut off or refused; with the time that it takes to get over it."""
 
@@ -190,6 +193,7 @@ class Invariants:
                     self._extra_is_stopped(charge, now)
                 elif not row.ended:
                     self._is_settled(charge, now)
+                    self._is_stopped_again(charge, now)
 
     def _extra_is_stopped(self, charge: Charge, now: datetime) -> None:
         visible_at = charge.created_at + timedelta(seconds=self._truth.search_lag_s)
@@ -199,6 +203,15 @@ class Invariants:
             return
         with self._story.rule("an extra charge is stopped within 60 s"):
             assert self._truth.undisturbed_s(visible_at, now) <= EXTRA_STOPPED_S, f"charge {charge.id}"
+
+    def _is_stopped_again(self, charge: Charge, now: datetime) -> None:
+        path = f"/charges/{charge.id}/stop"
+        host = next(host for host, s in self._truth.simulators.items() if charge in s.charges())
+        last = next((s.at for s in reversed(self._truth.line.sent) if (s.host, s.path) == (host, path)), None)
+        if last is None or charge.flowing is None:
+            return
+        with self._story.rule("a stop is repeated until it works"):
+            assert self._truth.undisturbed_s(last, now) <= STOP_REPEATED_S, f"charge {charge.id}"
 
     def _is_settled(self, charge: Charge, now: datetime) -> None:
         if charge.state is not ChargeState.COMPLETED or charge.completed_at is None:
@@ -235,15 +248,20 @@ class Invariants:
                 f"{settled.to_capture} of {price}, {row.amount}"
             )
             assert settled.shortfall == max(0, price - row.amount), f"{settled.shortfall}"
-        if self._truth.limits_work:
+        tolerated = self._tolerated(charge)
+        if tolerated is not None:
             with self._story.rule("no energy is given away"):
-                assert settled.shortfall <= self._tolerated(charge), f"{price} of {row.amount}"
+                assert settled.shortfall <= tolerated, f"{price} of {row.amount}"
 
-    def _tolerated(self, charge: Charge) -> int:
-        """Minor units: nothing while our watcher was well; else what flows until Monta's own limit has acted."""
+    def _tolerated(self, charge: Charge) -> int | None:
+        """Minor units: nothing where our watcher was well, what flows until Monta's own limit has acted where only that
+        worked; None: neither did."""
         begin, end = charge.created_at, charge.stopped_at or charge.created_at
-        if self._truth.undisturbed_s(begin, end) >= (end - begin).total_seconds():
+        undisturbed = self._truth.undisturbed_s(begin, end) >= (end - begin).total_seconds()
+        if undisturbed and self._truth.stops_work:
             return 0
+        if not self._truth.limits_work:
+            return None
         point = self._truth.point_of(charge)
         reaction_s = LIMIT_REACTION_S + point.stop_latency_s
         kwh = Decimal(point.max_w * reaction_s) / 3_600_000

@@ -86,6 +86,13 @@ class Plan:
         ignored = any(point.quirks.limits_ignored for config in self.monta for point in config.points)
         return not ignored and all(payment.tops_up_after_s is None for payment in self.payments)
 
+    @property
+    def stops_work(self) -> bool:
+        """Every charge point obeys a stop at once, and stays stopped."""
+        quirks = [point.quirks for config in self.monta for point in config.points]
+        obeyed = all(not q.stops_ignored and q.restarts_after_s is None for q in quirks)
+        return obeyed and all(happening.what != "offline" for happening in self.happenings)
+
     def __str__(self) -> str:
         drawn = [
             f"{self.replicas} replicas",
@@ -234,7 +241,7 @@ def start_trouble(rng: Random, plan: Plan) -> Plan:
 
 def late_start(rng: Random, plan: Plan) -> Plan:
     """The start takes effect long after its answer was lost."""
-    return _with_quirk(plan, at_start=Fault(Trouble.LATE_EFFECT, rng.choice((45.0, 110.0))))
+    return _with_quirk(plan, at_start=Fault(Trouble.LATE_EFFECT, rng.choice((45.0, 110.0, 320.0, 500.0))))
 
 
 def unanswered_start(_rng: Random, plan: Plan) -> Plan:

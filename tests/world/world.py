@@ -100,6 +100,7 @@ class World:
             purses=self.purses,
             search_lag_s=plan.search_lag_s,
             limits_work=plan.limits_work,
+            stops_work=plan.stops_work,
         )
         self.invariants = Invariants(self.truth, self.story)
         self.line.watchdog = self.invariants.sent
