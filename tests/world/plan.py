@@ -307,6 +307,10 @@ def bad_webhooks(rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, webhooks=webhooks)
 
 
+def mute_webhooks(_rng: Random, plan: Plan) -> Plan:
+    return _with_quirk(plan, webhooks=WebhookQuirks(lost=True))
+
+
 def lossy_webhooks(rng: Random, plan: Plan) -> Plan:
     return replace(plan, webhook_loss=rng.choice((0.3, 0.9)))
 
