@@ -125,6 +125,10 @@ class MontaAccess:
         self._standing = SharedStanding(database)
         self._clients: dict[OperatorId, MontaClient] = {}
 
+    def known(self, operator_id: OperatorId) -> MontaClient | None:
+        """The client that was made before; an operator's account at Monta never changes."""
+        return self._clients.get(operator_id)
+
     def of(self, operator: Operator) -> MontaClient:
         client = self._clients.get(operator.id)
         if client is None:

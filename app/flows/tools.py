@@ -115,6 +115,9 @@ async def commit(tools: Tools, lease: Lease, edit: Callable[[Change], Change]) -
 
 async def monta_of(tools: Tools, operator_id: OperatorId) -> MontaClient:
     """The client for an operator's account at Monta."""
+    known = tools.monta.known(operator_id)
+    if known is not None:
+        return known
     async with tools.database.transaction() as connection:
         operator = await tools.operators.get(connection, operator_id)
     if operator is None:

@@ -18,7 +18,6 @@ from app.monta.wire import PriceUnit
 from app.store import inbox
 from app.store.conflicts import again_after_conflict
 from app.store.leases import Lease
-from app.store.operators import Operator
 
 
 class UnknownEndpoint(Exception):
@@ -82,25 +81,29 @@ async def receive(tools: Tools, endpoint_id: str, body: bytes, signature: str | 
     Raises UnknownEndpoint, BadSignature, UnreadableDelivery: then nothing was kept.
     """
     now = tools.clock.now()
-    async with tools.database.transaction() as connection:
-        operator = await tools.operators.by_endpoint(connection, endpoint_id)
-    if operator is None:
-        raise UnknownEndpoint
-    if not signature_is_valid(operator.webhook_secret, body, signature):
+    try:
+        delivery, new = await _keep(tools, endpoint_id, body, signature, now=now)
+    except BadSignature:
         tools.telemetry.webhook_refused("bad_signature")
-        raise BadSignature
-    delivery = read_delivery(body, now, price_unit=PriceUnit(operator.price_unit))
-    new = await _keep(tools, operator, delivery, now)
+        raise
     tools.telemetry.webhook_kept(_lag_s(delivery, now), len(delivery.entries))
     return new
 
 
 @again_after_conflict
-async def _keep(tools: Tools, operator: Operator, delivery: Delivery, now: datetime) -> int:
+async def _keep(
+    tools: Tools, endpoint_id: str, body: bytes, signature: str | None, *, now: datetime
+) -> tuple[Delivery, int]:
     """In one transaction: a delivery is kept whole or not at all."""
-    rows = [inbox_entry(entry) for entry in delivery.entries]
     async with tools.database.transaction() as connection:
-        return await inbox.keep(connection, operator.id, rows, now)
+        operator = await tools.operators.by_endpoint(connection, endpoint_id)
+        if operator is None:
+            raise UnknownEndpoint
+        if not signature_is_valid(operator.webhook_secret, body, signature):
+            raise BadSignature
+        delivery = read_delivery(body, now, price_unit=PriceUnit(operator.price_unit))
+        rows = [inbox_entry(entry) for entry in delivery.entries]
+        return delivery, await inbox.keep(connection, operator.id, rows, now)
 
 
 def _lag_s(delivery: Delivery, now: datetime) -> float | None:

@@ -229,12 +229,8 @@ async def _learn_price(connection: Connection, before: PaymentSession, session: 
 
 
 def _tell(tools: Tools, before: PaymentSession, session: PaymentSession) -> None:
-    stop = session.stop
-    if (
-        stop is not None
-        and stop.confirmed_at is not None
-        and (before.stop is None or before.stop.confirmed_at is None)
-    ):
+    known = before.stop is not None and before.stop.confirmed_at is not None
+    if (stop := session.stop) is not None and stop.confirmed_at is not None and not known:
         tools.telemetry.stop_confirmed((stop.confirmed_at - stop.decided_at).total_seconds())
     if session.settlement is not None and before.settlement is None:
         tools.telemetry.settled(session.settlement.shortfall_minor, session.authorization.currency)

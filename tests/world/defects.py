@@ -211,7 +211,7 @@ def _no_intent(change: Change, now: datetime, policy: Policy) -> Change:
 
 
 def _gateway_errors_are_refusals(what: int | Exception) -> Outcome:
-    return Outcome.NOT_SENT if isinstance(what, int) and what >= 500 else outcome_of(what)
+    return Outcome.REFUSED if isinstance(what, int) and what >= 500 else outcome_of(what)
 
 
 def _broken_lines_are_not_sent(what: int | Exception) -> Outcome:

@@ -6,19 +6,19 @@ from typing import Any
 
 import asyncpg
 
-SESSIONS = """
-SELECT s.id, s.operator_id, s.terminal_id, s.charge_point_id, s.reference, s.amount_minor, s.status, s.version,
-    s.charge_id, s.needs_attention, s.created_at, s.due_at, s.lease_owner, s.lease_until, s.lease_token,
+STATE = """
+SELECT due.at AS next_due, s.id, s.operator_id, s.terminal_id, s.charge_point_id, s.reference, s.amount_minor, s.status,
+    s.version, s.charge_id, s.needs_attention, s.created_at, s.due_at, s.lease_owner, s.lease_until, s.lease_token,
     coalesce((s.body->'charge'->>'energy_wh')::bigint, 0) AS energy_wh,
     t.action, t.authorized_minor, t.to_capture_minor, t.to_release_minor, t.shortfall_minor, t.decided_at, t.basis
-FROM payment_sessions s LEFT JOIN settlements t ON t.session_id = s.id
+FROM (
+    SELECT min(greatest(due_at, lease_until)) AS at FROM (
+        SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operator_duties
+    ) AS rows WHERE due_at IS NOT NULL
+) AS due LEFT JOIN payment_sessions s ON true LEFT JOIN settlements t ON t.session_id = s.id
 """
-NEXT_DUE = """
-SELECT min(greatest(due_at, lease_until)) FROM (
-    SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operator_duties
-) AS rows WHERE due_at IS NOT NULL
-"""
-"""When somebody may work on something next: what is due, or what a dead worker's lease keeps from others."""
+"""All sessions, and when somebody may work on something next: what is due, or what a dead worker's lease keeps from
+others. One statement, since it is asked after each commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +59,10 @@ class Row:
         return self.status in ("completed", "not_started")
 
 
-async def read_rows(connection: asyncpg.Connection) -> dict[str, Row]:
-    return {record["id"]: _row(record) for record in await connection.fetch(SESSIONS)}
-
-
-async def next_due(connection: asyncpg.Connection) -> datetime | None:
-    at: datetime | None = await connection.fetchval(NEXT_DUE)
-    return at
+async def read_state(connection: asyncpg.Connection) -> tuple[dict[str, Row], datetime | None]:
+    """The sessions by their ids, and the next due time."""
+    records = await connection.fetch(STATE)
+    return {r["id"]: _row(r) for r in records if r["id"] is not None}, records[0]["next_due"]
 
 
 def _row(record: Any) -> Row:

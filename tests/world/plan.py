@@ -134,7 +134,7 @@ def _monta(rng: Random, seed: int, number: int) -> SimulatorConfig:
         seed=seed,  # the same for both operators: their charges have the same ids
         client_id=f"client-{number}",
         paying_team_ids=(PAYING_TEAM,),
-        webhook_cadence_s=rng.choice((2.0, 10.0, 10.0)),
+        webhook_cadence_s=rng.choice((2.0, 10.0, 10.0, 10.0)),
         completion_s=rng.choice(((2.0, 3.0), (10.0, 30.0))),
     )
 

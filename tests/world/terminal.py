@@ -14,7 +14,7 @@ from tests.world.story import Story
 
 Json = dict[str, Any]
 MAX_TRIES = 40
-POLL_S = (30.0, 180.0)
+POLL_S = (30.0, 300.0)
 GIVES_UP = frozenset({400, 401, 404, 409, 422})
 
 

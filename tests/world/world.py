@@ -47,6 +47,8 @@ CALM_LIMIT_S = 4 * 3600
 """Virtual time in which everything must have finished once it is calm."""
 LOOK_S = 20.0
 """Between two looks at what is overdue."""
+MAX_TURNS_AT_ONCE = 2000
+"""Of one moment; more than that, and somebody goes round in circles."""
 RECOVERY_S = LEASE_S + 90
 """What a blow may cost beyond its own length: a lease to run out, a backoff of a minute, a sweep."""
 AT_ONCE_S = 5.0
@@ -87,9 +89,9 @@ class World:
         self._tasks: list[asyncio.Task[Any]] = []
         self._next_due: datetime | None = None
         self._written = asyncio.Event()
-        self._broken = asyncio.Event()
         self._incarnations: dict[str, int] = {}
         self._webhooks_off = False
+        self._turns_now, self._turned_at_s = 0, 0.0
         self.simulators = {f"monta{n}.test": self._simulator(n) for n in range(len(plan.monta))}
         self.truth = Truth(
             simulators=self.simulators,
@@ -109,16 +111,27 @@ class World:
 
     async def live(self) -> None:
         """From the first tap to the end of everything. Raises Violation, the first that happened."""
-        self._ground.loop.choose = self._turns.choose
+        self._ground.loop.choose = self._choose
         try:
             await self._begin()
             await self._danger()
-            await self._calm()
-            self.invariants.finished()
+            if not self.story.violations:
+                await self._calm()
+            if not self.story.violations:
+                self.invariants.finished()
         finally:
             await self._end()
         if self.story.violations:
             raise self.story.violations[0]
+
+    def _choose(self) -> bool:
+        """Let one go on; nobody any more once a rule is broken, or when time stands still for too many turns."""
+        now_s = self._ground.loop.time()
+        self._turns_now = self._turns_now + 1 if now_s == self._turned_at_s else 0
+        self._turned_at_s = now_s
+        if self._turns_now > MAX_TURNS_AT_ONCE:
+            self.story.violated("time goes on", f"{MAX_TURNS_AT_ONCE} turns and no end")
+        return not self.story.violations and self._turns.choose()
 
     async def _begin(self) -> None:
         setup = self._new_replica("setup", Once(None, Blow.NONE))
@@ -286,8 +299,7 @@ class World:
 
     async def _observe(self, watcher: str | None) -> None:
         """After each commit that wrote: within it, so that nobody acts between the commit and the look."""
-        rows = await ledger.read_rows(self._ground.beside)
-        self._next_due = await ledger.next_due(self._ground.beside)
+        rows, self._next_due = await ledger.read_state(self._ground.beside)
         self.invariants.look(rows, watcher)
         self._written.set()
 
