@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from app.api.live import SessionNews
 from app.domain.change import Change
@@ -180,7 +181,8 @@ class House:
 
     async def count(self) -> int:
         async with self.tools.database.transaction() as connection:
-            return len(await payment_sessions.find(connection, limit=1000))
+            counted = await connection.execute(text("SELECT count(*) FROM payment_sessions"))
+            return int(counted.scalar_one())
 
 
 def payment(point: str = "101", reference: str = "A-1", **more: Any) -> Json:
