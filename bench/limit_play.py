@@ -67,6 +67,7 @@ class Play:
         now_s = -BEGAN_S + 1
         change = attempts.start_accepted(Change(self.session), self._report(now_s, None), self.policy)
         self.session = change.session
+        self._absorb(self._report(now_s, None), Source.MONTA_WEBHOOK)
         arrivals = iter(self.arrivals)
         coming = next(arrivals, None)
         while now_s < min(self.end_s, until_s):

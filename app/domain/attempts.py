@@ -18,7 +18,7 @@ from app.domain.payment_session import (
 )
 from app.domain.policy import Policy, backoff_s
 from app.domain.power_bound import bound_of
-from app.domain.progress import absorb
+from app.domain.progress import absorb, one_look_until
 from app.domain.transitions import Command
 
 API = Source.MONTA_API
@@ -77,13 +77,16 @@ def _text(number: Decimal | None) -> str | None:
 
 
 def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Change:
-    """Monta answered with the charge: nothing is in doubt about this POST any more."""
+    """Monta answered with the charge: nothing is in doubt about this POST any more, but that it made only one.
+
+    A second one would be told by webhook; so one search follows, unless a webhook comes first (see `progress`).
+    """
     certain = change.session.start.posts == 1
     change = change.note("start_accepted", API, charge_id=report.id, state=report.state)
     change = absorb(change, report, API, policy)
     session = change.session
     if certain and session.charge is not None and session.charge.id == report.id and not session.ended:
-        session = replace(session, watch_until=None)
+        session = replace(session, watch_until=one_look_until(session, policy))
     return change.to(session)
 
 

@@ -102,6 +102,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
             charge=known,
             seen_power_w=_seen_power_w(session, before, known),
             trail=_trail(session, report),
+            watch_until=session.watch_until if by_rest else _without_one_look(session, policy),
         )
     )
     if before is None or (known.latest.state, known.energy_wh) != (before.latest.state, before.energy_wh):
@@ -206,6 +207,18 @@ def _extra(change: Change, report: ChargeReport, source: Source) -> Change:
 
 def _newer(report: ChargeReport, known: Charge) -> bool:
     return (report.updated_at or report.seen_at) > known.energy_at
+
+
+def one_look_until(session: PaymentSession, policy: Policy) -> datetime:
+    """The end of a watch for strays that has room for one search after the POST."""
+    return (session.start.intent_at or session.created_at) + timedelta(seconds=policy.stray_look_s)
+
+
+def _without_one_look(session: PaymentSession, policy: Policy) -> datetime | None:
+    """Webhooks come: they would tell of a second charge too, and the one search is spared."""
+    until = session.watch_until
+    spared = not session.ended and until is not None and until <= one_look_until(session, policy)
+    return None if spared else until
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:

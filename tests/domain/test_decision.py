@@ -215,7 +215,7 @@ def test_a_wish_is_fulfilled_at_once() -> None:
 
 def test_no_energy_by_the_deadline_is_a_late_start() -> None:
     change = attempts.start_accepted(posted(), report("starting", 2), POLICY)
-    change = absorb(change, report("starting", 299), Source.MONTA_API, POLICY)
+    change = absorb(change, report("starting", 299), Source.MONTA_WEBHOOK, POLICY)
     assert isinstance(step(change.session, 299), Wait)
     assert step(change.session, 300) == SendStop(StopReason.LATE_START)
 
@@ -345,3 +345,17 @@ def test_strays_are_searched_for_until_the_watch_ends() -> None:
         looks += 1
         session = looked(Change(session), [], at=after(at), policy=POLICY).session
     assert looks == POLICY.stray_watch_s / POLICY.stray_look_s
+
+
+def test_a_start_that_no_webhook_tells_of_is_searched_for_once_since_it_may_have_made_two_charges() -> None:
+    change = attempts.start_accepted(posted(), report("starting", 2), POLICY)
+    assert not isinstance(step(change.session, 29), LookUp)
+    assert isinstance(step(change.session, 31), LookUp)
+    change = looked(change, [report("starting", 31)], at=after(31), policy=POLICY)
+    assert all(not isinstance(step(change.session, seconds), LookUp) for seconds in (32, 62, 95, 1000))
+
+
+def test_a_webhook_of_the_charge_spares_that_search() -> None:
+    change = attempts.start_accepted(posted(), report("starting", 2), POLICY)
+    change = absorb(change, report("charging", 4), Source.MONTA_WEBHOOK, POLICY)
+    assert not isinstance(step(change.session, 31), LookUp)
