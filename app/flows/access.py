@@ -66,31 +66,38 @@ class SharedBudget:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._opened: set[OperatorId] = set()
+        self._counted: dict[OperatorId, monta_access.Count] = {}
 
     async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
         async with self._database.transaction() as connection:
-            if operator not in self._opened:
+            if operator not in self._counted:
                 await monta_access.open_budget(
                     connection, operator, quota=DEFAULT_QUOTA, window_s=DEFAULT_WINDOW_S, now=now
                 )
-            wait = await monta_access.take_request(
+            taken = await monta_access.take_request(
                 connection, operator, reserve=RESERVE[purpose], urgent=purpose is Purpose.STOP, now=now
             )
-        self._opened.add(operator)
-        return wait
+        if isinstance(taken, datetime):
+            return taken
+        self._counted[operator] = taken
+        return None
 
     async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
         if seen.limit is None or seen.remaining is None or seen.resets_in_s is None or seen.limit <= 0:
             return
+        remaining = max(0, seen.remaining)
+        ends_at = now + timedelta(seconds=min(max(seen.resets_in_s, 0), MAX_WINDOW_S))
+        counted = self._counted.get(operator)
+        if counted is not None and counted.covers(seen.limit, remaining, ends_at):
+            return  # as nearly always: a write less for each call
         async with self._database.transaction() as connection:
             await monta_access.correct_budget(
                 connection,
                 operator,
                 quota=seen.limit,
                 window_s=min(max(seen.window_s or DEFAULT_WINDOW_S, 1), MAX_WINDOW_S),
-                remaining=max(0, seen.remaining),
-                ends_at=now + timedelta(seconds=min(max(seen.resets_in_s, 0), MAX_WINDOW_S)),
+                remaining=remaining,
+                ends_at=ends_at,
             )
 
     async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:

@@ -93,6 +93,20 @@ async def save_tokens(
     return version
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What is left of the quota until the window ends, this request taken off."""
+
+    quota: int
+    remaining: int
+    window_ends_at: datetime
+
+    def covers(self, quota: int, remaining: int, ends_at: datetime) -> bool:
+        """Whether what Monta says of the same window is nothing new: to believe it would change nothing."""
+        same = self.quota == quota and abs(self.window_ends_at - ends_at) <= SAME_WINDOW
+        return same and self.remaining <= remaining
+
+
 async def take_request(
     connection: AsyncConnection,
     operator_id: OperatorId,
@@ -100,16 +114,17 @@ async def take_request(
     reserve: Decimal,
     urgent: bool,
     now: datetime,
-) -> datetime | None:
+) -> "Count | datetime":
     """Count one request unless fewer than `reserve` (a share of the quota) would be left for more urgent ones.
 
     One UPDATE of one row, so the count is exact over all replicas. `urgent`: neither the count nor
     anything but a block of stops holds it back.
-    Returns None when granted, else when to ask again.
+    Returns the count when granted, else when to ask again.
     """
     given = {"operator": operator_id, "now": now} | ({} if urgent else {"reserve": reserve})
-    if (await connection.execute(_TAKE_URGENT if urgent else _TAKE, given)).one_or_none() is not None:
-        return None
+    counted = (await connection.execute(_TAKE_URGENT if urgent else _TAKE, given)).one_or_none()
+    if counted is not None:
+        return Count(counted.quota, counted.remaining, counted.window_ends_at)
     row = (await connection.execute(select(B).where(B.c.operator_id == operator_id))).one()
     blocked_until = row.stops_blocked_until if urgent else row.blocked_until
     used_up = not urgent and row.window_ends_at > now and row.remaining <= row.quota * reserve
@@ -176,7 +191,7 @@ def _window() -> ColumnElement[timedelta]:
     return func.make_interval(0, 0, 0, 0, 0, 0, B.c.window_s)
 
 
-def _take(*, urgent: bool) -> ReturningUpdate[tuple[int]]:
+def _take(*, urgent: bool) -> ReturningUpdate[tuple[int, int, datetime]]:
     now = bindparam("now", type_=B.c.window_ends_at.type)
     block = B.c.stops_blocked_until if urgent else B.c.blocked_until
     fresh = B.c.window_ends_at <= now
@@ -189,7 +204,7 @@ def _take(*, urgent: bool) -> ReturningUpdate[tuple[int]]:
             remaining=func.greatest(remaining - 1, 0),
             window_ends_at=case((fresh, now + _window()), else_=B.c.window_ends_at),
         )
-        .returning(B.c.remaining)
+        .returning(B.c.quota, B.c.remaining, B.c.window_ends_at)
     )
 
 

@@ -148,5 +148,5 @@ async def test_a_wrong_secret_key_fails_closed(database_url: str) -> None:  # F9
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as http:
             headers = {"X-Monta-Signature": sign(one.operator.webhook_secret, body)}
             answer = await http.post(one.operator.webhook_path, content=body, headers=headers)
-            assert_problem(answer, 500, "internal_error")
+            assert_problem(answer, 503, "unavailable")
             assert one.operator.webhook_secret not in answer.text

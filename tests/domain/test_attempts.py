@@ -41,9 +41,9 @@ def test_an_unknown_outcome_is_watched_for_strays_counted_from_its_intent() -> N
     assert session.start.outcome is StartOutcome.UNKNOWN
 
 
-def test_one_post_with_a_certain_answer_needs_no_watch() -> None:
+def test_one_post_with_a_certain_answer_needs_one_look_at_most() -> None:
     session = attempts.start_accepted(posted(), report("starting"), POLICY).session
-    assert (session.status, session.watch_until) == (Status.STARTING, None)
+    assert (session.status, session.watch_until) == (Status.STARTING, after(POLICY.stray_look_s))
 
 
 def test_a_certain_answer_to_a_second_post_does_not_end_the_doubt_about_the_first() -> None:

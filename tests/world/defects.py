@@ -42,6 +42,7 @@ from tests.world.plan import (
     change_of_mind,
     crashes,
     forger,
+    garbled_start,
     impatience,
     late_start,
     limits_ignored,
@@ -400,7 +401,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="a gateway's error means not done",
         plant=sorting(_gateway_errors_are_refusals),
-        under=(start_trouble,),
+        under=(garbled_start,),
     ),
     Defect(
         name="a broken line means not sent",

@@ -143,9 +143,12 @@ class Invariants:
         running = [c for c in self._truth.charges_of(row) if c.flowing is not None]
         with self._story.rule("released only when no charge runs"):
             assert row.status != "not_started" or not running, f"charge {running[0].id} runs"
+        adopted = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]
         with self._story.rule("settled only when the charge has ended"):
-            adopted = [c for c in running if str(c.id) == row.charge_id]
-            assert not adopted, f"charge {row.charge_id} runs"
+            assert all(c.flowing is None for c in adopted), f"charge {row.charge_id} runs"
+        with self._story.rule("the final price is that of a completed charge"):
+            final = row.settled is not None and row.settled.basis == "final_price"
+            assert not final or all(c.state is ChargeState.COMPLETED for c in adopted), f"{adopted[0].state}"
 
     # Requests to Monta
 

@@ -82,9 +82,10 @@ class Plan:
 
     @property
     def limits_work(self) -> bool:
-        """Monta's own guard holds at every charge point, and at the reservation: with top-ups it begins above."""
+        """Monta's own guard reaches every charge point, and holds at the reservation: with top-ups it begins above."""
         ignored = any(point.quirks.limits_ignored for config in self.monta for point in config.points)
-        return not ignored and all(payment.tops_up_after_s is None for payment in self.payments)
+        reached = all(happening.what != "offline" for happening in self.happenings)
+        return reached and not ignored and all(payment.tops_up_after_s is None for payment in self.payments)
 
     @property
     def stops_work(self) -> bool:
@@ -122,11 +123,11 @@ class Plan:
 def draw(seed: int, under: "Sequence[Befall]" = ()) -> Plan:
     """The plan of a seed: a subset of the troubles each time, so that rare pairs meet too; `under` come on top."""
     rng = Random(f"plan {seed}")
-    operators = 1 if rng.random() < 0.6 else 2
+    operators = 1 if rng.random() < 0.75 else 2
     monta = tuple(_monta(rng, seed, number) for number in range(operators))
-    payments = tuple(_payment(rng, operators, number) for number in range(rng.choice((1, 1, 1, 2, 3))))
+    payments = tuple(_payment(rng, operators, number) for number in range(rng.choice((1, 1, 1, 1, 2, 3))))
     plan = Plan(seed=seed, replicas=rng.choice((1, 2, 2, 3)), monta=monta, payments=payments)
-    for befall in rng.sample(TROUBLES, k=rng.choice((0, 1, 1, 2, 2, 3, 4))):
+    for befall in rng.sample(TROUBLES, k=rng.choice((0, 1, 1, 1, 2, 2, 3))):
         plan = befall(rng, plan)
     for befall in under:
         plan = befall(rng, plan)
@@ -190,7 +191,7 @@ def _payment(rng: Random, operators: int, number: int) -> Payment:
 
 
 def crashes(rng: Random, plan: Plan) -> Plan:
-    return replace(plan, rates=replace(plan.rates, crash=rng.choice((0.005, 0.02, 0.05))))
+    return replace(plan, rates=replace(plan.rates, crash=rng.choice((0.005, 0.01, 0.03))))
 
 
 def freezes(rng: Random, plan: Plan) -> Plan:
@@ -203,14 +204,14 @@ def lost_commits(rng: Random, plan: Plan) -> Plan:
 
 
 def lost_lines(rng: Random, plan: Plan) -> Plan:
-    return replace(plan, rates=replace(plan.rates, lost_line=rng.choice((0.05, 0.2))))
+    return replace(plan, rates=replace(plan.rates, lost_line=rng.choice((0.03, 0.1))))
 
 
 def outage(rng: Random, plan: Plan) -> Plan:
     since = rng.uniform(0, 500)
     kind = rng.choice((Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.THROTTLED, Trouble.ANSWER_LOST))
     path = rng.choice(("*", "/charges", "/charges/*", "/charges/*/stop"))
-    length = rng.choice((30.0, 120.0, 600.0, 1800.0))
+    length = rng.choice((30.0, 60.0, 120.0, 300.0, 600.0, 1800.0))
     outage = Outage(rng.randrange(len(plan.monta)), since, since + length, kind, path)
     return replace(plan, outages=(*plan.outages, outage), danger_s=max(plan.danger_s, outage.until_s + 60))
 
@@ -246,6 +247,11 @@ def late_start(rng: Random, plan: Plan) -> Plan:
 
 def unanswered_start(_rng: Random, plan: Plan) -> Plan:
     return _with_quirk(plan, at_start=Fault(Trouble.ANSWER_LOST))
+
+
+def garbled_start(_rng: Random, plan: Plan) -> Plan:
+    """It is done, but a gateway answers 502."""
+    return _with_quirk(plan, at_start=Fault(Trouble.FAILED_THOUGH_DONE))
 
 
 def lost_starts(_rng: Random, plan: Plan) -> Plan:

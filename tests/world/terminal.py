@@ -14,7 +14,7 @@ from tests.world.story import Story
 
 Json = dict[str, Any]
 MAX_TRIES = 40
-POLL_S = (30.0, 300.0)
+POLL_S = (60.0, 400.0)
 GIVES_UP = frozenset({400, 401, 404, 409, 422})
 
 
@@ -111,9 +111,8 @@ class Terminal:
 
     async def _top_up(self) -> None:
         reference, amount = f"{self.purse.payment.reference}-more", 500
-        body = {"authorization": {"reference": reference, "amount": amount, "currency": "EUR"}}
         path = f"/v1/payment-sessions/{self.purse.session_id}/authorizations"
-        answer = await self._insist("POST", path, body=body)
+        answer = await self._insist("POST", path, body={"reference": reference, "amount": amount})
         if answer is not None and answer.status_code in (200, 201):
             self.purse.reserved[reference] = amount
             self._see(answer.json())
@@ -171,4 +170,6 @@ class Terminal:
         self.purse.told.append(answer.status_code)
         with self._story.rule("the API never fails of its own"):
             assert answer.status_code != 500, answer.text
+        with self._story.rule("what terminals say is understood"):
+            assert answer.status_code < 400 or answer.json()["code"] != "invalid_request", answer.text
         return answer
