@@ -376,7 +376,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="sessions are not locked",
         plant=substitute(payment_sessions, "lock", _read_without_lock),
-        under=(impatience, change_of_mind),
+        under=(change_of_mind,),
     ),
     Defect(name="leases never run out", plant=substitute(leases, "claim", _claim_for_ever), under=(crashes,)),
     Defect(name="no due time", plant=substitute(leases, "give_back", _give_back_for_ever)),

@@ -17,6 +17,7 @@ from tests.world.terminal import Purse
 QUIET_WINDOW_S = 120
 MAX_POSTS = 2
 EXTRA_STOPPED_S = 60
+STOP_SENT_S = 30
 STOP_REPEATED_S = 150
 """At most 30 s after a stop that is known not to have worked; to know it may take a read after a silent minute."""
 LIMIT_REACTION_S = 2.0
@@ -190,6 +191,8 @@ class Invariants:
 
     def overdue(self, now: datetime) -> None:
         """What somebody should have done by now."""
+        for purse in self._truth.purses:
+            self._stop_happens(purse, now)
         for row in self.rows.values():
             for charge in self._truth.charges_of(row):
                 if str(charge.id) != row.charge_id:
@@ -197,6 +200,19 @@ class Invariants:
                 elif not row.ended:
                     self._is_settled(charge, now)
                     self._is_stopped_again(charge, now)
+
+    def _stop_happens(self, purse: Purse, now: datetime) -> None:
+        row = self.rows.get(purse.session_id or "")
+        if row is None or purse.asked_to_stop_at is None:
+            return
+        path = f"/charges/{row.charge_id}/stop"
+        asked = any(s.path == path and s.at >= row.created_at for s in self._truth.line.sent)
+        runs = any(c.flowing is not None for c in self._truth.charges_of(row) if str(c.id) == row.charge_id)
+        with self._story.rule("a stop that was acknowledged is sent"):
+            undisturbed_s = self._truth.undisturbed_s(purse.asked_to_stop_at, now)
+            assert asked or not runs or undisturbed_s <= STOP_SENT_S, (
+                f"{row.reference}: {undisturbed_s:.0f} s"
+            )
 
     def _extra_is_stopped(self, charge: Charge, now: datetime) -> None:
         visible_at = charge.created_at + timedelta(seconds=self._truth.search_lag_s)
@@ -267,8 +283,10 @@ class Invariants:
             return None
         point = self._truth.point_of(charge)
         reaction_s = LIMIT_REACTION_S + point.stop_latency_s
-        kwh = Decimal(point.max_w * reaction_s) / 3_600_000
-        return int(kwh * charge.price_group.kwh_price * 100) + 1
+        group = charge.price_group
+        energy = Decimal(point.max_w * reaction_s) / 3_600_000 * group.kwh_price
+        minutes = Decimal(reaction_s) / 60 * group.minute_fee
+        return int((energy + minutes) * 100) + 1
 
     def _paid(self, purse: Purse) -> None:
         if purse.session_id is None:

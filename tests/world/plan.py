@@ -374,7 +374,8 @@ def impatience(_rng: Random, plan: Plan) -> Plan:
 def change_of_mind(rng: Random, plan: Plan) -> Plan:
     """The driver cancels at once, while the start is still under way."""
     first, *others = plan.payments
-    return replace(plan, payments=(replace(first, cancels_after_s=rng.uniform(0, 5), repeats=0), *others))
+    after_s = rng.choice((0.0, rng.uniform(0, 5)))  # 0: while the start is being decided
+    return replace(plan, payments=(replace(first, cancels_after_s=after_s, repeats=0), *others))
 
 
 def top_up(rng: Random, plan: Plan) -> Plan:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import Any, Protocol
 
@@ -44,6 +45,8 @@ class Purse:
     """Set as soon as Tapwatt has acknowledged the session."""
     refused: str | None = None
     shown: list[Json] = field(default_factory=list)
+    asked_to_stop_at: datetime | None = None
+    """When Tapwatt acknowledged that it was asked to stop."""
     captured: int | None = None
     told: list[int] = field(default_factory=list)
     """Statuses of all answers."""
@@ -82,7 +85,9 @@ class Terminal:
             await self._top_up()
         if payment.cancels_after_s is not None:
             await self._clock.sleep(payment.cancels_after_s)
-            await self._insist("POST", f"/v1/payment-sessions/{self.purse.session_id}/stop")
+            answer = await self._insist("POST", f"/v1/payment-sessions/{self.purse.session_id}/stop")
+            if answer is not None and answer.status_code == 202:
+                self.purse.asked_to_stop_at = self._clock.now()
         await self._follow()
 
     async def _authorize(self, key: str | None) -> bool:

@@ -9,7 +9,7 @@ from tests.world.crash_points import JOURNEYS, CrashPoint, crash_points, strike
 from tests.world.loop import WorldLoop
 from tests.world.run import Ended, ground, quiet
 
-STRUCK = 16
+STRUCK = 8
 """Of each journey, evenly spread over its places."""
 
 
