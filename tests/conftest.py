@@ -35,7 +35,7 @@ def sized(request: pytest.FixtureRequest) -> Sized:
     return Sized(request.config.getoption("--times"))
 
 
-LONG_FIRST = ("tests/world/", "tests/processes/", "tests/hall/", "tests/journeys/", "tests/domain/")
+LONG_FIRST = ("tests/processes/", "tests/world/", "tests/hall/", "tests/journeys/", "tests/domain/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

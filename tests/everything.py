@@ -60,11 +60,11 @@ def main(pytest_args: list[str]) -> int:
 
 def in_parallel(args: list[str]) -> list[str]:
     """What has pytest use every core: only for the whole suite, since starting the workers takes seconds, and a
-    debugger or a plain print wants pytest's own process."""
+    debugger or a plain print wants pytest's own process. One more worker than cores: some tests wait in real time."""
     options = [arg for arg in args if arg.startswith("-")]
     if len(options) < len(args) or any(option.startswith(NARROW) for option in options):
         return []
-    return ["-n", str(max(2, cores())), "--dist", "worksteal"]
+    return ["-n", str(cores() + 1), "--dist", "worksteal"]
 
 
 def cores() -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
@@ -72,7 +72,8 @@ class Defect:
 
     name: str
     plant: Plant = lambda _: None
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy | None = None
+    """Instead of the plan's own."""
     schema: tuple[str, ...] = ()
     """Constraints that the database is without."""
     under: tuple[Befall, ...] = ()

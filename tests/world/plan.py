@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from app.domain.policy import Policy
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
 from app.simulator.magic import PRICE_GROUPS
 from app.simulator.quirks import Fault, Quirks, Trouble, WebhookQuirks
@@ -14,6 +15,7 @@ from tests.world.trouble import Rates
 PAYING_TEAM = 4711
 POINTS = 3
 """Charge points of each operator; they have the same ids at both, as they may at two accounts of Monta."""
+SOON_S, SHORT_WATCH_S = 120.0, 360.0
 CARS = tuple(sorted(VEHICLES))
 
 
@@ -86,6 +88,14 @@ class Plan:
         ignored = any(point.quirks.limits_ignored for config in self.monta for point in config.points)
         reached = all(happening.what != "offline" for happening in self.happenings)
         return reached and not ignored and all(payment.tops_up_after_s is None for payment in self.payments)
+
+    @property
+    def policy(self) -> Policy:
+        """Monta's effects may come up to fifteen minutes late, and strays are looked for longer than that; where
+        nothing comes so late, minutes of looking in vain are left out."""
+        starts = [point.quirks.at_start for config in self.monta for point in config.points]
+        latest_s = max((fault.seconds for fault in starts if fault is not None), default=0.0)
+        return Policy() if latest_s > SOON_S else Policy(stray_watch_s=SHORT_WATCH_S)
 
     @property
     def stops_work(self) -> bool:

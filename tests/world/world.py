@@ -83,7 +83,7 @@ class World:
         blows = Random(f"blows {plan.seed}")
         self._chance = Chance(plan.rates, blows, longest_freeze_s=plan.longest_freeze_s)
         self._mischief: Mischief = mischief or self._chance
-        self._policy = policy or Policy()
+        self._policy = policy or plan.policy
         self._turns = Turns(Random(f"turns {plan.seed}"))
         self._box = SecretBox(SECRET_KEY)
         self._tasks: list[asyncio.Task[Any]] = []
