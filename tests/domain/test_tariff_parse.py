@@ -102,6 +102,12 @@ def test_two_readings_of_one_object_are_equal() -> None:
     assert parse_tariff(tariff()) != parse_tariff(tariff({"price": 1}))
 
 
+def test_tariffs_of_the_same_name_are_told_apart_without_comparing_them_all() -> None:
+    """Terminals may send every tariff under one name: a look-up must not go through all that were seen."""
+    hashes = {hash(parse_tariff(tariff({"price": Decimal(cents) / 100}))) for cents in range(100)}
+    assert len(hashes) > 90
+
+
 @pytest.mark.parametrize("price", [Decimal("0.25"), "0.25", 0.25])
 def test_numbers_may_come_in_any_form_and_stay_exact(price: object) -> None:
     assert parse_tariff(tariff({"price": price})).elements[0].components[0].price == Decimal("0.25")

@@ -92,5 +92,7 @@ class Tariff:
     source: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     def __hash__(self) -> int:
-        """By its name alone: what is derived from a tariff is looked up at each decision."""
-        return hash((self.id, self.currency))
+        """By its name and first price: what is derived from a tariff is looked up at each decision, and tariffs that
+        come with payments often have no name of their own, or all the same."""
+        first = self.elements[0].components if self.elements else ()
+        return hash((self.id, len(self.elements), first[0].price if first else None))
