@@ -1,6 +1,7 @@
 """The operator's token pair: shared by all replicas, renewed by one of them at a time."""
 
 import asyncio
+import contextlib
 from datetime import datetime, timedelta
 
 from app.clock import Clock
@@ -129,10 +130,9 @@ class TokenKeeper:
     async def _fetch(self, stored: Token | None) -> Token:
         """A new pair by the refresh token while it lives, else, or when it is refused, by the credentials."""
         if stored is not None and stored.refresh and stored.refresh_expires_at - LAST_USE > self._clock.now():
-            try:
+            # Refresh tokens serve once and may be lost with an answer; the credentials always serve.
+            with contextlib.suppress(Refused, Unauthorized, OutcomeUnknown):
                 return await self._ask("/auth/refresh", {"refreshToken": stored.refresh})
-            except (Refused, Unauthorized, OutcomeUnknown):
-                pass  # refresh tokens serve once and may be lost with an answer; the credentials always serve
         own = self._credentials
         try:
             return await self._ask(

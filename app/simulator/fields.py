@@ -1,5 +1,6 @@
 """Reading what a request brings: typed fields of a body or a query, each complaint naming its field."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -136,11 +137,9 @@ def query_date(call: Call, name: str) -> datetime | None:
     value = call.query.get(name)
     if value is None:
         return None
-    try:
+    with contextlib.suppress(ValueError, OverflowError):
         if _DATE.fullmatch(value):
             return datetime.fromisoformat(value).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
     raise bad_request(f"{name}: must be a date with its offset such as 2022-05-22T09:30:03Z")
 
 

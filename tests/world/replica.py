@@ -140,12 +140,9 @@ class Replica:
         WATCHING.set(True)
         await self.watcher.run_round()
 
-    def hang_up(self, tasks: Callable[[asyncio.Task[Any]], bool] = lambda _: True) -> None:
-        """Cancel what is under way: at the end of the world."""
-        for task in [task for task in self._tasks if tasks(task)]:
-            task.cancel()
-
     async def gone(self) -> None:
+        """The end of the world: what is under way is cancelled, and nothing of it has any effect."""
         self.alive = False
-        self.hang_up()
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
