@@ -1,6 +1,7 @@
 """What one seed has in store: who pays where, and which troubles befall them. Drawn before anything happens."""
 
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from app.domain.policy import Policy
@@ -9,6 +10,8 @@ from app.simulator.quirks import Quirks, Trouble
 from tests.world.blows import Rates
 
 PAYING_TEAM = 4711
+PRICE_CHANGES = {"dearer": Decimal("1.5"), "cheaper": Decimal("0.5")}
+"""What a kWh costs afterwards, as a multiple."""
 SOON_S, SHORT_WATCH_S = 120.0, 360.0
 
 
@@ -46,7 +49,8 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that people or hardware do at a charge point: the name of a method of the simulator."""
+    """Something that people or hardware do at a charge point: the name of a method of the simulator, or one of
+    World's own."""
 
     at_s: float
     operator: int
@@ -72,6 +76,8 @@ class Plan:
     """How many lies and repetitions somebody sends; Monta itself signs one delivery wrongly, as in a rotation."""
     webhooks_off: tuple[float, float] | None = None
     """From when to when no delivery reaches us."""
+    restored: tuple[float, float] | None = None
+    """When a backup of the database is made, and when it is all that is left."""
     danger_s: float = 480.0
     """After this long the calm begins."""
 
@@ -81,6 +87,12 @@ class Plan:
         ignored = any(point.quirks.limits_ignored for config in self.monta for point in config.points)
         reached = all(happening.what != "offline" for happening in self.happenings)
         return reached and not ignored and all(payment.tops_up_after_s is None for payment in self.payments)
+
+    @property
+    def well_told(self) -> bool:
+        """What is known of the energy and of its price is so: no meter lies, no price changes."""
+        lies = any(point.quirks.meter_falls_at_sample for config in self.monta for point in config.points)
+        return not lies and all(happening.what not in PRICE_CHANGES for happening in self.happenings)
 
     @property
     def policy(self) -> Policy:
@@ -115,6 +127,7 @@ class Plan:
             "webhook_loss",
             "forged",
             "webhooks_off",
+            "restored",
             "outages",
             "happenings",
         ):

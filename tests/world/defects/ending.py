@@ -102,7 +102,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="captures above the reservation",
         plant=substitute(conclusion, "settle", _captures_all),
-        under=(people.limits_ignored, people.stops_ignored),
+        under=(people.deaf_charge_point,),
     ),
     Defect(name="rounds down", plant=substitute(conclusion, "to_minor", _rounds_down)),
     Defect(name="settles by the last price seen", plant=deciding(_settles_when_stopped)),

@@ -96,7 +96,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="acknowledged though not committed",
         plant=substitute(authorize, "authorize", _acknowledge_anyway),
-        under=(ours.lost_commits,),
+        under=(ours.many_lost_commits,),
     ),
     Defect(
         name="no fencing",

@@ -12,7 +12,10 @@ from app.domain.payment_session import (
 )
 from app.domain.policy import Policy
 from app.domain.steps import GiveUp, LookUp, SendStart, Step, StopExtra, Wait
+from app.flows.access import SharedBudget
 from app.monta.errors import Outcome, outcome_of
+from app.store import operator_state, orphans
+from app.store.orphans import Orphan
 from tests.world.defects.planting import Defect, deciding, sorting, substitute
 from tests.world.troubles import monta, ours, people
 
@@ -74,6 +77,18 @@ def _leaves_extras(step: Step, session: PaymentSession, policy: Policy, now: dat
     return Wait(now + timedelta(minutes=5)) if isinstance(step, StopExtra) else step
 
 
+async def _not_held(*_: object) -> None:
+    """Nothing waits for the comparison with Monta's list."""
+
+
+async def _no_orphans(*_: object) -> list[Orphan]:
+    return []
+
+
+async def _always(*_: object) -> None:
+    """Every request is granted."""
+
+
 DEFECTS: tuple[Defect, ...] = (
     Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(ours.long_freezes,)),
     Defect(
@@ -112,4 +127,21 @@ DEFECTS: tuple[Defect, ...] = (
         under=(monta.late_start, monta.mute_webhooks),
     ),
     Defect(name="extra charges go on", plant=deciding(_leaves_extras), under=(monta.late_start,)),
+    # after a restore
+    Defect(
+        name="starts do not wait for the comparison",
+        plant=substitute(operator_state, "starts_held_since", _not_held),
+        under=(ours.backup_of_a_beginning,),
+    ),
+    Defect(
+        name="charges of lost sessions go on",
+        plant=substitute(orphans, "unfinished", _no_orphans),
+        under=(ours.restored_backup, people.long_charge),
+    ),
+    # quota
+    Defect(
+        name="nobody counts requests",
+        plant=substitute(SharedBudget, "take", _always),
+        under=(monta.scarce_quota, monta.late_start, monta.mute_webhooks),
+    ),
 )

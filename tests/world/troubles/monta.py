@@ -5,7 +5,7 @@ from random import Random
 
 from app.simulator.quirks import Fault, Trouble, WebhookQuirks
 from tests.world.places import draw_monta
-from tests.world.plan import Outage, Plan, with_quirk
+from tests.world.plan import PRICE_CHANGES, Happening, Outage, Plan, with_quirk
 
 
 def outage(rng: Random, plan: Plan) -> Plan:
@@ -109,3 +109,21 @@ def two_operators(rng: Random, plan: Plan) -> Plan:
         plan = replace(plan, monta=(*plan.monta, draw_monta(rng, plan.seed, 1)))
     pair = [replace(plan.payments[0], operator=n, reference=f"A-pair-{n}", key=None) for n in (0, 1)]
     return replace(plan, payments=(*plan.payments, *pair))
+
+
+def low_quota(rng: Random, plan: Plan) -> Plan:
+    """Fewer requests in ten minutes than were agreed."""
+    limit = rng.choice((40, 80, 150))
+    return replace(plan, monta=tuple(replace(config, rate_limit=limit) for config in plan.monta))
+
+
+def scarce_quota(_rng: Random, plan: Plan) -> Plan:
+    return replace(plan, monta=tuple(replace(config, rate_limit=30) for config in plan.monta))
+
+
+def price_change(rng: Random, plan: Plan) -> Plan:
+    """Somebody changes the price of a kWh: before, between or after two payments of its charge point."""
+    payment = rng.choice(plan.payments)
+    what = rng.choice(tuple(PRICE_CHANGES))
+    change = Happening(payment.at_s + rng.uniform(-30, 200), payment.operator, payment.point, what)
+    return replace(plan, happenings=(*plan.happenings, change))

@@ -10,6 +10,11 @@ def stops_ignored(rng: Random, plan: Plan) -> Plan:
     return with_quirk(plan, stops_ignored=rng.choice((1, 3)), stop_without_trace=rng.random() < 0.5)
 
 
+def deaf_charge_point(_rng: Random, plan: Plan) -> Plan:
+    """Neither Monta's limits nor a dozen stops reach it."""
+    return with_quirk(plan, limits_ignored=True, stops_ignored=12, at_start=None)
+
+
 def limits_ignored(_rng: Random, plan: Plan) -> Plan:
     return with_quirk(plan, limits_ignored=True)
 
@@ -73,3 +78,9 @@ def change_of_mind(rng: Random, plan: Plan) -> Plan:
 def top_up(rng: Random, plan: Plan) -> Plan:
     first, *others = plan.payments
     return replace(plan, payments=(replace(first, tops_up_after_s=rng.uniform(5, 400)), *others))
+
+
+def long_charge(_rng: Random, plan: Plan) -> Plan:
+    """More money than this car can spend within half an hour."""
+    first, *others = plan.payments
+    return replace(plan, payments=(replace(first, amount=9000, cancels_after_s=None), *others))
