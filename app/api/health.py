@@ -54,6 +54,12 @@ async def _database_figures(tools: Tools) -> str:
         "tapwatt_sessions_needing_attention", "Sessions that a person should look at.", registry=registry
     )
     attention.set(found.needs_attention)
+    due = Gauge("tapwatt_settlements_due", "Settlements without word of their outcome.", registry=registry)
+    due.set(found.settlements.due)
+    unheard = Gauge(
+        "tapwatt_settlements_unheard", "Those so late that a person was asked to look.", registry=registry
+    )
+    unheard.set(found.settlements.unheard)
     left = Gauge(
         "tapwatt_monta_budget_remaining", "Requests left in Monta's window.", ["operator"], registry=registry
     )

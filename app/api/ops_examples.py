@@ -73,6 +73,8 @@ SUMMARY: Responses = {
                 "not_started": 9,
             },
             "needs_attention": 1,
+            "settlements_due": 3,
+            "settlements_unheard": 1,
             "last_24_hours": [
                 {
                     "currency": "EUR",

@@ -46,6 +46,8 @@ class OperatorOut(BaseModel):
 class SummaryOut(BaseModel):
     sessions: dict[str, int]
     needs_attention: int
+    settlements_due: int = Field(description="settled, and nobody told yet what the PSP did")
+    settlements_unheard: int = Field(description="of these, so late that a person is asked to look")
     last_24_hours: list[TotalsOut]
     watcher_seen_at: Moment | None
     oldest_due_at: Moment | None
@@ -58,6 +60,8 @@ async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
     return SummaryOut(
         sessions={status: found.by_status.get(status, 0) for status in Status},
         needs_attention=found.needs_attention,
+        settlements_due=found.settlements.due,
+        settlements_unheard=found.settlements.unheard,
         last_24_hours=[
             TotalsOut(
                 currency=t.currency,

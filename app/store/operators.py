@@ -39,6 +39,8 @@ class Operator:
 
 RECONCILE_FIRST = timedelta(hours=1)
 """A new operator has no charges of ours to compare."""
+OUTCOMES_FIRST = timedelta(minutes=10)
+"""Nor settlements."""
 
 
 class Operators:
@@ -74,6 +76,7 @@ class Operators:
             Duty.RECONCILE: now + RECONCILE_FIRST,
             Duty.SWEEP: None,
             Duty.PROBE: None,
+            Duty.OUTCOMES: now + OUTCOMES_FIRST,
         }
         await duties.add(connection, operator.id, first_due)
 

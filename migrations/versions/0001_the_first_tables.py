@@ -530,6 +530,18 @@ def upgrade() -> None:
             nullable=False,
             comment="hold by hold, what becomes of it",
         ),
+        sa.Column(
+            "ask_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="without word of its outcome a person is asked then",
+        ),
+        sa.Column(
+            "asked_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when a person was asked; null: not, or not yet",
+        ),
         sa.CheckConstraint(
             "(action = 'capture') = (to_capture_minor > 0)", name=op.f("ck_settlements_action_fits")
         ),
@@ -545,9 +557,17 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("session_id", name=op.f("pk_settlements")),
     )
+    op.create_index(
+        "ix_settlements_due",
+        "settlements",
+        ["asked_at", "ask_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'due'"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_settlements_due", table_name="settlements", postgresql_where=sa.text("status = 'due'"))
     op.drop_table("settlements")
     op.drop_index("ix_journal_session_id_id", table_name="journal")
     op.drop_table("journal")
