@@ -30,6 +30,7 @@ KNOWN_TROUBLE = (
     SecretUnreadable,
     NotMigrated,
     provision.OperatorUnknown,
+    provision.SecretJustChanged,
     provision.ChargePointNotKnown,
 )
 

@@ -65,6 +65,29 @@ def operator_add(
     )
 
 
+@operator_app.command("change-webhook-secret")
+def operator_change_webhook_secret(
+    operator: OperatorOption,
+    *,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Forget the present one now: it has leaked.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new webhook secret; deliveries signed with the present one are taken for one more hour."""
+    owner = OperatorId(operator)
+    changed = with_tools(
+        load_settings(), lambda tools: provision.change_webhook_secret(tools, owner, at_once=at_once)
+    )
+    until = changed.before_until
+    print_facts(
+        as_json,
+        operator_id=operator,
+        webhook_secret=changed.webhook_secret,
+        previous_valid_until=until.isoformat() if until else None,
+    )
+
+
 @terminal_app.command("add")
 def terminal_add(
     operator: OperatorOption,

@@ -11,7 +11,7 @@ from app.flows.tools import Tools, inbox_entry
 from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
-from app.store import charge_points, duties, inbox, price_groups
+from app.store import charge_points, duties, inbox, operators, price_groups
 from app.store.duties import DutyLease
 from app.store.operator_state import note_upkeep, note_webhook_mended
 from app.store.operators import Operator, webhook_path
@@ -45,6 +45,7 @@ async def attend_operator(tools: Tools, lease: DutyLease) -> None:
     webhook_problem = webhook_problem or await _take_undelivered(tools, operator, monta)
     await _prune_inbox(tools)
     async with tools.database.transaction() as connection:
+        await operators.forget_old_webhook_secret(connection, operator.id, tools.clock.now())
         await note_upkeep(
             connection, operator.id, webhook_problem=webhook_problem, upkeep_problem=upkeep_problem
         )
@@ -58,17 +59,21 @@ async def _register_webhook(tools: Tools, operator: Operator, monta: MontaClient
         return None
     url = tools.public_url.rstrip("/") + webhook_path(operator.webhook_endpoint_id)
     try:
-        config = await monta.get_webhook_config()
-        if config is not None and _is_ours(config, url, operator):
-            return None
-        if config is not None:
-            log.error("webhook_configuration_differs", operator_id=operator.id, url=config.url)
-            async with tools.database.transaction() as connection:
-                await note_webhook_mended(connection, operator.id, tools.clock.now())
+        # A secret that we changed is told whatever Monta shows: it may show none, and nobody else changed anything.
+        if operator.webhook_secret_untold_at is None:
+            config = await monta.get_webhook_config()
+            if config is not None and _is_ours(config, url, operator):
+                return None
+            if config is not None:
+                log.error("webhook_configuration_differs", operator_id=operator.id, url=config.url)
+                async with tools.database.transaction() as connection:
+                    await note_webhook_mended(connection, operator.id, tools.clock.now())
         await monta.put_webhook_config(url, operator.webhook_secret, EVENT_TYPES)
     except MontaError as error:
         log.warning("webhook_registration_failed", operator_id=operator.id, error=str(error))
         return str(error)
+    async with tools.database.transaction() as connection:
+        await operators.note_webhook_secret_told(connection, operator)
     log.info("webhook_registered", operator_id=operator.id)
     return None
 

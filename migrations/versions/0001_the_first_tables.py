@@ -35,6 +35,24 @@ def upgrade() -> None:
         sa.Column(
             "webhook_secret", sa.LargeBinary(), nullable=False, comment="encrypted, bound to the operator"
         ),
+        sa.Column(
+            "webhook_secret_before",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="the one before, encrypted likewise",
+        ),
+        sa.Column(
+            "webhook_secret_before_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="it is taken until then, and forgotten",
+        ),
+        sa.Column(
+            "webhook_secret_untold_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when it was changed; null: Monta has this one",
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("webhook_problem", sa.Text(), nullable=True),
         sa.Column(
