@@ -33,6 +33,9 @@ class OperatorOut(BaseModel):
         description="when somebody else's configuration was last replaced"
     )
     upkeep_problem: str | None
+    setup_problem: str | None = Field(
+        description="what Monta shows of teams, charge points and prices does not fit what was configured"
+    )
     access_problem: str | None = Field(description="Monta refuses the credential: new payments are refused")
     reconciled_at: Moment | None = Field(description="Monta's charges were compared with ours up to then")
     reconcile_problem: str | None
@@ -83,6 +86,7 @@ async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
                 webhook_problem=o.webhook_problem,
                 webhook_mended_at=o.webhook_mended_at,
                 upkeep_problem=o.upkeep_problem,
+                setup_problem=o.setup_problem,
                 access_problem=o.access_problem,
                 reconciled_at=o.reconciled_at,
                 reconcile_problem=o.reconcile_problem,

@@ -63,6 +63,12 @@ def upgrade() -> None:
         ),
         sa.Column("upkeep_problem", sa.Text(), nullable=True),
         sa.Column(
+            "setup_problem",
+            sa.Text(),
+            nullable=True,
+            comment="what Monta shows does not fit what was configured",
+        ),
+        sa.Column(
             "reconcile_wanted_at",
             sa.DateTime(timezone=True),
             nullable=True,

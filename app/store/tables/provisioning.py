@@ -46,6 +46,7 @@ operators = Table(
     Column("webhook_problem", Text),
     Column("webhook_mended_at", Moment, comment="when its configuration at Monta was last found changed"),
     Column("upkeep_problem", Text),
+    Column("setup_problem", Text, comment="what Monta shows does not fit what was configured"),
     Column("reconcile_wanted_at", Moment, comment="no start until a reconciliation that began after this"),
     Column("reconciled_at", Moment, comment="Monta's list was compared with ours up to then"),
     Column("reconciled_deep_at", Moment, comment="the last comparison that reached back for days"),
