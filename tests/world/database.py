@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
 
 from app.store.database import Database
+from tests.world.blows import BEFORE, FREEZES, LOSSES, Blow, Place
 from tests.world.replica import WATCHING, Replica
-from tests.world.trouble import BEFORE, FREEZES, LOSSES, Blow, Place
 
 OPEN = "open transaction of a world"
 

@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from app.flows.tools import Tools
 from app.store.database import DATABASE_TROUBLE
 from app.watcher import Watcher
+from tests.world.blows import CRASHES, Blow, Mischief, Place
 from tests.world.loop import WorldLoop
 from tests.world.story import Story
-from tests.world.trouble import CRASHES, Blow, Mischief, Place
 from tests.world.turns import Turns
 
 WATCHING: ContextVar[bool] = ContextVar("watching", default=False)

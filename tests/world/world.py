@@ -28,6 +28,7 @@ from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
 from app.wiring import Ids
 from tests.world import ledger
+from tests.world.blows import Blow, Chance, Mischief, Once
 from tests.world.database import ReplicaDatabase
 from tests.world.forger import Forger
 from tests.world.invariants import Invariants, Truth
@@ -37,7 +38,6 @@ from tests.world.plan import Happening, Plan
 from tests.world.replica import Replica, Unanswered
 from tests.world.story import Story, Violation
 from tests.world.terminal import Purse, Terminal
-from tests.world.trouble import Blow, Chance, Mischief, Once
 from tests.world.turns import Turns
 
 SECRET_KEY = "a key for tests only, as long as it has to be"
