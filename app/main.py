@@ -15,6 +15,7 @@ from app.api import health, monta_webhook, ops, ops_summary, orphans, terminal, 
 from app.api.live import SessionNews
 from app.api.openapi import DocumentedApp
 from app.api.problems import Problem, on_http_exception, on_invalid_request, problem_response
+from app.api.refusals import Refusals
 from app.api.schemas import FieldErrors
 from app.flows import authorize
 from app.flows.tools import Tools
@@ -54,6 +55,7 @@ def create_app(
     app.state.tools = tools
     app.state.news = news or SessionNews()
     app.state.process_metrics = metrics
+    app.state.refusals = Refusals()
     app.documented = (
         terminal.router,
         top_up.router,

@@ -20,6 +20,7 @@ class ProcessTelemetry:
         r = self.registry
         self._entries = Counter("tapwatt_webhook_entries", "Webhook entries kept.", registry=r)
         self._refused = Counter("tapwatt_webhooks_refused", "Deliveries refused.", ["why"], registry=r)
+        self._keys = Counter("tapwatt_keys_refused", "Calls without a valid key.", ["door"], registry=r)
         self._lag = Histogram(
             "tapwatt_webhook_lag_seconds",
             "Age of a delivery's oldest event when it came.",
@@ -62,6 +63,9 @@ class ProcessTelemetry:
 
     def webhook_refused(self, why: str) -> None:
         self._refused.labels(why).inc()
+
+    def key_refused(self, door: str) -> None:
+        self._keys.labels(door).inc()
 
     def stop_confirmed(self, latency_s: float) -> None:
         self._stop.observe(max(0.0, latency_s))

@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from app.domain.steps import LookUp, ReadCharge, SendStart, SendStop, StopExtra, Wait
-from app.flows import enforce, probe, reconcile, start, sweep, track, turn, upkeep
+from app.flows import enforce, outcomes, probe, reconcile, start, sweep, track, turn, upkeep
 from app.flows.tools import Tools
 from app.store.duties import Duty, DutyLease
 from app.store.leases import Lease
@@ -54,5 +54,7 @@ async def perform(tools: Tools, lease: DutyLease) -> None:
             await reconcile.reconcile(tools, lease)
         case Duty.PROBE:
             await probe.probe(tools, lease)
+        case Duty.OUTCOMES:
+            await outcomes.ask_for_outcomes(tools, lease)
         case _:
             assert_never(lease.duty)

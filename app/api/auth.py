@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.problems import Problem
+from app.api.refusals import Door, Refusals
 from app.flows.tools import Tools
 from app.store import terminals
 from app.store.terminals import OpsKey, Terminal
@@ -30,32 +31,42 @@ ToolsHere = Annotated[Tools, Depends(tools_of)]
 
 
 async def _terminal(
-    tools: ToolsHere, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(terminal_bearer)]
+    request: Request,
+    tools: ToolsHere,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(terminal_bearer)],
 ) -> Terminal:
-    async with tools.database.transaction() as connection:
-        terminal = await terminals.terminal_by_key(connection, _key(bearer))
+    terminal, key = None, _key(bearer)
+    if key is not None:
+        async with tools.database.transaction() as connection:
+            terminal = await terminals.terminal_by_key(connection, key)
     if terminal is None:
-        raise _unauthorized()
+        raise _refused(request, tools, Door.TERMINAL)
     return terminal
 
 
 async def _ops_key(
-    tools: ToolsHere, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(ops_bearer)]
+    request: Request,
+    tools: ToolsHere,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(ops_bearer)],
 ) -> OpsKey:
-    async with tools.database.transaction() as connection:
-        key = await terminals.ops_key_by_key(connection, _key(bearer))
-    if key is None:
-        raise _unauthorized()
-    return key
+    ops_key, key = None, _key(bearer)
+    if key is not None:
+        async with tools.database.transaction() as connection:
+            ops_key = await terminals.ops_key_by_key(connection, key)
+    if ops_key is None:
+        raise _refused(request, tools, Door.OPERATIONS)
+    return ops_key
 
 
-def _key(bearer: HTTPAuthorizationCredentials | None) -> str:
+def _key(bearer: HTTPAuthorizationCredentials | None) -> str | None:
     if bearer is None or not bearer.credentials or len(bearer.credentials) > MAX_KEY_CHARS:
-        raise _unauthorized()
+        return None
     return bearer.credentials
 
 
-def _unauthorized() -> Problem:
+def _refused(request: Request, tools: Tools, door: Door) -> Problem:
+    refusals: Refusals = request.app.state.refusals
+    refusals.count(tools, door)
     return Problem(
         "unauthorized",
         "Send a valid key as `Authorization: Bearer <key>`.",

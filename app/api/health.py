@@ -54,6 +54,12 @@ async def _database_figures(tools: Tools) -> str:
         "tapwatt_sessions_needing_attention", "Sessions that a person should look at.", registry=registry
     )
     attention.set(found.needs_attention)
+    due = Gauge("tapwatt_settlements_due", "Settlements without word of their outcome.", registry=registry)
+    due.set(found.settlements.due)
+    unheard = Gauge(
+        "tapwatt_settlements_unheard", "Those so late that a person was asked to look.", registry=registry
+    )
+    unheard.set(found.settlements.unheard)
     left = Gauge(
         "tapwatt_monta_budget_remaining", "Requests left in Monta's window.", ["operator"], registry=registry
     )
@@ -79,7 +85,7 @@ def _operator_figures(registry: CollectorRegistry, found: look.Summary) -> None:
     """What is wrong with an operator as a whole, and charges that no session knows."""
     problem = Gauge(
         "tapwatt_operator_problem",
-        "1: webhook, upkeep, access or reconcile of this operator needs a person.",
+        "1: webhook, upkeep, setup, access or reconcile of this operator needs a person.",
         ["operator", "what"],
         registry=registry,
     )
@@ -93,7 +99,7 @@ def _operator_figures(registry: CollectorRegistry, found: look.Summary) -> None:
         registry=registry,
     )
     for operator in found.operators:
-        for what in ("webhook", "upkeep", "access", "reconcile"):
+        for what in ("webhook", "upkeep", "setup", "access", "reconcile"):
             wrong = getattr(operator, f"{what}_problem") is not None
             problem.labels(operator.id, what).set(int(wrong))
         orphans.labels(operator.id).set(found.open_orphans.get(operator.id, 0))

@@ -24,9 +24,10 @@ from app.api.views import (
 )
 from app.domain.ids import SessionId
 from app.domain.payment_session import PaymentSession, Status, StopReason
+from app.domain.settlement import SettlementStatus
 from app.flows import attend, look
 from app.flows.tools import Tools
-from app.store.payment_sessions import created_between, matching, of_operator
+from app.store.payment_sessions import created_between, matching, of_operator, settlement_is
 from app.store.terminals import OpsKey
 
 router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
@@ -45,6 +46,7 @@ class SessionFilter(BaseModel):
     display_reference: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
     last4: Annotated[str, Field(pattern="^[0-9]{4}$")] | None = None
     needs_attention: bool | None = None
+    settlement_status: SettlementStatus | None = None
     start: Annotated[MomentIn | None, Field(alias="from")] = None
     end: Annotated[MomentIn | None, Field(alias="to")] = None
     limit: Annotated[int, Field(ge=1, le=look.MAX_PAGE)] = 50
@@ -75,6 +77,8 @@ async def payment_sessions(
         value = getattr(wanted, name)
         if value is not None:
             conditions.append(matching(column, value))
+    if wanted.settlement_status is not None:
+        conditions.append(settlement_is(wanted.settlement_status))
     page = await look.sessions(tools, *conditions, limit=wanted.limit, after=from_cursor(wanted.cursor))
     return Page(
         data=[ops_session_out(s, tools.policy) for s in page.sessions],

@@ -73,6 +73,8 @@ SUMMARY: Responses = {
                 "not_started": 9,
             },
             "needs_attention": 1,
+            "settlements_due": 3,
+            "settlements_unheard": 1,
             "last_24_hours": [
                 {
                     "currency": "EUR",
@@ -93,6 +95,7 @@ SUMMARY: Responses = {
                     "webhook_problem": None,
                     "webhook_mended_at": None,
                     "upkeep_problem": None,
+                    "setup_problem": None,
                     "access_problem": None,
                     "reconciled_at": "2026-11-22T10:00:00.000Z",
                     "reconcile_problem": None,

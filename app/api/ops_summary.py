@@ -33,6 +33,9 @@ class OperatorOut(BaseModel):
         description="when somebody else's configuration was last replaced"
     )
     upkeep_problem: str | None
+    setup_problem: str | None = Field(
+        description="what Monta shows of teams, charge points and prices does not fit what was configured"
+    )
     access_problem: str | None = Field(description="Monta refuses the credential: new payments are refused")
     reconciled_at: Moment | None = Field(description="Monta's charges were compared with ours up to then")
     reconcile_problem: str | None
@@ -46,6 +49,8 @@ class OperatorOut(BaseModel):
 class SummaryOut(BaseModel):
     sessions: dict[str, int]
     needs_attention: int
+    settlements_due: int = Field(description="settled, and nobody told yet what the PSP did")
+    settlements_unheard: int = Field(description="of these, so late that a person is asked to look")
     last_24_hours: list[TotalsOut]
     watcher_seen_at: Moment | None
     oldest_due_at: Moment | None
@@ -58,6 +63,8 @@ async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
     return SummaryOut(
         sessions={status: found.by_status.get(status, 0) for status in Status},
         needs_attention=found.needs_attention,
+        settlements_due=found.settlements.due,
+        settlements_unheard=found.settlements.unheard,
         last_24_hours=[
             TotalsOut(
                 currency=t.currency,
@@ -79,6 +86,7 @@ async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
                 webhook_problem=o.webhook_problem,
                 webhook_mended_at=o.webhook_mended_at,
                 upkeep_problem=o.upkeep_problem,
+                setup_problem=o.setup_problem,
                 access_problem=o.access_problem,
                 reconciled_at=o.reconciled_at,
                 reconcile_problem=o.reconcile_problem,

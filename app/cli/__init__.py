@@ -5,7 +5,7 @@ import typer
 from app.cli import orphans, policies, processes, provisioning, sessions
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
-from app.flows import provision
+from app.flows import onboard, provision
 from app.settings import SettingsWrong
 from app.store.database import DATABASE_TROUBLE
 from app.store.secret_box import SecretUnreadable
@@ -30,6 +30,8 @@ KNOWN_TROUBLE = (
     SecretUnreadable,
     NotMigrated,
     provision.OperatorUnknown,
+    provision.SecretJustChanged,
+    onboard.EveryStartWouldFail,
     provision.ChargePointNotKnown,
 )
 

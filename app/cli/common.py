@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
@@ -38,6 +38,12 @@ def print_facts(as_json: bool, **facts: str | None) -> None:
     typer.echo(
         json.dumps(facts) if as_json else "\n".join(f"{k}: {v}" for k, v in facts.items() if v is not None)
     )
+
+
+def warn(messages: Iterable[str]) -> None:
+    """What a person should know, beside the facts."""
+    for message in messages:
+        typer.echo(f"warning: {message}", err=True)
 
 
 def fail(message: str) -> NoReturn:

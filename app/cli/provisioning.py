@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from app.cli.common import AsJson, fail, print_facts, with_tools
+from app.cli.common import AsJson, fail, print_facts, warn, with_tools
 from app.domain.ids import ChargePointId, OperatorId
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
-from app.flows import look, provision
+from app.flows import look, onboard, provision
+from app.flows.tools import Tools
 from app.monta.safe_json import BadJson, load_json
 from app.settings import Settings, load_settings, url_problem
 from app.store.database import is_json
@@ -56,7 +57,8 @@ def operator_add(
         paying_team_id=str(paying_team_id),
         time_zone=time_zone,
     )
-    added = with_tools(settings, lambda tools: provision.add_operator(tools, new))
+    added, compared = with_tools(settings, lambda tools: _added(tools, new))
+    warn(compared.warnings)
     print_facts(
         as_json,
         operator_id=added.operator_id,
@@ -65,9 +67,40 @@ def operator_add(
     )
 
 
+async def _added(
+    tools: Tools, new: provision.NewOperator
+) -> tuple[provision.AddedOperator, onboard.Compared]:
+    added = await provision.add_operator(tools, new)
+    return added, await onboard.compare_operator(tools, added.operator_id)
+
+
+@operator_app.command("change-webhook-secret")
+def operator_change_webhook_secret(
+    operator: OperatorOption,
+    *,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Forget the present one now: it has leaked.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new webhook secret; deliveries signed with the present one are taken for one more hour."""
+    owner = OperatorId(operator)
+    changed = with_tools(
+        load_settings(), lambda tools: provision.change_webhook_secret(tools, owner, at_once=at_once)
+    )
+    until = changed.before_until
+    print_facts(
+        as_json,
+        operator_id=operator,
+        webhook_secret=changed.webhook_secret,
+        previous_valid_until=until.isoformat() if until else None,
+    )
+
+
 @terminal_app.command("add")
 def terminal_add(
     operator: OperatorOption,
+    *,
     provider: Annotated[
         str, typer.Option(help="The slug that Monta's receipts name the terminal's maker by.")
     ],
@@ -75,6 +108,9 @@ def terminal_add(
     charge_point: Annotated[
         list[str], typer.Option("--charge-point", help="Monta's id; give it once for each.")
     ],
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Add it without asking Monta about its charge points.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a terminal and the charge points that it may start."""
@@ -87,12 +123,17 @@ def terminal_add(
         fail("--provider must be a slug of 64 characters at most, without spaces.")
     _check_text("--name", name)
     points = [ChargePointId(p) for p in charge_point]
-    added = with_tools(
-        load_settings(),
-        lambda tools: provision.add_terminal(
-            tools, OperatorId(operator), provider=provider, name=name, charge_point_ids=points
-        ),
-    )
+    owner = OperatorId(operator)
+
+    async def add(tools: Tools) -> tuple[provision.AddedKey, onboard.Compared]:
+        compared = onboard.Compared(()) if unchecked else await onboard.compare_places(tools, owner, points)
+        added = await provision.add_terminal(
+            tools, owner, provider=provider, name=name, charge_point_ids=points
+        )
+        return added, compared
+
+    added, compared = with_tools(load_settings(), add)
+    warn(compared.warnings)
     print_facts(as_json, terminal_id=added.id, api_key=added.api_key)
 
 
@@ -129,19 +170,24 @@ def ops_key_add(
 def operator_list(as_json: AsJson = False) -> None:
     """All operators, and what is wrong with their access to Monta."""
     found = with_tools(load_settings(), lambda tools: look.summary(tools, None))
-    rows = [
+    rows: list[dict[str, str | None]] = [
         {
             "operator_id": o.id,
             "name": o.name,
             "monta_url": o.monta_url,
             "webhook_problem": o.webhook_problem,
             "upkeep_problem": o.upkeep_problem,
+            "setup_problem": o.setup_problem,
         }
         for o in found.operators
     ]
-    typer.echo(
-        json.dumps({"data": rows}) if as_json else "\n".join(f"{r['operator_id']}  {r['name']}" for r in rows)
-    )
+    lines = [line for row in rows for line in _operator_lines(row)]
+    typer.echo(json.dumps({"data": rows}) if as_json else "\n".join(lines))
+
+
+def _operator_lines(row: dict[str, str | None]) -> list[str]:
+    troubles = [f"  {name}: {row[name]}" for name in row if name.endswith("_problem") and row[name]]
+    return [f"{row['operator_id']}  {row['name']}", *troubles]
 
 
 def _check_access(settings: Settings, monta_url: str, time_zone: str) -> None:

@@ -56,3 +56,10 @@ class Change:
             return self
         session = replace(self.session, attention=(*self.session.attention, why))
         return self.to(session).note("attention_needed", source, why=why)
+
+    def relieve(self, why: str, source: Source) -> "Change":
+        """A person need not look for this reason any more."""
+        if why not in self.session.attention:
+            return self
+        session = replace(self.session, attention=tuple(w for w in self.session.attention if w != why))
+        return self.to(session).note("attention_ended", source, why=why)

@@ -1,7 +1,7 @@
 """What the terminal shall do with the holds: capture so much, release the rest. Decided once, never changed."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -69,6 +69,13 @@ class Settlement:
     basis: SettlementBasis = SettlementBasis.FINAL_PRICE
     shares: tuple[HoldShare, ...] = ()
     """Hold by hold, the first to expire first."""
+    asked_at: datetime | None = None
+    """When a person was asked to see to it, since nobody had told its outcome."""
+
+    @property
+    def ask_at(self) -> datetime:
+        """Half of the time that its holds have left is over then: by that time its outcome should be known."""
+        return self.decided_at + max(timedelta(), self.deadline - self.decided_at) / 2
 
 
 class HoldUnknown(ValueError):

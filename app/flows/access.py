@@ -10,7 +10,7 @@ from app.domain.ids import OperatorId
 from app.monta.client import MontaClient
 from app.monta.exchange import Timeouts
 from app.monta.http import Http
-from app.monta.ports import Credentials, Purpose, QuotaSeen, Token
+from app.monta.ports import Credentials, Purpose, QuotaSeen, Token, TokenStore
 from app.monta.wire import PriceUnit
 from app.store import duties, monta_access
 from app.store.database import Database
@@ -59,6 +59,23 @@ class SharedTokens:
         async with self._database.transaction() as connection:
             version = await monta_access.save_tokens(connection, operator, pair, self._box)
         return Token(token.access, token.access_expires_at, token.refresh, token.refresh_expires_at, version)
+
+
+class PassingTokens:
+    """monta.ports.TokenStore of a command: it takes the shared pair while that is good, and keeps what it renews to
+    itself. A command that ends while it leads a renewal would leave everybody else waiting for its lease."""
+
+    def __init__(self, shared: SharedTokens) -> None:
+        self._shared = shared
+
+    async def load(self, operator: OperatorId) -> Token | None:
+        return await self._shared.load(operator)
+
+    async def lead(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
+        return True
+
+    async def save(self, operator: OperatorId, token: Token) -> Token:
+        return token
 
 
 class SharedBudget:
@@ -139,15 +156,22 @@ class MontaAccess:
     def of(self, operator: Operator) -> MontaClient:
         client = self._clients.get(operator.id)
         if client is None:
-            client = self._clients[operator.id] = MontaClient(
-                http=self._http,
-                clock=self._clock,
-                tokens=self._tokens,
-                budget=self._budget,
-                operator=operator.id,
-                credentials=Credentials(operator.monta_url, operator.client_id, operator.client_secret),
-                timeouts=self._timeouts,
-                price_unit=PriceUnit(operator.price_unit),
-                standing=self._standing,
-            )
+            client = self._clients[operator.id] = self._client(operator, self._tokens)
         return client
+
+    def passing(self, operator: Operator) -> MontaClient:
+        """For a command that may end at any time: nobody waits for its renewal of a token."""
+        return self._client(operator, PassingTokens(self._tokens))
+
+    def _client(self, operator: Operator, tokens: TokenStore) -> MontaClient:
+        return MontaClient(
+            http=self._http,
+            clock=self._clock,
+            tokens=tokens,
+            budget=self._budget,
+            operator=operator.id,
+            credentials=Credentials(operator.monta_url, operator.client_id, operator.client_secret),
+            timeouts=self._timeouts,
+            price_unit=PriceUnit(operator.price_unit),
+            standing=self._standing,
+        )

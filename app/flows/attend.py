@@ -6,6 +6,7 @@ from datetime import datetime
 from app.domain.change import Change, Source
 from app.domain.conclusion import settled_by_person
 from app.domain.ids import SessionId
+from app.domain.outcome import heard
 from app.domain.payment_session import PaymentSession, Status, StopReason, Wish
 from app.domain.settlement import (
     CaptureOutcome,
@@ -142,6 +143,7 @@ def _reported(
         reference=report.reference,
         authorization_reference=report.authorization_reference,
     )
+    change = heard(change, Source.TERMINAL)
     if after.status is SettlementStatus.FAILED:
         change = change.alarm(
             f"the PSP did not do what was settled: {report.outcome} {report.amount_minor}", Source.TERMINAL

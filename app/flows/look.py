@@ -18,6 +18,7 @@ from app.store import (
     operator_state,
     orphans,
     payment_sessions,
+    settlement_rows,
     terminals,
 )
 from app.store.captures import Capture
@@ -29,6 +30,7 @@ from app.store.operator_state import OperatorFacts
 from app.store.orphans import Orphan
 from app.store.payment_sessions import Condition
 from app.store.secret_box import SecretUnreadable
+from app.store.settlement_rows import OpenSettlements
 
 MAX_PAGE = 200
 
@@ -53,6 +55,7 @@ class Summary:
 
     by_status: dict[str, int]
     needs_attention: int
+    settlements: OpenSettlements
     last_day: Sequence[Totals]
     watcher_seen_at: datetime | None
     oldest_due_at: datetime | None
@@ -131,6 +134,7 @@ async def summary(tools: Tools, operator_id: OperatorId | None) -> Summary:
         return Summary(
             by_status=await health.by_status(connection, operator_id),
             needs_attention=await health.need_attention(connection, operator_id),
+            settlements=await settlement_rows.count_open(connection, operator_id),
             last_day=await health.totals(connection, operator_id, start=now - timedelta(days=1), end=now),
             watcher_seen_at=await health.newest_beat(connection),
             oldest_due_at=await leases.oldest_due(connection, now),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from app.domain.ids import ChargePointId, OperatorId, TerminalId
 from app.domain.tariff import Tariff
@@ -11,10 +12,22 @@ from app.store.duties import Duty
 from app.store.operators import Operator, webhook_path
 from app.store.terminals import OpsKey, Terminal
 
+SECRET_OVERLAP = timedelta(hours=1)
+"""After a change of the webhook's secret the one before is taken for so long: Monta is told within a minute or so, and
+repeats what it could not deliver every minute; what it still signs with the old one later is found by polling."""
+
 
 class OperatorUnknown(Exception):
     def __init__(self, operator_id: str) -> None:
         super().__init__(f"there is no operator {operator_id!r}; `tapwatt operator list` shows them")
+
+
+class SecretJustChanged(Exception):
+    def __init__(self, until: datetime) -> None:
+        super().__init__(
+            f"the webhook secret was changed lately, and the one before is taken until {until.isoformat()};"
+            " --at-once changes it now and forgets the others"
+        )
 
 
 class ChargePointNotKnown(Exception):
@@ -45,6 +58,14 @@ class AddedOperator:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedSecret:
+    """The new one is shown now and never again; the one before is taken until `before_until`, None: no more."""
+
+    webhook_secret: str = field(repr=False)
+    before_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class AddedKey:
     """`id` names a terminal or an operations key; `api_key` is shown now and never again."""
 
@@ -70,6 +91,27 @@ async def add_operator(tools: Tools, new: NewOperator) -> AddedOperator:
     async with tools.database.transaction() as connection:
         await tools.operators.add(connection, operator, now)
     return AddedOperator(operator.id, webhook_path(operator.webhook_endpoint_id), operator.webhook_secret)
+
+
+async def change_webhook_secret(tools: Tools, operator_id: OperatorId, *, at_once: bool) -> ChangedSecret:
+    """A new secret, told to Monta by the next upkeep; the one before is taken for SECRET_OVERLAP more.
+
+    `at_once` forgets that one now: it has leaked. Raises OperatorUnknown, SecretJustChanged (of two changes within the
+    overlap the first secret would be lost while Monta may still sign with it).
+    """
+    now = tools.clock.now()
+    secret = tools.ids.secret("whsec")
+    until = None if at_once else now + SECRET_OVERLAP
+    async with tools.database.transaction() as connection:
+        operator = await tools.operators.lock(connection, operator_id)
+        if operator is None:
+            raise OperatorUnknown(operator_id)
+        still = operator.webhook_secret_before_until
+        if not at_once and still is not None and len(operator.webhook_secrets(now)) > 1:
+            raise SecretJustChanged(still)
+        await tools.operators.change_webhook_secret(connection, operator, secret, now=now, before_until=until)
+        await duties.make_due(connection, operator_id, Duty.UPKEEP, now)
+    return ChangedSecret(secret, until)
 
 
 async def set_top_up_max(tools: Tools, operator_id: OperatorId, amount_minor: int | None) -> None:

@@ -53,6 +53,10 @@ class Telemetry(Protocol):
 
     def webhook_refused(self, why: str) -> None: ...
 
+    def key_refused(self, door: str) -> None:
+        """Somebody came to this kind of door without a key that opens it."""
+        ...
+
     def stop_confirmed(self, latency_s: float) -> None:
         """From our first stop call to Monta's word that no energy flows."""
         ...

@@ -28,7 +28,7 @@ class StopIsDue(Exception):
 
 
 class BadSignature(Exception):
-    """The body was not signed with the operator's webhook secret."""
+    """The body was not signed with the operator's webhook secret, nor with one that was changed lately."""
 
 
 async def read(tools: Tools, lease: Lease, session: PaymentSession, charge_id: ChargeId) -> None:
@@ -98,7 +98,8 @@ async def _keep(
         operator = await tools.operators.by_endpoint(connection, endpoint_id)
         if operator is None:
             raise UnknownEndpoint
-        if not signature_is_valid(operator.webhook_secret, body, signature):
+        secrets = operator.webhook_secrets(now)
+        if not any(signature_is_valid(secret, body, signature) for secret in secrets):
             raise BadSignature
         delivery = read_delivery(body, now, price_unit=PriceUnit(operator.price_unit))
         return delivery, await keep_entries(connection, operator.id, delivery.entries, now)

@@ -1,28 +1,33 @@
 """Upkeep of one operator: its webhook is registered at Monta, its charge points and prices are known."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
 
+from app.domain.charge_point import ChargePoint
 from app.domain.ids import OperatorId
 from app.domain.price_group_tariff import to_tariff
+from app.domain.setup import Place, hopeless, paying_doubts, place_doubts, told
 from app.domain.tariff import InvalidTariff, parse_tariff
 from app.flows.tools import Tools, keep_entries
 from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
-from app.store import charge_points, duties, inbox, price_groups
+from app.store import charge_points, duties, inbox, operators, price_groups
 from app.store.duties import DutyLease
-from app.store.operator_state import note_upkeep, note_webhook_mended
+from app.store.operator_state import note_setup, note_upkeep, note_webhook_mended
 from app.store.operators import Operator, webhook_path
 
 log = structlog.get_logger("upkeep")
 
 EVERY_S = 900
-"""Charge points and the webhook configuration are compared so often: four calls an hour and credential."""
+"""Charge points and the webhook configuration are compared so often: some calls an hour and credential."""
 RETRY_S = 60
 PRICES_EVERY_S = 1800
 """A price group is read again after this long; one call each."""
+MAX_LOOKED_FOR = 30
+"""Charge points that Monta's list does not show are asked for one by one, so many at one upkeep."""
 MAX_PRICE_GROUPS = 30
 """Of one operator at one upkeep; the others follow at the next."""
 KEPT_AT_ONCE = 200
@@ -39,12 +44,15 @@ async def attend_operator(tools: Tools, lease: DutyLease) -> None:
         return
     monta = tools.monta.of(operator)
     webhook_problem = await _register_webhook(tools, operator, monta)
-    upkeep_problem = await _refresh_charge_points(tools, operator.id, monta)
+    upkeep_problem, points = await _refresh_charge_points(tools, operator.id, monta)
     upkeep_problem = upkeep_problem or await _refresh_prices(tools, operator.id, monta)
+    if upkeep_problem is None:
+        await _compare_setup(tools, operator, monta, points)
     pause = RETRY_S if webhook_problem or upkeep_problem else EVERY_S
     webhook_problem = webhook_problem or await _take_undelivered(tools, operator, monta)
     await _prune_inbox(tools)
     async with tools.database.transaction() as connection:
+        await operators.forget_old_webhook_secret(connection, operator.id, tools.clock.now())
         await note_upkeep(
             connection, operator.id, webhook_problem=webhook_problem, upkeep_problem=upkeep_problem
         )
@@ -58,17 +66,21 @@ async def _register_webhook(tools: Tools, operator: Operator, monta: MontaClient
         return None
     url = tools.public_url.rstrip("/") + webhook_path(operator.webhook_endpoint_id)
     try:
-        config = await monta.get_webhook_config()
-        if config is not None and _is_ours(config, url, operator):
-            return None
-        if config is not None:
-            log.error("webhook_configuration_differs", operator_id=operator.id, url=config.url)
-            async with tools.database.transaction() as connection:
-                await note_webhook_mended(connection, operator.id, tools.clock.now())
+        # A secret that we changed is told whatever Monta shows: it may show none, and nobody else changed anything.
+        if operator.webhook_secret_untold_at is None:
+            config = await monta.get_webhook_config()
+            if config is not None and _is_ours(config, url, operator):
+                return None
+            if config is not None:
+                log.error("webhook_configuration_differs", operator_id=operator.id, url=config.url)
+                async with tools.database.transaction() as connection:
+                    await note_webhook_mended(connection, operator.id, tools.clock.now())
         await monta.put_webhook_config(url, operator.webhook_secret, EVENT_TYPES)
     except MontaError as error:
         log.warning("webhook_registration_failed", operator_id=operator.id, error=str(error))
         return str(error)
+    async with tools.database.transaction() as connection:
+        await operators.note_webhook_secret_told(connection, operator)
     log.info("webhook_registered", operator_id=operator.id)
     return None
 
@@ -113,15 +125,51 @@ def _is_ours(config: WebhookConfig, url: str, operator: Operator) -> bool:
     return config.url == url and same_secret and set(EVENT_TYPES) <= set(config.event_types)
 
 
-async def _refresh_charge_points(tools: Tools, operator_id: OperatorId, monta: MontaClient) -> str | None:
+async def _refresh_charge_points(
+    tools: Tools, operator_id: OperatorId, monta: MontaClient
+) -> tuple[str | None, Sequence[ChargePoint]]:
+    """What went wrong, and the charge points that Monta lists."""
     try:
         points = await monta.list_charge_points()
     except MontaError as error:
         log.warning("charge_points_not_read", operator_id=operator_id, error=str(error))
-        return str(error)
+        return str(error), ()
     async with tools.database.transaction() as connection:
         await charge_points.put(connection, operator_id, points)
-    return None
+    return None, points
+
+
+async def _compare_setup(
+    tools: Tools, operator: Operator, monta: MontaClient, points: Sequence[ChargePoint]
+) -> None:
+    """Teams, charge points and prices as they were configured, against what Monta shows; the last word stands when
+    Monta does not answer."""
+    async with tools.database.transaction() as connection:
+        prices = await price_groups.of_places(connection, operator.id)
+    shown = {point.id: point for point in points}
+    try:
+        teams = (await monta.me()).team_ids
+        missing = [p.charge_point_id for p in prices if p.charge_point_id not in shown][:MAX_LOOKED_FOR]
+        unknown = {point_id for point_id in missing if await monta.find_charge_point(point_id) is None}
+    except MontaError as error:
+        log.warning("setup_not_compared", operator_id=operator.id, error=str(error))
+        return
+    places = [
+        Place(
+            id=p.charge_point_id,
+            shown=shown.get(p.charge_point_id),
+            has_tariff=p.has_tariff,
+            price_problem=p.problem,
+        )
+        for p in prices
+        if p.charge_point_id in shown or p.charge_point_id in unknown
+    ]
+    team = paying_doubts(operator.paying_team_id, teams)
+    problem = told((*team, *hopeless(places), *place_doubts(places, teams)))
+    if problem is not None:
+        log.error("setup_does_not_fit", operator_id=operator.id, problem=problem)
+    async with tools.database.transaction() as connection:
+        await note_setup(connection, operator.id, problem)
 
 
 async def _refresh_prices(tools: Tools, operator_id: OperatorId, monta: MontaClient) -> str | None:

@@ -159,6 +159,15 @@ class MontaClient:
             raise OutcomeUnknown(f"{call.name}: no charge point in the answer")
         return found
 
+    async def find_charge_point(self, charge_point: ChargePointId) -> ChargePoint | None:
+        """The same; None: Monta knows none with this id, or does not show it to this credential."""
+        try:
+            return await self.get_charge_point(charge_point)
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+
     async def list_charge_points(self, *, max_pages: int = MAX_LISTED_PAGES) -> tuple[ChargePoint, ...]:
         """All charge points that the credential sees, each once; those without an id are left out."""
         asked_at = self._clock.now()

@@ -93,6 +93,8 @@ class SimulatorConfig:
     operator_name: str = "Monta in a box"
     owner_team_id: int = 13
     paying_team_ids: tuple[int, ...] = (4711,)
+    credential_team_ids: tuple[int, ...] = ()
+    """Teams that the credential is for, as Monta shows them; none: all of the operator's."""
     scopes: frozenset[str] = ALL_SCOPES
     rate_limit: int = 1000
     rate_window_s: int = 600

@@ -28,6 +28,7 @@ class Tokens:
         self.revoked = False
         """While True every credential and token is refused: the operator has deleted the credential."""
         self.scopes = config.scopes
+        self.team_ids = config.credential_team_ids
         """What the credential may do now; an operator can take a scope away."""
         self.tells_permissions = False
         """GET /consumers/me names scopes as newer credentials do (`charge-points:read`)."""
@@ -75,7 +76,7 @@ class Tokens:
                 "name": config.consumer_name,
                 "operatorId": config.operator_id,
                 "operatorIds": [config.operator_id],
-                "teamIds": [],
+                "teamIds": list(self.team_ids),
                 "clientId": config.client_id,
                 "rateLimit": config.rate_limit,
                 "rateLimitIntervalInSeconds": config.rate_window_s,

@@ -93,6 +93,16 @@ async def set_tariff(
     )
 
 
+async def are_priced(
+    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId]
+) -> frozenset[ChargePointId]:
+    """Those among these ids that a person set a tariff for; all of them when the operator has one."""
+    t = tariffs.c
+    query = select(t.charge_point_id).where(t.operator_id == operator_id, t.charge_point_id.in_([*ids, ""]))
+    found = set((await connection.execute(query)).scalars())
+    return frozenset(ids) if "" in found else frozenset(id_ for id_ in ids if id_ in found)
+
+
 async def tariff_for(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> TariffFound | None:

@@ -25,6 +25,7 @@ class OperatorFacts:
     webhook_problem: str | None
     webhook_mended_at: datetime | None
     upkeep_problem: str | None
+    setup_problem: str | None
     access_problem: str | None
     reconciled_at: datetime | None
     reconcile_problem: str | None
@@ -67,6 +68,11 @@ async def note_upkeep(
         .where(operators.c.id == operator_id)
         .values(webhook_problem=webhook_problem, upkeep_problem=upkeep_problem)
     )
+
+
+async def note_setup(connection: AsyncConnection, operator_id: OperatorId, problem: str | None) -> None:
+    """What does not fit between what was configured and what Monta shows; None: all of it fits."""
+    await connection.execute(update(O).where(O.c.id == operator_id).values(setup_problem=problem))
 
 
 async def note_webhook_mended(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:

@@ -17,6 +17,7 @@ O = operators  # noqa: E741
 
 CLIENT_SECRET = "client_secret"  # noqa: S105 - the name of a column
 WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - the name of a column
+WEBHOOK_SECRET_BEFORE = "webhook_secret_before"  # noqa: S105 - the name of a column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +36,23 @@ class Operator:
     """The most that top-ups may raise a reservation to; None: as far as Monta's limit of the start goes."""
     webhook_endpoint_id: str = field(repr=False)
     webhook_secret: str = field(repr=False)
+    webhook_secret_before: str | None = field(default=None, repr=False)
+    webhook_secret_before_until: datetime | None = None
+    webhook_secret_untold_at: datetime | None = None
+    """When it was changed; None: Monta has the present one."""
+
+    def webhook_secrets(self, now: datetime) -> tuple[str, ...]:
+        """What a delivery may be signed with: the present secret, and for a while after a change the one before."""
+        before, until = self.webhook_secret_before, self.webhook_secret_before_until
+        if before is None or until is None or now >= until:
+            return (self.webhook_secret,)
+        return (self.webhook_secret, before)
 
 
 RECONCILE_FIRST = timedelta(hours=1)
 """A new operator has no charges of ours to compare."""
+OUTCOMES_FIRST = timedelta(minutes=10)
+"""Nor settlements."""
 
 
 class Operators:
@@ -48,21 +62,18 @@ class Operators:
         self._box = box
 
     async def add(self, connection: AsyncConnection, operator: Operator, now: datetime) -> None:
-        def seal(secret: str, purpose: str) -> bytes:
-            return self._box.seal(secret, owner=operator.id, purpose=purpose)
-
         await connection.execute(
             insert(operators).values(
                 id=operator.id,
                 name=operator.name,
                 monta_url=operator.monta_url,
                 client_id=operator.client_id,
-                client_secret=seal(operator.client_secret, CLIENT_SECRET),
+                client_secret=self._sealed(operator, operator.client_secret, CLIENT_SECRET),
                 paying_team_id=operator.paying_team_id,
                 price_unit=operator.price_unit,
                 time_zone=operator.time_zone,
                 webhook_endpoint_id=operator.webhook_endpoint_id,
-                webhook_secret=seal(operator.webhook_secret, WEBHOOK_SECRET),
+                webhook_secret=self._sealed(operator, operator.webhook_secret, WEBHOOK_SECRET),
                 created_at=now,
                 reconciled_at=now,
                 reconciled_deep_at=now,
@@ -74,12 +85,41 @@ class Operators:
             Duty.RECONCILE: now + RECONCILE_FIRST,
             Duty.SWEEP: None,
             Duty.PROBE: None,
+            Duty.OUTCOMES: now + OUTCOMES_FIRST,
         }
         await duties.add(connection, operator.id, first_due)
 
     async def get(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
         row = await connection.execute(_ONE, {"operator": operator_id})
         return self._one(row.mappings().one_or_none())
+
+    async def lock(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
+        """Its row is locked against other changes until the transaction ends; whoever refers to it is let through."""
+        query = _ONE.with_for_update(key_share=True)
+        row = await connection.execute(query, {"operator": operator_id})
+        return self._one(row.mappings().one_or_none())
+
+    async def change_webhook_secret(
+        self,
+        connection: AsyncConnection,
+        locked: Operator,
+        secret: str,
+        *,
+        now: datetime,
+        before_until: datetime | None,
+    ) -> None:
+        """The present secret becomes the one before, taken until `before_until`; None: it is forgotten at once."""
+        before = self._sealed(locked, locked.webhook_secret, WEBHOOK_SECRET_BEFORE)
+        await connection.execute(
+            update(O)
+            .where(O.c.id == locked.id)
+            .values(
+                webhook_secret=self._sealed(locked, secret, WEBHOOK_SECRET),
+                webhook_secret_before=None if before_until is None else before,
+                webhook_secret_before_until=before_until,
+                webhook_secret_untold_at=now,
+            )
+        )
 
     async def by_endpoint(self, connection: AsyncConnection, endpoint_id: str) -> Operator | None:
         row = await connection.execute(
@@ -95,6 +135,9 @@ class Operators:
         """Raises SecretUnreadable when the secrets here were sealed with another key; nothing is known without any."""
         row = await connection.execute(select(O).order_by(O.c.created_at.desc(), O.c.id).limit(1))
         self._one(row.mappings().one_or_none())
+
+    def _sealed(self, operator: Operator, secret: str, purpose: str) -> bytes:
+        return self._box.seal(secret, owner=operator.id, purpose=purpose)
 
     def _one(self, row: RowMapping | None) -> Operator | None:
         return None if row is None else self._from(row)
@@ -114,12 +157,16 @@ class Operators:
                 "time_zone",
                 "top_up_max_minor",
                 "webhook_endpoint_id",
+                "webhook_secret_before_until",
+                "webhook_secret_untold_at",
             )
         }
+        changed = row[WEBHOOK_SECRET_BEFORE] is not None
         return Operator(
             id=OperatorId(row["id"]),
             client_secret=opened(CLIENT_SECRET),
             webhook_secret=opened(WEBHOOK_SECRET),
+            webhook_secret_before=opened(WEBHOOK_SECRET_BEFORE) if changed else None,
             **plain,
         )
 
@@ -135,6 +182,23 @@ async def set_top_up_max(
     await connection.execute(
         update(operators).where(operators.c.id == operator_id).values(top_up_max_minor=amount_minor)
     )
+
+
+async def note_webhook_secret_told(connection: AsyncConnection, operator: Operator) -> None:
+    """Monta has the secret of this operator as it was read; one that was changed meanwhile is still to be told."""
+    same = O.c.webhook_secret_untold_at == operator.webhook_secret_untold_at
+    await connection.execute(
+        update(O).where(O.c.id == operator.id, same).values(webhook_secret_untold_at=None)
+    )
+
+
+async def forget_old_webhook_secret(
+    connection: AsyncConnection, operator_id: OperatorId, now: datetime
+) -> None:
+    """A secret that is not taken any more is not kept either."""
+    over = O.c.webhook_secret_before_until <= now
+    gone = {"webhook_secret_before": None, "webhook_secret_before_until": None}
+    await connection.execute(update(O).where(O.c.id == operator_id, over).values(gone))
 
 
 async def exists(connection: AsyncConnection, operator_id: OperatorId) -> bool:

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.domain.change import Change
 from app.domain.ids import OperatorId, SessionId, TerminalId
 from app.domain.payment_session import ENDED_STATUSES, PaymentSession
+from app.domain.settlement import SettlementStatus
 from app.store import holds, settlement_rows
 from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
 from app.store.session_codec import from_row, identity_row, to_row
@@ -162,6 +163,11 @@ def of_operator(operator_id: OperatorId | None) -> Condition:
 def with_hold(terminal_id: TerminalId, reference: str) -> Condition:
     """The session that a terminal's authorization pays for, as its first hold or a later one."""
     return P.c.id.in_(holds.session_ids(terminal_id, reference))
+
+
+def settlement_is(status: SettlementStatus) -> Condition:
+    """Those with a settlement that stands so; the due ones wait for word of their outcome."""
+    return settlements.c.status == status
 
 
 def active() -> Condition:

@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.domain.ids import ChargePointId, OperatorId
 from app.domain.price_group import Converted
 from app.domain.tariff import Tariff, parse_tariff
-from app.store.tables import charge_points, price_groups
+from app.store.tables import charge_points, price_groups, tariffs
 
 G = price_groups.c
 C = charge_points.c
 
+CANNOT_BE_CONVERTED = "it cannot be converted"
 STALE = timedelta(days=1)
 """A price group that could not be read for so long sets no limit any more."""
 
@@ -94,6 +95,43 @@ async def tariff_of(
     if row is None or row.tariff is None:
         return None
     return GroupTariff(tariff=parse_tariff(row.tariff), gaps=tuple(row.gaps))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacePrice:
+    """Where the price of a charge point comes from. `problem`: why its group is not known as a tariff."""
+
+    charge_point_id: ChargePointId
+    has_tariff: bool
+    problem: str | None
+
+
+async def of_places(connection: AsyncConnection, operator_id: OperatorId) -> list[PlacePrice]:
+    """Of every charge point that terminals of the operator use; a group that was not asked for yet has no problem."""
+    same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
+    set_here = (
+        select(tariffs.c.operator_id)
+        .where(
+            tariffs.c.operator_id == C.operator_id,
+            or_(tariffs.c.charge_point_id == C.charge_point_id, tariffs.c.charge_point_id == ""),
+        )
+        .exists()
+    )
+    unfit = and_(G.read_at.is_not(None), G.tariff.is_(None))
+    query = (
+        select(C.charge_point_id, set_here.label("has_tariff"), G.problem, unfit.label("unfit"))
+        .select_from(charge_points.outerjoin(price_groups, same_group))
+        .where(C.operator_id == operator_id)
+        .order_by(C.charge_point_id)
+    )
+    return [
+        PlacePrice(
+            charge_point_id=ChargePointId(row.charge_point_id),
+            has_tariff=row.has_tariff,
+            problem=row.problem or (CANNOT_BE_CONVERTED if row.unfit else None),
+        )
+        for row in await connection.execute(query)
+    ]
 
 
 async def learn_price(

@@ -75,6 +75,7 @@ def settlement_from(row: RowMapping) -> Settlement | None:
         status=SettlementStatus(row["settlement_status"]),
         basis=SettlementBasis(row["settlement_basis"]),
         shares=_SHARES.validate_python(row["settlement_shares"]),
+        asked_at=row["settlement_asked_at"],
     )
 
 

@@ -35,6 +35,24 @@ def upgrade() -> None:
         sa.Column(
             "webhook_secret", sa.LargeBinary(), nullable=False, comment="encrypted, bound to the operator"
         ),
+        sa.Column(
+            "webhook_secret_before",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="the one before, encrypted likewise",
+        ),
+        sa.Column(
+            "webhook_secret_before_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="it is taken until then, and forgotten",
+        ),
+        sa.Column(
+            "webhook_secret_untold_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when it was changed; null: Monta has this one",
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("webhook_problem", sa.Text(), nullable=True),
         sa.Column(
@@ -44,6 +62,12 @@ def upgrade() -> None:
             comment="when its configuration at Monta was last found changed",
         ),
         sa.Column("upkeep_problem", sa.Text(), nullable=True),
+        sa.Column(
+            "setup_problem",
+            sa.Text(),
+            nullable=True,
+            comment="what Monta shows does not fit what was configured",
+        ),
         sa.Column(
             "reconcile_wanted_at",
             sa.DateTime(timezone=True),
@@ -530,6 +554,18 @@ def upgrade() -> None:
             nullable=False,
             comment="hold by hold, what becomes of it",
         ),
+        sa.Column(
+            "ask_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="without word of its outcome a person is asked then",
+        ),
+        sa.Column(
+            "asked_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when a person was asked; null: not, or not yet",
+        ),
         sa.CheckConstraint(
             "(action = 'capture') = (to_capture_minor > 0)", name=op.f("ck_settlements_action_fits")
         ),
@@ -545,9 +581,17 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("session_id", name=op.f("pk_settlements")),
     )
+    op.create_index(
+        "ix_settlements_due",
+        "settlements",
+        ["asked_at", "ask_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'due'"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_settlements_due", table_name="settlements", postgresql_where=sa.text("status = 'due'"))
     op.drop_table("settlements")
     op.drop_index("ix_journal_session_id_id", table_name="journal")
     op.drop_table("journal")

@@ -101,6 +101,11 @@ def test_setting_up_prints_one_object_for_each_command_and_the_key_opens_the_doo
     assert tariff["currency"] == "EUR"
     ops = facts(folder, database_url, "ops-key", "add")
     assert set(ops) == {"ops_key_id", "api_key"}
+    changed = facts(folder, database_url, "operator", "change-webhook-secret", *of)
+    assert set(changed) == {"operator_id", "webhook_secret", "previous_valid_until"}
+    assert changed["webhook_secret"] != operator["webhook_secret"]
+    status, _, err = run(folder, database_url, *ADD, *monta)
+    assert (status, "warning: not compared with Monta" in err) == (0, True)
 
     with serving(folder, database_url, "--with-watcher") as (process, base):
         status, body = get(f"{base}/v1/charge-points", terminal["api_key"])

@@ -115,6 +115,7 @@ SETTLEMENT = {
     "decided_at": NOW,
     "deadline": NOW,
     "session_date": NOW,
+    "ask_at": NOW,
     "status": "due",
 }
 WRONG_SETTLEMENTS = [

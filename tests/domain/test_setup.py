@@ -1,0 +1,68 @@
+"""What was configured against what Monta shows: certain failures, doubts, and what is no concern."""
+
+import pytest
+
+from app.domain.charge_point import ChargePoint, ChargePointState
+from app.domain.ids import ChargePointId
+from app.domain.setup import Place, hopeless, paying_doubts, place_doubts, told
+from tests.domain.sessions import after
+
+POINT = ChargePointId("101")
+
+
+def place(
+    *, known: bool = True, team: str | None = "13", tariff: bool = False, problem: str | None = None
+) -> Place:
+    shown = ChargePoint(
+        id=POINT,
+        state=ChargePointState.AVAILABLE,
+        seen_at=after(0),
+        updated_at=None,
+        team_id=team,
+        price_group_id="7",
+    )
+    return Place(id=POINT, shown=shown if known else None, has_tariff=tariff, price_problem=problem)
+
+
+@pytest.mark.parametrize(
+    ("paying", "teams", "doubted"),
+    [("11", [], False), ("11", ["11", "12"], False), ("11", ["12"], True), ("1", ["11"], True)],
+)
+def test_F36_a_paying_team_that_the_credential_is_not_for_is_told(
+    paying: str, teams: list[str], doubted: bool
+) -> None:
+    doubts = paying_doubts(paying, teams)
+    assert bool(doubts) is doubted
+    assert all(f"paying team {paying} " in doubt for doubt in doubts)
+
+
+@pytest.mark.parametrize(
+    ("found", "teams", "word"),
+    [
+        (place(), [], None),
+        (place(), ["13"], None),
+        (place(), ["11"], "belongs to team 13"),
+        (place(team=None), ["11"], None),
+        (place(problem="refused"), [], "price group 7"),
+        (place(problem="refused", tariff=True), [], None),
+    ],
+)
+def test_F36_a_charge_point_of_a_strange_team_or_without_a_known_price_is_told(
+    found: Place, teams: list[str], word: str | None
+) -> None:
+    doubts = place_doubts([found], teams)
+    assert hopeless([found]) == ()
+    assert len(doubts) == (word is not None)
+    assert word is None or word in doubts[0]
+
+
+def test_F36_only_a_charge_point_that_monta_does_not_know_is_hopeless() -> None:
+    nowhere = place(known=False, problem="refused")
+    assert len(hopeless([place(), nowhere])) == 1
+    assert place_doubts([nowhere], ["11"]) == ()
+
+
+def test_many_doubts_are_told_as_the_first_few_and_a_number() -> None:
+    assert told([]) is None
+    assert told(["a", "b"]) == "a; b"
+    assert told("abcdefg") == "a; b; c; d; e; and 2 more"

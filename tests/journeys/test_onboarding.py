@@ -1,0 +1,107 @@
+"""What was configured does not fit what Monta shows: told at the command and at each upkeep, until it fits."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.domain.ids import ChargePointId
+from app.flows import onboard, provision
+from app.flows.onboard import EveryStartWouldFail
+from app.simulator.quirks import Trouble
+from app.simulator.server import default_config
+from tests.journeys.rig import Rig, energy_tariff, open_rig
+
+pytestmark = pytest.mark.anyio
+
+UPKEEP_S = 900
+PRICES_S = 1800
+WITHOUT_PRICES = frozenset(
+    {
+        "charge-points:read",
+        "charge-transactions:read",
+        "control-charging:write",
+        "manage-webhooks:write",
+        "webhooks:read",
+    }
+)
+
+
+async def setup_problem(rig: Rig) -> str:
+    found = (await rig.call("GET", "/v1/ops/summary", key=rig.ops.api_key)).json()["operators"][0]
+    metrics = (await rig.call("GET", "/metrics")).text
+    gauge = f'tapwatt_operator_problem{{operator="{found["id"]}",what="setup"}} '
+    assert gauge + ("1.0" if found["setup_problem"] else "0.0") in metrics
+    return found["setup_problem"] or ""
+
+
+async def compare(rig: Rig, *points: str) -> onboard.Compared:
+    ids = [ChargePointId(point) for point in points]
+    return await onboard.compare_places(rig.tools, rig.operator.operator_id, ids)
+
+
+async def test_F36_what_fits_is_no_news(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        assert await setup_problem(rig) == ""
+        assert await compare(rig, "101", "102") == onboard.Compared(())
+        assert await onboard.compare_operator(rig.tools, rig.operator.operator_id) == onboard.Compared(())
+
+
+async def test_F36_teams_that_the_credential_is_not_for_are_told_until_monta_shows_them(
+    database_url: str,
+) -> None:
+    config = replace(default_config(), credential_team_ids=(99,))
+    async with open_rig(database_url, config=config) as rig:
+        told = await setup_problem(rig)
+        assert "the paying team 4711 is not one of" in told
+        assert "charge point 101 belongs to team 13" in told
+        (doubt,) = (await onboard.compare_operator(rig.tools, rig.operator.operator_id)).warnings
+        assert "paying team 4711" in doubt
+        assert len((await compare(rig, "101")).warnings) == 2
+        rig.monta.tokens.team_ids = (4711, 13)
+        await rig.pass_time(UPKEEP_S)
+        assert await setup_problem(rig) == ""
+
+
+async def test_F36_a_charge_point_that_monta_does_not_know_is_refused_and_one_that_was_added_is_told(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        with pytest.raises(EveryStartWouldFail, match="charge point 4040 is not known to Monta"):
+            await compare(rig, "101", "4040")
+        await provision.add_terminal(
+            rig.tools,
+            rig.operator.operator_id,
+            provider="tapwatt",
+            name="unchecked",
+            charge_point_ids=[ChargePointId("4040")],
+        )
+        await rig.pass_time(1)
+        assert "charge point 4040 is not known to Monta" in await setup_problem(rig)
+
+
+async def test_F36_a_price_group_that_cannot_be_read_is_told_until_a_tariff_is_set(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        rig.monta.tokens.scopes = WITHOUT_PRICES
+        (doubt,) = (await compare(rig, "101")).warnings
+        assert "of charge point 101 is not known as a tariff" in doubt
+        assert "403" in doubt
+        await rig.pass_time(PRICES_S + UPKEEP_S)
+        assert "of charge point 101 is not known as a tariff" in await setup_problem(rig)
+        await rig.set_tariff(energy_tariff())
+        assert await compare(rig, "101") == onboard.Compared(())
+        await rig.pass_time(UPKEEP_S)
+        assert await setup_problem(rig) == ""
+
+
+async def test_F36_while_monta_does_not_answer_nothing_is_refused_and_the_last_word_stands(
+    database_url: str,
+) -> None:
+    config = replace(default_config(), credential_team_ids=(99,))
+    async with open_rig(database_url, config=config) as rig:
+        told = await setup_problem(rig)
+        assert told
+        rig.monta.faults.next("GET", "/consumers/me", Trouble.UNAVAILABLE, times=3)
+        unanswered = await compare(rig, "4040")
+        assert "not compared with Monta" in unanswered.warnings[0]
+        await rig.pass_time(UPKEEP_S)
+        assert await setup_problem(rig) == told
