@@ -1,6 +1,7 @@
 """What every test may ask for: the event loop's kind and a fresh, migrated database."""
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -43,6 +44,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: next((n for n, room in enumerate(LONG_FIRST) if item.nodeid.startswith(room)), 99)
     )
+
+
+OBJECTS_BEFORE_A_LOOK = 10_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What the tests import stays: looking through it for rubbish again and again was a tenth of a run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(OBJECTS_BEFORE_A_LOOK, *gc.get_threshold()[1:])
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
