@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 
 from app.store.migrate import migrate
 from tests.postgres import TEMPLATE, TestCluster, running_cluster
@@ -17,8 +18,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--times",
         type=int,
         default=1,
-        help=f"so many times more kills, cuts, races and fail-overs; {LONG} gives the figures of the long run",
+        help=f"so many times more kills, cuts, races, fail-overs and examples; {LONG} gives the long run's figures",
     )
+
+
+EXAMPLES = 60
+"""Of each property, unless it says otherwise: new ones at each run."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Properties have no time limit for one example, since a busy machine is no bug."""
+    settings.register_profile("tapwatt", max_examples=EXAMPLES * config.getoption("--times"), deadline=None)
+    settings.load_profile("tapwatt")
 
 
 @dataclass(frozen=True, slots=True)
