@@ -3,11 +3,16 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 
 from app.domain.charge import ChargeReport
 
 SESSION_REFERENCE = re.compile("ps_[0-9a-hjkmnp-tv-z]{26}")
 """The form of a session's id (a ULID), which is Monta's `partnerExternalId` of its charge."""
+
+
+YOUNG = timedelta(minutes=3)
+"""A charge so young may be of a session that is only being written down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import structlog
 from app.domain.charge import ENDED, ChargeReport, ChargeState
 from app.domain.ids import ChargeId, OperatorId, SessionId
 from app.domain.money import Rounding, to_minor
-from app.domain.orphan import ListedCharge, doubt_of, has_our_form
+from app.domain.orphan import YOUNG, ListedCharge, doubt_of, has_our_form
 from app.flows.tools import HOLD_STARTS, Tools
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError
@@ -31,8 +31,6 @@ DEEP_REACH = timedelta(hours=48)
 """Once a day the last two days are compared as a whole, final prices too."""
 OVERLAP = timedelta(minutes=10)
 """Comparisons overlap: Monta's lists lag, and young charges are left for the next one."""
-YOUNG = timedelta(minutes=3)
-"""A charge so young may be of a session that is only being written down."""
 AGAIN = timedelta(seconds=10)
 """A running orphan is stopped again so soon; a comparison that failed is made again after three times that."""
 FINAL_LOOK = timedelta(minutes=1)

@@ -1,14 +1,15 @@
 """The toolbox that flows are given, and the one shape in which a session is changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, cast
 
 from app.clock import Clock
 from app.domain.change import Change
 from app.domain.charge import ChargeReport
 from app.domain.ids import OperatorId, SessionId
+from app.domain.orphan import YOUNG, has_our_form
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.flows.access import MontaAccess
@@ -16,9 +17,10 @@ from app.monta.client import MontaClient
 from app.monta.safe_json import JsonIn
 from app.monta.webhook import Entry, read_entry
 from app.monta.wire import PriceUnit
-from app.store import leases, payment_sessions
+from app.store import duties, inbox, leases, operator_state, payment_sessions
 from app.store.conflicts import again_after_conflict
-from app.store.database import Database
+from app.store.database import Connection, Database
+from app.store.duties import Duty
 from app.store.inbox import InboxEntry, News
 from app.store.leases import Lease
 from app.store.operators import Operators
@@ -125,7 +127,22 @@ async def monta_of(tools: Tools, operator_id: OperatorId) -> MontaClient:
     return tools.monta.of(operator)
 
 
-def inbox_entry(entry: Entry) -> InboxEntry:
+async def keep_entries(
+    connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], now: datetime
+) -> int:
+    """Keep what Monta says of its charges; returns how many entries were new.
+
+    Sessions that it speaks of and that are not here may have been lost with a database: their charges are looked for as
+    soon as they are old enough to be judged, not only within the hour.
+    """
+    kept = await inbox.keep(connection, operator_id, [_inbox_entry(entry) for entry in entries], now)
+    lost, due_at = [reference for reference in kept.unknown if has_our_form(reference)], now + YOUNG
+    if lost and await operator_state.suspect_orphans(connection, operator_id, lost, due_at=due_at):
+        await duties.make_due(connection, operator_id, Duty.RECONCILE, due_at)
+    return kept.new
+
+
+def _inbox_entry(entry: Entry) -> InboxEntry:
     """An entry of Monta's on its way into the inbox."""
     charge = entry.charge
     return InboxEntry(

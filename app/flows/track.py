@@ -10,12 +10,11 @@ from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
 from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession
-from app.flows.tools import Tools, commit, inbox_entry, monta_of
+from app.flows.tools import Tools, commit, keep_entries, monta_of
 from app.monta.errors import MontaError, NotDone
 from app.monta.ports import Purpose
 from app.monta.webhook import Delivery, read_delivery, signature_is_valid
 from app.monta.wire import PriceUnit
-from app.store import inbox
 from app.store.conflicts import again_after_conflict
 from app.store.leases import Lease
 
@@ -102,8 +101,7 @@ async def _keep(
         if not signature_is_valid(operator.webhook_secret, body, signature):
             raise BadSignature
         delivery = read_delivery(body, now, price_unit=PriceUnit(operator.price_unit))
-        rows = [inbox_entry(entry) for entry in delivery.entries]
-        return delivery, await inbox.keep(connection, operator.id, rows, now)
+        return delivery, await keep_entries(connection, operator.id, delivery.entries, now)
 
 
 def _lag_s(delivery: Delivery, now: datetime) -> float | None:

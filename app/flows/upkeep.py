@@ -7,7 +7,7 @@ import structlog
 from app.domain.ids import OperatorId
 from app.domain.price_group_tariff import to_tariff
 from app.domain.tariff import InvalidTariff, parse_tariff
-from app.flows.tools import Tools, inbox_entry
+from app.flows.tools import Tools, keep_entries
 from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
@@ -86,13 +86,13 @@ async def _take_undelivered(tools: Tools, operator: Operator, monta: MontaClient
     except MontaError as error:
         log.warning("undelivered_entries_not_read", operator_id=operator.id, error=str(error))
         return None
-    entries = {e.dedupe_key: e for e in (inbox_entry(delivery.entry) for delivery in failed)}
+    entries = {delivery.entry.dedupe_key: delivery.entry for delivery in failed}
     new = 0
     keys = sorted(entries)
     for first in range(0, len(keys), KEPT_AT_ONCE):
         async with tools.database.transaction() as connection:
             some = [entries[key] for key in keys[first : first + KEPT_AT_ONCE]]
-            new += await inbox.keep(connection, operator.id, some, now)
+            new += await keep_entries(connection, operator.id, some, now)
     lately = [d for d in failed if d.created_at is None or d.created_at >= now - timedelta(seconds=EVERY_S)]
     if new:
         log.warning("undelivered_entries_taken", operator_id=operator.id, entries=new)

@@ -59,26 +59,35 @@ class News:
     raw: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many entries were new, and the sessions that they name but that are not here."""
+
+    new: int
+    unknown: tuple[str, ...]
+
+
 async def keep(
     connection: AsyncConnection, operator_id: OperatorId, entries: Sequence[InboxEntry], now: datetime
-) -> int:
-    """Keep the entries that are new and make the sessions they speak of due; returns how many were new.
+) -> Kept:
+    """Keep the entries that are new and make the sessions they speak of due.
 
     Entries are written in the order of their keys, and sessions are locked only when all are written, in the order of
     their ids: however deliveries overlap, two of them never wait for each other in a circle.
     """
     rows = [_row(entry, operator_id, now) for entry in sorted(entries, key=lambda e: e.dedupe_key)]
     if not rows:
-        return 0
+        return Kept(new=0, unknown=())
     kept = await connection.execute(
         insert(inbox).on_conflict_do_nothing().returning(inbox.c.charge_id, inbox.c.session_reference), rows
     )
     new = kept.all()
     charge_ids = sorted({r.charge_id for r in new if r.charge_id})
     references = sorted({r.session_reference for r in new if r.session_reference})
-    if charge_ids or references:
-        await _wake(connection, operator_id, charge_ids, references, now)
-    return len(new)
+    known = (
+        await _wake(connection, operator_id, charge_ids, references, now) if charge_ids or references else []
+    )
+    return Kept(new=len(new), unknown=tuple(sorted(set(references).difference(known))))
 
 
 def _row(entry: InboxEntry, operator_id: OperatorId, now: datetime) -> dict[str, Any]:
@@ -103,8 +112,9 @@ async def _wake(
     charge_ids: Sequence[str],
     references: Sequence[str],
     now: datetime,
-) -> None:
-    """Arrays, since a delivery may speak of more charges than a statement may have parameters."""
+) -> Sequence[str]:
+    """The sessions that are meant. Arrays, since a delivery may speak of more charges than a statement may have
+    parameters."""
     by_charge = P.c.charge_id == any_(bindparam("charge_ids", list(charge_ids), type_=ARRAY(Text)))
     by_reference = P.c.id == any_(bindparam("references", list(references), type_=ARRAY(Text)))
     meant = (
@@ -114,12 +124,16 @@ async def _wake(
         .with_for_update()
         .cte("meant")
     )
-    await connection.execute(
+    woken = (
         update(P)
         .where(P.c.id.in_(select(meant.c.id)), or_(P.c.due_at.is_(None), P.c.due_at > now))
         .values(due_at=now)
+        .returning(P.c.id)
+        .cte("woken")
     )
+    known = (await connection.execute(select(meant.c.id).add_cte(woken))).scalars().all()
     await notify(connection, DUE_CHANNEL)
+    return known
 
 
 def _news(*ours: ColumnElement[bool]) -> Select[tuple[int, datetime, Any]]:

@@ -1,15 +1,18 @@
 """How operators stand: upkeep, Monta's word on their credential, and how far Monta's list was compared with ours."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, case, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import OperatorId
-from app.store.tables import operators
+from app.store.tables import operators, orphans
+from app.store.tables.base import Moment
 
 O = operators  # noqa: E741
+X = orphans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,25 @@ async def want_reconciliation(
     return [OperatorId(row.id) for row in await connection.execute(select(O.c.id).order_by(O.c.id))]
 
 
+async def suspect_orphans(
+    connection: AsyncConnection, operator_id: OperatorId, references: Sequence[str], *, due_at: datetime
+) -> bool:
+    """Somebody speaks of sessions that are not here: compare with Monta's list at `due_at`, unless their charges are
+    known as orphans already. Returns whether that is sooner than was planned."""
+    told = select(X.c.session_reference).where(
+        X.c.operator_id == operator_id, X.c.session_reference.in_(references)
+    )
+    if set(references) <= set((await connection.execute(told)).scalars()):
+        return False
+    sooner = (
+        update(O)
+        .where(O.c.id == operator_id, O.c.reconcile_due_at > due_at)
+        .values(reconcile_due_at=due_at)
+        .returning(O.c.id)
+    )
+    return (await connection.execute(sooner)).one_or_none() is not None
+
+
 async def starts_held_since(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
     """When a reconciliation was asked for that has not been made yet; None: nothing holds back starts."""
     query = select(O.c.reconcile_wanted_at).where(
@@ -141,10 +163,11 @@ async def note_reconciled(
     next_at: datetime,
     problem: str | None,
 ) -> None:
-    """The comparison that began then is done."""
+    """The comparison that began then is done; the next one comes sooner when that was asked for meanwhile."""
+    asked = and_(O.c.reconcile_due_at > began, O.c.reconcile_due_at < next_at)
     values: dict[str, object] = {
         "reconciled_at": began,
-        "reconcile_due_at": next_at,
+        "reconcile_due_at": case((asked, O.c.reconcile_due_at), else_=literal(next_at, Moment)),
         "reconcile_problem": problem,
     }
     await connection.execute(

@@ -91,6 +91,20 @@ async def test_F81_without_a_restart_the_hourly_comparison_finds_it(database_url
         assert [o.ours for o in await orphans_of(rig)] == [True]
 
 
+async def test_F81_a_webhook_of_a_lost_session_has_its_charge_looked_for_within_minutes(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(101, 5000)
+        await rig.pass_time(60)
+        await forget(rig, session["id"])
+        searches = rig.calls("GET", "/charges")
+        await rig.pass_time(480)
+        assert the_charge(rig).state in ENDED
+        assert [o.ours for o in await orphans_of(rig)] == [True]
+        assert rig.calls("GET", "/charges") == searches + 1, "its further webhooks ask for no further search"
+
+
 async def test_an_orphan_that_ignores_stops_is_stopped_until_it_ends(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         session = await rig.authorize(908, 5000)

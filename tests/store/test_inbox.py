@@ -46,6 +46,25 @@ async def due_at_of(database: Database, session_id: str) -> object:
         return (await connection.execute(query, {"id": session_id})).scalar()
 
 
+async def test_sessions_that_are_not_here_are_named(database_url: str) -> None:
+    async with furnished(database_url) as database:
+        here = a_session("1")
+        await record(database, here)
+        async with database.transaction() as connection:
+            entries = [
+                entry("a", session_reference=here.id),
+                entry("b", session_reference="ps_gone"),
+                entry("c", session_reference="ps_gone"),
+                entry("d", charge_id="77"),
+            ]
+            kept = await inbox.keep(connection, OP_ONE, entries, NOW)
+            again = await inbox.keep(connection, OP_ONE, entries, NOW)
+            other = await inbox.keep(connection, OP_OTHER, entries[:1], NOW)
+    assert (kept.new, kept.unknown) == (4, ("ps_gone",))
+    assert (again.new, again.unknown) == (0, ())
+    assert other.unknown == (here.id,), "another operator's session is not here"
+
+
 async def put_to_rest(database: Database) -> None:
     async with database.transaction() as connection:
         for lease in await leases.claim(connection, owner="w", now=NOW, until=NOW + LEASE, limit=10):
@@ -54,10 +73,10 @@ async def put_to_rest(database: Database) -> None:
 
 async def test_an_entry_is_kept_once_for_each_operator(database_url: str) -> None:
     async with furnished(database_url) as database, database.transaction() as connection:
-        assert await inbox.keep(connection, OP_ONE, [entry("a"), entry("b"), entry("a")], NOW) == 2
-        assert await inbox.keep(connection, OP_ONE, [entry("b"), entry("c")], NOW) == 1
-        assert await inbox.keep(connection, OP_OTHER, [entry("a")], NOW + SECOND) == 1
-        assert await inbox.keep(connection, OP_ONE, [], NOW) == 0
+        assert (await inbox.keep(connection, OP_ONE, [entry("a"), entry("b"), entry("a")], NOW)).new == 2
+        assert (await inbox.keep(connection, OP_ONE, [entry("b"), entry("c")], NOW)).new == 1
+        assert (await inbox.keep(connection, OP_OTHER, [entry("a")], NOW + SECOND)).new == 1
+        assert (await inbox.keep(connection, OP_ONE, [], NOW)).new == 0
         assert await inbox.newest(connection, OP_ONE) == NOW
         assert await inbox.newest(connection, OP_OTHER) == NOW + SECOND
 
@@ -81,7 +100,7 @@ async def test_news_by_charge_id_or_reference_wakes_the_session_and_no_other(
             entry("4", session_reference="ps_c"),
         ]
         async with database.transaction() as connection:
-            assert await inbox.keep(connection, OP_ONE, entries, later) == 4
+            assert (await inbox.keep(connection, OP_ONE, entries, later)).new == 4
             assert [key_of(n) for n in await inbox.news_of(connection, by_reference)] == ["2"]
             assert await inbox.news_of(connection, theirs) == []
         assert await due_at_of(database, "ps_a") == later
@@ -97,7 +116,7 @@ async def test_a_redelivery_wakes_nobody(database_url: str) -> None:
             await put_to_rest(database)
             async with database.transaction() as connection:
                 entries = [entry("1", session_reference="ps_a")]
-                assert await inbox.keep(connection, OP_ONE, entries, NOW + SECOND) == kept
+                assert (await inbox.keep(connection, OP_ONE, entries, NOW + SECOND)).new == kept
             assert await due_at_of(database, "ps_a") == expected
             async with database.transaction() as connection:
                 await connection.execute(text("UPDATE payment_sessions SET due_at = NULL"))
@@ -141,7 +160,7 @@ async def test_a_mountain_of_news_is_read_in_parts(database_url: str) -> None:  
     async with furnished(database_url) as database:
         await record(database, session)
         async with database.transaction() as connection:
-            assert await inbox.keep(connection, OP_ONE, many, NOW) == len(many)
+            assert (await inbox.keep(connection, OP_ONE, many, NOW)).new == len(many)
             news = await inbox.news_of(connection, session)
             await inbox.mark_applied(connection, news, NOW)
             rest = await inbox.news_of(connection, session)
@@ -160,7 +179,7 @@ async def test_overlapping_deliveries_in_other_orders_all_come_to_an_end(databas
         async def deliver() -> int:
             part = chance.sample(entries, 2 * MANY)
             async with database.transaction() as connection:
-                return await inbox.keep(connection, OP_ONE, part, NOW)
+                return (await inbox.keep(connection, OP_ONE, part, NOW)).new
 
         kept = await asyncio.gather(*(deliver() for _ in range(6)))
         async with database.transaction() as connection:
@@ -180,7 +199,7 @@ async def test_two_deliveries_that_would_block_each_other_part_by_part_do_not(da
 
         async def deliver(entries: list[InboxEntry]) -> int:
             async with database.transaction() as connection:
-                return await inbox.keep(connection, OP_ONE, entries, NOW)
+                return (await inbox.keep(connection, OP_ONE, entries, NOW)).new
 
         for turn in range(2):
             one = [replace(e, dedupe_key=f"{turn}{e.dedupe_key}") for e in [*low, shared]]

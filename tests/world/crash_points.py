@@ -8,10 +8,11 @@ from app.domain.policy import Policy
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
 from app.simulator.magic import PRICE_GROUPS
 from app.simulator.quirks import Fault, Quirks, Trouble
+from tests.world.blows import AFTER, Blow, Once, Place
 from tests.world.plan import PAYING_TEAM, Payment, Plan
 from tests.world.run import Ended, forget, run_one
-from tests.world.trouble import AFTER, Blow, Once, Place
-from tests.world.world import Ground, World
+from tests.world.slots import Ground
+from tests.world.world import World
 
 FREEZE_S = 60.0
 """Longer than a lease: meanwhile another replica takes over, if there is one."""

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
 
 from app.store.database import Database
+from tests.world.blows import BEFORE, FREEZES, LOSSES, Blow, Place
 from tests.world.replica import WATCHING, Replica
-from tests.world.trouble import BEFORE, FREEZES, LOSSES, Blow, Place
 
 OPEN = "open transaction of a world"
 
@@ -85,12 +85,15 @@ class ReplicaDatabase(Database):
                     blow = self._replica.blow(Place.COMMIT, "write" if opened.wrote else "read")
                     if blow in BEFORE:
                         raise _RolledBack
+                    if blow is Blow.CANCEL_BEFORE:
+                        await self._replica.suffer(blow)
             except _RolledBack:
                 pass
             else:
                 if opened.wrote:
                     await self._observe(self._replica.name if WATCHING.get() else None)
-        await self._replica.suffer(blow)
+        if blow is not Blow.CANCEL_BEFORE:
+            await self._replica.suffer(blow)
         if blow in LOSSES or (blow in FREEZES and blow in BEFORE):
             raise _lost()  # PostgreSQL ends a transaction that idles for 5 s, so one that froze in it has lost it
 

@@ -96,3 +96,8 @@ def _row(record: Any) -> Row:
         lease_token=record["lease_token"],
         settled=settled,
     )
+
+
+async def read_orphans(connection: asyncpg.Connection) -> set[str]:
+    """The charges that operators are told of since no session here is theirs, by their ids at Monta."""
+    return {record["charge_id"] for record in await connection.fetch("SELECT charge_id FROM orphans")}

@@ -10,8 +10,8 @@ import httpx
 from app.clock import Clock
 from app.simulator.world import Simulator
 from tests.simulator_transport import SimulatorTransport
+from tests.world.blows import AFTER, BEFORE, Blow, Place
 from tests.world.replica import Replica
-from tests.world.trouble import AFTER, BEFORE, Blow, Place
 
 CERTAINLY_NOT_DONE = frozenset({400, 401, 403, 404, 409, 422, 429})
 

@@ -11,13 +11,17 @@ from fastapi import FastAPI
 from app.flows.tools import Tools
 from app.store.database import DATABASE_TROUBLE
 from app.watcher import Watcher
+from tests.world.blows import CANCELS, CRASHES, Blow, Mischief, Place
 from tests.world.loop import WorldLoop
 from tests.world.story import Story
-from tests.world.trouble import CRASHES, Blow, Mischief, Place
 from tests.world.turns import Turns
 
 WATCHING: ContextVar[bool] = ContextVar("watching", default=False)
 """Whether this task is the watcher's, and not the API's."""
+
+
+HANDLER: ContextVar["asyncio.Task[Any] | None"] = ContextVar("handler", default=None)
+"""The task that answers a request, also within what it shields."""
 
 
 class Unanswered(ConnectionError):
@@ -45,6 +49,8 @@ class Replica:
         self.loop = loop
         self.story = story
         self.alive = True
+        self.watches = False
+        """Whether its watcher claims what is due: not before it has begun."""
         self.freezes = 0
         """How many freezes are on it now."""
         self._turns = turns
@@ -68,21 +74,24 @@ class Replica:
 
     def blow(self, place: Place, what: str) -> Blow:
         blow = self._mischief.blow(self.name, place, what)
+        if blow in CANCELS and HANDLER.get() is None:
+            return Blow.NONE  # a watcher has no client that hangs up
         if blow is not Blow.NONE:
             self.story.tell(self.name, f"{blow.upper()} {place} {what}")
             self._hindered(self, 0.0)
         return blow
 
     async def suffer(self, blow: Blow) -> None:
-        """Die (this never returns), stand still for a while, or be cancelled; a lost connection is the gate's."""
+        """Die (this never returns), stand still for a while, or be hung up on; a lost connection is the gate's."""
         if blow in CRASHES:
             self.die()
             await self.never()
         elif blow in (Blow.FREEZE_BEFORE, Blow.FREEZE_AFTER):
             self.freeze(self._mischief.freeze_s())
             await self.my_turn()
-        elif blow is Blow.CANCEL_BEFORE:
-            raise asyncio.CancelledError
+        elif blow in CANCELS and (handler := HANDLER.get()) is not None:
+            handler.cancel()
+            await asyncio.sleep(0)  # where it strikes, unless we are shielded from it
 
     def die(self) -> None:
         if self.alive:
@@ -116,21 +125,26 @@ class Replica:
         """What its API says. Raises Unanswered after `patience_s`; a living replica goes on with the request then."""
         if not self.alive:
             raise Unanswered("nobody listens")
-        task = self.spawn(httpx.ASGITransport(app, raise_app_exceptions=False).handle_async_request(request))
+        task = self.spawn(self._handle(app, request))
         done, _ = await asyncio.wait({task}, timeout=patience_s)
         if not done:
             raise Unanswered(f"no answer within {patience_s:g} s")
+        if task.cancelled():
+            raise Unanswered("hung up")
         response: httpx.Response = task.result()
         await response.aread()
         return response
 
+    async def _handle(self, app: FastAPI, request: httpx.Request) -> httpx.Response:
+        HANDLER.set(asyncio.current_task())
+        return await httpx.ASGITransport(app, raise_app_exceptions=False).handle_async_request(request)
+
     async def begin(self) -> None:
         """What its watcher does before it claims anything, and beside it as long as it lives."""
-        begun = False
-        while not begun:
+        while not self.watches:
             try:
                 await self.watcher.begin()
-                begun = True
+                self.watches = True
             except DATABASE_TROUBLE:
                 await self.watcher.tools.clock.sleep(1.0)
         await self.watcher.keep_leases()

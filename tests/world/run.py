@@ -18,10 +18,11 @@ from app.store.database import to_json
 from app.store.database_url import asyncpg_url
 from app.store.tables import metadata
 from tests.world.database import watch
+from tests.world.drawing import draw
 from tests.world.loop import WorldLoop
-from tests.world.plan import draw
+from tests.world.slots import Ground
 from tests.world.story import Violation
-from tests.world.world import Ground, World
+from tests.world.world import World
 
 EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
 TRUNCATE = f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)}"

@@ -19,6 +19,10 @@ POLL_S = (60.0, 400.0)
 GIVES_UP = frozenset({400, 401, 404, 409, 422})
 
 
+class SessionLost(Exception):
+    """Tapwatt does not know it any more."""
+
+
 class Api(Protocol):
     """Tapwatt's address: some replica answers, or nobody does."""
 
@@ -48,8 +52,17 @@ class Purse:
     asked_to_stop_at: datetime | None = None
     """When Tapwatt acknowledged that it was asked to stop."""
     captured: int | None = None
+    forgotten: bool = False
+    """A restored backup does not have the session."""
     told: list[int] = field(default_factory=list)
     """Statuses of all answers."""
+
+    def database_went_back(self, amount: int | None) -> None:
+        """What was told before does not bind any more; `amount` is the reservation as it is known now, if it is."""
+        self.shown.clear()
+        self.asked_to_stop_at = self.captured = None
+        self.forgotten = self.session_id is not None and amount is None
+        self.reserved = {} if amount is None else {self.payment.reference: amount}
 
 
 class Terminal:
@@ -108,6 +121,10 @@ class Terminal:
 
     def _acknowledged(self, session: Json) -> None:
         purse = self.purse
+        if purse.forgotten and purse.session_id != session["id"]:
+            self._story.tell(self.name, "begins anew: its session is lost")
+            purse.session_id, purse.forgotten = None, False
+            purse.reserved.clear()
         with self._story.rule("one session per reference"):
             assert purse.session_id in (None, session["id"]), f"{purse.session_id} and {session['id']}"
         purse.session_id = session["id"]
@@ -125,8 +142,12 @@ class Terminal:
     async def _follow(self) -> None:
         """Ask now and then until there is a settlement, do what it says, and report it until that is acknowledged."""
         path = f"/v1/payment-sessions/{self.purse.session_id}"
-        while (settlement := await self._settlement(path)) is None:
-            await self._clock.sleep(self._rng.uniform(*POLL_S))
+        try:
+            while (settlement := await self._settlement(path)) is None:
+                await self._clock.sleep(self._rng.uniform(*POLL_S))
+        except SessionLost:
+            self._story.tell(self.name, "gives up: a person has to settle it")
+            return
         amount = settlement["amount_to_capture"]
         self.purse.captured = amount
         outcome = "captured" if settlement["action"] == "capture" else "released"
@@ -136,6 +157,10 @@ class Terminal:
 
     async def _settlement(self, path: str) -> Json | None:
         answer = await self._ask("GET", path)
+        if answer is not None and answer.status_code == 404:
+            with self._story.rule("no acknowledged session is lost"):
+                assert self.purse.forgotten, f"{path} is unknown"
+            raise SessionLost
         if answer is None or answer.status_code != 200:
             return None
         self._see(answer.json())

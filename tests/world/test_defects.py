@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from tests.postgres import TEMPLATE, TestCluster
-from tests.world.defects import DEFECTS, Defect, planted
+from tests.world.defects import DEFECTS
+from tests.world.defects.planting import Defect, planted
+from tests.world.drawing import draw
 from tests.world.loop import WorldLoop
-from tests.world.plan import draw
 from tests.world.run import forget, ground, quiet, run_one
 from tests.world.story import Violation
 from tests.world.world import World

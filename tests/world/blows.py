@@ -30,11 +30,13 @@ class Blow(StrEnum):
     LOST_AFTER = "lost after"
     """The connection breaks: an error, though it was done."""
     CANCEL_BEFORE = "cancel before"
-    """The task that waits is cancelled: a client hung up."""
+    """The request's handler is cancelled, for its client hung up; what the handler shields goes on."""
+    CANCEL_AFTER = "cancel after"
 
 
-BEFORE = frozenset({Blow.CRASH_BEFORE, Blow.FREEZE_BEFORE, Blow.LOST_BEFORE, Blow.CANCEL_BEFORE})
+BEFORE = frozenset({Blow.CRASH_BEFORE, Blow.FREEZE_BEFORE, Blow.LOST_BEFORE})
 AFTER = frozenset({Blow.CRASH_AFTER, Blow.FREEZE_AFTER, Blow.LOST_AFTER})
+CANCELS = frozenset({Blow.CANCEL_BEFORE, Blow.CANCEL_AFTER})
 CRASHES = frozenset({Blow.CRASH_BEFORE, Blow.CRASH_AFTER})
 FREEZES = frozenset({Blow.FREEZE_BEFORE, Blow.FREEZE_AFTER})
 LOSSES = frozenset({Blow.LOST_BEFORE, Blow.LOST_AFTER})
@@ -63,6 +65,8 @@ class Rates:
     lost_commit: float = 0.0
     lost_line: float = 0.0
     """Of requests to Monta that reach the network."""
+    hang_up: float = 0.0
+    """Of whatever the handler of a request waits for."""
 
 
 class Chance:
@@ -89,6 +93,8 @@ class Chance:
         lost = {Place.BEGIN: 0.0, Place.COMMIT: rates.lost_commit, Place.SEND: rates.lost_line}[place]
         if draw < lost:
             return Blow.LOST_AFTER if after else Blow.LOST_BEFORE
+        if lost <= draw < lost + rates.hang_up:
+            return Blow.CANCEL_AFTER if after and place is not Place.BEGIN else Blow.CANCEL_BEFORE
         return Blow.NONE
 
     def freeze_s(self) -> float:

@@ -1,0 +1,167 @@
+"""What somebody must have done by now, and what must be so once everything has ended."""
+
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+from app.domain.charge import ENDED, ChargeState
+from app.domain.orphan import YOUNG
+from app.simulator.charge import Charge
+from app.simulator.world import Simulator
+from tests.world.invariants import WAY
+from tests.world.ledger import Row
+from tests.world.terminal import Purse
+from tests.world.truth import Truth
+
+EXTRA_STOPPED_S = 60
+STOP_SENT_S = 30
+STOP_REPEATED_S = 150
+"""At most 30 s after a stop that is known not to have worked; to know it may take a read after a silent minute."""
+LIMIT_REACTION_S = 2.0
+"""From the limit to Monta's order to stop, in the box."""
+LOST_STOPPED_S = 120
+SETTLED_S = 600
+"""Of calm, from Monta's `completed` to our settlement."""
+
+
+class Expectations:
+    """Looks at what is overdue, now and then, and at what is left, at the end."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth = truth
+        self._story = truth.story
+
+    def overdue(self, now: datetime) -> None:
+        """What somebody should have done by now."""
+        for purse in self._truth.purses:
+            self._stop_happens(purse, now)
+        for row in self._truth.rows.values():
+            for charge in self._truth.charges_of(row):
+                if str(charge.id) != row.charge_id:
+                    self._extra_is_stopped(charge, now)
+                elif not row.ended:
+                    self._is_settled(charge, now)
+                    self._is_stopped_again(charge, now)
+
+        self._lost_are_stopped(now)
+
+    def _lost_are_stopped(self, now: datetime) -> None:
+        """Those that were there when the database came back; what appears later is found by its webhooks."""
+        back_at = self._truth.went_back_at
+        for charge in self._truth.lost_charges():
+            if back_at is None or charge.created_at > back_at - YOUNG or charge.flowing is None:
+                continue
+            asked = any(
+                s.path == f"/charges/{charge.id}/stop" and s.at >= back_at for s in self._truth.line.sent
+            )
+            with self._story.rule("a charge of a lost session is stopped"):
+                assert asked or self._truth.readable_s(back_at, now) <= LOST_STOPPED_S, f"{charge.id}"
+
+    def _stop_happens(self, purse: Purse, now: datetime) -> None:
+        row = self._truth.rows.get(purse.session_id or "")
+        if row is None or purse.asked_to_stop_at is None:
+            return
+        path = f"/charges/{row.charge_id}/stop"
+        asked = any(s.path == path and s.at >= row.created_at for s in self._truth.line.sent)
+        runs = any(c.flowing is not None for c in self._truth.charges_of(row) if str(c.id) == row.charge_id)
+        with self._story.rule("a stop that was acknowledged is sent"):
+            undisturbed_s = self._truth.undisturbed_s(purse.asked_to_stop_at, now)
+            assert asked or not runs or undisturbed_s <= STOP_SENT_S, (
+                f"{row.reference}: {undisturbed_s:.0f} s"
+            )
+
+    def _extra_is_stopped(self, charge: Charge, now: datetime) -> None:
+        visible_at = charge.created_at + timedelta(seconds=self._truth.plan.search_lag_s)
+        path = f"/charges/{charge.id}/stop"
+        asked = any(s.path == path and s.reached for s in self._truth.line.sent)
+        if asked or charge.state in ENDED:
+            return
+        with self._story.rule("an extra charge is stopped within 60 s"):
+            assert self._truth.readable_s(visible_at, now) <= EXTRA_STOPPED_S, f"charge {charge.id}"
+
+    def _is_stopped_again(self, charge: Charge, now: datetime) -> None:
+        path = f"/charges/{charge.id}/stop"
+        host = next(host for host, s in self._truth.simulators.items() if charge in s.charges())
+        last = next((s.at for s in reversed(self._truth.line.sent) if (s.host, s.path) == (host, path)), None)
+        if last is None or charge.flowing is None:
+            return
+        with self._story.rule("a stop is repeated until it works"):
+            assert self._truth.undisturbed_s(last, now) <= STOP_REPEATED_S, f"charge {charge.id}"
+
+    def _is_settled(self, charge: Charge, now: datetime) -> None:
+        if charge.state is not ChargeState.COMPLETED or charge.completed_at is None:
+            return
+        with self._story.rule("a completed charge is settled within ten calm minutes"):
+            assert self._truth.readable_s(charge.completed_at, now) <= SETTLED_S, f"charge {charge.id}"
+
+    def finished(self) -> None:
+        """At the end: nothing is left anywhere, and everyone was billed what Monta's record says."""
+        for host, simulator in self._truth.simulators.items():
+            self._within_quota(host, simulator)
+            ours = [c for c in simulator.charges() if c.partner_external_id is not None]
+            with self._story.rule("no charge of ours goes on"):
+                assert all(c.state in ENDED for c in ours), f"{[(c.id, c.state) for c in ours]}"
+            with self._story.rule("a charge of a lost session is told"):
+                assert self._truth.lost_are_told()
+        for row in self._truth.rows.values():
+            self._billed(row)
+        for purse in self._truth.purses:
+            self._paid(purse)
+
+    def _within_quota(self, host: str, simulator: Simulator) -> None:
+        throttling = any(p.quirks.throttled_starts for p in simulator.config.points)
+        refused = [
+            line
+            for line in simulator.requests
+            if line.status == 429
+            and line.trouble is None
+            and not (throttling and (line.method, line.path) == ("POST", "/charges"))
+        ]
+        with self._story.rule("requests stay within Monta's quota"):
+            assert not refused, f"{host}: {len(refused)} refused, first {refused[:1]}"
+
+    def _billed(self, row: Row) -> None:
+        settled = row.settled
+        if settled is None or row.charge_id is None or settled.basis != "final_price":
+            return
+        (charge,) = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]
+        price = int(((charge.price or Decimal(0)) * 100).quantize(Decimal(1), ROUND_HALF_UP))
+        with self._story.rule("billed is what Monta's record says, up to the reservation"):
+            assert settled.to_capture == min(price, row.amount), (
+                f"{settled.to_capture} of {price}, {row.amount}"
+            )
+            assert settled.shortfall == max(0, price - row.amount), f"{settled.shortfall}"
+        tolerated = self._tolerated(charge)
+        if tolerated is not None:
+            with self._story.rule("no energy is given away"):
+                assert settled.shortfall <= tolerated, f"{price} of {row.amount}"
+
+    def _tolerated(self, charge: Charge) -> int | None:
+        """Minor units: nothing where our watcher was well and was told the truth, what flows until Monta's own limit
+        has acted where only that worked; None: neither did."""
+        begin, end = charge.created_at, charge.stopped_at or charge.created_at
+        undisturbed = self._truth.undisturbed_s(begin, end) >= (end - begin).total_seconds()
+        if undisturbed and self._truth.plan.stops_work and self._truth.plan.well_told:
+            return 0
+        if not self._truth.plan.limits_work:
+            return None
+        point = self._truth.point_of(charge)
+        reaction_s = LIMIT_REACTION_S + point.stop_latency_s
+        group = charge.price_group
+        energy = Decimal(point.max_w * reaction_s) / 3_600_000 * group.kwh_price
+        minutes = Decimal(reaction_s) / 60 * group.minute_fee
+        return int((energy + minutes) * 100) + 1
+
+    def _paid(self, purse: Purse) -> None:
+        if purse.session_id is None or purse.session_id in self._truth.forgotten:
+            return
+        row = self._truth.rows[purse.session_id]
+        with self._story.rule("the hold is what was acknowledged"):
+            assert row.amount == sum(purse.reserved.values()), f"{row.amount} of {purse.reserved}"
+        with self._story.rule("what the terminal did is what was settled"):
+            assert row.settled is not None
+            assert purse.captured in (None, row.settled.to_capture), f"{purse.captured}, {row.settled}"
+        with self._story.rule("terminals never see a session go back"):
+            ranks = [WAY.index(shown["status"]) for shown in purse.shown]
+            versions = [shown["version"] for shown in purse.shown]
+            assert ranks == sorted(ranks), f"{ranks}"
+            assert versions == sorted(versions), f"{versions}"

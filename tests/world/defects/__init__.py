@@ -1,0 +1,5 @@
+"""Every planted defect, by what it breaks."""
+
+from tests.world.defects import ending, following, keeping, starting
+
+DEFECTS = (*keeping.DEFECTS, *starting.DEFECTS, *following.DEFECTS, *ending.DEFECTS)

@@ -1,0 +1,119 @@
+"""Defects in stopping and settling."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain import attempts, conclusion
+from app.domain.change import Change
+from app.domain.limit_watch import start_limits
+from app.domain.payment_session import (
+    PaymentSession,
+    StopReason,
+)
+from app.domain.policy import Policy
+from app.domain.settlement import Settlement, settle
+from app.domain.steps import ReadCharge, SendStop, Settle, Step, Wait
+from app.flows import top_up as top_up_flow
+from app.store import payment_sessions
+from app.store.tables import settlements
+from tests.world.defects.planting import Defect, all_of, deciding, substitute
+from tests.world.troubles import people
+
+
+def _stops_once(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    again = isinstance(step, SendStop) and session.stop is not None
+    return Wait(now + timedelta(minutes=5)) if again else step
+
+
+def _never_stops(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    limit = isinstance(step, SendStop) and step.reason is StopReason.LIMIT_REACHED
+    return Wait(now + timedelta(minutes=5)) if limit else step
+
+
+def _captures_all(authorized_minor: int, price_minor: int, **rest: Any) -> Settlement:
+    settled = settle(authorized_minor, price_minor, **rest)
+    return replace(
+        settled, to_capture_minor=price_minor, to_release_minor=max(0, authorized_minor - price_minor)
+    )
+
+
+def _rounds_down(amount: Decimal, currency: str, rounding: Any) -> int:
+    return max(0, int((amount * 100).quantize(Decimal(1), ROUND_FLOOR)) - 1)
+
+
+def _settles_when_stopped(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """The last price that was seen is good enough."""
+    charge = session.charge
+    ready = charge is not None and charge.ended and charge.latest.price is not None and charge.energy_wh
+    return Settle() if ready and isinstance(step, ReadCharge | Wait) and not session.ended else step
+
+
+def _settles_while_stopping(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    charge = session.charge
+    ready = session.stop is not None and charge is not None and charge.latest.price and not session.ended
+    return Settle() if ready and not isinstance(step, SendStop) else step
+
+
+async def _settlement_follows_the_report(
+    connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime
+) -> PaymentSession:
+    """A report of the PSP rewrites the amount."""
+    session = change.session
+    if (
+        before.settlement is not None
+        and session.settlement is not None
+        and session.settlement != before.settlement
+    ):
+        await connection.execute(
+            update(settlements)
+            .where(settlements.c.session_id == session.id)
+            .values(to_capture_minor=0, to_release_minor=session.reserved_minor, action="release")
+        )
+    return await _SAVE(connection, before, change, now)
+
+
+_SAVE = payment_sessions.save
+
+
+def _top_up_always(session: PaymentSession, more: Any) -> None:
+    """A top-up is taken whatever has been decided."""
+
+
+def _no_limits(session: PaymentSession, policy: Policy) -> Any:
+    found = start_limits(session, policy)
+    return replace(found, price_limit=None, kwh_limit=None)
+
+
+DEFECTS: tuple[Defect, ...] = (
+    Defect(
+        name="no limits at Monta, and no stop",
+        plant=all_of(substitute(attempts, "start_limits", _no_limits), deciding(_never_stops)),
+    ),
+    Defect(
+        name="stop sent once",
+        plant=deciding(_stops_once),
+        under=(people.stops_ignored, people.limits_ignored),
+    ),
+    Defect(
+        name="captures above the reservation",
+        plant=substitute(conclusion, "settle", _captures_all),
+        under=(people.deaf_charge_point,),
+    ),
+    Defect(name="rounds down", plant=substitute(conclusion, "to_minor", _rounds_down)),
+    Defect(name="settles by the last price seen", plant=deciding(_settles_when_stopped)),
+    Defect(name="settles while the charge runs", plant=deciding(_settles_while_stopping)),
+    Defect(
+        name="the settlement is rewritten",
+        plant=substitute(payment_sessions, "save", _settlement_follows_the_report),
+    ),
+    Defect(
+        name="top-ups after the end",
+        plant=substitute(top_up_flow, "_check", _top_up_always),
+        under=(people.top_up,),
+    ),
+)

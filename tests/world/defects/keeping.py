@@ -1,0 +1,115 @@
+"""Defects in what is kept: keys, rows, locks and leases."""
+
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.ids import SessionId
+from app.domain.payment_session import (
+    PaymentSession,
+)
+from app.flows import authorize
+from app.flows.authorize import Recorded
+from app.flows.tools import Tools
+from app.store import leases, payment_sessions
+from app.store.leases import Lease
+from app.store.tables import payment_sessions as table
+from tests.world.defects.planting import Defect, substitute
+from tests.world.troubles import ours, people
+
+NO_UNIQUE_KEYS = (
+    "ALTER TABLE payment_sessions DROP CONSTRAINT uq_payment_sessions_terminal_id_reference",
+    "ALTER TABLE payment_sessions DROP CONSTRAINT uq_payment_sessions_terminal_id_idempotency_key",
+    "DROP INDEX uq_payment_sessions_active_charge_point",
+    "ALTER TABLE holds DROP CONSTRAINT pk_holds",
+)
+
+
+async def _never_seen_before(*_: object) -> None:
+    return None
+
+
+async def _lock_whoever(
+    connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
+) -> PaymentSession | None:
+    await connection.execute(select(table.c.id).where(table.c.id == session_id).with_for_update())
+    return await payment_sessions.get(connection, session_id)
+
+
+async def _read_without_lock(
+    connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
+) -> PaymentSession | None:
+    return await payment_sessions.get(connection, session_id)
+
+
+async def _claim_for_ever(connection: AsyncConnection, *, now: datetime, **how: Any) -> list[Lease]:
+    """A lease never runs out."""
+    return await _CLAIM(connection, **how | {"now": now, "until": now + timedelta(days=365)})
+
+
+_CLAIM = leases.claim
+
+
+async def _give_back_for_ever(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
+    """Whoever gives a session back forgets to say when it is due."""
+    await connection.execute(
+        update(table)
+        .where(table.c.id == lease.session_id)
+        .values(due_at=None, lease_owner=None, lease_until=None)
+    )
+
+
+_AUTHORIZE = authorize.authorize
+
+
+async def _acknowledge_anyway(tools: Tools, terminal: Any, payment: Any) -> Recorded:
+    """The commit failed, but surely it will be all right."""
+    kept: list[PaymentSession] = []
+    made = authorize._new_session
+
+    async def noted(*args: Any) -> PaymentSession:
+        kept.append(await made(*args))
+        return kept[-1]
+
+    with ExitStack() as stack:
+        substitute(authorize, "_new_session", noted)(stack)
+        try:
+            return await _AUTHORIZE(tools, terminal, payment)
+        except DBAPIError:
+            if not kept:
+                raise
+            return Recorded(kept[-1], replayed=False)
+
+
+DEFECTS: tuple[Defect, ...] = (
+    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(people.impatience,)),
+    Defect(
+        name="no look for an earlier call, and no unique keys",
+        plant=substitute(authorize, "_earlier", _never_seen_before),
+        schema=NO_UNIQUE_KEYS,
+        under=(people.impatience,),
+    ),
+    Defect(
+        name="acknowledged though not committed",
+        plant=substitute(authorize, "authorize", _acknowledge_anyway),
+        under=(ours.many_lost_commits,),
+    ),
+    Defect(
+        name="no fencing",
+        plant=substitute(payment_sessions, "lock", _lock_whoever),
+        under=(ours.long_freezes,),
+    ),
+    Defect(
+        name="sessions are not locked",
+        plant=substitute(payment_sessions, "lock", _read_without_lock),
+        under=(people.change_of_mind,),
+    ),
+    Defect(
+        name="leases never run out", plant=substitute(leases, "claim", _claim_for_ever), under=(ours.crashes,)
+    ),
+    Defect(name="no due time", plant=substitute(leases, "give_back", _give_back_for_ever)),
+)

@@ -1,0 +1,76 @@
+"""Planted defects: each takes one safeguard away by substitution, for as long as a block lasts."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.domain import decision
+from app.domain.payment_session import (
+    PaymentSession,
+)
+from app.domain.policy import Policy
+from app.domain.steps import Step
+from app.flows import turn
+from app.monta import exchange, judge
+from app.monta.errors import Outcome
+from tests.world.troubles import Befall
+
+Plant = Callable[[ExitStack], None]
+Decide = Callable[[PaymentSession, Policy, datetime], Step]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defect:
+    """What is broken, and within how many seeds some rule must notice it."""
+
+    name: str
+    plant: Plant = lambda _: None
+    policy: Policy | None = None
+    """Instead of the plan's own."""
+    schema: tuple[str, ...] = ()
+    """Constraints that the database is without."""
+    under: tuple[Befall, ...] = ()
+    """Troubles that every seed has besides its own: those that the safeguard is there for."""
+    seeds: int = 25
+
+
+def substitute(where: Any, name: str, new: Any) -> Plant:
+    """A plant that replaces one attribute and puts it back."""
+
+    def plant(stack: ExitStack) -> None:
+        old = getattr(where, name)
+        setattr(where, name, new)
+        stack.callback(setattr, where, name, old)
+
+    return plant
+
+
+def all_of(*plants: Plant) -> Plant:
+    def plant(stack: ExitStack) -> None:
+        for each in plants:
+            each(stack)
+
+    return plant
+
+
+@contextmanager
+def planted(defect: Defect) -> Iterator[None]:
+    with ExitStack() as stack:
+        defect.plant(stack)
+        yield
+
+
+def deciding(new: Callable[[Step, PaymentSession, Policy, datetime], Step]) -> Plant:
+    """Every decision is passed through `new`."""
+
+    def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+        return new(decision.decide(session, policy, now), session, policy, now)
+
+    return substitute(turn, "decide", decide)
+
+
+def sorting(new: Callable[[int | Exception], Outcome]) -> Plant:
+    """Answers and failures of Monta are sorted by `new`."""
+    return all_of(substitute(exchange, "outcome_of", new), substitute(judge, "outcome_of", new))

@@ -1,0 +1,147 @@
+"""Defects in starting, and in giving up."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.domain import attempts
+from app.domain.change import Change
+from app.domain.payment_session import (
+    NotStartedReason,
+    PaymentSession,
+    StartOutcome,
+)
+from app.domain.policy import Policy
+from app.domain.steps import GiveUp, LookUp, SendStart, Step, StopExtra, Wait
+from app.flows.access import SharedBudget
+from app.monta.errors import Outcome, outcome_of
+from app.store import operator_state, orphans
+from app.store.orphans import Orphan
+from tests.world.defects.planting import Defect, deciding, sorting, substitute
+from tests.world.troubles import monta, ours, people
+
+
+def _unknown_is_not_done(change: Change, why: str, policy: Policy) -> Change:
+    intent_at = change.session.start.intent_at or change.session.created_at
+    return attempts.start_not_done(change, why, retry_at=intent_at + timedelta(seconds=2))
+
+
+_START_INTENDED = attempts.start_intended
+
+
+def _no_intent(change: Change, now: datetime, policy: Policy) -> Change:
+    """The POST is not noted before it leaves."""
+    return change.to(
+        replace(
+            change.session,
+            start=replace(
+                _START_INTENDED(change, now, policy).session.start,
+                outcome=StartOutcome.NOT_DONE,
+                posts=1,
+                intent_at=now,
+            ),
+        )
+    )
+
+
+def _gateway_errors_are_refusals(what: int | Exception) -> Outcome:
+    return Outcome.REFUSED if isinstance(what, int) and what >= 500 else outcome_of(what)
+
+
+def _broken_lines_are_not_sent(what: int | Exception) -> Outcome:
+    return Outcome.NOT_SENT if isinstance(what, Exception) else outcome_of(what)
+
+
+def _gives_up_in_doubt(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    unknown = session.start.outcome is StartOutcome.UNKNOWN and session.charge is None
+    return GiveUp(NotStartedReason.START_TIMEOUT) if unknown and isinstance(step, LookUp) else step
+
+
+def _never_gives_up(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    return Wait(now + timedelta(minutes=5)) if isinstance(step, GiveUp) else step
+
+
+def _cancels_at_once(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    return GiveUp(NotStartedReason.CANCELED) if session.wish is not None and not session.ended else step
+
+
+def _starts_again(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """A charge that has not begun after a minute is started once more."""
+    slow = session.charge is None and session.start.posts and now > session.created_at + timedelta(minutes=1)
+    return SendStart() if slow and isinstance(step, LookUp) else step
+
+
+NEVER_S = 1e8
+
+
+def _leaves_extras(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    return Wait(now + timedelta(minutes=5)) if isinstance(step, StopExtra) else step
+
+
+async def _not_held(*_: object) -> None:
+    """Nothing waits for the comparison with Monta's list."""
+
+
+async def _no_orphans(*_: object) -> list[Orphan]:
+    return []
+
+
+async def _always(*_: object) -> None:
+    """Every request is granted."""
+
+
+DEFECTS: tuple[Defect, ...] = (
+    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(ours.long_freezes,)),
+    Defect(
+        name="blind second start",
+        plant=substitute(attempts, "start_unknown", _unknown_is_not_done),
+        under=(ours.lost_lines, monta.start_trouble),
+    ),
+    Defect(
+        name="no intent before the start",
+        plant=substitute(attempts, "start_intended", _no_intent),
+        under=(monta.unanswered_start,),
+    ),
+    Defect(name="no quiet window", policy=Policy(quiet_window_s=0), under=(monta.late_start,)),
+    Defect(
+        name="any number of starts",
+        policy=Policy(max_ambiguous_posts=99, start_deadline_s=3600),
+        under=(monta.lost_starts,),
+    ),
+    Defect(
+        name="a gateway's error means not done",
+        plant=sorting(_gateway_errors_are_refusals),
+        under=(monta.garbled_start,),
+    ),
+    Defect(
+        name="a broken line means not sent",
+        plant=sorting(_broken_lines_are_not_sent),
+        under=(ours.lost_lines, monta.start_trouble),
+    ),
+    Defect(name="release without look-up", plant=deciding(_gives_up_in_doubt), under=(ours.lost_lines,)),
+    Defect(name="cancel releases at once", plant=deciding(_cancels_at_once), under=(people.change_of_mind,)),
+    Defect(name="never gives up", plant=deciding(_never_gives_up), under=(monta.refused_start,)),
+    Defect(name="starts again after a minute", plant=deciding(_starts_again), under=(monta.lost_starts,)),
+    Defect(
+        name="strays are not looked for",
+        policy=Policy(stray_watch_s=0),
+        under=(monta.late_start, monta.mute_webhooks),
+    ),
+    Defect(name="extra charges go on", plant=deciding(_leaves_extras), under=(monta.late_start,)),
+    # after a restore
+    Defect(
+        name="starts do not wait for the comparison",
+        plant=substitute(operator_state, "starts_held_since", _not_held),
+        under=(ours.backup_of_a_beginning,),
+    ),
+    Defect(
+        name="charges of lost sessions go on",
+        plant=substitute(orphans, "unfinished", _no_orphans),
+        under=(ours.restored_backup, people.long_charge),
+    ),
+    # quota
+    Defect(
+        name="nobody counts requests",
+        plant=substitute(SharedBudget, "take", _always),
+        under=(monta.scarce_quota, monta.late_start, monta.mute_webhooks),
+    ),
+)

@@ -1,0 +1,41 @@
+"""The operators of a world, as provisioning makes them: one account at Monta and one terminal each."""
+
+from dataclasses import dataclass
+
+from app.domain.ids import ChargePointId, OperatorId
+from app.flows import provision
+from app.flows.provision import NewOperator
+from app.flows.tools import Tools
+from app.simulator.config import SimulatorConfig
+from tests.world.slots import PUBLIC_URL
+
+TOP_UP_MAX = 5000
+"""Minor units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    operator_id: OperatorId
+    terminal_key: str
+    webhook_url: str
+
+
+async def add(tools: Tools, name: str, config: SimulatorConfig, host: str, *, tops_up: bool) -> Added:
+    """An operator whose Monta is at `host`, and a terminal beside all of its charge points."""
+    added = await provision.add_operator(
+        tools,
+        NewOperator(
+            name=name,
+            monta_url=f"http://{host}/api/v1",
+            client_id=config.client_id,
+            client_secret=config.client_secret,
+            paying_team_id=str(config.paying_team_ids[0]),
+        ),
+    )
+    points = [ChargePointId(str(point.id)) for point in config.points]
+    terminal = await provision.add_terminal(
+        tools, added.operator_id, provider="tapwatt", name="lane", charge_point_ids=points
+    )
+    if tops_up:
+        await provision.set_top_up_max(tools, added.operator_id, TOP_UP_MAX)
+    return Added(added.operator_id, terminal.api_key, f"{PUBLIC_URL}{added.webhook_path}")

@@ -1,0 +1,34 @@
+"""What people and hardware do at charge points, and operators in Monta's portal."""
+
+from decimal import Decimal
+
+from app.domain.ids import ChargePointId
+from app.simulator.world import Simulator
+from tests.world.plan import PRICE_CHANGES, Happening
+from tests.world.story import Story
+
+
+def happen(happening: Happening, simulator: Simulator, story: Story) -> None:
+    """Do it now; in vain where there is nothing to do it to."""
+    story.tell("people", f"{happening.what} at {happening.point} of operator {happening.operator}")
+    try:
+        _do(happening, simulator)
+    except Exception as error:  # nothing to stop there: people press buttons in vain too
+        story.tell("people", f"in vain: {type(error).__name__}")
+
+
+def _do(happening: Happening, simulator: Simulator) -> None:
+    point = ChargePointId(str(happening.point))
+    match happening.what:
+        case "offline" | "online":
+            simulator.set_offline(point, happening.what == "offline")
+        case what if what in PRICE_CHANGES:
+            _change_price(simulator, happening.point, PRICE_CHANGES[what])
+        case what:
+            getattr(simulator, what)(point)
+
+
+def _change_price(simulator: Simulator, point_id: int, by: Decimal) -> None:
+    group_id = next(point.price_group_id for point in simulator.config.points if point.id == point_id)
+    group = next(group for group in simulator.config.price_groups if group.id == group_id)
+    simulator.set_kwh_price(group.id, group.kwh_price * by)

@@ -1,0 +1,129 @@
+"""What befalls Monta: its API, its webhooks, its accounts."""
+
+from dataclasses import replace
+from random import Random
+
+from app.simulator.quirks import Fault, Trouble, WebhookQuirks
+from tests.world.places import draw_monta
+from tests.world.plan import PRICE_CHANGES, Happening, Outage, Plan, with_quirk
+
+
+def outage(rng: Random, plan: Plan) -> Plan:
+    since = rng.uniform(0, 500)
+    kind = rng.choice((Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.THROTTLED, Trouble.ANSWER_LOST))
+    path = rng.choice(("*", "/charges", "/charges/*", "/charges/*/stop"))
+    length = rng.choice((30.0, 60.0, 120.0, 300.0, 600.0, 1800.0))
+    outage = Outage(rng.randrange(len(plan.monta)), since, since + length, kind, path)
+    return replace(plan, outages=(*plan.outages, outage), danger_s=max(plan.danger_s, outage.until_s + 60))
+
+
+START_TROUBLES = (
+    Trouble.REFUSED,
+    Trouble.UNAVAILABLE,
+    Trouble.REQUEST_LOST,
+    Trouble.ANSWER_LOST,
+    Trouble.FAILED_THOUGH_DONE,
+    Trouble.LATE_EFFECT,
+    Trouble.LATE_EFFECT,
+    Trouble.SLOW,
+    Trouble.TWICE,
+    Trouble.WRAPPED,
+    Trouble.WEBHOOK_FIRST,
+)
+
+
+def start_trouble(rng: Random, plan: Plan) -> Plan:
+    trouble = rng.choice(START_TROUBLES)
+    seconds = {
+        Trouble.LATE_EFFECT: rng.choice((10.0, 45.0, 110.0, 300.0, 900.0)),
+        Trouble.SLOW: rng.choice((5.0, 25.0, 40.0)),
+    }.get(trouble, 0.0)
+    return with_quirk(plan, at_start=Fault(trouble, seconds))
+
+
+def late_start(rng: Random, plan: Plan) -> Plan:
+    """The start takes effect long after its answer was lost."""
+    return with_quirk(plan, at_start=Fault(Trouble.LATE_EFFECT, rng.choice((45.0, 110.0, 320.0, 500.0))))
+
+
+def unanswered_start(_rng: Random, plan: Plan) -> Plan:
+    return with_quirk(plan, at_start=Fault(Trouble.ANSWER_LOST))
+
+
+def garbled_start(_rng: Random, plan: Plan) -> Plan:
+    """It is done, but a gateway answers 502."""
+    return with_quirk(plan, at_start=Fault(Trouble.FAILED_THOUGH_DONE))
+
+
+def lost_starts(_rng: Random, plan: Plan) -> Plan:
+    """No start ever arrives, and nobody says so."""
+    return with_quirk(plan, at_start=Fault(Trouble.REQUEST_LOST))
+
+
+def refused_start(_rng: Random, plan: Plan) -> Plan:
+    return with_quirk(plan, at_start=Fault(Trouble.REFUSED))
+
+
+def throttled_starts(rng: Random, plan: Plan) -> Plan:
+    return with_quirk(plan, throttled_starts=rng.choice((1, 3)))
+
+
+def slow_search(rng: Random, plan: Plan) -> Plan:
+    return replace(plan, search_lag_s=rng.choice((10.0, 60.0)))
+
+
+def bad_webhooks(rng: Random, plan: Plan) -> Plan:
+    webhooks = WebhookQuirks(
+        lost=rng.random() < 0.3,
+        late_s=rng.choice((0.0, 15.0, 90.0)),
+        copies=rng.choice((1, 2, 3)),
+        shuffled=rng.random() < 0.5,
+    )
+    return with_quirk(plan, webhooks=webhooks)
+
+
+def mute_webhooks(_rng: Random, plan: Plan) -> Plan:
+    return with_quirk(plan, webhooks=WebhookQuirks(lost=True))
+
+
+def lossy_webhooks(rng: Random, plan: Plan) -> Plan:
+    return replace(plan, webhook_loss=rng.choice((0.3, 0.9)))
+
+
+def forger(rng: Random, plan: Plan) -> Plan:
+    return replace(plan, forged=rng.choice((1, 5)))
+
+
+def closed_webhooks(rng: Random, plan: Plan) -> Plan:
+    since = rng.uniform(0, 300)
+    return replace(plan, webhooks_off=(since, since + rng.choice((300.0, 1800.0))))
+
+
+def price_waived(_rng: Random, plan: Plan) -> Plan:
+    return with_quirk(plan, price_waived=True)
+
+
+def two_operators(rng: Random, plan: Plan) -> Plan:
+    """Payments at both."""
+    if len(plan.monta) == 1:
+        plan = replace(plan, monta=(*plan.monta, draw_monta(rng, plan.seed, 1)))
+    pair = [replace(plan.payments[0], operator=n, reference=f"A-pair-{n}", key=None) for n in (0, 1)]
+    return replace(plan, payments=(*plan.payments, *pair))
+
+
+def low_quota(rng: Random, plan: Plan) -> Plan:
+    """Fewer requests in ten minutes than were agreed."""
+    limit = rng.choice((40, 80, 150))
+    return replace(plan, monta=tuple(replace(config, rate_limit=limit) for config in plan.monta))
+
+
+def scarce_quota(_rng: Random, plan: Plan) -> Plan:
+    return replace(plan, monta=tuple(replace(config, rate_limit=30) for config in plan.monta))
+
+
+def price_change(rng: Random, plan: Plan) -> Plan:
+    """Somebody changes the price of a kWh: before, between or after two payments of its charge point."""
+    payment = rng.choice(plan.payments)
+    what = rng.choice(tuple(PRICE_CHANGES))
+    change = Happening(payment.at_s + rng.uniform(-30, 200), payment.operator, payment.point, what)
+    return replace(plan, happenings=(*plan.happenings, change))

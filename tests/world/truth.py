@@ -1,0 +1,93 @@
+"""What really is so in a world, whoever knows of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby, islice
+
+from app.simulator.boundary import RequestLine
+from app.simulator.charge import Charge
+from app.simulator.config import PointConfig
+from app.simulator.world import Simulator
+from tests.world.ledger import Row
+from tests.world.line import Line
+from tests.world.plan import Plan
+from tests.world.story import Story
+from tests.world.terminal import Purse
+
+QUOTA_FOR_READS = 0.6
+"""Reads leave more than a third of the quota to what is more urgent."""
+RECOVERED = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class Truth:
+    """The plan, Monta's own books, every request, and what terminals were told."""
+
+    plan: Plan
+    story: Story
+    simulators: Mapping[str, Simulator]
+    host_of: dict[str, str] = field(default_factory=dict)
+    """Operator -> host of its Monta."""
+    line: Line = field(default_factory=Line)
+    purses: list[Purse] = field(default_factory=list)
+    rows: dict[str, Row] = field(default_factory=dict)
+    """All sessions by their ids, as of the last commit."""
+    disturbed: list[tuple[datetime, datetime]] = field(default_factory=list)
+    """When somebody was hindered: dead, frozen, cut off or refused; with the time that it takes to get over it."""
+
+    forgotten: dict[str, str] = field(default_factory=dict)
+    """Sessions that a restored backup does not have -> host of their operator's Monta."""
+    orphans: set[str] = field(default_factory=set)
+    """The charges that operators are told of since no session is theirs, by their ids."""
+    went_back_at: datetime | None = None
+    """When that was: what was known before is to be found out again."""
+
+    def charges_of(self, row: Row) -> list[Charge]:
+        charges = self.simulators[self.host_of[row.operator_id]].charges()
+        return [charge for charge in charges if charge.partner_external_id == row.id]
+
+    def _quota_spent(self) -> Iterator[tuple[datetime, datetime]]:
+        """When what is left of Monta's quota is kept for starts and stops."""
+        for simulator in self.simulators.values():
+            window = timedelta(seconds=simulator.config.rate_window_s)
+            for began, requests in groupby(simulator.requests, partial(_window_of, window)):
+                spent = list(islice(requests, int(simulator.config.rate_limit * QUOTA_FOR_READS), None))
+                if spent:
+                    yield spent[0].at, began + window + RECOVERED
+
+    def lost_charges(self) -> list[Charge]:
+        """Those whose session is not in the database any more."""
+        charges = (charge for simulator in self.simulators.values() for charge in simulator.charges())
+        return [charge for charge in charges if charge.partner_external_id in self.forgotten]
+
+    def lost_are_told(self) -> bool:
+        """Whether operators are told of every charge whose session is lost."""
+        return all(str(charge.id) in self.orphans for charge in self.lost_charges())
+
+    def point_of(self, charge: Charge) -> PointConfig:
+        config = next(s.config for s in self.simulators.values() if charge in s.charges())
+        return next(point for point in config.points if point.id == charge.point_id)
+
+    def undisturbed_s(self, since: datetime, until: datetime) -> float:
+        """The seconds between in which nobody was hindered, and what somebody had known was not forgotten since."""
+        return self._free_s(since, until, self.disturbed)
+
+    def readable_s(self, since: datetime, until: datetime) -> float:
+        """The same, without the time in which Monta's quota had nothing left for reads."""
+        return self._free_s(since, until, [*self.disturbed, *self._quota_spent()])
+
+    def _free_s(self, since: datetime, until: datetime, disturbed: list[tuple[datetime, datetime]]) -> float:
+        since = max(since, self.went_back_at or since)
+        spans = sorted((max(a, since), min(b, until)) for a, b in disturbed if b > since and a < until)
+        hindered, end = timedelta(), since
+        for a, b in spans:
+            hindered += max(timedelta(), b - max(a, end))
+            end = max(end, b)
+        return (until - since - hindered).total_seconds()
+
+
+def _window_of(length: timedelta, request: RequestLine) -> datetime:
+    """When it began."""
+    return request.at - timedelta(seconds=request.at.timestamp() % length.total_seconds())
