@@ -1,9 +1,11 @@
 """What every test may ask for: the event loop's kind and a fresh, migrated database."""
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 
 from app.store.migrate import migrate
 from tests.postgres import TEMPLATE, TestCluster, running_cluster
@@ -16,8 +18,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--times",
         type=int,
         default=1,
-        help=f"so many times more kills, cuts, races and fail-overs; {LONG} gives the figures of the long run",
+        help=f"so many times more kills, cuts, races, fail-overs and examples; {LONG} gives the long run's figures",
     )
+
+
+EXAMPLES = 60
+"""Of each property, unless it says otherwise: new ones at each run."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Properties have no time limit for one example, since a busy machine is no bug."""
+    settings.register_profile("tapwatt", max_examples=EXAMPLES * config.getoption("--times"), deadline=None)
+    settings.load_profile("tapwatt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: next((n for n, room in enumerate(LONG_FIRST) if item.nodeid.startswith(room)), 99)
     )
+
+
+OBJECTS_BEFORE_A_LOOK = 10_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What the tests import stays: looking through it for rubbish again and again was a tenth of a run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(OBJECTS_BEFORE_A_LOOK, *gc.get_threshold()[1:])
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -86,6 +86,10 @@ class EmbeddedPostgres:
         return self._guard is None or self._guard.poll() is not None
 
     def _others_use_it(self) -> bool:
+        """Looks twice: a guard that goes between the two questions of one look seems to be somebody else's use."""
+        return self._looks_used() and self._looks_used()
+
+    def _looks_used(self) -> bool:
         descriptor = open_lock(self._lock)
         try:
             return not try_lock(descriptor, ALONE) and try_lock(descriptor, SHARED)

@@ -17,6 +17,10 @@ P = payment_sessions
 S = sightings
 
 _REPORT = TypeAdapter(ChargeReport)
+_OF_SESSION = (
+    select(S.c.report).where(S.c.session_id == bindparam("session")).order_by(S.c.seen_at, S.c.charge_id)
+)
+"""Built once: every turn of every session asks it."""
 
 
 async def keep(
@@ -60,8 +64,8 @@ async def keep(
 
 async def of_session(connection: AsyncConnection, session_id: SessionId) -> list[ChargeReport]:
     """What was seen of the charges of a locked session and not taken in yet, oldest first."""
-    query = select(S.c.report).where(S.c.session_id == session_id).order_by(S.c.seen_at, S.c.charge_id)
-    return [_REPORT.validate_python(row.report) for row in await connection.execute(query)]
+    rows = await connection.execute(_OF_SESSION, {"session": session_id})
+    return [_REPORT.validate_python(row.report) for row in rows]
 
 
 async def clear(connection: AsyncConnection, session_id: SessionId) -> None:

@@ -27,7 +27,6 @@ from app.flows import provision
 from app.flows.access import MontaAccess
 from app.flows.provision import AddedKey, AddedOperator, NewOperator
 from app.flows.tools import Tools
-from app.main import create_app
 from app.monta.exchange import Timeouts
 from app.monta.http import open_http
 from app.store import charge_points, payment_sessions
@@ -37,6 +36,7 @@ from app.store.operators import Operators
 from app.store.secret_box import SecretBox
 from app.telemetry import ProcessTelemetry
 from app.wiring import Ids
+from tests.stock import lent_app, lent_database
 from tests.virtual import VirtualClock
 
 Json = dict[str, Any]
@@ -265,10 +265,9 @@ async def open_house(
     async with AsyncExitStack() as stack:
         apps, all_tools, doors = [], [], []
         for _ in range(replicas):
-            database = Database(database_url, pool_size=pool_size)
-            stack.push_async_callback(database.close)
+            database = await stack.enter_async_context(lent_database(database_url, pool_size=pool_size))
             tools, news = make_tools(database, clock), SessionNews()
-            app = create_app(tools, news=news)
+            app = stack.enter_context(lent_app(tools, news))
             transport = httpx.ASGITransport(app)
             door = await stack.enter_async_context(
                 httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from app.domain import attempts
 from app.domain.change import Change, Source
@@ -46,7 +46,6 @@ ONE = ChargeId("1")
 RANKS = list(Status)
 
 
-@settings(max_examples=300)
 @given(courses)
 def test_whatever_happens_there_is_a_next_step_and_no_step_is_forbidden(course: list[Event]) -> None:
     played = play(course)
@@ -55,7 +54,6 @@ def test_whatever_happens_there_is_a_next_step_and_no_step_is_forbidden(course: 
         assert not isinstance(step, Wait) or step.until is None or step.until.tzinfo is not None
 
 
-@settings(max_examples=300)
 @given(courses)
 def test_no_start_is_sent_within_the_quiet_window_nor_with_a_charge_nor_after_the_end(
     course: list[Event],
@@ -73,7 +71,6 @@ def test_no_start_is_sent_within_the_quiet_window_nor_with_a_charge_nor_after_th
             assert isinstance(step, LookUp | StopExtra | Wait)
 
 
-@settings(max_examples=300)
 @given(courses)
 def test_statuses_and_meters_never_fall_and_a_settlement_never_changes(course: list[Event]) -> None:
     for before, later in pairwise([new_session(), *play(course).history]):
@@ -98,7 +95,6 @@ def check_settlement(session: PaymentSession) -> None:
         assert session.not_started_reason is None
 
 
-@settings(max_examples=300)
 @given(courses)
 def test_settlements_add_up_and_rest_on_a_final_record_that_can_be_billed(course: list[Event]) -> None:
     played = play(course)
@@ -115,14 +111,12 @@ def test_settlements_add_up_and_rest_on_a_final_record_that_can_be_billed(course
             assert session.energy_wh == 0
 
 
-@settings(max_examples=200)
 @given(courses)
 def test_the_amount_shown_is_never_negative_nor_above_the_reservation(course: list[Event]) -> None:
     for session in play(course).history:
         assert 0 <= amount_used_minor(session, POLICY) <= session.authorization.amount_minor
 
 
-@settings(max_examples=150)
 @given(courses)
 def test_once_monta_only_repeats_that_all_has_ended_the_session_comes_to_rest(course: list[Event]) -> None:
     played = play(course)

@@ -16,13 +16,11 @@ from app.flows import provision
 from app.flows.access import MontaAccess
 from app.flows.provision import AddedKey, AddedOperator, NewOperator
 from app.flows.tools import Tools
-from app.main import create_app
 from app.monta.exchange import Timeouts
 from app.monta.http import open_http
 from app.simulator.config import SimulatorConfig
 from app.simulator.server import default_config
 from app.simulator.world import Simulator
-from app.store.database import Database
 from app.store.operators import Operators
 from app.store.secret_box import SecretBox
 from app.telemetry import ProcessTelemetry
@@ -30,6 +28,7 @@ from app.watcher import Watcher
 from app.wiring import Ids
 from tests.journeys.pace import NEXT_DUE, RigClock
 from tests.simulator_transport import SimulatorTransport
+from tests.stock import lent_app, lent_database
 
 SECRET_KEY = "a key for tests only, as long as it has to be"
 MONTA_URL = "http://monta.test/api/v1"
@@ -218,28 +217,27 @@ async def open_rig(
 
     simulator = Simulator(config, clock, deliver)
     box = SecretBox(SECRET_KEY)
-    database = Database(database_url)
-    monta_http = open_http(SimulatorTransport(simulator))
-    tools = Tools(
-        database=database,
-        clock=clock,
-        ids=Ids(clock),
-        policy=policy or Policy(),
-        operators=Operators(box),
-        monta=MontaAccess(http=monta_http, clock=clock, database=database, box=box, timeouts=Timeouts()),
-        telemetry=ProcessTelemetry(),
-        lease_s=30,
-        public_url=public_url,
-        clock_is_virtual=True,
-    )
-    transport = httpx.ASGITransport(create_app(tools))
-    try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
-            doors.append(http)
-            rig = Rig(tools, clock, simulator, http)
-            await rig.provision(config)
-            await rig.work()
-            yield rig
-    finally:
-        await monta_http.aclose()
-        await database.close()
+    async with (
+        lent_database(database_url) as database,
+        open_http(SimulatorTransport(simulator)) as monta_http,
+    ):
+        tools = Tools(
+            database=database,
+            clock=clock,
+            ids=Ids(clock),
+            policy=policy or Policy(),
+            operators=Operators(box),
+            monta=MontaAccess(http=monta_http, clock=clock, database=database, box=box, timeouts=Timeouts()),
+            telemetry=ProcessTelemetry(),
+            lease_s=30,
+            public_url=public_url,
+            clock_is_virtual=True,
+        )
+        with lent_app(tools) as app:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
+                doors.append(http)
+                rig = Rig(tools, clock, simulator, http)
+                await rig.provision(config)
+                await rig.work()
+                yield rig
