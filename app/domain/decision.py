@@ -31,6 +31,8 @@ LOOK_OFFSETS_S = (2, 5, 10, 20, 40, 60, 80, 100)
 """When to look for a charge whose start is in doubt, counted from the intent; then at the end of the quiet window and
 regularly after it."""
 
+JUST_LOOKED = timedelta(seconds=5)
+
 
 def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """The most urgent thing to do now, or until when to wait; a due search comes before a stop that it may spare."""
@@ -68,12 +70,24 @@ def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
         if start.posts >= policy.max_ambiguous_posts and now < start.deadline and session.wish is None:
             return Wait(start.deadline)
     if session.wish is not None:
-        return GiveUp(NotStartedReason.CANCELED)
+        return _release(session, NotStartedReason.CANCELED, policy, now)
     if now >= start.deadline:
-        return GiveUp(NotStartedReason.START_TIMEOUT)
+        return _release(session, NotStartedReason.START_TIMEOUT, policy, now)
     if start.retry_at is not None and now < start.retry_at:
         return Wait(min(start.retry_at, start.deadline))
     return SendStart()
+
+
+def _release(session: PaymentSession, reason: NotStartedReason, policy: Policy, now: datetime) -> Step:
+    """Where a POST was ambiguous, only right after a look that found nothing: an effect that came late is then this
+    session's charge, and not a stray of one that was released."""
+    start = session.start
+    in_doubt = start.ambiguous_at is not None or start.outcome is StartOutcome.UNKNOWN
+    if not in_doubt or (start.empty_at is not None and now <= start.empty_at + JUST_LOOKED):
+        return GiveUp(reason)
+    failed = start.looked_at is not None and start.looked_at != start.empty_at
+    due = start.looked_at + timedelta(seconds=policy.stop_retry_s) if failed and start.looked_at else now
+    return when(LookUp(), max(due, session.reads.not_before or due), now)
 
 
 def _refused(session: PaymentSession, policy: Policy, now: datetime) -> Step:

@@ -197,7 +197,12 @@ def test_after_two_posts_in_doubt_none_is_sent_any_more() -> None:
     change = attempts.start_intended(change, after(121), POLICY)
     change = looked(change, [], at=after(241), policy=POLICY)
     assert step(change.session, 241) == Wait(after(300))
-    assert step(change.session, 300) == GiveUp(NotStartedReason.START_TIMEOUT)
+    assert step(change.session, 300) == LookUp(), "the look of a minute ago is too old to release a hold by"
+    failed = attempts.look_failed(change, "503", now=after(300), not_before=after(301))
+    assert step(failed.session, 302) == Wait(after(310))
+    assert step(failed.session, 310) == LookUp()
+    change = looked(change, [], at=after(300), policy=POLICY)
+    assert step(change.session, 301) == GiveUp(NotStartedReason.START_TIMEOUT)
 
 
 # Running

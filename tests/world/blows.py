@@ -65,6 +65,8 @@ class Rates:
     lost_commit: float = 0.0
     lost_line: float = 0.0
     """Of requests to Monta that reach the network."""
+    stall: float = 0.0
+    """Of requests to Monta: frozen when they are about to leave."""
     hang_up: float = 0.0
     """Of whatever the handler of a request waits for."""
 
@@ -91,6 +93,8 @@ class Chance:
             return Blow.FREEZE_AFTER if after and place is not Place.BEGIN else Blow.FREEZE_BEFORE
         draw -= rates.freeze
         lost = {Place.BEGIN: 0.0, Place.COMMIT: rates.lost_commit, Place.SEND: rates.lost_line}[place]
+        if place is Place.SEND and lost <= draw < lost + rates.stall:
+            return Blow.FREEZE_BEFORE
         if draw < lost:
             return Blow.LOST_AFTER if after else Blow.LOST_BEFORE
         if lost <= draw < lost + rates.hang_up:

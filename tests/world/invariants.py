@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from app.domain.charge import ChargeState
+from app.domain.charge import ENDED, ChargeState
 from tests.world.ledger import Row
 from tests.world.line import Sent
 from tests.world.truth import Truth
 
 QUIET_WINDOW_S = 120
 MAX_POSTS = 2
+RELEASE_S = timedelta(seconds=10)
+"""From the last look that found no charge to the release, where nobody dies in between."""
 WAY = ("authorized", "starting", "charging", "stopping", "finishing", "completed", "not_started")
 
 
@@ -94,7 +96,17 @@ class Invariants:
 
     def _settled(self, row: Row) -> None:
         """At the very moment of the decision."""
-        running = [c for c in self._truth.charges_of(row) if c.flowing is not None]
+        seen_since = timedelta(seconds=self._truth.plan.search_lag_s) + RELEASE_S
+        running = [
+            c
+            for c in self._truth.charges_of(row)
+            if c.flowing is not None
+            or (
+                c.state not in ENDED
+                and row.settled is not None
+                and c.created_at + seen_since < row.settled.decided_at
+            )
+        ]
         with self._story.rule("released only when no charge runs"):
             assert row.status != "not_started" or not running, f"charge {running[0].id} runs"
         adopted = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]

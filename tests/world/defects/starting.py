@@ -90,7 +90,7 @@ async def _always(*_: object) -> None:
 
 
 DEFECTS: tuple[Defect, ...] = (
-    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(ours.long_freezes,)),
+    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(ours.stalls,)),
     Defect(
         name="blind second start",
         plant=substitute(attempts, "start_unknown", _unknown_is_not_done),

@@ -12,6 +12,7 @@ TROUBLES: tuple[Befall, ...] = (
     ours.crashes,
     ours.freezes,
     ours.freezes,
+    ours.stalls,
     ours.lost_commits,
     ours.lost_lines,
     ours.hang_ups,

@@ -19,6 +19,12 @@ def long_freezes(_rng: Random, plan: Plan) -> Plan:
     return replace(plan, rates=replace(plan.rates, freeze=0.06), longest_freeze_s=240.0)
 
 
+def stalls(_rng: Random, plan: Plan) -> Plan:
+    """Frozen between deciding and sending, mostly for longer than a lease; somebody else takes over."""
+    rates = replace(plan.rates, stall=0.3)
+    return replace(plan, rates=rates, longest_freeze_s=480.0, replicas=max(2, plan.replicas))
+
+
 def lost_commits(rng: Random, plan: Plan) -> Plan:
     return replace(plan, rates=replace(plan.rates, lost_commit=rng.choice((0.02, 0.1))))
 
