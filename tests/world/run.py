@@ -3,11 +3,12 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from typing import Any, TypeVar
 
 import asyncpg
 import structlog
@@ -80,14 +81,35 @@ async def forget(on: Ground, number: int) -> None:
         await on.beside.execute(TRUNCATE if number % TRUNCATE_EVERY == 0 else EMPTY)
 
 
-async def run_seeds(
-    database_url: str, seeds: Iterable[int], *, stories: bool = False
-) -> AsyncIterator[Ended]:
+async def run_seeds(on: Ground, seeds: Iterable[int], *, stories: bool = False) -> list[Ended]:
     """One world after the other."""
-    async with ground(database_url) as on:
-        for number, seed in enumerate(seeds):
-            await forget(on, number)
-            yield await run_one(World(on, draw(seed)), story=stories)
+    ended = []
+    for number, seed in enumerate(seeds):
+        await forget(on, number)
+        ended.append(await run_one(World(on, draw(seed)), story=stories))
+    return ended
+
+
+T = TypeVar("T")
+
+
+class Worlds:
+    """A loop and its ground, kept for any number of worlds: a new one costs as much as three of them, for it compiles
+    every statement and every route anew."""
+
+    def __init__(self, database_url: str) -> None:
+        self._runner = asyncio.Runner(loop_factory=WorldLoop)
+        self._ground = ground(database_url)
+        self._on = self._runner.run(self._ground.__aenter__())
+
+    def run(self, work: Callable[[Ground], Coroutine[Any, Any, T]]) -> T:
+        """What `work` returns; nothing is logged meanwhile."""
+        with quiet():
+            return self._runner.run(work(self._on))
+
+    def close(self) -> None:
+        self._runner.run(self._ground.__aexit__(None, None, None))
+        self._runner.close()
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """Worlds on every core: processes that each have a database of their own."""
 
-import asyncio
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.pool import Pool
 from queue import Queue
@@ -10,12 +9,11 @@ from queue import Queue
 from app.store.migrate import migrate
 from tests.postgres import TEMPLATE, running_cluster
 from tests.world.crash_points import CrashPoint, crash_points, strike
-from tests.world.loop import WorldLoop
-from tests.world.run import Ended, ground, quiet, run_seeds
+from tests.world.run import Ended, Worlds, run_seeds
 from tests.world.story import Violation
 
-_url = ""
-"""The database of this worker."""
+_worlds: Worlds | None = None
+"""Of this worker."""
 
 
 @contextmanager
@@ -33,38 +31,26 @@ def pool_of(workers: int) -> Iterator[Pool]:
 
 
 def take_database(urls: "Queue[str]") -> None:
-    global _url  # noqa: PLW0603 - one for the process, given once
-    _url = urls.get()
+    global _worlds  # noqa: PLW0603 - one for the process, made once
+    _worlds = Worlds(urls.get())
 
 
 def run_lot(lot: tuple[list[int], bool]) -> list[Ended]:
     """In a worker."""
     seeds, stories = lot
-    with quiet(), asyncio.Runner(loop_factory=WorldLoop) as runner:
-        return runner.run(_run_lot(seeds, stories))
+    return _here().run(lambda on: run_seeds(on, seeds, stories=stories))
 
 
 def find_points(journey: str) -> list[CrashPoint]:
     """In a worker."""
-
-    async def find() -> list[CrashPoint]:
-        async with ground(_url) as on:
-            return await crash_points(on, journey)
-
-    with quiet(), asyncio.Runner(loop_factory=WorldLoop) as runner:
-        return runner.run(find())
+    return _here().run(lambda on: crash_points(on, journey))
 
 
 def strike_one(point: CrashPoint) -> tuple[CrashPoint, Violation | None]:
     """In a worker."""
-
-    async def strike_it() -> Ended:
-        async with ground(_url) as on:
-            return await strike(on, point)
-
-    with quiet(), asyncio.Runner(loop_factory=WorldLoop) as runner:
-        return point, runner.run(strike_it()).violation
+    return point, _here().run(lambda on: strike(on, point)).violation
 
 
-async def _run_lot(seeds: Iterable[int], stories: bool) -> list[Ended]:
-    return [ended async for ended in run_seeds(_url, seeds, stories=stories)]
+def _here() -> Worlds:
+    assert _worlds is not None
+    return _worlds
