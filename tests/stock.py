@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from fastapi import FastAPI
 
 from app.api.live import SessionNews
+from app.api.refusals import Refusals
 from app.flows.tools import Tools
 from app.main import create_app
 from app.store.database import Database
@@ -37,7 +38,7 @@ def lent_app(tools: Tools, news: SessionNews | None = None) -> Iterator[FastAPI]
     if not _APPS:
         _APPS.append(create_app(tools))
     app = _APPS.pop()
-    app.state.tools, app.state.news = tools, news or SessionNews()
+    app.state.tools, app.state.news, app.state.refusals = tools, news or SessionNews(), Refusals()
     routes = list(app.routes)
     yield app
     if app.routes == routes:
