@@ -61,7 +61,10 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="last write wins",
         plant=substitute(progress, "merge", _last_write_wins),
-        under=(monta.bad_webhooks,),
+        under=(
+            monta.muddled_webhooks,
+            people.long_charge,
+        ),
     ),
     Defect(
         name="the meter may fall",
@@ -77,7 +80,10 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="status goes back",
         plant=substitute(progress, "_follow", _steps_back),
-        under=(people.restart_by_others,),
+        under=(
+            people.restart_by_others,
+            people.long_charge,
+        ),
     ),
     Defect(
         name="operators mixed up",

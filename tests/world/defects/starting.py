@@ -110,21 +110,34 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="a gateway's error means not done",
         plant=sorting(_gateway_errors_are_refusals),
-        under=(monta.garbled_start,),
+        under=(
+            monta.garbled_start,
+            monta.mute_webhooks,
+        ),
     ),
     Defect(
         name="a broken line means not sent",
         plant=sorting(_broken_lines_are_not_sent),
         under=(ours.lost_lines, monta.start_trouble),
     ),
-    Defect(name="release without look-up", plant=deciding(_gives_up_in_doubt), under=(ours.lost_lines,)),
+    Defect(
+        name="release without look-up",
+        plant=deciding(_gives_up_in_doubt),
+        under=(
+            monta.slow_start,
+            monta.mute_webhooks,
+        ),
+    ),
     Defect(name="cancel releases at once", plant=deciding(_cancels_at_once), under=(people.change_of_mind,)),
     Defect(name="never gives up", plant=deciding(_never_gives_up), under=(monta.refused_start,)),
     Defect(name="starts again after a minute", plant=deciding(_starts_again), under=(monta.lost_starts,)),
     Defect(
         name="strays are not looked for",
         policy=Policy(stray_watch_s=0),
-        under=(monta.late_start, monta.mute_webhooks),
+        under=(
+            monta.very_late_start,
+            monta.mute_webhooks,
+        ),
     ),
     Defect(name="extra charges go on", plant=deciding(_leaves_extras), under=(monta.late_start,)),
     # after a restore

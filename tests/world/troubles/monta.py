@@ -46,6 +46,16 @@ def late_start(rng: Random, plan: Plan) -> Plan:
     return with_quirk(plan, at_start=Fault(Trouble.LATE_EFFECT, rng.choice((45.0, 110.0, 320.0, 500.0))))
 
 
+def very_late_start(rng: Random, plan: Plan) -> Plan:
+    """After the hold was released."""
+    return with_quirk(plan, at_start=Fault(Trouble.LATE_EFFECT, rng.choice((320.0, 500.0))))
+
+
+def slow_start(_rng: Random, plan: Plan) -> Plan:
+    """It is done at once, but nobody waits as long as the answer takes."""
+    return with_quirk(plan, at_start=Fault(Trouble.SLOW, 40.0))
+
+
 def unanswered_start(_rng: Random, plan: Plan) -> Plan:
     return with_quirk(plan, at_start=Fault(Trouble.ANSWER_LOST))
 
@@ -80,6 +90,11 @@ def bad_webhooks(rng: Random, plan: Plan) -> Plan:
         shuffled=rng.random() < 0.5,
     )
     return with_quirk(plan, webhooks=webhooks)
+
+
+def muddled_webhooks(_rng: Random, plan: Plan) -> Plan:
+    """In any order, up to a minute and a half late."""
+    return with_quirk(plan, webhooks=WebhookQuirks(late_s=90.0, copies=2, shuffled=True))
 
 
 def mute_webhooks(_rng: Random, plan: Plan) -> Plan:

@@ -30,7 +30,7 @@ def lost_commits(rng: Random, plan: Plan) -> Plan:
 
 
 def many_lost_commits(_rng: Random, plan: Plan) -> Plan:
-    return replace(plan, rates=replace(plan.rates, lost_commit=0.3))
+    return replace(plan, rates=replace(plan.rates, lost_commit=0.5))
 
 
 def lost_lines(rng: Random, plan: Plan) -> Plan:
