@@ -25,10 +25,12 @@ TROUBLE_S = (0.2, 1.0)
 IDLE_S = 1.0
 """Without a notification, what is due is looked for so often: polling alone is correct."""
 LEAST_PAUSE_S = 0.1
-"""What is due but cannot be claimed, since its operator has no place left, is looked for again so soon."""
+"""What is due but cannot be claimed, since its operator or duties have no place left, is looked for again so soon."""
 BEAT_S = 5.0
 OPERATORS_SHARE = 75
 """No operator takes more than this share (per cent) of a watcher's places, however many of its sessions are due."""
+DUTIES_SHARE = 25
+"""Duties take no more than this share (per cent) of a watcher's places: when Monta hangs, stops still find one."""
 DUTY_LEASE_S = 60.0
 DRAIN_S = 15.0
 """At the end, work under way may finish for so long; what does not is taken over when its lease ends."""
@@ -44,6 +46,7 @@ class Watcher:
         self._free = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
         self._per_operator = max(1, concurrency * OPERATORS_SHARE // 100)
+        self._most_duties = max(1, concurrency * DUTIES_SHARE // 100)
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[Lease] = set()
         self._held_duties: set[DutyLease] = set()
@@ -127,7 +130,7 @@ class Watcher:
         task.add_done_callback(self._running.discard)
 
     async def _claim(self, limit: int) -> tuple[list[Lease], DutyLease | None]:
-        """Up to `limit` sessions that are due, and a duty if one is."""
+        """Up to `limit` sessions that are due, and a duty if one is and duties have a place left."""
         now = self.tools.clock.now()
         until = now + timedelta(seconds=self.tools.lease_s)
         duty_until = now + timedelta(seconds=DUTY_LEASE_S)
@@ -141,6 +144,8 @@ class Watcher:
                 busy=Counter(lease.operator_id for lease in self._held),
                 per_operator=self._per_operator,
             )
+            if len(self._held_duties) >= self._most_duties:
+                return claimed, None
             return claimed, await duties.claim(connection, now=now, until=duty_until)
 
     async def _attend(self, lease: Lease) -> None:
