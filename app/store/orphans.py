@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, se
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.charge import ChargeReport, ChargeState
+from app.domain.charge import ENDED, ChargeReport, ChargeState
 from app.domain.ids import ChargeId, OperatorId
 from app.domain.orphan import ListedCharge
 from app.store.tables import orphans, payment_sessions
@@ -80,11 +80,12 @@ async def note_problem(
 
 
 async def unfinished(connection: AsyncConnection, operator_id: OperatorId, limit: int) -> list[Orphan]:
-    """Those proved to be ours that Monta has not completed, oldest first."""
+    """Those proved to be ours that Monta has not completed: first those that still run, oldest first."""
     query = select(X).where(
         X.c.operator_id == operator_id, X.c.ours, X.c.state != ChargeState.COMPLETED, X.c.closed_at.is_(None)
     )
-    rows = await connection.execute(query.order_by(X.c.found_at, X.c.charge_id).limit(limit))
+    query = query.order_by(X.c.state.in_(ENDED), X.c.found_at, X.c.charge_id).limit(limit)
+    rows = await connection.execute(query)
     return [_from(row) for row in rows.mappings()]
 
 
