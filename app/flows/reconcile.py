@@ -15,6 +15,7 @@ from app.monta.errors import MontaError
 from app.monta.listing import ChargeListing
 from app.monta.ports import Purpose
 from app.store import duties, operator_sessions, operator_state, orphans, sightings, terminals
+from app.store.conflicts import again_after_conflict
 from app.store.database import Connection
 from app.store.duties import Duty, DutyLease
 from app.store.operator_sessions import KnownCharge
@@ -43,10 +44,12 @@ class NotOurs(Exception):
     """The duty was taken over by somebody else: what was going to be done is theirs to find out."""
 
 
+@again_after_conflict
 async def demand(tools: Tools) -> None:
     """This process begins, or the database has forgotten something: compare all operators before anything starts."""
     now = tools.clock.now()
     async with tools.database.transaction() as connection:
+        await duties.lock(connection, Duty.RECONCILE)
         for operator_id in await operator_state.want_reconciliation(connection, now, patience=HOLD_STARTS):
             await duties.make_due(connection, operator_id, Duty.RECONCILE, now)
 
@@ -101,16 +104,30 @@ async def _compare(
         return next_at
     young = await _sort_out(tools, lease, operator, listing, began)
     problem = _problem(listing)
-    async with tools.database.transaction() as connection:
-        await _fence(connection, lease)
-        next_at = began + (YOUNG if young else EVERY)
-        await operator_state.note_reconciled(
-            connection, operator.id, began, deep=deep, next_at=next_at, problem=problem
-        )
-        await operator_sessions.wake_authorized(connection, operator.id, tools.clock.now())
+    next_at = began + (YOUNG if young else EVERY)
+    await _note(tools, lease, began, deep=deep, next_at=next_at, problem=problem)
+    await _let_starts_go(tools, lease)
     if problem:
         log.error("reconciliation_incomplete", operator_id=operator.id, problem=problem)
     return next_at
+
+
+@again_after_conflict
+async def _note(
+    tools: Tools, lease: DutyLease, began: datetime, *, deep: bool, next_at: datetime, problem: str | None
+) -> None:
+    async with tools.database.transaction() as connection:
+        await _fence(connection, lease)
+        await operator_state.note_reconciled(
+            connection, lease.operator_id, began, deep=deep, next_at=next_at, problem=problem
+        )
+
+
+@again_after_conflict
+async def _let_starts_go(tools: Tools, lease: DutyLease) -> None:
+    """By itself: whoever keeps entries locks sessions first, and this duty's row after them."""
+    async with tools.database.transaction() as connection:
+        await operator_sessions.wake_authorized(connection, lease.operator_id, tools.clock.now())
 
 
 def _problem(listing: ChargeListing) -> str | None:

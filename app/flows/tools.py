@@ -141,8 +141,10 @@ async def keep_entries(
     """
     kept = await inbox.keep(connection, operator_id, [_inbox_entry(entry) for entry in entries], now)
     lost, due_at = [reference for reference in kept.unknown if has_our_form(reference)], now + YOUNG
-    if lost and await operator_state.suspect_orphans(connection, operator_id, lost, due_at=due_at):
-        await duties.make_due(connection, operator_id, Duty.RECONCILE, due_at)
+    if lost:
+        await duties.lock(connection, Duty.RECONCILE, operator_id)
+        if await operator_state.suspect_orphans(connection, operator_id, lost, due_at=due_at):
+            await duties.make_due(connection, operator_id, Duty.RECONCILE, due_at)
     return kept.new
 
 

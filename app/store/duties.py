@@ -76,6 +76,15 @@ async def claim(connection: AsyncConnection, *, now: datetime, until: datetime) 
     return DutyLease(OperatorId(row.operator_id), Duty(row.duty), row.lease_token) if row else None
 
 
+async def lock(connection: AsyncConnection, duty: Duty, operator_id: OperatorId | None = None) -> None:
+    """Of one operator, or of all in the order of their ids. Who writes to operators' rows as well locks duties first:
+    so nobody waits for another in a circle."""
+    query = select(D.c.duty).where(D.c.duty == duty).order_by(D.c.operator_id)
+    if operator_id is not None:
+        query = query.where(D.c.operator_id == operator_id)
+    await connection.execute(query.with_for_update())
+
+
 async def held(connection: AsyncConnection, lease: DutyLease) -> bool:
     """Whether the claim still stands; then its row is locked until the transaction ends."""
     query = select(D.c.duty).where(*_of(lease)).with_for_update()
