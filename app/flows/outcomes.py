@@ -10,6 +10,7 @@ from app.domain.outcome import unheard
 from app.flows.tools import Tools
 from app.store import duties, payment_sessions, settlement_rows
 from app.store.conflicts import again_after_conflict
+from app.store.database import is_away
 from app.store.duties import DutyLease
 
 log = structlog.get_logger("outcomes")
@@ -18,21 +19,41 @@ EVERY = timedelta(minutes=10)
 """So late at most a person is asked; ended sessions need no due time of their own for it, and cost nothing."""
 AGAIN = timedelta(seconds=10)
 MAX_ASKED = 100
+"""Read at once."""
+MAX_READS = 10
 """In one go; the others follow `AGAIN` later."""
 
 
-async def ask_for_outcomes(tools: Tools, lease: DutyLease) -> None:
-    """1. Find what was settled long ago without word of its outcome. 2. Ask a person, session by session, once."""
+async def ask_for_outcomes(tools: Tools, lease: DutyLease, *, at_once: int = MAX_ASKED) -> None:
+    """1. Find what was settled long ago without word of its outcome. 2. Ask a person, session by session, once.
+
+    A session that cannot be asked about is passed over and holds up no other. Raises when the database is away.
+    """
     now = tools.clock.now()
+    failed, found, asked = 0, 0, 0
+    for _ in range(MAX_READS):
+        async with tools.database.transaction() as connection:
+            sessions = await settlement_rows.unheard(
+                connection, lease.operator_id, now, limit=at_once, offset=failed
+            )
+        done = [await _try_to_ask(tools, session_id) for session_id in sessions]
+        failed, found, asked = failed + done.count(False), len(done), asked + done.count(True)
+        if found < at_once:
+            break
+    more = asked > 0 and found == at_once
     async with tools.database.transaction() as connection:
-        found = await settlement_rows.unheard(connection, lease.operator_id, now, limit=MAX_ASKED)
-    for session_id in found:
-        try:
-            await _ask(tools, session_id)
-        except ValueError:
-            log.error("session_unreadable", session_id=session_id)
-    async with tools.database.transaction() as connection:
-        await duties.give_back(connection, lease, now + (AGAIN if len(found) == MAX_ASKED else EVERY))
+        await duties.give_back(connection, lease, now + (AGAIN if more else EVERY))
+
+
+async def _try_to_ask(tools: Tools, session_id: SessionId) -> bool:
+    try:
+        await _ask(tools, session_id)
+    except Exception as error:
+        if is_away(error):
+            raise
+        log.exception("outcome_not_asked_for", session_id=session_id)
+        return False
+    return True
 
 
 @again_after_conflict

@@ -60,15 +60,17 @@ async def write(
 
 
 async def unheard(
-    connection: AsyncConnection, operator_id: OperatorId, now: datetime, *, limit: int
+    connection: AsyncConnection, operator_id: OperatorId, now: datetime, *, limit: int, offset: int = 0
 ) -> list[SessionId]:
-    """The sessions whose outcome nobody told in time and nobody was asked about, the most overdue first."""
+    """The sessions whose outcome nobody told in time and nobody was asked about, the most overdue first; `offset`
+    passes over the first ones."""
     query = (
         select(S.c.session_id)
         .join_from(S, payment_sessions, OF_SESSION)
         .where(DUE, S.c.asked_at.is_(None), S.c.ask_at <= now)
         .where(payment_sessions.c.operator_id == operator_id)
         .order_by(S.c.ask_at, S.c.session_id)
+        .offset(offset)
         .limit(limit)
     )
     return [SessionId(row.session_id) for row in await connection.execute(query)]

@@ -4,8 +4,11 @@ from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
-from app.flows.outcomes import EVERY
+from app.flows.outcomes import EVERY, ask_for_outcomes
+from app.store import duties
+from app.store.duties import Duty, DutyLease
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -82,6 +85,56 @@ async def test_F73_nobody_is_asked_about_what_was_reported_in_time_and_an_ended_
         async with rig.tools.database.transaction() as connection:
             due = await connection.execute(text("SELECT due_at FROM payment_sessions"))
             assert due.scalar_one() is None
+
+
+async def test_sessions_that_cannot_be_asked_about_hold_up_no_other_and_are_not_tried_all_the_time(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        await rig.set_tariff(energy_tariff("0.79"))
+        *first, last = [(await settled(rig))["id"] for _ in range(4)]
+        watchers, rig.watchers = rig.watchers, []
+        await rig.pass_time(GOOD_FOR.total_seconds() / 2)
+        await sql(rig, *REFUSE, f"INSERT INTO refused VALUES ('{first[0]}'), ('{first[1]}'), ('{first[2]}')")
+        try:
+            async with rig.tools.database.transaction() as connection:
+                await duties.make_due(connection, rig.operator.operator_id, Duty.OUTCOMES, rig.clock.now())
+            with capture_logs() as lines:
+                await ask_for_outcomes(rig.tools, await outcomes_lease(rig), at_once=2)
+                assert await listed(rig, "needs_attention=true") == [last]
+                rig.watchers = watchers
+                await rig.pass_time(EVERY.total_seconds() - 1)
+            failed = [line["session_id"] for line in lines if line["event"] == "outcome_not_asked_for"]
+            assert sorted(failed) == sorted(first), "once each until the next time"
+        finally:
+            await sql(rig, *UNDO)
+
+
+REFUSE = (
+    "CREATE TABLE refused (id text)",
+    """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       IF EXISTS (SELECT FROM refused WHERE id = NEW.session_id) THEN RAISE EXCEPTION 'refused'; END IF;
+       RETURN NEW; END $$""",
+    "CREATE TRIGGER refuse BEFORE INSERT ON journal FOR EACH ROW EXECUTE FUNCTION refuse()",
+)
+UNDO = ("DROP TRIGGER refuse ON journal", "DROP FUNCTION refuse", "DROP TABLE refused")
+
+
+async def sql(rig: Rig, *statements: str) -> None:
+    async with rig.tools.database.transaction() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+
+async def outcomes_lease(rig: Rig) -> DutyLease:
+    """A claim on the duty, whatever else is due."""
+    now = rig.clock.now()
+    async with rig.tools.database.transaction() as connection:
+        while lease := await duties.claim(connection, now=now, until=now + timedelta(minutes=1)):
+            if lease.duty is Duty.OUTCOMES:
+                return lease
+            await duties.give_back(connection, lease, now + timedelta(hours=1))
+    raise AssertionError("it is not due")
 
 
 async def half_time(rig: Rig) -> tuple[datetime, datetime]:
