@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -72,7 +73,7 @@ async def _register_webhook(tools: Tools, operator: Operator, monta: MontaClient
             if config is not None and _is_ours(config, url, operator):
                 return None
             if config is not None:
-                log.error("webhook_configuration_differs", operator_id=operator.id, url=config.url)
+                log.error("webhook_configuration_differs", operator_id=operator.id, host=_host(config.url))
                 async with tools.database.transaction() as connection:
                     await note_webhook_mended(connection, operator.id, tools.clock.now())
         await monta.put_webhook_config(url, operator.webhook_secret, EVENT_TYPES)
@@ -118,6 +119,14 @@ async def _prune_inbox(tools: Tools) -> None:
         async with tools.database.transaction() as connection:
             if await inbox.prune(connection, before, limit=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
                 return
+
+
+def _host(url: str | None) -> str | None:
+    """All that may be told of it: a path may be a secret, and ours is when only something else differs."""
+    try:
+        return urlsplit(url or "").hostname
+    except ValueError:
+        return None
 
 
 def _is_ours(config: WebhookConfig, url: str, operator: Operator) -> bool:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from app.store import duties, inbox
 from app.store.duties import Duty
@@ -89,6 +90,20 @@ async def test_F53_a_webhook_configuration_that_somebody_changed_is_mended_and_t
         assert rig.monta.outbox.config.url == config.url
         summary = (await rig.call("GET", "/v1/ops/summary", key=rig.ops.api_key)).json()
         assert summary["operators"][0]["webhook_mended_at"] is not None
+
+
+async def test_a_webhook_configuration_that_differs_is_told_without_our_secret_path(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        config = rig.monta.outbox.config
+        assert config is not None
+        rig.monta.outbox.config = type(config)(url=config.url, secret="another", event_types=[], headers={})
+        with capture_logs() as lines:
+            await rig.pass_time(901)
+        (told,) = [line for line in lines if line["event"] == "webhook_configuration_differs"]
+        assert told["host"] == "tapwatt.test"
+        assert rig.operator.webhook_path not in str(lines)
 
 
 async def test_entries_older_than_the_setting_are_deleted_and_younger_ones_stay(database_url: str) -> None:
