@@ -1,5 +1,6 @@
 """Access to Monta for every operator: clients that share one token pair and one rate budget over all replicas."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -62,14 +63,16 @@ class SharedTokens:
 
 
 class PassingTokens:
-    """monta.ports.TokenStore of a command: it takes the shared pair while that is good, and keeps what it renews to
-    itself. A command that ends while it leads a renewal would leave everybody else waiting for its lease."""
+    """monta.ports.TokenStore of a command: it takes the shared access token while that is good, and keeps what it renews
+    to itself. A command that ends while it leads a renewal would leave everybody else waiting for its lease; and the
+    shared refresh token, which serves once, is not its to spend."""
 
     def __init__(self, shared: SharedTokens) -> None:
         self._shared = shared
 
     async def load(self, operator: OperatorId) -> Token | None:
-        return await self._shared.load(operator)
+        shared = await self._shared.load(operator)
+        return None if shared is None else replace(shared, refresh="")
 
     async def lead(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
         return True

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.domain.ids import OperatorId
-from app.flows.access import DEFAULT_QUOTA, SharedBudget, SharedTokens
+from app.flows.access import DEFAULT_QUOTA, PassingTokens, SharedBudget, SharedTokens
 from app.monta.ports import Purpose, QuotaSeen, Token
 from app.store import monta_access
 from app.store.database import Database
@@ -90,6 +90,22 @@ class TestSharedTokens(TokenStoreContract):
         kept = await tokens.load(OP_ONE)
         assert kept is not None
         assert kept.access == "access-taken over"
+
+
+async def test_a_command_takes_the_shared_access_token_and_never_the_refresh_token(
+    databases: list[Database],
+) -> None:
+    shared = SharedTokens(databases[0], SecretBox(SECRET_KEY))
+    passing = PassingTokens(shared)
+    assert await passing.load(OP_ONE) is None
+    await shared.save(OP_ONE, pair("shared"))
+    taken = await passing.load(OP_ONE)
+    assert taken is not None
+    assert (taken.access, taken.refresh) == ("access-shared", "")
+    await passing.save(OP_ONE, pair("its own"))
+    kept = await shared.load(OP_ONE)
+    assert kept is not None
+    assert (kept.access, bool(kept.refresh)) == ("access-shared", True)
 
 
 class TestSharedBudget(BudgetContract):
