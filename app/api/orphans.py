@@ -12,9 +12,9 @@ from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
 from app.api.schemas import OpsStopIn
 from app.api.views import Page
-from app.domain.ids import ChargeId
+from app.domain.ids import ChargeId, OperatorId
 from app.flows import look, reconcile
-from app.store.orphans import Orphan
+from app.store.orphans import Orphan, SeveralOrphans
 
 router = APIRouter(prefix="/v1/ops/orphans", route_class=StrictRoute, tags=["operations"])
 
@@ -82,11 +82,20 @@ async def close(
     key: CallingOps,
     charge_id: Annotated[str, Path(pattern="^[0-9]{1,20}$", examples=["689100419745380035"])],
     body: Annotated[OpsStopIn, examples.ORPHAN_CLOSE_IN],
+    operator_id: Annotated[
+        str | None, Query(max_length=64, description="whose, where several have a charge of this id")
+    ] = None,
 ) -> OrphanOut:
     """It is listed no more, and neither stopped nor read again. Idempotent; the first reason stays."""
-    found = await shielded(
-        reconcile.close_orphan(tools, key.operator_id, ChargeId(charge_id), because=body.reason)
-    )
+    named = OperatorId(operator_id) if operator_id else key.operator_id
+    if key.operator_id not in (None, named):
+        raise Problem("not_found", "This key sees no such orphan charge.")
+    try:
+        found = await shielded(
+            reconcile.close_orphan(tools, named, ChargeId(charge_id), because=body.reason)
+        )
+    except SeveralOrphans as error:
+        raise Problem("invalid_request", f"{error}; name one with ?operator_id=") from error
     if found is None:
         raise Problem("not_found", "This key sees no such orphan charge.")
     return orphan_out(found)

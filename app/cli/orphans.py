@@ -6,11 +6,11 @@ import typer
 
 from app.cli.common import fail, with_tools
 from app.cli.looks import orphan_table
-from app.domain.ids import ChargeId
+from app.domain.ids import ChargeId, OperatorId
 from app.flows import look, reconcile
 from app.flows.tools import Tools
 from app.settings import load_settings
-from app.store.orphans import Orphan
+from app.store.orphans import Orphan, SeveralOrphans
 
 app = typer.Typer()
 orphan_app = typer.Typer(no_args_is_help=True, help="One charge that no payment session knows.")
@@ -32,13 +32,20 @@ def orphans(
 def orphan_close(
     charge_id: Annotated[str, typer.Argument(metavar="CHARGE", help="Monta's charge id.")],
     reason: Annotated[str, typer.Option(help="What was done about it; kept.")],
+    operator: Annotated[
+        str | None, typer.Option(metavar="OPERATOR", help="Whose, where several have a charge of this id.")
+    ] = None,
 ) -> None:
     """Be done with one: it is listed no more, and neither stopped nor read again."""
 
     async def done(tools: Tools) -> Orphan | None:
-        return await reconcile.close_orphan(tools, None, ChargeId(charge_id), because=reason[:200])
+        whose = OperatorId(operator) if operator else None
+        return await reconcile.close_orphan(tools, whose, ChargeId(charge_id), because=reason[:200])
 
-    found = with_tools(load_settings(), done)
+    try:
+        found = with_tools(load_settings(), done)
+    except SeveralOrphans as error:
+        fail(f"{error}; name one with --operator.")
     if found is None:
         fail(f"There is no orphan charge {charge_id!r}; `tapwatt orphans` lists them.")
     typer.echo(f"closed: {found.charge_id} {found.closed_because}")

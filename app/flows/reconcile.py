@@ -57,7 +57,10 @@ async def demand(tools: Tools) -> None:
 async def close_orphan(
     tools: Tools, operator_id: OperatorId | None, charge_id: ChargeId, *, because: str
 ) -> Orphan | None:
-    """A person is done with it; None: there is none that the caller may see."""
+    """A person is done with it; None: there is none that the caller may see.
+
+    Raises orphans.SeveralOrphans: without an operator, where more than one has a charge of this id.
+    """
     async with tools.database.transaction() as connection:
         return await orphans.close(connection, operator_id, charge_id, because=because, now=tools.clock.now())
 

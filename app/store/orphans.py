@@ -1,5 +1,6 @@
 """Orphans: charges with our reference at Monta that belong to no payment session here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -38,6 +39,13 @@ class Orphan:
     problem: str | None
     closed_at: datetime | None
     closed_because: str | None
+
+
+class SeveralOrphans(Exception):
+    """Two operators' Montas may deal the same charge ids: it must be told whose is meant."""
+
+    def __init__(self, charge_id: ChargeId, operator_ids: Sequence[OperatorId]) -> None:
+        super().__init__(f"several operators have an orphan charge {charge_id}: {', '.join(operator_ids)}")
 
 
 async def keep(
@@ -116,13 +124,19 @@ async def close(
     because: str,
     now: datetime,
 ) -> Orphan | None:
-    """A person is done with it; closing again changes nothing. None: unknown, or not the caller's."""
+    """A person is done with it; closing again changes nothing. None: unknown, or not the caller's.
+
+    Raises SeveralOrphans: without an operator, where more than one has it.
+    """
     mine = X.c.charge_id == charge_id
     if operator_id is not None:
         mine = and_(mine, X.c.operator_id == operator_id)
+    having = (await connection.execute(select(X.c.operator_id).where(mine).order_by(X.c.operator_id))).scalars()
+    if len(operators := [OperatorId(each) for each in having]) > 1:
+        raise SeveralOrphans(charge_id, operators)
     done = {"closed_at": now, "closed_because": because}
     await connection.execute(update(X).where(mine, X.c.closed_at.is_(None)).values(done))
-    row = (await connection.execute(select(X).where(mine).limit(1))).mappings().one_or_none()
+    row = (await connection.execute(select(X).where(mine))).mappings().one_or_none()
     return _from(row) if row else None
 
 

@@ -6,15 +6,15 @@ from app.domain.charge import ChargeReport, ChargeState
 from app.domain.ids import ChargeId
 from app.domain.orphan import ListedCharge, Origin
 from app.store import orphans
-from tests.api.house import House, assert_problem, open_house
+from tests.api.house import House, Household, assert_problem, open_house
 
 pytestmark = pytest.mark.anyio
 
 LOST = "ps_01kaq4nbt5y3v1z9c7p5a3s1df"
 
 
-async def lose(house: House, charge_id: str) -> None:
-    """A charge of the first operator's turns up."""
+async def lose(house: House, charge_id: str, whose: Household | None = None) -> None:
+    """A charge of the first operator's turns up, unless it is told whose."""
     now = house.tools.clock.now()
     report = ChargeReport(
         id=ChargeId(charge_id),
@@ -26,7 +26,7 @@ async def lose(house: House, charge_id: str) -> None:
     )
     charge = ListedCharge(report, Origin(card_last4="4242", display_reference="K7QM-4TXP"))
     async with house.tools.database.transaction() as connection:
-        await orphans.keep(connection, house.one.operator.operator_id, charge, doubt=None)
+        await orphans.keep(connection, (whose or house.one).operator.operator_id, charge, doubt=None)
 
 
 async def test_F81_operations_see_orphans_close_them_and_are_counted_for_them(database_url: str) -> None:
@@ -57,3 +57,24 @@ async def test_an_operators_key_sees_and_closes_its_own_orphans_only(database_ur
         assert_problem(answer, 404, "not_found")
         own = (await house.call("GET", "/v1/ops/orphans", key=house.one.ops.api_key)).json()["data"]
         assert [o["closed_at"] for o in own] == [None]
+
+
+async def test_a_charge_id_that_two_operators_have_is_closed_for_the_one_that_is_named(
+    database_url: str,
+) -> None:
+    async with open_house(database_url) as house:
+        await lose(house, "77")
+        await lose(house, "77", house.other)
+        key, reason = house.all_ops.api_key, {"reason": "by hand"}
+        one, other = (each.operator.operator_id for each in (house.one, house.other))
+        answer = await house.call("POST", "/v1/ops/orphans/77/close", key=key, body=reason)
+        assert_problem(answer, 422, "invalid_request")
+        assert all(part in answer.json()["detail"] for part in (one, other, "?operator_id="))
+        path = f"/v1/ops/orphans/77/close?operator_id={other}"
+        assert_problem(
+            await house.call("POST", path, key=house.one.ops.api_key, body=reason), 404, "not_found"
+        )
+        done = await house.call("POST", path, key=key, body=reason)
+        assert (done.status_code, done.json()["operator_id"]) == (200, other)
+        left = (await house.call("GET", "/v1/ops/orphans", key=key)).json()["data"]
+        assert [orphan["operator_id"] for orphan in left] == [one]
