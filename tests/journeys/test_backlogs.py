@@ -98,7 +98,7 @@ async def test_a_webhook_configuration_that_differs_is_told_without_our_secret_p
     async with open_rig(database_url) as rig:
         config = rig.monta.outbox.config
         assert config is not None
-        rig.monta.outbox.config = type(config)(url=config.url, secret="another", event_types=[], headers={})
+        rig.monta.outbox.config = type(config)(url=config.url, secret="another", event_types=(), headers={})
         with capture_logs() as lines:
             await rig.pass_time(901)
         (told,) = [line for line in lines if line["event"] == "webhook_configuration_differs"]
