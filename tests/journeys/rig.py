@@ -1,7 +1,7 @@
 """The whole of Tapwatt under virtual time: service, watchers, a real database, Monta in a box."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -61,7 +61,7 @@ class Rig:
         self.seen: dict[str, list[Json]] = {}
         """Every state of each session that a terminal was shown, in order."""
         self._references = 0
-        self._under_way: set[asyncio.Task[int]] = set()
+        self._under_way: set[asyncio.Task[object]] = set()
         self._next_due: datetime | None = None
 
     async def provision(self, config: SimulatorConfig) -> None:
@@ -98,6 +98,12 @@ class Rig:
         await self._rest()
         async with self.tools.database.transaction() as connection:
             self._next_due = (await connection.execute(NEXT_DUE)).scalar()
+
+    def beside(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
+        """Let it run while time passes: the rig counts it among those that it waits for."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        return task
 
     async def until(self, session_id: str, *statuses: str, within_s: float = 7200) -> Json:
         """Pass time until the session has one of these statuses; fails when that takes longer than `within_s`."""
@@ -205,6 +211,7 @@ async def open_rig(
     config: SimulatorConfig | None = None,
     policy: Policy | None = None,
     public_url: str | None = PUBLIC_URL,
+    timeouts: Timeouts | None = None,
 ) -> AsyncIterator[Rig]:
     """The rig, provisioned and with its upkeep done; webhooks are registered unless `public_url` is None."""
     config = config or replace(default_config(), webhook_cadence_s=2.0)
@@ -227,7 +234,9 @@ async def open_rig(
             ids=Ids(clock),
             policy=policy or Policy(),
             operators=Operators(box),
-            monta=MontaAccess(http=monta_http, clock=clock, database=database, box=box, timeouts=Timeouts()),
+            monta=MontaAccess(
+                http=monta_http, clock=clock, database=database, box=box, timeouts=timeouts or Timeouts()
+            ),
             telemetry=ProcessTelemetry(),
             lease_s=30,
             public_url=public_url,

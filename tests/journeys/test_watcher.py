@@ -7,8 +7,10 @@ from sqlalchemy import text
 
 from app.flows import provision
 from app.flows.provision import NewOperator
+from app.monta.exchange import Timeouts
 from app.simulator.quirks import Trouble
 from app.watcher import Watcher
+from tests.journeys.checks import starts
 from tests.journeys.rig import MONTA_URL, Rig, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -46,3 +48,46 @@ async def test_duties_that_hang_take_a_quarter_of_the_places_and_the_others_stay
         assert await value(rig, OVERDUE) == 4
         await rig.pass_time(300)
         assert (await value(rig, HELD), await value(rig, OVERDUE)) == (0, 0)
+
+
+TOKEN = "SELECT lease_token FROM payment_sessions"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_only_a_lease_that_is_kept_outlasts_a_call_of_forty_seconds(
+    database_url: str, kept: bool
+) -> None:
+    async with open_rig(database_url, timeouts=Timeouts(start_s=50)) as rig:
+        first, second = rig.watchers[0], Watcher(rig.tools, name="watcher-2")
+        keeper = rig.beside(first.keep_leases()) if kept else None
+        rig.monta.faults.next("POST", "/charges", Trouble.SLOW, seconds=40)
+        session = await rig.authorize(106, 5000)
+        await rig.work()
+        mine = await value(rig, TOKEN)
+        assert await value(rig, "SELECT lease_owner FROM payment_sessions") == first.name
+        rig.watchers = [second]
+        await rig.pass_time(39)
+        assert (await value(rig, TOKEN) == mine) is kept
+        await rig.until(session["id"], "charging", within_s=120)
+        await rig.pass_time(5)
+        assert len(starts(rig)) == 1
+        if keeper is not None:
+            keeper.cancel()
+
+
+async def test_a_database_that_went_back_behind_a_heartbeat_has_everything_compared(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        watcher, searches = rig.watchers[0], rig.calls("GET", "/charges")
+        for beat in range(3):
+            await rig.pass_time(5)
+            if beat == 2:
+                async with rig.tools.database.transaction() as connection:
+                    await connection.execute(text("UPDATE watchers SET seen_at = seen_at - interval '5 s'"))
+            assert rig.calls("GET", "/charges") == searches
+            await watcher.beat_once()
+        due = "SELECT count(*) FROM operator_duties WHERE duty = 'reconcile' AND due_at <= :now"
+        assert await value(rig, due) == 1
+        await rig.work()
+        assert rig.calls("GET", "/charges") == searches + 1

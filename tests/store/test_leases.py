@@ -76,6 +76,24 @@ async def test_a_lease_that_ran_out_is_taken_over_and_the_late_one_is_fenced_off
         assert await claim(database, now=NOW + LEASE + SECOND) == []
 
 
+async def test_a_late_worker_that_could_do_nothing_leaves_the_new_owners_claim_alone(
+    database_url: str,
+) -> None:
+    row = text("SELECT due_at, lease_owner, lease_until, lease_token FROM payment_sessions")
+    async with furnished(database_url) as database:
+        await record(database, a_session())
+        (late,) = await claim(database)
+        (taken,) = await claim(database, now=NOW + LEASE, owner="other")
+        async with database.transaction() as connection:
+            before = (await connection.execute(row)).one()
+            await leases.give_back_untouched(connection, late, NOW + LEASE + SECOND)
+            assert (await connection.execute(row)).one() == before
+            assert (before.lease_owner, before.lease_until) == ("other", NOW + 2 * LEASE)
+            await leases.give_back_untouched(connection, taken, NOW + LEASE + SECOND)
+            left = (await connection.execute(row)).one()
+        assert (left.due_at, left.lease_owner, left.lease_until) == (NOW + LEASE + SECOND, None, None)
+
+
 async def test_an_extended_lease_lasts_longer(database_url: str) -> None:
     async with furnished(database_url) as database:
         await record(database, a_session())
