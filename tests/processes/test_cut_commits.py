@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
 
 import httpx
 import pytest
 
 from tests.processes.conftest import Place
-from tests.processes.fleet import announce
+from tests.processes.fleet import POLL_S, Process, announce
 from tests.processes.proxy import Fate, Transaction
 from tests.processes.terminals import authorize, finish, payment, reckon
 
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.anyio
 
 CUTS = (20, 1000)
 LANES = 6
+IN_USE = "tapwatt_database_connections_in_use "
+AT_REST_S = 10.0
 GONE, CALLS = (1, 21), (8, 40)
 
 
@@ -109,3 +112,17 @@ async def _nothing_is_open(place: Place) -> None:
         " AND state_change < now() - interval '1 s'"
     )
     assert await place.fleet.value(idle) == 0
+    for replica in place.fleet.replicas:
+        await _is_seen_at_rest(place, replica)
+
+
+async def _is_seen_at_rest(place: Place, replica: Process) -> None:
+    """Its watcher takes a connection now and then; one that is never given back is in use whenever one looks."""
+    ends_at = time.monotonic() + AT_REST_S
+    while True:
+        lines = (await place.fleet.http.get(f"{replica.url}/metrics")).text.splitlines()
+        (in_use,) = [line for line in lines if line.startswith(IN_USE)]
+        if in_use == f"{IN_USE}0.0":
+            return
+        assert time.monotonic() < ends_at, f"{replica.name}: {in_use}"
+        await asyncio.sleep(POLL_S)
