@@ -17,7 +17,7 @@ from app.store.leases import Lease
 
 
 async def send(tools: Tools, lease: Lease, session: PaymentSession, *, decided_at_s: float) -> None:
-    """1. The intent is committed, of the time `decided_at_s` (monotonic). 2. POST within the guard. 3. Commit the outcome."""
+    """1. The intent of `decided_at_s` (monotonic) is committed. 2. POST within the guard. 3. Commit the outcome."""
     monta = await monta_of(tools, session.operator_id)
     request = await _request(tools, session)
     guard_ends_s = decided_at_s + tools.policy.send_guard_s

@@ -64,8 +64,8 @@ class Turn:
     session: PaymentSession
     given_back: bool
     decided_at_s: float
-    """Monotonic time of the decision, which the intent bears. The send guard counts from here, as the quiet window does:
-    counted from the commit, a process that stood still before it could send after that window."""
+    """Monotonic time of the decision, which the intent bears. The send guard counts from here, as the quiet window
+    does: counted from the commit, a process that stood still before it could send after that window."""
 
 
 @again_after_conflict
