@@ -28,7 +28,7 @@ async def _call(tools: Tools, lease: Lease, decided: turn.Turn) -> None:
     session = decided.session
     match decided.step:
         case SendStart():
-            await start.send(tools, lease, session, committed_at_s=decided.committed_at_s)
+            await start.send(tools, lease, session, decided_at_s=decided.decided_at_s)
         case LookUp():
             await start.look_up(tools, lease, session)
         case ReadCharge(charge_id):

@@ -31,7 +31,8 @@ LOOK_OFFSETS_S = (2, 5, 10, 20, 40, 60, 80, 100)
 """When to look for a charge whose start is in doubt, counted from the intent; then at the end of the quiet window and
 regularly after it."""
 
-JUST_LOOKED = timedelta(seconds=5)
+JUST_LOOKED = timedelta(seconds=45)
+"""A look counts from the moment of asking, and its answer may take 20 s."""
 
 
 def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
@@ -85,8 +86,7 @@ def _release(session: PaymentSession, reason: NotStartedReason, policy: Policy, 
     in_doubt = start.ambiguous_at is not None or start.outcome is StartOutcome.UNKNOWN
     if not in_doubt or (start.empty_at is not None and now <= start.empty_at + JUST_LOOKED):
         return GiveUp(reason)
-    failed = start.looked_at is not None and start.looked_at != start.empty_at
-    due = start.looked_at + timedelta(seconds=policy.stop_retry_s) if failed and start.looked_at else now
+    due = start.looked_at + timedelta(seconds=policy.stop_retry_s) if start.looked_at else now
     return when(LookUp(), max(due, session.reads.not_before or due), now)
 
 

@@ -16,11 +16,11 @@ from app.store import charge_points, terminals
 from app.store.leases import Lease
 
 
-async def send(tools: Tools, lease: Lease, session: PaymentSession, *, committed_at_s: float) -> None:
-    """1. The intent was committed at `committed_at_s` (monotonic). 2. POST within the guard. 3. Commit the outcome."""
+async def send(tools: Tools, lease: Lease, session: PaymentSession, *, decided_at_s: float) -> None:
+    """1. The intent of `decided_at_s` (monotonic) is committed. 2. POST within the guard. 3. Commit the outcome."""
     monta = await monta_of(tools, session.operator_id)
     request = await _request(tools, session)
-    guard_ends_s = committed_at_s + tools.policy.send_guard_s
+    guard_ends_s = decided_at_s + tools.policy.send_guard_s
     try:
         report = await monta.start_charge(
             request, still_allowed=lambda: tools.clock.monotonic() <= guard_ends_s

@@ -63,8 +63,9 @@ class Turn:
     step: Call | Wait
     session: PaymentSession
     given_back: bool
-    committed_at_s: float
-    """Monotonic time just before the commit: the send guard counts from here."""
+    decided_at_s: float
+    """Monotonic time of the decision, which the intent bears. The send guard counts from here, as the quiet window
+    does: counted from the commit, a process that stood still before it could send after that window."""
 
 
 @again_after_conflict
@@ -74,7 +75,7 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
     A session whose next step is Wait is given back in the same transaction, so that news which came in meanwhile is
     either seen here or finds the session free. Raises LeaseLost.
     """
-    now = tools.clock.now()
+    decided_at_s, now = tools.clock.monotonic(), tools.clock.now()
     async with tools.database.transaction() as connection:
         before = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
         if before is None:
@@ -93,9 +94,8 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
             await leases.give_back(connection, lease, step.until)
         else:
             await leases.extend(connection, lease, now + timedelta(seconds=tools.lease_s))
-        committed_at_s = tools.clock.monotonic()
     _tell(tools, before, session)
-    return Turn(step, session, given_back, committed_at_s)
+    return Turn(step, session, given_back, decided_at_s)
 
 
 @again_after_conflict

@@ -203,6 +203,10 @@ def test_after_two_posts_in_doubt_none_is_sent_any_more() -> None:
     assert step(failed.session, 310) == LookUp()
     change = looked(change, [], at=after(300), policy=POLICY)
     assert step(change.session, 301) == GiveUp(NotStartedReason.START_TIMEOUT)
+    assert step(change.session, 325) == GiveUp(NotStartedReason.START_TIMEOUT), (
+        "Monta may take 20 s to answer"
+    )
+    assert step(change.session, 400) == LookUp()
 
 
 # Running

@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import SessionId
 from app.flows import start, turn
 from app.flows.tools import LeaseLost
 from app.flows.turn import Turn
 from app.store import leases, payment_sessions
+from app.store.database import Database
 from app.store.leases import Lease
 from app.watcher import Watcher
 from tests.journeys.rig import Rig
@@ -29,6 +34,20 @@ async def intend(rig: Rig) -> tuple[Lease, Turn]:
     """Claim the session that is due and commit the intent of its next call, which is not made."""
     lease = await claim(rig)
     return lease, await turn.take_turn(rig.tools, lease)
+
+
+class Stalling(Database):
+    """Time passes before a transaction begins, as for a process that stands still: what it read of the clock is old."""
+
+    def __init__(self, rig: Rig, seconds: float) -> None:
+        self._rig = rig
+        self._seconds = seconds
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        await self._rig.clock.advance(self._seconds)
+        async with self._rig.tools.database.transaction() as connection:
+            yield connection
 
 
 async def killed_in_mid_call(rig: Rig, after_s: float) -> None:
@@ -51,7 +70,7 @@ async def post_and_forget(rig: Rig) -> None:
     lease, decided = await intend(rig)
     dead = replace(lease, token=lease.token + 1)
     with contextlib.suppress(LeaseLost):
-        await start.send(rig.tools, dead, decided.session, committed_at_s=decided.committed_at_s)
+        await start.send(rig.tools, dead, decided.session, decided_at_s=decided.decided_at_s)
 
 
 async def row_of(rig: Rig, session_id: str) -> object:

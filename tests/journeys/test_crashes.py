@@ -1,15 +1,17 @@
 """Watchers that die, stall, race or lose their lease: whoever comes next finds out, and nothing is done twice."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import text
 
 from app.domain.steps import SendStart, SendStop
-from app.flows import start
+from app.flows import start, turn
 from app.flows.tools import LeaseLost
 from app.simulator.quirks import Trouble
 from app.watcher import Watcher
 from tests.journeys.checks import check_settlement, ended, kinds, minor, starts, the_charge
-from tests.journeys.crash import claim, intend, killed_in_mid_call, post_and_forget, row_of
+from tests.journeys.crash import Stalling, claim, intend, killed_in_mid_call, post_and_forget, row_of
 from tests.journeys.rig import energy_tariff, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +91,7 @@ async def test_F22_a_stalled_watcher_that_lost_its_lease_sends_nothing(database_
         before = await row_of(rig, session["id"])
         posts = rig.calls("POST", "/charges")
         with pytest.raises(LeaseLost):
-            await start.send(rig.tools, lease, decided.session, committed_at_s=decided.committed_at_s)
+            await start.send(rig.tools, lease, decided.session, decided_at_s=decided.decided_at_s)
         assert rig.calls("POST", "/charges") == posts == 0
         assert await row_of(rig, session["id"]) == before
         await ended(rig, session)
@@ -103,9 +105,24 @@ async def test_F22_a_watcher_that_stalls_within_its_lease_sends_again_with_a_new
         lease, decided = await intend(rig)
         watchers, rig.watchers = rig.watchers, []
         await rig.pass_time(6)
-        await start.send(rig.tools, lease, decided.session, committed_at_s=decided.committed_at_s)
+        await start.send(rig.tools, lease, decided.session, decided_at_s=decided.decided_at_s)
         assert rig.calls("POST", "/charges") == 0
         assert "start_not_done" in await kinds(rig, session["id"])
+        rig.watchers = watchers
+        await ended(rig, session)
+
+
+async def test_F22_a_watcher_that_stalls_before_its_commit_sends_nothing_by_its_old_decision(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(106, 500)
+        watchers, rig.watchers = rig.watchers, []
+        lease = await claim(rig)
+        decided = await turn.take_turn(replace(rig.tools, database=Stalling(rig, 160)), lease)
+        assert isinstance(decided.step, SendStart)
+        await start.send(rig.tools, lease, decided.session, decided_at_s=decided.decided_at_s)
+        assert rig.calls("POST", "/charges") == 0, "by its intent's time the quiet window is over"
         rig.watchers = watchers
         await ended(rig, session)
 
@@ -116,7 +133,7 @@ async def test_F22_a_watcher_that_is_just_in_time_sends_once(database_url: str) 
         lease, decided = await intend(rig)
         watchers, rig.watchers = rig.watchers, []
         await rig.pass_time(4)
-        await start.send(rig.tools, lease, decided.session, committed_at_s=decided.committed_at_s)
+        await start.send(rig.tools, lease, decided.session, decided_at_s=decided.decided_at_s)
         assert rig.calls("POST", "/charges") == 1
         rig.watchers = watchers
         await ended(rig, session)

@@ -50,6 +50,9 @@ def run_all(seeds: range, *, workers: int, stories: bool) -> list[Ended]:
     with pool_of(workers) as pool:
         for lot in pool.imap_unordered(run_lot, lots):
             ended += lot
+            for each in lot:
+                if each.violation is not None:
+                    print(f"seed {each.seed}: {each.violation}", flush=True)
             elapsed_s = time.monotonic() - began
             if elapsed_s - said_s >= SAYS_EVERY_S or len(ended) == len(seeds):
                 said_s = elapsed_s

@@ -50,9 +50,7 @@ class Expectations:
         for charge in self._truth.lost_charges():
             if back_at is None or charge.created_at > back_at - YOUNG or charge.flowing is None:
                 continue
-            asked = any(
-                s.path == f"/charges/{charge.id}/stop" and s.at >= back_at for s in self._truth.line.sent
-            )
+            asked = any(sent.at >= back_at for sent in self._truth.stops_of(charge))
             with self._story.rule("a charge of a lost session is stopped"):
                 assert asked or self._truth.readable_s(back_at, now) <= LOST_STOPPED_S, f"{charge.id}"
 
@@ -60,32 +58,25 @@ class Expectations:
         row = self._truth.rows.get(purse.session_id or "")
         if row is None or purse.asked_to_stop_at is None:
             return
-        path = f"/charges/{row.charge_id}/stop"
-        asked = any(s.path == path and s.at >= row.created_at for s in self._truth.line.sent)
-        runs = any(c.flowing is not None for c in self._truth.charges_of(row) if str(c.id) == row.charge_id)
+        adopted = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]
+        runs = [c for c in adopted if c.flowing is not None and not self._truth.stops_of(c)]
         with self._story.rule("a stop that was acknowledged is sent"):
             undisturbed_s = self._truth.undisturbed_s(purse.asked_to_stop_at, now)
-            assert asked or not runs or undisturbed_s <= STOP_SENT_S, (
-                f"{row.reference}: {undisturbed_s:.0f} s"
-            )
+            assert not runs or undisturbed_s <= STOP_SENT_S, f"{row.reference}: {undisturbed_s:.0f} s"
 
     def _extra_is_stopped(self, charge: Charge, now: datetime) -> None:
         visible_at = charge.created_at + timedelta(seconds=self._truth.plan.search_lag_s)
-        path = f"/charges/{charge.id}/stop"
-        asked = any(s.path == path and s.reached for s in self._truth.line.sent)
-        if asked or charge.state in ENDED:
+        if charge.state in ENDED or any(sent.reached for sent in self._truth.stops_of(charge)):
             return
         with self._story.rule("an extra charge is stopped within 60 s"):
             assert self._truth.readable_s(visible_at, now) <= EXTRA_STOPPED_S, f"charge {charge.id}"
 
     def _is_stopped_again(self, charge: Charge, now: datetime) -> None:
-        path = f"/charges/{charge.id}/stop"
-        host = next(host for host, s in self._truth.simulators.items() if charge in s.charges())
-        last = next((s.at for s in reversed(self._truth.line.sent) if (s.host, s.path) == (host, path)), None)
-        if last is None or charge.flowing is None:
+        stops = self._truth.stops_of(charge)
+        if not stops or charge.flowing is None:
             return
         with self._story.rule("a stop is repeated until it works"):
-            assert self._truth.undisturbed_s(last, now) <= STOP_REPEATED_S, f"charge {charge.id}"
+            assert self._truth.undisturbed_s(stops[-1].at, now) <= STOP_REPEATED_S, f"charge {charge.id}"
 
     def _is_settled(self, charge: Charge, now: datetime) -> None:
         if charge.state is not ChargeState.COMPLETED or charge.completed_at is None:
@@ -121,7 +112,12 @@ class Expectations:
 
     def _billed(self, row: Row) -> None:
         settled = row.settled
-        if settled is None or row.charge_id is None or settled.basis != "final_price":
+        if settled is None or row.charge_id is None:
+            return
+        with self._story.rule("a charge is billed by its final price, or was of no use"):
+            assert settled.basis in ("final_price", "nothing_ran"), f"{settled}"
+        if settled.basis == "nothing_ran":
+            self._was_of_no_use(row)
             return
         (charge,) = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]
         price = int(((charge.price or Decimal(0)) * 100).quantize(Decimal(1), ROUND_HALF_UP))
@@ -134,6 +130,11 @@ class Expectations:
         if tolerated is not None:
             with self._story.rule("no energy is given away"):
                 assert settled.shortfall <= tolerated, f"{price} of {row.amount}"
+
+    def _was_of_no_use(self, row: Row) -> None:
+        (charge,) = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]
+        with self._story.rule("nobody charges for nothing"):
+            assert charge.metered_wh == 0, f"charge {charge.id} gave {charge.metered_wh} Wh"
 
     def _tolerated(self, charge: Charge) -> int | None:
         """Minor units: nothing where our watcher was well and was told the truth, what flows until Monta's own limit

@@ -11,7 +11,5 @@ from tests.world.run import Worlds
 @pytest.fixture(scope="session")
 def worlds(migrated_cluster: TestCluster) -> Iterator[Worlds]:
     """One database for all of them: each world begins by forgetting the one before."""
-    with migrated_cluster.database(TEMPLATE) as url:
-        worlds = Worlds(url)
+    with migrated_cluster.database(TEMPLATE) as url, Worlds(url) as worlds:
         yield worlds
-        worlds.close()

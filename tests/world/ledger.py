@@ -99,5 +99,6 @@ def _row(record: Any) -> Row:
 
 
 async def read_orphans(connection: asyncpg.Connection) -> set[str]:
-    """The charges that operators are told of since no session here is theirs, by their ids at Monta."""
-    return {record["charge_id"] for record in await connection.fetch("SELECT charge_id FROM orphans")}
+    """The charges that operators are told of since no session here is theirs, by their ids; no person closes any."""
+    records = await connection.fetch("SELECT charge_id FROM orphans WHERE closed_at IS NULL")
+    return {record["charge_id"] for record in records}

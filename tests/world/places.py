@@ -13,7 +13,7 @@ CARS = tuple(sorted(VEHICLES))
 
 
 def draw_monta(rng: Random, seed: int, number: int) -> SimulatorConfig:
-    points = tuple(_point(rng, 11 + n) for n in range(POINTS))
+    points = tuple(draw_point(rng, 11 + n) for n in range(POINTS))
     return SimulatorConfig(
         points=points,
         price_groups=PRICE_GROUPS,
@@ -25,7 +25,7 @@ def draw_monta(rng: Random, seed: int, number: int) -> SimulatorConfig:
     )
 
 
-def _point(rng: Random, point_id: int) -> PointConfig:
+def draw_point(rng: Random, point_id: int) -> PointConfig:
     driver = Driver(
         vehicle=rng.choice(CARS),
         soc_percent=rng.choice((10.0, 20.0, 50.0)),

@@ -45,6 +45,8 @@ class Outage:
     until_s: float
     trouble: Trouble
     path: str = "*"
+    seconds: float = 0.0
+    """How late a slow answer comes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -93,7 +93,7 @@ async def run_seeds(on: Ground, seeds: Iterable[int], *, stories: bool = False) 
 T = TypeVar("T")
 
 
-class Worlds:
+class Worlds(AbstractContextManager["Worlds"]):
     """A loop and its ground, kept for any number of worlds: a new one costs as much as three of them, for it compiles
     every statement and every route anew."""
 
@@ -107,7 +107,7 @@ class Worlds:
         with quiet():
             return self._runner.run(work(self._on))
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._runner.run(self._ground.__aexit__(None, None, None))
         self._runner.close()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.postgres import TEMPLATE, TestCluster
 from tests.world.defects import DEFECTS
 from tests.world.defects.planting import Defect, planted
 from tests.world.drawing import draw
-from tests.world.run import Worlds, forget, run_one
+from tests.world.run import Ended, Worlds, forget, run_one
 from tests.world.slots import Ground
 from tests.world.story import Violation
 from tests.world.world import World
@@ -18,8 +19,7 @@ from tests.world.world import World
 @contextmanager
 def worlds_without(schema: tuple[str, ...], cluster: TestCluster) -> Iterator[Worlds]:
     """On a database of their own, which lacks some constraints."""
-    with cluster.database(TEMPLATE) as url:
-        worlds = Worlds(url)
+    with cluster.database(TEMPLATE) as url, Worlds(url) as worlds:
 
         async def drop(on: Ground) -> None:
             with on.loop.io():
@@ -28,27 +28,42 @@ def worlds_without(schema: tuple[str, ...], cluster: TestCluster) -> Iterator[Wo
 
         worlds.run(drop)
         yield worlds
-        worlds.close()
 
 
-async def noticed(on: Ground, defect: Defect) -> Violation | None:
-    with planted(defect):
-        for seed in range(1, defect.seeds + 1):
-            await forget(on, seed)
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    seed: int
+    violation: Violation
+
+
+async def noticed(on: Ground, defect: Defect) -> Noticed | None:
+    """The first seed in which the defect breaks a rule, and which."""
+    for seed in range(1, defect.seeds + 1):
+        await forget(on, seed)
+        with planted(defect):
             ended = await run_one(World(on, draw(seed, defect.under), policy=defect.policy))
-            if ended.violation is not None:
-                return ended.violation
+        if ended.violation is not None:
+            return Noticed(seed, ended.violation)
     return None
+
+
+async def sound(on: Ground, seed: int, defect: Defect) -> Ended:
+    """The same world without the defect."""
+    await forget(on, seed)
+    return await run_one(World(on, draw(seed, defect.under)))
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
 def test_a_planted_defect_is_noticed(worlds: Worlds, migrated_cluster: TestCluster, defect: Defect) -> None:
     if defect.schema:
         with worlds_without(defect.schema, migrated_cluster) as others:
-            violation = others.run(lambda on: noticed(on, defect))
+            found = others.run(lambda on: noticed(on, defect))
     else:
-        violation = worlds.run(lambda on: noticed(on, defect))
-    assert violation is not None, f"{defect.name}: not noticed within {defect.seeds} seeds"
+        found = worlds.run(lambda on: noticed(on, defect))
+    assert found is not None, f"{defect.name}: not noticed within {defect.seeds} seeds"
+    seed = found.seed
+    control = worlds.run(lambda on: sound(on, seed, defect))
+    assert control.violation is None, f"without the defect too: {control.story}"
 
 
 def test_there_are_at_least_25_defects() -> None:

@@ -11,7 +11,7 @@ from app.simulator.charge import Charge
 from app.simulator.config import PointConfig
 from app.simulator.world import Simulator
 from tests.world.ledger import Row
-from tests.world.line import Line
+from tests.world.line import Line, Sent
 from tests.world.plan import Plan
 from tests.world.story import Story
 from tests.world.terminal import Purse
@@ -65,6 +65,15 @@ class Truth:
     def lost_are_told(self) -> bool:
         """Whether operators are told of every charge whose session is lost."""
         return all(str(charge.id) in self.orphans for charge in self.lost_charges())
+
+    def host_where(self, charge: Charge) -> str:
+        """Both Montas deal the same ids, so a charge is known by its host and its id."""
+        return next(host for host, simulator in self.simulators.items() if charge in simulator.charges())
+
+    def stops_of(self, charge: Charge) -> list[Sent]:
+        """Requests to stop it, oldest first."""
+        host, path = self.host_where(charge), f"/charges/{charge.id}/stop"
+        return [sent for sent in self.line.sent if (sent.host, sent.path) == (host, path)]
 
     def point_of(self, charge: Charge) -> PointConfig:
         config = next(s.config for s in self.simulators.values() if charge in s.charges())

@@ -149,7 +149,9 @@ class World:
             for outage in self.plan.outages:
                 if outage.operator == number:
                     since, until = (begin + timedelta(seconds=s) for s in (outage.since_s, outage.until_s))
-                    simulator.faults.between(since, until, outage.trouble, path=outage.path)
+                    simulator.faults.between(
+                        since, until, outage.trouble, path=outage.path, seconds=outage.seconds
+                    )
                     self._disturbed(since, until)
         for happening in self.plan.happenings:
             simulator = self.simulators[f"monta{happening.operator}.test"]

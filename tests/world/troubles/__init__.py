@@ -41,4 +41,5 @@ TROUBLES: tuple[Befall, ...] = (
     people.impatience,
     people.change_of_mind,
     people.top_up,
+    people.full_house,
 )

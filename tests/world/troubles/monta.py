@@ -10,10 +10,13 @@ from tests.world.plan import PRICE_CHANGES, Happening, Outage, Plan, with_quirk
 
 def outage(rng: Random, plan: Plan) -> Plan:
     since = rng.uniform(0, 500)
-    kind = rng.choice((Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.THROTTLED, Trouble.ANSWER_LOST))
+    kind = rng.choice(
+        (Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.THROTTLED, Trouble.ANSWER_LOST, Trouble.SLOW)
+    )
     path = rng.choice(("*", "/charges", "/charges/*", "/charges/*/stop"))
     length = rng.choice((30.0, 60.0, 120.0, 300.0, 600.0, 1800.0))
-    outage = Outage(rng.randrange(len(plan.monta)), since, since + length, kind, path)
+    late_s = rng.choice((6.0, 15.0)) if kind is Trouble.SLOW else 0.0
+    outage = Outage(rng.randrange(len(plan.monta)), since, since + length, kind, path, late_s)
     return replace(plan, outages=(*plan.outages, outage), danger_s=max(plan.danger_s, outage.until_s + 60))
 
 

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from random import Random
 
-from tests.world.plan import Happening, Plan, with_quirk
+from tests.world.places import draw_point
+from tests.world.plan import Happening, Payment, Plan, with_quirk
 
 
 def stops_ignored(rng: Random, plan: Plan) -> Plan:
@@ -84,3 +85,20 @@ def long_charge(_rng: Random, plan: Plan) -> Plan:
     """More money than this car can spend within half an hour."""
     first, *others = plan.payments
     return replace(plan, payments=(replace(first, amount=9000, cancels_after_s=None), *others))
+
+
+def full_house(rng: Random, plan: Plan) -> Plan:
+    """Five long charges at once: silent ones are read by sweeps then, many with one call. Not each time, since such a
+    world takes as long as five others."""
+    if rng.random() < 0.6:
+        return plan
+    config, *others = plan.monta
+    points = tuple(draw_point(rng, number) for number in range(11 + len(config.points), 16))
+    places = (*config.points, *points)
+    payments = tuple(
+        Payment(
+            at_s=rng.uniform(1, 60), operator=0, point=place.id, amount=1500, reference=f"A-full-{place.id}"
+        )
+        for place in places
+    )
+    return replace(plan, monta=(replace(config, points=places), *others), payments=payments)
