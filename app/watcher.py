@@ -133,7 +133,6 @@ class Watcher:
         """Up to `limit` sessions that are due, and a duty if one is and duties have a place left."""
         now = self.tools.clock.now()
         until = now + timedelta(seconds=self.tools.lease_s)
-        duty_until = now + timedelta(seconds=DUTY_LEASE_S)
         async with self.tools.database.transaction() as connection:
             claimed = await leases.claim(
                 connection,
@@ -146,7 +145,8 @@ class Watcher:
             )
             if len(self._held_duties) >= self._most_duties:
                 return claimed, None
-            return claimed, await duties.claim(connection, now=now, until=duty_until)
+            until = now + timedelta(seconds=DUTY_LEASE_S)
+            return claimed, await duties.claim(connection, now=now, until=until)
 
     async def _attend(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
@@ -242,10 +242,7 @@ class Watcher:
         try:
             await work()
         except SecretUnreadable:
-            log.error(
-                "secret_key_is_wrong",
-                do="start with the TAPWATT_SECRET_KEY that the secrets were sealed with",
-            )
+            log.error("secret_key_is_wrong", do="start with the TAPWATT_SECRET_KEY that sealed the secrets")
             raise
         except Exception as error:
             log.warning("database_trouble", error=type(error).__name__)

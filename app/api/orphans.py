@@ -91,9 +91,7 @@ async def close(
     if key.operator_id not in (None, named):
         raise Problem("not_found", "This key sees no such orphan charge.")
     try:
-        found = await shielded(
-            reconcile.close_orphan(tools, named, ChargeId(charge_id), because=body.reason)
-        )
+        found = await shielded(reconcile.close_orphan(tools, named, ChargeId(charge_id), because=body.reason))
     except SeveralOrphans as error:
         raise Problem("invalid_request", f"{error}; name one with ?operator_id=") from error
     if found is None:

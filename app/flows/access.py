@@ -63,9 +63,9 @@ class SharedTokens:
 
 
 class PassingTokens:
-    """monta.ports.TokenStore of a command: it takes the shared access token while that is good, and keeps what it renews
-    to itself. A command that ends while it leads a renewal would leave everybody else waiting for its lease; and the
-    shared refresh token, which serves once, is not its to spend."""
+    """monta.ports.TokenStore of a command: it takes the shared access token while that is good, and keeps what it
+    renews to itself. A command that ends while it leads a renewal would leave everybody else waiting for its lease;
+    and the shared refresh token, which serves once, is not its to spend."""
 
     def __init__(self, shared: SharedTokens) -> None:
         self._shared = shared

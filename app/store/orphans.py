@@ -131,7 +131,9 @@ async def close(
     mine = X.c.charge_id == charge_id
     if operator_id is not None:
         mine = and_(mine, X.c.operator_id == operator_id)
-    having = (await connection.execute(select(X.c.operator_id).where(mine).order_by(X.c.operator_id))).scalars()
+    having = (
+        await connection.execute(select(X.c.operator_id).where(mine).order_by(X.c.operator_id))
+    ).scalars()
     if len(operators := [OperatorId(each) for each in having]) > 1:
         raise SeveralOrphans(charge_id, operators)
     done = {"closed_at": now, "closed_because": because}
