@@ -52,7 +52,7 @@ class Expectations:
                 continue
             asked = any(sent.at >= back_at for sent in self._truth.stops_of(charge))
             with self._story.rule("a charge of a lost session is stopped"):
-                assert asked or self._truth.readable_s(back_at, now) <= LOST_STOPPED_S, f"{charge.id}"
+                assert asked or self._truth.readable_s(charge, back_at, now) <= LOST_STOPPED_S, f"{charge.id}"
 
     def _stop_happens(self, purse: Purse, now: datetime) -> None:
         row = self._truth.rows.get(purse.session_id or "")
@@ -60,29 +60,34 @@ class Expectations:
             return
         adopted = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]
         runs = [c for c in adopted if c.flowing is not None and not self._truth.stops_of(c)]
-        with self._story.rule("a stop that was acknowledged is sent"):
-            undisturbed_s = self._truth.undisturbed_s(purse.asked_to_stop_at, now)
-            assert not runs or undisturbed_s <= STOP_SENT_S, f"{row.reference}: {undisturbed_s:.0f} s"
+        for charge in runs:
+            with self._story.rule("a stop that was acknowledged is sent"):
+                undisturbed_s = self._truth.undisturbed_s(charge, purse.asked_to_stop_at, now)
+                assert undisturbed_s <= STOP_SENT_S, f"{row.reference}: {undisturbed_s:.0f} s"
 
     def _extra_is_stopped(self, charge: Charge, now: datetime) -> None:
         visible_at = charge.created_at + timedelta(seconds=self._truth.plan.search_lag_s)
         if charge.state in ENDED or any(sent.reached for sent in self._truth.stops_of(charge)):
             return
         with self._story.rule("an extra charge is stopped within 60 s"):
-            assert self._truth.readable_s(visible_at, now) <= EXTRA_STOPPED_S, f"charge {charge.id}"
+            assert self._truth.readable_s(charge, visible_at, now) <= EXTRA_STOPPED_S, f"charge {charge.id}"
 
     def _is_stopped_again(self, charge: Charge, now: datetime) -> None:
         stops = self._truth.stops_of(charge)
         if not stops or charge.flowing is None:
             return
         with self._story.rule("a stop is repeated until it works"):
-            assert self._truth.undisturbed_s(stops[-1].at, now) <= STOP_REPEATED_S, f"charge {charge.id}"
+            assert self._truth.undisturbed_s(charge, stops[-1].at, now) <= STOP_REPEATED_S, (
+                f"charge {charge.id}"
+            )
 
     def _is_settled(self, charge: Charge, now: datetime) -> None:
         if charge.state is not ChargeState.COMPLETED or charge.completed_at is None:
             return
         with self._story.rule("a completed charge is settled within ten calm minutes"):
-            assert self._truth.readable_s(charge.completed_at, now) <= SETTLED_S, f"charge {charge.id}"
+            assert self._truth.readable_s(charge, charge.completed_at, now) <= SETTLED_S, (
+                f"charge {charge.id}"
+            )
 
     def finished(self) -> None:
         """At the end: nothing is left anywhere, and everyone was billed what Monta's record says."""
@@ -140,7 +145,7 @@ class Expectations:
         """Minor units: nothing where our watcher was well and was told the truth, what flows until Monta's own limit
         has acted where only that worked; None: neither did."""
         begin, end = charge.created_at, charge.stopped_at or charge.created_at
-        undisturbed = self._truth.undisturbed_s(begin, end) >= (end - begin).total_seconds()
+        undisturbed = self._truth.undisturbed_s(charge, begin, end) >= (end - begin).total_seconds()
         if undisturbed and self._truth.plan.stops_work and self._truth.plan.well_told:
             return 0
         if not self._truth.plan.limits_work:

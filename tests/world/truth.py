@@ -1,6 +1,7 @@
 """What really is so in a world, whoever knows of it."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,6 +17,7 @@ from tests.world.plan import Plan
 from tests.world.story import Story
 from tests.world.terminal import Purse
 
+Span = tuple[datetime, datetime]
 QUOTA_FOR_READS = 0.6
 """Reads leave more than a third of the quota to what is more urgent."""
 RECOVERED = timedelta(minutes=1)
@@ -34,9 +36,9 @@ class Truth:
     purses: list[Purse] = field(default_factory=list)
     rows: dict[str, Row] = field(default_factory=dict)
     """All sessions by their ids, as of the last commit."""
-    disturbed: list[tuple[datetime, datetime]] = field(default_factory=list)
-    """When somebody was hindered: dead, frozen, cut off or refused; with the time that it takes to get over it."""
-
+    disturbed: dict[str, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    """Host -> when work for its operator was hindered: somebody dead, frozen, cut off or refused; with the time that it
+    takes to get over it. What hinders one operator is no excuse for another."""
     forgotten: dict[str, str] = field(default_factory=dict)
     """Sessions that a restored backup does not have -> host of their operator's Monta."""
     orphans: set[str] = field(default_factory=set)
@@ -48,14 +50,14 @@ class Truth:
         charges = self.simulators[self.host_of[row.operator_id]].charges()
         return [charge for charge in charges if charge.partner_external_id == row.id]
 
-    def _quota_spent(self) -> Iterator[tuple[datetime, datetime]]:
+    def _quota_spent(self, host: str) -> Iterator[Span]:
         """When what is left of Monta's quota is kept for starts and stops."""
-        for simulator in self.simulators.values():
-            window = timedelta(seconds=simulator.config.rate_window_s)
-            for began, requests in groupby(simulator.requests, partial(_window_of, window)):
-                spent = list(islice(requests, int(simulator.config.rate_limit * QUOTA_FOR_READS), None))
-                if spent:
-                    yield spent[0].at, began + window + RECOVERED
+        simulator = self.simulators[host]
+        window = timedelta(seconds=simulator.config.rate_window_s)
+        for began, requests in groupby(simulator.requests, partial(_window_of, window)):
+            spent = list(islice(requests, int(simulator.config.rate_limit * QUOTA_FOR_READS), None))
+            if spent:
+                yield spent[0].at, began + window + RECOVERED
 
     def lost_charges(self) -> list[Charge]:
         """Those whose session is not in the database any more."""
@@ -79,15 +81,17 @@ class Truth:
         config = next(s.config for s in self.simulators.values() if charge in s.charges())
         return next(point for point in config.points if point.id == charge.point_id)
 
-    def undisturbed_s(self, since: datetime, until: datetime) -> float:
-        """The seconds between in which nobody was hindered, and what somebody had known was not forgotten since."""
-        return self._free_s(since, until, self.disturbed)
+    def undisturbed_s(self, charge: Charge, since: datetime, until: datetime) -> float:
+        """The seconds between in which nobody was hindered from working on it, and what somebody had known was not
+        forgotten since."""
+        return self._free_s(since, until, self.disturbed[self.host_where(charge)])
 
-    def readable_s(self, since: datetime, until: datetime) -> float:
+    def readable_s(self, charge: Charge, since: datetime, until: datetime) -> float:
         """The same, without the time in which Monta's quota had nothing left for reads."""
-        return self._free_s(since, until, [*self.disturbed, *self._quota_spent()])
+        host = self.host_where(charge)
+        return self._free_s(since, until, [*self.disturbed[host], *self._quota_spent(host)])
 
-    def _free_s(self, since: datetime, until: datetime, disturbed: list[tuple[datetime, datetime]]) -> float:
+    def _free_s(self, since: datetime, until: datetime, disturbed: Sequence[Span]) -> float:
         since = max(since, self.went_back_at or since)
         spans = sorted((max(a, since), min(b, until)) for a, b in disturbed if b > since and a < until)
         hindered, end = timedelta(), since

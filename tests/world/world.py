@@ -1,6 +1,7 @@
 """One world: replicas, operators' Montas, terminals and time, from a plan; lives through danger into calm."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
@@ -142,7 +143,7 @@ class World:
 
     async def _danger(self) -> None:
         begin = self.clock.now()
-        for number, simulator in enumerate(self.simulators.values()):
+        for number, (host, simulator) in enumerate(self.simulators.items()):
             simulator.faults.search_lag_s = self.plan.search_lag_s
             simulator.faults.webhook_loss = self.plan.webhook_loss
             simulator.faults.forged_signatures = min(1, self.plan.forged)
@@ -152,7 +153,7 @@ class World:
                     simulator.faults.between(
                         since, until, outage.trouble, path=outage.path, seconds=outage.seconds
                     )
-                    self._disturbed(since, until)
+                    self._disturbed([host], since, until)
         for happening in self.plan.happenings:
             simulator = self.simulators[f"monta{happening.operator}.test"]
             self._ground.loop.call_later(happening.at_s, happen, happening, simulator, self.story)
@@ -259,7 +260,8 @@ class World:
 
     def _hindered(self, seconds: float) -> None:
         now = self.clock.now()
-        self._disturbed(now, now + timedelta(seconds=seconds))
+        self._disturbed(self.simulators, now, now + timedelta(seconds=seconds))
 
-    def _disturbed(self, since: datetime, until: datetime) -> None:
-        self.truth.disturbed.append((since, until + timedelta(seconds=RECOVERY_S)))
+    def _disturbed(self, hosts: Iterable[str], since: datetime, until: datetime) -> None:
+        for host in hosts:
+            self.truth.disturbed[host].append((since, until + timedelta(seconds=RECOVERY_S)))

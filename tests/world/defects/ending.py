@@ -42,7 +42,8 @@ def _captures_all(authorized_minor: int, price_minor: int, **rest: Any) -> Settl
     )
 
 
-def _rounds_down(amount: Decimal, currency: str, rounding: Any) -> int:
+def _a_cent_less(amount: Decimal, currency: str, rounding: Any) -> int:
+    """The box's prices have whole cents, so that rounding alone would not show here."""
     return max(0, int((amount * 100).quantize(Decimal(1), ROUND_FLOOR)) - 1)
 
 
@@ -104,7 +105,7 @@ DEFECTS: tuple[Defect, ...] = (
         plant=substitute(conclusion, "settle", _captures_all),
         under=(people.deaf_charge_point,),
     ),
-    Defect(name="rounds down", plant=substitute(conclusion, "to_minor", _rounds_down)),
+    Defect(name="takes a cent less", plant=substitute(conclusion, "to_minor", _a_cent_less)),
     Defect(name="settles by the last price seen", plant=deciding(_settles_when_stopped)),
     Defect(name="settles while the charge runs", plant=deciding(_settles_while_stopping)),
     Defect(
