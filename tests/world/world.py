@@ -31,7 +31,7 @@ CALM_LIMIT_S = 4 * 3600
 """Virtual time in which everything must have finished once it is calm."""
 LOOK_S = 20.0
 """Between two looks at what is overdue."""
-MAX_TURNS_AT_ONCE = 2000
+MAX_TURNS_AT_ONCE = 10_000
 """Of one moment; more than that, and somebody goes round in circles."""
 RECOVERY_S = LEASE_S + 90
 """What a blow may cost beyond its own length: a lease to run out, a backoff of a minute, a sweep."""
