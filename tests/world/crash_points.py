@@ -92,7 +92,7 @@ async def crash_points(on: Ground, name: str) -> list[CrashPoint]:
     found: list[CrashPoint] = []
     for alone in (True, False):
         walked = Once(None, Blow.NONE)
-        await forget(on, 1)
+        await forget(on)
         ended = await run_one(World(on, _plan(name, alone), walked, policy=POLICY))
         if ended.violation is not None:
             raise ended.violation
@@ -111,7 +111,7 @@ async def strike(on: Ground, point: CrashPoint) -> Ended:
     """The journey with this one blow; it must end as every world must."""
     down_s = RETURNS_S if point.alone else STAYS_AWAY_S
     mischief = Once(point.at, point.blow, freeze_s=FREEZE_S, down_s=down_s)
-    await forget(on, 1)
+    await forget(on)
     return await run_one(World(on, _plan(point.journey, point.alone), mischief, policy=POLICY))
 
 

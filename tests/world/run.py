@@ -29,7 +29,7 @@ EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sor
 TRUNCATE = f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)}"
 MAX_CONNECTIONS = 80
 """Of one world: whoever is frozen or dead within a transaction keeps one."""
-TRUNCATE_EVERY = 25
+TRUNCATE_EVERY = 10
 """Deleting is faster, but leaves dead rows behind."""
 
 
@@ -58,7 +58,7 @@ async def ground(database_url: str) -> AsyncIterator[Ground]:
     )
     watch(engine)
     try:
-        yield Ground(loop, engine, beside, {})
+        yield Ground(loop, engine, beside)
     finally:
         with loop.io():
             await engine.dispose()
@@ -76,7 +76,9 @@ async def run_one(world: World, *, story: bool = False) -> Ended:
     return Ended(world.plan.seed, None, f"{world.plan}\n{world.story}" if story else "")
 
 
-async def forget(on: Ground, number: int) -> None:
+async def forget(on: Ground) -> None:
+    """What the world before has left behind."""
+    number = next(on.worlds)
     with on.loop.io():
         await on.beside.execute(TRUNCATE if number % TRUNCATE_EVERY == 0 else EMPTY)
 
@@ -84,8 +86,8 @@ async def forget(on: Ground, number: int) -> None:
 async def run_seeds(on: Ground, seeds: Iterable[int], *, stories: bool = False) -> list[Ended]:
     """One world after the other."""
     ended = []
-    for number, seed in enumerate(seeds):
-        await forget(on, number)
+    for seed in seeds:
+        await forget(on)
         ended.append(await run_one(World(on, draw(seed)), story=stories))
     return ended
 

@@ -1,7 +1,8 @@
 """The replicas of a world: each slot has one after the other; who dies comes back, on the same database."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 
 import asyncpg
@@ -38,7 +39,9 @@ class Ground:
     loop: WorldLoop
     engine: AsyncEngine
     beside: asyncpg.Connection
-    apps: dict[str, FastAPI]
+    apps: dict[str, FastAPI] = field(default_factory=dict)
+    worlds: Iterator[int] = field(default_factory=count)
+    """Numbers those that stood on it."""
 
 
 class Slots:

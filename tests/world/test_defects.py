@@ -39,7 +39,7 @@ class Noticed:
 async def noticed(on: Ground, defect: Defect) -> Noticed | None:
     """The first seed in which the defect breaks a rule, and which."""
     for seed in range(1, defect.seeds + 1):
-        await forget(on, seed)
+        await forget(on)
         with planted(defect):
             ended = await run_one(World(on, draw(seed, defect.under), policy=defect.policy))
         if ended.violation is not None:
@@ -49,7 +49,7 @@ async def noticed(on: Ground, defect: Defect) -> Noticed | None:
 
 async def sound(on: Ground, seed: int, defect: Defect) -> Ended:
     """The same world without the defect."""
-    await forget(on, seed)
+    await forget(on)
     return await run_one(World(on, draw(seed, defect.under)))
 
 
