@@ -43,7 +43,6 @@ class Expectations:
                 elif not row.ended:
                     self._is_settled(charge, now)
                     self._is_stopped_again(charge, now)
-
         self._lost_are_stopped(now)
 
     def _lost_are_stopped(self, now: datetime) -> None:
