@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, Field
 
+from app.api.attention_views import AttentionOut, attention_out
 from app.api.money_views import (
     AuthorizationOut,
     GuardsOut,
@@ -84,7 +85,9 @@ class OpsSessionOut(PaymentSessionOut):
     operator_id: str
     card_brand: str | None
     card_last4: str | None
-    attention: list[str]
+    attention: list[AttentionOut] = Field(
+        description="why a person should look, oldest first; each closes by itself when its cause is gone"
+    )
     amount_used_error: int = Field(description="the bill may be lower than `amount_used` by so much, no more")
     expected_end: Moment | None = Field(
         description="when the reservation is used up if the charge goes on as it does; null: nothing says so"
@@ -147,7 +150,7 @@ def session_fields(session: PaymentSession, policy: Policy) -> dict[str, object]
         "stop_reason": session.stop_reason,
         "not_started_reason": session.not_started_reason,
         "settlement": settlement_out(session, settled) if settled else None,
-        "needs_attention": bool(session.attention),
+        "needs_attention": session.needs_attention,
         "created_at": session.created_at,
         "updated_at": session.updated_at,
     }
@@ -163,7 +166,7 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
         "operator_id": session.operator_id,
         "card_brand": session.authorization.card.brand,
         "card_last4": session.authorization.card.last4,
-        "attention": list(session.attention),
+        "attention": attention_out(session),
         "amount_used_error": amount_used(session, policy).error_minor,
         "expected_end": expected_end(session, policy),
         "guards": guards_out(session),

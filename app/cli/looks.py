@@ -6,6 +6,7 @@ from io import StringIO
 from rich.console import Console
 from rich.table import Table
 
+from app.domain.attention import Attention
 from app.domain.limit_watch import amount_used_minor
 from app.domain.money import format_minor
 from app.domain.payment_session import PaymentSession
@@ -75,13 +76,19 @@ def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Po
             f"{settled.action}: capture {format_minor(settled.to_capture_minor, held.currency)}, release"
             f" {format_minor(settled.to_release_minor, held.currency)}, {settled.status}"
         )
-    head += [f"attention: {why}" for why in session.attention]
+    head += [_attention(item) for item in session.attention]
     table = Table("time (UTC)", "+ s", "what", "by", "detail", box=None, pad_edge=False)
     for line in lines:
         since = (line.at - session.created_at).total_seconds()
         detail = " ".join(f"{k}={v}" for k, v in line.detail.items() if v is not None)
         table.add_row(line.at.strftime("%H:%M:%S.%f")[:-3], f"{since:.1f}", line.kind, line.source, detail)
     return "\n".join(head) + "\n\n" + _rendered(table)
+
+
+def _attention(item: Attention) -> str:
+    seen = item.acknowledged
+    told = f"attention {item.code}: {item.detail}"
+    return told if seen is None else f"{told} (acknowledged by {seen.by}: {seen.note})"
 
 
 def _why(session: PaymentSession) -> str:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from app.domain.attention import AttentionCode
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
@@ -175,7 +176,8 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason))
     change = change.note("stop_intended", WATCHER, attempt=attempts, reason=stop.reason)
     if slow:
-        change = change.alarm("Monta does not confirm the stop of the charge", WATCHER)
+        why = "Monta does not confirm the stop of the charge"
+        change = change.raise_attention(AttentionCode.STOP_UNCONFIRMED, why, WATCHER)
     return change
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
+from app.domain.attention import Attention, AttentionCode, raised
 from app.domain.payment_session import PaymentSession
 from app.domain.transitions import Command, after
 
@@ -50,16 +51,38 @@ class Change:
             return self
         return self.to(replace(self.session, status=new)).note("status_changed", source, old=old, new=new)
 
-    def alarm(self, why: str, source: Source) -> "Change":
-        """Ask a person to look; the same reason is asked once."""
-        if why in self.session.attention:
+    def raise_attention(
+        self, code: AttentionCode, detail: str, source: Source, *, about: str = ""
+    ) -> "Change":
+        """Ask a person to look, in words without secrets; `about` tells several causes of one code apart. What stands
+        already is not raised again."""
+        items = raised(self.session.attention, Attention(code=code, detail=detail, about=about))
+        if items == self.session.attention:
             return self
-        session = replace(self.session, attention=(*self.session.attention, why))
-        return self.to(session).note("attention_needed", source, why=why)
+        session = replace(self.session, attention=items)
+        return self.to(session).note("attention_needed", source, code=code, why=detail)
 
-    def relieve(self, why: str, source: Source) -> "Change":
-        """A person need not look for this reason any more."""
-        if why not in self.session.attention:
+    def clear_attention(self, code: AttentionCode, source: Source, *, about: str | None = None) -> "Change":
+        """The cause is gone: nobody need look any more. `about` None: all of this code."""
+        gone = [i for i in self.session.attention if i.code == code and about in (None, i.about)]
+        if not gone:
             return self
-        session = replace(self.session, attention=tuple(w for w in self.session.attention if w != why))
-        return self.to(session).note("attention_ended", source, why=why)
+        session = replace(self.session, attention=tuple(i for i in self.session.attention if i not in gone))
+        change = self.to(session)
+        for item in gone:
+            change = change.note("attention_ended", source, code=code, why=item.detail)
+        return change
+
+    def set_attention(
+        self, code: AttentionCode, detail: str | None, source: Source, *, about: str = ""
+    ) -> "Change":
+        """Bring this code up to what holds now: this one cause and no other; `detail` None: no cause at all."""
+        change = self
+        for item in self.session.attention:
+            if item.code == code and (detail is None or item.about != about):
+                change = change.clear_attention(code, source, about=item.about)
+        return change if detail is None else change.raise_attention(code, detail, source, about=about)
+
+    def alarm(self, why: str, source: Source) -> "Change":
+        """Ask a person to look, for a reason that has no code of its own yet; closed by acknowledging only."""
+        return self.raise_attention(AttentionCode.OTHER, why, source, about=why)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from app.domain.attention import AttentionCode as Code
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeState
 from app.domain.holds import hold_deadline, holds, spread
@@ -32,7 +33,7 @@ def settled(change: Change, now: datetime, policy: Policy) -> Change:
     price_minor = to_minor(charge.latest.price, session.authorization.currency, Rounding.HALF_UP)
     change = _billed(change, price_minor, SettlementBasis.FINAL_PRICE, now=now, policy=policy)
     above = price_above_tariff(session, charge, policy)
-    return change if above is None else change.alarm(above, WATCHER)
+    return change if above is None else change.raise_attention(Code.PRICE_ABOVE_TARIFF, above, WATCHER)
 
 
 def settled_unfinished(change: Change, now: datetime, policy: Policy) -> Change:
@@ -43,14 +44,13 @@ def settled_unfinished(change: Change, now: datetime, policy: Policy) -> Change:
         raise ValueError(f"payment session {change.session.id} has no charge to settle by")
     amount_minor, basis = last_believed(change.session, charge, policy)
     change = _billed(change, amount_minor or 0, basis, now=now, policy=policy)
-    change = change.alarm(UNFINISHED[basis], WATCHER)
+    change = change.raise_attention(Code.SETTLED_UNFINISHED, UNFINISHED[basis], WATCHER)
     if charge.ended:
         return change
     extra = ExtraCharge(id=charge.id, state=charge.state, found_at=now, seen_at=charge.seen_at)
     change = change.to(replace(change.session, extras=(*change.session.extras, extra)))
-    return change.alarm(
-        f"charge {charge.id} ran on when its hold was about to die: no stop ended it", WATCHER
-    )
+    why = f"charge {charge.id} ran on when its hold was about to die: no stop ended it"
+    return change.raise_attention(Code.RAN_ON, why, WATCHER)
 
 
 def settled_by_person(
@@ -76,7 +76,8 @@ def reviewed(change: Change) -> Change:
         return change
     if price_minor == settlement.to_capture_minor + settlement.shortfall_minor:
         return change
-    return change.alarm(f"Monta's final price is {price}, which is not what was settled by", WATCHER)
+    why = f"Monta's final price is {price}, which is not what was settled by"
+    return change.set_attention(Code.FINAL_PRICE_DIFFERS, why, WATCHER, about=str(price_minor))
 
 
 def _billed(
@@ -98,9 +99,8 @@ def _billed(
     change = _with_settlement(change.obey(command, WATCHER), settlement, policy)
     if settlement.shortfall_minor:
         change = change.note("shortfall", WATCHER, cause=cause_of_shortfall(session))
-        change = change.alarm(
-            f"the charge cost {settlement.shortfall_minor} minor units more than was reserved", WATCHER
-        )
+        why = f"the charge cost {settlement.shortfall_minor} minor units more than was reserved"
+        change = change.raise_attention(Code.SHORTFALL, why, WATCHER)
     return change
 
 
@@ -143,5 +143,6 @@ def _with_settlement(change: Change, settlement: Settlement, policy: Policy) -> 
         basis=settlement.basis,
     )
     if settlement.to_capture_minor and settlement.decided_at >= settlement.deadline:
-        change = change.alarm("settled after the hold had expired: the PSP may refuse the capture", WATCHER)
+        why = "settled after the hold had expired: the PSP may refuse the capture"
+        change = change.raise_attention(Code.SETTLED_LATE, why, WATCHER)
     return change

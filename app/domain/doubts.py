@@ -1,27 +1,50 @@
 """When a person should look: what the watcher alone cannot bring to an end."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.attention import AttentionCode
+from app.domain.charge import Charge
 from app.domain.holds import settle_by
 from app.domain.payment_session import PaymentSession, StartOutcome, Status
 from app.domain.plausible import unbillable
 from app.domain.policy import Policy
 
+NOBODY_KNOWS = "nobody knows whether the charge was started, and the start deadline has passed"
+STUCK = "the charge has ended, but Monta does not complete it"
+EXPIRING = "the hold is about to expire, and the payment session is not settled"
 
-def doubts(session: PaymentSession, policy: Policy, now: datetime) -> Iterator[str]:
-    """Reasons, in words; each is asked once, however often it is found again."""
-    if session.ended:
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """For one code why a person should look, in words, and which of its causes it is; `why` None: there is none."""
+
+    code: AttentionCode
+    why: str | None
+    about: str = ""
+
+
+def doubts(session: PaymentSession, policy: Policy, now: datetime) -> Iterator[Doubt]:
+    """Every code that is looked at here, each time: so each closes as soon as its cause is gone."""
+    going = not session.ended
+    unknown = session.start.outcome is StartOutcome.UNKNOWN and now >= session.start.deadline
+    yield Doubt(AttentionCode.START_UNKNOWN, NOBODY_KNOWS if going and unknown else None)
+    yield Doubt(
+        AttentionCode.HOLD_EXPIRING, EXPIRING if going and now >= settle_by(session, policy) else None
+    )
+    charge = session.charge if session.status is Status.FINISHING else None
+    if charge is None:
+        yield Doubt(AttentionCode.FINAL_RECORD_HELD, None)
+        yield Doubt(AttentionCode.NOT_COMPLETED, None)
         return
-    charge = session.charge
-    if session.start.outcome is StartOutcome.UNKNOWN and now >= session.start.deadline:
-        yield "nobody knows whether the charge was started, and the start deadline has passed"
-    if session.status is Status.FINISHING and charge is not None:
-        why = unbillable(session, charge, policy) if charge.final_read else None
-        if why is not None:
-            yield why
-        ended_at = charge.latest.stopped_at
-        if ended_at is not None and now - ended_at >= timedelta(seconds=policy.finishing_alarm_s):
-            yield "the charge has ended, but Monta does not complete it"
-    if now >= settle_by(session, policy):
-        yield "the hold is about to expire, and the payment session is not settled"
+    held = unbillable(session, charge, policy) if charge.final_read else None
+    shown = f"{charge.latest.price} {charge.latest.currency} {charge.latest.energy_wh}"
+    yield Doubt(AttentionCode.FINAL_RECORD_HELD, held, shown)
+    yield Doubt(AttentionCode.NOT_COMPLETED, STUCK if _stuck(charge, policy, now) else None)
+
+
+def _stuck(charge: Charge, policy: Policy, now: datetime) -> bool:
+    ended_at = charge.latest.stopped_at
+    patience = timedelta(seconds=policy.finishing_alarm_s)
+    return not charge.final_read and ended_at is not None and now - ended_at >= patience

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+from app.domain.attention import AttentionCode
 from app.domain.change import Change, Source
 from app.domain.settlement import SettlementStatus
 
@@ -17,7 +18,7 @@ def unheard(change: Change, now: datetime) -> Change:
     if settlement.asked_at is not None or now < settlement.ask_at:
         return change
     change = change.to(replace(session, settlement=replace(settlement, asked_at=now)))
-    return change.alarm(UNHEARD, Source.WATCHER)
+    return change.raise_attention(AttentionCode.OUTCOME_UNHEARD, UNHEARD, Source.WATCHER)
 
 
 def heard(change: Change, source: Source) -> Change:
@@ -25,4 +26,4 @@ def heard(change: Change, source: Source) -> Change:
     settlement = change.session.settlement
     if settlement is None or settlement.status is SettlementStatus.DUE:
         return change
-    return change.relieve(UNHEARD, source)
+    return change.clear_attention(AttentionCode.OUTCOME_UNHEARD, source)

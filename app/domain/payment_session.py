@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from app.domain.attention import Attention, needs_attention
 from app.domain.charge import Charge, ChargeState
 from app.domain.guards import Guards
 from app.domain.habits import Habits
@@ -215,8 +216,8 @@ class PaymentSession:
     stop_reason: StopReason | None = None
     not_started_reason: NotStartedReason | None = None
     extras: tuple[ExtraCharge, ...] = ()
-    attention: tuple[str, ...] = ()
-    """Why a person should look, oldest first; empty: nothing."""
+    attention: tuple[Attention, ...] = ()
+    """Why a person should look, oldest first, with those that somebody has acknowledged."""
     settlement: Settlement | None = None
     watch_until: datetime | None = None
     """Until then Monta is searched for further charges of ours, also after the end."""
@@ -225,6 +226,11 @@ class PaymentSession:
     @property
     def ended(self) -> bool:
         return self.status in ENDED_STATUSES
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether there is anything that nobody has acknowledged."""
+        return needs_attention(self.attention)
 
     @property
     def awaits_sweep_since(self) -> datetime | None:

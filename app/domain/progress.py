@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from app.domain.attention import AttentionCode
 from app.domain.change import Change, Source
 from app.domain.charge import ENDED, Charge, ChargeReport, ChargeState, merge
 from app.domain.disagreement import by_montas_limit, compared
@@ -37,7 +38,8 @@ def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy)
     if session.charge is not None and report.id == session.charge.id:
         return _merged(change, report, source, policy)
     if (why := _foreign(session, report, policy)) is not None:
-        return change.alarm(f"charge {report.id} carries our reference but {why}; it was left alone", source)
+        why = f"charge {report.id} carries our reference but {why}; it was left alone"
+        return change.raise_attention(AttentionCode.FOREIGN_CHARGE, why, source, about=report.id)
     # Only a restored backup has a charge in Monta's record that was never asked for: it is the one that was paid for.
     started = session.start.posts > 0 or source is Source.MONTA_API
     if session.charge is None and not session.ended and started:
@@ -194,9 +196,8 @@ def _extra(change: Change, report: ChargeReport, source: Source) -> Change:
     if known is None:
         extra = ExtraCharge(id=report.id, state=report.state, found_at=report.seen_at, seen_at=report.seen_at)
         change = change.note("extra_charge_found", source, charge_id=report.id, state=report.state)
-        change = change.alarm(
-            f"extra charge {report.id} of this payment session is stopped and never captured", source
-        )
+        why = f"extra charge {report.id} of this payment session is stopped and never captured"
+        change = change.raise_attention(AttentionCode.EXTRA_CHARGE, why, source, about=report.id)
     elif report.seen_at >= known.seen_at:
         extra = replace(known, state=report.state, seen_at=report.seen_at)
     else:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from app.domain.attention import AttentionCode
 from app.domain.change import Change, Source
 from app.domain.conclusion import settled_by_person
 from app.domain.ids import SessionId
@@ -145,11 +146,11 @@ def _reported(
     )
     change = heard(change, Source.TERMINAL)
     if after.status is SettlementStatus.FAILED:
-        change = change.alarm(
-            f"the PSP did not do what was settled: {report.outcome} {report.amount_minor}", Source.TERMINAL
-        )
+        why = f"the PSP did not do what was settled: {report.outcome} {report.amount_minor}"
+        change = change.raise_attention(AttentionCode.CAPTURE_DIFFERS, why, Source.TERMINAL)
     if now > settlement.deadline:
-        change = change.alarm("the PSP's report came after the hold had expired", Source.TERMINAL)
+        why = "the PSP's report came after the hold had expired"
+        change = change.raise_attention(AttentionCode.REPORTED_LATE, why, Source.TERMINAL)
     return change
 
 

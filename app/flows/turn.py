@@ -151,8 +151,8 @@ def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | AskS
 
 
 def _with_doubts(change: Change, policy: Policy, now: datetime) -> Change:
-    for why in doubts(change.session, policy, now):
-        change = change.alarm(why, Source.WATCHER)
+    for doubt in doubts(change.session, policy, now):
+        change = change.set_attention(doubt.code, doubt.why, Source.WATCHER, about=doubt.about)
     return change
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.domain.attention import stamped
 from app.domain.change import Change
 from app.domain.ids import OperatorId, SessionId, TerminalId
 from app.domain.payment_session import ENDED_STATUSES, PaymentSession
@@ -55,6 +56,7 @@ async def record(
 ) -> bool:
     """Insert a new session, due at once; False when a key (reference, Idempotency-Key, charge point) is taken."""
     session = change.session
+    session = replace(session, attention=stamped(session.attention, session.created_at))
     held = session.authorization
     if not await holds.take(connection, session, held.reference, held.amount_minor, session.created_at):
         return False
@@ -216,7 +218,8 @@ def _with_plan_of(session: PaymentSession, other: PaymentSession) -> PaymentSess
 
 
 def _next_version(session: PaymentSession, version: int, now: datetime) -> PaymentSession:
-    return replace(session, version=version + 1, updated_at=now)
+    attention = stamped(session.attention, now)
+    return replace(session, version=version + 1, updated_at=now, attention=attention)
 
 
 async def _write_lines(connection: AsyncConnection, change: Change, now: datetime) -> None:

@@ -28,7 +28,7 @@ def to_row(session: PaymentSession) -> dict[str, Any]:
         "status": session.status,
         "version": session.version,
         "charge_id": session.charge.id if session.charge else None,
-        "needs_attention": bool(session.attention),
+        "needs_attention": session.needs_attention,
         "updated_at": session.updated_at,
         "amount_minor": session.reserved_minor,
         "body": _ADAPTER.dump_python(session, mode="json", exclude=_APART),

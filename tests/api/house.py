@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.api.live import SessionNews
+from app.domain.attention import Attention
 from app.domain.change import Change
 from app.domain.charge import ChargeReport, ChargeState, merge
 from app.domain.charge_point import ChargePoint, ChargePointState
@@ -43,6 +44,7 @@ Json = dict[str, Any]
 
 SECRET_KEY = "canary-secret-key-as-long-as-it-has-to-be"
 CLIENT_SECRET = "canary-client-secret"
+LOOK = (Attention(code="other", detail="look"),)
 POINTS = [str(n) for n in range(101, 111)]
 TARIFF: Json = {
     "id": "T1",

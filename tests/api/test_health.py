@@ -17,7 +17,7 @@ from app.store import health
 from app.store.database import Database
 from app.telemetry import ProcessTelemetry
 from app.wiring import clock_skew
-from tests.api.house import charge_entry, delivery, make_tools, open_house
+from tests.api.house import LOOK, charge_entry, delivery, make_tools, open_house
 from tests.postgres import TestCluster
 
 pytestmark = pytest.mark.anyio
@@ -135,7 +135,7 @@ async def test_the_metrics_are_prometheus_text_and_say_what_is_true(database_url
         first = await house.authorize("101", "A-1")
         await house.authorize("102", "A-2")
         await house.charging(first["id"], "77")
-        await house.change(first["id"], attention=("look",))
+        await house.change(first["id"], attention=LOOK)
         await house.webhook(delivery(charge_entry(77), charge_entry(78)))
         await house.webhook(b"{}", signature="sha1=00")
         telemetry.stop_confirmed(4.2)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.api.house import House, Json, assert_problem, open_house
+from tests.api.house import LOOK, House, Json, assert_problem, open_house
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ async def test_sessions_are_found_by_each_filter_and_filters_combine(database_ur
         house.tools.clock.set(house.tools.clock.now() + timedelta(seconds=10))  # type: ignore[attr-defined]
         two = await house.authorize("102", "A-2", display_reference="K7QM-4TXP")
         await house.charging(one["id"], "77")
-        await house.change(two["id"], attention=("look",))
+        await house.change(two["id"], attention=LOOK)
         both = [two["id"], one["id"]]
         wanted: dict[str, list[str]] = {
             "": both,
@@ -52,7 +52,7 @@ async def test_sessions_are_found_by_each_filter_and_filters_combine(database_ur
             assert [s["id"] for s in listed["data"]] == ids, query
             assert listed["next_cursor"] is None
         detail = await get(house, f"{LIST}/{two['id']}")
-        assert detail["attention"] == ["look"]
+        assert [item["detail"] for item in detail["attention"]] == ["look"]
         assert detail["needs_attention"]
         assert detail["operator_id"] == house.one.operator.operator_id
 
@@ -155,7 +155,7 @@ async def test_the_summary_adds_up(database_url: str) -> None:
             await house.settle(session["id"], price)
         house.tools.clock.set(house.tools.clock.now() + timedelta(seconds=3))  # type: ignore[attr-defined]
         running = await house.authorize("104", "A-4")
-        await house.change(running["id"], attention=("look",))
+        await house.change(running["id"], attention=LOOK)
         house.tools.clock.set(house.tools.clock.now() + timedelta(seconds=3))  # type: ignore[attr-defined]
         summary = await get(house, "/v1/ops/summary")
     assert summary["sessions"] == {

@@ -92,4 +92,4 @@ async def test_F73_F79_a_terminal_that_was_away_for_days_finds_its_settlement_an
         answer = await house.call("POST", f"{PATH}/{session['id']}/captures", done)
         assert (answer.status_code, answer.json()["settlement"]["status"]) == (200, "confirmed")
         ops = await house.call("GET", f"/v1/ops/payment-sessions/{session['id']}", key=house.all_ops.api_key)
-        assert any("after the hold had expired" in why for why in ops.json()["attention"])
+        assert any("after the hold had expired" in item["detail"] for item in ops.json()["attention"])

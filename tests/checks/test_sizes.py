@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.postgres import ROOT
 
-FILE_LINES = 250
+FILE_LINES = 400
 FUNCTION_LINES = 40
 
 

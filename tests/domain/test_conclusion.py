@@ -53,7 +53,7 @@ def test_F66_a_price_above_the_hold_asks_for_a_person() -> None:
     session = conclusion.settled(final(Decimal("20.01")), after(110), POLICY).session
     assert session.settlement is not None
     assert session.settlement.shortfall_minor == 1
-    assert "1 minor units more than was reserved" in session.attention[0]
+    assert "1 minor units more than was reserved" in session.attention[0].detail
 
 
 def test_the_energy_billed_is_the_final_one_and_the_peak_only_when_there_is_none() -> None:
@@ -129,4 +129,4 @@ def test_F79_settled_after_the_hold_expired_it_is_on_record_and_a_person_is_told
     session = conclusion.settled(change, late, POLICY).session
     assert session.settlement is not None
     assert session.settlement.to_capture_minor == 237
-    assert any("after the hold had expired" in why for why in session.attention)
+    assert any("after the hold had expired" in item.detail for item in session.attention)

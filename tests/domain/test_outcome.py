@@ -25,7 +25,7 @@ def test_F73_a_person_is_asked_at_half_of_the_remaining_time_and_not_before(pric
     young = Change(settled(price_minor))
     assert unheard(young, after(199)) is young
     asked = unheard(young, after(200))
-    assert asked.session.attention == (UNHEARD,)
+    assert [item.detail for item in asked.session.attention] == [UNHEARD]
     assert [line.kind for line in asked.lines] == ["attention_needed"]
     assert asked.session.settlement is not None
     assert asked.session.settlement.asked_at == after(200)
@@ -49,7 +49,7 @@ def test_F73_the_question_ends_with_the_outcome_and_other_questions_stay(status:
     assert asked.settlement is not None
     told = replace(asked, settlement=replace(asked.settlement, status=status))
     over = heard(Change(told), Source.TERMINAL)
-    assert over.session.attention == ("another",)
+    assert [item.detail for item in over.session.attention] == ["another"]
     assert [line.kind for line in over.lines] == ["attention_ended"]
     partly = Change(asked)
     assert heard(partly, Source.TERMINAL) is partly

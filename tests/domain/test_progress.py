@@ -42,7 +42,7 @@ def test_F24_a_charge_that_cannot_be_ours_is_left_alone_and_a_person_told(foreig
     assert change.session.charge is None
     assert change.session.extras == ()
     assert change.session.status is Status.AUTHORIZED
-    assert "left alone" in change.session.attention[0]
+    assert "left alone" in change.session.attention[0].detail
 
 
 def test_a_charge_created_shortly_before_our_intent_by_montas_clock_is_ours() -> None:

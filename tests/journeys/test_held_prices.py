@@ -47,7 +47,7 @@ async def test_a_unit_mixed_up_is_held_until_a_person_decides(
         right = await completed_at_monta(rig, session, Decimal(factor))
         held = await rig.ops_session(session["id"])
         assert (held["status"], held["settlement"], held["needs_attention"]) == ("finishing", None, True)
-        assert why in held["attention"][0]
+        assert why in held["attention"][0]["detail"]
         await rig.pass_time(3600)
         assert (await rig.session(session["id"]))["status"] == "finishing"
         status, decided = await settle(rig, session, right, "the meter says so")
@@ -134,5 +134,6 @@ async def test_a_price_somewhat_above_the_tariff_is_billed_and_told(database_url
         last = await ended(rig, session)
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price)
         assert (
-            "above the most that the tariff allows" in (await rig.ops_session(session["id"]))["attention"][0]
+            "above the most that the tariff allows"
+            in (await rig.ops_session(session["id"]))["attention"][0]["detail"]
         )

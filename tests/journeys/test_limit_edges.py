@@ -81,7 +81,7 @@ async def test_a_charge_that_no_stop_ends_is_settled_before_its_hold_dies_and_st
         ops = await rig.ops_session(session["id"])
         assert ops["settlement_basis"] == "last_price"
         assert [each["id"] for each in ops["extra_charges"]] == [str(charge.id)]
-        assert any("no stop ended it" in why for why in ops["attention"])
+        assert any("no stop ended it" in item["detail"] for item in ops["attention"])
         stops = rig.stops()
         await rig.pass_time(60)
         assert rig.stops() >= stops + 3

@@ -107,7 +107,7 @@ async def test_F67_a_price_in_another_currency_is_never_captured_but_shown_to_a_
         assert (last["status"], last["settlement"]) == ("finishing", None)
         assert last["needs_attention"]
         (why,) = (await rig.ops_session(session["id"]))["attention"]
-        assert "SEK" in why
+        assert "SEK" in why["detail"]
         reads = rig.calls("GET", f"/charges/{the_charge(rig).id}")
         await rig.pass_time(3600)
         assert 10 <= rig.calls("GET", f"/charges/{the_charge(rig).id}") - reads <= 14
@@ -165,11 +165,11 @@ async def test_F70_a_charge_that_hangs_is_settled_by_the_last_price_before_its_h
         assert rig.clock.now() < expires_at
         ops = await rig.ops_session(session["id"])
         assert ops["settlement_basis"] == "last_price"
-        assert "by the last price" in ops["attention"][0]
+        assert "by the last price" in ops["attention"][0]["detail"]
         last = await ended(rig, session)
         final = minor(the_charge(rig).price)
         assert last["settlement"]["amount_to_capture"] == shown < final
-        assert "not what was settled by" in (await rig.ops_session(session["id"]))["attention"][-1]
+        assert "not what was settled by" in (await rig.ops_session(session["id"]))["attention"][-1]["detail"]
 
 
 async def test_F72_what_the_psp_did_is_recorded_once_and_ends_the_matter(database_url: str) -> None:

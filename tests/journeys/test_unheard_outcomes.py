@@ -50,7 +50,7 @@ async def test_F73_a_terminal_that_stays_away_is_told_at_half_of_the_holds_time_
         await rig.pass_time(EVERY.total_seconds() + 1)
         assert await summary(rig) == (1, 1, 1)
         assert await listed(rig, "needs_attention=true") == [session["id"]]
-        assert UNHEARD in (await rig.ops_session(session["id"]))["attention"][0]
+        assert UNHEARD in (await rig.ops_session(session["id"]))["attention"][0]["detail"]
         metrics = (await rig.call("GET", "/metrics")).text
         assert "tapwatt_settlements_unheard 1.0" in metrics
         assert "tapwatt_sessions_needing_attention 1.0" in metrics

@@ -116,6 +116,6 @@ def test_searchable_columns_say_what_the_document_says(session: PaymentSession) 
     row = to_row(session)
     assert row["status"] == session.status
     assert row["charge_id"] == (session.charge.id if session.charge else None)
-    assert row["needs_attention"] == (session.attention != ())
+    assert row["needs_attention"] == any(item.acknowledged is None for item in session.attention)
     assert row["amount_minor"] == session.reserved_minor
     assert not {"tariff", "settlement"} & set(row["body"])

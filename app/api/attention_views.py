@@ -1,0 +1,36 @@
+"""What goes out about attention: why a person should look, and who has seen it."""
+
+from pydantic import BaseModel, Field
+
+from app.api.money_views import Moment
+from app.domain.attention import Attention
+from app.domain.payment_session import PaymentSession
+
+
+class AcknowledgedOut(BaseModel):
+    at: Moment
+    by: str
+    note: str
+
+
+class AttentionOut(BaseModel):
+    code: str = Field(description="stable, snake_case; new ones may come")
+    detail: str = Field(description="in words")
+    since: Moment
+    acknowledged: AcknowledgedOut | None = Field(
+        description="by whom; it no longer counts as `needs_attention`"
+    )
+
+
+def attention_out(session: PaymentSession) -> list[AttentionOut]:
+    return [_item(session, item) for item in session.attention]
+
+
+def _item(session: PaymentSession, item: Attention) -> AttentionOut:
+    seen = item.acknowledged
+    return AttentionOut(
+        code=item.code,
+        detail=item.detail,
+        since=item.since or session.updated_at,
+        acknowledged=AcknowledgedOut(at=seen.at, by=seen.by, note=seen.note) if seen else None,
+    )
