@@ -65,7 +65,7 @@ def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
         return _refused(session, policy, now)
     if start.outcome is StartOutcome.UNKNOWN:
         intent_at = start.intent_at or session.created_at
-        quiet_until = intent_at + timedelta(seconds=policy.quiet_window_s)
+        quiet_until = quiet_until_of(session, policy)
         if start.empty_at is None or start.empty_at < quiet_until:
             return _look(session, intent_at, quiet_until, policy, now)
         if start.posts >= policy.max_ambiguous_posts and now < start.deadline and session.wish is None:
@@ -77,6 +77,12 @@ def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     if start.retry_at is not None and now < start.retry_at:
         return Wait(min(start.retry_at, start.deadline))
     return SendStart()
+
+
+def quiet_until_of(session: PaymentSession, policy: Policy) -> datetime:
+    """Until when no second POST may be sent: counted from the last moment at which the first may have left."""
+    intent_at = session.start.intent_at or session.created_at
+    return intent_at + timedelta(seconds=policy.send_guard_s + policy.quiet_window_s)
 
 
 def _release(session: PaymentSession, reason: NotStartedReason, policy: Policy, now: datetime) -> Step:
