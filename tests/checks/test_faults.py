@@ -8,6 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
 FAULTS = {f"F{n}" for n in range(1, 97)} | {"F66a"}
+FIELD = {f"F{n}" for n in range(97, 118)}
+"""Found by trying; those that are handled have rows in section G."""
 ROW = re.compile(r"^\| (F\d+a?) \|(.*)\|$", re.MULTILINE)
 NAMED = re.compile(r"`([\w/]+\.py::\w+)`")
 NUMBER = re.compile(r"(?:^|_)[Ff](\d+a?)(?=_|$)")
@@ -29,14 +31,14 @@ def all_tests() -> Iterator[str]:
                 yield f"{path.relative_to(ROOT / 'tests')}::{node.name}"
 
 
-HANDLED = {fault: row for letter in "ABCDEF" for fault, row in rows_of(f"{letter}. ").items()}
+HANDLED = {fault: row for letter in "ABCDEFG" for fault, row in rows_of(f"{letter}. ").items()}
 MISSING = rows_of("Not handled")
 TESTS = set(all_tests())
 
 
 def test_every_fault_has_exactly_one_row() -> None:
-    assert set(HANDLED) == FAULTS
-    for fault in FAULTS:
+    assert set(HANDLED) - FIELD == FAULTS
+    for fault in HANDLED:
         rows = [found for found, _ in ROW.findall(PAGE) if found == fault]
         assert len(rows) == 1 + (fault in MISSING), fault
 
@@ -55,5 +57,5 @@ def test_a_fault_without_a_test_stands_first_among_what_is_not_handled() -> None
 
 def test_every_test_that_bears_a_faults_number_stands_in_its_row() -> None:
     numbered = {(f"F{n}", test) for test in TESTS for n in NUMBER.findall(test.partition("::")[2])}
-    assert {fault for fault, _ in numbered} <= FAULTS
+    assert {fault for fault, _ in numbered} <= set(HANDLED)
     assert sorted(f"{fault}: `{test}`" for fault, test in numbered if test not in HANDLED[fault]) == []
