@@ -7,6 +7,7 @@ from app.simulator.faults import Faults
 from app.simulator.fields import path_id, query_choice
 from app.simulator.lifecycle import Lifecycle
 from app.simulator.listing import matching_charges, page
+from app.simulator.misreports import is_gone
 from app.simulator.orders import patch_charge, start_order
 from app.simulator.shapes import charge_json, energy_by_period
 from app.simulator.shapes_price import breakdown_json, receipt_json
@@ -80,7 +81,10 @@ class ChargeEndpoints:
         return json_answer(receipt_json(self._site, charge))
 
     def _charge(self, charge_id: str) -> Charge:
-        return self._site.charge(path_id(charge_id))
+        charge = self._site.charge(path_id(charge_id))
+        if is_gone(self._site, charge):
+            raise not_found(f"charge {charge.id}")
+        return charge
 
     def _shown(self, charge: Charge) -> Answer:
         return json_answer(charge_json(self._site, charge))

@@ -43,6 +43,9 @@ class Lifecycle:
         if not order.reserve:
             self._await_power(charge)
         self._site.changed(charge, "created")
+        gone_after_s = point.config.quirks.misreport.gone_after_s
+        if gone_after_s is not None:
+            self._site.timeline.after(gone_after_s, self._do(self._vanish, charge))
         return charge
 
     def plugged(self, point: Point) -> None:
@@ -128,6 +131,10 @@ class Lifecycle:
             charge.failed_at = self._site.now
             charge.failure_reason = reason
             self._power_off(charge)
+
+    def _vanish(self, charge: Charge) -> None:
+        """Monta loses the charge, and with it the charge point's session: power ends, and nobody is told."""
+        self.stop_at_once(charge, "Gone")
 
     def _await_power(self, charge: Charge) -> None:
         point, timeout_s = self._site.points[charge.point_id], self._site.config.start_timeout_s

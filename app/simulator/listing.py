@@ -8,6 +8,7 @@ from typing import TypeVar
 from app.simulator.answers import Answer, Call, ErrorCode, Refusal, bad_request, json_answer
 from app.simulator.charge import Charge
 from app.simulator.fields import query_choice, query_date, query_id, query_int
+from app.simulator.misreports import is_gone
 from app.simulator.site import Site
 from app.simulator.wire import JsonValue
 
@@ -67,7 +68,11 @@ def matching_charges(site: Site, call: Call, lag_s: float) -> list[Charge]:
     check_operator(site, call)
     visible_until = call.at - timedelta(seconds=lag_s)
     tests = (_by_ids(site, call), _by_words(call), _by_dates(call))
-    found = (charge for charge in reversed(site.charges.values()) if charge.created_at <= visible_until)
+    found = (
+        charge
+        for charge in reversed(site.charges.values())
+        if charge.created_at <= visible_until and not is_gone(site, charge)
+    )
     return [charge for charge in found if all(test(charge) for test in tests)]
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from app.simulator.config import Driver, PointConfig
 from app.simulator.prices import PriceGroup
-from app.simulator.quirks import FOR_EVER, Fault, Quirks, Trouble, WebhookQuirks
+from app.simulator.quirks import FOR_EVER, Fault, Misreport, Quirks, Trouble, WebhookQuirks
 
 PRICE_GROUPS: tuple[PriceGroup, ...] = (
     PriceGroup(id=21, name="AC, energy only", kwh_price=Decimal("0.49")),
@@ -77,6 +78,10 @@ def _magic(number: int, name: str, quirks: Quirks, driver: Driver = _HABITS, gro
 
 def _at_start(trouble: Trouble, seconds: float = 0.0) -> Quirks:
     return Quirks(at_start=Fault(trouble, seconds))
+
+
+def _misreport(**what: Any) -> Quirks:
+    return Quirks(misreport=Misreport(**what))
 
 
 _TABLE: tuple[tuple[PointConfig, str], ...] = (
@@ -174,6 +179,34 @@ _TABLE: tuple[tuple[PointConfig, str], ...] = (
     (
         _magic(924, "Plugged in late", Quirks(), Driver(arrives_plugged_in=False, plugs_in_after_s=60.0)),
         "the driver plugs in 60 s after the start",
+    ),
+    (
+        _magic(925, "Lifetime reading", _misreport(lifetime_reading=True)),
+        "the final record shows the meter's reading since it was built, and a price to match",
+    ),
+    (
+        _magic(926, "Gone", _misreport(gone_after_s=120.0)),
+        "120 s after the start the charge is 404 everywhere, and its power ends",
+    ),
+    (
+        _magic(927, "Slow clock", _misreport(clock_offset_s=-600.0)),
+        "all times of its records are 10 min slow",
+    ),
+    (
+        _magic(928, "Unknown state", _misreport(state_word="suspended_grid", state_word_after_s=60.0)),
+        "60 s after the start the state is `suspended_grid`, for ever",
+    ),
+    (
+        _magic(929, "Never ends", _misreport(state_word="stopping", state_word_after_s=60.0)),
+        "60 s after the start the state is `stopping`, for ever",
+    ),
+    (
+        _magic(930, "Negative price", _misreport(final_price=Decimal("-0.35"))),
+        "the final price is -0.35",
+    ),
+    (
+        _magic(931, "Other currency", _misreport(currency="dkk")),
+        "the charge runs in DKK, whatever the price group says",
     ),
 )
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from app.simulator.charge import Charge
 from app.simulator.faults import Faults
+from app.simulator.misreports import is_gone
 from app.simulator.shapes import charge_json
 from app.simulator.shapes_place import point_json
 from app.simulator.site import Point, Site
@@ -104,6 +105,8 @@ class Outbox:
             del self.log[first.id]
 
     def _charge(self, charge: Charge, event: str) -> None:
+        if is_gone(self._site, charge):
+            return
         self._push("charges", "charge", (charge.id, event), self._site.points[charge.point_id], charge)
 
     def _point(self, point: Point) -> None:

@@ -1,6 +1,7 @@
 """The closed list of troubles: what can go wrong with an answer, with webhooks, and with a charge point."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -51,6 +52,27 @@ class WebhookQuirks:
     shuffled: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Misreport:
+    """What Monta's records of a charge point's charges say that is not so; seconds count from the charge's start."""
+
+    clock_offset_s: float = 0.0
+    """All times of the record are off by this much."""
+    lifetime_reading: bool = False
+    """The final record shows the meter's reading since it was built as the energy of the charge."""
+    lifetime_while_running: bool = False
+    """With `lifetime_reading`: the readings of the running charge do so too."""
+    final_price: Decimal | None = None
+    """The price of the final record, in major units; it may be negative."""
+    currency: str | None = None
+    """The currency of every record, as Monta writes it."""
+    state_word: str | None = None
+    """The state of every record from `state_word_after_s` on: one that never comes to an end, or that nobody knows."""
+    state_word_after_s: float = 0.0
+    gone_after_s: float | None = None
+    """From then on the charge is answered with 404, is in no list and sends no webhook; its power ends then."""
+
+
 FOR_EVER = 1_000_000_000
 """For `stops_ignored`: a stop never works."""
 
@@ -76,3 +98,4 @@ class Quirks:
     fails_after_s: float | None = None
     """The charge ends stopped with failedAt and failureReason."""
     webhooks: WebhookQuirks = field(default_factory=WebhookQuirks)
+    misreport: Misreport = field(default_factory=Misreport)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from app.simulator.charge import Charge
+from app.simulator.misreports import misreported
 from app.simulator.prices import Currency
 from app.simulator.site import Point, Site
 from app.simulator.wire import JsonObject, JsonValue, kwh, when
@@ -20,17 +21,18 @@ LATITUDE, LONGITUDE = Decimal("55.6761"), Decimal("12.5683")
 
 
 def charge_json(site: Site, charge: Charge) -> JsonObject:
-    """The Charge object of `charge` now."""
+    """The Charge object of `charge` now, as its charge point's misreports leave it."""
     everything = (
         _identity(charge) | _times(charge) | _meter(charge) | _money(site, charge) | _parties(site, charge)
     )
-    return everything | _present(
+    present = _present(
         {
             "soc": _soc(charge),
             "chargeAuth": _auth(charge),
             "genericPaymentSession": charge.payment_session,
         }
     )
+    return misreported(site, charge, everything | present)
 
 
 def _present(values: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.ids import ChargeId
 from app.simulator.magic import MAGIC, MAGIC_POINTS, NORMAL_POINTS
-from app.simulator.quirks import Trouble
+from app.simulator.quirks import Misreport, Quirks, Trouble
 from app.simulator.server import default_config
 from tests.simulator.box import Box, a_box, decoded
 
@@ -34,7 +34,7 @@ def test_every_magic_charge_point_is_in_the_table_with_a_number_of_its_own() -> 
     config = default_config(speed=60, seed=7)
     ids = [point.id for point in config.points]
     assert len(ids) == len(set(ids))
-    assert [line.id for line in MAGIC] == [point.id for point in MAGIC_POINTS] == list(range(901, 925))
+    assert [line.id for line in MAGIC] == [point.id for point in MAGIC_POINTS] == list(range(901, 932))
     assert all(100 < point.id < 200 for point in NORMAL_POINTS)
     assert all(line.name and line.happens for line in MAGIC)
     assert config.webhook_cadence_s == 6.0, "ten batches a real second at most"
@@ -236,3 +236,21 @@ async def test_every_trouble_happens_either_instead_of_the_effect_or_after_it() 
     troubles = Box().sim.troubles
     assert set(troubles.instead) | set(troubles.afterwards) == set(Trouble)
     assert not set(troubles.instead) & set(troubles.afterwards)
+
+
+MISREPORTS: dict[int, dict[str, Any]] = {
+    925: {"lifetime_reading": True},
+    926: {"gone_after_s": 120.0},
+    927: {"clock_offset_s": -600.0},
+    928: {"state_word": "suspended_grid", "state_word_after_s": 60.0},
+    929: {"state_word": "stopping", "state_word_after_s": 60.0},
+    930: {"final_price": Decimal("-0.35")},
+    931: {"currency": "dkk"},
+}
+"""What each of them shows is tested in test_misreports.py."""
+
+
+@pytest.mark.parametrize("point_id", MISREPORTS)
+def test_a_charge_point_that_misreports_does_what_its_line_says(point_id: int) -> None:
+    (config,) = (point for point in MAGIC_POINTS if point.id == point_id)
+    assert config.quirks == Quirks(misreport=Misreport(**MISREPORTS[point_id]))
