@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from app.domain.charge import ChargeState
+from app.domain.ids import ChargePointId
 from app.simulator.quirks import Misreport, Quirks
 from tests.simulator.box import CONFIG, DC, Box, a_box
 
+POINT = ChargePointId(str(DC))
 pytestmark = pytest.mark.anyio
 
 
@@ -42,7 +44,7 @@ async def test_the_final_record_shows_the_lifetime_reading_and_a_price_to_match(
     await box.pass_time(300)
     (charge,) = box.sim.charges()
     assert (await box.read(shown["id"]))["consumedKwh"] == Decimal(charge.metered_wh // 10) / 100
-    box.sim.unplug(DC)
+    box.sim.unplug(POINT)
     await box.pass_time(60)
     final = await box.read(shown["id"])
     assert final["state"] == "completed"
@@ -65,7 +67,7 @@ async def test_the_final_price_and_the_currency_are_as_misreported() -> None:
     assert shown["currency"]["identifier"] == "dkk"
     await box.pass_time(120)
     assert (await box.read(shown["id"]))["price"] > 0
-    box.sim.unplug(DC)
+    box.sim.unplug(POINT)
     await box.pass_time(60)
     assert (await box.read(shown["id"]))["price"] == Decimal("-0.35")
 
@@ -75,7 +77,7 @@ async def test_a_state_word_stays_for_ever_once_it_has_come() -> None:
     shown = await box.start(DC)
     assert shown["state"] == "starting"
     await box.pass_time(120)
-    box.sim.unplug(DC)
+    box.sim.unplug(POINT)
     await box.pass_time(120)
     assert box.sim.charges()[0].state is ChargeState.COMPLETED
     assert (await box.read(shown["id"]))["state"] == "suspended_grid"
