@@ -114,14 +114,15 @@ async def has_rested(connection: AsyncConnection, operator_id: OperatorId, duty:
 
 
 async def make_due(connection: AsyncConnection, operator_id: OperatorId, duty: Duty, now: datetime) -> None:
-    """As soon as a watcher is free; nothing is written when that is so already."""
-    asked = (
-        update(D)
-        .where(D.c.operator_id == operator_id, D.c.duty == duty, or_(D.c.due_at.is_(None), D.c.due_at > now))
-        .values(due_at=now)
-        .returning(D.c.duty)
-    )
-    if (await connection.execute(asked)).one_or_none() is not None:
+    """As soon as a watcher is free; nothing is written when that is so already.
+
+    The row is locked first and stays so: whoever claims it before this transaction commits would not see what it is
+    asked for, and a duty that is due but claimed meanwhile would not be asked again (F114).
+    """
+    mine = (D.c.operator_id == operator_id, D.c.duty == duty)
+    row = (await connection.execute(select(D.c.due_at).where(*mine).with_for_update())).one_or_none()
+    if row is not None and (row.due_at is None or row.due_at > now):
+        await connection.execute(update(D).where(*mine).values(due_at=now))
         await notify(connection, DUE_CHANNEL)
 
 

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import OperatorId
 from app.domain.payment_session import PaymentSession
-from app.store.database import DUE_CHANNEL, notify
+from app.store import leases
 from app.store.tables import inbox, payment_sessions
 
 NEWS_LIMIT = 5000
@@ -122,17 +122,9 @@ async def _wake(
         .where(P.c.operator_id == operator_id, or_(by_charge, by_reference))
         .order_by(P.c.id)
         .with_for_update()
-        .cte("meant")
     )
-    woken = (
-        update(P)
-        .where(P.c.id.in_(select(meant.c.id)), or_(P.c.due_at.is_(None), P.c.due_at > now))
-        .values(due_at=now)
-        .returning(P.c.id)
-        .cte("woken")
-    )
-    known = (await connection.execute(select(meant.c.id).add_cte(woken))).scalars().all()
-    await notify(connection, DUE_CHANNEL)
+    known = (await connection.execute(meant)).scalars().all()
+    await leases.wake(connection, known, now)
     return known
 
 

@@ -1,15 +1,30 @@
 """Who works on what until when: due rows are claimed, and given back with their next due time."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Integer, bindparam, func, or_, select, true, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Integer,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.ids import OperatorId, SessionId
+from app.store.database import DUE_CHANNEL
 from app.store.tables import operator_duties, operators, payment_sessions
 
 P = payment_sessions
@@ -66,8 +81,24 @@ def _claim() -> ReturningUpdate[tuple[str, int, str]]:
     )
 
 
+def _wake() -> Select[tuple[object]]:
+    now = bindparam("now", type_=P.c.due_at.type)
+    woken = (
+        update(P)
+        .where(
+            P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))),
+            or_(P.c.due_at.is_(None), P.c.due_at > now),
+        )
+        .values(due_at=now)
+        .returning(P.c.id)
+        .cte("woken")
+    )
+    return select(func.pg_notify(bindparam("channel"), "")).where(exists(select(woken.c.id)))
+
+
 # Built once: watchers ask these of the database all the time, and building takes longer than asking.
 _CLAIM = _claim()
+_WAKE = _wake()
 _EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bindparam("until"))
 _GIVE_BACK = (
     update(P)
@@ -96,6 +127,16 @@ async def claim(
     given |= {"bound": NO_BOUND if per_operator is None else per_operator}
     rows = await connection.execute(_CLAIM, given)
     return [Lease(SessionId(r.id), r.lease_token, OperatorId(r.operator_id)) for r in rows]
+
+
+async def wake(connection: AsyncConnection, session_ids: Sequence[str], now: datetime) -> None:
+    """Make sessions due whose rows an earlier statement of this transaction has locked; watchers are told.
+
+    Never lock and judge in one statement: a row that was waited for would be judged by the version that the
+    statement began with. A watcher that gave the session back meanwhile had it due, so nothing would be woken (F114).
+    """
+    if session_ids:
+        await connection.execute(_WAKE, {"sessions": list(session_ids), "now": now, "channel": DUE_CHANNEL})
 
 
 async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import cast, func, select, update
+from sqlalchemy import cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import OperatorId, SessionId
 from app.domain.payment_session import Status
-from app.store.database import DUE_CHANNEL, notify
+from app.store import leases
 from app.store.payment_sessions import Condition, active
 from app.store.tables import payment_sessions, settlements
 from app.store.tables.base import Moment
@@ -60,11 +60,11 @@ async def known_charges(
 
 
 async def wake_authorized(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
-    """Make due those of the operator whose start may have waited."""
-    meant = (P.c.operator_id == operator_id, P.c.status == Status.AUTHORIZED, P.c.due_at > now)
-    locked = select(P.c.id).where(*meant).order_by(P.c.id).with_for_update().cte("meant")
-    await connection.execute(update(P).where(P.c.id.in_(select(locked.c.id))).values(due_at=now))
-    await notify(connection, DUE_CHANNEL)
+    """Make due those of the operator whose start may have waited. All of them are locked, also those that are due: a
+    watcher may be about to give such a one back until later."""
+    meant = (P.c.operator_id == operator_id, P.c.status == Status.AUTHORIZED)
+    locked = await connection.execute(select(P.c.id).where(*meant).order_by(P.c.id).with_for_update())
+    await leases.wake(connection, locked.scalars().all(), now)
 
 
 def with_charge(charge_ids: Sequence[str]) -> Condition:

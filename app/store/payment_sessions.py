@@ -25,7 +25,7 @@ from app.domain.change import Change
 from app.domain.ids import OperatorId, SessionId, TerminalId
 from app.domain.payment_session import ENDED_STATUSES, PaymentSession
 from app.domain.settlement import SettlementStatus
-from app.store import holds, settlement_rows
+from app.store import holds, leases, settlement_rows
 from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
 from app.store.session_codec import from_row, identity_row, to_row
 from app.store.tables import journal, payment_sessions, settlements
@@ -124,9 +124,7 @@ async def save(
 
 async def wake(connection: AsyncConnection, session_id: SessionId, now: datetime) -> None:
     """Make a locked session due: the watcher looks at it next."""
-    sooner = or_(P.c.due_at.is_(None), P.c.due_at > now)
-    await connection.execute(update(P).where(P.c.id == session_id, sooner).values(due_at=now))
-    await notify(connection, DUE_CHANNEL)
+    await leases.wake(connection, [session_id], now)
 
 
 async def get(connection: AsyncConnection, session_id: SessionId, *owner: Condition) -> PaymentSession | None:

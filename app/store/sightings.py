@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import TypeAdapter
-from sqlalchemy import ARRAY, ColumnElement, Text, any_, bindparam, delete, or_, select, update
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, bindparam, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charge import ChargeReport
 from app.domain.ids import OperatorId, SessionId
-from app.store.database import DUE_CHANNEL, notify
+from app.store import leases
 from app.store.tables import payment_sessions, sightings
 
 P = payment_sessions
@@ -58,7 +58,7 @@ async def keep(
         ),
         list(rows.values()),
     )
-    await _wake(connection, [s.id for s in sessions], now)
+    await leases.wake(connection, [s.id for s in sessions], now)
     return len(sessions)
 
 
@@ -88,11 +88,3 @@ def _row(operator_id: OperatorId, session_id: SessionId, report: ChargeReport) -
         "seen_at": report.seen_at,
         "report": _REPORT.dump_python(report, mode="json"),
     }
-
-
-async def _wake(connection: AsyncConnection, session_ids: list[str], now: datetime) -> None:
-    meant = P.c.id == any_(bindparam("ids", session_ids, type_=ARRAY(Text)))
-    await connection.execute(
-        update(P).where(meant, or_(P.c.due_at.is_(None), P.c.due_at > now)).values(due_at=now)
-    )
-    await notify(connection, DUE_CHANNEL)
