@@ -129,7 +129,7 @@ async def take_request(
         row = (await connection.execute(select(B).where(B.c.operator_id == operator_id))).one()
         blocked_until = row.stops_blocked_until if urgent else row.blocked_until
         used_up = not urgent and row.window_ends_at > now and row.remaining <= row.quota * reserve
-        causes = [
+        causes: list[datetime | None] = [
             blocked_until if blocked_until and blocked_until > now else None,
             row.window_ends_at if used_up else None,
         ]

@@ -104,7 +104,7 @@ class Depot:
         self.energy[n] += 0.0001
         named = {"partnerExternalId": self.sessions[n].id} if chance.random() < 0.5 else {}
         now = self.tools.clock.now().astimezone(UTC).isoformat()
-        payload = {"consumedKwh": round(self.energy[n], 4), "updatedAt": now} | named
+        payload: dict[str, Any] = {"consumedKwh": round(self.energy[n], 4), "updatedAt": now} | named
         return charge_entry(FIRST_CHARGE + n, **payload) | {"eventTime": now}
 
     async def deliver(self, body: bytes) -> None:
