@@ -17,13 +17,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.api.card_data import refuse_card_data
+from app.domain.capture_reports import CaptureReport
 from app.domain.ids import ChargePointId
 from app.domain.money import is_currency
 from app.domain.payment_authorized import PaymentAuthorized
 from app.domain.payment_session import Authorization, Card
 from app.domain.settlement import CaptureOutcome
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
-from app.flows.attend import CaptureReport
 from app.flows.top_up import MoreAuthorized
 from app.store.database import is_json
 

@@ -131,9 +131,11 @@ async def report_capture(
     session_id: SessionPath,
     body: Annotated[CaptureIn, examples.CAPTURE_IN],
 ) -> PaymentSessionOut:
-    """Idempotent by outcome and reference.
+    """Idempotent by outcome, reference and hold. What was done may be told in pieces, in any order, after a failure.
 
-    `settlement.status` becomes `confirmed`, or `failed` when it is not what was due.
+    `settlement.status` follows the sum: `confirmed` once all of `amount_to_capture` is captured, or all is released
+    where there is nothing to capture (`captured` 0 says the same); `due` while some is missing; `failed` when more was
+    captured, what was due was released, or the PSP refused and nothing has made up for it yet.
     """
     try:
         session = await shielded(

@@ -1,6 +1,6 @@
 """What the terminal shall do with the holds: capture so much, release the rest. Decided once, never changed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -110,55 +110,3 @@ def settle(
         session_date=session_date,
         basis=basis,
     )
-
-
-def after_report(
-    settlement: Settlement, outcome: CaptureOutcome, amount_minor: int, authorization: str | None
-) -> Settlement:
-    """The settlement after the PSP did something with one hold, or (None) with all of it at once.
-
-    Raises HoldUnknown. What was confirmed stays so.
-    """
-    if authorization is None or len(settlement.shares) <= 1:
-        if authorization is not None and authorization not in {s.reference for s in settlement.shares}:
-            raise HoldUnknown(authorization)
-        whole = HoldShare(
-            reference="",
-            amount_minor=settlement.to_capture_minor + settlement.to_release_minor,
-            to_capture_minor=settlement.to_capture_minor,
-            to_release_minor=settlement.to_release_minor,
-            status=settlement.status,
-        )
-        status = _after(whole, outcome, amount_minor)
-        shares = tuple(replace(s, status=status) for s in settlement.shares)
-        return replace(settlement, status=status, shares=shares)
-    if authorization not in {s.reference for s in settlement.shares}:
-        raise HoldUnknown(authorization)
-    shares = tuple(
-        replace(s, status=_after(s, outcome, amount_minor)) if s.reference == authorization else s
-        for s in settlement.shares
-    )
-    return replace(settlement, shares=shares, status=_together(settlement, shares))
-
-
-def _after(share: HoldShare, outcome: CaptureOutcome, amount_minor: int) -> SettlementStatus:
-    """Confirmed when the PSP did exactly what was settled; a later report does not undo that."""
-    if share.status is SettlementStatus.CONFIRMED:
-        return share.status
-    if share.to_capture_minor:
-        freed = outcome is CaptureOutcome.RELEASED and amount_minor == share.to_release_minor
-        if freed and share.to_release_minor:
-            return share.status
-        done = outcome is CaptureOutcome.CAPTURED and amount_minor == share.to_capture_minor
-    else:
-        done = outcome is CaptureOutcome.RELEASED and amount_minor in (0, share.to_release_minor)
-    return SettlementStatus.CONFIRMED if done else SettlementStatus.FAILED
-
-
-def _together(settlement: Settlement, shares: tuple[HoldShare, ...]) -> SettlementStatus:
-    """Confirmed when each hold that is captured is; without a capture, when each is released."""
-    if any(s.status is SettlementStatus.FAILED for s in shares):
-        return SettlementStatus.FAILED
-    asked = [s for s in shares if s.to_capture_minor or settlement.action is SettlementAction.RELEASE]
-    confirmed = all(s.status is SettlementStatus.CONFIRMED for s in asked)
-    return SettlementStatus.CONFIRMED if confirmed else settlement.status

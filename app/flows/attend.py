@@ -1,21 +1,15 @@
 """What people and terminals may do to a session that exists: stop it, or say what the PSP did with its hold."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
-from app.domain.attention import AttentionCode
+from app.domain.capture_reports import MAX_REPORTS, CaptureReport, same_report
 from app.domain.change import Change, Source
 from app.domain.conclusion import settled_by_person
 from app.domain.ids import SessionId
-from app.domain.outcome import heard
+from app.domain.outcome import reported
 from app.domain.payment_session import PaymentSession, Status, StopReason, Wish
-from app.domain.settlement import (
-    CaptureOutcome,
-    HoldUnknown,
-    Settlement,
-    SettlementStatus,
-    after_report,
-)
+from app.domain.settlement import CaptureOutcome, HoldUnknown
 from app.flows.tools import Tools
 from app.store import captures, payment_sessions
 from app.store.captures import Capture
@@ -43,15 +37,6 @@ class NotEnded(Exception):
 
 class AlreadySettled(Exception):
     """It was settled with another amount; a settlement is never changed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptureReport:
-    outcome: CaptureOutcome
-    amount_minor: int
-    reference: str
-    authorization_reference: str | None = None
-    """The hold that it was done with; None: the only one, or all of them."""
 
 
 @again_after_conflict
@@ -97,7 +82,7 @@ async def stop_by_card(tools: Tools, terminal: Terminal, card_fingerprint: str) 
 async def report_capture(
     tools: Tools, session_id: SessionId, owner: Condition, report: CaptureReport
 ) -> PaymentSession:
-    """Record what the PSP did; the settlement is confirmed, or failed and a person's business. Idempotent.
+    """Record what the PSP did, in pieces or as a whole: the settlement's status follows the sum of it. Idempotent.
 
     Raises SessionUnknown, NotSettled, CaptureConflict.
     """
@@ -110,48 +95,40 @@ async def report_capture(
             raise SessionUnknown
         if before.settlement is None:
             raise NotSettled("this payment session is not settled yet; wait for its settlement")
-        capture = Capture(
-            outcome=report.outcome,
-            amount_minor=report.amount_minor,
-            reference=report.reference,
-            authorization_reference=report.authorization_reference,
-            reported_at=now,
-        )
-        earlier = await captures.add(connection, session_id, capture)
+        known = [_as_reported(capture) for capture in await captures.of_session(connection, session_id)]
+        earlier = next((r for r in known if same_report(r, report)), None)
         if earlier is not None:
             if earlier.amount_minor != report.amount_minor:
                 raise CaptureConflict("this outcome was reported with another amount before")
             await outlive_the_primary(connection)
             return before
-        return await payment_sessions.save(
-            connection, before, _reported(before, before.settlement, report, now), now
-        )
+        if len(known) >= MAX_REPORTS:
+            raise CaptureConflict(f"{MAX_REPORTS} outcomes of this payment session were reported already")
+        try:
+            change = reported(Change(before), [*known, report], now)
+        except HoldUnknown:
+            raise CaptureConflict("this payment session has no authorization with this reference") from None
+        await captures.add(connection, session_id, _to_keep(report, now))
+        return await payment_sessions.save(connection, before, change, now)
 
 
-def _reported(
-    session: PaymentSession, settlement: Settlement, report: CaptureReport, now: datetime
-) -> Change:
-    try:
-        after = after_report(settlement, report.outcome, report.amount_minor, report.authorization_reference)
-    except HoldUnknown:
-        raise CaptureConflict("this payment session has no authorization with this reference") from None
-    change = Change(replace(session, settlement=after))
-    change = change.note(
-        "capture_reported",
-        Source.TERMINAL,
+def _as_reported(capture: Capture) -> CaptureReport:
+    return CaptureReport(
+        outcome=CaptureOutcome(capture.outcome),
+        amount_minor=capture.amount_minor,
+        reference=capture.reference,
+        authorization_reference=capture.authorization_reference,
+    )
+
+
+def _to_keep(report: CaptureReport, now: datetime) -> Capture:
+    return Capture(
         outcome=report.outcome,
         amount_minor=report.amount_minor,
         reference=report.reference,
         authorization_reference=report.authorization_reference,
+        reported_at=now,
     )
-    change = heard(change, Source.TERMINAL)
-    if after.status is SettlementStatus.FAILED:
-        why = f"the PSP did not do what was settled: {report.outcome} {report.amount_minor}"
-        change = change.raise_attention(AttentionCode.CAPTURE_DIFFERS, why, Source.TERMINAL)
-    if now > settlement.deadline:
-        why = "the PSP's report came after the hold had expired"
-        change = change.raise_attention(AttentionCode.REPORTED_LATE, why, Source.TERMINAL)
-    return change
 
 
 @again_after_conflict

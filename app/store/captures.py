@@ -23,7 +23,7 @@ class Capture:
 
 
 async def add(connection: AsyncConnection, session_id: SessionId, capture: Capture) -> Capture | None:
-    """Keep a report once; returns the one that was already there under the same outcome and reference, if any."""
+    """Keep a report once; returns the one that was already there under the same outcome, reference and hold."""
     made = await connection.execute(
         insert(captures)
         .values(
@@ -40,7 +40,11 @@ async def add(connection: AsyncConnection, session_id: SessionId, capture: Captu
     if made.one_or_none() is not None:
         return None
     earlier = await of_session(connection, session_id)
-    return next(c for c in earlier if (c.outcome, c.reference) == (capture.outcome, capture.reference))
+    return next(c for c in earlier if _key(c) == _key(capture))
+
+
+def _key(capture: Capture) -> tuple[str, str, str | None]:
+    return capture.outcome, capture.reference, capture.authorization_reference
 
 
 async def of_session(connection: AsyncConnection, session_id: SessionId) -> list[Capture]:

@@ -492,7 +492,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["session_id"], ["payment_sessions.id"], name=op.f("fk_captures_session_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_captures")),
         sa.UniqueConstraint(
-            "session_id", "outcome", "reference", name=op.f("uq_captures_session_id_outcome_reference")
+            "session_id",
+            "outcome",
+            "reference",
+            "authorization_reference",
+            name=op.f("uq_captures_session_id_outcome_reference"),
+            postgresql_nulls_not_distinct=True,
         ),
         comment="What the PSP did, as the terminal reported it.",
     )

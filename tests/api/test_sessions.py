@@ -149,13 +149,15 @@ async def test_a_capture_as_settled_confirms_and_repeats_harmlessly(database_url
 @pytest.mark.parametrize(
     ("price", "body", "status", "attention"),
     [
-        (1234, report("captured", 1000), "failed", True),
+        (1234, report("captured", 1000), "due", False),
+        (1234, report("captured", 0), "due", False),
         (1234, report("captured", 5000), "failed", True),
         (1234, report("failed", 1234), "failed", True),
         (1234, report("released", 5000), "failed", True),
         (1234, report("released", 3766), "due", False),
         (0, report("released", 5000), "confirmed", False),
         (0, report("released", 0), "confirmed", False),
+        (0, report("captured", 0), "confirmed", False),
         (0, report("captured", 100), "failed", True),
     ],
 )
@@ -169,6 +171,47 @@ async def test_what_the_psp_did_is_compared_with_what_was_settled(
         assert answer.json()["needs_attention"] == attention
         amounts = answer.json()["settlement"]
         assert amounts["amount_to_capture"] + amounts["amount_to_release"] == 5000
+
+
+@pytest.mark.parametrize(
+    ("price", "steps"),
+    [
+        (1234, [("captured", 1000, "due", False), ("captured", 234, "confirmed", False)]),
+        (1234, [("failed", 1234, "failed", True), ("captured", 1234, "confirmed", False)]),
+        (
+            1234,
+            [
+                ("failed", 1234, "failed", True),
+                ("captured", 1000, "failed", True),
+                ("captured", 234, "confirmed", False),
+                ("captured", 1, "failed", True),
+            ],
+        ),
+        (1234, [("released", 3766, "due", False), ("captured", 1234, "confirmed", False)]),
+        (1234, [("captured", 1234, "confirmed", False), ("failed", 1234, "confirmed", False)]),
+        (0, [("failed", 0, "failed", True), ("captured", 0, "confirmed", False)]),
+        (0, [("released", 2000, "due", False), ("released", 3000, "confirmed", False)]),
+    ],
+)
+async def test_F104_what_the_psp_reports_in_pieces_counts_by_its_sum(
+    database_url: str, price: int, steps: list[tuple[str, int, str, bool]]
+) -> None:
+    async with open_house(database_url) as house:
+        path = await settled(house, price)
+        for n, (outcome, amount, status, attention) in enumerate(steps):
+            for _ in range(2):
+                answer = (await house.call("POST", path, report(outcome, amount, f"psp-{n}"))).json()
+                assert (answer["settlement"]["status"], answer["needs_attention"]) == (status, attention)
+        kept = await house.call("GET", path.replace("/v1/", "/v1/ops/"), key=house.all_ops.api_key)
+        assert [(c["outcome"], c["amount"]) for c in kept.json()["data"]] == [(s[0], s[1]) for s in steps]
+
+
+async def test_F104_a_report_that_names_the_only_hold_repeats_the_one_that_did_not(database_url: str) -> None:
+    async with open_house(database_url) as house:
+        path = await settled(house, 1234)
+        for body in (report("captured", 1234), report("captured", 1234) | {"authorization_reference": "A-1"}):
+            answer = (await house.call("POST", path, body)).json()
+            assert (answer["settlement"]["status"], answer["needs_attention"]) == ("confirmed", False)
 
 
 async def test_there_is_nothing_to_capture_before_the_settlement(database_url: str) -> None:

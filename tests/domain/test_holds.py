@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.capture_reports import CaptureReport, after_reports
 from app.domain.holds import Hold, hold_deadline, holds, settle_by, spread, stop_by
 from app.domain.payment_session import Authorization, TopUp
 from app.domain.settlement import (
@@ -14,7 +15,6 @@ from app.domain.settlement import (
     HoldUnknown,
     Settlement,
     SettlementStatus,
-    after_report,
     settle,
 )
 from tests.domain.sessions import POLICY, T0, after, new_session
@@ -92,11 +92,23 @@ def test_the_matter_is_closed_when_each_hold_that_is_captured_is_confirmed(
     bill: int, reports: list[tuple[CaptureOutcome, int, str | None]], status: str
 ) -> None:
     settlement = two_holds(bill)
-    for outcome, amount, reference in reports:
-        settlement = after_report(settlement, outcome, amount, reference)
+    told = [
+        CaptureReport(
+            outcome=outcome, amount_minor=amount, reference=f"psp-{n}", authorization_reference=hold
+        )
+        for n, (outcome, amount, hold) in enumerate(reports)
+    ]
+    settlement = after_reports(settlement, told)
     assert settlement.status is SettlementStatus(status)
 
 
 def test_a_report_about_an_unknown_hold_is_no_report() -> None:
     with pytest.raises(HoldUnknown):
-        after_report(two_holds(1200), CAPTURED, 1000, "nobody's")
+        after_reports(
+            two_holds(1200),
+            [
+                CaptureReport(
+                    outcome=CAPTURED, amount_minor=1, reference="psp", authorization_reference="nobody's"
+                )
+            ],
+        )

@@ -151,7 +151,9 @@ async def test_without_a_policy_the_answer_says_that_montas_limit_cannot_rise(da
         assert 1900 < last["settlement"]["amount_to_capture"] < 2100
 
 
-async def test_each_hold_is_confirmed_by_its_own_capture(database_url: str) -> None:
+@pytest.mark.parametrize("own", [True, False])
+async def test_F104_each_hold_is_confirmed_by_its_own_capture(database_url: str, *, own: bool) -> None:
+    """`own`: the PSP has a reference for each hold; else one for the whole payment."""
     async with open_rig(database_url) as rig:
         await allow_top_ups(rig)
         await rig.set_tariff(energy_tariff("0.79"))
@@ -164,7 +166,7 @@ async def test_each_hold_is_confirmed_by_its_own_capture(database_url: str) -> N
             body = {
                 "outcome": "captured",
                 "amount": share["amount_to_capture"],
-                "reference": f"psp-{share['reference']}",
+                "reference": f"psp-{share['reference']}" if own else "psp",
                 "authorization_reference": share["reference"],
             }
             statuses.append((await rig.call("POST", path, body=body)).json()["settlement"]["status"])

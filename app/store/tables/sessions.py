@@ -150,7 +150,14 @@ captures = Table(
     Column("reference", Text, nullable=False),
     Column("authorization_reference", Text, comment="the hold that it was done with; null: all of them"),
     Column("reported_at", Moment, nullable=False),
-    UniqueConstraint("session_id", "outcome", "reference"),
+    UniqueConstraint(
+        "session_id",
+        "outcome",
+        "reference",
+        "authorization_reference",
+        name="uq_captures_session_id_outcome_reference",
+        postgresql_nulls_not_distinct=True,
+    ),
     comment="What the PSP did, as the terminal reported it.",
 )
 
