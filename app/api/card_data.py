@@ -1,64 +1,117 @@
-"""What looks like a card number never gets past the door: no field may hold one, under whatever name."""
+"""Card numbers in requests: each field judged for what it is, refused without repeating anything of what was sent."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from unicodedata import decimal
 
+from fastapi import Request
+from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
-DIGIT_RUN = re.compile(r"(?<![0-9])[0-9](?:[\s\-_\u2010-\u2015]{0,2}[0-9]){12,18}(?![0-9])")
-ISSUERS = re.compile(r"^(?:3[0-9]|4|5[0-9]|6[0-9]|2(?:2[2-9]|[3-6]|7[01]|720)|9792|81)")
-"""Leading digits of the card schemes (ISO/IEC 7812); other numbers, such as dates, pass."""
+from app.domain.card_numbers import Field, looks_like_card_number
 
-IDENTIFIERS = frozenset({"charge_point_id"})
-"""Monta's ids are long digit strings of their own; these fields of a body are checked against what we know instead."""
+MESSAGE = "holds what looks like a card number"
+
+IDENTIFIERS = frozenset(
+    {
+        "account_reference",
+        "authorization_reference",
+        "card_account_reference",
+        "card_fingerprint",
+        "display_reference",
+        "fingerprint",
+        "idempotency-key",
+        "reference",
+        "terminal_id",
+    }
+)
+"""Fields of our own schemas that hold references, tokens and keys. Every other field is text, under whatever name."""
+
+MONTAS = frozenset({"charge_id", "charge_point_id", "cursor", "operator_id"})
+"""Long digit strings that are compared with what we know; they go nowhere unless they are known."""
+
+HEADERS = ("idempotency-key", "prefer")
+"""The headers that are read here: all others come and go unread."""
+
+ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}")
+"""One of our own ids."""
 
 
-def looks_like_card_number(text: str) -> bool:
-    """13 to 19 digits of any script, a scheme's beginning, a right check digit (Luhn); spaces and hyphens ignored."""
-    western = "".join(str(decimal(c)) if c.isdecimal() else c for c in text)
-    for run in DIGIT_RUN.finditer(western):
-        digits = re.sub(r"[^0-9]", "", run.group())
-        if ISSUERS.match(digits) and _luhn(digits):
-            return True
-    return False
-
-
-def refuse_card_data(value: object) -> object:
-    """A pydantic validator for a whole body, before it is read. The message names fields, never values."""
-    fields = sorted(set(_fields_with_card_numbers(value, "")))
+def refuse_card_data(value: object, model: type[BaseModel]) -> object:
+    """Raise `card_data_not_allowed` with the fields that hold a card number; for a whole body, before it is read."""
+    fields = sorted(set(_found(value, model, "")))
     if fields:
-        raise PydanticCustomError(
-            "card_data_not_allowed",
-            "holds what looks like a card number",
-            {"fields": fields},
-        )
+        raise PydanticCustomError("card_data_not_allowed", MESSAGE, {"fields": fields})
     return value
 
 
-def _fields_with_card_numbers(value: object, path: str) -> Iterator[str]:
+def fields_of_request(request: Request) -> list[str]:
+    """The query parameters and headers that hold a card number; names that are not ours are called `query`."""
+    found = {
+        name if name in IDENTIFIERS else "query"
+        for name, value in request.query_params.multi_items()
+        if name not in MONTAS and _is_card(value, name)
+    }
+    found |= {"query" for name in request.query_params if looks_like_card_number(name, Field.TEXT)}
+    found |= {name for name in HEADERS for value in request.headers.getlist(name) if _is_card(value, name)}
+    return sorted(found)
+
+
+def shown_path(path: str) -> str:
+    """A path for the log: words of ours and ids of our making as they are, anything else as `...`."""
+    return "/".join(part if _is_ours(part) else "..." for part in path.split("/"))
+
+
+def _is_ours(part: str) -> bool:
+    return part == "" or ID.fullmatch(part) is not None or re.fullmatch(r"v1|[a-z.-]{1,24}", part) is not None
+
+
+def _found(value: object, model: type[BaseModel] | None, path: str) -> Iterator[str]:
+    """Paths of fields with card numbers, as far as they are made of names of ours."""
     if isinstance(value, dict):
-        for key, child in value.items():
-            here = f"{path}.{key}".lstrip(".")
-            if looks_like_card_number(str(key)):
-                yield f"{path} (a name in it)".strip()
-            elif path or key not in IDENTIFIERS:
-                yield from _fields_with_card_numbers(child, here)
+        for name, child in value.items():
+            known = model is not None and name in model.model_fields
+            if not known and looks_like_card_number(str(name), Field.TEXT):
+                yield path
+            if not (known and name in MONTAS):
+                yield from _found_below(child, model if known else None, path, str(name))
     elif isinstance(value, list):
-        for i, child in enumerate(value):
-            yield from _fields_with_card_numbers(child, f"{path}[{i}]")
-    elif looks_like_card_number(_text_of(value)):
+        for child in value:
+            yield from _found(child, None, path)
+    elif looks_like_card_number(_text_of(value), Field.TEXT):
         yield path
 
 
+def _found_below(child: object, model: type[BaseModel] | None, path: str, name: str) -> Iterator[str]:
+    if model is None:
+        yield from _found(child, None, path)
+        return
+    here, inner = f"{path}.{name}".lstrip("."), model.model_fields[name].annotation
+    if isinstance(child, dict | list):
+        is_model = isinstance(inner, type) and issubclass(inner, BaseModel)
+        yield from _found(child, inner if is_model else None, here)
+    elif _is_card(_text_of(child), name):
+        yield here
+
+
+def _is_card(text: str, name: str) -> bool:
+    return looks_like_card_number(text, Field.IDENTIFIER if name in IDENTIFIERS else Field.TEXT)
+
+
 def _text_of(value: object) -> str:
-    """Of a fraction only the whole part: the digits behind the point are nobody's card."""
+    """Of a fraction only the whole part, unless that is long: the digits behind a price's point are nobody's card."""
     if isinstance(value, Decimal):
-        return f"{value:f}".partition(".")[0] if value.is_finite() and value.adjusted() < 40 else ""
+        spelled = f"{value:f}" if value.is_finite() and value.adjusted() < 40 else ""
+        return spelled if value.adjusted() >= 3 else spelled.partition(".")[0]
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
-def _luhn(digits: str) -> bool:
-    doubled = (int(d) * 2 if i % 2 else int(d) for i, d in enumerate(reversed(digits)))
-    return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0
+def header_value(name: str, value: object) -> object:
+    """The same for one header, where it is read. Raises `card_data_not_allowed`."""
+    if isinstance(value, str) and _is_card(value, name):
+        raise PydanticCustomError("card_data_not_allowed", MESSAGE, {"fields": []})
+    return value
+
+
+def as_errors(fields: list[str]) -> list[Mapping[str, str]]:
+    return [{"field": field or "body", "message": MESSAGE} for field in fields]
