@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import health, monta_webhook, ops, ops_summary, orphans, terminal, top_up
+from app.api.card_data import shown_path
 from app.api.live import SessionNews
 from app.api.openapi import DocumentedApp
 from app.api.problems import Problem, on_http_exception, on_invalid_request, problem_response
@@ -110,9 +111,9 @@ async def _on_database_trouble(request: Request, error: Exception) -> JSONRespon
 
 
 def _shown(path: str) -> str:
-    """A path for the log: the address of a webhook is known to Monta only."""
+    """A path for the log. The address of a webhook is known to Monta only; what is no id of ours may be anything."""
     before, webhooks, _ = path.partition("/webhooks/")
-    return f"{before}{webhooks}..." if webhooks else path
+    return f"{shown_path(before)}{webhooks}..." if webhooks else shown_path(path)
 
 
 SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))

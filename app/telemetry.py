@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from app.domain.card_numbers import Field, looks_like_card_number
+
 LATENCY_BUCKETS_S = (0.5, 1, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300)
 SHORT_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -92,6 +94,7 @@ class ProcessTelemetry:
         return generate_latest(self.registry).decode()
 
 
+MASKED = "*** (looked like a card number)"
 SECRET_WORDS = ("secret", "token", "authorization_header", "api_key", "password", "signature")
 
 
@@ -107,13 +110,16 @@ def configure_logging(*, level: str, as_json: bool) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             mask_secrets,
+            mask_card_numbers,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # whatever it is by then
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(CarefulFormatter("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
@@ -123,3 +129,35 @@ def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
         if any(word in name.lower() for word in SECRET_WORDS):
             event[name] = "***"
     return event
+
+
+def mask_card_numbers(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """The last guard: no line with what looks like a card number, whatever error or address it came with."""
+    for name, value in event.items():
+        if isinstance(value, bool | float | None):
+            continue
+        field = Field.IDENTIFIER if name.endswith("_id") else Field.TEXT
+        if looks_like_card_number(str(value), field):
+            event[name] = without_card_numbers(str(value), field)
+    return event
+
+
+def without_card_numbers(text: str, field: Field) -> str:
+    """The text without the lines that hold one; nothing of it when only several lines together do."""
+    lines = [MASKED if looks_like_card_number(line, field) else line for line in text.splitlines()]
+    shown = "\n".join(lines)
+    return MASKED if looks_like_card_number(shown, field) else shown
+
+
+class CarefulFormatter(logging.Formatter):
+    """For what libraries log on their own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        written = super().format(record)
+        return (
+            without_card_numbers(written, Field.TEXT)
+            if looks_like_card_number(written, Field.TEXT)
+            else written
+        )

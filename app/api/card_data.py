@@ -1,7 +1,7 @@
 """Card numbers in requests: each field judged for what it is, refused without repeating anything of what was sent."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from fastapi import Request
@@ -53,8 +53,8 @@ def fields_of_request(request: Request) -> list[str]:
         if name not in MONTAS and _is_card(value, name)
     }
     found |= {"query" for name in request.query_params if looks_like_card_number(name, Field.TEXT)}
-    found |= {name for name in HEADERS for value in request.headers.getlist(name) if _is_card(value, name)}
-    return sorted(found)
+    sent = [(name, value) for name in HEADERS for value in request.headers.getlist(name)]
+    return sorted(found | {name.title() for name, value in sent if _is_card(value, name)})
 
 
 def shown_path(path: str) -> str:
@@ -86,12 +86,16 @@ def _found_below(child: object, model: type[BaseModel] | None, path: str, name: 
     if model is None:
         yield from _found(child, None, path)
         return
-    here, inner = f"{path}.{name}".lstrip("."), model.model_fields[name].annotation
+    here = f"{path}.{name}".lstrip(".")
     if isinstance(child, dict | list):
-        is_model = isinstance(inner, type) and issubclass(inner, BaseModel)
-        yield from _found(child, inner if is_model else None, here)
+        yield from _found(child, _model_of(model, name), here)
     elif _is_card(_text_of(child), name):
         yield here
+
+
+def _model_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    inner = model.model_fields[name].annotation
+    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
 def _is_card(text: str, name: str) -> bool:
@@ -106,12 +110,5 @@ def _text_of(value: object) -> str:
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
-def header_value(name: str, value: object) -> object:
-    """The same for one header, where it is read. Raises `card_data_not_allowed`."""
-    if isinstance(value, str) and _is_card(value, name):
-        raise PydanticCustomError("card_data_not_allowed", MESSAGE, {"fields": []})
-    return value
-
-
-def as_errors(fields: list[str]) -> list[Mapping[str, str]]:
+def as_errors(fields: Sequence[str]) -> list[Mapping[str, str]]:
     return [{"field": field or "body", "message": MESSAGE} for field in fields]

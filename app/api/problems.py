@@ -4,12 +4,14 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from app.api.card_data import as_errors
 from app.monta.safe_json import clean_text
 
 MEDIA_TYPE = "application/problem+json"
@@ -125,25 +127,42 @@ async def on_invalid_request(request: Request, error: Exception) -> JSONResponse
         return problem_response(request, Problem("invalid_body", "The body is not valid JSON."))
     if any(e["type"] == "card_data_not_allowed" for e in details):
         found = [e for e in details if e["type"] == "card_data_not_allowed"]
-        problem = Problem(
-            "card_data_not_allowed",
-            "A field holds what looks like a card number; nothing was recorded. Send an opaque token instead.",
-            errors=[
-                _field_error((*e["loc"], *([field] if field else [])), "holds what looks like a card number")
-                for e in found
-                for field in e["ctx"]["fields"]
-            ],
-        )
-        return problem_response(request, problem)
-    errors = [_field_error(e["loc"], e["msg"]) for e in details]
+        fields = [field for error in found for field in error["ctx"]["fields"]]
+        return problem_response(request, card_data_problem(fields))
+    errors = [_field_error(request, e) for e in details]
     return problem_response(
         request, Problem("invalid_request", "Some fields are not right; see errors.", errors=errors)
     )
 
 
-def _field_error(location: Sequence[int | str], message: str) -> Mapping[str, str]:
-    parts = list(
-        location[1:] if location and location[0] in ("body", "query", "path", "header") else location
+def card_data_problem(fields: Sequence[str]) -> Problem:
+    """The refusal of these fields; an empty name stands for the body itself."""
+    return Problem(
+        "card_data_not_allowed",
+        "A field holds what looks like a card number; nothing was recorded. Send an opaque token instead.",
+        errors=as_errors(fields),
     )
+
+
+def _field_error(request: Request, error: Mapping[str, Any]) -> Mapping[str, str]:
+    """Where it is wrong, in names of ours only: a name that was made up by the caller is a value that was sent."""
+    location, message = tuple(error["loc"]), str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        location = location[:-1]
+        message = f"has a field that is not known here; known are {_known_names(request, location)}"
+    if "metadata" in location and location[-1] != "metadata":
+        location = location[: location.index("metadata") + 1]
+        message = f"has a name or a value that is not right: {message}"
+    parts = location[1:] if location and location[0] in ("body", "query", "path", "header") else location
     field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
-    return {"field": clean_text(field) or "body", "message": message.removeprefix("Value error, ")}
+    return {"field": clean_text(field) or (str(location[0]) if location else "body"), "message": message}
+
+
+def _known_names(request: Request, location: Sequence[int | str]) -> str:
+    """The fields of the object at this place of the body or the query."""
+    route = request.scope.get("route")
+    fields = [route.body_field] if location[0] == "body" else route.dependant.query_params  # type: ignore[union-attr]
+    model = fields[0].field_info.annotation
+    for name in location[1:]:
+        model = model.model_fields[name].annotation
+    return ", ".join(field.alias or name for name, field in model.model_fields.items())

@@ -9,7 +9,8 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from app.api.problems import Problem
+from app.api.card_data import fields_of_request
+from app.api.problems import Problem, card_data_problem
 from app.monta.safe_json import BadJson, load_json
 
 MAX_BODY_BYTES = 64 * 1024
@@ -66,6 +67,8 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             if self.body_field is not None and not _is_json(request.headers.get("content-type", "")):
                 raise Problem("unsupported_media_type", "Send the body with Content-Type: application/json.")
+            if fields := fields_of_request(request):
+                raise card_data_problem(fields)
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict

@@ -68,9 +68,7 @@ def _keepable(source: dict[str, Any]) -> dict[str, Any]:
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 Visible = Annotated[str, Field(min_length=1, max_length=64, pattern=VISIBLE)]
 Reference = Annotated[str, Field(min_length=1, max_length=128, pattern=VISIBLE)]
-KeyHeader = Annotated[
-    str, BeforeValidator(refuse_card_data), Field(min_length=1, max_length=128, pattern=VISIBLE)
-]
+KeyHeader = Annotated[str, Field(min_length=1, max_length=128, pattern=VISIBLE)]
 Label = Annotated[str, Field(max_length=200, pattern=PRINTABLE)]
 MontaId = Annotated[str, BeforeValidator(_text_of_digits), Field(pattern=r"^[0-9]{1,19}$")]
 Currency = Annotated[str, AfterValidator(_known_currency)]
@@ -85,7 +83,7 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_card_data(cls, value: Any) -> Any:
-        return refuse_card_data(value)
+        return refuse_card_data(value, cls)
 
 
 class CardIn(BaseModel):

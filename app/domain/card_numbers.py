@@ -20,6 +20,8 @@ class Field(Enum):
 
 
 FEWEST_DIGITS, MOST_DIGITS = 12, 19
+LONGEST_FIELD = 1_000
+"""Longer text is no field of ours: it is judged by windows alone, whose cost grows with the length only."""
 LONGEST_GROUP = 8
 """Nobody writes a card number in several groups and one of them longer than this; identifiers have such parts."""
 
@@ -34,18 +36,21 @@ _SWITCH = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
 
 _MONTH, _DAY = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12][0-9]|3[01])"
 _TIME = r"(?:[T _-]?[0-2][0-9]:?[0-5][0-9](?::?[0-5][0-9](?:\.[0-9]{1,9})?)?(?![0-9]))?"
+_AT_FIRST = r"(?<![0-9])(?<![0-9][^0-9A-Za-z])(?:[0-9]{1,3}[^0-9A-Za-z]+)?"
+"""The first of its chain, or the second after a short one: no part of a card number that was cut into groups."""
 _DATES = re.compile(
-    rf"(?<![0-9])20[0-9]{{2}}([-./]){_MONTH}\1{_DAY}(?![0-9]){_TIME}"
-    rf"|(?<![0-9]){_DAY}([-./]){_MONTH}\2 ?20[0-9]{{2}}(?![0-9]){_TIME}"
+    rf"{_AT_FIRST}20[0-9]{{2}}([-./]){_MONTH}\1{_DAY}(?![0-9]){_TIME}"
+    rf"|{_AT_FIRST}{_DAY}([-./]){_MONTH}\2 ?20[0-9]{{2}}(?![0-9]){_TIME}"
     rf"|(?<![0-9])20[23][0-9]{_MONTH}{_DAY}[0-9]{{0,12}}(?![0-9])"
 )
 """2026-11-22, 22.11.2026, also with a time; 20261122 with up to twelve digits after it. No card begins with 20."""
-_DATED_COUNTERS = re.compile(
-    rf"(?<![0-9])(?<![0-9][^0-9A-Za-z])[0-9]{{1,3}}[^0-9A-Za-z]2[4-9]{_MONTH}{_DAY}[^0-9A-Za-z][0-9]{{1,10}}(?![0-9])"
-    r"|(?<![0-9])20[23][0-9][^0-9A-Za-z](?=[0-9]{5})"
-    rf"|(?<=[A-Za-z])[0-9]{{1,4}}20[23][0-9]{_MONTH}{_DAY}[0-9]{{0,10}}(?![0-9])"
+_DATED_TOKEN = re.compile(rf"(?<=[A-Za-z])[0-9]{{1,2}}202[4-9]{_MONTH}{_DAY}[0-9]{{0,10}}(?![0-9])")
+"""T4220261122000007."""
+_DATED_COUNTER = re.compile(
+    rf"[0-9]{{1,3}}[^0-9A-Za-z]+2[4-9]{_MONTH}{_DAY}[^0-9A-Za-z]+[0-9]{{1,10}}"
+    r"|(?:[0-9]{1,3}[^0-9A-Za-z]+)?202[4-9][^0-9A-Za-z]+[0-9]{5,12}"
 )
-"""42-261122-000007, 2026-0000123, T4220261122000007."""
+"""A chain that is all of 42-261122-000007 or 42-2026-0000000123."""
 _STAMPED = re.compile(r"2[4-7][0-9]{10}")
 """YYMMDDhhmmss of the years in which it can look like a Mastercard number (2221 to 2720)."""
 _PSP = re.compile(r"8[12]1[4-9][0-9]{12}")
@@ -91,13 +96,19 @@ def _found_in(text: str, field: Field) -> bool:
     if len(_DIGIT.findall(text)) < FEWEST_DIGITS:
         return False
     text = _without_tokens(text)
+    if len(text) > LONGEST_FIELD:
+        return any(holds_card_number("".join(_GROUP.findall(chain))) for chain in _CHAIN.findall(text))
     if any(_is_grouped_card(_GROUP.findall(chain)) for chain in _CHAIN.findall(text)):
         return True
-    text = _DATED_COUNTERS.sub("x", _DATES.sub("x", text))
+    text = _DATED_TOKEN.sub("x", _DATES.sub("x", text))
     if field is Field.TEXT:
-        text = _GROUP.sub(lambda m: "x" if len(m.group()) != 16 and _is_stamped(m.group()) else m.group(), text)
-        return any(holds_card_number(_joined(chain)) for chain in _CHAIN.findall(text))
-    return any(_holds_group(_GROUP.findall(chain)) for chain in _CHAIN.findall(text))
+        text = _GROUP.sub(
+            lambda m: "x" if len(m.group()) != 16 and _is_stamped(m.group()) else m.group(), text
+        )
+    chains = (_GROUP.findall(chain) for chain in _CHAIN.findall(text) if not _DATED_COUNTER.fullmatch(chain))
+    if field is Field.TEXT:
+        return any(holds_card_number("".join(groups)) for groups in chains)
+    return any(map(_holds_group, chains))
 
 
 def _without_tokens(text: str) -> str:
@@ -119,10 +130,6 @@ def _has_letter(token: str) -> bool:
     return not token.replace("-", "").replace(":", "").isdigit()
 
 
-def _joined(chain: str) -> str:
-    return "".join(_GROUP.findall(chain))
-
-
 def _is_grouped_card(groups: list[str]) -> bool:
     """Groups as people and machines write cards: all of one size but for the last, or 4-6-5 and 4-6-4."""
     return any(
@@ -140,7 +147,9 @@ def _holds_group(groups: list[str]) -> bool:
     if any(_is_single_card(group) for group in groups):
         return True
     return any(
-        is_card_number("".join(part)) for part in _parts(groups, 2) if max(len(g) for g in part) <= LONGEST_GROUP
+        is_card_number("".join(part))
+        for part in _parts(groups, 2)
+        if max(len(g) for g in part) <= LONGEST_GROUP
     )
 
 

@@ -1,4 +1,4 @@
-"""The number ranges of the card schemes: which lengths a card number with these first digits has, and its check digit."""
+"""The card schemes' number ranges: the lengths of card numbers by their first digits, and the check digit."""
 
 from collections.abc import Sequence
 from itertools import accumulate

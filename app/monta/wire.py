@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 
+from app.domain.card_numbers import Field, looks_like_card_number
 from app.domain.charge import ChargeReport, ChargeState
 from app.domain.charge_point import ChargePoint, ChargePointState, CurrentType
 from app.domain.ids import ChargeId, ChargePointId
@@ -173,9 +174,10 @@ class StartCharge:
         sound = {
             "paying_team_id": id_of(self.paying_team_id) is not None,
             "charge_point_id": id_of(self.charge_point_id) is not None,
-            "partner_external_id": _is_reference(self.partner_external_id),
-            "provider": _is_reference(self.provider),
-            "external_id": _is_reference(self.external_id),
+            "partner_external_id": _is_reference(self.partner_external_id)
+            and not _is_card(self.partner_external_id),
+            "provider": _is_reference(self.provider) and not _is_card(self.provider),
+            "external_id": _is_reference(self.external_id) and not _is_card(self.external_id),
             "kwh_limit": _is_within(self.kwh_limit, 500),
             "price_limit": _is_within(self.price_limit, MAX_PRICE),
         }
@@ -190,7 +192,7 @@ class StartCharge:
             "provider": self.provider,
             "externalId": self.external_id,
             "partnerExternalId": self.partner_external_id,
-            "cardBrand": self.card_brand if _is_reference(self.card_brand or "") else None,
+            "cardBrand": self._brand(),
             # Anything but four digits may be a card number that went astray: it must not leave us.
             "cardLast4": self.card_last4 if LAST4.fullmatch(self.card_last4 or "") else None,
         }
@@ -203,6 +205,15 @@ class StartCharge:
             "genericPaymentSession": {key: value for key, value in session.items() if value is not None},
         }
         return {key: value for key, value in body.items() if value is not None}
+
+    def _brand(self) -> str | None:
+        brand = self.card_brand or ""
+        return brand if _is_reference(brand) and not looks_like_card_number(brand, Field.TEXT) else None
+
+
+def _is_card(text: str) -> bool:
+    """The last look before it leaves us: Monta shows these to drivers and keeps them."""
+    return looks_like_card_number(text, Field.IDENTIFIER)
 
 
 def _is_reference(text: str) -> bool:

@@ -73,7 +73,7 @@ async def test_sessions_are_found_by_each_filter_and_filters_combine(database_ur
         ("to=9999-12-31T23:59:59-14:00", "to"),
         ("reference=%00", "reference"),
         ("charge_id=%00", "charge_id"),
-        ("stauts=charging", "stauts"),
+        ("stauts=charging", "query"),
         ("cursor=x", "cursor"),
         ("cursor=%C3%A9", "cursor"),
         ("cursor=MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMCBwc18x", "cursor"),

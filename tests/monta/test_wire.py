@@ -348,3 +348,11 @@ def test_nothing_but_four_digits_of_a_card_goes_out_and_a_driver_is_not_refused_
 )
 def test_what_monta_would_refuse_is_named_f9_f96(field: str, value: object) -> None:
     assert start(**{field: value}).mistakes() == (field,)
+
+
+@pytest.mark.parametrize("spelled", ["4111.1111.1111.1111", "4111 1111 1111 1111", "ref-4111111111111111"])
+def test_F103_no_card_number_leaves_us_in_any_spelling(spelled: str) -> None:
+    for field in ("external_id", "partner_external_id", "provider"):
+        assert start(**{field: spelled}).mistakes() == (field,)
+    assert "411" not in str(start(card_brand=spelled).body())
+    assert start(external_id="T42-20261122-000007").mistakes() == ()
