@@ -58,4 +58,7 @@ async def top_up_payment_session(
 def _top_up_problem(refused: top_up.TopUpRefused) -> Problem:
     if isinstance(refused, top_up.NoSuchSession):
         return not_found()
+    if isinstance(refused, top_up.CurrencyMismatch):
+        wrong = {"field": "amount", "message": "is in the currency of the payment session, not of the charge"}
+        return Problem("currency_mismatch", f"{refused}.", errors=[wrong])
     return Problem(TOP_UP_CODES[type(refused)], f"{refused}.")

@@ -21,6 +21,8 @@ class AttentionCode(StrEnum):
     """Several stops without effect; until the charge has ended."""
     NOT_COMPLETED = "not_completed"
     """The charge has ended and Monta does not complete it; until it does, or the session is settled."""
+    OTHER_CURRENCY = "other_currency"
+    """The charge runs in another currency than the hold; until Monta shows the hold's."""
     FINAL_RECORD_HELD = "final_record_held"
     """The final record cannot be billed as it stands; until it can, or the session is settled."""
     HOLD_EXPIRING = "hold_expiring"

@@ -87,6 +87,8 @@ class Charge:
     """When a webhook last said `completed`: a reason to read, whatever else is newer within that second."""
     last_priced: ChargeReport | None = None
     """The newest report that had a price, when the latest has none."""
+    last_named: ChargeReport | None = None
+    """The newest report that named a currency, when the latest names none."""
 
     @property
     def id(self) -> ChargeId:
@@ -104,6 +106,16 @@ class Charge:
     def priced(self) -> ChargeReport | None:
         """The newest report that had a price: what is used does not become nothing because one report left it out."""
         return self.latest if self.latest.price is not None else self.last_priced
+
+    @property
+    def named(self) -> ChargeReport | None:
+        """The newest report that named a currency: one that leaves it out says nothing else about it."""
+        return self.latest if self.latest.currency is not None else self.last_named
+
+    @property
+    def currency(self) -> str | None:
+        """What the charge runs in, as Monta named it last."""
+        return None if self.named is None else self.named.currency
 
 
 def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
@@ -130,9 +142,11 @@ def _join(one: Charge, other: Charge) -> Charge:
     energy_wh = max(one.energy_wh, other.energy_wh)
     latest = max(one.latest, other.latest, key=_precedence)
     priced = (report for report in (one.priced, other.priced) if report is not None)
+    named = (report for report in (one.named, other.named) if report is not None)
     return Charge(
         latest=latest,
         last_priced=max(priced, key=_precedence, default=None) if latest.price is None else None,
+        last_named=max(named, key=_precedence, default=None) if latest.currency is None else None,
         energy_wh=energy_wh,
         energy_at=min(c.energy_at for c in (one, other) if c.energy_wh == energy_wh),
         seen_at=max(one.seen_at, other.seen_at),

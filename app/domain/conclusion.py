@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from app.domain.attention import AttentionCode as Code
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeState
+from app.domain.currency import other_currency
 from app.domain.holds import hold_deadline, holds, spread
 from app.domain.money import Rounding, to_minor
 from app.domain.payment_session import ExtraCharge, NotStartedReason, StartOutcome, Status
@@ -74,6 +75,10 @@ def reviewed(change: Change) -> Change:
     price_minor = to_minor(price, session.authorization.currency, Rounding.HALF_UP)
     if settlement.basis is SettlementBasis.PERSON:
         return change
+    other = other_currency(session, charge)
+    if other is not None:
+        why = f"Monta's final price is {price} {other}, which is not what was settled by"
+        return change.set_attention(Code.FINAL_PRICE_DIFFERS, why, WATCHER, about=f"{price_minor} {other}")
     if price_minor == settlement.to_capture_minor + settlement.shortfall_minor:
         return change
     why = f"Monta's final price is {price}, which is not what was settled by"

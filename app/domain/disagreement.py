@@ -2,6 +2,7 @@
 
 from app.domain.change import Change, Source
 from app.domain.charge import Charge
+from app.domain.currency import other_currency
 from app.domain.energy import kwh_to_wh
 from app.domain.money import Rounding, to_major, to_minor
 
@@ -79,7 +80,7 @@ def _passed(change: Change, charge: Charge) -> bool:
 
 def _above(change: Change, charge: Charge) -> bool:
     session, price = change.session, charge.latest.price
-    if price is None:
+    if price is None or other_currency(session, charge) is not None:
         return False
     return to_minor(price, session.authorization.currency, Rounding.HALF_UP) > session.reserved_minor
 

@@ -39,12 +39,14 @@ class Basis(StrEnum):
     """What a planned stop rests on.
 
     TARIFF: the bound by the tariff. REPORTED_PRICE: Monta's running price, which is above that bound or all
-    that is known. ENERGY_LIMIT: the driver's own wish. NOTHING_KNOWN: only Monta's limits guard the session.
+    that is known. ENERGY_LIMIT: the driver's own wish. OTHER_CURRENCY: the charge runs in another currency than the
+    hold, which pays for nothing of it. NOTHING_KNOWN: only Monta's limits guard the session.
     """
 
     TARIFF = "tariff"
     REPORTED_PRICE = "reported_price"
     ENERGY_LIMIT = "energy_limit"
+    OTHER_CURRENCY = "other_currency"
     NOTHING_KNOWN = "nothing_known"
 
 

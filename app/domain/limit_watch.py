@@ -6,9 +6,10 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from app.domain.charge import POWERLESS, Charge, ChargeState
+from app.domain.currency import other_currency, priced
 from app.domain.guards import Guards, affordable_wh, guards, kept_back_minor
 from app.domain.habits import latency_bound_s, tries_the_limit, usual_peak_w
-from app.domain.limit import HORIZON, StopPlan, Used, plan_stop, used
+from app.domain.limit import HORIZON, Basis, StopPlan, Used, plan_stop, used
 from app.domain.limit_evidence import VISIBLE_S
 from app.domain.meter import Trail
 from app.domain.payment_session import PaymentSession
@@ -40,7 +41,8 @@ def reading_of(
     started_at = (
         charge.latest.started_at or charge.latest.created_at or session.start.intent_at or session.created_at
     )
-    price, wh = (charge.priced.price, charge.priced.energy_wh) if charge.priced else (None, None)
+    shown = priced(session, charge)
+    price, wh = (shown.price, shown.energy_wh) if shown is not None else (None, None)
     per_kwh = price * 1000 / wh if price is not None and price > 0 and wh else session.learned_kwh_price
     return Reading(
         started_at=min(started_at, at),
@@ -94,7 +96,9 @@ def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w:
 def stop_plan(
     session: PaymentSession, charge: Charge, policy: Policy, *, horizon: timedelta = HORIZON
 ) -> StopPlan:
-    """When the limit asks for a stop, and what that rests on."""
+    """When the limit asks for a stop, and what that rests on: at once where the hold is in another currency."""
+    if other_currency(session, charge) is not None:
+        return StopPlan(stop_at=session.created_at, basis=Basis.OTHER_CURRENCY)
     bound, held, limits = bound_of(session, charge, policy), session.authorization, session.limits
     return plan_stop(
         session.tariff,

@@ -5,6 +5,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from app.domain.charge import Charge, ChargeReport
+from app.domain.currency import other_currency
 from app.domain.money import Rounding, to_major, to_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
@@ -37,8 +38,9 @@ def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str |
         return "the completed charge has no price"
     if final.price < 0:
         return f"the completed charge has a negative price, {final.price}"
-    if final.currency is not None and final.currency != session.authorization.currency:
-        return f"the completed charge is priced in {final.currency}, the hold is in {session.authorization.currency}"
+    other = other_currency(session, charge)
+    if other is not None:
+        return f"the completed charge is priced in {other}, the hold is in {session.authorization.currency}"
     why = too_much_energy(session, charge) or _odd_price(session, charge, final.price, policy)
     return None if why is None else f"the final price is held for a person: {why}"
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from app.domain.change import Change, Source
 from app.domain.charge import Charge
+from app.domain.currency import other_currency
 from app.domain.limit_watch import reading_of, zone
 from app.domain.money import to_major
 from app.domain.policy import Policy
@@ -30,6 +31,8 @@ def _passed(change: Change, charge: Charge, policy: Policy) -> Decimal | None:
     session, price = change.session, charge.latest.price
     tariff, currency = session.tariff, session.authorization.currency
     if tariff is None or price is None or tariff.currency != currency or charge.ended:
+        return None
+    if other_currency(session, charge) is not None:
         return None
     power_w = max_power_w(session, policy)
     reading = reading_of(session, charge, policy, power_w)

@@ -73,3 +73,5 @@ class Converted:
 
     tariff: Mapping[str, object] | None
     gaps: tuple[str, ...]
+    currency: str | None = None
+    """Of everything in the group; None: it is in several, or nothing says."""

@@ -31,7 +31,7 @@ def to_tariff(group: PriceGroup) -> Converted:
         elements = _elements(group, gaps)
         currency = _currency(group)
     except _Unbounded as why:
-        return Converted(tariff=None, gaps=(*gaps, str(why)))
+        return Converted(tariff=None, gaps=(*gaps, str(why)), currency=_only_currency(group))
     if not elements:
         elements = [_element(_component("ENERGY", Decimal(0)))]
     tariff: Mapping[str, object] = {
@@ -40,7 +40,7 @@ def to_tariff(group: PriceGroup) -> Converted:
         "tax_included": "YES",
         "elements": elements,
     }
-    return Converted(tariff=tariff, gaps=tuple(dict.fromkeys(gaps)))
+    return Converted(tariff=tariff, gaps=tuple(dict.fromkeys(gaps)), currency=currency)
 
 
 def _elements(group: PriceGroup, gaps: list[str]) -> list[Object]:
@@ -191,12 +191,18 @@ def _element(
 
 def _currency(group: PriceGroup) -> str:
     """The one currency of everything in the group."""
-    found = {money.currency for money in _all_money(group)}
-    if len(found) != 1:
+    only = _only_currency(group)
+    if only is None:
+        several = any(True for _ in _all_money(group))
         raise _Unbounded(
-            "the price group is in several currencies" if found else "no price says its currency"
+            "the price group is in several currencies" if several else "no price says its currency"
         )
-    return found.pop()
+    return only
+
+
+def _only_currency(group: PriceGroup) -> str | None:
+    found = {money.currency for money in _all_money(group)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _all_money(group: PriceGroup) -> Iterable[Money]:

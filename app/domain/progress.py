@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from app.domain.attention import AttentionCode
 from app.domain.change import Change, Source
 from app.domain.charge import ENDED, Charge, ChargeReport, ChargeState, merge
+from app.domain.currency import currency_compared
 from app.domain.disagreement import by_montas_limit, compared
 from app.domain.meter import Trail, followed
 from app.domain.payment_session import (
@@ -127,6 +128,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     if session.ended:
         forgotten = known.ended and all(e.id != report.id for e in session.extras)
         return change if forgotten else _extra(change, report, source)
+    change = currency_compared(change, known, source)
     change = compared(change, before, known, source)
     change = price_compared(change, before, known, source, policy)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from app.domain.change import Change, Source
+from app.domain.currency import contradiction
 from app.domain.guards import admitted, guards
 from app.domain.ids import ChargePointId
 from app.domain.payment_authorized import PaymentAuthorized
@@ -12,7 +13,15 @@ from app.domain.payment_session import PaymentSession, Start
 from app.domain.plausible_guess import why_unlikely
 from app.domain.policy import Policy, power_bound_w
 from app.flows.tools import Tools
-from app.store import charge_points, holds, operator_state, payment_sessions, price_groups, terminals
+from app.store import (
+    charge_points,
+    currencies,
+    holds,
+    operator_state,
+    payment_sessions,
+    price_groups,
+    terminals,
+)
 from app.store.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
 from app.store.conflicts import again_after_conflict
 from app.store.database import Connection, outlive_the_primary
@@ -172,6 +181,7 @@ async def _new_session(
     point: KnownChargePoint | None,
 ) -> PaymentSession:
     now = tools.clock.now()
+    await _check_currency(connection, terminal, payment, now)
     priced, learned_price, doubt = await _priced(connection, terminal, payment, now)
     _check_affordable(payment, priced, tools.policy)
     brand = payment.authorization.card.brand
@@ -220,10 +230,20 @@ async def _tariff(
     """What the driver was shown, else what was set for the charge point, for the operator, or Monta's price group."""
     if payment.tariff is not None:
         return TariffFound(tariff=payment.tariff, source="payment")
-    found = await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id, now)
-    if found is not None and _is_a_guess(found) and found.tariff.currency != payment.authorization.currency:
-        return None
-    return found
+    return await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id, now)
+
+
+async def _check_currency(
+    connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
+) -> None:
+    """Monta reads the limit in the charge point's currency, whatever the hold is in. Raises CurrencyMismatch."""
+    held = payment.authorization.currency
+    if payment.tariff is not None and payment.tariff.currency != held:
+        raise CurrencyMismatch(held, payment.tariff.currency)
+    words = await currencies.told(connection, terminal.operator_id, payment.charge_point_id, now)
+    other = contradiction(held, words)
+    if other is not None:
+        raise CurrencyMismatch(held, other)
 
 
 def _is_a_guess(found: TariffFound) -> bool:
@@ -242,8 +262,6 @@ async def _learned(connection: Connection, terminal: Terminal, payment: PaymentA
 def _check_affordable(payment: PaymentAuthorized, priced: TariffFound | None, policy: Policy) -> None:
     """A guess refuses nobody for its price: Monta's price limit alone must fit then."""
     held, told = payment.authorization, None if priced is None or _is_a_guess(priced) else priced.tariff
-    if told is not None and told.currency != held.currency:
-        raise CurrencyMismatch(held.currency, told.currency)
     limits = guards(told, held.amount_minor, held.currency)
     if not admitted(limits, tariff_known=priced is not None, small=policy.small_reservations):
         raise AmountTooSmall(held.currency)

@@ -14,7 +14,7 @@ from app.monta.client import MontaClient
 from app.monta.errors import MontaError
 from app.monta.listing import ChargeListing
 from app.monta.ports import Purpose
-from app.store import duties, operator_sessions, operator_state, orphans, sightings, terminals
+from app.store import currencies, duties, operator_sessions, operator_state, orphans, sightings, terminals
 from app.store.conflicts import again_after_conflict
 from app.store.database import Connection
 from app.store.duties import Duty, DutyLease
@@ -143,11 +143,19 @@ async def _sort_out(
     tools: Tools, lease: DutyLease, operator: Operator, listing: ChargeListing, now: datetime
 ) -> bool:
     """Whether some charge of our form was too young to be judged."""
+    await _learn_currencies(tools, operator.id, listing)
     of_form = [c for c in listing.listed() if has_our_form(c.report.partner_external_id)]
     old = [c for c in of_form if c.report.created_at is None or c.report.created_at <= now - YOUNG]
     for first in range(0, len(old), BATCH):
         await _sort_batch(tools, lease, operator, old[first : first + BATCH])
     return len(old) < len(of_form)
+
+
+async def _learn_currencies(tools: Tools, operator_id: OperatorId, listing: ChargeListing) -> None:
+    """What anybody's charges ran in at our charge points: a site's new currency is known without a charge of ours."""
+    seen = [charged for report in listing.charges if (charged := currencies.charged(report)) is not None]
+    async with tools.database.transaction() as connection:
+        await currencies.note(connection, operator_id, seen)
 
 
 async def _sort_batch(
@@ -195,6 +203,8 @@ def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
         return False
     if report.price is None:
         return False
+    if report.currency not in (None, session.currency):
+        return True
     return to_minor(report.price, session.currency, Rounding.HALF_UP) != session.settled_minor
 
 

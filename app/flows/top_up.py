@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain.change import Change, Source
+from app.domain.currency import contradiction, other_currency
 from app.domain.guards_shown import guards_shown
 from app.domain.ids import SessionId
 from app.domain.payment_session import PaymentSession, Status, TopUp
 from app.flows.tools import Tools
-from app.store import holds, payment_sessions
+from app.store import currencies, holds, payment_sessions
 from app.store.conflicts import again_after_conflict
 from app.store.database import Connection, outlive_the_primary
 from app.store.terminals import Terminal
@@ -48,6 +49,10 @@ class ReferenceTaken(TopUpRefused):
     """The reference names another hold, or this one with another amount."""
 
 
+class CurrencyMismatch(TopUpRefused):
+    """The session's holds are in another currency than the charge, or than the charge point has by now."""
+
+
 class TopUpNotPossible(TopUpRefused):
     """The operator's policy does not allow that much."""
 
@@ -71,6 +76,7 @@ async def top_up(tools: Tools, terminal: Terminal, session_id: SessionId, more: 
             await outlive_the_primary(connection)
             return ToppedUp(session=before, replayed=True)
         _check(before, more)
+        await _check_currency(connection, before, now)
         if not await holds.take(connection, before, more.reference, more.amount_minor, now):
             raise ReferenceTaken("this authorization reference was used before")
         session = await payment_sessions.save(connection, before, _raised(before, more, now), now)
@@ -102,6 +108,19 @@ def _check(session: PaymentSession, more: MoreAuthorized) -> None:
         room = max(0, most - session.reserved_minor)
         raise TopUpNotPossible(
             f"the reservation may reach {most} minor units here, so {room} more are possible at most"
+        )
+
+
+async def _check_currency(connection: Connection, session: PaymentSession, now: datetime) -> None:
+    """No more money for a charge that this currency does not pay for. Raises CurrencyMismatch."""
+    held = session.authorization.currency
+    other = other_currency(session, session.charge) if session.charge is not None else None
+    if other is None and (session.charge is None or session.charge.currency is None):
+        words = await currencies.told(connection, session.operator_id, session.charge_point_id, now)
+        other = contradiction(held, words)
+    if other is not None:
+        raise CurrencyMismatch(
+            f"this payment session is in {held}, but the charge point charges in {other}; release the new hold"
         )
 
 

@@ -32,6 +32,7 @@ from app.flows.tools import HOLD_STARTS, LeaseLost, OperatorMissing, Tools, repo
 from app.monta.wire import PriceUnit
 from app.store import (
     charge_points,
+    currencies,
     duties,
     habits,
     inbox,
@@ -88,6 +89,7 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
         session = await payment_sessions.save(connection, before, change, now)
         await _teach(connection, before, session, tools.policy)
         await _learn_price(connection, before, session)
+        await _learn_currency(connection, before, session)
         await inbox.mark_applied(connection, news, now)
         given_back = isinstance(step, Wait) and len(news) < inbox.NEWS_LIMIT
         if isinstance(step, Wait) and given_back:
@@ -226,6 +228,17 @@ async def _learn_price(connection: Connection, before: PaymentSession, session: 
         kwh_price=(price * 1000 / settled.energy_wh).quantize(Decimal("0.0001")),
         currency=session.authorization.currency,
     )
+
+
+async def _learn_currency(connection: Connection, before: PaymentSession, session: PaymentSession) -> None:
+    """What the charge runs in, once: later holds in another currency are refused."""
+    charge = session.charge
+    if charge is None or charge.named is None:
+        return
+    if before.charge is not None and before.charge.currency == charge.currency:
+        return
+    seen = currencies.charged(charge.named, session.charge_point_id)
+    await currencies.note(connection, session.operator_id, [] if seen is None else [seen])
 
 
 def _tell(tools: Tools, before: PaymentSession, session: PaymentSession) -> None:

@@ -24,6 +24,7 @@ from app.simulator.faults import Faults
 from app.simulator.gate import Gate
 from app.simulator.lifecycle import Lifecycle
 from app.simulator.outbox import Outbox
+from app.simulator.prices import Currency
 from app.simulator.quota import Quota
 from app.simulator.routes import Routes
 from app.simulator.site import Point, Site
@@ -169,6 +170,10 @@ class Simulator:
     def set_kwh_price(self, group_id: int, price: Decimal) -> None:
         """From now on a price group's kWh costs this, in major units; charges that run keep their price."""
         self._site.groups[group_id] = replace(self._site.groups[group_id], kwh_price=price)
+
+    def set_currency(self, currency: Currency) -> None:
+        """From now on everything here is in this currency, charges that run and price groups too."""
+        self._site.config = replace(self._site.config, currency=currency)
 
     def force_stop(self, point_id: ChargePointId) -> None:
         """The operator's force stop in Monta Hub: the charge completes with price 0."""

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.domain.charge_point import ChargePoint, ChargePointState, CurrentType
 from app.domain.ids import ChargePointId, OperatorId, TerminalId
 from app.domain.tariff import Tariff, parse_tariff
+from app.domain.tariff.validity import in_force
 from app.store import price_groups
 from app.store.tables import charge_points, tariffs, terminal_charge_points
 
@@ -41,7 +42,7 @@ class TariffFound:
 
 async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequence[ChargePoint]) -> None:
     """Keep what Monta shows of charge points that we know; those that no terminal uses are left out."""
-    known = select(C.c.charge_point_id).where(C.c.operator_id == operator_id)
+    known = select(C.c.charge_point_id).where(C.c.operator_id == operator_id).order_by(C.c.charge_point_id)
     ours = set((await connection.execute(known.with_for_update())).scalars())
     rows = [_row(operator_id, p) for p in sorted(points, key=lambda p: p.id) if p.id in ours]
     if not rows:
@@ -107,21 +108,30 @@ async def tariff_for(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> TariffFound | None:
     """The tariff that applies: the charge point's own before the operator's, before Monta's price group."""
+    set_here = await tariff_set(connection, operator_id, charge_point_id, now)
+    if set_here is not None:
+        return set_here
+    of_group = await price_groups.tariff_of(connection, operator_id, charge_point_id, now)
+    if of_group is None:
+        return None
+    return TariffFound(tariff=of_group.tariff, source=PRICE_GROUP, gaps=of_group.gaps)
+
+
+async def tariff_set(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+) -> TariffFound | None:
+    """The tariff in force that a person set: the charge point's own before the operator's."""
     t = tariffs.c
     query = (
         select(t.tariff, t.charge_point_id)
         .where(t.operator_id == operator_id, t.charge_point_id.in_([charge_point_id, ""]))
         .order_by(t.charge_point_id.desc())
-        .limit(1)
     )
-    row = (await connection.execute(query)).one_or_none()
-    if row is not None:
-        own = "charge_point" if row.charge_point_id else "operator"
-        return TariffFound(tariff=parse_tariff(row.tariff), source=own)
-    of_group = await price_groups.tariff_of(connection, operator_id, charge_point_id, now)
-    if of_group is None:
-        return None
-    return TariffFound(tariff=of_group.tariff, source=PRICE_GROUP, gaps=of_group.gaps)
+    for row in await connection.execute(query):
+        tariff = parse_tariff(row.tariff)
+        if in_force(tariff, now):
+            return TariffFound(tariff=tariff, source="charge_point" if row.charge_point_id else "operator")
+    return None
 
 
 def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:

@@ -59,6 +59,7 @@ async def put(
     """Keep what Monta showed."""
     fresh: dict[str, object] = {
         "name": name,
+        "currency": converted.currency,
         "tariff": None if converted.tariff is None else dict(converted.tariff),
         "gaps": list(converted.gaps),
         "read_at": now,

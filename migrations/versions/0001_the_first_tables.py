@@ -129,6 +129,13 @@ def upgrade() -> None:
         ),
         sa.Column("learned_currency", sa.Text(), nullable=True),
         sa.Column(
+            "charged_currency",
+            sa.Text(),
+            nullable=True,
+            comment="what the newest charge here ran in, whoever started it",
+        ),
+        sa.Column("charged_at", sa.DateTime(timezone=True), nullable=True, comment="when that charge began"),
+        sa.Column(
             "seen_at",
             sa.DateTime(timezone=True),
             nullable=True,
@@ -294,6 +301,12 @@ def upgrade() -> None:
         sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("price_group_id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=True),
+        sa.Column(
+            "currency",
+            sa.Text(),
+            nullable=True,
+            comment="of all its prices; null: they are in several, or none says",
+        ),
         sa.Column(
             "tariff",
             postgresql.JSONB(astext_type=sa.Text()),

@@ -91,7 +91,11 @@ def the_charge_price(rig: Rig, session_id: str) -> Decimal:
     return charge.price * 1000 / charge.metered_wh
 
 
-async def test_a_price_group_in_another_currency_is_no_reason_to_refuse_a_driver(database_url: str) -> None:
+async def test_F99_a_hold_in_another_currency_than_the_price_group_is_refused(database_url: str) -> None:
     async with open_rig(database_url) as rig:
-        session = await rig.authorize(102, 20_000, authorization={"currency": "SEK"})
-        assert (await rig.ops_session(session["id"]))["tariff_source"] is None
+        answer = await rig.call(
+            "POST", "/v1/payment-sessions", body=rig.payment(102, 500, authorization={"currency": "JPY"})
+        )
+        assert (answer.status_code, answer.json()["code"]) == (422, "currency_mismatch")
+        await rig.pass_time(60)
+        assert rig.monta.charges() == []

@@ -98,16 +98,19 @@ async def test_a_payment_that_monta_removed_is_released_though_energy_flowed(dat
 async def test_F67_a_price_in_another_currency_is_never_captured_but_shown_to_a_person(
     database_url: str,
 ) -> None:
-    config = replace(default_config(), currency=Currency(identifier="sek", name="Krona"))
-    async with open_rig(database_url, config=config) as rig:
+    async with open_rig(database_url) as rig:
         session = await rig.authorize(907, 2000, tariff=PRICE)
         await rig.until(session["id"], "finishing")
+        rig.monta.set_currency(Currency(identifier="sek", name="Krona"))
         await rig.pass_time(STRAY_WATCH_S)
         last = await rig.session(session["id"])
         assert (last["status"], last["settlement"]) == ("finishing", None)
         assert last["needs_attention"]
-        (why,) = (await rig.ops_session(session["id"]))["attention"]
-        assert "SEK" in why["detail"]
+        told = (await rig.ops_session(session["id"]))["attention"]
+        assert {why["code"]: "SEK" in why["detail"] for why in told} == {
+            "other_currency": True,
+            "final_record_held": True,
+        }
         reads = rig.calls("GET", f"/charges/{the_charge(rig).id}")
         await rig.pass_time(3600)
         assert 10 <= rig.calls("GET", f"/charges/{the_charge(rig).id}") - reads <= 14
