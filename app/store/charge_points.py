@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, bindparam, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -117,17 +117,22 @@ async def tariff_for(
     return TariffFound(tariff=of_group.tariff, source=PRICE_GROUP, gaps=of_group.gaps)
 
 
+_SET = (
+    select(tariffs.c.tariff, tariffs.c.charge_point_id)
+    .where(
+        tariffs.c.operator_id == bindparam("operator"),
+        or_(tariffs.c.charge_point_id == bindparam("point"), tariffs.c.charge_point_id == ""),
+    )
+    .order_by(tariffs.c.charge_point_id.desc())
+)
+"""Built once: every payment asks it."""
+
+
 async def tariff_set(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> TariffFound | None:
     """The tariff in force that a person set: the charge point's own before the operator's."""
-    t = tariffs.c
-    query = (
-        select(t.tariff, t.charge_point_id)
-        .where(t.operator_id == operator_id, t.charge_point_id.in_([charge_point_id, ""]))
-        .order_by(t.charge_point_id.desc())
-    )
-    for row in await connection.execute(query):
+    for row in await connection.execute(_SET, {"operator": operator_id, "point": charge_point_id}):
         tariff = parse_tariff(row.tariff)
         if in_force(tariff, now):
             return TariffFound(tariff=tariff, source="charge_point" if row.charge_point_id else "operator")

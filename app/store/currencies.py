@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charge import ChargeReport
@@ -19,6 +19,16 @@ C = points.c
 G = groups.c
 
 
+_WORDS = (
+    select(G.currency, G.read_at, C.charged_currency, C.charged_at)
+    .select_from(
+        points.outerjoin(groups, and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id))
+    )
+    .where(C.operator_id == bindparam("operator"), C.charge_point_id == bindparam("point"))
+)
+"""Built once: every payment asks it."""
+
+
 async def told(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> list[CurrencyTold]:
@@ -27,13 +37,8 @@ async def told(
     set_here = await charge_points.tariff_set(connection, operator_id, charge_point_id, now)
     if set_here is not None:
         words.append(CurrencyTold(code=set_here.tariff.currency, told=Told.STATED, at=now))
-    same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
-    query = (
-        select(G.currency, G.read_at, C.charged_currency, C.charged_at)
-        .select_from(points.outerjoin(groups, same_group))
-        .where(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
-    )
-    row = (await connection.execute(query)).one_or_none()
+    given = {"operator": operator_id, "point": charge_point_id}
+    row = (await connection.execute(_WORDS, given)).one_or_none()
     if row is None:
         return words
     if row.currency is not None and row.read_at is not None:
