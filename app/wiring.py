@@ -65,6 +65,7 @@ def policy_from(settings: Settings) -> Policy:
         start_deadline_s=settings.start_deadline_s,
         quiet_window_s=settings.quiet_window_s,
         send_guard_s=settings.send_guard_s,
+        answer_s=settings.start_timeout_s,
         silence_s=settings.silence_s,
         stop_retry_s=settings.stop_retry_s,
         settle_poll_s=settings.settle_poll_s,

@@ -98,7 +98,14 @@ def _operator_figures(registry: CollectorRegistry, found: look.Summary) -> None:
         ["operator"],
         registry=registry,
     )
+    clock = Gauge(
+        "tapwatt_monta_clock_ahead_seconds",
+        "Monta's clock minus ours, as its last charges showed; 0: they agree.",
+        ["operator"],
+        registry=registry,
+    )
     for operator in found.operators:
+        clock.labels(operator.id).set(operator.monta_clock_ahead_s or 0)
         for what in ("webhook", "upkeep", "setup", "access", "reconcile"):
             wrong = getattr(operator, f"{what}_problem") is not None
             problem.labels(operator.id, what).set(int(wrong))

@@ -96,6 +96,7 @@ SUMMARY: Responses = {
                     "webhook_mended_at": None,
                     "upkeep_problem": None,
                     "setup_problem": None,
+                    "monta_clock_ahead_s": None,
                     "access_problem": None,
                     "reconciled_at": "2026-11-22T10:00:00.000Z",
                     "reconcile_problem": None,

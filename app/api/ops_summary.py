@@ -36,6 +36,9 @@ class OperatorOut(BaseModel):
     setup_problem: str | None = Field(
         description="what Monta shows of teams, charge points and prices does not fit what was configured"
     )
+    monta_clock_ahead_s: int | None = Field(
+        description="Monta's clock minus ours, as its last charges showed; null: they agree"
+    )
     access_problem: str | None = Field(description="Monta refuses the credential: new payments are refused")
     reconciled_at: Moment | None = Field(description="Monta's charges were compared with ours up to then")
     reconcile_problem: str | None
@@ -87,6 +90,7 @@ async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
                 webhook_mended_at=o.webhook_mended_at,
                 upkeep_problem=o.upkeep_problem,
                 setup_problem=o.setup_problem,
+                monta_clock_ahead_s=o.monta_clock_ahead_s,
                 access_problem=o.access_problem,
                 reconciled_at=o.reconciled_at,
                 reconcile_problem=o.reconcile_problem,

@@ -178,11 +178,18 @@ def operator_list(as_json: AsJson = False) -> None:
             "webhook_problem": o.webhook_problem,
             "upkeep_problem": o.upkeep_problem,
             "setup_problem": o.setup_problem,
+            "clock_problem": _clock_told(o.monta_clock_ahead_s),
         }
         for o in found.operators
     ]
     lines = [line for row in rows for line in _operator_lines(row)]
     typer.echo(json.dumps({"data": rows}) if as_json else "\n".join(lines))
+
+
+def _clock_told(ahead_s: int | None) -> str | None:
+    if ahead_s is None:
+        return None
+    return f"Monta's clock is {abs(ahead_s)} s {'ahead of' if ahead_s > 0 else 'behind'} ours"
 
 
 def _operator_lines(row: dict[str, str | None]) -> list[str]:

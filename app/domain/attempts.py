@@ -9,6 +9,7 @@ from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
 from app.domain.limit_watch import start_limits, stop_plan
+from app.domain.orphan import has_our_form
 from app.domain.payment_session import (
     ExtraCharge,
     MontaLimits,
@@ -17,9 +18,9 @@ from app.domain.payment_session import (
     Stop,
     StopReason,
 )
-from app.domain.policy import Policy, backoff_s
+from app.domain.policy import QUICK_STOPS, Policy, backoff_s, growing_s
 from app.domain.power_bound import bound_of
-from app.domain.progress import absorb, one_look_until
+from app.domain.progress import absorb, extra_charge, one_look_until
 from app.domain.transitions import Command
 
 API = Source.MONTA_API
@@ -84,11 +85,23 @@ def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Chan
     """
     certain = change.session.start.posts == 1
     change = change.note("start_accepted", API, charge_id=report.id, state=report.state)
+    if report.charge_point_id not in (None, change.session.charge_point_id):
+        return _started_elsewhere(change, report)
+    if not has_our_form(report.partner_external_id):
+        report = replace(report, partner_external_id=change.session.id)
     change = absorb(change, report, API, policy)
     session = change.session
     if certain and session.charge is not None and session.charge.id == report.id and not session.ended:
         session = replace(session, watch_until=one_look_until(session, policy))
     return change.to(session)
+
+
+def _started_elsewhere(change: Change, report: ChargeReport) -> Change:
+    """Monta started another charge point than we asked for: ours to stop, and nothing that this driver pays for."""
+    change = extra_charge(change, report, API)
+    if change.session.charge is not None or change.session.ended:
+        return change
+    return start_refused(change, f"Monta started charge point {report.charge_point_id} instead")
 
 
 def start_refused(change: Change, why: str) -> Change:
@@ -218,9 +231,8 @@ def extra_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, p
     def again(extra: ExtraCharge) -> ExtraCharge:
         if extra.id != charge_id:
             return extra
-        return replace(
-            extra, attempts=extra.attempts + 1, next_at=now + timedelta(seconds=policy.stop_retry_s)
-        )
+        pause = growing_s(policy.stop_retry_s, extra.attempts - QUICK_STOPS, policy)
+        return replace(extra, attempts=extra.attempts + 1, next_at=now + timedelta(seconds=pause))
 
     session = replace(change.session, extras=tuple(again(e) for e in change.session.extras))
     return change.to(session).note("extra_charge_stop_intended", WATCHER, charge_id=charge_id)

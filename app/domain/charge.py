@@ -64,6 +64,10 @@ class ChargeReport:
     failure_reason: str | None = None
     stop_reason: str | None = None
     cable_plugged_in_at: datetime | None = None
+    arrived_at: datetime | None = None
+    """When a webhook came, by our clock; None: `seen_at` is by our clock already."""
+    as_of: datetime | None = None
+    """Since when the record was like this at the latest, by our own clock; set when it is taken in (report_times)."""
     from_record: bool = False
     """Read from the record (REST), not told by a webhook; set when it is merged."""
 
@@ -128,7 +132,7 @@ def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charg
     fresh = Charge(
         latest=report,
         energy_wh=report.energy_wh or 0,
-        energy_at=min(report.updated_at or report.seen_at, report.seen_at),
+        energy_at=report.as_of or min(report.updated_at or report.seen_at, report.seen_at),
         seen_at=report.seen_at,
         final_read=by_rest and report.state is ChargeState.COMPLETED,
         told_completed_at=report.seen_at if not by_rest and report.state is ChargeState.COMPLETED else None,

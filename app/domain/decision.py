@@ -13,7 +13,7 @@ from app.domain.payment_session import (
     StopReason,
 )
 from app.domain.plausible import unbillable
-from app.domain.policy import Policy
+from app.domain.policy import QUICK_STOPS, Policy, growing_s
 from app.domain.steps import (
     GiveUp,
     LookUp,
@@ -51,12 +51,24 @@ def _own(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     if session.ended:
         return Wait(None)
     if charge is None:
-        return _start(session, policy, now)
+        return _by_the_holds_end(_start(session, policy, now), session, policy, now)
     if charge.state is ChargeState.COMPLETED:
         return _in_time(_final(session, charge, policy, now), session, policy, now)
     if charge.ended:
         return _in_time(_finishing(session, charge, policy, now), session, policy, now)
     return running(session, charge, policy, now)
+
+
+def _by_the_holds_end(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """No doubt about a start outlives the hold: it is released before it dies, and strays are watched for."""
+    last = settle_by(session, policy)
+    match step:
+        case GiveUp():
+            return step
+        case Wait(until) if now < last:
+            return Wait(last if until is None else min(until, last))
+        case _:
+            return step if now < last else GiveUp(NotStartedReason.START_TIMEOUT)
 
 
 def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
@@ -68,7 +80,8 @@ def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
         quiet_until = quiet_until_of(session, policy)
         if start.empty_at is None or start.empty_at < quiet_until:
             return _look(session, intent_at, quiet_until, policy, now)
-        if start.posts >= policy.max_ambiguous_posts and now < start.deadline and session.wish is None:
+        spent = start.posts >= policy.max_ambiguous_posts or start.elsewhere
+        if spent and now < start.deadline and session.wish is None:
             return Wait(start.deadline)
     if session.wish is not None:
         return _release(session, NotStartedReason.CANCELED, policy, now)
@@ -112,7 +125,8 @@ def _look(
     """A charge may exist: look for it until it turns up, or until the quiet window has passed and it is not there."""
     looked_at = session.start.looked_at or intent_at
     planned = [t for s in LOOK_OFFSETS_S if looked_at < (t := intent_at + timedelta(seconds=s)) < quiet_until]
-    due = planned[0] if planned else max(quiet_until, looked_at + timedelta(seconds=policy.stray_look_s))
+    pause = growing_s(policy.stray_look_s, session.start.looks - len(LOOK_OFFSETS_S), policy)
+    due = planned[0] if planned else max(quiet_until, looked_at + timedelta(seconds=pause))
     if looked_at < quiet_until <= due:
         due = quiet_until
     return when(LookUp(), max(due, session.reads.not_before or due), now)
@@ -190,11 +204,15 @@ def _extras(session: PaymentSession, now: datetime) -> Step:
 
 def _strays(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """After an ambiguous POST, or while an extra charge runs, search for charges of ours that nobody asked for."""
-    live = any(e.state not in ENDED for e in session.extras)
+    stopped = [e.attempts for e in session.extras if e.state not in ENDED]
+    live = bool(stopped)
     last = session.start.looked_at or session.start.intent_at
     if last is None or session.status is Status.AUTHORIZED:
         return Wait(None)
-    due = last + timedelta(seconds=policy.stop_retry_s if live else policy.stray_look_s)
+    pause = (
+        growing_s(policy.stop_retry_s, min(stopped) - QUICK_STOPS, policy) if live else policy.stray_look_s
+    )
+    due = last + timedelta(seconds=pause)
     due = max(due, session.reads.not_before or due)
     if not live and (session.watch_until is None or due > session.watch_until):
         return Wait(None)

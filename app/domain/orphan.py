@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.domain.charge import ChargeReport
 
@@ -31,6 +31,12 @@ class ListedCharge:
 
     report: ChargeReport
     origin: Origin
+
+
+def is_young(report: ChargeReport, now: datetime) -> bool:
+    """Whether the charge was created a moment ago. A date that is further off than that, on either side, is another
+    clock's: it must not put off for ever what is to be done about a charge."""
+    return report.created_at is not None and abs(now - report.created_at) < YOUNG
 
 
 def has_our_form(reference: str | None) -> bool:

@@ -118,6 +118,10 @@ class Start:
     looked_at: datetime | None = None
     empty_at: datetime | None = None
     """The last complete look-up that found no charge of ours."""
+    elsewhere: bool = False
+    """A search found a charge with our reference that cannot be ours: no further POST, it might end there too."""
+    monta_ahead_s: int = 0
+    """Monta's clock minus ours, as far as our charge proves it; 0: they agree, or nothing is known."""
     limits: MontaLimits | None = None
     """Those of the last POST."""
 
@@ -222,6 +226,8 @@ class PaymentSession:
     watch_until: datetime | None = None
     """Until then Monta is searched for further charges of ours, also after the end."""
     reads: Reads = field(default_factory=Reads)
+    odd_times: tuple[str, ...] = ()
+    """The times of its charge that could not be as Monta told them; each is told once."""
 
     @property
     def ended(self) -> bool:

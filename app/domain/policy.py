@@ -14,6 +14,10 @@ class SmallReservations(StrEnum):
     """It runs, guarded by our watcher alone."""
 
 
+QUICK_STOPS = 6
+"""So many stops of a charge that nobody pays for follow each other quickly; then more and more seldom."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Defaults are those of the contract; all of them are bounds, none is a promise of Monta's."""
@@ -90,8 +94,10 @@ class Policy:
     """A reading that says more than this is a fault of the meter, not a fast charger."""
     report_skew_s: float = 5
     """A report's `updatedAt` may lie so far ahead of our clock; a later one is taken for this."""
-    clock_skew_s: float = 120
-    """Monta's createdAt may lie so long before our intent and still be of it."""
+    clock_skew_s: float = 10
+    """Monta's clock may differ from ours by so much before it is told; what it tells decides nothing by that."""
+    answer_s: float = 30
+    """An answer may tell of what happened so long after it was asked for."""
     backoff_max_s: float = 60
 
     @property
@@ -105,6 +111,11 @@ def power_bound_w(rated_w: int | None, current: CurrentType | None, policy: Poli
     if rated_w:
         return min(rated_w, policy.highest_power_w)
     return policy.unknown_ac_power_w if current is CurrentType.AC else policy.unknown_power_w
+
+
+def growing_s(pause_s: float, times: int, policy: Policy) -> float:
+    """Half as long again each time, so that what does not change is asked for more and more seldom."""
+    return float(min(pause_s * 1.5 ** min(max(0, times), 20), policy.settle_poll_max_s))
 
 
 def backoff_s(failures: int, policy: Policy) -> float:

@@ -20,6 +20,7 @@ from app.domain.payment_session import (
 from app.domain.plausible import impossible_reading
 from app.domain.policy import Policy
 from app.domain.price_disagreement import price_compared
+from app.domain.report_times import believed, clock_difference_s
 from app.domain.tariff.rates import rates_of
 from app.domain.transitions import Command
 
@@ -31,29 +32,29 @@ def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy)
     will be stopped. A report that cannot be ours is noted and has no effect. What a webhook claims beyond all that the
     charge point can give is left for the record to say.
     """
+    change, report = _in_our_time(change, report, source, policy)
     session = change.session
-    report = _not_from_the_future(report, policy)
     if source is Source.MONTA_WEBHOOK and impossible_reading(session, report, policy):
         change = change.note("impossible_reading_left_out", source, reported_wh=report.energy_wh)
         report = replace(report, energy_wh=None)
     if session.charge is not None and report.id == session.charge.id:
         return _merged(change, report, source, policy)
-    if (why := _foreign(session, report, policy)) is not None:
+    if (why := _foreign(session, report)) is not None:
         why = f"charge {report.id} carries our reference but {why}; it was left alone"
         return change.raise_attention(AttentionCode.FOREIGN_CHARGE, why, source, about=report.id)
     # Only a restored backup has a charge in Monta's record that was never asked for: it is the one that was paid for.
     started = session.start.posts > 0 or source is Source.MONTA_API
     if session.charge is None and not session.ended and started:
         return _adopted(change, report, source, policy)
-    return _extra(change, report, source)
+    return extra_charge(change, report, source)
 
 
 def looked(change: Change, reports: Iterable[ChargeReport], *, at: datetime, policy: Policy) -> Change:
     """Take in the complete answer of a search for our reference, asked at `at`; the oldest charge is adopted."""
     found = sorted(reports, key=lambda r: (r.created_at or r.seen_at, r.id))
     start = replace(change.session.start, looks=change.session.start.looks + 1, looked_at=at)
-    if not found:
-        start = replace(start, empty_at=at)
+    if all(_foreign(change.session, r) is not None for r in found):
+        start = replace(start, empty_at=at, elsewhere=start.elsewhere or bool(found))
     change = change.to(replace(change.session, start=start))
     if change.session.status is Status.AUTHORIZED:
         change = change.note("looked_up", Source.MONTA_API, found=len(found))
@@ -62,23 +63,38 @@ def looked(change: Change, reports: Iterable[ChargeReport], *, at: datetime, pol
     return change
 
 
-def _not_from_the_future(report: ChargeReport, policy: Policy) -> ChargeReport:
-    """Believed, an `updatedAt` far ahead of us would make every true report after it look old."""
-    latest = report.seen_at + timedelta(seconds=policy.report_skew_s)
-    if report.updated_at is None or report.updated_at <= latest:
-        return report
-    return replace(report, updated_at=latest)
+def _in_our_time(
+    change: Change, report: ChargeReport, source: Source, policy: Policy
+) -> tuple[Change, ChargeReport]:
+    """The report with its times as they can be by our own clock. The first one of our charge shows how Monta's clock
+    differs; that, and each kind of time that cannot be, is told once."""
+    session = change.session
+    if (session.charge is None or session.charge.id != report.id) and _foreign(session, report) is not None:
+        return change, believed(session, report, policy).report
+    if session.charge is None and session.start.posts > 0:
+        ahead_s = clock_difference_s(session, report, policy)
+        if abs(ahead_s) > policy.clock_skew_s and ahead_s != session.start.monta_ahead_s:
+            change = change.note("monta_clock_differs", source, ahead_s=ahead_s, charge_id=report.id)
+        change = change.to(replace(session, start=replace(session.start, monta_ahead_s=ahead_s)))
+    found = believed(change.session, report, policy)
+    new = tuple(name for name in found.odd if name not in change.session.odd_times)
+    if new:
+        session = replace(change.session, odd_times=(*change.session.odd_times, *new))
+        change = change.to(session).note(
+            "impossible_time_left_out", source, charge_id=report.id, times=", ".join(new)
+        )
+    return change, found.report
 
 
-def _foreign(session: PaymentSession, report: ChargeReport, policy: Policy) -> str | None:
-    """Why a report with our reference cannot be of a charge that we started; None when it may be."""
+def _foreign(session: PaymentSession, report: ChargeReport) -> str | None:
+    """Why a report with our reference cannot be of a charge that we started; None when it may be. Never for a time in
+    it: that would be Monta's clock against ours."""
+    if any(extra.id == report.id for extra in session.extras):
+        return None
     if report.partner_external_id not in (None, session.id):
         return "belongs to another payment session"
     if report.charge_point_id not in (None, session.charge_point_id):
         return f"runs at charge point {report.charge_point_id}"
-    earliest = session.created_at - timedelta(seconds=policy.clock_skew_s)
-    if report.created_at is not None and report.created_at < earliest:
-        return "is older than the payment session"
     return None
 
 
@@ -127,7 +143,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
         )
     if session.ended:
         forgotten = known.ended and all(e.id != report.id for e in session.extras)
-        return change if forgotten else _extra(change, report, source)
+        return change if forgotten else extra_charge(change, report, source)
     change = currency_compared(change, known, source)
     change = compared(change, before, known, source)
     change = price_compared(change, before, known, source, policy)
@@ -141,7 +157,7 @@ def _trail(session: PaymentSession, report: ChargeReport) -> Trail:
     tariff = session.tariff
     return followed(
         session.trail,
-        min(report.updated_at or report.seen_at, report.seen_at),
+        report.as_of or report.seen_at,
         report.energy_wh,
         by_the_hour=tariff is not None and rates_of(tariff).plain_prices is None,
     )
@@ -191,7 +207,7 @@ def _runs(charge: Charge) -> bool:
     return charge.energy_wh > 0 or charge.state is ChargeState.CHARGING
 
 
-def _extra(change: Change, report: ChargeReport, source: Source) -> Change:
+def extra_charge(change: Change, report: ChargeReport, source: Source) -> Change:
     """Keep watch over a charge of ours that nobody pays for."""
     session = change.session
     known = next((e for e in session.extras if e.id == report.id), None)
@@ -209,7 +225,7 @@ def _extra(change: Change, report: ChargeReport, source: Source) -> Change:
 
 
 def _newer(report: ChargeReport, known: Charge) -> bool:
-    return (report.updated_at or report.seen_at) > known.energy_at
+    return (report.as_of or report.seen_at) > known.energy_at
 
 
 def one_look_until(session: PaymentSession, policy: Policy) -> datetime:

@@ -8,7 +8,7 @@ import structlog
 from app.domain.charge import ENDED, ChargeReport, ChargeState
 from app.domain.ids import ChargeId, OperatorId, SessionId
 from app.domain.money import Rounding, to_minor
-from app.domain.orphan import YOUNG, ListedCharge, doubt_of, has_our_form
+from app.domain.orphan import YOUNG, ListedCharge, doubt_of, has_our_form, is_young
 from app.flows.tools import HOLD_STARTS, Tools
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError
@@ -32,6 +32,7 @@ DEEP_REACH = timedelta(hours=48)
 """Once a day the last two days are compared as a whole, final prices too."""
 OVERLAP = timedelta(minutes=10)
 """Comparisons overlap: Monta's lists lag, and young charges are left for the next one."""
+MOST_BEHIND = timedelta(days=30)
 AGAIN = timedelta(seconds=10)
 """A running orphan is stopped again so soon; a comparison that failed is made again after three times that."""
 FINAL_LOOK = timedelta(minutes=1)
@@ -94,7 +95,7 @@ async def _compare(
     got, and let waiting starts go. Returns when to compare again."""
     began = tools.clock.now()
     deep = state.deep_at is None or began - state.deep_at >= DEEP_EVERY
-    since = state.reconciled_at - OVERLAP
+    since = state.reconciled_at - OVERLAP - _behind(operator)
     try:
         listing = await monta.list_charges(
             min(since, began - DEEP_REACH) if deep else since, purpose=Purpose.SWEEP
@@ -133,6 +134,11 @@ async def _let_starts_go(tools: Tools, lease: DutyLease) -> None:
         await operator_sessions.wake_authorized(connection, lease.operator_id, tools.clock.now())
 
 
+def _behind(operator: Operator) -> timedelta:
+    """Monta's list is asked by Monta's clock: where that is slow, what is new there looks old."""
+    return min(timedelta(seconds=max(0, -(operator.monta_clock_ahead_s or 0))), MOST_BEHIND)
+
+
 def _problem(listing: ChargeListing) -> str | None:
     if not listing.complete:
         return "Monta's list was cut: not all charges could be compared"
@@ -145,7 +151,7 @@ async def _sort_out(
     """Whether some charge of our form was too young to be judged."""
     await _learn_currencies(tools, operator.id, listing)
     of_form = [c for c in listing.listed() if has_our_form(c.report.partner_external_id)]
-    old = [c for c in of_form if c.report.created_at is None or c.report.created_at <= now - YOUNG]
+    old = [c for c in of_form if not is_young(c.report, now)]
     for first in range(0, len(old), BATCH):
         await _sort_batch(tools, lease, operator, old[first : first + BATCH])
     return len(old) < len(of_form)

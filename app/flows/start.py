@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import structlog
+
 from app.domain import attempts
 from app.domain.change import Change
 from app.domain.charge import ChargeReport
@@ -12,14 +14,17 @@ from app.flows.tools import OperatorMissing, Tools, commit, monta_of
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, NotDone, NotSent, Refused
 from app.monta.wire import StartCharge
-from app.store import charge_points, terminals
+from app.store import charge_points, operator_state, terminals
 from app.store.leases import Lease
+from app.store.operators import Operator
+
+log = structlog.get_logger("start")
 
 
 async def send(tools: Tools, lease: Lease, session: PaymentSession, *, decided_at_s: float) -> None:
     """1. The intent of `decided_at_s` (monotonic) is committed. 2. POST within the guard. 3. Commit the outcome."""
     monta = await monta_of(tools, session.operator_id)
-    request = await _request(tools, session)
+    request, operator = await _request(tools, session)
     guard_ends_s = decided_at_s + tools.policy.send_guard_s
     try:
         report = await monta.start_charge(
@@ -29,7 +34,9 @@ async def send(tools: Tools, lease: Lease, session: PaymentSession, *, decided_a
         failed = error
         await commit(tools, lease, lambda change: _not_accepted(tools, change, failed))
         return
-    await commit(tools, lease, lambda change: attempts.start_accepted(change, report, tools.policy))
+    started = await commit(tools, lease, lambda change: attempts.start_accepted(change, report, tools.policy))
+    if started.charge is not None:
+        await _note_clock(tools, operator, started)
     if session.power_bound_w is None:
         await _learn_charge_point(tools, monta, session)
 
@@ -44,7 +51,28 @@ async def look_up(tools: Tools, lease: Lease, session: PaymentSession) -> None:
         failed = error
         await commit(tools, lease, lambda change: _look_failed(tools, change, failed))
         return
-    await commit(tools, lease, lambda change: looked(change, reports, at=asked_at, policy=tools.policy))
+    found = await commit(
+        tools, lease, lambda change: looked(change, reports, at=asked_at, policy=tools.policy)
+    )
+    if session.charge is None and found.charge is not None and found.start.monta_ahead_s:
+        async with tools.database.transaction() as connection:
+            operator = await tools.operators.get(connection, session.operator_id)
+        if operator is not None:
+            await _note_clock(tools, operator, found)
+
+
+async def _note_clock(tools: Tools, operator: Operator, session: PaymentSession) -> None:
+    """Operations see how Monta's clock differs from ours; written only when that has changed."""
+    ahead_s, policy = session.start.monta_ahead_s, tools.policy
+    told = ahead_s if abs(ahead_s) > policy.clock_skew_s else None
+    before = operator.monta_clock_ahead_s
+    if told is before or (
+        told is not None and before is not None and abs(told - before) < policy.clock_skew_s
+    ):
+        return
+    log.warning("monta_clock_differs", operator_id=operator.id, ahead_s=ahead_s)
+    async with tools.database.transaction() as connection:
+        await operator_state.note_monta_clock(connection, operator.id, told)
 
 
 def _not_accepted(tools: Tools, change: Change, error: MontaError) -> Change:
@@ -67,7 +95,7 @@ def _look_failed(tools: Tools, change: Change, error: MontaError) -> Change:
     return attempts.look_failed(change, str(error), now=now, not_before=retry_at or now)
 
 
-async def _request(tools: Tools, session: PaymentSession) -> StartCharge:
+async def _request(tools: Tools, session: PaymentSession) -> tuple[StartCharge, Operator]:
     held = session.authorization
     limits = session.start.limits or MontaLimits(price=None, kwh=None)
     async with tools.database.transaction() as connection:
@@ -75,7 +103,7 @@ async def _request(tools: Tools, session: PaymentSession) -> StartCharge:
         operator = await tools.operators.get(connection, session.operator_id)
     if terminal is None or operator is None:
         raise OperatorMissing(session.operator_id)
-    return StartCharge(
+    request = StartCharge(
         paying_team_id=operator.paying_team_id,
         charge_point_id=session.charge_point_id,
         partner_external_id=session.id,
@@ -86,6 +114,7 @@ async def _request(tools: Tools, session: PaymentSession) -> StartCharge:
         kwh_limit=limits.kwh,
         price_limit=limits.price,
     )
+    return request, operator
 
 
 async def _learn_charge_point(tools: Tools, monta: MontaClient, session: PaymentSession) -> None:

@@ -11,6 +11,7 @@ from app.domain.ids import ChargeId, OperatorId
 from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
+from app.domain.report_times import clock_ahead
 from app.flows.tools import Tools, monta_of
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, NotDone
@@ -55,6 +56,8 @@ class _Silent:
     updated_at: datetime
     asks: bool
     limit_at: datetime | None
+    ahead: timedelta
+    """Monta's clock minus ours: its lists are asked by its own."""
 
 
 async def sweep(tools: Tools, lease: DutyLease) -> None:
@@ -102,6 +105,7 @@ def _silent_one(session: PaymentSession, policy: Policy, now: datetime) -> _Sile
         charge.latest.updated_at or charge.latest.seen_at,
         charge.seen_at <= now - timedelta(seconds=policy.silent_after_s),
         limit_at(session, charge, policy, now),
+        clock_ahead(session),
     )
 
 
@@ -117,7 +121,7 @@ class _Sweep:
     async def read(self, silent: Sequence[_Silent]) -> None:
         """1. What was updated lately, 2. what stands in a state for long, 3. the rest one by one."""
         left = list(silent)
-        recent = [s.updated_at for s in left if s.updated_at >= self._tools.clock.now() - REACH]
+        recent = [s.updated_at + s.ahead for s in left if s.updated_at >= self._tools.clock.now() - REACH]
         if len(recent) >= LIST_FROM:
             left = await self._listed(left, since=min(recent))
         for state in LISTED:

@@ -172,4 +172,5 @@ def report_of(item: News, unit: PriceUnit) -> ChargeReport | None:
     if entry.charge is None:
         return None
     happened_at = entry.event_time or entry.charge.updated_at or item.received_at
-    return replace(entry.charge, seen_at=min(happened_at, item.received_at))
+    seen_at = min(happened_at, item.received_at)
+    return replace(entry.charge, seen_at=seen_at, arrived_at=item.received_at)

@@ -129,7 +129,8 @@ async def _wake(
 
 
 def _news(*ours: ColumnElement[bool]) -> Select[tuple[int, datetime, Any]]:
-    happened_at = func.coalesce(inbox.c.event_time, inbox.c.received_at)
+    # An event that claims to lie ahead of its arrival must not hide the others.
+    happened_at = func.least(inbox.c.event_time, inbox.c.received_at)
     age = func.row_number().over(
         partition_by=inbox.c.charge_id, order_by=(happened_at.desc(), inbox.c.id.desc())
     )

@@ -26,6 +26,7 @@ class OperatorFacts:
     webhook_mended_at: datetime | None
     upkeep_problem: str | None
     setup_problem: str | None
+    monta_clock_ahead_s: int | None
     access_problem: str | None
     reconciled_at: datetime | None
     reconcile_problem: str | None
@@ -73,6 +74,11 @@ async def note_upkeep(
 async def note_setup(connection: AsyncConnection, operator_id: OperatorId, problem: str | None) -> None:
     """What does not fit between what was configured and what Monta shows; None: all of it fits."""
     await connection.execute(update(O).where(O.c.id == operator_id).values(setup_problem=problem))
+
+
+async def note_monta_clock(connection: AsyncConnection, operator_id: OperatorId, ahead_s: int | None) -> None:
+    """How far Monta's clock is ahead of ours (below 0: behind); None: they agree."""
+    await connection.execute(update(O).where(O.c.id == operator_id).values(monta_clock_ahead_s=ahead_s))
 
 
 async def note_webhook_mended(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:

@@ -34,6 +34,9 @@ class Operator:
     time_zone: str = "UTC"
     top_up_max_minor: int | None = None
     """The most that top-ups may raise a reservation to; None: as far as Monta's limit of the start goes."""
+    hold_max_eur: int | None = None
+    """The most that one session may hold, in EUR (other currencies by their usual size); None: what is usual."""
+    monta_clock_ahead_s: int | None = None
     webhook_endpoint_id: str = field(repr=False)
     webhook_secret: str = field(repr=False)
     webhook_secret_before: str | None = field(default=None, repr=False)
@@ -156,6 +159,8 @@ class Operators:
                 "price_unit",
                 "time_zone",
                 "top_up_max_minor",
+                "hold_max_eur",
+                "monta_clock_ahead_s",
                 "webhook_endpoint_id",
                 "webhook_secret_before_until",
                 "webhook_secret_untold_at",
@@ -182,6 +187,11 @@ async def set_top_up_max(
     await connection.execute(
         update(operators).where(operators.c.id == operator_id).values(top_up_max_minor=amount_minor)
     )
+
+
+async def set_hold_max(connection: AsyncConnection, operator_id: OperatorId, eur: int | None) -> None:
+    """For sessions from now on; None: what is usual."""
+    await connection.execute(update(operators).where(operators.c.id == operator_id).values(hold_max_eur=eur))
 
 
 async def note_webhook_secret_told(connection: AsyncConnection, operator: Operator) -> None:

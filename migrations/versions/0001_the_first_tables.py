@@ -31,6 +31,18 @@ def upgrade() -> None:
             nullable=True,
             comment="the most that top-ups may raise a reservation to; Monta's own limits start there",
         ),
+        sa.Column(
+            "hold_max_eur",
+            sa.Integer(),
+            nullable=True,
+            comment="the most of one hold, in EUR, other currencies alike; null: usual",
+        ),
+        sa.Column(
+            "monta_clock_ahead_s",
+            sa.BigInteger(),
+            nullable=True,
+            comment="as its records last showed; null: it agrees with ours",
+        ),
         sa.Column("webhook_endpoint_id", sa.Text(), nullable=False),
         sa.Column(
             "webhook_secret", sa.LargeBinary(), nullable=False, comment="encrypted, bound to the operator"

@@ -1,6 +1,7 @@
 """How reports move a payment session: what is ours is adopted or stopped, what is not is left alone."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain import attempts
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport, ChargeState
 from app.domain.ids import ChargeId, ChargePointId
@@ -34,7 +36,6 @@ def kinds(change: Change) -> list[str]:
     [
         {"partner_external_id": "ps_02"},
         {"charge_point_id": ChargePointId("999")},
-        {"created_at": after(-POLICY.clock_skew_s - 1)},
     ],
 )
 def test_F24_a_charge_that_cannot_be_ours_is_left_alone_and_a_person_told(foreign: dict[str, Any]) -> None:
@@ -45,9 +46,15 @@ def test_F24_a_charge_that_cannot_be_ours_is_left_alone_and_a_person_told(foreig
     assert "left alone" in change.session.attention[0].detail
 
 
-def test_a_charge_created_shortly_before_our_intent_by_montas_clock_is_ours() -> None:
-    change = told(posted(), report(created_at=after(-POLICY.clock_skew_s)))
-    assert change.session.charge is not None
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_F101_a_charge_with_our_reference_at_our_charge_point_is_ours_whatever_its_dates(
+    at: datetime,
+) -> None:
+    odd = report(created_at=at, updated_at=at, started_at=at)
+    for source in (API, WEBHOOK):
+        assert told(posted(), odd, source=source).session.charge is not None
+    assert attempts.start_accepted(posted(), odd, POLICY).session.charge is not None
+    assert looked(posted(), [odd], at=after(40), policy=POLICY).session.charge is not None
 
 
 def test_a_charge_with_our_reference_is_not_adopted_before_we_asked_for_one() -> None:

@@ -37,6 +37,12 @@ operators = Table(
         BigInteger,
         comment="the most that top-ups may raise a reservation to; Monta's own limits start there",
     ),
+    Column(
+        "hold_max_eur", Integer, comment="the most of one hold, in EUR, other currencies alike; null: usual"
+    ),
+    Column(
+        "monta_clock_ahead_s", BigInteger, comment="as its records last showed; null: it agrees with ours"
+    ),
     Column("webhook_endpoint_id", Text, nullable=False, unique=True),
     Column("webhook_secret", LargeBinary, nullable=False, comment="encrypted, bound to the operator"),
     Column("webhook_secret_before", LargeBinary, comment="the one before, encrypted likewise"),
