@@ -31,6 +31,9 @@ LOOK_OFFSETS_S = (2, 5, 10, 20, 40, 60, 80, 100)
 """When to look for a charge whose start is in doubt, counted from the intent; then at the end of the quiet window and
 regularly after it."""
 
+MINUTELY_LOOKS = 40
+"""So many looks are made in the first half hour; then they grow rare."""
+
 JUST_LOOKED = timedelta(seconds=45)
 """A look counts from the moment of asking, and its answer may take 20 s."""
 
@@ -125,7 +128,7 @@ def _look(
     """A charge may exist: look for it until it turns up, or until the quiet window has passed and it is not there."""
     looked_at = session.start.looked_at or intent_at
     planned = [t for s in LOOK_OFFSETS_S if looked_at < (t := intent_at + timedelta(seconds=s)) < quiet_until]
-    pause = growing_s(policy.stray_look_s, session.start.looks - len(LOOK_OFFSETS_S), policy)
+    pause = growing_s(2 * policy.stray_look_s, session.start.looks - MINUTELY_LOOKS, policy)
     due = planned[0] if planned else max(quiet_until, looked_at + timedelta(seconds=pause))
     if looked_at < quiet_until <= due:
         due = quiet_until
