@@ -33,6 +33,7 @@ AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
     authorize.ChargePointBusy: ("charge_point_busy", "charge_point_id"),
     authorize.ReferenceConflict: ("reference_conflict", "authorization.reference"),
     authorize.IdempotencyKeyReused: ("idempotency_key_reused", "Idempotency-Key"),
+    authorize.HoldExpired: ("invalid_request", "authorization.expires_at"),
     authorize.CurrencyMismatch: ("currency_mismatch", "authorization.currency"),
     authorize.AmountTooSmall: ("amount_too_small", "authorization.amount"),
     authorize.MontaRefusesOperator: ("unavailable", "charge_point_id"),
@@ -90,7 +91,13 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, authorize.AuthorizeRefused)
     code, field = AUTHORIZE_PROBLEMS[type(error)]
     return problem_response(
-        request, Problem(code, f"{error}.", errors=[{"field": field, "message": f"{error}"}])
+        request,
+        Problem(
+            code,
+            f"{error}.",
+            errors=[{"field": field, "message": f"{error}"}],
+            session_id=error.session_id,
+        ),
     )
 
 

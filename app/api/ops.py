@@ -164,9 +164,9 @@ async def settle(
     except attend.SessionUnknown:
         raise _not_found() from None
     except attend.NotEnded as error:
-        raise Problem("session_running", f"{error}.") from None
+        raise Problem("session_running", f"{error}.", session_id=session_id) from None
     except attend.AlreadySettled as error:
-        raise Problem("already_settled", f"{error}.") from None
+        raise Problem("already_settled", f"{error}.", session_id=session_id) from None
     return ops_session_out(session, tools.policy)
 
 

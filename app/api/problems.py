@@ -44,6 +44,9 @@ KINDS: Mapping[str, Kind] = {
     "charge_point_unknown": Kind(
         404, "The charge point is not assigned to this terminal", False, _NOT_POSSIBLE
     ),
+    "several_sessions": Kind(
+        409, "This card has several sessions", False, "Please choose which charge to stop."
+    ),
     "session_ended": Kind(409, "The payment session has ended", False, "Charging has ended."),
     "top_up_not_possible": Kind(
         409, "The reservation cannot be raised so far", False, "A higher amount is not possible here."
@@ -65,7 +68,10 @@ KINDS: Mapping[str, Kind] = {
 
 
 class Problem(HTTPException):
-    """Raised anywhere above the flows; `code` is one of KINDS, `detail` says what happened and what to do."""
+    """Raised anywhere above the flows; `code` is one of KINDS, `detail` says what happened and what to do.
+
+    `session_id` names the caller's own payment session that it is about, `sessions` several of them.
+    """
 
     def __init__(
         self,
@@ -74,10 +80,15 @@ class Problem(HTTPException):
         *,
         errors: Sequence[Mapping[str, str]] = (),
         headers: Mapping[str, str] | None = None,
+        session_id: str | None = None,
+        sessions: Sequence[Mapping[str, str]] | None = None,
     ) -> None:
         super().__init__(KINDS[code].status, detail, dict(headers) if headers else None)
         self.code = code
         self.errors = errors
+        self.named = {
+            name: value for name, value in (("session_id", session_id), ("sessions", sessions)) if value
+        }
 
 
 def problem_response(request: Request, problem: Problem) -> JSONResponse:
@@ -95,6 +106,7 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
     }
     if kind.status == 422:
         body["errors"] = list(problem.errors)
+    body |= problem.named
     headers = dict(problem.headers or {})
     if kind.status == 503:
         headers.setdefault("Retry-After", str(random.randint(*RETRY_AFTER_S)))  # noqa: S311

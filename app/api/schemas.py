@@ -24,6 +24,7 @@ from app.domain.payment_authorized import PaymentAuthorized
 from app.domain.payment_session import Authorization, Card
 from app.domain.settlement import CaptureOutcome
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
+from app.flows.attend import ShownCard
 from app.flows.top_up import MoreAuthorized
 from app.store.database import is_json
 
@@ -70,6 +71,7 @@ Visible = Annotated[str, Field(min_length=1, max_length=64, pattern=VISIBLE)]
 Reference = Annotated[str, Field(min_length=1, max_length=128, pattern=VISIBLE)]
 KeyHeader = Annotated[str, Field(min_length=1, max_length=128, pattern=VISIBLE)]
 Label = Annotated[str, Field(max_length=200, pattern=PRINTABLE)]
+Token = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 MontaId = Annotated[str, BeforeValidator(_text_of_digits), Field(pattern=r"^[0-9]{1,19}$")]
 Currency = Annotated[str, AfterValidator(_known_currency)]
 Amount = Annotated[StrictInt, Field(gt=0, le=MAX_AMOUNT_MINOR)]
@@ -93,7 +95,10 @@ class CardIn(BaseModel):
 
     brand: Annotated[str, Field(min_length=1, max_length=32, pattern=VISIBLE)] | None = None
     last4: Annotated[str, Field(pattern=r"^[0-9]{4}$")] | None = None
-    fingerprint: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)] | None = None
+    fingerprint: Token | None = None
+    account_reference: Annotated[
+        Token | None, Field(description="the PSP's payment account reference (PAR), matched beside it")
+    ] = None
 
 
 class AuthorizationIn(BaseModel):
@@ -127,11 +132,9 @@ class PaymentSessionIn(Body):
         dict[Annotated[str, Field(max_length=40, pattern=PRINTABLE)], Label], Field(max_length=20)
     ] = {}
 
-    def payment(self, now: datetime, idempotency_key: str | None) -> PaymentAuthorized:
-        """Our words for it. Raises FieldErrors for what only this moment, or the tariff itself, tells."""
+    def payment(self, idempotency_key: str | None) -> PaymentAuthorized:
+        """Our words for it. Raises FieldErrors for what only the tariff itself tells."""
         held = self.authorization
-        if held.expires_at is not None and held.expires_at <= now:
-            raise FieldErrors([("authorization.expires_at", "the hold has expired already; make a new one")])
         return PaymentAuthorized(
             charge_point_id=ChargePointId(self.charge_point_id),
             authorization=Authorization(
@@ -140,7 +143,12 @@ class PaymentSessionIn(Body):
                 currency=held.currency,
                 authorized_at=held.authorized_at,
                 expires_at=held.expires_at,
-                card=Card(brand=held.card.brand, last4=held.card.last4, fingerprint=held.card.fingerprint),
+                card=Card(
+                    brand=held.card.brand,
+                    last4=held.card.last4,
+                    fingerprint=held.card.fingerprint,
+                    account_reference=held.card.account_reference,
+                ),
             ),
             display_reference=self.display_reference,
             energy_limit_wh=self.energy_limit_wh,
@@ -167,10 +175,7 @@ class TopUpIn(Body):
     amount: Amount
     expires_at: Moment | None = None
 
-    def more(self, now: datetime) -> MoreAuthorized:
-        """Our words for it. Raises FieldErrors for a hold that has expired already."""
-        if self.expires_at is not None and self.expires_at <= now:
-            raise FieldErrors([("expires_at", "the hold has expired already; make a new one")])
+    def more(self) -> MoreAuthorized:
         return MoreAuthorized(reference=self.reference, amount_minor=self.amount, expires_at=self.expires_at)
 
 
@@ -192,9 +197,22 @@ class CaptureIn(Body):
 
 
 class StopRequestIn(Body):
-    """POST /v1/stop-requests: the same card shown again."""
+    """POST /v1/stop-requests: the same card shown again, by one of its tokens or both."""
 
-    card_fingerprint: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
+    card_fingerprint: Token | None = None
+    card_account_reference: Token | None = None
+    charge_point_id: MontaId | None = None
+
+    def card(self) -> ShownCard:
+        """Our words for it. Raises FieldErrors when nothing says which card."""
+        if self.card_fingerprint is None and self.card_account_reference is None:
+            raise FieldErrors([("card_fingerprint", "send this or card_account_reference, or both")])
+        point = self.charge_point_id
+        return ShownCard(
+            fingerprint=self.card_fingerprint,
+            account_reference=self.card_account_reference,
+            charge_point_id=ChargePointId(point) if point else None,
+        )
 
 
 class OpsStopIn(Body):

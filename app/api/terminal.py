@@ -53,7 +53,7 @@ async def payment_authorized(
     The same reference with the same contents answers 200 with the session as it is now (`Idempotency-Replayed: true`).
     `Prefer: wait=N` holds the answer until the start is decided.
     """
-    payment = body.payment(tools.clock.now(), idempotency_key)
+    payment = body.payment(idempotency_key)
     recorded = await shielded(authorize.authorize(tools, terminal, payment))
     session = recorded.session
     if recorded.replayed:
@@ -144,9 +144,9 @@ async def report_capture(
     except attend.SessionUnknown:
         raise not_found() from None
     except attend.NotSettled as error:
-        raise Problem("not_settled", str(error)) from None
+        raise Problem("not_settled", f"{error}.", session_id=session_id) from None
     except attend.CaptureConflict as error:
-        raise Problem("capture_conflict", str(error)) from None
+        raise Problem("capture_conflict", f"{error}.", session_id=session_id) from None
     return session_out(session, tools.policy)
 
 
@@ -156,12 +156,18 @@ async def report_capture(
     summary="The same card shown again",
     responses=examples.STOP_BY_CARD,
 )
-async def stop_by_card(
+async def stop_session_of_card(
     *, tools: ToolsHere, terminal: CallingTerminal, body: Annotated[StopRequestIn, examples.STOP_REQUEST_IN]
 ) -> PaymentSessionOut:
-    """Stops this card's own running session at this terminal; 404 when there is none."""
+    """Stops this card's own running session at this terminal; 404 when there is none.
+
+    Several of one card: 409 `several_sessions` names them, and nothing is stopped before `charge_point_id` says which.
+    """
     try:
-        session = await shielded(attend.stop_by_card(tools, terminal, body.card_fingerprint))
+        session = await shielded(attend.stop_by_card(tools, terminal, body.card()))
+    except attend.SeveralSessions as several:
+        named = [{"id": s.id, "charge_point_id": s.charge_point_id} for s in several.sessions]
+        raise Problem("several_sessions", f"{several}.", sessions=named) from None
     except attend.SessionUnknown:
         raise Problem("not_found", "No session of this card is running at this terminal.") from None
     return session_out(session, tools.policy)

@@ -44,21 +44,23 @@ async def top_up_payment_session(
     where the charge can go: Monta's own limit was told at the start and cannot be raised.
     """
     try:
-        done = await shielded(
-            top_up.top_up(tools, terminal, SessionId(session_id), body.more(tools.clock.now()))
-        )
+        done = await shielded(top_up.top_up(tools, terminal, SessionId(session_id), body.more()))
     except top_up.TopUpRefused as refused:
-        raise _top_up_problem(refused) from None
+        raise _top_up_problem(refused, session_id) from None
     if done.replayed:
         response.status_code = 200
         response.headers["Idempotency-Replayed"] = "true"
     return topped_up_out(done.session, tools.policy)
 
 
-def _top_up_problem(refused: top_up.TopUpRefused) -> Problem:
+def _top_up_problem(refused: top_up.TopUpRefused, session_id: str) -> Problem:
     if isinstance(refused, top_up.NoSuchSession):
         return not_found()
     if isinstance(refused, top_up.CurrencyMismatch):
         wrong = {"field": "amount", "message": "is in the currency of the payment session, not of the charge"}
         return Problem("currency_mismatch", f"{refused}.", errors=[wrong])
-    return Problem(TOP_UP_CODES[type(refused)], f"{refused}.")
+    if isinstance(refused, top_up.HoldExpired):
+        wrong = {"field": "expires_at", "message": f"{refused}"}
+        return Problem("invalid_request", "Some fields are not right; see errors.", errors=[wrong])
+    named = refused.session_id or session_id
+    return Problem(TOP_UP_CODES[type(refused)], f"{refused}.", session_id=named)

@@ -44,8 +44,10 @@ _DATES = re.compile(
     rf"|(?<![0-9])20[23][0-9]{_MONTH}{_DAY}[0-9]{{0,12}}(?![0-9])"
 )
 """2026-11-22, 22.11.2026, also with a time; 20261122 with up to twelve digits after it. No card begins with 20."""
-_DATED_TOKEN = re.compile(rf"(?<=[A-Za-z])[0-9]{{1,2}}202[4-9]{_MONTH}{_DAY}[0-9]{{0,10}}(?![0-9])")
-"""T4220261122000007."""
+_DATED_TOKEN = re.compile(
+    rf"(?<![0-9A-Za-z])[A-Za-z][0-9]{{1,2}}202[4-9]{_MONTH}{_DAY}[0-9]{{0,10}}(?![0-9])"
+)
+"""T4220261122000007, of which only references are made."""
 _DATED_COUNTER = re.compile(
     rf"[0-9]{{1,3}}[^0-9A-Za-z]+2[4-9]{_MONTH}{_DAY}[^0-9A-Za-z]+[0-9]{{1,10}}"
     r"|(?:[0-9]{1,3}[^0-9A-Za-z]+)?202[4-9][^0-9A-Za-z]+[0-9]{5,12}"
@@ -100,8 +102,10 @@ def _found_in(text: str, field: Field) -> bool:
         return any(holds_card_number("".join(_GROUP.findall(chain))) for chain in _CHAIN.findall(text))
     if any(_is_grouped_card(_GROUP.findall(chain)) for chain in _CHAIN.findall(text)):
         return True
-    text = _DATED_TOKEN.sub("x", _DATES.sub("x", text))
-    if field is Field.TEXT:
+    text = _DATES.sub("x", text)
+    if field is Field.IDENTIFIER:
+        text = _DATED_TOKEN.sub("x", text)
+    else:
         text = _GROUP.sub(
             lambda m: "x" if len(m.group()) != 16 and _is_stamped(m.group()) else m.group(), text
         )

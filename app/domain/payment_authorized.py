@@ -23,7 +23,10 @@ class PaymentAuthorized:
     idempotency_key: str | None = None
 
     def fingerprint(self) -> bytes:
-        """Equal for the same contents, whatever their order or spelling; the Idempotency-Key is no content."""
+        """Equal for the same contents, whatever their order or spelling.
+
+        The Idempotency-Key is no content, nor are times: a terminal that tells of a payment again may take them anew.
+        """
         held = self.authorization
         contents = {
             "charge_point_id": self.charge_point_id,
@@ -31,11 +34,10 @@ class PaymentAuthorized:
                 held.reference,
                 held.amount_minor,
                 held.currency,
-                str(held.authorized_at),
-                str(held.expires_at),
                 held.card.brand,
                 held.card.last4,
                 held.card.fingerprint,
+                held.card.account_reference,
             ],
             "display_reference": self.display_reference,
             "energy_limit_wh": self.energy_limit_wh,

@@ -64,6 +64,8 @@ class Card:
     brand: str | None = None
     last4: str | None = None
     fingerprint: str | None = None
+    account_reference: str | None = None
+    """The PSP's payment account reference (PAR): the same person by card and by phone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,13 @@
 """What people and terminals may do to a session that exists: stop it, or say what the PSP did with its hold."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain.capture_reports import MAX_REPORTS, CaptureReport, same_report
 from app.domain.change import Change, Source
 from app.domain.conclusion import settled_by_person
-from app.domain.ids import SessionId
+from app.domain.ids import ChargePointId, SessionId
 from app.domain.outcome import reported
 from app.domain.payment_session import PaymentSession, Status, StopReason, Wish
 from app.domain.settlement import CaptureOutcome, HoldUnknown
@@ -23,6 +24,14 @@ class SessionUnknown(Exception):
     """There is no such session, or it is not the caller's."""
 
 
+class SeveralSessions(Exception):
+    """Several sessions of one card run, and nothing says which is meant."""
+
+    def __init__(self, sessions: Sequence[PaymentSession]) -> None:
+        super().__init__("several sessions of this card are running; name the charge point of one")
+        self.sessions = sessions
+
+
 class NotSettled(Exception):
     """There is nothing to capture or release yet."""
 
@@ -37,6 +46,19 @@ class NotEnded(Exception):
 
 class AlreadySettled(Exception):
     """It was settled with another amount; a settlement is never changed."""
+
+
+STOPPABLE = frozenset({Status.AUTHORIZED, Status.STARTING, Status.CHARGING})
+MAX_OF_ONE_CARD = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownCard:
+    """A card by one of its tokens or both, and at which charge point it is meant."""
+
+    fingerprint: str | None = None
+    account_reference: str | None = None
+    charge_point_id: ChargePointId | None = None
 
 
 @again_after_conflict
@@ -62,20 +84,26 @@ async def request_stop(
     return session
 
 
-async def stop_by_card(tools: Tools, terminal: Terminal, card_fingerprint: str) -> PaymentSession:
-    """The same card shown again stops its own session at this terminal. Raises SessionUnknown when there is none."""
+async def stop_by_card(tools: Tools, terminal: Terminal, card: ShownCard) -> PaymentSession:
+    """The same card shown again stops its own session at this terminal.
+
+    Those that are ending already are no choice to make: one of them is told only when nothing else runs, so that a
+    repeated call finds what the first one stopped. Raises SessionUnknown, SeveralSessions.
+    """
     owner = payment_sessions.of_terminal(terminal.id)
+    wanted = [owner, payment_sessions.of_card(card.fingerprint, card.account_reference)]
+    if card.charge_point_id is not None:
+        wanted.append(payment_sessions.matching("charge_point_id", card.charge_point_id))
     async with tools.database.transaction() as connection:
         found = await payment_sessions.find(
-            connection,
-            owner,
-            payment_sessions.matching("card_fingerprint", card_fingerprint),
-            payment_sessions.active(),
-            limit=1,
+            connection, *wanted, payment_sessions.active(), limit=MAX_OF_ONE_CARD
         )
     if not found:
         raise SessionUnknown
-    return await request_stop(tools, found[0].id, owner, reason=StopReason.DRIVER)
+    running = [s for s in found if s.status in STOPPABLE and s.wish is None]
+    if len(running) > 1:
+        raise SeveralSessions(running)
+    return await request_stop(tools, (running or found)[0].id, owner, reason=StopReason.DRIVER)
 
 
 @again_after_conflict

@@ -7,7 +7,7 @@ from decimal import Decimal
 from app.domain.change import Change, Source
 from app.domain.currency import contradiction
 from app.domain.guards import admitted, guards
-from app.domain.ids import ChargePointId
+from app.domain.ids import ChargePointId, SessionId
 from app.domain.payment_authorized import PaymentAuthorized
 from app.domain.payment_session import PaymentSession, Start
 from app.domain.plausible_guess import why_unlikely
@@ -35,7 +35,14 @@ class Recorded:
 
 
 class AuthorizeRefused(Exception):
-    """Nothing was recorded; the terminal releases the hold, or corrects its call."""
+    """Nothing was recorded; the terminal releases the hold, or corrects its call.
+
+    `session_id` is the session of the same terminal that stands in the way, where one does.
+    """
+
+    def __init__(self, why: str, session_id: SessionId | None = None) -> None:
+        super().__init__(why)
+        self.session_id = session_id
 
 
 class ChargePointUnknown(AuthorizeRefused):
@@ -54,11 +61,21 @@ class IdempotencyKeyReused(AuthorizeRefused):
     """The same Idempotency-Key came with another authorization."""
 
 
+class HoldExpired(AuthorizeRefused):
+    """The hold was good until a time that has passed."""
+
+
 class CurrencyMismatch(AuthorizeRefused):
     """The hold and the price are in different currencies."""
 
-    def __init__(self, held: str, priced: str) -> None:
-        super().__init__(f"the authorization is in {held}, but this charge point is priced in {priced}")
+    def __init__(self, known: str | None = None) -> None:
+        """`known`: what we know of the charge point, never what was sent."""
+        price = (
+            "the tariff that came with it"
+            if known is None
+            else f"this charge point, which charges in {known}"
+        )
+        super().__init__(f"the authorization is in another currency than {price}")
 
 
 class MontaRefusesOperator(AuthorizeRefused):
@@ -68,10 +85,10 @@ class MontaRefusesOperator(AuthorizeRefused):
 class AmountTooSmall(AuthorizeRefused):
     """The reservation buys less than the least that Monta can limit, and the policy is not to run without that."""
 
-    def __init__(self, currency: str) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"the amount is too small: Monta limits a charge to 1 kWh and 1 {currency} at least, and the reservation"
-            " must pay for that; reserve more"
+            "the amount is too small: Monta limits a charge to 1 kWh and to one major unit of the currency at least,"
+            " and the reservation must pay for that; reserve more"
         )
 
 
@@ -120,8 +137,7 @@ async def _once(tools: Tools, terminal: Terminal, payment: PaymentAuthorized) ->
         earlier = await _earlier(connection, terminal, payment)
         if earlier is not None:
             return earlier
-        if await _is_busy(connection, terminal, payment.charge_point_id):
-            raise ChargePointBusy("the charge point has an active payment session")
+        await _refuse_if_busy(connection, terminal, payment.charge_point_id)
     raise _KeyTaken
 
 
@@ -138,8 +154,8 @@ async def _earlier(connection: Connection, terminal: Terminal, payment: PaymentA
         await outlive_the_primary(connection)
         return Recorded(found.session, replayed=True)
     if found.session.authorization.reference == reference:
-        raise ReferenceConflict(f"the authorization reference {reference!r} was used with other contents")
-    raise IdempotencyKeyReused("this Idempotency-Key was used for another authorization")
+        raise ReferenceConflict("this authorization reference was used with other contents", found.session.id)
+    raise IdempotencyKeyReused("this Idempotency-Key was used for another authorization", found.session.id)
 
 
 async def _taken_meanwhile(connection: Connection, terminal: Terminal, reference: str) -> None:
@@ -151,7 +167,7 @@ async def _taken_meanwhile(connection: Connection, terminal: Terminal, reference
     session = await payment_sessions.get(connection, known.session_id)
     if session is not None and session.authorization.reference == reference:
         raise _KeyTaken
-    raise ReferenceConflict(f"the authorization reference {reference!r} was used for a top-up")
+    raise ReferenceConflict("this authorization reference was used for a top-up", known.session_id)
 
 
 async def _charge_point(
@@ -162,7 +178,8 @@ async def _charge_point(
     return await charge_points.get(connection, terminal.operator_id, charge_point_id)
 
 
-async def _is_busy(connection: Connection, terminal: Terminal, charge_point_id: ChargePointId) -> bool:
+async def _refuse_if_busy(connection: Connection, terminal: Terminal, charge_point_id: ChargePointId) -> None:
+    """Raises ChargePointBusy with the session that is in the way, unless it is another terminal's business."""
     busy = await payment_sessions.find(
         connection,
         payment_sessions.of_operator(terminal.operator_id),
@@ -170,7 +187,9 @@ async def _is_busy(connection: Connection, terminal: Terminal, charge_point_id: 
         payment_sessions.active(),
         limit=1,
     )
-    return bool(busy)
+    if busy:
+        own = busy[0].id if busy[0].terminal_id == terminal.id else None
+        raise ChargePointBusy("the charge point has an active payment session", own)
 
 
 async def _new_session(
@@ -181,6 +200,9 @@ async def _new_session(
     point: KnownChargePoint | None,
 ) -> PaymentSession:
     now = tools.clock.now()
+    expires_at = payment.authorization.expires_at
+    if expires_at is not None and expires_at <= now:
+        raise HoldExpired("the hold has expired already; make a new one")
     await _check_currency(connection, terminal, payment, now)
     priced, learned_price, doubt = await _priced(connection, terminal, payment, now)
     _check_affordable(payment, priced, tools.policy)
@@ -239,11 +261,11 @@ async def _check_currency(
     """Monta reads the limit in the charge point's currency, whatever the hold is in. Raises CurrencyMismatch."""
     held = payment.authorization.currency
     if payment.tariff is not None and payment.tariff.currency != held:
-        raise CurrencyMismatch(held, payment.tariff.currency)
+        raise CurrencyMismatch
     words = await currencies.told(connection, terminal.operator_id, payment.charge_point_id, now)
     other = contradiction(held, words)
     if other is not None:
-        raise CurrencyMismatch(held, other)
+        raise CurrencyMismatch(other)
 
 
 def _is_a_guess(found: TariffFound) -> bool:
@@ -264,4 +286,4 @@ def _check_affordable(payment: PaymentAuthorized, priced: TariffFound | None, po
     held, told = payment.authorization, None if priced is None or _is_a_guess(priced) else priced.tariff
     limits = guards(told, held.amount_minor, held.currency)
     if not admitted(limits, tariff_known=priced is not None, small=policy.small_reservations):
-        raise AmountTooSmall(held.currency)
+        raise AmountTooSmall

@@ -34,7 +34,9 @@ class MoreAuthorized:
 
 
 class TopUpRefused(Exception):
-    """Nothing was recorded; the terminal releases the new hold."""
+    """Nothing was recorded; the terminal releases the new hold. `session_id`: of the session that has it, if any."""
+
+    session_id: SessionId | None = None
 
 
 class NoSuchSession(TopUpRefused):
@@ -47,6 +49,14 @@ class SessionEnded(TopUpRefused):
 
 class ReferenceTaken(TopUpRefused):
     """The reference names another hold, or this one with another amount."""
+
+    def __init__(self, why: str, session_id: SessionId | None = None) -> None:
+        super().__init__(why)
+        self.session_id = session_id
+
+
+class HoldExpired(TopUpRefused):
+    """The hold was good until a time that has passed."""
 
 
 class CurrencyMismatch(TopUpRefused):
@@ -75,7 +85,7 @@ async def top_up(tools: Tools, terminal: Terminal, session_id: SessionId, more: 
         if await _known(connection, before, more):
             await outlive_the_primary(connection)
             return ToppedUp(session=before, replayed=True)
-        _check(before, more)
+        _check(before, more, now)
         await _check_currency(connection, before, now)
         if not await holds.take(connection, before, more.reference, more.amount_minor, now):
             raise ReferenceTaken("this authorization reference was used before")
@@ -90,14 +100,17 @@ async def _known(connection: Connection, session: PaymentSession, more: MoreAuth
     if known is None:
         return False
     same = next((t for t in session.top_ups if t.reference == more.reference), None)
-    if same is None or (same.amount_minor, same.expires_at) != (more.amount_minor, more.expires_at):
+    if same is None or same.amount_minor != more.amount_minor:  # times are no part of what makes it the same
         raise ReferenceTaken(
-            "this authorization reference was used with other contents, or for another session"
+            "this authorization reference was used with other contents, or for another session",
+            known.session_id,
         )
     return True
 
 
-def _check(session: PaymentSession, more: MoreAuthorized) -> None:
+def _check(session: PaymentSession, more: MoreAuthorized, now: datetime) -> None:
+    if more.expires_at is not None and more.expires_at <= now:
+        raise HoldExpired("the hold has expired already; make a new one")
     ending = session.wish is not None or session.stop is not None
     if ending or session.status in LATE or (session.charge is not None and session.charge.ended):
         raise SessionEnded("the payment session is ending or has ended; release the new hold")

@@ -179,6 +179,12 @@ def matching(column: str, value: object) -> Condition:
     return P.c[column] == value
 
 
+def of_card(fingerprint: str | None, account_reference: str | None) -> Condition:
+    """Sessions of one card, or of one person's account behind it; None: that was not told."""
+    told = {"card_fingerprint": fingerprint, "card_account_reference": account_reference}
+    return or_(literal(False), *(matching(column, v) for column, v in told.items() if v is not None))
+
+
 def created_between(start: datetime | None, end: datetime | None) -> list[Condition]:
     """From `start` (inclusive) to `end` (exclusive)."""
     conditions = [P.c.created_at >= start] if start else []

@@ -47,6 +47,7 @@ def identity_row(session: PaymentSession) -> dict[str, Any]:
         "display_reference": session.display_reference,
         "card_last4": held.card.last4,
         "card_fingerprint": held.card.fingerprint,
+        "card_account_reference": held.card.account_reference,
         "currency": held.currency,
         "created_at": session.created_at,
         "tariff": session.tariff.source if session.tariff else None,

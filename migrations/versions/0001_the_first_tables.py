@@ -396,6 +396,7 @@ def upgrade() -> None:
         sa.Column("display_reference", sa.Text(), nullable=False),
         sa.Column("card_last4", sa.Text(), nullable=True),
         sa.Column("card_fingerprint", sa.Text(), nullable=True),
+        sa.Column("card_account_reference", sa.Text(), nullable=True),
         sa.Column("amount_minor", sa.BigInteger(), nullable=False, comment="all holds together"),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
@@ -454,6 +455,12 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "terminal_id", "reference", name=op.f("uq_payment_sessions_terminal_id_reference")
         ),
+    )
+    op.create_index(
+        "ix_payment_sessions_card_account_reference",
+        "payment_sessions",
+        ["terminal_id", "card_account_reference"],
+        unique=False,
     )
     op.create_index(
         "ix_payment_sessions_card_fingerprint",
@@ -642,6 +649,7 @@ def downgrade() -> None:
     op.drop_index("ix_payment_sessions_operator_id_created_at", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_created_at", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_card_fingerprint", table_name="payment_sessions")
+    op.drop_index("ix_payment_sessions_card_account_reference", table_name="payment_sessions")
     op.drop_table("payment_sessions")
     op.drop_table("terminals")
     op.drop_table("tariffs")

@@ -147,7 +147,7 @@ async def test_F103_identifiers_are_taken_wherever_identifiers_belong(database_u
             body = payment(
                 str(101 + n),
                 identifier,
-                authorization={"card": {"fingerprint": identifier}},
+                authorization={"card": {"fingerprint": identifier, "account_reference": identifier}},
                 display_reference=identifier[:64],
             )
             answer = await house.call("POST", PATH, body, headers={"Idempotency-Key": identifier})

@@ -92,6 +92,7 @@ IN_TEXT_TOO = [
     name
     for name in IDENTIFIERS
     if not name.startswith(("yymmddhhmmss", "adyen, digits", "monta", "snowflake", "epoch", "rrn"))
+    and not name.endswith("in one")
 ]
 """Forms that pass in free text as well; the others are digits only, as a card number is."""
 

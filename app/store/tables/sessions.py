@@ -34,6 +34,7 @@ payment_sessions = Table(
     Column("display_reference", Text, nullable=False),
     Column("card_last4", Text),
     Column("card_fingerprint", Text),
+    Column("card_account_reference", Text),
     Column("amount_minor", BigInteger, nullable=False, comment="all holds together"),
     Column("currency", Text, nullable=False),
     Column("status", Text, nullable=False),
@@ -87,6 +88,7 @@ payment_sessions = Table(
     Index("ix_payment_sessions_operator_id_created_at", "operator_id", "created_at", "id"),
     Index("ix_payment_sessions_created_at", "created_at", "id"),
     Index("ix_payment_sessions_card_fingerprint", "terminal_id", "card_fingerprint"),
+    Index("ix_payment_sessions_card_account_reference", "terminal_id", "card_account_reference"),
 )
 
 holds = Table(
