@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api import health, monta_webhook, ops, ops_summary, orphans, terminal, top_up
 from app.api.card_data import shown_path
 from app.api.live import SessionNews
-from app.api.openapi import DocumentedApp
+from app.api.openapi import DocumentedApp, error_codes
 from app.api.problems import Problem, on_http_exception, on_invalid_request, problem_response
 from app.api.refusals import Refusals
 from app.api.schemas import FieldErrors
@@ -48,7 +48,7 @@ def create_app(
     app = DocumentedApp(
         title="Tapwatt",
         version="0.1.0",
-        description=DESCRIPTION,
+        description=f"{DESCRIPTION}\n\n{error_codes()}",
         openapi_url="/openapi.json",
         docs_url="/docs",
         redoc_url=None,

@@ -1,5 +1,6 @@
 """One example for every operation of the OpenAPI document."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Body
@@ -13,41 +14,66 @@ from app.api.example_objects import (
     SESSION_ID,
     TOPPED_UP,
 )
-from app.api.example_problems import COMMON, INVALID, NOT_FOUND, UNAVAILABLE, WITH_BODY, Responses, problem
+from app.api.example_problems import ALWAYS, WITH_BODY, WITH_FIELDS, Responses, problems
 from app.api.views import PaymentSessionOut
 
 
-def json_example(example: Any, description: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"example": example}}}
+def json_example(example: Any, description: str, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    answer = {"description": description, "content": {"application/json": {"example": example}}}
+    return answer | ({"headers": dict(headers)} if headers else {})
 
 
-AUTHORIZE: Responses = {
-    200: json_example(CHARGING, "The same call again: the same session, as it is now")
-    | {"model": PaymentSessionOut},
-    201: json_example(AUTHORIZED, "Recorded durably; the start follows at once"),
-    404: problem("charge_point_unknown", "This charge point is not assigned to the terminal."),
-    409: problem("charge_point_busy", "The charge point has an active payment session."),
-    **WITH_BODY,
-    **COMMON,
+def header(description: str, example: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}, "example": example}
+
+
+LOCATION = {"Location": header("where the session is", f"/v1/payment-sessions/{SESSION_ID}")}
+REPLAYED = {"Idempotency-Replayed": header("this was recorded before; nothing new was", "true")}
+WAITED = {
+    "Preference-Applied": header("the wait that was granted, when one was asked for", "wait=10"),
 }
-SESSION: Responses = {200: json_example(CHARGING, "The payment session"), **NOT_FOUND, **COMMON}
-SESSIONS: Responses = {200: json_example({"data": [CHARGING], "next_cursor": None}, "None or one"), **COMMON}
-STOP: Responses = {202: json_example(CHARGING, "Taken down; the stop follows"), **NOT_FOUND, **COMMON}
-STOP_BY_CARD: Responses = {**STOP, **WITH_BODY}
+AUTHORIZE: Responses = {
+    200: json_example(
+        CHARGING, "The same call again: the same session, as it is now", LOCATION | REPLAYED | WAITED
+    )
+    | {"model": PaymentSessionOut},
+    201: json_example(AUTHORIZED, "Recorded durably; the start follows at once", LOCATION | WAITED),
+    **problems(
+        *("charge_point_unknown", "reference_conflict", "charge_point_busy"),
+        *("currency_mismatch", "amount_too_small", "idempotency_key_reused"),
+        *WITH_BODY,
+    ),
+}
+SESSION: Responses = {
+    200: json_example(CHARGING, "The payment session"),
+    **problems("not_found", *WITH_FIELDS),
+}
+SESSIONS: Responses = {
+    200: json_example({"data": [CHARGING], "next_cursor": None}, "None or one"),
+    **problems(*WITH_FIELDS),
+}
+STOP: Responses = {
+    202: json_example(CHARGING, "Taken down; the stop follows"),
+    **problems("not_found", *ALWAYS),
+}
+STOP_BY_CARD: Responses = {
+    202: json_example(CHARGING, "Taken down; the stop follows"),
+    **problems(
+        *("several_sessions", *WITH_BODY),
+        not_found="No session of this card is running at this terminal.",
+    ),
+}
 TOP_UP: Responses = {
-    200: json_example(TOPPED_UP, "The same hold again: the session, as it is now"),
+    200: json_example(TOPPED_UP, "The same hold again: the session, as it is now", REPLAYED),
     201: json_example(TOPPED_UP, "Recorded durably; the limit has risen"),
-    409: problem("session_ended", "The payment session is ending or has ended; release the new hold."),
-    **WITH_BODY,
-    **NOT_FOUND,
-    **COMMON,
+    **problems(
+        *("not_found", "session_ended", "reference_conflict", "top_up_not_possible", "currency_mismatch"),
+        *WITH_BODY,
+    ),
 }
 CAPTURE: Responses = {
     200: json_example(CONFIRMED, "Taken down"),
-    409: problem("not_settled", "This payment session is not settled yet."),
-    **WITH_BODY,
-    **NOT_FOUND,
-    **COMMON,
+    **problems("not_found", "not_settled", "capture_conflict", *WITH_BODY),
 }
 _POINT = {
     "id": "101",
@@ -59,18 +85,23 @@ _POINT = {
 }
 CHARGE_POINTS: Responses = {
     200: json_example({"data": [_POINT], "next_cursor": None}, "All of them"),
-    **COMMON,
+    **problems(*ALWAYS),
 }
-CHARGE_POINT: Responses = {200: json_example(_POINT, "The charge point"), **NOT_FOUND, **COMMON}
+CHARGE_POINT: Responses = {
+    200: json_example(_POINT, "The charge point"),
+    **problems(*ALWAYS, not_found="This charge point is not assigned to the terminal."),
+}
 
 WEBHOOK: Responses = {
     200: json_example({}, "Every entry is stored durably"),
-    400: problem("invalid_body", "The delivery cannot be read: no JSON object with a list of entries."),
-    401: problem("bad_signature", "X-Monta-Signature does not fit the body and this endpoint's secret."),
-    404: problem("not_found", "There is no such webhook endpoint."),
-    413: problem("body_too_large", "The body may have 1048576 bytes at most."),
-    **INVALID,
-    **UNAVAILABLE,
+    **problems(
+        "bad_signature",
+        "unavailable",
+        "internal_error",
+        invalid_body="The delivery cannot be read: no JSON object with a list of entries.",
+        not_found="There is no such webhook endpoint.",
+        body_too_large="The body may have 1048576 bytes at most.",
+    ),
 }
 _DELIVERY = {
     "entries": [
@@ -116,12 +147,14 @@ METRICS: Responses = {
         "description": "Prometheus' text format",
         "content": {"text/plain": {"example": 'tapwatt_sessions{status="charging"} 12.0\n'}},
     },
-    **UNAVAILABLE,
+    **problems("unavailable", "internal_error"),
 }
 
 
-def named_body(name: str, example: Any) -> Any:
-    return Body(openapi_examples={name: {"value": example}})
+def named_body(name: str, example: Any, **more: Any) -> Any:
+    return Body(
+        openapi_examples={name: {"value": example} for name, example in {name: example, **more}.items()}
+    )
 
 
 PAYMENT_SESSION_IN = named_body(
@@ -143,5 +176,12 @@ PAYMENT_SESSION_IN = named_body(
     },
 )
 CAPTURE_IN = named_body("captured", {"outcome": "captured", "amount": 1234, "reference": "psp-778"})
-STOP_REQUEST_IN = named_body("card_shown_again", {"card_fingerprint": "opaque token of the same card"})
+STOP_REQUEST_IN = named_body(
+    "card_shown_again",
+    {"card_fingerprint": "opaque token of the same card"},
+    by_person_at_a_charge_point={
+        "card_account_reference": "PAR of the PSP",
+        "charge_point_id": "101",
+    },
+)
 TOP_UP_IN = named_body("more", {"reference": "A-2026-000124", "amount": 2000})

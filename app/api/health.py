@@ -16,12 +16,17 @@ CHECKS = ("database", "schema", "clock", "watcher", "secrets")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@router.get("/health/live", summary="The process lives", responses=examples.LIVE)
+@router.get("/health/live", summary="The process lives", operation_id="getLiveness", responses=examples.LIVE)
 async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/health/ready", summary="It can serve, and a watcher works", responses=examples.READY)
+@router.get(
+    "/health/ready",
+    summary="It can serve, and a watcher works",
+    operation_id="getReadiness",
+    responses=examples.READY,
+)
 async def ready(tools: ToolsHere, response: Response) -> dict[str, object]:
     """503 with what is wrong when the database, its schema, the clock or the watcher is not as it must be."""
     try:
@@ -36,7 +41,13 @@ async def ready(tools: ToolsHere, response: Response) -> dict[str, object]:
     return {"status": "ok" if found.ready else "not_ready", "checks": checks}
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses=examples.METRICS)
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    operation_id="getMetrics",
+    response_class=Response,
+    responses=examples.METRICS,
+)
 async def metrics(request: Request, tools: ToolsHere) -> Response:
     """The state of all sessions from the database, and this process's own counters."""
     text = (await _database_figures(tools)) + request.app.state.process_metrics()

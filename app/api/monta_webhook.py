@@ -17,6 +17,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["monta"])
 @router.post(
     "/monta/{endpoint_id}",
     summary="A delivery of events",
+    operation_id="receiveMontaWebhook",
     responses=examples.WEBHOOK,
     openapi_extra=examples.WEBHOOK_IN,
 )

@@ -35,22 +35,33 @@ router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"
 SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
 
 
+CURSOR = "MjAyNi0xMS0yMlQxMDowMDowMSswMDowMCBwc18x"
+
+
 class SessionFilter(BaseModel):
     """Filters of the list; all that are given must hold."""
 
-    status: Status | None = None
-    terminal_id: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
-    charge_point_id: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
-    charge_id: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
-    reference: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
-    display_reference: Annotated[str, Field(max_length=128, pattern=PRINTABLE)] | None = None
-    last4: Annotated[str, Field(pattern="^[0-9]{4}$")] | None = None
-    needs_attention: bool | None = None
-    settlement_status: SettlementStatus | None = None
-    start: Annotated[MomentIn | None, Field(alias="from")] = None
-    end: Annotated[MomentIn | None, Field(alias="to")] = None
-    limit: Annotated[int, Field(ge=1, le=look.MAX_PAGE)] = 50
-    cursor: Annotated[str, Field(max_length=200)] | None = None
+    status: Annotated[Status | None, Field(examples=["charging"])] = None
+    terminal_id: Annotated[
+        str | None, Field(max_length=128, pattern=PRINTABLE, examples=["trm_01kaq4kzrw8m6n4b2v0c9x7z5l"])
+    ] = None
+    charge_point_id: Annotated[str | None, Field(max_length=128, pattern=PRINTABLE, examples=["101"])] = None
+    charge_id: Annotated[
+        str | None, Field(max_length=128, pattern=PRINTABLE, examples=["689100419745380035"])
+    ] = None
+    reference: Annotated[str | None, Field(max_length=128, pattern=PRINTABLE, examples=["A-2026-000123"])] = (
+        None
+    )
+    display_reference: Annotated[
+        str | None, Field(max_length=128, pattern=PRINTABLE, examples=["K7QM-4TXP"])
+    ] = None
+    last4: Annotated[str | None, Field(pattern="^[0-9]{4}$", examples=["4242"])] = None
+    needs_attention: Annotated[bool | None, Field(examples=[True])] = None
+    settlement_status: Annotated[SettlementStatus | None, Field(examples=["due"])] = None
+    start: Annotated[MomentIn | None, Field(alias="from", examples=["2026-11-22T00:00:00Z"])] = None
+    end: Annotated[MomentIn | None, Field(alias="to", examples=["2026-11-23T00:00:00Z"])] = None
+    limit: Annotated[int, Field(ge=1, le=look.MAX_PAGE, examples=[50])] = 50
+    cursor: Annotated[str | None, Field(max_length=200, examples=[CURSOR])] = None
 
     model_config = {"extra": "forbid"}
 
@@ -67,7 +78,12 @@ COLUMNS = {
 }
 
 
-@router.get("/payment-sessions", summary="Payment sessions, newest first", responses=examples.OPS_SESSIONS)
+@router.get(
+    "/payment-sessions",
+    summary="Payment sessions, newest first",
+    operation_id="opsListPaymentSessions",
+    responses=examples.OPS_SESSIONS,
+)
 async def payment_sessions(
     tools: ToolsHere, key: CallingOps, wanted: Annotated[SessionFilter, Query()]
 ) -> Page[OpsSessionOut]:
@@ -86,20 +102,28 @@ async def payment_sessions(
     )
 
 
-@router.get("/payment-sessions/{id}", summary="One payment session", responses=examples.OPS_SESSION)
+@router.get(
+    "/payment-sessions/{id}",
+    summary="One payment session",
+    operation_id="opsGetPaymentSession",
+    responses=examples.OPS_SESSION,
+)
 async def payment_session(tools: ToolsHere, key: CallingOps, session_id: SessionPath) -> OpsSessionOut:
     return ops_session_out(await _visible(tools, key, session_id), tools.policy)
 
 
 @router.get(
-    "/payment-sessions/{id}/journal", summary="Every fact, decision and call", responses=examples.JOURNAL
+    "/payment-sessions/{id}/journal",
+    summary="Every fact, decision and call",
+    operation_id="opsGetJournal",
+    responses=examples.JOURNAL,
 )
 async def journal(
     tools: ToolsHere,
     key: CallingOps,
     session_id: SessionPath,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
-    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, examples=[500])] = 500,
+    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$", examples=["1042"])] = None,
 ) -> Page[JournalOut]:
     """Oldest first."""
     session = await _visible(tools, key, session_id)
@@ -108,14 +132,23 @@ async def journal(
     return Page(data=[journal_out(line) for line in lines[:limit]], next_cursor=more)
 
 
-@router.get("/payment-sessions/{id}/captures", summary="What the PSP did", responses=examples.CAPTURES)
+@router.get(
+    "/payment-sessions/{id}/captures",
+    summary="What the PSP did",
+    operation_id="opsListCaptures",
+    responses=examples.CAPTURES,
+)
 async def captures(tools: ToolsHere, key: CallingOps, session_id: SessionPath) -> Page[CaptureOut]:
     session = await _visible(tools, key, session_id)
     return Page(data=[capture_out(c) for c in await look.captures_of(tools, session.id)])
 
 
 @router.post(
-    "/payment-sessions/{id}/stop", status_code=202, summary="Stop a session", responses=examples.OPS_STOP
+    "/payment-sessions/{id}/stop",
+    status_code=202,
+    summary="Stop a session",
+    operation_id="opsStopPaymentSession",
+    responses=examples.OPS_STOP,
 )
 async def stop(
     tools: ToolsHere,
@@ -142,6 +175,7 @@ async def stop(
 @router.post(
     "/payment-sessions/{id}/settle",
     summary="Decide what an ended charge costs",
+    operation_id="opsSettlePaymentSession",
     responses=examples.OPS_SETTLE,
 )
 async def settle(

@@ -1,23 +1,26 @@
 """One example for every operation that operations use, for the OpenAPI document."""
 
 from app.api.example_objects import OPS
-from app.api.example_problems import COMMON, NOT_FOUND, WITH_BODY, Responses, problem
+from app.api.example_problems import ALWAYS, WITH_BODY, WITH_FIELDS, Responses, problems
 from app.api.examples import json_example, named_body
 
-OPS_SESSION: Responses = {200: json_example(OPS, "The payment session"), **NOT_FOUND, **COMMON}
-OPS_SESSIONS: Responses = {200: json_example({"data": [OPS], "next_cursor": None}, "One page"), **COMMON}
+UNSEEN = "This key sees no such payment session."
+
+OPS_SESSION: Responses = {
+    200: json_example(OPS, "The payment session"),
+    **problems(*ALWAYS, not_found=UNSEEN),
+}
+OPS_SESSIONS: Responses = {
+    200: json_example({"data": [OPS], "next_cursor": None}, "One page"),
+    **problems(*WITH_FIELDS),
+}
 OPS_STOP: Responses = {
     202: json_example(OPS, "Taken down; the stop follows"),
-    **WITH_BODY,
-    **NOT_FOUND,
-    **COMMON,
+    **problems(*WITH_BODY, not_found=UNSEEN),
 }
 OPS_SETTLE: Responses = {
     200: json_example(OPS, "Settled"),
-    409: problem("already_settled", "This payment session is settled, and a settlement is never changed."),
-    **WITH_BODY,
-    **NOT_FOUND,
-    **COMMON,
+    **problems("session_running", "already_settled", *WITH_BODY, not_found=UNSEEN),
 }
 JOURNAL: Responses = {
     200: json_example(
@@ -45,8 +48,7 @@ JOURNAL: Responses = {
         },
         "Oldest first",
     ),
-    **NOT_FOUND,
-    **COMMON,
+    **problems(*WITH_FIELDS, not_found=UNSEEN),
 }
 _CAPTURE = {
     "outcome": "captured",
@@ -57,8 +59,7 @@ _CAPTURE = {
 }
 CAPTURES: Responses = {
     200: json_example({"data": [_CAPTURE], "next_cursor": None}, "Oldest first"),
-    **NOT_FOUND,
-    **COMMON,
+    **problems(*ALWAYS, not_found=UNSEEN),
 }
 SUMMARY: Responses = {
     200: json_example(
@@ -108,7 +109,7 @@ SUMMARY: Responses = {
         },
         "As of now",
     ),
-    **COMMON,
+    **problems(*ALWAYS),
 }
 OPS_STOP_IN = named_body("stop", {"reason": "cable trapped, driver on the phone"})
 OPS_SETTLE_IN = named_body("settle", {"amount": 1234, "reason": "price read at the charge point's own meter"})
@@ -134,12 +135,10 @@ ORPHAN_CHARGE = {
 }
 ORPHANS: Responses = {
     200: json_example({"data": [ORPHAN_CHARGE], "next_cursor": None}, "Open ones"),
-    **COMMON,
+    **problems(*WITH_FIELDS),
 }
 ORPHAN: Responses = {
     200: json_example(ORPHAN_CHARGE, "Closed"),
-    **WITH_BODY,
-    **NOT_FOUND,
-    **COMMON,
+    **problems(*WITH_BODY, not_found="This key sees no such orphan charge."),
 }
 ORPHAN_CLOSE_IN = named_body("close", {"reason": "found by its card, captured by hand"})

@@ -60,7 +60,7 @@ class SummaryOut(BaseModel):
     operators: list[OperatorOut]
 
 
-@router.get("/summary", summary="How things stand", responses=examples.SUMMARY)
+@router.get("/summary", summary="How things stand", operation_id="opsGetSummary", responses=examples.SUMMARY)
 async def summary(tools: ToolsHere, key: CallingOps) -> SummaryOut:
     found = await look.summary(tools, key.operator_id)
     return SummaryOut(

@@ -65,25 +65,42 @@ def orphan_out(orphan: Orphan) -> OrphanOut:
     )
 
 
-@router.get("", summary="Charges that no payment session knows", responses=examples.ORPHANS)
+@router.get(
+    "",
+    summary="Charges that no payment session knows",
+    operation_id="opsListOrphanCharges",
+    responses=examples.ORPHANS,
+)
 async def orphans(
     tools: ToolsHere,
     key: CallingOps,
-    closed: Annotated[bool, Query(description="also those that a person was done with")] = False,
+    closed: Annotated[
+        bool, Query(description="also those that a person was done with", examples=[True])
+    ] = False,
 ) -> Page[OrphanOut]:
     """Newest first, 200 at most. There is no authorization for them here: nothing of them is captured."""
     found = await look.orphans_of(tools, key.operator_id, closed=closed)
     return Page(data=[orphan_out(o) for o in found])
 
 
-@router.post("/{charge_id}/close", summary="Be done with one", responses=examples.ORPHAN)
+@router.post(
+    "/{charge_id}/close",
+    summary="Be done with one",
+    operation_id="opsCloseOrphanCharge",
+    responses=examples.ORPHAN,
+)
 async def close(
     tools: ToolsHere,
     key: CallingOps,
     charge_id: Annotated[str, Path(pattern="^[0-9]{1,20}$", examples=["689100419745380035"])],
     body: Annotated[OpsStopIn, examples.ORPHAN_CLOSE_IN],
     operator_id: Annotated[
-        str | None, Query(max_length=64, description="whose, where several have a charge of this id")
+        str | None,
+        Query(
+            max_length=64,
+            description="whose, where several have a charge of this id",
+            examples=["op_01kaq4kx1h0g9f8e7d6c5b4a3z"],
+        ),
     ] = None,
 ) -> OrphanOut:
     """It is listed no more, and neither stopped nor read again. Idempotent; the first reason stays."""

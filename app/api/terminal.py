@@ -28,7 +28,9 @@ from app.store.terminals import Terminal
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["terminals"])
 
 SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
-Wait = Annotated[float, Query(ge=0, description=f"hold the answer for news, {MAX_WAIT_S} s at most")]
+Wait = Annotated[
+    float, Query(ge=0, description=f"hold the answer for news, {MAX_WAIT_S} s at most", examples=[10])
+]
 
 
 @router.post(
@@ -36,6 +38,7 @@ Wait = Annotated[float, Query(ge=0, description=f"hold the answer for news, {MAX
     status_code=201,
     response_model=PaymentSessionOut,
     summary="Payment authorized",
+    operation_id="createPaymentSession",
     responses=examples.AUTHORIZE,
 )
 async def payment_authorized(
@@ -45,7 +48,9 @@ async def payment_authorized(
     tools: ToolsHere,
     terminal: CallingTerminal,
     body: Annotated[PaymentSessionIn, examples.PAYMENT_SESSION_IN],
-    idempotency_key: Annotated[KeyHeader | None, Header()] = None,
+    idempotency_key: Annotated[
+        KeyHeader | None, Header(examples=["2f1c9a3e-5b7d-4e6f-8a90-1b2c3d4e5f60"])
+    ] = None,
     prefer: Annotated[str | None, Header(max_length=100, examples=["wait=10"])] = None,
 ) -> PaymentSessionOut:
     """Record a payment session durably; its start follows at once.
@@ -72,7 +77,12 @@ async def payment_authorized(
     return session_out(session, tools.policy)
 
 
-@router.get("/payment-sessions", summary="Find by authorization reference", responses=examples.SESSIONS)
+@router.get(
+    "/payment-sessions",
+    summary="Find by authorization reference",
+    operation_id="findPaymentSessions",
+    responses=examples.SESSIONS,
+)
 async def find_payment_sessions(
     *,
     tools: ToolsHere,
@@ -85,7 +95,12 @@ async def find_payment_sessions(
     return Page(data=[session_out(s, tools.policy) for s in page.sessions])
 
 
-@router.get("/payment-sessions/{id}", summary="One payment session", responses=examples.SESSION)
+@router.get(
+    "/payment-sessions/{id}",
+    summary="One payment session",
+    operation_id="getPaymentSession",
+    responses=examples.SESSION,
+)
 async def payment_session(
     *,
     request: Request,
@@ -93,7 +108,9 @@ async def payment_session(
     terminal: CallingTerminal,
     session_id: SessionPath,
     wait: Wait = 0,
-    version: Annotated[int, Query(ge=0, description="answer when the version passes this one")] = 0,
+    version: Annotated[
+        int, Query(ge=0, description="answer when the version passes this one", examples=[7])
+    ] = 0,
 ) -> PaymentSessionOut:
     """As it is now; with `wait` and `version`, as soon as its version passes that one, or after the time is over."""
     session = await _news(request).wait_for(
@@ -106,6 +123,7 @@ async def payment_session(
     "/payment-sessions/{id}/stop",
     status_code=202,
     summary="Stop, or cancel before the start",
+    operation_id="stopPaymentSession",
     responses=examples.STOP,
 )
 async def stop_payment_session(
@@ -123,7 +141,12 @@ async def stop_payment_session(
     return session_out(session, tools.policy)
 
 
-@router.post("/payment-sessions/{id}/captures", summary="Tell what the PSP did", responses=examples.CAPTURE)
+@router.post(
+    "/payment-sessions/{id}/captures",
+    summary="Tell what the PSP did",
+    operation_id="reportCapture",
+    responses=examples.CAPTURE,
+)
 async def report_capture(
     *,
     tools: ToolsHere,
@@ -154,6 +177,7 @@ async def report_capture(
     "/stop-requests",
     status_code=202,
     summary="The same card shown again",
+    operation_id="stopByCard",
     responses=examples.STOP_BY_CARD,
 )
 async def stop_session_of_card(
@@ -173,13 +197,23 @@ async def stop_session_of_card(
     return session_out(session, tools.policy)
 
 
-@router.get("/charge-points", summary="The terminal's charge points", responses=examples.CHARGE_POINTS)
+@router.get(
+    "/charge-points",
+    summary="The terminal's charge points",
+    operation_id="listChargePoints",
+    responses=examples.CHARGE_POINTS,
+)
 async def charge_points(tools: ToolsHere, terminal: CallingTerminal) -> Page[ChargePointOut]:
     found = await look.charge_points_of(tools, terminal.id)
-    return Page(data=[charge_point_out(p.point, p.tariff) for p in found])
+    return Page(data=[charge_point_out(p.point, p.price) for p in found])
 
 
-@router.get("/charge-points/{id}", summary="One charge point", responses=examples.CHARGE_POINT)
+@router.get(
+    "/charge-points/{id}",
+    summary="One charge point",
+    operation_id="getChargePoint",
+    responses=examples.CHARGE_POINT,
+)
 async def charge_point(
     *,
     tools: ToolsHere,
@@ -190,7 +224,7 @@ async def charge_point(
     found = await look.charge_point_of(tools, terminal.id, ChargePointId(charge_point_id))
     if found is None:
         raise Problem("not_found", "This charge point is not assigned to the terminal.")
-    return charge_point_out(found.point, found.tariff)
+    return charge_point_out(found.point, found.price)
 
 
 def preferred_wait(prefer: str | None) -> int:

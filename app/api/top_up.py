@@ -28,6 +28,7 @@ TOP_UP_CODES: dict[type[top_up.TopUpRefused], str] = {
     status_code=201,
     response_model=ToppedUpOut,
     summary="One more hold: the limit rises",
+    operation_id="addAuthorization",
     responses=examples.TOP_UP,
 )
 async def top_up_payment_session(

@@ -15,14 +15,14 @@ from app.api.money_views import (
     guards_out,
     settlement_out,
 )
+from app.api.price_views import price_out
 from app.domain.charge import Charge
 from app.domain.limit_watch import amount_used, amount_used_minor, energy_limit_wh, expected_end
 from app.domain.payment_session import NotStartedReason, PaymentSession, Status, StopReason
 from app.domain.policy import Policy
 from app.domain.settlement import SettlementBasis
-from app.domain.tariff import Tariff
 from app.store.captures import Capture
-from app.store.charge_points import KnownChargePoint
+from app.store.charge_points import KnownChargePoint, TariffFound
 from app.store.journal import JournalEntry
 
 T = TypeVar("T")
@@ -202,7 +202,7 @@ def journal_out(entry: JournalEntry) -> JournalOut:
     return JournalOut(at=entry.at, kind=entry.kind, source=entry.source, detail=entry.detail)
 
 
-def charge_point_out(point: KnownChargePoint, tariff: Tariff | None) -> ChargePointOut:
+def charge_point_out(point: KnownChargePoint, price: TariffFound | None) -> ChargePointOut:
     seen = point.seen
     return ChargePointOut(
         id=point.id,
@@ -210,7 +210,7 @@ def charge_point_out(point: KnownChargePoint, tariff: Tariff | None) -> ChargePo
         state=seen.state if seen else None,
         connectors=[ConnectorOut(name=name) for name in seen.connectors] if seen else [],
         max_power_w=seen.max_power_w if seen else None,
-        price=dict(tariff.source) if tariff else None,
+        price=price_out(price.tariff, price.as_of) if price else None,
     )
 
 

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from app.domain.ids import ChargePointId, OperatorId, SessionId, TerminalId
 from app.domain.payment_session import PaymentSession
-from app.domain.tariff import Tariff
 from app.flows.tools import Tools
 from app.store import (
     captures,
@@ -22,7 +21,7 @@ from app.store import (
     terminals,
 )
 from app.store.captures import Capture
-from app.store.charge_points import KnownChargePoint
+from app.store.charge_points import KnownChargePoint, TariffFound
 from app.store.database import Connection, outlive_the_primary
 from app.store.health import Totals
 from app.store.journal import JournalEntry
@@ -46,7 +45,7 @@ class SessionPage:
 @dataclass(frozen=True, slots=True)
 class PricedChargePoint:
     point: KnownChargePoint
-    tariff: Tariff | None
+    price: TariffFound | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +107,7 @@ async def charge_points_of(tools: Tools, terminal_id: TerminalId) -> list[Priced
         points = await charge_points.of_terminal(connection, terminal_id)
         now = tools.clock.now()
         prices = [await charge_points.tariff_for(connection, p.operator_id, p.id, now) for p in points]
-    return [
-        PricedChargePoint(p, found.tariff if found else None) for p, found in zip(points, prices, strict=True)
-    ]
+    return [PricedChargePoint(p, found) for p, found in zip(points, prices, strict=True)]
 
 
 async def charge_point_of(

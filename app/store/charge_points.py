@@ -38,6 +38,8 @@ class TariffFound:
     tariff: Tariff
     source: str
     gaps: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    """When it was set, or read from Monta."""
 
 
 async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequence[ChargePoint]) -> None:
@@ -114,11 +116,11 @@ async def tariff_for(
     of_group = await price_groups.tariff_of(connection, operator_id, charge_point_id, now)
     if of_group is None:
         return None
-    return TariffFound(tariff=of_group.tariff, source=PRICE_GROUP, gaps=of_group.gaps)
+    return TariffFound(tariff=of_group.tariff, source=PRICE_GROUP, gaps=of_group.gaps, as_of=of_group.read_at)
 
 
 _SET = (
-    select(tariffs.c.tariff, tariffs.c.charge_point_id)
+    select(tariffs.c.tariff, tariffs.c.charge_point_id, tariffs.c.set_at)
     .where(
         tariffs.c.operator_id == bindparam("operator"),
         or_(tariffs.c.charge_point_id == bindparam("point"), tariffs.c.charge_point_id == ""),
@@ -135,7 +137,8 @@ async def tariff_set(
     for row in await connection.execute(_SET, {"operator": operator_id, "point": charge_point_id}):
         tariff = parse_tariff(row.tariff)
         if in_force(tariff, now):
-            return TariffFound(tariff=tariff, source="charge_point" if row.charge_point_id else "operator")
+            source = "charge_point" if row.charge_point_id else "operator"
+            return TariffFound(tariff=tariff, source=source, as_of=row.set_at)
     return None
 
 

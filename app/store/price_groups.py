@@ -28,6 +28,7 @@ class GroupTariff:
 
     tariff: Tariff
     gaps: tuple[str, ...]
+    read_at: datetime
 
 
 async def due(
@@ -87,7 +88,7 @@ async def tariff_of(
     """By the charge point's public price group; None: no group, none that can be converted, or a stale one."""
     same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
     query = (
-        select(G.tariff, G.gaps)
+        select(G.tariff, G.gaps, G.read_at)
         .select_from(charge_points.join(price_groups, same_group))
         .where(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
         .where(G.tariff.is_not(None), G.read_at > now - STALE)
@@ -95,7 +96,7 @@ async def tariff_of(
     row = (await connection.execute(query)).one_or_none()
     if row is None or row.tariff is None:
         return None
-    return GroupTariff(tariff=parse_tariff(row.tariff), gaps=tuple(row.gaps))
+    return GroupTariff(tariff=parse_tariff(row.tariff), gaps=tuple(row.gaps), read_at=row.read_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -116,7 +117,9 @@ class House:
         if body is not None:
             more["content"] = json.dumps(body)
             bearer["Content-Type"] = "application/json"
-        return await self.doors[door].request(method, path, headers=bearer | dict(headers or {}), **more)
+        answer = await self.doors[door].request(method, path, headers=bearer | dict(headers or {}), **more)
+        assert_documented(self.apps[0], method, answer)
+        return answer
 
     async def authorize(self, point: str = "101", reference: str = "A-1", **more: Any) -> Json:
         answer = await self.call("POST", "/v1/payment-sessions", payment(point, reference, **more))
@@ -233,6 +236,41 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> Json:
     assert problem["detail"]
     assert problem["request_id"] == answer.headers["x-request-id"]
     return problem
+
+
+_DOCUMENTED: dict[tuple[str, str], set[str]] = {}
+"""The error codes of each operation in the OpenAPI document."""
+
+
+def documented(document: Json) -> dict[tuple[str, str], set[str]]:
+    """By method and path: the codes of all examples of its errors."""
+    return {
+        (method.upper(), path): {
+            code
+            for status, response in operation["responses"].items()
+            if status[0] in "45"
+            for content in response["content"].values()
+            for code in content.get("examples", {})
+        }
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+
+
+def assert_documented(app: FastAPI, method: str, answer: httpx.Response) -> None:
+    """An error of an operation is one that the document names at this operation (F117)."""
+    if answer.headers.get("content-type") != "application/problem+json":
+        return
+    if not _DOCUMENTED:
+        _DOCUMENTED.update(documented(app.openapi()))
+    path, code = answer.request.url.path, answer.json()["code"]
+    found = [
+        template
+        for known, template in _DOCUMENTED
+        if known == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)
+    ]
+    for template in found[:1]:
+        assert code in _DOCUMENTED[method, template], f"{method} {template} never told of {code}"
 
 
 def fields_of(problem: Json) -> list[str]:

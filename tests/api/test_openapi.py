@@ -1,5 +1,7 @@
 """The OpenAPI document: valid, with an example everywhere, and true of what the service does."""
 
+import ast
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -21,10 +23,14 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.api.examples import AUTHORIZE
-from app.main import create_app
+from app.api.problems import KINDS
+from app.api.top_up import TOP_UP_CODES
+from app.flows.authorize import AuthorizeRefused
+from app.main import AUTHORIZE_PROBLEMS, create_app
 from app.store import health
 from app.store.database import Database
-from tests.api.house import Json, make_tools, open_house
+from tests.api.house import Json, documented, make_tools, open_house
+from tests.postgres import ROOT
 from tests.virtual import VirtualClock
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -47,6 +53,16 @@ DOORS = {
     "get /health/live",
     "get /health/ready",
     "get /metrics",
+}
+
+
+OPERATION_IDS = {
+    *("createPaymentSession", "findPaymentSessions", "getPaymentSession", "stopPaymentSession"),
+    *("reportCapture", "stopByCard", "listChargePoints", "getChargePoint", "addAuthorization"),
+    *("receiveMontaWebhook", "getLiveness", "getReadiness", "getMetrics"),
+    *("opsListPaymentSessions", "opsGetPaymentSession", "opsGetJournal", "opsListCaptures"),
+    *("opsStopPaymentSession", "opsSettlePaymentSession", "opsGetSummary"),
+    *("opsListOrphanCharges", "opsCloseOrphanCharge"),
 }
 
 
@@ -111,6 +127,69 @@ def test_every_operation_says_who_may_call_it(document: Json) -> None:
             assert operation["security"] == [{"terminal_key": []}], name
         else:
             assert "security" not in operation, name
+
+
+def test_F117_every_code_is_in_the_enum_and_documented_where_it_can_occur(document: Json) -> None:
+    assert document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] == sorted(KINDS)
+    everywhere = set().union(*documented(document).values())
+    assert set(KINDS) - everywhere == {"method_not_allowed"}, "of no operation, hence in the list of all only"
+    assert all(f"| `{code}` |" in document["info"]["description"] for code in KINDS)
+    assert set(AUTHORIZE_PROBLEMS) == set(AuthorizeRefused.__subclasses__())
+    creates = documented(document)["POST", "/v1/payment-sessions"]
+    assert creates >= {code for code, _ in AUTHORIZE_PROBLEMS.values()}
+    tops_up = documented(document)["POST", "/v1/payment-sessions/{id}/authorizations"]
+    assert tops_up >= set(TOP_UP_CODES.values())
+
+
+def test_F117_every_code_that_is_raised_anywhere_is_known() -> None:
+    raised = set()
+    for path in (ROOT / "app").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
+                first = node.args[0]
+                if isinstance(first, ast.Constant):
+                    raised.add(first.value)
+    raised |= {code for code, _ in AUTHORIZE_PROBLEMS.values()} | set(TOP_UP_CODES.values())
+    by_status = {"method_not_allowed", "internal_error", "invalid_body", "not_found"}
+    assert raised | by_status == set(KINDS)
+
+
+def test_F117_every_error_has_an_example_that_is_a_problem_with_its_code(document: Json) -> None:
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            for content in response.get("content", {}).values():
+                codes = (
+                    content["schema"]["allOf"][1]["properties"]["code"]["enum"]
+                    if status[0] in "45" and ("ready" not in name)
+                    else []
+                )
+                assert sorted(content.get("examples", {})) == codes, f"{name} {status}"
+                for code in codes:
+                    example = content["examples"][code]["value"]
+                    assert (example["code"], str(example["status"])) == (code, status)
+
+
+def test_F117_operations_parameters_and_headers_are_described(document: Json) -> None:
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(set(names)) == len(names)
+    for name, operation in operations(document):
+        assert re.fullmatch("[a-z]+([A-Z][a-z]+)+", operation["operationId"]), name
+        for parameter in operation.get("parameters", []):
+            assert parameter["schema"].get("examples"), f"{name}: no example of {parameter['name']}"
+        for status, response in operation["responses"].items():
+            assert "X-Request-Id" in response["headers"], f"{name} {status}"
+            if status == "503" and "ready" not in name:
+                assert "Retry-After" in response["headers"], name
+    answers = document["paths"]["/v1/payment-sessions"]["post"]["responses"]
+    assert "Location" in answers["201"]["headers"]
+    assert {"Location", "Idempotency-Replayed"} <= set(answers["200"]["headers"])
+    more = document["paths"]["/v1/payment-sessions/{id}/authorizations"]["post"]["responses"]
+    assert "Idempotency-Replayed" in more["200"]["headers"]
+
+
+def test_F117_operation_ids_stay(document: Json) -> None:
+    """Clients are generated from them: a name that was given is never changed."""
+    assert {operation["operationId"] for _, operation in operations(document)} >= OPERATION_IDS
 
 
 class Lent:

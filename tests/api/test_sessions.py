@@ -239,6 +239,14 @@ async def test_a_report_that_makes_no_sense_is_refused(database_url: str) -> Non
         assert_problem(await house.call("POST", path, card), 422, "card_data_not_allowed")
 
 
+SHOWN = TARIFF | {
+    "country_code": "XX",
+    "party_id": "TWT",
+    "last_updated": "2026-11-22T10:00:00.000Z",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.49, "step_size": 1}]}],
+}
+
+
 async def test_charge_points_are_shown_with_state_power_and_price(database_url: str) -> None:
     async with open_house(database_url) as house:
         await house.price()
@@ -254,10 +262,10 @@ async def test_charge_points_are_shown_with_state_power_and_price(database_url: 
             "state": "available",
             "connectors": [{"name": "type2"}],
             "max_power_w": 22000,
-            "price": TARIFF,
+            "price": SHOWN,
         }
         unseen = (await house.call("GET", "/v1/charge-points/102")).json()
-        assert (unseen["state"], unseen["name"], unseen["price"]) == (None, None, TARIFF)
+        assert (unseen["state"], unseen["name"], unseen["price"]) == (None, None, SHOWN)
         for unknown in ("999", "abc", "%F0%9F%98%80"):
             answer = await house.call("GET", f"/v1/charge-points/{unknown}")
             assert answer.status_code in (404, 422)
