@@ -19,8 +19,8 @@ from app.flows.tools import Tools
 from app.main import background, create_app
 from app.settings import KeyedSettings, Settings
 from app.simulator.server import SimulatorServer, about, default_config
-from app.store.database import DUE_CHANNEL, SESSIONS_CHANNEL
-from app.store.listener import Listener
+from app.store.database import DATABASE_TROUBLE, DUE_CHANNEL, SESSIONS_CHANNEL, Database, notify
+from app.store.listener import ECHO_CHANNEL, Echo, Listener
 from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
 from app.wiring import clock_skew, ready_tools
@@ -92,9 +92,22 @@ async def simulate(
 
 @asynccontextmanager
 async def _beside(tools: Tools, channels: dict[str, Callable[[str], None]]) -> AsyncIterator[None]:
-    listener = Listener(tools.database.host, channels)
+    listener = Listener(tools.database.listen_host, channels, echo=_echo(tools.database))
     async with background(listener.run, lambda: _keep_time(tools)):
         yield
+
+
+def _echo(database: Database) -> Echo | None:
+    """Needed where we listen elsewhere than we write: nobody but the database knows whether the two are one."""
+    if database.listen_host is database.host:
+        return None
+
+    async def say(word: str) -> None:
+        with contextlib.suppress(*DATABASE_TROUBLE):
+            async with database.transaction() as connection:
+                await notify(connection, ECHO_CHANNEL, word)
+
+    return say
 
 
 async def _keep_time(tools: Tools) -> None:

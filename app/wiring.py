@@ -16,7 +16,7 @@ from app.flows.tools import Tools
 from app.monta.exchange import Timeouts
 from app.monta.http import open_http
 from app.settings import KeyedSettings, Settings
-from app.store import health
+from app.store import health, suitability
 from app.store.database import Connection, Database
 from app.store.operators import Operators
 from app.store.secret_box import SecretBox
@@ -99,11 +99,14 @@ async def _asked(connection: Connection, clock: Clock) -> tuple[datetime, dateti
 
 @asynccontextmanager
 async def open_tools(settings: KeyedSettings, database_url: str) -> AsyncIterator[Tools]:
-    """The toolbox for one process; everything in it is closed at the end. Raises SettingsWrong."""
+    """The toolbox for one process; everything in it is closed at the end. Raises DatabaseUnsuitable."""
     box = SecretBox(settings.secret_key.get_secret_value())
-    database = Database(database_url)
+    listen_url = settings.listen_database_url
+    database = Database(database_url, listen_url=listen_url.get_secret_value() if listen_url else None)
     http = open_http()
     try:
+        async with database.transaction() as connection:
+            await suitability.check(connection)
         clock = await clock_for(settings, database)
         yield Tools(
             database=database,

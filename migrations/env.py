@@ -4,13 +4,17 @@ import asyncio
 
 from alembic import context
 from sqlalchemy import Connection, pool, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
+from app.store.connecting import Bounds, WritableHost
+from app.store.database import engine_on
 from app.store.database_url import asyncpg_url
 from app.store.tables import metadata
 
 MIGRATION_LOCK = 0x7461707761747401
 """An advisory lock: of several that migrate at once, one works and the others find nothing left to do."""
+
+MIGRATION_S = 3600.0
+"""A step that rewrites a large table takes long; only its wait for locks is short."""
 
 
 def _url() -> str:
@@ -45,7 +49,9 @@ def _run(connection: Connection) -> None:
 
 
 async def _online() -> None:
-    engine = create_async_engine(asyncpg_url(_url()), poolclass=pool.NullPool)
+    patient = Bounds(answer_s=MIGRATION_S)
+    host = WritableHost(asyncpg_url(_url()), bounds=patient, server_bounds={})
+    engine = engine_on(host, poolclass=pool.NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(_run)
         await connection.commit()

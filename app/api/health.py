@@ -8,6 +8,7 @@ from app.api.auth import ToolsHere
 from app.domain.payment_session import Status
 from app.flows import look
 from app.flows.tools import Tools
+from app.store.suitability import explain
 
 router = APIRouter(tags=["health"])
 
@@ -33,7 +34,10 @@ async def ready(tools: ToolsHere, response: Response) -> dict[str, object]:
         found = await look.readiness(tools)
     except Exception as error:
         found = look.Readiness(
-            database=f"cannot be reached ({type(error).__name__})", schema=None, clock=None, watcher=None
+            database=f"cannot be reached ({type(error).__name__}): {explain(error)}",
+            schema=None,
+            clock=None,
+            watcher=None,
         )
     if not found.ready:
         response.status_code = 503

@@ -9,6 +9,7 @@ from app.flows import onboard, provision
 from app.settings import SettingsWrong
 from app.store.database import DATABASE_TROUBLE
 from app.store.secret_box import SecretUnreadable
+from app.store.suitability import DatabaseUnsuitable, explain
 from app.wiring import NotMigrated
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ KNOWN_TROUBLE = (
     EmbeddedPostgresError,
     SecretUnreadable,
     NotMigrated,
+    DatabaseUnsuitable,
     provision.OperatorUnknown,
     provision.SecretJustChanged,
     onboard.EveryStartWouldFail,
@@ -43,6 +45,4 @@ def main() -> None:
     except KNOWN_TROUBLE as error:
         fail(str(error))
     except DATABASE_TROUBLE as error:
-        fail(
-            f"The database cannot be used ({type(error).__name__}); check TAPWATT_DATABASE_URL, and that it is up."
-        )
+        fail(f"The database cannot be used. {explain(error)}")

@@ -18,6 +18,7 @@ from app.store import (
     orphans,
     payment_sessions,
     settlement_rows,
+    suitability,
     terminals,
 )
 from app.store.captures import Capture
@@ -166,6 +167,7 @@ async def readiness(tools: Tools) -> Readiness:
     now = tools.clock.now()
     async with tools.database.transaction() as connection:
         writable = await health.takes_writes(connection)
+        unbound = await suitability.missing_bounds(connection)
         version = await health.schema_version(connection)
         theirs = await health.database_time(connection)
         beat = await health.newest_beat(connection) if version else None
@@ -173,7 +175,7 @@ async def readiness(tools: Tools) -> Readiness:
     schema = health.newest_schema()
     skew = abs(tools.clock.now() - theirs)
     return Readiness(
-        database=tools.database.refusal if writable else "is read-only",
+        database=_database_problem(tools, writable, unbound),
         schema=None
         if version == schema
         else f"is at {version}, this code needs {schema}: run `tapwatt migrate`",
@@ -185,6 +187,14 @@ async def readiness(tools: Tools) -> Readiness:
         else "no watcher is running: start `tapwatt watch`",
         secrets=secrets,
     )
+
+
+def _database_problem(tools: Tools, writable: bool, unbound: Sequence[str]) -> str | None:
+    if not writable:
+        return "is read-only"
+    if unbound:
+        return f"keeps no bound of {', '.join(unbound)}: a pooler on the way drops what a transaction sets"
+    return tools.database.refusal
 
 
 async def _wrong_key(tools: Tools, connection: Connection) -> str | None:

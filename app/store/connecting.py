@@ -1,4 +1,5 @@
-"""Opening connections to PostgreSQL: of several hosts the one that takes writes, within a bound for each host."""
+"""Opening connections to PostgreSQL: of several hosts the one that takes writes, within a bound for each host, and
+through a pooler where one stands before it."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -9,13 +10,12 @@ import asyncpg
 from sqlalchemy import URL
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
+SESSION = {"application_name": "tapwatt", "timezone": "UTC"}
 SERVER_BOUNDS = {
-    "application_name": "tapwatt",
     "statement_timeout": "5000",
     "lock_timeout": "3000",
     "transaction_timeout": "10000",
     "idle_in_transaction_session_timeout": "5000",
-    "timezone": "UTC",
 }
 """Milliseconds: no statement, lock or forgotten transaction lasts longer, whatever the client does."""
 
@@ -41,6 +41,35 @@ class Silent(ConnectionError):
     """Nobody answered in time: not the TimeoutError of a connection that was open and has died."""
 
 
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection to a pooler, which deals each transaction to another connection of its own.
+
+    Nothing that outlives a transaction can be relied on: so the bounds are set by the same message that begins it, and
+    statements are prepared without a name.
+    """
+
+    server_bounds: Mapping[str, str] = {}
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
+        """Raises what asyncpg's own raises."""
+        if query.startswith("BEGIN"):
+            query += "".join(f" SET LOCAL {name} = {value};" for name, value in self.server_bounds.items())
+        status: str = await super().execute(query, *args, timeout=timeout)
+        return status
+
+
+def is_pooled(connection: asyncpg.Connection) -> bool:
+    """By its exact type: to asyncpg's own metaclass, every connection is an instance of each of its subclasses."""
+    return type(connection) is PooledConnection
+
+
+UNPREPARED: Mapping[str, Any] = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+"""For SQLAlchemy's side of a PooledConnection: no statement is kept, and none has a name."""
+
+POOLERS_WORDS = ("08P01", "42704", "0A000", "42P05", "26000")
+"""SQLSTATE of an attempt that took a pooler for a server: a parameter that it does not pass on (or that the server is
+too old for), a statement's name that another client uses, or that the pooler's next connection does not know."""
+
 ELSEWHERE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """After these the next host is tried."""
 
@@ -48,12 +77,21 @@ ELSEWHERE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 class WritableHost:
     """Opens connections to whichever host of a URL takes writes; the one that did last is asked first."""
 
-    def __init__(self, url: URL, *, bounds: Bounds = USUAL_BOUNDS) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        bounds: Bounds = USUAL_BOUNDS,
+        server_bounds: Mapping[str, str] = SERVER_BOUNDS,
+    ) -> None:
         dialect: Any = PGDialect_asyncpg
         _, options = dialect().create_connect_args(url)
         self._hosts = tuple(_hosts(options))
         self._options: Mapping[str, Any] = options
         self._bounds = bounds
+        self._server_bounds = server_bounds
+        self._pooled: dict[int, bool] = {}
+        """Whether a pooler stands before a host, as soon as it is known."""
         self._last = 0
 
     async def connect(self) -> asyncpg.Connection:
@@ -76,17 +114,56 @@ class WritableHost:
     async def _open(self, number: int) -> asyncpg.Connection:
         try:
             async with asyncio.timeout(self._bounds.connect_s):
-                return await asyncpg.connect(
-                    **self._hosts[number],
-                    **self._options,
-                    timeout=self._bounds.connect_s,
-                    command_timeout=self._bounds.answer_s,
-                    server_settings=SERVER_BOUNDS,
-                )
+                if not self._pooled.get(number):
+                    connection = await self._direct(number)
+                    if connection is not None:
+                        return connection
+                return await self._through_pooler(number)
         except asyncpg.TargetServerAttributeNotMatched:
             raise NotWritable("the server takes no writes") from None
         except TimeoutError:
             raise Silent("the server does not answer") from None
+
+    async def _direct(self, number: int) -> asyncpg.Connection | None:
+        """A connection that keeps its bounds by itself; None: it is a pooler that answers."""
+        try:
+            connection = await self._asyncpg(number, server_settings={**SESSION, **self._server_bounds})
+            if number not in self._pooled:
+                self._pooled[number] = await _is_pooler(connection)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate not in POOLERS_WORDS:
+                raise
+            self._pooled[number] = True
+            return None
+        if not self._pooled[number]:
+            return connection
+        await connection.close()
+        return None
+
+    async def _through_pooler(self, number: int) -> asyncpg.Connection:
+        connection = await self._asyncpg(
+            number,
+            server_settings=SESSION,
+            statement_cache_size=0,
+            connection_class=PooledConnection,
+        )
+        connection.server_bounds = self._server_bounds
+        return connection
+
+    async def _asyncpg(self, number: int, **more: object) -> Any:
+        return await asyncpg.connect(
+            **self._hosts[number],
+            **self._options,
+            timeout=self._bounds.connect_s,
+            command_timeout=self._bounds.answer_s,
+            **more,
+        )
+
+
+async def _is_pooler(connection: asyncpg.Connection) -> bool:
+    """Whoever answered gave another number for its process than the server does that works for it."""
+    question = await connection.prepare("SELECT pg_backend_pid()", name="")
+    return bool(await question.fetchval() != connection.get_server_pid())
 
 
 def _hosts(options: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 from sqlalchemy import event, text
@@ -15,8 +15,9 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.util import await_only
 
-from app.store.connecting import USUAL_BOUNDS, Bounds, WritableHost
+from app.store.connecting import UNPREPARED, USUAL_BOUNDS, Bounds, WritableHost, is_pooled
 from app.store.database_url import asyncpg_url
 
 Connection: TypeAlias = AsyncConnection
@@ -56,6 +57,24 @@ SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
 
 
+def engine_on(host: WritableHost, **options: Any) -> AsyncEngine:
+    """An engine whose connections are opened by `host`; through a pooler its statements stay unprepared."""
+
+    def open_one() -> DBAPIConnection:
+        connection = await_only(host.connect())
+
+        async def opened() -> asyncpg.Connection:
+            return connection
+
+        how = UNPREPARED if is_pooled(connection) else {}
+        dbapi: Any = engine.dialect.dbapi
+        made: DBAPIConnection = dbapi.connect(async_creator_fn=opened, **how)
+        return made
+
+    engine = create_async_engine("postgresql+asyncpg://", creator=open_one, hide_parameters=True, **options)
+    return engine
+
+
 class Database:
     """Opens transactions. `url` is `postgresql://...`; several hosts are allowed, the writable one is used.
 
@@ -64,18 +83,24 @@ class Database:
 
     _refused: tuple[float, str] | None = None
 
-    def __init__(self, url: str, *, pool_size: int = 10, bounds: Bounds = USUAL_BOUNDS) -> None:
-        address = asyncpg_url(url)
-        self.host = WritableHost(address, bounds=bounds)
-        self.engine: AsyncEngine = create_async_engine(
-            address,
+    def __init__(
+        self,
+        url: str,
+        *,
+        listen_url: str | None = None,
+        pool_size: int = 10,
+        bounds: Bounds = USUAL_BOUNDS,
+    ) -> None:
+        """`listen_url`: where notifications are heard, if not at `url`: past a pooler."""
+        self.host = WritableHost(asyncpg_url(url), bounds=bounds)
+        self.listen_host = WritableHost(asyncpg_url(listen_url), bounds=bounds) if listen_url else self.host
+        self.engine: AsyncEngine = engine_on(
+            self.host,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_S,
-            hide_parameters=True,
             json_serializer=to_json,
             json_deserializer=partial(json.loads, parse_float=Decimal),
-            async_creator=self.host.connect,
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
