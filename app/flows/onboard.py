@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from app.domain.charge_point import ChargePoint
 from app.domain.ids import ChargePointId, OperatorId
 from app.domain.price_group_tariff import to_tariff
+from app.domain.scopes import scope_doubts
 from app.domain.setup import Place, hopeless, paying_doubts, place_doubts
 from app.domain.tariff import InvalidTariff, parse_tariff
 from app.flows.tools import Tools
@@ -39,7 +40,7 @@ class Compared:
 
 
 async def compare_operator(tools: Tools, operator_id: OperatorId) -> Compared:
-    """Is the paying team one of the credential's? Never raises for Monta's sake."""
+    """Is the paying team one of the credential's, and which scopes does it lack? Never raises for Monta's sake."""
     async with tools.database.transaction() as connection:
         operator = await tools.operators.get(connection, operator_id)
     if operator is None:
@@ -48,7 +49,8 @@ async def compare_operator(tools: Tools, operator_id: OperatorId) -> Compared:
         consumer = await tools.monta.passing(operator).me()
     except MontaError as error:
         return Compared((), str(error))
-    return Compared(paying_doubts(operator.paying_team_id, consumer.team_ids))
+    team = paying_doubts(operator.paying_team_id, consumer.team_ids)
+    return Compared((*team, *scope_doubts(consumer.scopes)))
 
 
 async def compare_places(

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from app.domain.scopes import CONTROL, may_control
 from app.flows.tools import Tools
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused, Unauthorized
@@ -18,7 +19,6 @@ LASTING = timedelta(seconds=30)
 """Two probes so far apart must agree before new sessions are refused: Monta may stumble."""
 AGAIN = timedelta(seconds=30)
 WHILE_REFUSED = timedelta(seconds=60)
-CONTROL = ("all", "control-charging", "control-public-charging")
 
 
 class _Refusal(Exception):
@@ -74,8 +74,5 @@ async def _ask(monta: MontaClient, now: datetime) -> None:
         if error.status == 403:
             raise _Refusal(f"Monta does not show charges any more ({error}): is a scope gone?") from None
         raise
-    told = [scope.partition(":") for scope in consumer.scopes]
-    if any(permission for _, _, permission in told) and not any(name in CONTROL for name, _, _ in told):
-        raise _Refusal(
-            "the credential may not start charges any more: the scope control-charging:write is gone"
-        )
+    if not may_control(consumer.scopes):
+        raise _Refusal(f"the credential may not start charges any more: the scope {CONTROL.words} is gone")

@@ -9,6 +9,7 @@ import structlog
 from app.domain.charge_point import ChargePoint
 from app.domain.ids import OperatorId
 from app.domain.price_group_tariff import to_tariff
+from app.domain.scopes import scope_doubts
 from app.domain.setup import Place, hopeless, paying_doubts, place_doubts, told
 from app.domain.tariff import InvalidTariff, parse_tariff
 from app.flows.tools import Tools, keep_entries
@@ -157,7 +158,8 @@ async def _compare_setup(
         prices = await price_groups.of_places(connection, operator.id)
     shown = {point.id: point for point in points}
     try:
-        teams = (await monta.me()).team_ids
+        consumer = await monta.me()
+        teams = consumer.team_ids
         missing = [p.charge_point_id for p in prices if p.charge_point_id not in shown][:MAX_LOOKED_FOR]
         unknown = {point_id for point_id in missing if await monta.find_charge_point(point_id) is None}
     except MontaError as error:
@@ -174,7 +176,8 @@ async def _compare_setup(
         if p.charge_point_id in shown or p.charge_point_id in unknown
     ]
     team = paying_doubts(operator.paying_team_id, teams)
-    problem = told((*team, *hopeless(places), *place_doubts(places, teams)))
+    scopes = scope_doubts(consumer.scopes, always_only=True)  # the others may be missing on purpose
+    problem = told((*scopes, *team, *hopeless(places), *place_doubts(places, teams)))
     if problem is not None:
         log.error("setup_does_not_fit", operator_id=operator.id, problem=problem)
     async with tools.database.transaction() as connection:

@@ -84,6 +84,7 @@ class WritableHost:
         bounds: Bounds = USUAL_BOUNDS,
         server_bounds: Mapping[str, str] = SERVER_BOUNDS,
     ) -> None:
+        self.url = url
         dialect: Any = PGDialect_asyncpg
         _, options = dialect().create_connect_args(url)
         self._hosts = tuple(_hosts(options))

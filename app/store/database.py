@@ -71,7 +71,7 @@ def engine_on(host: WritableHost, **options: Any) -> AsyncEngine:
         made: DBAPIConnection = dbapi.connect(async_creator_fn=opened, **how)
         return made
 
-    engine = create_async_engine("postgresql+asyncpg://", creator=open_one, hide_parameters=True, **options)
+    engine = create_async_engine(host.url, creator=open_one, hide_parameters=True, **options)
     return engine
 
 

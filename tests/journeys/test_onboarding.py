@@ -105,3 +105,31 @@ async def test_F36_while_monta_does_not_answer_nothing_is_refused_and_the_last_w
         assert "not compared with Monta" in unanswered.warnings[0]
         await rig.pass_time(UPKEEP_S)
         assert await setup_problem(rig) == told
+
+
+async def test_F116_scopes_that_are_missing_are_told_when_an_operator_is_added(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        rig.monta.tokens.scopes, rig.monta.tokens.tells_permissions = WITHOUT_PRICES, True
+        (doubt,) = (await onboard.compare_operator(rig.tools, rig.operator.operator_id)).warnings
+        assert "price-groups:read" in doubt
+        rig.monta.tokens.scopes = frozenset({"all:read"})
+        told = (await onboard.compare_operator(rig.tools, rig.operator.operator_id)).warnings
+        assert len(told) == 2
+        assert "no charge can be started or stopped" in told[0]
+        assert "manage-webhooks:write" in told[1]
+
+
+async def test_F116_upkeep_tells_a_scope_without_which_nothing_works_until_it_is_there(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        rig.monta.tokens.tells_permissions = True
+        rig.monta.tokens.scopes = WITHOUT_PRICES - {"control-charging:write", "webhooks:read"}
+        await rig.set_tariff(energy_tariff())
+        await rig.pass_time(UPKEEP_S)
+        told = await setup_problem(rig)
+        assert "control-charging:write" in told
+        assert "webhooks:read" not in told, "it may be missing on purpose"
+        rig.monta.tokens.scopes = WITHOUT_PRICES
+        await rig.pass_time(UPKEEP_S)
+        assert await setup_problem(rig) == ""
