@@ -34,6 +34,8 @@ SESSIONS = 40
 WRITERS = 16
 BATCH = 10
 WATCHERS = 2
+PLACES = 8
+"""Of each watcher."""
 QUIET_S = 0.5
 """So long nothing comes in at the end: whoever was woken has been looked at by then, unless it has still to wait."""
 FIRST_CHARGE = 7000
@@ -143,23 +145,20 @@ async def depot(database_url: str) -> AsyncIterator[Depot]:
 async def test_F114_after_a_storm_of_news_none_is_left_that_no_watcher_will_look_at(
     database_url: str, sized: Sized
 ) -> None:
-    seconds = sized(2, 40)
+    deliveries = sized(6, 300)
     async with depot(database_url) as here:
-        watchers = [Watcher(here.tools, name=f"w{n}") for n in range(WATCHERS)]
+        watchers = [Watcher(here.tools, name=f"w{n}", concurrency=PLACES) for n in range(WATCHERS)]
         watching = [asyncio.create_task(watcher.run()) for watcher in watchers]
-        ends_at = here.tools.clock.monotonic() + seconds
 
         async def write(number: int) -> int:
-            chance, written = random.Random(number), 0
-            while here.tools.clock.monotonic() < ends_at:
-                written += await here.deliver(here.news(chance))
-            return written
+            chance = random.Random(number)
+            return sum([await here.deliver(here.news(chance)) for _ in range(deliveries)])
 
-        written = sum(await asyncio.gather(*(write(n) for n in range(WRITERS))))
+        taken = sum(await asyncio.gather(*(write(n) for n in range(WRITERS))))
         await asyncio.sleep(QUIET_S)
         lost = await here.lost()
         for watcher in watchers:
             watcher.stop()
         await asyncio.gather(*watching)
-        assert written > WRITERS, "hardly anything was delivered: this shows nothing"
-        assert lost == {}, f"after {written} deliveries"
+        assert taken > WRITERS * deliveries / 2, "too little was taken: this shows nothing"
+        assert lost == {}, f"after {taken} deliveries"
