@@ -161,7 +161,8 @@ def session_out(session: PaymentSession, policy: Policy) -> PaymentSessionOut:
 
 
 def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
-    price: Decimal | None = session.charge.latest.price if session.charge else None
+    latest = session.charge.latest if session.charge else None
+    price: Decimal | None = None if latest is None else latest.price or latest.claimed_price or latest.price
     more: dict[str, object] = {
         "operator_id": session.operator_id,
         "card_brand": session.authorization.card.brand,

@@ -145,7 +145,7 @@ def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy)
     session = change.session
     reads = replace(session.reads, attempted_at=now, failures=0, not_before=None)
     if session.charge is not None and session.charge.ended:
-        idle = reads.idle_reads + 1 if session.charge.energy_wh == 0 else 0
+        idle = reads.idle_reads + 1 if session.charge.gave_nothing else 0
         reads = replace(reads, polls=reads.polls + 1, idle_reads=idle)
     return change.to(replace(session, reads=reads))
 

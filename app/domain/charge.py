@@ -70,6 +70,12 @@ class ChargeReport:
     """Since when the record was like this at the latest, by our own clock; set when it is taken in (report_times)."""
     from_record: bool = False
     """Read from the record (REST), not told by a webhook; set when it is merged."""
+    claimed_wh: int | None = None
+    """Energy that was told but cannot be: set aside, and `energy_wh` is None."""
+    claimed_price: Decimal | None = None
+    """A price that was told but cannot be: set aside, and `price` is None."""
+    doubt: str | None = None
+    """Why something was set aside, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +99,11 @@ class Charge:
     """The newest report that had a price, when the latest has none."""
     last_named: ChargeReport | None = None
     """The newest report that named a currency, when the latest names none."""
+    last_metered: ChargeReport | None = None
+    """The newest report that told any energy, believed or set aside, when the latest told none."""
+    metered_at: datetime | None = None
+    """The newest moment for which a report vouches for the energy: by a reading that is believed, or since the charge
+    had not begun."""
 
     @property
     def id(self) -> ChargeId:
@@ -121,6 +132,21 @@ class Charge:
         """What the charge runs in, as Monta named it last."""
         return None if self.named is None else self.named.currency
 
+    @property
+    def metered(self) -> ChargeReport | None:
+        """The newest report that told any energy."""
+        return self.latest if _tells_energy(self.latest) else self.last_metered
+
+    @property
+    def claims_energy(self) -> bool:
+        """Whether Monta's newest word on the energy is one that cannot be."""
+        return self.metered is not None and self.metered.claimed_wh is not None
+
+    @property
+    def gave_nothing(self) -> bool:
+        """No energy is known, nor does Monta claim any now."""
+        return not self.energy_wh and not self.claims_energy
+
 
 def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
     """Join one more report into what is known; commutes, associates and repeats harmlessly.
@@ -136,6 +162,7 @@ def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charg
         seen_at=report.seen_at,
         final_read=by_rest and report.state is ChargeState.COMPLETED,
         told_completed_at=report.seen_at if not by_rest and report.state is ChargeState.COMPLETED else None,
+        metered_at=report.seen_at if report.energy_wh is not None or report.state in POWERLESS else None,
     )
     return fresh if known is None else _join(known, fresh)
 
@@ -147,16 +174,23 @@ def _join(one: Charge, other: Charge) -> Charge:
     latest = max(one.latest, other.latest, key=_precedence)
     priced = (report for report in (one.priced, other.priced) if report is not None)
     named = (report for report in (one.named, other.named) if report is not None)
+    metered = (report for report in (one.metered, other.metered) if report is not None)
     return Charge(
         latest=latest,
         last_priced=max(priced, key=_precedence, default=None) if latest.price is None else None,
         last_named=max(named, key=_precedence, default=None) if latest.currency is None else None,
+        last_metered=None if _tells_energy(latest) else max(metered, key=_precedence, default=None),
+        metered_at=max(filter(None, (one.metered_at, other.metered_at)), default=None),
         energy_wh=energy_wh,
         energy_at=min(c.energy_at for c in (one, other) if c.energy_wh == energy_wh),
         seen_at=max(one.seen_at, other.seen_at),
         final_read=one.final_read or other.final_read,
         told_completed_at=max(filter(None, (one.told_completed_at, other.told_completed_at)), default=None),
     )
+
+
+def _tells_energy(report: ChargeReport) -> bool:
+    return report.energy_wh is not None or report.claimed_wh is not None
 
 
 def _precedence(report: ChargeReport) -> tuple[bool, datetime, bool, datetime, datetime, int, str]:

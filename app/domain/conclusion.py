@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from app.domain.attention import AttentionCode as Code
 from app.domain.change import Change, Source
@@ -10,7 +11,12 @@ from app.domain.currency import other_currency
 from app.domain.holds import hold_deadline, holds, spread
 from app.domain.money import Rounding, to_minor
 from app.domain.payment_session import ExtraCharge, NotStartedReason, StartOutcome, Status
-from app.domain.plausible import final_energy_wh, last_believed, price_above_tariff
+from app.domain.plausible import (
+    final_energy_wh,
+    last_believed,
+    negative_price_unexpected,
+    price_above_tariff,
+)
 from app.domain.policy import Policy
 from app.domain.settlement import Settlement, SettlementBasis, settle
 from app.domain.shortfall import cause_of_shortfall
@@ -26,12 +32,18 @@ UNFINISHED = {
 
 
 def settled(change: Change, now: datetime, policy: Policy) -> Change:
-    """Bill Monta's final price, never above the reservation. The charge's final record must be billable."""
+    """Bill Monta's final price, never above the reservation; one below nothing is a release. The charge's final record
+    must be billable."""
     session = change.session
     charge = session.charge
     if charge is None or charge.latest.price is None:
         raise ValueError(f"payment session {session.id} has no final price to settle by")
-    price_minor = to_minor(charge.latest.price, session.authorization.currency, Rounding.HALF_UP)
+    price_minor = _to_bill(charge.latest.price, session.authorization.currency)
+    if charge.latest.price < 0:
+        change = change.note("negative_price", WATCHER, price=str(charge.latest.price))
+    if negative_price_unexpected(session, charge, policy):
+        why = f"Monta's final price is {charge.latest.price}, where the tariff has the driver pay: released"
+        change = change.raise_attention(Code.NEGATIVE_PRICE, why, WATCHER)
     change = _billed(change, price_minor, SettlementBasis.FINAL_PRICE, now=now, policy=policy)
     above = price_above_tariff(session, charge, policy)
     return change if above is None else change.raise_attention(Code.PRICE_ABOVE_TARIFF, above, WATCHER)
@@ -69,10 +81,10 @@ def reviewed(change: Change) -> Change:
     charge, settlement = session.charge, session.settlement
     if charge is None or settlement is None or charge.state is not ChargeState.COMPLETED:
         return change
-    price = charge.latest.price
-    if price is None or price < 0 or session.status is not Status.COMPLETED:
+    price = charge.latest.price if charge.latest.price is not None else charge.latest.claimed_price
+    if price is None or session.status is not Status.COMPLETED:
         return change
-    price_minor = to_minor(price, session.authorization.currency, Rounding.HALF_UP)
+    price_minor = _to_bill(price, session.authorization.currency)
     if settlement.basis is SettlementBasis.PERSON:
         return change
     other = other_currency(session, charge)
@@ -83,6 +95,11 @@ def reviewed(change: Change) -> Change:
         return change
     why = f"Monta's final price is {price}, which is not what was settled by"
     return change.set_attention(Code.FINAL_PRICE_DIFFERS, why, WATCHER, about=str(price_minor))
+
+
+def _to_bill(price: Decimal, currency: str) -> int:
+    """In minor units; a price below nothing asks for nothing."""
+    return max(0, to_minor(price, currency, Rounding.HALF_UP))
 
 
 def _billed(

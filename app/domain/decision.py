@@ -139,8 +139,7 @@ def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetim
     """`completed`: bill by the record itself, never by a webhook."""
     if not charge.final_read:
         return when(ReadCharge(charge.id), _final_read_due(session, charge, policy, now), now)
-    final = charge.latest
-    if not charge.energy_wh and (not final.price or _given_up(session, charge)):
+    if _nothing_to_bill(session, charge):
         return GiveUp(_why_nothing_ran(session, charge))
     if unbillable(session, charge, policy) is not None:
         return when(ReadCharge(charge.id), _next_poll(session, policy, now), now)
@@ -169,7 +168,7 @@ def _final_read_due(session: PaymentSession, charge: Charge, policy: Policy, now
 
 def _finishing(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
     """Stopped, but not final: read until it is; without any energy two agreeing reads release the hold."""
-    if not charge.energy_wh and session.reads.idle_reads >= policy.idle_reads:
+    if charge.gave_nothing and session.reads.idle_reads >= policy.idle_reads:
         return GiveUp(_why_nothing_ran(session, charge))
     return when(ReadCharge(charge.id), _final_read_due(session, charge, policy, now), now)
 
@@ -179,6 +178,12 @@ def _next_poll(session: PaymentSession, policy: Policy, now: datetime) -> dateti
     pause = min(policy.settle_poll_s * 1.5 ** min(reads.polls, 20), policy.settle_poll_max_s)
     due = (reads.attempted_at or now - timedelta(days=1)) + timedelta(seconds=pause)
     return max(due, reads.not_before or due)
+
+
+def _nothing_to_bill(session: PaymentSession, charge: Charge) -> bool:
+    final = charge.latest
+    free = final.claimed_price is None and (final.price is None or final.price <= 0)
+    return charge.gave_nothing and (free or _given_up(session, charge))
 
 
 def _given_up(session: PaymentSession, charge: Charge) -> bool:

@@ -49,7 +49,7 @@ def _stop_times(
     times: dict[StopReason, datetime] = {}
     if session.wish is not None:
         times[session.wish.reason] = session.wish.at
-    if not charge.energy_wh:
+    if charge.gave_nothing:
         times[StopReason.LATE_START] = _first_energy_due(session, charge, policy)
     times[StopReason.HOLD_EXPIRING] = stop_by(session, policy)
     limit = limit_at(session, charge, policy, now)

@@ -33,15 +33,25 @@ def doubts(session: PaymentSession, policy: Policy, now: datetime) -> Iterator[D
     yield Doubt(
         AttentionCode.HOLD_EXPIRING, EXPIRING if going and now >= settle_by(session, policy) else None
     )
+    yield Doubt(AttentionCode.IMPOSSIBLE_READING, _not_believed(session) if going else None)
     charge = session.charge if session.status is Status.FINISHING else None
     if charge is None:
         yield Doubt(AttentionCode.FINAL_RECORD_HELD, None)
         yield Doubt(AttentionCode.NOT_COMPLETED, None)
         return
     held = unbillable(session, charge, policy) if charge.final_read else None
-    shown = f"{charge.latest.price} {charge.latest.currency} {charge.latest.energy_wh}"
+    final = charge.latest
+    shown = f"{final.price or final.claimed_price} {final.currency} {final.energy_wh or final.claimed_wh}"
     yield Doubt(AttentionCode.FINAL_RECORD_HELD, held, shown)
     yield Doubt(AttentionCode.NOT_COMPLETED, STUCK if _stuck(charge, policy, now) else None)
+
+
+def _not_believed(session: PaymentSession) -> str | None:
+    """A webhook alone proves nothing; an ended charge's record is held for a reason of its own."""
+    charge = session.charge
+    if charge is None or charge.ended or charge.latest.doubt is None or not charge.latest.from_record:
+        return None
+    return f"what Monta's record shows of the running charge is not believed: {charge.latest.doubt}"
 
 
 def _stuck(charge: Charge, policy: Policy, now: datetime) -> bool:

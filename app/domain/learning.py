@@ -11,11 +11,14 @@ from app.domain.meter import ROUNDING_WH, Trail
 from app.domain.money import Rounding, to_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
+from app.domain.possible import most_power_w
 
 KEPT = 20
 """So many stops are remembered: a behaviour of the past is forgotten with the twentieth stop after it."""
 TRUST = 40
 """Sessions for which a limit of Monta's that acted at once is remembered; each new one renews it."""
+MOST_LATENCY_S = 300
+"""A stop that took longer met an outage: that is no habit of the charge point, nor does it leave what was learned."""
 DISTRUST = 10
 """Sessions for which a surprise (a shared charger, a limit that Monta did not keep) is held against a charge point."""
 
@@ -26,9 +29,10 @@ def learned(habits: Habits, session: PaymentSession, policy: Policy) -> Habits:
     if charge is None:
         return habits
     trail = session.trail
+    peak_w = min(trail.peak_w, most_power_w(session, policy))
     known = replace(
         habits,
-        peaks_w=(*habits.peaks_w, trail.peak_w)[-KEPT:] if trail.peak_w else habits.peaks_w,
+        peaks_w=(*habits.peaks_w, peak_w)[-KEPT:] if peak_w else habits.peaks_w,
         interval_ms=trail.interval_ms or habits.interval_ms,
         step_wh=trail.step_wh if len(trail.points) > 2 else habits.step_wh,
         shares_power=DISTRUST if trail.jumped else max(0, habits.shares_power - 1),
@@ -40,6 +44,8 @@ def learned(habits: Habits, session: PaymentSession, policy: Policy) -> Habits:
     latency_ms = stop_latency_ms(session, charge, trail)
     if latency_ms is None:
         return known
+    if latency_ms > MOST_LATENCY_S * 1000:
+        return replace(known, stop_latencies_ms=())
     surprised = latency_ms > latency_bound_s(habits, policy) * 1000
     before = () if surprised else habits.stop_latencies_ms
     return replace(known, stop_latencies_ms=(*before, latency_ms)[-KEPT:])
@@ -57,9 +63,12 @@ def _outlasted(session: PaymentSession, charge: Charge, habits: Habits) -> bool:
 def stop_latency_ms(session: PaymentSession, charge: Charge, trail: Trail) -> int | None:
     """From our first stop call to the end of the energy; None: we did not stop it, or something else ended it first.
 
-    Monta's stop time counts, unless the energy that came after the last reading took longer than that.
+    Monta's stop time counts, unless it lies after the end was known, or the energy that came after the last reading
+    took longer than that.
     """
     stop, ended_at = session.stop, charge.latest.stopped_at
+    if stop is not None and ended_at is not None and stop.confirmed_at is not None:
+        ended_at = min(ended_at, max(stop.confirmed_at, stop.decided_at))
     if stop is None or ended_at is None or ended_at <= stop.decided_at or by_montas_limit(charge):
         return None
     before = [point for point in trail.points if point.at < ended_at and point.energy_wh < charge.energy_wh]

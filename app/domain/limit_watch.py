@@ -1,6 +1,7 @@
 """The limit of one running session: what the forecast is given, and what it answers."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from app.domain.limit_evidence import VISIBLE_S
 from app.domain.meter import Trail
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
+from app.domain.possible import most_power_w, started_at
 from app.domain.power_bound import bound_of, max_power_w, power_bound
 from app.domain.tariff import MeterPoint, Reading
 from app.domain.tariff.bought import counts_everything
@@ -38,22 +40,21 @@ def reading_of(
     if power_w is None:
         power_w = power_bound(session, charge, policy)[0]
     at, error_wh = _confirmed(session, charge, policy, power_w)
-    started_at = (
-        charge.latest.started_at or charge.latest.created_at or session.start.intent_at or session.created_at
-    )
-    shown = priced(session, charge)
+    began, shown = started_at(session, charge.latest, policy), priced(session, charge)
     price, wh = (shown.price, shown.energy_wh) if shown is not None else (None, None)
     per_kwh = price * 1000 / wh if price is not None and price > 0 and wh else session.learned_kwh_price
     return Reading(
-        started_at=min(started_at, at),
+        started_at=min(began, at),
         at=at,
         energy_wh=charge.energy_wh,
         meter_error_wh=error_wh,
-        price=price if price is not None and price >= 0 else None,
+        price=None if price is None else max(Decimal(0), price),
         price_per_kwh=per_kwh,
         earlier=_earlier(session, at, charge.energy_wh),
-        parked_at_most_s=_parked_s(session.trail, started_at, at),
-        past_power_w=max(power_w, session.trail.peak_w, session.seen_power_w),
+        parked_at_most_s=_parked_s(session.trail, began, at),
+        past_power_w=max(
+            power_w, min(max(session.trail.peak_w, session.seen_power_w), most_power_w(session, policy))
+        ),
     )
 
 
@@ -74,12 +75,13 @@ def _earlier(session: PaymentSession, at: datetime, energy_wh: int) -> tuple[Met
 
 def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w: int) -> tuple[datetime, int]:
     """Since when at most how much more than the shown energy can have flowed: the sharper of what is known. A charge
-    that has not begun gave nothing until Monta last said so; a meter that is silent for too long is not believed."""
+    that has not begun gave nothing until Monta last said so; a meter that is silent for too long is not believed, and
+    a reading that cannot be confirms nothing."""
     first, newest = charge.energy_at, charge.seen_at
-    if charge.state in POWERLESS and not charge.energy_wh:
+    if charge.state in POWERLESS and charge.gave_nothing:
         return max(first, newest), METER_ROUNDING_WH
     if charge.state is not ChargeState.PAUSED:
-        newest = min(newest, first + timedelta(seconds=policy.meter_silence_s))
+        newest = min(newest, charge.metered_at or first, first + timedelta(seconds=policy.meter_silence_s))
     habits, trail = session.habits, session.trail
     step_wh = trail.step_wh or (habits.step_wh if habits and not trail.interval_ms else None)
     interval_ms = trail.interval_ms or (habits.interval_ms if habits else None)

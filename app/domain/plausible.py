@@ -1,71 +1,62 @@
-"""Whether Monta's final record can be believed, and what can be believed when it cannot."""
+"""What of a report can be believed: energies and prices that cannot be are set aside, and never billed."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from app.domain.charge import Charge, ChargeReport
+from app.domain.charge import Charge, ChargeReport, ChargeState
 from app.domain.currency import other_currency
 from app.domain.money import Rounding, to_major, to_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
+from app.domain.possible import BELIEVED_FACTOR, energy_until, most_energy_wh, most_power_w, started_at
 from app.domain.settlement import SettlementBasis
 from app.domain.tariff import Reading, Tariff, upper_bound
 from app.domain.tariff.lower import lower_bound
 
-ABOVE_BOUND = 10
 ABOVE_BOUND_MINOR = 500
-"""A final price above the tariff's highest by more than this factor and amount is no price of this tariff. Below that
-Monta's price counts, up to the reservation, and the difference is told: idle fees are often missing in a tariff."""
+"""A price above the tariff's highest by more than BELIEVED_FACTOR and this amount is no price of this tariff. Below
+that Monta's price counts, up to the reservation, and the difference is told."""
 UNIT_FACTOR = 20
 """A mix-up of units is a factor of 100 (or 1,000 for three decimals); fees and rounding never come near this."""
 RESERVATION_FACTOR = 10
 """Without a tariff: our stop and Monta's limit would both have had to fail by this factor."""
-ENERGY_FACTOR = 3
-IMPOSSIBLE_WH = 1_000_000
-"""More than the charge point's rating allows by this factor, and more than any vehicle takes: Wh read as kWh. The
-rating and the times alone may be wrong, and the driver has the energy."""
-SLACK_WH = 2000
-"""Below these amounts rounding alone may look like a factor."""
+AVERAGED_WH = 2000
 SLACK_MINOR = 50
+"""Below these amounts rounding alone may look like a factor."""
 METER_ROUNDING_WH = 5
 
 
+def without_impossible(session: PaymentSession, report: ChargeReport, policy: Policy) -> ChargeReport:
+    """The report without the energy and the price that cannot be; those are kept beside, with the reason in words.
+
+    An energy that cannot be takes the price of the same report with it. A negative price stays: it is a release.
+    """
+    why = _too_much_energy(session, report, policy)
+    if why is not None:
+        report = replace(report, claimed_wh=report.energy_wh, energy_wh=None, doubt=why)
+        return _without_price(report) if report.price is not None and report.price > 0 else report
+    why = _odd_price(session, report, policy)
+    return report if why is None else replace(_without_price(report), doubt=why)
+
+
 def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:
-    """Why a final record is not settled as it is but held for a person, in words; None: it can be billed."""
+    """Why a final record is not settled as it is but held for a person, in words; None: it can be billed.
+
+    A negative price can be: nothing is captured then, so there is nothing to decide.
+    """
     final = charge.latest
-    if final.price is None:
-        return "the completed charge has no price"
-    if final.price < 0:
-        return f"the completed charge has a negative price, {final.price}"
+    if final.price is not None and final.price < 0:
+        return None
     other = other_currency(session, charge)
     if other is not None:
         return f"the completed charge is priced in {other}, the hold is in {session.authorization.currency}"
-    why = too_much_energy(session, charge) or _odd_price(session, charge, final.price, policy)
-    return None if why is None else f"the final price is held for a person: {why}"
-
-
-def too_much_energy(session: PaymentSession, charge: Charge) -> str | None:
-    """More than the charge point can have given in this time."""
-    rated, final_wh = session.power_bound_w, final_energy_wh(charge)
-    if rated is None or final_wh <= IMPOSSIBLE_WH:
+    if final.price == 0:
         return None
-    reading = _reading(session, charge)
-    hours = Decimal((reading.at - reading.since) / timedelta(hours=1))
-    most_wh = int(rated * hours) * ENERGY_FACTOR + SLACK_WH
-    if final_wh > most_wh:
-        return f"{final_wh} Wh is far more than a charge point of {rated} W can give in {hours:.2f} h"
-    return None
-
-
-def impossible_reading(session: PaymentSession, report: ChargeReport, policy: Policy) -> bool:
-    """Whether no charge point can have given this much since we asked for the charge: a unit was mixed up."""
-    if report.energy_wh is None:
-        return False
-    power_w = max(session.power_bound_w or policy.unknown_power_w, session.seen_power_w)
-    began = session.start.intent_at or session.created_at
-    hours = max(Decimal(0), Decimal((report.seen_at - began) / timedelta(hours=1)))
-    return report.energy_wh > int(power_w * hours) * ENERGY_FACTOR + SLACK_WH
+    if final.doubt is not None:
+        return f"the final record is held for a person: {final.doubt}"
+    return "the completed charge has no price" if final.price is None else None
 
 
 def price_above_tariff(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:
@@ -73,10 +64,16 @@ def price_above_tariff(session: PaymentSession, charge: Charge, policy: Policy) 
     tariff, price = _tariff(session), charge.latest.price
     if tariff is None or price is None:
         return None
-    most = _most(session, charge, tariff, policy)
+    most = _most(session, charge.latest, final_energy_wh(charge), tariff, policy)
     if price <= most * Decimal("1.02") + to_major(2, tariff.currency):
         return None
     return f"Monta's final price {price} is above the most that the tariff allows, {most:.2f}"
+
+
+def negative_price_unexpected(session: PaymentSession, charge: Charge, policy: Policy) -> bool:
+    """Whether a final price below nothing contradicts the tariff, which would have the driver pay."""
+    price = charge.latest.price
+    return price is not None and price < 0 and bool(_least_minor(session, charge, policy))
 
 
 def last_believed(
@@ -84,66 +81,135 @@ def last_believed(
 ) -> tuple[int | None, SettlementBasis]:
     """The amount in minor units to settle by when the final record does not come, or cannot be believed, and no time
     is left: never more than is plausible."""
-    if too_much_energy(session, charge) is not None:
-        return None, SettlementBasis.NOTHING_KNOWN
-    price = charge.latest.price
+    currency, price = session.authorization.currency, charge.latest.price
+    if price is not None and price < 0:
+        return 0, SettlementBasis.LAST_PRICE
     if price and unbillable(session, charge, policy) is None:
-        return to_minor(price, session.authorization.currency, Rounding.HALF_UP), SettlementBasis.LAST_PRICE
-    tariff = _tariff(session)
-    if tariff is None or not final_energy_wh(charge):
-        return None, SettlementBasis.NOTHING_KNOWN
-    least = lower_bound(tariff, _reading(session, charge), ZoneInfo(session.time_zone))
-    return to_minor(least, tariff.currency, Rounding.DOWN), SettlementBasis.TARIFF_MINIMUM
+        return to_minor(price, currency, Rounding.HALF_UP), SettlementBasis.LAST_PRICE
+    least_minor = _least_minor(session, charge, policy)
+    if least_minor is not None:
+        return least_minor, SettlementBasis.TARIFF_MINIMUM
+    earlier = charge.last_priced
+    shown = earlier is not None and other_currency(session, charge) is None
+    if shown and earlier is not None and earlier.price and _tariff(session) is None:
+        return max(0, to_minor(earlier.price, currency, Rounding.HALF_UP)), SettlementBasis.LAST_PRICE
+    return None, SettlementBasis.NOTHING_KNOWN
 
 
 def final_energy_wh(charge: Charge) -> int:
-    """What the record itself says; the highest reading while it says nothing."""
+    """What the record itself says, if that can be; else the highest reading that can."""
     final = charge.latest.energy_wh
     return charge.energy_wh if final is None else final
 
 
-def _odd_price(session: PaymentSession, charge: Charge, price: Decimal, policy: Policy) -> str | None:
-    if not price:
+def _without_price(report: ChargeReport) -> ChargeReport:
+    return replace(report, claimed_price=report.price, price=None)
+
+
+def _too_much_energy(session: PaymentSession, report: ChargeReport, policy: Policy) -> str | None:
+    """More than the charge point can have given in this time."""
+    if report.energy_wh is None:
         return None
-    slack = to_major(SLACK_MINOR, session.authorization.currency)
-    tariff, average = _tariff(session), charge.latest.price_per_kwh
-    wh = final_energy_wh(charge)
-    if average is not None and wh >= SLACK_WH and average > 0:
-        usual = average * wh / 1000
-        if not usual / UNIT_FACTOR <= price <= usual * UNIT_FACTOR + slack:
-            return f"{price} does not fit {wh} Wh at Monta's own average of {average} a kWh"
+    most_wh = most_energy_wh(session, energy_until(session, report), policy)
+    if report.energy_wh <= most_wh:
+        return None
+    return f"{report.energy_wh} Wh is more than the charge point can have given so far, {most_wh} Wh at the very most"
+
+
+def _odd_price(session: PaymentSession, report: ChargeReport, policy: Policy) -> str | None:
+    price, currency = report.price, session.authorization.currency
+    if not price or price < 0 or report.currency not in (None, currency):
+        return None
+    wh, tariff = _energy_of(session, report), _tariff(session)
+    why = _off_average(report, price, wh, currency)
+    if why is not None:
+        return why
     if tariff is None:
-        reserved = to_major(session.reserved_minor, session.authorization.currency)
-        most = reserved * RESERVATION_FACTOR
-        return None if price <= most else f"{price} is far above the reservation of {reserved}"
-    most = _most(session, charge, tariff, policy)
-    far = most * ABOVE_BOUND + to_major(ABOVE_BOUND_MINOR, tariff.currency)
+        return _odd_without_tariff(session, price, wh)
+    slack = to_major(SLACK_MINOR, currency)
+    most = _most(session, report, wh, tariff, policy)
+    far = most * BELIEVED_FACTOR + to_major(ABOVE_BOUND_MINOR, currency)
     if price > min(far, most * UNIT_FACTOR + slack):
         return f"{price} is above every bound of the tariff, which allows {most:.2f} at most"
-    least = lower_bound(tariff, _reading(session, charge), ZoneInfo(session.time_zone))
+    if report.state is not ChargeState.COMPLETED:
+        return None
+    least = lower_bound(tariff, _reading(session, report, wh, policy), ZoneInfo(session.time_zone))
     if least > slack and price < least / UNIT_FACTOR:
         return f"{price} is far below the least that the tariff makes of {wh} Wh, {least:.2f}"
     return None
 
 
-def _most(session: PaymentSession, charge: Charge, tariff: Tariff, policy: Policy) -> Decimal:
+def _energy_of(session: PaymentSession, report: ChargeReport) -> int:
+    """What a price is for: the record of a completed charge alone says how much, before that the meter never falls."""
+    if report.energy_wh is not None and report.state is ChargeState.COMPLETED:
+        return report.energy_wh
+    return max(report.energy_wh or 0, session.energy_wh)
+
+
+def _off_average(report: ChargeReport, price: Decimal, wh: int, currency: str) -> str | None:
+    """Where a price and Monta's own average a kWh are off by a factor as only a mix-up of units is."""
+    average = report.price_per_kwh
+    if average is None or average <= 0 or wh < AVERAGED_WH:
+        return None
+    usual, slack = average * wh / 1000, to_major(SLACK_MINOR, currency)
+    if usual / UNIT_FACTOR <= price <= usual * UNIT_FACTOR + slack:
+        return None
+    return f"{price} does not fit {wh} Wh at Monta's own average of {average} a kWh"
+
+
+def _odd_without_tariff(session: PaymentSession, price: Decimal, wh: int) -> str | None:
+    """By the reservation, and by what a kWh cost in this charge so far, or here lately."""
+    currency = session.authorization.currency
+    reserved = to_major(session.reserved_minor, currency)
+    if price > reserved * RESERVATION_FACTOR:
+        return f"{price} is far above the reservation of {reserved}"
+    per_kwh = _usual_kwh_price(session)
+    if per_kwh is None:
+        return None
+    usual = per_kwh * wh / 1000
+    if price <= usual * UNIT_FACTOR + to_major(ABOVE_BOUND_MINOR, currency):
+        return None
+    return f"{price} is far above {usual:.2f}, which {wh} Wh came to at the prices shown before"
+
+
+def _usual_kwh_price(session: PaymentSession) -> Decimal | None:
+    shown = session.charge.priced if session.charge is not None else None
+    if shown is not None and shown.state is not ChargeState.COMPLETED:
+        in_our_money = shown.currency in (None, session.authorization.currency)
+        if in_our_money and shown.price and shown.price > 0 and shown.energy_wh:
+            return shown.price * 1000 / shown.energy_wh
+    return session.learned_kwh_price
+
+
+def _least_minor(session: PaymentSession, charge: Charge, policy: Policy) -> int | None:
+    """The least that the tariff makes of the energy that is believed; None: no tariff, or no energy."""
+    tariff, wh = _tariff(session), final_energy_wh(charge)
+    if tariff is None or not wh:
+        return None
+    least = lower_bound(tariff, _reading(session, charge.latest, wh, policy), ZoneInfo(session.time_zone))
+    return to_minor(least, tariff.currency, Rounding.DOWN)
+
+
+def _most(session: PaymentSession, report: ChargeReport, wh: int, tariff: Tariff, policy: Policy) -> Decimal:
     """The tariff's highest total for this energy and time, at any power and however long the cable was in."""
-    reading = _reading(session, charge)
-    power_w = max(session.power_bound_w or policy.unknown_power_w, session.seen_power_w)
-    return upper_bound(tariff, reading, reading.at, power_w, ZoneInfo(session.time_zone))
-
-
-def _reading(session: PaymentSession, charge: Charge) -> Reading:
-    """The end of the charge as the record shows it; time runs on until the cable was released."""
-    latest = charge.latest
-    started_at = latest.started_at or latest.created_at or session.start.intent_at or session.created_at
-    ended_at = latest.completed_at or max(charge.seen_at, latest.stopped_at or charge.seen_at)
-    return Reading(
-        started_at=min(started_at, ended_at),
-        at=ended_at,
-        energy_wh=final_energy_wh(charge),
-        meter_error_wh=METER_ROUNDING_WH,
+    reading = _reading(session, report, wh, policy)
+    return upper_bound(
+        tariff, reading, reading.at, most_power_w(session, policy), ZoneInfo(session.time_zone)
     )
+
+
+def _reading(session: PaymentSession, report: ChargeReport, wh: int, policy: Policy) -> Reading:
+    """The charge as a report shows it; time runs on until the cable was released. Monta's dates count where they lie
+    within our own."""
+    began, until = started_at(session, report, policy), _time_until(session, report)
+    return Reading(started_at=min(began, until), at=until, energy_wh=wh, meter_error_wh=METER_ROUNDING_WH)
+
+
+def _time_until(session: PaymentSession, report: ChargeReport) -> datetime:
+    """When time stopped to count: Monta's date, where it is not before the last reading; else until it was seen."""
+    seen_at, completed_at = report.arrived_at or report.seen_at, report.completed_at
+    earliest = session.trail.points[-1].at if session.trail.points else session.created_at
+    return seen_at if completed_at is None or completed_at < earliest else min(completed_at, seen_at)
 
 
 def _tariff(session: PaymentSession) -> Tariff | None:

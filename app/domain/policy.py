@@ -90,8 +90,12 @@ class Policy:
     """What an AC charge point may give when Monta does not say: the most that a type 2 plug carries."""
     unknown_power_w: int = 400_000
     """The same when not even the kind of current is known, or it is DC."""
-    highest_power_w: int = 1_000_000
-    """A reading that says more than this is a fault of the meter, not a fast charger."""
+    highest_power_w: int = 4_000_000
+    """No charger gives more (megawatt chargers: 3.75 MW): a reading that says so is a fault of the meter."""
+    highest_ac_power_w: int = 100_000
+    """A rating above this of an AC charge point is a fault (the largest for buses: 86 kW)."""
+    lowest_power_w: int = 1_000
+    """A rating below this is a fault: no vehicle charges as slowly."""
     report_skew_s: float = 5
     """A report's `updatedAt` may lie so far ahead of our clock; a later one is taken for this."""
     clock_skew_s: float = 10
@@ -107,10 +111,12 @@ class Policy:
 
 
 def power_bound_w(rated_w: int | None, current: CurrentType | None, policy: Policy) -> int:
-    """The most that a charge point can give, by what Monta says of it."""
-    if rated_w:
-        return min(rated_w, policy.highest_power_w)
-    return policy.unknown_ac_power_w if current is CurrentType.AC else policy.unknown_power_w
+    """The most that a charge point can give, by what Monta says of it; a rating that cannot be says nothing."""
+    is_ac = current is CurrentType.AC
+    highest_w = policy.highest_ac_power_w if is_ac else policy.highest_power_w
+    if rated_w is not None and policy.lowest_power_w <= rated_w <= highest_w:
+        return rated_w
+    return policy.unknown_ac_power_w if is_ac else policy.unknown_power_w
 
 
 def growing_s(pause_s: float, times: int, policy: Policy) -> float:

@@ -8,6 +8,7 @@ from app.domain.habits import latency_bound_s, usual_peak_w
 from app.domain.money import to_major
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
+from app.domain.possible import most_power_w
 
 
 class PowerBasis(StrEnum):
@@ -32,9 +33,9 @@ class Bound:
 
 
 def max_power_w(session: PaymentSession, policy: Policy) -> int:
-    """What may flow at any moment: the charge point's rating, or more when more was seen."""
+    """What may flow at any moment: the charge point's rating, or more when more was seen, as far as that can be."""
     rated = session.power_bound_w if session.power_bound_w is not None else policy.unknown_power_w
-    return max(rated, min(session.seen_power_w, policy.highest_power_w))
+    return max(rated, min(session.seen_power_w, most_power_w(session, policy)))
 
 
 def guarded(session: PaymentSession, charge: Charge) -> bool:

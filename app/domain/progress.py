@@ -17,7 +17,7 @@ from app.domain.payment_session import (
     Status,
     StopReason,
 )
-from app.domain.plausible import impossible_reading
+from app.domain.plausible import without_impossible
 from app.domain.policy import Policy
 from app.domain.price_disagreement import price_compared
 from app.domain.report_times import believed, clock_difference_s
@@ -29,14 +29,11 @@ def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy)
     """Take in one report of a charge that carries our reference or our charge id.
 
     The first charge that is ours is adopted; a report of the adopted one is merged; any other is an extra charge that
-    will be stopped. A report that cannot be ours is noted and has no effect. What a webhook claims beyond all that the
-    charge point can give is left for the record to say.
+    will be stopped. A report that cannot be ours is noted and has no effect. An energy or a price that cannot be is
+    set aside, whoever tells it.
     """
     change, report = _in_our_time(change, report, source, policy)
     session = change.session
-    if source is Source.MONTA_WEBHOOK and impossible_reading(session, report, policy):
-        change = change.note("impossible_reading_left_out", source, reported_wh=report.energy_wh)
-        report = replace(report, energy_wh=None)
     if session.charge is not None and report.id == session.charge.id:
         return _merged(change, report, source, policy)
     if (why := _foreign(session, report)) is not None:
@@ -114,6 +111,8 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     session = change.session
     before = session.charge
     by_rest = source is Source.MONTA_API
+    report = without_impossible(session, report, policy)
+    change = _set_aside(change, before, report, source)
     known = merge(before, report, by_rest=by_rest)
     change = change.to(
         replace(
@@ -148,6 +147,19 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     change = compared(change, before, known, source)
     change = price_compared(change, before, known, source, policy)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
+
+
+def _set_aside(change: Change, before: Charge | None, report: ChargeReport, source: Source) -> Change:
+    """Note what is not believed, when it begins."""
+    if report.doubt is None or (before is not None and before.latest.doubt is not None):
+        return change
+    return change.note(
+        "impossible_reading_left_out",
+        source,
+        reported_wh=report.claimed_wh,
+        reported_price=_text(report.claimed_price),
+        why=report.doubt,
+    )
 
 
 def _trail(session: PaymentSession, report: ChargeReport) -> Trail:
@@ -204,7 +216,7 @@ def _stop_reason(session: PaymentSession, charge: Charge) -> StopReason:
 
 
 def _runs(charge: Charge) -> bool:
-    return charge.energy_wh > 0 or charge.state is ChargeState.CHARGING
+    return not charge.gave_nothing or charge.state is ChargeState.CHARGING
 
 
 def extra_charge(change: Change, report: ChargeReport, source: Source) -> Change:

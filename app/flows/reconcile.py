@@ -211,7 +211,7 @@ def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
         return False
     if report.currency not in (None, session.currency):
         return True
-    return to_minor(report.price, session.currency, Rounding.HALF_UP) != session.settled_minor
+    return max(0, to_minor(report.price, session.currency, Rounding.HALF_UP)) != session.settled_minor
 
 
 async def _mind_orphans(tools: Tools, lease: DutyLease, monta: MontaClient) -> timedelta | None:

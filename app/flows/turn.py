@@ -219,7 +219,9 @@ async def _learn_price(connection: Connection, before: PaymentSession, session: 
     if settled is None or before.settlement is not None or charge is None:
         return
     price = charge.latest.price
-    if settled.basis is not SettlementBasis.FINAL_PRICE or not price or settled.energy_wh < LEARN_FROM_WH:
+    if settled.basis is not SettlementBasis.FINAL_PRICE or settled.energy_wh < LEARN_FROM_WH:
+        return
+    if price is None or price <= 0 or settled.shortfall_minor:
         return
     await price_groups.learn_price(
         connection,

@@ -97,10 +97,10 @@ class Fields:
         when = date_of(self._source.get(name))
         return self._checked(name, None if when and latest and when > latest else when)
 
-    def decimal(self, name: str, *, high: int) -> Decimal | None:
-        """A number from 0 to `high`."""
+    def decimal(self, name: str, *, high: int, low: int = 0) -> Decimal | None:
+        """A number from `low` to `high`."""
         number = decimal_of(self._source.get(name))
-        fits = number is not None and number.is_finite() and 0 <= number <= high
+        fits = number is not None and number.is_finite() and low <= number <= high
         return self._checked(name, number if fits else None)
 
     def text(self, name: str, *, max_chars: int = 500) -> str | None:

@@ -74,7 +74,7 @@ def read_charge(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pri
         charge_point_id=ChargePointId(charge_point_id) if charge_point_id else None,
         partner_external_id=f.text("partnerExternalId"),
         energy_wh=_thousandfold(f.decimal("consumedKwh", high=MAX_KWH)),
-        price=_scaled(f.decimal("price", high=MAX_PRICE), scale),
+        price=_scaled(f.decimal("price", low=-MAX_PRICE, high=MAX_PRICE), scale),
         price_per_kwh=_scaled(f.decimal("averagePricePerKwh", high=MAX_PRICE), scale),
         price_limit=f.decimal("priceLimit", high=MAX_PRICE),
         kwh_limit=f.decimal("kwhLimit", high=MAX_KWH),

@@ -71,7 +71,7 @@ def test_F99_a_charge_that_turns_out_to_run_in_another_currency_is_stopped_at_on
 
 def test_F99_a_later_report_without_a_currency_does_not_make_it_the_holds() -> None:
     change = absorb(running(), report("charging", 20, currency="SEK"), Source.MONTA_API, POLICY)
-    final = report("completed", 60, currency=None, price=Decimal(7), energy_wh=9000)
+    final = report("completed", 60, currency=None, price=Decimal("1.50"), energy_wh=2000)
     session = absorb(change, final, Source.MONTA_API, POLICY).session
     assert session.charge is not None
     assert "SEK" in (unbillable(session, session.charge, POLICY) or "")

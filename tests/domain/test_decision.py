@@ -297,7 +297,7 @@ def test_F69_a_fee_without_energy_is_billed_unless_we_ended_the_charge() -> None
 
 
 @pytest.mark.parametrize(
-    "odd", [{"price": None}, {"price": Decimal(-1)}, {"price": Decimal(2), "currency": "SEK"}]
+    "odd", [{"price": None}, {"price": Decimal(100)}, {"price": Decimal(2), "currency": "SEK"}]
 )
 def test_F67_what_cannot_be_billed_is_read_again_and_again_but_never_settled(odd: dict[str, Any]) -> None:
     session = ended(energy_wh=3000, **odd)

@@ -93,9 +93,9 @@ def test_a_running_price_above_the_tariff_is_told_once() -> None:
         change = absorb(change, news, Source.MONTA_API, POLICY)
     told = [line for line in change.lines if line.kind == "price_above_tariff"]
     assert told == []
-    news = replace(report(840, 2560), price=Decimal("12.80"))
+    news = replace(report(840, 2560), price=Decimal("6.40"))
     change = absorb(change, news, Source.MONTA_API, POLICY)
-    change = absorb(change, replace(report(900, 2750), price=Decimal("13.70")), Source.MONTA_API, POLICY)
+    change = absorb(change, replace(report(900, 2750), price=Decimal("6.85")), Source.MONTA_API, POLICY)
     assert [line.kind for line in change.lines].count("price_above_tariff") == 1
 
 
