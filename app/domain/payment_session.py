@@ -217,6 +217,8 @@ class PaymentSession:
     version: int = 1
     updated_at: datetime
     charge: Charge | None = None
+    charge_ended_at: datetime | None = None
+    """When the charge was first known to have ended, by our own clock; None: it runs, or runs again."""
     wish: Wish | None = None
     stop: Stop | None = None
     stop_reason: StopReason | None = None

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from app.domain.charge import Charge, ChargeReport, ChargeState
+from app.domain.charge import ENDED, Charge, ChargeReport, ChargeState
 from app.domain.currency import other_currency
 from app.domain.money import Rounding, to_major, to_minor
 from app.domain.payment_session import PaymentSession
@@ -31,12 +31,14 @@ METER_ROUNDING_WH = 5
 def without_impossible(session: PaymentSession, report: ChargeReport, policy: Policy) -> ChargeReport:
     """The report without the energy and the price that cannot be; those are kept beside, with the reason in words.
 
-    An energy that cannot be takes the price of the same report with it. A negative price stays: it is a release.
+    An energy that cannot be takes the price of the same report with it; an ended charge's price of nothing, or below,
+    stays, for it is a release.
     """
     why = _too_much_energy(session, report, policy)
     if why is not None:
         report = replace(report, claimed_wh=report.energy_wh, energy_wh=None, doubt=why)
-        return _without_price(report) if report.price is not None and report.price > 0 else report
+        price_too = report.price is not None and (report.price > 0 or report.state not in ENDED)
+        return _without_price(report) if price_too else report
     why = _odd_price(session, report, policy)
     return report if why is None else replace(_without_price(report), doubt=why)
 
@@ -110,6 +112,9 @@ def _too_much_energy(session: PaymentSession, report: ChargeReport, policy: Poli
     """More than the charge point can have given in this time."""
     if report.energy_wh is None:
         return None
+    ended = session.charge.latest if session.charge is not None and session.charge.ended else None
+    if ended is not None and ended.claimed_wh == report.energy_wh and report.state in ENDED:
+        return ended.doubt  # no reading becomes possible by being repeated
     most_wh = most_energy_wh(session, energy_until(session, report), policy)
     if report.energy_wh <= most_wh:
         return None

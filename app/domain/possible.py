@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from app.domain.charge import ChargeReport
+from app.domain.charge import ENDED, ChargeReport, ChargeState
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 
@@ -31,14 +31,18 @@ def most_power_w(session: PaymentSession, policy: Policy) -> int:
 def most_energy_wh(session: PaymentSession, until: datetime, policy: Policy) -> int:
     """The most energy that the charge can have given at `until` (our own clock), in Wh.
 
-    A last reading counts from when it was first shown, and may be as old as a silent meter is believed to be.
+    A last reading counts from when it was first shown, of a paused charge from when it last was, and may be as old as a
+    silent meter is believed to be.
     """
     power_w = most_power_w(session, policy)
     most_wh = _flowed_wh(power_w, until - began_at(session))
     if session.trail.points:
         last = session.trail.points[-1]
         shown_w = min(power_w, SHOWN_FACTOR * session.trail.peak_w or power_w)
-        unseen = until - last.at + timedelta(seconds=policy.meter_silence_s)
+        charge, last_at = session.charge, last.at
+        if charge is not None and charge.state is ChargeState.PAUSED and charge.metered_at is not None:
+            last_at = max(last_at, charge.metered_at)
+        unseen = until - last_at + timedelta(seconds=policy.meter_silence_s)
         most_wh = min(most_wh, last.energy_wh + _flowed_wh(shown_w, unseen))
     return most_wh + SLACK_WH
 
@@ -46,7 +50,8 @@ def most_energy_wh(session: PaymentSession, until: datetime, policy: Policy) -> 
 def energy_until(session: PaymentSession, report: ChargeReport) -> datetime:
     """Until when energy can have flowed into what a report shows, by our own clock: its arrival; of an ended charge
     not later than when it was first known to have ended, however often its record is read again."""
-    return report.arrived_at or report.seen_at
+    arrived_at, ended_at = report.arrived_at or report.seen_at, session.charge_ended_at
+    return arrived_at if ended_at is None or report.state not in ENDED else min(arrived_at, ended_at)
 
 
 def started_at(session: PaymentSession, report: ChargeReport, policy: Policy) -> datetime:

@@ -118,6 +118,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
         replace(
             session,
             charge=known,
+            charge_ended_at=_ended_at(session, known, report),
             seen_power_w=_seen_power_w(session, before, known),
             trail=_trail(session, report),
             watch_until=session.watch_until if by_rest else _without_one_look(session, policy),
@@ -147,6 +148,12 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     change = compared(change, before, known, source)
     change = price_compared(change, before, known, source, policy)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
+
+
+def _ended_at(session: PaymentSession, known: Charge, report: ChargeReport) -> datetime | None:
+    if not known.ended:
+        return None
+    return session.charge_ended_at or report.arrived_at or report.seen_at
 
 
 def _set_aside(change: Change, before: Charge | None, report: ChargeReport, source: Source) -> Change:
