@@ -124,6 +124,20 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
             watch_until=session.watch_until if by_rest else _without_one_look(session, policy),
         )
     )
+    change = _reported(change, before, known, report, source)
+    if session.ended:
+        forgotten = known.ended and all(e.id != report.id for e in session.extras)
+        return change if forgotten else extra_charge(change, report, source)
+    change = currency_compared(change, known, source)
+    change = compared(change, before, known, source)
+    change = price_compared(change, before, known, source, policy)
+    return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
+
+
+def _reported(
+    change: Change, before: Charge | None, known: Charge, report: ChargeReport, source: Source
+) -> Change:
+    """Note what changed, and a meter that runs backwards."""
     if before is None or (known.latest.state, known.energy_wh) != (before.latest.state, before.energy_wh):
         change = change.note(
             "charge_reported",
@@ -141,13 +155,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
         change = change.note(
             "meter_ran_backwards", source, reported_wh=report.energy_wh, kept_wh=known.energy_wh
         )
-    if session.ended:
-        forgotten = known.ended and all(e.id != report.id for e in session.extras)
-        return change if forgotten else extra_charge(change, report, source)
-    change = currency_compared(change, known, source)
-    change = compared(change, before, known, source)
-    change = price_compared(change, before, known, source, policy)
-    return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
+    return change
 
 
 def _ended_at(session: PaymentSession, known: Charge, report: ChargeReport) -> datetime | None:
