@@ -33,7 +33,6 @@ AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
     authorize.ChargePointBusy: ("charge_point_busy", "charge_point_id"),
     authorize.ReferenceConflict: ("reference_conflict", "authorization.reference"),
     authorize.IdempotencyKeyReused: ("idempotency_key_reused", "Idempotency-Key"),
-    authorize.HoldExpired: ("invalid_request", "authorization.expires_at"),
     authorize.CurrencyMismatch: ("currency_mismatch", "authorization.currency"),
     authorize.AmountTooSmall: ("amount_too_small", "authorization.amount"),
     authorize.MontaRefusesOperator: ("unavailable", "charge_point_id"),
@@ -89,6 +88,8 @@ async def _on_field_errors(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, authorize.AuthorizeRefused)
+    if isinstance(error, authorize.HoldNotTaken):
+        return await _on_field_errors(request, FieldErrors([(error.field, str(error))]))
     code, field = AUTHORIZE_PROBLEMS[type(error)]
     return problem_response(
         request,

@@ -28,7 +28,8 @@ from app.flows.attend import ShownCard
 from app.flows.top_up import MoreAuthorized
 from app.store.database import is_json
 
-MAX_AMOUNT_MINOR = 1_000_000_00
+MAX_AMOUNT_MINOR = 10**12
+"""Of any currency; how much one session may hold follows from its own."""
 MAX_ENERGY_WH = 1_000_000
 
 VISIBLE = r"^[\x21-\x7e]+$"

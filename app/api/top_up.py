@@ -57,11 +57,11 @@ async def top_up_payment_session(
 def _top_up_problem(refused: top_up.TopUpRefused, session_id: str) -> Problem:
     if isinstance(refused, top_up.NoSuchSession):
         return not_found()
+    if isinstance(refused, top_up.HoldNotTaken):
+        wrong = {"field": refused.field, "message": str(refused)}
+        return Problem("invalid_request", "Some fields are not right; see errors.", errors=[wrong])
     if isinstance(refused, top_up.CurrencyMismatch):
         wrong = {"field": "amount", "message": "is in the currency of the payment session, not of the charge"}
         return Problem("currency_mismatch", f"{refused}.", errors=[wrong])
-    if isinstance(refused, top_up.HoldExpired):
-        wrong = {"field": "expires_at", "message": f"{refused}"}
-        return Problem("invalid_request", "Some fields are not right; see errors.", errors=[wrong])
     named = refused.session_id or session_id
     return Problem(TOP_UP_CODES[type(refused)], f"{refused}.", session_id=named)

@@ -14,6 +14,19 @@ from app.settings import load_settings
 __all__ = ["operator_app"]
 
 
+HoldDays = Annotated[
+    int | None,
+    typer.Option(min=1, max=60, help="A hold is good for so long when the terminal does not say."),
+]
+HoldMax = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=1_000_000, help="One session may hold so much, in EUR; other currencies by their size."
+    ),
+]
+Brand = Annotated[str | None, typer.Option(help="The days are for this card scheme only, such as visa.")]
+
+
 @operator_app.command("set")
 def operator_set(
     operator: OperatorOption,
@@ -25,18 +38,14 @@ def operator_set(
     no_top_up_max: Annotated[
         bool, typer.Option("--no-top-up-max", help="No policy: Monta's limit is the first reservation.")
     ] = False,
-    hold_days: Annotated[
-        int | None,
-        typer.Option(min=1, max=60, help="A hold is good for so long when the terminal does not say."),
-    ] = None,
-    brand: Annotated[
-        str | None, typer.Option(help="The days are for this card scheme only, such as visa.")
-    ] = None,
+    hold_days: HoldDays = None,
+    hold_max: HoldMax = None,
+    brand: Brand = None,
     as_json: AsJson = False,
 ) -> None:
     """Set an operator's policies; they hold for sessions from now on."""
-    if top_up_max is None and not no_top_up_max and hold_days is None:
-        fail("Nothing to set: give --top-up-max, --no-top-up-max or --hold-days.")
+    if top_up_max is None and not no_top_up_max and hold_days is None and hold_max is None:
+        fail("Nothing to set: give --top-up-max, --no-top-up-max, --hold-days or --hold-max.")
     if top_up_max is not None and no_top_up_max:
         fail("--top-up-max and --no-top-up-max contradict each other.")
 
@@ -46,6 +55,8 @@ def operator_set(
             await provision.set_top_up_max(tools, owner, top_up_max)
         if hold_days is not None:
             await provision.set_hold_days(tools, owner, brand, hold_days)
+        if hold_max is not None:
+            await provision.set_hold_max(tools, owner, hold_max)
 
     with_tools(load_settings(), change)
     print_facts(
@@ -54,4 +65,5 @@ def operator_set(
         top_up_max=None if top_up_max is None else str(top_up_max),
         hold_days=None if hold_days is None else str(hold_days),
         brand=brand,
+        hold_max=None if hold_max is None else str(hold_max),
     )

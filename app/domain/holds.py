@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.hold_terms import good_until, top_up_good_until
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.domain.settlement import HoldShare
@@ -22,17 +23,19 @@ def holds(session: PaymentSession, policy: Policy) -> tuple[Hold, ...]:
     """All holds, the first to expire first; of two that expire together the older one."""
     days = timedelta(days=session.hold_days if session.hold_days is not None else policy.hold_days)
     first = session.authorization
-    # A terminal whose clock runs ahead would have us believe in a hold for longer than the issuer keeps it.
-    began = min(first.authorized_at or session.created_at, session.created_at)
     found = [
         Hold(
             reference=first.reference,
             amount_minor=first.amount_minor,
-            good_until=first.expires_at or began + days,
+            good_until=good_until(first, session.created_at, days),
         )
     ]
     found += [
-        Hold(reference=t.reference, amount_minor=t.amount_minor, good_until=t.expires_at or t.at + days)
+        Hold(
+            reference=t.reference,
+            amount_minor=t.amount_minor,
+            good_until=top_up_good_until(t.expires_at, t.at, days),
+        )
         for t in session.top_ups
     ]
     return tuple(sorted(found, key=lambda hold: hold.good_until))

@@ -152,7 +152,10 @@ def start_limits(session: PaymentSession, policy: Policy) -> Guards:
     """Monta's limits for this session. They cannot be raised later: they start where top-ups may lead to, and our own
     limit holds below them."""
     currency = session.authorization.currency
-    most_minor = max(session.reserved_minor, session.top_up_max_minor or 0)
+    top_up_max = session.top_up_max_minor or 0
+    if session.hold_max_minor is not None:
+        top_up_max = min(top_up_max, session.hold_max_minor)
+    most_minor = max(session.reserved_minor, top_up_max)
     kept = kept_back_minor(
         session.tariff,
         session.reserved_minor,

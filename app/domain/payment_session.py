@@ -209,6 +209,8 @@ class PaymentSession:
     top_ups: tuple[TopUp, ...] = ()
     top_up_max_minor: int | None = None
     """The most that the reservation may reach, by the operator's policy; Monta's own limits start there."""
+    hold_max_minor: int | None = None
+    """The most that all its holds together may come to, by the operator's policy."""
     hold_days: int | None = None
     """How long a hold without `expires_at` is good, by the operator's policy for the card's scheme."""
     time_zone: str = "UTC"

@@ -84,8 +84,10 @@ class Policy:
     """An ended charge that is not completed after this long (Monta's own measure for a stuck one)."""
     hold_margin_s: float = 600
     """A session is ended so long before its hold expires."""
-    hold_days: int = 7
-    """How long a hold is good when the terminal does not say (card schemes: 7 days at most for most)."""
+    hold_days: int = 2
+    """How long a hold is good when the terminal does not say (schemes: two days and less with the card present)."""
+    hold_max_eur: int = 1000
+    """The most that one session may hold, where the operator has no ceiling of its own; other currencies alike."""
     unknown_ac_power_w: int = 43_000
     """What an AC charge point may give when Monta does not say: the most that a type 2 plug carries."""
     unknown_power_w: int = 400_000

@@ -7,9 +7,10 @@ from decimal import Decimal
 from app.domain.change import Change, Source
 from app.domain.currency import contradiction
 from app.domain.guards import admitted, guards
+from app.domain.hold_terms import TermProblem, amount_problem, most_minor, time_problem
 from app.domain.ids import ChargePointId, SessionId
 from app.domain.payment_authorized import PaymentAuthorized
-from app.domain.payment_session import PaymentSession, Start
+from app.domain.payment_session import Authorization, PaymentSession, Start
 from app.domain.plausible_guess import why_unlikely
 from app.domain.policy import Policy, power_bound_w
 from app.flows.tools import Tools
@@ -61,10 +62,6 @@ class IdempotencyKeyReused(AuthorizeRefused):
     """The same Idempotency-Key came with another authorization."""
 
 
-class HoldExpired(AuthorizeRefused):
-    """The hold was good until a time that has passed."""
-
-
 class CurrencyMismatch(AuthorizeRefused):
     """The hold and the price are in different currencies."""
 
@@ -76,6 +73,14 @@ class CurrencyMismatch(AuthorizeRefused):
             else f"this charge point, which charges in {known}"
         )
         super().__init__(f"the authorization is in another currency than {price}")
+
+
+class HoldNotTaken(AuthorizeRefused):
+    """The times or the amount of the hold are not ones that a charge is started on; `field` of the authorization."""
+
+    def __init__(self, problem: TermProblem) -> None:
+        super().__init__(problem.message)
+        self.field = f"authorization.{problem.field}"
 
 
 class MontaRefusesOperator(AuthorizeRefused):
@@ -200,14 +205,14 @@ async def _new_session(
     point: KnownChargePoint | None,
 ) -> PaymentSession:
     now = tools.clock.now()
-    expires_at = payment.authorization.expires_at
-    if expires_at is not None and expires_at <= now:
-        raise HoldExpired("the hold has expired already; make a new one")
+    held, brand = payment.authorization, payment.authorization.card.brand
+    operator = await tools.operators.get(connection, terminal.operator_id)
+    hold_days = await holds.days_of(connection, terminal.operator_id, brand)
+    most = most_minor(held.currency, tools.policy, operator.hold_max_eur if operator else None)
+    _check_terms(held, now, hold_days, most, tools.policy)
     await _check_currency(connection, terminal, payment, now)
     priced, learned_price, doubt = await _priced(connection, terminal, payment, now)
     _check_affordable(payment, priced, tools.policy)
-    brand = payment.authorization.card.brand
-    operator = await tools.operators.get(connection, terminal.operator_id)
     seen = point.seen if point else None
     return PaymentSession(
         id=tools.ids.session_id(),
@@ -226,10 +231,21 @@ async def _new_session(
         tariff_gaps=priced.gaps if priced else doubt,
         learned_kwh_price=None if priced else learned_price,
         top_up_max_minor=operator.top_up_max_minor if operator else None,
-        hold_days=await holds.days_of(connection, terminal.operator_id, brand),
+        hold_max_minor=most,
+        hold_days=hold_days,
         time_zone=operator.time_zone if operator else "UTC",
         metadata=payment.metadata,
     )
+
+
+def _check_terms(
+    held: Authorization, now: datetime, hold_days: int | None, most: int, policy: Policy
+) -> None:
+    """Only when it is first told: the same call again finds its session, however late. Raises HoldNotTaken."""
+    days = timedelta(days=policy.hold_days if hold_days is None else hold_days)
+    problem = time_problem(held, now, days) or amount_problem(held.amount_minor, most)
+    if problem is not None:
+        raise HoldNotTaken(problem)
 
 
 async def _priced(

@@ -122,6 +122,15 @@ async def set_top_up_max(tools: Tools, operator_id: OperatorId, amount_minor: in
         await operators.set_top_up_max(connection, operator_id, amount_minor)
 
 
+async def set_hold_max(tools: Tools, operator_id: OperatorId, eur: int | None) -> None:
+    """The most that one session may hold, in EUR (other currencies by their usual size); None: what is usual. Raises
+    OperatorUnknown."""
+    async with tools.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await operators.set_hold_max(connection, operator_id, eur)
+
+
 async def set_hold_days(tools: Tools, operator_id: OperatorId, brand: str | None, days: int | None) -> None:
     """How long holds of a card scheme (None: of all others) are good when the terminal does not say; None: what is
     usual. Raises OperatorUnknown."""

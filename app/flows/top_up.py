@@ -1,13 +1,15 @@
 """One more hold on a running session: the limit rises, unless the end has been decided."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.domain.change import Change, Source
 from app.domain.currency import contradiction, other_currency
 from app.domain.guards_shown import guards_shown
+from app.domain.hold_terms import TermProblem, amount_problem, most_minor, top_up_time_problem
 from app.domain.ids import SessionId
 from app.domain.payment_session import PaymentSession, Status, TopUp
+from app.domain.policy import Policy
 from app.flows.tools import Tools
 from app.store import currencies, holds, payment_sessions
 from app.store.conflicts import again_after_conflict
@@ -55,12 +57,16 @@ class ReferenceTaken(TopUpRefused):
         self.session_id = session_id
 
 
-class HoldExpired(TopUpRefused):
-    """The hold was good until a time that has passed."""
-
-
 class CurrencyMismatch(TopUpRefused):
     """The session's holds are in another currency than the charge, or than the charge point has by now."""
+
+
+class HoldNotTaken(TopUpRefused):
+    """The time or the amount of the hold is not one that a charge goes on for."""
+
+    def __init__(self, problem: TermProblem) -> None:
+        super().__init__(problem.message)
+        self.field = problem.field
 
 
 class TopUpNotPossible(TopUpRefused):
@@ -85,7 +91,8 @@ async def top_up(tools: Tools, terminal: Terminal, session_id: SessionId, more: 
         if await _known(connection, before, more):
             await outlive_the_primary(connection)
             return ToppedUp(session=before, replayed=True)
-        _check(before, more, now)
+        _check(before, more)
+        _check_terms(before, more, now, tools.policy)
         await _check_currency(connection, before, now)
         if not await holds.take(connection, before, more.reference, more.amount_minor, now):
             raise ReferenceTaken("this authorization reference was used before")
@@ -108,9 +115,7 @@ async def _known(connection: Connection, session: PaymentSession, more: MoreAuth
     return True
 
 
-def _check(session: PaymentSession, more: MoreAuthorized, now: datetime) -> None:
-    if more.expires_at is not None and more.expires_at <= now:
-        raise HoldExpired("the hold has expired already; make a new one")
+def _check(session: PaymentSession, more: MoreAuthorized) -> None:
     ending = session.wish is not None or session.stop is not None
     if ending or session.status in LATE or (session.charge is not None and session.charge.ended):
         raise SessionEnded("the payment session is ending or has ended; release the new hold")
@@ -122,6 +127,17 @@ def _check(session: PaymentSession, more: MoreAuthorized, now: datetime) -> None
         raise TopUpNotPossible(
             f"the reservation may reach {most} minor units here, so {room} more are possible at most"
         )
+
+
+def _check_terms(session: PaymentSession, more: MoreAuthorized, now: datetime, policy: Policy) -> None:
+    """All holds of a session count together. Raises HoldNotTaken."""
+    days = timedelta(days=policy.hold_days if session.hold_days is None else session.hold_days)
+    currency = session.authorization.currency
+    most = session.hold_max_minor or most_minor(currency, policy)
+    wanted = session.reserved_minor + more.amount_minor
+    problem = top_up_time_problem(more.expires_at, now, days) or amount_problem(wanted, most)
+    if problem is not None:
+        raise HoldNotTaken(problem)
 
 
 async def _check_currency(connection: Connection, session: PaymentSession, now: datetime) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -12,12 +14,14 @@ from app.domain.change import Change, Source
 from app.domain.charge import Charge, ChargeReport, ChargeState
 from app.domain.decision import decide
 from app.domain.ids import ChargePointId
-from app.domain.limit_watch import limit_at, reading_of
+from app.domain.limit_watch import amount_used_minor, limit_at, reading_of
 from app.domain.payment_session import PaymentSession, StartOutcome
 from app.domain.plausible import last_believed
 from app.domain.progress import absorb, looked
 from app.domain.steps import GiveUp, SendStart, SendStop, Wait
-from app.domain.tariff import parse_tariff
+from app.domain.tariff import Reading, parse_tariff, upper_bound, windows
+from app.domain.tariff.lower import lower_bound
+from app.domain.tariff.reading import LONGEST_SESSION
 from tests.domain.sessions import POLICY, after, posted, report, running
 
 API, WEBHOOK = Source.MONTA_API, Source.MONTA_WEBHOOK
@@ -43,6 +47,8 @@ BY_THE_HOUR = parse_tariff(
         ],
     }
 )
+ZONE = ZoneInfo("Europe/Copenhagen")
+CALENDAR = (FIRST + timedelta(days=200), LAST - timedelta(days=200))
 MONTA = [timedelta(minutes=-10), timedelta(minutes=10), timedelta(seconds=-121), timedelta(hours=-5)]
 
 
@@ -166,6 +172,38 @@ def test_F102_each_kind_of_time_that_cannot_be_is_told_once() -> None:
     (line,) = [line for line in change.lines if line.kind == "impossible_time_left_out"]
     assert line.detail["times"] == "created_at, started_at"
     assert charge_of(change.session).latest.created_at is None
+
+
+# What an odd date costs
+
+
+@given(dates, dates)
+def test_F102_no_odd_date_makes_a_decision_look_at_more_days_than_our_own_clock_has_seen(
+    odd: dict[str, datetime | None], final: dict[str, datetime | None]
+) -> None:
+    windows._instants.cache_clear()
+    change = running(500, 60, tariff=BY_THE_HOUR)
+    change = absorb(change, report("charging", 90, energy_wh=700, price=Decimal(1), **odd), API, POLICY)
+    decide(change.session, POLICY, after(91))
+    amount_used_minor(change.session, POLICY)
+    over = report("completed", 1800, energy_wh=900, price=Decimal(1), **final)
+    change = absorb(change, over, API, POLICY)
+    decide(change.session, POLICY, after(1801))
+    last_believed(change.session, charge_of(change.session), POLICY)
+    assert windows._instants.cache_info().misses <= 5, "today, the horizon of two days, and what lies around"
+
+
+@given(absurd, absurd, absurd)
+def test_F102_a_tariff_looks_at_two_months_at_most_whatever_it_is_asked(
+    started_at: datetime, at: datetime, until: datetime
+) -> None:
+    windows._instants.cache_clear()
+    # The last and first days of the calendar themselves cannot be shown in every zone.
+    at, until = (min(max(each, CALENDAR[0]), CALENDAR[1]) for each in (at, until))
+    reading = Reading(started_at=started_at, at=at, energy_wh=1000)
+    upper_bound(BY_THE_HOUR, reading, until, 50_000, ZONE)
+    lower_bound(BY_THE_HOUR, reading, ZONE)
+    assert windows._instants.cache_info().misses <= 2 * (LONGEST_SESSION.days + 2)
 
 
 # Charges elsewhere

@@ -1,6 +1,6 @@
 """The most that a session may cost until a time, whatever its course of power."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 from typing import Protocol
@@ -10,7 +10,7 @@ from app.domain.tariff.cell_outlook import CellOutlook
 from app.domain.tariff.model import Tariff
 from app.domain.tariff.plain_outlook import PlainOutlook
 from app.domain.tariff.rates import rates_of
-from app.domain.tariff.reading import Reading
+from app.domain.tariff.reading import LONGEST_SESSION, Reading
 from app.domain.tariff.search import latest_within
 from app.domain.tariff.span import SCALE, span_of
 from app.domain.tariff.windows import microseconds
@@ -71,7 +71,7 @@ def upper_bound(tariff: Tariff, reading: Reading, until: datetime, max_power_w: 
     Includes taxes as the tariff names them. Never falls when `until`, the energy or the power rises. The past
     may have had any power. Exact for flat fee, energy and one kind of time without restrictions.
     """
-    ahead_us = max(0, microseconds(until - reading.at))
+    ahead_us = microseconds(min(max(timedelta(), until - reading.at), LONGEST_SESSION))
     forecast = Forecast(tariff, reading, max_power_w, tz, ahead_us)
     return UP.divide(Decimal(forecast.cost(ahead_us)), Decimal(forecast.scale))
 

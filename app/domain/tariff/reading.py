@@ -1,8 +1,12 @@
 """What is known of a running session at one moment."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+
+LONGEST_SESSION = timedelta(days=62)
+"""No hold is good for so long. What a bound costs grows with the days of a session: no odd date makes it more."""
+_OLDEST = datetime(1, 4, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,5 +41,6 @@ class Reading:
 
     @property
     def since(self) -> datetime:
-        """The start of the session; not after the reading, even when two clocks disagree."""
-        return min(self.started_at, self.at)
+        """The start of the session; not after the reading, even when two clocks disagree, nor absurdly long before."""
+        began = min(self.started_at, self.at)
+        return began if self.at < _OLDEST else max(began, self.at - LONGEST_SESSION)
