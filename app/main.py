@@ -33,6 +33,7 @@ AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
     authorize.ChargePointBusy: ("charge_point_busy", "charge_point_id"),
     authorize.ReferenceConflict: ("reference_conflict", "authorization.reference"),
     authorize.IdempotencyKeyReused: ("idempotency_key_reused", "Idempotency-Key"),
+    authorize.HoldNotTaken: ("invalid_request", "authorization"),
     authorize.CurrencyMismatch: ("currency_mismatch", "authorization.currency"),
     authorize.AmountTooSmall: ("amount_too_small", "authorization.amount"),
     authorize.MontaRefusesOperator: ("unavailable", "charge_point_id"),
