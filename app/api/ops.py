@@ -11,7 +11,7 @@ from app.api.cursor import from_cursor, to_cursor
 from app.api.example_objects import SESSION_ID
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
-from app.api.schemas import PRINTABLE, OpsSettleIn, OpsStopIn
+from app.api.schemas import PRINTABLE, AcknowledgeIn, OpsSettleIn, OpsStopIn
 from app.api.schemas import Moment as MomentIn
 from app.api.views import (
     CaptureOut,
@@ -201,6 +201,38 @@ async def settle(
         raise Problem("session_running", f"{error}.", session_id=session_id) from None
     except attend.AlreadySettled as error:
         raise Problem("already_settled", f"{error}.", session_id=session_id) from None
+    return ops_session_out(session, tools.policy)
+
+
+@router.post(
+    "/payment-sessions/{id}/attention/{code}/acknowledge",
+    summary="Acknowledge attention",
+    responses=examples.ACKNOWLEDGE,
+)
+async def acknowledge(
+    tools: ToolsHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    code: Annotated[str, Path(pattern="^[a-z0-9_]{1,64}$", examples=["shortfall"])],
+    body: Annotated[AcknowledgeIn, examples.ACKNOWLEDGE_IN],
+) -> OpsSessionOut:
+    """Every item of this code stays visible, with the note, and no longer counts as `needs_attention`. A new cause of
+    the same code does. Idempotent."""
+    try:
+        session = await shielded(
+            attend.acknowledge(
+                tools,
+                SessionId(session_id),
+                of_operator(key.operator_id),
+                code=code,
+                by=key.id,
+                note=body.note,
+            )
+        )
+    except attend.SessionUnknown:
+        raise _not_found() from None
+    except attend.AttentionUnknown:
+        raise Problem("not_found", "This payment session has no attention item with this code.") from None
     return ops_session_out(session, tools.policy)
 
 

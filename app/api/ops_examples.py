@@ -6,6 +6,20 @@ from app.api.examples import json_example, named_body
 
 UNSEEN = "This key sees no such payment session."
 
+ACKNOWLEDGED = OPS | {
+    "attention": [
+        {
+            "code": "shortfall",
+            "detail": "the charge cost 12 minor units more than was reserved",
+            "since": "2026-11-22T10:09:31.000Z",
+            "acknowledged": {
+                "at": "2026-11-22T11:30:00.000Z",
+                "by": "opk_01kaq4kyd3e2f1g0h9j8k7m6n5",
+                "note": "booked as a loss",
+            },
+        }
+    ]
+}
 OPS_SESSION: Responses = {
     200: json_example(OPS, "The payment session"),
     **problems(*ALWAYS, not_found=UNSEEN),
@@ -21,6 +35,10 @@ OPS_STOP: Responses = {
 OPS_SETTLE: Responses = {
     200: json_example(OPS, "Settled"),
     **problems("session_running", "already_settled", *WITH_BODY, not_found=UNSEEN),
+}
+ACKNOWLEDGE: Responses = {
+    200: json_example(ACKNOWLEDGED, "Acknowledged"),
+    **problems(*WITH_BODY, not_found=UNSEEN),
 }
 JOURNAL: Responses = {
     200: json_example(
@@ -111,6 +129,7 @@ SUMMARY: Responses = {
     ),
     **problems(*ALWAYS),
 }
+ACKNOWLEDGE_IN = named_body("acknowledge", {"note": "booked as a loss"})
 OPS_STOP_IN = named_body("stop", {"reason": "cable trapped, driver on the phone"})
 OPS_SETTLE_IN = named_body("settle", {"amount": 1234, "reason": "price read at the charge point's own meter"})
 ORPHAN_CHARGE = {

@@ -222,6 +222,12 @@ class OpsStopIn(Body):
     reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
+class AcknowledgeIn(Body):
+    """POST /v1/ops/payment-sessions/{id}/attention/{code}/acknowledge."""
+
+    note: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
+
+
 class OpsSettleIn(Body):
     """POST /v1/ops/payment-sessions/{id}/settle: what the driver pays, decided by a person."""
 

@@ -59,6 +59,34 @@ def session_settle(
         fail(f"{error}.")
 
 
+@session_app.command("acknowledge")
+def session_acknowledge(
+    session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")],
+    code: Annotated[str, typer.Argument(metavar="CODE", help="As `session show` names it.")],
+    note: Annotated[str, typer.Option(help="Stays in the journal.")],
+) -> None:
+    """Say that somebody has seen why a session asks for a person."""
+
+    async def see(tools: Tools) -> str:
+        session = await attend.acknowledge(
+            tools,
+            SessionId(session_id),
+            payment_sessions.of_operator(None),
+            code=code,
+            by="command line",
+            note=note[:200],
+        )
+        lines = await look.journal_of(tools, session.id, after=0, limit=1000)
+        return time_line(session, lines, tools.policy)
+
+    try:
+        typer.echo(with_tools(load_settings(), see))
+    except attend.SessionUnknown:
+        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+    except attend.AttentionUnknown:
+        fail(f"This payment session has no attention item {code!r}; `tapwatt session show` lists them.")
+
+
 @session_app.command("show")
 def session_show(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
     """One payment session and its time line: every fact, decision and call."""

@@ -41,8 +41,8 @@ class AttentionCode(StrEnum):
     """Billed above what the tariff allows; acknowledged only."""
     SHORTFALL = "shortfall"
     """The charge cost more than was authorized; acknowledged only."""
-    FINAL_PRICE_DIFFERS = "final_price_differs"
-    """Monta's record came to another price than was settled by; until it agrees again."""
+    RECORD_CHANGED = "record_changed"
+    """Monta's record says something else than was settled by; until it agrees again."""
     CAPTURE_DIFFERS = "capture_differs"
     """The PSP did not do what was settled; until it did."""
     REPORTED_LATE = "reported_late"
@@ -84,6 +84,14 @@ def raised(items: tuple[Attention, ...], item: Attention) -> tuple[Attention, ..
     if len(items) >= MAX_ITEMS or any((i.code, i.about) == (item.code, item.about) for i in items):
         return items
     return (*items, item)
+
+
+def acknowledged(items: tuple[Attention, ...], code: str, seen: Acknowledgement) -> tuple[Attention, ...]:
+    """All of this code that nobody has acknowledged are now; what was acknowledged before keeps its note."""
+    return tuple(
+        replace(item, acknowledged=seen) if item.code == code and item.acknowledged is None else item
+        for item in items
+    )
 
 
 def needs_attention(items: tuple[Attention, ...]) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
-from app.domain.attention import Attention, AttentionCode, raised
+from app.domain.attention import Acknowledgement, Attention, AttentionCode, acknowledged, raised
 from app.domain.payment_session import PaymentSession
 from app.domain.transitions import Command, after
 
@@ -82,6 +82,16 @@ class Change:
             if item.code == code and (detail is None or item.about != about):
                 change = change.clear_attention(code, source, about=item.about)
         return change if detail is None else change.raise_attention(code, detail, source, about=about)
+
+    def acknowledge(self, code: str, seen: Acknowledgement) -> "Change":
+        """Somebody has seen it: it stays as it is, but no longer asks for anybody."""
+        items = acknowledged(self.session.attention, code, seen)
+        if items == self.session.attention:
+            return self
+        session = replace(self.session, attention=items)
+        return self.to(session).note(
+            "attention_acknowledged", Source.OPERATIONS, code=code, by=seen.by, note=seen.note
+        )
 
     def alarm(self, why: str, source: Source) -> "Change":
         """Ask a person to look, for a reason that has no code of its own yet; closed by acknowledging only."""

@@ -90,11 +90,11 @@ def reviewed(change: Change) -> Change:
     other = other_currency(session, charge)
     if other is not None:
         why = f"Monta's final price is {price} {other}, which is not what was settled by"
-        return change.set_attention(Code.FINAL_PRICE_DIFFERS, why, WATCHER, about=f"{price_minor} {other}")
+        return change.set_attention(Code.RECORD_CHANGED, why, WATCHER, about=f"{price_minor} {other}")
     if price_minor == settlement.to_capture_minor + settlement.shortfall_minor:
         return change
     why = f"Monta's final price is {price}, which is not what was settled by"
-    return change.set_attention(Code.FINAL_PRICE_DIFFERS, why, WATCHER, about=str(price_minor))
+    return change.set_attention(Code.RECORD_CHANGED, why, WATCHER, about=str(price_minor))
 
 
 def _to_bill(price: Decimal, currency: str) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from app.domain.attention import Acknowledgement
 from app.domain.capture_reports import MAX_REPORTS, CaptureReport, same_report
 from app.domain.change import Change, Source
 from app.domain.conclusion import settled_by_person
@@ -30,6 +31,10 @@ class SeveralSessions(Exception):
     def __init__(self, sessions: Sequence[PaymentSession]) -> None:
         super().__init__("several sessions of this card are running; name the charge point of one")
         self.sessions = sessions
+
+
+class AttentionUnknown(Exception):
+    """The session does not ask for a person for this reason, or does no more."""
 
 
 class NotSettled(Exception):
@@ -185,3 +190,24 @@ async def settle_by_hand(
         session = await payment_sessions.save(connection, before, change, now)
         await payment_sessions.wake(connection, session_id, now)
     return session
+
+
+@again_after_conflict
+async def acknowledge(
+    tools: Tools, session_id: SessionId, owner: Condition, *, code: str, by: str, note: str
+) -> PaymentSession:
+    """Somebody has seen why a session asks for a person, and says so. Repeating changes nothing.
+
+    Raises SessionUnknown, AttentionUnknown.
+    """
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        if await payment_sessions.get(connection, session_id, owner) is None:
+            raise SessionUnknown
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            raise SessionUnknown
+        if all(item.code != code for item in before.attention):
+            raise AttentionUnknown
+        change = Change(before).acknowledge(code, Acknowledgement(at=now, by=by, note=note))
+        return await payment_sessions.save(connection, before, change, now)

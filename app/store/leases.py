@@ -6,15 +6,18 @@ from datetime import datetime
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     Integer,
     Select,
     Text,
     any_,
     bindparam,
+    case,
     exists,
     func,
     or_,
     select,
+    text,
     true,
     tuple_,
     update,
@@ -100,10 +103,20 @@ def _wake() -> Select[tuple[object]]:
 _CLAIM = _claim()
 _WAKE = _wake()
 _EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bindparam("until"))
+_UNSEEN = func.jsonb_path_exists(
+    P.c.body, text("'$.attention[*] ? (@.acknowledged == null)'"), type_=Boolean()
+)
+"""What the document itself asks a person for: a handler that crashed for a while asks no longer once it works."""
 _GIVE_BACK = (
     update(P)
     .where(P.c.id == bindparam("session"))
-    .values(due_at=bindparam("due"), lease_owner=None, lease_until=None, failures=0)
+    .values(
+        due_at=bindparam("due"),
+        lease_owner=None,
+        lease_until=None,
+        failures=0,
+        needs_attention=case((P.c.failures >= ALARM_FAILURES, _UNSEEN), else_=P.c.needs_attention),
+    )
 )
 
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from app.domain.attention import Attention
 from tests.api.house import LOOK, House, Json, assert_problem, open_house
 
 pytestmark = pytest.mark.anyio
@@ -182,3 +183,38 @@ async def test_the_summary_adds_up(database_url: str) -> None:
     assert summary["watcher_seen_at"] is None
     assert summary["oldest_due_at"] == "2026-11-22T10:00:00.000Z"
     assert sorted(o["name"] for o in summary["operators"]) == ["one", "other"]
+
+
+async def test_F110_attention_is_acknowledged_with_a_note_stays_visible_and_counts_no_more(
+    database_url: str,
+) -> None:
+    async with open_house(database_url) as house:
+        session = await house.authorize("101", "A-1")
+        await house.change(session["id"], attention=LOOK)
+        path = f"{LIST}/{session['id']}/attention/other/acknowledge"
+        bare = {"note": "seen, the cable was trapped"}
+        for _ in range(2):
+            answer = await house.call("POST", path, bare, key=house.all_ops.api_key)
+            assert answer.status_code == 200
+            found = answer.json()
+            assert not found["needs_attention"]
+            (item,) = found["attention"]
+            assert (item["code"], item["detail"]) == ("other", "look")
+            assert item["acknowledged"]["note"] == bare["note"]
+            assert item["acknowledged"]["by"].startswith("opk_")
+        assert (await get(house, f"{LIST}?needs_attention=true"))["data"] == []
+        assert (await get(house, "/v1/ops/summary"))["needs_attention"] == 0
+        lines = (await get(house, f"{LIST}/{session['id']}/journal"))["data"]
+        assert [line["kind"] for line in lines].count("attention_acknowledged") == 1
+        anew = (*(LOOK), Attention(code="other", detail="another", about="2"))
+        await house.change(session["id"], attention=anew)
+        assert (await get(house, f"{LIST}/{session['id']}"))["needs_attention"]
+        unknown = await house.call(
+            "POST", path.replace("other", "shortfall"), bare, key=house.all_ops.api_key
+        )
+        assert_problem(unknown, 404, "not_found")
+        assert_problem(
+            await house.call("POST", path, {"note": ""}, key=house.all_ops.api_key), 422, "invalid_request"
+        )
+        foreign = await house.call("POST", path, bare)
+        assert foreign.status_code == 401

@@ -9,13 +9,19 @@ import pytest
 from app.simulator.quirks import Trouble
 from app.simulator.server import default_config
 from tests.journeys.checks import ended, kinds, minor, the_charge
-from tests.journeys.rig import energy_tariff, open_rig
+from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
 pytestmark = pytest.mark.anyio
 
 PRICE = energy_tariff("0.79")
 REACTION_MINOR = 5
 """What flows while Monta's own limit takes effect."""
+
+
+async def attention_lines(rig: Rig, session: Json) -> list[str]:
+    return [
+        line["kind"] for line in await rig.journal(session["id"]) if line["kind"].startswith("attention_")
+    ]
 
 
 async def test_F57_a_stop_that_is_ignored_three_times_is_repeated_and_a_person_told(
@@ -29,7 +35,8 @@ async def test_F57_a_stop_that_is_ignored_three_times_is_repeated_and_a_person_t
         last = await ended(rig, session)
         assert the_charge(rig).stops_asked == 4
         assert last["stop_reason"] == "driver"
-        assert last["needs_attention"]
+        assert await attention_lines(rig, session) == ["attention_needed", "attention_ended"]
+        assert not last["needs_attention"], "F110: the stop was confirmed in the end"
         sent = [line.at for line in rig.monta.requests if line.path.endswith("/stop")]
         pauses = [(b - a).total_seconds() for a, b in pairwise(sent)]
         assert pauses == [10, 10, 10]
@@ -48,7 +55,8 @@ async def test_F57_repeats_slow_down_when_a_stop_never_works_and_montas_limit_en
         settlement = last["settlement"]
         assert settlement["amount_to_capture"] + settlement["shortfall"] == minor(the_charge(rig).price)
         assert settlement["shortfall"] <= REACTION_MINOR
-        assert last["needs_attention"]
+        assert (await attention_lines(rig, session))[0] == "attention_needed"
+        assert last["needs_attention"] == (settlement["shortfall"] > 0)
         sent = [line.at for line in rig.monta.requests if line.path.endswith("/stop")]
         pauses = [(b - a).total_seconds() for a, b in pairwise(sent)]
         assert pauses[:3] == [10, 10, 10]
