@@ -137,7 +137,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
 def _reported(
     change: Change, before: Charge | None, known: Charge, report: ChargeReport, source: Source
 ) -> Change:
-    """Note what changed, and a meter that runs backwards."""
+    """Note what changed, and a meter that runs backwards; what an end settles needs no person any more."""
     if before is None or (known.latest.state, known.energy_wh) != (before.latest.state, before.energy_wh):
         change = change.note(
             "charge_reported",
@@ -155,6 +155,9 @@ def _reported(
         change = change.note(
             "meter_ran_backwards", source, reported_wh=report.energy_wh, kept_wh=known.energy_wh
         )
+    if known.ended:
+        change = change.clear_attention(AttentionCode.STOP_UNCONFIRMED, source)
+        change = change.clear_attention(AttentionCode.RAN_ON, source)
     return change
 
 
