@@ -207,6 +207,7 @@ async def settle(
 @router.post(
     "/payment-sessions/{id}/attention/{code}/acknowledge",
     summary="Acknowledge attention",
+    operation_id="opsAcknowledgeAttention",
     responses=examples.ACKNOWLEDGE,
 )
 async def acknowledge(

@@ -61,7 +61,7 @@ OPERATION_IDS = {
     *("reportCapture", "stopByCard", "listChargePoints", "getChargePoint", "addAuthorization"),
     *("receiveMontaWebhook", "getLiveness", "getReadiness", "getMetrics"),
     *("opsListPaymentSessions", "opsGetPaymentSession", "opsGetJournal", "opsListCaptures"),
-    *("opsStopPaymentSession", "opsSettlePaymentSession", "opsGetSummary"),
+    *("opsStopPaymentSession", "opsSettlePaymentSession", "opsGetSummary", "opsAcknowledgeAttention"),
     *("opsListOrphanCharges", "opsCloseOrphanCharge"),
 }
 
