@@ -67,4 +67,4 @@ def test_F98_one_that_comes_after_the_settlement_is_told() -> None:
     session = conclusion.settled(change, after(101), POLICY).session
     news = replace(final, price=Decimal("-0.35"), seen_at=after(900), updated_at=after(890))
     change = conclusion.reviewed(absorb(Change(session), news, Source.MONTA_API, POLICY))
-    assert [item.code for item in change.session.attention] == [AttentionCode.FINAL_PRICE_DIFFERS]
+    assert [item.code for item in change.session.attention] == [AttentionCode.RECORD_CHANGED]
