@@ -192,7 +192,7 @@ class Play:
             if line.kind == "stop_decided":
                 self.stop_detail = dict(line.detail)
         if self._dark(now_s):
-            change = attempts.stop_failed(change, "dark", not_before=None)
+            change = attempts.stop_failed(change, "dark", now=self._at(now_s), not_before=None)
         else:
             self.stop_s = min(self.stop_s, now_s + self.latency_s)
         self.session = change.session

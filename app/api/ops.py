@@ -11,7 +11,7 @@ from app.api.cursor import from_cursor, to_cursor
 from app.api.example_objects import SESSION_ID
 from app.api.problems import Problem
 from app.api.requests import StrictRoute, shielded
-from app.api.schemas import PRINTABLE, AcknowledgeIn, OpsSettleIn, OpsStopIn
+from app.api.schemas import PRINTABLE, AcknowledgeIn, OpsCloseIn, OpsSettleIn, OpsStopIn
 from app.api.schemas import Moment as MomentIn
 from app.api.views import (
     CaptureOut,
@@ -234,6 +234,42 @@ async def acknowledge(
         raise _not_found() from None
     except attend.AttentionUnknown:
         raise Problem("not_found", "This payment session has no attention item with this code.") from None
+    return ops_session_out(session, tools.policy)
+
+
+@router.post(
+    "/payment-sessions/{id}/close",
+    summary="End a session, whatever state it is in",
+    operation_id="opsClosePaymentSession",
+    responses=examples.OPS_CLOSE,
+)
+async def close(
+    tools: ToolsHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    body: Annotated[OpsCloseIn, examples.OPS_CLOSE_IN],
+) -> OpsSessionOut:
+    """Settled by `amount` at once (0 releases everything). Its charge is stopped if one may run, and watched
+    until it is; nothing of it is captured beyond this. Idempotent by amount; the journal keeps the reason
+    and the key's id."""
+    try:
+        session = await shielded(
+            attend.close_by_hand(
+                tools,
+                SessionId(session_id),
+                of_operator(key.operator_id),
+                amount_minor=body.amount,
+                reason=body.reason,
+                by=key.id,
+            )
+        )
+    except attend.SessionUnknown:
+        raise _not_found() from None
+    except attend.AlreadyEnded as error:
+        raise Problem("session_ended", f"{error}.", session_id=session_id) from None
+    except attend.AboveAuthorized as error:
+        wrong = {"field": "amount", "message": str(error)}
+        raise Problem("invalid_request", "Some fields are not right; see errors.", errors=[wrong]) from None
     return ops_session_out(session, tools.policy)
 
 

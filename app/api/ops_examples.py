@@ -40,6 +40,15 @@ ACKNOWLEDGE: Responses = {
     200: json_example(ACKNOWLEDGED, "Acknowledged"),
     **problems(*WITH_BODY, not_found=UNSEEN),
 }
+OPS_CLOSE: Responses = {
+    200: json_example(OPS, "Ended and settled"),
+    **problems(
+        "session_ended",
+        *WITH_BODY,
+        not_found=UNSEEN,
+        session_ended="this payment session has ended, and its settlement is never changed.",
+    ),
+}
 JOURNAL: Responses = {
     200: json_example(
         {
@@ -132,6 +141,7 @@ SUMMARY: Responses = {
 ACKNOWLEDGE_IN = named_body("acknowledge", {"note": "booked as a loss"})
 OPS_STOP_IN = named_body("stop", {"reason": "cable trapped, driver on the phone"})
 OPS_SETTLE_IN = named_body("settle", {"amount": 1234, "reason": "price read at the charge point's own meter"})
+OPS_CLOSE_IN = named_body("close", {"amount": 0, "reason": "charge point taken away, driver on the phone"})
 ORPHAN_CHARGE = {
     "operator_id": OPS["operator_id"],
     "charge_id": "689100419745380035",

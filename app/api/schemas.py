@@ -235,6 +235,13 @@ class OpsSettleIn(Body):
     reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
+class OpsCloseIn(Body):
+    """POST /v1/ops/payment-sessions/{id}/close: what the driver pays, 0 for nothing."""
+
+    amount: Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT_MINOR)]
+    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
+
+
 def _tariff(source: dict[str, Any] | None) -> Tariff | None:
     if source is None:
         return None

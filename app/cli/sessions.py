@@ -87,6 +87,38 @@ def session_acknowledge(
         fail(f"This payment session has no attention item {code!r}; `tapwatt session show` lists them.")
 
 
+@session_app.command("close")
+def session_close(
+    session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")],
+    amount: Annotated[
+        int, typer.Option(min=0, help="What the driver pays, in minor units; 0 releases it all.")
+    ],
+    reason: Annotated[str, typer.Option(help="Stays in the journal.")],
+) -> None:
+    """End a payment session in any state; its charge is stopped if one may run."""
+
+    async def end(tools: Tools) -> str:
+        session = await attend.close_by_hand(
+            tools,
+            SessionId(session_id),
+            payment_sessions.of_operator(None),
+            amount_minor=amount,
+            reason=reason[:200],
+            by="command line",
+        )
+        lines = await look.journal_of(tools, session.id, after=0, limit=1000)
+        return time_line(session, lines, tools.policy)
+
+    try:
+        typer.echo(with_tools(load_settings(), end))
+    except attend.SessionUnknown:
+        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+    except attend.AlreadyEnded as error:
+        fail(f"{error}.")
+    except attend.AboveAuthorized as error:
+        fail(f"--amount {error}.")
+
+
 @session_app.command("show")
 def session_show(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
     """One payment session and its time line: every fact, decision and call."""

@@ -1,5 +1,6 @@
 """Our calls to Monta as the session sees them: the intent before, the outcome after."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,16 +10,19 @@ from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
 from app.domain.limit_watch import start_limits, stop_plan
+from app.domain.lost_charge import NOT_FOUND, counted, is_gone, refused
 from app.domain.orphan import has_our_form
 from app.domain.payment_session import (
     ExtraCharge,
+    Lost,
     MontaLimits,
     PaymentSession,
+    Reads,
     StartOutcome,
     Stop,
     StopReason,
 )
-from app.domain.policy import QUICK_STOPS, Policy, backoff_s, growing_s
+from app.domain.policy import Policy, backoff_s, extra_pause_s, stop_pause_s
 from app.domain.power_bound import bound_of
 from app.domain.progress import absorb, extra_charge, one_look_until
 from app.domain.transitions import Command
@@ -86,7 +90,7 @@ def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Chan
     certain = change.session.start.posts == 1
     change = change.note("start_accepted", API, charge_id=report.id, state=report.state)
     if report.charge_point_id not in (None, change.session.charge_point_id):
-        return _started_elsewhere(change, report)
+        return _started_elsewhere(change, report, policy)
     if not has_our_form(report.partner_external_id):
         report = replace(report, partner_external_id=change.session.id)
     change = absorb(change, report, API, policy)
@@ -96,9 +100,9 @@ def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Chan
     return change.to(session)
 
 
-def _started_elsewhere(change: Change, report: ChargeReport) -> Change:
+def _started_elsewhere(change: Change, report: ChargeReport, policy: Policy) -> Change:
     """Monta started another charge point than we asked for: ours to stop, and nothing that this driver pays for."""
-    change = extra_charge(change, report, API)
+    change = extra_charge(change, report, API, policy)
     if change.session.charge is not None or change.session.ended:
         return change
     return start_refused(change, f"Monta started charge point {report.charge_point_id} instead")
@@ -133,9 +137,13 @@ def start_unknown(change: Change, why: str, policy: Policy) -> Change:
     return change.to(session).note("start_unknown", API, why=why)
 
 
-def look_failed(change: Change, why: str, *, now: datetime, not_before: datetime) -> Change:
+def look_failed(
+    change: Change, why: str, *, now: datetime, not_before: datetime | None, policy: Policy
+) -> Change:
     start = replace(change.session.start, looks=change.session.start.looks + 1, looked_at=now)
-    reads = replace(change.session.reads, not_before=not_before)
+    failures = change.session.reads.look_failures + 1
+    pause = now + timedelta(seconds=backoff_s(failures, policy))
+    reads = replace(change.session.reads, look_failures=failures, not_before=max(pause, not_before or pause))
     return change.to(replace(change.session, start=start, reads=reads)).note("look_up_failed", API, why=why)
 
 
@@ -143,7 +151,7 @@ def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy)
     """The charge was read by id at `now`."""
     change = absorb(change, report, API, policy)
     session = change.session
-    reads = replace(session.reads, attempted_at=now, failures=0, not_before=None)
+    reads = replace(session.reads, attempted_at=now, failures=0, not_before=None, refused=None)
     if session.charge is not None and session.charge.ended:
         idle = reads.idle_reads + 1 if session.charge.gave_nothing else 0
         reads = replace(reads, polls=reads.polls + 1, idle_reads=idle)
@@ -157,9 +165,16 @@ def sweep_asked(change: Change, now: datetime) -> Change:
 
 
 def read_failed(
-    change: Change, why: str, *, now: datetime, not_before: datetime | None, policy: Policy
+    change: Change,
+    why: str,
+    *,
+    now: datetime,
+    not_before: datetime | None,
+    policy: Policy,
+    status: int | None = None,
 ) -> Change:
-    reads = change.session.reads
+    """`status`: that of a certain refusal; None: no certain answer came."""
+    reads = refused(change.session.reads, status, now, by_read=True)
     pause = now + timedelta(seconds=backoff_s(reads.failures + 1, policy))
     reads = replace(
         reads, attempted_at=now, failures=reads.failures + 1, not_before=max(pause, not_before or pause)
@@ -181,12 +196,20 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
         change = change.note("stop_decided", WATCHER, reason=reason, **_why(session, reason, now, policy))
     attempts = stop.attempts + 1
     slow = attempts > policy.stop_alarm_attempts
-    pause = policy.stop_retry_s * (policy.stop_slow_factor if slow else 1)
+    still = session.reads.still
+    pause = stop_pause_s(attempts, attempts if still is None else still.stops + 1, policy)
+    if session.lost is Lost.STALLED:
+        pause = policy.stop_idle_pause_s
     stop = replace(
-        stop, attempts=attempts, sent_at=now, next_at=now + timedelta(seconds=pause), confirmed_at=None
+        stop,
+        attempts=attempts,
+        sent_at=now,
+        next_at=now + timedelta(seconds=pause),
+        confirmed_at=None,
     )
+    reads = replace(session.reads, still=still and replace(still, stops=still.stops + 1))
     change = change.obey(Command.STOP, WATCHER)
-    change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason))
+    change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason, reads=reads))
     change = change.note("stop_intended", WATCHER, attempt=attempts, reason=stop.reason)
     if slow:
         why = "Monta does not confirm the stop of the charge"
@@ -216,28 +239,74 @@ def _why(
 def stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
     """200 means accepted, not stopped."""
     change = change.note("stop_accepted", API, charge_id=report.id, state=report.state)
+    change = change.to(replace(change.session, reads=_one_answer_more(change.session.reads)))
     return absorb(change, report, API, policy)
 
 
-def stop_failed(change: Change, why: str, *, not_before: datetime | None) -> Change:
-    """Repeating is safe; a refusal may mean `already stopped`, so the next attempt begins with a read."""
-    stop = change.session.stop
+def stop_failed(
+    change: Change, why: str, *, now: datetime, not_before: datetime | None, status: int | None = None
+) -> Change:
+    """Repeating is safe; a refusal may mean `already stopped`, so the next attempt begins with a read.
+    `status`: that of a certain refusal; None: no certain answer came."""
+    session = change.session
+    stop, reads = session.stop, session.reads
+    if status is not None:
+        reads = refused(_one_answer_more(reads), status, now, by_read=False)
     if stop is not None and not_before is not None and stop.next_at is not None:
-        change = change.to(replace(change.session, stop=replace(stop, next_at=max(stop.next_at, not_before))))
+        stop = replace(stop, next_at=max(stop.next_at, not_before))
+    change = change.to(replace(session, stop=stop, reads=reads))
     return change.note("stop_failed", API, why=why)
 
 
-def extra_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, policy: Policy) -> Change:
-    def again(extra: ExtraCharge) -> ExtraCharge:
-        if extra.id != charge_id:
-            return extra
-        pause = growing_s(policy.stop_retry_s, extra.attempts - QUICK_STOPS, policy)
-        return replace(extra, attempts=extra.attempts + 1, next_at=now + timedelta(seconds=pause))
+def _one_answer_more(reads: Reads) -> Reads:
+    still = reads.still
+    return reads if still is None else replace(reads, still=replace(still, answers=still.answers + 1))
 
-    session = replace(change.session, extras=tuple(again(e) for e in change.session.extras))
-    return change.to(session).note("extra_charge_stop_intended", WATCHER, charge_id=charge_id)
+
+def extra_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, policy: Policy) -> Change:
+    """Attempt (again) to stop a charge that nobody pays for; after too long a time this is the last attempt."""
+
+    def again(extra: ExtraCharge) -> ExtraCharge:
+        last = now - extra.found_at >= timedelta(seconds=policy.extra_stop_for_s)
+        pause = timedelta(seconds=extra_pause_s(extra.attempts + 1, policy))
+        over_at = now if last else extra.over_at
+        return replace(extra, attempts=extra.attempts + 1, next_at=now + pause, over_at=over_at)
+
+    change = _with_extra(change, charge_id, again)
+    change = change.note("extra_charge_stop_intended", WATCHER, charge_id=charge_id)
+    if any(e.attempts > policy.stop_alarm_attempts for e in change.session.extras if e.id == charge_id):
+        why = f"no stop ends charge {charge_id}, which nobody pays for"
+        change = change.raise_attention(AttentionCode.EXTRA_CHARGE_RUNS, why, WATCHER, about=charge_id)
+    return change
 
 
 def extra_stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
     change = change.note("extra_charge_stop_accepted", API, charge_id=report.id, state=report.state)
     return absorb(change, report, API, policy)
+
+
+def extra_stop_failed(
+    change: Change,
+    charge_id: ChargeId,
+    why: str,
+    *,
+    now: datetime,
+    not_before: datetime | None,
+    policy: Policy,
+    status: int | None = None,
+) -> Change:
+    """A charge that Monta does not know, again and again, need not be stopped."""
+
+    def failed(extra: ExtraCharge) -> ExtraCharge:
+        missing = counted(extra.missing, now) if status == NOT_FOUND else extra.missing
+        next_at = max(extra.next_at or now, not_before or now)
+        over_at = now if is_gone(missing, policy, now) else extra.over_at
+        return replace(extra, missing=missing, next_at=next_at, over_at=over_at)
+
+    change = _with_extra(change, charge_id, failed)
+    return change.note("extra_charge_stop_failed", API, charge_id=charge_id, why=why)
+
+
+def _with_extra(change: Change, charge_id: ChargeId, edit: Callable[[ExtraCharge], ExtraCharge]) -> Change:
+    extras = tuple(edit(e) if e.id == charge_id else e for e in change.session.extras)
+    return change.to(replace(change.session, extras=extras))

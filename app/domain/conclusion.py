@@ -10,7 +10,15 @@ from app.domain.charge import ChargeState
 from app.domain.currency import other_currency
 from app.domain.holds import hold_deadline, holds, spread
 from app.domain.money import Rounding, to_minor
-from app.domain.payment_session import ExtraCharge, NotStartedReason, StartOutcome, Status
+from app.domain.payment_session import (
+    ExtraCharge,
+    Lost,
+    NotStartedReason,
+    PaymentSession,
+    StartOutcome,
+    Status,
+    StopReason,
+)
 from app.domain.plausible import (
     final_energy_wh,
     last_believed,
@@ -58,12 +66,29 @@ def settled_unfinished(change: Change, now: datetime, policy: Policy) -> Change:
     amount_minor, basis = last_believed(change.session, charge, policy)
     change = _billed(change, amount_minor or 0, basis, now=now, policy=policy)
     change = change.raise_attention(Code.SETTLED_UNFINISHED, UNFINISHED[basis], WATCHER)
-    if charge.ended:
+    lost = change.session.lost is not None
+    change = _stopped_on(change, now)
+    if charge.ended or lost:
         return change
-    extra = ExtraCharge(id=charge.id, state=charge.state, found_at=now, seen_at=charge.seen_at)
-    change = change.to(replace(change.session, extras=(*change.session.extras, extra)))
     why = f"charge {charge.id} ran on when its hold was about to die: no stop ended it"
     return change.raise_attention(Code.RAN_ON, why, WATCHER)
+
+
+def _stopped_on(change: Change, now: datetime) -> Change:
+    """A charge that has not ended is from now on one that nobody pays for: stopped, and watched until it is."""
+    session, charge = change.session, change.session.charge
+    if charge is None or charge.ended or session.lost is Lost.GONE:
+        return change
+    extra = ExtraCharge(
+        id=charge.id,
+        state=charge.state,
+        found_at=now,
+        seen_at=charge.seen_at,
+        attempts=session.stop.attempts if session.stop and session.lost else 0,
+        next_at=session.stop.next_at if session.stop and session.lost else None,
+    )
+    others = tuple(e for e in session.extras if e.id != charge.id)
+    return change.to(replace(session, extras=(*others, extra)))
 
 
 def settled_by_person(
@@ -72,7 +97,66 @@ def settled_by_person(
     """Operations decide the amount of an ended charge, up to the reservation; nothing is left to look at then."""
     change = change.note("amount_decided", Source.OPERATIONS, amount_minor=amount_minor, reason=reason)
     change = _billed(change, amount_minor, SettlementBasis.PERSON, now=now, policy=policy)
-    return change.to(replace(change.session, attention=()))
+    return _stopped_on(change.to(replace(change.session, attention=())), now)
+
+
+def may_be_settled_by_person(session: PaymentSession) -> bool:
+    """Whether nothing runs any more that could still change the amount, as far as anybody can know."""
+    charge = session.charge
+    return (
+        session.status is Status.FINISHING
+        and charge is not None
+        and (charge.ended or session.lost is not None)
+    )
+
+
+def closed_by_person(
+    change: Change, amount_minor: int, reason: str, *, by: str, now: datetime, policy: Policy
+) -> Change:
+    """Operations end a session in whatever state it is: settled by their amount, at most the reservation. Its charge
+    is stopped if it may run; one that a start in doubt may still bring is searched for, and stopped when it comes.
+
+    Raises ValueError for an amount that was never authorized, NotAllowed for a session that has ended.
+    """
+    session, charge = change.session, change.session.charge
+    if not 0 <= amount_minor <= session.reserved_minor:
+        raise ValueError("the amount must be within what was authorized")
+    change = change.note(
+        "closed_by_operations",
+        Source.OPERATIONS,
+        amount_minor=amount_minor,
+        reason=reason,
+        by=by,
+        status=session.status,
+    )
+    settlement = settle(
+        session.reserved_minor,
+        amount_minor,
+        energy_wh=final_energy_wh(charge) if charge else 0,
+        at=now,
+        deadline=hold_deadline(session, policy),
+        session_date=(charge.latest.started_at if charge else None) or session.created_at,
+        basis=SettlementBasis.PERSON,
+    )
+    watch_until = _watched_until(session, now, policy)
+    nothing = charge is None and not amount_minor
+    change = change.obey(Command.GIVE_UP if nothing else Command.END, Source.OPERATIONS)
+    session = replace(
+        change.session,
+        not_started_reason=NotStartedReason.CANCELED if nothing else None,
+        stop_reason=None if nothing else (change.session.stop_reason or StopReason.OPERATIONS),
+        watch_until=watch_until,
+        attention=(),
+    )
+    return _stopped_on(_with_settlement(change.to(session), settlement, policy), now)
+
+
+def _watched_until(session: PaymentSession, now: datetime, policy: Policy) -> datetime | None:
+    """Until when a charge of ours may still turn up: not at all when none was ever asked for."""
+    if session.start.intent_at is None or (session.charge is not None and session.charge.final_read):
+        return session.watch_until
+    until = now + timedelta(seconds=policy.stray_watch_s)
+    return max(session.watch_until or until, until)
 
 
 def reviewed(change: Change) -> Change:
@@ -148,7 +232,7 @@ def given_up(change: Change, reason: NotStartedReason, now: datetime, policy: Po
     change = change.to(
         replace(change.session, not_started_reason=reason, stop_reason=None, watch_until=watch_until)
     )
-    return _with_settlement(change, settlement, policy)
+    return _stopped_on(_with_settlement(change, settlement, policy), now)
 
 
 def _with_settlement(change: Change, settlement: Settlement, policy: Policy) -> Change:

@@ -2,19 +2,23 @@
 
 from datetime import datetime, timedelta
 
-from app.domain.charge import ENDED, Charge, ChargeState
+from app.domain.charge import Charge, ChargeState
 from app.domain.decision_running import running
 from app.domain.holds import settle_by
+from app.domain.lost_charge import free_at, loss_of
 from app.domain.payment_session import (
+    Lost,
     NotStartedReason,
     PaymentSession,
     StartOutcome,
     Status,
     StopReason,
 )
-from app.domain.plausible import unbillable
-from app.domain.policy import QUICK_STOPS, Policy, growing_s
+from app.domain.plausible import last_believed, unbillable
+from app.domain.policy import Policy, extra_pause_s, growing_s
+from app.domain.settlement import SettlementBasis
 from app.domain.steps import (
+    CountLost,
     GiveUp,
     LookUp,
     ReadCharge,
@@ -46,15 +50,28 @@ def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
             return step
         if step.until is not None:
             waits.append(step.until)
+    free = free_at(session, policy)
+    if free is not None and free > now:
+        waits.append(free)
     return Wait(min(waits) if waits else None)
 
 
 def _own(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    charge = session.charge
     if session.ended:
         return Wait(None)
-    if charge is None:
-        return _by_the_holds_end(_start(session, policy, now), session, policy, now)
+    charge = session.charge
+    if charge is not None:
+        return _with_charge(session, charge, policy, now)
+    return _by_the_holds_end(_start(session, policy, now), session, policy, now)
+
+
+def _with_charge(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    if session.lost is None and (lost := loss_of(session, charge, policy, now)) is not None:
+        return CountLost(lost)
+    if session.lost is not None and charge.gave_nothing:
+        return GiveUp(_why_nothing_ran(session, charge))
+    if session.lost is Lost.GONE:
+        return _in_time(_gone(session, charge, policy, now), session, policy, now)
     if charge.state is ChargeState.COMPLETED:
         return _in_time(_final(session, charge, policy, now), session, policy, now)
     if charge.ended:
@@ -146,6 +163,14 @@ def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetim
     return Settle()
 
 
+def _gone(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    """No final record will come: settled by what can be believed of the charge, held for a person when nothing can."""
+    if last_believed(session, charge, policy)[1] is not SettlementBasis.NOTHING_KNOWN:
+        return SettleUnfinished()
+    due = (session.reads.attempted_at or now) + timedelta(seconds=policy.settle_poll_max_s)
+    return when(ReadCharge(charge.id), max(due, session.reads.not_before or due), now)
+
+
 def _in_time(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """An ended charge is settled before its hold dies, whatever Monta does or does not say by then."""
     last = settle_by(session, policy)
@@ -202,7 +227,7 @@ def _extras(session: PaymentSession, now: datetime) -> Step:
     """Every charge of ours that nobody pays for is stopped, again and again until it has ended."""
     waits = []
     for extra in session.extras:
-        if extra.state in ENDED:
+        if not extra.live:
             continue
         if extra.next_at is None or extra.next_at <= now:
             return StopExtra(extra.id)
@@ -212,15 +237,14 @@ def _extras(session: PaymentSession, now: datetime) -> Step:
 
 def _strays(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """After an ambiguous POST, or while an extra charge runs, search for charges of ours that nobody asked for."""
-    stopped = [e.attempts for e in session.extras if e.state not in ENDED]
-    live = bool(stopped)
+    live = [e.attempts for e in session.extras if e.live]
     last = session.start.looked_at or session.start.intent_at
     if last is None or session.status is Status.AUTHORIZED:
         return Wait(None)
-    pause = (
-        growing_s(policy.stop_retry_s, min(stopped) - QUICK_STOPS, policy) if live else policy.stray_look_s
-    )
-    due = last + timedelta(seconds=pause)
+    pause_s = policy.stray_look_s if session.lost is None else policy.stray_look_live_s
+    if live:
+        pause_s = min(extra_pause_s(min(live), policy), policy.stray_look_live_s)
+    due = last + timedelta(seconds=pause_s)
     due = max(due, session.reads.not_before or due)
     if not live and (session.watch_until is None or due > session.watch_until):
         return Wait(None)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from app.domain.charge import Charge, ChargeState
 from app.domain.holds import hold_margin, settle_by, stop_by
 from app.domain.limit_watch import limit_at
+from app.domain.lost_charge import odd_since
 from app.domain.payment_session import PaymentSession, Status, Stop, StopReason
 from app.domain.policy import Policy
 from app.domain.steps import AskSweep, ReadCharge, SendStop, SettleUnfinished, Step, Wait
@@ -51,6 +52,9 @@ def _stop_times(
         times[session.wish.reason] = session.wish.at
     if charge.gave_nothing:
         times[StopReason.LATE_START] = _first_energy_due(session, charge, policy)
+    odd = odd_since(session, charge)
+    if odd is not None:
+        times[StopReason.VEHICLE_OR_CHARGE_POINT] = odd + timedelta(seconds=policy.odd_state_s)
     times[StopReason.HOLD_EXPIRING] = stop_by(session, policy)
     limit = limit_at(session, charge, policy, now)
     if limit is not None:

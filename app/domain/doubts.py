@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from app.domain.attention import AttentionCode
 from app.domain.charge import Charge
 from app.domain.holds import settle_by
+from app.domain.lost_charge import WORDS
 from app.domain.payment_session import PaymentSession, StartOutcome, Status
 from app.domain.plausible import unbillable
 from app.domain.policy import Policy
@@ -34,6 +35,8 @@ def doubts(session: PaymentSession, policy: Policy, now: datetime) -> Iterator[D
         AttentionCode.HOLD_EXPIRING, EXPIRING if going and now >= settle_by(session, policy) else None
     )
     yield Doubt(AttentionCode.IMPOSSIBLE_READING, _not_believed(session) if going else None)
+    lost = session.lost if going else None
+    yield Doubt(AttentionCode.CHARGE_LOST, WORDS[lost] if lost else None, lost or "")
     charge = session.charge if session.status is Status.FINISHING else None
     if charge is None:
         yield Doubt(AttentionCode.FINAL_RECORD_HELD, None)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.domain.attention import Attention, needs_attention
-from app.domain.charge import Charge, ChargeState
+from app.domain.charge import ENDED, Charge, ChargeState
 from app.domain.guards import Guards
 from app.domain.habits import Habits
 from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
@@ -128,6 +128,17 @@ class Start:
     """Those of the last POST."""
 
 
+class Lost(StrEnum):
+    """Why a charge counts as one on which nothing runs any more, though Monta's record never said so."""
+
+    GONE = "gone"
+    """Monta does not know it (404), again and again."""
+    STALLED = "stalled"
+    """Monta answers our stops, and nothing of the charge changes."""
+    UNREADABLE = "unreadable"
+    """A webhook said that it has ended, and Monta refuses to show its record."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
     """Our decision to stop, repeated until Monta confirms that no energy flows."""
@@ -159,6 +170,35 @@ class ExtraCharge:
     seen_at: datetime
     attempts: int = 0
     next_at: datetime | None = None
+    missing: "Refusals | None" = None
+    """Stops that were answered with 404, without any sign of the charge since."""
+    over_at: datetime | None = None
+    """When it was given up: Monta does not know it, or no stop ended it for too long. A new report takes that back."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it must be stopped on."""
+        return self.state not in ENDED and self.over_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusals:
+    """Answers of one kind in a row, by our own clock."""
+
+    count: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standstill:
+    """What the charge has shown unchanged `since` then, by our own clock, and our stops in that time."""
+
+    state: ChargeState
+    energy_wh: int
+    since: datetime
+    stops: int = 0
+    answers: int = 0
+    """Stops that Monta certainly answered, be it by a refusal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +214,15 @@ class Reads:
     """Consecutive reads that showed an ended charge without any energy."""
     sweep_asked_at: datetime | None = None
     """When the operator's sweep was last asked to read this charge together with others."""
+    look_failures: int = 0
+    """Searches in a row that brought no answer."""
+    missing: Refusals | None = None
+    """Reads and stops that were answered with 404, without any sign of the charge since."""
+    refused: Refusals | None = None
+    """Reads that Monta refused, one after the other."""
+    still: Standstill | None = None
+    ended_since: datetime | None = None
+    """Since when the charge has been ended without a break, by our own clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +270,10 @@ class PaymentSession:
     charge: Charge | None = None
     charge_ended_at: datetime | None = None
     """When the charge was first known to have ended, by our own clock; None: it runs, or runs again."""
+    lost: Lost | None = None
+    """Set while the charge counts as ended for want of any better word of it."""
+    point_free_at: datetime | None = None
+    """From then on no charge of this session can run at its charge point; never taken back."""
     wish: Wish | None = None
     stop: Stop | None = None
     stop_reason: StopReason | None = None
@@ -243,6 +296,11 @@ class PaymentSession:
     def needs_attention(self) -> bool:
         """Whether there is anything that nobody has acknowledged."""
         return needs_attention(self.attention)
+
+    @property
+    def occupies_charge_point(self) -> bool:
+        """Whether another payment must wait for this one; once False, for ever."""
+        return not self.ended and self.point_free_at is None
 
     @property
     def awaits_sweep_since(self) -> datetime | None:

@@ -14,10 +14,6 @@ class SmallReservations(StrEnum):
     """It runs, guarded by our watcher alone."""
 
 
-QUICK_STOPS = 6
-"""So many stops of a charge that nobody pays for follow each other quickly; then more and more seldom."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Defaults are those of the contract; all of them are bounds, none is a promise of Monta's."""
@@ -104,7 +100,29 @@ class Policy:
     """Monta's clock may differ from ours by so much before it is told; what it tells decides nothing by that."""
     answer_s: float = 30
     """An answer may tell of what happened so long after it was asked for."""
-    backoff_max_s: float = 60
+    backoff_max_s: float = 65
+    """Between failed calls of one kind; with it no session makes more than 60 calls an hour that bring nothing."""
+    stop_pause_max_s: float = 240
+    """Between stops (each with a read) of a charge of which nothing changes."""
+    stop_idle_pause_s: float = 300
+    """The same once it counts as lost, and for charges that nobody pays for."""
+    stray_look_live_s: float = 240
+    """Between searches while a charge that nobody pays for does not stop."""
+    extra_stop_for_s: float = 172_800
+    """A charge that nobody pays for is stopped on for so long; then a person is asked."""
+    gone_answers: int = 4
+    gone_after_s: float = 180
+    """So many answers 404 in a row over so long a time: the charge is gone."""
+    stalled_answers: int = 4
+    stalled_after_s: float = 300
+    """So many stops that Monta answered over so long a time in which nothing of the charge changed: it has stalled."""
+    unreadable_answers: int = 8
+    unreadable_after_s: float = 1800
+    """So many refused reads over so long a time of a charge that has ended: its record will not come."""
+    odd_state_s: float = 240
+    """A charge with energy in a state that should soon pass, or that we do not know, is stopped after so long."""
+    restart_window_s: float = 300
+    """An ended charge may be restarted within so long; afterwards its charge point is free for the next payment."""
 
     @property
     def silent_after_s(self) -> float:
@@ -124,6 +142,24 @@ def power_bound_w(rated_w: int | None, current: CurrentType | None, policy: Poli
 def growing_s(pause_s: float, times: int, policy: Policy) -> float:
     """Half as long again each time, so that what does not change is asked for more and more seldom."""
     return float(min(pause_s * 1.5 ** min(max(0, times), 20), policy.settle_poll_max_s))
+
+
+def stop_pause_s(attempts: int, unchanged: int, policy: Policy) -> float:
+    """Seconds from one stop to the next: `attempts` so far, `unchanged` of them since the charge last changed."""
+    if attempts <= policy.stop_alarm_attempts:
+        return policy.stop_retry_s
+    slow = policy.stop_retry_s * policy.stop_slow_factor
+    doublings = max(0, unchanged - policy.stop_alarm_attempts - 1)
+    return max(slow, min(policy.stop_pause_max_s, slow * float(2 ** min(doublings, 10))))
+
+
+def extra_pause_s(attempts: int, policy: Policy) -> float:
+    """Seconds from one stop of a charge that nobody pays for to the next, after so many."""
+    if attempts <= policy.stop_alarm_attempts:
+        return policy.stop_retry_s
+    slow = policy.stop_retry_s * policy.stop_slow_factor
+    doublings = min(attempts - policy.stop_alarm_attempts - 1, 10)
+    return min(policy.stop_idle_pause_s, slow * float(2**doublings))
 
 
 def backoff_s(failures: int, policy: Policy) -> float:

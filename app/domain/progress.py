@@ -9,6 +9,7 @@ from app.domain.change import Change, Source
 from app.domain.charge import ENDED, Charge, ChargeReport, ChargeState, merge
 from app.domain.currency import currency_compared
 from app.domain.disagreement import by_montas_limit, compared
+from app.domain.lost_charge import seen_again
 from app.domain.meter import Trail, followed
 from app.domain.payment_session import (
     ExtraCharge,
@@ -43,7 +44,7 @@ def absorb(change: Change, report: ChargeReport, source: Source, policy: Policy)
     started = session.start.posts > 0 or source is Source.MONTA_API
     if session.charge is None and not session.ended and started:
         return _adopted(change, report, source, policy)
-    return extra_charge(change, report, source)
+    return extra_charge(change, report, source, policy)
 
 
 def looked(change: Change, reports: Iterable[ChargeReport], *, at: datetime, policy: Policy) -> Change:
@@ -52,7 +53,8 @@ def looked(change: Change, reports: Iterable[ChargeReport], *, at: datetime, pol
     start = replace(change.session.start, looks=change.session.start.looks + 1, looked_at=at)
     if all(_foreign(change.session, r) is not None for r in found):
         start = replace(start, empty_at=at, elsewhere=start.elsewhere or bool(found))
-    change = change.to(replace(change.session, start=start))
+    reads = replace(change.session.reads, look_failures=0)
+    change = change.to(replace(change.session, start=start, reads=reads))
     if change.session.status is Status.AUTHORIZED:
         change = change.note("looked_up", Source.MONTA_API, found=len(found))
     for report in found:
@@ -108,9 +110,10 @@ def _adopted(change: Change, report: ChargeReport, source: Source, policy: Polic
 
 
 def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
-    session = change.session
-    before = session.charge
     by_rest = source is Source.MONTA_API
+    session = seen_again(change.session, report, by_rest=by_rest)
+    change = change.to(session)
+    before = session.charge
     report = without_impossible(session, report, policy)
     change = _set_aside(change, before, report, source)
     known = merge(before, report, by_rest=by_rest)
@@ -127,7 +130,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     change = _reported(change, before, known, report, source)
     if session.ended:
         forgotten = known.ended and all(e.id != report.id for e in session.extras)
-        return change if forgotten else extra_charge(change, report, source)
+        return change if forgotten else extra_charge(change, report, source, policy)
     change = currency_compared(change, known, source)
     change = compared(change, before, known, source)
     change = price_compared(change, before, known, source, policy)
@@ -237,19 +240,28 @@ def _runs(charge: Charge) -> bool:
     return not charge.gave_nothing or charge.state is ChargeState.CHARGING
 
 
-def extra_charge(change: Change, report: ChargeReport, source: Source) -> Change:
+def extra_charge(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
     """Keep watch over a charge of ours that nobody pays for."""
     session = change.session
     known = next((e for e in session.extras if e.id == report.id), None)
     if known is None:
-        extra = ExtraCharge(id=report.id, state=report.state, found_at=report.seen_at, seen_at=report.seen_at)
+        stop = session.stop if session.charge is not None and session.charge.id == report.id else None
+        extra = ExtraCharge(
+            id=report.id,
+            state=report.state,
+            found_at=report.seen_at,
+            seen_at=report.seen_at,
+            attempts=min(stop.attempts, policy.stop_alarm_attempts) if stop else 0,
+        )
         change = change.note("extra_charge_found", source, charge_id=report.id, state=report.state)
         why = f"extra charge {report.id} of this payment session is stopped and never captured"
         change = change.raise_attention(AttentionCode.EXTRA_CHARGE, why, source, about=report.id)
     elif report.seen_at >= known.seen_at:
-        extra = replace(known, state=report.state, seen_at=report.seen_at)
+        extra = replace(known, state=report.state, seen_at=report.seen_at, missing=None, over_at=None)
     else:
         return change
+    if not extra.live:
+        change = change.clear_attention(AttentionCode.EXTRA_CHARGE_RUNS, source, about=report.id)
     others = tuple(e for e in change.session.extras if e.id != report.id)
     return change.to(replace(change.session, extras=(*others, extra)))
 

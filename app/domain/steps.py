@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from app.domain.ids import ChargeId
-from app.domain.payment_session import NotStartedReason, StopReason
+from app.domain.payment_session import Lost, NotStartedReason, StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,13 @@ class SettleUnfinished:
 
 
 @dataclass(frozen=True, slots=True)
+class CountLost:
+    """Monta never brings the charge to an end: from now on it counts as ended."""
+
+    why: Lost
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing before `until`; None: nothing ever, unless news comes."""
 
@@ -65,7 +72,7 @@ class Wait:
 
 
 Call: TypeAlias = SendStart | LookUp | ReadCharge | SendStop | StopExtra
-Step: TypeAlias = Call | AskSweep | GiveUp | Settle | SettleUnfinished | Wait
+Step: TypeAlias = Call | AskSweep | GiveUp | Settle | SettleUnfinished | CountLost | Wait
 
 
 def when(step: Call, due: datetime, now: datetime) -> Call | Wait:

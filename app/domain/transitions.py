@@ -23,6 +23,8 @@ class Command(StrEnum):
     """The final record is in and settled."""
     CLOSE = "close"
     """The hold is about to die, and no stop ends the charge: settled as it is, stopped on as one that nobody pays."""
+    END = "end"
+    """A person ends the session, whatever state it is in."""
     GIVE_UP = "give_up"
     """No charge ran and none will: release the hold."""
 
@@ -50,6 +52,11 @@ TABLE: Mapping[tuple[Status, Command], Status] = {
     (S.FINISHING, Command.STOP): S.FINISHING,
     (S.FINISHING, Command.COMPLETE): S.COMPLETED,
     (S.FINISHING, Command.GIVE_UP): S.NOT_STARTED,
+    (S.AUTHORIZED, Command.END): S.COMPLETED,
+    (S.STARTING, Command.END): S.COMPLETED,
+    (S.CHARGING, Command.END): S.COMPLETED,
+    (S.STOPPING, Command.END): S.COMPLETED,
+    (S.FINISHING, Command.END): S.COMPLETED,
 }
 """Status never goes back: a charge that somebody restarts after it ended is stopped again while `finishing`."""
 

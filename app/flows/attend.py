@@ -7,11 +7,11 @@ from datetime import datetime
 from app.domain.attention import Acknowledgement
 from app.domain.capture_reports import MAX_REPORTS, CaptureReport, same_report
 from app.domain.change import Change, Source
-from app.domain.conclusion import settled_by_person
+from app.domain.conclusion import closed_by_person, may_be_settled_by_person, settled_by_person
 from app.domain.ids import ChargePointId, SessionId
 from app.domain.outcome import reported
 from app.domain.payment_session import PaymentSession, Status, StopReason, Wish
-from app.domain.settlement import CaptureOutcome, HoldUnknown
+from app.domain.settlement import CaptureOutcome, HoldUnknown, Settlement, SettlementBasis
 from app.flows.tools import Tools
 from app.store import captures, payment_sessions
 from app.store.captures import Capture
@@ -51,6 +51,14 @@ class NotEnded(Exception):
 
 class AlreadySettled(Exception):
     """It was settled with another amount; a settlement is never changed."""
+
+
+class AlreadyEnded(Exception):
+    """The session has ended, and not by this very call."""
+
+
+class AboveAuthorized(Exception):
+    """More than was authorized can never be captured."""
 
 
 STOPPABLE = frozenset({Status.AUTHORIZED, Status.STARTING, Status.CHARGING})
@@ -184,7 +192,7 @@ async def settle_by_hand(
             if settled.to_capture_minor + settled.shortfall_minor == amount_minor:
                 return before
             raise AlreadySettled("this payment session is settled, and a settlement is never changed")
-        if before.status is not Status.FINISHING or before.charge is None or not before.charge.ended:
+        if not may_be_settled_by_person(before):
             raise NotEnded("the charge has not ended; stop it first, and wait until the session is finishing")
         change = settled_by_person(Change(before), amount_minor, reason, now=now, policy=tools.policy)
         session = await payment_sessions.save(connection, before, change, now)
@@ -211,3 +219,38 @@ async def acknowledge(
             raise AttentionUnknown
         change = Change(before).acknowledge(code, Acknowledgement(at=now, by=by, note=note))
         return await payment_sessions.save(connection, before, change, now)
+
+
+@again_after_conflict
+async def close_by_hand(
+    tools: Tools, session_id: SessionId, owner: Condition, *, amount_minor: int, reason: str, by: str
+) -> PaymentSession:
+    """A person ends a session in any state: settled by that amount, its charge stopped if one may run. Idempotent.
+
+    Raises SessionUnknown, AlreadyEnded, AboveAuthorized.
+    """
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        if await payment_sessions.get(connection, session_id, owner) is None:
+            raise SessionUnknown
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            raise SessionUnknown
+        if before.ended:
+            if not _decided_so(before.settlement, amount_minor):
+                raise AlreadyEnded("this payment session has ended, and its settlement is never changed")
+            await outlive_the_primary(connection)
+            return before
+        if amount_minor > before.reserved_minor:
+            raise AboveAuthorized("must not be more than what was authorized")
+        change = closed_by_person(Change(before), amount_minor, reason, by=by, now=now, policy=tools.policy)
+        session = await payment_sessions.save(connection, before, change, now)
+        await payment_sessions.wake(connection, session_id, now)
+    return session
+
+
+def _decided_so(settlement: Settlement | None, amount_minor: int) -> bool:
+    """Whether a person has decided on this very amount before."""
+    if settlement is None or settlement.basis is not SettlementBasis.PERSON:
+        return False
+    return settlement.to_capture_minor + settlement.shortfall_minor == amount_minor

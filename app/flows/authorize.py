@@ -189,7 +189,7 @@ async def _refuse_if_busy(connection: Connection, terminal: Terminal, charge_poi
         connection,
         payment_sessions.of_operator(terminal.operator_id),
         payment_sessions.matching("charge_point_id", charge_point_id),
-        payment_sessions.active(),
+        payment_sessions.occupying(),
         limit=1,
     )
     if busy:

@@ -5,7 +5,7 @@ from app.domain.change import Change
 from app.domain.ids import ChargeId
 from app.domain.payment_session import PaymentSession
 from app.flows.tools import Tools, commit, monta_of
-from app.monta.errors import MontaError, NotDone
+from app.monta.errors import MontaError, refusal_of, retry_at_of
 from app.store.leases import Lease
 
 
@@ -18,7 +18,7 @@ async def stop(tools: Tools, lease: Lease, session: PaymentSession) -> None:
         report = await monta.stop_charge(session.charge.id)
     except MontaError as error:
         failed = error
-        await commit(tools, lease, lambda change: _stop_failed(change, failed))
+        await commit(tools, lease, lambda change: _stop_failed(tools, change, failed))
         return
     await commit(tools, lease, lambda change: attempts.stop_answered(change, report, tools.policy))
 
@@ -30,11 +30,28 @@ async def stop_extra(tools: Tools, lease: Lease, session: PaymentSession, charge
         report = await monta.stop_charge(charge_id)
     except MontaError as error:
         failed = error
-        await commit(tools, lease, lambda change: _stop_failed(change, failed))
+        await commit(tools, lease, lambda change: _extra_stop_failed(tools, change, charge_id, failed))
         return
     await commit(tools, lease, lambda change: attempts.extra_stop_answered(change, report, tools.policy))
 
 
-def _stop_failed(change: Change, error: MontaError) -> Change:
-    retry_at = error.retry_at if isinstance(error, NotDone) else None
-    return attempts.stop_failed(change, str(error), not_before=retry_at)
+def _stop_failed(tools: Tools, change: Change, error: MontaError) -> Change:
+    return attempts.stop_failed(
+        change,
+        str(error),
+        now=tools.clock.now(),
+        not_before=retry_at_of(error),
+        status=refusal_of(error),
+    )
+
+
+def _extra_stop_failed(tools: Tools, change: Change, charge_id: ChargeId, error: MontaError) -> Change:
+    return attempts.extra_stop_failed(
+        change,
+        charge_id,
+        str(error),
+        now=tools.clock.now(),
+        not_before=retry_at_of(error),
+        policy=tools.policy,
+        status=refusal_of(error),
+    )

@@ -34,8 +34,13 @@ OVERLAP = timedelta(minutes=10)
 """Comparisons overlap: Monta's lists lag, and young charges are left for the next one."""
 MOST_BEHIND = timedelta(days=30)
 AGAIN = timedelta(seconds=10)
-"""A running orphan is stopped again so soon; a comparison that failed is made again after three times that."""
+"""A running orphan is stopped again so soon at first; a comparison that failed is made again after three times that."""
 FINAL_LOOK = timedelta(minutes=1)
+AGE_SHARE = 4
+ORPHAN_PAUSE_MAX = timedelta(minutes=5)
+"""The longer an orphan has been known, the longer it waits: a quarter of its age, so much at most."""
+ORPHANS_FOR = timedelta(days=7)
+"""One that does not end in so long is left to people, who have it in their list."""
 MAX_ORPHANS = 50
 """Stopped or read in one go."""
 BATCH = 200
@@ -218,12 +223,17 @@ async def _mind_orphans(tools: Tools, lease: DutyLease, monta: MontaClient) -> t
     """Stop those that run, read those that ended until they are completed; returns when to look again, or None."""
     async with tools.database.transaction() as connection:
         await orphans.forget_adopted(connection, lease.operator_id)
-        found = await orphans.unfinished(connection, lease.operator_id, MAX_ORPHANS)
+        since = tools.clock.now() - ORPHANS_FOR
+        found = await orphans.unfinished(connection, lease.operator_id, MAX_ORPHANS, found_since=since)
     for orphan in found:
         await _mind(tools, lease, monta, orphan)
-    if any(o.state not in ENDED for o in found):
-        return AGAIN
-    return FINAL_LOOK if found else None
+    now = tools.clock.now()
+    return min((_pause(orphan, now) for orphan in found), default=None)
+
+
+def _pause(orphan: Orphan, now: datetime) -> timedelta:
+    least = FINAL_LOOK if orphan.state in ENDED else AGAIN
+    return max(least, min((now - orphan.found_at) / AGE_SHARE, ORPHAN_PAUSE_MAX))
 
 
 async def _mind(tools: Tools, lease: DutyLease, monta: MontaClient, orphan: Orphan) -> None:

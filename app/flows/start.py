@@ -12,7 +12,7 @@ from app.domain.policy import backoff_s
 from app.domain.progress import looked
 from app.flows.tools import OperatorMissing, Tools, commit, monta_of
 from app.monta.client import MontaClient
-from app.monta.errors import MontaError, NotDone, NotSent, Refused
+from app.monta.errors import MontaError, NotDone, NotSent, Refused, retry_at_of
 from app.monta.wire import StartCharge
 from app.store import charge_points, operator_state, terminals
 from app.store.leases import Lease
@@ -91,8 +91,9 @@ def _not_accepted(tools: Tools, change: Change, error: MontaError) -> Change:
 
 def _look_failed(tools: Tools, change: Change, error: MontaError) -> Change:
     now = tools.clock.now()
-    retry_at = error.retry_at if isinstance(error, NotDone) else None
-    return attempts.look_failed(change, str(error), now=now, not_before=retry_at or now)
+    return attempts.look_failed(
+        change, str(error), now=now, not_before=retry_at_of(error), policy=tools.policy
+    )
 
 
 async def _request(tools: Tools, session: PaymentSession) -> tuple[StartCharge, Operator]:

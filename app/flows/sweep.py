@@ -14,7 +14,7 @@ from app.domain.policy import Policy
 from app.domain.report_times import clock_ahead
 from app.flows.tools import Tools, monta_of
 from app.monta.client import MontaClient
-from app.monta.errors import MontaError, NotDone
+from app.monta.errors import MontaError, NotDone, Refused
 from app.monta.ports import Purpose
 from app.store import duties, operator_sessions, payment_sessions, sightings
 from app.store.duties import DutyLease
@@ -49,7 +49,8 @@ LISTED = (
 
 @dataclass(frozen=True, slots=True)
 class _Silent:
-    """A charge of which news is wanted. `asks`: its silence has lasted too long already; else it soon will have."""
+    """A charge of which news is wanted. `asks`: its silence has lasted too long already; else it soon will have.
+    One that Monta fails to show is its own session's business, which asks less and less often."""
 
     charge_id: ChargeId
     state: ChargeState
@@ -97,13 +98,14 @@ async def _silent(tools: Tools, operator_id: OperatorId) -> list[_Silent]:
 
 def _silent_one(session: PaymentSession, policy: Policy, now: datetime) -> _Silent | None:
     charge = session.charge
-    if charge is None or charge.ended:
+    if charge is None or charge.ended or session.lost is not None:
         return None
+    asks = not session.reads.failures and charge.seen_at <= now - timedelta(seconds=policy.silent_after_s)
     return _Silent(
         charge.id,
         charge.state,
         charge.latest.updated_at or charge.latest.seen_at,
-        charge.seen_at <= now - timedelta(seconds=policy.silent_after_s),
+        asks,
         limit_at(session, charge, policy, now),
         clock_ahead(session),
     )
@@ -129,7 +131,10 @@ class _Sweep:
                 left = await self._listed(left, state=state)
         single = [s for s in left if s.asks][:MAX_SINGLE]
         for one in single:
-            await self._keep([await self._monta.get_charge(one.charge_id)])
+            try:
+                await self._keep([await self._monta.get_charge(one.charge_id)])
+            except Refused:
+                continue  # Its session reads it itself, and judges what is refused.
         self._tools.telemetry.swept(lists=self._lists, single=len(single), silent=len(silent))
 
     async def _listed(

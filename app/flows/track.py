@@ -11,7 +11,7 @@ from app.domain.ids import ChargeId
 from app.domain.limit_watch import limit_at
 from app.domain.payment_session import PaymentSession
 from app.flows.tools import Tools, commit, keep_entries, monta_of
-from app.monta.errors import MontaError, NotDone
+from app.monta.errors import MontaError, refusal_of, retry_at_of
 from app.monta.ports import Purpose
 from app.monta.webhook import Delivery, read_delivery, signature_is_valid
 from app.monta.wire import PriceUnit
@@ -68,9 +68,13 @@ async def _in_time(
 
 
 def _read_failed(tools: Tools, change: Change, error: MontaError) -> Change:
-    retry_at = error.retry_at if isinstance(error, NotDone) else None
     return attempts.read_failed(
-        change, str(error), now=tools.clock.now(), not_before=retry_at, policy=tools.policy
+        change,
+        str(error),
+        now=tools.clock.now(),
+        not_before=retry_at_of(error),
+        policy=tools.policy,
+        status=refusal_of(error),
     )
 
 

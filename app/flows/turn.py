@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import assert_never
 
-from app.domain import attempts, conclusion
+from app.domain import attempts, conclusion, lost_charge
 from app.domain.change import Change, Source
 from app.domain.decision import decide
 from app.domain.doubts import doubts
@@ -18,6 +18,7 @@ from app.domain.settlement import SettlementBasis
 from app.domain.steps import (
     AskSweep,
     Call,
+    CountLost,
     GiveUp,
     LookUp,
     ReadCharge,
@@ -85,7 +86,9 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
         change = await _with_news(tools, connection, Change(before), news)
         change = await _with_sightings(connection, change, tools.policy)
         change = await _with_charge_point(connection, change, tools.policy)
+        change = lost_charge.observed(change, now)
         step, change = await _decided_here(connection, change, tools.policy, now)
+        change = lost_charge.freed(change, now, tools.policy)
         session = await payment_sessions.save(connection, before, change, now)
         await _teach(connection, before, session, tools.policy)
         await _learn_price(connection, before, session)
@@ -134,12 +137,8 @@ def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | AskS
     """Follow the decision as far as it goes without a call; note the intent of the call that comes next."""
     step = decide(change.session, policy, now)
     match step:
-        case GiveUp(reason):
-            return _decided(conclusion.given_up(change, reason, now, policy), policy, now)
-        case Settle():
-            return _decided(conclusion.settled(change, now, policy), policy, now)
-        case SettleUnfinished():
-            return _decided(conclusion.settled_unfinished(change, now, policy), policy, now)
+        case GiveUp() | Settle() | SettleUnfinished() | CountLost():
+            return _decided(_concluded(change, step, policy, now), policy, now)
         case SendStart():
             return step, attempts.start_intended(change, now, policy)
         case SendStop(reason):
@@ -148,6 +147,22 @@ def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | AskS
             return step, attempts.extra_stop_intended(change, charge_id, now=now, policy=policy)
         case LookUp() | ReadCharge() | AskSweep() | Wait():
             return step, _with_doubts(change, policy, now)
+        case _:
+            assert_never(step)
+
+
+def _concluded(
+    change: Change, step: GiveUp | Settle | SettleUnfinished | CountLost, policy: Policy, now: datetime
+) -> Change:
+    match step:
+        case GiveUp(reason):
+            return conclusion.given_up(change, reason, now, policy)
+        case Settle():
+            return conclusion.settled(change, now, policy)
+        case SettleUnfinished():
+            return conclusion.settled_unfinished(change, now, policy)
+        case CountLost(why):
+            return lost_charge.counted_lost(change, why)
         case _:
             assert_never(step)
 

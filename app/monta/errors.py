@@ -71,6 +71,16 @@ class OutcomeUnknown(MontaError):
         self.status = status
 
 
+def refusal_of(error: MontaError) -> int | None:
+    """The status with which Monta certainly refused this very call; None for everything else."""
+    return error.status if isinstance(error, Refused) else None
+
+
+def retry_at_of(error: MontaError) -> datetime | None:
+    """When the same call may be made again, where that is known."""
+    return error.retry_at if isinstance(error, NotDone) else None
+
+
 class Outcome(StrEnum):
     """What a status or a failure says about the call."""
 

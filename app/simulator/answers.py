@@ -53,6 +53,10 @@ def bad_request(message: str) -> Refusal:
     return Refusal(400, ErrorCode.BAD_REQUEST, message)
 
 
+def forbidden(message: str) -> Refusal:
+    return Refusal(403, ErrorCode.ACCESS_FORBIDDEN, message)
+
+
 def not_found(what: str) -> Refusal:
     return Refusal(404, ErrorCode.RESOURCE_NOT_FOUND, f"Not found: {what}")
 

@@ -10,6 +10,10 @@ class Trouble(StrEnum):
 
     REFUSED = "refused"
     """400, nothing done."""
+    FORBIDDEN = "forbidden"
+    """403, nothing done."""
+    MISSING = "missing"
+    """404, nothing done."""
     UNAVAILABLE = "unavailable"
     """503 with HTML from a gateway, nothing done."""
     UNREACHABLE = "unreachable"

@@ -5,7 +5,16 @@ from dataclasses import replace
 from datetime import datetime
 
 from app.clock import Clock
-from app.simulator.answers import Answer, Call, bad_request, from_gateway, refused, too_many
+from app.simulator.answers import (
+    Answer,
+    Call,
+    bad_request,
+    forbidden,
+    from_gateway,
+    not_found,
+    refused,
+    too_many,
+)
 from app.simulator.endpoints_charges import ChargeEndpoints
 from app.simulator.quirks import Fault, Trouble
 from app.simulator.routes import Routes
@@ -29,6 +38,8 @@ class Troubles:
         self._flush = flush
         self.instead: dict[Trouble, Instead] = {
             Trouble.REFUSED: lambda _fault, _call: refused(bad_request("The charge could not be started")),
+            Trouble.FORBIDDEN: lambda _fault, _call: refused(forbidden("Not for you")),
+            Trouble.MISSING: lambda _fault, call: refused(not_found(call.path)),
             Trouble.UNAVAILABLE: lambda _fault, _call: from_gateway(503),
             Trouble.UNREACHABLE: lambda _fault, _call: from_gateway(503),
             Trouble.THROTTLED: lambda _fault, _call: too_many(),

@@ -87,10 +87,19 @@ async def note_problem(
     await connection.execute(update(X).where(*_is(operator_id, charge_id)).values(problem=problem))
 
 
-async def unfinished(connection: AsyncConnection, operator_id: OperatorId, limit: int) -> list[Orphan]:
+async def unfinished(
+    connection: AsyncConnection, operator_id: OperatorId, limit: int, *, found_since: datetime
+) -> list[Orphan]:
     """Those proved to be ours that Monta has not completed: first those that still run, oldest first."""
-    query = select(X).where(
-        X.c.operator_id == operator_id, X.c.ours, X.c.state != ChargeState.COMPLETED, X.c.closed_at.is_(None)
+    query = (
+        select(X)
+        .where(
+            X.c.operator_id == operator_id,
+            X.c.ours,
+            X.c.state != ChargeState.COMPLETED,
+            X.c.closed_at.is_(None),
+        )
+        .where(X.c.found_at >= found_since)
     )
     query = query.order_by(X.c.state.in_(ENDED), X.c.found_at, X.c.charge_id).limit(limit)
     rows = await connection.execute(query)

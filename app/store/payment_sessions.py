@@ -174,6 +174,11 @@ def active() -> Condition:
     return P.c.status.not_in([str(s) for s in ENDED_STATUSES])
 
 
+def occupying() -> Condition:
+    """Those of which a charge can still run at their charge point."""
+    return P.c.occupies_charge_point
+
+
 def matching(column: str, value: object) -> Condition:
     """Equality on one of the searchable columns."""
     return P.c[column] == value

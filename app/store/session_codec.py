@@ -29,6 +29,7 @@ def to_row(session: PaymentSession) -> dict[str, Any]:
         "version": session.version,
         "charge_id": session.charge.id if session.charge else None,
         "needs_attention": session.needs_attention,
+        "occupies_charge_point": session.occupies_charge_point,
         "updated_at": session.updated_at,
         "amount_minor": session.reserved_minor,
         "body": _ADAPTER.dump_python(session, mode="json", exclude=_APART),

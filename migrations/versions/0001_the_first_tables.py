@@ -402,6 +402,12 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("charge_id", sa.Text(), nullable=True),
+        sa.Column(
+            "occupies_charge_point",
+            sa.Boolean(),
+            nullable=False,
+            comment="whether another payment must wait for this one; once false, for ever",
+        ),
         sa.Column("needs_attention", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
@@ -487,7 +493,7 @@ def upgrade() -> None:
         "payment_sessions",
         ["operator_id", "charge_point_id"],
         unique=True,
-        postgresql_where=sa.text("status NOT IN ('completed', 'not_started')"),
+        postgresql_where=sa.text("occupies_charge_point"),
     )
     op.create_table(
         "terminal_charge_points",
@@ -639,7 +645,7 @@ def downgrade() -> None:
     op.drop_index(
         "uq_payment_sessions_active_charge_point",
         table_name="payment_sessions",
-        postgresql_where=sa.text("status NOT IN ('completed', 'not_started')"),
+        postgresql_where=sa.text("occupies_charge_point"),
     )
     op.drop_index(
         "ix_payment_sessions_operator_id_due_at",

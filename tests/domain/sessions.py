@@ -7,7 +7,7 @@ from typing import TypeAlias, assert_never
 
 from hypothesis import strategies as st
 
-from app.domain import attempts, conclusion
+from app.domain import attempts, conclusion, lost_charge
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport, ChargeState
 from app.domain.decision import decide
@@ -17,6 +17,7 @@ from app.domain.policy import Policy
 from app.domain.progress import absorb, looked
 from app.domain.steps import (
     AskSweep,
+    CountLost,
     GiveUp,
     LookUp,
     ReadCharge,
@@ -186,6 +187,7 @@ class Course:
                     wish = Wish(reason=StopReason.DRIVER, at=self.now)
                     self._became(Change(replace(self.session, wish=wish)))
             case Turn():
+                self.session = lost_charge.observed(Change(self.session), self.now).session
                 self.follow(decide(self.session, POLICY, self.now), event)
             case _:
                 assert_never(event)
@@ -197,16 +199,11 @@ class Course:
     def follow(self, step: Step, turn: Turn) -> None:
         """Do what was decided; `turn` says what came of it."""
         self.steps.append((self.session, step))
-        change = Change(self.session)
         match step:
             case Wait(until):
                 self.now = max(self.now, until) if until is not None else self.now
-            case GiveUp(reason):
-                self._became(conclusion.given_up(change, reason, self.now, POLICY))
-            case Settle():
-                self._became(conclusion.settled(change, self.now, POLICY))
-            case SettleUnfinished():
-                self._became(conclusion.settled_unfinished(change, self.now, POLICY))
+            case GiveUp() | Settle() | SettleUnfinished() | CountLost():
+                self._conclude(step)
             case SendStart():
                 self._post(turn)
             case SendStop() | StopExtra():
@@ -216,13 +213,25 @@ class Course:
             case _:
                 assert_never(step)
 
+    def _conclude(self, step: GiveUp | Settle | SettleUnfinished | CountLost) -> None:
+        change = Change(self.session)
+        match step:
+            case GiveUp(reason):
+                self._became(conclusion.given_up(change, reason, self.now, POLICY))
+            case Settle():
+                self._became(conclusion.settled(change, self.now, POLICY))
+            case SettleUnfinished():
+                self._became(conclusion.settled_unfinished(change, self.now, POLICY))
+            case CountLost(why):
+                self._became(lost_charge.counted_lost(change, why))
+
     def _look(self, step: LookUp | ReadCharge | AskSweep, turn: Turn) -> None:
         change, now = Change(self.session), self.now
         found = [self._fresh(r) for r in turn.found]
         if isinstance(step, AskSweep):
             self._became(attempts.sweep_asked(change, now))
         elif isinstance(step, LookUp) and turn.fails:
-            self._became(attempts.look_failed(change, "503", now=now, not_before=now))
+            self._became(attempts.look_failed(change, "503", now=now, not_before=now, policy=POLICY))
         elif isinstance(step, LookUp):
             self._became(looked(change, found, at=now, policy=POLICY))
         elif turn.fails or not found:
@@ -256,7 +265,7 @@ class Course:
         self._became(change)
         charge = self.session.charge
         if turn.fails or not turn.found:
-            self._became(attempts.stop_failed(change, "503", not_before=None))
+            self._became(attempts.stop_failed(change, "503", now=now, not_before=None))
         elif isinstance(step, StopExtra):
             shown = replace(self._fresh(turn.found[0]), id=step.charge_id)
             self._became(attempts.extra_stop_answered(change, shown, POLICY))

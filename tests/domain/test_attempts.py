@@ -18,7 +18,7 @@ def test_from_the_intent_on_the_start_is_in_doubt() -> None:
 
 
 def test_a_second_intent_begins_its_searches_afresh() -> None:
-    change = attempts.look_failed(posted(), "503", now=after(5), not_before=after(5))
+    change = attempts.look_failed(posted(), "503", now=after(5), not_before=after(5), policy=POLICY)
     start = attempts.start_intended(change, after(130), POLICY).session.start
     assert (start.posts, start.intent_at, start.looks, start.looked_at) == (2, after(130), 0, None)
 
@@ -73,7 +73,7 @@ def test_F57_stops_are_repeated_and_slow_down_once_a_person_was_told() -> None:
         assert stop.next_at is not None
         pauses.append((stop.next_at - now).total_seconds())
         assert bool(change.session.attention) == (attempt > POLICY.stop_alarm_attempts)
-    assert pauses == [10, 10, 10, 30, 30, 30]
+    assert pauses == [10, 10, 10, 30, 60, 120]
     assert [line.kind for line in change.lines].count("stop_decided") == 1
 
 
@@ -96,7 +96,7 @@ def test_an_accepted_stop_is_not_a_stopped_charge() -> None:
 def test_F58_a_stop_that_monta_throttles_waits_as_told_but_never_less_than_planned() -> None:
     change = attempts.stop_intended(running(), StopReason.DRIVER, now=after(20), policy=POLICY)
     for told, planned in ((after(25), after(30)), (after(50), after(50)), (None, after(30))):
-        session = attempts.stop_failed(change, "429", not_before=told).session
+        session = attempts.stop_failed(change, "429", now=after(20), not_before=told).session
         assert session.stop is not None
         assert session.stop.next_at == planned
 
@@ -108,7 +108,7 @@ def test_failed_reads_are_spaced_wider_and_wider_up_to_a_bound() -> None:
         change = attempts.read_failed(change, "503", now=now, not_before=None, policy=POLICY)
         assert change.session.reads.not_before is not None
         pauses.append((change.session.reads.not_before - now).total_seconds())
-    assert pauses == [2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert pauses == [2, 4, 8, 16, 32, 64, 65, 65, 65]
     after_it = attempts.read(change, report(at=200), now=now, policy=POLICY).session.reads
     assert (after_it.failures, after_it.not_before) == (0, None)
 

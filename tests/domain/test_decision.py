@@ -192,7 +192,9 @@ def test_a_doubt_is_looked_into_more_and_more_seldom_and_at_the_end_of_the_quiet
 def test_a_failing_search_never_ends_the_doubt() -> None:
     session = posted().session
     for at in range(2, 900, 30):
-        change = attempts.look_failed(Change(session), "503", now=after(at), not_before=after(at))
+        change = attempts.look_failed(
+            Change(session), "503", now=after(at), not_before=after(at), policy=POLICY
+        )
         session = change.session
         found = step(session, at + 29)
         assert isinstance(found, Wait | LookUp)
@@ -204,7 +206,7 @@ def test_after_two_posts_in_doubt_none_is_sent_any_more() -> None:
     change = looked(change, [], at=after(2 * QUIET_S + 1), policy=POLICY)
     assert step(change.session, 2 * QUIET_S + 1) == Wait(after(300))
     assert step(change.session, 300) == LookUp(), "the look of a minute ago is too old to release a hold by"
-    failed = attempts.look_failed(change, "503", now=after(300), not_before=after(301))
+    failed = attempts.look_failed(change, "503", now=after(300), not_before=after(301), policy=POLICY)
     assert step(failed.session, 302) == Wait(after(310))
     assert step(failed.session, 310) == LookUp()
     change = looked(change, [], at=after(300), policy=POLICY)

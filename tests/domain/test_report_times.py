@@ -247,7 +247,9 @@ def test_F108_no_doubt_about_a_start_outlives_its_hold_and_searches_grow_rare() 
             assert step.until is not None
             now = step.until
             continue
-        change = attempts.look_failed(Change(session), "not all rows could be read", now=now, not_before=now)
+        change = attempts.look_failed(
+            Change(session), "not all rows could be read", now=now, not_before=now, policy=POLICY
+        )
         session, looks = change.session, looks + 1
         if now <= after(3600):
             assert looks <= 60

@@ -57,8 +57,11 @@ def test_every_status_can_be_reached_and_every_one_that_is_not_an_end_can_end() 
 
 
 def test_settling_and_giving_up_happen_only_once_monta_has_ended_or_never_had_a_charge() -> None:
-    """But for a charge that no stop ended when its hold was about to die."""
+    """But for a charge that no stop ended when its hold was about to die, and for what a person ends."""
     ends = {pair: new for pair, new in TABLE.items() if new in ENDED_STATUSES}
+    ended_by_person = {status for status, command in ends if command is Command.END}
+    assert ended_by_person == set(Status) - ENDED_STATUSES
+    ends = {pair: new for pair, new in ends.items() if pair[1] is not Command.END}
     assert ends.pop((Status.STOPPING, Command.CLOSE)) is Status.COMPLETED
     assert {status for status, _ in ends} == {Status.AUTHORIZED, Status.FINISHING}
     assert (Status.AUTHORIZED, Command.COMPLETE) not in TABLE

@@ -36,5 +36,5 @@ async def test_one_that_runs_comes_before_older_ones_that_only_wait_for_their_pr
         await find(database, "3", ChargeState.CHARGING, after_s=2)
         await find(database, "4", ChargeState.CHARGING, after_s=3)
         async with database.transaction() as connection:
-            first = await orphans.unfinished(connection, OP_ONE, 3)
+            first = await orphans.unfinished(connection, OP_ONE, 3, found_since=NOW)
     assert [orphan.charge_id for orphan in first] == ["3", "4", "1"]

@@ -104,6 +104,18 @@ async def test_every_other_status_keeps_it(database_url: str, status: Status) ->
         assert not await record(database, a_session("b"))
 
 
+async def test_F106_a_session_of_which_no_charge_can_run_any_more_frees_its_charge_point(
+    database_url: str,
+) -> None:
+    async with furnished(database_url) as database:
+        held = replace(FIRST, status=Status.FINISHING)
+        await put(database, held)
+        assert not await record(database, a_session("b"))
+        await change(database, held, replace(held, point_free_at=NOW))
+        assert await record(database, a_session("c"))
+        assert not await record(database, a_session("d"))
+
+
 SETTLEMENT = {
     "session_id": FIRST.id,
     "action": "capture",

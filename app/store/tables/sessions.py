@@ -40,6 +40,12 @@ payment_sessions = Table(
     Column("status", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("charge_id", Text),
+    Column(
+        "occupies_charge_point",
+        Boolean,
+        nullable=False,
+        comment="whether another payment must wait for this one; once false, for ever",
+    ),
     Column("needs_attention", Boolean, nullable=False, server_default="false"),
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
@@ -77,7 +83,7 @@ payment_sessions = Table(
         "operator_id",
         "charge_point_id",
         unique=True,
-        postgresql_where=text("status NOT IN ('completed', 'not_started')"),
+        postgresql_where=text("occupies_charge_point"),
     ),
     Index(
         "ix_payment_sessions_operator_id_due_at",
