@@ -86,8 +86,11 @@ class ProcessTelemetry:
     def monta_called(self, call: str, outcome: str) -> None:
         self._calls.labels(call, outcome).inc()
 
-    def turn_taken(self, seconds: float) -> None:
-        self._turns.observe(seconds)
+    def claimed(self, late_s: float) -> None:
+        self._late.observe(max(0.0, late_s))
+
+    def turn_taken(self, took_s: float) -> None:
+        self._turns.observe(max(0.0, took_s))
 
     def text(self) -> str:
         """Prometheus' exposition format."""

@@ -52,6 +52,8 @@ async def perform(tools: Tools, lease: DutyLease) -> None:
             await sweep.sweep(tools, lease)
         case Duty.RECONCILE:
             await reconcile.reconcile(tools, lease)
+        case Duty.PLACES:
+            await upkeep.apply_places(tools, lease)
         case Duty.PROBE:
             await probe.probe(tools, lease)
         case Duty.OUTCOMES:

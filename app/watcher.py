@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from datetime import datetime, timedelta
 
 import structlog
@@ -143,14 +143,21 @@ class Watcher:
                 busy=Counter(lease.operator_id for lease in self._held),
                 per_operator=self._per_operator,
             )
+            self._tell_lateness(claimed, now)
             if len(self._held_duties) >= self._most_duties:
                 return claimed, None
             until = now + timedelta(seconds=DUTY_LEASE_S)
             return claimed, await duties.claim(connection, now=now, until=until)
 
+    def _tell_lateness(self, claimed: Collection[Lease], now: datetime) -> None:
+        for lease in claimed:
+            if lease.due_at is not None:
+                self.tools.telemetry.claimed((now - lease.due_at).total_seconds())
+
     async def _attend(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
         self._held.add(lease)
+        began_s = self.tools.clock.monotonic()
         with structlog.contextvars.bound_contextvars(session_id=lease.session_id):
             try:
                 await advance(self.tools, lease)
@@ -160,6 +167,7 @@ class Watcher:
                 await self._failed(lease, error)
             finally:
                 self._held.discard(lease)
+                self.tools.telemetry.turn_taken(self.tools.clock.monotonic() - began_s)
 
     async def _failed(self, lease: Lease, error: Exception) -> None:
         """A database that is away is nobody's failure: as soon as it is back somebody goes on, with no alarm."""

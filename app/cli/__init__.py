@@ -35,6 +35,7 @@ KNOWN_TROUBLE = (
     provision.SecretJustChanged,
     onboard.EveryStartWouldFail,
     provision.ChargePointNotKnown,
+    provision.TariffExpired,
 )
 
 

@@ -9,11 +9,16 @@ from app.cli.provisioning import OperatorOption, operator_app
 from app.domain.ids import OperatorId
 from app.flows import provision
 from app.flows.tools import Tools
+from app.monta.wire import PriceUnit
 from app.settings import load_settings
 
 __all__ = ["operator_app"]
 
 
+TopUpMax = Annotated[
+    int | None,
+    typer.Option(min=0, help="Top-ups may raise a reservation to this amount, in minor units."),
+]
 HoldDays = Annotated[
     int | None,
     typer.Option(min=1, max=60, help="A hold is good for so long when the terminal does not say."),
@@ -24,6 +29,13 @@ HoldMax = Annotated[
         min=1, max=1_000_000, help="One session may hold so much, in EUR; other currencies by their size."
     ),
 ]
+PriceUnitChange = Annotated[
+    PriceUnit | None,
+    typer.Option(
+        help="The unit of the prices that Monta shows of charges: EUR 1.23 is 1.23 major, 123 minor."
+        " It holds for all that is read from now on, running charges included."
+    ),
+]
 Brand = Annotated[str | None, typer.Option(help="The days are for this card scheme only, such as visa.")]
 
 
@@ -31,21 +43,19 @@ Brand = Annotated[str | None, typer.Option(help="The days are for this card sche
 def operator_set(
     operator: OperatorOption,
     *,
-    top_up_max: Annotated[
-        int | None,
-        typer.Option(min=0, help="Top-ups may raise a reservation to this amount, in minor units."),
-    ] = None,
+    top_up_max: TopUpMax = None,
     no_top_up_max: Annotated[
         bool, typer.Option("--no-top-up-max", help="No policy: Monta's limit is the first reservation.")
     ] = False,
     hold_days: HoldDays = None,
     hold_max: HoldMax = None,
     brand: Brand = None,
+    price_unit: PriceUnitChange = None,
     as_json: AsJson = False,
 ) -> None:
     """Set an operator's policies; they hold for sessions from now on."""
-    if top_up_max is None and not no_top_up_max and hold_days is None and hold_max is None:
-        fail("Nothing to set: give --top-up-max, --no-top-up-max, --hold-days or --hold-max.")
+    if not no_top_up_max and {top_up_max, hold_days, hold_max, price_unit} == {None}:
+        fail("Nothing to set: give --top-up-max, --no-top-up-max, --hold-days, --hold-max or --price-unit.")
     if top_up_max is not None and no_top_up_max:
         fail("--top-up-max and --no-top-up-max contradict each other.")
 
@@ -57,13 +67,20 @@ def operator_set(
             await provision.set_hold_days(tools, owner, brand, hold_days)
         if hold_max is not None:
             await provision.set_hold_max(tools, owner, hold_max)
+        if price_unit is not None:
+            await provision.set_price_unit(tools, owner, price_unit.value)
 
     with_tools(load_settings(), change)
     print_facts(
         as_json,
         operator_id=operator,
-        top_up_max=None if top_up_max is None else str(top_up_max),
-        hold_days=None if hold_days is None else str(hold_days),
+        top_up_max=_text(top_up_max),
+        hold_days=_text(hold_days),
         brand=brand,
-        hold_max=None if hold_max is None else str(hold_max),
+        hold_max=_text(hold_max),
+        price_unit=_text(price_unit),
     )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

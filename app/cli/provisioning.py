@@ -11,9 +11,11 @@ import typer
 from app.cli.common import AsJson, fail, print_facts, warn, with_tools
 from app.domain.ids import ChargePointId, OperatorId
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
+from app.domain.tariff.validity import out_of_force
 from app.flows import look, onboard, provision
 from app.flows.tools import Tools
 from app.monta.safe_json import BadJson, load_json
+from app.monta.wire import PriceUnit
 from app.settings import Settings, load_settings, url_problem
 from app.store.database import is_json
 
@@ -23,6 +25,12 @@ tariff_app = typer.Typer(no_args_is_help=True, help="Tariffs that drivers are sh
 ops_key_app = typer.Typer(no_args_is_help=True, help="Keys for operations.")
 
 OperatorOption = Annotated[str, typer.Option("--operator", help="The operator's id, op_...")]
+PriceUnitOption = Annotated[
+    PriceUnit,
+    typer.Option(
+        help="The unit of the prices that Monta shows of charges: EUR 1.23 is 1.23 major, 123 minor."
+    ),
+]
 MAX_TEXT_CHARS = 200
 MAX_TARIFF_BYTES = 256 * 1024
 
@@ -42,6 +50,7 @@ def operator_add(
     time_zone: Annotated[
         str, typer.Option(help="IANA zone of the charge points, for prices by time of day.")
     ] = "UTC",
+    price_unit: PriceUnitOption = PriceUnit.MAJOR,
     as_json: AsJson = False,
 ) -> None:
     """Add an operator's account at Monta."""
@@ -55,6 +64,7 @@ def operator_add(
         client_id=client_id,
         client_secret=_secret_from(client_secret_file),
         paying_team_id=str(paying_team_id),
+        price_unit=price_unit.value,
         time_zone=time_zone,
     )
     added, compared = with_tools(settings, lambda tools: _added(tools, new))
@@ -147,9 +157,16 @@ def tariff_set(
     """Set the tariff of a charge point, or of all the operator's others."""
     tariff = _tariff_from(file)
     point = ChargePointId(charge_point) if charge_point else None
-    with_tools(
-        load_settings(), lambda tools: provision.set_tariff(tools, OperatorId(operator), point, tariff)
-    )
+
+    async def set_it(tools: Tools) -> str | None:
+        await provision.set_tariff(tools, OperatorId(operator), point, tariff)
+        return out_of_force(tariff, tools.clock.now())
+
+    not_yet = with_tools(load_settings(), set_it)
+    if not_yet is not None:
+        warn([f"the tariff prices nothing yet, for {not_yet}; until then the next source of prices counts"])
+    if tariff.end_date_time is not None:
+        warn([f"the tariff ends at {tariff.end_date_time:%Y-%m-%d %H:%M} UTC; set the next one by then"])
     print_facts(as_json, operator_id=operator, charge_point_id=charge_point, currency=tariff.currency)
 
 

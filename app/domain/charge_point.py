@@ -56,3 +56,26 @@ class ChargePoint:
     evse_id: str | None = None
     model: str | None = None
     """Brand and model."""
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointNews:
+    """What a webhook tells of one charge point: `shown`, of which only the fields in `told` were there and made sense.
+
+    `updated_at` and `event_at` are Monta's times, never later than `received_at`, which is ours. `is_gone`: it was
+    deleted, and nothing else is told.
+    """
+
+    id: ChargePointId
+    shown: ChargePoint | None
+    told: frozenset[str]
+    updated_at: datetime
+    event_at: datetime
+    received_at: datetime
+    is_gone: bool = False
+
+    @property
+    def order(self) -> tuple[datetime, datetime]:
+        """The newest word counts: by the record's own time, then by the event's."""
+        return self.updated_at, self.event_at

@@ -62,6 +62,7 @@ def guards(
     reaction_wh: int = 0,
     reaction_s: float = 0,
     trial_wh: int = 0,
+    tariff_lasts: bool = True,
 ) -> Guards:
     """Monta's kwhLimit and priceLimit for a reservation, from the worst case and rounded down.
 
@@ -70,13 +71,14 @@ def guards(
     until Monta's limit acts), but for the latter never below the least that Monta takes, and not for less than half a
     minor unit, since bills are rounded. `trial_wh`: the sharper one of the two limits is lower by so much. Where the
     price of energy changes with time, power or energy no kWh follow from the amount without giving part of it away:
-    then the price limit guards alone.
+    then the price limit guards alone. `tariff_lasts` False: the tariff may end before the charge does, so the kWh
+    limit does not cover the price.
     """
     known = same_currency(tariff, currency)
     usable_minor = max(0, reserved_minor - kept_back_minor)
     priced = known if known is not None and one_energy_price(known) else None
     energy_wh = affordable_wh(priced, usable_minor, energy_limit_wh, least_power_w=least_power_w)
-    covers = energy_wh is not None and known is not None and counts_everything(known)
+    covers = tariff_lasts and energy_wh is not None and known is not None and counts_everything(known)
     price_wh = max(reaction_wh, 0 if covers else trial_wh)
     price_limit = _price_limit(known, usable_minor, currency, price_wh, reaction_s)
     worthless = known is not None and price_limit == to_major(usable_minor, currency)

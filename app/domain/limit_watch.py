@@ -1,5 +1,6 @@
 """The limit of one running session: what the forecast is given, and what it answers."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -10,6 +11,7 @@ from app.domain.charge import POWERLESS, Charge, ChargeState
 from app.domain.currency import other_currency, priced
 from app.domain.guards import Guards, affordable_wh, guards, kept_back_minor
 from app.domain.habits import latency_bound_s, tries_the_limit, usual_peak_w
+from app.domain.holds import hold_deadline
 from app.domain.limit import HORIZON, Basis, StopPlan, Used, plan_stop, used
 from app.domain.limit_evidence import VISIBLE_S
 from app.domain.meter import Trail
@@ -17,7 +19,7 @@ from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
 from app.domain.possible import most_power_w, started_at
 from app.domain.power_bound import bound_of, max_power_w, power_bound
-from app.domain.tariff import MeterPoint, Reading
+from app.domain.tariff import MeterPoint, Reading, Tariff
 from app.domain.tariff.bought import counts_everything
 from app.domain.tariff.rates import rates_of
 
@@ -101,9 +103,30 @@ def stop_plan(
     """When the limit asks for a stop, and what that rests on: at once where the hold is in another currency."""
     if other_currency(session, charge) is not None:
         return StopPlan(stop_at=session.created_at, basis=Basis.OTHER_CURRENCY)
+    plan = _plan(session, charge, policy, session.tariff, horizon)
+    ends_at = session.tariff.end_date_time if session.tariff is not None else None
+    if ends_at is None:
+        return plan
+    latency = timedelta(seconds=bound_of(session, charge, policy).latency_s + policy.reaction_s)
+    return _beyond(plan, _plan(session, charge, policy, None, horizon), ends_at - latency)
+
+
+def _beyond(plan: StopPlan, without: StopPlan, covered_until: datetime) -> StopPlan:
+    """The plan where the tariff ends: what follows it is unknown, so a stop after that must also be right as if there
+    had never been a tariff, by Monta's running price; what was safe by the tariff until then stays so."""
+    if plan.stop_at is not None and plan.stop_at <= covered_until:
+        return plan
+    if without.stop_at is None or (plan.stop_at is not None and plan.stop_at <= without.stop_at):
+        return plan
+    return replace(without, stop_at=max(without.stop_at, covered_until))
+
+
+def _plan(
+    session: PaymentSession, charge: Charge, policy: Policy, tariff: Tariff | None, horizon: timedelta
+) -> StopPlan:
     bound, held, limits = bound_of(session, charge, policy), session.authorization, session.limits
     return plan_stop(
-        session.tariff,
+        tariff,
         session.reserved_minor - (limits.kept_back_minor if limits is not None else 0),
         held.currency,
         reading_of(session, charge, policy, bound.power_w),
@@ -173,7 +196,14 @@ def start_limits(session: PaymentSession, policy: Policy) -> Guards:
         reaction_wh=int(rated_w * policy.limit_reaction_s / 3600) + 1 if rated_w else 0,
         reaction_s=policy.limit_reaction_s if rated_w else 0,
         trial_wh=_trial_wh(session, policy),
+        tariff_lasts=_lasts(session, policy),
     )
+
+
+def _lasts(session: PaymentSession, policy: Policy) -> bool:
+    """Whether the tariff holds for as long as the charge may run at all."""
+    ends_at = session.tariff.end_date_time if session.tariff is not None else None
+    return ends_at is None or ends_at >= hold_deadline(session, policy)
 
 
 def _trial_wh(session: PaymentSession, policy: Policy) -> int:

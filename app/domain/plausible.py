@@ -63,7 +63,7 @@ def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str |
 
 def price_above_tariff(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:
     """A final price above what the tariff allows, though not absurd: billed, but somebody should mend the tariff."""
-    tariff, price = _tariff(session), charge.latest.price
+    tariff, price = _tariff_throughout(session, charge.latest), charge.latest.price
     if tariff is None or price is None:
         return None
     most = _most(session, charge.latest, final_energy_wh(charge), tariff, policy)
@@ -125,7 +125,8 @@ def _odd_price(session: PaymentSession, report: ChargeReport, policy: Policy) ->
     price, currency = report.price, session.authorization.currency
     if not price or price < 0 or report.currency not in (None, currency):
         return None
-    wh, tariff = _energy_of(session, report), _tariff(session)
+    wh = _energy_of(session, report)
+    tariff = _tariff_throughout(session, report)
     why = _off_average(report, price, wh, currency)
     if why is not None:
         return why
@@ -220,3 +221,10 @@ def _time_until(session: PaymentSession, report: ChargeReport) -> datetime:
 def _tariff(session: PaymentSession) -> Tariff | None:
     tariff = session.tariff
     return tariff if tariff is not None and tariff.currency == session.authorization.currency else None
+
+
+def _tariff_throughout(session: PaymentSession, report: ChargeReport) -> Tariff | None:
+    """The tariff, when it held for as long as the report shows; what followed it is unknown."""
+    tariff = _tariff(session)
+    ends_at = None if tariff is None else tariff.end_date_time
+    return tariff if ends_at is None or _time_until(session, report) <= ends_at else None

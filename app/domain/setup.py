@@ -17,6 +17,8 @@ class Place:
     """A person set its tariff, or the operator's."""
     price_problem: str | None = None
     """Why its price group is not known as a tariff."""
+    tariff_problem: str | None = None
+    """Why a tariff that was set for it prices nothing now."""
 
 
 def paying_doubts(paying_team_id: str, teams: Iterable[str]) -> tuple[str, ...]:
@@ -54,6 +56,8 @@ def _doubts(place: Place, teams: frozenset[str]) -> Iterator[str]:
             f"charge point {place.id} belongs to team {team}, which is not one of the credential's teams at Monta"
             f" ({_some(sorted(teams))}): Monta may refuse every start"
         )
+    if place.tariff_problem is not None:
+        yield f"the tariff that was set for charge point {place.id} prices nothing now: {place.tariff_problem}"
     if place.price_problem is not None and not place.has_tariff:
         yield (
             f"the price group {place.shown.price_group_id} of charge point {place.id} is not known as a tariff"

@@ -1,6 +1,6 @@
 """Access to Monta for every operator: clients that share one token pair and one rate budget over all replicas."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -138,6 +138,23 @@ class SharedStanding:
                 await duties.make_due(connection, operator, Duty.PROBE, now)
 
 
+CHECKED_S = 10.0
+"""So often an operator's account is read again: what was set for it holds at every replica soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A client, and what it was made from."""
+
+    client: MontaClient
+    account: tuple[str, ...] = field(repr=False)
+    checked_s: float
+
+
+def _account(operator: Operator) -> tuple[str, ...]:
+    return (operator.monta_url, operator.client_id, operator.client_secret, operator.price_unit)
+
+
 class MontaAccess:
     """One client an operator, made when it is first needed."""
 
@@ -150,17 +167,21 @@ class MontaAccess:
         self._tokens = SharedTokens(database, box)
         self._budget = SharedBudget(database)
         self._standing = SharedStanding(database)
-        self._clients: dict[OperatorId, MontaClient] = {}
+        self._clients: dict[OperatorId, _Made] = {}
 
     def known(self, operator_id: OperatorId) -> MontaClient | None:
-        """The client that was made before; an operator's account at Monta never changes."""
-        return self._clients.get(operator_id)
+        """The client that was made before, unless what it was made from should be read again."""
+        made = self._clients.get(operator_id)
+        fresh = made is not None and self._clock.monotonic() - made.checked_s < CHECKED_S
+        return made.client if made is not None and fresh else None
 
     def of(self, operator: Operator) -> MontaClient:
-        client = self._clients.get(operator.id)
-        if client is None:
-            client = self._clients[operator.id] = self._client(operator, self._tokens)
-        return client
+        """The same client as long as the operator's account at Monta is the same."""
+        made, account, now_s = self._clients.get(operator.id), _account(operator), self._clock.monotonic()
+        if made is None or made.account != account:
+            made = _Made(self._client(operator, self._tokens), account, now_s)
+        self._clients[operator.id] = replace(made, checked_s=now_s)
+        return made.client
 
     def passing(self, operator: Operator) -> MontaClient:
         """For a command that may end at any time: nobody waits for its renewal of a token."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import structlog
+
 from app.domain.change import Change, Source
 from app.domain.currency import contradiction
 from app.domain.guards import admitted, guards
@@ -13,6 +15,7 @@ from app.domain.payment_authorized import PaymentAuthorized
 from app.domain.payment_session import Authorization, PaymentSession, Start
 from app.domain.plausible_guess import why_unlikely
 from app.domain.policy import Policy, power_bound_w
+from app.domain.tariff.validity import in_force, out_of_force
 from app.flows.tools import Tools
 from app.store import (
     charge_points,
@@ -27,6 +30,8 @@ from app.store.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
 from app.store.conflicts import again_after_conflict
 from app.store.database import Connection, outlive_the_primary
 from app.store.terminals import Terminal
+
+log = structlog.get_logger("authorize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +233,7 @@ async def _new_session(
         energy_limit_wh=payment.energy_limit_wh,
         tariff=priced.tariff if priced else None,
         tariff_source=priced.source if priced else None,
-        tariff_gaps=priced.gaps if priced else doubt,
+        tariff_gaps=(*_shown_in_vain(payment, now), *(priced.gaps if priced else doubt)),
         learned_kwh_price=None if priced else learned_price,
         top_up_max_minor=operator.top_up_max_minor if operator else None,
         hold_max_minor=most,
@@ -266,9 +271,18 @@ async def _tariff(
     connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
 ) -> TariffFound | None:
     """What the driver was shown, else what was set for the charge point, for the operator, or Monta's price group."""
-    if payment.tariff is not None:
+    if payment.tariff is not None and in_force(payment.tariff, now):
         return TariffFound(tariff=payment.tariff, source="payment")
     return await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id, now)
+
+
+def _shown_in_vain(payment: PaymentAuthorized, now: datetime) -> tuple[str, ...]:
+    """Why the tariff that came with the payment does not count: whoever runs the terminal should know."""
+    why = None if payment.tariff is None else out_of_force(payment.tariff, now)
+    if why is None:
+        return ()
+    log.warning("tariff_of_a_payment_prices_nothing", charge_point=payment.charge_point_id, why=why)
+    return (f"the tariff that came with the payment prices nothing now: {why}",)
 
 
 async def _check_currency(

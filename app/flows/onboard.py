@@ -60,7 +60,7 @@ async def compare_places(
     Monta's sake, but raises EveryStartWouldFail when Monta says that one of them does not exist."""
     async with tools.database.transaction() as connection:
         operator = await tools.operators.get(connection, operator_id)
-        priced = await charge_points.are_priced(connection, operator_id, charge_point_ids)
+        priced = await charge_points.are_priced(connection, operator_id, charge_point_ids, tools.clock.now())
     if operator is None:
         return Compared(())
     monta = tools.monta.passing(operator)

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 
 from app.domain.ids import ChargePointId, OperatorId, TerminalId
 from app.domain.tariff import Tariff
+from app.domain.tariff.validity import expired, out_of_force
 from app.flows.tools import Tools
+from app.monta.wire import PriceUnit
 from app.store import charge_points, duties, holds, operators, terminals
 from app.store.duties import Duty
 from app.store.operators import Operator, webhook_path
@@ -28,6 +30,11 @@ class SecretJustChanged(Exception):
             f"the webhook secret was changed lately, and the one before is taken until {until.isoformat()};"
             " --at-once changes it now and forgets the others"
         )
+
+
+class TariffExpired(Exception):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Nothing was set: this tariff prices nothing any more, for {why}.")
 
 
 class ChargePointNotKnown(Exception):
@@ -131,6 +138,14 @@ async def set_hold_max(tools: Tools, operator_id: OperatorId, eur: int | None) -
         await operators.set_hold_max(connection, operator_id, eur)
 
 
+async def set_price_unit(tools: Tools, operator_id: OperatorId, price_unit: str) -> None:
+    """The unit of the prices that Monta shows of charges, `major` or `minor`. Raises OperatorUnknown."""
+    async with tools.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await operators.set_price_unit(connection, operator_id, PriceUnit(price_unit))
+
+
 async def set_hold_days(tools: Tools, operator_id: OperatorId, brand: str | None, days: int | None) -> None:
     """How long holds of a card scheme (None: of all others) are good when the terminal does not say; None: what is
     usual. Raises OperatorUnknown."""
@@ -164,7 +179,12 @@ async def add_terminal(
 async def set_tariff(
     tools: Tools, operator_id: OperatorId, charge_point_id: ChargePointId | None, tariff: Tariff
 ) -> None:
-    """For one charge point, or for all the operator's others. Raises OperatorUnknown, ChargePointNotKnown."""
+    """For one charge point, or for all the operator's others.
+
+    Raises OperatorUnknown, ChargePointNotKnown, TariffExpired.
+    """
+    if expired(tariff, tools.clock.now()):
+        raise TariffExpired(out_of_force(tariff, tools.clock.now()) or "")
     async with tools.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)

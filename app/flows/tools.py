@@ -15,7 +15,7 @@ from app.domain.policy import Policy
 from app.flows.access import MontaAccess
 from app.monta.client import MontaClient
 from app.monta.safe_json import JsonIn
-from app.monta.webhook import Entry, read_entry
+from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
 from app.monta.wire import PriceUnit
 from app.store import duties, inbox, leases, operator_state, payment_sessions
 from app.store.conflicts import again_after_conflict
@@ -70,6 +70,14 @@ class Telemetry(Protocol):
         ...
 
     def monta_called(self, call: str, outcome: str) -> None: ...
+
+    def claimed(self, late_s: float) -> None:
+        """A watcher claimed a due session so long after it had fallen due."""
+        ...
+
+    def turn_taken(self, took_s: float) -> None:
+        """One claim of a session took so long, its calls included."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +153,8 @@ async def keep_entries(
         await duties.lock(connection, Duty.RECONCILE, operator_id)
         if await operator_state.suspect_orphans(connection, operator_id, lost, due_at=due_at):
             await duties.make_due(connection, operator_id, Duty.RECONCILE, due_at)
+    if kept.new and any(e.entity_type in (CHARGE_POINT, PRICE_GROUP) and e.problem is None for e in entries):
+        await duties.make_due(connection, operator_id, Duty.PLACES, now)
     return kept.new
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import cast
 from urllib.parse import urlsplit
 
 import structlog
 
 from app.domain.charge_point import ChargePoint
-from app.domain.ids import OperatorId
+from app.domain.ids import ChargePointId, OperatorId
 from app.domain.price_group_tariff import to_tariff
 from app.domain.scopes import scope_doubts
 from app.domain.setup import Place, hopeless, paying_doubts, place_doubts, told
@@ -16,7 +17,10 @@ from app.flows.tools import Tools, keep_entries
 from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
+from app.monta.safe_json import JsonIn
+from app.monta.webhook import PRICE_GROUP, read_entry
 from app.store import charge_points, duties, inbox, operators, price_groups
+from app.store.conflicts import again_after_conflict
 from app.store.duties import DutyLease
 from app.store.operator_state import note_setup, note_upkeep, note_webhook_mended
 from app.store.operators import Operator, webhook_path
@@ -35,6 +39,9 @@ MAX_PRICE_GROUPS = 30
 KEPT_AT_ONCE = 200
 PRUNED_AT_ONCE = 1000
 MAX_PRUNINGS = 20
+MAX_BATCHES = 50
+MAX_DOUBTED = 5
+"""Of one operator, read at one turn; the others are found by upkeep."""
 EVENT_TYPES = ("charges", "charge-points")
 
 
@@ -60,6 +67,66 @@ async def attend_operator(tools: Tools, lease: DutyLease) -> None:
         )
         due_at = tools.clock.now() + timedelta(seconds=pause)
         await duties.give_back(connection, lease, due_at)
+
+
+async def apply_places(tools: Tools, lease: DutyLease) -> None:
+    """What webhooks told of charge points and price groups takes effect; what is in doubt is read. Never raises for
+    Monta's sake: what could not be read is tried again after a minute."""
+    doubted: dict[ChargePointId, None] = {}
+    more = False
+    for _ in range(MAX_BATCHES):
+        more, doubts = await _apply_batch(tools, lease)
+        doubted |= dict.fromkeys(doubts)
+        if not more:
+            break
+    async with tools.database.transaction() as connection:
+        operator = await tools.operators.get(connection, lease.operator_id)
+    problem = None
+    if operator is not None:
+        monta = tools.monta.of(operator)
+        problem = await _read_doubted(tools, operator.id, monta, list(doubted)[:MAX_DOUBTED])
+        problem = problem or await _refresh_prices(tools, operator.id, monta)
+    async with tools.database.transaction() as connection:
+        next_at = await price_groups.next_told(connection, lease.operator_id)
+        if more or problem:
+            again = tools.clock.now() + timedelta(seconds=RETRY_S if problem else 0)
+            next_at = again if next_at is None else min(next_at, again)
+        await duties.give_back(connection, lease, next_at)
+
+
+@again_after_conflict
+async def _apply_batch(tools: Tools, lease: DutyLease) -> tuple[bool, Sequence[ChargePointId]]:
+    """Whether there may be more, and the charge points whose record should be read."""
+    now = tools.clock.now()
+    async with tools.database.transaction() as connection:
+        if not await duties.held(connection, lease):
+            return False, ()
+        news = await inbox.news_of_places(connection, lease.operator_id, KEPT_AT_ONCE)
+        entries = [
+            read_entry(cast(JsonIn, item.raw), item.received_at) for item in news if item.raw is not None
+        ]
+        points = [entry.point for entry in entries if entry.point is not None]
+        groups = [e.entity_id for e in entries if e.entity_type == PRICE_GROUP and e.entity_id is not None]
+        doubted = await charge_points.apply(connection, lease.operator_id, points)
+        await price_groups.note_told(connection, lease.operator_id, groups, now)
+        await inbox.mark_applied(connection, news, now)
+    return len(news) == KEPT_AT_ONCE, doubted
+
+
+async def _read_doubted(
+    tools: Tools, operator_id: OperatorId, monta: MontaClient, ids: Sequence[ChargePointId]
+) -> str | None:
+    """Read the records of these charge points, one by one; what went wrong, in words."""
+    for id_ in ids:
+        try:
+            point = await monta.find_charge_point(id_)
+        except MontaError as error:
+            log.warning("charge_point_not_read", operator_id=operator_id, charge_point=id_, error=str(error))
+            return str(error)
+        if point is not None:
+            async with tools.database.transaction() as connection:
+                await charge_points.put(connection, operator_id, [point])
+    return None
 
 
 async def _register_webhook(tools: Tools, operator: Operator, monta: MontaClient) -> str | None:
@@ -155,7 +222,7 @@ async def _compare_setup(
     """Teams, charge points and prices as they were configured, against what Monta shows; the last word stands when
     Monta does not answer."""
     async with tools.database.transaction() as connection:
-        prices = await price_groups.of_places(connection, operator.id)
+        prices = await price_groups.of_places(connection, operator.id, tools.clock.now())
     shown = {point.id: point for point in points}
     try:
         consumer = await monta.me()
@@ -171,6 +238,7 @@ async def _compare_setup(
             shown=shown.get(p.charge_point_id),
             has_tariff=p.has_tariff,
             price_problem=p.problem,
+            tariff_problem=p.tariff_problem,
         )
         for p in prices
         if p.charge_point_id in shown or p.charge_point_id in unknown
@@ -188,8 +256,11 @@ async def _refresh_prices(tools: Tools, operator_id: OperatorId, monta: MontaCli
     """Read the price groups whose turn it is, one by one; a group that Monta refuses to show is noted and left."""
     before = tools.clock.now() - timedelta(seconds=PRICES_EVERY_S)
     async with tools.database.transaction() as connection:
-        wanted = await price_groups.due(connection, operator_id, tried_before=before, limit=MAX_PRICE_GROUPS)
+        wanted = await price_groups.due(
+            connection, operator_id, tried_before=before, now=tools.clock.now(), limit=MAX_PRICE_GROUPS
+        )
     for group_id in wanted:
+        asked_at = tools.clock.now()
         try:
             group = await monta.get_price_group(group_id)
             converted = to_tariff(group)
@@ -199,7 +270,7 @@ async def _refresh_prices(tools: Tools, operator_id: OperatorId, monta: MontaCli
             log.warning("price_group_not_read", operator_id=operator_id, group=group_id, error=str(error))
             async with tools.database.transaction() as connection:
                 await price_groups.note_failure(
-                    connection, operator_id, group_id, problem=str(error), now=tools.clock.now()
+                    connection, operator_id, group_id, problem=str(error), now=asked_at
                 )
             continue
         except MontaError as error:
@@ -212,6 +283,6 @@ async def _refresh_prices(tools: Tools, operator_id: OperatorId, monta: MontaCli
                 group_id,
                 name=group.name,
                 converted=converted,
-                now=tools.clock.now(),
+                now=asked_at,
             )
     return None

@@ -6,11 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from app.domain.charge import ChargeReport
+from app.domain.charge_point import PointNews
+from app.domain.ids import ChargePointId
 from app.monta.fields import Fields, id_of
 from app.monta.safe_json import BadJson, JsonIn, Storable, TooDeep, clean_text, load_json, storable
 from app.monta.signature import minify, signature_is_valid
 from app.monta.split import split_entries
-from app.monta.wire import ChargeRead, PriceUnit, UnreadableCharge, read_charge
+from app.monta.wire import (
+    ChargeRead,
+    PriceUnit,
+    UnreadableCharge,
+    read_charge,
+    read_charge_point,
+    told_of_charge_point,
+)
 
 __all__ = [
     "Delivery",
@@ -22,6 +31,8 @@ __all__ = [
     "signature_is_valid",
 ]
 
+CHARGE_POINT, PRICE_GROUP = "charge-point", "price-group"
+"""Entity types that are applied here, beside charges."""
 MAX_BYTES = 1024 * 1024
 MAX_ENTRIES = 20_000
 """More cannot be real: a whole entry is longer than 50 bytes."""
@@ -47,6 +58,7 @@ class Entry:
     raw: dict[str, Storable]
     dedupe_key: str
     charge: ChargeReport | None = None
+    point: PointNews | None = None
     problem: str | None = None
     doubts: tuple[str, ...] = ()
 
@@ -90,10 +102,13 @@ def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pric
         return parked(storable(value), "the entry is not an object")
     f = Fields(value)
     raw = {clean_text(key): storable(child) for key, child in value.items()}
-    entity_type, entity_id = f.text("entityType", max_chars=100), _entity_id(value.get("entityId"))
+    entity_type, entity_id = _entity_type(f), _entity_id(value.get("entityId"))
     event_type, event_time = f.text("eventType", max_chars=100), f.date("eventTime")
-    read, problem = None, None if entity_type else "the entry has no entityType"
-    if (entity_type or "").lower() == "charge" and not (
+    read, point, problem = None, None, None if entity_type else "the entry has no entityType"
+    if entity_type == CHARGE_POINT:
+        point = _point_of(value.get("payload"), entity_id, event_type, event_time, seen_at)
+        problem = None if point else "no charge point can be told from the entry"
+    elif (entity_type or "").lower() == "charge" and not (
         value.get("payload") is None and event_type == "deleted"
     ):
         try:
@@ -108,6 +123,7 @@ def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pric
         raw=raw,
         dedupe_key=_dedupe_key(raw),
         charge=_as_of(read.report, event_time, seen_at) if read else None,
+        point=point,
         problem=problem,
         doubts=read.problems if read else (),
     )
@@ -150,6 +166,48 @@ def _charge_of(payload: JsonIn, entity_id: str | None, seen_at: datetime, unit: 
     if entity_id is not None and entity_id != read.report.id:
         raise UnreadableCharge("entityId and payload.id name different charges")
     return read
+
+
+def _entity_type(f: Fields) -> str | None:
+    """As it came, but those that matter here in one spelling."""
+    entity_type = f.text("entityType", max_chars=100)
+    plain = (entity_type or "").lower()
+    return plain if plain in (CHARGE_POINT, PRICE_GROUP) else entity_type
+
+
+def _point_of(
+    payload: JsonIn,
+    entity_id: str | None,
+    event_type: str | None,
+    event_time: datetime | None,
+    arrived_at: datetime,
+) -> PointNews | None:
+    """What an entry tells of a charge point; None when it cannot be told, or entry and payload name different ones."""
+    event_at = min(event_time or arrived_at, arrived_at)
+    if payload is None and event_type == "deleted" and id_of(entity_id) is not None:
+        return PointNews(
+            id=ChargePointId(str(entity_id)),
+            shown=None,
+            told=frozenset(),
+            updated_at=event_at,
+            event_at=event_at,
+            received_at=arrived_at,
+            is_gone=True,
+        )
+    if isinstance(payload, dict) and payload.get("id") is None:
+        payload = {**payload, "id": entity_id}
+    shown = read_charge_point(payload, arrived_at)
+    if shown is None or not isinstance(payload, dict) or entity_id not in (None, shown.id):
+        return None
+    return PointNews(
+        id=shown.id,
+        shown=shown,
+        told=told_of_charge_point(payload),
+        updated_at=min(shown.updated_at or event_at, arrived_at),
+        event_at=event_at,
+        received_at=arrived_at,
+        is_gone=event_type == "deleted",
+    )
 
 
 def _as_of(report: ChargeReport, event_time: datetime | None, arrived_at: datetime) -> ChargeReport:

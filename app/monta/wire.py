@@ -1,6 +1,7 @@
 """Monta's JSON and our words: charges and charge points in, leniently; the start of a charge out, exactly."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -117,7 +118,39 @@ def read_charge_point(value: JsonIn, seen_at: datetime) -> ChargePoint | None:
         team_id=f.id("teamId"),
         evse_id=f.text("evseId", max_chars=100),
         model=_model(f.text("brandName", max_chars=100), f.text("modelName", max_chars=100)),
+        deleted_at=f.date("deletedAt"),
     )
+
+
+POINT_FIELDS = {
+    "name": "name",
+    "state": "state",
+    "type": "type",
+    "maxKw": "max_power_w",
+    "connectors": "connectors",
+    "cablePluggedIn": "cable_plugged_in",
+    "priceGroupId": "price_group_id",
+    "modelName": "model",
+    "deletedAt": "deleted_at",
+}
+"""What is kept of a charge point, by Monta's names."""
+
+
+def told_of_charge_point(value: Mapping[str, JsonIn]) -> frozenset[str]:
+    """Which fields of a charge point are there and make sense: a webhook may leave out what it does not speak of."""
+    f = Fields(value)
+    for read, names in (
+        (f.text, ("name", "state", "type", "modelName")),
+        (f.flag, ("cablePluggedIn",)),
+        (f.id, ("priceGroupId",)),
+        (f.date, ("deletedAt",)),
+    ):
+        for name in names:
+            read(name)
+    f.decimal("maxKw", high=MAX_KW)
+    f.objects("connectors")
+    bad = {problem.partition(".")[0] for problem in f.problems}
+    return frozenset(POINT_FIELDS[name] for name in POINT_FIELDS if name in value and name not in bad)
 
 
 def _model(brand: str | None, name: str | None) -> str | None:

@@ -86,6 +86,8 @@ class SimulatorConfig:
     price_groups: tuple[PriceGroup, ...]
     seed: int = 1
     currency: Currency = field(default_factory=Currency)
+    prices_in_minor_units: bool = False
+    """Prices of charges as Monta's newest text has them; its reference and all recorded charges show major units."""
     client_id: str = "simulator-client"
     client_secret: str = field(default="simulator-secret-do-not-use-elsewhere", repr=False)
     consumer_name: str = "Tapwatt gateway"

@@ -98,9 +98,9 @@ def _money(site: Site, charge: Charge) -> dict[str, JsonValue]:
         for start, energy_wh in periods(charge, HOUR_S)
     ]
     return {
-        "price": charge.price,
+        "price": _shown(site, charge.price),
         "priceLimit": charge.order.price_limit,
-        "averagePricePerKwh": average,
+        "averagePricePerKwh": _shown(site, average),
         "cost": currency.rounded(COST_PER_KWH * used_kwh),
         "priceGroupId": charge.price_group.id,
         "costPriceGroupId": None,
@@ -112,6 +112,13 @@ def _money(site: Site, charge: Charge) -> dict[str, JsonValue]:
         "priceBreakdown": hourly,
         "costBreakdown": [],
     }
+
+
+def _shown(site: Site, price: Decimal | None) -> JsonValue:
+    if price is None or not site.config.prices_in_minor_units:
+        return price
+    shifted = price.scaleb(site.config.currency.decimals)
+    return int(shifted) if shifted == int(shifted) else shifted
 
 
 def _parties(site: Site, charge: Charge) -> dict[str, JsonValue]:

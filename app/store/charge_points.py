@@ -1,15 +1,15 @@
 """Charge points as Monta last showed them, and the tariffs that people set for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, or_, select
+from sqlalchemy import RowMapping, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.charge_point import ChargePoint, ChargePointState, CurrentType
+from app.domain.charge_point import ChargePoint, ChargePointState, CurrentType, PointNews
 from app.domain.ids import ChargePointId, OperatorId, TerminalId
 from app.domain.tariff import Tariff, parse_tariff
 from app.domain.tariff.validity import in_force
@@ -20,6 +20,8 @@ C = charge_points
 
 
 PRICE_GROUP = "monta_price_group"
+QUIET = timedelta(minutes=1)
+"""News that looks old is worth a read of the record only when nothing was heard of its charge point for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,11 @@ class TariffFound:
 
 
 async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequence[ChargePoint]) -> None:
-    """Keep what Monta shows of charge points that we know; those that no terminal uses are left out."""
-    known = select(C.c.charge_point_id).where(C.c.operator_id == operator_id).order_by(C.c.charge_point_id)
-    ours = set((await connection.execute(known.with_for_update())).scalars())
-    rows = [_row(operator_id, p) for p in sorted(points, key=lambda p: p.id) if p.id in ours]
+    """Keep what Monta's record shows of charge points that we know; those that no terminal uses are left out, and where
+    a webhook came after the record was asked for and tells of a later change, that stays."""
+    known = await _locked(connection, operator_id, [point.id for point in points])
+    fresh_ones = [p for p in points if p.id in known and not _is_newer(known[p.id], p)]
+    rows = [_row(operator_id, p) for p in sorted(fresh_ones, key=lambda p: p.id)]
     if not rows:
         return
     statement = insert(C).values(rows)
@@ -54,6 +57,72 @@ async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequ
     await connection.execute(
         statement.on_conflict_do_update(index_elements=[C.c.operator_id, C.c.charge_point_id], set_=fresh)
     )
+
+
+async def apply(
+    connection: AsyncConnection, operator_id: OperatorId, news: Sequence[PointNews]
+) -> tuple[ChargePointId, ...]:
+    """Bring charge points up to what webhooks told, each in Monta's own order; those that no terminal uses are ignored.
+
+    Returns those whose record should be read: news came that looks older than what is kept and differs from it, though
+    nothing was heard for a while. Monta's clock may have been set back.
+    """
+    known = await _locked(connection, operator_id, [each.id for each in news])
+    doubted: dict[ChargePointId, None] = {}
+    for each in sorted(news, key=lambda n: n.order):
+        row = known.get(each.id)
+        if row is None:
+            continue
+        if _is_old(each, row):
+            quiet = each.received_at - row["seen_at"]
+            if quiet >= QUIET and any(row[name] != value for name, value in _told(each, row).items()):
+                doubted[each.id] = None
+            continue
+        known[each.id] = row | _told(each, row) | _stamps(each)
+        here = (C.c.operator_id == operator_id, C.c.charge_point_id == each.id)
+        await connection.execute(update(C).where(*here).values(_told(each, row) | _stamps(each)))
+    return tuple(doubted)
+
+
+def _is_old(news: PointNews, row: Mapping[str, Any]) -> bool:
+    """Monta's record was changed since, or another event of the same record came later."""
+    if row["updated_at"] is None or row["seen_at"] is None:
+        return False
+    return news.order < (row["updated_at"], row["event_at"] or news.event_at)
+
+
+def _is_newer(row: Mapping[str, Any], point: ChargePoint) -> bool:
+    """Whether what is kept came after the record was asked for and is of a later change; never by one clock alone."""
+    if row["seen_at"] is None or row["updated_at"] is None or point.updated_at is None:
+        return False
+    return bool(row["seen_at"] > point.seen_at and row["updated_at"] > point.updated_at)
+
+
+def _told(news: PointNews, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that the news speaks of; all of them where nothing was known yet."""
+    if news.shown is None:
+        return {"deleted_at": news.event_at}
+    columns = _columns(news.shown)
+    told = {"current_type" if name == "type" else name for name in news.told}
+    if row["seen_at"] is not None:
+        columns = {name: value for name, value in columns.items() if name in told}
+    return columns | ({"deleted_at": news.shown.deleted_at or news.event_at} if news.is_gone else {})
+
+
+def _stamps(news: PointNews) -> dict[str, Any]:
+    return {"seen_at": news.received_at, "updated_at": news.updated_at, "event_at": news.event_at} | (
+        {"state": ChargePointState.OTHER} if news.shown is None else {}
+    )
+
+
+async def _locked(
+    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId]
+) -> dict[ChargePointId, dict[str, Any]]:
+    """Those among these that terminals use, by id, locked in the order of their ids."""
+    query = select(C).where(C.c.operator_id == operator_id).order_by(C.c.charge_point_id).with_for_update()
+    wanted = set(ids)
+    rows = (await connection.execute(query.where(C.c.charge_point_id.in_(wanted)))).mappings()
+    return {ChargePointId(row["charge_point_id"]): dict(row) for row in rows}
 
 
 async def get(
@@ -97,12 +166,15 @@ async def set_tariff(
 
 
 async def are_priced(
-    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId]
+    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId], now: datetime
 ) -> frozenset[ChargePointId]:
-    """Those among these ids that a person set a tariff for; all of them when the operator has one."""
+    """Those among these ids that a person set a tariff in force for; all of them when the operator has one."""
     t = tariffs.c
-    query = select(t.charge_point_id).where(t.operator_id == operator_id, t.charge_point_id.in_([*ids, ""]))
-    found = set((await connection.execute(query)).scalars())
+    query = select(t.charge_point_id, t.tariff).where(
+        t.operator_id == operator_id, t.charge_point_id.in_([*ids, ""])
+    )
+    rows = await connection.execute(query)
+    found = {row.charge_point_id for row in rows if in_force(parse_tariff(row.tariff), now)}
     return frozenset(ids) if "" in found else frozenset(id_ for id_ in ids if id_ in found)
 
 
@@ -143,9 +215,14 @@ async def tariff_set(
 
 
 def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:
+    """As the record shows it: nothing of webhooks is left."""
+    updated_at = min(point.updated_at or point.seen_at, point.seen_at)
+    stamps = {"seen_at": point.seen_at, "updated_at": updated_at, "event_at": None}
+    return {"operator_id": operator_id, "charge_point_id": point.id} | _columns(point) | stamps
+
+
+def _columns(point: ChargePoint) -> dict[str, Any]:
     return {
-        "operator_id": operator_id,
-        "charge_point_id": point.id,
         "name": point.name,
         "state": point.state,
         "connectors": list(point.connectors),
@@ -154,7 +231,7 @@ def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:
         "cable_plugged_in": point.cable_plugged_in,
         "price_group_id": point.price_group_id,
         "model": point.model,
-        "seen_at": point.seen_at,
+        "deleted_at": point.deleted_at,
     }
 
 
@@ -164,9 +241,9 @@ def _known(row: RowMapping) -> KnownChargePoint:
         return KnownChargePoint(operator_id, point_id, None)
     seen = ChargePoint(
         id=point_id,
-        state=ChargePointState(row["state"]),
+        state=ChargePointState.OTHER if row["deleted_at"] is not None else ChargePointState(row["state"]),
         seen_at=row["seen_at"],
-        updated_at=None,
+        updated_at=row["updated_at"],
         name=row["name"],
         type=CurrentType(row["current_type"]) if row["current_type"] else None,
         max_power_w=row["max_power_w"],
@@ -174,5 +251,6 @@ def _known(row: RowMapping) -> KnownChargePoint:
         cable_plugged_in=row["cable_plugged_in"],
         price_group_id=row["price_group_id"],
         model=row["model"],
+        deleted_at=row["deleted_at"],
     )
     return KnownChargePoint(operator_id, point_id, seen)

@@ -29,6 +29,8 @@ class Duty(StrEnum):
     """Compare Monta's list with our sessions; stop charges of ours that no session knows."""
     PROBE = "probe"
     """Find out whether Monta refuses the credential for good; due when a call was refused."""
+    PLACES = "places"
+    """Apply what webhooks told of charge points and price groups; due when one came."""
     OUTCOMES = "outcomes"
     """Ask a person about settlements whose outcome nobody tells."""
 

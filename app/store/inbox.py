@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Integer,
     Select,
     Text,
     any_,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -26,6 +28,7 @@ from app.domain.ids import OperatorId
 from app.domain.payment_session import PaymentSession
 from app.store import leases
 from app.store.tables import inbox, payment_sessions
+from app.store.tables.monta import PLACES_PENDING
 
 NEWS_LIMIT = 5000
 """Entries of one session applied in one transaction; the rest follow in the next."""
@@ -185,3 +188,17 @@ async def newest(connection: AsyncConnection, operator_id: OperatorId) -> dateti
     query = select(func.max(inbox.c.received_at)).where(inbox.c.operator_id == operator_id)
     found: datetime | None = (await connection.execute(query)).scalar()
     return found
+
+
+_PLACES = (
+    select(inbox.c.id, inbox.c.received_at, inbox.c.raw)
+    .where(inbox.c.operator_id == bindparam("operator"), text(PLACES_PENDING))
+    .order_by(inbox.c.id)
+    .limit(bindparam("most", type_=Integer()))
+)
+
+
+async def news_of_places(connection: AsyncConnection, operator_id: OperatorId, limit: int) -> list[News]:
+    """Entries about charge points and price groups that were not applied yet, in the order in which they came."""
+    rows = await connection.execute(_PLACES, {"operator": operator_id, "most": limit})
+    return [News(row.id, row.received_at, row.raw) for row in rows]

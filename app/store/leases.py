@@ -46,9 +46,11 @@ class Lease:
     token: int
     operator_id: OperatorId = field(default=OperatorId(""), compare=False)
     """Whose session it is: for fairness only."""
+    due_at: datetime | None = field(default=None, compare=False)
+    """When it fell due: for figures only."""
 
 
-def _claim() -> ReturningUpdate[tuple[str, int, str]]:
+def _claim() -> ReturningUpdate[tuple[str, int, str, datetime | None]]:
     """Given when it is executed: `now`, `until`, `owner`, `busy` (counts by operator), and three bounds: `each` for the
     claims of one operator, `bound` for these with what it has in work, `most` for all claims."""
     now = bindparam("now", type_=P.c.due_at.type)
@@ -80,7 +82,7 @@ def _claim() -> ReturningUpdate[tuple[str, int, str]]:
         .values(
             lease_token=P.c.lease_token + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until")
         )
-        .returning(P.c.id, P.c.lease_token, P.c.operator_id)
+        .returning(P.c.id, P.c.lease_token, P.c.operator_id, P.c.due_at)
     )
 
 
@@ -139,7 +141,7 @@ async def claim(
     given |= {"each": limit if per_operator is None else min(limit, per_operator)}
     given |= {"bound": NO_BOUND if per_operator is None else per_operator}
     rows = await connection.execute(_CLAIM, given)
-    return [Lease(SessionId(r.id), r.lease_token, OperatorId(r.operator_id)) for r in rows]
+    return [Lease(SessionId(r.id), r.lease_token, OperatorId(r.operator_id), r.due_at) for r in rows]
 
 
 async def wake(connection: AsyncConnection, session_ids: Sequence[str], now: datetime) -> None:

@@ -88,6 +88,7 @@ class Operators:
             Duty.RECONCILE: now + RECONCILE_FIRST,
             Duty.SWEEP: None,
             Duty.PROBE: None,
+            Duty.PLACES: None,
             Duty.OUTCOMES: now + OUTCOMES_FIRST,
         }
         await duties.add(connection, operator.id, first_due)
@@ -192,6 +193,13 @@ async def set_top_up_max(
 async def set_hold_max(connection: AsyncConnection, operator_id: OperatorId, eur: int | None) -> None:
     """For sessions from now on; None: what is usual."""
     await connection.execute(update(operators).where(operators.c.id == operator_id).values(hold_max_eur=eur))
+
+
+async def set_price_unit(connection: AsyncConnection, operator_id: OperatorId, price_unit: str) -> None:
+    """For whatever is read of Monta's charges from now on, running ones included."""
+    await connection.execute(
+        update(operators).where(operators.c.id == operator_id).values(price_unit=price_unit)
+    )
 
 
 async def note_webhook_secret_told(connection: AsyncConnection, operator: Operator) -> None:

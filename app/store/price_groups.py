@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.ids import ChargePointId, OperatorId
 from app.domain.price_group import Converted
 from app.domain.tariff import Tariff, parse_tariff
+from app.domain.tariff.validity import out_of_force
 from app.store.tables import charge_points, price_groups, tariffs
 
 G = price_groups.c
@@ -20,6 +21,7 @@ C = charge_points.c
 CANNOT_BE_CONVERTED = "it cannot be converted"
 STALE = timedelta(days=1)
 """A price group that could not be read for so long sets no limit any more."""
+READ_AGAIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +34,46 @@ class GroupTariff:
 
 
 async def due(
-    connection: AsyncConnection, operator_id: OperatorId, *, tried_before: datetime, limit: int
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    *,
+    tried_before: datetime,
+    now: datetime,
+    limit: int,
 ) -> Sequence[str]:
-    """Price groups of charge points that terminals use, that were not asked for since then; the oldest first."""
+    """Price groups of charge points that terminals use, that were not asked for since then, or of which a webhook said
+    meanwhile that they changed; the oldest first."""
     known = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
     query = (
         select(C.price_group_id)
         .select_from(charge_points.outerjoin(price_groups, known))
         .where(C.operator_id == operator_id, C.price_group_id.is_not(None))
-        .where(or_(G.tried_at.is_(None), G.tried_at <= tried_before))
+        .where(or_(G.tried_at.is_(None), G.tried_at <= tried_before, _told_anew(now)))
         .group_by(C.price_group_id, G.tried_at)
         .order_by(G.tried_at.asc().nulls_first(), C.price_group_id)
         .limit(limit)
     )
     return list((await connection.execute(query)).scalars())
+
+
+def _told_anew(now: datetime) -> ColumnElement[bool]:
+    """A group that keeps changing is read again once a minute at most."""
+    return and_(G.told_at > G.tried_at, G.tried_at <= now - READ_AGAIN)
+
+
+async def note_told(
+    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[str], now: datetime
+) -> None:
+    """A webhook says that these groups changed; those that no charge point here has are left out."""
+    here = (G.operator_id == operator_id, G.price_group_id.in_(ids))
+    await connection.execute(update(price_groups).where(*here).values(told_at=now))
+
+
+async def next_told(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
+    """When the first of the groups that were told and are not read yet may be read; None: there are none."""
+    query = select(func.min(G.tried_at)).where(G.operator_id == operator_id, G.told_at > G.tried_at)
+    tried_at: datetime | None = (await connection.execute(query)).scalar()
+    return None if tried_at is None else tried_at + READ_AGAIN
 
 
 async def put(
@@ -105,35 +133,39 @@ class PlacePrice:
 
     charge_point_id: ChargePointId
     has_tariff: bool
+    """A tariff that was set is in force."""
     problem: str | None
+    tariff_problem: str | None
+    """Why the tariff that was set for it, or else for the operator, prices nothing now."""
 
 
-async def of_places(connection: AsyncConnection, operator_id: OperatorId) -> list[PlacePrice]:
+async def of_places(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> list[PlacePrice]:
     """Of every charge point that terminals of the operator use; a group that was not asked for yet has no problem."""
     same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
-    set_here = (
-        select(tariffs.c.operator_id)
-        .where(
-            tariffs.c.operator_id == C.operator_id,
-            or_(tariffs.c.charge_point_id == C.charge_point_id, tariffs.c.charge_point_id == ""),
-        )
-        .exists()
-    )
+    set_here = select(tariffs.c.charge_point_id, tariffs.c.tariff).where(tariffs.c.operator_id == operator_id)
+    states = {
+        row.charge_point_id: out_of_force(parse_tariff(row.tariff), now)
+        for row in await connection.execute(set_here)
+    }
     unfit = and_(G.read_at.is_not(None), G.tariff.is_(None))
     query = (
-        select(C.charge_point_id, set_here.label("has_tariff"), G.problem, unfit.label("unfit"))
+        select(C.charge_point_id, G.problem, unfit.label("unfit"))
         .select_from(charge_points.outerjoin(price_groups, same_group))
         .where(C.operator_id == operator_id)
         .order_by(C.charge_point_id)
     )
-    return [
-        PlacePrice(
-            charge_point_id=ChargePointId(row.charge_point_id),
-            has_tariff=row.has_tariff,
-            problem=row.problem or (CANNOT_BE_CONVERTED if row.unfit else None),
+    found = []
+    for row in await connection.execute(query):
+        its_own = [states[key] for key in (row.charge_point_id, "") if key in states]
+        found.append(
+            PlacePrice(
+                charge_point_id=ChargePointId(row.charge_point_id),
+                has_tariff=None in its_own,
+                problem=row.problem or (CANNOT_BE_CONVERTED if row.unfit else None),
+                tariff_problem=its_own[0] if its_own else None,
+            )
         )
-        for row in await connection.execute(query)
-    ]
+    return found
 
 
 async def learn_price(

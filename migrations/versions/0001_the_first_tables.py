@@ -154,6 +154,19 @@ def upgrade() -> None:
             comment="when Monta last told; null: never yet",
         ),
         sa.Column(
+            "updated_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Monta's own time of what is kept, never later than ours",
+        ),
+        sa.Column(
+            "event_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="of the webhook that told it; null: it was read",
+        ),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True, comment="Monta has it no more"),
+        sa.Column(
             "habits",
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=True,
@@ -207,6 +220,15 @@ def upgrade() -> None:
         ["operator_id", "session_reference"],
         unique=False,
         postgresql_where=sa.text("applied_at IS NULL AND session_reference IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_inbox_news_of_places",
+        "inbox",
+        ["operator_id", "id"],
+        unique=False,
+        postgresql_where=sa.text(
+            "applied_at IS NULL AND problem IS NULL AND entity_type IN ('charge-point', 'price-group')"
+        ),
     )
     op.create_table(
         "monta_budgets",
@@ -339,6 +361,12 @@ def upgrade() -> None:
             comment="when Monta last showed it; null: never yet",
         ),
         sa.Column("tried_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "told_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when a webhook last said that it changed",
+        ),
         sa.Column("problem", sa.Text(), nullable=True, comment="why the last try to read it failed"),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_price_groups_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", "price_group_id", name=op.f("pk_price_groups")),
@@ -672,6 +700,13 @@ def downgrade() -> None:
     op.drop_table("operator_duties")
     op.drop_table("monta_tokens")
     op.drop_table("monta_budgets")
+    op.drop_index(
+        "ix_inbox_news_of_places",
+        table_name="inbox",
+        postgresql_where=sa.text(
+            "applied_at IS NULL AND problem IS NULL AND entity_type IN ('charge-point', 'price-group')"
+        ),
+    )
     op.drop_index(
         "ix_inbox_news_by_session",
         table_name="inbox",

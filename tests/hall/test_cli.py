@@ -36,6 +36,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "tariff.json").write_text(json.dumps(TARIFF), encoding="utf-8")
     wrong = {"currency": "EURO", "elements": [{"price_components": [{"type": "WATER", "price": -1}]}]}
     (tmp_path / "wrong.json").write_text(json.dumps(wrong), encoding="utf-8")
+    over = TARIFF | {"end_date_time": "2020-01-01T00:00:00Z"}
+    (tmp_path / "over.json").write_text(json.dumps(over), encoding="utf-8")
     (tmp_path / "broken.json").write_text("{", encoding="utf-8")
     (tmp_path / "nul.json").write_text(json.dumps(TARIFF | {"x": "a\0"}), encoding="utf-8")
     return tmp_path
@@ -104,7 +106,10 @@ def test_setting_up_prints_one_object_for_each_command_and_the_key_opens_the_doo
     changed = facts(folder, database_url, "operator", "change-webhook-secret", *of)
     assert set(changed) == {"operator_id", "webhook_secret", "previous_valid_until"}
     assert changed["webhook_secret"] != operator["webhook_secret"]
-    status, _, err = run(folder, database_url, *ADD, *monta)
+    assert (
+        facts(folder, database_url, "operator", "set", *of, "--price-unit", "minor")["price_unit"] == "minor"
+    )
+    status, _, err = run(folder, database_url, *ADD, *monta, "--price-unit", "minor")
     assert (status, "warning: not compared with Monta" in err) == (0, True)
 
     with serving(folder, database_url, "--with-watcher") as (process, base):
@@ -158,6 +163,10 @@ def test_what_is_wrong_on_the_command_line_is_named(
             ["currency", "elements[0].price_components[0].type", "elements[0].price_components[0].price"],
         ),
         (["tariff", "set", "--operator", "op_none", "--file", "tariff.json"], 1, ["op_none"]),
+        (["tariff", "set", "--operator", "op_none", "--file", "over.json"], 1, ["ended at 2020-01-01"]),
+        ([*ADD, *monta, *secret, "--price-unit", "cents"], 2, ["--price-unit"]),
+        (["operator", "set", "--operator", "op_none"], 1, ["--price-unit"]),
+        (["operator", "set", "--operator", "op_none", "--price-unit", "minor"], 1, ["op_none"]),
         (["ops-key", "add", "--operator", "op_none"], 1, ["op_none"]),
         (
             ["terminal", "add", "--operator", "o", "--provider", "a b", "--name", "n", "--charge-point", "1"],

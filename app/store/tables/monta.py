@@ -20,6 +20,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from app.store.tables.base import Moment, metadata
 
+PLACES_PENDING = "applied_at IS NULL AND problem IS NULL AND entity_type IN ('charge-point', 'price-group')"
+
 inbox = Table(
     "inbox",
     metadata,
@@ -48,6 +50,12 @@ inbox = Table(
         "operator_id",
         "session_reference",
         postgresql_where=text("applied_at IS NULL AND session_reference IS NOT NULL"),
+    ),
+    Index(
+        "ix_inbox_news_of_places",
+        "operator_id",
+        "id",
+        postgresql_where=text(PLACES_PENDING),
     ),
     comment="Every entry of every signed webhook, before it has any effect.",
 )

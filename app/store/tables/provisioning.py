@@ -106,6 +106,9 @@ charge_points = Table(
     Column("charged_currency", Text, comment="what the newest charge here ran in, whoever started it"),
     Column("charged_at", Moment, comment="when that charge began"),
     Column("seen_at", Moment, comment="when Monta last told; null: never yet"),
+    Column("updated_at", Moment, comment="Monta's own time of what is kept, never later than ours"),
+    Column("event_at", Moment, comment="of the webhook that told it; null: it was read"),
+    Column("deleted_at", Moment, comment="Monta has it no more"),
     Column("habits", JSONB, comment="what its settled sessions taught: stop latency, meter, power"),
     PrimaryKeyConstraint("operator_id", "charge_point_id"),
 )
@@ -146,6 +149,7 @@ price_groups = Table(
     Column("gaps", JSONB, nullable=False, server_default="[]", comment="what the tariff does not say of it"),
     Column("read_at", Moment, comment="when Monta last showed it; null: never yet"),
     Column("tried_at", Moment, nullable=False),
+    Column("told_at", Moment, comment="when a webhook last said that it changed"),
     Column("problem", Text, comment="why the last try to read it failed"),
     PrimaryKeyConstraint("operator_id", "price_group_id"),
     comment="Monta's price groups of the charge points that terminals use.",
