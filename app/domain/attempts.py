@@ -9,6 +9,7 @@ from app.domain.attention import AttentionCode
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
+from app.domain.late_facts import rechecked
 from app.domain.limit_watch import start_limits, stop_plan
 from app.domain.lost_charge import NOT_FOUND, counted, is_gone, refused
 from app.domain.orphan import has_our_form
@@ -155,7 +156,10 @@ def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy)
     if session.charge is not None and session.charge.ended:
         idle = reads.idle_reads + 1 if session.charge.gave_nothing else 0
         reads = replace(reads, polls=reads.polls + 1, idle_reads=idle)
-    return change.to(replace(session, reads=reads))
+    if session.ended:
+        reads = rechecked(reads, report)
+        change = change.clear_attention(AttentionCode.RECORD_GONE, API)
+    return change.to(replace(change.session, reads=reads))
 
 
 def sweep_asked(change: Change, now: datetime) -> Change:
@@ -179,6 +183,8 @@ def read_failed(
     reads = replace(
         reads, attempted_at=now, failures=reads.failures + 1, not_before=max(pause, not_before or pause)
     )
+    if change.session.ended:
+        reads = replace(reads, rechecks=reads.rechecks + 1)
     return change.to(replace(change.session, reads=reads)).note("read_failed", API, why=why)
 
 

@@ -47,6 +47,8 @@ class AttentionCode(StrEnum):
     """The charge cost more than was authorized; acknowledged only."""
     RECORD_CHANGED = "record_changed"
     """Monta's record says something else than was settled by; until it agrees again."""
+    RECORD_GONE = "record_gone"
+    """Monta no longer has the record of a charge that was settled; until it has."""
     CAPTURE_DIFFERS = "capture_differs"
     """The PSP did not do what was settled; until it did."""
     REPORTED_LATE = "reported_late"

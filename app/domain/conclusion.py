@@ -7,7 +7,6 @@ from decimal import Decimal
 from app.domain.attention import AttentionCode as Code
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeState
-from app.domain.currency import other_currency
 from app.domain.holds import hold_deadline, holds, spread
 from app.domain.money import Rounding, to_minor
 from app.domain.payment_session import (
@@ -159,28 +158,6 @@ def _watched_until(session: PaymentSession, now: datetime, policy: Policy) -> da
     return max(session.watch_until or until, until)
 
 
-def reviewed(change: Change) -> Change:
-    """Monta's final price came after the settlement: it is compared, told, and never captured again."""
-    session = change.session
-    charge, settlement = session.charge, session.settlement
-    if charge is None or settlement is None or charge.state is not ChargeState.COMPLETED:
-        return change
-    price = charge.latest.price if charge.latest.price is not None else charge.latest.claimed_price
-    if price is None or session.status is not Status.COMPLETED:
-        return change
-    price_minor = _to_bill(price, session.authorization.currency)
-    if settlement.basis is SettlementBasis.PERSON:
-        return change
-    other = other_currency(session, charge)
-    if other is not None:
-        why = f"Monta's final price is {price} {other}, which is not what was settled by"
-        return change.set_attention(Code.RECORD_CHANGED, why, WATCHER, about=f"{price_minor} {other}")
-    if price_minor == settlement.to_capture_minor + settlement.shortfall_minor:
-        return change
-    why = f"Monta's final price is {price}, which is not what was settled by"
-    return change.set_attention(Code.RECORD_CHANGED, why, WATCHER, about=str(price_minor))
-
-
 def _to_bill(price: Decimal, currency: str) -> int:
     """In minor units; a price below nothing asks for nothing."""
     return max(0, to_minor(price, currency, Rounding.HALF_UP))
@@ -237,7 +214,10 @@ def given_up(change: Change, reason: NotStartedReason, now: datetime, policy: Po
 
 def _with_settlement(change: Change, settlement: Settlement, policy: Policy) -> Change:
     shares = spread(settlement.to_capture_minor, holds(change.session, policy))
-    change = change.to(replace(change.session, settlement=replace(settlement, shares=shares)))
+    record = charge.latest if (charge := change.session.charge) is not None and charge.final_read else None
+    change = change.to(
+        replace(change.session, settlement=replace(settlement, shares=shares), settled_record=record)
+    )
     change = change.note(
         "settlement_decided",
         WATCHER,

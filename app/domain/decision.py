@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from app.domain.charge import Charge, ChargeState
 from app.domain.decision_running import running
 from app.domain.holds import settle_by
+from app.domain.late_facts import recheck
 from app.domain.lost_charge import free_at, loss_of
 from app.domain.payment_session import (
     Lost,
@@ -58,7 +59,7 @@ def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
 
 def _own(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     if session.ended:
-        return Wait(None)
+        return recheck(session, policy, now)
     charge = session.charge
     if charge is not None:
         return _with_charge(session, charge, policy, now)

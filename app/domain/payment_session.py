@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.domain.attention import Attention, needs_attention
-from app.domain.charge import ENDED, Charge, ChargeState
+from app.domain.charge import ENDED, Charge, ChargeReport, ChargeState
 from app.domain.guards import Guards
 from app.domain.habits import Habits
 from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
@@ -223,6 +223,10 @@ class Reads:
     still: Standstill | None = None
     ended_since: datetime | None = None
     """Since when the charge has been ended without a break, by our own clock."""
+    contradicted_at: datetime | None = None
+    """The session has ended, and a webhook of this time says otherwise: the record is read until it is as new."""
+    rechecks: int = 0
+    """Reads since the session ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +286,8 @@ class PaymentSession:
     attention: tuple[Attention, ...] = ()
     """Why a person should look, oldest first, with those that somebody has acknowledged."""
     settlement: Settlement | None = None
+    settled_record: ChargeReport | None = None
+    """Monta's final record as it was when the session was settled; None: there was none yet."""
     watch_until: datetime | None = None
     """Until then Monta is searched for further charges of ours, also after the end."""
     reads: Reads = field(default_factory=Reads)

@@ -9,6 +9,7 @@ from app.domain.change import Change, Source
 from app.domain.charge import ENDED, Charge, ChargeReport, ChargeState, merge
 from app.domain.currency import currency_compared
 from app.domain.disagreement import by_montas_limit, compared
+from app.domain.late_facts import heard_of, runs_again
 from app.domain.lost_charge import seen_again
 from app.domain.meter import Trail, followed
 from app.domain.payment_session import (
@@ -129,12 +130,26 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     )
     change = _reported(change, before, known, report, source)
     if session.ended:
-        forgotten = known.ended and all(e.id != report.id for e in session.extras)
-        return change if forgotten else extra_charge(change, report, source, policy)
+        return _after_the_end(change, before, known, report, source, policy)
     change = currency_compared(change, known, source)
     change = compared(change, before, known, source)
     change = price_compared(change, before, known, source, policy)
     return _follow(change, source, restarted=before is not None and before.ended and not known.ended)
+
+
+def _after_the_end(
+    change: Change,
+    before: Charge | None,
+    known: Charge,
+    report: ChargeReport,
+    source: Source,
+    policy: Policy,
+) -> Change:
+    """The session has ended: what contradicts it is looked into, and a charge that runs is one that nobody pays for."""
+    change = heard_of(change, before, report, source)
+    again = before is not None and runs_again(before, report, source)
+    forgotten = known.ended and not again and all(e.id != report.id for e in change.session.extras)
+    return change if forgotten else extra_charge(change, report, source, policy)
 
 
 def _reported(

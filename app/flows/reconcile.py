@@ -7,6 +7,7 @@ import structlog
 
 from app.domain.charge import ENDED, ChargeReport, ChargeState
 from app.domain.ids import ChargeId, OperatorId, SessionId
+from app.domain.late_facts import BLUR_WH
 from app.domain.money import Rounding, to_minor
 from app.domain.orphan import YOUNG, ListedCharge, doubt_of, has_our_form, is_young
 from app.flows.tools import HOLD_STARTS, Tools
@@ -206,16 +207,20 @@ async def _keep_orphan(
 
 
 def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
-    """A charge that its session has not adopted, or a final price that is not what was settled by; all else sessions
-    follow by themselves."""
+    """A charge that its session has not adopted, or of an ended session what is not as it was settled: it runs, or its
+    final price, currency or energy differs. All else sessions follow by themselves."""
     if report.id != session.charge_id:
         return True
-    if session.settled_minor is None or report.state is not ChargeState.COMPLETED:
+    if session.settled_minor is None or session.settled_wh is None:
         return False
-    if report.price is None:
-        return False
+    if report.state is not ChargeState.COMPLETED:
+        return report.state not in ENDED
     if report.currency not in (None, session.currency):
         return True
+    if report.energy_wh is not None and abs(report.energy_wh - session.settled_wh) >= BLUR_WH:
+        return True
+    if report.price is None:
+        return False
     return max(0, to_minor(report.price, session.currency, Rounding.HALF_UP)) != session.settled_minor
 
 

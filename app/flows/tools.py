@@ -168,10 +168,19 @@ def _inbox_entry(entry: Entry) -> InboxEntry:
         entity_id=entry.entity_id,
         event_type=entry.event_type,
         event_time=entry.event_time,
-        charge_id=charge.id if charge else None,
+        charge_id=charge.id if charge else entry.entity_id if _is_deletion(entry) else None,
         session_reference=charge.partner_external_id if charge else None,
         problem=entry.problem,
     )
+
+
+def _is_deletion(entry: Entry) -> bool:
+    return (entry.entity_type or "").lower() == "charge" and entry.event_type == "deleted"
+
+
+def tells_deletion(item: News) -> bool:
+    """Whether a webhook says that Monta has deleted the charge."""
+    return item.raw is not None and item.raw.get("eventType") == "deleted"
 
 
 def report_of(item: News, unit: PriceUnit) -> ChargeReport | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from datetime import datetime
 
-from app.domain import attempts
+from app.domain import attempts, late_facts
 from app.domain.change import Change
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
@@ -17,6 +17,8 @@ from app.monta.webhook import Delivery, read_delivery, signature_is_valid
 from app.monta.wire import PriceUnit
 from app.store.conflicts import again_after_conflict
 from app.store.leases import Lease
+
+NOT_FOUND = 404
 
 
 class UnknownEndpoint(Exception):
@@ -34,7 +36,7 @@ class BadSignature(Exception):
 async def read(tools: Tools, lease: Lease, session: PaymentSession, charge_id: ChargeId) -> None:
     """Read the charge; when a stop hangs on it, as deep into the budget as a start may reach."""
     monta = await monta_of(tools, session.operator_id)
-    purpose = Purpose.START if session.stop is not None else Purpose.READ
+    purpose = Purpose.START if session.stop is not None and not session.ended else Purpose.READ
     try:
         report = await _in_time(tools, session, monta.get_charge(charge_id, purpose=purpose))
     except StopIsDue as due:
@@ -55,7 +57,7 @@ async def _in_time(
 ) -> ChargeReport:
     """The answer, unless a stop falls due before it comes: no stop ever waits for a slow read. Raises StopIsDue."""
     charge = session.charge
-    if charge is None or charge.ended or session.stop is not None:
+    if charge is None or charge.ended or session.ended or session.stop is not None:
         return await reading
     limit = limit_at(session, charge, tools.policy)
     left_s = None if limit is None else (limit - tools.clock.now()).total_seconds()
@@ -68,7 +70,7 @@ async def _in_time(
 
 
 def _read_failed(tools: Tools, change: Change, error: MontaError) -> Change:
-    return attempts.read_failed(
+    change = attempts.read_failed(
         change,
         str(error),
         now=tools.clock.now(),
@@ -76,6 +78,8 @@ def _read_failed(tools: Tools, change: Change, error: MontaError) -> Change:
         policy=tools.policy,
         status=refusal_of(error),
     )
+    gone = change.session.ended and refusal_of(error) == NOT_FOUND
+    return late_facts.record_gone(change) if gone else change
 
 
 async def receive(tools: Tools, endpoint_id: str, body: bytes, signature: str | None) -> int:

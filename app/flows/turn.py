@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import assert_never
 
-from app.domain import attempts, conclusion, lost_charge
+from app.domain import attempts, conclusion, late_facts, lost_charge
 from app.domain.change import Change, Source
 from app.domain.decision import decide
 from app.domain.doubts import doubts
@@ -29,7 +29,7 @@ from app.domain.steps import (
     StopExtra,
     Wait,
 )
-from app.flows.tools import HOLD_STARTS, LeaseLost, OperatorMissing, Tools, report_of
+from app.flows.tools import HOLD_STARTS, LeaseLost, OperatorMissing, Tools, report_of, tells_deletion
 from app.monta.wire import PriceUnit
 from app.store import (
     charge_points,
@@ -84,7 +84,7 @@ async def take_turn(tools: Tools, lease: Lease) -> Turn:
             raise LeaseLost(lease.session_id)
         news = await inbox.news_of(connection, before)
         change = await _with_news(tools, connection, Change(before), news)
-        change = await _with_sightings(connection, change, tools.policy)
+        change = late_facts.reviewed(await _with_sightings(connection, change, tools.policy))
         change = await _with_charge_point(connection, change, tools.policy)
         change = lost_charge.observed(change, now)
         step, change = await _decided_here(connection, change, tools.policy, now)
@@ -183,7 +183,9 @@ async def _with_news(tools: Tools, connection: Connection, change: Change, news:
         report = report_of(item, PriceUnit(operator.price_unit))
         if report is not None:
             change = absorb(change, report, Source.MONTA_WEBHOOK, tools.policy)
-    return conclusion.reviewed(change)
+        if tells_deletion(item):
+            change = late_facts.doubted(change, item.received_at)
+    return change
 
 
 async def _with_sightings(connection: Connection, change: Change, policy: Policy) -> Change:
@@ -193,7 +195,7 @@ async def _with_sightings(connection: Connection, change: Change, policy: Policy
         change = absorb(change, report, Source.MONTA_API, policy)
     if reports:
         await sightings.clear(connection, change.session.id)
-    return conclusion.reviewed(change) if reports else change
+    return change
 
 
 async def _with_charge_point(connection: Connection, change: Change, policy: Policy) -> Change:

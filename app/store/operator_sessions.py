@@ -41,6 +41,7 @@ class KnownCharge:
     charge_id: str | None
     currency: str
     settled_minor: int | None
+    settled_wh: int | None
 
 
 async def known_charges(
@@ -49,12 +50,18 @@ async def known_charges(
     """The sessions among these ids that the operator has."""
     s = settlements.c
     query = (
-        select(P.c.id, P.c.charge_id, P.c.currency, (s.to_capture_minor + s.shortfall_minor).label("settled"))
+        select(
+            P.c.id,
+            P.c.charge_id,
+            P.c.currency,
+            (s.to_capture_minor + s.shortfall_minor).label("settled"),
+            s.energy_wh,
+        )
         .select_from(P.outerjoin(settlements, s.session_id == P.c.id))
         .where(P.c.operator_id == operator_id, P.c.id.in_(references))
     )
     return {
-        row.id: KnownCharge(row.charge_id, row.currency, row.settled)
+        row.id: KnownCharge(row.charge_id, row.currency, row.settled, row.energy_wh)
         for row in await connection.execute(query)
     }
 

@@ -72,7 +72,7 @@ def test_no_start_is_sent_within_the_quiet_window_nor_with_a_charge_nor_after_th
             assert not session.ended
             assert session.wish is None
         if session.ended:
-            assert isinstance(step, LookUp | StopExtra | Wait)
+            assert isinstance(step, LookUp | ReadCharge | StopExtra | Wait)
 
 
 @given(courses)

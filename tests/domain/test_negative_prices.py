@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain import conclusion
+from app.domain import conclusion, late_facts
 from app.domain.attention import AttentionCode
 from app.domain.change import Change, Source
 from app.domain.decision import decide
@@ -66,5 +66,5 @@ def test_F98_one_that_comes_after_the_settlement_is_told() -> None:
     change = absorb(running(1000), final, Source.MONTA_API, POLICY)
     session = conclusion.settled(change, after(101), POLICY).session
     news = replace(final, price=Decimal("-0.35"), seen_at=after(900), updated_at=after(890))
-    change = conclusion.reviewed(absorb(Change(session), news, Source.MONTA_API, POLICY))
+    change = late_facts.reviewed(absorb(Change(session), news, Source.MONTA_API, POLICY))
     assert [item.code for item in change.session.attention] == [AttentionCode.RECORD_CHANGED]
