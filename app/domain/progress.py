@@ -130,7 +130,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     )
     change = _reported(change, before, known, report, source)
     if session.ended:
-        return _after_the_end(change, before, known, report, source, policy)
+        return _after_the_end(change, before, report, source, policy)
     change = currency_compared(change, known, source)
     change = compared(change, before, known, source)
     change = price_compared(change, before, known, source, policy)
@@ -138,17 +138,13 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
 
 
 def _after_the_end(
-    change: Change,
-    before: Charge | None,
-    known: Charge,
-    report: ChargeReport,
-    source: Source,
-    policy: Policy,
+    change: Change, before: Charge | None, report: ChargeReport, source: Source, policy: Policy
 ) -> Change:
     """The session has ended: what contradicts it is looked into, and a charge that runs is one that nobody pays for."""
     change = heard_of(change, before, report, source)
     again = before is not None and runs_again(before, report, source)
-    forgotten = known.ended and not again and all(e.id != report.id for e in change.session.extras)
+    ended = change.session.charge is not None and change.session.charge.ended
+    forgotten = ended and not again and all(e.id != report.id for e in change.session.extras)
     return change if forgotten else extra_charge(change, report, source, policy)
 
 
