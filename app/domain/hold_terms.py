@@ -94,7 +94,12 @@ def _over_by(field: str, until: datetime, now: datetime) -> TermProblem | None:
 def most_minor(currency: str, policy: Policy, eur: int | None = None) -> int:
     """The most that one session may hold, in minor units; `eur` is the operator's own ceiling, None: what is usual."""
     ceiling = policy.hold_max_eur if eur is None else eur
-    return int(ceiling * _UNITS.get(currency, 1) * 10 ** exponent(currency))
+    return int(ceiling * units_per_eur(currency) * 10 ** exponent(currency))
+
+
+def units_per_eur(currency: str) -> int:
+    """By how much larger a number an ordinary amount is than in EUR, roughly."""
+    return _UNITS.get(currency, 1)
 
 
 def amount_problem(reserved_minor: int, most: int) -> TermProblem | None:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from app.domain.charge import ENDED, Charge, ChargeReport, ChargeState
 from app.domain.currency import other_currency
+from app.domain.hold_terms import units_per_eur
 from app.domain.money import Rounding, to_major, to_minor
 from app.domain.payment_session import PaymentSession
 from app.domain.policy import Policy
@@ -22,6 +23,13 @@ UNIT_FACTOR = 20
 """A mix-up of units is a factor of 100 (or 1,000 for three decimals); fees and rounding never come near this."""
 RESERVATION_FACTOR = 10
 """Without a tariff: our stop and Monta's limit would both have had to fail by this factor."""
+HIGHEST_KWH_PRICE_EUR = 3
+"""No kWh is sold for more; a final price is held for a person where neither this nor the two that follow, taken
+together, can give it. Other currencies alike, by their ordinary amounts."""
+HIGHEST_HOUR_PRICE_EUR = 60
+"""Fees for a cable that is left in: 1 EUR a minute."""
+HIGHEST_FEE_EUR = 10
+"""For the session."""
 AVERAGED_WH = 2000
 SLACK_MINOR = 50
 """Below these amounts rounding alone may look like a factor."""
@@ -131,7 +139,7 @@ def _odd_price(session: PaymentSession, report: ChargeReport, policy: Policy) ->
     if why is not None:
         return why
     if tariff is None:
-        return _odd_without_tariff(session, price, wh)
+        return _odd_without_tariff(session, report, price, wh, policy)
     slack = to_major(SLACK_MINOR, currency)
     most = _most(session, report, wh, tariff, policy)
     far = most * BELIEVED_FACTOR + to_major(ABOVE_BOUND_MINOR, currency)
@@ -163,12 +171,17 @@ def _off_average(report: ChargeReport, price: Decimal, wh: int, currency: str) -
     return f"{price} does not fit {wh} Wh at Monta's own average of {average} a kWh"
 
 
-def _odd_without_tariff(session: PaymentSession, price: Decimal, wh: int) -> str | None:
-    """By the reservation, and by what a kWh cost in this charge so far, or here lately."""
+def _odd_without_tariff(
+    session: PaymentSession, report: ChargeReport, price: Decimal, wh: int, policy: Policy
+) -> str | None:
+    """By the reservation, by what a kWh cost in this charge so far, or here lately, and by what it costs anywhere."""
     currency = session.authorization.currency
     reserved = to_major(session.reserved_minor, currency)
     if price > reserved * RESERVATION_FACTOR:
         return f"{price} is far above the reservation of {reserved}"
+    most = _most_anywhere(session, report, wh, policy)
+    if report.state in ENDED and price > most:
+        return f"{price} is more than {wh} Wh in that time cost anywhere, {most:.2f} at the very most"
     per_kwh = _usual_kwh_price(session)
     if per_kwh is None:
         return None
@@ -176,6 +189,18 @@ def _odd_without_tariff(session: PaymentSession, price: Decimal, wh: int) -> str
     if price <= usual * UNIT_FACTOR + to_major(ABOVE_BOUND_MINOR, currency):
         return None
     return f"{price} is far above {usual:.2f}, which {wh} Wh came to at the prices shown before"
+
+
+def _most_anywhere(session: PaymentSession, report: ChargeReport, wh: int, policy: Policy) -> Decimal:
+    """What this energy and time can cost at all, in major units; where no energy was ever told, the most that can
+    have flowed. Only of an ended charge: while it runs a price that is too high stops it, which is the safe side."""
+    told = report.energy_wh is not None or wh > 0
+    until = _time_until(session, report)
+    most_wh = wh if told else most_energy_wh(session, energy_until(session, report), policy)
+    seconds = max(0, int((until - min(until, started_at(session, report, policy))).total_seconds()))
+    eur = Decimal(HIGHEST_FEE_EUR) + Decimal(HIGHEST_KWH_PRICE_EUR * most_wh) / 1000
+    eur += Decimal(HIGHEST_HOUR_PRICE_EUR * seconds) / 3600
+    return eur * units_per_eur(session.authorization.currency)
 
 
 def _usual_kwh_price(session: PaymentSession) -> Decimal | None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.change import Source
 from app.domain.charge import Charge
-from app.domain.payment_session import PaymentSession
+from app.domain.payment_session import Authorization, PaymentSession
 from app.domain.plausible import last_believed, price_above_tariff, unbillable
 from app.domain.progress import absorb
 from app.domain.settlement import SettlementBasis
@@ -59,8 +59,8 @@ def test_what_is_held_for_a_person_and_what_is_billed(
     assert why is None or why in (found or "")
 
 
-@pytest.mark.parametrize(("price", "is_held"), [("7.90", False), ("199", False), ("790", True)])
-def test_without_a_tariff_only_far_above_the_reservation_is_held(price: str, is_held: bool) -> None:
+@pytest.mark.parametrize(("price", "is_held"), [("7.90", False), ("69", False), ("199", True), ("790", True)])
+def test_F97_without_a_tariff_what_no_charge_costs_is_held(price: str, is_held: bool) -> None:
     session = ended(price, tariff=False)
     assert (unbillable(session, charge_of(session), POLICY) is not None) == is_held
 
@@ -88,3 +88,31 @@ def test_in_the_end_never_more_than_is_plausible(
 def test_a_price_above_the_tariff_is_told(price: str, is_told: bool) -> None:
     session = ended(price)
     assert (price_above_tariff(session, charge_of(session), POLICY) is not None) == is_told
+
+
+@pytest.mark.parametrize(("currency", "price", "is_held"), [("JPY", "9000", False), ("JPY", "90000", True)])
+def test_F97_what_no_charge_costs_follows_the_currencys_ordinary_amounts(
+    currency: str, price: str, is_held: bool
+) -> None:
+    held = Authorization(reference="A-1", amount_minor=50_000, currency=currency)
+    change = running(tariff=None, authorization=held)
+    shown = report("completed", 1800, energy_wh=WH, price=Decimal(price), currency=currency)
+    session = absorb(change, shown, Source.MONTA_API, POLICY).session
+    assert (unbillable(session, charge_of(session), POLICY) is not None) == is_held
+
+
+@pytest.mark.parametrize("state", ["charging", "completed"])
+def test_F97_a_price_that_no_charge_costs_stops_a_running_one_and_bills_no_ended_one(state: str) -> None:
+    change = running(tariff=None)
+    shown = report(state, 1800, energy_wh=1000, price=Decimal(150))
+    session = absorb(change, shown, Source.MONTA_API, POLICY).session
+    assert (charge_of(session).latest.price is None) == (state == "completed")
+
+
+def test_F97_without_a_tariff_nor_energy_a_price_is_held_against_what_can_have_flowed() -> None:
+    for price, held in (("39", False), ("300", True)):
+        shown = report("completed", 300, energy_wh=None, price=Decimal(price))
+        hold = Authorization(reference="A-1", amount_minor=50_000, currency="EUR")
+        change = running(tariff=None, authorization=hold)
+        session = absorb(change, shown, Source.MONTA_API, POLICY).session
+        assert (unbillable(session, charge_of(session), POLICY) is not None) == held
