@@ -55,6 +55,10 @@ class Mischief(Protocol):
         """How long a crashed replica stays away."""
         ...
 
+    def lock_s(self) -> float | None:
+        """How long a transaction that holds locks lets others go on now; None: it does not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -69,6 +73,12 @@ class Rates:
     """Of requests to Monta: frozen when they are about to leave."""
     hang_up: float = 0.0
     """Of whatever the handler of a request waits for."""
+    lock_wait: float = 0.0
+    """Of statements and commits of a transaction that holds locks: others go on meanwhile, and may wait for them."""
+
+
+LOCKS_KEPT_S = (0.0, 0.5, 3.0)
+"""PostgreSQL ends a transaction that idles for 5 s."""
 
 
 class Chance:
@@ -107,6 +117,11 @@ class Chance:
     def down_s(self) -> float:
         return self._rng.choice((0.5, 5.0, 40.0, 90.0))
 
+    def lock_s(self) -> float | None:
+        if not self.dangerous or not self._rates.lock_wait or self._rng.random() >= self._rates.lock_wait:
+            return None
+        return self._rng.choice(LOCKS_KEPT_S)
+
 
 class Once:
     """One blow at the n-th place that is passed; counts all of them, so that a first run tells how many there are."""
@@ -127,3 +142,6 @@ class Once:
 
     def down_s(self) -> float:
         return self._down_s
+
+    def lock_s(self) -> float | None:
+        return None

@@ -1,7 +1,7 @@
 """PostgreSQL as a replica sees it: real, but each transaction is a turn, and its commit may be cut off."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, event
@@ -21,20 +21,50 @@ class _RolledBack(Exception):
 
 
 class OpenTransaction:
-    """Gives the turn away once: between what it has read without a lock and the first thing that it locks or writes.
-
-    There others can still go on, whatever it does later: it holds no lock yet. That is where a check and the act that
-    rests on it fall apart; from there to the commit nobody comes in between.
-    """
+    """Gives the turn away between what it has read without a lock and the first thing that it locks or writes: where a
+    check and the act that rests on it fall apart. From there on it holds locks, and gives the turn away only where the
+    world says so; whoever needs one of them then waits for it in PostgreSQL, as in life."""
 
     def __init__(self, replica: Replica) -> None:
         self.wrote = False
         self._replica = replica
         self._reads = 0
         self._interrupted = False
+        self._ticket = 0
+        self._let_pass = 0
 
     def about_to(self, statement: str) -> None:
         """Runs where SQLAlchemy's synchronous side waits for asyncio."""
+        self._interrupt(statement)
+        self._ticket, self._let_pass = self._replica.ticket(), self._replica.loop.let_pass
+
+    def done(self) -> None:
+        """After a statement for which others had to go on, since it waited for a lock: only in turn again."""
+        if self._let_pass != self._replica.loop.let_pass:
+            await_only(self._replica.my_turn_with_locks(self._ticket))
+
+    @asynccontextmanager
+    async def on(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        """Follow what `connection` does until it is about to commit."""
+        info = (await connection.get_raw_connection()).info
+        info[OPEN] = self
+        try:
+            yield
+            if self.wrote:
+                await self._with_locks()
+        finally:
+            info.pop(OPEN, None)
+
+    async def _with_locks(self) -> None:
+        """Others may go on here, and wait for what this transaction has locked."""
+        seconds = self._replica.keeps_locks_for_s()
+        if seconds is not None:
+            await self._replica.my_turn_with_locks(after_s=seconds)
+
+    def _interrupt(self, statement: str) -> None:
+        if self.wrote:
+            await_only(self._with_locks())
+            return
         reads = statement.startswith("SELECT") and "FOR UPDATE" not in statement
         if reads:
             self._reads += 1
@@ -53,12 +83,17 @@ def watch(engine: AsyncEngine) -> None:
         if transaction is not None:
             transaction.about_to(statement.lstrip())
 
+    def tell_done(connection: Connection, *_rest: object) -> None:
+        transaction = connection.info.get(OPEN)
+        if transaction is not None:
+            transaction.done()
+
     event.listen(engine.sync_engine, "before_cursor_execute", tell)
+    event.listen(engine.sync_engine, "after_cursor_execute", tell_done)
 
 
 class ReplicaDatabase(Database):
-    """All replicas share one engine. Nobody ever waits for a row lock here, since whoever holds one has the turn: what
-    only truly concurrent transactions show is for the tests with real processes."""
+    """All replicas share one engine."""
 
     def __init__(
         self, engine: AsyncEngine, replica: Replica, observe: Callable[[str | None], Awaitable[None]]
@@ -72,16 +107,12 @@ class ReplicaDatabase(Database):
         await self._replica.my_turn()
         await self._replica.suffer(self._replica.blow(Place.BEGIN, ""))
         blow = Blow.NONE
-        with self._replica.loop.io():
+        with self._replica.loop.io(), _as_in_life():
             opened = OpenTransaction(self._replica)
             try:
                 async with self.engine.begin() as connection:
-                    info = (await connection.get_raw_connection()).info
-                    info[OPEN] = opened
-                    try:
+                    async with opened.on(connection):
                         yield connection
-                    finally:
-                        info.pop(OPEN, None)
                     blow = self._replica.blow(Place.COMMIT, "write" if opened.wrote else "read")
                     if blow in BEFORE:
                         raise _RolledBack
@@ -99,6 +130,15 @@ class ReplicaDatabase(Database):
 
     async def close(self) -> None:
         """The engine is the ground's."""
+
+
+@contextmanager
+def _as_in_life() -> Iterator[None]:
+    """A transaction that the server has ended looks to us as the driver would show it."""
+    try:
+        yield
+    except ConnectionError as error:
+        raise _lost() from error
 
 
 def _lost() -> OperationalError:

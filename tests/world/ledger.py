@@ -102,3 +102,17 @@ async def read_orphans(connection: asyncpg.Connection) -> set[str]:
     """The charges that operators are told of since no session here is theirs, by their ids; no person closes any."""
     records = await connection.fetch("SELECT charge_id FROM orphans WHERE closed_at IS NULL")
     return {record["charge_id"] for record in records}
+
+
+UNNOTICED = """
+SELECT s.reference FROM inbox i JOIN payment_sessions s
+    ON s.operator_id = i.operator_id AND (s.charge_id = i.charge_id OR s.id = i.session_reference)
+WHERE i.applied_at IS NULL AND (s.due_at IS NULL OR s.due_at > $1) AND s.lease_owner IS NULL AND s.failures = 0
+LIMIT 5
+"""
+
+
+async def read_unnoticed(connection: asyncpg.Connection, now: datetime) -> list[str]:
+    """References of sessions with kept entries that were not applied, though the session is neither due nor worked on:
+    a wake-up was lost (F114)."""
+    return [record["reference"] for record in await connection.fetch(UNNOTICED, now)]

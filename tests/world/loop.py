@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,10 @@ from typing import Any
 BEGINNING = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 STUCK_S = 60
 """Real seconds that the database may take for one answer."""
+
+
+QUICK_S = 0.005
+"""Real seconds after which a statement that was not answered may be one that waits for a lock."""
 
 
 class Standstill(RuntimeError):
@@ -23,6 +28,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.virtual_s = 0.0
         self.choose: Callable[[], bool] = lambda: False
+        self.lock_waits: Callable[[], int] = lambda: 0
+        """How many statements of this database wait for a lock, by PostgreSQL's own word."""
+        self.let_pass = 0
+        """How often others went on because every statement under way was waiting for a lock."""
         self._waits_for_io = 0
         super().__init__(_Selector(self))
 
@@ -58,6 +67,10 @@ class WorldLoop(asyncio.SelectorEventLoop):
     def waits_for_io(self) -> bool:
         return self._waits_for_io > 0
 
+    @property
+    def statements_under_way(self) -> int:
+        return self._waits_for_io
+
 
 class _Selector(selectors.BaseSelector):
     """asyncio asks it to wait when no callback is ready: the moment at which everybody rests."""
@@ -68,15 +81,31 @@ class _Selector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if self._loop.waits_for_io:
-            ready = self._real.select(0 if timeout == 0 else STUCK_S)
-            if not ready and timeout != 0:
-                raise Standstill("the database did not answer; does a transaction wait for something else?")
-            return ready
-        if timeout != 0 and not self._loop.choose():
-            if timeout is None:
-                raise Standstill("nobody can go on, and nothing is planned")
-            self._loop.virtual_s += timeout
+            return self._real.select(0) if timeout == 0 else self._answer(timeout)
+        if timeout != 0 and not self._somebody_goes_on(timeout):
+            raise Standstill("nobody can go on, and nothing is planned")
         return []
+
+    def _somebody_goes_on(self, timeout: float | None) -> bool:
+        """Whoever is chosen, or whoever has planned something next."""
+        if self._loop.choose():
+            return True
+        self._loop.virtual_s += timeout or 0.0
+        return timeout is not None
+
+    def _answer(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for the database. Where all that is under way waits for locks, somebody else goes on: that is asked of
+        PostgreSQL and not guessed from the time that passes, so that a seed plays again exactly."""
+        began = time.monotonic()
+        while time.monotonic() < began + STUCK_S:
+            ready = self._real.select(QUICK_S)
+            if ready:
+                return ready
+            all_wait = self._loop.lock_waits() == self._loop.statements_under_way
+            if all_wait and self._somebody_goes_on(timeout):
+                self._loop.let_pass += 1
+                return []
+        raise Standstill("the database did not answer; does a transaction wait for something else?")
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._real.register(fileobj, events, data)

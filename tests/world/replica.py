@@ -58,6 +58,7 @@ class Replica:
         self._died = died
         self._hindered = hindered
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._with_locks: set[asyncio.Future[None]] = set()
 
     @property
     def may_go_on(self) -> bool:
@@ -71,6 +72,33 @@ class Replica:
     async def my_turn_within_io(self) -> None:
         with self.loop.pause_in_io():
             await self._turns.mine(self)
+
+    def ticket(self) -> int:
+        return self._turns.ticket()
+
+    def keeps_locks_for_s(self) -> float | None:
+        """How long a transaction of this replica, which holds locks, lets others go on now; None: it goes on itself."""
+        return self._mischief.lock_s()
+
+    async def my_turn_with_locks(self, ticket: int | None = None, after_s: float = 0.0) -> None:
+        """The same within a transaction that holds locks. Raises ConnectionError when the replica dies or freezes
+        meanwhile: the server ends such a transaction, and its locks are free."""
+        if not self.may_go_on:
+            raise ConnectionError("the transaction was ended by the server")
+        turn: asyncio.Future[None] = self.loop.create_future()
+        self._with_locks.add(turn)
+        ticket = self.ticket() if ticket is None else ticket
+        self.loop.call_later(after_s, self._turns.enqueue, self, ticket, turn)
+        try:
+            with self.loop.pause_in_io():
+                await turn
+        finally:
+            self._with_locks.discard(turn)
+
+    def _end_transactions(self) -> None:
+        for turn in self._with_locks:
+            if not turn.done():
+                turn.set_exception(ConnectionError("the transaction was ended by the server"))
 
     def blow(self, place: Place, what: str) -> Blow:
         blow = self._mischief.blow(self.name, place, what)
@@ -96,6 +124,7 @@ class Replica:
     def die(self) -> None:
         if self.alive:
             self.alive = False
+            self._end_transactions()
             self.story.tell(self.name, "dies")
             self._died(self)
 
@@ -103,6 +132,7 @@ class Replica:
         """As SIGSTOP does: timers run out meanwhile, nothing is done."""
         self.story.tell(self.name, f"freezes for {seconds:.0f} s")
         self.freezes += 1
+        self._end_transactions()
         self.loop.call_later(seconds, self._thaw)
         self._hindered(self, seconds)
 

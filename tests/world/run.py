@@ -20,6 +20,7 @@ from app.store.database_url import asyncpg_url
 from app.store.tables import metadata
 from tests.world.database import watch
 from tests.world.drawing import draw
+from tests.world.lock_waits import LockWaits
 from tests.world.loop import WorldLoop
 from tests.world.slots import Ground
 from tests.world.story import Violation
@@ -27,6 +28,8 @@ from tests.world.world import World
 
 EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
 TRUNCATE = f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)}"
+LOCKS_WITHOUT_HASTE = {"lock_timeout": "60s", "statement_timeout": "60s"}
+"""Real time says nothing here."""
 MAX_CONNECTIONS = 80
 """Of one world: whoever is frozen or dead within a transaction keeps one."""
 TRUNCATE_EVERY = 10
@@ -54,15 +57,19 @@ async def ground(database_url: str) -> AsyncIterator[Ground]:
         max_overflow=MAX_CONNECTIONS,
         json_serializer=to_json,
         json_deserializer=partial(json.loads, parse_float=Decimal),
-        connect_args={"server_settings": SERVER_BOUNDS},
+        connect_args={"server_settings": SERVER_BOUNDS | LOCKS_WITHOUT_HASTE},
     )
     watch(engine)
+    lock_waits = LockWaits(database_url)
+    loop.lock_waits = lock_waits.count
     try:
         yield Ground(loop, engine, beside)
     finally:
         with loop.io():
             await engine.dispose()
             await beside.close()
+        loop.lock_waits = lambda: 0
+        lock_waits.close()
 
 
 async def run_one(world: World, *, story: bool = False) -> Ended:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import Protocol
 
@@ -17,6 +18,7 @@ class Member(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
+    ticket: int
     member: Member
     turn: asyncio.Future[None]
 
@@ -27,17 +29,26 @@ class Turns:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._waiting: list[_Waiting] = []
+        self._tickets = count()
+
+    def ticket(self) -> int:
+        """A place in the order of those that wait, for somebody who may have to wait later."""
+        return next(self._tickets)
 
     async def mine(self, member: Member) -> None:
         """Return when it is our turn; never, if the member dies first."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(member, turn))
+        self.enqueue(member, self.ticket(), turn)
         await turn
+
+    def enqueue(self, member: Member, ticket: int, turn: "asyncio.Future[None]") -> None:
+        """`turn` is done when it is the member's turn."""
+        self._waiting.append(_Waiting(ticket, member, turn))
 
     def choose(self) -> bool:
         """Let one go on; False when nobody can."""
         self._waiting = [w for w in self._waiting if not w.turn.done()]
-        ready = [w for w in self._waiting if w.member.may_go_on]
+        ready = sorted((w for w in self._waiting if w.member.may_go_on), key=lambda w: w.ticket)
         if not ready:
             return False
         chosen = ready[self._rng.randrange(len(ready))]

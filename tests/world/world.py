@@ -186,6 +186,7 @@ class World:
         while not enough() and not self.story.violations:
             await self.clock.sleep(LOOK_S)
             self.expectations.overdue(self.clock.now())
+            await self._nothing_unnoticed()
             for task in self._tasks:
                 if task.done() and task.exception() is not None:
                     raise task.exception()  # type: ignore[misc]
@@ -217,6 +218,13 @@ class World:
                 self.truth.orphans = await ledger.read_orphans(self._ground.beside)
         self.invariants.look(rows, watcher)
         self._written.set()
+
+    async def _nothing_unnoticed(self) -> None:
+        with self._ground.loop.io():
+            async with self._beside:
+                unnoticed = await ledger.read_unnoticed(self._ground.beside, self.clock.now())
+        with self.story.rule("a kept entry makes its session due"):
+            assert not unnoticed, f"{unnoticed}"
 
     async def _lose_the_database(self, backup_s: float, restored_s: float) -> None:
         """A backup is made; later everybody dies with the database, and comes back on what the backup holds."""

@@ -16,6 +16,8 @@ TROUBLES: tuple[Befall, ...] = (
     ours.lost_commits,
     ours.lost_lines,
     ours.hang_ups,
+    ours.lock_waits,
+    ours.lock_waits,
     ours.restored_backup,
     monta.outage,
     monta.outage,

@@ -42,6 +42,12 @@ def hang_ups(rng: Random, plan: Plan) -> Plan:
     return replace(plan, rates=replace(plan.rates, hang_up=rng.choice((0.05, 0.2))))
 
 
+def lock_waits(rng: Random, plan: Plan) -> Plan:
+    """Transactions keep their locks while others go on."""
+    rates = replace(plan.rates, lock_wait=rng.choice((0.05, 0.2)))
+    return replace(plan, rates=rates, replicas=max(2, plan.replicas))
+
+
 def restored_backup(rng: Random, plan: Plan) -> Plan:
     """The database is lost, and what comes back is minutes old."""
     backup_s = rng.uniform(1, 300)
