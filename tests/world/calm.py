@@ -6,6 +6,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from app.domain.charge import ENDED, ChargeState
 from app.domain.orphan import YOUNG
 from app.simulator.charge import Charge
+from app.simulator.prices import Usage, price
+from app.simulator.quirks import Misreport
 from app.simulator.world import Simulator
 from tests.world.invariants import WAY
 from tests.world.ledger import Row
@@ -21,6 +23,8 @@ LIMIT_REACTION_S = 2.0
 LOST_STOPPED_S = 120
 SHOWN_WH = 10
 """Monta shows hundredths of a kWh, cut: what is less shows as nothing."""
+TO_SPARE = Decimal("1.6")
+"""A rating may be too low, and a price may rise."""
 SETTLED_S = 600
 """Of calm, from Monta's `completed` to our settlement."""
 
@@ -85,6 +89,8 @@ class Expectations:
     def _is_settled(self, charge: Charge, now: datetime) -> None:
         if charge.state is not ChargeState.COMPLETED or charge.completed_at is None:
             return
+        if self._truth.misreport_of(charge) != Misreport():
+            return
         with self._story.rule("a completed charge is settled within ten calm minutes"):
             assert self._truth.readable_s(charge, charge.completed_at, now) <= SETTLED_S, (
                 f"charge {charge.id}"
@@ -120,6 +126,8 @@ class Expectations:
         settled = row.settled
         if settled is None or row.charge_id is None:
             return
+        if self._misreported(row):
+            return
         with self._story.rule("a charge is billed by its final price, or was of no use"):
             assert settled.basis in ("final_price", "nothing_ran"), f"{settled}"
         if settled.basis == "nothing_ran":
@@ -136,6 +144,27 @@ class Expectations:
         if tolerated is not None:
             with self._story.rule("no energy is given away"):
                 assert settled.shortfall <= tolerated, f"{price} of {row.amount}"
+
+    def _misreported(self, row: Row) -> bool:
+        """Whether Monta's record of the session's charge lies; then it is billed by no more than is plausible."""
+        (charge,) = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]
+        misreport, settled = self._truth.misreport_of(charge), row.settled
+        if misreport == Misreport() or settled is None:
+            return False
+        with self._story.rule("nothing above the plausible is captured"):
+            most = self._most_plausible(charge, settled.decided_at)
+            assert settled.to_capture <= most, f"{settled.to_capture} of {most} at most"
+        with self._story.rule("a negative price, or one in another currency, is never billed"):
+            odd = (misreport.final_price or 0) < 0 or misreport.currency is not None
+            assert not odd or settled.basis != "final_price" or settled.to_capture == 0, f"{settled}"
+        return True
+
+    def _most_plausible(self, charge: Charge, decided_at: datetime) -> int:
+        """Minor units: what the charge point's rating and the time can have given, with some to spare."""
+        seconds = Decimal(((charge.stopped_at or decided_at) - charge.created_at).total_seconds()) + 120
+        energy_wh = int(self._truth.point_of(charge).max_w * seconds / 3600)
+        total = price(charge.price_group, Usage(energy_wh, seconds, seconds)).total
+        return int(total * 100 * TO_SPARE)
 
     def _was_of_no_use(self, row: Row) -> None:
         (charge,) = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]

@@ -1,7 +1,7 @@
 """What must hold after every step; each rule has a name that a violation bears."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from app.domain.charge import ENDED, ChargeState
@@ -16,12 +16,25 @@ RELEASE_S = timedelta(seconds=45)
 WAY = ("authorized", "starting", "charging", "stopping", "finishing", "completed", "not_started")
 
 
+CALLS_AN_HOUR = 60
+HOUR = timedelta(hours=1)
+
+
+@dataclass(slots=True)
+class _Calls:
+    """To Monta about one session within an hour, as long as its version stays the same."""
+
+    version: int
+    at: list[datetime] = field(default_factory=list)
+
+
 class Invariants:
     """Compares each state with the one before; tells the story of what it finds."""
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
         self._story = truth.story
+        self._calls: dict[str, _Calls] = {}
 
     def look(self, rows: dict[str, Row], watcher: str | None = None) -> None:
         """After each commit that wrote something; `watcher` is whose it was, None: the API's."""
@@ -123,6 +136,7 @@ class Invariants:
             if lost.id not in rows:
                 self._truth.forgotten[lost.id] = self._truth.host_of[lost.operator_id]
         self._truth.rows = rows
+        self._calls.clear()
         for purse in self._truth.purses:
             row = rows.get(purse.session_id or "")
             purse.database_went_back(None if row is None else row.amount)
@@ -134,8 +148,23 @@ class Invariants:
         if request.reference is not None:
             self._started(request, request.reference)
         parts = request.path.split("/")
+        self._counted(request, parts)
         if request.method == "GET" and len(parts) == 4 and parts[1] == "charges" and parts[3] == "stop":
             self._stopped(request, parts[2])
+
+    def _counted(self, request: Sent, parts: list[str]) -> None:
+        """Calls about one session; what concerns many at once is counted for none."""
+        row = self._truth.rows.get(request.reference or request.searched or "")
+        if row is None and len(parts) >= 3 and parts[1] == "charges":
+            row = self._truth.row_of(request.host, parts[2])
+        if row is None:
+            return
+        calls = self._calls.setdefault(row.id, _Calls(row.version))
+        if calls.version != row.version:
+            calls = self._calls[row.id] = _Calls(row.version)
+        calls.at = [at for at in calls.at if at > request.at - HOUR] + [request.at]
+        with self._story.rule("no more than 60 calls an hour for a session that does not change"):
+            assert len(calls.at) <= CALLS_AN_HOUR, f"{row.reference}: {len(calls.at)} calls"
 
     def _started(self, request: Sent, reference: str) -> None:
         earlier = [s for s in self._truth.line.starts_of(reference) if s.may_have_effect]

@@ -27,6 +27,8 @@ class Sent:
     path: str
     reference: str | None = None
     """partnerExternalId of a start."""
+    searched: str | None = None
+    """partnerExternalId that a search asks for."""
     reached: bool = False
     status: int | None = None
 
@@ -90,6 +92,7 @@ class ReplicaLine(httpx.AsyncBaseTransport):
         sent = Sent(self._clock.now(), self._replica.name, host, request.method, path)
         if (request.method, path) == ("POST", "/charges"):
             sent.reference = json.loads(request.content).get("partnerExternalId")
+        sent.searched = request.url.params.get("partnerExternalId")
         self._line.watchdog(sent)
         self._line.sent.append(sent)
         return sent

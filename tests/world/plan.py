@@ -6,7 +6,7 @@ from typing import Any
 
 from app.domain.policy import Policy
 from app.simulator.config import SimulatorConfig
-from app.simulator.quirks import Quirks, Trouble
+from app.simulator.quirks import Misreport, Quirks, Trouble
 from tests.world.blows import Rates
 
 PAYING_TEAM = 4711
@@ -31,6 +31,10 @@ class Payment:
     """The first two calls are made at the same time."""
     patience_s: float = 10.0
     cancels_after_s: float | None = None
+    hold_s: float | None = None
+    """How long the hold is valid, as the terminal says; None: it does not say."""
+    clock_off_s: float | None = None
+    """How far the terminal's clock is ahead, by which it dates its holds; None: it does not date them."""
     vanishes: bool = False
     """The terminal never asks again once its payment was acknowledged."""
     tops_up_after_s: float | None = None
@@ -92,8 +96,9 @@ class Plan:
 
     @property
     def well_told(self) -> bool:
-        """What is known of the energy and of its price is so: no meter lies, no price changes."""
-        lies = any(point.quirks.meter_falls_at_sample for config in self.monta for point in config.points)
+        """What is known of the energy and of its price is so: no meter or record lies, no price changes."""
+        quirks = [point.quirks for config in self.monta for point in config.points]
+        lies = any(q.meter_falls_at_sample or q.misreport != Misreport() for q in quirks)
         return not lies and all(happening.what not in PRICE_CHANGES for happening in self.happenings)
 
     @property

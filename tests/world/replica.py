@@ -95,7 +95,8 @@ class Replica:
         finally:
             self._with_locks.discard(turn)
 
-    def _end_transactions(self) -> None:
+    def end_transactions(self) -> None:
+        """Those that keep locks while others go on: the server ends them, so that nobody waits for the dead."""
         for turn in self._with_locks:
             if not turn.done():
                 turn.set_exception(ConnectionError("the transaction was ended by the server"))
@@ -124,7 +125,7 @@ class Replica:
     def die(self) -> None:
         if self.alive:
             self.alive = False
-            self._end_transactions()
+            self.end_transactions()
             self.story.tell(self.name, "dies")
             self._died(self)
 
@@ -132,7 +133,7 @@ class Replica:
         """As SIGSTOP does: timers run out meanwhile, nothing is done."""
         self.story.tell(self.name, f"freezes for {seconds:.0f} s")
         self.freezes += 1
-        self._end_transactions()
+        self.end_transactions()
         self.loop.call_later(seconds, self._thaw)
         self._hindered(self, seconds)
 

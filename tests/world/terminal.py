@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol
 
@@ -106,10 +106,8 @@ class Terminal:
     async def _authorize(self, key: str | None) -> bool:
         """Call until there is an answer that says something; whether a session runs for this payment."""
         payment, purse = self.purse.payment, self.purse
-        body = {
-            "charge_point_id": str(payment.point),
-            "authorization": {"reference": payment.reference, "amount": payment.amount, "currency": "EUR"},
-        }
+        held = {"reference": payment.reference, "amount": payment.amount, "currency": "EUR"}
+        body = {"charge_point_id": str(payment.point), "authorization": held | self._dates()}
         headers = {"Idempotency-Key": key} if key else {}
         answer = await self._insist("POST", "/v1/payment-sessions", body=body, headers=headers)
         if answer is None or answer.status_code not in (200, 201):
@@ -118,6 +116,16 @@ class Terminal:
             return False
         self._acknowledged(answer.json())
         return True
+
+    def _dates(self) -> Json:
+        """By the terminal's clock, anew at each call."""
+        payment, dates = self.purse.payment, {}
+        now = self._clock.now() + timedelta(seconds=payment.clock_off_s or 0)
+        if payment.clock_off_s is not None:
+            dates["authorized_at"] = now.isoformat()
+        if payment.hold_s is not None:
+            dates["expires_at"] = (now + timedelta(seconds=payment.hold_s)).isoformat()
+        return dates
 
     def _acknowledged(self, session: Json) -> None:
         purse = self.purse

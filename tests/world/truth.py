@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby, islice
@@ -10,6 +10,7 @@ from itertools import groupby, islice
 from app.simulator.boundary import RequestLine
 from app.simulator.charge import Charge
 from app.simulator.config import PointConfig
+from app.simulator.quirks import Misreport
 from app.simulator.world import Simulator
 from tests.world.ledger import Row
 from tests.world.line import Line, Sent
@@ -49,6 +50,16 @@ class Truth:
     def charges_of(self, row: Row) -> list[Charge]:
         charges = self.simulators[self.host_of[row.operator_id]].charges()
         return [charge for charge in charges if charge.partner_external_id == row.id]
+
+    def row_of(self, host: str, charge_id: str) -> Row | None:
+        """The session that a charge belongs to, adopted or not."""
+        charges = self.simulators[host].charges()
+        charge = next((charge for charge in charges if str(charge.id) == charge_id), None)
+        return None if charge is None else self.rows.get(charge.partner_external_id or "")
+
+    def misreport_of(self, charge: Charge) -> Misreport:
+        """What Monta's records of the charge say that is not so, apart from its clock."""
+        return replace(self.point_of(charge).quirks.misreport, clock_offset_s=0.0)
 
     def _quota_spent(self, host: str) -> Iterator[Span]:
         """When what is left of Monta's quota is kept for starts and stops."""

@@ -205,6 +205,8 @@ class World:
         for task in self._tasks:
             task.cancel()
         for replica in self._slots.replicas.values():
+            replica.end_transactions()
+        for replica in self._slots.replicas.values():
             await replica.gone()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

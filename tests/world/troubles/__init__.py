@@ -4,7 +4,7 @@ from collections.abc import Callable
 from random import Random
 
 from tests.world.plan import Plan
-from tests.world.troubles import monta, ours, people
+from tests.world.troubles import misreports, monta, ours, people
 
 Befall = Callable[[Random, Plan], Plan]
 TROUBLES: tuple[Befall, ...] = (
@@ -44,4 +44,11 @@ TROUBLES: tuple[Befall, ...] = (
     people.change_of_mind,
     people.top_up,
     people.full_house,
+    misreports.wrong_clock_at_monta,
+    misreports.wrong_clock_at_the_terminal,
+    misreports.lifetime_reading,
+    misreports.gone,
+    misreports.endless_state,
+    misreports.negative_price,
+    misreports.foreign_currency,
 )
