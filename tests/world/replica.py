@@ -24,6 +24,10 @@ HANDLER: ContextVar["asyncio.Task[Any] | None"] = ContextVar("handler", default=
 """The task that answers a request, also within what it shields."""
 
 
+MOST_WITH_LOCKS = 3
+"""Transactions of one replica that let others go on at the same time."""
+
+
 class Unanswered(ConnectionError):
     """The replica died, or was dead, or took too long."""
 
@@ -78,6 +82,8 @@ class Replica:
 
     def keeps_locks_for_s(self) -> float | None:
         """How long a transaction of this replica, which holds locks, lets others go on now; None: it goes on itself."""
+        if len(self._with_locks) >= MOST_WITH_LOCKS:
+            return None
         return self._mischief.lock_s()
 
     async def my_turn_with_locks(self, ticket: int | None = None, after_s: float = 0.0) -> None:
