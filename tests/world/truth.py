@@ -61,6 +61,10 @@ class Truth:
         """What Monta's records of the charge say that is not so, apart from its clock."""
         return replace(self.point_of(charge).quirks.misreport, clock_offset_s=0.0)
 
+    def is_endless(self, row: Row) -> bool:
+        """Whether Monta never shows the end of a charge of this session: it is stopped on after the settlement."""
+        return any(self.misreport_of(c).state_word is not None for c in self.charges_of(row))
+
     def _quota_spent(self, host: str) -> Iterator[Span]:
         """When what is left of Monta's quota is kept for starts and stops."""
         simulator = self.simulators[host]

@@ -194,7 +194,10 @@ class World:
     def _all_done(self) -> bool:
         """Every terminal has been told, and nobody plans anything for a session any more."""
         terminals = all(task.done() for task in self._tasks if task.get_name().startswith("terminal"))
-        sessions = all(row.ended and row.due_at is None for row in self.truth.rows.values())
+        sessions = all(
+            row.ended and (row.due_at is None or self.truth.is_endless(row))
+            for row in self.truth.rows.values()
+        )
         lost = (
             all(charge.state in ENDED for charge in self.truth.lost_charges()) and self.truth.lost_are_told()
         )
