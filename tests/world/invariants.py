@@ -98,8 +98,11 @@ class Invariants:
             self._settled(row)
 
     def _fenced(self, before: Row, row: Row, watcher: str | None) -> None:
-        """Anybody may make a session due, but only its holder may work on it."""
-        unworked = replace(before, due_at=row.due_at) == row
+        """Anybody may make a session due, and ask operations about one that has ended; only its holder works on it."""
+        expected = replace(before, due_at=row.due_at)
+        if before.ended:
+            expected = replace(expected, version=row.version, needs_attention=row.needs_attention)
+        unworked = expected == row
         if watcher is None or unworked or before.lease_token != row.lease_token:
             return
         with self._story.rule("who lost its lease changes nothing"):
