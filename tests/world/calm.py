@@ -23,6 +23,7 @@ LIMIT_REACTION_S = 2.0
 LOST_STOPPED_S = 120
 SHOWN_WH = 10
 """Monta shows hundredths of a kWh, cut: what is less shows as nothing."""
+FREE_AGAIN_S = 600
 TO_SPARE = Decimal("1.6")
 """A rating may be too low, and a price may rise."""
 SETTLED_S = 600
@@ -45,6 +46,7 @@ class Expectations:
                 if str(charge.id) != row.charge_id:
                     self._extra_is_stopped(charge, now)
                 elif not row.ended:
+                    self._charge_point_is_free(row, charge, now)
                     self._is_settled(charge, now)
                     self._is_stopped_again(charge, now)
         self._lost_are_stopped(now)
@@ -95,6 +97,13 @@ class Expectations:
             assert self._truth.readable_s(charge, charge.completed_at, now) <= SETTLED_S, (
                 f"charge {charge.id}"
             )
+
+    def _charge_point_is_free(self, row: Row, charge: Charge, now: datetime) -> None:
+        if not row.occupies_charge_point or charge.state not in ENDED or charge.stopped_at is None:
+            return
+        with self._story.rule("a charge point is free ten minutes after its charge can run no more"):
+            free_s = self._truth.readable_s(charge, charge.stopped_at, now)
+            assert free_s <= FREE_AGAIN_S, f"{row.reference}: {free_s:.0f} s"
 
     def finished(self) -> None:
         """At the end: nothing is left anywhere, and everyone was billed what Monta's record says."""
