@@ -39,9 +39,16 @@ def misreported(site: Site, charge: Charge, shown: JsonObject) -> JsonObject:
         changed["averagePricePerKwh"] = None
     if misreport.currency is not None:
         changed["currency"] = {"identifier": misreport.currency, "name": misreport.currency, "decimals": 2}
-    if misreport.state_word is not None and _is_due(site, charge, misreport.state_word_after_s):
+    if _shows_word(site, charge, misreport):
         changed["state"] = misreport.state_word
     return changed
+
+
+def _shows_word(site: Site, charge: Charge, misreport: Misreport) -> bool:
+    """A word that says that the charge has ended shows only once it has."""
+    if misreport.state_word is None or not _is_due(site, charge, misreport.state_word_after_s):
+        return False
+    return misreport.state_word not in ENDED or charge.state in ENDED
 
 
 def is_gone(site: Site, charge: Charge) -> bool:

@@ -71,7 +71,8 @@ class Misreport:
     currency: str | None = None
     """The currency of every record, as Monta writes it."""
     state_word: str | None = None
-    """The state of every record from `state_word_after_s` on: one that never comes to an end, or that nobody knows."""
+    """The state of every record from `state_word_after_s` on, for ever; one that says that the charge has ended shows
+    only once it has."""
     state_word_after_s: float = 0.0
     gone_after_s: float | None = None
     """From then on the charge is answered with 404, is in no list and sends no webhook; its power ends then."""

@@ -8,7 +8,8 @@ import asyncpg
 
 STATE = """
 SELECT due.at AS next_due, s.id, s.operator_id, s.terminal_id, s.charge_point_id, s.reference, s.amount_minor, s.status,
-    s.version, s.charge_id, s.occupies_charge_point, s.needs_attention, s.created_at, s.due_at, s.lease_owner, s.lease_until, s.lease_token,
+    s.version, s.charge_id, s.occupies_charge_point,
+    s.needs_attention, s.created_at, s.due_at, s.lease_owner, s.lease_until, s.lease_token,
     coalesce((s.body->'charge'->>'energy_wh')::bigint, 0) AS energy_wh,
     t.action, t.authorized_minor, t.to_capture_minor, t.to_release_minor, t.shortfall_minor, t.decided_at, t.basis
 FROM (
