@@ -9,7 +9,7 @@ from app.domain.attention import AttentionCode
 from app.domain.change import Change, Source
 from app.domain.charge import ChargeReport
 from app.domain.ids import ChargeId
-from app.domain.late_facts import rechecked
+from app.domain.late_facts import rechecked, rises
 from app.domain.limit_watch import start_limits, stop_plan
 from app.domain.lost_charge import NOT_FOUND, counted, is_gone, refused
 from app.domain.orphan import has_our_form
@@ -150,6 +150,7 @@ def look_failed(
 
 def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy) -> Change:
     """The charge was read by id at `now`."""
+    risen = rises(change.session, report)
     change = absorb(change, report, API, policy)
     session = change.session
     reads = replace(session.reads, attempted_at=now, failures=0, not_before=None, refused=None)
@@ -157,7 +158,7 @@ def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy)
         idle = reads.idle_reads + 1 if session.charge.gave_nothing else 0
         reads = replace(reads, polls=reads.polls + 1, idle_reads=idle)
     if session.ended:
-        reads = rechecked(reads, report)
+        reads = rechecked(reads, report, risen=risen)
         change = change.clear_attention(AttentionCode.RECORD_GONE, API)
     return change.to(replace(change.session, reads=reads))
 

@@ -79,6 +79,24 @@ def runs_again(known: Charge, report: ChargeReport, source: Source) -> bool:
     return by_record and known.ended and _second(report) > _second(known.latest)
 
 
+def rises(session: PaymentSession, report: ChargeReport) -> bool:
+    """Whether this shows more energy than was ever told of an ended session's charge."""
+    charge, told = session.charge, _energy(report)
+    if not session.ended or charge is None or charge.id != report.id or told is None:
+        return False
+    return told >= _most_told(charge) + BLUR_WH
+
+
+def flows_on(session: PaymentSession, report: ChargeReport, source: Source) -> bool:
+    """Whether the record's energy rises again after it rose since the settlement, though its state says that the
+    charge has ended. One late rise may be a correction; a second one is energy that flows."""
+    charge, settlement = session.charge, session.settlement
+    if source is not Source.MONTA_API or charge is None or settlement is None or not rises(session, report):
+        return False
+    was_over = charge.final_read or (charge.ended and session.status is Status.NOT_STARTED)
+    return was_over and charge.latest.from_record and _most_told(charge) >= settlement.energy_wh + BLUR_WH
+
+
 def recheck(session: PaymentSession, policy: Policy, now: datetime) -> ReadCharge | Wait:
     """When the record of an ended session is read again, more and more seldom; never without a reason."""
     reads, charge = session.reads, session.charge
@@ -90,10 +108,10 @@ def recheck(session: PaymentSession, policy: Policy, now: datetime) -> ReadCharg
     return ReadCharge(charge.id) if due <= now else Wait(due)
 
 
-def rechecked(reads: Reads, report: ChargeReport) -> Reads:
-    """The record was read: it has the last word, unless it is older than what was said of it."""
+def rechecked(reads: Reads, report: ChargeReport, *, risen: bool) -> Reads:
+    """The record was read: it has the last word, unless it is older than what was said of it, or its energy rose."""
     told = reads.contradicted_at
-    caught_up = told is None or report.updated_at is None or _second(report) >= told
+    caught_up = not risen and (told is None or report.updated_at is None or _second(report) >= told)
     return replace(reads, rechecks=reads.rechecks + 1, contradicted_at=None if caught_up else told)
 
 
@@ -126,6 +144,10 @@ def _price(report: ChargeReport) -> Decimal | None:
 
 def _energy(report: ChargeReport) -> int | None:
     return report.energy_wh if report.energy_wh is not None else report.claimed_wh
+
+
+def _most_told(charge: Charge) -> int:
+    return max(charge.energy_wh, _energy(charge.latest) or 0)
 
 
 def _difference(session: PaymentSession, settlement: Settlement, report: ChargeReport) -> str | None:

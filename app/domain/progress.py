@@ -9,7 +9,7 @@ from app.domain.change import Change, Source
 from app.domain.charge import ENDED, Charge, ChargeReport, ChargeState, merge
 from app.domain.currency import currency_compared
 from app.domain.disagreement import by_montas_limit, compared
-from app.domain.late_facts import heard_of, runs_again
+from app.domain.late_facts import doubted, flows_on, heard_of, rises, runs_again
 from app.domain.lost_charge import seen_again
 from app.domain.meter import Trail, followed
 from app.domain.payment_session import (
@@ -130,7 +130,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
     )
     change = _reported(change, before, known, report, source)
     if session.ended:
-        return _after_the_end(change, before, report, source, policy)
+        return _after_the_end(change, session, report, source, policy)
     change = currency_compared(change, known, source)
     change = compared(change, before, known, source)
     change = price_compared(change, before, known, source, policy)
@@ -138,14 +138,34 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
 
 
 def _after_the_end(
-    change: Change, before: Charge | None, report: ChargeReport, source: Source, policy: Policy
+    change: Change, known: PaymentSession, report: ChargeReport, source: Source, policy: Policy
 ) -> Change:
-    """The session has ended: what contradicts it is looked into, and a charge that runs is one that nobody pays for."""
+    """The session has ended: what contradicts it is looked into, and a charge that runs is one that nobody pays for.
+    `known`: the session before this report."""
+    before = known.charge
     change = heard_of(change, before, report, source)
+    if source is Source.MONTA_API and rises(known, report):
+        change = doubted(change, (report.updated_at or report.seen_at).replace(microsecond=0))
+    if flows_on(known, report, source):
+        return _stopped_again(change, report, source, policy)
+    if report.state in ENDED and any(e.id == report.id and _unheeded(e) for e in change.session.extras):
+        return change  # the word that it has ended is what is not believed: one stop goes out
     again = before is not None and runs_again(before, report, source)
     ended = change.session.charge is not None and change.session.charge.ended
     forgotten = ended and not again and all(e.id != report.id for e in change.session.extras)
     return change if forgotten else extra_charge(change, report, source, policy)
+
+
+def _stopped_again(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
+    """A charge that gives energy though its state says that it has ended: stopped at once."""
+    change = extra_charge(change, replace(report, state=ChargeState.OTHER), source, policy)
+    extras = tuple(replace(e, next_at=None) if e.id == report.id else e for e in change.session.extras)
+    return change.to(replace(change.session, extras=extras))
+
+
+def _unheeded(extra: ExtraCharge) -> bool:
+    """Whether it is to be stopped for what it gives, not for its state, and no stop was sent since."""
+    return extra.state is ChargeState.OTHER and extra.next_at is None
 
 
 def _reported(

@@ -1,9 +1,11 @@
 """Late facts: an ended session's record is read again for a reason, so many times and no more."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,9 +15,9 @@ from app.domain.change import Change, Source
 from app.domain.charge import ChargeState
 from app.domain.decision import decide
 from app.domain.late_facts import MAX_RECHECKS
-from app.domain.payment_session import PaymentSession
-from app.domain.progress import absorb
-from app.domain.steps import ReadCharge, Wait
+from app.domain.payment_session import NotStartedReason, PaymentSession
+from app.domain.progress import absorb, looked
+from app.domain.steps import ReadCharge, StopExtra, Wait
 from tests.domain.sessions import POLICY, after, report, running
 
 FINAL = report(ChargeState.COMPLETED, 100, energy_wh=2000, price=Decimal("0.98"))
@@ -89,3 +91,41 @@ def test_F100_the_attention_says_whether_the_record_is_as_it_was_settled(
             change = late_facts.reviewed(absorb(change, record, Source.MONTA_API, POLICY))
         differs = (price, energy_wh) != (Decimal("0.98"), 2000)
         assert [item.code for item in change.session.attention] == [AttentionCode.RECORD_CHANGED] * differs
+
+
+def nothing_ran() -> PaymentSession:
+    change = absorb(running(0), report("completed", 100, energy_wh=0), Source.MONTA_API, POLICY)
+    return conclusion.given_up(change, NotStartedReason.START_TIMEOUT, after(101), POLICY).session
+
+
+@pytest.mark.parametrize("begin", [ended, nothing_ran])
+@pytest.mark.parametrize("state", ["completed", "stopped"])
+def test_F100_energy_that_goes_on_rising_is_stopped_whatever_the_state_says(
+    begin: Callable[[], PaymentSession], state: str
+) -> None:
+    session = begin()
+    most = session.energy_wh
+    first = report("completed", 400, energy_wh=most + 500, price=Decimal("0.98"))
+    change = attempts.read(Change(session), first, now=after(400), policy=POLICY)
+    assert change.session.extras == ()
+    assert decide(change.session, POLICY, after(480)) == ReadCharge(FINAL.id)
+    again = replace(first, seen_at=after(480), updated_at=after(480), energy_wh=most + 700)
+    again = replace(again, state=ChargeState(state if begin is nothing_ran else "completed"))
+    change = attempts.read(change, again, now=after(480), policy=POLICY)
+    change = looked(change, [replace(again, seen_at=after(481))], at=after(481), policy=POLICY)
+    assert decide(change.session, POLICY, after(481)) == StopExtra(FINAL.id)
+    change = attempts.extra_stop_intended(change, FINAL.id, now=after(482), policy=POLICY)
+    change = attempts.extra_stop_answered(change, replace(again, seen_at=after(483)), POLICY)
+    assert not any(extra.live for extra in change.session.extras)
+
+
+@pytest.mark.parametrize("begin", [ended, nothing_ran])
+def test_F100_a_correction_of_the_energy_is_looked_at_once_more_and_stops_nothing(
+    begin: Callable[[], PaymentSession],
+) -> None:
+    session = begin()
+    late = report("completed", 400, energy_wh=session.energy_wh + 500, price=Decimal("0.98"))
+    change = attempts.read(Change(session), late, now=after(400), policy=POLICY)
+    change = attempts.read(change, replace(late, seen_at=after(480)), now=after(480), policy=POLICY)
+    assert change.session.extras == ()
+    assert not isinstance(decide(change.session, POLICY, after(10**5)), ReadCharge | StopExtra)
