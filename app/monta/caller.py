@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from app.clock import Clock
 from app.domain.ids import OperatorId
@@ -12,6 +13,9 @@ from app.monta.pages import PER_PAGE, Rows, all_pages
 from app.monta.ports import Budget, Purpose, Standing
 from app.monta.safe_json import JsonIn
 from app.monta.token import TokenKeeper
+
+DOUBTED_AGAIN = timedelta(minutes=10)
+"""A charge that is refused (403) for reasons of its own is no reason to question the credential at each call."""
 
 
 class Caller:
@@ -33,6 +37,7 @@ class Caller:
         self._clock = clock
         self._operator = operator
         self._standing = standing
+        self._doubted_at: datetime | None = None
 
     def get(
         self, path: str, *, purpose: Purpose = Purpose.READ, params: Mapping[str, str | int] | None = None
@@ -63,9 +68,19 @@ class Caller:
             await self._doubt(str(error))
             raise
         except Refused as error:
-            if error.status == 403 and call.path.startswith("/charges"):
+            if error.status == 403 and call.path.startswith("/charges") and self._is_new(call):
                 await self._doubt(str(error))
             raise
+
+    def _is_new(self, call: Call) -> bool:
+        """Whether a refusal says more than the last one did: that of one charge now and then, all others always."""
+        now, before = self._clock.now(), self._doubted_at
+        if not call.path.startswith("/charges/"):
+            return True
+        if before is not None and now - before < DOUBTED_AGAIN:
+            return False
+        self._doubted_at = now
+        return True
 
     async def _asked(self, call: Call, still_allowed: Callable[[], bool] | None) -> JsonIn:
         await self._take(call)

@@ -162,6 +162,19 @@ async def test_F107_stops_that_are_refused_for_ever_are_bounded(
         assert busiest_hour(rig, charge_id) <= 60
 
 
+async def test_F107_a_charge_that_is_refused_questions_the_credential_now_and_then(database_url: str) -> None:
+    async with open_rig(database_url, public_url=None) as rig:
+        await rig.set_tariff(PRICE)
+        session = await rig.authorize(906, 5000)
+        await rig.until(session["id"], "starting")
+        at, charge_id = rig.clock.now(), str(the_charge(rig).id)
+        rig.monta.faults.between(at, at + timedelta(days=9), Trouble.FORBIDDEN, path="/charges/*/stop")
+        rig.monta.faults.between(at, at + timedelta(days=9), Trouble.FORBIDDEN, path=f"/charges/{charge_id}")
+        before = rig.calls("GET", "/consumers/me")
+        await rig.pass_time(3600)
+        assert 1 <= rig.calls("GET", "/consumers/me") - before <= 12, "upkeep asks as well"
+
+
 async def test_F107_a_stop_that_is_answered_and_never_obeyed_is_bounded_while_nothing_changes(
     database_url: str,
 ) -> None:
