@@ -70,6 +70,29 @@ def test_free_kilowatt_hours_are_bought_on_top() -> None:
     assert energy_bought(known, 1000) == 25_000
 
 
+def test_energy_that_is_priced_only_from_some_kwh_on_is_rounded_up_from_there() -> None:
+    """28.5 kWh are not priced at all: the 500 Wh after them are a step by themselves."""
+    component = {"type": "ENERGY", "price": "0.08", "step_size": 1000}
+    listed = [{"price_components": [component], "restrictions": {"min_kwh": "28.5"}}]
+    known = parse_tariff({"id": "t", "currency": "EUR", "elements": listed})
+    assert [energy_bought(known, minor) for minor in (0, 4, 8, 16)] == [28_500, 28_500, 28_500, 29_500]
+
+
+def test_steps_that_do_not_fit_into_each_other_are_kept_back_whole() -> None:
+    elements = [
+        {
+            "price_components": [{"type": "ENERGY", "price": "1", "step_size": 700}],
+            "restrictions": {"max_kwh": "1.2"},
+        },
+        {"price_components": [{"type": "ENERGY", "price": "0.10", "step_size": 1000}]},
+    ]
+    known = parse_tariff({"id": "t", "currency": "EUR", "elements": elements})
+    bought = energy_bought(known, 123)
+    assert bought is not None
+    used = [Period(start=START, seconds=3600, wh=bought)]
+    assert price(known, used, ZoneInfo("Europe/Berlin")).total <= Decimal("1.23")
+
+
 @given(tariffs(), st.integers(0, 20_000), st.integers(0, 20_000))
 def test_more_money_never_buys_less(known: Tariff, amount_minor: int, more_minor: int) -> None:
     less, more = energy_bought(known, amount_minor), energy_bought(known, amount_minor + more_minor)

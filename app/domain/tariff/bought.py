@@ -1,10 +1,17 @@
 """The energy that an amount buys at worst."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 from app.domain.money import to_major
 from app.domain.tariff.model import Dimension, Tariff
-from app.domain.tariff.options import Options, bands_of, options_at_any_time, worst_of
+from app.domain.tariff.options import (
+    Options,
+    bands_of,
+    is_energy_always_priced,
+    options_at_any_time,
+    worst_of,
+)
 from app.domain.tariff.rates import Rates, rates_of
 from app.domain.tariff.span import SCALE
 
@@ -51,7 +58,22 @@ def _bought(rates: Rates, amount: Fraction, least_power_w: int | None, parked_s:
     left = amount - Fraction(fixed, rates.denominator)
     if left < 0:
         return 0
-    return _fill(rates, left, bands, [_per_wh(each, rates, least_power_w) for each in by_band], worst)
+    steps = _steps_of_all_energy(rates, bands)
+    if steps is None:  # whatever a step adds is paid for first; energy that costs nothing needs no step
+        left = max(Fraction(0), left - Fraction(worst.energy_surplus, rates.denominator))
+    energy_wh = _fill(left, bands, [_per_wh(each, rates, least_power_w) for each in by_band])
+    return None if energy_wh is None else max(0, int(energy_wh // (steps or 1)) * (steps or 1))
+
+
+def _steps_of_all_energy(rates: Rates, bands: list[int]) -> int | None:
+    """The step in Wh that every other step divides, where all energy is rounded as one sum; None: it may be that only
+    a part is, from wherever it begins to have a price, or that steps do not fit into each other."""
+    steps = sorted(
+        {each.rates[Dimension.ENERGY].step for each in rates.elements if Dimension.ENERGY in each.rates}
+    )
+    if not all(is_energy_always_priced(rates, band) for band in bands):
+        return None
+    return steps[-1] if all(large % small == 0 for small, large in pairwise(steps)) else None
 
 
 def _per_wh(here: Options, rates: Rates, least_power_w: int | None) -> Fraction:
@@ -62,24 +84,14 @@ def _per_wh(here: Options, rates: Rates, least_power_w: int | None) -> Fraction:
     return energy + Fraction(here.time, rates.denominator) * 3600 / least_power_w
 
 
-def _fill(
-    rates: Rates, left: Fraction, bands: list[int], prices: list[Fraction], worst: Options
-) -> int | None:
-    """Spend the amount band after band; the last step must be paid whole."""
+def _fill(left: Fraction, bands: list[int], prices: list[Fraction]) -> Fraction | None:
+    """Spend the amount band after band, in Wh; None: the rest costs nothing."""
     for start, end, price in zip(bands, [*bands[1:], None], prices, strict=True):
         width = None if end is None else Fraction(end - start, SCALE)
         if width is None or price * width > left:
-            if not price:
-                return None
-            return _whole_steps(rates, Fraction(start, SCALE) + left / price)
+            return Fraction(start, SCALE) + left / price if price else None
         left -= price * width
     return None
-
-
-def _whole_steps(rates: Rates, energy_wh: Fraction) -> int:
-    """The largest energy whose rounding up to any step of the tariff is still within `energy_wh`."""
-    steps = {each.rates[Dimension.ENERGY].step for each in rates.elements if Dimension.ENERGY in each.rates}
-    return max(0, min((int(energy_wh // step) * step for step in steps), default=int(energy_wh)))
 
 
 __all__ = ["counts_everything", "energy_bought"]

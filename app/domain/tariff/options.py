@@ -70,6 +70,16 @@ def options_at_any_time(rates: Rates, energy: int) -> Options:
     return _options(rates, tuple(range(len(rates.elements))), energy, None, any_time=True)
 
 
+def is_energy_always_priced(rates: Rates, energy: int) -> bool:
+    """Whether energy has a price at this energy (W x µs) at any time and power, be it nothing."""
+    return any(
+        Dimension.ENERGY in each.rates
+        and energy_allows(each.restrictions, Fraction(energy, SCALE))
+        and not (asks_for_power(each.restrictions) or depends_on_time(each.restrictions))
+        for each in rates.elements
+    )
+
+
 def _options(
     rates: Rates, active: tuple[int, ...], energy: int, most_power_w: int | None, *, any_time: bool
 ) -> Options:
