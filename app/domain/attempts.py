@@ -289,6 +289,7 @@ def extra_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, p
 
 def extra_stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
     change = change.note("extra_charge_stop_accepted", API, charge_id=report.id, state=report.state)
+    change = _with_extra(change, report.id, lambda extra: replace(extra, gives_on=False))
     return absorb(change, report, API, policy)
 
 
@@ -308,7 +309,10 @@ def extra_stop_failed(
         missing = counted(extra.missing, now) if status == NOT_FOUND else extra.missing
         next_at = max(extra.next_at or now, not_before or now)
         over_at = now if is_gone(missing, policy, now) else extra.over_at
-        return replace(extra, missing=missing, next_at=next_at, over_at=over_at)
+        gives_on = (
+            extra.gives_on and status is None
+        )  # a certain answer: no more than its state is known again
+        return replace(extra, missing=missing, next_at=next_at, over_at=over_at, gives_on=gives_on)
 
     change = _with_extra(change, charge_id, failed)
     return change.note("extra_charge_stop_failed", API, charge_id=charge_id, why=why)

@@ -39,7 +39,6 @@ def observed(change: Change, now: datetime) -> Change:
         reads = replace(reads, still=still)
         if session.lost is Lost.STALLED:
             session = replace(session, lost=None)
-    reads = replace(reads, ended_since=(reads.ended_since or now) if charge.ended else None)
     return change.to(replace(session, reads=reads))
 
 
@@ -127,7 +126,7 @@ def freed(change: Change, now: datetime, policy: Policy) -> Change:
 
 def free_at(session: PaymentSession, policy: Policy) -> datetime | None:
     """When the charge point becomes free if nothing changes; None: nothing is planned."""
-    since = session.reads.ended_since
+    since = session.charge_ended_at
     if not session.occupies_charge_point or since is None:
         return None
     return since + timedelta(seconds=policy.restart_window_s)

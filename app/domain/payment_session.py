@@ -175,10 +175,13 @@ class ExtraCharge:
     over_at: datetime | None = None
     """When it was given up: Monta does not know it, or no stop ended it for too long. A new report takes that back."""
 
+    gives_on: bool = False
+    """Its energy rose though its state says that it has ended; until a stop was answered."""
+
     @property
     def live(self) -> bool:
         """Whether it must be stopped on."""
-        return self.state not in ENDED and self.over_at is None
+        return self.over_at is None and (self.gives_on or self.state not in ENDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,8 +224,6 @@ class Reads:
     refused: Refusals | None = None
     """Reads that Monta refused, one after the other."""
     still: Standstill | None = None
-    ended_since: datetime | None = None
-    """Since when the charge has been ended without a break, by our own clock."""
     contradicted_at: datetime | None = None
     """The session has ended, and a webhook of this time says otherwise: the record is read until it is as new."""
     rechecks: int = 0

@@ -148,8 +148,6 @@ def _after_the_end(
         change = doubted(change, (report.updated_at or report.seen_at).replace(microsecond=0))
     if flows_on(known, report, source):
         return _stopped_again(change, report, source, policy)
-    if report.state in ENDED and any(e.id == report.id and _unheeded(e) for e in change.session.extras):
-        return change  # the word that it has ended is what is not believed: one stop goes out
     again = before is not None and runs_again(before, report, source)
     ended = change.session.charge is not None and change.session.charge.ended
     forgotten = ended and not again and all(e.id != report.id for e in change.session.extras)
@@ -158,14 +156,11 @@ def _after_the_end(
 
 def _stopped_again(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
     """A charge that gives energy though its state says that it has ended: stopped at once."""
-    change = extra_charge(change, replace(report, state=ChargeState.OTHER), source, policy)
-    extras = tuple(replace(e, next_at=None) if e.id == report.id else e for e in change.session.extras)
+    change = extra_charge(change, report, source, policy)
+    extras = tuple(
+        replace(e, gives_on=True, next_at=None) if e.id == report.id else e for e in change.session.extras
+    )
     return change.to(replace(change.session, extras=extras))
-
-
-def _unheeded(extra: ExtraCharge) -> bool:
-    """Whether it is to be stopped for what it gives, not for its state, and no stop was sent since."""
-    return extra.state is ChargeState.OTHER and extra.next_at is None
 
 
 def _reported(
