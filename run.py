@@ -1,11 +1,20 @@
-#!/usr/bin/env python3
 """From a bare Python to a running Tapwatt: makes .venv from the hashed lock files, then runs what is asked.
 
 Standard library only. This file must parse on old Pythons too: they get a sentence instead of a traceback.
 """
 
+import contextlib
+import fcntl
+import hashlib
 import os
+import re
+import shutil
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
 
 if sys.version_info < (3, 11):
     sys.exit(
@@ -14,17 +23,6 @@ if sys.version_info < (3, 11):
     )
 if os.name != "posix":
     sys.exit("Tapwatt runs on Linux and macOS; on Windows use WSL.")
-
-import contextlib
-import fcntl
-import hashlib
-import re
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 ENV = ROOT / ".venv"

@@ -3,10 +3,10 @@
 import gc
 import signal
 
+from app.cli import main
+
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the modules load ends it without a traceback
 gc.disable()  # modules stay: looking through them for rubbish while they load takes a tenth of a second
-
-from app.cli import main  # noqa: E402 - see above
 
 gc.freeze()
 gc.enable()

@@ -1,4 +1,4 @@
-"""The front door for HTTP: open the tools, mount the routes, close the tools."""
+"""The entry point for HTTP: open the context, mount the routes, close the context."""
 
 import asyncio
 import contextlib
@@ -11,22 +11,22 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import health, monta_webhook, ops, ops_summary, orphans, terminal, top_up
-from app.api.card_data import shown_path
-from app.api.live import SessionNews
-from app.api.openapi import DocumentedApp, error_codes
-from app.api.problems import Problem, on_http_exception, on_invalid_request, problem_response
-from app.api.refusals import Refusals
+from app.api.docs.openapi import DocumentedApp, error_codes
+from app.api.http.auth import Refusals
+from app.api.http.card_data import shown_path
+from app.api.http.live import SessionNews
+from app.api.http.problems import Problem, on_http_exception, on_invalid_request, problem_response
+from app.api.routes import health, monta_webhook, ops, orphans, terminal
 from app.api.schemas import FieldErrors
-from app.flows import authorize
-from app.flows.tools import Tools
-from app.store.database import DATABASE_TROUBLE
-from app.store.secret_box import SecretUnreadable
+from app.flows.context import Context
+from app.flows.terminal import authorize
+from app.store.db.database import DATABASE_ERRORS
+from app.store.db.secret_box import SecretUnreadable
 
 log = structlog.get_logger("http")
 
 DESCRIPTION = """Card payment at EV chargers on Monta. A terminal tells of an authorized payment; Tapwatt starts the
-charge, stops it before the reserved amount would be exceeded, and says exactly what to capture."""
+charge, stops it before the authorized amount would be exceeded, and says exactly what to capture."""
 
 AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
     authorize.ChargePointUnknown: ("charge_point_unknown", "charge_point_id"),
@@ -42,7 +42,7 @@ AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
 
 
 def create_app(
-    tools: Tools, *, news: SessionNews | None = None, metrics: Callable[[], str] = lambda: ""
+    context: Context, *, news: SessionNews | None = None, metrics: Callable[[], str] = lambda: ""
 ) -> FastAPI:
     """The HTTP service around a toolbox that somebody else opens and closes."""
     app = DocumentedApp(
@@ -54,16 +54,14 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.tools = tools
+    app.state.context = context
     app.state.news = news or SessionNews()
     app.state.process_metrics = metrics
     app.state.refusals = Refusals()
     app.documented = (
         terminal.router,
-        top_up.router,
         monta_webhook.router,
         ops.router,
-        ops_summary.router,
         orphans.router,
         health.router,
     )
@@ -74,9 +72,9 @@ def create_app(
     app.add_exception_handler(FieldErrors, _on_field_errors)
     app.add_exception_handler(authorize.AuthorizeRefused, _on_refused)
     app.add_exception_handler(SecretUnreadable, _on_wrong_key)
-    for trouble in DATABASE_TROUBLE:
-        app.add_exception_handler(trouble, _on_database_trouble)
-    app.add_middleware(RequestIds, new_id=lambda: app.state.tools.ids.new("req"))
+    for error in DATABASE_ERRORS:
+        app.add_exception_handler(error, _on_database_error)
+    app.add_middleware(RequestIds, new_id=lambda: app.state.context.ids.new("req"))
     return app
 
 
@@ -104,7 +102,8 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_wrong_key(request: Request, error: Exception) -> JSONResponse:
-    """Every door stays shut, and whoever knocks comes again: nothing is lost, and nothing is done with a wrong key."""
+    """Every endpoint stays shut, and whoever knocks comes again: nothing is lost, and nothing is done with a wrong
+    key."""
     log.error("secret_key_is_wrong", path=_shown(request.url.path), why=str(error))
     detail = (
         "TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with: start this process with"
@@ -113,7 +112,7 @@ async def _on_wrong_key(request: Request, error: Exception) -> JSONResponse:
     return problem_response(request, Problem("unavailable", detail, headers={"Retry-After": "30"}))
 
 
-async def _on_database_trouble(request: Request, error: Exception) -> JSONResponse:
+async def _on_database_error(request: Request, error: Exception) -> JSONResponse:
     log.warning("database_trouble", error=type(error).__name__, path=_shown(request.url.path))
     detail = "Nothing is known to be recorded; ask again with the same reference."
     return problem_response(request, Problem("unavailable", detail))

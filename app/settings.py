@@ -18,8 +18,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.domain.policy import SmallReservations
-from app.store.database_url import DatabaseUrlInvalid, asyncpg_url
+from app.domain.limit.policy import SmallAuthorizations
+from app.store.db.connect import DatabaseUrlInvalid, asyncpg_url
 
 PREFIX = "TAPWATT_"
 SECRETS_FOLDER = Path("/run/secrets")
@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     stop_retry_s: Annotated[float, Field(gt=0, le=600)] = 10
     settle_poll_s: Annotated[float, Field(gt=0, le=600)] = 10
     stop_latency_s: Annotated[float, Field(ge=0, le=600)] = 15
-    small_reservations: SmallReservations = SmallReservations.REFUSE
+    small_authorizations: SmallAuthorizations = SmallAuthorizations.REFUSE
 
     inbox_days: Annotated[int, Field(ge=2, le=3650)] = 14
     watcher_concurrency: Annotated[int, Field(ge=1, le=500)] = 32

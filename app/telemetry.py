@@ -8,21 +8,21 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from app.domain.card_numbers import Field, looks_like_card_number
+from app.domain.units.card_numbers import Field, looks_like_card_number
 
 LATENCY_BUCKETS_S = (0.5, 1, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300)
 SHORT_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class ProcessTelemetry:
-    """The counters of this process; flows.tools.Telemetry says what each means."""
+    """The counters of this process; flows.context.Telemetry says what each means."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
         self._entries = Counter("tapwatt_webhook_entries", "Webhook entries kept.", registry=r)
         self._refused = Counter("tapwatt_webhooks_refused", "Deliveries refused.", ["why"], registry=r)
-        self._keys = Counter("tapwatt_keys_refused", "Calls without a valid key.", ["door"], registry=r)
+        self._keys = Counter("tapwatt_keys_refused", "Calls without a valid key.", ["kind"], registry=r)
         self._lag = Histogram(
             "tapwatt_webhook_lag_seconds",
             "Age of a delivery's oldest event when it came.",
@@ -37,16 +37,16 @@ class ProcessTelemetry:
         )
         self._settled = Counter("tapwatt_sessions_settled", "Payment sessions settled.", registry=r)
         self._overshoot = Counter(
-            "tapwatt_overshoot_minor", "Cost beyond reservations, in minor units.", ["currency"], registry=r
+            "tapwatt_overshoot_minor", "Cost beyond authorizations, in minor units.", ["currency"], registry=r
         )
         self._overshot = Counter(
-            "tapwatt_sessions_overshot", "Sessions that cost more than was reserved.", registry=r
+            "tapwatt_sessions_overshot", "Sessions that cost more than was authorized.", registry=r
         )
         self._calls = Counter("tapwatt_monta_calls", "Calls to Monta.", ["call", "outcome"], registry=r)
         self._swept = Counter("tapwatt_sweep_reads", "Reads of silent charges.", ["how"], registry=r)
         self._silent = Counter("tapwatt_silent_charges", "Charges found silent by sweeps.", registry=r)
         self._turns = Histogram(
-            "tapwatt_watcher_turn_seconds",
+            "tapwatt_watcher_claim_seconds",
             "One claim of a session, calls included.",
             buckets=SHORT_BUCKETS_S,
             registry=r,
@@ -66,8 +66,8 @@ class ProcessTelemetry:
     def webhook_refused(self, why: str) -> None:
         self._refused.labels(why).inc()
 
-    def key_refused(self, door: str) -> None:
-        self._keys.labels(door).inc()
+    def key_refused(self, kind: str) -> None:
+        self._keys.labels(kind).inc()
 
     def stop_confirmed(self, latency_s: float) -> None:
         self._stop.observe(max(0.0, latency_s))

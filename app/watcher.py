@@ -1,4 +1,4 @@
-"""The front door for time: claim what is due, run its turn and calls, sleep until the next due time."""
+"""The watcher: claims due sessions and jobs, runs their steps, sleeps until the next due time."""
 
 import asyncio
 import contextlib
@@ -6,32 +6,97 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from datetime import datetime, timedelta
+from typing import assert_never
 
 import structlog
 
-from app.flows import reconcile
-from app.flows.tools import LeaseLost, Tools
-from app.store import duties, health, leases
-from app.store.database import is_away
-from app.store.duties import DutyLease
-from app.store.leases import Lease
-from app.store.secret_box import SecretUnreadable
-from app.turns import advance, perform
+from app.domain.session.machine import ReadCharge, SearchCharges, SendStart, SendStop, StopDuplicate, Wait
+from app.flows.context import Context, LeaseLost
+from app.flows.operator.check_credential import check_credential
+from app.flows.operator.overdue_captures import flag_overdue_captures
+from app.flows.operator.reconcile import demand, reconcile
+from app.flows.operator.sweep import sweep
+from app.flows.operator.sync import apply_places, sync_operator
+from app.flows.session.advance import Advanced, advance, yield_session
+from app.flows.session.read_charge import read_charge
+from app.flows.session.start_charge import search_charges, start_charge
+from app.flows.session.stop_charge import stop_charge, stop_duplicate
+from app.store import health
+from app.store.db.database import is_away
+from app.store.db.secret_box import SecretUnreadable
+from app.store.operators import jobs
+from app.store.operators.jobs import Job, JobLease
+from app.store.sessions import leases
+from app.store.sessions.leases import Lease
+
+MAX_STEPS = 25
+"""Steps in one claim; whoever needs more is due again at once, after the others."""
+
+
+async def run_steps(context: Context, lease: Lease) -> None:
+    """Step by step, call by call, until the session waits for something."""
+    for _ in range(MAX_STEPS):
+        decided = await advance(context, lease)
+        if not isinstance(decided.step, Wait):
+            await _call(context, lease, decided)
+        elif decided.released:
+            return
+    await yield_session(context, lease)
+
+
+async def _call(context: Context, lease: Lease, decided: Advanced) -> None:
+    """Make the call that was decided, its intent being committed, and commit its outcome."""
+    session = decided.session
+    match decided.step:
+        case SendStart():
+            await start_charge(context, lease, session, decided_at_s=decided.decided_at_s)
+        case SearchCharges():
+            await search_charges(context, lease, session)
+        case ReadCharge(charge_id):
+            await read_charge(context, lease, session, charge_id)
+        case SendStop():
+            await stop_charge(context, lease, session)
+        case StopDuplicate(charge_id):
+            await stop_duplicate(context, lease, session, charge_id)
+        case Wait():
+            return
+        case _:
+            assert_never(decided.step)
+
+
+async def run_job(context: Context, lease: JobLease) -> None:
+    """One job of an operator, to its end."""
+    match lease.job:
+        case Job.SYNC:
+            await sync_operator(context, lease)
+        case Job.SWEEP:
+            await sweep(context, lease)
+        case Job.RECONCILE:
+            await reconcile(context, lease)
+        case Job.PLACES:
+            await apply_places(context, lease)
+        case Job.CHECK_CREDENTIAL:
+            await check_credential(context, lease)
+        case Job.OVERDUE_CAPTURES:
+            await flag_overdue_captures(context, lease)
+        case _:
+            assert_never(lease.job)
+
 
 log = structlog.get_logger("watcher")
 
-TROUBLE_S = (0.2, 1.0)
+ERROR_PAUSE_S = (0.2, 1.0)
 """Without a database it is tried again after a time at random within these, so that replicas do not come in step."""
 IDLE_S = 1.0
 """Without a notification, what is due is looked for so often: polling alone is correct."""
 LEAST_PAUSE_S = 0.1
-"""What is due but cannot be claimed, since its operator or duties have no place left, is looked for again so soon."""
+"""What is due but cannot be claimed, since its operator or jobs have no place left, is looked for again so soon."""
 BEAT_S = 5.0
 OPERATORS_SHARE = 75
 """No operator takes more than this share (per cent) of a watcher's places, however many of its sessions are due."""
-DUTIES_SHARE = 25
-"""Duties take no more than this share (per cent) of a watcher's places: when Monta hangs, stops still find one."""
-DUTY_LEASE_S = 60.0
+JOBS_SHARE = 25
+"""Jobs take no more than this share (per cent) of a watcher's places: when Monta hangs, stops still find one."""
+JOB_LEASE_S = 60.0
 DRAIN_S = 15.0
 """At the end, work under way may finish for so long; what does not is taken over when its lease ends."""
 
@@ -39,17 +104,17 @@ DRAIN_S = 15.0
 class Watcher:
     """Runs due sessions and operators; several may run at once, on several machines."""
 
-    def __init__(self, tools: Tools, *, name: str, concurrency: int = 32) -> None:
-        self.tools = tools
+    def __init__(self, context: Context, *, name: str, concurrency: int = 32) -> None:
+        self.context = context
         self.name = name
-        self._chance = random.Random(name)  # noqa: S311  for pauses that differ from watcher to watcher
+        self._rng = random.Random(name)  # noqa: S311  for pauses that differ from watcher to watcher
         self._free = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
         self._per_operator = max(1, concurrency * OPERATORS_SHARE // 100)
-        self._most_duties = max(1, concurrency * DUTIES_SHARE // 100)
+        self._most_jobs = max(1, concurrency * JOBS_SHARE // 100)
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[Lease] = set()
-        self._held_duties: set[DutyLease] = set()
+        self._held_jobs: set[JobLease] = set()
         self._last_beat: datetime | None = None
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -72,7 +137,7 @@ class Watcher:
             while not self._stopping.is_set():
                 self._wake.clear()
                 if not await self._survive(self._claim_and_spawn):
-                    await self._pause(self._chance.uniform(*TROUBLE_S))
+                    await self._pause(self._rng.uniform(*ERROR_PAUSE_S))
         finally:
             if self._running:
                 await asyncio.wait(self._running, timeout=DRAIN_S)
@@ -80,15 +145,15 @@ class Watcher:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(Exception):
-                async with self.tools.database.transaction() as connection:
+                async with self.context.database.transaction() as connection:
                     await health.leave(connection, self.name)
 
     async def begin(self) -> None:
         """Before the first claim: find what the database has forgotten. Raises SecretUnreadable: with a wrong key
         nothing is claimed, and nothing is harmed."""
-        async with self.tools.database.transaction() as connection:
-            await self.tools.operators.check_key(connection)
-        await reconcile.demand(self.tools)
+        async with self.context.database.transaction() as connection:
+            await self.context.operators.check_key(connection)
+        await demand(self.context)
 
     async def run_due(self) -> int:
         """Run everything that is due now, to its end; returns how many claims that took. The way of the tests."""
@@ -99,20 +164,20 @@ class Watcher:
 
     async def run_round(self) -> int:
         """Claim what is due now, once, and run that to its end; returns how many claims it was."""
-        claimed, duty = await self._claim(self._concurrency)
+        claimed, job = await self._claim(self._concurrency)
         await asyncio.gather(*(self._attend(lease) for lease in claimed))
-        if duty is not None:
-            await self._do(duty)
-        return len(claimed) + (duty is not None)
+        if job is not None:
+            await self._do(job)
+        return len(claimed) + (job is not None)
 
     async def _claim_and_spawn(self) -> None:
         await self._free.acquire()
         self._free.release()
-        claimed, duty = await self._claim(max(1, self._concurrency - len(self._running)))
+        claimed, job = await self._claim(max(1, self._concurrency - len(self._running)))
         for lease in claimed:
             await self._spawn(self._attend(lease))
-        if duty is not None:
-            await self._spawn(self._do(duty))
+        if job is not None:
+            await self._spawn(self._do(job))
         elif not claimed:
             await self._pause(await self._until_due())
 
@@ -129,11 +194,11 @@ class Watcher:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _claim(self, limit: int) -> tuple[list[Lease], DutyLease | None]:
-        """Up to `limit` sessions that are due, and a duty if one is and duties have a place left."""
-        now = self.tools.clock.now()
-        until = now + timedelta(seconds=self.tools.lease_s)
-        async with self.tools.database.transaction() as connection:
+    async def _claim(self, limit: int) -> tuple[list[Lease], JobLease | None]:
+        """Up to `limit` sessions that are due, and a job if one is and jobs have a place left."""
+        now = self.context.clock.now()
+        until = now + timedelta(seconds=self.context.lease_s)
+        async with self.context.database.transaction() as connection:
             claimed = await leases.claim(
                 connection,
                 owner=self.name,
@@ -144,73 +209,73 @@ class Watcher:
                 per_operator=self._per_operator,
             )
             self._tell_lateness(claimed, now)
-            if len(self._held_duties) >= self._most_duties:
+            if len(self._held_jobs) >= self._most_jobs:
                 return claimed, None
-            until = now + timedelta(seconds=DUTY_LEASE_S)
-            return claimed, await duties.claim(connection, now=now, until=until)
+            until = now + timedelta(seconds=JOB_LEASE_S)
+            return claimed, await jobs.claim(connection, now=now, until=until)
 
     def _tell_lateness(self, claimed: Collection[Lease], now: datetime) -> None:
         for lease in claimed:
             if lease.due_at is not None:
-                self.tools.telemetry.claimed((now - lease.due_at).total_seconds())
+                self.context.telemetry.claimed((now - lease.due_at).total_seconds())
 
     async def _attend(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
         self._held.add(lease)
-        began_s = self.tools.clock.monotonic()
+        began_s = self.context.clock.monotonic()
         with structlog.contextvars.bound_contextvars(session_id=lease.session_id):
             try:
-                await advance(self.tools, lease)
+                await run_steps(self.context, lease)
             except LeaseLost:
                 log.warning("lease_lost")
             except Exception as error:
                 await self._failed(lease, error)
             finally:
                 self._held.discard(lease)
-                self.tools.telemetry.turn_taken(self.tools.clock.monotonic() - began_s)
+                self.context.telemetry.turn_taken(self.context.clock.monotonic() - began_s)
 
     async def _failed(self, lease: Lease, error: Exception) -> None:
         """A database that is away is nobody's failure: as soon as it is back somebody goes on, with no alarm."""
         if is_away(error):
             log.warning("database_trouble", error=type(error).__name__)
-            await self.tools.clock.sleep(self._chance.uniform(*TROUBLE_S))
-            await self._survive(lambda: self._give_back_untouched(lease))
+            await self.context.clock.sleep(self._rng.uniform(*ERROR_PAUSE_S))
+            await self._survive(lambda: self._release_unchanged(lease))
             return
         log.error("session_failed", exc_info=error)
-        await self._survive(lambda: self._give_back_failed(lease))
+        await self._survive(lambda: self._release_failed(lease))
 
-    async def _give_back_untouched(self, lease: Lease) -> None:
-        async with self.tools.database.transaction() as connection:
-            await leases.give_back_untouched(connection, lease, self.tools.clock.now())
+    async def _release_unchanged(self, lease: Lease) -> None:
+        async with self.context.database.transaction() as connection:
+            await leases.release_unchanged(connection, lease, self.context.clock.now())
 
-    async def _give_back_failed(self, lease: Lease) -> None:
-        async with self.tools.database.transaction() as connection:
-            await leases.give_back_failed(connection, lease, self.tools.clock.now())
+    async def _release_failed(self, lease: Lease) -> None:
+        async with self.context.database.transaction() as connection:
+            await leases.release_failed(connection, lease, self.context.clock.now())
 
-    async def _do(self, lease: DutyLease) -> None:
-        """One duty; what fails is due again when its lease has ended."""
-        self._held_duties.add(lease)
-        with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, duty=lease.duty):
+    async def _do(self, lease: JobLease) -> None:
+        """One job; what fails is due again when its lease has ended."""
+        self._held_jobs.add(lease)
+        with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, job=lease.job):
             try:
-                await perform(self.tools, lease)
+                await run_job(self.context, lease)
             except Exception:
-                log.exception("duty_failed")
+                log.exception("job_failed")
             finally:
-                self._held_duties.discard(lease)
+                self._held_jobs.discard(lease)
 
     async def _until_due(self) -> float | None:
         """Seconds to the next due time; None: nothing is planned."""
-        async with self.tools.database.transaction() as connection:
+        async with self.context.database.transaction() as connection:
             due_at = await leases.next_due(connection)
         if due_at is None:
             return None
-        return max(LEAST_PAUSE_S, (due_at - self.tools.clock.now()).total_seconds())
+        return max(LEAST_PAUSE_S, (due_at - self.context.clock.now()).total_seconds())
 
     async def _pause(self, due_in_s: float | None = None) -> None:
         """Until something is due, or we are woken, or IDLE_S of real time have passed."""
         waits: list[Coroutine[object, object, object]] = [asyncio.sleep(IDLE_S), self._wake.wait()]
         if due_in_s is not None:
-            waits.append(self.tools.clock.sleep(due_in_s))
+            waits.append(self.context.clock.sleep(due_in_s))
         tasks = [asyncio.ensure_future(wait) for wait in waits]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -219,32 +284,32 @@ class Watcher:
     async def _beat(self) -> None:
         while True:
             await self._survive(self.beat_once)
-            await self.tools.clock.sleep(BEAT_S)
+            await self.context.clock.sleep(BEAT_S)
 
     async def keep_leases(self) -> None:
         """A call to Monta may take longer than a lease lasts; a process that died renews nothing."""
         while True:
-            await self.tools.clock.sleep(self.tools.lease_s / 3)
-            if self._held or self._held_duties:
+            await self.context.clock.sleep(self.context.lease_s / 3)
+            if self._held or self._held_jobs:
                 await self._survive(self._renew_leases)
 
     async def _renew_leases(self) -> None:
-        until = self.tools.clock.now() + timedelta(seconds=self.tools.lease_s)
-        async with self.tools.database.transaction() as connection:
+        until = self.context.clock.now() + timedelta(seconds=self.context.lease_s)
+        async with self.context.database.transaction() as connection:
             if self._held:
                 await leases.renew(connection, self._held, until)
-            if self._held_duties:
-                await duties.renew(connection, self._held_duties, until)
+            if self._held_jobs:
+                await jobs.renew(connection, self._held_jobs, until)
 
     async def beat_once(self) -> None:
         """Note that it lives; a database that knows less of that than it did has forgotten more: compare."""
-        now = self.tools.clock.now()
-        async with self.tools.database.transaction() as connection:
+        now = self.context.clock.now()
+        async with self.context.database.transaction() as connection:
             earlier = await health.beat(connection, self.name, now)
         last, self._last_beat = self._last_beat, now
         if last is not None and (earlier is None or earlier < last):
             log.error("database_went_back", remembered=earlier and earlier.isoformat(), last=last.isoformat())
-            await reconcile.demand(self.tools)
+            await demand(self.context)
 
     async def _survive(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:

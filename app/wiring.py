@@ -1,4 +1,4 @@
-"""Builds the tools once, from settings. The only place that knows the machine's clock and makes identifiers."""
+"""Builds the context once, from settings. The only place that knows the machine's clock and makes identifiers."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -7,19 +7,19 @@ from datetime import datetime, timedelta
 from random import Random, SystemRandom
 
 from app.clock import Clock, ScaledClock, SystemClock
-from app.domain.ids import SessionId
-from app.domain.policy import Policy
+from app.domain.limit.policy import Policy
+from app.domain.units.ids import SessionId
 from app.embedded import EmbeddedPostgres
-from app.flows import look
-from app.flows.access import MontaAccess
-from app.flows.tools import Tools
-from app.monta.exchange import Timeouts
-from app.monta.http import open_http
+from app.flows.admin import queries
+from app.flows.context import Context
+from app.monta.transport import Timeouts, open_http
+from app.monta_access import MontaAccess
 from app.settings import KeyedSettings, Settings
-from app.store import health, suitability
-from app.store.database import Connection, Database
-from app.store.operators import Operators
-from app.store.secret_box import SecretBox
+from app.store import health
+from app.store.db import suitability
+from app.store.db.database import Connection, Database
+from app.store.db.secret_box import SecretBox
+from app.store.operators.operators import Operators
 from app.telemetry import ProcessTelemetry
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -38,25 +38,25 @@ class NotMigrated(Exception):
 class Ids:
     """Identifiers that sort by the time they were made (ULID), and secrets of 256 bits."""
 
-    def __init__(self, clock: Clock, chance: Random | None = None) -> None:
+    def __init__(self, clock: Clock, rng: Random | None = None) -> None:
         self._clock = clock
-        self._chance = chance or SystemRandom()
+        self._rng = rng or SystemRandom()
 
     def session_id(self) -> SessionId:
         return SessionId(self.new("ps"))
 
     def display_reference(self) -> str:
-        letters = [self._chance.choice(EASY_TO_READ) for _ in range(8)]
+        letters = [self._rng.choice(EASY_TO_READ) for _ in range(8)]
         return "".join(letters[:4]) + "-" + "".join(letters[4:])
 
     def new(self, prefix: str) -> str:
         milliseconds = int(self._clock.now().timestamp() * 1000)
-        number = (milliseconds << 80) | self._chance.getrandbits(80)
+        number = (milliseconds << 80) | self._rng.getrandbits(80)
         digits = "".join(CROCKFORD[(number >> (5 * i)) & 31] for i in reversed(range(26)))
         return f"{prefix}_{digits.lower()}"
 
     def secret(self, prefix: str) -> str:
-        token = urlsafe_b64encode(self._chance.randbytes(32)).rstrip(b"=").decode()
+        token = urlsafe_b64encode(self._rng.randbytes(32)).rstrip(b"=").decode()
         return f"{prefix}_{token}"
 
 
@@ -70,7 +70,7 @@ def policy_from(settings: Settings) -> Policy:
         stop_retry_s=settings.stop_retry_s,
         settle_poll_s=settings.settle_poll_s,
         stop_latency_s=settings.stop_latency_s,
-        small_reservations=settings.small_reservations,
+        small_authorizations=settings.small_authorizations,
     )
 
 
@@ -98,7 +98,7 @@ async def _asked(connection: Connection, clock: Clock) -> tuple[datetime, dateti
 
 
 @asynccontextmanager
-async def open_tools(settings: KeyedSettings, database_url: str) -> AsyncIterator[Tools]:
+async def open_context(settings: KeyedSettings, database_url: str) -> AsyncIterator[Context]:
     """The toolbox for one process; everything in it is closed at the end. Raises DatabaseUnsuitable."""
     box = SecretBox(settings.secret_key.get_secret_value())
     listen_url = settings.listen_database_url
@@ -108,7 +108,7 @@ async def open_tools(settings: KeyedSettings, database_url: str) -> AsyncIterato
         async with database.transaction() as connection:
             await suitability.check(connection)
         clock = await clock_for(settings, database)
-        yield Tools(
+        yield Context(
             database=database,
             clock=clock,
             ids=Ids(clock),
@@ -133,13 +133,13 @@ async def open_tools(settings: KeyedSettings, database_url: str) -> AsyncIterato
 
 
 @asynccontextmanager
-async def ready_tools(settings: KeyedSettings, url: str) -> AsyncIterator[Tools]:
-    """Tools on a database that is ready for this code. Raises NotMigrated."""
-    async with open_tools(settings, url) as tools:
-        found = await look.readiness(tools)
+async def ready_context(settings: KeyedSettings, url: str) -> AsyncIterator[Context]:
+    """Context on a database that is ready for this code. Raises NotMigrated."""
+    async with open_context(settings, url) as context:
+        found = await queries.readiness(context)
         if found.schema is not None:
             raise NotMigrated(f"The database's schema {found.schema}.")
-        yield tools
+        yield context
 
 
 @contextmanager

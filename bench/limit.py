@@ -6,16 +6,16 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from app.domain.limit.profile import ChargePointProfile
+from app.domain.session.next_step import decide
+from app.domain.session.payment_session import PaymentSession
+from bench.limit_outcome import Outcome
+from bench.limit_play import POLICY, Play
+from bench.limit_report import pictures, table
+from bench.limit_visits import visits
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-
-from app.domain.decision import decide  # noqa: E402
-from app.domain.habits import Habits  # noqa: E402
-from app.domain.payment_session import PaymentSession  # noqa: E402
-from bench.limit_outcome import Outcome  # noqa: E402
-from bench.limit_play import POLICY, Play  # noqa: E402
-from bench.limit_report import pictures, table  # noqa: E402
-from bench.limit_visits import visits  # noqa: E402
 
 ROUNDS = 8
 
@@ -24,9 +24,9 @@ def played(sessions: int, seed: int) -> list[Outcome]:
     """Each chain of visits teaches its charge point; what was learned is handed from one to the next."""
     found = []
     for chain in visits(sessions, seed):
-        habits = Habits()
+        profile = ChargePointProfile()
         for visit in chain:
-            outcome, habits = Play(visit, habits).run()
+            outcome, profile = Play(visit, profile).run()
             found.append(outcome)
     return found
 
@@ -36,7 +36,7 @@ def decisions_per_second(seed: int, seconds: float = 2.0) -> dict[str, float]:
     best of some rounds, since others may share the machine."""
     cases: dict[str, list[tuple[PaymentSession, datetime]]] = {}
     for chain in visits(120, seed):
-        play = Play(chain[0], Habits())
+        play = Play(chain[0], ChargePointProfile())
         play.run_until(1500)
         cases.setdefault(play.visit.tariff_kind, []).append((play.session, play.at_now))
     found = dict.fromkeys(sorted(cases), 0.0)

@@ -9,7 +9,7 @@ from random import Random
 
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import Rate, rates_of
-from app.simulator.curve import PowerCurve
+from app.simulator.site.vehicles import PowerCurve
 from bench.limit_visits import BERLIN, Visit
 
 NEVER = float("inf")

@@ -5,18 +5,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
 
-from app.domain import attempts
-from app.domain.change import Change, Source
-from app.domain.charge import ChargeReport, ChargeState
-from app.domain.decision import decide
-from app.domain.habits import Habits
-from app.domain.ids import ChargeId
-from app.domain.learning import learned
-from app.domain.limit_watch import limit_at
-from app.domain.payment_session import PaymentSession
-from app.domain.policy import Policy
-from app.domain.progress import absorb
-from app.domain.steps import AskSweep, ReadCharge, SendStop, Wait
+from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.limit.policy import Policy
+from app.domain.limit.profile import ChargePointProfile
+from app.domain.session import monta_calls
+from app.domain.session.learning import learned
+from app.domain.session.limit import limit_at
+from app.domain.session.machine import AskSweep, Change, ReadCharge, SendStop, Source, Wait
+from app.domain.session.next_step import decide
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.reports import apply_report
+from app.domain.units.ids import ChargeId
 from bench.limit_outcome import Outcome
 from bench.limit_physics import NEVER, Cost, Course, first_time, samples
 from bench.limit_rivals import ideal_end_s, peer_end_s
@@ -37,7 +36,12 @@ class Play:
     """The world of one visit as Monta and the watcher see it; times are seconds after the energy began."""
 
     def __init__(
-        self, visit: Visit, habits: Habits, policy: Policy = POLICY, *, course: Course | None = None
+        self,
+        visit: Visit,
+        profile: ChargePointProfile,
+        policy: Policy = POLICY,
+        *,
+        course: Course | None = None,
     ) -> None:
         self.visit, self.policy = visit, policy
         self.chance = Random(visit.seed)
@@ -45,11 +49,11 @@ class Play:
         self.cost = Cost(visit, self.course)
         self.latency_s = self.chance.uniform(*visit.latency_range_s)
         self.full_s = self._full_s()
-        self.exact_s = first_time(lambda at_s: self.cost.at(at_s) >= visit.reserved_minor)
+        self.exact_s = first_time(lambda at_s: self.cost.at(at_s) >= visit.authorized_minor)
         self.forced = self.exact_s < self.full_s
         end_s = min(self.full_s, self.exact_s + 400)
         self.samples = samples(visit, self.course, end_s, self.chance)
-        self.session = session_of(visit, habits, policy, begun_at=self._at(-BEGAN_S))
+        self.session = session_of(visit, profile, policy, begun_at=self._at(-BEGAN_S))
         self.guard_s = self._guard_s()
         self.stop_s = NEVER
         self.arrivals = self._arrivals()
@@ -57,7 +61,7 @@ class Play:
         self.reads = self.decisions = 0
         self.at_now = self._at(0)
 
-    def run(self) -> tuple[Outcome, Habits]:
+    def run(self) -> tuple[Outcome, ChargePointProfile]:
         """Play to the end of the energy and read the final record."""
         self.run_until(NEVER)
         return self._outcome()
@@ -65,7 +69,7 @@ class Play:
     def run_until(self, until_s: float) -> None:
         """Play up to a time; `at_now` is the last moment played."""
         now_s = -BEGAN_S + 1
-        change = attempts.start_accepted(Change(self.session), self._report(now_s, None), self.policy)
+        change = monta_calls.start_accepted(Change(self.session), self._report(now_s, None), self.policy)
         self.session = change.session
         self._absorb(self._report(now_s, None), Source.MONTA_WEBHOOK)
         arrivals = iter(self.arrivals)
@@ -100,7 +104,7 @@ class Play:
 
     def _guard_s(self) -> float:
         """When Monta's own limit ends the charge; its first limit counts."""
-        guard, limits = self.visit.place.guard, self.session.limits
+        guard, limits = self.visit.place.guard, self.session.monta_limits
         if limits is None or guard in ("off", "dark-off"):
             return NEVER
         found = NEVER
@@ -140,7 +144,7 @@ class Play:
         if sample_s is not None:
             energy_wh = int(round(self.course.energy_wh(sample_s) / 10) * 10)
             price = Decimal(f"{self.cost.at(sample_s) / 100:.2f}")
-        limits = self.session.limits
+        limits = self.session.monta_limits
         echoes = limits is not None and self.visit.place.guard not in ("off", "dark-off")
         return ChargeReport(
             id=ChargeId("1"),
@@ -157,7 +161,7 @@ class Play:
         )
 
     def _absorb(self, report: ChargeReport, source: Source) -> None:
-        self.session = absorb(Change(self.session), report, source, self.policy).session
+        self.session = apply_report(Change(self.session), report, source, self.policy).session
 
     def _read(self, step: ReadCharge | AskSweep, now_s: float) -> float:
         """Monta shows its newest reading; an answer that would come after the stop is due is not waited for."""
@@ -170,41 +174,43 @@ class Play:
         limit = None if charge is None or stopping else limit_at(self.session, charge, self.policy)
         if limit is not None and self._s(limit) < now_s + took_s and took_s > self.policy.least_read_s:
             now_s = max(now_s + self.policy.least_read_s, self._s(limit))
-            change = attempts.read_cut_short(Change(self.session), "due", now=self._at(now_s))
+            change = monta_calls.read_cut_short(Change(self.session), "due", now=self._at(now_s))
         elif self._dark(now_s):
             now_s += took_s
-            change = attempts.read_failed(
+            change = monta_calls.read_failed(
                 Change(self.session), "dark", now=self._at(now_s), not_before=None, policy=self.policy
             )
         else:
             known = [at_s for at_s in self.samples if at_s + 0.3 <= now_s]
             report = self._report(now_s, known[-1] if known else None)
             now_s += took_s
-            change = attempts.read(Change(self.session), report, now=self._at(now_s), policy=self.policy)
+            change = monta_calls.read(Change(self.session), report, now=self._at(now_s), policy=self.policy)
         self.session = change.session
         return now_s
 
     def _stop(self, step: SendStop, now_s: float) -> float:
-        change = attempts.stop_intended(
+        change = monta_calls.stop_intended(
             Change(self.session), step.reason, now=self._at(now_s), policy=self.policy
         )
         for line in change.lines:
             if line.kind == "stop_decided":
                 self.stop_detail = dict(line.detail)
         if self._dark(now_s):
-            change = attempts.stop_failed(change, "dark", now=self._at(now_s), not_before=None)
+            change = monta_calls.stop_failed(change, "dark", now=self._at(now_s), not_before=None)
         else:
             self.stop_s = min(self.stop_s, now_s + self.latency_s)
         self.session = change.session
         return now_s + 0.2
 
-    def _outcome(self) -> tuple[Outcome, Habits]:
-        visit, end_s, reserved = self.visit, self.end_s, self.visit.reserved_minor
+    def _outcome(self) -> tuple[Outcome, ChargePointProfile]:
+        visit, end_s, reserved = self.visit, self.end_s, self.visit.authorized_minor
         by_guard = end_s == self.guard_s
         cost = self.cost.at(end_s)
         parked_s = min(self.chance.expovariate(1 / 120), self.policy.idle_reserve_s)
         with_idle = cost + self.cost.parking_s * parked_s
-        habits = learned(self.session.habits or Habits(), self._final(end_s, by_guard), self.policy)
+        profile = learned(
+            self.session.profile or ChargePointProfile(), self._final(end_s, by_guard), self.policy
+        )
         ideal, peer = ideal_end_s(self), peer_end_s(self)
         outcome = Outcome(
             visit=visit,
@@ -225,7 +231,7 @@ class Play:
             latency_bound_ms=int(str(self.stop_detail.get("latency_ms", 0))),
             latency_ms=int(self.latency_s * 1000),
         )
-        return outcome, habits
+        return outcome, profile
 
     def _final(self, end_s: float, by_guard: bool) -> PaymentSession:
         """The session with Monta's final record."""

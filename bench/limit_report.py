@@ -83,7 +83,7 @@ def _unused(outcomes: list[Outcome]) -> str:
 def _figures(some: list[Outcome]) -> list[str]:
     unused, ideal = [o.unused * 100 for o in some], [o.ideal_unused * 100 for o in some]
     mean = sum(unused) / sum(ideal) if sum(ideal) else float("nan")
-    peer = [(o.peer_over_minor / o.visit.reserved_minor - o.peer_unused) * 100 for o in some]
+    peer = [(o.peer_over_minor / o.visit.authorized_minor - o.peer_unused) * 100 for o in some]
     figures = [
         quantile(unused, 0.5),
         quantile(unused, 0.95),
@@ -108,7 +108,7 @@ def _learned(outcome: Outcome) -> bool:
 
 
 def _within(outcome: Outcome, dc: bool, meter: str, least: int, most: int) -> bool:
-    place, euros = outcome.visit.place, outcome.visit.reserved_minor / 100
+    place, euros = outcome.visit.place, outcome.visit.authorized_minor / 100
     return place.dc == dc and place.meter == meter and least <= euros <= most
 
 

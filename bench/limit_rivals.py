@@ -33,7 +33,7 @@ def ideal_end_s(play: Played) -> float:
             power_w = (play.course.energy_wh(at_s) - play.course.energy_wh(last_s)) * 3600 / (at_s - last_s)
         last_s = at_s
         per_s = power_w / 3600 * max(play.cost.rate(at_s), play.cost.rate(at_s + 60)) + play.cost.minute_s
-        left = visit.reserved_minor - play.cost.at(at_s)
+        left = visit.authorized_minor - play.cost.at(at_s)
         send_s = at_s + left / per_s - latency_s
         following = play.samples[index] if index < len(play.samples) else NEVER
         if send_s <= following:
@@ -44,6 +44,6 @@ def ideal_end_s(play: Played) -> float:
 def peer_end_s(play: Played) -> float:
     """Where a peer ends that stops at the first reading at or above the limit, as it arrives."""
     for arrival_s, at_s in play.arrivals:
-        if play.cost.at(at_s) >= play.visit.reserved_minor:
+        if play.cost.at(at_s) >= play.visit.authorized_minor:
             return min(play.full_s, arrival_s + play.latency_s)
     return min(play.full_s, play.exact_s + 300 + play.latency_s)

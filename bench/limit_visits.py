@@ -7,7 +7,7 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from app.domain.tariff import Tariff, parse_tariff
-from app.simulator.vehicles import VEHICLES, Vehicle
+from app.simulator.site.vehicles import VEHICLES, Vehicle
 
 BERLIN = ZoneInfo("Europe/Berlin")
 EPOCH = datetime(2026, 10, 1, tzinfo=UTC)
@@ -49,7 +49,7 @@ class Visit:
     stored_share: float
     tariff: Tariff
     tariff_kind: str
-    reserved_minor: int
+    authorized_minor: int
     starts_at: datetime
     seed: int
 
@@ -108,7 +108,7 @@ def _visit(chance: Random, place: Place, index: int | None) -> Visit:
         stored_share=stored,
         tariff=tariff,
         tariff_kind=kind,
-        reserved_minor=euros * 100,
+        authorized_minor=euros * 100,
         starts_at=starts_at,
         seed=chance.randrange(2**62),
     )

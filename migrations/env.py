@@ -5,9 +5,8 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection, pool, text
 
-from app.store.connecting import Bounds, WritableHost
-from app.store.database import engine_on
-from app.store.database_url import asyncpg_url
+from app.store.db.connect import Bounds, WritableHost, asyncpg_url
+from app.store.db.database import engine_on
 from app.store.tables import metadata
 
 MIGRATION_LOCK = 0x7461707761747401

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import settings
 
-from app.store.migrate import migrate
+from app.store.db.schema import migrate
 from tests.postgres import TEMPLATE, TestCluster, running_cluster
 
 LONG = 20
@@ -47,7 +47,7 @@ def sized(request: pytest.FixtureRequest) -> Sized:
     return Sized(request.config.getoption("--times"))
 
 
-LONG_FIRST = ("tests/processes/", "tests/world/", "tests/hall/", "tests/journeys/", "tests/domain/")
+LONG_FIRST = ("tests/processes/", "tests/world/", "tests/entry/", "tests/journeys/", "tests/domain/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

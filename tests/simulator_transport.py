@@ -2,8 +2,8 @@
 
 import httpx
 
-from app.simulator.faults import Unreachable
-from app.simulator.world import Simulator
+from app.simulator.faults.schedule import Unreachable
+from app.simulator.simulator import Simulator
 
 
 class SimulatorTransport(httpx.AsyncBaseTransport):

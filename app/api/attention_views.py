@@ -3,8 +3,8 @@
 from pydantic import BaseModel, Field
 
 from app.api.money_views import Moment
-from app.domain.attention import Attention
-from app.domain.payment_session import PaymentSession
+from app.domain.session.attention import Attention
+from app.domain.session.payment_session import PaymentSession
 
 
 class AcknowledgedOut(BaseModel):

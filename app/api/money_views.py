@@ -1,13 +1,17 @@
-"""What goes out about money: holds, guards of the limit, settlements."""
+"""Response bodies about money: holds, limits, settlements, prices."""
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BaseModel, Field, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
 
-from app.domain.guards_shown import guards_shown
-from app.domain.payment_session import PaymentSession
-from app.domain.settlement import Settlement, SettlementAction, SettlementStatus
+from app.domain.session.limit_checks import limits_shown
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.settlement import Settlement, SettlementAction, SettlementStatus
+from app.domain.tariff import Tariff
 
 RECEIPT_URL = "https://receipt.monta.com"
 
@@ -35,20 +39,20 @@ class HoldShareOut(BaseModel):
     status: SettlementStatus
 
 
-class GuardsOut(BaseModel):
+class LimitsOut(BaseModel):
     own_limit: int = Field(description="the charge is stopped before its price passes this amount")
     monta_price_limit: int | None = Field(
         description="Monta stops at this amount: told at the start, cannot be raised; null: not told"
     )
     monta_kwh_limit: int | None = Field(description="the same as energy, in watt-hours")
-    amount_usable: int = Field(description="how much of the reservation the charge can come to use")
+    amount_usable: int = Field(description="how much of the authorization the charge can come to use")
 
 
 class SettlementOut(BaseModel):
     action: SettlementAction
     amount_to_capture: int
     amount_to_release: int
-    shortfall: int = Field(description="what the charge cost beyond the reservation; never billed")
+    shortfall: int = Field(description="what the charge cost beyond the authorization; never billed")
     deadline: Moment = Field(description="the hold is no longer good after this")
     status: SettlementStatus
     energy_wh: int
@@ -100,9 +104,9 @@ def settlement_out(session: PaymentSession, settled: Settlement) -> SettlementOu
     )
 
 
-def guards_out(session: PaymentSession) -> GuardsOut:
-    shown = guards_shown(session)
-    return GuardsOut(
+def limits_out(session: PaymentSession) -> LimitsOut:
+    shown = limits_shown(session)
+    return LimitsOut(
         own_limit=shown.own_limit_minor,
         monta_price_limit=shown.monta_price_limit_minor,
         monta_kwh_limit=shown.monta_kwh_limit_wh,
@@ -119,3 +123,53 @@ def authorizations_out(session: PaymentSession) -> list[AuthorizationOut]:
             for t in session.top_ups
         ),
     ]
+
+
+NOBODYS_COUNTRY, NOBODYS_PARTY = "XX", "TWT"
+"""Stand in where a tariff names no party: Monta's price groups, and most tariffs that people set, do not."""
+
+NUMBERS = frozenset(
+    {
+        *("price", "vat", "before_taxes", "after_taxes", "excl_vat", "incl_vat", "step_size"),
+        *("min_kwh", "max_kwh", "min_current", "max_current", "min_power", "max_power"),
+        *("min_duration", "max_duration"),
+    }
+)
+"""Fields that OCPI has as numbers; a tariff may have been given with text in them."""
+
+
+def price_out(tariff: Tariff, as_of: datetime | None) -> dict[str, object]:
+    """The tariff as it was given, completed. `as_of`: when it was set or read."""
+    given = {name: _shown(name, value) for name, value in tariff.source.items() if value is not None}
+    required: dict[str, object] = {
+        "country_code": tariff.country_code or NOBODYS_COUNTRY,
+        "party_id": tariff.party_id or NOBODYS_PARTY,
+        "id": tariff.id or "tariff",
+        "currency": tariff.currency,
+        "tax_included": str(tariff.tax_included),
+    }
+    updated = {"last_updated": rfc3339(as_of)} if as_of is not None else {}
+    return {**required, **updated, **given, "elements": [_element(e) for e in _objects(given["elements"])]}
+
+
+def _element(element: Mapping[str, object]) -> dict[str, object]:
+    components = [{"step_size": 1} | dict(c) for c in _objects(element["price_components"])]
+    return {**element, "price_components": components}
+
+
+def _objects(value: object) -> list[Mapping[str, object]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _shown(name: str, value: object) -> object:
+    if isinstance(value, Mapping):
+        return {inner: _shown(inner, child) for inner, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(name, child) for child in value]
+    if isinstance(value, str) and name in NUMBERS and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", value):
+        return _number(Decimal(value))
+    return _number(value) if isinstance(value, Decimal) else value
+
+
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)

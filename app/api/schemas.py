@@ -16,17 +16,15 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.api.card_data import refuse_card_data
-from app.domain.capture_reports import CaptureReport
-from app.domain.ids import ChargePointId
-from app.domain.money import is_currency
-from app.domain.payment_authorized import PaymentAuthorized
-from app.domain.payment_session import Authorization, Card
-from app.domain.settlement import CaptureOutcome
+from app.api.http.card_data import refuse_card_data
+from app.domain.session.payment_session import Authorization, Card, PaymentAuthorized
+from app.domain.session.settlement import CaptureOutcome, CaptureReport
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
-from app.flows.attend import ShownCard
-from app.flows.top_up import MoreAuthorized
-from app.store.database import is_json
+from app.domain.units.ids import ChargePointId
+from app.domain.units.money import is_currency
+from app.flows.terminal.request_stop import ShownCard
+from app.flows.terminal.top_up import MoreAuthorized
+from app.store.db.database import is_json
 
 MAX_AMOUNT_MINOR = 10**12
 """Of any currency; how much one session may hold follows from its own."""

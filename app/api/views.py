@@ -8,22 +8,22 @@ from pydantic import BaseModel, Field
 from app.api.attention_views import AttentionOut, attention_out
 from app.api.money_views import (
     AuthorizationOut,
-    GuardsOut,
+    LimitsOut,
     Moment,
     SettlementOut,
     authorizations_out,
-    guards_out,
+    limits_out,
+    price_out,
     settlement_out,
 )
-from app.api.price_views import price_out
-from app.domain.charge import Charge
-from app.domain.limit_watch import amount_used, amount_used_minor, energy_limit_wh, expected_end
-from app.domain.payment_session import NotStartedReason, PaymentSession, Status, StopReason
-from app.domain.policy import Policy
-from app.domain.settlement import SettlementBasis
-from app.store.captures import Capture
-from app.store.charge_points import KnownChargePoint, TariffFound
-from app.store.journal import JournalEntry
+from app.domain.charging.charge import Charge
+from app.domain.limit.policy import Policy
+from app.domain.session.limit import amount_used, amount_used_minor, energy_limit_wh, expected_end
+from app.domain.session.payment_session import NotStartedReason, PaymentSession, Status, StopReason
+from app.domain.session.settlement import SettlementBasis
+from app.store.operators.charge_points import KnownChargePoint, TariffFound
+from app.store.sessions.journal import JournalEntry
+from app.store.sessions.settlements import Capture
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class PaymentSessionOut(BaseModel):
 class ToppedUpOut(PaymentSessionOut):
     """The session after a top-up, and up to where each guard lets it go."""
 
-    guards: GuardsOut
+    limits: LimitsOut
 
 
 class CaptureOut(BaseModel):
@@ -90,9 +90,9 @@ class OpsSessionOut(PaymentSessionOut):
     )
     amount_used_error: int = Field(description="the bill may be lower than `amount_used` by so much, no more")
     expected_end: Moment | None = Field(
-        description="when the reservation is used up if the charge goes on as it does; null: nothing says so"
+        description="when the authorization is used up if the charge goes on as it does; null: nothing says so"
     )
-    guards: GuardsOut
+    limits: LimitsOut
     authorizations: list[AuthorizationOut] = Field(description="every hold, the first one first")
     tariff_source: str | None = Field(
         description="payment, charge_point, operator, monta_price_group or null: none"
@@ -101,7 +101,7 @@ class OpsSessionOut(PaymentSessionOut):
     learned_kwh_price: str | None = Field(description="without a tariff: the price of a kWh, estimated")
     settlement_basis: SettlementBasis | None = Field(description="what the amount rests on")
     stop_attempts: int
-    extra_charges: list[ChargeOut]
+    duplicate_charges: list[ChargeOut]
     monta_price: str | None = Field(description="Monta's price as reported last, in major units")
     metadata: dict[str, str]
 
@@ -140,9 +140,9 @@ def session_fields(session: PaymentSession, policy: Policy) -> dict[str, object]
         "display_reference": session.display_reference,
         "authorization_reference": held.reference,
         "currency": held.currency,
-        "amount_authorized": session.reserved_minor,
+        "amount_authorized": session.authorized_minor,
         "amount_used": used,
-        "amount_remaining": session.reserved_minor - used,
+        "amount_remaining": session.authorized_minor - used,
         "energy_wh": settled.energy_wh if settled else session.energy_wh,
         "energy_limit_wh": energy_limit_wh(session),
         "charge": _charge(session.charge) if session.charge else None,
@@ -170,14 +170,16 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
         "attention": attention_out(session),
         "amount_used_error": amount_used(session, policy).error_minor,
         "expected_end": expected_end(session, policy),
-        "guards": guards_out(session),
+        "limits": limits_out(session),
         "authorizations": authorizations_out(session),
         "tariff_source": session.tariff_source,
         "tariff_gaps": list(session.tariff_gaps),
         "learned_kwh_price": None if session.learned_kwh_price is None else str(session.learned_kwh_price),
         "settlement_basis": session.settlement.basis if session.settlement else None,
         "stop_attempts": session.stop.attempts if session.stop else 0,
-        "extra_charges": [ChargeOut(id=e.id, state=e.state, seen_at=e.seen_at) for e in session.extras],
+        "duplicate_charges": [
+            ChargeOut(id=e.id, state=e.state, seen_at=e.seen_at) for e in session.duplicates
+        ],
         "monta_price": None if price is None else str(price),
         "metadata": dict(session.metadata),
     }
@@ -185,8 +187,8 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
 
 
 def topped_up_out(session: PaymentSession, policy: Policy) -> ToppedUpOut:
-    guards: dict[str, object] = {"guards": guards_out(session)}
-    return ToppedUpOut.model_validate(session_fields(session, policy) | guards)
+    limits: dict[str, object] = {"limits": limits_out(session)}
+    return ToppedUpOut.model_validate(session_fields(session, policy) | limits)
 
 
 def capture_out(capture: Capture) -> CaptureOut:

@@ -1,15 +1,15 @@
-"""The front door for people: `tapwatt`, and `python -m app`."""
+"""The entry point for people: `tapwatt`, and `python -m app`."""
 
 import typer
 
 from app.cli import orphans, policies, processes, provisioning, sessions
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
-from app.flows import onboard, provision
+from app.flows.admin import check_setup, provision
 from app.settings import SettingsWrong
-from app.store.database import DATABASE_TROUBLE
-from app.store.secret_box import SecretUnreadable
-from app.store.suitability import DatabaseUnsuitable, explain
+from app.store.db.database import DATABASE_ERRORS
+from app.store.db.secret_box import SecretUnreadable
+from app.store.db.suitability import DatabaseUnsuitable, explain
 from app.wiring import NotMigrated
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app.add_typer(sessions.session_app, name="session")
 app.add_typer(orphans.app)
 app.add_typer(orphans.orphan_app, name="orphan")
 
-KNOWN_TROUBLE = (
+KNOWN_ERRORS = (
     SettingsWrong,
     EmbeddedPostgresError,
     SecretUnreadable,
@@ -33,17 +33,17 @@ KNOWN_TROUBLE = (
     DatabaseUnsuitable,
     provision.OperatorUnknown,
     provision.SecretJustChanged,
-    onboard.EveryStartWouldFail,
+    check_setup.EveryStartWouldFail,
     provision.ChargePointNotKnown,
     provision.TariffExpired,
 )
 
 
 def main() -> None:
-    """Known troubles are one clear message and exit status 1; a wrong argument is typer's, with status 2."""
+    """A known error is one clear message and exit status 1; a wrong argument is typer's, with status 2."""
     try:
         app()
-    except KNOWN_TROUBLE as error:
+    except KNOWN_ERRORS as error:
         fail(str(error))
-    except DATABASE_TROUBLE as error:
+    except DATABASE_ERRORS as error:
         fail(f"The database cannot be used. {explain(error)}")

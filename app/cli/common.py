@@ -1,4 +1,4 @@
-"""What all commands share: tools for one command, one way to print facts, one way to fail."""
+"""What all commands share: a context for one command, one way to print facts, one way to fail."""
 
 import asyncio
 import json
@@ -7,10 +7,10 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
-from app.flows.tools import Tools
+from app.flows.context import Context
 from app.settings import KeyedSettings, Settings
 from app.telemetry import configure_logging
-from app.wiring import database_url, ready_tools
+from app.wiring import database_url, ready_context
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Settings)
@@ -23,12 +23,12 @@ def started(settings: S) -> S:
     return settings
 
 
-def with_tools(settings: KeyedSettings, work: Callable[[Tools], Awaitable[T]]) -> T:
+def with_context(settings: KeyedSettings, work: Callable[[Context], Awaitable[T]]) -> T:
     configure_logging(level="warning", as_json=False)
 
     async def run(url: str) -> T:
-        async with ready_tools(settings, url) as tools:
-            return await work(tools)
+        async with ready_context(settings, url) as context:
+            return await work(context)
 
     with database_url(settings) as url:
         return asyncio.run(run(url))

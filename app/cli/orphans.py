@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import fail, with_tools
-from app.cli.looks import orphan_table
-from app.domain.ids import ChargeId, OperatorId
-from app.flows import look, reconcile
-from app.flows.tools import Tools
+from app.cli.common import fail, with_context
+from app.cli.tables import orphan_table
+from app.domain.units.ids import ChargeId, OperatorId
+from app.flows.admin import queries
+from app.flows.context import Context
+from app.flows.operator.reconcile import close_orphan
 from app.settings import load_settings
-from app.store.orphans import Orphan, SeveralOrphans
+from app.store.operators.orphans import Orphan, SeveralOrphans
 
 app = typer.Typer()
 orphan_app = typer.Typer(no_args_is_help=True, help="One charge that no payment session knows.")
@@ -22,10 +23,10 @@ def orphans(
 ) -> None:
     """Charges with our reference at Monta that belong to no payment session here: stopped, never captured."""
 
-    async def find(tools: Tools) -> str:
-        return orphan_table(await look.orphans_of(tools, None, closed=closed))
+    async def find(context: Context) -> str:
+        return orphan_table(await queries.orphans_of(context, None, closed=closed))
 
-    typer.echo(with_tools(load_settings(), find))
+    typer.echo(with_context(load_settings(), find))
 
 
 @orphan_app.command("close")
@@ -38,12 +39,12 @@ def orphan_close(
 ) -> None:
     """Be done with one: it is listed no more, and neither stopped nor read again."""
 
-    async def done(tools: Tools) -> Orphan | None:
+    async def done(context: Context) -> Orphan | None:
         whose = OperatorId(operator) if operator else None
-        return await reconcile.close_orphan(tools, whose, ChargeId(charge_id), because=reason[:200])
+        return await close_orphan(context, whose, ChargeId(charge_id), because=reason[:200])
 
     try:
-        found = with_tools(load_settings(), done)
+        found = with_context(load_settings(), done)
     except SeveralOrphans as error:
         fail(f"{error}; name one with --operator.")
     if found is None:

@@ -4,20 +4,22 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import AsJson, fail, print_facts, with_tools
+from app.cli.common import AsJson, fail, print_facts, with_context
 from app.cli.provisioning import OperatorOption, operator_app
-from app.domain.ids import OperatorId
-from app.flows import provision
-from app.flows.tools import Tools
-from app.monta.wire import PriceUnit
+from app.domain.charging.charge import PriceUnit
+from app.domain.units.ids import OperatorId
+from app.flows.admin import provision
+from app.flows.context import Context
 from app.settings import load_settings
 
-__all__ = ["operator_app"]
+__all__ = [
+    "operator_app",
+]
 
 
 TopUpMax = Annotated[
     int | None,
-    typer.Option(min=0, help="Top-ups may raise a reservation to this amount, in minor units."),
+    typer.Option(min=0, help="Top-ups may raise an authorization to this amount, in minor units."),
 ]
 HoldDays = Annotated[
     int | None,
@@ -45,7 +47,7 @@ def operator_set(
     *,
     top_up_max: TopUpMax = None,
     no_top_up_max: Annotated[
-        bool, typer.Option("--no-top-up-max", help="No policy: Monta's limit is the first reservation.")
+        bool, typer.Option("--no-top-up-max", help="No policy: Monta's limit is the first authorization.")
     ] = False,
     hold_days: HoldDays = None,
     hold_max: HoldMax = None,
@@ -59,18 +61,18 @@ def operator_set(
     if top_up_max is not None and no_top_up_max:
         fail("--top-up-max and --no-top-up-max contradict each other.")
 
-    async def change(tools: Tools) -> None:
+    async def change(context: Context) -> None:
         owner = OperatorId(operator)
         if top_up_max is not None or no_top_up_max:
-            await provision.set_top_up_max(tools, owner, top_up_max)
+            await provision.set_top_up_max(context, owner, top_up_max)
         if hold_days is not None:
-            await provision.set_hold_days(tools, owner, brand, hold_days)
+            await provision.set_hold_days(context, owner, brand, hold_days)
         if hold_max is not None:
-            await provision.set_hold_max(tools, owner, hold_max)
+            await provision.set_hold_max(context, owner, hold_max)
         if price_unit is not None:
-            await provision.set_price_unit(tools, owner, price_unit.value)
+            await provision.set_price_unit(context, owner, price_unit.value)
 
-    with_tools(load_settings(), change)
+    with_context(load_settings(), change)
     print_facts(
         as_json,
         operator_id=operator,

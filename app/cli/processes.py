@@ -17,7 +17,7 @@ app = typer.Typer()
 @app.command()
 def migrate() -> None:
     """Bring the database to what this version needs; safe to repeat."""
-    from app.store.migrate import migrate as run_migrations
+    from app.store.db.schema import migrate as run_migrations
 
     settings = load_settings_without_key()
     with database_url(settings) as url:
@@ -34,7 +34,7 @@ def serve(
     ] = False,
 ) -> None:
     """HTTP for terminals, Monta and operations."""
-    from app import running
+    from app import processes as running
 
     settings = started(load_settings())
     with database_url(settings) as url:
@@ -44,7 +44,7 @@ def serve(
 @app.command()
 def watch() -> None:
     """The watcher alone: starts, limits, stops and settles charges. Several may run."""
-    from app import running
+    from app import processes as running
 
     settings = started(load_settings())
     with database_url(settings) as url:
@@ -57,8 +57,8 @@ def simulator(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 9000,
     speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than life.")] = 1,
 ) -> None:
-    """A Monta of our own under /api/v1, with magic charge points for every trouble."""
-    from app import running
+    """A Monta of our own under /api/v1, with magic charge points for every fault."""
+    from app import processes as running
 
     settings = started(load_settings_without_key())
 

@@ -8,16 +8,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from app.cli.common import AsJson, fail, print_facts, warn, with_tools
-from app.domain.ids import ChargePointId, OperatorId
+from app.cli.common import AsJson, fail, print_facts, warn, with_context
+from app.domain.charging.charge import PriceUnit
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
-from app.domain.tariff.validity import out_of_force
-from app.flows import look, onboard, provision
-from app.flows.tools import Tools
-from app.monta.safe_json import BadJson, load_json
-from app.monta.wire import PriceUnit
+from app.domain.tariff.time_windows import out_of_force
+from app.domain.units.ids import ChargePointId, OperatorId
+from app.flows.admin import check_setup, provision, queries
+from app.flows.context import Context
 from app.settings import Settings, load_settings, url_problem
-from app.store.database import is_json
+from app.store.db.database import is_json
+from app.strict_json import BadJson, load_json
 
 operator_app = typer.Typer(no_args_is_help=True, help="Operators: accounts at Monta.")
 terminal_app = typer.Typer(no_args_is_help=True, help="Payment terminals.")
@@ -67,7 +67,7 @@ def operator_add(
         price_unit=price_unit.value,
         time_zone=time_zone,
     )
-    added, compared = with_tools(settings, lambda tools: _added(tools, new))
+    added, compared = with_context(settings, lambda context: _added(context, new))
     warn(compared.warnings)
     print_facts(
         as_json,
@@ -78,10 +78,10 @@ def operator_add(
 
 
 async def _added(
-    tools: Tools, new: provision.NewOperator
-) -> tuple[provision.AddedOperator, onboard.Compared]:
-    added = await provision.add_operator(tools, new)
-    return added, await onboard.compare_operator(tools, added.operator_id)
+    context: Context, new: provision.NewOperator
+) -> tuple[provision.AddedOperator, check_setup.Compared]:
+    added = await provision.add_operator(context, new)
+    return added, await check_setup.compare_operator(context, added.operator_id)
 
 
 @operator_app.command("change-webhook-secret")
@@ -95,8 +95,8 @@ def operator_change_webhook_secret(
 ) -> None:
     """Make a new webhook secret; deliveries signed with the present one are taken for one more hour."""
     owner = OperatorId(operator)
-    changed = with_tools(
-        load_settings(), lambda tools: provision.change_webhook_secret(tools, owner, at_once=at_once)
+    changed = with_context(
+        load_settings(), lambda context: provision.change_webhook_secret(context, owner, at_once=at_once)
     )
     until = changed.before_until
     print_facts(
@@ -135,14 +135,18 @@ def terminal_add(
     points = [ChargePointId(p) for p in charge_point]
     owner = OperatorId(operator)
 
-    async def add(tools: Tools) -> tuple[provision.AddedKey, onboard.Compared]:
-        compared = onboard.Compared(()) if unchecked else await onboard.compare_places(tools, owner, points)
+    async def add(context: Context) -> tuple[provision.AddedKey, check_setup.Compared]:
+        compared = (
+            check_setup.Compared(())
+            if unchecked
+            else await check_setup.compare_charge_points(context, owner, points)
+        )
         added = await provision.add_terminal(
-            tools, owner, provider=provider, name=name, charge_point_ids=points
+            context, owner, provider=provider, name=name, charge_point_ids=points
         )
         return added, compared
 
-    added, compared = with_tools(load_settings(), add)
+    added, compared = with_context(load_settings(), add)
     warn(compared.warnings)
     print_facts(as_json, terminal_id=added.id, api_key=added.api_key)
 
@@ -158,11 +162,11 @@ def tariff_set(
     tariff = _tariff_from(file)
     point = ChargePointId(charge_point) if charge_point else None
 
-    async def set_it(tools: Tools) -> str | None:
-        await provision.set_tariff(tools, OperatorId(operator), point, tariff)
-        return out_of_force(tariff, tools.clock.now())
+    async def set_it(context: Context) -> str | None:
+        await provision.set_tariff(context, OperatorId(operator), point, tariff)
+        return out_of_force(tariff, context.clock.now())
 
-    not_yet = with_tools(load_settings(), set_it)
+    not_yet = with_context(load_settings(), set_it)
     if not_yet is not None:
         warn([f"the tariff prices nothing yet, for {not_yet}; until then the next source of prices counts"])
     if tariff.end_date_time is not None:
@@ -179,21 +183,21 @@ def ops_key_add(
 ) -> None:
     """Make a key for operations."""
     owner = OperatorId(operator) if operator else None
-    added = with_tools(load_settings(), lambda tools: provision.add_ops_key(tools, owner))
+    added = with_context(load_settings(), lambda context: provision.add_ops_key(context, owner))
     print_facts(as_json, ops_key_id=added.id, api_key=added.api_key)
 
 
 @operator_app.command("list")
 def operator_list(as_json: AsJson = False) -> None:
     """All operators, and what is wrong with their access to Monta."""
-    found = with_tools(load_settings(), lambda tools: look.summary(tools, None))
+    found = with_context(load_settings(), lambda context: queries.summary(context, None))
     rows: list[dict[str, str | None]] = [
         {
             "operator_id": o.id,
             "name": o.name,
             "monta_url": o.monta_url,
             "webhook_problem": o.webhook_problem,
-            "upkeep_problem": o.upkeep_problem,
+            "sync_problem": o.sync_problem,
             "setup_problem": o.setup_problem,
             "clock_problem": _clock_told(o.monta_clock_ahead_s),
         }
@@ -210,8 +214,8 @@ def _clock_told(ahead_s: int | None) -> str | None:
 
 
 def _operator_lines(row: dict[str, str | None]) -> list[str]:
-    troubles = [f"  {name}: {row[name]}" for name in row if name.endswith("_problem") and row[name]]
-    return [f"{row['operator_id']}  {row['name']}", *troubles]
+    problems = [f"  {name}: {row[name]}" for name in row if name.endswith("_problem") and row[name]]
+    return [f"{row['operator_id']}  {row['name']}", *problems]
 
 
 def _check_access(settings: Settings, monta_url: str, time_zone: str) -> None:

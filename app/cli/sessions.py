@@ -4,14 +4,24 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import fail, with_tools
-from app.cli.looks import session_table, time_line
-from app.domain.ids import SessionId
-from app.domain.payment_session import Status
-from app.flows import attend, look
-from app.flows.tools import Tools
+from app.cli.common import fail, with_context
+from app.cli.tables import session_table, time_line
+from app.domain.session.payment_session import Status
+from app.domain.units.ids import SessionId
+from app.flows.admin import queries
+from app.flows.admin.acknowledge import AttentionUnknown
+from app.flows.admin.acknowledge import acknowledge as acknowledge_item
+from app.flows.admin.settle_manually import (
+    AboveAuthorized,
+    AlreadyEnded,
+    AlreadySettled,
+    NotEnded,
+    close_manually,
+    settle_manually,
+)
+from app.flows.context import Context, SessionUnknown
 from app.settings import load_settings
-from app.store import payment_sessions
+from app.store.sessions import payment_sessions
 
 app = typer.Typer()
 session_app = typer.Typer(no_args_is_help=True, help="One payment session.")
@@ -20,16 +30,16 @@ session_app = typer.Typer(no_args_is_help=True, help="One payment session.")
 @app.command()
 def sessions(
     status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=look.MAX_PAGE)] = 30,
+    limit: Annotated[int, typer.Option(min=1, max=queries.MAX_PAGE)] = 30,
 ) -> None:
     """Payment sessions, newest first."""
     conditions = [payment_sessions.matching("status", status)] if status else []
 
-    async def find(tools: Tools) -> str:
-        page = await look.sessions(tools, *conditions, limit=limit)
-        return session_table(page.sessions, tools.policy)
+    async def find(context: Context) -> str:
+        page = await queries.sessions(context, *conditions, limit=limit)
+        return session_table(page.sessions, context.policy)
 
-    typer.echo(with_tools(load_settings(), find))
+    typer.echo(with_context(load_settings(), find))
 
 
 @session_app.command("settle")
@@ -40,22 +50,22 @@ def session_settle(
 ) -> None:
     """Decide what an ended charge costs that Tapwatt holds for a person."""
 
-    async def decide(tools: Tools) -> str:
-        session = await attend.settle_by_hand(
-            tools,
+    async def decide(context: Context) -> str:
+        session = await settle_manually(
+            context,
             SessionId(session_id),
             payment_sessions.of_operator(None),
             amount_minor=amount,
             reason=reason[:200],
         )
-        lines = await look.journal_of(tools, session.id, after=0, limit=1000)
-        return time_line(session, lines, tools.policy)
+        lines = await queries.journal_of(context, session.id, after=0, limit=1000)
+        return time_line(session, lines, context.policy)
 
     try:
-        typer.echo(with_tools(load_settings(), decide))
-    except attend.SessionUnknown:
+        typer.echo(with_context(load_settings(), decide))
+    except SessionUnknown:
         fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
-    except (attend.NotEnded, attend.AlreadySettled) as error:
+    except (NotEnded, AlreadySettled) as error:
         fail(f"{error}.")
 
 
@@ -67,23 +77,23 @@ def session_acknowledge(
 ) -> None:
     """Say that somebody has seen why a session asks for a person."""
 
-    async def see(tools: Tools) -> str:
-        session = await attend.acknowledge(
-            tools,
+    async def see(context: Context) -> str:
+        session = await acknowledge_item(
+            context,
             SessionId(session_id),
             payment_sessions.of_operator(None),
             code=code,
             by="command line",
             note=note[:200],
         )
-        lines = await look.journal_of(tools, session.id, after=0, limit=1000)
-        return time_line(session, lines, tools.policy)
+        lines = await queries.journal_of(context, session.id, after=0, limit=1000)
+        return time_line(session, lines, context.policy)
 
     try:
-        typer.echo(with_tools(load_settings(), see))
-    except attend.SessionUnknown:
+        typer.echo(with_context(load_settings(), see))
+    except SessionUnknown:
         fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
-    except attend.AttentionUnknown:
+    except AttentionUnknown:
         fail(f"This payment session has no attention item {code!r}; `tapwatt session show` lists them.")
 
 
@@ -97,25 +107,25 @@ def session_close(
 ) -> None:
     """End a payment session in any state; its charge is stopped if one may run."""
 
-    async def end(tools: Tools) -> str:
-        session = await attend.close_by_hand(
-            tools,
+    async def end(context: Context) -> str:
+        session = await close_manually(
+            context,
             SessionId(session_id),
             payment_sessions.of_operator(None),
             amount_minor=amount,
             reason=reason[:200],
             by="command line",
         )
-        lines = await look.journal_of(tools, session.id, after=0, limit=1000)
-        return time_line(session, lines, tools.policy)
+        lines = await queries.journal_of(context, session.id, after=0, limit=1000)
+        return time_line(session, lines, context.policy)
 
     try:
-        typer.echo(with_tools(load_settings(), end))
-    except attend.SessionUnknown:
+        typer.echo(with_context(load_settings(), end))
+    except SessionUnknown:
         fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
-    except attend.AlreadyEnded as error:
+    except AlreadyEnded as error:
         fail(f"{error}.")
-    except attend.AboveAuthorized as error:
+    except AboveAuthorized as error:
         fail(f"--amount {error}.")
 
 
@@ -123,14 +133,14 @@ def session_close(
 def session_show(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
     """One payment session and its time line: every fact, decision and call."""
 
-    async def find(tools: Tools) -> str | None:
-        session = await look.session(tools, SessionId(session_id), payment_sessions.of_operator(None))
+    async def find(context: Context) -> str | None:
+        session = await queries.session(context, SessionId(session_id), payment_sessions.of_operator(None))
         if session is None:
             return None
-        lines = await look.journal_of(tools, session.id, after=0, limit=1000)
-        return time_line(session, lines, tools.policy)
+        lines = await queries.journal_of(context, session.id, after=0, limit=1000)
+        return time_line(session, lines, context.policy)
 
-    shown = with_tools(load_settings(), find)
+    shown = with_context(load_settings(), find)
     if shown is None:
         fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
     typer.echo(shown)

@@ -3,17 +3,17 @@
 import sys
 import time
 
-from app.demo.interrupts import Interrupted, Interrupts
-from app.demo.invitation import invitation
+from app.demo.interrupts import DemoFailed, Interrupted, Interrupts
 from app.demo.play import perform
-from app.demo.provisioning import Stage
 from app.demo.screen import Screen, closing_table, verdict
-from app.demo.stage import set_up
+from app.demo.setup import Installation, invitation, set_up
 from app.demo.stories import STORIES
 from app.demo.tariffs import GROUP_OF_POINT
-from app.demo.trouble import DemoFailed
 
-__all__ = ["run_demo"]
+__all__ = [
+    "run_demo",
+]
+
 
 LOOK_S = 0.2
 
@@ -36,16 +36,16 @@ def _demo(interrupts: Interrupts, *, keep: bool, speed: float) -> int:
     screen = Screen(STORIES, speed)
     points = set(GROUP_OF_POINT) if keep else {story.charge_point_id for story in STORIES}
     screen.say("Tapwatt's demo: real processes on this machine, and a simulated Monta.")
-    with set_up(speed, interrupts, screen.step, points=points) as stage:
+    with set_up(speed, interrupts, screen.step, points=points) as installation:
         screen.step(f"{len(STORIES)} drivers tap their cards\n")
-        accounts = perform(stage, screen, STORIES, speed, interrupts)
+        accounts = perform(installation, screen, STORIES, speed, interrupts)
         screen.say("")
         screen.console.print(closing_table(accounts))
         problems = verdict(accounts)
         screen.say("\n" + ("\n".join(problems) if problems else _all_well(len(accounts))))
         if keep:
-            screen.say(invitation(stage))
-            _linger(stage)
+            screen.say(invitation(installation))
+            _linger(installation)
     return 1 if problems else 0
 
 
@@ -56,8 +56,8 @@ def _all_well(sessions: int) -> str:
     )
 
 
-def _linger(stage: Stage) -> None:
+def _linger(installation: Installation) -> None:
     """Until a signal comes or a process dies."""
     while True:
-        stage.processes.check()
+        installation.processes.check()
         time.sleep(LOOK_S)

@@ -1,9 +1,14 @@
-"""Ctrl-C, a closed terminal and SIGTERM: taken at once, after a piece of work, or by the event loop."""
+"""Ends the demo early: signals, a closed terminal, and failures in plain words."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+class DemoFailed(Exception):
+    """The text says what went wrong and shows the end of the log that knows more."""
+
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

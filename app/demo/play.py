@@ -5,14 +5,13 @@ from collections.abc import Coroutine, Sequence
 
 import httpx
 
-from app.demo.interrupts import Interrupts
+from app.demo.audit import Account, MontaBooks
+from app.demo.interrupts import DemoFailed, Interrupts
 from app.demo.processes import Processes
-from app.demo.provisioning import Stage
-from app.demo.reckoning import Account, MontaBooks
 from app.demo.screen import Screen
+from app.demo.setup import Installation
 from app.demo.stories import Story
 from app.demo.terminals import CALL_S, Api, Bank, Terminal
-from app.demo.trouble import DemoFailed
 
 LONGEST_S = 3 * 3600
 """No story takes longer on the demo's clock; a machine that is slow gets SLACK_S more of real time."""
@@ -21,7 +20,7 @@ LOOK_S = 0.2
 
 
 def perform(
-    stage: Stage, screen: Screen, stories: Sequence[Story], speed: float, interrupts: Interrupts
+    installation: Installation, screen: Screen, stories: Sequence[Story], speed: float, interrupts: Interrupts
 ) -> list[Account]:
     """Play to the end; what came of each story. Raises DemoFailed, Interrupted."""
 
@@ -31,22 +30,24 @@ def perform(
         assert task is not None, "asyncio.run makes one"
         with interrupts.told(lambda: loop.call_soon_threadsafe(task.cancel)):
             try:
-                return await _perform(stage, screen, stories, speed)
+                return await _perform(installation, screen, stories, speed)
             except asyncio.CancelledError:
                 return []  # the signal that cancelled us is raised right here, at the end of the block
 
     return asyncio.run(run())
 
 
-async def _perform(stage: Stage, screen: Screen, stories: Sequence[Story], speed: float) -> list[Account]:
+async def _perform(
+    installation: Installation, screen: Screen, stories: Sequence[Story], speed: float
+) -> list[Account]:
     limits = httpx.Limits(max_connections=4 * len(stories))
     async with httpx.AsyncClient(timeout=CALL_S, trust_env=False, limits=limits) as http:
-        api, bank = Api(http, stage), Bank()
+        api, bank = Api(http, installation), Bank()
         terminals = [Terminal(api, bank, n, speed, screen.tell) for n, _ in enumerate(stories, start=1)]
         plays = [terminal.play(story) for terminal, story in zip(terminals, stories, strict=True)]
         with screen.showing():
-            ids = await _watched(stage.processes, screen, plays, LONGEST_S / speed + SLACK_S)
-        books = MontaBooks(http, stage)
+            ids = await _watched(installation.processes, screen, plays, LONGEST_S / speed + SLACK_S)
+        books = MontaBooks(http, installation)
         return [
             Account(
                 story=story,

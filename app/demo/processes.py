@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.demo.interrupts import Interrupts
-from app.demo.trouble import DemoFailed
+from app.demo.interrupts import DemoFailed, Interrupts
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package `app`."""

@@ -12,11 +12,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from app.demo.reckoning import Account
+from app.demo.audit import Account
 from app.demo.stories import CURRENCY, Story
-from app.demo.terminals import News
+from app.demo.terminals import SessionUpdate
 from app.demo.wording import UNREMARKABLE, bar, in_words, kwh, money
-from app.domain.payment_session import Status
+from app.domain.session.payment_session import Status
 
 REDRAWS_PER_S = 8
 PLAIN_WIDTH = 120
@@ -40,7 +40,7 @@ class Screen:
     def __init__(self, stories: Sequence[Story], speed: float) -> None:
         self._stories = stories
         self._speed = speed
-        self._news: dict[str, News] = {}
+        self._news: dict[str, SessionUpdate] = {}
         self._lines_shown: dict[str, int] = {}
         self._began = time.monotonic()
         self._live: Live | None = None
@@ -79,14 +79,14 @@ class Screen:
                 self._live.refresh()
             await asyncio.sleep(1 / REDRAWS_PER_S)
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: SessionUpdate) -> None:
         """A session has changed."""
         before = self._news.get(news.story.charge_point_id)
         self._news[news.story.charge_point_id] = news
         if not self._animated:
             self._print_change(news, before)
 
-    def _print_change(self, news: News, before: News | None) -> None:
+    def _print_change(self, news: SessionUpdate, before: SessionUpdate | None) -> None:
         shown = self._lines_shown.get(news.session.id, 0)
         self._lines_shown[news.session.id] = max(shown, len(news.journal))
         remarkable = [
@@ -117,7 +117,7 @@ class Screen:
         )
         cells = BARS["wide"] if width >= WIDE else BARS["usual"] if width >= EVENTS_FROM else BARS["narrow"]
         table.add_column("Session", no_wrap=True, min_width=21)
-        table.add_column("used / reserved", no_wrap=True, min_width=cells + 12)
+        table.add_column("used / authorized", no_wrap=True, min_width=cells + 12)
         table.add_column("kWh", no_wrap=True, justify="right", min_width=4)
         table.add_column("State", no_wrap=True, min_width=11)
         if width >= EVENTS_FROM:
@@ -142,7 +142,7 @@ class Screen:
         return [name, used, Text(kwh(session.energy_wh)), state, Text(_last_event(news))]
 
 
-def _last_event(news: News) -> str:
+def _last_event(news: SessionUpdate) -> str:
     lines = [line for line in news.journal if line.kind != "status_changed"]
     return in_words(lines[-1].kind, lines[-1].source, lines[-1].detail) if lines else ""
 

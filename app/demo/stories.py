@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.payment_session import NotStartedReason, Status, StopReason
+from app.domain.session.payment_session import NotStartedReason, Status, StopReason
 
 
 class Gesture(StrEnum):

@@ -3,8 +3,8 @@
 from decimal import Decimal
 
 from app.demo.stories import CURRENCY
-from app.simulator.magic import MAGIC_POINTS, NORMAL_POINTS, PRICE_GROUPS
-from app.simulator.prices import PriceGroup
+from app.simulator.charge_points import MAGIC_POINTS, NORMAL_POINTS, PRICE_GROUPS
+from app.simulator.site.prices import PriceGroup
 
 HOUR_MIN = 60
 MINUTE_S = 60

@@ -9,10 +9,10 @@ import httpx
 from pydantic import BaseModel
 
 from app.api.views import CaptureOut, JournalOut, OpsSessionOut, Page, PaymentSessionOut
-from app.demo.provisioning import Stage
+from app.demo.interrupts import DemoFailed
+from app.demo.setup import Installation
 from app.demo.stories import CURRENCY, Gesture, Story
-from app.demo.trouble import DemoFailed
-from app.domain.settlement import SettlementAction
+from app.domain.session.settlement import SettlementAction
 
 WAIT_S = 20
 """One long poll; the contract allows 30."""
@@ -44,7 +44,7 @@ class Bank:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class SessionUpdate:
     """A story as it stands: what its terminal and what operations see of its session."""
 
     story: Story
@@ -52,20 +52,20 @@ class News:
     journal: Sequence[JournalOut]
 
 
-Tell = Callable[[News], None]
+Tell = Callable[[SessionUpdate], None]
 
 
 class Api:
     """The public HTTP API as a careful client uses it: everything is repeatable, so trouble is met by repeating."""
 
-    def __init__(self, http: httpx.AsyncClient, stage: Stage) -> None:
+    def __init__(self, http: httpx.AsyncClient, installation: Installation) -> None:
         self._http = http
-        self._stage = stage
+        self._installation = installation
 
     async def terminal(
         self, method: str, path: str, *, body: Mapping[str, object] | None = None, prefer: str = ""
     ) -> PaymentSessionOut:
-        answer = await self._call(method, path, self._stage.terminal_key, body=body, prefer=prefer)
+        answer = await self._call(method, path, self._installation.terminal_key, body=body, prefer=prefer)
         return PaymentSessionOut.model_validate_json(answer.content)
 
     async def session(self, session_id: str) -> OpsSessionOut:
@@ -80,7 +80,7 @@ class Api:
         return page.data
 
     async def _ops(self, model: type[Model], path: str) -> Model:
-        answer = await self._call("GET", path, self._stage.ops_key)
+        answer = await self._call("GET", path, self._installation.ops_key)
         return model.model_validate_json(answer.content)
 
     async def _call(
@@ -91,7 +91,7 @@ class Api:
         for _ in range(TRIES):
             try:
                 answer = await self._http.request(
-                    method, self._stage.api_url + path, json=body, headers=headers
+                    method, self._installation.api_url + path, json=body, headers=headers
                 )
             except httpx.TransportError as error:
                 said = type(error).__name__
@@ -170,4 +170,4 @@ class Terminal:
 
     async def _report(self, story: Story, session_id: str) -> None:
         session, journal = await asyncio.gather(self._api.session(session_id), self._api.journal(session_id))
-        self._tell(News(story, session, journal))
+        self._tell(SessionUpdate(story, session, journal))

@@ -20,11 +20,11 @@ def kwh(energy_wh: int) -> str:
     return f"{energy_wh / 1000:.1f}"
 
 
-def bar(used: int, reserved: int, width: int, *, ascii_only: bool = False) -> str:
-    """`width` cells for used of reserved; it is full only when all is used, and never empty once some is."""
+def bar(used: int, authorized: int, width: int, *, ascii_only: bool = False) -> str:
+    """`width` cells for used of authorized; it is full only when all is used, and never empty once some is."""
     steps = 1 if ascii_only else 8
-    filled = 0 if reserved <= 0 else max(0, min(used, reserved)) * width * steps // reserved
-    if filled == 0 and used > 0 and reserved > 0 and not ascii_only:
+    filled = 0 if authorized <= 0 else max(0, min(used, authorized)) * width * steps // authorized
+    if filled == 0 and used > 0 and authorized > 0 and not ascii_only:
         filled = 1
     whole, part = divmod(filled, steps)
     if ascii_only:
@@ -63,8 +63,8 @@ WORDS: Mapping[str, Callable[[Detail], str]] = {
     "start_refused": lambda _: "Monta refuses",
     "start_not_done": lambda _: "start not sent",
     "start_unknown": lambda _: "start: no answer",
-    "look_up_failed": lambda _: "look-up failed",
-    "looked_up": lambda d: f"looked up: {d.get('found')} found",
+    "search_failed": lambda _: "search failed",
+    "searched": lambda d: f"looked up: {d.get('found')} found",
     "charge_adopted": lambda _: "charge adopted",
     "charge_reported": lambda d: f"{d['source']}: {d.get('state')}",
     "stop_requested": lambda _: "stop asked for",
@@ -75,5 +75,5 @@ WORDS: Mapping[str, Callable[[Detail], str]] = {
     "capture_reported": lambda d: f"{d.get('outcome')} {_amount(d, 'amount_minor')}",
     "attention_needed": lambda d: f"look: {d.get('why')}",
 }
-UNREMARKABLE = frozenset({"status_changed", "charge_reported", "looked_up"})
+UNREMARKABLE = frozenset({"status_changed", "charge_reported", "searched"})
 """Kinds that are no news of their own: the status has its column, meters tick all the time."""

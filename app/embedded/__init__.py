@@ -3,4 +3,7 @@
 from app.embedded.host import EmbeddedPostgresError
 from app.embedded.server import EmbeddedPostgres
 
-__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
+__all__ = [
+    "EmbeddedPostgres",
+    "EmbeddedPostgresError",
+]

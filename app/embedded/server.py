@@ -87,9 +87,9 @@ class EmbeddedPostgres:
 
     def _others_use_it(self) -> bool:
         """Looks twice: a guard that goes between the two questions of one look seems to be somebody else's use."""
-        return self._looks_used() and self._looks_used()
+        return self._searches_used() and self._searches_used()
 
-    def _looks_used(self) -> bool:
+    def _searches_used(self) -> bool:
         descriptor = open_lock(self._lock)
         try:
             return not try_lock(descriptor, ALONE) and try_lock(descriptor, SHARED)

@@ -1,1 +1,1 @@
-"""Monta's Partner API: the only room with outgoing HTTP."""
+"""Monta's Partner API: the only package with outgoing HTTP."""

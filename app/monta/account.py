@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.charging.charge import PriceUnit
 from app.monta.fields import Fields
-from app.monta.safe_json import JsonIn
 from app.monta.webhook import Entry, read_entry
-from app.monta.wire import PriceUnit
+from app.strict_json import JsonIn
 
 
 class DeliveryStatus(StrEnum):

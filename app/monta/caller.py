@@ -5,14 +5,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.clock import Clock
-from app.domain.ids import OperatorId
+from app.domain.units.ids import OperatorId
 from app.monta.errors import Outcome, QuotaExceeded, Refused, Unauthorized, outcome_of
-from app.monta.exchange import Answer, Call, Exchange
-from app.monta.judge import judged
-from app.monta.pages import PER_PAGE, Rows, all_pages
-from app.monta.ports import Budget, Purpose, Standing
-from app.monta.safe_json import JsonIn
+from app.monta.lists import PER_PAGE, Rows, all_pages
+from app.monta.ports import Budget, CredentialStatus, Purpose
 from app.monta.token import TokenKeeper
+from app.monta.transport import Answer, Call, Transport, read_answer
+from app.strict_json import JsonIn
 
 DOUBTED_AGAIN = timedelta(minutes=10)
 """A charge that is refused (403) for reasons of its own is no reason to question the credential at each call."""
@@ -24,25 +23,25 @@ class Caller:
     def __init__(
         self,
         *,
-        exchange: Exchange,
+        exchange: Transport,
         tokens: TokenKeeper,
         budget: Budget,
         clock: Clock,
         operator: OperatorId,
-        standing: Standing | None,
+        credential_status: CredentialStatus | None,
     ) -> None:
-        self._exchange = exchange
+        self._transport = exchange
         self._tokens = tokens
         self._budget = budget
         self._clock = clock
         self._operator = operator
-        self._standing = standing
+        self._credential_status = credential_status
         self._doubted_at: datetime | None = None
 
     def get(
         self, path: str, *, purpose: Purpose = Purpose.READ, params: Mapping[str, str | int] | None = None
     ) -> Call:
-        bounds = self._exchange.timeouts
+        bounds = self._transport.timeouts
         return Call(
             method="GET",
             path=path,
@@ -85,12 +84,12 @@ class Caller:
     async def _asked(self, call: Call, still_allowed: Callable[[], bool] | None) -> JsonIn:
         await self._take(call)
         token = await self._tokens.current()
-        answer: Answer = await self._exchange.send(call, access=token.access, may_send=still_allowed)
+        answer: Answer = await self._transport.send(call, access=token.access, may_send=still_allowed)
         if outcome_of(answer.status) is Outcome.UNAUTHORIZED:
             token = await self._tokens.after_refusal(token)
             await self._take(call)
-            answer = await self._exchange.send(call, access=token.access, may_send=still_allowed)
-        return judged(answer, replace(call, secrets=(*call.secrets, token.access)))
+            answer = await self._transport.send(call, access=token.access, may_send=still_allowed)
+        return read_answer(answer, replace(call, secrets=(*call.secrets, token.access)))
 
     async def _take(self, call: Call) -> None:
         retry_at = await self._budget.take(self._operator, call.purpose, self._clock.now())
@@ -98,5 +97,5 @@ class Caller:
             raise QuotaExceeded(f"{call.name} not sent: no budget left", retry_at=retry_at, by_monta=False)
 
     async def _doubt(self, why: str) -> None:
-        if self._standing is not None:
-            await self._standing.refused(self._operator, why, self._clock.now())
+        if self._credential_status is not None:
+            await self._credential_status.refused(self._operator, why, self._clock.now())

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import httpx
 
 from app.clock import Clock
-from app.domain.charge import ChargeReport, ChargeState
-from app.domain.charge_point import ChargePoint
-from app.domain.ids import ChargeId, ChargePointId, OperatorId
-from app.domain.price_group import PriceGroup
+from app.domain.charging.charge import ChargeReport, ChargeState, PriceUnit
+from app.domain.charging.charge_point import ChargePoint
+from app.domain.charging.price_group import PriceGroup
+from app.domain.units.ids import ChargeId, ChargePointId, OperatorId
 from app.monta.account import (
     Consumer,
     DeliveryStatus,
@@ -21,25 +21,19 @@ from app.monta.account import (
 )
 from app.monta.caller import Caller
 from app.monta.errors import NotSent, OutcomeUnknown, Refused
-from app.monta.exchange import Call, Exchange, Timeouts, id_in_path
-from app.monta.listing import ChargeListing, read_listing
-from app.monta.pages import (
-    MAX_FOUND_PAGES,
-    MAX_LISTED_PAGES,
-    MAX_LOG_PAGES,
-)
-from app.monta.ports import Budget, Credentials, Purpose, Standing, TokenStore
-from app.monta.price_group import read_price_group
-from app.monta.safe_json import dump_json
-from app.monta.token import TokenKeeper
-from app.monta.wire import (
-    PriceUnit,
+from app.monta.lists import MAX_FOUND_PAGES, MAX_LISTED_PAGES, MAX_LOG_PAGES, ChargeListing, read_listing
+from app.monta.objects import (
     StartCharge,
     UnreadableCharge,
     read_charge,
     read_charge_point,
+    read_price_group,
     unwrapped,
 )
+from app.monta.ports import Budget, Credentials, CredentialStatus, Purpose, TokenStore
+from app.monta.token import TokenKeeper
+from app.monta.transport import Call, Timeouts, Transport, id_in_path
+from app.strict_json import dump_json
 
 
 class MontaClient:
@@ -65,12 +59,12 @@ class MontaClient:
         credentials: Credentials,
         timeouts: Timeouts | None = None,
         price_unit: PriceUnit = PriceUnit.MAJOR,
-        standing: Standing | None = None,
+        credential_status: CredentialStatus | None = None,
     ) -> None:
         self._clock = clock
         self._price_unit = price_unit
         self._timeouts = timeouts or Timeouts()
-        exchange = Exchange(
+        exchange = Transport(
             http=http,
             clock=clock,
             budget=budget,
@@ -82,7 +76,12 @@ class MontaClient:
             exchange=exchange, store=tokens, clock=clock, operator=operator, credentials=credentials
         )
         self._caller = Caller(
-            exchange=exchange, tokens=keeper, budget=budget, clock=clock, operator=operator, standing=standing
+            exchange=exchange,
+            tokens=keeper,
+            budget=budget,
+            clock=clock,
+            operator=operator,
+            credential_status=credential_status,
         )
 
     async def start_charge(
@@ -123,10 +122,10 @@ class MontaClient:
         """
         if not partner_external_id:
             raise NotSent("GET /charges not sent: it would find the charges of others", permanent=True)
-        asked_at = self._clock.now()
+        overdue_since = self._clock.now()
         filters = {"partnerExternalId": partner_external_id}
         rows = await self._caller.list("/charges", MAX_FOUND_PAGES, purpose, filters)
-        listing = read_listing(rows, asked_at, self._price_unit)
+        listing = read_listing(rows, overdue_since, self._price_unit)
         if listing.unreadable or not listing.complete:
             raise OutcomeUnknown("GET /charges?partnerExternalId: not all rows could be read")
         return tuple(c for c in listing.charges if c.partner_external_id == partner_external_id)
@@ -141,20 +140,20 @@ class MontaClient:
     ) -> ChargeListing:
         """The charges on the operator's charge points: those updated at or after that second, those in a state (not all
         of Monta's states can be asked for), a hundred with each call. What came before a refusal is kept."""
-        asked_at = self._clock.now()
+        overdue_since = self._clock.now()
         filters: dict[str, str] = {}
         if updated_since is not None:
             filters["fromUpdatedDate"] = updated_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         if state is not None:
             filters["state"] = state.value
         rows = await self._caller.list("/charges", max_pages, purpose, filters)
-        return read_listing(rows, asked_at, self._price_unit)
+        return read_listing(rows, overdue_since, self._price_unit)
 
     async def get_charge_point(self, charge_point: ChargePointId) -> ChargePoint:
         """GET /charge-points/{id}."""
-        asked_at = self._clock.now()
+        overdue_since = self._clock.now()
         call = self._caller.get(f"/charge-points/{id_in_path(charge_point)}")
-        found = read_charge_point(unwrapped(await self._caller.ask(call), "chargePoint"), asked_at)
+        found = read_charge_point(unwrapped(await self._caller.ask(call), "chargePoint"), overdue_since)
         if found is None:
             raise OutcomeUnknown(f"{call.name}: no charge point in the answer")
         return found
@@ -170,9 +169,9 @@ class MontaClient:
 
     async def list_charge_points(self, *, max_pages: int = MAX_LISTED_PAGES) -> tuple[ChargePoint, ...]:
         """All charge points that the credential sees, each once; those without an id are left out."""
-        asked_at = self._clock.now()
+        overdue_since = self._clock.now()
         rows = await self._caller.list("/charge-points", max_pages, Purpose.READ, {})
-        read = (read_charge_point(row, asked_at) for row in rows.rows)
+        read = (read_charge_point(row, overdue_since) for row in rows.rows)
         return tuple({point.id: point for point in read if point is not None}.values())
 
     async def get_price_group(self, price_group_id: str) -> PriceGroup:
@@ -220,9 +219,9 @@ class MontaClient:
     async def _ask_for_charge(
         self, call: Call, still_allowed: Callable[[], bool] | None = None
     ) -> ChargeReport:
-        asked_at = self._clock.now()
+        overdue_since = self._clock.now()
         value = unwrapped(await self._caller.ask(call, still_allowed), "charge")
         try:
-            return read_charge(value, asked_at, price_unit=self._price_unit).report
+            return read_charge(value, overdue_since, price_unit=self._price_unit).report
         except UnreadableCharge as error:
             raise OutcomeUnknown(f"{call.name}: {error}") from error

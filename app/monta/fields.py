@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from app.monta.safe_json import JsonIn, clean_text
+from app.strict_json import JsonIn, clean_text
 
 T = TypeVar("T")
 
@@ -75,14 +75,14 @@ class Fields:
         """The object under `name`; an empty one when it is missing."""
         value = self._source.get(name)
         if value is not None and not isinstance(value, dict):
-            self.doubt(name)
+            self.drop(name)
         return Fields(value if isinstance(value, dict) else {}, self._problems, f"{self._path}{name}.")
 
     def objects(self, name: str) -> list["Fields"]:
         """The objects of the list under `name`."""
         value = self._source.get(name)
         if value is not None and not isinstance(value, list):
-            self.doubt(name)
+            self.drop(name)
         rows = value if isinstance(value, list) else []
         return [Fields(row, self._problems, f"{self._path}{name}.") for row in rows if isinstance(row, dict)]
 
@@ -118,11 +118,11 @@ class Fields:
         code = value.upper() if isinstance(value, str) else ""
         return self._checked(name, code if CURRENCY.fullmatch(code) else None)
 
-    def doubt(self, name: str) -> None:
+    def drop(self, name: str) -> None:
         """Name a field that was there and made no sense."""
         self._problems.append(f"{self._path}{name}"[:100])
 
     def _checked(self, name: str, value: T | None) -> T | None:
         if value is None and self._source.get(name) is not None:
-            self.doubt(name)
+            self.drop(name)
         return value

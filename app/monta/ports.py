@@ -1,11 +1,11 @@
-"""What the Monta room needs from the store: a shared token and a shared rate budget."""
+"""What app.monta needs from the store: a shared token and a shared rate budget."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from app.domain.ids import OperatorId
+from app.domain.units.ids import OperatorId
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class TokenStore(Protocol):
         """The current pair, or None when there never was one."""
         ...
 
-    async def lead(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
+    async def lease_renewal(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
         """Become the only one to renew the pair of `version` (0: none yet) until `until`; False: another is
         at it, or the pair is already newer."""
         ...
@@ -73,7 +73,7 @@ class QuotaSeen:
     resets_in_s: int | None
 
 
-class Standing(Protocol):
+class CredentialStatus(Protocol):
     """Whether Monta still takes an operator's credential."""
 
     async def refused(self, operator: OperatorId, why: str, now: datetime) -> None:

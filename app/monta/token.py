@@ -5,13 +5,12 @@ import contextlib
 from datetime import datetime, timedelta
 
 from app.clock import Clock
-from app.domain.ids import OperatorId
+from app.domain.units.ids import OperatorId
 from app.monta.errors import NotDone, NotSent, OutcomeUnknown, Refused, Unauthorized
-from app.monta.exchange import Call, Exchange
 from app.monta.fields import date_of
-from app.monta.judge import judged
 from app.monta.ports import Credentials, Token, TokenStore
-from app.monta.safe_json import JsonIn, dump_json
+from app.monta.transport import Call, Transport, read_answer
+from app.strict_json import JsonIn, dump_json
 
 MARGIN = timedelta(seconds=60)
 """A pair is renewed this long before it ends; until then it still serves those who need not renew it."""
@@ -45,13 +44,13 @@ class TokenKeeper:
     def __init__(
         self,
         *,
-        exchange: Exchange,
+        exchange: Transport,
         store: TokenStore,
         clock: Clock,
         operator: OperatorId,
         credentials: Credentials,
     ) -> None:
-        self._exchange = exchange
+        self._transport = exchange
         self._store = store
         self._clock = clock
         self._operator = operator
@@ -112,7 +111,9 @@ class TokenKeeper:
         if self._lead is not None and self._lead[0] == version and now < self._lead[1]:
             return True
         until = now + LEASE
-        self._lead = (version, until) if await self._store.lead(self._operator, version, until, now) else None
+        self._lead = (
+            (version, until) if await self._store.lease_renewal(self._operator, version, until, now) else None
+        )
         return self._lead is not None
 
     async def _renewed_or(self, good: Token | None, stored: Token | None) -> Token:
@@ -146,7 +147,7 @@ class TokenKeeper:
             raise NotSent(f"no token: {error}") from error
 
     async def _ask(self, path: str, body: dict[str, str]) -> Token:
-        bound = self._exchange.timeouts.token_s
+        bound = self._transport.timeouts.token_s
         secrets = tuple(body.values())
         call = Call(
             method="POST",
@@ -157,7 +158,7 @@ class TokenKeeper:
             body=dump_json(body),
             secrets=secrets,
         )
-        pair = read_token(judged(await self._exchange.send(call, access=None), call), self._clock.now())
+        pair = read_token(read_answer(await self._transport.send(call, access=None), call), self._clock.now())
         if pair is None:
             raise OutcomeUnknown(f"{call.name}: no usable token in the answer")
         return pair

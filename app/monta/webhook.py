@@ -1,35 +1,97 @@
-"""Monta's webhook deliveries: entries read one by one, so that a bad one never harms the others."""
+"""Verifies and reads webhook deliveries; a bad entry never harms the others."""
 
 import hashlib
+import hmac
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
-from app.domain.charge import ChargeReport
-from app.domain.charge_point import PointNews
-from app.domain.ids import ChargePointId
+from app.domain.charging.charge import ChargeReport, PriceUnit
+from app.domain.charging.charge_point import PointNews
+from app.domain.units.ids import ChargePointId
 from app.monta.fields import Fields, id_of
-from app.monta.safe_json import BadJson, JsonIn, Storable, TooDeep, clean_text, load_json, storable
-from app.monta.signature import minify, signature_is_valid
-from app.monta.split import split_entries
-from app.monta.wire import (
+from app.monta.objects import (
     ChargeRead,
-    PriceUnit,
     UnreadableCharge,
     read_charge,
     read_charge_point,
     told_of_charge_point,
 )
+from app.strict_json import BadJson, JsonIn, Storable, TooDeep, clean_text, load_json, storable
 
-__all__ = [
-    "Delivery",
-    "Entry",
-    "UnreadableDelivery",
-    "minify",
-    "read_delivery",
-    "read_entry",
-    "signature_is_valid",
-]
+# A string first, so that white space within it is not seen. Possessive, and its closing quote optional: one
+# pass over any body, however broken, for this runs before anything is known about the sender.
+STRING_OR_SPACE = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|[ \t\n\r]+', re.DOTALL)
+
+
+def minify(body: bytes) -> bytes:
+    """`body` without the white space between JSON tokens; strings and the spelling of numbers stay as they
+    are."""
+    return STRING_OR_SPACE.sub(lambda found: found[1] or b"", body)
+
+
+def signature_is_valid(secret: str, body: bytes, header: str | None) -> bool:
+    """Whether `header` (X-Monta-Signature, `sha1=<hex>`) signs `body`.
+
+    Monta's two published examples differ in what they sign: the bytes as sent, or the JSON minified. Both
+    need the secret, so either is accepted. The comparison takes the same time wherever the difference lies.
+    """
+    if not secret or header is None:
+        return False
+    given = header.strip().lower().encode("utf-8", "surrogatepass")
+    return any(hmac.compare_digest(_signature(secret, text), given) for text in (body, minify(body)))
+
+
+def _signature(secret: str, body: bytes) -> bytes:
+    return (
+        b"sha1=" + hmac.new(secret.encode("utf-8", "surrogatepass"), body, hashlib.sha1).hexdigest().encode()
+    )
+
+
+TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
+OPENERS = frozenset("[{")
+CLOSES = {"]": "[", "}": "{"}
+ENTRIES = re.compile(r'\s*"entries"\s*:\s*(.*)', re.DOTALL)
+
+
+def split_entries(text: str) -> list[str] | None:
+    """The texts of the elements of the root object's `entries` list (the last one, as in the parser); None
+    when there is none. One pass for each of the two levels and no recursion; the elements themselves are not
+    checked."""
+    members = _members(text, "{")
+    named = [found[1] for found in map(ENTRIES.fullmatch, members or []) if found]
+    return _members(named[-1], "[") if named else None
+
+
+def _members(text: str, bracket: str) -> list[str] | None:
+    """The texts between the outermost commas of a list or an object; None when its brackets do not match."""
+    text = text.strip()
+    cuts = _cuts(text)
+    if text[:1] != bracket or not cuts or cuts[-1] != len(text) - 1:
+        return None
+    pieces = [text[start + 1 : end] for start, end in pairwise(cuts)]
+    return pieces if any(piece.strip() for piece in pieces) else []
+
+
+def _cuts(text: str) -> list[int]:
+    """Where the outermost container opens, has its commas and closes; empty when its brackets do not
+    match."""
+    opened: list[str] = []
+    cuts: list[int] = []
+    for token in TOKEN.finditer(text):
+        mark = token[0]
+        if mark in OPENERS:
+            opened.append(mark)
+        if len(opened) == 1 and (mark == "," or not cuts):
+            cuts.append(token.start())
+        if mark in CLOSES and (not opened or opened.pop() != CLOSES[mark]):
+            return []
+        if not opened:  # closed again, or something stands before the first bracket
+            return [*cuts, token.start()]
+    return []
+
 
 CHARGE_POINT, PRICE_GROUP = "charge-point", "price-group"
 """Entity types that are applied here, beside charges."""
@@ -48,7 +110,7 @@ class Entry:
 
     `raw` is safe for `json.dumps` and PostgreSQL's jsonb. `dedupe_key` is equal for a redelivery (64 hex
     digits). `problem` says why the entry must be parked: it could not be read, or it is a charge that could
-    not be told. `doubts` names fields of the charge that made no sense and were left out.
+    not be told. `dropped_fields` names fields of the charge that made no sense and were left out.
     """
 
     entity_type: str | None
@@ -60,7 +122,7 @@ class Entry:
     charge: ChargeReport | None = None
     point: PointNews | None = None
     problem: str | None = None
-    doubts: tuple[str, ...] = ()
+    dropped_fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +187,7 @@ def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pric
         charge=_as_of(read.report, event_time, seen_at) if read else None,
         point=point,
         problem=problem,
-        doubts=read.problems if read else (),
+        dropped_fields=read.problems if read else (),
     )
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from app.simulator.prices import Currency, PriceGroup
-from app.simulator.quirks import Quirks
-from app.simulator.vehicles import VEHICLES
+from app.simulator.faults.catalog import PointFaults
+from app.simulator.site.prices import Currency, PriceGroup
+from app.simulator.site.vehicles import VEHICLES
 
 ALL_SCOPES = frozenset({"all"})
 """Everything. In the reference's own enumeration the scopes have no permission part, in real credentials they
@@ -64,7 +64,7 @@ class PointConfig:
     pauses_when_full: bool = False
     offline: bool = False
     driver: Driver = field(default_factory=Driver)
-    quirks: Quirks = field(default_factory=Quirks)
+    faults: PointFaults = field(default_factory=PointFaults)
 
     def __post_init__(self) -> None:
         _require(self.max_w > 0, f"charge point {self.id}: max_w must be above 0")

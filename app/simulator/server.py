@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import replace
 
 from app.clock import Clock
-from app.simulator.asgi import BASE, Receive, Scope, Send
+from app.simulator.charge_points import MAGIC_POINTS, NORMAL_POINTS, PRICE_GROUPS
 from app.simulator.config import SimulatorConfig
-from app.simulator.courier import Deliver
-from app.simulator.magic import MAGIC_POINTS, NORMAL_POINTS, PRICE_GROUPS
-from app.simulator.world import Simulator
+from app.simulator.http.asgi import BASE, Receive, Scope, Send
+from app.simulator.simulator import Simulator
+from app.simulator.webhooks.delivery import Deliver
 
 _FASTEST_POST_S = 0.1
 """However fast the clock runs, webhook batches are no closer than this in real time."""

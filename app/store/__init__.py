@@ -1,1 +1,1 @@
-"""PostgreSQL: the only room that speaks SQL."""
+"""PostgreSQL: the only package that speaks SQL."""

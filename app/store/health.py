@@ -1,41 +1,18 @@
-"""What tells whether the service is well: schema version, watchers' heartbeats, counts for operations and metrics."""
+"""Health of the service: database clock, watcher heartbeats, totals for metrics."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.ids import OperatorId
+from app.domain.units.ids import OperatorId
 from app.store.tables import payment_sessions, settlements, watchers
 
-MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 FORGET_WATCHER = timedelta(days=1)
 
 P = payment_sessions
-
-
-@cache
-def newest_schema() -> str:
-    """The revision that this code was written for."""
-    from alembic.script import ScriptDirectory  # slow to load, and only this needs it
-
-    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
-    if head is None:
-        raise RuntimeError(f"there are no migrations in {MIGRATIONS}")
-    return head
-
-
-async def schema_version(connection: AsyncConnection) -> str | None:
-    """The database's revision; None when it was never migrated."""
-    known = await connection.execute(text("SELECT to_regclass('alembic_version')"))
-    if known.scalar() is None:
-        return None
-    version: str | None = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
-    return version
 
 
 async def takes_writes(connection: AsyncConnection) -> bool:

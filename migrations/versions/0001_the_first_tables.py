@@ -29,7 +29,7 @@ def upgrade() -> None:
             "top_up_max_minor",
             sa.BigInteger(),
             nullable=True,
-            comment="the most that top-ups may raise a reservation to; Monta's own limits start there",
+            comment="the most that top-ups may raise an authorization to; Monta's own limits start there",
         ),
         sa.Column(
             "hold_max_eur",
@@ -48,19 +48,19 @@ def upgrade() -> None:
             "webhook_secret", sa.LargeBinary(), nullable=False, comment="encrypted, bound to the operator"
         ),
         sa.Column(
-            "webhook_secret_before",
+            "previous_webhook_secret",
             sa.LargeBinary(),
             nullable=True,
             comment="the one before, encrypted likewise",
         ),
         sa.Column(
-            "webhook_secret_before_until",
+            "previous_webhook_secret_until",
             sa.DateTime(timezone=True),
             nullable=True,
             comment="it is taken until then, and forgotten",
         ),
         sa.Column(
-            "webhook_secret_untold_at",
+            "webhook_secret_pending_since",
             sa.DateTime(timezone=True),
             nullable=True,
             comment="when it was changed; null: Monta has this one",
@@ -73,7 +73,7 @@ def upgrade() -> None:
             nullable=True,
             comment="when its configuration at Monta was last found changed",
         ),
-        sa.Column("upkeep_problem", sa.Text(), nullable=True),
+        sa.Column("sync_problem", sa.Text(), nullable=True),
         sa.Column(
             "setup_problem",
             sa.Text(),
@@ -103,7 +103,7 @@ def upgrade() -> None:
         ),
         sa.Column("reconcile_problem", sa.Text(), nullable=True),
         sa.Column(
-            "access_doubted_at",
+            "access_refused_since",
             sa.DateTime(timezone=True),
             nullable=True,
             comment="since when Monta refuses the credential",
@@ -167,7 +167,7 @@ def upgrade() -> None:
         ),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True, comment="Monta has it no more"),
         sa.Column(
-            "habits",
+            "profile",
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=True,
             comment="what its settled sessions taught: stop latency, meter, power",
@@ -261,7 +261,7 @@ def upgrade() -> None:
         sa.Column("refresh", sa.LargeBinary(), nullable=True),
         sa.Column("refresh_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
-            "lead_until",
+            "renewal_lease_until",
             sa.DateTime(timezone=True),
             nullable=True,
             comment="somebody is renewing the pair until then",
@@ -270,23 +270,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("operator_id", name=op.f("pk_monta_tokens")),
     )
     op.create_table(
-        "operator_duties",
+        "operator_jobs",
         sa.Column("operator_id", sa.Text(), nullable=False),
-        sa.Column("duty", sa.Text(), nullable=False),
+        sa.Column("job", sa.Text(), nullable=False),
         sa.Column(
             "due_at", sa.DateTime(timezone=True), nullable=True, comment="null: when somebody asks for it"
         ),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_token", sa.BigInteger(), server_default="0", nullable=False),
-        sa.ForeignKeyConstraint(
-            ["operator_id"], ["operators.id"], name=op.f("fk_operator_duties_operator_id")
-        ),
-        sa.PrimaryKeyConstraint("operator_id", "duty", name=op.f("pk_operator_duties")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_operator_jobs_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", "job", name=op.f("pk_operator_jobs")),
         comment="What the watcher does for an operator as a whole, each kind with its own due time and lease.",
     )
     op.create_index(
-        "ix_operator_duties_due_at",
-        "operator_duties",
+        "ix_operator_jobs_due_at",
+        "operator_jobs",
         ["due_at"],
         unique=False,
         postgresql_where=sa.text("due_at IS NOT NULL"),
@@ -373,17 +371,19 @@ def upgrade() -> None:
         comment="Monta's price groups of the charge points that terminals use.",
     )
     op.create_table(
-        "sightings",
+        "polled_reports",
         sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("charge_id", sa.Text(), nullable=False),
         sa.Column("session_id", sa.Text(), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("report", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_sightings_operator_id")),
-        sa.PrimaryKeyConstraint("operator_id", "charge_id", name=op.f("pk_sightings")),
+        sa.ForeignKeyConstraint(
+            ["operator_id"], ["operators.id"], name=op.f("fk_polled_reports_operator_id")
+        ),
+        sa.PrimaryKeyConstraint("operator_id", "charge_id", name=op.f("pk_polled_reports")),
         comment="What a read of many charges showed of one, until its session has taken it in: the newest only.",
     )
-    op.create_index("ix_sightings_session_id", "sightings", ["session_id"], unique=False)
+    op.create_index("ix_polled_reports_session_id", "polled_reports", ["session_id"], unique=False)
     op.create_table(
         "tariffs",
         sa.Column("operator_id", sa.Text(), nullable=False),
@@ -626,13 +626,13 @@ def upgrade() -> None:
             comment="hold by hold, what becomes of it",
         ),
         sa.Column(
-            "ask_at",
+            "report_due_at",
             sa.DateTime(timezone=True),
             nullable=False,
             comment="without word of its outcome a person is asked then",
         ),
         sa.Column(
-            "asked_at",
+            "overdue_since",
             sa.DateTime(timezone=True),
             nullable=True,
             comment="when a person was asked; null: not, or not yet",
@@ -655,7 +655,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_settlements_due",
         "settlements",
-        ["asked_at", "ask_at"],
+        ["overdue_since", "report_due_at"],
         unique=False,
         postgresql_where=sa.text("status = 'due'"),
     )
@@ -687,17 +687,17 @@ def downgrade() -> None:
     op.drop_table("payment_sessions")
     op.drop_table("terminals")
     op.drop_table("tariffs")
-    op.drop_index("ix_sightings_session_id", table_name="sightings")
-    op.drop_table("sightings")
+    op.drop_index("ix_polled_reports_session_id", table_name="polled_reports")
+    op.drop_table("polled_reports")
     op.drop_table("price_groups")
     op.drop_table("orphans")
     op.drop_table("ops_keys")
     op.drop_index(
-        "ix_operator_duties_due_at",
-        table_name="operator_duties",
+        "ix_operator_jobs_due_at",
+        table_name="operator_jobs",
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
-    op.drop_table("operator_duties")
+    op.drop_table("operator_jobs")
     op.drop_table("monta_tokens")
     op.drop_table("monta_budgets")
     op.drop_index(

@@ -1,4 +1,4 @@
-"""This room's tests share one database, emptied before each, and log as the service does."""
+"""This folder's tests share one database, emptied before each, and log as the service does."""
 
 import sys
 from collections.abc import Iterator
@@ -7,9 +7,6 @@ import pytest
 import structlog
 
 from app.telemetry import configure_logging
-from tests.recycled import database_url, recycled
-
-__all__ = ["database_url", "production_logs", "recycled"]
 
 
 @pytest.fixture(autouse=True)

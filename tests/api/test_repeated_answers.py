@@ -1,4 +1,7 @@
-"""An answer to a repeated call is given only when what it tells of would survive the primary (F81)."""
+"""Tests of app/store/db/database.
+
+An answer to a repeated call is given only when what it tells of would survive the primary (F81).
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.api.house import House, open_house, payment
+from tests.api.service import Service, open_service, payment
 
 pytestmark = pytest.mark.anyio
 
@@ -37,11 +40,11 @@ async def standby(admin: asyncpg.Connection, name: str) -> None:
 async def test_F81_a_repeated_call_is_not_answered_before_the_standby_has_what_it_tells_of(
     database_url: str, standby_away: asyncpg.Connection
 ) -> None:
-    async with open_house(database_url) as house:
-        session = await house.authorize("101", "A-1")
-        await house.call("POST", f"{PATH}/{session['id']}/stop")
+    async with open_service(database_url) as service:
+        session = await service.authorize("101", "A-1")
+        await service.call("POST", f"{PATH}/{session['id']}/stop")
         await standby(standby_away, "nobody")
-        calls = _calls(house, session["id"])
+        calls = _calls(service, session["id"])
         await asyncio.wait(set(calls.values()), timeout=HELD_S)
         assert {name for name, call in calls.items() if call.done()} == {"read"}
         await standby(standby_away, "")
@@ -54,12 +57,12 @@ async def test_F81_a_repeated_call_is_not_answered_before_the_standby_has_what_i
     }
 
 
-def _calls(house: House, session_id: str) -> dict[str, "asyncio.Future[httpx.Response]"]:
+def _calls(service: Service, session_id: str) -> dict[str, "asyncio.Future[httpx.Response]"]:
     """What repeats an acknowledgement, and a plain read, which promises nothing new."""
     wanted = {
-        "authorize": house.call("POST", PATH, payment("101", "A-1")),
-        "stop": house.call("POST", f"{PATH}/{session_id}/stop"),
-        "find": house.call("GET", f"{PATH}?reference=A-1"),
-        "read": house.call("GET", f"{PATH}/{session_id}"),
+        "authorize": service.call("POST", PATH, payment("101", "A-1")),
+        "stop": service.call("POST", f"{PATH}/{session_id}/stop"),
+        "find": service.call("GET", f"{PATH}?reference=A-1"),
+        "read": service.call("GET", f"{PATH}/{session_id}"),
     }
     return {name: asyncio.ensure_future(call) for name, call in wanted.items()}

@@ -1,4 +1,7 @@
-"""The same payment told again, with other times; and what a conflict says of the session (F111, F113)."""
+"""Tests of app/flows/terminal/authorize.
+
+The same payment told again, with other times; and what a conflict says of the session (F111, F113).
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -8,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.schemas import PaymentSessionIn
-from tests.api.house import TARIFF, House, Json, assert_problem, open_house, payment
-from tests.virtual import VirtualClock
+from tests.api.service import TARIFF, Json, Service, assert_problem, open_service, payment
+from tests.virtual_clock import VirtualClock
 
 PATH = "/v1/payment-sessions"
 NEVER = "canary-93"
@@ -38,52 +41,52 @@ async def test_F111_the_same_payment_with_fresh_times_is_the_same_session(databa
         at = f"2026-11-22T10:{minute:02}:00Z"
         return payment(authorization={"authorized_at": at, "expires_at": expires})
 
-    async with open_house(database_url) as house:
-        session = await house.authorize()
+    async with open_service(database_url) as service:
+        session = await service.authorize()
         for body in (told(1), told(2, "2026-11-25T10:00:00Z"), payment()):
-            again = await house.call("POST", PATH, body)
+            again = await service.call("POST", PATH, body)
             assert (again.status_code, again.json()["id"]) == (200, session["id"])
-        much_later(house)
-        again = await house.call("POST", PATH, told(0))
+        much_later(service)
+        again = await service.call("POST", PATH, told(0))
         assert (again.status_code, again.json()["id"]) == (200, session["id"])
         new = told(0) | {"charge_point_id": "102"}
         new["authorization"]["reference"] = "A-2"
-        assert_problem(await house.call("POST", PATH, new), 422, "invalid_request")
+        assert_problem(await service.call("POST", PATH, new), 422, "invalid_request")
 
 
-def much_later(house: House) -> None:
+def much_later(service: Service) -> None:
     """After the hold's end."""
-    clock = house.tools.clock
+    clock = service.context.clock
     assert isinstance(clock, VirtualClock)
     clock.set(clock.now() + timedelta(days=9))
 
 
 @pytest.mark.anyio
 async def test_F111_a_top_up_told_again_with_a_fresh_time_is_the_same(database_url: str) -> None:
-    async with open_house(database_url) as house:
-        session = await house.authorize()
+    async with open_service(database_url) as service:
+        session = await service.authorize()
         path = f"{PATH}/{session['id']}/authorizations"
         more: dict[str, Any] = {"reference": "A-1b", "amount": 500}
-        made = await house.call("POST", path, more | {"expires_at": "2026-11-24T10:00:00Z"})
+        made = await service.call("POST", path, more | {"expires_at": "2026-11-24T10:00:00Z"})
         assert made.status_code == 201
-        again = await house.call("POST", path, more | {"expires_at": "2026-11-24T10:01:00Z"})
+        again = await service.call("POST", path, more | {"expires_at": "2026-11-24T10:01:00Z"})
         assert (again.status_code, again.json()["amount_authorized"]) == (200, 5500)
-        much_later(house)
+        much_later(service)
         assert (
-            await house.call("POST", path, more | {"expires_at": "2026-11-24T10:00:00Z"})
+            await service.call("POST", path, more | {"expires_at": "2026-11-24T10:00:00Z"})
         ).status_code == 200
         new = {"reference": "A-1c", "amount": 500, "expires_at": "2026-11-24T10:00:00Z"}
-        assert_problem(await house.call("POST", path, new), 422, "invalid_request")
+        assert_problem(await service.call("POST", path, new), 422, "invalid_request")
 
 
 @pytest.mark.anyio
 async def test_F111_each_conflict_names_the_session_unless_it_is_another_terminals(database_url: str) -> None:
-    async with open_house(database_url) as house:
-        first = await house.authorize("101", "A-1")
-        second = await house.authorize("102", "A-2")
+    async with open_service(database_url) as service:
+        first = await service.authorize("101", "A-1")
+        second = await service.authorize("102", "A-2")
         at = f"{PATH}/{first['id']}"
         assert (
-            await house.call("POST", f"{at}/authorizations", {"reference": "A-1b", "amount": 1})
+            await service.call("POST", f"{at}/authorizations", {"reference": "A-1b", "amount": 1})
         ).status_code == 201
         calls: list[tuple[str, Json, str, str]] = [
             (PATH, payment("101", "A-3"), "charge_point_busy", first["id"]),
@@ -103,12 +106,12 @@ async def test_F111_each_conflict_names_the_session_unless_it_is_another_termina
             ),
         ]
         for path, body, code, named in calls:
-            assert assert_problem(await house.call("POST", path, body), 409, code)["session_id"] == named
-        stranger = await house.add_terminal(house.one.operator.operator_id, "101")
-        busy = await house.call("POST", PATH, payment("101", "B-1"), key=stranger.api_key)
+            assert assert_problem(await service.call("POST", path, body), 409, code)["session_id"] == named
+        stranger = await service.add_terminal(service.one.operator.operator_id, "101")
+        busy = await service.call("POST", PATH, payment("101", "B-1"), key=stranger.api_key)
         assert "session_id" not in assert_problem(busy, 409, "charge_point_busy")
-        await house.call("POST", f"{at}/stop")
-        ended = await house.call("POST", f"{at}/authorizations", {"reference": "A-9", "amount": 1})
+        await service.call("POST", f"{at}/stop")
+        ended = await service.call("POST", f"{at}/authorizations", {"reference": "A-9", "amount": 1})
         assert assert_problem(ended, 409, "session_ended")["session_id"] == first["id"]
 
 
@@ -140,25 +143,27 @@ ECHOES: list[Json] = [
 
 @pytest.mark.anyio
 async def test_F113_no_error_repeats_what_was_sent(database_url: str) -> None:
-    async with open_house(database_url) as house:
-        await house.price()
-        await house.authorize("101", NEVER)
-        said = [await house.call("POST", PATH, body) for body in ECHOES]
+    async with open_service(database_url) as service:
+        await service.price()
+        await service.authorize("101", NEVER)
+        said = [await service.call("POST", PATH, body) for body in ECHOES]
         said += [
-            await house.call("GET", f"{PATH}/{NEVER}"),
-            await house.call("GET", f"{PATH}?{NEVER}=1"),
-            await house.call("GET", f"{PATH}/x?wait={NEVER}&version={NEVER}"),
-            await house.call(
+            await service.call("GET", f"{PATH}/{NEVER}"),
+            await service.call("GET", f"{PATH}?{NEVER}=1"),
+            await service.call("GET", f"{PATH}/x?wait={NEVER}&version={NEVER}"),
+            await service.call(
                 "POST", f"{PATH}/{NEVER}/captures", {"outcome": NEVER, "amount": 1, "reference": NEVER}
             ),
-            await house.call("GET", f"/v1/ops/payment-sessions?{NEVER}=1", key=house.all_ops.api_key),
-            await house.call("GET", f"/v1/ops/payment-sessions?status={NEVER}", key=house.all_ops.api_key),
-            await house.call("POST", PATH, payment(), headers={"Idempotency-Key": f"{NEVER} x"}),
-            await house.call("POST", PATH, payment("102", NEVER), headers={"Content-Type": NEVER}),
-            await house.call("POST", PATH, payment(), headers={"Prefer": NEVER * 20}),
-            await house.call("GET", "/v1/charge-points", key=NEVER),
-            await house.call("GET", f"/{NEVER}"),
-            await house.call(
+            await service.call("GET", f"/v1/ops/payment-sessions?{NEVER}=1", key=service.all_ops.api_key),
+            await service.call(
+                "GET", f"/v1/ops/payment-sessions?status={NEVER}", key=service.all_ops.api_key
+            ),
+            await service.call("POST", PATH, payment(), headers={"Idempotency-Key": f"{NEVER} x"}),
+            await service.call("POST", PATH, payment("102", NEVER), headers={"Content-Type": NEVER}),
+            await service.call("POST", PATH, payment(), headers={"Prefer": NEVER * 20}),
+            await service.call("GET", "/v1/charge-points", key=NEVER),
+            await service.call("GET", f"/{NEVER}"),
+            await service.call(
                 "POST", PATH, headers={"Content-Type": "application/json"}, content=b'{"' + NEVER.encode()
             ),
         ]

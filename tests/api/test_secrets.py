@@ -1,4 +1,4 @@
-"""Canaries: no secret and no card number ever appears in logs, answers or reprs (F91)."""
+"""app/telemetry: Canaries: no secret and no card number ever appears in logs, answers or reprs (F91)."""
 
 from dataclasses import fields
 from typing import Any
@@ -6,32 +6,32 @@ from typing import Any
 import httpx
 import pytest
 
-from app.flows.provision import AddedKey, NewOperator
+from app.flows.admin.provision import AddedKey, NewOperator
 from app.main import create_app
 from app.monta.ports import Token
-from app.store import monta_access
-from app.store.database import Database
+from app.store.db.database import Database
+from app.store.operators import monta_access
 from app.telemetry import mask_secrets
-from tests.api.house import (
+from tests.api.service import (
     CLIENT_SECRET,
     SECRET_KEY,
-    House,
+    Service,
     charge_entry,
     delivery,
-    make_tools,
-    open_house,
+    make_context,
+    open_service,
     payment,
 )
-from tests.virtual import VirtualClock
+from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
 PAN = "4111111111111111"
 
 
-async def everything_that_can_go_wrong(house: House) -> str:
-    """Every door, with right and wrong input; returns all answers."""
-    one = house.one
+async def everything_that_can_go_wrong(service: Service) -> str:
+    """Every endpoint, with right and wrong input; returns all answers."""
+    one = service.one
     bodies: list[Any] = [
         payment(),
         payment(),
@@ -41,9 +41,9 @@ async def everything_that_can_go_wrong(house: House) -> str:
         {},
         [],
     ]
-    said = [await house.call("POST", "/v1/payment-sessions", body) for body in bodies]
+    said = [await service.call("POST", "/v1/payment-sessions", body) for body in bodies]
     session = said[0].json()["id"]
-    doors = [
+    endpoints = [
         ("GET", f"/v1/payment-sessions/{session}"),
         ("POST", f"/v1/payment-sessions/{session}/stop"),
         ("POST", f"/v1/payment-sessions/{session}/captures"),
@@ -54,27 +54,27 @@ async def everything_that_can_go_wrong(house: House) -> str:
         ("GET", "/v1/ops/payment-sessions"),
         ("GET", f"/v1/ops/payment-sessions/{session}/journal"),
     ]
-    keys = (None, one.ops.api_key, one.terminal.api_key + "x", house.all_ops.api_key)
-    said += [await house.call(method, path, key=key) for method, path in doors for key in keys]
+    keys = (None, one.ops.api_key, one.terminal.api_key + "x", service.all_ops.api_key)
+    said += [await service.call(method, path, key=key) for method, path in endpoints for key in keys]
     for body_bytes, signature in ((delivery(charge_entry(5)), None), (b"{", None), (b"{}", "sha1=00")):
-        said.append(await house.webhook(body_bytes, signature=signature))
-    said += [await house.call("GET", p) for p in ("/metrics", "/health/ready", "/openapi.json", "/docs")]
+        said.append(await service.webhook(body_bytes, signature=signature))
+    said += [await service.call("GET", p) for p in ("/metrics", "/health/ready", "/openapi.json", "/docs")]
 
     async def crash() -> None:
         secret, key, number = CLIENT_SECRET, one.terminal.api_key, PAN
         raise RuntimeError(f"something of {len(secret + key + number)} characters")
 
-    house.apps[0].add_api_route("/crash", crash)
-    house.apps[0].add_api_route(house.one.operator.webhook_path, crash)
-    said.append(await house.call("GET", house.one.operator.webhook_path))
-    said.append(await house.call("GET", "/crash"))
-    async with house.tools.database.transaction() as connection:
-        operators = await house.tools.operators.all(connection)
+    service.apps[0].add_api_route("/crash", crash)
+    service.apps[0].add_api_route(service.one.operator.webhook_path, crash)
+    said.append(await service.call("GET", service.one.operator.webhook_path))
+    said.append(await service.call("GET", "/crash"))
+    async with service.context.database.transaction() as connection:
+        operators = await service.context.operators.all(connection)
         pair = await monta_access.load_tokens(
-            connection, one.operator.operator_id, house.tools.operators._box
+            connection, one.operator.operator_id, service.context.operators._box
         )
     assert pair is None
-    shown = [house.tools, operators, one, house.all_ops, house.tools.monta.of(operators[0])]
+    shown = [service.context, operators, one, service.all_ops, service.context.monta.of(operators[0])]
     return "".join(a.text + str(a.headers) for a in said) + "".join(map(repr, shown))
 
 
@@ -82,16 +82,16 @@ async def test_no_secret_is_ever_shown(
     database_url: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    async with open_house(database_url) as house:
-        said = await everything_that_can_go_wrong(house)
-        await house.tools.database.close()
+    async with open_service(database_url) as service:
+        said = await everything_that_can_go_wrong(service)
+        await service.context.database.close()
         secrets = {
             "the key of the service": SECRET_KEY,
             "the client secret": CLIENT_SECRET,
-            "a terminal's key": house.one.terminal.api_key,
-            "a key of operations": house.all_ops.api_key,
-            "a webhook's secret": house.one.operator.webhook_secret,
-            "a webhook's address": house.one.operator.webhook_path,
+            "a terminal's key": service.one.terminal.api_key,
+            "a key of operations": service.all_ops.api_key,
+            "a webhook's secret": service.one.operator.webhook_secret,
+            "a webhook's address": service.one.operator.webhook_path,
             "a card number": PAN,
         }
     captured = capsys.readouterr()
@@ -107,7 +107,7 @@ async def test_the_answers_of_a_service_whose_database_refuses_show_nothing(
 ) -> None:
     key = "tw_terminal_canary-key"
     database = Database(database_url.replace("postgres@", "nobody:canary-password@"))
-    app = create_app(make_tools(database, VirtualClock()))
+    app = create_app(make_context(database, VirtualClock()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tapwatt.test") as http:
         headers = {"Authorization": f"Bearer {key}"}
         answer = await http.post("/v1/payment-sessions", json=payment(), headers=headers)

@@ -1,4 +1,4 @@
-"""The price to show is a whole OCPI Tariff with numbers in it, wherever it comes from (F117)."""
+"""app/api/money_views: The price to show is a whole OCPI Tariff with numbers in it, wherever it comes from (F117)."""
 
 import json
 from datetime import UTC, datetime
@@ -8,10 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.price_views import NUMBERS, price_out
+from app.api.money_views import NUMBERS, price_out
 from app.api.views import ChargePointOut
-from app.domain.price_group import Money, PriceGroup, Pricing, PricingType
-from app.domain.price_group_tariff import to_tariff
+from app.domain.charging.price_group import Money, PriceGroup, Pricing, PricingType, to_tariff
 from app.domain.tariff import parse_tariff
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)

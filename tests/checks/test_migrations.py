@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.database import Database
-from app.store.migrate import migrate
+from app.store.db.database import Database
+from app.store.db.schema import migrate
 from app.store.tables import metadata
 from tests.postgres import TestCluster, alembic_config
 

@@ -9,10 +9,13 @@ from tests.postgres import ROOT
 
 OPENERS = {"create_async_engine", "create_engine", "create_pool", "connect"}
 ALLOWED = {
-    ("app/store/database.py", "create_async_engine"),  # the engine
-    ("app/store/database.py", "connect"),  # SQLAlchemy's side of a connection that connecting.py has opened
-    ("app/store/connecting.py", "connect"),  # its connections, and the listener's
-    ("app/store/listener.py", "connect"),  # by the same
+    ("app/store/db/database.py", "create_async_engine"),  # the engine
+    (
+        "app/store/db/database.py",
+        "connect",
+    ),  # SQLAlchemy's side of a connection that connecting.py has opened
+    ("app/store/db/connect.py", "connect"),  # its connections, and the listener's
+    ("app/store/db/listener.py", "connect"),  # by the same
     ("app/embedded/cluster.py", "connect"),  # a socket: whether the embedded server answers
 }
 

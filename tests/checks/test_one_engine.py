@@ -12,10 +12,10 @@ def test_F82_connections_are_opened_by_the_stores_one_engine_only() -> None:
         path.relative_to(APP).as_posix(): path.read_text(encoding="utf-8") for path in APP.rglob("*.py")
     }
     opening = {name for name, source in sources.items() if OPENS.search(source)}
-    assert opening == {"store/database.py", "store/connecting.py"}
-    assert len(OPENS.findall(sources["store/database.py"])) == 1
+    assert opening == {"store/db/database.py", "store/db/connect.py"}
+    assert len(OPENS.findall(sources["store/db/database.py"])) == 1
     users = {name for name, source in sources.items() if re.search(r"import .*WritableHost", source)}
-    assert users == {"store/database.py", "store/listener.py", "store/migrate.py"}, (
+    assert users == {"store/db/database.py", "store/db/listener.py", "store/db/schema.py"}, (
         "the listener only hears, it reads nothing"
     )
-    assert not re.search(r"\bfetch|\bFROM\b", sources["store/listener.py"])
+    assert not re.search(r"\bfetch|\bFROM\b", sources["store/db/listener.py"])

@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from app.cli import app
 from app.settings import PREFIX, Settings
-from app.simulator.magic import MAGIC, ORDINARY, Magic
+from app.simulator.charge_points import MAGIC, ORDINARY, Magic
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

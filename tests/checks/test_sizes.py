@@ -1,6 +1,7 @@
 """Files and functions stay small enough to be read at one go."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from tests.postgres import ROOT
 
 FILE_LINES = 400
 FUNCTION_LINES = 40
+FOLDER_MODULES = 15
 
 
 def sources() -> Iterator[Path]:
@@ -38,8 +40,18 @@ def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (function.end_lineno or function.lineno) - function.lineno + 1 - docstring
 
 
-def test_no_file_is_longer_than_250_lines() -> None:
+def test_no_file_is_longer_than_400_lines() -> None:
     found = list(long_files())
+    assert not found, "\n".join(["", *found])
+
+
+def test_no_folder_has_more_than_15_modules() -> None:
+    folders = Counter(path.parent for path in sources() if path.name != "__init__.py")
+    found = [
+        f"{folder.relative_to(ROOT)} has {count} modules"
+        for folder, count in folders.items()
+        if count > FOLDER_MODULES
+    ]
     assert not found, "\n".join(["", *found])
 
 

@@ -7,29 +7,31 @@ from typing import TypeAlias, assert_never
 
 from hypothesis import strategies as st
 
-from app.domain import attempts, conclusion, lost_charge
-from app.domain.change import Change, Source
-from app.domain.charge import ChargeReport, ChargeState
-from app.domain.decision import decide
-from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
-from app.domain.payment_session import Authorization, PaymentSession, Start, StopReason, Wish
-from app.domain.policy import Policy
-from app.domain.progress import absorb, looked
-from app.domain.steps import (
+from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.limit.policy import Policy
+from app.domain.session import monta_calls, stuck_session
+from app.domain.session.machine import (
     AskSweep,
+    Change,
     CountLost,
     GiveUp,
-    LookUp,
     ReadCharge,
+    SearchCharges,
     SendStart,
     SendStop,
     Settle,
     SettleUnfinished,
+    Source,
     Step,
-    StopExtra,
+    StopDuplicate,
     Wait,
 )
+from app.domain.session.next_step import decide
+from app.domain.session.payment_session import Authorization, PaymentSession, Start, StopReason, StopRequest
+from app.domain.session.reports import apply_report, apply_search_result
+from app.domain.session.settle import release_unused, settle_final, settle_unfinished
 from app.domain.tariff import parse_tariff
+from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
 
 T0 = datetime(2026, 11, 22, 10, tzinfo=UTC)
 POLICY = Policy()
@@ -84,13 +86,13 @@ def report(state: str = "charging", at: float = 10, **more: object) -> ChargeRep
 
 def posted(session: PaymentSession | None = None) -> Change:
     """The intent of the first POST is committed."""
-    return attempts.start_intended(Change(session or new_session()), T0, POLICY)
+    return monta_calls.start_intended(Change(session or new_session()), T0, POLICY)
 
 
 def running(energy_wh: int = 0, at: float = 10, **more: object) -> Change:
     """The start was accepted, and the charge has this energy."""
-    change = attempts.start_accepted(posted(new_session(**more)), report("starting", 2), POLICY)
-    return absorb(change, report("charging", at, energy_wh=energy_wh), Source.MONTA_WEBHOOK, POLICY)
+    change = monta_calls.start_accepted(posted(new_session(**more)), report("starting", 2), POLICY)
+    return apply_report(change, report("charging", at, energy_wh=energy_wh), Source.MONTA_WEBHOOK, POLICY)
 
 
 reports = st.builds(
@@ -138,16 +140,16 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class NewReports:
     report: ChargeReport
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Somebody wishes for a stop."""
+    """Somebody requests for a stop."""
 
 
-Event: TypeAlias = Turn | Pass | News | Ask
+Event: TypeAlias = Turn | Pass | NewReports | Ask
 
 turns = st.builds(
     Turn,
@@ -156,7 +158,7 @@ turns = st.builds(
     st.lists(likely | likely | reports, max_size=2).map(tuple),
 )
 passes = st.builds(Pass, st.sampled_from([1, 3, 10, 60, 130, 400]))
-news = st.builds(News, likely | reports)
+news = st.builds(NewReports, likely | reports)
 asks = st.just(Ask())
 events = st.sampled_from([turns] * 9 + [passes] * 3 + [news, asks]).flatmap(lambda kind: kind)
 courses = st.builds(
@@ -179,15 +181,15 @@ class Course:
         match event:
             case Pass(seconds):
                 self.now += timedelta(seconds=seconds)
-            case News(told):
+            case NewReports(told):
                 seen = replace(told, seen_at=min(told.seen_at, self.now))
-                self._became(absorb(Change(self.session), seen, Source.MONTA_WEBHOOK, POLICY))
+                self._became(apply_report(Change(self.session), seen, Source.MONTA_WEBHOOK, POLICY))
             case Ask():
-                if not self.session.ended and self.session.wish is None:
-                    wish = Wish(reason=StopReason.DRIVER, at=self.now)
-                    self._became(Change(replace(self.session, wish=wish)))
+                if not self.session.ended and self.session.stop_request is None:
+                    stop_request = StopRequest(reason=StopReason.DRIVER, at=self.now)
+                    self._became(Change(replace(self.session, stop_request=stop_request)))
             case Turn():
-                self.session = lost_charge.observed(Change(self.session), self.now).session
+                self.session = stuck_session.observed(Change(self.session), self.now).session
                 self.follow(decide(self.session, POLICY, self.now), event)
             case _:
                 assert_never(event)
@@ -206,10 +208,10 @@ class Course:
                 self._conclude(step)
             case SendStart():
                 self._post(turn)
-            case SendStop() | StopExtra():
+            case SendStop() | StopDuplicate():
                 self._stop(step, turn)
-            case LookUp() | ReadCharge() | AskSweep():
-                self._look(step, turn)
+            case SearchCharges() | ReadCharge() | AskSweep():
+                self._search(step, turn)
             case _:
                 assert_never(step)
 
@@ -217,61 +219,61 @@ class Course:
         change = Change(self.session)
         match step:
             case GiveUp(reason):
-                self._became(conclusion.given_up(change, reason, self.now, POLICY))
+                self._became(release_unused(change, reason, self.now, POLICY))
             case Settle():
-                self._became(conclusion.settled(change, self.now, POLICY))
+                self._became(settle_final(change, self.now, POLICY))
             case SettleUnfinished():
-                self._became(conclusion.settled_unfinished(change, self.now, POLICY))
+                self._became(settle_unfinished(change, self.now, POLICY))
             case CountLost(why):
-                self._became(lost_charge.counted_lost(change, why))
+                self._became(stuck_session.counted_lost(change, why))
 
-    def _look(self, step: LookUp | ReadCharge | AskSweep, turn: Turn) -> None:
+    def _search(self, step: SearchCharges | ReadCharge | AskSweep, turn: Turn) -> None:
         change, now = Change(self.session), self.now
         found = [self._fresh(r) for r in turn.found]
         if isinstance(step, AskSweep):
-            self._became(attempts.sweep_asked(change, now))
-        elif isinstance(step, LookUp) and turn.fails:
-            self._became(attempts.look_failed(change, "503", now=now, not_before=now, policy=POLICY))
-        elif isinstance(step, LookUp):
-            self._became(looked(change, found, at=now, policy=POLICY))
+            self._became(monta_calls.sweep_asked(change, now))
+        elif isinstance(step, SearchCharges) and turn.fails:
+            self._became(monta_calls.search_failed(change, "503", now=now, not_before=now, policy=POLICY))
+        elif isinstance(step, SearchCharges):
+            self._became(apply_search_result(change, found, at=now, policy=POLICY))
         elif turn.fails or not found:
-            self._became(attempts.read_failed(change, "503", now=now, not_before=None, policy=POLICY))
+            self._became(monta_calls.read_failed(change, "503", now=now, not_before=None, policy=POLICY))
         else:
             shown = replace(found[0], id=step.charge_id)
-            self._became(attempts.read(change, shown, now=now, policy=POLICY))
+            self._became(monta_calls.read(change, shown, now=now, policy=POLICY))
 
     def _post(self, turn: Turn) -> None:
-        self._became(attempts.start_intended(Change(self.session), self.now, POLICY))
+        self._became(monta_calls.start_intended(Change(self.session), self.now, POLICY))
         change = Change(self.session)
         if turn.post != "not_done":
             self.posts_at.append(self.now)
         if turn.post == "refused":
-            self._became(attempts.start_refused(change, "400"))
+            self._became(monta_calls.start_refused(change, "400"))
         elif turn.post == "not_done":
             retry_at = self.now + timedelta(seconds=2)
-            self._became(attempts.start_not_done(change, "429", retry_at=retry_at))
+            self._became(monta_calls.start_not_done(change, "429", retry_at=retry_at))
         elif turn.post == "unknown":
-            self._became(attempts.start_unknown(change, "503", POLICY))
+            self._became(monta_calls.start_unknown(change, "503", POLICY))
         elif turn.post == "accepted" and turn.found:
             fresh = replace(self._fresh(turn.found[0]), partner_external_id=ID, charge_point_id=POINT)
-            self._became(attempts.start_accepted(change, fresh, POLICY))
+            self._became(monta_calls.start_accepted(change, fresh, POLICY))
 
-    def _stop(self, step: SendStop | StopExtra, turn: Turn) -> None:
+    def _stop(self, step: SendStop | StopDuplicate, turn: Turn) -> None:
         change, now = Change(self.session), self.now
         if isinstance(step, SendStop):
-            change = attempts.stop_intended(change, step.reason, now=now, policy=POLICY)
+            change = monta_calls.stop_intended(change, step.reason, now=now, policy=POLICY)
         else:
-            change = attempts.extra_stop_intended(change, step.charge_id, now=now, policy=POLICY)
+            change = monta_calls.duplicate_stop_intended(change, step.charge_id, now=now, policy=POLICY)
         self._became(change)
         charge = self.session.charge
         if turn.fails or not turn.found:
-            self._became(attempts.stop_failed(change, "503", now=now, not_before=None))
-        elif isinstance(step, StopExtra):
+            self._became(monta_calls.stop_failed(change, "503", now=now, not_before=None))
+        elif isinstance(step, StopDuplicate):
             shown = replace(self._fresh(turn.found[0]), id=step.charge_id)
-            self._became(attempts.extra_stop_answered(change, shown, POLICY))
+            self._became(monta_calls.duplicate_stop_answered(change, shown, POLICY))
         elif charge is not None:
             shown = replace(self._fresh(turn.found[0]), id=charge.id)
-            self._became(attempts.stop_answered(change, shown, POLICY))
+            self._became(monta_calls.stop_answered(change, shown, POLICY))
 
     def _fresh(self, shown: ChargeReport) -> ChargeReport:
         """As Monta shows it now; rows of a search keep the dates of their charges."""

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 from sqlalchemy import text
 
-from app.domain.charge import ENDED
-from app.simulator.boundary import RequestLine
-from app.simulator.charge import Charge
+from app.domain.charging.charge import ENDED
+from app.simulator.http.pipeline import RequestLine
+from app.simulator.site.charge import Charge
 from tests.journeys.rig import Json, Rig
 
-STRAY_WATCH_S = 1300
+DUPLICATE_WATCH_S = 1300
 """Longer than the watch for charges that turn up late."""
 NOT_DONE = (None, 400, 401, 429)
 
@@ -56,8 +56,8 @@ async def ended(rig: Rig, session: Json, *, posts: int = 1, within_s: float = 72
 
 async def nothing_is_left(rig: Rig) -> None:
     """After the watch for late charges: nothing is due, no charge at Monta goes on, no news is unread."""
-    await rig.pass_time(STRAY_WATCH_S)
-    async with rig.tools.database.transaction() as connection:
+    await rig.pass_time(DUPLICATE_WATCH_S)
+    async with rig.context.database.transaction() as connection:
         due = await connection.execute(text("SELECT id FROM payment_sessions WHERE due_at IS NOT NULL"))
         assert due.all() == []
     assert [charge.id for charge in rig.monta.charges() if charge.state not in ENDED] == []

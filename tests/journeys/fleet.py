@@ -3,8 +3,8 @@
 from collections import Counter
 from datetime import datetime
 
+from app.simulator.charge_points import PRICE_GROUPS
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
-from app.simulator.magic import PRICE_GROUPS
 from tests.journeys.rig import Json, Rig
 
 FIRST_ID = 2001

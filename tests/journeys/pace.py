@@ -4,11 +4,11 @@ import asyncio
 
 from sqlalchemy import text
 
-from tests.virtual import VirtualClock
+from tests.virtual_clock import VirtualClock
 
 NEXT_DUE = text(
     """SELECT min(greatest(due_at, lease_until)) FROM (
-        SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operator_duties
+        SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operator_jobs
     ) AS rows WHERE due_at IS NOT NULL"""
 )
 """When somebody may work on something next: what is due, or what a dead worker's lease has kept from others."""

@@ -9,26 +9,25 @@ from typing import Any
 
 import httpx
 
-from app.domain.ids import ChargePointId
-from app.domain.policy import Policy
+from app.domain.limit.policy import Policy
 from app.domain.tariff import parse_tariff
-from app.flows import provision
-from app.flows.access import MontaAccess
-from app.flows.provision import AddedKey, AddedOperator, NewOperator
-from app.flows.tools import Tools
-from app.monta.exchange import Timeouts
-from app.monta.http import open_http
+from app.domain.units.ids import ChargePointId
+from app.flows.admin import provision
+from app.flows.admin.provision import AddedKey, AddedOperator, NewOperator
+from app.flows.context import Context
+from app.monta.transport import Timeouts, open_http
+from app.monta_access import MontaAccess
 from app.simulator.config import SimulatorConfig
 from app.simulator.server import default_config
-from app.simulator.world import Simulator
-from app.store.operators import Operators
-from app.store.secret_box import SecretBox
+from app.simulator.simulator import Simulator
+from app.store.db.secret_box import SecretBox
+from app.store.operators.operators import Operators
 from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
 from app.wiring import Ids
 from tests.journeys.pace import NEXT_DUE, RigClock
+from tests.shared_objects import lent_app, lent_database
 from tests.simulator_transport import SimulatorTransport
-from tests.stock import lent_app, lent_database
 
 SECRET_KEY = "a key for tests only, as long as it has to be"
 MONTA_URL = "http://monta.test/api/v1"
@@ -49,12 +48,14 @@ def energy_tariff(price: str = "0.49", **more: Any) -> Json:
 class Rig:
     """One operator, one terminal, all charge points of the box; every step is taken by `pass_time`."""
 
-    def __init__(self, tools: Tools, clock: RigClock, simulator: Simulator, http: httpx.AsyncClient) -> None:
-        self.tools = tools
+    def __init__(
+        self, context: Context, clock: RigClock, simulator: Simulator, http: httpx.AsyncClient
+    ) -> None:
+        self.context = context
         self.clock = clock
         self.monta = simulator
         self.http = http
-        self.watchers = [Watcher(tools, name="watcher-1")]
+        self.watchers = [Watcher(context, name="watcher-1")]
         self.operator: AddedOperator
         self.terminal: AddedKey
         self.ops: AddedKey
@@ -72,15 +73,19 @@ class Rig:
             client_secret=config.client_secret,
             paying_team_id=str(config.paying_team_ids[0]),
         )
-        self.operator = await provision.add_operator(self.tools, new)
+        self.operator = await provision.add_operator(self.context, new)
         points = [ChargePointId(str(p.id)) for p in config.points]
         self.terminal = await provision.add_terminal(
-            self.tools, self.operator.operator_id, provider="tapwatt", name="lane 3", charge_point_ids=points
+            self.context,
+            self.operator.operator_id,
+            provider="tapwatt",
+            name="lane 3",
+            charge_point_ids=points,
         )
-        self.ops = await provision.add_ops_key(self.tools, None)
+        self.ops = await provision.add_ops_key(self.context, None)
 
     async def set_tariff(self, source: Json) -> None:
-        await provision.set_tariff(self.tools, self.operator.operator_id, None, parse_tariff(source))
+        await provision.set_tariff(self.context, self.operator.operator_id, None, parse_tariff(source))
 
     # Time
 
@@ -96,7 +101,7 @@ class Rig:
         await self.monta.run_until(self.clock.now())
         self._under_way |= {asyncio.create_task(watcher.run_due()) for watcher in self.watchers}
         await self._rest()
-        async with self.tools.database.transaction() as connection:
+        async with self.context.database.transaction() as connection:
             self._next_due = (await connection.execute(NEXT_DUE)).scalar()
 
     def beside(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
@@ -213,7 +218,7 @@ async def open_rig(
     public_url: str | None = PUBLIC_URL,
     timeouts: Timeouts | None = None,
 ) -> AsyncIterator[Rig]:
-    """The rig, provisioned and with its upkeep done; webhooks are registered unless `public_url` is None."""
+    """The rig, provisioned and with its sync done; webhooks are registered unless `public_url` is None."""
     config = config or replace(default_config(), webhook_cadence_s=2.0)
     clock = RigClock()
     doors: list[httpx.AsyncClient] = []
@@ -228,7 +233,7 @@ async def open_rig(
         lent_database(database_url) as database,
         open_http(SimulatorTransport(simulator)) as monta_http,
     ):
-        tools = Tools(
+        context = Context(
             database=database,
             clock=clock,
             ids=Ids(clock),
@@ -242,11 +247,11 @@ async def open_rig(
             public_url=public_url,
             clock_is_virtual=True,
         )
-        with lent_app(tools) as app:
+        with lent_app(context) as app:
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
                 doors.append(http)
-                rig = Rig(tools, clock, simulator, http)
+                rig = Rig(context, clock, simulator, http)
                 await rig.provision(config)
                 await rig.work()
                 yield rig

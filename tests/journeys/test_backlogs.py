@@ -1,4 +1,7 @@
-"""Webhooks that could not be delivered, come by thousands, or grow old."""
+"""Tests of app/flows/webhook/receive, app/flows/operator/sync.
+
+Webhooks that could not be delivered, come by thousands, or grow old.
+"""
 
 import time
 from datetime import timedelta
@@ -7,17 +10,18 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from app.store import duties, inbox
-from app.store.duties import Duty
+from app.store.operators import jobs
+from app.store.operators.jobs import Job
+from app.store.sessions import inbox
 from tests.journeys.checks import ended, minor, the_charge
 from tests.journeys.rig import Rig, open_rig
-from tests.journeys.test_news_troubles import as_monta_shows_it, deliver, entry
+from tests.journeys.test_news_faults import as_monta_shows_it, deliver, entry
 
 pytestmark = pytest.mark.anyio
 
 
 async def count(rig: Rig, where: str) -> int:
-    async with rig.tools.database.transaction() as connection:
+    async with rig.context.database.transaction() as connection:
         found = await connection.execute(text(f"SELECT count(*) FROM inbox WHERE {where}"))
         return int(found.scalar_one())
 
@@ -49,14 +53,14 @@ async def test_F37_what_monta_could_not_deliver_is_taken_from_its_log_and_told(d
     async with open_rig(database_url) as rig:
         session = await rig.authorize(907, 2000)
         await rig.pass_time(5)
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             await connection.execute(text("UPDATE operators SET webhook_endpoint_id = 'wh_lost'"))
         await rig.pass_time(200)
         kept = await count(rig, "charge_id IS NOT NULL")
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             undo = text("UPDATE operators SET webhook_endpoint_id = :id")
             await connection.execute(undo, {"id": rig.operator.webhook_path.rpartition("/")[2]})
-            await duties.make_due(connection, rig.operator.operator_id, Duty.UPKEEP, rig.clock.now())
+            await jobs.make_due(connection, rig.operator.operator_id, Job.SYNC, rig.clock.now())
         await rig.work()
         assert await count(rig, "charge_id IS NOT NULL") > kept
         summary = (await rig.call("GET", "/v1/ops/summary", key=rig.ops.api_key)).json()
@@ -73,7 +77,7 @@ async def test_F37_without_the_scope_for_the_log_nothing_is_wrong(database_url: 
         await rig.pass_time(1000)
         summary = (await rig.call("GET", "/v1/ops/summary", key=rig.ops.api_key)).json()
         (operator,) = summary["operators"]
-        assert (operator["webhook_problem"], operator["upkeep_problem"]) == (None, None)
+        assert (operator["webhook_problem"], operator["sync_problem"]) == (None, None)
 
 
 async def test_F53_a_webhook_configuration_that_somebody_changed_is_mended_and_told(
@@ -112,8 +116,8 @@ async def test_entries_older_than_the_setting_are_deleted_and_younger_ones_stay(
         await rig.pass_time(1000)
         everything = await count(rig, "true")
         assert everything > 0
-        old = rig.clock.now() - timedelta(days=rig.tools.inbox_days, seconds=1)
-        async with rig.tools.database.transaction() as connection:
+        old = rig.clock.now() - timedelta(days=rig.context.inbox_days, seconds=1)
+        async with rig.context.database.transaction() as connection:
             await connection.execute(text("UPDATE inbox SET received_at = :old"), {"old": old})
         await rig.pass_time(1000)
         assert await count(rig, "true") == 0
@@ -124,7 +128,7 @@ async def test_pruning_takes_no_more_than_it_is_allowed(database_url: str) -> No
         await rig.authorize(907, 2000)
         await rig.pass_time(100)
         everything = await count(rig, "true")
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             taken = await inbox.prune(connection, rig.clock.now() + timedelta(days=1), limit=3)
         assert taken == 3
         assert await count(rig, "true") == everything - 3

@@ -1,11 +1,14 @@
-"""A whole journey at the finest log level: no secret of anybody's, and no card digit, is in what was logged."""
+"""Tests of app/telemetry.
+
+A whole journey at the finest log level: no secret of anybody's, and no card digit, is in what was logged.
+"""
 
 import pytest
 import structlog
 from sqlalchemy import text
 
-from app.simulator.quirks import Trouble
-from app.store import monta_access
+from app.simulator.faults.catalog import FaultKind
+from app.store.operators import monta_access
 from app.telemetry import configure_logging
 from tests.journeys.rig import SECRET_KEY, Rig, open_rig
 
@@ -15,9 +18,11 @@ LAST4, FINGERPRINT = "7391", "canary-fingerprint"
 
 
 async def everything_secret(rig: Rig) -> dict[str, str]:
-    async with rig.tools.database.transaction() as connection:
-        operator = await rig.tools.operators.get(connection, rig.operator.operator_id)
-        pair = await monta_access.load_tokens(connection, rig.operator.operator_id, rig.tools.operators._box)
+    async with rig.context.database.transaction() as connection:
+        operator = await rig.context.operators.get(connection, rig.operator.operator_id)
+        pair = await monta_access.load_tokens(
+            connection, rig.operator.operator_id, rig.context.operators._box
+        )
     assert operator is not None
     assert pair is not None
     return {
@@ -41,18 +46,18 @@ async def test_F91_no_secret_is_in_the_logs_of_a_journey_full_of_trouble(
     caplog.set_level("DEBUG")
     try:
         async with open_rig(database_url) as rig:
-            rig.monta.faults.next("POST", "/charges", Trouble.FAILED_THOUGH_DONE)
-            rig.monta.faults.next("GET", "/charges", Trouble.UNREACHABLE, times=2)
-            rig.monta.faults.next("POST", "/auth/token", Trouble.REFUSED)
+            rig.monta.faults.next("POST", "/charges", FaultKind.FAILED_THOUGH_DONE)
+            rig.monta.faults.next("GET", "/charges", FaultKind.UNREACHABLE, times=2)
+            rig.monta.faults.next("POST", "/auth/token", FaultKind.REFUSED)
             rig.monta.faults.forged_signatures = 2
             card = {"card": {"last4": LAST4, "fingerprint": FINGERPRINT, "brand": "visa"}}
             session = await rig.authorize(907, 2000, authorization=card)
             await rig.until(session["id"], "charging", "finishing", "completed")
             await rig.call("GET", "/v1/charge-points", key="x" + rig.terminal.api_key)
-            async with rig.tools.database.transaction() as connection:
+            async with rig.context.database.transaction() as connection:
                 await connection.execute(text("UPDATE payment_sessions SET body = '{}'"))
             await rig.pass_time(30)
-            async with rig.tools.database.transaction() as connection:
+            async with rig.context.database.transaction() as connection:
                 await connection.execute(text("UPDATE payment_sessions SET due_at = NULL"))
             secrets = await everything_secret(rig)
     finally:

@@ -1,14 +1,17 @@
-"""The webhook secret is changed while charges run: Monta is told, and what it signed before is not lost."""
+"""Tests of app/flows/admin/provision, app/flows/operator/sync.
+
+The webhook secret is changed while charges run: Monta is told, and what it signed before is not lost.
+"""
 
 import json
 
 import pytest
 from sqlalchemy import text
 
-from app.flows import provision
-from app.flows.provision import SECRET_OVERLAP
-from app.simulator.outbox import signature
-from app.simulator.quirks import Trouble
+from app.flows.admin import provision
+from app.flows.admin.provision import SECRET_OVERLAP
+from app.simulator.faults.catalog import FaultKind
+from app.simulator.webhooks.outbox import signature
 from tests.journeys.rig import Rig, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -30,8 +33,8 @@ async def test_F44_monta_is_told_a_changed_secret_as_soon_as_it_answers_and_no_d
         old, before = rig.operator.webhook_secret, rig.calls(*PUT)
         session = await rig.authorize(106, 5000)
         await rig.until(session["id"], "charging")
-        rig.monta.faults.next(*PUT, Trouble.UNAVAILABLE, times=1)
-        changed = await provision.change_webhook_secret(rig.tools, rig.operator.operator_id, at_once=False)
+        rig.monta.faults.next(*PUT, FaultKind.UNAVAILABLE, times=1)
+        changed = await provision.change_webhook_secret(rig.context, rig.operator.operator_id, at_once=False)
 
         await rig.pass_time(5)
         assert rig.calls(*PUT) == before + 1
@@ -45,12 +48,12 @@ async def test_F44_monta_is_told_a_changed_secret_as_soon_as_it_answers_and_no_d
         await rig.pass_time(SECRET_OVERLAP.total_seconds() + 900)
         assert [await delivered(rig, secret, 3) for secret in (old, changed.webhook_secret)] == [401, 200]
         assert rig.calls(*PUT) == before + 2, "once told, it is not told again"
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             row = (await connection.execute(text(KEPT))).one()
         assert tuple(row) == (None, None, None, None), "nobody is blamed, and the old secret is forgotten"
 
 
 KEPT = """
-    SELECT webhook_secret_before, webhook_secret_before_until, webhook_secret_untold_at, webhook_mended_at
+    SELECT previous_webhook_secret, previous_webhook_secret_until, webhook_secret_pending_since, webhook_mended_at
     FROM operators
 """

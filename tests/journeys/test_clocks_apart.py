@@ -1,16 +1,19 @@
-"""Monta's clock beside ours: its charges are found, followed and settled, and the difference is told."""
+"""Tests of app/domain/session/reports, app/clock.
+
+Monta's clock beside ours: its charges are found, followed and settled, and the difference is told.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from app.domain.charge import ENDED, ChargeReport
-from app.domain.ids import ChargePointId
-from app.flows.tools import monta_of
-from app.monta.wire import StartCharge
+from app.domain.charging.charge import ENDED, ChargeReport
+from app.domain.units.ids import ChargePointId
+from app.flows.context import monta_of
+from app.monta.objects import StartCharge
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
-from app.simulator.quirks import Fault, Misreport, Quirks, Trouble
+from app.simulator.faults.catalog import Fault, FaultKind, Misreport, PointFaults
 from app.simulator.server import default_config
 from tests.journeys.checks import ended, minor, starts, the_charge
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
@@ -34,7 +37,7 @@ HOURLY = energy_tariff(
 )
 
 
-def off_by(seconds: float, *, at_start: Trouble | None = None) -> SimulatorConfig:
+def off_by(seconds: float, *, at_start: FaultKind | None = None) -> SimulatorConfig:
     """A charge point whose records bear the times of a clock that is wrong by so much."""
     point = PointConfig(
         id=108,
@@ -44,7 +47,7 @@ def off_by(seconds: float, *, at_start: Trouble | None = None) -> SimulatorConfi
         direct_current=True,
         meter_interval_s=30.0,
         driver=Driver(unplugs_after_stop_s=20.0, next_car_after_s=30.0),
-        quirks=Quirks(
+        faults=PointFaults(
             at_start=None if at_start is None else Fault(at_start),
             misreport=Misreport(clock_offset_s=seconds),
         ),
@@ -81,11 +84,11 @@ async def test_F101_the_answer_to_our_own_start_is_our_charge_whatever_its_clock
 
 
 @pytest.mark.parametrize("seconds", [-600.0, 600.0])
-@pytest.mark.parametrize("trouble", [Trouble.ANSWER_LOST, Trouble.WEBHOOK_FIRST])
+@pytest.mark.parametrize("fault_kind", [FaultKind.ANSWER_LOST, FaultKind.WEBHOOK_FIRST])
 async def test_F101_a_record_with_our_reference_is_found_whatever_its_clock_says(
-    database_url: str, seconds: float, trouble: Trouble
+    database_url: str, seconds: float, fault_kind: FaultKind
 ) -> None:
-    async with open_rig(database_url, config=off_by(seconds, at_start=trouble)) as rig:
+    async with open_rig(database_url, config=off_by(seconds, at_start=fault_kind)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(108, 500)
         last = await ended(rig, session)
@@ -119,7 +122,7 @@ async def test_F101_a_charge_that_no_session_knows_is_stopped_whatever_its_clock
 
 async def start_elsewhere(rig: Rig, session: Json, point: str) -> ChargeReport:
     """A charge with the session's reference at another charge point, by whoever."""
-    monta = await monta_of(rig.tools, rig.operator.operator_id)
+    monta = await monta_of(rig.context, rig.operator.operator_id)
     return await monta.start_charge(
         StartCharge(
             paying_team_id="4711",
@@ -136,7 +139,7 @@ async def test_F108_a_charge_elsewhere_with_our_reference_holds_back_no_release(
     database_url: str, public_url: str | None
 ) -> None:
     async with open_rig(database_url, public_url=public_url) as rig:
-        rig.monta.faults.next("POST", "/charges", Trouble.REQUEST_LOST)
+        rig.monta.faults.next("POST", "/charges", FaultKind.REQUEST_LOST)
         session = await rig.authorize(106, 2000)
         await rig.pass_time(1)
         other = await start_elsewhere(rig, session, "101")
@@ -150,16 +153,16 @@ async def test_F108_a_charge_elsewhere_with_our_reference_holds_back_no_release(
         await rig.until(second["id"], "charging", within_s=120)
         asked = len(rig.monta.requests)
         await rig.pass_time(3600)
-        assert len(rig.monta.requests) - asked < 200, "both sessions and all duties together"
+        assert len(rig.monta.requests) - asked < 200, "both sessions and all jobs together"
 
 
 async def test_F108_a_search_that_is_never_answered_whole_ends_with_the_hold(database_url: str) -> None:
     async with open_rig(database_url, public_url=None) as rig:
-        rig.monta.faults.next("POST", "/charges", Trouble.REQUEST_LOST)
+        rig.monta.faults.next("POST", "/charges", FaultKind.REQUEST_LOST)
         expires_at = rig.clock.now() + timedelta(hours=6)
         session = await rig.authorize(106, 2000, authorization={"expires_at": expires_at.isoformat()})
         rig.monta.faults.between(
-            rig.clock.now(), rig.clock.now() + timedelta(days=9), Trouble.UNAVAILABLE, path="/charges"
+            rig.clock.now(), rig.clock.now() + timedelta(days=9), FaultKind.UNAVAILABLE, path="/charges"
         )
         await rig.pass_time(3600)
         assert (await rig.session(session["id"]))["status"] == "authorized"

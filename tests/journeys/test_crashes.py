@@ -1,14 +1,18 @@
-"""Watchers that die, stall, race or lose their lease: whoever comes next finds out, and nothing is done twice."""
+"""Tests of app/flows/session, app/watcher.
+
+Watchers that die, stall, race or lose their lease: whoever comes next finds out, and nothing is done twice.
+"""
 
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 
-from app.domain.steps import SendStart, SendStop
-from app.flows import start, turn
-from app.flows.tools import LeaseLost
-from app.simulator.quirks import Trouble
+from app.domain.session.machine import SendStart, SendStop
+from app.flows.context import LeaseLost
+from app.flows.session.advance import advance
+from app.flows.session.start_charge import start_charge
+from app.simulator.faults.catalog import FaultKind
 from app.watcher import Watcher
 from tests.journeys.checks import check_settlement, ended, kinds, minor, starts, the_charge
 from tests.journeys.crash import Stalling, claim, intend, killed_in_mid_call, post_and_forget, row_of
@@ -33,7 +37,7 @@ async def test_F17_a_crash_after_the_intent_is_looked_into_and_the_start_sent_af
         assert len(rig.monta.requests) == len([r for r in rig.monta.requests if r.path != "/charges"])
         await rig.pass_time(90)
         assert starts(rig) == []
-        assert "looked_up" in await kinds(rig, session["id"])
+        assert "searched" in await kinds(rig, session["id"])
         await rig.until(session["id"], "charging", within_s=30)
         last = await ended(rig, session)
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price) > 0
@@ -91,7 +95,7 @@ async def test_F22_a_stalled_watcher_that_lost_its_lease_sends_nothing(database_
         before = await row_of(rig, session["id"])
         posts = rig.calls("POST", "/charges")
         with pytest.raises(LeaseLost):
-            await start.send(rig.tools, lease, decided.session, decided_at_s=decided.decided_at_s)
+            await start_charge(rig.context, lease, decided.session, decided_at_s=decided.decided_at_s)
         assert rig.calls("POST", "/charges") == posts == 0
         assert await row_of(rig, session["id"]) == before
         await ended(rig, session)
@@ -105,7 +109,7 @@ async def test_F22_a_watcher_that_stalls_within_its_lease_sends_again_with_a_new
         lease, decided = await intend(rig)
         watchers, rig.watchers = rig.watchers, []
         await rig.pass_time(6)
-        await start.send(rig.tools, lease, decided.session, decided_at_s=decided.decided_at_s)
+        await start_charge(rig.context, lease, decided.session, decided_at_s=decided.decided_at_s)
         assert rig.calls("POST", "/charges") == 0
         assert "start_not_done" in await kinds(rig, session["id"])
         rig.watchers = watchers
@@ -119,9 +123,9 @@ async def test_F22_a_watcher_that_stalls_before_its_commit_sends_nothing_by_its_
         session = await rig.authorize(106, 500)
         watchers, rig.watchers = rig.watchers, []
         lease = await claim(rig)
-        decided = await turn.take_turn(replace(rig.tools, database=Stalling(rig, 160)), lease)
+        decided = await advance(replace(rig.context, database=Stalling(rig, 160)), lease)
         assert isinstance(decided.step, SendStart)
-        await start.send(rig.tools, lease, decided.session, decided_at_s=decided.decided_at_s)
+        await start_charge(rig.context, lease, decided.session, decided_at_s=decided.decided_at_s)
         assert rig.calls("POST", "/charges") == 0, "by its intent's time the quiet window is over"
         rig.watchers = watchers
         await ended(rig, session)
@@ -133,7 +137,7 @@ async def test_F22_a_watcher_that_is_just_in_time_sends_once(database_url: str) 
         lease, decided = await intend(rig)
         watchers, rig.watchers = rig.watchers, []
         await rig.pass_time(4)
-        await start.send(rig.tools, lease, decided.session, decided_at_s=decided.decided_at_s)
+        await start_charge(rig.context, lease, decided.session, decided_at_s=decided.decided_at_s)
         assert rig.calls("POST", "/charges") == 1
         rig.watchers = watchers
         await ended(rig, session)
@@ -141,7 +145,7 @@ async def test_F22_a_watcher_that_is_just_in_time_sends_once(database_url: str) 
 
 async def test_a_lease_lost_during_a_call_leaves_the_outcome_to_whoever_has_it_now(database_url: str) -> None:
     async with open_rig(database_url, public_url=None) as rig:
-        rig.monta.faults.next("POST", "/charges", Trouble.SLOW, seconds=40)
+        rig.monta.faults.next("POST", "/charges", FaultKind.SLOW, seconds=40)
         session = await rig.authorize(106, 500)
         await rig.pass_time(39)
         found = await rig.session(session["id"])
@@ -174,7 +178,7 @@ async def test_a_crash_between_the_stops_intent_and_its_call_delays_the_stop_by_
 async def test_F76_two_watchers_at_once_start_stop_and_settle_each_session_once(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(PRICE)
-        rig.watchers.append(Watcher(rig.tools, name="watcher-2"))
+        rig.watchers.append(Watcher(rig.context, name="watcher-2"))
         points = (907, 915, 903, 921, 916, 912)
         sessions = [await rig.authorize(point, 1000) for point in points]
         for session in sessions:
@@ -200,7 +204,7 @@ async def test_F93_a_session_that_cannot_even_be_read_never_harms_the_others(dat
     async with open_rig(database_url) as rig:
         await rig.set_tariff(PRICE)
         poisoned = await rig.authorize(105, 500)
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             await connection.execute(
                 text("UPDATE payment_sessions SET body = body - 'authorization' WHERE id = :id"),
                 {"id": poisoned["id"]},
@@ -208,7 +212,7 @@ async def test_F93_a_session_that_cannot_even_be_read_never_harms_the_others(dat
         healthy = await rig.authorize(106, 500)
         last = await rig.until(healthy["id"], "completed")
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price) > 0
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             query = text("SELECT failures, due_at FROM payment_sessions WHERE id = :id")
             failures, due_at = (await connection.execute(query, {"id": poisoned["id"]})).one()
         assert 2 <= failures <= 12
@@ -218,13 +222,13 @@ async def test_F93_a_session_that_cannot_even_be_read_never_harms_the_others(dat
 async def test_F93_a_session_that_is_mended_goes_on_where_it_was(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         session = await rig.authorize(106, 500)
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             await connection.execute(
                 text('UPDATE payment_sessions SET body = body || \'{"status": "lost"}\'')
             )
         await rig.pass_time(60)
         assert rig.calls("POST", "/charges") == 0
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             await connection.execute(
                 text('UPDATE payment_sessions SET body = body || \'{"status": "authorized"}\'')
             )

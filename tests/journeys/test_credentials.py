@@ -1,11 +1,14 @@
-"""F29: the operator's credential is revoked, or loses a scope, while cars charge."""
+"""Tests of app/flows/operator/check_credential.
+
+F29: the operator's credential is revoked, or loses a scope, while cars charge.
+"""
 
 from datetime import timedelta
 
 import pytest
 
 from app.simulator.config import GATEWAY_SCOPES
-from app.simulator.quirks import Trouble
+from app.simulator.faults.catalog import FaultKind
 from tests.journeys.checks import ended, minor, the_charge
 from tests.journeys.rig import Rig, energy_tariff, open_rig
 
@@ -101,7 +104,7 @@ async def test_F29_a_single_refusal_closes_nothing(database_url: str) -> None:
 async def test_F29_an_outage_is_no_refusal(database_url: str) -> None:
     async with open_rig(database_url, public_url=None) as rig:
         now = rig.clock.now()
-        rig.monta.faults.between(now, now + timedelta(minutes=30), Trouble.UNAVAILABLE)
+        rig.monta.faults.between(now, now + timedelta(minutes=30), FaultKind.UNAVAILABLE)
         assert await asked(rig, 101) == 201
         await rig.pass_time(600)
         assert await asked(rig, 102) == 201

@@ -1,4 +1,7 @@
-"""Holds and charges in different currencies: refused where anything is known, stopped at once where nothing was."""
+"""Tests of app/domain/session/limit_checks, app/flows/terminal/authorize.
+
+Holds and charges in different currencies: refused where anything is known, stopped at once where nothing was.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,10 +9,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app.domain.ids import ChargePointId
+from app.domain.units.ids import ChargePointId
 from app.simulator.config import GATEWAY_SCOPES, SimulatorConfig
-from app.simulator.prices import Currency
 from app.simulator.server import default_config
+from app.simulator.site.prices import Currency
 from tests.journeys.checks import the_charge
 from tests.journeys.rig import Rig, energy_tariff, open_rig
 
@@ -101,7 +104,7 @@ async def test_F99_a_price_group_tells_the_currency_even_where_it_is_no_tariff(
     database_url: str, code: str
 ) -> None:
     async with open_rig(database_url) as rig:
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             await connection.execute(text("UPDATE price_groups SET tariff = NULL"))
         assert await is_refused(rig, 102, code)
         assert await is_refused(rig, 102, code, tariff=energy_tariff() | {"currency": code})
@@ -114,7 +117,7 @@ async def test_F99_a_top_up_is_refused_where_the_charge_point_has_another_curren
     async with open_rig(database_url, config=mute(Currency())) as rig:
         session = await rig.authorize(906, 2000)
         await rig.set_tariff(energy_tariff() | {"currency": "DKK"})
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             await connection.execute(
                 text("UPDATE payment_sessions SET body = jsonb_set(body, '{charge}', 'null')")
             )

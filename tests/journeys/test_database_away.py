@@ -1,4 +1,4 @@
-"""A database that is away is nobody's failure; a session that cannot be written is its own."""
+"""app/watcher: A database that is away is nobody's failure; a session that cannot be written is its own."""
 
 from collections.abc import Iterator
 
@@ -38,7 +38,7 @@ async def test_F93_only_what_is_wrong_with_a_session_itself_counts_as_its_failur
     async with open_rig(database_url) as rig:
 
         async def sql(*statements: str) -> None:
-            async with rig.tools.database.transaction() as connection:
+            async with rig.context.database.transaction() as connection:
                 for statement in statements:
                     await connection.execute(text(statement.format(sqlstate=sqlstate)))
 
@@ -46,14 +46,14 @@ async def test_F93_only_what_is_wrong_with_a_session_itself_counts_as_its_failur
         session = await rig.authorize(106, 500)
         await sql(*REFUSE)
         try:
-            most, alarmed, tries = 0, False, 0
+            most, attention_raised, tries = 0, False, 0
             while not starts(rig):
                 await rig.pass_time(1)
-                async with rig.tools.database.transaction() as connection:
+                async with rig.context.database.transaction() as connection:
                     found = (await connection.execute(FAILURES, {"id": session["id"]})).one()
                     tries = (await connection.execute(TRIES)).scalar_one()
-                most, alarmed = max(most, found.failures), alarmed or found.needs_attention
-            assert (most, alarmed) == (failures, failures >= 3)
+                most, attention_raised = max(most, found.failures), attention_raised or found.needs_attention
+            assert (most, attention_raised) == (failures, failures >= 3)
             assert tries > 4, "nothing was refused"
         finally:
             await sql(*UNDO)

@@ -1,4 +1,4 @@
-"""From the tap to the capture, to the cent: every way in which a charge ends well."""
+"""app/flows/session: From the tap to the capture, to the cent: every way in which a charge ends well."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ async def test_a_driver_who_unplugs_pays_montas_price_and_gets_the_rest_back(dat
         assert rig.stops() == 0
 
 
-async def test_the_watcher_stops_the_charge_before_the_reservation_is_used_up(database_url: str) -> None:
+async def test_the_watcher_stops_the_charge_before_the_authorization_is_used_up(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(106, 2000)
@@ -102,8 +102,8 @@ async def test_operations_stop_a_charge_and_the_journal_says_why(database_url: s
         assert answer.status_code == 202
         last = await ended(rig, session)
         assert last["stop_reason"] == "operations"
-        wishes = [line for line in await rig.journal(session["id"]) if line["kind"] == "stop_requested"]
-        assert [line["detail"]["note"] for line in wishes] == ["smoke at the charger"]
+        requests = [line for line in await rig.journal(session["id"]) if line["kind"] == "stop_requested"]
+        assert [line["detail"]["note"] for line in requests] == ["smoke at the charger"]
 
 
 async def test_a_full_car_ends_its_charge_itself(database_url: str) -> None:

@@ -1,11 +1,14 @@
-"""Prices that cannot be right are held for a person, and resolved before the hold dies; never more than plausible."""
+"""Tests of app/domain/session/plausibility, app/flows/admin/settle_manually.
+
+Prices that cannot be right are held for a person, and resolved before the hold dies; never more than plausible.
+"""
 
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from app.flows import provision
+from app.flows.admin import provision
 from tests.journeys.checks import ended, minor, the_charge
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
@@ -116,8 +119,8 @@ async def test_F79_without_any_price_or_tariff_the_hold_is_released_in_the_end(d
 
 async def test_the_operators_days_for_a_card_scheme_end_a_session_in_time(database_url: str) -> None:
     async with open_rig(database_url) as rig:
-        await provision.set_hold_days(rig.tools, rig.operator.operator_id, "visa", 1)
-        await provision.set_hold_days(rig.tools, rig.operator.operator_id, None, 3)
+        await provision.set_hold_days(rig.context, rig.operator.operator_id, "visa", 1)
+        await provision.set_hold_days(rig.context, rig.operator.operator_id, None, 3)
         began = rig.clock.now()
         session = await rig.authorize(906, 5000, authorization={"card": {"brand": "Visa"}})
         other = await rig.authorize(901, 5000, authorization={"card": {"brand": "girocard"}})

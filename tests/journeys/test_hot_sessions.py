@@ -1,4 +1,6 @@
-"""F114: real concurrency. Signed webhooks by many writers, watchers that never rest, sessions that all of them want.
+"""Tests of app/flows/session/advance, app/store/sessions/leases.
+
+F114: real concurrency. Signed webhooks by many writers, watchers that never rest, sessions that all of them want.
 
 Elsewhere time is virtual and transactions hardly ever wait for each other's locks; here they do nothing else.
 """
@@ -16,17 +18,17 @@ import pytest
 from sqlalchemy import text
 
 from app.clock import SystemClock
-from app.domain.change import Change
-from app.domain.charge import ChargeReport, ChargeState, merge
-from app.domain.ids import ChargeId, ChargePointId
-from app.domain.payment_session import Authorization, Card, PaymentSession, Start, Status
-from app.flows import provision
-from app.flows.tools import Tools
-from app.store import payment_sessions
+from app.domain.charging.charge import ChargeReport, ChargeState, merge
+from app.domain.session.machine import Change
+from app.domain.session.payment_session import Authorization, Card, PaymentSession, Start, Status
+from app.domain.units.ids import ChargeId, ChargePointId
+from app.flows.admin import provision
+from app.flows.context import Context
+from app.store.sessions import payment_sessions
 from app.watcher import Watcher
-from tests.api.house import charge_entry, delivery, make_tools, sign
+from tests.api.service import charge_entry, delivery, make_context, sign
 from tests.conftest import Sized
-from tests.stock import lent_app, lent_database
+from tests.shared_objects import lent_app, lent_database
 
 pytestmark = pytest.mark.anyio
 
@@ -51,8 +53,8 @@ LOST = text(
 class Depot:
     """Many running sessions of one operator, its webhook, and the watchers."""
 
-    def __init__(self, tools: Tools, http: httpx.AsyncClient, operator: provision.AddedOperator) -> None:
-        self.tools = tools
+    def __init__(self, context: Context, http: httpx.AsyncClient, operator: provision.AddedOperator) -> None:
+        self.context = context
         self.http = http
         self.operator = operator
         self.sessions: list[PaymentSession] = []
@@ -61,12 +63,12 @@ class Depot:
     async def fill(self) -> None:
         points = [ChargePointId(str(500 + n)) for n in range(SESSIONS)]
         terminal = await provision.add_terminal(
-            self.tools, self.operator.operator_id, provider="tapwatt", name="depot", charge_point_ids=points
+            self.context, self.operator.operator_id, provider="tapwatt", name="depot", charge_point_ids=points
         )
-        now = self.tools.clock.now()
+        now = self.context.clock.now()
         for n, point in enumerate(points):
             session = PaymentSession(
-                id=self.tools.ids.session_id(),
+                id=self.context.ids.session_id(),
                 operator_id=self.operator.operator_id,
                 terminal_id=terminal.id,  # type: ignore[arg-type]
                 charge_point_id=point,
@@ -88,7 +90,7 @@ class Depot:
             updated_at=now,
             energy_wh=100,
         )
-        async with self.tools.database.transaction() as connection:
+        async with self.context.database.transaction() as connection:
             change = Change(session)
             assert await payment_sessions.record(connection, change, request_hash=b"", idempotency_key=None)
             before = await payment_sessions.lock(connection, session.id)
@@ -105,7 +107,7 @@ class Depot:
     def _entry(self, n: int, chance: random.Random) -> dict[str, Any]:
         self.energy[n] += 0.0001
         named = {"partnerExternalId": self.sessions[n].id} if chance.random() < 0.5 else {}
-        now = self.tools.clock.now().astimezone(UTC).isoformat()
+        now = self.context.clock.now().astimezone(UTC).isoformat()
         payload: dict[str, Any] = {"consumedKwh": round(self.energy[n], 4), "updatedAt": now} | named
         return charge_entry(FIRST_CHARGE + n, **payload) | {"eventTime": now}
 
@@ -117,15 +119,15 @@ class Depot:
         return answer.status_code == 200
 
     async def lost(self) -> dict[str, int]:
-        async with self.tools.database.transaction() as connection:
-            rows = await connection.execute(LOST, {"now": self.tools.clock.now()})
+        async with self.context.database.transaction() as connection:
+            rows = await connection.execute(LOST, {"now": self.context.clock.now()})
             return {row[0]: row[1] for row in rows}
 
 
 @asynccontextmanager
 async def depot(database_url: str) -> AsyncIterator[Depot]:
     async with lent_database(database_url, pool_size=WRITERS + 8) as database:
-        tools = make_tools(database, SystemClock(), virtual=False)
+        context = make_context(database, SystemClock(), virtual=False)
         new = provision.NewOperator(
             name="Nordlade",
             monta_url="https://monta.test/api/v1",
@@ -133,11 +135,11 @@ async def depot(database_url: str) -> AsyncIterator[Depot]:
             client_secret="secret",
             paying_team_id="11",
         )
-        operator = await provision.add_operator(tools, new)
-        with lent_app(tools) as app:
+        operator = await provision.add_operator(context, new)
+        with lent_app(context) as app:
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
-                depot = Depot(tools, http, operator)
+                depot = Depot(context, http, operator)
                 await depot.fill()
                 yield depot
 
@@ -147,7 +149,7 @@ async def test_F114_after_a_storm_of_news_none_is_left_that_no_watcher_will_look
 ) -> None:
     deliveries = sized(6, 300)
     async with depot(database_url) as here:
-        watchers = [Watcher(here.tools, name=f"w{n}", concurrency=PLACES) for n in range(WATCHERS)]
+        watchers = [Watcher(here.context, name=f"w{n}", concurrency=PLACES) for n in range(WATCHERS)]
         watching = [asyncio.create_task(watcher.run()) for watcher in watchers]
 
         async def write(number: int) -> int:

@@ -1,4 +1,7 @@
-"""F97 and F98 as Monta would tell them: lifetime readings and prices below nothing, from the start to the money."""
+"""Tests of app/domain/session/plausibility.
+
+F97 and F98 as Monta would tell them: lifetime readings and prices below nothing, from the start to the money.
+"""
 
 from datetime import timedelta
 

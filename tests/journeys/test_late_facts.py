@@ -1,12 +1,15 @@
-"""What Monta says after a session has ended: told once, whichever way it comes, and never captured."""
+"""Tests of app/domain/session/late_facts.
+
+What Monta says after a session has ended: told once, whichever way it comes, and never captured.
+"""
 
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import pytest
 
-from app.domain.charge import ChargeState
-from app.simulator.charge import Charge
+from app.domain.charging.charge import ChargeState
+from app.simulator.site.charge import Charge
 from tests.journeys.checks import ended, the_charge
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
@@ -105,7 +108,7 @@ async def test_F100_a_charge_that_runs_again_after_its_end_is_stopped_and_told(d
         await rig.pass_time(60)
         assert (await rig.ops_session(last["id"]))["needs_attention"]
         assert charge.stops_asked >= 1
-        assert await asked(rig, last) == ["extra_charge"]
+        assert await asked(rig, last) == ["duplicate_charge"]
 
 
 async def test_F100_a_webhook_that_the_record_does_not_bear_out_makes_a_few_reads_and_no_more(

@@ -1,4 +1,7 @@
-"""Rows that newer code wrote, in a rolling deploy: what is not understood is left alone, and a person is told (F87)."""
+"""Tests of app/store/sessions/codec.
+
+Rows that newer code wrote, in a rolling deploy: what is not understood is left alone, and a person is told (F87).
+"""
 
 from collections.abc import Iterator
 
@@ -33,22 +36,22 @@ async def test_F87_a_state_that_this_code_does_not_know_is_left_alone_and_told_o
         session, other = await rig.authorize(106, 500), await rig.authorize(105, 500)
 
         async def write(status: str) -> None:
-            async with rig.tools.database.transaction() as connection:
+            async with rig.context.database.transaction() as connection:
                 await connection.execute(TEACH, {"id": session["id"], "status": status})
 
         async def row() -> tuple[object, bool, int]:
-            async with rig.tools.database.transaction() as connection:
+            async with rig.context.database.transaction() as connection:
                 found = (await connection.execute(BODY, {"id": session["id"]})).one()
             return found.body, found.needs_attention, found.failures
 
         await write("hibernating")
-        before, alarmed, _ = await row()
-        assert not alarmed
+        before, attention_raised, _ = await row()
+        assert not attention_raised
         await rig.until(other["id"], "charging", within_s=60)
         await rig.pass_time(15)
-        after, alarmed, failures = await row()
+        after, attention_raised, failures = await row()
         assert after == before
-        assert alarmed
+        assert attention_raised
         assert failures >= 3
         assert len(starts(rig)) == 1, "only the other one was started"
         assert (await rig.call("GET", f"/v1/payment-sessions/{session['id']}")).status_code == 500

@@ -1,4 +1,7 @@
-"""Meters and prices that change their mind in mid charge: what a webhook claims, and a price that rises."""
+"""Tests of app/domain/limit/meter.
+
+Meters and prices that change their mind in mid charge: what a webhook claims, and a price that rises.
+"""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -7,7 +10,7 @@ import pytest
 
 from tests.journeys.checks import ended, kinds, minor, the_charge
 from tests.journeys.rig import energy_tariff, open_rig
-from tests.journeys.test_news_troubles import as_monta_shows_it, deliver, entry
+from tests.journeys.test_news_faults import as_monta_shows_it, deliver, entry
 
 pytestmark = pytest.mark.anyio
 

@@ -1,19 +1,22 @@
-"""What was configured does not fit what Monta shows: told at the command and at each upkeep, until it fits."""
+"""Tests of app/flows/admin/check_setup.
+
+What was configured does not fit what Monta shows: told at the command and at each sync, until it fits.
+"""
 
 from dataclasses import replace
 
 import pytest
 
-from app.domain.ids import ChargePointId
-from app.flows import onboard, provision
-from app.flows.onboard import EveryStartWouldFail
-from app.simulator.quirks import Trouble
+from app.domain.units.ids import ChargePointId
+from app.flows.admin import check_setup, provision
+from app.flows.admin.check_setup import EveryStartWouldFail
+from app.simulator.faults.catalog import FaultKind
 from app.simulator.server import default_config
 from tests.journeys.rig import Rig, energy_tariff, open_rig
 
 pytestmark = pytest.mark.anyio
 
-UPKEEP_S = 900
+SYNC_S = 900
 PRICES_S = 1800
 WITHOUT_PRICES = frozenset(
     {
@@ -34,16 +37,18 @@ async def setup_problem(rig: Rig) -> str:
     return found["setup_problem"] or ""
 
 
-async def compare(rig: Rig, *points: str) -> onboard.Compared:
+async def compare(rig: Rig, *points: str) -> check_setup.Compared:
     ids = [ChargePointId(point) for point in points]
-    return await onboard.compare_places(rig.tools, rig.operator.operator_id, ids)
+    return await check_setup.compare_charge_points(rig.context, rig.operator.operator_id, ids)
 
 
 async def test_F36_what_fits_is_no_news(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         assert await setup_problem(rig) == ""
-        assert await compare(rig, "101", "102") == onboard.Compared(())
-        assert await onboard.compare_operator(rig.tools, rig.operator.operator_id) == onboard.Compared(())
+        assert await compare(rig, "101", "102") == check_setup.Compared(())
+        assert await check_setup.compare_operator(
+            rig.context, rig.operator.operator_id
+        ) == check_setup.Compared(())
 
 
 async def test_F36_teams_that_the_credential_is_not_for_are_told_until_monta_shows_them(
@@ -54,11 +59,11 @@ async def test_F36_teams_that_the_credential_is_not_for_are_told_until_monta_sho
         told = await setup_problem(rig)
         assert "the paying team 4711 is not one of" in told
         assert "charge point 101 belongs to team 13" in told
-        (doubt,) = (await onboard.compare_operator(rig.tools, rig.operator.operator_id)).warnings
-        assert "paying team 4711" in doubt
+        (warning,) = (await check_setup.compare_operator(rig.context, rig.operator.operator_id)).warnings
+        assert "paying team 4711" in warning
         assert len((await compare(rig, "101")).warnings) == 2
         rig.monta.tokens.team_ids = (4711, 13)
-        await rig.pass_time(UPKEEP_S)
+        await rig.pass_time(SYNC_S)
         assert await setup_problem(rig) == ""
 
 
@@ -69,7 +74,7 @@ async def test_F36_a_charge_point_that_monta_does_not_know_is_refused_and_one_th
         with pytest.raises(EveryStartWouldFail, match="charge point 4040 is not known to Monta"):
             await compare(rig, "101", "4040")
         await provision.add_terminal(
-            rig.tools,
+            rig.context,
             rig.operator.operator_id,
             provider="tapwatt",
             name="unchecked",
@@ -82,14 +87,14 @@ async def test_F36_a_charge_point_that_monta_does_not_know_is_refused_and_one_th
 async def test_F36_a_price_group_that_cannot_be_read_is_told_until_a_tariff_is_set(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         rig.monta.tokens.scopes = WITHOUT_PRICES
-        (doubt,) = (await compare(rig, "101")).warnings
-        assert "of charge point 101 is not known as a tariff" in doubt
-        assert "403" in doubt
-        await rig.pass_time(PRICES_S + UPKEEP_S)
+        (warning,) = (await compare(rig, "101")).warnings
+        assert "of charge point 101 is not known as a tariff" in warning
+        assert "403" in warning
+        await rig.pass_time(PRICES_S + SYNC_S)
         assert "of charge point 101 is not known as a tariff" in await setup_problem(rig)
         await rig.set_tariff(energy_tariff())
-        assert await compare(rig, "101") == onboard.Compared(())
-        await rig.pass_time(UPKEEP_S)
+        assert await compare(rig, "101") == check_setup.Compared(())
+        await rig.pass_time(SYNC_S)
         assert await setup_problem(rig) == ""
 
 
@@ -100,36 +105,36 @@ async def test_F36_while_monta_does_not_answer_nothing_is_refused_and_the_last_w
     async with open_rig(database_url, config=config) as rig:
         told = await setup_problem(rig)
         assert told
-        rig.monta.faults.next("GET", "/consumers/me", Trouble.UNAVAILABLE, times=3)
+        rig.monta.faults.next("GET", "/consumers/me", FaultKind.UNAVAILABLE, times=3)
         unanswered = await compare(rig, "4040")
         assert "not compared with Monta" in unanswered.warnings[0]
-        await rig.pass_time(UPKEEP_S)
+        await rig.pass_time(SYNC_S)
         assert await setup_problem(rig) == told
 
 
 async def test_F116_scopes_that_are_missing_are_told_when_an_operator_is_added(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         rig.monta.tokens.scopes, rig.monta.tokens.tells_permissions = WITHOUT_PRICES, True
-        (doubt,) = (await onboard.compare_operator(rig.tools, rig.operator.operator_id)).warnings
-        assert "price-groups:read" in doubt
+        (warning,) = (await check_setup.compare_operator(rig.context, rig.operator.operator_id)).warnings
+        assert "price-groups:read" in warning
         rig.monta.tokens.scopes = frozenset({"all:read"})
-        told = (await onboard.compare_operator(rig.tools, rig.operator.operator_id)).warnings
+        told = (await check_setup.compare_operator(rig.context, rig.operator.operator_id)).warnings
         assert len(told) == 2
         assert "no charge can be started or stopped" in told[0]
         assert "manage-webhooks:write" in told[1]
 
 
-async def test_F116_upkeep_tells_a_scope_without_which_nothing_works_until_it_is_there(
+async def test_F116_sync_tells_a_scope_without_which_nothing_works_until_it_is_there(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
         rig.monta.tokens.tells_permissions = True
         rig.monta.tokens.scopes = WITHOUT_PRICES - {"control-charging:write", "webhooks:read"}
         await rig.set_tariff(energy_tariff())
-        await rig.pass_time(UPKEEP_S)
+        await rig.pass_time(SYNC_S)
         told = await setup_problem(rig)
         assert "control-charging:write" in told
         assert "webhooks:read" not in told, "it may be missing on purpose"
         rig.monta.tokens.scopes = WITHOUT_PRICES
-        await rig.pass_time(UPKEEP_S)
+        await rig.pass_time(SYNC_S)
         assert await setup_problem(rig) == ""

@@ -1,4 +1,7 @@
-"""Webhooks about charge points and price groups: seen by terminals within seconds, in order, and nothing breaks."""
+"""Tests of app/watcher.
+
+Webhooks about charge points and price groups: seen by terminals within seconds, in order, and nothing breaks.
+"""
 
 import hashlib
 import hmac
@@ -10,7 +13,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from app.domain.ids import ChargePointId
+from app.domain.units.ids import ChargePointId
 from tests.journeys.rig import Json, Rig, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +48,7 @@ async def deliver(rig: Rig, *entries: Json) -> None:
 
 async def parked_and_pending(rig: Rig) -> tuple[int, int]:
     query = "SELECT count(*) FILTER (WHERE problem IS NOT NULL), count(*) FILTER (WHERE problem IS NULL) FROM inbox"
-    async with rig.tools.database.transaction() as connection:
+    async with rig.context.database.transaction() as connection:
         found = (
             await connection.execute(text(f"{query} WHERE applied_at IS NULL AND charge_id IS NULL"))
         ).one()

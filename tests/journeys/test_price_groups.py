@@ -1,4 +1,7 @@
-"""Where tariffs come from: Monta's price groups when nobody said otherwise, kept fresh, with their gaps said aloud."""
+"""Tests of app/flows/operator/sync.
+
+Where tariffs come from: Monta's price groups when nobody said otherwise, kept fresh, with their gaps said aloud.
+"""
 
 from decimal import Decimal
 
@@ -59,13 +62,13 @@ async def test_a_price_group_is_read_again_and_a_running_session_keeps_what_it_b
         assert (await rig.ops_session(session["id"]))["tariff_source"] == "monta_price_group"
 
 
-async def test_without_any_tariff_montas_limit_guards_alone_and_the_session_says_so(
+async def test_without_any_tariff_montas_limit_limits_alone_and_the_session_says_so(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
         session = await rig.authorize(907, 1000)
         await ended(rig, session)
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             await connection.exec_driver_sql("UPDATE price_groups SET tariff = NULL")
         again = await rig.authorize(106, 1000)
         ops = await rig.ops_session(again["id"])
@@ -76,7 +79,7 @@ async def test_without_any_tariff_montas_limit_guards_alone_and_the_session_says
         )
         await rig.pass_time(5)
         (started,) = [line for line in await rig.journal(again["id"]) if line["kind"] == "start_intended"]
-        assert started["detail"]["guard"] == "Monta's price limit alone"
+        assert started["detail"]["guarded_by"] == "Monta's price limit alone"
         assert started["detail"]["price_limit"] == "10.00"
         third = await rig.authorize(907, 1000)
         price = the_charge_price(rig, session["id"])

@@ -1,10 +1,13 @@
-"""Prices in minor units: set for an operator, from the webhook to the settlement; and a watcher's own figures."""
+"""Tests of app/domain/session/plausibility.
+
+Prices in minor units: set for an operator, from the webhook to the settlement; and a watcher's own figures.
+"""
 
 from dataclasses import replace
 
 import pytest
 
-from app.flows import provision
+from app.flows.admin import provision
 from app.simulator.server import default_config
 from app.telemetry import ProcessTelemetry
 from tests.journeys.checks import ended, minor, the_charge
@@ -19,7 +22,7 @@ async def test_F113_prices_in_minor_units_are_read_so_from_webhook_to_settlement
 ) -> None:
     config = replace(default_config(), prices_in_minor_units=True)
     async with open_rig(database_url, config=config) as rig:
-        await provision.set_price_unit(rig.tools, rig.operator.operator_id, "minor")
+        await provision.set_price_unit(rig.context, rig.operator.operator_id, "minor")
         await rig.pass_time(30)
         more = {} if tariff is None else {"tariff": tariff}
         session = await rig.authorize(106, 1000, **more)
@@ -38,7 +41,7 @@ async def test_F113_a_unit_that_was_wrong_is_mended_while_a_charge_runs(database
     async with open_rig(database_url, config=config) as rig:
         session = await rig.authorize(907, 5000, tariff=energy_tariff("0.79"))
         await rig.pass_time(100)
-        await provision.set_price_unit(rig.tools, rig.operator.operator_id, "minor")
+        await provision.set_price_unit(rig.context, rig.operator.operator_id, "minor")
         last = await rig.until(session["id"], "completed")
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price)
 
@@ -46,7 +49,7 @@ async def test_F113_a_unit_that_was_wrong_is_mended_while_a_charge_runs(database
 async def test_F113_a_watchers_turns_and_lateness_are_measured(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await ended(rig, await rig.authorize(907, 1000))
-        assert isinstance(rig.tools.telemetry, ProcessTelemetry)
-        figures = rig.tools.telemetry.registry
+        assert isinstance(rig.context.telemetry, ProcessTelemetry)
+        figures = rig.context.telemetry.registry
         for name in ("tapwatt_watcher_turn_seconds_count", "tapwatt_watcher_lateness_seconds_count"):
             assert (figures.get_sample_value(name) or 0) > 5

@@ -1,4 +1,7 @@
-"""Replicas that start together: reconciliations and webhooks lock the same rows, and nobody is the worse for it."""
+"""Tests of app/flows/operator/reconcile.
+
+Replicas that start together: reconciliations and webhooks lock the same rows, and nobody is the worse for it.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -6,13 +9,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app.domain.charge import ChargeReport, ChargeState
-from app.domain.ids import ChargeId
-from app.flows import reconcile
-from app.flows.tools import keep_entries
+from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.units.ids import ChargeId
+from app.flows.ingest import keep_entries
+from app.flows.operator.reconcile import demand
 from app.monta.webhook import Entry
-from app.store import duties, operator_state
-from app.store.duties import Duty
+from app.store.operators import jobs, operator_state
+from app.store.operators.jobs import Job
 from tests.journeys.rig import Rig, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +34,7 @@ WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
 async def sql(rig: Rig, *statements: str) -> None:
-    async with rig.tools.database.transaction() as connection:
+    async with rig.context.database.transaction() as connection:
         for statement in statements:
             await connection.execute(text(statement))
 
@@ -44,18 +47,18 @@ async def test_a_reconciliation_that_was_rolled_back_for_anothers_sake_is_noted_
         searches = rig.calls("GET", "/charges")
         await sql(rig, *CONFLICT)
         try:
-            await reconcile.demand(rig.tools)
+            await demand(rig.context)
             await rig.work()
         finally:
             await sql(rig, *UNDO)
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             state = await operator_state.reconciliation(connection, rig.operator.operator_id)
         assert state is not None
         assert state.wanted_at == state.reconciled_at == rig.clock.now()
         assert rig.calls("GET", "/charges") == searches + 1
 
 
-async def test_a_webhook_of_a_lost_session_locks_the_duty_before_the_operator(database_url: str) -> None:
+async def test_a_webhook_of_a_lost_session_locks_the_job_before_the_operator(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.pass_time(60)
         now, operator_id = rig.clock.now(), rig.operator.operator_id
@@ -77,11 +80,11 @@ async def test_a_webhook_of_a_lost_session_locks_the_duty_before_the_operator(da
         )
 
         async def keep() -> int:
-            async with rig.tools.database.transaction() as connection:
+            async with rig.context.database.transaction() as connection:
                 return await keep_entries(connection, operator_id, [entry], now)
 
-        async with rig.tools.database.transaction() as connection:
-            await duties.lock(connection, Duty.RECONCILE, operator_id)
+        async with rig.context.database.transaction() as connection:
+            await jobs.lock(connection, Job.RECONCILE, operator_id)
             kept = asyncio.create_task(keep())
             while (await connection.execute(WAITING)).scalar_one() == 0:
                 assert not kept.done()
@@ -89,7 +92,7 @@ async def test_a_webhook_of_a_lost_session_locks_the_duty_before_the_operator(da
                 connection, operator_id, now, deep=False, next_at=now + timedelta(hours=1), problem=None
             )
         assert await kept == 1
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             state = await operator_state.reconciliation(connection, operator_id)
         assert state is not None
         assert state.due_at < now + timedelta(minutes=10), "the webhook's wish stands"

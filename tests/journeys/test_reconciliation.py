@@ -1,4 +1,7 @@
-"""A backup is restored, a fail-over loses rows: every forgotten charge of ours is found, and nobody else's."""
+"""Tests of app/flows/operator/reconcile.
+
+A backup is restored, a fail-over loses rows: every forgotten charge of ours is found, and nobody else's.
+"""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -6,14 +9,14 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select, text, update
 
-from app.domain.charge import ENDED, ChargeState
-from app.domain.ids import ChargePointId
-from app.flows import reconcile
-from app.flows.tools import monta_of
-from app.monta.wire import StartCharge
-from app.simulator.quirks import Trouble
-from app.store import orphans
-from app.store.orphans import Orphan
+from app.domain.charging.charge import ENDED, ChargeState
+from app.domain.units.ids import ChargePointId
+from app.flows.context import monta_of
+from app.flows.operator.reconcile import demand
+from app.monta.objects import StartCharge
+from app.simulator.faults.catalog import FaultKind
+from app.store.operators import orphans
+from app.store.operators.orphans import Orphan
 from app.store.tables import payment_sessions
 from tests.journeys.checks import ended, minor, starts, the_charge
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 FORGET = (
     "DELETE FROM journal WHERE session_id = :id",
-    "DELETE FROM sightings WHERE session_id = :id",
+    "DELETE FROM polled_reports WHERE session_id = :id",
     "DELETE FROM holds WHERE session_id = :id",
     "DELETE FROM payment_sessions WHERE id = :id",
 )
@@ -30,27 +33,27 @@ FORGET = (
 
 async def forget(rig: Rig, session_id: str) -> None:
     """The database as it was before the session was recorded."""
-    async with rig.tools.database.transaction() as connection:
+    async with rig.context.database.transaction() as connection:
         for statement in FORGET:
             await connection.execute(text(statement), {"id": session_id})
 
 
 async def snapshot(rig: Rig, session_id: str) -> Json:
-    async with rig.tools.database.transaction() as connection:
+    async with rig.context.database.transaction() as connection:
         row = await connection.execute(select(payment_sessions).where(payment_sessions.c.id == session_id))
         return dict(row.mappings().one())
 
 
 async def go_back(rig: Rig, before: Json) -> None:
     """The session's row as it was then: a backup was restored."""
-    async with rig.tools.database.transaction() as connection:
+    async with rig.context.database.transaction() as connection:
         await connection.execute(
             update(payment_sessions).where(payment_sessions.c.id == before["id"]).values(before)
         )
 
 
 async def orphans_of(rig: Rig, *, closed: bool = False) -> list[Orphan]:
-    async with rig.tools.database.transaction() as connection:
+    async with rig.context.database.transaction() as connection:
         return await orphans.listed(connection, None, closed=closed, limit=100)
 
 
@@ -65,7 +68,7 @@ async def test_F81_a_charge_whose_session_was_lost_is_stopped_and_told(database_
         session = await rig.authorize(106, 5000, authorization=card)
         await rig.pass_time(300)
         await forget(rig, session["id"])
-        await reconcile.demand(rig.tools)
+        await demand(rig.context)
         await rig.pass_time(120)
         charge = the_charge(rig)
         assert charge.state in ENDED
@@ -110,7 +113,7 @@ async def test_an_orphan_that_ignores_stops_is_stopped_until_it_ends(database_ur
         session = await rig.authorize(908, 5000)
         await rig.pass_time(300)
         await forget(rig, session["id"])
-        await reconcile.demand(rig.tools)
+        await demand(rig.context)
         await rig.pass_time(120)
         assert the_charge(rig).state in ENDED
         assert [o.stops for o in await orphans_of(rig)] == [4]
@@ -124,10 +127,10 @@ async def test_F24_a_charge_that_is_not_proved_to_be_ours_is_told_and_never_touc
         session = await rig.authorize(101, 5000)
         await rig.pass_time(300)
         await forget(rig, session["id"])
-        async with rig.tools.database.transaction() as connection:
+        async with rig.context.database.transaction() as connection:
             await connection.execute(text(f"UPDATE {of} SET {column} = '815'"))
         calls = len(touched(rig, the_charge(rig).id))
-        await reconcile.demand(rig.tools)
+        await demand(rig.context)
         await rig.pass_time(600)
         assert the_charge(rig).state not in ENDED
         assert len(touched(rig, the_charge(rig).id)) == calls
@@ -140,7 +143,7 @@ async def test_F47_charges_of_others_are_nobodys_orphans(database_url: str) -> N
     async with open_rig(database_url) as rig:
         stranger = rig.monta.local_start(ChargePointId("101"))
         await rig.pass_time(300)
-        await reconcile.demand(rig.tools)
+        await demand(rig.context)
         await rig.pass_time(300)
         assert stranger.state not in ENDED
         assert await orphans_of(rig) == []
@@ -154,7 +157,7 @@ async def test_F94_a_charge_younger_than_three_minutes_is_left_for_the_next_comp
         session = await rig.authorize(101, 5000)
         await rig.pass_time(30)
         await forget(rig, session["id"])
-        await reconcile.demand(rig.tools)
+        await demand(rig.context)
         await rig.pass_time(100)
         assert await orphans_of(rig) == []
         assert the_charge(rig).state not in ENDED
@@ -168,9 +171,9 @@ async def test_F94_two_watchers_reconcile_once(database_url: str) -> None:
         session = await rig.authorize(101, 5000)
         await rig.pass_time(300)
         await forget(rig, session["id"])
-        rig.watchers.append(type(rig.watchers[0])(rig.tools, name="watcher-2"))
+        rig.watchers.append(type(rig.watchers[0])(rig.context, name="watcher-2"))
         searches = rig.calls("GET", "/charges")
-        await reconcile.demand(rig.tools)
+        await demand(rig.context)
         await rig.pass_time(20)
         assert rig.calls("GET", "/charges") == searches + 1
         assert rig.stops() <= 2
@@ -187,7 +190,7 @@ async def test_F89_a_restored_session_takes_up_its_charge_instead_of_starting_an
         rig.watchers = watchers
         await rig.pass_time(600)
         await go_back(rig, backup)
-        await reconcile.demand(rig.tools)
+        await demand(rig.context)
         await rig.pass_time(5)
         assert (await rig.session(session["id"]))["charge"]["id"] == str(the_charge(rig).id)
         last = await ended(rig, session, within_s=9000)
@@ -199,16 +202,16 @@ async def test_F89_nothing_starts_before_the_comparison_is_done_but_not_for_ever
     async with open_rig(database_url) as rig:
         await rig.pass_time(1)
         now = rig.clock.now()
-        rig.monta.faults.between(now, now + timedelta(seconds=20), Trouble.UNAVAILABLE, path="/charges")
-        await reconcile.demand(rig.tools)
+        rig.monta.faults.between(now, now + timedelta(seconds=20), FaultKind.UNAVAILABLE, path="/charges")
+        await demand(rig.context)
         first = await rig.authorize(101, 3000)
         await rig.pass_time(25)
         assert starts(rig) == []
         await rig.pass_time(10)
         assert len(starts(rig)) == 1
         now = rig.clock.now()
-        rig.monta.faults.between(now, now + timedelta(hours=1), Trouble.UNAVAILABLE, path="/charges")
-        await reconcile.demand(rig.tools)
+        rig.monta.faults.between(now, now + timedelta(hours=1), FaultKind.UNAVAILABLE, path="/charges")
+        await demand(rig.context)
         second = await rig.authorize(102, 3000)
         await rig.pass_time(59)
         assert len(starts(rig)) == 1
@@ -223,7 +226,7 @@ async def test_F81_a_charge_of_a_session_that_has_long_ended_is_stopped_by_its_s
     async with open_rig(database_url) as rig:
         session = await rig.authorize(906, 2000)
         await ended(rig, session)
-        monta = await monta_of(rig.tools, rig.operator.operator_id)
+        monta = await monta_of(rig.context, rig.operator.operator_id)
         late = await monta.start_charge(
             StartCharge(
                 paying_team_id="4711",

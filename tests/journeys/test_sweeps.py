@@ -1,4 +1,7 @@
-"""Webhooks stay away from many sessions at once: one list call covers a hundred, and nobody overruns."""
+"""Tests of app/flows/operator/sweep.
+
+Webhooks stay away from many sessions at once: one list call covers a hundred, and nobody overruns.
+"""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -6,9 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from app.domain.charge import ENDED
-from app.domain.ids import ChargePointId
-from app.simulator.quirks import Trouble
+from app.domain.charging.charge import ENDED
+from app.domain.units.ids import ChargePointId
+from app.simulator.faults.catalog import FaultKind
 from tests.conftest import Sized
 from tests.journeys.fleet import FIRST_ID, busiest_window, charge_all, fleet_config, quota
 from tests.journeys.rig import Rig, open_rig
@@ -37,7 +40,7 @@ async def seen_at(rig: Rig, session_id: str) -> datetime:
 
 async def shortfalls(rig: Rig) -> tuple[int, int]:
     """How many sessions were settled, and the largest shortfall of them."""
-    async with rig.tools.database.transaction() as connection:
+    async with rig.context.database.transaction() as connection:
         row = (await connection.execute(text("SELECT count(*), max(shortfall_minor) FROM settlements"))).one()
     return row[0], row[1]
 
@@ -103,7 +106,7 @@ async def test_when_lists_fail_the_sessions_read_for_themselves(database_url: st
     async with open_rig(database_url, config=fleet_config(5, rate_limit=1000), public_url=None) as rig:
         sessions = await charge_all(rig, 5)
         now = rig.clock.now()
-        rig.monta.faults.between(now, now + timedelta(hours=2), Trouble.UNAVAILABLE, path="/charges")
+        rig.monta.faults.between(now, now + timedelta(hours=2), FaultKind.UNAVAILABLE, path="/charges")
         await rig.pass_time(900)
         for session in sessions:
             assert (rig.clock.now() - await seen_at(rig, session["id"])).total_seconds() <= 72 + 60 + 1
@@ -117,6 +120,6 @@ async def test_F46_a_sweep_touches_no_charge_of_others(database_url: str) -> Non
         await rig.pass_time(600)
         assert stranger.state not in ENDED
         assert not [line for line in rig.monta.requests if str(stranger.id) in line.path]
-        async with rig.tools.database.transaction() as connection:
-            rows = await connection.exec_driver_sql("SELECT count(*) FROM sightings")
+        async with rig.context.database.transaction() as connection:
+            rows = await connection.exec_driver_sql("SELECT count(*) FROM polled_reports")
             assert rows.scalar_one() == 0

@@ -1,11 +1,14 @@
-"""Tariffs that are over, or not begun: the next source of prices counts, and operations are told."""
+"""Tests of app/domain/tariff/time_windows.
+
+Tariffs that are over, or not begun: the next source of prices counts, and operations are told.
+"""
 
 from datetime import timedelta
 
 import pytest
 
 from app.domain.tariff import parse_tariff
-from app.flows import provision
+from app.flows.admin import provision
 from tests.journeys.checks import ended
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
@@ -61,7 +64,7 @@ async def test_F113_an_expired_tariff_is_refused(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         tariff = parse_tariff(dated(rig, "0.10", end_s=0))
         with pytest.raises(provision.TariffExpired):
-            await provision.set_tariff(rig.tools, rig.operator.operator_id, None, tariff)
+            await provision.set_tariff(rig.context, rig.operator.operator_id, None, tariff)
         assert (await source_of(rig, 101))[0] == "monta_price_group"
 
 

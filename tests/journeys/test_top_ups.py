@@ -1,11 +1,14 @@
-"""One more hold on a running session: the limit rises, and the bill is spread over the holds; never unpaid energy."""
+"""Tests of app/flows/terminal/top_up.
+
+One more hold on a running session: the limit rises, and the bill is spread over the holds; never unpaid energy.
+"""
 
 import asyncio
 from datetime import timedelta
 
 import pytest
 
-from app.flows import provision
+from app.flows.admin import provision
 from tests.journeys.checks import ended, kinds, minor, the_charge
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
@@ -13,15 +16,15 @@ pytestmark = pytest.mark.anyio
 
 
 async def more(
-    rig: Rig, session: Json, amount: int, reference: str = "T-1", **extra: object
+    rig: Rig, session: Json, amount: int, reference: str = "T-1", **duplicate: object
 ) -> tuple[int, Json]:
     path = f"/v1/payment-sessions/{session['id']}/authorizations"
-    answer = await rig.call("POST", path, body={"reference": reference, "amount": amount} | extra)
+    answer = await rig.call("POST", path, body={"reference": reference, "amount": amount} | duplicate)
     return answer.status_code, answer.json()
 
 
 async def allow_top_ups(rig: Rig, most: int = 15_000) -> None:
-    await provision.set_top_up_max(rig.tools, rig.operator.operator_id, most)
+    await provision.set_top_up_max(rig.context, rig.operator.operator_id, most)
 
 
 async def test_a_top_up_raises_the_limit_and_the_bill_is_spread_over_both_holds(database_url: str) -> None:
@@ -33,9 +36,9 @@ async def test_a_top_up_raises_the_limit_and_the_bill_is_spread_over_both_holds(
         status, topped_up = await more(rig, session, 700)
         assert status == 201
         assert (topped_up["amount_authorized"], topped_up["status"]) == (1700, "charging")
-        guards = topped_up["guards"]
-        assert (guards["own_limit"], guards["amount_usable"]) == (1700, 1700)
-        assert 14_900 < guards["monta_price_limit"] <= 15_000, "by as much lower as Monta may react late"
+        limits = topped_up["limits"]
+        assert (limits["own_limit"], limits["amount_usable"]) == (1700, 1700)
+        assert 14_900 < limits["monta_price_limit"] <= 15_000, "by as much lower as Monta may react late"
         last = await ended(rig, session)
         settlement = last["settlement"]
         captured = settlement["amount_to_capture"]
@@ -142,9 +145,9 @@ async def test_without_a_policy_the_answer_says_that_montas_limit_cannot_rise(da
         await rig.pass_time(30)
         status, topped_up = await more(rig, session, 1000)
         assert status == 201
-        assert topped_up["guards"]["own_limit"] == 3000
-        usable = topped_up["guards"]["amount_usable"]
-        assert topped_up["guards"]["monta_price_limit"] == usable
+        assert topped_up["limits"]["own_limit"] == 3000
+        usable = topped_up["limits"]["amount_usable"]
+        assert topped_up["limits"]["monta_price_limit"] == usable
         assert 1950 < usable <= 2000
         last = await ended(rig, session)
         # Monta looks at its limit every few seconds; a little more is the driver's to pay, since it is held.

@@ -1,39 +1,39 @@
-"""A watcher's places, its leases while a call hangs, and its heartbeat."""
+"""app/watcher: A watcher's places, its leases while a call hangs, and its heartbeat."""
 
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
-from app.flows import provision
-from app.flows.provision import NewOperator
-from app.monta.exchange import Timeouts
-from app.simulator.quirks import Trouble
+from app.flows.admin import provision
+from app.flows.admin.provision import NewOperator
+from app.monta.transport import Timeouts
+from app.simulator.faults.catalog import FaultKind
 from app.watcher import Watcher
 from tests.journeys.checks import starts
 from tests.journeys.rig import MONTA_URL, Rig, open_rig
 
 pytestmark = pytest.mark.anyio
 
-HELD = "SELECT count(*) FROM operator_duties WHERE lease_until IS NOT NULL"
-OVERDUE = "SELECT count(*) FROM operator_duties WHERE due_at <= :now"
+HELD = "SELECT count(*) FROM operator_jobs WHERE lease_until IS NOT NULL"
+OVERDUE = "SELECT count(*) FROM operator_jobs WHERE due_at <= :now"
 
 
 async def value(rig: Rig, query: str) -> object:
-    async with rig.tools.database.transaction() as connection:
+    async with rig.context.database.transaction() as connection:
         return (await connection.execute(text(query), {"now": rig.clock.now()})).scalar_one()
 
 
-async def test_duties_that_hang_take_a_quarter_of_the_places_and_the_others_stay_due(
+async def test_jobs_that_hang_take_a_quarter_of_the_places_and_the_others_stay_due(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
-        rig.watchers = [Watcher(rig.tools, name="small", concurrency=8)]
+        rig.watchers = [Watcher(rig.context, name="small", concurrency=8)]
         now = rig.clock.now()
-        rig.monta.faults.between(now, now + timedelta(minutes=1), Trouble.SLOW, seconds=15)
+        rig.monta.faults.between(now, now + timedelta(minutes=1), FaultKind.SLOW, seconds=15)
         for n in range(6):
             await provision.add_operator(
-                rig.tools,
+                rig.context,
                 NewOperator(
                     name=f"Stadtwerk {n}",
                     monta_url=MONTA_URL,
@@ -58,9 +58,9 @@ async def test_only_a_lease_that_is_kept_outlasts_a_call_of_forty_seconds(
     database_url: str, kept: bool
 ) -> None:
     async with open_rig(database_url, timeouts=Timeouts(start_s=50)) as rig:
-        first, second = rig.watchers[0], Watcher(rig.tools, name="watcher-2")
+        first, second = rig.watchers[0], Watcher(rig.context, name="watcher-2")
         keeper = rig.beside(first.keep_leases()) if kept else None
-        rig.monta.faults.next("POST", "/charges", Trouble.SLOW, seconds=40)
+        rig.monta.faults.next("POST", "/charges", FaultKind.SLOW, seconds=40)
         session = await rig.authorize(106, 5000)
         await rig.work()
         mine = await value(rig, TOKEN)
@@ -83,11 +83,11 @@ async def test_a_database_that_went_back_behind_a_heartbeat_has_everything_compa
         for beat in range(3):
             await rig.pass_time(5)
             if beat == 2:
-                async with rig.tools.database.transaction() as connection:
+                async with rig.context.database.transaction() as connection:
                     await connection.execute(text("UPDATE watchers SET seen_at = seen_at - interval '5 s'"))
             assert rig.calls("GET", "/charges") == searches
             await watcher.beat_once()
-        due = "SELECT count(*) FROM operator_duties WHERE duty = 'reconcile' AND due_at <= :now"
+        due = "SELECT count(*) FROM operator_jobs WHERE job = 'reconcile' AND due_at <= :now"
         assert await value(rig, due) == 1
         await rig.work()
         assert rig.calls("GET", "/charges") == searches + 1

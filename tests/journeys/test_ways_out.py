@@ -1,4 +1,7 @@
-"""Every session has a way out: its charge point becomes free, its calls are bounded, and a person can end it."""
+"""Tests of app/domain/session/stuck_session.
+
+Every session has a way out: its charge point becomes free, its calls are bounded, and a person can end it.
+"""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -6,10 +9,10 @@ from decimal import Decimal
 
 import pytest
 
-from app.simulator.charge import Charge
 from app.simulator.config import PointConfig, SimulatorConfig
-from app.simulator.quirks import FOR_EVER, Misreport, Quirks, Trouble
+from app.simulator.faults.catalog import FOR_EVER, FaultKind, Misreport, PointFaults
 from app.simulator.server import default_config
+from app.simulator.site.charge import Charge
 from tests.journeys.checks import kinds, minor, nothing_is_left, the_charge
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
@@ -19,11 +22,11 @@ PRICE = energy_tariff("0.79")
 HOUR = timedelta(hours=1)
 
 
-def config_with(quirks: Quirks) -> SimulatorConfig:
+def config_with(faults: PointFaults) -> SimulatorConfig:
     """Charge point 107, with a car of its own that stays."""
     config = replace(default_config(), webhook_cadence_s=2.0)
     point: PointConfig = next(p for p in config.points if p.id == 918)
-    return replace(config, points=(*config.points, replace(point, id=107, quirks=quirks)))
+    return replace(config, points=(*config.points, replace(point, id=107, faults=faults)))
 
 
 def busiest_hour(rig: Rig, charge_id: str) -> int:
@@ -90,7 +93,7 @@ async def test_F107_a_charge_that_is_gone_is_settled_within_minutes_by_what_is_p
     database_url: str, others: int
 ) -> None:
     async with open_rig(
-        database_url, config=config_with(Quirks(misreport=Misreport(gone_after_s=300)))
+        database_url, config=config_with(PointFaults(misreport=Misreport(gone_after_s=300)))
     ) as rig:
         await rig.set_tariff(PRICE)
         beside = [await rig.authorize(point, 20_000) for point in (101, 102, 103, 906)[:others]]
@@ -115,7 +118,7 @@ async def test_F107_a_charge_in_a_state_that_never_ends_frees_its_point_and_can_
     database_url: str, word: str
 ) -> None:
     misreport = Misreport(state_word=word, state_word_after_s=200)
-    async with open_rig(database_url, config=config_with(Quirks(misreport=misreport))) as rig:
+    async with open_rig(database_url, config=config_with(PointFaults(misreport=misreport))) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(107, 5000)
         await rig.pass_time(190)
@@ -138,14 +141,14 @@ async def test_F107_a_charge_in_a_state_that_never_ends_frees_its_point_and_can_
 @pytest.mark.parametrize(
     ("stops", "reads"),
     [
-        (Trouble.FORBIDDEN, Trouble.FORBIDDEN),
-        (Trouble.REFUSED, None),
-        (Trouble.MISSING, Trouble.FORBIDDEN),
-        (Trouble.MISSING, Trouble.UNAVAILABLE),
+        (FaultKind.FORBIDDEN, FaultKind.FORBIDDEN),
+        (FaultKind.REFUSED, None),
+        (FaultKind.MISSING, FaultKind.FORBIDDEN),
+        (FaultKind.MISSING, FaultKind.UNAVAILABLE),
     ],
 )
 async def test_F107_stops_that_are_refused_for_ever_are_bounded(
-    database_url: str, stops: Trouble, reads: Trouble | None
+    database_url: str, stops: FaultKind, reads: FaultKind | None
 ) -> None:
     async with open_rig(database_url, public_url=None) as rig:
         await rig.set_tariff(PRICE)
@@ -168,18 +171,20 @@ async def test_F107_a_charge_that_is_refused_questions_the_credential_now_and_th
         session = await rig.authorize(906, 5000)
         await rig.until(session["id"], "starting")
         at, charge_id = rig.clock.now(), str(the_charge(rig).id)
-        rig.monta.faults.between(at, at + timedelta(days=9), Trouble.FORBIDDEN, path="/charges/*/stop")
-        rig.monta.faults.between(at, at + timedelta(days=9), Trouble.FORBIDDEN, path=f"/charges/{charge_id}")
+        rig.monta.faults.between(at, at + timedelta(days=9), FaultKind.FORBIDDEN, path="/charges/*/stop")
+        rig.monta.faults.between(
+            at, at + timedelta(days=9), FaultKind.FORBIDDEN, path=f"/charges/{charge_id}"
+        )
         before = rig.calls("GET", "/consumers/me")
         await rig.pass_time(3600)
-        assert 1 <= rig.calls("GET", "/consumers/me") - before <= 12, "upkeep asks as well"
+        assert 1 <= rig.calls("GET", "/consumers/me") - before <= 12, "sync asks as well"
 
 
 async def test_F107_a_stop_that_is_answered_and_never_obeyed_is_bounded_while_nothing_changes(
     database_url: str,
 ) -> None:
     """The charge point has lost its line: every stop is answered, the charge stands as it is."""
-    async with open_rig(database_url, config=config_with(Quirks(stops_ignored=FOR_EVER))) as rig:
+    async with open_rig(database_url, config=config_with(PointFaults(stops_ignored=FOR_EVER))) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(107, 5000)
         await rig.pass_time(120)
@@ -249,7 +254,7 @@ async def test_F109_operations_end_a_session_whatever_it_does(
 
 @pytest.mark.parametrize(("point", "wait_s"), [(903, 0.5), (904, 3), (904, 60), (906, 30)])
 @pytest.mark.parametrize("amount", [0, 500])
-async def test_F109_a_start_in_doubt_is_ended_and_what_comes_of_it_is_stopped(
+async def test_F109_a_start_unknown_is_ended_and_what_comes_of_it_is_stopped(
     database_url: str, point: int, wait_s: float, amount: int
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -278,8 +283,8 @@ async def test_F109_a_session_that_is_held_for_review_is_ended(database_url: str
 
 
 async def test_F109_a_charge_that_no_stop_ends_is_told_after_the_end(database_url: str) -> None:
-    quirks = Quirks(stops_ignored=FOR_EVER, stop_without_trace=True)
-    async with open_rig(database_url, config=config_with(quirks)) as rig:
+    faults = PointFaults(stops_ignored=FOR_EVER, stop_without_trace=True)
+    async with open_rig(database_url, config=config_with(faults)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(107, 5000)
         await rig.pass_time(60)

@@ -1,4 +1,4 @@
-"""The rig that most tests of this room ask for."""
+"""The rig that most tests of this folder ask for."""
 
 import pytest
 

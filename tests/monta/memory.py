@@ -1,10 +1,10 @@
-"""The ports of the Monta room in memory: the reference of their contracts, for one process."""
+"""The ports of app.monta in memory: the reference of their contracts, for one process."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from app.domain.ids import OperatorId
+from app.domain.units.ids import OperatorId
 from app.monta.ports import Purpose, QuotaSeen, Token
 
 RESERVED_PER_CENT = {Purpose.STOP: 0, Purpose.START: 10, Purpose.SWEEP: 20, Purpose.READ: 30}
@@ -28,7 +28,7 @@ class MemoryTokenStore:
         await asyncio.sleep(0)  # as a database, let others in between two statements
         return self.pairs.get(operator)
 
-    async def lead(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
+    async def lease_renewal(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
         await asyncio.sleep(0)
         pair = self.pairs.get(operator)
         if (pair.version if pair else 0) != version or self.leads.get(operator, now) > now:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.ids import OperatorId
+from app.domain.units.ids import OperatorId
 from app.monta.ports import Budget, Purpose, QuotaSeen, Token, TokenStore
 from tests.monta.idle_clock import ORIGIN
 
@@ -64,29 +64,29 @@ class TokenStoreContract(OperatorFixtures):
     async def test_only_one_leads_until_its_lease_ends(
         self, tokens: TokenStore, operator: OperatorId
     ) -> None:
-        assert await tokens.lead(operator, 0, ORIGIN + LEASE, ORIGIN)
-        assert not await tokens.lead(operator, 0, ORIGIN + LEASE + SECOND, ORIGIN + SECOND)
+        assert await tokens.lease_renewal(operator, 0, ORIGIN + LEASE, ORIGIN)
+        assert not await tokens.lease_renewal(operator, 0, ORIGIN + LEASE + SECOND, ORIGIN + SECOND)
         after = ORIGIN + LEASE
-        assert await tokens.lead(operator, 0, after + LEASE, after)
+        assert await tokens.lease_renewal(operator, 0, after + LEASE, after)
 
     async def test_nobody_leads_for_a_pair_that_is_no_longer_the_newest(
         self, tokens: TokenStore, operator: OperatorId
     ) -> None:
         await tokens.save(operator, pair("a"))
         await tokens.save(operator, pair("b"))
-        assert not await tokens.lead(operator, 0, ORIGIN + LEASE, ORIGIN)
-        assert not await tokens.lead(operator, 1, ORIGIN + LEASE, ORIGIN)
-        assert await tokens.lead(operator, 2, ORIGIN + LEASE, ORIGIN)
+        assert not await tokens.lease_renewal(operator, 0, ORIGIN + LEASE, ORIGIN)
+        assert not await tokens.lease_renewal(operator, 1, ORIGIN + LEASE, ORIGIN)
+        assert await tokens.lease_renewal(operator, 2, ORIGIN + LEASE, ORIGIN)
 
     async def test_keeping_a_pair_ends_the_lead(self, tokens: TokenStore, operator: OperatorId) -> None:
-        assert await tokens.lead(operator, 0, ORIGIN + LEASE, ORIGIN)
+        assert await tokens.lease_renewal(operator, 0, ORIGIN + LEASE, ORIGIN)
         await tokens.save(operator, pair("a"))
-        assert await tokens.lead(operator, 1, ORIGIN + LEASE, ORIGIN)
+        assert await tokens.lease_renewal(operator, 1, ORIGIN + LEASE, ORIGIN)
 
     async def test_of_many_who_ask_at_once_one_leads(
         self, tokens: TokenStore, operator: OperatorId
     ) -> None:  # F28
-        asked = [tokens.lead(operator, 0, ORIGIN + LEASE, ORIGIN) for _ in range(50)]
+        asked = [tokens.lease_renewal(operator, 0, ORIGIN + LEASE, ORIGIN) for _ in range(50)]
         assert sum(await asyncio.gather(*asked)) == 1
 
     async def test_operators_do_not_share_pairs_or_leads(
@@ -94,8 +94,8 @@ class TokenStoreContract(OperatorFixtures):
     ) -> None:
         await tokens.save(operator, pair("a"))
         assert await tokens.load(other_operator) is None
-        assert await tokens.lead(operator, 1, ORIGIN + LEASE, ORIGIN)
-        assert await tokens.lead(other_operator, 0, ORIGIN + LEASE, ORIGIN)
+        assert await tokens.lease_renewal(operator, 1, ORIGIN + LEASE, ORIGIN)
+        assert await tokens.lease_renewal(other_operator, 0, ORIGIN + LEASE, ORIGIN)
 
 
 class BudgetContract(OperatorFixtures):

@@ -1,4 +1,4 @@
-"""How Hypothesis runs in this room: without a deadline, for the machine may be busy with other things."""
+"""How Hypothesis runs in this folder: without a deadline, for the machine may be busy with other things."""
 
 from hypothesis import HealthCheck, settings
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import httpx
 
-from app.domain.ids import OperatorId
+from app.domain.charging.charge import PriceUnit
+from app.domain.units.ids import OperatorId
 from app.monta.client import MontaClient
-from app.monta.exchange import Timeouts
 from app.monta.ports import Credentials
-from app.monta.wire import PriceUnit
+from app.monta.transport import Timeouts
 from tests.monta.fake_monta import CREDENTIALS, FakeMonta, Line
 from tests.monta.idle_clock import IdleClock
 from tests.monta.memory import MemoryBudget, MemoryTokenStore

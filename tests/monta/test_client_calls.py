@@ -1,4 +1,4 @@
-"""Every call of the client says what Monta's reference asks for, and reads what it answers."""
+"""app/monta/client: Every call of the client says what Monta's reference asks for, and reads what it answers."""
 
 import json
 from datetime import datetime, timedelta, timezone
@@ -6,15 +6,15 @@ from decimal import Decimal
 
 import pytest
 
-from app.domain.charge import ChargeState
-from app.domain.charge_point import ChargePointState
-from app.domain.ids import ChargeId, ChargePointId
+from app.domain.charging.charge import ChargeState, PriceUnit
+from app.domain.charging.charge_point import ChargePointState
+from app.domain.units.ids import ChargeId, ChargePointId
 from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
 from app.monta.errors import NotSent, OutcomeUnknown, Refused
-from app.monta.pages import MAX_FOUND_PAGES
+from app.monta.lists import MAX_FOUND_PAGES
+from app.monta.objects import StartCharge
 from app.monta.ports import Purpose, QuotaSeen
-from app.monta.wire import PriceUnit, StartCharge
 from tests.monta.fake_monta import Reply
 from tests.monta.idle_clock import ORIGIN
 from tests.monta.rig import Rig

@@ -1,4 +1,4 @@
-"""What the client makes of failures: never a second blind send, never a false no."""
+"""app/monta/client: What the client makes of failures: never a second blind send, never a false no."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from app.domain.ids import ChargeId, OperatorId
+from app.domain.units.ids import ChargeId, OperatorId
 from app.monta.client import MontaClient
 from app.monta.errors import (
     MontaError,
@@ -19,8 +19,8 @@ from app.monta.errors import (
     Refused,
     Unauthorized,
 )
-from app.monta.exchange import Timeouts
 from app.monta.ports import Purpose, QuotaSeen
+from app.monta.transport import Timeouts
 from tests.monta.fake_monta import BASE_URL, CREDENTIALS, FakeMonta, Reply
 from tests.monta.idle_clock import ORIGIN
 from tests.monta.memory import MemoryBudget
@@ -302,7 +302,7 @@ QUICK = Timeouts(total_s=0.05, start_s=0.05)
 
 
 @pytest.mark.parametrize("drips", [True, False])
-async def test_an_answer_without_an_end_is_given_up_and_its_connection_closed_f45_f95(
+async def test_an_answer_without_an_end_is_released_and_its_connection_closed_f45_f95(
     rig: Rig, drips: bool
 ) -> None:
     body = Endless(b" " if drips else b" " * 1024 * 1024, drips=drips)

@@ -1,4 +1,4 @@
-"""The client and the reading of webhooks against Monta in a box, which other hands have written."""
+"""app/monta/client: The client and the reading of webhooks against Monta in a box, which other hands have written."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -8,22 +8,22 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from app.domain.charge import ChargeReport, ChargeState
-from app.domain.charge_point import CurrentType
-from app.domain.ids import ChargePointId, OperatorId
+from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.charging.charge_point import CurrentType
+from app.domain.units.ids import ChargePointId, OperatorId
 from app.monta.account import DeliveryStatus
 from app.monta.client import MontaClient
 from app.monta.errors import NotSent, OutcomeUnknown, QuotaExceeded, Refused
+from app.monta.objects import StartCharge
 from app.monta.ports import Credentials
 from app.monta.webhook import read_delivery, signature_is_valid
-from app.monta.wire import StartCharge
+from app.simulator.charge_points import MAGIC_POINTS, NORMAL_POINTS, PRICE_GROUPS
 from app.simulator.config import SimulatorConfig
-from app.simulator.magic import MAGIC_POINTS, NORMAL_POINTS, PRICE_GROUPS
-from app.simulator.quirks import Trouble
-from app.simulator.world import Simulator
+from app.simulator.faults.catalog import FaultKind
+from app.simulator.simulator import Simulator
 from tests.monta.memory import MemoryBudget, MemoryTokenStore
 from tests.simulator_transport import SimulatorTransport
-from tests.virtual import VirtualClock
+from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -124,7 +124,7 @@ async def test_its_webhooks_are_signed_and_tell_the_same_f44(box: Box) -> None:
         assert signature_is_valid(SECRET, body, header)
         assert not signature_is_valid(SECRET + "x", body, header)
         entries = read_delivery(body, box.clock.now()).entries
-        assert all(entry.problem is None and entry.doubts == () for entry in entries)
+        assert all(entry.problem is None and entry.dropped_fields == () for entry in entries)
         reports += [entry.charge for entry in entries if entry.charge is not None]
     assert {report.id for report in reports} == {started.id}
     newest = max(reports, key=lambda report: report.seen_at)
@@ -186,7 +186,7 @@ async def test_a_throttled_start_waits_as_long_as_monta_says_f26(box: Box) -> No
 async def test_an_unreachable_monta_is_not_sent_f30_f95(box: Box) -> None:
     client = box.client()
     await client.me()
-    box.sim.faults.next("POST", "/charges", Trouble.UNREACHABLE)
+    box.sim.faults.next("POST", "/charges", FaultKind.UNREACHABLE)
     with pytest.raises(NotSent):
         await client.start_charge(start("106"))
     assert (await client.start_charge(start("106"))).state is ChargeState.STARTING

@@ -1,4 +1,4 @@
-"""The in-memory ports keep the contracts that the stored ones must keep."""
+"""app/monta/ports: The in-memory ports keep the contracts that the stored ones must keep."""
 
 import pytest
 

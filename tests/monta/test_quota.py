@@ -1,4 +1,4 @@
-"""Monta's rate-limit headers, well formed or not."""
+"""app/monta/transport: Monta's rate-limit headers, well formed or not."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.monta.ports import QuotaSeen
-from app.monta.quota import MAX_BLOCK_S, blocked_until, quota_seen
+from app.monta.transport import MAX_BLOCK_S, blocked_until, quota_seen
 from tests.monta.random_runs import patient
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

@@ -1,4 +1,7 @@
-"""The sorting of failures on real sockets, where httpx and the kernel decide which exception it is."""
+"""Tests of app/monta/transport.
+
+The sorting of failures on real sockets, where httpx and the kernel decide which exception it is.
+"""
 
 import asyncio
 import contextlib
@@ -10,11 +13,11 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from app.domain.ids import ChargeId
+from app.domain.units.ids import ChargeId
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, NotSent, OutcomeUnknown
-from app.monta.exchange import Timeouts
 from app.monta.ports import Token
+from app.monta.transport import Timeouts
 from tests.monta.fake_monta import CREDENTIALS
 from tests.monta.idle_clock import ORIGIN
 from tests.monta.rig import OPERATOR, Rig

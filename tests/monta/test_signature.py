@@ -1,4 +1,7 @@
-"""Only who knows the secret gets a delivery in, whichever of the two published forms was signed."""
+"""Tests of app/monta/webhook.
+
+Only who knows the secret gets a delivery in, whichever of the two published forms was signed.
+"""
 
 import hashlib
 import hmac
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.monta.signature import minify, signature_is_valid
+from app.monta.webhook import minify, signature_is_valid
 from tests.monta.random_runs import patient
 
 SECRET = "top-secret"

@@ -7,8 +7,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from app.domain.charge import ChargeState
-from app.domain.ids import ChargeId
+from app.domain.charging.charge import ChargeState
+from app.domain.units.ids import ChargeId
 from app.monta.client import MontaClient
 from app.monta.errors import NotSent, QuotaExceeded, Unauthorized
 from app.monta.token import LEASE, WAIT_S, read_token
@@ -146,7 +146,7 @@ async def test_a_429_to_a_token_call_blocks_everything_f26(rig: Rig) -> None:
 
 
 async def test_a_crashed_leader_is_replaced_within_one_call_f28(rig: Rig) -> None:
-    assert await rig.tokens.lead(
+    assert await rig.tokens.lease_renewal(
         OPERATOR, 0, rig.clock.now() + LEASE, rig.clock.now()
     )  # and is never heard of again
     await rig.replica().get_charge(FIVE)
@@ -155,7 +155,7 @@ async def test_a_crashed_leader_is_replaced_within_one_call_f28(rig: Rig) -> Non
 
 async def test_nobody_waits_for_ever_for_a_leader(rig: Rig) -> None:
     now = rig.clock.now()
-    assert await rig.tokens.lead(OPERATOR, 0, now + timedelta(hours=1), now)
+    assert await rig.tokens.lease_renewal(OPERATOR, 0, now + timedelta(hours=1), now)
     with pytest.raises(NotSent) as raised:
         await asyncio.gather(*(rig.replica().get_charge(FIVE) for _ in range(3)))
     assert raised.value.retry_at is not None
@@ -166,7 +166,7 @@ async def test_a_pair_that_still_lives_serves_while_another_renews_it(rig: Rig) 
     client = rig.replica()
     await client.get_charge(FIVE)
     rig.clock.advance(3600 - 30)
-    assert await rig.tokens.lead(OPERATOR, 1, rig.clock.now() + LEASE, rig.clock.now())
+    assert await rig.tokens.lease_renewal(OPERATOR, 1, rig.clock.now() + LEASE, rig.clock.now())
     before = rig.clock.passed_s
     await client.get_charge(FIVE)
     assert (rig.monta.issued, rig.clock.passed_s) == (1, before)

@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.charge import ChargeState
-from app.domain.ids import ChargeId
-from app.monta.split import split_entries
-from app.monta.webhook import MAX_BYTES, MAX_ENTRIES, Entry, UnreadableDelivery, read_delivery, read_entry
+from app.domain.charging.charge import ChargeState
+from app.domain.units.ids import ChargeId
+from app.monta.webhook import (
+    MAX_BYTES,
+    MAX_ENTRIES,
+    Entry,
+    UnreadableDelivery,
+    read_delivery,
+    read_entry,
+    split_entries,
+)
 from tests.monta.random_runs import patient
 
 ARRIVED = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
@@ -62,7 +69,7 @@ def test_a_delivery_is_read_whole() -> None:
     )
     assert entry.event_time == EVENT_TIME
     assert entry.problem is None
-    assert entry.doubts == ()
+    assert entry.dropped_fields == ()
     assert entry.charge is not None
     assert entry.charge.id == ChargeId("689100419745380035")
     assert entry.charge.state is ChargeState.CHARGING
@@ -170,7 +177,7 @@ def test_fields_without_sense_are_named_and_do_not_park_the_charge_f48() -> None
         body('{"entityType": "charge", "entityId": "5", "payload": {"consumedKwh": -1, "state": "paused"}}'),
         ARRIVED,
     ).entries
-    assert (entry.problem, entry.doubts) == (None, ("consumedKwh",))
+    assert (entry.problem, entry.dropped_fields) == (None, ("consumedKwh",))
     assert entry.charge is not None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store.migrate import migrate
+from app.store.db.schema import migrate
 from tests.conftest import Sized
 from tests.processes.fleet import Fleet, open_fleet
 from tests.processes.pair import Pair, open_pair
@@ -19,8 +19,8 @@ FEWEST_POINTS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What the tests of this room share, how much is to be done, and the sessions that terminals were told of."""
+class Deployment:
+    """What the tests of this folder share, how much is to be done, and the sessions that terminals were told of."""
 
     fleet: Fleet
     pair: Pair
@@ -30,7 +30,7 @@ class Place:
 
 
 @pytest.fixture(scope="package")
-async def place(anyio_backend: str, sized: Sized) -> AsyncIterator[Place]:
+async def deployment(anyio_backend: str, sized: Sized) -> AsyncIterator[Deployment]:
     """The proxy leads to whichever server is the primary; the other replicas know both."""
     with tempfile.TemporaryDirectory(prefix="tapwatt-pair-") as folder:
         async with open_pair(Path(folder)) as pair:
@@ -41,12 +41,12 @@ async def place(anyio_backend: str, sized: Sized) -> AsyncIterator[Place]:
                 through = f"postgresql://postgres@127.0.0.1:{proxy.port}/{DATABASE}"
                 points = sized(FEWEST_POINTS, 500)
                 async with open_fleet(url, [through, url, url], points=points, seed=1) as fleet:
-                    yield Place(fleet, pair, proxy, sized)
+                    yield Deployment(fleet, pair, proxy, sized)
 
 
 @pytest.fixture
-async def calm(place: Place) -> AsyncIterator[Place]:
+async def quiet(deployment: Deployment) -> AsyncIterator[Deployment]:
     """The place as it must be left: everybody up, nothing cut, every session settled."""
-    yield place
-    place.proxy.let_pass()
-    place.proxy.revive()
+    yield deployment
+    deployment.proxy.let_pass()
+    deployment.proxy.revive()

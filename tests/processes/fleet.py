@@ -20,14 +20,14 @@ import httpx
 
 from app.clock import SystemClock
 from app.demo.processes import base_environment, free_port, tail_of
-from app.domain.ids import ChargePointId
 from app.domain.tariff import parse_tariff
-from app.flows import provision
-from app.flows.provision import NewOperator
+from app.domain.units.ids import ChargePointId
+from app.flows.admin import provision
+from app.flows.admin.provision import NewOperator
 from app.settings import KeyedSettings
-from app.simulator.asgi import BASE
+from app.simulator.http.asgi import BASE
 from app.simulator.server import about, default_config
-from app.wiring import open_tools
+from app.wiring import open_context
 from tests.postgres import ROOT
 from tests.processes.monta_process import FIRST_POINT
 
@@ -191,14 +191,14 @@ async def _provision(fleet: Fleet, url: str) -> None:
         client_secret=str(monta["client_secret"]),
         paying_team_id=str(monta["paying_team_id"]),
     )
-    async with open_tools(settings, url) as tools:
-        operator = await provision.add_operator(tools, new)
+    async with open_context(settings, url) as context:
+        operator = await provision.add_operator(context, new)
         points = [ChargePointId(p) for p in fleet.points]
         terminal = await provision.add_terminal(
-            tools, operator.operator_id, provider="tapwatt", name="lane 3", charge_point_ids=points
+            context, operator.operator_id, provider="tapwatt", name="lane 3", charge_point_ids=points
         )
-        await provision.set_tariff(tools, operator.operator_id, None, parse_tariff(TARIFF))
-        assert isinstance(tools.clock, SystemClock)
+        await provision.set_tariff(context, operator.operator_id, None, parse_tariff(TARIFF))
+        assert isinstance(context.clock, SystemClock)
     fleet.terminal_key = terminal.api_key
 
 

@@ -15,8 +15,8 @@ import httpx
 import uvicorn
 
 from app.clock import SystemClock
-from app.simulator.asgi import BASE, Message, Receive, Scope, Send
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
+from app.simulator.http.asgi import BASE, Message, Receive, Scope, Send
 from app.simulator.server import SimulatorServer, default_config
 
 FIRST_POINT = 1001
@@ -27,7 +27,7 @@ KWH_PRICE_GROUP = 25
 def brisk(points: int, seed: int) -> SimulatorConfig:
     """A world in which a whole charge takes seconds of real time: fast cables, fast post, a car at each point."""
     driver = Driver(vehicle="Hyundai Ioniq 5", unplugs_after_stop_s=0.2, next_car_after_s=0.3)
-    place = PointConfig(
+    deployment = PointConfig(
         id=FIRST_POINT,
         name="brisk",
         max_w=300_000,
@@ -42,7 +42,7 @@ def brisk(points: int, seed: int) -> SimulatorConfig:
     )
     return replace(
         default_config(seed=seed),
-        points=tuple(replace(place, id=FIRST_POINT + n) for n in range(points)),
+        points=tuple(replace(deployment, id=FIRST_POINT + n) for n in range(points)),
         rate_limit=1_000_000,
         webhook_cadence_s=0.5,
         webhook_latency_s=0.1,
@@ -56,7 +56,7 @@ class Slow:
 
     def __init__(self, box: SimulatorServer, seed: int, most_s: float) -> None:
         self._box = box
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._most_s = most_s
         self.posts: Counter[str] = Counter()
 
@@ -76,10 +76,10 @@ class Slow:
     async def _late(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def late(message: Message) -> None:
             if message["type"] == "http.response.start":
-                await asyncio.sleep(self._chance.uniform(0, self._most_s))
+                await asyncio.sleep(self._rng.uniform(0, self._most_s))
             await send(message)
 
-        await asyncio.sleep(self._chance.uniform(0, self._most_s))
+        await asyncio.sleep(self._rng.uniform(0, self._most_s))
         await self._box(scope, receive, late)
 
     async def _show(self, send: Send) -> None:

@@ -25,13 +25,13 @@ def payment(reference: str, point: str) -> Json:
 
 
 async def insist(
-    fleet: Fleet, replicas: Sequence[Process], chance: random.Random, *call: str, body: Json | None = None
+    fleet: Fleet, replicas: Sequence[Process], rng: random.Random, *call: str, body: Json | None = None
 ) -> Json:
     """Call until one of `replicas` answers with a session; anything but `not now` is a failure."""
     ends_at = time.monotonic() + ANSWER_S
     while True:
         try:
-            answer = await fleet.call(chance.choice(replicas), call[0], call[1], body)
+            answer = await fleet.call(rng.choice(replicas), call[0], call[1], body)
         except httpx.HTTPError:
             answer = None  # nobody there, or the connection was cut: the same call again
         if answer is not None and answer.is_success:
@@ -39,37 +39,37 @@ async def insist(
             return session
         assert answer is None or answer.status_code == 503, f"{answer.status_code} {answer.text}"
         assert time.monotonic() < ends_at, f"no answer to {call} for {ANSWER_S} s"
-        await asyncio.sleep(chance.uniform(0, 2 * REPEAT_S))
+        await asyncio.sleep(rng.uniform(0, 2 * REPEAT_S))
 
 
 async def authorize(
-    fleet: Fleet, replicas: Sequence[Process], chance: random.Random, reference: str, point: str
+    fleet: Fleet, replicas: Sequence[Process], rng: random.Random, reference: str, point: str
 ) -> str:
     """The id of the acknowledged session."""
     body = payment(reference, point)
-    return str((await insist(fleet, replicas, chance, "POST", "/v1/payment-sessions", body=body))["id"])
+    return str((await insist(fleet, replicas, rng, "POST", "/v1/payment-sessions", body=body))["id"])
 
 
 async def whole_session(
-    fleet: Fleet, replicas: Sequence[Process], chance: random.Random, reference: str, point: str
+    fleet: Fleet, replicas: Sequence[Process], rng: random.Random, reference: str, point: str
 ) -> str:
     """Authorize, let it run for a moment, stop it, wait for its settlement; the session's id."""
-    session_id = await authorize(fleet, replicas, chance, reference, point)
-    await asyncio.sleep(chance.uniform(0, 3))
-    await finish(fleet, replicas, chance, [session_id])
+    session_id = await authorize(fleet, replicas, rng, reference, point)
+    await asyncio.sleep(rng.uniform(0, 3))
+    await finish(fleet, replicas, rng, [session_id])
     return session_id
 
 
 async def finish(
     fleet: Fleet,
     replicas: Sequence[Process],
-    chance: random.Random,
+    rng: random.Random,
     ids: Sequence[str],
     within_s: float = ANSWER_S,
 ) -> None:
     """Stop sessions that were acknowledged and wait until each is settled."""
     for each in ids:
-        await insist(fleet, replicas, chance, "POST", f"/v1/payment-sessions/{each}/stop")
+        await insist(fleet, replicas, rng, "POST", f"/v1/payment-sessions/{each}/stop")
     ends_at = time.monotonic() + within_s
     query = "SELECT count(*) FROM settlements WHERE session_id = ANY($1)"
     while await fleet.value(query, ids) < len(ids):
@@ -86,7 +86,7 @@ async def _unsettled(fleet: Fleet, ids: Sequence[str]) -> str:
     return f"not settled: {[dict(row) for row in await fleet.rows(query, ids)]}"
 
 
-async def reckon(fleet: Fleet, acknowledged: Sequence[str]) -> Counter[str]:
+async def audit(fleet: Fleet, acknowledged: Sequence[str]) -> Counter[str]:
     """Our books against Monta's, to the cent: fails on a session lost, doubled, unsettled or wrongly settled.
 
     Every session in the database must be one that a terminal was told of, and end with one settlement; Monta has got
@@ -110,7 +110,7 @@ async def reckon(fleet: Fleet, acknowledged: Sequence[str]) -> Counter[str]:
     found: Counter[str] = Counter()
     for row in rows:
         try:
-            found += _reckon_one(
+            found += _audit_one(
                 row["id"], dict(row), books["posts"].get(row["id"], 0), charges.get(row["id"], [])
             )
         except AssertionError as wrong:
@@ -127,7 +127,7 @@ async def _story(fleet: Fleet, session_id: str) -> str:
     )
 
 
-def _reckon_one(session_id: str, row: Json, posts: int, charges: list[Json]) -> Counter[str]:
+def _audit_one(session_id: str, row: Json, posts: int, charges: list[Json]) -> Counter[str]:
     assert row["status"] in ("completed", "not_started"), (session_id, row["status"])
     assert row["to_capture_minor"] is not None, f"{session_id} was not settled"
     assert row["to_capture_minor"] + row["to_release_minor"] == row["amount_minor"]

@@ -9,10 +9,10 @@ from collections import Counter
 import httpx
 import pytest
 
-from tests.processes.conftest import Place
+from tests.processes.conftest import Deployment
 from tests.processes.fleet import POLL_S, Process, announce
 from tests.processes.proxy import Fate, Transaction
-from tests.processes.terminals import authorize, finish, payment, reckon
+from tests.processes.terminals import audit, authorize, finish, payment
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ class Shears:
     """Cuts a commit that wrote something, now and then, before it reaches the server or before its answer comes."""
 
     def __init__(self, seed: int, *, share: float, at_most: int) -> None:
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._share = share
         self._left = at_most
         self.cut: Counter[str] = Counter()
@@ -37,64 +37,64 @@ class Shears:
         return self._left == 0
 
     async def __call__(self, transaction: Transaction) -> Fate:
-        if not transaction.wrote or self.blunt or self._chance.random() > self._share:
+        if not transaction.wrote or self.blunt or self._rng.random() > self._share:
             return Fate.PASS
         self._left -= 1
-        fate = self._chance.choice((Fate.LOST, Fate.UNANSWERED))
+        fate = self._rng.choice((Fate.LOST, Fate.UNANSWERED))
         door = "door" if "payment_authorized" in transaction.kinds else "watcher"
         self.cut[f"{door} {fate}"] += 1
         return fate
 
 
 async def test_F6_commits_cut_before_or_after_they_took_effect_lose_nothing_and_double_nothing(
-    calm: Place,
+    quiet: Deployment,
 ) -> None:
-    """One replica behind the proxy, whose door and watcher lose half of their commits; the others help."""
+    """One replica behind the proxy, whose endpoint and watcher lose half of their commits; the others help."""
     seed = announce("cut commits")
-    fleet, number = calm.fleet, 0
-    calm.proxy.fate_of = shears = Shears(seed, share=0.5, at_most=calm.sized(*CUTS))
+    fleet, number = quiet.fleet, 0
+    quiet.proxy.fate_of = shears = Shears(seed, share=0.5, at_most=quiet.sized(*CUTS))
 
     async def lane(n: int) -> None:
         nonlocal number
-        chance = random.Random(seed + n)
+        rng = random.Random(seed + n)
         while not shears.blunt:
             number += 1
-            session = await authorize(fleet, fleet.replicas[:1], chance, f"CUT-{number}", fleet.points[n])
-            calm.known.append(session)
-            await finish(fleet, fleet.replicas[:1], chance, [session])
+            session = await authorize(fleet, fleet.replicas[:1], rng, f"CUT-{number}", fleet.points[n])
+            quiet.known.append(session)
+            await finish(fleet, fleet.replicas[:1], rng, [session])
 
     await asyncio.gather(*(lane(n) for n in range(LANES)))
-    calm.proxy.let_pass()
-    found = await reckon(fleet, calm.known)
+    quiet.proxy.let_pass()
+    found = await audit(fleet, quiet.known)
     print(f"{sum(shears.cut.values())} commits cut: {dict(shears.cut)}; {number} sessions; {dict(found)}")
     assert shears.blunt
     assert len(shears.cut) == 4, "each kind of cut must have happened"
 
 
-async def test_F7_F84_callers_that_go_away_leave_no_connection_and_no_half_session(calm: Place) -> None:
+async def test_F7_F84_callers_that_go_away_leave_no_connection_and_no_half_session(quiet: Deployment) -> None:
     """Real sockets, closed at a random moment of the call; the same call afterwards finds out, or does it."""
     seed = announce("callers that go away")
-    fleet, chance = calm.fleet, random.Random(seed)
+    fleet, rng = quiet.fleet, random.Random(seed)
     replica = fleet.replicas[1]
-    gone, rounds, each = 0, calm.sized(*GONE), calm.sized(*CALLS)
+    gone, rounds, each = 0, quiet.sized(*GONE), quiet.sized(*CALLS)
     for number in range(rounds):
         lane = [(payment(f"GONE-{number}-{n}", point), point) for n, point in enumerate(fleet.points[:LANES])]
-        calls = [_call_and_go(calm, body, chance.uniform(0, 0.03)) for body, _ in lane for _ in range(each)]
+        calls = [_call_and_go(quiet, body, rng.uniform(0, 0.03)) for body, _ in lane for _ in range(each)]
         gone += sum(await asyncio.gather(*calls))
-        made = [authorize(fleet, [replica], chance, b["authorization"]["reference"], p) for b, p in lane]
+        made = [authorize(fleet, [replica], rng, b["authorization"]["reference"], p) for b, p in lane]
         sessions = await asyncio.gather(*made)
-        calm.known.extend(sessions)
-        await finish(fleet, [replica], chance, sessions)
-    found = await reckon(fleet, calm.known)
-    await _nothing_is_open(calm)
+        quiet.known.extend(sessions)
+        await finish(fleet, [replica], rng, sessions)
+    found = await audit(fleet, quiet.known)
+    await _nothing_is_open(quiet)
     print(f"{gone} callers went away of {rounds * LANES * each}; {dict(found)}")
     assert gone > 0
 
 
-async def _call_and_go(place: Place, body: object, after_s: float) -> bool:
+async def _call_and_go(deployment: Deployment, body: object, after_s: float) -> bool:
     """Whether the caller was gone before the answer came."""
-    replica = place.fleet.replicas[1]
-    key = {"Authorization": f"Bearer {place.fleet.terminal_key}"}
+    replica = deployment.fleet.replicas[1]
+    key = {"Authorization": f"Bearer {deployment.fleet.terminal_key}"}
     async with httpx.AsyncClient(trust_env=False) as http:
         call = asyncio.ensure_future(http.post(f"{replica.url}/v1/payment-sessions", json=body, headers=key))
         await asyncio.wait({call}, timeout=after_s)
@@ -104,23 +104,23 @@ async def _call_and_go(place: Place, body: object, after_s: float) -> bool:
     return cancelled
 
 
-async def _nothing_is_open(place: Place) -> None:
+async def _nothing_is_open(deployment: Deployment) -> None:
     """No connection is in use or stands idle in a transaction once everybody is done."""
     idle = (
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
         " AND datname = current_database() AND state LIKE 'idle in transaction%'"
         " AND state_change < now() - interval '1 s'"
     )
-    assert await place.fleet.value(idle) == 0
-    for replica in place.fleet.replicas:
-        await _is_seen_at_rest(place, replica)
+    assert await deployment.fleet.value(idle) == 0
+    for replica in deployment.fleet.replicas:
+        await _is_seen_at_rest(deployment, replica)
 
 
-async def _is_seen_at_rest(place: Place, replica: Process) -> None:
-    """Its watcher takes a connection now and then; one that is never given back is in use whenever one looks."""
+async def _is_seen_at_rest(deployment: Deployment, replica: Process) -> None:
+    """Its watcher takes a connection now and then; one that is never released is in use whenever one looks."""
     ends_at = time.monotonic() + AT_REST_S
     while True:
-        lines = (await place.fleet.http.get(f"{replica.url}/metrics")).text.splitlines()
+        lines = (await deployment.fleet.http.get(f"{replica.url}/metrics")).text.splitlines()
         (in_use,) = [line for line in lines if line.startswith(IN_USE)]
         if in_use == f"{IN_USE}0.0":
             return

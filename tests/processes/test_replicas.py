@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
-from tests.processes.conftest import Place
+from tests.processes.conftest import Deployment
 from tests.processes.fleet import LEASE_S, announce
 from tests.processes.proxy import Transaction
-from tests.processes.terminals import authorize, finish, payment, reckon, whole_session
+from tests.processes.terminals import audit, authorize, finish, payment, whole_session
 from tests.processes.turmoil import FREEZE_S, Turmoil
 
 pytestmark = pytest.mark.anyio
@@ -24,31 +24,31 @@ SLACK_S = 2.0
 """Beyond the lease: a poll that just missed it, and a busy machine."""
 
 
-async def busy(place: Place, chance: random.Random, over: asyncio.Event, first: int) -> None:
+async def busy(deployment: Deployment, rng: random.Random, over: asyncio.Event, first: int) -> None:
     """One terminal after the other at the charge points of one lane, until it is over."""
-    fleet, number = place.fleet, 0
+    fleet, number = deployment.fleet, 0
     lane = fleet.points[first % len(fleet.points) :: TERMINALS]
     while not over.is_set():
         reference = f"BUSY-{first}-{number}"
-        session = await whole_session(fleet, fleet.replicas, chance, reference, lane[number % len(lane)])
-        place.known.append(session)
+        session = await whole_session(fleet, fleet.replicas, rng, reference, lane[number % len(lane)])
+        deployment.known.append(session)
         number += 1
 
 
 async def test_F22_F60_F88_kills_freezes_and_ends_under_load_lose_nothing_and_double_nothing(
-    calm: Place,
+    quiet: Deployment,
 ) -> None:
     seed = announce("turmoil")
-    fleet, over, before = calm.fleet, asyncio.Event(), len(calm.known)
+    fleet, over, before = quiet.fleet, asyncio.Event(), len(quiet.known)
     turmoil = Turmoil(fleet, random.Random(seed))
     async with asyncio.TaskGroup() as group:
         for n in range(TERMINALS):
-            group.create_task(busy(calm, random.Random(seed + n), over, n))
-        await turmoil.strike(kill=calm.sized(1, 60), freeze=calm.sized(1, 10), drain=calm.sized(1, 5))
+            group.create_task(busy(quiet, random.Random(seed + n), over, n))
+        await turmoil.strike(kill=quiet.sized(1, 60), freeze=quiet.sized(1, 10), drain=quiet.sized(1, 5))
         over.set()
-    found = await reckon(fleet, calm.known)
+    found = await audit(fleet, quiet.known)
     print(
-        f"{dict(turmoil.struck)}; {len(calm.known) - before} sessions, all so far: {dict(found)}; "
+        f"{dict(turmoil.struck)}; {len(quiet.known) - before} sessions, all so far: {dict(found)}; "
         f"{len(turmoil.took_over_s)} taken over, p99 {turmoil.p99_s():.2f} s of a lease of {LEASE_S} s, "
         f"this test itself stalled for {turmoil.stalled_s:.2f} s at most"
     )
@@ -57,9 +57,9 @@ async def test_F22_F60_F88_kills_freezes_and_ends_under_load_lose_nothing_and_do
 
 
 async def test_F22_a_replica_frozen_between_its_intent_and_its_post_sends_nothing_when_it_thaws(
-    calm: Place,
+    quiet: Deployment,
 ) -> None:
-    fleet, frozen = calm.fleet, asyncio.Event()
+    fleet, frozen = quiet.fleet, asyncio.Event()
     replica, *others = fleet.replicas
 
     async def freeze(transaction: Transaction) -> None:
@@ -68,12 +68,12 @@ async def test_F22_a_replica_frozen_between_its_intent_and_its_post_sends_nothin
             frozen.set()
             replica.send(signal.SIGSTOP)
 
-    calm.proxy.before_answer = freeze
+    quiet.proxy.before_answer = freeze
     for other in others:  # so that this one claims it
         other.send(signal.SIGSTOP)
     try:
-        chance = random.Random(1)
-        session = await authorize(fleet, [replica], chance, "FROZEN-1", fleet.points[0])
+        rng = random.Random(1)
+        session = await authorize(fleet, [replica], rng, "FROZEN-1", fleet.points[0])
         await asyncio.wait_for(frozen.wait(), 10)
     finally:
         for other in others:
@@ -84,10 +84,10 @@ async def test_F22_a_replica_frozen_between_its_intent_and_its_post_sends_nothin
     )
     replica.send(signal.SIGCONT)
     await fleet.ready(replica)
-    await _until_posted(calm, [session])
-    await finish(fleet, fleet.replicas, chance, [session])
-    calm.known.append(session)
-    await reckon(fleet, calm.known)
+    await _until_posted(quiet, [session])
+    await finish(fleet, fleet.replicas, rng, [session])
+    quiet.known.append(session)
+    await audit(fleet, quiet.known)
     assert (await fleet.books())["posts"][session] == 1
     kinds = "SELECT kind FROM journal WHERE session_id = $1 ORDER BY id"
     told = [row["kind"] for row in await fleet.rows(kinds, session)]
@@ -95,19 +95,19 @@ async def test_F22_a_replica_frozen_between_its_intent_and_its_post_sends_nothin
     assert fleet.logs("lease_lost"), "the thawed replica noticed nothing"
 
 
-async def _until_posted(place: Place, sessions: Sequence[str]) -> None:
+async def _until_posted(deployment: Deployment, sessions: Sequence[str]) -> None:
     for _ in range(300):
-        if set(sessions) <= set((await place.fleet.books())["posts"]):
+        if set(sessions) <= set((await deployment.fleet.books())["posts"]):
             return
         await asyncio.sleep(0.2)
     raise AssertionError("a session was not started")
 
 
 async def test_F1_many_callers_of_one_reference_at_three_replicas_make_one_session_and_one_post(
-    calm: Place,
+    quiet: Deployment,
 ) -> None:
-    fleet, chance = calm.fleet, random.Random(announce("one reference, many callers"))
-    references, callers = calm.sized(8, 500), calm.sized(16, 64)
+    fleet, rng = quiet.fleet, random.Random(announce("one reference, many callers"))
+    references, callers = quiet.sized(8, 500), quiet.sized(16, 64)
     before, unanswered = await fleet.books(), 0
 
     async def one_calls(number: int) -> tuple[int, str]:
@@ -116,13 +116,13 @@ async def test_F1_many_callers_of_one_reference_at_three_replicas_make_one_sessi
         body = payment(f"SAME-{number}", fleet.points[number])
         for _ in range(MOST_CALLS):
             with contextlib.suppress(httpx.TransportError):  # an idle connection was closed just then
-                replica = chance.choice(fleet.replicas)
+                replica = rng.choice(fleet.replicas)
                 answer = await fleet.call(replica, "POST", "/v1/payment-sessions", body)
                 if answer.status_code != 503:
                     assert answer.status_code in (200, 201), answer.text
                     return answer.status_code, str(answer.json()["id"])
             unanswered += 1
-            await asyncio.sleep(chance.uniform(0, 1))
+            await asyncio.sleep(rng.uniform(0, 1))
         raise AssertionError(f"no answer to {MOST_CALLS} calls")
 
     async def all_call(number: int) -> str:
@@ -135,12 +135,12 @@ async def test_F1_many_callers_of_one_reference_at_three_replicas_make_one_sessi
     sessions: list[str] = []
     for first in range(0, references, AT_ONCE):  # charges that run on would be a load of another kind
         made = [await all_call(number) for number in range(first, min(first + AT_ONCE, references))]
-        await _until_posted(calm, made)
-        await finish(fleet, fleet.replicas, chance, made)
+        await _until_posted(quiet, made)
+        await finish(fleet, fleet.replicas, rng, made)
         sessions += made
     assert len(set(sessions)) == references
-    calm.known.extend(sessions)
-    await reckon(fleet, calm.known)
+    quiet.known.extend(sessions)
+    await audit(fleet, quiet.known)
     books = await fleet.books()
     assert sum(books["posts"].values()) - sum(before["posts"].values()) == references
     assert {books["posts"][session] for session in sessions} == {1}

@@ -22,7 +22,7 @@ class Turmoil:
     was struck, from the strike to the next claim."""
 
     fleet: Fleet
-    chance: random.Random
+    rng: random.Random
     took_over_s: list[float] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
     stalled_s: float = 0.0
@@ -59,10 +59,10 @@ class Turmoil:
     async def strike(self, **times: int) -> None:
         """So many strikes of each kind in any order, at random moments, each at a random replica."""
         kinds = [kind for kind, number in times.items() for _ in range(number)]
-        self.chance.shuffle(kinds)
+        self.rng.shuffle(kinds)
         for kind in kinds:
-            await asyncio.sleep(self.chance.uniform(0.2, 1.5))
-            replica = self.chance.choice(self.fleet.replicas)
+            await asyncio.sleep(self.rng.uniform(0.2, 1.5))
+            replica = self.rng.choice(self.fleet.replicas)
             await self._until_busy(replica)
             await getattr(self, kind)(replica)
             self.struck[kind] += 1
@@ -73,7 +73,7 @@ class Turmoil:
         watchers = replica.watcher_names()
         while not await self.fleet.rows(HELD, watchers):
             assert time.monotonic() < ends_at, f"{replica.name} does nothing"
-            await asyncio.sleep(self.chance.uniform(0, POLL_S))
+            await asyncio.sleep(self.rng.uniform(0, POLL_S))
 
     async def _see_take_over(self, watchers: list[str]) -> None:
         """Watch the sessions that the struck watchers had in their hands until others have claimed each."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
+from app.simulator.charge_points import MAGIC_POINTS, PRICE_GROUPS
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
-from app.simulator.magic import MAGIC_POINTS, PRICE_GROUPS
-from app.simulator.world import Simulator
+from app.simulator.simulator import Simulator
 from tests.simulator_transport import SimulatorTransport
-from tests.virtual import VirtualClock
+from tests.virtual_clock import VirtualClock
 
 STAYS = Driver()
 """A car is plugged in and nobody does anything by habit."""

@@ -1,4 +1,4 @@
-"""From start to completed: states, energy, limits, prices, cable and release."""
+"""app/simulator/site: From start to completed: states, energy, limits, prices, cable and release."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from app.domain.ids import ChargeId, ChargePointId
+from app.domain.units.ids import ChargeId, ChargePointId
 from app.simulator.config import Driver
-from app.simulator.vehicles import VEHICLES
+from app.simulator.site.vehicles import VEHICLES
 from tests.simulator.box import AC, CONFIG, DC, IDLE, POINTS, a_box
 
 pytestmark = pytest.mark.anyio
@@ -234,7 +234,7 @@ async def test_a_local_start_is_a_charge_without_our_external_id() -> None:
     assert (await box.post_charge(AC)).status_code == 400, "busy"
 
 
-async def test_habits_bring_a_fresh_car_after_each_charge() -> None:
+async def test_profile_bring_a_fresh_car_after_each_charge() -> None:
     habits = Driver(unplugs_after_stop_s=20, next_car_after_s=30)
     points = tuple(replace(point, driver=habits) for point in POINTS)
     box = await a_box(replace(CONFIG, points=points))

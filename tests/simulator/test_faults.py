@@ -1,4 +1,4 @@
-"""Programmed faults, the server's own loop, and the promise that a seed fixes the history."""
+"""app/simulator/faults: Programmed faults, the server's own loop, and the promise that a seed fixes the history."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -9,35 +9,35 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.ids import ChargePointId
-from app.simulator.quirks import Trouble
+from app.domain.units.ids import ChargePointId
+from app.simulator.faults.catalog import FaultKind
 from app.simulator.server import SimulatorServer, about, default_config
 from tests.simulator.box import AC, CONFIG, DC, HOOK, Box, Received, a_box, start_body
-from tests.virtual import VirtualClock
+from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_only_the_next_matching_requests_get_the_trouble() -> None:
     box = await a_box()
-    box.sim.faults.next("POST", "/charges", Trouble.FAILED_THOUGH_DONE)
-    box.sim.faults.next("GET", "/charges/*/stop", Trouble.UNAVAILABLE, times=2)
+    box.sim.faults.next("POST", "/charges", FaultKind.FAILED_THOUGH_DONE)
+    box.sim.faults.next("GET", "/charges/*/stop", FaultKind.UNAVAILABLE, times=2)
     assert (await box.http.get("/charges")).status_code == 200
     assert (await box.post_charge()).status_code == 502
     charge = (await box.search())[0]
     for expected in (503, 503, 200):
         assert (await box.http.get(f"/charges/{charge['id']}/stop")).status_code == expected
     assert box.sim.counters["stops_asked"] == 1
-    assert [line.trouble for line in box.sim.requests if line.trouble] == [
-        Trouble.FAILED_THOUGH_DONE,
-        Trouble.UNAVAILABLE,
-        Trouble.UNAVAILABLE,
+    assert [line.fault_kind for line in box.sim.requests if line.fault_kind] == [
+        FaultKind.FAILED_THOUGH_DONE,
+        FaultKind.UNAVAILABLE,
+        FaultKind.UNAVAILABLE,
     ]
 
 
 async def test_a_lost_request_does_nothing_though_it_looks_like_a_lost_answer() -> None:
     box = await a_box()
-    box.sim.faults.next("POST", "/charges", Trouble.REQUEST_LOST)
+    box.sim.faults.next("POST", "/charges", FaultKind.REQUEST_LOST)
     with pytest.raises(httpx.RemoteProtocolError):
         await box.post_charge()
     assert box.sim.charges() == []
@@ -47,7 +47,7 @@ async def test_an_outage_lasts_from_to_and_the_world_goes_on_behind_it() -> None
     box = await a_box()
     charge = await box.start(DC)
     now = box.clock.now()
-    box.sim.faults.between(now + timedelta(seconds=60), now + timedelta(seconds=660), Trouble.UNREACHABLE)
+    box.sim.faults.between(now + timedelta(seconds=60), now + timedelta(seconds=660), FaultKind.UNREACHABLE)
     await box.pass_time(60)
     before = box.sim.charges()[0].metered_wh
     with pytest.raises(httpx.ConnectError):
@@ -63,7 +63,7 @@ async def test_a_storm_of_429_on_stops_leaves_reads_alone() -> None:
     charge = await box.start()
     now = box.clock.now()
     box.sim.faults.between(
-        now, now + timedelta(seconds=30), Trouble.THROTTLED, path="/charges/*/stop", seconds=7
+        now, now + timedelta(seconds=30), FaultKind.THROTTLED, path="/charges/*/stop", seconds=7
     )
     stop = await box.http.get(f"/charges/{charge['id']}/stop")
     assert (stop.status_code, stop.headers["RateLimit-ResetsIn"]) == (429, "7")

@@ -1,4 +1,7 @@
-"""Records that say what is not so: each misreport changes what it names, and nothing else of the charge."""
+"""Tests of app/simulator/faults/misreports.
+
+Records that say what is not so: each misreport changes what it names, and nothing else of the charge.
+"""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -7,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.charge import ChargeState
-from app.domain.ids import ChargePointId
-from app.simulator.quirks import Misreport, Quirks
+from app.domain.charging.charge import ChargeState
+from app.domain.units.ids import ChargePointId
+from app.simulator.faults.catalog import Misreport, PointFaults
 from tests.simulator.box import CONFIG, DC, Box, a_box
 
 POINT = ChargePointId(str(DC))
@@ -18,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 async def a_box_that_says(misreport: Misreport) -> Box:
     points = tuple(
-        replace(point, quirks=Quirks(misreport=misreport)) if point.id == int(DC) else point
+        replace(point, faults=PointFaults(misreport=misreport)) if point.id == int(DC) else point
         for point in CONFIG.points
     )
     return await a_box(replace(CONFIG, points=points))

@@ -1,4 +1,7 @@
-"""The Partner API as documented: shapes, constraints, filters, paging, errors, quota, scopes, tokens."""
+"""Tests of app/simulator/http.
+
+The Partner API as documented: shapes, constraints, filters, paging, errors, quota, scopes, tokens.
+"""
 
 import re
 from datetime import timedelta
@@ -6,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.ids import ChargePointId
+from app.domain.units.ids import ChargePointId
 from app.simulator.config import GATEWAY_SCOPES
-from app.simulator.routes import Purpose
+from app.simulator.http.routes import Purpose
 from tests.simulator.box import AC, DC, HOOK, a_box, decoded, start_body
 
 pytestmark = pytest.mark.anyio
@@ -117,7 +120,7 @@ async def test_the_answer_to_a_start_can_be_switched_to_the_other_observed_shape
     assert answer.json()["charge"]["state"] == "starting"
 
 
-async def test_a_reserved_charge_starts_by_restart_and_a_completed_one_does_not() -> None:
+async def test_a_authorized_charge_starts_by_restart_and_a_completed_one_does_not() -> None:
     box = await a_box()
     charge = await box.start(AC, reserveCharge=True)
     assert (charge["state"], charge["startedAt"]) == ("reserved", None)

@@ -1,4 +1,4 @@
-"""Curves, prices and people at random: what must hold whatever happens."""
+"""app/simulator/site/vehicles: Curves, prices and people at random: what must hold whatever happens."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.charge import ChargeState
-from app.domain.ids import ChargePointId
-from app.simulator.charge import Charge, Leg
-from app.simulator.curve import FLOOR_W
-from app.simulator.lifecycle import NotPossible
-from app.simulator.prices import PriceGroup, Usage, price
-from app.simulator.vehicles import VEHICLES, Vehicle
+from app.domain.charging.charge import ChargeState
+from app.domain.units.ids import ChargePointId
+from app.simulator.site.charge import Charge, Leg
+from app.simulator.site.lifecycle import NotPossible
+from app.simulator.site.prices import PriceGroup, Usage, price
+from app.simulator.site.vehicles import FLOOR_W, VEHICLES, Vehicle
 from tests.simulator.box import Box, a_box
-from tests.virtual import BEGINNING
+from tests.virtual_clock import BEGINNING
 
 vehicles = st.sampled_from(sorted(VEHICLES))
 caps = st.sampled_from([3_700, 11_000, 22_000, 50_000, 150_000, 300_000])

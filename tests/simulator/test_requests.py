@@ -1,4 +1,4 @@
-"""What the box accepts: as much as Monta's reference allows, and no more."""
+"""app/simulator/http/fields: What the box accepts: as much as Monta's reference allows, and no more."""
 
 import json
 from typing import Any

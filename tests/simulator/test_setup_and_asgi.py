@@ -1,4 +1,4 @@
-"""The set-up complains by name, and the ASGI side keeps to its protocol and its bounds."""
+"""app/simulator/http/asgi: The set-up complains by name, and the ASGI side keeps to its protocol and its bounds."""
 
 from collections.abc import MutableMapping
 from dataclasses import replace
@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.ids import ChargeId, ChargePointId
-from app.simulator.asgi import MAX_BODY
+from app.domain.units.ids import ChargeId, ChargePointId
+from app.simulator.charge_points import PRICE_GROUPS
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
-from app.simulator.lifecycle import NotPossible
-from app.simulator.magic import PRICE_GROUPS
-from app.simulator.site import UnknownId
+from app.simulator.http.asgi import MAX_BODY
+from app.simulator.site.lifecycle import NotPossible
+from app.simulator.site.site import UnknownId
 from tests.simulator.box import AC, CONFIG, POINTS, Box, a_box
 
 pytestmark = pytest.mark.anyio

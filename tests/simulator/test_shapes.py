@@ -1,4 +1,7 @@
-"""Every answer of the box against the tables of Monta's objects, in every state a charge can have."""
+"""Tests of app/simulator/shapes.
+
+Every answer of the box against the tables of Monta's objects, in every state a charge can have.
+"""
 
 import json
 from decimal import Decimal
@@ -6,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.ids import ChargePointId
+from app.domain.units.ids import ChargePointId
 from app.simulator.config import GATEWAY_SCOPES
 from tests.simulator.box import AC, DC, IDLE, Box, a_box, decoded
 from tests.simulator.shape_check import faults

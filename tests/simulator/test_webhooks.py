@@ -1,4 +1,4 @@
-"""Webhooks: configuration, signature, batches, retries, the log, and how they go wrong."""
+"""app/simulator/webhooks: Webhooks: configuration, signature, batches, retries, the log, and how they go wrong."""
 
 import json
 from datetime import datetime
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.domain.ids import ChargePointId
-from app.simulator.outbox import signature
+from app.domain.units.ids import ChargePointId
+from app.simulator.webhooks.outbox import signature
 from tests.simulator.box import AC, DC, HOOK, SECRET, a_box, decoded
 
 pytestmark = pytest.mark.anyio

@@ -1,5 +1,1 @@
-"""This room's tests share one database, emptied before each."""
-
-from tests.recycled import database_url, recycled
-
-__all__ = ["database_url", "recycled"]
+"""This folder's tests share one database, emptied before each."""

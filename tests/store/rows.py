@@ -5,16 +5,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from app.domain.change import Change, Source
-from app.domain.charge import ChargeReport, ChargeState, merge
-from app.domain.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
-from app.domain.payment_session import Authorization, Card, PaymentSession, Start, Status
-from app.domain.settlement import settle
-from app.store import payment_sessions, terminals
-from app.store.database import Database
-from app.store.operators import Operator, Operators
-from app.store.secret_box import SecretBox
-from app.store.terminals import Terminal
+from app.domain.charging.charge import ChargeReport, ChargeState, merge
+from app.domain.session.machine import Change, Source
+from app.domain.session.payment_session import Authorization, Card, PaymentSession, Start, Status
+from app.domain.session.settlement import settle
+from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
+from app.store.db.database import Database
+from app.store.db.secret_box import SecretBox
+from app.store.operators import terminals
+from app.store.operators.operators import Operator, Operators
+from app.store.operators.terminals import Terminal
+from app.store.sessions import payment_sessions
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -37,7 +38,7 @@ def operator(operator_id: OperatorId = OP_ONE) -> Operator:
 
 
 @asynccontextmanager
-async def furnished(database_url: str) -> AsyncIterator[Database]:
+async def provisioned(database_url: str) -> AsyncIterator[Database]:
     """A database with two operators, each with one terminal for the charge points 101 to 104."""
     database = Database(database_url)
     keep = Operators(SecretBox(SECRET_KEY))

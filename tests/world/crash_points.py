@@ -4,45 +4,50 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
-from app.domain.policy import Policy
+from app.domain.limit.policy import Policy
+from app.simulator.charge_points import PRICE_GROUPS
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
-from app.simulator.magic import PRICE_GROUPS
-from app.simulator.quirks import Fault, Quirks, Trouble
-from tests.world.blows import AFTER, Blow, Once, Place
+from app.simulator.faults.catalog import Fault, FaultKind, PointFaults
+from tests.world.fault_injector import AFTER, Once, Place, ReplicaFault
 from tests.world.plan import PAYING_TEAM, Payment, Plan
+from tests.world.replicas import Environment
 from tests.world.run import Ended, forget, run_one
-from tests.world.slots import Ground
 from tests.world.world import World
 
 FREEZE_S = 60.0
 """Longer than a lease: meanwhile another replica takes over, if there is one."""
 RETURNS_S = 5.0
 STAYS_AWAY_S = 1e6
-POLICY = Policy(stray_watch_s=90)
-"""Twenty minutes of looking for strays would be thousands of places that are all the same."""
-BLOWS = (Blow.CRASH_BEFORE, Blow.CRASH_AFTER, Blow.FREEZE_BEFORE, Blow.FREEZE_AFTER)
+POLICY = Policy(duplicate_watch_s=90)
+"""Twenty minutes of looking for duplicate charges would be thousands of places that are all the same."""
+REPLICA_FAULTS = (
+    ReplicaFault.CRASH_BEFORE,
+    ReplicaFault.CRASH_AFTER,
+    ReplicaFault.FREEZE_BEFORE,
+    ReplicaFault.FREEZE_AFTER,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CrashPoint:
-    """The blow that falls at the n-th place of a journey, and whether there is another replica to take over."""
+    """The fault that falls at the n-th place of a journey, and whether there is another replica to take over."""
 
     journey: str
     at: int
     place: str
-    blow: Blow
+    fault: ReplicaFault
     alone: bool
 
     def __str__(self) -> str:
         who = "the same replica returns" if self.alone else "another replica takes over"
-        return f"{self.journey}, place {self.at} ({self.place}): {self.blow}, {who}"
+        return f"{self.journey}, place {self.at} ({self.place}): {self.fault}, {who}"
 
 
 def journey(name: str) -> Plan:
     """A plan without any trouble but what the journey is about."""
     driver = Driver(vehicle="Hyundai Ioniq 5", unplugs_after_stop_s=5.0, next_car_after_s=30.0)
     payment = Payment(at_s=1.0, operator=0, point=11, amount=300, reference="A-1", key="K-1")
-    quirks = Quirks()
+    faults = PointFaults()
     match name:
         case "stopped at the limit":
             pass
@@ -53,9 +58,9 @@ def journey(name: str) -> Plan:
         case "never plugged in":
             driver = replace(driver, arrives_plugged_in=False)
         case "refused":
-            quirks = Quirks(at_start=Fault(Trouble.REFUSED))
+            faults = PointFaults(at_start=Fault(FaultKind.REFUSED))
         case "start without an answer":
-            quirks = Quirks(at_start=Fault(Trouble.ANSWER_LOST))
+            faults = PointFaults(at_start=Fault(FaultKind.ANSWER_LOST))
         case "topped up":
             payment = replace(payment, tops_up_after_s=20.0)
         case _:
@@ -68,7 +73,7 @@ def journey(name: str) -> Plan:
         direct_current=True,
         meter_interval_s=30.0,
         driver=driver,
-        quirks=quirks,
+        faults=faults,
     )
     monta = SimulatorConfig(
         points=(point,), price_groups=PRICE_GROUPS, client_id="client-0", paying_team_ids=(PAYING_TEAM,)
@@ -87,32 +92,32 @@ JOURNEYS = (
 )
 
 
-async def crash_points(on: Ground, name: str) -> list[CrashPoint]:
+async def crash_points(on: Environment, name: str) -> list[CrashPoint]:
     """All of a journey's: it is walked undisturbed first, alone and in company, to see where it passes."""
     found: list[CrashPoint] = []
     for alone in (True, False):
-        walked = Once(None, Blow.NONE)
+        walked = Once(None, ReplicaFault.NONE)
         await forget(on)
         ended = await run_one(World(on, _plan(name, alone), walked, policy=POLICY))
         if ended.violation is not None:
             raise ended.violation
-        found += [CrashPoint(name, at, what, blow, alone) for at, what, blow in _blows(walked.passed)]
+        found += [CrashPoint(name, at, what, fault, alone) for at, what, fault in _blows(walked.passed)]
     return found
 
 
-def _blows(passed: list[str]) -> Iterator[tuple[int, str, Blow]]:
-    for (at, what), blow in product(enumerate(passed), BLOWS):
-        nothing_done_yet = f" {Place.BEGIN} " in what and blow in AFTER
+def _blows(passed: list[str]) -> Iterator[tuple[int, str, ReplicaFault]]:
+    for (at, what), fault in product(enumerate(passed), REPLICA_FAULTS):
+        nothing_done_yet = f" {Place.BEGIN} " in what and fault in AFTER
         if not nothing_done_yet:
-            yield at, what, blow
+            yield at, what, fault
 
 
-async def strike(on: Ground, point: CrashPoint) -> Ended:
-    """The journey with this one blow; it must end as every world must."""
+async def strike(on: Environment, point: CrashPoint) -> Ended:
+    """The journey with this one fault; it must end as every world must."""
     down_s = RETURNS_S if point.alone else STAYS_AWAY_S
-    mischief = Once(point.at, point.blow, freeze_s=FREEZE_S, down_s=down_s)
+    injector = Once(point.at, point.fault, freeze_s=FREEZE_S, down_s=down_s)
     await forget(on)
-    return await run_one(World(on, _plan(point.journey, point.alone), mischief, policy=POLICY))
+    return await run_one(World(on, _plan(point.journey, point.alone), injector, policy=POLICY))
 
 
 def _plan(name: str, alone: bool) -> Plan:

@@ -9,15 +9,15 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
 
-from app.store.database import Database
-from tests.world.blows import BEFORE, FREEZES, LOSSES, Blow, Place
+from app.store.db.database import Database
+from tests.world.fault_injector import BEFORE, FREEZES, LOSSES, Place, ReplicaFault
 from tests.world.replica import WATCHING, Replica
 
 OPEN = "open transaction of a world"
 
 
 class _RolledBack(Exception):
-    """The blow came before the commit reached the server."""
+    """The fault came before the commit reached the server."""
 
 
 class OpenTransaction:
@@ -105,27 +105,27 @@ class ReplicaDatabase(Database):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         await self._replica.my_turn()
-        await self._replica.suffer(self._replica.blow(Place.BEGIN, ""))
-        blow = Blow.NONE
+        await self._replica.suffer(self._replica.fault(Place.BEGIN, ""))
+        fault = ReplicaFault.NONE
         with self._replica.loop.io(), _as_in_life():
             opened = OpenTransaction(self._replica)
             try:
                 async with self.engine.begin() as connection:
                     async with opened.on(connection):
                         yield connection
-                    blow = self._replica.blow(Place.COMMIT, "write" if opened.wrote else "read")
-                    if blow in BEFORE:
+                    fault = self._replica.fault(Place.COMMIT, "write" if opened.wrote else "read")
+                    if fault in BEFORE:
                         raise _RolledBack
-                    if blow is Blow.CANCEL_BEFORE:
-                        await self._replica.suffer(blow)
+                    if fault is ReplicaFault.CANCEL_BEFORE:
+                        await self._replica.suffer(fault)
             except _RolledBack:
                 pass
             else:
                 if opened.wrote:
                     await self._observe(self._replica.name if WATCHING.get() else None)
-        if blow is not Blow.CANCEL_BEFORE:
-            await self._replica.suffer(blow)
-        if blow in LOSSES or (blow in FREEZES and blow in BEFORE):
+        if fault is not ReplicaFault.CANCEL_BEFORE:
+            await self._replica.suffer(fault)
+        if fault in LOSSES or (fault in FREEZES and fault in BEFORE):
             raise _lost()  # PostgreSQL ends a transaction that idles for 5 s, so one that froze in it has lost it
 
     async def close(self) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 
 from app.clock import Clock
-from app.simulator.courier import Delivery
-from app.simulator.world import Simulator
+from app.simulator.simulator import Simulator
+from app.simulator.webhooks.delivery import Delivery
 from tests.world.replica import Unanswered
 from tests.world.story import Story
 
@@ -34,18 +34,18 @@ class Forger:
                 await self._forge(self._rng.choice(list(self._simulator.deliveries)))
 
     async def _forge(self, delivery: Delivery) -> None:
-        truth = self._rng.random() < 0.3 and delivery.status == 200
-        body = delivery.body if truth else _lie(delivery.body)
+        oracle = self._rng.random() < 0.3 and delivery.status == 200
+        body = delivery.body if oracle else _lie(delivery.body)
         key = self._rng.randbytes(16)
         forged = {"X-Monta-Signature": f"sha1={hmac.new(key, body, hashlib.sha1).hexdigest()}"}
-        headers = dict(delivery.headers) if truth else {**delivery.headers, **forged}
+        headers = dict(delivery.headers) if oracle else {**delivery.headers, **forged}
         try:
             status = await self._post(body, headers)
         except Unanswered:
             return
-        self._story.tell("forger", f"{'repeats a delivery' if truth else 'lies'} -> {status}")
+        self._story.tell("forger", f"{'repeats a delivery' if oracle else 'lies'} -> {status}")
         with self._story.rule("a forged delivery is refused"):
-            assert truth or status in (401, 503), f"status {status}"
+            assert oracle or status in (401, 503), f"status {status}"
 
 
 def _lie(body: bytes) -> bytes:

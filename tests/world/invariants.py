@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from app.domain.charge import ENDED, ChargeState
+from app.domain.charging.charge import ENDED, ChargeState
 from tests.world.ledger import Row
-from tests.world.line import Sent
-from tests.world.truth import Truth
+from tests.world.monta_transport import Sent
+from tests.world.oracle import Oracle
 
 QUIET_WINDOW_S = 120
 MAX_POSTS = 2
@@ -31,16 +31,20 @@ class _Calls:
 class Invariants:
     """Compares each state with the one before; tells the story of what it finds."""
 
-    def __init__(self, truth: Truth) -> None:
-        self._truth = truth
-        self._story = truth.story
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+        self._story = oracle.story
         self._calls: dict[str, _Calls] = {}
 
     def look(self, rows: dict[str, Row], watcher: str | None = None) -> None:
         """After each commit that wrote something; `watcher` is whose it was, None: the API's."""
-        before, self._truth.rows = self._truth.rows, rows
+        before, self._oracle.rows = self._oracle.rows, rows
         with self._story.rule("no acknowledged session is lost"):
-            known = {purse.session_id for purse in self._truth.purses} - {None} - self._truth.forgotten.keys()
+            known = (
+                {ledger.session_id for ledger in self._oracle.ledgers}
+                - {None}
+                - self._oracle.forgotten.keys()
+            )
             assert known <= rows.keys(), f"lost: {known - rows.keys()}"
             assert before.keys() <= rows.keys(), f"vanished: {before.keys() - rows.keys()}"
         self._unique(rows.values())
@@ -79,7 +83,7 @@ class Invariants:
             assert (settled is not None) == row.ended, f"{row}"
         if row.charge_id is not None:
             with self._story.rule("only a charge of ours is adopted"):
-                assert row.charge_id in {str(c.id) for c in self._truth.charges_of(row)}, f"{row.charge_id}"
+                assert row.charge_id in {str(c.id) for c in self._oracle.charges_of(row)}, f"{row.charge_id}"
 
     def _compared(self, before: Row, row: Row) -> None:
         with self._story.rule("the status never goes back"):
@@ -112,10 +116,10 @@ class Invariants:
 
     def _settled(self, row: Row) -> None:
         """At the very moment of the decision."""
-        seen_since = timedelta(seconds=self._truth.plan.search_lag_s) + RELEASE_S
+        seen_since = timedelta(seconds=self._oracle.plan.search_lag_s) + RELEASE_S
         running = [
             c
-            for c in self._truth.charges_of(row)
+            for c in self._oracle.charges_of(row)
             if c.flowing is not None
             or (
                 c.state not in ENDED
@@ -125,7 +129,7 @@ class Invariants:
         ]
         with self._story.rule("released only when no charge runs"):
             assert row.status != "not_started" or not running, f"charge {running[0].id} runs"
-        adopted = [c for c in self._truth.charges_of(row) if str(c.id) == row.charge_id]
+        adopted = [c for c in self._oracle.charges_of(row) if str(c.id) == row.charge_id]
         with self._story.rule("settled only when the charge has ended"):
             assert all(c.flowing is None for c in adopted), f"charge {row.charge_id} runs"
         with self._story.rule("the final price is that of a completed charge"):
@@ -134,15 +138,15 @@ class Invariants:
 
     def went_back(self, rows: dict[str, Row], now: datetime) -> None:
         """A backup was restored: what is compared from now on begins with it."""
-        self._truth.went_back_at = now
-        for lost in self._truth.rows.values():
+        self._oracle.went_back_at = now
+        for lost in self._oracle.rows.values():
             if lost.id not in rows:
-                self._truth.forgotten[lost.id] = self._truth.host_of[lost.operator_id]
-        self._truth.rows = rows
+                self._oracle.forgotten[lost.id] = self._oracle.host_of[lost.operator_id]
+        self._oracle.rows = rows
         self._calls.clear()
-        for purse in self._truth.purses:
-            row = rows.get(purse.session_id or "")
-            purse.database_went_back(None if row is None else row.amount)
+        for ledger in self._oracle.ledgers:
+            row = rows.get(ledger.session_id or "")
+            ledger.database_went_back(None if row is None else row.amount)
 
     # Requests to Monta
 
@@ -157,9 +161,9 @@ class Invariants:
 
     def _counted(self, request: Sent, parts: list[str]) -> None:
         """Calls about one session; what concerns many at once is counted for none."""
-        row = self._truth.rows.get(request.reference or request.searched or "")
+        row = self._oracle.rows.get(request.reference or request.searched or "")
         if row is None and len(parts) >= 3 and parts[1] == "charges":
-            row = self._truth.row_of(request.host, parts[2])
+            row = self._oracle.row_of(request.host, parts[2])
         if row is None:
             return
         calls = self._calls.setdefault(row.id, _Calls(row.version))
@@ -170,15 +174,15 @@ class Invariants:
             assert len(calls.at) <= CALLS_AN_HOUR, f"{row.reference}: {len(calls.at)} calls"
 
     def _started(self, request: Sent, reference: str) -> None:
-        earlier = [s for s in self._truth.line.starts_of(reference) if s.may_have_effect]
-        row = self._truth.rows.get(reference)
+        earlier = [s for s in self._oracle.line.starts_of(reference) if s.may_have_effect]
+        row = self._oracle.rows.get(reference)
         if row is None:
             self._story.violated("a start is posted for a recorded session only", reference)
             return
         with self._story.rule("no start after the settlement"):
             assert row.settled is None
         with self._story.rule("a start goes to the operator's own Monta"):
-            assert self._truth.host_of[row.operator_id] == request.host
+            assert self._oracle.host_of[row.operator_id] == request.host
         with self._story.rule("no second start in the quiet window"):
             assert not earlier or (request.at - earlier[-1].at).total_seconds() >= QUIET_WINDOW_S, (
                 f"{(request.at - earlier[-1].at).total_seconds():.1f} s after the one before"
@@ -187,10 +191,10 @@ class Invariants:
             assert len(earlier) < MAX_POSTS, f"{len(earlier) + 1} starts that Monta may have done"
 
     def _stopped(self, request: Sent, charge_id: str) -> None:
-        charges = {str(charge.id): charge for charge in self._truth.simulators[request.host].charges()}
+        charges = {str(charge.id): charge for charge in self._oracle.simulators[request.host].charges()}
         with self._story.rule("only a charge of ours is stopped"):
             assert charge_id in charges, f"{charge_id} is not at {request.host}"
             reference = charges[charge_id].partner_external_id or ""
-            row = self._truth.rows.get(reference)
-            owner = self._truth.host_of[row.operator_id] if row else self._truth.forgotten.get(reference)
+            row = self._oracle.rows.get(reference)
+            owner = self._oracle.host_of[row.operator_id] if row else self._oracle.forgotten.get(reference)
             assert owner == request.host, f"{charge_id} is of {reference} at {owner}"

@@ -14,7 +14,7 @@ SELECT due.at AS next_due, s.id, s.operator_id, s.terminal_id, s.charge_point_id
     t.action, t.authorized_minor, t.to_capture_minor, t.to_release_minor, t.shortfall_minor, t.decided_at, t.basis
 FROM (
     SELECT min(greatest(due_at, lease_until)) AS at FROM (
-        SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operator_duties
+        SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operator_jobs
     ) AS rows WHERE due_at IS NOT NULL
 ) AS due LEFT JOIN payment_sessions s ON true LEFT JOIN settlements t ON t.session_id = s.id
 """

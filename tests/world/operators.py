@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from app.domain.ids import ChargePointId, OperatorId
-from app.flows import provision
-from app.flows.provision import NewOperator
-from app.flows.tools import Tools
+from app.domain.units.ids import ChargePointId, OperatorId
+from app.flows.admin import provision
+from app.flows.admin.provision import NewOperator
+from app.flows.context import Context
 from app.simulator.config import SimulatorConfig
-from tests.world.slots import PUBLIC_URL
+from tests.world.replicas import PUBLIC_URL
 
 TOP_UP_MAX = 5000
 """Minor units."""
@@ -20,10 +20,10 @@ class Added:
     webhook_url: str
 
 
-async def add(tools: Tools, name: str, config: SimulatorConfig, host: str, *, tops_up: bool) -> Added:
+async def add(context: Context, name: str, config: SimulatorConfig, host: str, *, tops_up: bool) -> Added:
     """An operator whose Monta is at `host`, and a terminal beside all of its charge points."""
     added = await provision.add_operator(
-        tools,
+        context,
         NewOperator(
             name=name,
             monta_url=f"http://{host}/api/v1",
@@ -34,8 +34,8 @@ async def add(tools: Tools, name: str, config: SimulatorConfig, host: str, *, to
     )
     points = [ChargePointId(str(point.id)) for point in config.points]
     terminal = await provision.add_terminal(
-        tools, added.operator_id, provider="tapwatt", name="lane", charge_point_ids=points
+        context, added.operator_id, provider="tapwatt", name="lane", charge_point_ids=points
     )
     if tops_up:
-        await provision.set_top_up_max(tools, added.operator_id, TOP_UP_MAX)
+        await provision.set_top_up_max(context, added.operator_id, TOP_UP_MAX)
     return Added(added.operator_id, terminal.api_key, f"{PUBLIC_URL}{added.webhook_path}")

@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
-from app.domain.ids import ChargePointId
-from app.simulator.world import Simulator
+from app.domain.units.ids import ChargePointId
+from app.simulator.simulator import Simulator
 from tests.world.plan import PRICE_CHANGES, Happening
 from tests.world.story import Story
 

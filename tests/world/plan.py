@@ -1,13 +1,13 @@
-"""What one seed has in store: who pays where, and which troubles befall them. Drawn before anything happens."""
+"""What one seed has in store: who pays where, and which faults befall them. Drawn before anything happens."""
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from app.domain.policy import Policy
+from app.domain.limit.policy import Policy
 from app.simulator.config import SimulatorConfig
-from app.simulator.quirks import Misreport, Quirks, Trouble
-from tests.world.blows import Rates
+from app.simulator.faults.catalog import FaultKind, Misreport, PointFaults
+from tests.world.fault_injector import Rates
 
 PAYING_TEAM = 4711
 PRICE_CHANGES = {"dearer": Decimal("1.5"), "cheaper": Decimal("0.5")}
@@ -47,7 +47,7 @@ class Outage:
     operator: int
     since_s: float
     until_s: float
-    trouble: Trouble
+    fault_kind: FaultKind
     path: str = "*"
     seconds: float = 0.0
     """How late a slow answer comes."""
@@ -89,31 +89,33 @@ class Plan:
 
     @property
     def limits_work(self) -> bool:
-        """Monta's own guard reaches every charge point, and holds at the reservation: with top-ups it begins above."""
-        ignored = any(point.quirks.limits_ignored for config in self.monta for point in config.points)
+        """Monta's own guard reaches every charge point, and holds at the authorization: with top-ups it begins
+        above."""
+        ignored = any(point.faults.limits_ignored for config in self.monta for point in config.points)
         reached = all(happening.what != "offline" for happening in self.happenings)
         return reached and not ignored and all(payment.tops_up_after_s is None for payment in self.payments)
 
     @property
     def well_told(self) -> bool:
         """What is known of the energy and of its price is so: no meter or record lies, no price changes."""
-        quirks = [point.quirks for config in self.monta for point in config.points]
-        lies = any(q.meter_falls_at_sample or q.misreport != Misreport() for q in quirks)
+        faults = [point.faults for config in self.monta for point in config.points]
+        lies = any(q.meter_falls_at_sample or q.misreport != Misreport() for q in faults)
         return not lies and all(happening.what not in PRICE_CHANGES for happening in self.happenings)
 
     @property
     def policy(self) -> Policy:
-        """Monta's effects may come up to fifteen minutes late, and strays are looked for longer than that; where
+        """Monta's effects may come up to fifteen minutes late, and duplicate charges are looked for longer than that;
+        where
         nothing comes so late, minutes of looking in vain are left out."""
-        starts = [point.quirks.at_start for config in self.monta for point in config.points]
+        starts = [point.faults.at_start for config in self.monta for point in config.points]
         latest_s = max((fault.seconds for fault in starts if fault is not None), default=0.0)
-        return Policy() if latest_s > SOON_S else Policy(stray_watch_s=SHORT_WATCH_S)
+        return Policy() if latest_s > SOON_S else Policy(duplicate_watch_s=SHORT_WATCH_S)
 
     @property
     def stops_work(self) -> bool:
         """Every charge point obeys a stop at once, and stays stopped."""
-        quirks = [point.quirks for config in self.monta for point in config.points]
-        obeyed = all(not q.stops_ignored and q.restarts_after_s is None for q in quirks)
+        faults = [point.faults for config in self.monta for point in config.points]
+        obeyed = all(not q.stops_ignored and q.restarts_after_s is None for q in faults)
         return obeyed and all(happening.what != "offline" for happening in self.happenings)
 
     def __str__(self) -> str:
@@ -123,10 +125,10 @@ class Plan:
             f"{len(self.payments)} payments",
         ]
         drawn += [
-            f"operator {n} point {p.id}: {p.quirks}"
+            f"operator {n} point {p.id}: {p.faults}"
             for n, c in enumerate(self.monta)
             for p in c.points
-            if p.quirks != Quirks()
+            if p.faults != PointFaults()
         ]
         for name in (
             "rates",
@@ -143,12 +145,12 @@ class Plan:
         return f"seed {self.seed}: " + "; ".join(drawn)
 
 
-def with_quirk(plan: Plan, **quirk: Any) -> Plan:
+def with_fault(plan: Plan, **fault: Any) -> Plan:
     """The charge point of the first payment gets it."""
     first = plan.payments[0]
     config = plan.monta[first.operator]
     points = tuple(
-        replace(point, quirks=replace(point.quirks, **quirk)) if point.id == first.point else point
+        replace(point, faults=replace(point.faults, **fault)) if point.id == first.point else point
         for point in config.points
     )
     monta = list(plan.monta)

@@ -1,4 +1,4 @@
-"""One process of Tapwatt in the world: API and watcher, alive, frozen or dead, and the blows that it is dealt."""
+"""One process of Tapwatt in the world: API and watcher, alive, frozen or dead, and the faults that it is dealt."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,13 +8,13 @@ from typing import Any, NoReturn
 import httpx
 from fastapi import FastAPI
 
-from app.flows.tools import Tools
-from app.store.database import DATABASE_TROUBLE
+from app.flows.context import Context
+from app.store.db.database import DATABASE_ERRORS
 from app.watcher import Watcher
-from tests.world.blows import CANCELS, CRASHES, Blow, Mischief, Place
+from tests.world.fault_injector import CANCELS, CRASHES, FaultInjector, Place, ReplicaFault
 from tests.world.loop import WorldLoop
+from tests.world.scheduler import Scheduler
 from tests.world.story import Story
-from tests.world.turns import Turns
 
 WATCHING: ContextVar[bool] = ContextVar("watching", default=False)
 """Whether this task is the watcher's, and not the API's."""
@@ -35,7 +35,7 @@ class Unanswered(ConnectionError):
 class Replica:
     """`name` is the slot and its incarnation, `a.1`. What it does, it does in turns; dead, it never has one again."""
 
-    tools: Tools
+    context: Context
     watcher: Watcher
 
     def __init__(
@@ -43,8 +43,8 @@ class Replica:
         name: str,
         *,
         loop: WorldLoop,
-        turns: Turns,
-        mischief: Mischief,
+        scheduler: Scheduler,
+        injector: FaultInjector,
         story: Story,
         died: Callable[["Replica"], None],
         hindered: Callable[["Replica", float], None],
@@ -57,8 +57,8 @@ class Replica:
         """Whether its watcher claims what is due: not before it has begun."""
         self.freezes = 0
         """How many freezes are on it now."""
-        self._turns = turns
-        self._mischief = mischief
+        self._scheduler = scheduler
+        self._injector = injector
         self._died = died
         self._hindered = hindered
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -71,20 +71,20 @@ class Replica:
     # What the gates ask
 
     async def my_turn(self) -> None:
-        await self._turns.mine(self)
+        await self._scheduler.mine(self)
 
     async def my_turn_within_io(self) -> None:
         with self.loop.pause_in_io():
-            await self._turns.mine(self)
+            await self._scheduler.mine(self)
 
     def ticket(self) -> int:
-        return self._turns.ticket()
+        return self._scheduler.ticket()
 
     def keeps_locks_for_s(self) -> float | None:
         """How long a transaction of this replica, which holds locks, lets others go on now; None: it goes on itself."""
         if len(self._with_locks) >= MOST_WITH_LOCKS:
             return None
-        return self._mischief.lock_s()
+        return self._injector.lock_s()
 
     async def my_turn_with_locks(self, ticket: int | None = None, after_s: float = 0.0) -> None:
         """The same within a transaction that holds locks. Raises ConnectionError when the replica dies or freezes
@@ -94,7 +94,7 @@ class Replica:
         turn: asyncio.Future[None] = self.loop.create_future()
         self._with_locks.add(turn)
         ticket = self.ticket() if ticket is None else ticket
-        self.loop.call_later(after_s, self._turns.enqueue, self, ticket, turn)
+        self.loop.call_later(after_s, self._scheduler.enqueue, self, ticket, turn)
         try:
             with self.loop.pause_in_io():
                 await turn
@@ -107,24 +107,24 @@ class Replica:
             if not turn.done():
                 turn.set_exception(ConnectionError("the transaction was ended by the server"))
 
-    def blow(self, place: Place, what: str) -> Blow:
-        blow = self._mischief.blow(self.name, place, what)
-        if blow in CANCELS and HANDLER.get() is None:
-            return Blow.NONE  # a watcher has no client that hangs up
-        if blow is not Blow.NONE:
-            self.story.tell(self.name, f"{blow.upper()} {place} {what}")
+    def fault(self, place: Place, what: str) -> ReplicaFault:
+        fault = self._injector.fault(self.name, place, what)
+        if fault in CANCELS and HANDLER.get() is None:
+            return ReplicaFault.NONE  # a watcher has no client that hangs up
+        if fault is not ReplicaFault.NONE:
+            self.story.tell(self.name, f"{fault.upper()} {place} {what}")
             self._hindered(self, 0.0)
-        return blow
+        return fault
 
-    async def suffer(self, blow: Blow) -> None:
+    async def suffer(self, fault: ReplicaFault) -> None:
         """Die (this never returns), stand still for a while, or be hung up on; a lost connection is the gate's."""
-        if blow in CRASHES:
+        if fault in CRASHES:
             self.die()
             await self.never()
-        elif blow in (Blow.FREEZE_BEFORE, Blow.FREEZE_AFTER):
-            self.freeze(self._mischief.freeze_s())
+        elif fault in (ReplicaFault.FREEZE_BEFORE, ReplicaFault.FREEZE_AFTER):
+            self.freeze(self._injector.freeze_s())
             await self.my_turn()
-        elif blow in CANCELS and (handler := HANDLER.get()) is not None:
+        elif fault in CANCELS and (handler := HANDLER.get()) is not None:
             handler.cancel()
             await asyncio.sleep(0)  # where it strikes, unless we are shielded from it
 
@@ -182,8 +182,8 @@ class Replica:
             try:
                 await self.watcher.begin()
                 self.watches = True
-            except DATABASE_TROUBLE:
-                await self.watcher.tools.clock.sleep(1.0)
+            except DATABASE_ERRORS:
+                await self.watcher.context.clock.sleep(1.0)
         await self.watcher.keep_leases()
 
     async def watch(self) -> None:

@@ -14,15 +14,14 @@ import asyncpg
 import structlog
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.store.connecting import SERVER_BOUNDS
-from app.store.database import to_json
-from app.store.database_url import asyncpg_url
+from app.store.db.connect import SERVER_BOUNDS, asyncpg_url
+from app.store.db.database import to_json
 from app.store.tables import metadata
 from tests.world.database import watch
-from tests.world.drawing import draw
+from tests.world.draw import draw
 from tests.world.lock_waits import LockWaits
 from tests.world.loop import WorldLoop
-from tests.world.slots import Ground
+from tests.world.replicas import Environment
 from tests.world.story import Violation
 from tests.world.world import World
 
@@ -46,7 +45,7 @@ class Ended:
 
 
 @asynccontextmanager
-async def ground(database_url: str) -> AsyncIterator[Ground]:
+async def environment(database_url: str) -> AsyncIterator[Environment]:
     """What the worlds of this process stand on; within a WorldLoop only."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, WorldLoop)
@@ -63,7 +62,7 @@ async def ground(database_url: str) -> AsyncIterator[Ground]:
     lock_waits = LockWaits(database_url)
     loop.lock_waits = lock_waits.count
     try:
-        yield Ground(loop, engine, beside)
+        yield Environment(loop, engine, beside)
     finally:
         with loop.io():
             await engine.dispose()
@@ -83,14 +82,14 @@ async def run_one(world: World, *, story: bool = False) -> Ended:
     return Ended(world.plan.seed, None, f"{world.plan}\n{world.story}" if story else "")
 
 
-async def forget(on: Ground) -> None:
+async def forget(on: Environment) -> None:
     """What the world before has left behind."""
     number = next(on.worlds)
     with on.loop.io():
         await on.beside.execute(TRUNCATE if number % TRUNCATE_EVERY == 0 else EMPTY)
 
 
-async def run_seeds(on: Ground, seeds: Iterable[int], *, stories: bool = False) -> list[Ended]:
+async def run_seeds(on: Environment, seeds: Iterable[int], *, stories: bool = False) -> list[Ended]:
     """One world after the other."""
     ended = []
     for seed in seeds:
@@ -108,16 +107,16 @@ class Worlds(AbstractContextManager["Worlds"]):
 
     def __init__(self, database_url: str) -> None:
         self._runner = asyncio.Runner(loop_factory=WorldLoop)
-        self._ground = ground(database_url)
-        self._on = self._runner.run(self._ground.__aenter__())
+        self._environment = environment(database_url)
+        self._on = self._runner.run(self._environment.__aenter__())
 
-    def run(self, work: Callable[[Ground], Coroutine[Any, Any, T]]) -> T:
+    def run(self, work: Callable[[Environment], Coroutine[Any, Any, T]]) -> T:
         """What `work` returns; nothing is logged meanwhile."""
         with quiet():
             return self._runner.run(work(self._on))
 
     def __exit__(self, *_: object) -> None:
-        self._runner.run(self._ground.__aexit__(None, None, None))
+        self._runner.run(self._environment.__aexit__(None, None, None))
         self._runner.close()
 
 

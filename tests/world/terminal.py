@@ -40,11 +40,11 @@ class Api(Protocol):
 
 
 @dataclass(slots=True)
-class Purse:
+class TerminalLedger:
     """What the PSP holds for one payment, and what the terminal was told of it."""
 
     payment: Payment
-    reserved: dict[str, int] = field(default_factory=dict)
+    authorized: dict[str, int] = field(default_factory=dict)
     """Hold by hold, in minor units; those that were acknowledged."""
     session_id: str | None = None
     """Set as soon as Tapwatt has acknowledged the session."""
@@ -59,20 +59,20 @@ class Purse:
     """Statuses of all answers."""
 
     def database_went_back(self, amount: int | None) -> None:
-        """What was told before does not bind any more; `amount` is the reservation as it is known now, if it is."""
+        """What was told before does not bind any more; `amount` is the authorization as it is known now, if it is."""
         self.shown.clear()
         self.asked_to_stop_at = self.captured = None
         self.forgotten = self.session_id is not None and amount is None
-        self.reserved = {} if amount is None else {self.payment.reference: amount}
+        self.authorized = {} if amount is None else {self.payment.reference: amount}
 
 
 class Terminal:
-    """One payment's life at its terminal. Every answer is kept in the purse."""
+    """One payment's life at its terminal. Every answer is kept in the ledger."""
 
     def __init__(
         self, payment: Payment, *, api: Api, key: str, clock: Clock, rng: Random, story: Story
     ) -> None:
-        self.purse = Purse(payment)
+        self.ledger = TerminalLedger(payment)
         self._api = api
         self._key = key
         self._clock = clock
@@ -81,10 +81,10 @@ class Terminal:
 
     @property
     def name(self) -> str:
-        return f"terminal {self.purse.payment.reference}"
+        return f"terminal {self.ledger.payment.reference}"
 
     async def live(self) -> None:
-        payment = self.purse.payment
+        payment = self.ledger.payment
         await self._clock.sleep(payment.at_s)
         callers = 2 if payment.hasty else 1
         if not any(await asyncio.gather(*(self._authorize(payment.key) for _ in range(callers)))):
@@ -99,28 +99,28 @@ class Terminal:
             await self._top_up()
         if payment.cancels_after_s is not None:
             await self._clock.sleep(payment.cancels_after_s)
-            answer = await self._insist("POST", f"/v1/payment-sessions/{self.purse.session_id}/stop")
+            answer = await self._insist("POST", f"/v1/payment-sessions/{self.ledger.session_id}/stop")
             if answer is not None and answer.status_code == 202:
-                self.purse.asked_to_stop_at = self._clock.now()
+                self.ledger.asked_to_stop_at = self._clock.now()
         await self._follow()
 
     async def _authorize(self, key: str | None) -> bool:
         """Call until there is an answer that says something; whether a session runs for this payment."""
-        payment, purse = self.purse.payment, self.purse
+        payment, ledger = self.ledger.payment, self.ledger
         held = {"reference": payment.reference, "amount": payment.amount, "currency": "EUR"}
         body = {"charge_point_id": str(payment.point), "authorization": held | self._dates()}
         headers = {"Idempotency-Key": key} if key else {}
         answer = await self._insist("POST", "/v1/payment-sessions", body=body, headers=headers)
         if answer is None or answer.status_code not in (200, 201):
-            if purse.session_id is None:
-                purse.refused = "no answer" if answer is None else answer.json()["code"]
+            if ledger.session_id is None:
+                ledger.refused = "no answer" if answer is None else answer.json()["code"]
             return False
         self._acknowledged(answer.json())
         return True
 
     def _dates(self) -> Json:
         """By the terminal's clock, anew at each call."""
-        payment, dates = self.purse.payment, {}
+        payment, dates = self.ledger.payment, {}
         now = self._clock.now() + timedelta(seconds=payment.clock_off_s or 0)
         if payment.clock_off_s is not None:
             dates["authorized_at"] = now.isoformat()
@@ -131,31 +131,31 @@ class Terminal:
     @property
     def _is_days_off(self) -> bool:
         """Whether its clock is so wrong that the hold that it dates is refused."""
-        return abs(self.purse.payment.clock_off_s or 0) > REFUSED_CLOCK_S
+        return abs(self.ledger.payment.clock_off_s or 0) > REFUSED_CLOCK_S
 
     def _acknowledged(self, session: Json) -> None:
-        purse = self.purse
-        if purse.forgotten and purse.session_id != session["id"]:
+        ledger = self.ledger
+        if ledger.forgotten and ledger.session_id != session["id"]:
             self._story.tell(self.name, "begins anew: its session is lost")
-            purse.session_id, purse.forgotten = None, False
-            purse.reserved.clear()
+            ledger.session_id, ledger.forgotten = None, False
+            ledger.authorized.clear()
         with self._story.rule("one session per reference"):
-            assert purse.session_id in (None, session["id"]), f"{purse.session_id} and {session['id']}"
-        purse.session_id = session["id"]
-        purse.reserved.setdefault(purse.payment.reference, purse.payment.amount)
+            assert ledger.session_id in (None, session["id"]), f"{ledger.session_id} and {session['id']}"
+        ledger.session_id = session["id"]
+        ledger.authorized.setdefault(ledger.payment.reference, ledger.payment.amount)
         self._see(session)
 
     async def _top_up(self) -> None:
-        reference, amount = f"{self.purse.payment.reference}-more", 500
-        path = f"/v1/payment-sessions/{self.purse.session_id}/authorizations"
+        reference, amount = f"{self.ledger.payment.reference}-more", 500
+        path = f"/v1/payment-sessions/{self.ledger.session_id}/authorizations"
         answer = await self._insist("POST", path, body={"reference": reference, "amount": amount})
         if answer is not None and answer.status_code in (200, 201):
-            self.purse.reserved[reference] = amount
+            self.ledger.authorized[reference] = amount
             self._see(answer.json())
 
     async def _follow(self) -> None:
         """Ask now and then until there is a settlement, do what it says, and report it until that is acknowledged."""
-        path = f"/v1/payment-sessions/{self.purse.session_id}"
+        path = f"/v1/payment-sessions/{self.ledger.session_id}"
         try:
             while (settlement := await self._settlement(path)) is None:
                 await self._clock.sleep(self._rng.uniform(*POLL_S))
@@ -163,17 +163,17 @@ class Terminal:
             self._story.tell(self.name, "gives up: a person has to settle it")
             return
         amount = settlement["amount_to_capture"]
-        self.purse.captured = amount
+        self.ledger.captured = amount
         outcome = "captured" if settlement["action"] == "capture" else "released"
         self._story.tell(self.name, f"the PSP has {outcome} {amount}")
-        report = {"outcome": outcome, "amount": amount, "reference": f"psp-{self.purse.payment.reference}"}
+        report = {"outcome": outcome, "amount": amount, "reference": f"psp-{self.ledger.payment.reference}"}
         await self._insist("POST", f"{path}/captures", body=report)
 
     async def _settlement(self, path: str) -> Json | None:
         answer = await self._ask("GET", path)
         if answer is not None and answer.status_code == 404:
             with self._story.rule("no acknowledged session is lost"):
-                assert self.purse.forgotten, f"{path} is unknown"
+                assert self.ledger.forgotten, f"{path} is unknown"
             raise SessionLost
         if answer is None or answer.status_code != 200:
             return None
@@ -182,7 +182,7 @@ class Terminal:
         return settlement
 
     def _see(self, session: Json) -> None:
-        self.purse.shown.append(session)
+        self.ledger.shown.append(session)
 
     async def _insist(
         self, method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None
@@ -205,13 +205,13 @@ class Terminal:
                 key=self._key,
                 body=body,
                 headers=headers or {},
-                patience_s=self.purse.payment.patience_s,
+                patience_s=self.ledger.payment.patience_s,
             )
         except Unanswered as error:
             self._story.tell(self.name, f"{method} {path}: {error}")
             return None
         self._story.tell(self.name, f"{method} {path} -> {answer.status_code}")
-        self.purse.told.append(answer.status_code)
+        self.ledger.told.append(answer.status_code)
         with self._story.rule("the API never fails of its own"):
             assert answer.status_code != 500, answer.text
         with self._story.rule("what terminals say is understood"):

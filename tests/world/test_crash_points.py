@@ -4,10 +4,10 @@ from random import Random
 
 import pytest
 
-from tests.world.blows import AFTER
 from tests.world.crash_points import JOURNEYS, CrashPoint, crash_points, strike
+from tests.world.fault_injector import AFTER
+from tests.world.replicas import Environment
 from tests.world.run import Ended, Worlds
-from tests.world.slots import Ground
 
 STRUCK = 8
 """Of each journey, the same each time, wherever and whatever they are."""
@@ -17,9 +17,9 @@ STRUCK = 8
 def test_a_crash_or_a_freeze_at_any_place_loses_nothing_and_doubles_nothing(
     worlds: Worlds, journey: str
 ) -> None:
-    async def struck(on: Ground) -> list[tuple[CrashPoint, Ended]]:
+    async def struck(on: Environment) -> list[tuple[CrashPoint, Ended]]:
         points = Random(journey).sample(await crash_points(on, journey), STRUCK)
-        assert {point.blow in AFTER for point in points} == {True, False}
+        assert {point.fault in AFTER for point in points} == {True, False}
         return [(point, await strike(on, point)) for point in points]
 
     for point, ended in worlds.run(struck):

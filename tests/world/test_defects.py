@@ -9,9 +9,9 @@ import pytest
 from tests.postgres import TEMPLATE, TestCluster
 from tests.world.defects import DEFECTS
 from tests.world.defects.planting import Defect, planted
-from tests.world.drawing import draw
+from tests.world.draw import draw
+from tests.world.replicas import Environment
 from tests.world.run import Ended, Worlds, forget, run_one
-from tests.world.slots import Ground
 from tests.world.story import Violation
 from tests.world.world import World
 
@@ -21,7 +21,7 @@ def worlds_without(schema: tuple[str, ...], cluster: TestCluster) -> Iterator[Wo
     """On a database of their own, which lacks some constraints."""
     with cluster.database(TEMPLATE) as url, Worlds(url) as worlds:
 
-        async def drop(on: Ground) -> None:
+        async def drop(on: Environment) -> None:
             with on.loop.io():
                 for statement in schema:
                     await on.beside.execute(statement)
@@ -36,7 +36,7 @@ class Noticed:
     violation: Violation
 
 
-async def noticed(on: Ground, defect: Defect) -> Noticed | None:
+async def noticed(on: Environment, defect: Defect) -> Noticed | None:
     """The first seed in which the defect breaks a rule, and which."""
     for seed in range(1, defect.seeds + 1):
         await forget(on)
@@ -47,7 +47,7 @@ async def noticed(on: Ground, defect: Defect) -> Noticed | None:
     return None
 
 
-async def sound(on: Ground, seed: int, defect: Defect) -> Ended:
+async def sound(on: Environment, seed: int, defect: Defect) -> Ended:
     """The same world without the defect."""
     await forget(on)
     return await run_one(World(on, draw(seed, defect.under)))

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.pool import Pool
 from queue import Queue
 
-from app.store.migrate import migrate
+from app.store.db.schema import migrate
 from tests.postgres import TEMPLATE, running_cluster
 from tests.world.crash_points import CrashPoint, crash_points, strike
 from tests.world.run import Ended, Worlds, run_seeds

@@ -7,86 +7,93 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from app.domain.charge import ENDED
-from app.domain.ids import ChargePointId
-from app.domain.policy import Policy
-from app.flows.tools import Tools
-from app.simulator.world import Simulator
+from app.domain.charging.charge import ENDED
+from app.domain.limit.policy import Policy
+from app.domain.units.ids import ChargePointId
+from app.flows.context import Context
+from app.simulator.simulator import Simulator
 from tests.world import backup, ledger, operators
-from tests.world.blows import Blow, Chance, Mischief, Once
-from tests.world.calm import Expectations
+from tests.world.fault_injector import FaultInjector, Once, RandomFaults, ReplicaFault
 from tests.world.forger import Forger
-from tests.world.front import Front
 from tests.world.invariants import Invariants
+from tests.world.liveness import Expectations
+from tests.world.load_balancer import LoadBalancer
 from tests.world.loop import WorldClock
+from tests.world.oracle import Oracle
 from tests.world.people import happen
 from tests.world.plan import Plan
-from tests.world.slots import LEASE_S, Ground, Slots
+from tests.world.replicas import LEASE_S, Environment, Replicas
+from tests.world.scheduler import Scheduler
 from tests.world.story import Story
 from tests.world.terminal import Terminal
-from tests.world.truth import Truth
-from tests.world.turns import Turns
 
-CALM_LIMIT_S = 4 * 3600
+QUIET_PHASE_LIMIT_S = 4 * 3600
 """Virtual time in which everything must have finished once it is calm."""
 LOOK_S = 20.0
 """Between two looks at what is overdue."""
 MAX_TURNS_AT_ONCE = 10_000
 """Of one moment; more than that, and somebody goes round in circles."""
 RECOVERY_S = LEASE_S + 90
-"""What a blow may cost beyond its own length: a lease to run out, a backoff of a minute, a sweep."""
+"""What a fault may cost beyond its own length: a lease to run out, a backoff of a minute, a sweep."""
 
 
 class World:
     """`live` runs it; `story` and `invariants` tell what happened."""
 
     def __init__(
-        self, ground: Ground, plan: Plan, mischief: Mischief | None = None, *, policy: Policy | None = None
+        self,
+        environment: Environment,
+        plan: Plan,
+        injector: FaultInjector | None = None,
+        *,
+        policy: Policy | None = None,
     ) -> None:
-        ground.loop.begin_anew()
+        environment.loop.begin_anew()
         self.plan = plan
-        self.clock = WorldClock(ground.loop)
+        self.clock = WorldClock(environment.loop)
         self.story = Story(self.clock.now)
-        self._ground = ground
+        self._environment = environment
         self._rng = Random(f"world {plan.seed}")
-        blows = Random(f"blows {plan.seed}")
-        self._chance = Chance(plan.rates, blows, longest_freeze_s=plan.longest_freeze_s)
-        self._mischief: Mischief = mischief or self._chance
-        self._turns = Turns(Random(f"turns {plan.seed}"))
+        faults = Random(f"blows {plan.seed}")
+        self._random_faults = RandomFaults(plan.rates, faults, longest_freeze_s=plan.longest_freeze_s)
+        self._injector: FaultInjector = injector or self._random_faults
+        self._scheduler = Scheduler(Random(f"turns {plan.seed}"))
         self._tasks: list[asyncio.Task[Any]] = []
         self._next_due: datetime | None = None
         self._written = asyncio.Event()
         self._beside = asyncio.Lock()
         self._turns_now, self._turned_at_s = 0, 0.0
         self.simulators: dict[str, Simulator] = {}
-        self.truth = Truth(plan=plan, story=self.story, simulators=self.simulators)
-        self.invariants = Invariants(self.truth)
-        self.expectations = Expectations(self.truth)
-        self.truth.line.watchdog = self.invariants.sent
-        self._slots = Slots(
-            ground,
-            self.truth,
+        self.oracle = Oracle(plan=plan, story=self.story, simulators=self.simulators)
+        self.invariants = Invariants(self.oracle)
+        self.expectations = Expectations(self.oracle)
+        self.oracle.line.watchdog = self.invariants.sent
+        self._replicas = Replicas(
+            environment,
+            self.oracle,
             clock=self.clock,
             policy=policy or plan.policy,
-            mischief=self._mischief,
-            turns=self._turns,
+            injector=self._injector,
+            scheduler=self._scheduler,
             observe=self._observe,
             hindered=self._hindered,
         )
-        self._front = Front(ground, self._slots, self._rng)
+        self._load_balancer = LoadBalancer(environment, self._replicas, self._rng)
         for number, config in enumerate(plan.monta):
-            self.simulators[f"monta{number}.test"] = Simulator(config, self.clock, self._front.deliver)
+            self.simulators[f"monta{number}.test"] = Simulator(
+                config, self.clock, self._load_balancer.deliver
+            )
 
     # Life
 
     async def live(self) -> None:
         """From the first tap to the end of everything. Raises Violation, the first that happened."""
-        self._ground.loop.choose = self._choose
+        self._environment.loop.choose = self._choose
         try:
             await self._begin()
             await self._danger()
             if not self.story.violations:
-                await self._calm()
+                await self._quiet_phase()
             if not self.story.violations:
                 self.expectations.finished()
         finally:
@@ -96,49 +103,49 @@ class World:
 
     def _choose(self) -> bool:
         """Let one go on; nobody any more once a rule is broken, or when time stands still for too many turns."""
-        now_s = self._ground.loop.time()
+        now_s = self._environment.loop.time()
         self._turns_now = self._turns_now + 1 if now_s == self._turned_at_s else 0
         self._turned_at_s = now_s
         if self._turns_now > MAX_TURNS_AT_ONCE:
             self.story.violated("time goes on", f"{MAX_TURNS_AT_ONCE} turns and no end")
-        return not self.story.violations and self._turns.choose()
+        return not self.story.violations and self._scheduler.choose()
 
     async def _begin(self) -> None:
-        setup = self._slots.new("setup", Once(None, Blow.NONE))
-        keys = [await self._add_operator(setup.tools, number) for number in range(len(self.plan.monta))]
+        setup = self._replicas.new("setup", Once(None, ReplicaFault.NONE))
+        keys = [await self._add_operator(setup.context, number) for number in range(len(self.plan.monta))]
         for slot in range(self.plan.replicas):
-            self._slots.rise(chr(ord("a") + slot))
+            self._replicas.start_replica(chr(ord("a") + slot))
         for simulator in self.simulators.values():
-            self._tasks.append(self._ground.loop.create_task(simulator.run()))
-        self._tasks.append(self._ground.loop.create_task(self._dispatch()))
+            self._tasks.append(self._environment.loop.create_task(simulator.run()))
+        self._tasks.append(self._environment.loop.create_task(self._dispatch()))
         for payment in self.plan.payments:
             terminal = Terminal(
                 payment,
-                api=self._front.api,
+                api=self._load_balancer.api,
                 key=keys[payment.operator],
                 clock=self.clock,
                 rng=Random(f"{payment.reference} {self.plan.seed}"),
                 story=self.story,
             )
-            self.truth.purses.append(terminal.purse)
-            self._tasks.append(self._ground.loop.create_task(terminal.live(), name=terminal.name))
+            self.oracle.ledgers.append(terminal.ledger)
+            self._tasks.append(self._environment.loop.create_task(terminal.live(), name=terminal.name))
 
-    async def _add_operator(self, tools: Tools, number: int) -> str:
+    async def _add_operator(self, context: Context, number: int) -> str:
         """The key of its terminal."""
         host, payments = f"monta{number}.test", self.plan.payments
         tops_up = any(payment.tops_up_after_s is not None for payment in payments)
         added = await operators.add(
-            tools, f"operator {number}", self.plan.monta[number], host, tops_up=tops_up
+            context, f"operator {number}", self.plan.monta[number], host, tops_up=tops_up
         )
-        self.truth.host_of[added.operator_id] = host
+        self.oracle.host_of[added.operator_id] = host
         forger = Forger(
             self.simulators[host],
-            partial(self._front.post, added.webhook_url),
+            partial(self._load_balancer.post, added.webhook_url),
             clock=self.clock,
             rng=Random(f"forger {number} {self.plan.seed}"),
             story=self.story,
         )
-        self._tasks.append(self._ground.loop.create_task(forger.live(self.plan.forged)))
+        self._tasks.append(self._environment.loop.create_task(forger.live(self.plan.forged)))
         return added.terminal_key
 
     async def _danger(self) -> None:
@@ -151,35 +158,37 @@ class World:
                 if outage.operator == number:
                     since, until = (begin + timedelta(seconds=s) for s in (outage.since_s, outage.until_s))
                     simulator.faults.between(
-                        since, until, outage.trouble, path=outage.path, seconds=outage.seconds
+                        since, until, outage.fault_kind, path=outage.path, seconds=outage.seconds
                     )
                     self._disturbed([host], since, until)
         for happening in self.plan.happenings:
             simulator = self.simulators[f"monta{happening.operator}.test"]
-            self._ground.loop.call_later(happening.at_s, happen, happening, simulator, self.story)
+            self._environment.loop.call_later(happening.at_s, happen, happening, simulator, self.story)
         if self.plan.restored:
-            self._tasks.append(self._ground.loop.create_task(self._lose_the_database(*self.plan.restored)))
+            self._tasks.append(
+                self._environment.loop.create_task(self._lose_the_database(*self.plan.restored))
+            )
         if self.plan.webhooks_off:
             since_s, until_s = self.plan.webhooks_off
-            self._ground.loop.call_later(since_s, self._webhooks, True)
-            self._ground.loop.call_later(until_s, self._webhooks, False)
+            self._environment.loop.call_later(since_s, self._webhooks, True)
+            self._environment.loop.call_later(until_s, self._webhooks, False)
         await self._look_on(lambda: self.clock.now() >= begin + timedelta(seconds=self.plan.danger_s))
 
-    async def _calm(self) -> None:
+    async def _quiet_phase(self) -> None:
         """Nothing bad happens any more; who is away comes back, and all must finish."""
-        self.story.tell("world", "calm")
-        self._chance.dangerous = False
-        self._front.webhooks_off = False
+        self.story.tell("world", "quiet_phase")
+        self._random_faults.dangerous = False
+        self._load_balancer.webhooks_off = False
         for simulator in self.simulators.values():
             simulator.faults.clear()
             for point in simulator.config.points:
                 simulator.set_offline(ChargePointId(str(point.id)), False)
         begin = self.clock.now()
         await self._look_on(
-            lambda: self._all_done() or self.clock.now() > begin + timedelta(seconds=CALM_LIMIT_S)
+            lambda: self._all_done() or self.clock.now() > begin + timedelta(seconds=QUIET_PHASE_LIMIT_S)
         )
         with self.story.rule("everything finishes in the calm"):
-            left = [row for row in self.truth.rows.values() if not row.ended or row.due_at is not None]
+            left = [row for row in self.oracle.rows.values() if not row.ended or row.due_at is not None]
             assert self._all_done(), f"{[(r.reference, r.status, r.due_at) for r in left]} and terminals"
 
     async def _look_on(self, enough: Any) -> None:
@@ -195,21 +204,22 @@ class World:
         """Every terminal has been told, and nobody plans anything for a session any more."""
         terminals = all(task.done() for task in self._tasks if task.get_name().startswith("terminal"))
         sessions = all(
-            row.ended and (row.due_at is None or self.truth.is_endless(row))
-            for row in self.truth.rows.values()
+            row.ended and (row.due_at is None or self.oracle.is_endless(row))
+            for row in self.oracle.rows.values()
         )
         lost = (
-            all(charge.state in ENDED for charge in self.truth.lost_charges()) and self.truth.lost_are_told()
+            all(charge.state in ENDED for charge in self.oracle.lost_charges())
+            and self.oracle.lost_are_told()
         )
         return terminals and sessions and lost
 
     async def _end(self) -> None:
-        self._ground.loop.choose = lambda: False
+        self._environment.loop.choose = lambda: False
         for task in self._tasks:
             task.cancel()
-        for replica in self._slots.replicas.values():
+        for replica in self._replicas.replicas.values():
             replica.end_transactions()
-        for replica in self._slots.replicas.values():
+        for replica in self._replicas.replicas.values():
             await replica.gone()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -218,32 +228,32 @@ class World:
     async def _observe(self, watcher: str | None) -> None:
         """After each commit that wrote: within it, so that nobody acts between the commit and the look."""
         async with self._beside:
-            rows, self._next_due = await ledger.read_state(self._ground.beside)
-            if self.truth.forgotten:
-                self.truth.orphans = await ledger.read_orphans(self._ground.beside)
+            rows, self._next_due = await ledger.read_state(self._environment.beside)
+            if self.oracle.forgotten:
+                self.oracle.orphans = await ledger.read_orphans(self._environment.beside)
         self.invariants.look(rows, watcher)
         self._written.set()
 
     async def _nothing_unnoticed(self) -> None:
-        with self._ground.loop.io():
+        with self._environment.loop.io():
             async with self._beside:
-                unnoticed = await ledger.read_unnoticed(self._ground.beside, self.clock.now())
+                unnoticed = await ledger.read_unnoticed(self._environment.beside, self.clock.now())
         with self.story.rule("a kept entry makes its session due"):
             assert not unnoticed, f"{unnoticed}"
 
     async def _lose_the_database(self, backup_s: float, restored_s: float) -> None:
         """A backup is made; later everybody dies with the database, and comes back on what the backup holds."""
         await self.clock.sleep(backup_s)
-        with self._ground.loop.io():
+        with self._environment.loop.io():
             async with self._beside:
-                await backup.keep(self._ground.beside)
+                await backup.keep(self._environment.beside)
         self.story.tell("world", "a backup is made")
         await self.clock.sleep(restored_s - backup_s)
-        for replica in self._slots.living:
+        for replica in self._replicas.living:
             replica.die()
-        with self._ground.loop.io():
-            await backup.go_back(self._ground.beside)
-            rows, self._next_due = await ledger.read_state(self._ground.beside)
+        with self._environment.loop.io():
+            await backup.go_back(self._environment.beside)
+            rows, self._next_due = await ledger.read_state(self._environment.beside)
         self.story.tell("world", f"the database is lost, its backup has {len(rows)} sessions")
         self.invariants.went_back(rows, self.clock.now())
         self._written.set()
@@ -252,7 +262,7 @@ class World:
         """Who works on what is due, and when: stands for the notifications and the polling of real watchers."""
         while True:
             self._written.clear()
-            watching, due = self._slots.watching, self._next_due
+            watching, due = self._replicas.watching, self._next_due
             wait_s = 1.0 if due else 3600.0
             if due is not None and due > self.clock.now():
                 wait_s = (due - self.clock.now()).total_seconds()
@@ -269,7 +279,7 @@ class World:
 
     def _webhooks(self, off: bool) -> None:
         self.story.tell("world", f"webhooks are {'off' if off else 'on'}")
-        self._front.webhooks_off = off
+        self._load_balancer.webhooks_off = off
 
     def _hindered(self, seconds: float) -> None:
         now = self.clock.now()
@@ -277,4 +287,4 @@ class World:
 
     def _disturbed(self, hosts: Iterable[str], since: datetime, until: datetime) -> None:
         for host in hosts:
-            self.truth.disturbed[host].append((since, until + timedelta(seconds=RECOVERY_S)))
+            self.oracle.disturbed[host].append((since, until + timedelta(seconds=RECOVERY_S)))

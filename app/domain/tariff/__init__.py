@@ -1,19 +1,20 @@
 """Tariffs: the OCPI 2.3.0 Tariff object, what a session costs or may cost, and what an amount buys."""
 
-from app.domain.tariff.bought import energy_bought
-from app.domain.tariff.bound import upper_bound
+from app.domain.tariff.energy_for_amount import energy_for_amount
 from app.domain.tariff.model import (
     Dimension,
     Element,
+    MeterPoint,
     PriceComponent,
     PriceLimit,
+    Reading,
     Restrictions,
     Tariff,
     TaxIncluded,
 )
 from app.domain.tariff.parse import FieldProblem, InvalidTariff, parse_tariff
 from app.domain.tariff.price import Period, PeriodKind, Price, price, total_minor
-from app.domain.tariff.reading import MeterPoint, Reading
+from app.domain.tariff.upper_bound import upper_bound
 
 __all__ = [
     "Dimension",
@@ -30,7 +31,7 @@ __all__ = [
     "Restrictions",
     "Tariff",
     "TaxIncluded",
-    "energy_bought",
+    "energy_for_amount",
     "parse_tariff",
     "price",
     "total_minor",

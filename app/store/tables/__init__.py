@@ -1,11 +1,11 @@
 """Every table. Rules that must hold whatever the code does are constraints here, not checks in Python."""
 
 from app.store.tables.base import metadata
-from app.store.tables.monta import inbox, monta_budgets, monta_tokens, orphans, sightings, watchers
+from app.store.tables.monta import inbox, monta_budgets, monta_tokens, orphans, polled_reports, watchers
 from app.store.tables.provisioning import (
     charge_points,
     hold_policies,
-    operator_duties,
+    operator_jobs,
     operators,
     ops_keys,
     price_groups,
@@ -25,14 +25,14 @@ __all__ = [
     "metadata",
     "monta_budgets",
     "monta_tokens",
-    "operator_duties",
+    "operator_jobs",
     "operators",
     "ops_keys",
     "orphans",
     "payment_sessions",
+    "polled_reports",
     "price_groups",
     "settlements",
-    "sightings",
     "tariffs",
     "terminal_charge_points",
     "terminals",

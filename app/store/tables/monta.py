@@ -60,8 +60,8 @@ inbox = Table(
     comment="Every entry of every signed webhook, before it has any effect.",
 )
 
-sightings = Table(
-    "sightings",
+polled_reports = Table(
+    "polled_reports",
     metadata,
     Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
     Column("charge_id", Text, nullable=False),
@@ -69,7 +69,7 @@ sightings = Table(
     Column("seen_at", Moment, nullable=False),
     Column("report", JSONB, nullable=False),
     PrimaryKeyConstraint("operator_id", "charge_id"),
-    Index("ix_sightings_session_id", "session_id"),
+    Index("ix_polled_reports_session_id", "session_id"),
     comment="What a read of many charges showed of one, until its session has taken it in: the newest only.",
 )
 
@@ -107,7 +107,7 @@ monta_tokens = Table(
     Column("access_expires_at", Moment),
     Column("refresh", LargeBinary),
     Column("refresh_expires_at", Moment),
-    Column("lead_until", Moment, comment="somebody is renewing the pair until then"),
+    Column("renewal_lease_until", Moment, comment="somebody is renewing the pair until then"),
 )
 
 monta_budgets = Table(

@@ -35,7 +35,7 @@ operators = Table(
     Column(
         "top_up_max_minor",
         BigInteger,
-        comment="the most that top-ups may raise a reservation to; Monta's own limits start there",
+        comment="the most that top-ups may raise an authorization to; Monta's own limits start there",
     ),
     Column(
         "hold_max_eur", Integer, comment="the most of one hold, in EUR, other currencies alike; null: usual"
@@ -45,33 +45,33 @@ operators = Table(
     ),
     Column("webhook_endpoint_id", Text, nullable=False, unique=True),
     Column("webhook_secret", LargeBinary, nullable=False, comment="encrypted, bound to the operator"),
-    Column("webhook_secret_before", LargeBinary, comment="the one before, encrypted likewise"),
-    Column("webhook_secret_before_until", Moment, comment="it is taken until then, and forgotten"),
-    Column("webhook_secret_untold_at", Moment, comment="when it was changed; null: Monta has this one"),
+    Column("previous_webhook_secret", LargeBinary, comment="the one before, encrypted likewise"),
+    Column("previous_webhook_secret_until", Moment, comment="it is taken until then, and forgotten"),
+    Column("webhook_secret_pending_since", Moment, comment="when it was changed; null: Monta has this one"),
     Column("created_at", Moment, nullable=False),
     Column("webhook_problem", Text),
     Column("webhook_mended_at", Moment, comment="when its configuration at Monta was last found changed"),
-    Column("upkeep_problem", Text),
+    Column("sync_problem", Text),
     Column("setup_problem", Text, comment="what Monta shows does not fit what was configured"),
     Column("reconcile_wanted_at", Moment, comment="no start until a reconciliation that began after this"),
     Column("reconciled_at", Moment, comment="Monta's list was compared with ours up to then"),
     Column("reconciled_deep_at", Moment, comment="the last comparison that reached back for days"),
     Column("reconcile_due_at", Moment, comment="the next comparison"),
     Column("reconcile_problem", Text),
-    Column("access_doubted_at", Moment, comment="since when Monta refuses the credential"),
+    Column("access_refused_since", Moment, comment="since when Monta refuses the credential"),
     Column("access_problem", Text, comment="Monta refuses it lastingly: no new sessions"),
 )
 
-operator_duties = Table(
-    "operator_duties",
+operator_jobs = Table(
+    "operator_jobs",
     metadata,
     Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
-    Column("duty", Text, nullable=False),
+    Column("job", Text, nullable=False),
     Column("due_at", Moment, comment="null: when somebody asks for it"),
     Column("lease_until", Moment),
     Column("lease_token", BigInteger, nullable=False, server_default="0"),
-    PrimaryKeyConstraint("operator_id", "duty"),
-    Index("ix_operator_duties_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    PrimaryKeyConstraint("operator_id", "job"),
+    Index("ix_operator_jobs_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     comment="What the watcher does for an operator as a whole, each kind with its own due time and lease.",
 )
 
@@ -109,7 +109,7 @@ charge_points = Table(
     Column("updated_at", Moment, comment="Monta's own time of what is kept, never later than ours"),
     Column("event_at", Moment, comment="of the webhook that told it; null: it was read"),
     Column("deleted_at", Moment, comment="Monta has it no more"),
-    Column("habits", JSONB, comment="what its settled sessions taught: stop latency, meter, power"),
+    Column("profile", JSONB, comment="what its settled sessions taught: stop latency, meter, power"),
     PrimaryKeyConstraint("operator_id", "charge_point_id"),
 )
 

@@ -138,14 +138,16 @@ settlements = Table(
         comment="what the amount rests on: final_price, last_price, ...",
     ),
     Column("shares", JSONB, nullable=False, server_default="[]", comment="hold by hold, what becomes of it"),
-    Column("ask_at", Moment, nullable=False, comment="without word of its outcome a person is asked then"),
-    Column("asked_at", Moment, comment="when a person was asked; null: not, or not yet"),
+    Column(
+        "report_due_at", Moment, nullable=False, comment="without word of its outcome a person is asked then"
+    ),
+    Column("overdue_since", Moment, comment="when a person was asked; null: not, or not yet"),
     CheckConstraint("to_capture_minor + to_release_minor = authorized_minor", name="adds_up"),
     CheckConstraint(
         "to_capture_minor >= 0 AND to_release_minor >= 0 AND shortfall_minor >= 0", name="not_negative"
     ),
     CheckConstraint("(action = 'capture') = (to_capture_minor > 0)", name="action_fits"),
-    Index("ix_settlements_due", "asked_at", "ask_at", postgresql_where=text("status = 'due'")),
+    Index("ix_settlements_due", "overdue_since", "report_due_at", postgresql_where=text("status = 'due'")),
 )
 
 captures = Table(

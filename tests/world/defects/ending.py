@@ -8,21 +8,18 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain import attempts, conclusion
-from app.domain.change import Change
-from app.domain.limit_watch import start_limits
-from app.domain.payment_session import (
-    PaymentSession,
-    StopReason,
-)
-from app.domain.policy import Policy
-from app.domain.settlement import Settlement, settle
-from app.domain.steps import ReadCharge, SendStop, Settle, Step, Wait
-from app.flows import top_up as top_up_flow
-from app.store import payment_sessions
+from app.domain.limit.policy import Policy
+from app.domain.session import monta_calls
+from app.domain.session import settle as settle_module
+from app.domain.session.limit import start_limits
+from app.domain.session.machine import Change, ReadCharge, SendStop, Settle, Step, Wait
+from app.domain.session.payment_session import PaymentSession, StopReason
+from app.domain.session.settlement import Settlement, settle
+from app.flows.terminal import top_up as top_up_flow
+from app.store.sessions import payment_sessions
 from app.store.tables import settlements
 from tests.world.defects.planting import Defect, all_of, deciding, substitute
-from tests.world.troubles import people
+from tests.world.faults import site
 
 
 def _stops_once(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
@@ -73,7 +70,7 @@ async def _settlement_follows_the_report(
         await connection.execute(
             update(settlements)
             .where(settlements.c.session_id == session.id)
-            .values(to_capture_minor=0, to_release_minor=session.reserved_minor, action="release")
+            .values(to_capture_minor=0, to_release_minor=session.authorized_minor, action="release")
         )
     return await _SAVE(connection, before, change, now)
 
@@ -93,19 +90,19 @@ def _no_limits(session: PaymentSession, policy: Policy) -> Any:
 DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="no limits at Monta, and no stop",
-        plant=all_of(substitute(attempts, "start_limits", _no_limits), deciding(_never_stops)),
+        plant=all_of(substitute(monta_calls, "start_limits", _no_limits), deciding(_never_stops)),
     ),
     Defect(
         name="stop sent once",
         plant=deciding(_stops_once),
-        under=(people.stops_ignored, people.limits_ignored),
+        under=(site.stops_ignored, site.limits_ignored),
     ),
     Defect(
-        name="captures above the reservation",
-        plant=substitute(conclusion, "settle", _captures_all),
-        under=(people.deaf_charge_point,),
+        name="captures above the authorization",
+        plant=substitute(settle_module, "settle", _captures_all),
+        under=(site.deaf_charge_point,),
     ),
-    Defect(name="takes a cent less", plant=substitute(conclusion, "to_minor", _a_cent_less)),
+    Defect(name="takes a cent less", plant=substitute(settle_module, "to_minor", _a_cent_less)),
     Defect(name="settles by the last price seen", plant=deciding(_settles_when_stopped)),
     Defect(name="settles while the charge runs", plant=deciding(_settles_while_stopping)),
     Defect(
@@ -115,6 +112,6 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="top-ups after the end",
         plant=substitute(top_up_flow, "_check", _top_up_always),
-        under=(people.top_up,),
+        under=(site.top_up,),
     ),
 )

@@ -6,17 +6,17 @@ from typing import Any
 
 from sqlalchemy import select
 
-from app.domain import progress
-from app.domain.change import Change, Source
-from app.domain.charge import Charge, ChargeReport, merge
-from app.domain.payment_session import PaymentSession, Status
-from app.domain.policy import Policy
-from app.domain.steps import ReadCharge, Step, Wait
-from app.flows import enforce, start, tools, track
-from app.flows.tools import Tools
+from app.domain.charging.charge import Charge, ChargeReport, merge
+from app.domain.limit.policy import Policy
+from app.domain.session import reports
+from app.domain.session.machine import Change, ReadCharge, Source, Step, Wait
+from app.domain.session.payment_session import PaymentSession, Status
+from app.flows.context import Context, monta_of
+from app.flows.session import read_charge, start_charge, stop_charge
+from app.flows.webhook import receive
 from app.store.tables import payment_sessions as table
 from tests.world.defects.planting import Defect, all_of, deciding, substitute
-from tests.world.troubles import monta, people
+from tests.world.faults import monta, site
 
 
 def _last_write_wins(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
@@ -43,52 +43,55 @@ def _steps_back(change: Change, source: Source, *, restarted: bool) -> Change:
     return followed.to(replace(followed.session, status=Status.CHARGING)) if back else followed
 
 
-_FOLLOW = progress._follow
+_FOLLOW = reports._follow
 
 
-_MONTA_OF = tools.monta_of
+_MONTA_OF = monta_of
 
 
-async def _somebody_elses_monta(tools: Tools, operator_id: Any) -> Any:
+async def _somebody_elses_monta(context: Context, operator_id: Any) -> Any:
     """The clients of the operators are mixed up."""
-    async with tools.database.transaction() as connection:
+    async with context.database.transaction() as connection:
         found = (await connection.execute(select(table.c.operator_id))).scalars().all()
     others = sorted(set(found) - {operator_id})
-    return await _MONTA_OF(tools, others[0] if others else operator_id)
+    return await _MONTA_OF(context, others[0] if others else operator_id)
 
 
 DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="last write wins",
-        plant=substitute(progress, "merge", _last_write_wins),
+        plant=substitute(reports, "merge", _last_write_wins),
         under=(
             monta.muddled_webhooks,
-            people.long_charge,
+            site.long_charge,
         ),
     ),
     Defect(
         name="the meter may fall",
-        plant=substitute(progress, "merge", _meter_may_fall),
-        under=(people.meter_falls,),
+        plant=substitute(reports, "merge", _meter_may_fall),
+        under=(site.meter_falls,),
     ),
     Defect(name="no polling", plant=deciding(_never_reads)),
     Defect(
         name="any signature will do",
-        plant=substitute(track, "signature_is_valid", _any_signature),
+        plant=substitute(receive, "signature_is_valid", _any_signature),
         under=(monta.forger,),
     ),
     Defect(
         name="status goes back",
-        plant=substitute(progress, "_follow", _steps_back),
+        plant=substitute(reports, "_follow", _steps_back),
         under=(
-            people.restart_by_others,
-            people.long_charge,
+            site.restart_by_others,
+            site.long_charge,
         ),
     ),
     Defect(
         name="operators mixed up",
         plant=all_of(
-            *(substitute(flow, "monta_of", _somebody_elses_monta) for flow in (start, track, enforce))
+            *(
+                substitute(flow, "monta_of", _somebody_elses_monta)
+                for flow in (start_charge, read_charge, stop_charge)
+            )
         ),
         under=(monta.two_operators,),
     ),

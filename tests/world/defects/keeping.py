@@ -8,18 +8,16 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.ids import SessionId
-from app.domain.payment_session import (
-    PaymentSession,
-)
-from app.flows import authorize
-from app.flows.authorize import Recorded
-from app.flows.tools import Tools
-from app.store import leases, payment_sessions
-from app.store.leases import Lease
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import SessionId
+from app.flows.context import Context
+from app.flows.terminal import authorize
+from app.flows.terminal.authorize import Recorded
+from app.store.sessions import leases, payment_sessions
+from app.store.sessions.leases import Lease
 from app.store.tables import payment_sessions as table
 from tests.world.defects.planting import Defect, substitute
-from tests.world.troubles import ours, people
+from tests.world.faults import service, site
 
 NO_UNIQUE_KEYS = (
     "ALTER TABLE payment_sessions DROP CONSTRAINT uq_payment_sessions_terminal_id_reference",
@@ -54,7 +52,7 @@ async def _claim_for_ever(connection: AsyncConnection, *, now: datetime, **how: 
 _CLAIM = leases.claim
 
 
-async def _give_back_for_ever(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
+async def _release_for_ever(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
     """Whoever gives a session back forgets to say when it is due."""
     await connection.execute(
         update(table)
@@ -66,7 +64,7 @@ async def _give_back_for_ever(connection: AsyncConnection, lease: Lease, due_at:
 _AUTHORIZE = authorize.authorize
 
 
-async def _acknowledge_anyway(tools: Tools, terminal: Any, payment: Any) -> Recorded:
+async def _acknowledge_anyway(context: Context, terminal: Any, payment: Any) -> Recorded:
     """The commit failed, but surely it will be all right."""
     kept: list[PaymentSession] = []
     made = authorize._new_session
@@ -78,7 +76,7 @@ async def _acknowledge_anyway(tools: Tools, terminal: Any, payment: Any) -> Reco
     with ExitStack() as stack:
         substitute(authorize, "_new_session", noted)(stack)
         try:
-            return await _AUTHORIZE(tools, terminal, payment)
+            return await _AUTHORIZE(context, terminal, payment)
         except DBAPIError:
             if not kept:
                 raise
@@ -86,30 +84,32 @@ async def _acknowledge_anyway(tools: Tools, terminal: Any, payment: Any) -> Reco
 
 
 DEFECTS: tuple[Defect, ...] = (
-    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(people.impatience,)),
+    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(site.impatience,)),
     Defect(
         name="no look for an earlier call, and no unique keys",
         plant=substitute(authorize, "_earlier", _never_seen_before),
         schema=NO_UNIQUE_KEYS,
-        under=(people.impatience,),
+        under=(site.impatience,),
     ),
     Defect(
         name="acknowledged though not committed",
         plant=substitute(authorize, "authorize", _acknowledge_anyway),
-        under=(ours.many_lost_commits,),
+        under=(service.many_lost_commits,),
     ),
     Defect(
         name="no fencing",
         plant=substitute(payment_sessions, "lock", _lock_whoever),
-        under=(ours.long_freezes,),
+        under=(service.long_freezes,),
     ),
     Defect(
         name="sessions are not locked",
         plant=substitute(payment_sessions, "lock", _read_without_lock),
-        under=(people.change_of_mind,),
+        under=(site.change_of_mind,),
     ),
     Defect(
-        name="leases never run out", plant=substitute(leases, "claim", _claim_for_ever), under=(ours.crashes,)
+        name="leases never run out",
+        plant=substitute(leases, "claim", _claim_for_ever),
+        under=(service.crashes,),
     ),
-    Defect(name="no due time", plant=substitute(leases, "give_back", _give_back_for_ever)),
+    Defect(name="no due time", plant=substitute(leases, "release", _release_for_ever)),
 )

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.domain import decision
-from app.domain.payment_session import (
-    PaymentSession,
-)
-from app.domain.policy import Policy
-from app.domain.steps import Step
-from app.flows import turn
-from app.monta import exchange, judge
+from app.domain.limit.policy import Policy
+from app.domain.session import next_step
+from app.domain.session.machine import Step
+from app.domain.session.payment_session import PaymentSession
+from app.flows.session import advance
+from app.monta import transport
 from app.monta.errors import Outcome
-from tests.world.troubles import Befall
+from tests.world.faults import Befall
 
 Plant = Callable[[ExitStack], None]
 Decide = Callable[[PaymentSession, Policy, datetime], Step]
@@ -66,11 +64,11 @@ def deciding(new: Callable[[Step, PaymentSession, Policy, datetime], Step]) -> P
     """Every decision is passed through `new`."""
 
     def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-        return new(decision.decide(session, policy, now), session, policy, now)
+        return new(next_step.decide(session, policy, now), session, policy, now)
 
-    return substitute(turn, "decide", decide)
+    return substitute(advance, "decide", decide)
 
 
 def sorting(new: Callable[[int | Exception], Outcome]) -> Plant:
     """Answers and failures of Monta are sorted by `new`."""
-    return all_of(substitute(exchange, "outcome_of", new), substitute(judge, "outcome_of", new))
+    return all_of(substitute(transport, "outcome_of", new), substitute(transport, "outcome_of", new))

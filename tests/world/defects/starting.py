@@ -3,29 +3,24 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from app.domain import attempts
-from app.domain.change import Change
-from app.domain.payment_session import (
-    NotStartedReason,
-    PaymentSession,
-    StartOutcome,
-)
-from app.domain.policy import Policy
-from app.domain.steps import GiveUp, LookUp, SendStart, Step, StopExtra, Wait
-from app.flows.access import SharedBudget
+from app.domain.limit.policy import Policy
+from app.domain.session import monta_calls
+from app.domain.session.machine import Change, GiveUp, SearchCharges, SendStart, Step, StopDuplicate, Wait
+from app.domain.session.payment_session import NotStartedReason, PaymentSession, StartOutcome
 from app.monta.errors import Outcome, outcome_of
-from app.store import operator_state, orphans
-from app.store.orphans import Orphan
+from app.monta_access import SharedBudget
+from app.store.operators import operator_state, orphans
+from app.store.operators.orphans import Orphan
 from tests.world.defects.planting import Defect, deciding, sorting, substitute
-from tests.world.troubles import monta, ours, people
+from tests.world.faults import monta, service, site
 
 
 def _unknown_is_not_done(change: Change, why: str, policy: Policy) -> Change:
     intent_at = change.session.start.intent_at or change.session.created_at
-    return attempts.start_not_done(change, why, retry_at=intent_at + timedelta(seconds=2))
+    return monta_calls.start_not_done(change, why, retry_at=intent_at + timedelta(seconds=2))
 
 
-_START_INTENDED = attempts.start_intended
+_START_INTENDED = monta_calls.start_intended
 
 
 def _no_intent(change: Change, now: datetime, policy: Policy) -> Change:
@@ -53,7 +48,7 @@ def _broken_lines_are_not_sent(what: int | Exception) -> Outcome:
 
 def _gives_up_in_doubt(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
     unknown = session.start.outcome is StartOutcome.UNKNOWN and session.charge is None
-    return GiveUp(NotStartedReason.START_TIMEOUT) if unknown and isinstance(step, LookUp) else step
+    return GiveUp(NotStartedReason.START_TIMEOUT) if unknown and isinstance(step, SearchCharges) else step
 
 
 def _never_gives_up(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
@@ -61,20 +56,22 @@ def _never_gives_up(step: Step, session: PaymentSession, policy: Policy, now: da
 
 
 def _cancels_at_once(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    return GiveUp(NotStartedReason.CANCELED) if session.wish is not None and not session.ended else step
+    return (
+        GiveUp(NotStartedReason.CANCELED) if session.stop_request is not None and not session.ended else step
+    )
 
 
 def _starts_again(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """A charge that has not begun after a minute is started once more."""
     slow = session.charge is None and session.start.posts and now > session.created_at + timedelta(minutes=1)
-    return SendStart() if slow and isinstance(step, LookUp) else step
+    return SendStart() if slow and isinstance(step, SearchCharges) else step
 
 
 NEVER_S = 1e8
 
 
 def _leaves_extras(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    return Wait(now + timedelta(minutes=5)) if isinstance(step, StopExtra) else step
+    return Wait(now + timedelta(minutes=5)) if isinstance(step, StopDuplicate) else step
 
 
 async def _not_held(*_: object) -> None:
@@ -90,15 +87,15 @@ async def _always(*_: object) -> None:
 
 
 DEFECTS: tuple[Defect, ...] = (
-    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(ours.stalls,)),
+    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(service.stalls,)),
     Defect(
         name="blind second start",
-        plant=substitute(attempts, "start_unknown", _unknown_is_not_done),
-        under=(ours.lost_lines, monta.start_trouble),
+        plant=substitute(monta_calls, "start_unknown", _unknown_is_not_done),
+        under=(service.lost_lines, monta.start_trouble),
     ),
     Defect(
         name="no intent before the start",
-        plant=substitute(attempts, "start_intended", _no_intent),
+        plant=substitute(monta_calls, "start_intended", _no_intent),
         under=(monta.unanswered_start,),
     ),
     Defect(name="no quiet window", policy=Policy(quiet_window_s=0), under=(monta.late_start,)),
@@ -118,38 +115,38 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="a broken line means not sent",
         plant=sorting(_broken_lines_are_not_sent),
-        under=(ours.lost_lines, monta.start_trouble),
+        under=(service.lost_lines, monta.start_trouble),
     ),
     Defect(
-        name="release without look-up",
+        name="release without search",
         plant=deciding(_gives_up_in_doubt),
         under=(
             monta.slow_start,
             monta.mute_webhooks,
         ),
     ),
-    Defect(name="cancel releases at once", plant=deciding(_cancels_at_once), under=(people.change_of_mind,)),
+    Defect(name="cancel releases at once", plant=deciding(_cancels_at_once), under=(site.change_of_mind,)),
     Defect(name="never gives up", plant=deciding(_never_gives_up), under=(monta.refused_start,)),
     Defect(name="starts again after a minute", plant=deciding(_starts_again), under=(monta.lost_starts,)),
     Defect(
-        name="strays are not looked for",
-        policy=Policy(stray_watch_s=0),
+        name="duplicate charges are not looked for",
+        policy=Policy(duplicate_watch_s=0),
         under=(
             monta.very_late_start,
             monta.mute_webhooks,
         ),
     ),
-    Defect(name="extra charges go on", plant=deciding(_leaves_extras), under=(monta.late_start,)),
+    Defect(name="duplicate charges go on", plant=deciding(_leaves_extras), under=(monta.late_start,)),
     # after a restore
     Defect(
         name="starts do not wait for the comparison",
         plant=substitute(operator_state, "starts_held_since", _not_held),
-        under=(ours.backup_of_a_beginning,),
+        under=(service.backup_of_a_beginning,),
     ),
     Defect(
         name="charges of lost sessions go on",
         plant=substitute(orphans, "unfinished", _no_orphans),
-        under=(ours.restored_backup, people.long_charge),
+        under=(service.restored_backup, site.long_charge),
     ),
     # quota
     Defect(

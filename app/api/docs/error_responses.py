@@ -1,0 +1,162 @@
+"""The errors of every operation in the OpenAPI document: one schema, every code with an example."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from app.api.docs.example_objects import SESSION_ID
+from app.api.http.problems import KINDS, MEDIA_TYPE, TYPE_BASE
+
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+
+_TEXT, _FLAG = {"type": "string"}, {"type": "boolean"}
+_FIELD = {
+    "type": "object",
+    "required": ["field", "message"],
+    "properties": {
+        "field": {**_TEXT, "description": "a path of names of this contract; `body` or `query` as a whole"},
+        "message": _TEXT,
+    },
+}
+_NAMED_SESSION = {
+    "type": "object",
+    "required": ["id", "charge_point_id"],
+    "properties": {"id": _TEXT, "charge_point_id": _TEXT},
+}
+_PROPERTIES: dict[str, Any] = {
+    "type": {**_TEXT, "description": "the code as a URN"},
+    "title": _TEXT,
+    "status": {"type": "integer"},
+    "detail": {**_TEXT, "description": "what happened and what to do; never a value that was sent"},
+    "code": {**_TEXT, "enum": sorted(KINDS), "description": "stable; what to decide by"},
+    "retryable": {**_FLAG, "description": "whether the same call may succeed later"},
+    "display_message": {**_TEXT, "description": "short, for a driver"},
+    "request_id": _TEXT,
+}
+SCHEMA: Mapping[str, Any] = {
+    "title": "Problem",
+    "description": "Problem details (RFC 9457).",
+    "type": "object",
+    "required": list(_PROPERTIES),
+    "properties": _PROPERTIES
+    | {
+        "errors": {"type": "array", "items": _FIELD, "description": "of a 422: what is wrong where"},
+        "session_id": {**_TEXT, "description": "of a 409: the caller's payment session that it is about"},
+        "sessions": {"type": "array", "items": _NAMED_SESSION, "description": "of `several_sessions`"},
+    },
+}
+SCHEMA_NAME = "Problem"
+
+DETAILS: Mapping[str, str] = {
+    "invalid_request": "Some fields are not right; see errors.",
+    "currency_mismatch": "the authorization is in another currency than this charge point, which charges in EUR.",
+    "amount_too_small": "the amount is too small: Monta limits a charge to 1 kWh and to one major unit of the"
+    " currency at least, and the authorization must pay for that; reserve more.",
+    "card_data_not_allowed": "A field holds what looks like a card number; nothing was recorded."
+    " Send an opaque token instead.",
+    "idempotency_key_reused": "this Idempotency-Key was used for another authorization.",
+    "reference_conflict": "this authorization reference was used with other contents.",
+    "charge_point_busy": "the charge point has an active payment session.",
+    "charge_point_unknown": "this charge point is not assigned to the terminal.",
+    "several_sessions": "several sessions of this card are running; name the charge point of one.",
+    "session_ended": "the payment session is ending or has ended; release the new hold.",
+    "top_up_not_possible": "the authorization may reach 10000 minor units here, so 2500 more are possible at most.",
+    "session_running": "the charge has not ended; stop it first, and wait until the session is finishing.",
+    "already_settled": "this payment session is settled, and a settlement is never changed.",
+    "not_settled": "this payment session is not settled yet; wait for its settlement.",
+    "capture_conflict": "this outcome was reported with another amount before.",
+    "invalid_body": "The body is not valid JSON.",
+    "body_too_large": "The body may have 65536 bytes at most.",
+    "unauthorized": "Send a valid key as `Authorization: Bearer <key>`.",
+    "bad_signature": "X-Monta-Signature does not fit the body and this endpoint's secret.",
+    "not_found": "This terminal has no such payment session.",
+    "method_not_allowed": "Method Not Allowed; see /docs for what this service offers.",
+    "unsupported_media_type": "Send the body with Content-Type: application/json.",
+    "unavailable": "Nothing is known to be recorded; ask again with the same reference.",
+    "internal_error": "The request failed here; nothing is known to be recorded.",
+}
+FIELDS: Mapping[str, Mapping[str, str]] = {
+    "currency_mismatch": {"field": "authorization.currency", "message": "another currency than the price"},
+    "amount_too_small": {"field": "authorization.amount", "message": "the amount is too small"},
+    "card_data_not_allowed": {"field": "metadata", "message": "holds what looks like a card number"},
+    "idempotency_key_reused": {
+        "field": "Idempotency-Key",
+        "message": "this Idempotency-Key was used for another authorization",
+    },
+}
+WRONG_FIELD = {"field": "authorization.amount", "message": "Input should be a valid integer"}
+OF_ONE_SESSION = frozenset(
+    {
+        *("reference_conflict", "charge_point_busy", "session_ended", "top_up_not_possible"),
+        *("session_running", "already_settled", "not_settled", "capture_conflict", "idempotency_key_reused"),
+    }
+)
+SEVERAL = [
+    {"id": SESSION_ID, "charge_point_id": "101"},
+    {"id": "ps_01kaq4nbt5y3v1z9c7p5a3s1df", "charge_point_id": "102"},
+]
+RETRY_AFTER = {
+    "description": "seconds to wait before asking again",
+    "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    "example": "3",
+}
+WWW_AUTHENTICATE = {
+    "description": "how to authenticate",
+    "schema": {"type": "string"},
+    "example": "Bearer",
+}
+
+
+def example_of(code: str, detail: str | None = None) -> dict[str, Any]:
+    """A whole problem with this code."""
+    kind = KINDS[code]
+    example: dict[str, Any] = {
+        "type": TYPE_BASE + code,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail or DETAILS[code],
+        "code": code,
+        "retryable": kind.retryable,
+        "display_message": kind.display_message,
+        "request_id": "req_01kaq4nbt5y3u1i9o7p5a3s1df",
+    }
+    if kind.status == 422:
+        example["errors"] = [dict(FIELDS.get(code, WRONG_FIELD))]
+    if code in OF_ONE_SESSION:
+        example["session_id"] = SESSION_ID
+    if code == "several_sessions":
+        example["sessions"] = SEVERAL
+    return example
+
+
+def problems(*codes: str, **details: str) -> Responses:
+    """The error responses with these codes, by status; `details` replaces the usual one of a code."""
+    found: Responses = {}
+    for status in sorted({KINDS[code].status for code in (*codes, *details)}):
+        here = [code for code in dict.fromkeys((*codes, *details)) if KINDS[code].status == status]
+        found[status] = _response(status, {code: example_of(code, details.get(code)) for code in here})
+    return found
+
+
+def _response(status: int, examples: Mapping[str, Any]) -> dict[str, Any]:
+    required = {"required": ["errors"]} if status == 422 else {}
+    schema = {
+        "allOf": [
+            {"$ref": f"#/components/schemas/{SCHEMA_NAME}"},
+            {"type": "object", "properties": {"code": {"enum": sorted(examples)}}, **required},
+        ]
+    }
+    named = {code: {"summary": KINDS[code].title, "value": example} for code, example in examples.items()}
+    response = {
+        "description": "; ".join(f"`{code}`: {KINDS[code].title.lower()}" for code in examples),
+        "content": {MEDIA_TYPE: {"schema": schema, "examples": named}},
+    }
+    headers = {503: {"Retry-After": RETRY_AFTER}, 401: {"WWW-Authenticate": WWW_AUTHENTICATE}}.get(status)
+    return response | ({"headers": headers} if headers and "bad_signature" not in examples else {})
+
+
+ALWAYS = ("unauthorized", "card_data_not_allowed", "unavailable", "internal_error")
+"""Codes of every operation that needs a key."""
+WITH_FIELDS = (*ALWAYS, "invalid_request")
+"""Of those with fields or parameters that can be wrong."""
+WITH_BODY = (*WITH_FIELDS, "invalid_body", "body_too_large", "unsupported_media_type")
+"""Of those with a body."""

@@ -1,0 +1,173 @@
+"""One example for every operation that operations use, for the OpenAPI document."""
+
+from app.api.docs.error_responses import ALWAYS, WITH_BODY, WITH_FIELDS, Responses, problems
+from app.api.docs.example_objects import OPS
+from app.api.docs.examples import json_example, named_body
+
+UNSEEN = "This key sees no such payment session."
+
+ACKNOWLEDGED = OPS | {
+    "attention": [
+        {
+            "code": "shortfall",
+            "detail": "the charge cost 12 minor units more than was authorized",
+            "since": "2026-11-22T10:09:31.000Z",
+            "acknowledged": {
+                "at": "2026-11-22T11:30:00.000Z",
+                "by": "opk_01kaq4kyd3e2f1g0h9j8k7m6n5",
+                "note": "booked as a loss",
+            },
+        }
+    ]
+}
+OPS_SESSION: Responses = {
+    200: json_example(OPS, "The payment session"),
+    **problems(*ALWAYS, not_found=UNSEEN),
+}
+OPS_SESSIONS: Responses = {
+    200: json_example({"data": [OPS], "next_cursor": None}, "One page"),
+    **problems(*WITH_FIELDS),
+}
+OPS_STOP: Responses = {
+    202: json_example(OPS, "Taken down; the stop follows"),
+    **problems(*WITH_BODY, not_found=UNSEEN),
+}
+OPS_SETTLE: Responses = {
+    200: json_example(OPS, "Settled"),
+    **problems("session_running", "already_settled", *WITH_BODY, not_found=UNSEEN),
+}
+ACKNOWLEDGE: Responses = {
+    200: json_example(ACKNOWLEDGED, "Acknowledged"),
+    **problems(*WITH_BODY, not_found=UNSEEN),
+}
+OPS_CLOSE: Responses = {
+    200: json_example(OPS, "Ended and settled"),
+    **problems(
+        "session_ended",
+        *WITH_BODY,
+        not_found=UNSEEN,
+        session_ended="this payment session has ended, and its settlement is never changed.",
+    ),
+}
+JOURNAL: Responses = {
+    200: json_example(
+        {
+            "data": [
+                {
+                    "at": "2026-11-22T10:00:01.000Z",
+                    "kind": "payment_authorized",
+                    "source": "terminal",
+                    "detail": {
+                        "reference": "A-2026-000123",
+                        "amount_minor": 5000,
+                        "currency": "EUR",
+                        "tariff": "payment",
+                    },
+                },
+                {
+                    "at": "2026-11-22T10:00:01.012Z",
+                    "kind": "start_intended",
+                    "source": "watcher",
+                    "detail": {"post": 1},
+                },
+            ],
+            "next_cursor": None,
+        },
+        "Oldest first",
+    ),
+    **problems(*WITH_FIELDS, not_found=UNSEEN),
+}
+_CAPTURE = {
+    "outcome": "captured",
+    "amount": 1234,
+    "reference": "psp-778",
+    "authorization_reference": None,
+    "reported_at": "2026-11-22T10:10:00.000Z",
+}
+CAPTURES: Responses = {
+    200: json_example({"data": [_CAPTURE], "next_cursor": None}, "Oldest first"),
+    **problems(*ALWAYS, not_found=UNSEEN),
+}
+SUMMARY: Responses = {
+    200: json_example(
+        {
+            "sessions": {
+                "authorized": 0,
+                "starting": 1,
+                "charging": 12,
+                "stopping": 0,
+                "finishing": 1,
+                "completed": 340,
+                "not_started": 9,
+            },
+            "needs_attention": 1,
+            "settlements_due": 3,
+            "captures_overdue": 1,
+            "last_24_hours": [
+                {
+                    "currency": "EUR",
+                    "sessions": 54,
+                    "amount_authorized": 270000,
+                    "amount_captured": 101240,
+                    "amount_released": 168760,
+                    "shortfall": 0,
+                    "energy_wh": 205880,
+                }
+            ],
+            "watcher_seen_at": "2026-11-22T10:04:10.000Z",
+            "oldest_due_at": None,
+            "operators": [
+                {
+                    "id": OPS["operator_id"],
+                    "name": "Nordlade",
+                    "webhook_problem": None,
+                    "webhook_mended_at": None,
+                    "sync_problem": None,
+                    "setup_problem": None,
+                    "monta_clock_ahead_s": None,
+                    "access_problem": None,
+                    "reconciled_at": "2026-11-22T10:00:00.000Z",
+                    "reconcile_problem": None,
+                    "open_orphans": 0,
+                    "budget_remaining": 812,
+                    "budget_quota": 1000,
+                }
+            ],
+        },
+        "As of now",
+    ),
+    **problems(*ALWAYS),
+}
+ACKNOWLEDGE_IN = named_body("acknowledge", {"note": "booked as a loss"})
+OPS_STOP_IN = named_body("stop", {"reason": "cable trapped, driver on the phone"})
+OPS_SETTLE_IN = named_body("settle", {"amount": 1234, "reason": "price read at the charge point's own meter"})
+OPS_CLOSE_IN = named_body("close", {"amount": 0, "reason": "charge point taken away, driver on the phone"})
+ORPHAN_CHARGE = {
+    "operator_id": OPS["operator_id"],
+    "charge_id": "689100419745380035",
+    "session_reference": "ps_01kaq4nbt5y3v1z9c7p5a3s1df",
+    "ours": True,
+    "charge_point_id": "101",
+    "display_reference": "K7QM-4TXP",
+    "card_last4": "4242",
+    "state": "completed",
+    "energy_wh": 5310,
+    "price": "2.60",
+    "currency": "EUR",
+    "created_at": "2026-11-22T09:58:00.000Z",
+    "found_at": "2026-11-22T10:04:00.000Z",
+    "seen_at": "2026-11-22T10:05:00.000Z",
+    "stops": 1,
+    "problem": None,
+    "closed_at": None,
+    "closed_because": None,
+}
+ORPHANS: Responses = {
+    200: json_example({"data": [ORPHAN_CHARGE], "next_cursor": None}, "Open ones"),
+    **problems(*WITH_FIELDS),
+}
+ORPHAN: Responses = {
+    200: json_example(ORPHAN_CHARGE, "Closed"),
+    **problems(*WITH_BODY, not_found="This key sees no such orphan charge."),
+}
+ORPHAN_CLOSE_IN = named_body("close", {"reason": "found by its card, captured by hand"})

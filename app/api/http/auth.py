@@ -1,0 +1,116 @@
+"""Authenticates terminals and operations by their keys, and counts refused keys."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from app.api.http.problems import Problem
+from app.flows.context import Context
+from app.store.operators import terminals
+from app.store.operators.terminals import OpsKey, Terminal
+
+log = structlog.get_logger("api")
+
+WINDOW_S = 60.0
+MANY = 60
+"""So many within a window are more than a terminal that was set up wrongly makes: somebody should look."""
+
+
+class KeyKind(StrEnum):
+    TERMINAL = "terminal"
+    OPERATIONS = "operations"
+
+
+@dataclass(slots=True)
+class _Window:
+    began_s: float = float("-inf")
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Of one process. Nobody is held back here: a key has 256 random bits, and callers are limited by the proxy, which
+    sees them at all replicas."""
+
+    _windows: dict[KeyKind, _Window] = field(default_factory=lambda: {kind: _Window() for kind in KeyKind})
+
+    def count(self, context: Context, kind: KeyKind) -> None:
+        """A line in the log once a window and kind of key at most, with nothing of what was sent."""
+        context.telemetry.key_refused(kind)
+        now_s, window = context.clock.monotonic(), self._windows[kind]
+        if now_s - window.began_s >= WINDOW_S:
+            window.began_s, window.refused = now_s, 0
+        window.refused += 1
+        if window.refused == MANY:
+            log.error("many_keys_refused", kind=kind.value, refused=MANY, within_s=WINDOW_S)
+
+
+MAX_KEY_CHARS = 200
+
+terminal_bearer = HTTPBearer(
+    scheme_name="terminal_key", auto_error=False, description="`tapwatt terminal add` prints it."
+)
+ops_bearer = HTTPBearer(
+    scheme_name="operations_key", auto_error=False, description="`tapwatt ops-key add` prints it."
+)
+
+
+async def context_of(request: Request) -> Context:
+    """The process's toolbox. A coroutine, since FastAPI runs plain functions in a thread."""
+    context: Context = request.app.state.context
+    return context
+
+
+ContextHere = Annotated[Context, Depends(context_of)]
+
+
+async def _terminal(
+    request: Request,
+    context: ContextHere,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(terminal_bearer)],
+) -> Terminal:
+    terminal, key = None, _key(bearer)
+    if key is not None:
+        async with context.database.transaction() as connection:
+            terminal = await terminals.terminal_by_key(connection, key)
+    if terminal is None:
+        raise _refused(request, context, KeyKind.TERMINAL)
+    return terminal
+
+
+async def _ops_key(
+    request: Request,
+    context: ContextHere,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(ops_bearer)],
+) -> OpsKey:
+    ops_key, key = None, _key(bearer)
+    if key is not None:
+        async with context.database.transaction() as connection:
+            ops_key = await terminals.ops_key_by_key(connection, key)
+    if ops_key is None:
+        raise _refused(request, context, KeyKind.OPERATIONS)
+    return ops_key
+
+
+def _key(bearer: HTTPAuthorizationCredentials | None) -> str | None:
+    if bearer is None or not bearer.credentials or len(bearer.credentials) > MAX_KEY_CHARS:
+        return None
+    return bearer.credentials
+
+
+def _refused(request: Request, context: Context, kind: KeyKind) -> Problem:
+    refusals: Refusals = request.app.state.refusals
+    refusals.count(context, kind)
+    return Problem(
+        "unauthorized",
+        "Send a valid key as `Authorization: Bearer <key>`.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+CallingTerminal = Annotated[Terminal, Depends(_terminal)]
+CallingOps = Annotated[OpsKey, Depends(_ops_key)]

@@ -1,0 +1,114 @@
+"""Card numbers in requests: each field judged for what it is, refused without repeating anything of what was sent."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+
+from fastapi import Request
+from pydantic import BaseModel
+from pydantic_core import PydanticCustomError
+
+from app.domain.units.card_numbers import Field, looks_like_card_number
+
+MESSAGE = "holds what looks like a card number"
+
+IDENTIFIERS = frozenset(
+    {
+        "account_reference",
+        "authorization_reference",
+        "card_account_reference",
+        "card_fingerprint",
+        "display_reference",
+        "fingerprint",
+        "idempotency-key",
+        "reference",
+        "terminal_id",
+    }
+)
+"""Fields of our own schemas that hold references, tokens and keys. Every other field is text, under whatever name."""
+
+MONTAS = frozenset({"charge_id", "charge_point_id", "cursor", "operator_id"})
+"""Long digit strings that are compared with what we know; they go nowhere unless they are known."""
+
+HEADERS = ("idempotency-key", "prefer")
+"""The headers that are read here: all others come and go unread."""
+
+ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}")
+"""One of our own ids."""
+
+
+def refuse_card_data(value: object, model: type[BaseModel]) -> object:
+    """Raise `card_data_not_allowed` with the fields that hold a card number; for a whole body, before it is read."""
+    fields = sorted(set(_found(value, model, "")))
+    if fields:
+        raise PydanticCustomError("card_data_not_allowed", MESSAGE, {"fields": fields})
+    return value
+
+
+def fields_of_request(request: Request) -> list[str]:
+    """The query parameters and headers that hold a card number; names that are not ours are called `query`."""
+    found = {
+        name if name in IDENTIFIERS else "query"
+        for name, value in request.query_params.multi_items()
+        if name not in MONTAS and _is_card(value, name)
+    }
+    found |= {"query" for name in request.query_params if looks_like_card_number(name, Field.TEXT)}
+    sent = [(name, value) for name in HEADERS for value in request.headers.getlist(name)]
+    return sorted(found | {name.title() for name, value in sent if _is_card(value, name)})
+
+
+def shown_path(path: str) -> str:
+    """A path for the log: words of ours and ids of our making as they are, anything else as `...`."""
+    return "/".join(part if _is_ours(part) else "..." for part in path.split("/"))
+
+
+def _is_ours(part: str) -> bool:
+    return part == "" or ID.fullmatch(part) is not None or re.fullmatch(r"v1|[a-z.-]{1,24}", part) is not None
+
+
+def _found(value: object, model: type[BaseModel] | None, path: str) -> Iterator[str]:
+    """Paths of fields with card numbers, as far as they are made of names of ours."""
+    if isinstance(value, dict):
+        for name, child in value.items():
+            known = model is not None and name in model.model_fields
+            if not known and looks_like_card_number(str(name), Field.TEXT):
+                yield path
+            if not (known and name in MONTAS):
+                yield from _found_below(child, model if known else None, path, str(name))
+    elif isinstance(value, list):
+        for child in value:
+            yield from _found(child, None, path)
+    elif looks_like_card_number(_text_of(value), Field.TEXT):
+        yield path
+
+
+def _found_below(child: object, model: type[BaseModel] | None, path: str, name: str) -> Iterator[str]:
+    if model is None:
+        yield from _found(child, None, path)
+        return
+    here = f"{path}.{name}".lstrip(".")
+    if isinstance(child, dict | list):
+        yield from _found(child, _model_of(model, name), here)
+    elif _is_card(_text_of(child), name):
+        yield here
+
+
+def _model_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    inner = model.model_fields[name].annotation
+    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+
+
+def _is_card(text: str, name: str) -> bool:
+    return looks_like_card_number(text, Field.IDENTIFIER if name in IDENTIFIERS else Field.TEXT)
+
+
+def _text_of(value: object) -> str:
+    """Of a fraction only the whole part, unless that is long: the digits behind a price's point are nobody's card."""
+    if isinstance(value, Decimal):
+        spelled = f"{value:f}" if value.is_finite() and value.adjusted() < 40 else ""
+        return spelled if value.adjusted() >= 3 else spelled.partition(".")[0]
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def as_errors(fields: Sequence[str]) -> list[Mapping[str, str]]:
+    return [{"field": field or "body", "message": MESSAGE} for field in fields]

@@ -1,0 +1,60 @@
+"""Waiting for news of a session: long polls are woken by the database's notifications and look again anyway."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+MAX_WAIT_S = 30
+POLL_AGAIN_S = 1.0
+"""A lost notification delays an answer by this much at most."""
+
+T = TypeVar("T")
+
+
+class SessionNews:
+    """Who waits for which session, in this process."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._closing = asyncio.Event()
+
+    def tell(self, session_id: str) -> None:
+        """Something changed; an empty id wakes everyone (the listener was away for a while)."""
+        waiting = self._waiting.get(session_id, set()) if session_id else set().union(*self._waiting.values())
+        for event in waiting:
+            event.set()
+
+    def close(self) -> None:
+        """Answer all that wait now: the process ends."""
+        self._closing.set()
+        self.tell("")
+
+    async def wait_for(
+        self, session_id: str, seconds: float, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]
+    ) -> T:
+        """Look, and look again at each change, until it is `enough` or the time is over; at most MAX_WAIT_S."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + min(seconds, MAX_WAIT_S)
+        changed = asyncio.Event()
+        self._waiting[session_id].add(changed)
+        try:
+            while True:
+                changed.clear()
+                seen = await look()
+                left = ends_at - loop.time()
+                if enough(seen) or left <= 0 or self._closing.is_set():
+                    return seen
+                await _first(changed, min(left, POLL_AGAIN_S))
+        finally:
+            self._waiting[session_id].discard(changed)
+            if not self._waiting[session_id]:
+                del self._waiting[session_id]
+
+
+async def _first(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

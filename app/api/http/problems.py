@@ -1,0 +1,180 @@
+"""Every error as problem details (RFC 9457): a stable code, what to do, and what a driver may be shown."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.api.http.card_data import as_errors
+from app.strict_json import clean_text
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_BASE = "urn:tapwatt:problem:"
+RETRY_AFTER_S = (1, 5)
+"""At random within these: terminals that were all refused at once do not all come back at once (F92)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One code of the contract: its status, title, whether the same call may help later, and a line for the driver."""
+
+    status: int
+    title: str
+    retryable: bool
+    display_message: str
+
+
+_TRY_AGAIN = "Please try again."
+_NOT_POSSIBLE = "Payment is not possible here."
+
+KINDS: Mapping[str, Kind] = {
+    "invalid_request": Kind(422, "The request is not valid", False, _NOT_POSSIBLE),
+    "currency_mismatch": Kind(422, "Hold and price are in different currencies", False, _NOT_POSSIBLE),
+    "amount_too_small": Kind(422, "The authorization is too small", False, "Please reserve a higher amount."),
+    "card_data_not_allowed": Kind(422, "Card data is not allowed here", False, _NOT_POSSIBLE),
+    "idempotency_key_reused": Kind(422, "The Idempotency-Key was used for something else", False, _TRY_AGAIN),
+    "reference_conflict": Kind(409, "The reference was used with other contents", False, _TRY_AGAIN),
+    "charge_point_busy": Kind(409, "The charge point is in use", True, "This charge point is in use."),
+    "charge_point_unknown": Kind(
+        404, "The charge point is not assigned to this terminal", False, _NOT_POSSIBLE
+    ),
+    "several_sessions": Kind(
+        409, "This card has several sessions", False, "Please choose which charge to stop."
+    ),
+    "session_ended": Kind(409, "The payment session has ended", False, "Charging has ended."),
+    "top_up_not_possible": Kind(
+        409, "The authorization cannot be raised so far", False, "A higher amount is not possible here."
+    ),
+    "session_running": Kind(409, "The charge has not ended", True, "Please wait."),
+    "already_settled": Kind(409, "The payment session is settled", False, "Please contact support."),
+    "not_settled": Kind(409, "There is nothing to capture yet", True, "Please wait."),
+    "capture_conflict": Kind(409, "The report contradicts an earlier one", False, "Please contact support."),
+    "invalid_body": Kind(400, "The body cannot be read", False, _NOT_POSSIBLE),
+    "body_too_large": Kind(413, "The body is too large", False, _NOT_POSSIBLE),
+    "unauthorized": Kind(401, "The key is missing or not valid", False, "This terminal is not set up."),
+    "bad_signature": Kind(401, "The signature is not valid", False, ""),
+    "not_found": Kind(404, "There is no such thing here", False, "Nothing found."),
+    "method_not_allowed": Kind(405, "The method is not allowed here", False, _NOT_POSSIBLE),
+    "unsupported_media_type": Kind(415, "Send application/json", False, _NOT_POSSIBLE),
+    "unavailable": Kind(503, "Not possible at the moment", True, "Please try again in a moment."),
+    "internal_error": Kind(500, "Something went wrong here", True, "Please try again in a moment."),
+}
+
+
+class Problem(HTTPException):
+    """Raised anywhere above the flows; `code` is one of KINDS, `detail` says what happened and what to do.
+
+    `session_id` names the caller's own payment session that it is about, `sessions` several of them.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        session_id: str | None = None,
+        sessions: Sequence[Mapping[str, str]] | None = None,
+    ) -> None:
+        super().__init__(KINDS[code].status, detail, dict(headers) if headers else None)
+        self.code = code
+        self.errors = errors
+        self.named = {
+            name: value for name, value in (("session_id", session_id), ("sessions", sessions)) if value
+        }
+
+
+def problem_response(request: Request, problem: Problem) -> JSONResponse:
+    """The one shape of an error; never echoes what was sent."""
+    kind = KINDS[problem.code]
+    body: dict[str, object] = {
+        "type": TYPE_BASE + problem.code,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "retryable": kind.retryable,
+        "display_message": kind.display_message,
+        "request_id": getattr(request.state, "request_id", None),
+    }
+    if kind.status == 422:
+        body["errors"] = list(problem.errors)
+    body |= problem.named
+    headers = dict(problem.headers or {})
+    if kind.status == 503:
+        headers.setdefault("Retry-After", str(random.randint(*RETRY_AFTER_S)))  # noqa: S311
+    return JSONResponse(body, kind.status, headers, MEDIA_TYPE)
+
+
+async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    """Ours as they are; the framework's own by their status."""
+    if isinstance(error, Problem):
+        return problem_response(request, error)
+    assert isinstance(error, HTTPException)
+    by_status = {
+        404: "not_found",
+        405: "method_not_allowed",
+        413: "body_too_large",
+        415: "unsupported_media_type",
+    }
+    code = by_status.get(error.status_code, "invalid_body" if error.status_code < 500 else "internal_error")
+    detail = f"{HTTPStatus(error.status_code).phrase}; see /docs for what this service offers."
+    return problem_response(request, Problem(code, detail, headers=error.headers))
+
+
+async def on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    """Each field that is wrong with what to do about it; the value that came stays out."""
+    assert isinstance(error, RequestValidationError)
+    details = error.errors()
+    if any(e["loc"][:1] == ("path",) for e in details):
+        return problem_response(request, Problem("not_found", "There is nothing under this address."))
+    if any(e["type"] == "json_invalid" for e in details):
+        return problem_response(request, Problem("invalid_body", "The body is not valid JSON."))
+    if any(e["type"] == "card_data_not_allowed" for e in details):
+        found = [e for e in details if e["type"] == "card_data_not_allowed"]
+        fields = [field for error in found for field in error["ctx"]["fields"]]
+        return problem_response(request, card_data_problem(fields))
+    errors = [_field_error(request, e) for e in details]
+    return problem_response(
+        request, Problem("invalid_request", "Some fields are not right; see errors.", errors=errors)
+    )
+
+
+def card_data_problem(fields: Sequence[str]) -> Problem:
+    """The refusal of these fields; an empty name stands for the body itself."""
+    return Problem(
+        "card_data_not_allowed",
+        "A field holds what looks like a card number; nothing was recorded. Send an opaque token instead.",
+        errors=as_errors(fields),
+    )
+
+
+def _field_error(request: Request, error: Mapping[str, Any]) -> Mapping[str, str]:
+    """Where it is wrong, in names of ours only: a name that was made up by the caller is a value that was sent."""
+    location, message = tuple(error["loc"]), str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        location = location[:-1]
+        message = f"has a field that is not known here; known are {_known_names(request, location)}"
+    if "metadata" in location and location[-1] != "metadata":
+        location = location[: location.index("metadata") + 1]
+        message = f"has a name or a value that is not right: {message}"
+    parts = location[1:] if location and location[0] in ("body", "query", "path", "header") else location
+    field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
+    return {"field": clean_text(field) or (str(location[0]) if location else "body"), "message": message}
+
+
+def _known_names(request: Request, location: Sequence[int | str]) -> str:
+    """The fields of the object at this place of the body or the query."""
+    route = request.scope.get("route")
+    fields = [route.body_field] if location[0] == "body" else route.dependant.query_params  # type: ignore[union-attr]
+    model = fields[0].field_info.annotation
+    for name in location[1:]:
+        model = model.model_fields[name].annotation
+    return ", ".join(field.alias or name for name, field in model.model_fields.items())

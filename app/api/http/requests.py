@@ -1,0 +1,91 @@
+"""Reading requests: bodies within their bound, JSON without surprises, writes that a disconnect does not tear."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from app.api.http.card_data import fields_of_request
+from app.api.http.problems import Problem, card_data_problem
+from app.strict_json import BadJson, load_json
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_WEBHOOK_BYTES = 1024 * 1024
+WRITE_DEADLINE_S = 12.0
+"""Longer than the database's own bound on a transaction."""
+
+T = TypeVar("T")
+
+
+async def bounded_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises Problem `body_too_large` as soon as it is longer than `limit` bytes."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced[:20]) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+    except ClientDisconnect:
+        raise Problem("invalid_body", "The connection ended before the body did.") from None
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("body_too_large", f"The body may have {limit} bytes at most.")
+
+
+class StrictRequest(Request):
+    """A request whose JSON keeps every digit and has no surprises in it."""
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            self._body = await bounded_body(self, MAX_BODY_BYTES)
+        return self._body
+
+    async def json(self) -> Any:
+        try:
+            return load_json(await self.body(), max_bytes=MAX_BODY_BYTES)
+        except BadJson as error:
+            raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+class StrictRoute(APIRoute):
+    """A route whose handler gets StrictRequests."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            if self.body_field is not None and not _is_json(request.headers.get("content-type", "")):
+                raise Problem("unsupported_media_type", "Send the body with Content-Type: application/json.")
+            if fields := fields_of_request(request):
+                raise card_data_problem(fields)
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
+
+
+async def shielded(write: Coroutine[Any, Any, T]) -> T:
+    """Run a write to its end though the client goes away meanwhile; bounded by a deadline of its own."""
+
+    async def bounded() -> T:
+        async with asyncio.timeout(WRITE_DEADLINE_S):
+            return await write
+
+    return await asyncio.shield(asyncio.ensure_future(bounded()))

@@ -1,0 +1,42 @@
+"""Monta's webhooks: kept durably, then answered; they take effect in the watcher."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Request
+
+from app.api.docs import examples
+from app.api.http.auth import ContextHere
+from app.api.http.problems import Problem
+from app.api.http.requests import MAX_WEBHOOK_BYTES, bounded_body, shielded
+from app.flows.webhook import receive
+from app.monta.webhook import UnreadableDelivery
+
+router = APIRouter(prefix="/v1/webhooks", tags=["monta"])
+
+
+@router.post(
+    "/monta/{endpoint_id}",
+    summary="A delivery of events",
+    operation_id="receiveMontaWebhook",
+    responses=examples.WEBHOOK,
+    openapi_extra=examples.WEBHOOK_IN,
+)
+async def deliver(
+    request: Request,
+    context: ContextHere,
+    endpoint_id: Annotated[str, Path(pattern="^[ -~]{1,100}$", examples=["wh_example"])],
+    x_monta_signature: Annotated[str | None, Header(examples=["sha1=d7f7fb00..."])] = None,
+) -> dict[str, str]:
+    """200 `{}` once every entry is stored; one bad entry never fails the others."""
+    body = await bounded_body(request, MAX_WEBHOOK_BYTES)
+    try:
+        await shielded(receive.receive(context, endpoint_id, body, x_monta_signature))
+    except receive.UnknownEndpoint:
+        raise Problem("not_found", "There is no such webhook endpoint.") from None
+    except receive.BadSignature:
+        raise Problem(
+            "bad_signature", "X-Monta-Signature does not fit the body and this endpoint's secret."
+        ) from None
+    except UnreadableDelivery as error:
+        raise Problem("invalid_body", f"The delivery cannot be read: {error}.") from None
+    return {}

@@ -1,0 +1,386 @@
+"""Endpoints of operations: lists, details, journals, stops, settlements, the summary."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from app.api.docs import ops_examples as examples
+from app.api.docs.example_objects import SESSION_ID
+from app.api.http.auth import CallingOps, ContextHere
+from app.api.http.cursor import from_cursor, to_cursor
+from app.api.http.problems import Problem
+from app.api.http.requests import StrictRoute, shielded
+from app.api.money_views import Moment
+from app.api.schemas import PRINTABLE, AcknowledgeIn, OpsCloseIn, OpsSettleIn, OpsStopIn
+from app.api.schemas import Moment as MomentIn
+from app.api.views import (
+    CaptureOut,
+    JournalOut,
+    OpsSessionOut,
+    Page,
+    capture_out,
+    journal_out,
+    ops_session_out,
+)
+from app.domain.session.payment_session import PaymentSession, Status, StopReason
+from app.domain.session.settlement import SettlementStatus
+from app.domain.units.ids import SessionId
+from app.flows.admin import queries
+from app.flows.admin.acknowledge import AttentionUnknown
+from app.flows.admin.acknowledge import acknowledge as acknowledge_item
+from app.flows.admin.settle_manually import (
+    AboveAuthorized,
+    AlreadyEnded,
+    AlreadySettled,
+    NotEnded,
+    close_manually,
+    settle_manually,
+)
+from app.flows.context import Context, SessionUnknown
+from app.flows.terminal.request_stop import request_stop
+from app.store.operators.terminals import OpsKey
+from app.store.sessions.payment_sessions import created_between, matching, of_operator, settlement_is
+
+router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
+
+SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
+
+
+CURSOR = "MjAyNi0xMS0yMlQxMDowMDowMSswMDowMCBwc18x"
+
+
+class SessionFilter(BaseModel):
+    """Filters of the list; all that are given must hold."""
+
+    status: Annotated[Status | None, Field(examples=["charging"])] = None
+    terminal_id: Annotated[
+        str | None, Field(max_length=128, pattern=PRINTABLE, examples=["trm_01kaq4kzrw8m6n4b2v0c9x7z5l"])
+    ] = None
+    charge_point_id: Annotated[str | None, Field(max_length=128, pattern=PRINTABLE, examples=["101"])] = None
+    charge_id: Annotated[
+        str | None, Field(max_length=128, pattern=PRINTABLE, examples=["689100419745380035"])
+    ] = None
+    reference: Annotated[str | None, Field(max_length=128, pattern=PRINTABLE, examples=["A-2026-000123"])] = (
+        None
+    )
+    display_reference: Annotated[
+        str | None, Field(max_length=128, pattern=PRINTABLE, examples=["K7QM-4TXP"])
+    ] = None
+    last4: Annotated[str | None, Field(pattern="^[0-9]{4}$", examples=["4242"])] = None
+    needs_attention: Annotated[bool | None, Field(examples=[True])] = None
+    settlement_status: Annotated[SettlementStatus | None, Field(examples=["due"])] = None
+    start: Annotated[MomentIn | None, Field(alias="from", examples=["2026-11-22T00:00:00Z"])] = None
+    end: Annotated[MomentIn | None, Field(alias="to", examples=["2026-11-23T00:00:00Z"])] = None
+    limit: Annotated[int, Field(ge=1, le=queries.MAX_PAGE, examples=[50])] = 50
+    cursor: Annotated[str | None, Field(max_length=200, examples=[CURSOR])] = None
+
+    model_config = {"extra": "forbid"}
+
+
+COLUMNS = {
+    "status": "status",
+    "terminal_id": "terminal_id",
+    "charge_point_id": "charge_point_id",
+    "charge_id": "charge_id",
+    "reference": "reference",
+    "display_reference": "display_reference",
+    "last4": "card_last4",
+    "needs_attention": "needs_attention",
+}
+
+
+@router.get(
+    "/payment-sessions",
+    summary="Payment sessions, newest first",
+    operation_id="opsListPaymentSessions",
+    responses=examples.OPS_SESSIONS,
+)
+async def payment_sessions(
+    context: ContextHere, key: CallingOps, wanted: Annotated[SessionFilter, Query()]
+) -> Page[OpsSessionOut]:
+    """Filters combine; `cursor` is the `next_cursor` of the page before."""
+    conditions = [of_operator(key.operator_id), *created_between(wanted.start, wanted.end)]
+    for name, column in COLUMNS.items():
+        value = getattr(wanted, name)
+        if value is not None:
+            conditions.append(matching(column, value))
+    if wanted.settlement_status is not None:
+        conditions.append(settlement_is(wanted.settlement_status))
+    page = await queries.sessions(context, *conditions, limit=wanted.limit, after=from_cursor(wanted.cursor))
+    return Page(
+        data=[ops_session_out(s, context.policy) for s in page.sessions],
+        next_cursor=to_cursor(*page.next) if page.next else None,
+    )
+
+
+@router.get(
+    "/payment-sessions/{id}",
+    summary="One payment session",
+    operation_id="opsGetPaymentSession",
+    responses=examples.OPS_SESSION,
+)
+async def payment_session(context: ContextHere, key: CallingOps, session_id: SessionPath) -> OpsSessionOut:
+    return ops_session_out(await _visible(context, key, session_id), context.policy)
+
+
+@router.get(
+    "/payment-sessions/{id}/journal",
+    summary="Every fact, decision and call",
+    operation_id="opsGetJournal",
+    responses=examples.JOURNAL,
+)
+async def journal(
+    context: ContextHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    limit: Annotated[int, Query(ge=1, le=1000, examples=[500])] = 500,
+    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$", examples=["1042"])] = None,
+) -> Page[JournalOut]:
+    """Oldest first."""
+    session = await _visible(context, key, session_id)
+    lines = await queries.journal_of(context, session.id, after=int(cursor or 0), limit=limit + 1)
+    more = str(lines[limit - 1].id) if len(lines) > limit else None
+    return Page(data=[journal_out(line) for line in lines[:limit]], next_cursor=more)
+
+
+@router.get(
+    "/payment-sessions/{id}/captures",
+    summary="What the PSP did",
+    operation_id="opsListCaptures",
+    responses=examples.CAPTURES,
+)
+async def captures(context: ContextHere, key: CallingOps, session_id: SessionPath) -> Page[CaptureOut]:
+    session = await _visible(context, key, session_id)
+    return Page(data=[capture_out(c) for c in await queries.captures_of(context, session.id)])
+
+
+@router.post(
+    "/payment-sessions/{id}/stop",
+    status_code=202,
+    summary="Stop a session",
+    operation_id="opsStopPaymentSession",
+    responses=examples.OPS_STOP,
+)
+async def stop(
+    context: ContextHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    body: Annotated[OpsStopIn, examples.OPS_STOP_IN],
+) -> OpsSessionOut:
+    """Idempotent; the reason stays in the journal."""
+    try:
+        session = await shielded(
+            request_stop(
+                context,
+                SessionId(session_id),
+                of_operator(key.operator_id),
+                reason=StopReason.OPERATIONS,
+                note=body.reason,
+            )
+        )
+    except SessionUnknown:
+        raise _not_found() from None
+    return ops_session_out(session, context.policy)
+
+
+@router.post(
+    "/payment-sessions/{id}/settle",
+    summary="Decide what an ended charge costs",
+    operation_id="opsSettlePaymentSession",
+    responses=examples.OPS_SETTLE,
+)
+async def settle(
+    context: ContextHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    body: Annotated[OpsSettleIn, examples.OPS_SETTLE_IN],
+) -> OpsSessionOut:
+    """For a session that is held in `finishing`; up to the authorization is captured. Idempotent by amount."""
+    try:
+        session = await shielded(
+            settle_manually(
+                context,
+                SessionId(session_id),
+                of_operator(key.operator_id),
+                amount_minor=body.amount,
+                reason=body.reason,
+            )
+        )
+    except SessionUnknown:
+        raise _not_found() from None
+    except NotEnded as error:
+        raise Problem("session_running", f"{error}.", session_id=session_id) from None
+    except AlreadySettled as error:
+        raise Problem("already_settled", f"{error}.", session_id=session_id) from None
+    return ops_session_out(session, context.policy)
+
+
+@router.post(
+    "/payment-sessions/{id}/attention/{code}/acknowledge",
+    summary="Acknowledge attention",
+    operation_id="opsAcknowledgeAttention",
+    responses=examples.ACKNOWLEDGE,
+)
+async def acknowledge(
+    context: ContextHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    code: Annotated[str, Path(pattern="^[a-z0-9_]{1,64}$", examples=["shortfall"])],
+    body: Annotated[AcknowledgeIn, examples.ACKNOWLEDGE_IN],
+) -> OpsSessionOut:
+    """Every item of this code stays visible, with the note, and no longer counts as `needs_attention`. A new cause of
+    the same code does. Idempotent."""
+    try:
+        session = await shielded(
+            acknowledge_item(
+                context,
+                SessionId(session_id),
+                of_operator(key.operator_id),
+                code=code,
+                by=key.id,
+                note=body.note,
+            )
+        )
+    except SessionUnknown:
+        raise _not_found() from None
+    except AttentionUnknown:
+        raise Problem("not_found", "This payment session has no attention item with this code.") from None
+    return ops_session_out(session, context.policy)
+
+
+@router.post(
+    "/payment-sessions/{id}/close",
+    summary="End a session, whatever state it is in",
+    operation_id="opsClosePaymentSession",
+    responses=examples.OPS_CLOSE,
+)
+async def close(
+    context: ContextHere,
+    key: CallingOps,
+    session_id: SessionPath,
+    body: Annotated[OpsCloseIn, examples.OPS_CLOSE_IN],
+) -> OpsSessionOut:
+    """Settled by `amount` at once (0 releases everything). Its charge is stopped if one may run, and watched
+    until it is; nothing of it is captured beyond this. Idempotent by amount; the journal keeps the reason
+    and the key's id."""
+    try:
+        session = await shielded(
+            close_manually(
+                context,
+                SessionId(session_id),
+                of_operator(key.operator_id),
+                amount_minor=body.amount,
+                reason=body.reason,
+                by=key.id,
+            )
+        )
+    except SessionUnknown:
+        raise _not_found() from None
+    except AlreadyEnded as error:
+        raise Problem("session_ended", f"{error}.", session_id=session_id) from None
+    except AboveAuthorized as error:
+        wrong = {"field": "amount", "message": str(error)}
+        raise Problem("invalid_request", "Some fields are not right; see errors.", errors=[wrong]) from None
+    return ops_session_out(session, context.policy)
+
+
+async def _visible(context: Context, key: OpsKey, session_id: str) -> PaymentSession:
+    session = await queries.session(context, SessionId(session_id), of_operator(key.operator_id))
+    if session is None:
+        raise _not_found()
+    return session
+
+
+def _not_found() -> Problem:
+    return Problem("not_found", "This key sees no such payment session.")
+
+
+class TotalsOut(BaseModel):
+    currency: str
+    sessions: int
+    amount_authorized: int
+    amount_captured: int
+    amount_released: int
+    shortfall: int
+    energy_wh: int
+
+
+class OperatorOut(BaseModel):
+    id: str
+    name: str
+    webhook_problem: str | None = Field(
+        description="why Monta's webhook is not set; null: all is well, or not ours to set"
+    )
+    webhook_mended_at: Moment | None = Field(
+        description="when somebody else's configuration was last replaced"
+    )
+    sync_problem: str | None
+    setup_problem: str | None = Field(
+        description="what Monta shows of teams, charge points and prices does not fit what was configured"
+    )
+    monta_clock_ahead_s: int | None = Field(
+        description="Monta's clock minus ours, as its last charges showed; null: they agree"
+    )
+    access_problem: str | None = Field(description="Monta refuses the credential: new payments are refused")
+    reconciled_at: Moment | None = Field(description="Monta's charges were compared with ours up to then")
+    reconcile_problem: str | None
+    open_orphans: int = Field(
+        description="charges of ours that no payment session knows; see /v1/ops/orphans"
+    )
+    budget_remaining: int | None = Field(description="requests left in Monta's current window")
+    budget_quota: int | None
+
+
+class SummaryOut(BaseModel):
+    sessions: dict[str, int]
+    needs_attention: int
+    settlements_due: int = Field(description="settled, and nobody told yet what the PSP did")
+    captures_overdue: int = Field(description="of these, so late that a person is asked to look")
+    last_24_hours: list[TotalsOut]
+    watcher_seen_at: Moment | None
+    oldest_due_at: Moment | None
+    operators: list[OperatorOut]
+
+
+@router.get("/summary", summary="How things stand", operation_id="opsGetSummary", responses=examples.SUMMARY)
+async def summary(context: ContextHere, key: CallingOps) -> SummaryOut:
+    found = await queries.summary(context, key.operator_id)
+    return SummaryOut(
+        sessions={status: found.by_status.get(status, 0) for status in Status},
+        needs_attention=found.needs_attention,
+        settlements_due=found.settlements.due,
+        captures_overdue=found.settlements.overdue,
+        last_24_hours=[
+            TotalsOut(
+                currency=t.currency,
+                sessions=t.sessions,
+                amount_authorized=t.authorized_minor,
+                amount_captured=t.captured_minor,
+                amount_released=t.released_minor,
+                shortfall=t.shortfall_minor,
+                energy_wh=t.energy_wh,
+            )
+            for t in found.last_day
+        ],
+        watcher_seen_at=found.watcher_seen_at,
+        oldest_due_at=found.oldest_due_at,
+        operators=[
+            OperatorOut(
+                id=o.id,
+                name=o.name,
+                webhook_problem=o.webhook_problem,
+                webhook_mended_at=o.webhook_mended_at,
+                sync_problem=o.sync_problem,
+                setup_problem=o.setup_problem,
+                monta_clock_ahead_s=o.monta_clock_ahead_s,
+                access_problem=o.access_problem,
+                reconciled_at=o.reconciled_at,
+                reconcile_problem=o.reconcile_problem,
+                open_orphans=found.open_orphans.get(o.id, 0),
+                budget_remaining=found.budget_left.get(o.id, (None, None))[0],
+                budget_quota=found.budget_left.get(o.id, (None, None))[1],
+            )
+            for o in found.operators
+        ],
+    )

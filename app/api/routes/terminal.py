@@ -1,0 +1,312 @@
+"""Endpoints of payment terminals."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from app.api.docs import examples
+from app.api.docs.example_objects import SESSION_ID
+from app.api.http.auth import CallingTerminal, ContextHere
+from app.api.http.live import MAX_WAIT_S, SessionNews
+from app.api.http.problems import Problem
+from app.api.http.requests import StrictRoute, shielded
+from app.api.schemas import CaptureIn, KeyHeader, PaymentSessionIn, Reference, StopRequestIn, TopUpIn
+from app.api.views import (
+    ChargePointOut,
+    Page,
+    PaymentSessionOut,
+    ToppedUpOut,
+    charge_point_out,
+    session_out,
+    topped_up_out,
+)
+from app.domain.session.payment_session import PaymentSession, Status, StopReason
+from app.domain.units.ids import ChargePointId, SessionId
+from app.flows.admin import queries
+from app.flows.context import Context, SessionUnknown
+from app.flows.terminal import authorize, top_up
+from app.flows.terminal.report_capture import CaptureConflict, NotSettled
+from app.flows.terminal.report_capture import report_capture as record_capture
+from app.flows.terminal.request_stop import SeveralSessions, request_stop
+from app.flows.terminal.request_stop import stop_by_card as request_stop_by_card
+from app.store.operators.terminals import Terminal
+from app.store.sessions.payment_sessions import of_terminal, with_hold
+
+router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["terminals"])
+
+SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
+Wait = Annotated[
+    float, Query(ge=0, description=f"hold the answer for news, {MAX_WAIT_S} s at most", examples=[10])
+]
+
+
+@router.post(
+    "/payment-sessions",
+    status_code=201,
+    response_model=PaymentSessionOut,
+    summary="Payment authorized",
+    operation_id="createPaymentSession",
+    responses=examples.AUTHORIZE,
+)
+async def payment_authorized(
+    *,
+    request: Request,
+    response: Response,
+    context: ContextHere,
+    terminal: CallingTerminal,
+    body: Annotated[PaymentSessionIn, examples.PAYMENT_SESSION_IN],
+    idempotency_key: Annotated[
+        KeyHeader | None, Header(examples=["2f1c9a3e-5b7d-4e6f-8a90-1b2c3d4e5f60"])
+    ] = None,
+    prefer: Annotated[str | None, Header(max_length=100, examples=["wait=10"])] = None,
+) -> PaymentSessionOut:
+    """Record a payment session durably; its start follows at once.
+
+    The same reference with the same contents answers 200 with the session as it is now (`Idempotency-Replayed: true`).
+    `Prefer: wait=N` holds the answer until the start is decided.
+    """
+    payment = body.payment(idempotency_key)
+    recorded = await shielded(authorize.authorize(context, terminal, payment))
+    session = recorded.session
+    if recorded.replayed:
+        response.status_code = 200
+        response.headers["Idempotency-Replayed"] = "true"
+    response.headers["Location"] = f"/v1/payment-sessions/{session.id}"
+    seconds = preferred_wait(prefer)
+    if seconds:
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+        session = await _news(request).wait_for(
+            session.id,
+            seconds,
+            lambda: _own(context, terminal, session.id),
+            lambda s: s.status is not Status.AUTHORIZED,
+        )
+    return session_out(session, context.policy)
+
+
+@router.get(
+    "/payment-sessions",
+    summary="Find by authorization reference",
+    operation_id="findPaymentSessions",
+    responses=examples.SESSIONS,
+)
+async def find_payment_sessions(
+    *,
+    context: ContextHere,
+    terminal: CallingTerminal,
+    reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
+) -> Page[PaymentSessionOut]:
+    """After a lost answer or a reboot: the session of this authorization, or an empty list."""
+    owned = (of_terminal(terminal.id), with_hold(terminal.id, reference))
+    page = await queries.sessions(context, *owned, limit=1, for_good=True)
+    return Page(data=[session_out(s, context.policy) for s in page.sessions])
+
+
+@router.get(
+    "/payment-sessions/{id}",
+    summary="One payment session",
+    operation_id="getPaymentSession",
+    responses=examples.SESSION,
+)
+async def payment_session(
+    *,
+    request: Request,
+    context: ContextHere,
+    terminal: CallingTerminal,
+    session_id: SessionPath,
+    wait: Wait = 0,
+    version: Annotated[
+        int, Query(ge=0, description="answer when the version passes this one", examples=[7])
+    ] = 0,
+) -> PaymentSessionOut:
+    """As it is now; with `wait` and `version`, as soon as its version passes that one, or after the time is over."""
+    session = await _news(request).wait_for(
+        session_id, wait, lambda: _own(context, terminal, session_id), lambda s: s.version > version
+    )
+    return session_out(session, context.policy)
+
+
+@router.post(
+    "/payment-sessions/{id}/stop",
+    status_code=202,
+    summary="Stop, or cancel before the start",
+    operation_id="stopPaymentSession",
+    responses=examples.STOP,
+)
+async def stop_payment_session(
+    *, context: ContextHere, terminal: CallingTerminal, session_id: SessionPath
+) -> PaymentSessionOut:
+    """Idempotent. The session follows: `stopping`, `finishing`, then its settlement."""
+    try:
+        session = await shielded(
+            request_stop(context, SessionId(session_id), of_terminal(terminal.id), reason=StopReason.DRIVER)
+        )
+    except SessionUnknown:
+        raise not_found() from None
+    return session_out(session, context.policy)
+
+
+@router.post(
+    "/payment-sessions/{id}/captures",
+    summary="Tell what the PSP did",
+    operation_id="reportCapture",
+    responses=examples.CAPTURE,
+)
+async def report_capture(
+    *,
+    context: ContextHere,
+    terminal: CallingTerminal,
+    session_id: SessionPath,
+    body: Annotated[CaptureIn, examples.CAPTURE_IN],
+) -> PaymentSessionOut:
+    """Idempotent by outcome, reference and hold. What was done may be told in pieces, in any order, after a failure.
+
+    `settlement.status` follows the sum: `confirmed` once all of `amount_to_capture` is captured, or all is released
+    where there is nothing to capture (`captured` 0 says the same); `due` while some is missing; `failed` when more was
+    captured, what was due was released, or the PSP refused and nothing has made up for it yet.
+    """
+    try:
+        session = await shielded(
+            record_capture(context, SessionId(session_id), of_terminal(terminal.id), body.report())
+        )
+    except SessionUnknown:
+        raise not_found() from None
+    except NotSettled as error:
+        raise Problem("not_settled", f"{error}.", session_id=session_id) from None
+    except CaptureConflict as error:
+        raise Problem("capture_conflict", f"{error}.", session_id=session_id) from None
+    return session_out(session, context.policy)
+
+
+@router.post(
+    "/stop-requests",
+    status_code=202,
+    summary="The same card shown again",
+    operation_id="stopByCard",
+    responses=examples.STOP_BY_CARD,
+)
+async def stop_session_of_card(
+    *,
+    context: ContextHere,
+    terminal: CallingTerminal,
+    body: Annotated[StopRequestIn, examples.STOP_REQUEST_IN],
+) -> PaymentSessionOut:
+    """Stops this card's own running session at this terminal; 404 when there is none.
+
+    Several of one card: 409 `several_sessions` names them, and nothing is stopped before `charge_point_id` says which.
+    """
+    try:
+        session = await shielded(request_stop_by_card(context, terminal, body.card()))
+    except SeveralSessions as several:
+        named = [{"id": s.id, "charge_point_id": s.charge_point_id} for s in several.sessions]
+        raise Problem("several_sessions", f"{several}.", sessions=named) from None
+    except SessionUnknown:
+        raise Problem("not_found", "No session of this card is running at this terminal.") from None
+    return session_out(session, context.policy)
+
+
+@router.get(
+    "/charge-points",
+    summary="The terminal's charge points",
+    operation_id="listChargePoints",
+    responses=examples.CHARGE_POINTS,
+)
+async def charge_points(context: ContextHere, terminal: CallingTerminal) -> Page[ChargePointOut]:
+    found = await queries.charge_points_of(context, terminal.id)
+    return Page(data=[charge_point_out(p.point, p.price) for p in found])
+
+
+@router.get(
+    "/charge-points/{id}",
+    summary="One charge point",
+    operation_id="getChargePoint",
+    responses=examples.CHARGE_POINT,
+)
+async def charge_point(
+    *,
+    context: ContextHere,
+    terminal: CallingTerminal,
+    charge_point_id: Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=["101"])],
+) -> ChargePointOut:
+    """`price` is the OCPI tariff to show the driver; `state` is as Monta told it last."""
+    found = await queries.charge_point_of(context, terminal.id, ChargePointId(charge_point_id))
+    if found is None:
+        raise Problem("not_found", "This charge point is not assigned to the terminal.")
+    return charge_point_out(found.point, found.price)
+
+
+def preferred_wait(prefer: str | None) -> int:
+    """Seconds from `Prefer: wait=N` (RFC 7240), at most MAX_WAIT_S; anything else asks for nothing."""
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.strip().partition("=")
+        value = value.strip().strip('"')
+        if name.strip().lower() == "wait" and value.isascii() and value.isdigit():
+            return min(int(value[:6]), MAX_WAIT_S)
+    return 0
+
+
+async def _own(context: Context, terminal: Terminal, session_id: str) -> PaymentSession:
+    session = await queries.session(context, SessionId(session_id), of_terminal(terminal.id))
+    if session is None:
+        raise not_found()
+    return session
+
+
+def not_found() -> Problem:
+    return Problem("not_found", "This terminal has no such payment session.")
+
+
+def _news(request: Request) -> SessionNews:
+    news: SessionNews = request.app.state.news
+    return news
+
+
+TOP_UP_CODES: dict[type[top_up.TopUpRefused], str] = {
+    top_up.SessionEnded: "session_ended",
+    top_up.ReferenceTaken: "reference_conflict",
+    top_up.TopUpNotPossible: "top_up_not_possible",
+}
+
+
+@router.post(
+    "/payment-sessions/{id}/authorizations",
+    status_code=201,
+    response_model=ToppedUpOut,
+    summary="One more hold: the limit rises",
+    operation_id="addAuthorization",
+    responses=examples.TOP_UP,
+)
+async def top_up_payment_session(
+    *,
+    response: Response,
+    context: ContextHere,
+    terminal: CallingTerminal,
+    session_id: SessionPath,
+    body: Annotated[TopUpIn, examples.TOP_UP_IN],
+) -> ToppedUpOut:
+    """Idempotent by reference: the same again answers 200 with `Idempotency-Replayed: true`.
+
+    409 `session_ended` once the end is decided: then nothing was recorded, release the new hold. `limits` says up to
+    where the charge can go: Monta's own limit was told at the start and cannot be raised.
+    """
+    try:
+        done = await shielded(top_up.top_up(context, terminal, SessionId(session_id), body.more()))
+    except top_up.TopUpRefused as refused:
+        raise _top_up_problem(refused, session_id) from None
+    if done.replayed:
+        response.status_code = 200
+        response.headers["Idempotency-Replayed"] = "true"
+    return topped_up_out(done.session, context.policy)
+
+
+def _top_up_problem(refused: top_up.TopUpRefused, session_id: str) -> Problem:
+    if isinstance(refused, top_up.NoSuchSession):
+        return not_found()
+    if isinstance(refused, top_up.HoldNotTaken):
+        wrong = {"field": refused.field, "message": str(refused)}
+        return Problem("invalid_request", "Some fields are not right; see errors.", errors=[wrong])
+    if isinstance(refused, top_up.CurrencyMismatch):
+        wrong = {"field": "amount", "message": "is in the currency of the payment session, not of the charge"}
+        return Problem("currency_mismatch", f"{refused}.", errors=[wrong])
+    named = refused.session_id or session_id
+    return Problem(TOP_UP_CODES[type(refused)], f"{refused}.", session_id=named)

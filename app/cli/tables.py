@@ -1,0 +1,115 @@
+"""Prints sessions and orphans as tables, and one session as a time line."""
+
+from collections.abc import Sequence
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+
+from app.domain.limit.policy import Policy
+from app.domain.session.attention import Attention
+from app.domain.session.limit import amount_used_minor
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.money import format_minor
+from app.store.operators.orphans import Orphan
+from app.store.sessions.journal import JournalEntry
+
+WIDTH = 140
+
+
+def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
+    """One line a session."""
+    if not sessions:
+        return "No payment sessions."
+    table = Table(
+        "recorded",
+        "id",
+        "charge point",
+        "status",
+        "kWh",
+        "used",
+        "authorized",
+        "why",
+        box=None,
+        pad_edge=False,
+    )
+    for s in sessions:
+        held = s.authorization
+        table.add_row(
+            s.created_at.strftime("%Y-%m-%d %H:%M:%S"),
+            s.id,
+            s.charge_point_id,
+            s.status,
+            _kwh(s),
+            format_minor(amount_used_minor(s, policy), held.currency),
+            format_minor(s.authorized_minor, held.currency),
+            _why(s),
+        )
+    return _rendered(table)
+
+
+def orphan_table(orphans: Sequence[Orphan]) -> str:
+    """One line a charge."""
+    if not orphans:
+        return "No charges that no payment session knows."
+    columns = ("found", "charge", "for session", "charge point", "state", "kWh", "price", "slip", "what")
+    table = Table(*columns, box=None, pad_edge=False)
+    for o in orphans:
+        table.add_row(
+            o.found_at.strftime("%Y-%m-%d %H:%M"),
+            o.charge_id,
+            o.session_reference,
+            o.charge_point_id or "",
+            o.state,
+            "" if o.energy_wh is None else f"{o.energy_wh / 1000:.3f}",
+            "" if o.price is None else f"{o.price} {o.currency or ''}",
+            f"{o.display_reference or ''} {o.card_last4 or ''}".strip(),
+            o.closed_because or o.problem or ("stopped by us" if o.stops else "ours"),
+        )
+    return _rendered(table)
+
+
+def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy) -> str:
+    """What the session is, then what happened, oldest first."""
+    held = session.authorization
+    head = [
+        f"{session.id}  {session.status}  {_why(session)}".rstrip(),
+        f"charge point {session.charge_point_id}, terminal {session.terminal_id}, reference {held.reference},"
+        f" display reference {session.display_reference}",
+        f"authorized {format_minor(session.authorized_minor, held.currency)},"
+        f" used {format_minor(amount_used_minor(session, policy), held.currency)}, {_kwh(session)} kWh",
+    ]
+    if session.settlement:
+        settled = session.settlement
+        head.append(
+            f"{settled.action}: capture {format_minor(settled.to_capture_minor, held.currency)}, release"
+            f" {format_minor(settled.to_release_minor, held.currency)}, {settled.status}"
+        )
+    head += [_attention(item) for item in session.attention]
+    table = Table("time (UTC)", "+ s", "what", "by", "detail", box=None, pad_edge=False)
+    for line in lines:
+        since = (line.at - session.created_at).total_seconds()
+        detail = " ".join(f"{k}={v}" for k, v in line.detail.items() if v is not None)
+        table.add_row(line.at.strftime("%H:%M:%S.%f")[:-3], f"{since:.1f}", line.kind, line.source, detail)
+    return "\n".join(head) + "\n\n" + _rendered(table)
+
+
+def _attention(item: Attention) -> str:
+    seen = item.acknowledged
+    told = f"attention {item.code}: {item.detail}"
+    return told if seen is None else f"{told} (acknowledged by {seen.by}: {seen.note})"
+
+
+def _why(session: PaymentSession) -> str:
+    return str(session.not_started_reason or session.stop_reason or "")
+
+
+def _kwh(session: PaymentSession) -> str:
+    wh = session.settlement.energy_wh if session.settlement else session.energy_wh
+    return f"{wh / 1000:.3f}"
+
+
+def _rendered(table: Table) -> str:
+    out = StringIO()
+    Console(file=out, width=WIDTH, color_system=None).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

@@ -1,0 +1,215 @@
+"""Monta's charge: one report of it, and how reports merge into what is known."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from app.domain.units.ids import ChargeId, ChargePointId
+
+
+class ChargeState(StrEnum):
+    """Monta's charge states (STATES); `OTHER` also stands for any name that we do not know."""
+
+    PAYING = "paying"
+    RESERVED = "reserved"
+    STARTING = "starting"
+    SCHEDULED = "scheduled"
+    CHARGING = "charging"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    RELEASING = "releasing"
+    RELEASED = "released"
+    COMPLETED = "completed"
+    OTHER = "other"
+
+
+ENDED = frozenset({ChargeState.STOPPED, ChargeState.RELEASING, ChargeState.RELEASED, ChargeState.COMPLETED})
+"""No energy flows in these; only `completed` is for ever, the others may be restarted."""
+
+
+POWERLESS = frozenset({ChargeState.PAYING, ChargeState.RESERVED, ChargeState.STARTING, ChargeState.SCHEDULED})
+"""Not begun yet: whoever shows one of these has given no energy so far."""
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeReport:
+    """One charge object as Monta's record looked at `seen_at`: the time of the request for a REST answer, for a webhook
+    the event's own time (never later than its arrival), so that old news does not pass for fresh.
+
+    Prices are in major units of `currency`; energy is in watt-hours. What Monta left out is None.
+    """
+
+    id: ChargeId
+    state: ChargeState
+    seen_at: datetime
+    updated_at: datetime | None
+    created_at: datetime | None = None
+    charge_point_id: ChargePointId | None = None
+    partner_external_id: str | None = None
+    energy_wh: int | None = None
+    price: Decimal | None = None
+    price_per_kwh: Decimal | None = None
+    """Monta's own average, in the unit of `price`."""
+    price_limit: Decimal | None = None
+    kwh_limit: Decimal | None = None
+    currency: str | None = None
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    completed_at: datetime | None = None
+    failed_at: datetime | None = None
+    failure_reason: str | None = None
+    stop_reason: str | None = None
+    cable_plugged_in_at: datetime | None = None
+    arrived_at: datetime | None = None
+    """When a webhook came, by our clock; None: `seen_at` is by our clock already."""
+    as_of: datetime | None = None
+    """Since when the record was like this at the latest, by our own clock; set when it is taken in (report_times)."""
+    from_record: bool = False
+    """Read from the record (REST), not told by a webhook; set when it is merged."""
+    claimed_wh: int | None = None
+    """Energy that was told but cannot be: set aside, and `energy_wh` is None."""
+    claimed_price: Decimal | None = None
+    """A price that was told but cannot be: set aside, and `price` is None."""
+    doubt: str | None = None
+    """Why something was set aside, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """All that is known of one charge: the join of every report that came, in whatever order and however often.
+
+    `latest` is the report that counts for state and price; `energy_wh` is the highest meter reading ever reported (the
+    limit never trusts a meter that runs backwards) and `energy_at` the earliest moment at which it is known to have
+    been reached; `seen_at` is the newest moment at which Monta's record was known to look like some report.
+    """
+
+    latest: ChargeReport
+    energy_wh: int
+    energy_at: datetime
+    seen_at: datetime
+    final_read: bool = False
+    """The record itself (REST, not a webhook) was read in state `completed`: what settlement asks for."""
+    told_completed_at: datetime | None = None
+    """When a webhook last said `completed`: a reason to read, whatever else is newer within that second."""
+    last_priced: ChargeReport | None = None
+    """The newest report that had a price, when the latest has none."""
+    last_named: ChargeReport | None = None
+    """The newest report that named a currency, when the latest names none."""
+    last_metered: ChargeReport | None = None
+    """The newest report that told any energy, believed or set aside, when the latest told none."""
+    metered_at: datetime | None = None
+    """The newest moment for which a report vouches for the energy: by a reading that is believed, or since the charge
+    had not begun."""
+
+    @property
+    def id(self) -> ChargeId:
+        return self.latest.id
+
+    @property
+    def state(self) -> ChargeState:
+        return self.latest.state
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def priced(self) -> ChargeReport | None:
+        """The newest report that had a price: what is used does not become nothing because one report left it out."""
+        return self.latest if self.latest.price is not None else self.last_priced
+
+    @property
+    def named(self) -> ChargeReport | None:
+        """The newest report that named a currency: one that leaves it out says nothing else about it."""
+        return self.latest if self.latest.currency is not None else self.last_named
+
+    @property
+    def currency(self) -> str | None:
+        """What the charge runs in, as Monta named it last."""
+        return None if self.named is None else self.named.currency
+
+    @property
+    def metered(self) -> ChargeReport | None:
+        """The newest report that told any energy."""
+        return self.latest if _tells_energy(self.latest) else self.last_metered
+
+    @property
+    def claims_energy(self) -> bool:
+        """Whether Monta's newest word on the energy is one that cannot be."""
+        return self.metered is not None and self.metered.claimed_wh is not None
+
+    @property
+    def gave_nothing(self) -> bool:
+        """No energy is known, nor does Monta claim any now."""
+        return not self.energy_wh and not self.claims_energy
+
+
+def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
+    """Join one more report into what is known; commutes, associates and repeats harmlessly.
+
+    The record's own `completed` wins over everything, else the newest `updated_at` does; within a second the record
+    wins over a webhook, since some dates come without fractions. Both must be of the same charge.
+    """
+    report = replace(report, from_record=by_rest)
+    fresh = Charge(
+        latest=report,
+        energy_wh=report.energy_wh or 0,
+        energy_at=report.as_of or min(report.updated_at or report.seen_at, report.seen_at),
+        seen_at=report.seen_at,
+        final_read=by_rest and report.state is ChargeState.COMPLETED,
+        told_completed_at=report.seen_at if not by_rest and report.state is ChargeState.COMPLETED else None,
+        metered_at=report.seen_at if report.energy_wh is not None or report.state in POWERLESS else None,
+    )
+    return fresh if known is None else _join(known, fresh)
+
+
+def _join(one: Charge, other: Charge) -> Charge:
+    if one.id != other.id:
+        raise ValueError(f"reports of two charges cannot be merged: {one.id} and {other.id}")
+    energy_wh = max(one.energy_wh, other.energy_wh)
+    latest = max(one.latest, other.latest, key=_precedence)
+    priced = (report for report in (one.priced, other.priced) if report is not None)
+    named = (report for report in (one.named, other.named) if report is not None)
+    metered = (report for report in (one.metered, other.metered) if report is not None)
+    return Charge(
+        latest=latest,
+        last_priced=max(priced, key=_precedence, default=None) if latest.price is None else None,
+        last_named=max(named, key=_precedence, default=None) if latest.currency is None else None,
+        last_metered=None if _tells_energy(latest) else max(metered, key=_precedence, default=None),
+        metered_at=max(filter(None, (one.metered_at, other.metered_at)), default=None),
+        energy_wh=energy_wh,
+        energy_at=min(c.energy_at for c in (one, other) if c.energy_wh == energy_wh),
+        seen_at=max(one.seen_at, other.seen_at),
+        final_read=one.final_read or other.final_read,
+        told_completed_at=max(filter(None, (one.told_completed_at, other.told_completed_at)), default=None),
+    )
+
+
+def _tells_energy(report: ChargeReport) -> bool:
+    return report.energy_wh is not None or report.claimed_wh is not None
+
+
+def _precedence(report: ChargeReport) -> tuple[bool, datetime, bool, datetime, datetime, int, str]:
+    """A total order, so that the winner does not depend on the order of arrival."""
+    updated_at = report.updated_at or NEVER
+    return (
+        report.from_record and report.state is ChargeState.COMPLETED,
+        updated_at.replace(microsecond=0),
+        report.from_record,
+        updated_at,
+        report.seen_at,
+        report.energy_wh or 0,
+        repr(report),
+    )
+
+
+class PriceUnit(StrEnum):
+    """The unit of Charge.price: Monta's reference and all recorded charges say major, its newest text says
+    minor; so it is a setting of the operator. Limits are in major units in every source."""
+
+    MAJOR = "major"
+    MINOR = "minor"

@@ -1,0 +1,81 @@
+"""One charge point as Monta shows it: what it can give and whether it is free."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.units.ids import ChargePointId
+
+
+class ChargePointState(StrEnum):
+    """Monta's charge point states (reference, Charge points); `OTHER` also stands for any name we do not
+    know."""
+
+    AVAILABLE = "available"
+    BUSY = "busy"
+    BUSY_BLOCKED = "busy-blocked"
+    BUSY_CHARGING = "busy-charging"
+    BUSY_NON_CHARGING = "busy-non-charging"
+    BUSY_NON_RELEASED = "busy-non-released"
+    BUSY_RESERVED = "busy-reserved"
+    BUSY_SCHEDULED = "busy-scheduled"
+    ERROR = "error"
+    DISCONNECTED = "disconnected"
+    PASSIVE = "passive"
+    MAINTENANCE = "maintenance"
+    OTHER = "other"
+
+
+class CurrentType(StrEnum):
+    """What flows through the cable."""
+
+    AC = "ac"
+    DC = "dc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargePoint:
+    """One Monta charge point (one EVSE; connectors are plug types without states of their own).
+
+    `available` does not mean unplugged, and `cable_plugged_in` is a hint. Power in watts. What Monta left out
+    is None. Monta shows no price here: it is found through `price_group_id` (digits, as all of Monta's ids).
+    """
+
+    id: ChargePointId
+    state: ChargePointState
+    seen_at: datetime
+    updated_at: datetime | None
+    name: str | None = None
+    type: CurrentType | None = None
+    max_power_w: int | None = None
+    connectors: tuple[str, ...] = ()
+    cable_plugged_in: bool | None = None
+    is_active: bool | None = None
+    price_group_id: str | None = None
+    team_id: str | None = None
+    evse_id: str | None = None
+    model: str | None = None
+    """Brand and model."""
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointNews:
+    """What a webhook tells of one charge point: `shown`, of which only the fields in `told` were there and made sense.
+
+    `updated_at` and `event_at` are Monta's times, never later than `received_at`, which is ours. `is_gone`: it was
+    deleted, and nothing else is told.
+    """
+
+    id: ChargePointId
+    shown: ChargePoint | None
+    told: frozenset[str]
+    updated_at: datetime
+    event_at: datetime
+    received_at: datetime
+    is_gone: bool = False
+
+    @property
+    def order(self) -> tuple[datetime, datetime]:
+        """The newest word counts: by the record's own time, then by the event's."""
+        return self.updated_at, self.event_at

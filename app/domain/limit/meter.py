@@ -1,0 +1,226 @@
+"""The history of a charge's meter: its last readings, and what they show of sampling and power."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from app.domain.tariff import MeterPoint
+
+RECENT, SPACED, OLDER = 6, 7, 40
+"""Points kept as they came, older ones one in SPACED_S, and the first and last of each hour for prices by time."""
+SPACED_S = 40
+ROUNDING_WH = 10
+"""Two readings of two decimals of a kWh may each be off by half of the last one."""
+BLOCK_WH, BLOCK_S = 250, 50.0
+"""Power is measured over so much energy or time at least: rounding would blur less."""
+WINDOW_WH, WINDOW_S = 2000, 900.0
+"""A steady power is measured over so much where there is as much: then rounding is 1 %."""
+RAMP_S = 20
+"""Energy of so long at the power of now must have flowed before: until then the car is still on its ramp."""
+STEADY = 1.01
+"""What a power that looks steady may rise by until the next reading."""
+JUMP = 1.25
+"""A rise by more than this is no charging curve: somebody else gave way at a shared charger."""
+DROP = 0.7
+"""A fall to less than this may be undone at any moment: throttled or paused, not only a fuller battery."""
+DROP_BLOCKS = 2
+"""For so many readings more a power that fell is taken to come back."""
+STEPS_WH = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterHistory:
+    """What the readings of one charge show; derived once at each new reading, so that decisions are cheap."""
+
+    points: tuple[MeterPoint, ...] = ()
+    """Ascending in time and energy."""
+    first_at: datetime | None = None
+    """When the first reading was."""
+    interval_ms: int | None = None
+    """The meter reports once in so long; None: not known, or it reports by steps of energy."""
+    step_wh: int | None = None
+    """The meter reports at each so many Wh."""
+    estimated_max_w: int | None = None
+    """The most that this car at this charger draws until the next reading, going by what it drew; None: not known."""
+    peak_w: int = 0
+    """The highest power after the ramp."""
+    jumped: bool = False
+    """The power rose as only that of a shared charger does."""
+    blocks_until_drop_counts: int = 0
+    """So many more blocks the power may come back to what it was."""
+    before_drop_w: int = 0
+    """What it was."""
+    idle_ms: int = 0
+    """Up to the newest point, the time in which no energy can have flowed if it flowed as in the block before."""
+
+
+def with_reading(
+    meter_history: MeterHistory, at: datetime, energy_wh: int, *, by_the_hour: bool = False
+) -> MeterHistory:
+    """The history with one more reading: `energy_wh` had been reached at `at`. A reading that adds nothing, or that
+    contradicts the others, changes nothing. `by_the_hour`: keep what prices by time of day ask for."""
+    points = _inserted(meter_history.points, MeterPoint(at=at, energy_wh=energy_wh))
+    if points is meter_history.points:
+        return meter_history
+    newest = points[-1].at == at
+    steps = _step_wh(points)
+    interval_ms = None if steps else _interval_ms(points[-9:])
+    if interval_ms is None and not steps:
+        interval_ms = meter_history.interval_ms
+    known = MeterHistory(
+        points=_thinned(points, by_the_hour=by_the_hour),
+        first_at=at if meter_history.first_at is None else min(at, meter_history.first_at),
+        interval_ms=interval_ms,
+        step_wh=steps,
+        estimated_max_w=meter_history.estimated_max_w,
+        peak_w=meter_history.peak_w,
+        jumped=meter_history.jumped,
+        blocks_until_drop_counts=meter_history.blocks_until_drop_counts,
+        before_drop_w=meter_history.before_drop_w,
+        idle_ms=meter_history.idle_ms + (_idle_ms(points, meter_history.estimated_max_w) if newest else 0),
+    )
+    return _with_power(known) if newest else known
+
+
+def _inserted(points: tuple[MeterPoint, ...], new: MeterPoint) -> tuple[MeterPoint, ...]:
+    if not points or (new.at > points[-1].at and new.energy_wh > points[-1].energy_wh):
+        return (*points, new)
+    for index, point in enumerate(points):
+        if new.energy_wh <= point.energy_wh:
+            earlier = points[:index]
+            if new.energy_wh == point.energy_wh:
+                if new.at >= point.at or (earlier and earlier[-1].at >= new.at):
+                    return points
+                return (*earlier, new, *points[index + 1 :])
+            if new.at >= point.at or (earlier and earlier[-1].at >= new.at):
+                return points
+            return (*earlier, new, *points[index:])
+    return points
+
+
+def _thinned(points: tuple[MeterPoint, ...], *, by_the_hour: bool) -> tuple[MeterPoint, ...]:
+    if len(points) <= RECENT:
+        return points
+    older = points[:-RECENT]
+    spaced = {point.at.timestamp() // SPACED_S: point for point in reversed(older)}
+    kept = list(spaced.values())[:SPACED]
+    if by_the_hour:
+        kept += _of_each_hour(older)
+    return (*sorted(set(kept), key=lambda point: point.at), *points[-RECENT:])
+
+
+def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
+    """The first and the last of each full hour, and the very first."""
+    hours = [point.at.replace(minute=0, second=0, microsecond=0) for point in points]
+    found = [
+        point
+        for index, point in enumerate(points)
+        if index in (0, len(points) - 1)
+        or hours[index - 1] != hours[index]
+        or hours[index] != hours[index + 1]
+    ]
+    return found[-OLDER:]
+
+
+def _idle_ms(points: tuple[MeterPoint, ...], estimated_max_w: int | None) -> int:
+    """How much of the newest gap between readings may have been idle; all of the first ones."""
+    if len(points) < 2:
+        return 0
+    gap_ms = (points[-1].at - points[-2].at) // timedelta(milliseconds=1)
+    if not estimated_max_w:
+        return gap_ms
+    risen_wh = points[-1].energy_wh - points[-2].energy_wh + ROUNDING_WH
+    return max(0, gap_ms - risen_wh * 3_600_000 // estimated_max_w)
+
+
+def _step_wh(points: tuple[MeterPoint, ...]) -> int | None:
+    """A meter that has only ever shown whole kWh reports each kWh, not each minute."""
+    shown = [point.energy_wh for point in points if point.energy_wh]
+    return STEPS_WH if shown and not any(wh % STEPS_WH for wh in shown) else None
+
+
+def _interval_ms(points: tuple[MeterPoint, ...]) -> int | None:
+    """The time between samples, when all times are near multiples of one; some samples may have been lost."""
+    gaps = [(later.at - one.at).total_seconds() for one, later in pairwise(points)]
+    if len(gaps) < 2:
+        return None
+    least = min(gaps)
+    if least < 2:
+        return None
+    counts = [round(gap / least) for gap in gaps]
+    if any(abs(gap - n * least) > 0.15 * least for gap, n in zip(gaps, counts, strict=True)):
+        return None
+    return round(1000 * sum(gaps) / sum(counts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A stretch between two readings: power at least, at most and on average."""
+
+    low_w: float
+    mean_w: float
+    high_w: float
+
+
+def _block(start: MeterPoint, end: MeterPoint) -> _Block:
+    seconds = (end.at - start.at).total_seconds()
+    risen = end.energy_wh - start.energy_wh
+    return _Block(
+        max(0, risen - ROUNDING_WH) * 3600 / seconds,
+        risen * 3600 / seconds,
+        (risen + ROUNDING_WH) * 3600 / seconds,
+    )
+
+
+def _back(points: tuple[MeterPoint, ...], end: int, least_wh: int, least_s: float) -> int | None:
+    """The newest point so much energy or time before the one at `end`; None: the history does not reach so far."""
+    last = points[end]
+    for index in range(end - 1, -1, -1):
+        point = points[index]
+        if last.energy_wh - point.energy_wh >= least_wh or last.at - point.at >= timedelta(seconds=least_s):
+            return index
+    return None
+
+
+def _with_power(meter_history: MeterHistory) -> MeterHistory:
+    """What the newest readings say about power; nothing is learned on the ramp."""
+    points = meter_history.points
+    start = _back(points, len(points) - 1, BLOCK_WH, BLOCK_S)
+    if start is None:
+        return meter_history
+    now = _block(points[start], points[-1])
+    if points[start].energy_wh * 3600 < now.mean_w * RAMP_S:
+        return meter_history
+    before = meter_history.estimated_max_w
+    jumped = meter_history.jumped or (meter_history.peak_w > 0 and now.low_w > JUMP * meter_history.peak_w)
+    changed = before is not None and (now.high_w < DROP * before or now.low_w > JUMP * before)
+    blocks_until_drop_counts = DROP_BLOCKS if changed else max(0, meter_history.blocks_until_drop_counts - 1)
+    peak_w = max(meter_history.peak_w, int(now.mean_w) + 1)
+    return replace(
+        meter_history,
+        estimated_max_w=_estimated_max_w(points, start, now),
+        peak_w=peak_w,
+        jumped=jumped,
+        blocks_until_drop_counts=blocks_until_drop_counts,
+        before_drop_w=max(
+            before or 0, meter_history.before_drop_w if meter_history.blocks_until_drop_counts else 0
+        )
+        if changed
+        else meter_history.before_drop_w,
+    )
+
+
+def _estimated_max_w(points: tuple[MeterPoint, ...], start: int, now: _Block) -> int:
+    """The steady power over a long window; where the last block shows another, that, and a rise goes on."""
+    reach = _back(points, len(points) - 1, WINDOW_WH, WINDOW_S)
+    window = 0 if reach is None else min(reach, start)
+    while window < start and points[window].energy_wh * 3600 < now.mean_w * RAMP_S:
+        window += 1
+    steady = _block(points[window], points[-1])
+    power = steady.high_w if now.low_w <= steady.high_w and now.high_w >= steady.low_w else now.high_w
+    earlier = _back(points, start, BLOCK_WH, BLOCK_S)
+    if earlier is not None and points[earlier].energy_wh * 3600 >= now.mean_w * RAMP_S:
+        before = _block(points[earlier], points[start])
+        if now.low_w > before.high_w:
+            power = max(power, now.high_w) + 1.5 * (now.mean_w - before.mean_w)
+    return int(power * STEADY) + 1

@@ -1,0 +1,178 @@
+"""Late facts: what Monta says of a charge after its session has ended, against what was settled."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from app.domain.charging.charge import ENDED, Charge, ChargeReport, ChargeState
+from app.domain.limit.policy import Policy
+from app.domain.session.attention import AttentionCode as Code
+from app.domain.session.machine import Change, ReadCharge, Source, Wait
+from app.domain.session.payment_session import PaymentSession, Reads, Status
+from app.domain.session.settlement import Settlement, SettlementBasis
+from app.domain.units.money import Rounding, to_minor
+
+BLUR_WH = 10
+"""Energy is shown in two decimals of a kWh."""
+MAX_RECHECKS = 12
+"""Reads of one ended session because of what webhooks said; afterwards the hourly comparison alone finds out."""
+UNFINISHED = frozenset(
+    {SettlementBasis.LAST_PRICE, SettlementBasis.TARIFF_MINIMUM, SettlementBasis.NOTHING_KNOWN}
+)
+GONE = "Monta no longer has the record of the charge that was settled"
+
+
+def compare_late_price(change: Change) -> Change:
+    """Compare the final record with what was settled: a difference is told, once for each, and nothing is captured
+    again; it closes when the record is as it was."""
+    session = change.session
+    charge, settlement = session.charge, session.settlement
+    if charge is None or settlement is None or not _is_final(charge):
+        return change
+    record, source = charge.latest, Source.MONTA_API
+    if session.settled_record is None and settlement.basis is SettlementBasis.PERSON:
+        return change.to(replace(session, settled_record=record))
+    if session.settled_record is not None and _facts(record) == _facts(session.settled_record):
+        return change.clear_attention(Code.RECORD_CHANGED, source)
+    why = _difference(session, settlement, record)
+    about = " ".join(str(fact) for fact in _facts(record))
+    change = change.set_attention(Code.RECORD_CHANGED, why, source, about=about)
+    if settlement.basis in UNFINISHED:
+        change = change.clear_attention(Code.SETTLED_UNFINISHED, source)
+    return change
+
+
+def heard_of(change: Change, before: Charge | None, report: ChargeReport, source: Source) -> Change:
+    """A webhook that contradicts what is known of an ended session is a reason to read the record soon."""
+    settlement = change.session.settlement
+    if source is not Source.MONTA_WEBHOOK or before is None or settlement is None:
+        return change
+    known_at, said_at = _second(before.latest), _second(report)
+    if said_at < known_at or (said_at == known_at and report.state is not ChargeState.COMPLETED):
+        return change
+    if report.state in ENDED:
+        record = before.latest if _is_final(before) else None
+        agrees = (
+            _agree(report, record)
+            if record is not None
+            else _difference(change.session, settlement, report) is None
+        )
+        if agrees:
+            return change
+    return doubted(change, said_at)
+
+
+def doubted(change: Change, said_at: datetime) -> Change:
+    """The record of an ended session is to be read until it is as new as this."""
+    session = change.session
+    if not session.ended or session.charge is None:
+        return change
+    earlier = session.reads.contradicted_at
+    until = said_at if earlier is None else max(earlier, said_at)
+    return change.to(replace(session, reads=replace(session.reads, contradicted_at=until)))
+
+
+def runs_again(known: Charge, report: ChargeReport, source: Source) -> bool:
+    """Whether the record itself shows a charge running that it had shown completed, and this is newer."""
+    by_record = source is Source.MONTA_API and report.state not in ENDED
+    return by_record and known.ended and _second(report) > _second(known.latest)
+
+
+def rises(session: PaymentSession, report: ChargeReport) -> bool:
+    """Whether this shows more energy than was ever told of an ended session's charge."""
+    charge, told = session.charge, _energy(report)
+    if not session.ended or charge is None or charge.id != report.id or told is None:
+        return False
+    return told >= _most_told(charge) + BLUR_WH
+
+
+def flows_on(session: PaymentSession, report: ChargeReport, source: Source) -> bool:
+    """Whether the record's energy rises again after it rose since the settlement, though its state says that the
+    charge has ended. One late rise may be a correction; a second one is energy that flows."""
+    charge, settlement = session.charge, session.settlement
+    if source is not Source.MONTA_API or charge is None or settlement is None or not rises(session, report):
+        return False
+    was_over = charge.final_read or (charge.ended and session.status is Status.NOT_STARTED)
+    return was_over and charge.latest.from_record and _most_told(charge) >= settlement.energy_wh + BLUR_WH
+
+
+def recheck(session: PaymentSession, policy: Policy, now: datetime) -> ReadCharge | Wait:
+    """When the record of an ended session is read again, more and more seldom; never without a reason."""
+    reads, charge = session.reads, session.charge
+    if charge is None or reads.contradicted_at is None or reads.rechecks >= MAX_RECHECKS:
+        return Wait(None)
+    pause = min(policy.settle_poll_s * 1.5**reads.rechecks, policy.settle_poll_max_s)
+    due = now if reads.attempted_at is None else reads.attempted_at + timedelta(seconds=pause)
+    due = max(due, reads.not_before or due)
+    return ReadCharge(charge.id) if due <= now else Wait(due)
+
+
+def rechecked(reads: Reads, report: ChargeReport, *, risen: bool) -> Reads:
+    """The record was read: it has the last word, unless it is older than what was said of it, or its energy rose."""
+    told = reads.contradicted_at
+    caught_up = not risen and (told is None or report.updated_at is None or _second(report) >= told)
+    return replace(reads, rechecks=reads.rechecks + 1, contradicted_at=None if caught_up else told)
+
+
+def record_gone(change: Change) -> Change:
+    """404 for the charge of an ended session."""
+    reads = replace(change.session.reads, contradicted_at=None)
+    change = change.to(replace(change.session, reads=reads))
+    return change.set_attention(Code.RECORD_GONE, GONE, Source.MONTA_API)
+
+
+def _is_final(charge: Charge) -> bool:
+    return charge.final_read and charge.latest.from_record and charge.state is ChargeState.COMPLETED
+
+
+def _facts(report: ChargeReport) -> tuple[object, ...]:
+    return _price(report), report.currency, _energy(report)
+
+
+def _agree(report: ChargeReport, record: ChargeReport) -> bool:
+    """Whether a webhook says what the record said; what it leaves out it does not deny."""
+    return all(
+        said is None or said == known for said, known in zip(_facts(report), _facts(record), strict=True)
+    )
+
+
+def _price(report: ChargeReport) -> Decimal | None:
+    """As Monta says it, believed or not: it is told, never billed."""
+    return report.price if report.price is not None else report.claimed_price
+
+
+def _energy(report: ChargeReport) -> int | None:
+    return report.energy_wh if report.energy_wh is not None else report.claimed_wh
+
+
+def _most_told(charge: Charge) -> int:
+    return max(charge.energy_wh, _energy(charge.latest) or 0)
+
+
+def _difference(session: PaymentSession, settlement: Settlement, report: ChargeReport) -> str | None:
+    """In words; None: what was settled stands."""
+    price, energy = _price(report), _energy(report)
+    shown = "" if energy is None else f"{energy / 1000:.3f} kWh and "
+    words = f"Monta's record says {shown}{price} {report.currency or ''}".rstrip()
+    differs = f"{words}, which is not what was settled by"
+    if report.currency not in (None, session.authorization.currency):
+        return differs
+    if settlement.basis is SettlementBasis.PERSON:
+        return differs
+    if energy is not None and abs(energy - settlement.energy_wh) >= BLUR_WH:
+        return differs
+    given_up = session.status is Status.NOT_STARTED and _was_given_up(session, report)
+    if price is None or (given_up and not energy):
+        return None
+    price_minor = max(0, to_minor(price, session.authorization.currency, Rounding.HALF_UP))
+    return None if price_minor == settlement.to_capture_minor + settlement.shortfall_minor else differs
+
+
+def _was_given_up(session: PaymentSession, report: ChargeReport) -> bool:
+    """A start that was given up before any energy is released, also when Monta charges a fee for it."""
+    return session.stop is not None or report.failed_at is not None
+
+
+def _second(report: ChargeReport) -> datetime:
+    """Some of Monta's dates come without fractions."""
+    return (report.updated_at or report.seen_at).replace(microsecond=0)

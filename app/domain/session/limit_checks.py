@@ -1,0 +1,183 @@
+"""Compares Monta's limits and currency with ours, and notes where they disagree."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import IntEnum
+
+from app.domain.charging.charge import Charge, ChargeReport
+from app.domain.limit.monta_limits import MontaLimits
+from app.domain.session.attention import AttentionCode
+from app.domain.session.machine import Change, Source
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.money import Rounding, is_currency, kwh_to_wh, to_major, to_minor
+
+
+class Told(IntEnum):
+    """Who says it, the surest first."""
+
+    STATED = 1
+    """A tariff that a person set, or the price group as Monta showed it lately."""
+    SEEN = 2
+    """What charges ran in, or a price group that could not be read for long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrencyTold:
+    """One word on the currency of a charge point, as of `at`."""
+
+    code: str
+    told: Told
+    at: datetime
+
+
+def contradiction(held: str, words: Iterable[CurrencyTold]) -> str | None:
+    """The currency that speaks against a hold in `held`; None: none does, or nothing is known.
+
+    Every statement must agree with the hold. What was only seen counts where nothing is stated, and then the newest
+    alone, so that a site may change its currency. Codes that are no active currency say nothing.
+    """
+    known = [word for word in words if is_currency(word.code)]
+    stated = [word for word in known if word.told is Told.STATED]
+    seen = [word for word in known if word.told is Told.SEEN]
+    counting = stated or ([max(seen, key=lambda word: word.at)] if seen else [])
+    return next((word.code for word in counting if word.code != held), None)
+
+
+def other_currency(session: PaymentSession, charge: Charge) -> str | None:
+    """The currency that Monta shows for the charge when it is not the hold's; None: the hold's, or none is shown."""
+    shown = charge.currency
+    return shown if shown is not None and shown != session.authorization.currency else None
+
+
+def priced(session: PaymentSession, charge: Charge) -> ChargeReport | None:
+    """The newest report with a price, when that is in the currency of the hold."""
+    return None if other_currency(session, charge) is not None else charge.priced
+
+
+def currency_compared(change: Change, known: Charge, source: Source) -> Change:
+    """Ask a person to look while the charge runs in another currency than the hold."""
+    held, other = change.session.authorization.currency, other_currency(change.session, known)
+    why = f"the charge runs in {other}, the hold is in {held}: it is stopped, and its price is never captured as it is"
+    return change.set_attention(
+        AttentionCode.OTHER_CURRENCY, None if other is None else why, source, about=other or ""
+    )
+
+
+BLUR_WH = 10
+"""Energy is shown in two decimals of a kWh."""
+
+
+def compare_limits(change: Change, before: Charge | None, known: Charge, source: Source) -> Change:
+    """Note what has come to disagree with this report: each disagreement once, when it begins."""
+    change = _echo(change, before, known, source)
+    if _above(change, known) and not (before is not None and _above(change, before)):
+        change = change.note(
+            "price_above_authorization",
+            source,
+            price=str(known.latest.price),
+            authorized_minor=change.session.authorized_minor,
+        )
+    if _passed(change, known) and not (before is not None and _passed(change, before)):
+        change = change.note(
+            "montas_limit_passed",
+            source,
+            price=_text(known.latest.price),
+            price_limit=_text(known.latest.price_limit),
+            energy_wh=known.energy_wh,
+            kwh_limit=_text(known.latest.kwh_limit),
+        )
+    if by_montas_limit(known) and not (before is not None and by_montas_limit(before)):
+        ours = change.session.stop is not None
+        change = change.note(
+            "stopped_by_montas_limit", source, after_our_stop=ours, energy_wh=known.energy_wh
+        )
+    return change
+
+
+def by_montas_limit(charge: Charge) -> bool:
+    """Whether Monta says that one of its limits ended the charge."""
+    return charge.ended and "limit" in (charge.latest.stop_reason or "").lower()
+
+
+def _echo(change: Change, before: Charge | None, known: Charge, source: Source) -> Change:
+    """What Monta shows of the limits that it was asked for; silence about them is told when power flows."""
+    sent = change.session.monta_limits
+    shown = (known.latest.kwh_limit, known.latest.price_limit)
+    if sent is None or known.ended or (sent.kwh_limit, sent.price_limit) == shown:
+        return change
+    if before is not None and shown == (before.latest.kwh_limit, before.latest.price_limit):
+        return change
+    return change.note(
+        "limits_differ",
+        source,
+        sent_kwh=_text(sent.kwh_limit),
+        sent_price=_text(sent.price_limit),
+        shown_kwh=_text(shown[0]),
+        shown_price=_text(shown[1]),
+        still_limits=sent.confirmed_by(*shown),
+    )
+
+
+def _passed(change: Change, charge: Charge) -> bool:
+    """Whether Monta shows more than its own limit, by more than rounding, and the charge goes on."""
+    latest = charge.latest
+    if charge.ended:
+        return False
+    blur = to_major(1, change.session.authorization.currency)
+    if (
+        latest.price is not None
+        and latest.price_limit is not None
+        and latest.price > latest.price_limit + blur
+    ):
+        return True
+    return (
+        latest.kwh_limit is not None and charge.energy_wh > kwh_to_wh(latest.kwh_limit, Rounding.UP) + BLUR_WH
+    )
+
+
+def _above(change: Change, charge: Charge) -> bool:
+    session, price = change.session, charge.latest.price
+    if price is None or other_currency(session, charge) is not None:
+        return False
+    return to_minor(price, session.authorization.currency, Rounding.HALF_UP) > session.authorized_minor
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsShown:
+    """`own_limit_minor`: our watcher stops before the price passes it. Monta's two limits were told at the start (its
+    own echo counts when it is lower) and cannot be raised; None: there is none."""
+
+    own_limit_minor: int
+    monta_price_limit_minor: int | None
+    monta_kwh_limit_wh: int | None
+
+    @property
+    def usable_minor(self) -> int:
+        """How much of the authorization the charge can come to use."""
+        if self.monta_price_limit_minor is None:
+            return self.own_limit_minor
+        return min(self.own_limit_minor, self.monta_price_limit_minor)
+
+
+def limits_shown(session: PaymentSession) -> LimitsShown:
+    """As of now; before the start Monta has no limit yet."""
+    told = session.monta_limits or MontaLimits(kwh_limit=None, price_limit=None)
+    echo = session.charge.latest if session.charge else None
+    price = _least(told.price_limit, echo.price_limit if echo else None)
+    kwh = _least(told.kwh_limit, echo.kwh_limit if echo else None)
+    currency = session.authorization.currency
+    return LimitsShown(
+        own_limit_minor=session.authorized_minor,
+        monta_price_limit_minor=None if price is None else to_minor(price, currency, Rounding.DOWN),
+        monta_kwh_limit_wh=None if kwh is None else kwh_to_wh(kwh, Rounding.DOWN),
+    )
+
+
+def _least(*limits: Decimal | None) -> Decimal | None:
+    return min((limit for limit in limits if limit is not None), default=None)

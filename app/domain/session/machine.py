@@ -1,0 +1,235 @@
+"""The state machine (status, command) -> status, its steps, and changes with their journal lines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from app.domain.session.attention import Acknowledgement, Attention, AttentionCode, acknowledged, raised
+from app.domain.session.payment_session import Lost, NotStartedReason, PaymentSession, Status, StopReason
+from app.domain.units.ids import ChargeId
+
+S = Status
+
+
+class Command(StrEnum):
+    """What we decide; what Monta reports only leads to a command, see `reports`."""
+
+    ADOPT = "adopt"
+    """Monta has a charge for this session."""
+    RUN = "run"
+    """Energy flows."""
+    STOP = "stop"
+    """We ask Monta to stop."""
+    FINISH = "finish"
+    """Monta says that no energy flows any more."""
+    COMPLETE = "complete"
+    """The final record is in and settled."""
+    CLOSE = "close"
+    """The hold is about to die, and no stop ends the charge: settled as it is, stopped on as one that nobody pays."""
+    END = "end"
+    """A person ends the session, whatever state it is in."""
+    GIVE_UP = "give_up"
+    """No charge ran and none will: release the hold."""
+
+
+class NotAllowed(Exception):
+    """This command is not possible in this status; nothing was changed."""
+
+    def __init__(self, status: Status, command: Command) -> None:
+        super().__init__(f"{command} is not possible while a payment session is {status}")
+        self.status = status
+        self.command = command
+
+
+TABLE: Mapping[tuple[Status, Command], Status] = {
+    (S.AUTHORIZED, Command.ADOPT): S.STARTING,
+    (S.AUTHORIZED, Command.GIVE_UP): S.NOT_STARTED,
+    (S.STARTING, Command.RUN): S.CHARGING,
+    (S.STARTING, Command.STOP): S.STOPPING,
+    (S.STARTING, Command.FINISH): S.FINISHING,
+    (S.CHARGING, Command.STOP): S.STOPPING,
+    (S.CHARGING, Command.FINISH): S.FINISHING,
+    (S.STOPPING, Command.STOP): S.STOPPING,
+    (S.STOPPING, Command.FINISH): S.FINISHING,
+    (S.STOPPING, Command.CLOSE): S.COMPLETED,
+    (S.FINISHING, Command.STOP): S.FINISHING,
+    (S.FINISHING, Command.COMPLETE): S.COMPLETED,
+    (S.FINISHING, Command.GIVE_UP): S.NOT_STARTED,
+    (S.AUTHORIZED, Command.END): S.COMPLETED,
+    (S.STARTING, Command.END): S.COMPLETED,
+    (S.CHARGING, Command.END): S.COMPLETED,
+    (S.STOPPING, Command.END): S.COMPLETED,
+    (S.FINISHING, Command.END): S.COMPLETED,
+}
+"""Status never goes back: a charge that somebody restarts after it ended is stopped again while `finishing`."""
+
+
+def after(status: Status, command: Command) -> Status:
+    """The status that `command` leads to; raises NotAllowed for a pair that is not in the table."""
+    try:
+        return TABLE[status, command]
+    except KeyError:
+        raise NotAllowed(status, command) from None
+
+
+@dataclass(frozen=True, slots=True)
+class SendStart:
+    """POST /charges, once, guarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCharges:
+    """Search Monta for charges with our reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCharge:
+    charge_id: ChargeId
+
+
+@dataclass(frozen=True, slots=True)
+class AskSweep:
+    """The charge has been silent for long: have it read together with all others of the operator."""
+
+    charge_id: ChargeId
+
+
+@dataclass(frozen=True, slots=True)
+class SendStop:
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class StopDuplicate:
+    charge_id: ChargeId
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No charge ran and none will: release the hold."""
+
+    reason: NotStartedReason
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The final record is known and can be billed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettleUnfinished:
+    """The hold is about to die, and the final record is not there or cannot be believed: settle by what is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountLost:
+    """Monta never brings the charge to an end: from now on it counts as ended."""
+
+    why: Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing before `until`; None: nothing ever, unless news comes."""
+
+    until: datetime | None
+
+
+Call: TypeAlias = SendStart | SearchCharges | ReadCharge | SendStop | StopDuplicate
+Step: TypeAlias = Call | AskSweep | GiveUp | Settle | SettleUnfinished | CountLost | Wait
+
+
+def when(step: Call, due: datetime, now: datetime) -> Call | Wait:
+    """The call if it is due, else the wait for it."""
+    return step if due <= now else Wait(due)
+
+
+Detail: TypeAlias = Mapping[str, str | int | bool | None]
+
+
+class Source(StrEnum):
+    """Who brought the fact or took the decision."""
+
+    TERMINAL = "terminal"
+    MONTA_WEBHOOK = "monta_webhook"
+    MONTA_API = "monta_api"
+    WATCHER = "watcher"
+    OPERATIONS = "operations"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLine:
+    """One line of a session's journal: a fact, a decision or a call. `detail` holds no secret and no card data."""
+
+    kind: str
+    source: Source
+    detail: Detail
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A session on its way from one committed row to the next, with the lines written so far."""
+
+    session: PaymentSession
+    lines: tuple[JournalLine, ...] = ()
+
+    def note(self, kind: str, source: Source, **detail: str | int | bool | None) -> "Change":
+        return replace(self, lines=(*self.lines, JournalLine(kind, source, detail)))
+
+    def to(self, session: PaymentSession) -> "Change":
+        return replace(self, session=session)
+
+    def apply(self, command: Command, source: Source) -> "Change":
+        """Take the table's way; raises NotAllowed when there is none."""
+        old, new = self.session.status, after(self.session.status, command)
+        if new is old:
+            return self
+        return self.to(replace(self.session, status=new)).note("status_changed", source, old=old, new=new)
+
+    def raise_attention(
+        self, code: AttentionCode, detail: str, source: Source, *, about: str = ""
+    ) -> "Change":
+        """Ask a person to look, in words without secrets; `about` tells several causes of one code apart. What stands
+        already is not raised again."""
+        items = raised(self.session.attention, Attention(code=code, detail=detail, about=about))
+        if items == self.session.attention:
+            return self
+        session = replace(self.session, attention=items)
+        return self.to(session).note("attention_needed", source, code=code, why=detail)
+
+    def clear_attention(self, code: AttentionCode, source: Source, *, about: str | None = None) -> "Change":
+        """The cause is gone: nobody need look any more. `about` None: all of this code."""
+        gone = [i for i in self.session.attention if i.code == code and about in (None, i.about)]
+        if not gone:
+            return self
+        session = replace(self.session, attention=tuple(i for i in self.session.attention if i not in gone))
+        change = self.to(session)
+        for item in gone:
+            change = change.note("attention_ended", source, code=code, why=item.detail)
+        return change
+
+    def set_attention(
+        self, code: AttentionCode, detail: str | None, source: Source, *, about: str = ""
+    ) -> "Change":
+        """Bring this code up to what holds now: this one cause and no other; `detail` None: no cause at all."""
+        change = self
+        for item in self.session.attention:
+            if item.code == code and (detail is None or item.about != about):
+                change = change.clear_attention(code, source, about=item.about)
+        return change if detail is None else change.raise_attention(code, detail, source, about=about)
+
+    def acknowledge(self, code: str, seen: Acknowledgement) -> "Change":
+        """Somebody has seen it: it stays as it is, but no longer asks for anybody."""
+        items = acknowledged(self.session.attention, code, seen)
+        if items == self.session.attention:
+            return self
+        session = replace(self.session, attention=items)
+        return self.to(session).note(
+            "attention_acknowledged", Source.OPERATIONS, code=code, by=seen.by, note=seen.note
+        )
+
+    def raise_other(self, why: str, source: Source) -> "Change":
+        """Ask a person to look, for a reason that has no code of its own yet; closed by acknowledging only."""
+        return self.raise_attention(AttentionCode.OTHER, why, source, about=why)

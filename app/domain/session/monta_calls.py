@@ -1,0 +1,323 @@
+"""Our calls to Monta as the session sees them: the intent before, the outcome after."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from app.domain.charging.charge import ChargeReport
+from app.domain.charging.orphan import has_our_form
+from app.domain.limit.policy import Policy, backoff_s, extra_pause_s, stop_pause_s
+from app.domain.session.attention import AttentionCode
+from app.domain.session.late_facts import rechecked, rises
+from app.domain.session.limit import bound_of, start_limits, stop_plan
+from app.domain.session.machine import Change, Command, Source
+from app.domain.session.payment_session import (
+    DuplicateCharge,
+    Lost,
+    PaymentSession,
+    Reads,
+    StartOutcome,
+    Stop,
+    StopReason,
+)
+from app.domain.session.reports import apply_report, duplicate_charge, one_search_until
+from app.domain.session.stuck_session import NOT_FOUND, counted, is_gone, refused
+from app.domain.units.ids import ChargeId
+
+API = Source.MONTA_API
+WATCHER = Source.WATCHER
+
+
+def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
+    """From here on a charge may exist: only a certain answer or a search ends the doubt."""
+    change = _with_limits(change, policy)
+    start = change.session.start
+    start = replace(
+        start,
+        outcome=StartOutcome.UNKNOWN,
+        posts=start.posts + 1,
+        intent_at=now,
+        retry_at=None,
+        searches=0,
+        searched_at=None,
+    )
+    return change.to(replace(change.session, start=start)).note(
+        "start_intended", WATCHER, post=start.posts, **_limits_told(change.session)
+    )
+
+
+def _with_limits(change: Change, policy: Policy) -> Change:
+    """What Monta is asked to hold the charge to; decided once, since nothing can change it after the start."""
+    session = change.session
+    if session.monta_limits is not None:
+        return change
+    found = start_limits(session, policy)
+    return change.to(replace(session, monta_limits=found))
+
+
+def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
+    """The limits for Monta, what they and ours rest on, and what is not known of it."""
+    limits, learned = session.monta_limits, session.learned_kwh_price
+    told: dict[str, str | int | bool | None] = {
+        "price_limit": _text(limits.price_limit if limits else None),
+        "kwh_limit": _text(limits.kwh_limit if limits else None),
+        "tariff": session.tariff_source,
+    }
+    if session.monta_limits is not None and session.monta_limits.idle_fee_reserve_minor:
+        told["idle_fee_reserve_minor"] = session.monta_limits.idle_fee_reserve_minor
+    if session.tariff_gaps:
+        told["tariff_gaps"] = "; ".join(session.tariff_gaps)
+    if limits is not None and limits.price_limit is None and limits.kwh_limit is None:
+        told["guarded_by"] = "our watcher alone"
+    if session.tariff is None:
+        told |= {"guarded_by": "Monta's price limit alone", "learned_kwh_price": _text(learned)}
+    return told
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else str(number)
+
+
+def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Change:
+    """Monta answered with the charge: nothing is in doubt about this POST any more, but that it made only one.
+
+    A second one would be told by webhook; so one search follows, unless a webhook comes first (see `reports`).
+    """
+    certain = change.session.start.posts == 1
+    change = change.note("start_accepted", API, charge_id=report.id, state=report.state)
+    if report.charge_point_id not in (None, change.session.charge_point_id):
+        return _started_elsewhere(change, report, policy)
+    if not has_our_form(report.partner_external_id):
+        report = replace(report, partner_external_id=change.session.id)
+    change = apply_report(change, report, API, policy)
+    session = change.session
+    if certain and session.charge is not None and session.charge.id == report.id and not session.ended:
+        session = replace(session, watch_until=one_search_until(session, policy))
+    return change.to(session)
+
+
+def _started_elsewhere(change: Change, report: ChargeReport, policy: Policy) -> Change:
+    """Monta started another charge point than we asked for: ours to stop, and nothing that this driver pays for."""
+    change = duplicate_charge(change, report, API, policy)
+    if change.session.charge is not None or change.session.ended:
+        return change
+    return start_refused(change, f"Monta started charge point {report.charge_point_id} instead")
+
+
+def start_refused(change: Change, why: str) -> Change:
+    """Monta certainly did nothing and will not."""
+    start = replace(change.session.start, outcome=StartOutcome.REFUSED, refusal=why)
+    return change.to(replace(change.session, start=start)).note("start_refused", API, why=why)
+
+
+def start_not_done(change: Change, why: str, *, retry_at: datetime) -> Change:
+    """This POST certainly had no effect; it does not count, and another may follow at `retry_at`."""
+    start = change.session.start
+    start = replace(
+        start,
+        outcome=StartOutcome.NOT_DONE,
+        posts=start.posts - 1,
+        retry_at=retry_at,
+        refusal=why,
+        not_done=start.not_done + 1,
+    )
+    return change.to(replace(change.session, start=start)).note("start_not_done", API, why=why)
+
+
+def start_unknown(change: Change, why: str, policy: Policy) -> Change:
+    """Nobody knows whether a charge runs: look, and watch for duplicate charges."""
+    session = change.session
+    start = replace(session.start, ambiguous_at=session.start.intent_at)
+    watch = (session.start.intent_at or session.created_at) + timedelta(seconds=policy.duplicate_watch_s)
+    session = replace(session, start=start, watch_until=max(session.watch_until or watch, watch))
+    return change.to(session).note("start_unknown", API, why=why)
+
+
+def search_failed(
+    change: Change, why: str, *, now: datetime, not_before: datetime | None, policy: Policy
+) -> Change:
+    start = replace(change.session.start, searches=change.session.start.searches + 1, searched_at=now)
+    failures = change.session.reads.look_failures + 1
+    pause = now + timedelta(seconds=backoff_s(failures, policy))
+    reads = replace(change.session.reads, look_failures=failures, not_before=max(pause, not_before or pause))
+    return change.to(replace(change.session, start=start, reads=reads)).note("search_failed", API, why=why)
+
+
+def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy) -> Change:
+    """The charge was read by id at `now`."""
+    risen = rises(change.session, report)
+    change = apply_report(change, report, API, policy)
+    session = change.session
+    reads = replace(session.reads, attempted_at=now, failures=0, not_before=None, refused=None)
+    if session.charge is not None and session.charge.ended:
+        idle = reads.idle_reads + 1 if session.charge.gave_nothing else 0
+        reads = replace(reads, polls=reads.polls + 1, idle_reads=idle)
+    if session.ended:
+        reads = rechecked(reads, report, risen=risen)
+        change = change.clear_attention(AttentionCode.RECORD_GONE, API)
+    return change.to(replace(change.session, reads=reads))
+
+
+def sweep_asked(change: Change, now: datetime) -> Change:
+    """The operator's sweep is to bring news of the charge."""
+    reads = replace(change.session.reads, sweep_asked_at=now)
+    return change.to(replace(change.session, reads=reads))
+
+
+def read_failed(
+    change: Change,
+    why: str,
+    *,
+    now: datetime,
+    not_before: datetime | None,
+    policy: Policy,
+    status: int | None = None,
+) -> Change:
+    """`status`: that of a certain refusal; None: no certain answer came."""
+    reads = refused(change.session.reads, status, now, by_read=True)
+    pause = now + timedelta(seconds=backoff_s(reads.failures + 1, policy))
+    reads = replace(
+        reads, attempted_at=now, failures=reads.failures + 1, not_before=max(pause, not_before or pause)
+    )
+    if change.session.ended:
+        reads = replace(reads, rechecks=reads.rechecks + 1)
+    return change.to(replace(change.session, reads=reads)).note("read_failed", API, why=why)
+
+
+def read_cut_short(change: Change, why: str, *, now: datetime) -> Change:
+    """Given up for a stop that is due; no sign of trouble at Monta."""
+    reads = replace(change.session.reads, attempted_at=now)
+    return change.to(replace(change.session, reads=reads)).note("read_cut_short", API, why=why)
+
+
+def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: Policy) -> Change:
+    """Decide (once) and attempt (again) to stop; the time of the next attempt is set before this one leaves."""
+    session = change.session
+    stop = session.stop or Stop(reason=reason, decided_at=now)
+    if session.stop is None:
+        change = change.note("stop_decided", WATCHER, reason=reason, **_why(session, reason, now, policy))
+    attempts = stop.attempts + 1
+    slow = attempts > policy.stop_attention_attempts
+    still = session.reads.still
+    pause = stop_pause_s(attempts, attempts if still is None else still.stops + 1, policy)
+    if session.lost is Lost.STALLED:
+        pause = policy.stop_idle_pause_s
+    stop = replace(
+        stop,
+        attempts=attempts,
+        sent_at=now,
+        next_at=now + timedelta(seconds=pause),
+        confirmed_at=None,
+    )
+    reads = replace(session.reads, still=still and replace(still, stops=still.stops + 1))
+    change = change.apply(Command.STOP, WATCHER)
+    change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason, reads=reads))
+    change = change.note("stop_intended", WATCHER, attempt=attempts, reason=stop.reason)
+    if slow:
+        why = "Monta does not confirm the stop of the charge"
+        change = change.raise_attention(AttentionCode.STOP_UNCONFIRMED, why, WATCHER)
+    return change
+
+
+def _why(
+    session: PaymentSession, reason: StopReason, now: datetime, policy: Policy
+) -> dict[str, str | int | bool | None]:
+    """What a stop at the limit rests on: the basis of the price, the bound of the power, the age of the reading."""
+    charge = session.charge
+    if reason is not StopReason.LIMIT_REACHED or charge is None:
+        return {}
+    plan, bound = stop_plan(session, charge, policy), bound_of(session, charge, policy)
+    return {
+        "basis": plan.basis,
+        "power_bound": bound.basis,
+        "power_w": bound.power_w,
+        "latency_ms": int(bound.latency_s * 1000),
+        "latency_learned": bound.latency_learned,
+        "reading_age_ms": int((now - charge.energy_at).total_seconds() * 1000),
+        "energy_wh": charge.energy_wh,
+    }
+
+
+def stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
+    """200 means accepted, not stopped."""
+    change = change.note("stop_accepted", API, charge_id=report.id, state=report.state)
+    change = change.to(replace(change.session, reads=_one_answer_more(change.session.reads)))
+    return apply_report(change, report, API, policy)
+
+
+def stop_failed(
+    change: Change, why: str, *, now: datetime, not_before: datetime | None, status: int | None = None
+) -> Change:
+    """Repeating is safe; a refusal may mean `already stopped`, so the next attempt begins with a read.
+    `status`: that of a certain refusal; None: no certain answer came."""
+    session = change.session
+    stop, reads = session.stop, session.reads
+    if status is not None:
+        reads = refused(_one_answer_more(reads), status, now, by_read=False)
+    if stop is not None and not_before is not None and stop.next_at is not None:
+        stop = replace(stop, next_at=max(stop.next_at, not_before))
+    change = change.to(replace(session, stop=stop, reads=reads))
+    return change.note("stop_failed", API, why=why)
+
+
+def _one_answer_more(reads: Reads) -> Reads:
+    still = reads.still
+    return reads if still is None else replace(reads, still=replace(still, answers=still.answers + 1))
+
+
+def duplicate_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, policy: Policy) -> Change:
+    """Attempt (again) to stop a charge that nobody pays for; after too long a time this is the last attempt."""
+
+    def again(duplicate: DuplicateCharge) -> DuplicateCharge:
+        last = now - duplicate.found_at >= timedelta(seconds=policy.extra_stop_for_s)
+        pause = timedelta(seconds=extra_pause_s(duplicate.attempts + 1, policy))
+        over_at = now if last else duplicate.over_at
+        return replace(duplicate, attempts=duplicate.attempts + 1, next_at=now + pause, over_at=over_at)
+
+    change = _with_extra(change, charge_id, again)
+    change = change.note("duplicate_charge_stop_intended", WATCHER, charge_id=charge_id)
+    if any(
+        e.attempts > policy.stop_attention_attempts for e in change.session.duplicates if e.id == charge_id
+    ):
+        why = f"no stop ends charge {charge_id}, which nobody pays for"
+        change = change.raise_attention(AttentionCode.EXTRA_CHARGE_RUNS, why, WATCHER, about=charge_id)
+    return change
+
+
+def duplicate_stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
+    change = change.note("duplicate_charge_stop_accepted", API, charge_id=report.id, state=report.state)
+    change = _with_extra(change, report.id, lambda duplicate: replace(duplicate, gives_on=False))
+    return apply_report(change, report, API, policy)
+
+
+def extra_stop_failed(
+    change: Change,
+    charge_id: ChargeId,
+    why: str,
+    *,
+    now: datetime,
+    not_before: datetime | None,
+    policy: Policy,
+    status: int | None = None,
+) -> Change:
+    """A charge that Monta does not know, again and again, need not be stopped."""
+
+    def failed(duplicate: DuplicateCharge) -> DuplicateCharge:
+        missing = counted(duplicate.missing, now) if status == NOT_FOUND else duplicate.missing
+        next_at = max(duplicate.next_at or now, not_before or now)
+        over_at = now if is_gone(missing, policy, now) else duplicate.over_at
+        gives_on = (
+            duplicate.gives_on and status is None
+        )  # a certain answer: no more than its state is known again
+        return replace(duplicate, missing=missing, next_at=next_at, over_at=over_at, gives_on=gives_on)
+
+    change = _with_extra(change, charge_id, failed)
+    return change.note("extra_charge_stop_failed", API, charge_id=charge_id, why=why)
+
+
+def _with_extra(
+    change: Change, charge_id: ChargeId, edit: Callable[[DuplicateCharge], DuplicateCharge]
+) -> Change:
+    duplicates = tuple(edit(e) if e.id == charge_id else e for e in change.session.duplicates)
+    return change.to(replace(change.session, duplicates=duplicates))

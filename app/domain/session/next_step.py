@@ -1,0 +1,371 @@
+"""Decides the next step of a payment session from what is known, the policy and the time."""
+
+from datetime import datetime, timedelta
+
+from app.domain.charging.charge import Charge, ChargeState
+from app.domain.limit.policy import Policy, extra_pause_s, growing_s
+from app.domain.session.holds import hold_margin, settle_by, stop_by
+from app.domain.session.late_facts import recheck
+from app.domain.session.limit import limit_at
+from app.domain.session.machine import (
+    AskSweep,
+    CountLost,
+    GiveUp,
+    ReadCharge,
+    SearchCharges,
+    SendStart,
+    SendStop,
+    Settle,
+    SettleUnfinished,
+    Step,
+    StopDuplicate,
+    Wait,
+    when,
+)
+from app.domain.session.payment_session import (
+    Lost,
+    NotStartedReason,
+    PaymentSession,
+    StartOutcome,
+    Status,
+    Stop,
+    StopReason,
+)
+from app.domain.session.plausibility import last_believed, unbillable
+from app.domain.session.settlement import SettlementBasis
+from app.domain.session.stuck_session import free_at, loss_of, odd_since
+
+
+def running(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    if session.stop is not None and session.stop.confirmed_at is None:
+        return _in_time(_repeat_stop(session, charge, session.stop, now), session, session.stop, policy, now)
+    if session.status is Status.FINISHING:
+        return SendStop(session.stop_reason or StopReason.VEHICLE_OR_CHARGE_POINT)
+    stops = _stop_times(session, charge, policy, now)
+    due_stops = sorted((at, reason) for reason, at in stops.items() if at <= now)
+    if due_stops:
+        return SendStop(due_stops[0][1])
+    due, read = _next_read(session, charge, stops, policy)
+    return read if due <= now else Wait(min((due, *stops.values())))
+
+
+def _in_time(step: Step, session: PaymentSession, stop: Stop, policy: Policy, now: datetime) -> Step:
+    """A charge that no stop ends is settled by what is known before its hold dies; the stop has its time first."""
+    grace = min(timedelta(seconds=policy.stop_grace_s), hold_margin(session, policy) / 2)
+    last = max(settle_by(session, policy), stop.decided_at + grace)
+    if now >= last:
+        return SettleUnfinished()
+    return Wait(last if step.until is None else min(step.until, last)) if isinstance(step, Wait) else step
+
+
+def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datetime) -> Step:
+    """Each repeat begins with a read, so that a stop that worked is not sent again."""
+    if stop.next_at is None:
+        return SendStop(stop.reason)
+    if now < stop.next_at:
+        return Wait(stop.next_at)
+    last_read_at = max(charge.seen_at, session.reads.attempted_at or charge.seen_at)
+    return SendStop(stop.reason) if last_read_at >= stop.next_at else ReadCharge(charge.id)
+
+
+def _stop_times(
+    session: PaymentSession, charge: Charge, policy: Policy, now: datetime
+) -> dict[StopReason, datetime]:
+    """When each reason to stop falls due; a reason that cannot arise is left out."""
+    times: dict[StopReason, datetime] = {}
+    if session.stop_request is not None:
+        times[session.stop_request.reason] = session.stop_request.at
+    if charge.gave_nothing:
+        times[StopReason.LATE_START] = _first_energy_due(session, charge, policy)
+    odd = odd_since(session, charge)
+    if odd is not None:
+        times[StopReason.VEHICLE_OR_CHARGE_POINT] = odd + timedelta(seconds=policy.odd_state_s)
+    times[StopReason.HOLD_EXPIRING] = stop_by(session, policy)
+    limit = limit_at(session, charge, policy, now)
+    if limit is not None:
+        times[StopReason.LIMIT_REACHED] = limit
+    return times
+
+
+def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -> datetime:
+    """The start deadline; a charge that Monta already calls `charging` may take a slow
+    meter's first interval longer."""
+    if charge.state is not ChargeState.CHARGING or session.stop_request is not None:
+        return session.start.deadline
+    began = charge.latest.started_at or session.start.intent_at or session.created_at
+    return max(
+        session.start.deadline,
+        began + timedelta(seconds=policy.start_deadline_s * policy.first_energy_factor),
+    )
+
+
+def _next_read(
+    session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
+) -> tuple[datetime, ReadCharge | AskSweep]:
+    """Silence that has lasted too long is the sweep's business, and the session's own when none brings news; a stop
+    that only an old reading asks for is worth a read of its own."""
+    silent_from = charge.seen_at + timedelta(seconds=policy.silent_after_s)
+    overdue_since = session.awaits_sweep_since
+    step: ReadCharge | AskSweep = AskSweep(charge.id)
+    due = silent_from
+    if overdue_since is not None and overdue_since >= silent_from:
+        step, due = ReadCharge(charge.id), overdue_since + timedelta(seconds=policy.sweep_patience_s)
+    ahead = _read_ahead(session, charge, stops, policy)
+    if ahead is not None and ahead < due:
+        step, due = ReadCharge(charge.id), ahead
+    attempted = session.reads.attempted_at
+    if attempted is not None:
+        due = max(due, attempted + timedelta(seconds=policy.fresh_s))
+    return max(due, session.reads.not_before or due), step
+
+
+def _read_ahead(
+    session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
+) -> datetime | None:
+    """When to look once more before a stop at the limit; None: it was done, or no such stop is in sight."""
+    limit = stops.get(StopReason.LIMIT_REACHED)
+    if limit is None:
+        return None
+    ahead = _last_useful_read(session, charge, limit, policy)
+    return ahead if max(charge.seen_at, session.reads.attempted_at or charge.seen_at) < ahead else None
+
+
+def _last_useful_read(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:
+    """The moment before the stop at which a look is worth most: just after the last sample of the meter that will be
+    there in time; with a meter that is not understood, just before the stop."""
+    interval_ms = session.meter_history.interval_ms
+    if interval_ms:
+        interval_s = interval_ms / 1000
+        lag_s = policy.settled_sample_s
+        samples = int(((limit - charge.energy_at).total_seconds() - lag_s) // interval_s)
+        if samples >= 1:
+            return charge.energy_at + timedelta(seconds=samples * interval_s + lag_s)
+        return charge.energy_at
+    return limit - timedelta(seconds=policy.read_ahead_s + policy.fresh_s)
+
+
+SEARCH_OFFSETS_S = (2, 5, 10, 20, 40, 60, 80, 100)
+"""When to look for a charge whose start is in doubt, counted from the intent; then at the end of the quiet window and
+regularly after it."""
+
+MINUTELY_LOOKS = 40
+"""So many looks are made in the first half hour; then they grow rare."""
+
+JUST_SEARCHED = timedelta(seconds=45)
+"""A look counts from the moment of asking, and its answer may take 20 s."""
+
+
+def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """The most urgent thing to do now, or until when to wait; a due search comes before a stop that it may spare."""
+    waits: list[datetime] = []
+    for step in (
+        _own(session, policy, now),
+        _search_duplicates(session, policy, now),
+        _stop_duplicates(session, now),
+    ):
+        if not isinstance(step, Wait):
+            return step
+        if step.until is not None:
+            waits.append(step.until)
+    free = free_at(session, policy)
+    if free is not None and free > now:
+        waits.append(free)
+    return Wait(min(waits) if waits else None)
+
+
+def _own(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    if session.ended:
+        return recheck(session, policy, now)
+    charge = session.charge
+    if charge is not None:
+        return _with_charge(session, charge, policy, now)
+    return _by_the_holds_end(_start(session, policy, now), session, policy, now)
+
+
+def _with_charge(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    if session.lost is None and (lost := loss_of(session, charge, policy, now)) is not None:
+        return CountLost(lost)
+    if session.lost is not None and charge.gave_nothing:
+        return GiveUp(_why_nothing_ran(session, charge))
+    if session.lost is Lost.GONE:
+        return _settle_in_time(_gone(session, charge, policy, now), session, policy, now)
+    if charge.state is ChargeState.COMPLETED:
+        return _settle_in_time(_final(session, charge, policy, now), session, policy, now)
+    if charge.ended:
+        return _settle_in_time(_finishing(session, charge, policy, now), session, policy, now)
+    return running(session, charge, policy, now)
+
+
+def _by_the_holds_end(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """No doubt about a start outlives the hold: it is released before it dies, and duplicate charges are watched
+    for."""
+    last = settle_by(session, policy)
+    match step:
+        case GiveUp():
+            return step
+        case Wait(until) if now < last:
+            return Wait(last if until is None else min(until, last))
+        case _:
+            return step if now < last else GiveUp(NotStartedReason.START_TIMEOUT)
+
+
+def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    start = session.start
+    if start.outcome is StartOutcome.REFUSED:
+        return _refused(session, policy, now)
+    if start.outcome is StartOutcome.UNKNOWN:
+        intent_at = start.intent_at or session.created_at
+        quiet_until = quiet_until_of(session, policy)
+        if start.empty_at is None or start.empty_at < quiet_until:
+            return _search(session, intent_at, quiet_until, policy, now)
+        spent = start.posts >= policy.max_ambiguous_posts or start.elsewhere
+        if spent and now < start.deadline and session.stop_request is None:
+            return Wait(start.deadline)
+    if session.stop_request is not None:
+        return _release(session, NotStartedReason.CANCELED, policy, now)
+    if now >= start.deadline:
+        return _release(session, NotStartedReason.START_TIMEOUT, policy, now)
+    if start.retry_at is not None and now < start.retry_at:
+        return Wait(min(start.retry_at, start.deadline))
+    return SendStart()
+
+
+def quiet_until_of(session: PaymentSession, policy: Policy) -> datetime:
+    """Until when no second POST may be sent: counted from the last moment at which the first may have left."""
+    intent_at = session.start.intent_at or session.created_at
+    return intent_at + timedelta(seconds=policy.send_guard_s + policy.quiet_window_s)
+
+
+def _release(session: PaymentSession, reason: NotStartedReason, policy: Policy, now: datetime) -> Step:
+    """Where a POST was ambiguous, only right after a look that found nothing: an effect that came late is then this
+    session's charge, and not a duplicate of one that was released."""
+    start = session.start
+    in_doubt = start.ambiguous_at is not None or start.outcome is StartOutcome.UNKNOWN
+    if not in_doubt or (start.empty_at is not None and now <= start.empty_at + JUST_SEARCHED):
+        return GiveUp(reason)
+    due = start.searched_at + timedelta(seconds=policy.stop_retry_s) if start.searched_at else now
+    return when(SearchCharges(), max(due, session.reads.not_before or due), now)
+
+
+def _refused(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """A second POST may be refused because the first one, of which nobody knew, took effect: look before giving up."""
+    start = session.start
+    intent_at = start.intent_at or session.created_at
+    if start.ambiguous_at is None or (start.empty_at is not None and start.empty_at >= intent_at):
+        return GiveUp(NotStartedReason.REFUSED)
+    due = start.searched_at + timedelta(seconds=policy.stop_retry_s) if start.searched_at else now
+    return when(SearchCharges(), max(due, session.reads.not_before or due), now)
+
+
+def _search(
+    session: PaymentSession, intent_at: datetime, quiet_until: datetime, policy: Policy, now: datetime
+) -> Step:
+    """A charge may exist: look for it until it turns up, or until the quiet window has passed and it is not there."""
+    searched_at = session.start.searched_at or intent_at
+    planned = [
+        t for s in SEARCH_OFFSETS_S if searched_at < (t := intent_at + timedelta(seconds=s)) < quiet_until
+    ]
+    pause = growing_s(2 * policy.duplicate_search_s, session.start.searches - MINUTELY_LOOKS, policy)
+    due = planned[0] if planned else max(quiet_until, searched_at + timedelta(seconds=pause))
+    if searched_at < quiet_until <= due:
+        due = quiet_until
+    return when(SearchCharges(), max(due, session.reads.not_before or due), now)
+
+
+def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    """`completed`: bill by the record itself, never by a webhook."""
+    if not charge.final_read:
+        return when(ReadCharge(charge.id), _final_read_due(session, charge, policy, now), now)
+    if _nothing_to_bill(session, charge):
+        return GiveUp(_why_nothing_ran(session, charge))
+    if unbillable(session, charge, policy) is not None:
+        return when(ReadCharge(charge.id), _next_poll(session, policy, now), now)
+    return Settle()
+
+
+def _gone(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    """No final record will come: settled by what can be believed of the charge, held for a person when nothing can."""
+    if last_believed(session, charge, policy)[1] is not SettlementBasis.NOTHING_KNOWN:
+        return SettleUnfinished()
+    due = (session.reads.attempted_at or now) + timedelta(seconds=policy.settle_poll_max_s)
+    return when(ReadCharge(charge.id), max(due, session.reads.not_before or due), now)
+
+
+def _settle_in_time(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """An ended charge is settled before its hold dies, whatever Monta does or does not say by then."""
+    last = settle_by(session, policy)
+    match step:
+        case ReadCharge() if now >= last:
+            return SettleUnfinished()
+        case Wait(until):
+            return SettleUnfinished() if now >= last else Wait(last if until is None else min(until, last))
+        case _:
+            return step
+
+
+def _final_read_due(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> datetime:
+    """At once when a webhook says `completed`; while the record does not agree, as seldom as any other poll."""
+    attempted_at, told_at = session.reads.attempted_at, charge.told_completed_at
+    if told_at is not None and (attempted_at is None or attempted_at <= told_at):
+        return session.reads.not_before or now
+    return _next_poll(session, policy, now)
+
+
+def _finishing(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    """Stopped, but not final: read until it is; without any energy two agreeing reads release the hold."""
+    if charge.gave_nothing and session.reads.idle_reads >= policy.idle_reads:
+        return GiveUp(_why_nothing_ran(session, charge))
+    return when(ReadCharge(charge.id), _final_read_due(session, charge, policy, now), now)
+
+
+def _next_poll(session: PaymentSession, policy: Policy, now: datetime) -> datetime:
+    reads = session.reads
+    pause = min(policy.settle_poll_s * 1.5 ** min(reads.polls, 20), policy.settle_poll_max_s)
+    due = (reads.attempted_at or now - timedelta(days=1)) + timedelta(seconds=pause)
+    return max(due, reads.not_before or due)
+
+
+def _nothing_to_bill(session: PaymentSession, charge: Charge) -> bool:
+    final = charge.latest
+    free = final.claimed_price is None and (final.price is None or final.price <= 0)
+    return charge.gave_nothing and (free or _given_up(session, charge))
+
+
+def _given_up(session: PaymentSession, charge: Charge) -> bool:
+    return session.stop is not None or charge.latest.failed_at is not None
+
+
+def _why_nothing_ran(session: PaymentSession, charge: Charge) -> NotStartedReason:
+    if session.stop is not None and session.stop.reason is not StopReason.LATE_START:
+        return NotStartedReason.CANCELED
+    if session.stop is None and charge.latest.failed_at is not None:
+        return NotStartedReason.REFUSED
+    return NotStartedReason.START_TIMEOUT
+
+
+def _stop_duplicates(session: PaymentSession, now: datetime) -> Step:
+    """Every charge of ours that nobody pays for is stopped, again and again until it has ended."""
+    waits = []
+    for duplicate in session.duplicates:
+        if not duplicate.live:
+            continue
+        if duplicate.next_at is None or duplicate.next_at <= now:
+            return StopDuplicate(duplicate.id)
+        waits.append(duplicate.next_at)
+    return Wait(min(waits) if waits else None)
+
+
+def _search_duplicates(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """After an ambiguous POST, or while an duplicate charge runs, search for charges of ours that nobody asked for."""
+    live = [e.attempts for e in session.duplicates if e.live]
+    last = session.start.searched_at or session.start.intent_at
+    if last is None or session.status is Status.AUTHORIZED:
+        return Wait(None)
+    pause_s = policy.duplicate_search_s if session.lost is None else policy.stray_look_live_s
+    if live:
+        pause_s = min(extra_pause_s(min(live), policy), policy.stray_look_live_s)
+    due = last + timedelta(seconds=pause_s)
+    due = max(due, session.reads.not_before or due)
+    if not live and (session.watch_until is None or due > session.watch_until):
+        return Wait(None)
+    return when(SearchCharges(), due, now)

@@ -1,0 +1,357 @@
+"""The payment session: one card authorization, its charge, and what became of both."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from app.domain.charging.charge import ENDED, Charge, ChargeReport, ChargeState
+from app.domain.limit.meter import MeterHistory
+from app.domain.limit.monta_limits import MontaLimits
+from app.domain.limit.profile import ChargePointProfile
+from app.domain.session.attention import Attention, needs_attention
+from app.domain.session.settlement import Settlement
+from app.domain.tariff import Tariff
+from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
+
+
+class Status(StrEnum):
+    """What terminals see; never goes back (see `machine`)."""
+
+    AUTHORIZED = "authorized"
+    STARTING = "starting"
+    CHARGING = "charging"
+    STOPPING = "stopping"
+    FINISHING = "finishing"
+    COMPLETED = "completed"
+    NOT_STARTED = "not_started"
+
+
+ENDED_STATUSES = frozenset({Status.COMPLETED, Status.NOT_STARTED})
+
+
+class StopReason(StrEnum):
+    LIMIT_REACHED = "limit_reached"
+    DRIVER = "driver"
+    OPERATIONS = "operations"
+    HOLD_EXPIRING = "hold_expiring"
+    VEHICLE_OR_CHARGE_POINT = "vehicle_or_charge_point"
+    LATE_START = "late_start"
+
+
+class NotStartedReason(StrEnum):
+    REFUSED = "refused"
+    START_TIMEOUT = "start_timeout"
+    CANCELED = "canceled"
+
+
+class StartOutcome(StrEnum):
+    """What is known of our last POST /charges."""
+
+    NOT_DONE = "not_done"
+    """Never sent, or Monta certainly did nothing: may be sent (again)."""
+    UNKNOWN = "unknown"
+    """The intent is committed and no certain answer is: only a search may say what happened."""
+    REFUSED = "refused"
+    ACCEPTED = "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a receipt may show of the card, and an opaque token of it. Never a card number."""
+
+    brand: str | None = None
+    last4: str | None = None
+    fingerprint: str | None = None
+    account_reference: str | None = None
+    """The PSP's payment account reference (PAR): the same person by card and by phone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization:
+    """The hold on the driver's card: `amount_minor` in minor units of `currency` (ISO 4217)."""
+
+    reference: str
+    amount_minor: int
+    currency: str
+    authorized_at: datetime | None = None
+    expires_at: datetime | None = None
+    card: Card = field(default_factory=Card)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopUp:
+    """One more hold on the same charge; `amount_minor` in the currency of the first one."""
+
+    reference: str
+    amount_minor: int
+    at: datetime
+    """When it was recorded: counts for how long it is good when the terminal does not say."""
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Our attempts to start the charge."""
+
+    deadline: datetime
+    """No energy by then: stop, make sure that nothing runs, release."""
+    outcome: StartOutcome = StartOutcome.NOT_DONE
+    posts: int = 0
+    intent_at: datetime | None = None
+    """When the intent of the last POST was committed; the POST left within the send guard of it, or never."""
+    retry_at: datetime | None = None
+    """Not before this time again (rate limit, connection refused)."""
+    not_done: int = 0
+    """POSTs that certainly had no effect (refused connection, rate limit); they do not count as posts."""
+    refusal: str | None = None
+    ambiguous_at: datetime | None = None
+    """The last POST whose effect was unknown: duplicate charges may turn up for a while after it."""
+    searches: int = 0
+    searched_at: datetime | None = None
+    empty_at: datetime | None = None
+    """The last complete search that found no charge of ours."""
+    elsewhere: bool = False
+    """A search found a charge with our reference that cannot be ours: no further POST, it might end there too."""
+    monta_ahead_s: int = 0
+    """Monta's clock minus ours, as far as our charge proves it; 0: they agree, or nothing is known."""
+
+
+class Lost(StrEnum):
+    """Why a charge counts as one on which nothing runs any more, though Monta's record never said so."""
+
+    GONE = "gone"
+    """Monta does not know it (404), again and again."""
+    STALLED = "stalled"
+    """Monta answers our stops, and nothing of the charge changes."""
+    UNREADABLE = "unreadable"
+    """A webhook said that it has ended, and Monta refuses to show its record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Our decision to stop, repeated until Monta confirms that no energy flows."""
+
+    reason: StopReason
+    decided_at: datetime
+    attempts: int = 0
+    sent_at: datetime | None = None
+    next_at: datetime | None = None
+    confirmed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequest:
+    """A stop asked for by a person; fulfilled as soon as the start is resolved."""
+
+    reason: StopReason
+    at: datetime
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateCharge:
+    """A charge of ours at Monta that this session does not pay for: stopped at once, never captured."""
+
+    id: ChargeId
+    state: ChargeState
+    found_at: datetime
+    seen_at: datetime
+    attempts: int = 0
+    next_at: datetime | None = None
+    missing: "Refusals | None" = None
+    """Stops that were answered with 404, without any sign of the charge since."""
+    over_at: datetime | None = None
+    """When it was given up: Monta does not know it, or no stop ended it for too long. A new report takes that back."""
+
+    gives_on: bool = False
+    """Its energy rose though its state says that it has ended; until a stop was answered."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it must be stopped on."""
+        return self.over_at is None and (self.gives_on or self.state not in ENDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusals:
+    """Answers of one kind in a row, by our own clock."""
+
+    count: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standstill:
+    """What the charge has shown unchanged `since` then, by our own clock, and our stops in that time."""
+
+    state: ChargeState
+    energy_wh: int
+    since: datetime
+    stops: int = 0
+    answers: int = 0
+    """Stops that Monta certainly answered, be it by a refusal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """Bookkeeping of our own reads of the charge; changes of it are no news for anyone else."""
+
+    attempted_at: datetime | None = None
+    failures: int = 0
+    not_before: datetime | None = None
+    polls: int = 0
+    """Reads since the charge ended; the final record is asked for more and more seldom."""
+    idle_reads: int = 0
+    """Consecutive reads that showed an ended charge without any energy."""
+    sweep_asked_at: datetime | None = None
+    """When the operator's sweep was last asked to read this charge together with others."""
+    look_failures: int = 0
+    """Searches in a row that brought no answer."""
+    missing: Refusals | None = None
+    """Reads and stops that were answered with 404, without any sign of the charge since."""
+    refused: Refusals | None = None
+    """Reads that Monta refused, one after the other."""
+    still: Standstill | None = None
+    contradicted_at: datetime | None = None
+    """The session has ended, and a webhook of this time says otherwise: the record is read until it is as new."""
+    rechecks: int = 0
+    """Reads since the session ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentSession:
+    """One row: what was asked, what is known, what was decided. Amounts in minor units, energy in watt-hours."""
+
+    id: SessionId
+    operator_id: OperatorId
+    terminal_id: TerminalId
+    charge_point_id: ChargePointId
+    display_reference: str
+    authorization: Authorization
+    created_at: datetime
+    start: Start
+    power_bound_w: int | None = None
+    """The highest power that the charge point is rated for; None: Monta was not asked yet."""
+    observed_max_w: int = 0
+    """The highest average power between two readings of this charge: a rating may be wrong."""
+    profile: ChargePointProfile | None = None
+    """What was known of the charge point when the session began; None: not asked yet."""
+    meter_history: MeterHistory = field(default_factory=MeterHistory)
+    """The last readings of the meter, and what they show."""
+    monta_limits: MontaLimits | None = None
+    """What Monta was asked to hold the charge to; None: it was not started yet."""
+    energy_limit_wh: int | None = None
+    """The driver's own limit, when there is one."""
+    tariff: Tariff | None = None
+    tariff_source: str | None = None
+    tariff_gaps: tuple[str, ...] = ()
+    """What the tariff does not say of Monta's price group that it was converted from, in words."""
+    learned_kwh_price: Decimal | None = None
+    """Without a tariff: what a kWh cost here lately, in major units; an estimate, no promise."""
+    top_ups: tuple[TopUp, ...] = ()
+    top_up_max_minor: int | None = None
+    """The most that the authorization may reach, by the operator's policy; Monta's own limits start there."""
+    hold_max_minor: int | None = None
+    """The most that all its holds together may come to, by the operator's policy."""
+    hold_days: int | None = None
+    """How long a hold without `expires_at` is good, by the operator's policy for the card's scheme."""
+    time_zone: str = "UTC"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    status: Status = Status.AUTHORIZED
+    version: int = 1
+    updated_at: datetime
+    charge: Charge | None = None
+    charge_ended_at: datetime | None = None
+    """When the charge was first known to have ended, by our own clock; None: it runs, or runs again."""
+    lost: Lost | None = None
+    """Set while the charge counts as ended for want of any better word of it."""
+    point_free_at: datetime | None = None
+    """From then on no charge of this session can run at its charge point; never taken back."""
+    stop_request: StopRequest | None = None
+    stop: Stop | None = None
+    stop_reason: StopReason | None = None
+    not_started_reason: NotStartedReason | None = None
+    duplicates: tuple[DuplicateCharge, ...] = ()
+    attention: tuple[Attention, ...] = ()
+    """Why a person should look, oldest first, with those that somebody has acknowledged."""
+    settlement: Settlement | None = None
+    settled_record: ChargeReport | None = None
+    """Monta's final record as it was when the session was settled; None: there was none yet."""
+    watch_until: datetime | None = None
+    """Until then Monta is searched for further charges of ours, also after the end."""
+    reads: Reads = field(default_factory=Reads)
+    odd_times: tuple[str, ...] = ()
+    """The times of its charge that could not be as Monta told them; each is told once."""
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED_STATUSES
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether there is anything that nobody has acknowledged."""
+        return needs_attention(self.attention)
+
+    @property
+    def occupies_charge_point(self) -> bool:
+        """Whether another payment must wait for this one; once False, for ever."""
+        return not self.ended and self.point_free_at is None
+
+    @property
+    def awaits_sweep_since(self) -> datetime | None:
+        """When it asked for a sweep that has brought nothing yet; None: it waits for none."""
+        overdue_since, charge = self.reads.sweep_asked_at, self.charge
+        if overdue_since is None or charge is None or charge.ended or charge.seen_at >= overdue_since:
+            return None
+        attempted_at = self.reads.attempted_at
+        return overdue_since if attempted_at is None or attempted_at < overdue_since else None
+
+    @property
+    def authorized_minor(self) -> int:
+        """All holds together."""
+        return self.authorization.amount_minor + sum(t.amount_minor for t in self.top_ups)
+
+    @property
+    def energy_wh(self) -> int:
+        return self.charge.energy_wh if self.charge else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentAuthorized:
+    """What a terminal says: so much is held on a card for a charge at this charge point."""
+
+    charge_point_id: ChargePointId
+    authorization: Authorization
+    display_reference: str | None = None
+    energy_limit_wh: int | None = None
+    tariff: Tariff | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+    def fingerprint(self) -> bytes:
+        """Equal for the same contents, whatever their order or spelling.
+
+        The Idempotency-Key is no content, nor are times: a terminal that tells of a payment again may take them anew.
+        """
+        held = self.authorization
+        contents = {
+            "charge_point_id": self.charge_point_id,
+            "authorization": [
+                held.reference,
+                held.amount_minor,
+                held.currency,
+                held.card.brand,
+                held.card.last4,
+                held.card.fingerprint,
+                held.card.account_reference,
+            ],
+            "display_reference": self.display_reference,
+            "energy_limit_wh": self.energy_limit_wh,
+            "tariff": self.tariff.source if self.tariff else None,
+            "metadata": dict(self.metadata),
+        }
+        return hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode()).digest()

@@ -1,0 +1,261 @@
+"""What the terminal captures and releases, decided once, and what the PSP reported of it."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class SettlementAction(StrEnum):
+    CAPTURE = "capture"
+    RELEASE = "release"
+
+
+class SettlementStatus(StrEnum):
+    DUE = "due"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+
+
+class SettlementBasis(StrEnum):
+    """What the amount rests on."""
+
+    FINAL_PRICE = "final_price"
+    LAST_PRICE = "last_price"
+    """Monta did not complete the charge before the hold would die: the last price that could be believed."""
+    TARIFF_MINIMUM = "tariff_minimum"
+    """Monta showed no price that could be believed: the least that the tariff makes of the energy."""
+    NOTHING_KNOWN = "nothing_known"
+    """Neither: released, and a person is told."""
+    NOTHING_RAN = "nothing_ran"
+    PERSON = "person"
+    """Operations decided the amount."""
+
+
+class CaptureOutcome(StrEnum):
+    """What the PSP did."""
+
+    CAPTURED = "captured"
+    RELEASED = "released"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldShare:
+    """What becomes of one hold, named by its authorization's reference; the two parts are its amount, always."""
+
+    reference: str
+    amount_minor: int
+    to_capture_minor: int
+    to_release_minor: int
+    status: SettlementStatus = SettlementStatus.DUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """Amounts in minor units; `to_capture_minor + to_release_minor` is the authorized amount, always."""
+
+    action: SettlementAction
+    to_capture_minor: int
+    to_release_minor: int
+    shortfall_minor: int
+    """What the charge cost beyond the authorization: the operator's loss, never the driver's."""
+    energy_wh: int
+    decided_at: datetime
+    deadline: datetime
+    """The first of the holds is no longer good after this."""
+    session_date: datetime
+    """The receipt's date."""
+    status: SettlementStatus = SettlementStatus.DUE
+    basis: SettlementBasis = SettlementBasis.FINAL_PRICE
+    shares: tuple[HoldShare, ...] = ()
+    """Hold by hold, the first to expire first."""
+    overdue_since: datetime | None = None
+    """When a person was asked to see to it, since nobody had told its outcome."""
+
+    @property
+    def report_due_at(self) -> datetime:
+        """Half of the time that its holds have left is over then: by that time its outcome should be known."""
+        return self.decided_at + max(timedelta(), self.deadline - self.decided_at) / 2
+
+
+class HoldUnknown(ValueError):
+    """A report names an authorization that is not of this payment session."""
+
+
+def settle(
+    authorized_minor: int,
+    price_minor: int,
+    *,
+    energy_wh: int,
+    at: datetime,
+    deadline: datetime,
+    session_date: datetime,
+    basis: SettlementBasis = SettlementBasis.FINAL_PRICE,
+) -> Settlement:
+    """Capture the price but never more than was authorized; a price of 0 is a release.
+
+    Raises ValueError for a negative price or authorization: those are held for a person, not settled.
+    """
+    if price_minor < 0 or authorized_minor < 0:
+        raise ValueError("neither a price nor an authorization can be negative")
+    capture_minor = min(price_minor, authorized_minor)
+    return Settlement(
+        action=SettlementAction.CAPTURE if capture_minor else SettlementAction.RELEASE,
+        to_capture_minor=capture_minor,
+        to_release_minor=authorized_minor - capture_minor,
+        shortfall_minor=price_minor - capture_minor,
+        energy_wh=energy_wh,
+        decided_at=at,
+        deadline=deadline,
+        session_date=session_date,
+        basis=basis,
+    )
+
+
+MAX_REPORTS = 500
+"""Of one session; more of them are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureReport:
+    """One thing that the PSP did; amounts in minor units, `reference` is the PSP's."""
+
+    outcome: CaptureOutcome
+    amount_minor: int
+    reference: str
+    authorization_reference: str | None = None
+    """The hold that it was done with; None: the only one, or all of them."""
+
+
+@dataclass(slots=True)
+class _Moved:
+    """What became of one hold so far."""
+
+    captured: int = 0
+    released: int = 0
+    closed: bool = False
+    """A capture or a release of 0 was told: on a hold that is released, nothing is held any more."""
+    failed: bool = False
+    most_released: int = 0
+    """By one release alone: repeats of one free nothing more, but this much at least was let go."""
+
+
+def same_report(one: CaptureReport, other: CaptureReport) -> bool:
+    """Whether one repeats the other: the same act under the same reference, if it does not name another hold."""
+    if (one.outcome, one.reference) != (other.outcome, other.reference):
+        return False
+    holds = {one.authorization_reference, other.authorization_reference}
+    return len(holds) == 1 or None in holds
+
+
+def after_reports(settlement: Settlement, reports: Iterable[CaptureReport]) -> Settlement:
+    """The settlement as the sums of what was done leave it, hold by hold. Raises HoldUnknown.
+
+    Confirmed: exactly what was settled has been captured, or all is released. Failed: more was captured, what was to be
+    captured was released, or the PSP refused and nothing made up for it. Due: there is more to come.
+    """
+    shares = settlement.shares or (_whole(settlement),)
+    moved = _moved(shares, set(reports), named={s.reference for s in settlement.shares})
+    if _paid_otherwise(settlement, shares, moved):
+        shares = tuple(replace(s, status=SettlementStatus.CONFIRMED) for s in shares)
+    else:
+        shares = tuple(replace(s, status=_status(s, m)) for s, m in zip(shares, moved, strict=True))
+    status = _together(settlement, shares)
+    return replace(settlement, status=status, shares=shares if settlement.shares else ())
+
+
+def what_differs(settlement: Settlement, reports: Collection[CaptureReport]) -> str | None:
+    """In words, what the PSP did against what was settled; None: it did not fail."""
+    if settlement.status is not SettlementStatus.FAILED:
+        return None
+    captured, released = _sum(reports, CaptureOutcome.CAPTURED), _sum(reports, CaptureOutcome.RELEASED)
+    told = f"captured {captured} of {settlement.to_capture_minor}"
+    told += f", released {released} of {settlement.to_release_minor}"
+    failed = any(r.outcome is CaptureOutcome.FAILED for r in reports)
+    return f"the PSP did not do what was settled: {told}{', a failure was reported' if failed else ''}"
+
+
+def _whole(settlement: Settlement) -> HoldShare:
+    return HoldShare(
+        reference="",
+        amount_minor=settlement.to_capture_minor + settlement.to_release_minor,
+        to_capture_minor=settlement.to_capture_minor,
+        to_release_minor=settlement.to_release_minor,
+    )
+
+
+def _moved(shares: tuple[HoldShare, ...], reports: set[CaptureReport], *, named: set[str]) -> list[_Moved]:
+    """What was done with each hold; what names no hold is of all of them, each in turn as far as it was settled."""
+    moved = {share.reference: _Moved() for share in shares}
+    pooled = _Moved()
+    for report in reports:
+        hold = report.authorization_reference
+        if hold is not None and hold not in named:
+            raise HoldUnknown(hold)
+        _add(pooled if hold is None else moved[hold], report)
+    _spread(shares, moved, pooled)
+    return [moved[share.reference] for share in shares]
+
+
+def _add(moved: _Moved, report: CaptureReport) -> None:
+    match report.outcome:
+        case CaptureOutcome.FAILED:
+            moved.failed = True
+        case CaptureOutcome.CAPTURED:
+            moved.captured += report.amount_minor
+            moved.closed |= not report.amount_minor
+        case CaptureOutcome.RELEASED:
+            moved.released += report.amount_minor
+            moved.most_released = max(moved.most_released, report.amount_minor)
+            moved.closed |= not report.amount_minor
+
+
+def _spread(shares: tuple[HoldShare, ...], moved: dict[str, _Moved], pooled: _Moved) -> None:
+    too_much = pooled.most_released > sum(s.to_release_minor for s in shares)
+    for share in shares:
+        mine = moved[share.reference]
+        mine.failed |= pooled.failed
+        mine.closed |= pooled.closed
+        if too_much:
+            mine.most_released = share.amount_minor + 1
+        taken = min(pooled.captured, max(0, share.to_capture_minor - mine.captured))
+        mine.captured, pooled.captured = mine.captured + taken, pooled.captured - taken
+        freed = min(pooled.released, max(0, share.to_release_minor - mine.released))
+        mine.released, pooled.released = mine.released + freed, pooled.released - freed
+    last = moved[shares[-1].reference]
+    last.captured += pooled.captured
+    last.released += pooled.released
+
+
+def _status(share: HoldShare, moved: _Moved) -> SettlementStatus:
+    if moved.captured > share.to_capture_minor or moved.most_released > share.to_release_minor:
+        return SettlementStatus.FAILED
+    if share.to_capture_minor:
+        done = moved.captured == share.to_capture_minor
+        lost = moved.released > share.to_release_minor
+    else:
+        done, lost = moved.closed or moved.released >= share.to_release_minor, False
+    if done:
+        return SettlementStatus.CONFIRMED
+    return SettlementStatus.FAILED if moved.failed or lost else SettlementStatus.DUE
+
+
+def _paid_otherwise(settlement: Settlement, shares: tuple[HoldShare, ...], moved: list[_Moved]) -> bool:
+    """Whether the whole amount was captured, and no more, though from other holds than it was spread over."""
+    if not settlement.to_capture_minor or sum(m.captured for m in moved) != settlement.to_capture_minor:
+        return False
+    return all(m.captured + m.most_released <= s.amount_minor for s, m in zip(shares, moved, strict=True))
+
+
+def _together(settlement: Settlement, shares: tuple[HoldShare, ...]) -> SettlementStatus:
+    """Confirmed when each hold that is captured is; without a capture, when each is released."""
+    if any(s.status is SettlementStatus.FAILED for s in shares):
+        return SettlementStatus.FAILED
+    asked = [s for s in shares if s.to_capture_minor or settlement.action is SettlementAction.RELEASE]
+    done = all(s.status is SettlementStatus.CONFIRMED for s in asked)
+    return SettlementStatus.CONFIRMED if done else SettlementStatus.DUE
+
+
+def _sum(reports: Iterable[CaptureReport], outcome: CaptureOutcome) -> int:
+    return sum(r.amount_minor for r in reports if r.outcome is outcome)

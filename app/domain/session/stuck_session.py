@@ -1,0 +1,205 @@
+"""Finds what never comes to an end by itself: lost charges, and what operations must look at."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from app.domain.charging.charge import Charge, ChargeReport, ChargeState
+from app.domain.limit.policy import Policy
+from app.domain.session.attention import AttentionCode
+from app.domain.session.holds import settle_by
+from app.domain.session.machine import Change, Command, Source
+from app.domain.session.payment_session import (
+    Lost,
+    PaymentSession,
+    Reads,
+    Refusals,
+    Standstill,
+    StartOutcome,
+    Status,
+    StopReason,
+)
+from app.domain.session.plausibility import unbillable
+
+NOT_FOUND = 404
+PASSING = frozenset({ChargeState.OTHER, ChargeState.PAYING, ChargeState.STOPPING})
+"""With energy on the meter these should soon pass; the first stands for every state that we do not know."""
+
+WORDS = {
+    Lost.GONE: "Monta does not know the charge any more; it counts as ended",
+    Lost.STALLED: "Monta answers the stops, but nothing of the charge changes; it counts as ended",
+    Lost.UNREADABLE: "Monta refuses to show the charge, which has ended",
+}
+
+
+def observed(change: Change, now: datetime) -> Change:
+    """Keep by our own clock since when the charge has shown nothing new; a stalled one that moves is lost no more."""
+    session, charge = change.session, change.session.charge
+    if charge is None or session.ended:
+        return change
+    reads = session.reads
+    if reads.still is None or (reads.still.state, reads.still.energy_wh) != (charge.state, charge.energy_wh):
+        still = Standstill(state=charge.state, energy_wh=charge.energy_wh, since=now)
+        reads = replace(reads, still=still)
+        if session.lost is Lost.STALLED:
+            session = replace(session, lost=None)
+    return change.to(replace(session, reads=reads))
+
+
+def loss_of(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Lost | None:
+    """Why the charge must be counted as ended now; None: Monta's own word of it can still be had."""
+    reads = session.reads
+    if charge.final_read:
+        return None
+    if _lasted(reads.missing, policy.gone_answers, policy.gone_after_s, now):
+        return Lost.GONE
+    if charge.ended:
+        unreadable = _lasted(reads.refused, policy.unreadable_answers, policy.unreadable_after_s, now)
+        return Lost.UNREADABLE if unreadable else None
+    stop, still = session.stop, reads.still
+    if stop is None or stop.confirmed_at is not None or still is None or not _shows(still, charge):
+        return None
+    since = max(still.since, stop.decided_at)
+    waited = now - since >= timedelta(seconds=policy.stalled_after_s)
+    return Lost.STALLED if waited and still.answers >= policy.stalled_answers else None
+
+
+def counted_lost(change: Change, why: Lost) -> Change:
+    """From here on the session is settled, or held for a person, as one whose charge has ended."""
+    session = change.session
+    if session.status is not Status.FINISHING:
+        reason = session.stop.reason if session.stop else StopReason.VEHICLE_OR_CHARGE_POINT
+        change = change.apply(Command.FINISH, Source.WATCHER)
+        change = change.to(replace(change.session, stop_reason=reason))
+    return change.to(replace(change.session, lost=why)).note("charge_lost", Source.WATCHER, why=why)
+
+
+def seen_again(session: PaymentSession, report: ChargeReport, *, by_rest: bool) -> PaymentSession:
+    """Whoever shows the charge ends what its absence led to: the record always, a webhook when it is newer."""
+    reads = session.reads
+    if not by_rest and (reads.missing is None or report.seen_at <= reads.missing.since):
+        return session
+    reads = replace(reads, missing=None, refused=None if by_rest else reads.refused)
+    ended = Lost.GONE if not by_rest else session.lost
+    lost = None if session.lost is ended and session.lost is not Lost.STALLED else session.lost
+    return replace(session, reads=reads, lost=lost)
+
+
+def refused(reads: Reads, status: int | None, now: datetime, *, by_read: bool) -> Reads:
+    """Count an answer that was a refusal (`status`; None: no certain answer came, which counts for nothing)."""
+    if status is None:
+        return reads
+    if status == NOT_FOUND:
+        reads = replace(reads, missing=counted(reads.missing, now))
+    return replace(reads, refused=counted(reads.refused, now)) if by_read else reads
+
+
+def counted(known: Refusals | None, now: datetime) -> Refusals:
+    """One more of them."""
+    return Refusals(count=1, since=now) if known is None else replace(known, count=known.count + 1)
+
+
+def is_gone(missing: Refusals | None, policy: Policy, now: datetime) -> bool:
+    """Whether so many answers 404 over so long a time say that there is no such charge."""
+    return _lasted(missing, policy.gone_answers, policy.gone_after_s, now)
+
+
+def odd_since(session: PaymentSession, charge: Charge) -> datetime | None:
+    """Since when a charge with energy stands still in a state that should soon pass; None: it does not."""
+    still = session.reads.still
+    if charge.state not in PASSING or not charge.energy_wh or still is None or not _shows(still, charge):
+        return None
+    return still.since
+
+
+def freed(change: Change, now: datetime, policy: Policy) -> Change:
+    """Give the charge point to the next payment as soon as no charge of this session can run on it any more.
+
+    Once given it is never taken back: a charge that is restarted later is stopped, and finds another session there.
+    """
+    session = change.session
+    if (
+        session.charge is None
+        or not session.occupies_charge_point
+        or not _over(session, session.charge, policy, now)
+    ):
+        return change
+    change = change.to(replace(session, point_free_at=now))
+    return change.note("charge_point_free", Source.WATCHER, state=session.charge.state)
+
+
+def free_at(session: PaymentSession, policy: Policy) -> datetime | None:
+    """When the charge point becomes free if nothing changes; None: nothing is planned."""
+    since = session.charge_ended_at
+    if not session.occupies_charge_point or since is None:
+        return None
+    return since + timedelta(seconds=policy.restart_window_s)
+
+
+def _over(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> bool:
+    """Completed by the record, released from the cable, lost, or ended for so long that nobody restarts it."""
+    if session.lost is not None or charge.final_read or charge.state is ChargeState.RELEASED:
+        return True
+    at = free_at(session, policy)
+    return charge.ended and at is not None and now >= at
+
+
+def _shows(still: Standstill, charge: Charge) -> bool:
+    return (still.state, still.energy_wh) == (charge.state, charge.energy_wh)
+
+
+def _lasted(refusals: Refusals | None, count: int, seconds: float, now: datetime) -> bool:
+    if refusals is None or refusals.count < count:
+        return False
+    return now - refusals.since >= timedelta(seconds=seconds)
+
+
+NOBODY_KNOWS = "nobody knows whether the charge was started, and the start deadline has passed"
+STUCK = "the charge has ended, but Monta does not complete it"
+EXPIRING = "the hold is about to expire, and the payment session is not settled"
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionReason:
+    """For one code why a person should look, in words, and which of its causes it is; `why` None: there is none."""
+
+    code: AttentionCode
+    why: str | None
+    about: str = ""
+
+
+def attention_reasons(session: PaymentSession, policy: Policy, now: datetime) -> Iterator[AttentionReason]:
+    """Every code that is looked at here, each time: so each closes as soon as its cause is gone."""
+    going = not session.ended
+    unknown = session.start.outcome is StartOutcome.UNKNOWN and now >= session.start.deadline
+    yield AttentionReason(AttentionCode.START_UNKNOWN, NOBODY_KNOWS if going and unknown else None)
+    yield AttentionReason(
+        AttentionCode.HOLD_EXPIRING, EXPIRING if going and now >= settle_by(session, policy) else None
+    )
+    yield AttentionReason(AttentionCode.IMPOSSIBLE_READING, _not_believed(session) if going else None)
+    lost = session.lost if going else None
+    yield AttentionReason(AttentionCode.CHARGE_LOST, WORDS[lost] if lost else None, lost or "")
+    charge = session.charge if session.status is Status.FINISHING else None
+    if charge is None:
+        yield AttentionReason(AttentionCode.FINAL_RECORD_HELD, None)
+        yield AttentionReason(AttentionCode.NOT_COMPLETED, None)
+        return
+    held = unbillable(session, charge, policy) if charge.final_read else None
+    final = charge.latest
+    shown = f"{final.price or final.claimed_price} {final.currency} {final.energy_wh or final.claimed_wh}"
+    yield AttentionReason(AttentionCode.FINAL_RECORD_HELD, held, shown)
+    yield AttentionReason(AttentionCode.NOT_COMPLETED, STUCK if _stuck(charge, policy, now) else None)
+
+
+def _not_believed(session: PaymentSession) -> str | None:
+    """A webhook alone proves nothing; an ended charge's record is held for a reason of its own."""
+    charge = session.charge
+    if charge is None or charge.ended or charge.latest.doubt is None or not charge.latest.from_record:
+        return None
+    return f"what Monta's record shows of the running charge is not believed: {charge.latest.doubt}"
+
+
+def _stuck(charge: Charge, policy: Policy, now: datetime) -> bool:
+    ended_at = charge.latest.stopped_at
+    patience = timedelta(seconds=policy.finishing_attention_s)
+    return not charge.final_read and ended_at is not None and now - ended_at >= patience

@@ -1,0 +1,1 @@
+"""Money, energy and identifiers: the values that every other module speaks in."""

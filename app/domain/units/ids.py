@@ -1,0 +1,18 @@
+"""Names for the identifiers that travel through every layer, so that one is never taken for another."""
+
+from typing import NewType
+
+OperatorId = NewType("OperatorId", str)
+"""`op_...`: one Monta credential, one webhook endpoint, one rate budget."""
+
+TerminalId = NewType("TerminalId", str)
+"""`trm_...`: one payment terminal with its key."""
+
+SessionId = NewType("SessionId", str)
+"""`ps_...`: one payment session; also Monta's `partnerExternalId` for its charge (29 ASCII characters)."""
+
+ChargePointId = NewType("ChargePointId", str)
+"""Monta's charge point id as a string of digits (exceeds 2^53)."""
+
+ChargeId = NewType("ChargeId", str)
+"""Monta's charge id as a string of digits (exceeds 2^53)."""

@@ -1,0 +1,1 @@
+"""Use cases of operations: queries, provisioning, set-up checks, manual settlements."""

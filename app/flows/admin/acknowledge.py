@@ -1,0 +1,35 @@
+"""Records that operations have seen an attention item."""
+
+from app.domain.session.attention import Acknowledgement
+from app.domain.session.machine import Change
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import SessionId
+from app.flows.context import Context, SessionUnknown
+from app.store.db.database import retry_on_serialization_failure
+from app.store.sessions import payment_sessions
+from app.store.sessions.payment_sessions import Condition
+
+
+class AttentionUnknown(Exception):
+    """The session does not ask for a person for this reason, or does no more."""
+
+
+@retry_on_serialization_failure
+async def acknowledge(
+    context: Context, session_id: SessionId, owner: Condition, *, code: str, by: str, note: str
+) -> PaymentSession:
+    """Somebody has seen why a session asks for a person, and says so. Repeating changes nothing.
+
+    Raises SessionUnknown, AttentionUnknown.
+    """
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        if await payment_sessions.get(connection, session_id, owner) is None:
+            raise SessionUnknown
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            raise SessionUnknown
+        if all(item.code != code for item in before.attention):
+            raise AttentionUnknown
+        change = Change(before).acknowledge(code, Acknowledgement(at=now, by=by, note=note))
+        return await payment_sessions.save(connection, before, change, now)

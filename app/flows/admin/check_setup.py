@@ -1,0 +1,109 @@
+"""Compares a typed set-up with Monta before a driver finds the mistake."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.domain.charging.charge_point import ChargePoint
+from app.domain.charging.price_group import to_tariff
+from app.domain.charging.setup_check import (
+    ConfiguredChargePoint,
+    charge_point_warnings,
+    paying_team_warnings,
+    scope_doubts,
+    unknown_to_monta,
+)
+from app.domain.tariff import InvalidTariff, parse_tariff
+from app.domain.units.ids import ChargePointId, OperatorId
+from app.flows.context import Context
+from app.monta.client import MontaClient
+from app.monta.errors import MontaError, Refused
+from app.store.operators import charge_points
+
+MAX_COMPARED = 50
+"""Charge points that one command asks Monta for; sync compares them all."""
+
+
+class EveryStartWouldFail(Exception):
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(
+            "Nothing was added. " + "; ".join(reasons) + ". --unchecked adds the terminal all the same."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What does not fit, in words. `unanswered`: why Monta could not be asked; the next sync compares again."""
+
+    found: tuple[str, ...]
+    unanswered: str | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        if self.unanswered is None:
+            return self.found
+        return (*self.found, f"not compared with Monta, which did not answer as expected: {self.unanswered}")
+
+
+async def compare_operator(context: Context, operator_id: OperatorId) -> Compared:
+    """Is the paying team one of the credential's, and which scopes does it lack? Never raises for Monta's sake."""
+    async with context.database.transaction() as connection:
+        operator = await context.operators.get(connection, operator_id)
+    if operator is None:
+        return Compared(())
+    try:
+        consumer = await context.monta.read_only(operator).me()
+    except MontaError as error:
+        return Compared((), str(error))
+    team = paying_team_warnings(operator.paying_team_id, consumer.team_ids)
+    return Compared((*team, *scope_doubts(consumer.scopes)))
+
+
+async def compare_charge_points(
+    context: Context, operator_id: OperatorId, charge_point_ids: Sequence[ChargePointId]
+) -> Compared:
+    """The charge points of a new terminal: known, of the right team, with a price that can be read? Never raises for
+    Monta's sake, but raises EveryStartWouldFail when Monta says that one of them does not exist."""
+    async with context.database.transaction() as connection:
+        operator = await context.operators.get(connection, operator_id)
+        priced = await charge_points.are_priced(
+            connection, operator_id, charge_point_ids, context.clock.now()
+        )
+    if operator is None:
+        return Compared(())
+    monta = context.monta.read_only(operator)
+    try:
+        consumer = await monta.me()
+        shown = {id_: await monta.find_charge_point(id_) for id_ in charge_point_ids[:MAX_COMPARED]}
+        problems = await _price_problems(monta, [p for p in shown.values() if p is not None])
+    except MontaError as error:
+        return Compared((), str(error))
+    places = [
+        ConfiguredChargePoint(
+            id=id_,
+            shown=point,
+            has_tariff=id_ in priced,
+            price_problem=problems.get(point.price_group_id or "") if point else None,
+        )
+        for id_, point in shown.items()
+    ]
+    if reasons := unknown_to_monta(places):
+        raise EveryStartWouldFail(reasons)
+    teams = consumer.team_ids
+    return Compared(
+        (*paying_team_warnings(operator.paying_team_id, teams), *charge_point_warnings(places, teams))
+    )
+
+
+async def _price_problems(monta: MontaClient, points: Sequence[ChargePoint]) -> dict[str, str]:
+    """Why a price group cannot be used as a tariff, by its id."""
+    problems: dict[str, str] = {}
+    for group_id in sorted({p.price_group_id for p in points if p.price_group_id is not None}):
+        try:
+            converted = to_tariff(await monta.get_price_group(group_id))
+            if converted.tariff is None:
+                problems[group_id] = "it cannot be converted"
+            else:
+                parse_tariff(converted.tariff)
+        except (Refused, InvalidTariff) as error:
+            problems[group_id] = str(error)
+    return problems

@@ -1,0 +1,212 @@
+"""Creates operators, terminals, tariffs and keys; each secret is shown once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from app.domain.charging.charge import PriceUnit
+from app.domain.tariff import Tariff
+from app.domain.tariff.time_windows import expired, out_of_force
+from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
+from app.flows.context import Context, webhook_path
+from app.store.operators import charge_points, jobs, operators, terminals
+from app.store.operators.jobs import Job
+from app.store.operators.operators import Operator
+from app.store.operators.terminals import OpsKey, Terminal
+from app.store.sessions import holds
+
+SECRET_OVERLAP = timedelta(hours=1)
+"""After a change of the webhook's secret the one before is taken for so long: Monta is told within a minute or so, and
+repeats what it could not deliver every minute; what it still signs with the old one later is found by polling."""
+
+
+class OperatorUnknown(Exception):
+    def __init__(self, operator_id: str) -> None:
+        super().__init__(f"there is no operator {operator_id!r}; `tapwatt operator list` shows them")
+
+
+class SecretJustChanged(Exception):
+    def __init__(self, until: datetime) -> None:
+        super().__init__(
+            f"the webhook secret was changed lately, and the one before is taken until {until.isoformat()};"
+            " --at-once changes it now and forgets the others"
+        )
+
+
+class TariffExpired(Exception):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Nothing was set: this tariff prices nothing any more, for {why}.")
+
+
+class ChargePointNotKnown(Exception):
+    def __init__(self, charge_point_id: str) -> None:
+        super().__init__(
+            f"no terminal of this operator uses charge point {charge_point_id!r}: `tapwatt terminal add` comes first"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOperator:
+    """What an operator's account at Monta needs to be told."""
+
+    name: str
+    monta_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    paying_team_id: str
+    price_unit: str = "major"
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class AddedOperator:
+    operator_id: OperatorId
+    webhook_path: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedSecret:
+    """The new one is shown now and never again; the one before is taken until `before_until`, None: no more."""
+
+    webhook_secret: str = field(repr=False)
+    before_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddedKey:
+    """`id` names a terminal or an operations key; `api_key` is shown now and never again."""
+
+    id: str
+    api_key: str = field(repr=False)
+
+
+async def add_operator(context: Context, new: NewOperator) -> AddedOperator:
+    """Record it; the watcher registers the webhook and reads the charge points next."""
+    now = context.clock.now()
+    operator = Operator(
+        id=OperatorId(context.ids.new("op")),
+        name=new.name,
+        monta_url=new.monta_url.rstrip("/"),
+        client_id=new.client_id,
+        client_secret=new.client_secret,
+        paying_team_id=new.paying_team_id,
+        price_unit=new.price_unit,
+        time_zone=new.time_zone,
+        webhook_endpoint_id=context.ids.secret("wh"),
+        webhook_secret=context.ids.secret("whsec"),
+    )
+    async with context.database.transaction() as connection:
+        await context.operators.add(connection, operator, now)
+    return AddedOperator(operator.id, webhook_path(operator.webhook_endpoint_id), operator.webhook_secret)
+
+
+async def change_webhook_secret(context: Context, operator_id: OperatorId, *, at_once: bool) -> ChangedSecret:
+    """A new secret, told to Monta by the next sync; the one before is taken for SECRET_OVERLAP more.
+
+    `at_once` forgets that one now: it has leaked. Raises OperatorUnknown, SecretJustChanged (of two changes within the
+    overlap the first secret would be lost while Monta may still sign with it).
+    """
+    now = context.clock.now()
+    secret = context.ids.secret("whsec")
+    until = None if at_once else now + SECRET_OVERLAP
+    async with context.database.transaction() as connection:
+        operator = await context.operators.lock(connection, operator_id)
+        if operator is None:
+            raise OperatorUnknown(operator_id)
+        still = operator.previous_webhook_secret_until
+        if not at_once and still is not None and len(operator.webhook_secrets(now)) > 1:
+            raise SecretJustChanged(still)
+        await context.operators.change_webhook_secret(
+            connection, operator, secret, now=now, before_until=until
+        )
+        await jobs.make_due(connection, operator_id, Job.SYNC, now)
+    return ChangedSecret(secret, until)
+
+
+async def set_top_up_max(context: Context, operator_id: OperatorId, amount_minor: int | None) -> None:
+    """The most that top-ups may raise an authorization to, in minor units; None: no policy. Raises OperatorUnknown."""
+    async with context.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await operators.set_top_up_max(connection, operator_id, amount_minor)
+
+
+async def set_hold_max(context: Context, operator_id: OperatorId, eur: int | None) -> None:
+    """The most that one session may hold, in EUR (other currencies by their usual size); None: what is usual. Raises
+    OperatorUnknown."""
+    async with context.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await operators.set_hold_max(connection, operator_id, eur)
+
+
+async def set_price_unit(context: Context, operator_id: OperatorId, price_unit: str) -> None:
+    """The unit of the prices that Monta shows of charges, `major` or `minor`. Raises OperatorUnknown."""
+    async with context.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await operators.set_price_unit(connection, operator_id, PriceUnit(price_unit))
+
+
+async def set_hold_days(
+    context: Context, operator_id: OperatorId, brand: str | None, days: int | None
+) -> None:
+    """How long holds of a card scheme (None: of all others) are good when the terminal does not say; None: what is
+    usual. Raises OperatorUnknown."""
+    async with context.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await holds.set_days(connection, operator_id, brand, days)
+
+
+async def add_terminal(
+    context: Context,
+    operator_id: OperatorId,
+    *,
+    provider: str,
+    name: str,
+    charge_point_ids: Sequence[ChargePointId],
+) -> AddedKey:
+    """Raises OperatorUnknown. The operator's charge points are read from Monta next."""
+    now = context.clock.now()
+    terminal = Terminal(TerminalId(context.ids.new("trm")), operator_id, provider, name)
+    api_key = context.ids.secret("tw_terminal")
+    async with context.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await terminals.add_terminal(connection, terminal, api_key, now)
+        await terminals.assign(connection, terminal, charge_point_ids)
+        await jobs.make_due(connection, operator_id, Job.SYNC, now)
+    return AddedKey(terminal.id, api_key)
+
+
+async def set_tariff(
+    context: Context, operator_id: OperatorId, charge_point_id: ChargePointId | None, tariff: Tariff
+) -> None:
+    """For one charge point, or for all the operator's others.
+
+    Raises OperatorUnknown, ChargePointNotKnown, TariffExpired.
+    """
+    if expired(tariff, context.clock.now()):
+        raise TariffExpired(out_of_force(tariff, context.clock.now()) or "")
+    async with context.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        if (
+            charge_point_id is not None
+            and await charge_points.get(connection, operator_id, charge_point_id) is None
+        ):
+            raise ChargePointNotKnown(charge_point_id)
+        await charge_points.set_tariff(connection, operator_id, charge_point_id, tariff, context.clock.now())
+
+
+async def add_ops_key(context: Context, operator_id: OperatorId | None) -> AddedKey:
+    """A key that sees one operator, or (None) all. Raises OperatorUnknown."""
+    key = OpsKey(context.ids.new("opk"), operator_id)
+    api_key = context.ids.secret("tw_ops")
+    async with context.database.transaction() as connection:
+        if operator_id is not None and not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await terminals.add_ops_key(connection, key, api_key, context.clock.now())
+    return AddedKey(key.id, api_key)

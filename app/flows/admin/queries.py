@@ -1,0 +1,197 @@
+"""Reads sessions, journals, charge points and totals within what the caller may see."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
+from app.flows.context import Context
+from app.store import health
+from app.store.db import suitability
+from app.store.db.database import Connection, wait_for_standby
+from app.store.db.schema import newest_schema, schema_version
+from app.store.db.secret_box import SecretUnreadable
+from app.store.health import Totals
+from app.store.operators import charge_points, monta_access, operator_state, orphans, terminals
+from app.store.operators.charge_points import KnownChargePoint, TariffFound
+from app.store.operators.operator_state import OperatorFacts
+from app.store.operators.orphans import Orphan
+from app.store.sessions import journal, leases, payment_sessions
+from app.store.sessions.journal import JournalEntry
+from app.store.sessions.payment_sessions import Condition
+from app.store.sessions.settlements import Capture, OpenSettlements, captures_of_session, count_open
+
+MAX_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """`next` is the (created_at, id) to go on after; None on the last page."""
+
+    sessions: Sequence[PaymentSession]
+    next: tuple[datetime, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PricedChargePoint:
+    point: KnownChargePoint
+    price: TariffFound | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How things stand, for one operator or for all."""
+
+    by_status: dict[str, int]
+    needs_attention: int
+    settlements: OpenSettlements
+    last_day: Sequence[Totals]
+    watcher_seen_at: datetime | None
+    oldest_due_at: datetime | None
+    operators: Sequence[OperatorFacts]
+    open_orphans: dict[OperatorId, int]
+    budget_left: dict[OperatorId, tuple[int, int]]
+
+
+async def session(context: Context, session_id: SessionId, owner: Condition) -> PaymentSession | None:
+    async with context.database.transaction() as connection:
+        return await payment_sessions.get(connection, session_id, owner)
+
+
+async def sessions(
+    context: Context,
+    *conditions: Condition,
+    limit: int,
+    after: tuple[datetime, str] | None = None,
+    for_good: bool = False,
+) -> SessionPage:
+    """Newest first; `limit` is cut to MAX_PAGE. `for_good`: what is found will survive the primary too."""
+    limit = max(1, min(limit, MAX_PAGE))
+    async with context.database.transaction() as connection:
+        if for_good:
+            await wait_for_standby(connection)
+        found = await payment_sessions.find(connection, *conditions, limit=limit + 1, before=after)
+    more = found[limit - 1] if len(found) > limit else None
+    return SessionPage(found[:limit], (more.created_at, more.id) if more else None)
+
+
+async def journal_of(
+    context: Context, session_id: SessionId, *, after: int, limit: int
+) -> list[JournalEntry]:
+    async with context.database.transaction() as connection:
+        return await journal.of_session(connection, session_id, after=after, limit=limit)
+
+
+async def captures_of(context: Context, session_id: SessionId) -> list[Capture]:
+    async with context.database.transaction() as connection:
+        return await captures_of_session(connection, session_id)
+
+
+async def orphans_of(context: Context, operator_id: OperatorId | None, *, closed: bool) -> list[Orphan]:
+    """Charges with our reference that no session knows, newest first; MAX_PAGE at most."""
+    async with context.database.transaction() as connection:
+        return await orphans.listed(connection, operator_id, closed=closed, limit=MAX_PAGE)
+
+
+async def charge_points_of(context: Context, terminal_id: TerminalId) -> list[PricedChargePoint]:
+    """A terminal's charge points with the price to show."""
+    async with context.database.transaction() as connection:
+        points = await charge_points.of_terminal(connection, terminal_id)
+        now = context.clock.now()
+        prices = [await charge_points.tariff_for(connection, p.operator_id, p.id, now) for p in points]
+    return [PricedChargePoint(p, found) for p, found in zip(points, prices, strict=True)]
+
+
+async def charge_point_of(
+    context: Context, terminal_id: TerminalId, charge_point_id: ChargePointId
+) -> PricedChargePoint | None:
+    async with context.database.transaction() as connection:
+        if not await terminals.is_assigned(connection, terminal_id, charge_point_id):
+            return None
+    return next(
+        (p for p in await charge_points_of(context, terminal_id) if p.point.id == charge_point_id), None
+    )
+
+
+async def summary(context: Context, operator_id: OperatorId | None) -> Summary:
+    """Counts, sums of the last 24 hours, and whether the machinery runs."""
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        known = await operator_state.facts(connection)
+        open_orphans = await orphans.count_open(connection)
+        left = await monta_access.budget_left(connection)
+        return Summary(
+            by_status=await health.by_status(connection, operator_id),
+            needs_attention=await health.need_attention(connection, operator_id),
+            settlements=await count_open(connection, operator_id),
+            last_day=await health.totals(connection, operator_id, start=now - timedelta(days=1), end=now),
+            watcher_seen_at=await health.newest_beat(connection),
+            oldest_due_at=await leases.oldest_due(connection, now),
+            operators=[o for o in known if operator_id in (None, o.id)],
+            open_orphans={o: n for o, n in open_orphans.items() if operator_id in (None, o)},
+            budget_left={o: n for o, n in left.items() if operator_id in (None, o)},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Each check with what is wrong, or None."""
+
+    database: str | None
+    """It must take writes: a disk that is full and a standby that nobody promoted are found out here (F83)."""
+    schema: str | None
+    clock: str | None
+    watcher: str | None
+    secrets: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        return not (self.database or self.schema or self.clock or self.watcher or self.secrets)
+
+
+MAX_SKEW = timedelta(seconds=2)
+MAX_WATCHER_AGE = timedelta(seconds=30)
+
+
+async def readiness(context: Context) -> Readiness:
+    """Whether this process can serve, and whether any watcher does the work behind it."""
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        writable = await health.takes_writes(connection)
+        unbound = await suitability.missing_bounds(connection)
+        version = await schema_version(connection)
+        theirs = await health.database_time(connection)
+        beat = await health.newest_beat(connection) if version else None
+        secrets = await _wrong_key(context, connection) if version == newest_schema() else None
+    schema = newest_schema()
+    skew = abs(context.clock.now() - theirs)
+    return Readiness(
+        database=_database_problem(context, writable, unbound),
+        schema=None
+        if version == schema
+        else f"is at {version}, this code needs {schema}: run `tapwatt migrate`",
+        clock=None
+        if context.clock_is_virtual or skew <= MAX_SKEW
+        else f"differs from the database's by {skew.total_seconds():.1f} s",
+        watcher=None
+        if beat and now - beat <= MAX_WATCHER_AGE
+        else "no watcher is running: start `tapwatt watch`",
+        secrets=secrets,
+    )
+
+
+def _database_problem(context: Context, writable: bool, unbound: Sequence[str]) -> str | None:
+    if not writable:
+        return "is read-only"
+    if unbound:
+        return f"keeps no bound of {', '.join(unbound)}: a pooler on the way drops what a transaction sets"
+    return context.database.refusal
+
+
+async def _wrong_key(context: Context, connection: Connection) -> str | None:
+    try:
+        await context.operators.check_key(connection)
+    except SecretUnreadable:
+        return "TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with"
+    return None

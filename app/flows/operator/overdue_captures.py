@@ -1,0 +1,68 @@
+"""Flags settlements whose capture result the terminal has not reported in time."""
+
+from datetime import timedelta
+
+import structlog
+
+from app.domain.session.machine import Change
+from app.domain.session.settle import flag_overdue
+from app.domain.units.ids import SessionId
+from app.flows.context import Context
+from app.store.db.database import is_away, retry_on_serialization_failure
+from app.store.operators import jobs
+from app.store.operators.jobs import JobLease
+from app.store.sessions import payment_sessions
+from app.store.sessions.settlements import overdue
+
+log = structlog.get_logger("overdue_captures")
+
+EVERY = timedelta(minutes=10)
+"""So late at most a person is asked; ended sessions need no due time of their own for it, and cost nothing."""
+AGAIN = timedelta(seconds=10)
+MAX_ASKED = 100
+"""Read at once."""
+MAX_READS = 10
+"""In one go; the others follow `AGAIN` later."""
+
+
+async def flag_overdue_captures(context: Context, lease: JobLease, *, at_once: int = MAX_ASKED) -> None:
+    """1. Find what was settled long ago without word of its outcome. 2. Ask a person, session by session, once.
+
+    A session that cannot be asked about is passed over and holds up no other. Raises when the database is away.
+    """
+    now = context.clock.now()
+    failed, found, asked = 0, 0, 0
+    for _ in range(MAX_READS):
+        async with context.database.transaction() as connection:
+            sessions = await overdue(connection, lease.operator_id, now, limit=at_once, offset=failed)
+        done = [await _try_to_ask(context, session_id) for session_id in sessions]
+        failed, found, asked = failed + done.count(False), len(done), asked + done.count(True)
+        if found < at_once:
+            break
+    more = asked > 0 and found == at_once
+    async with context.database.transaction() as connection:
+        await jobs.release(connection, lease, now + (AGAIN if more else EVERY))
+
+
+async def _try_to_ask(context: Context, session_id: SessionId) -> bool:
+    try:
+        await _ask(context, session_id)
+    except Exception as error:
+        if is_away(error):
+            raise
+        log.exception("outcome_not_asked_for", session_id=session_id)
+        return False
+    return True
+
+
+@retry_on_serialization_failure
+async def _ask(context: Context, session_id: SessionId) -> None:
+    """The outcome may have come since it was looked for: the domain decides with the row locked."""
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            return
+        session = await payment_sessions.save(connection, before, flag_overdue(Change(before), now), now)
+    if session != before:
+        log.warning("capture_overdue", session_id=session_id, terminal_id=session.terminal_id)

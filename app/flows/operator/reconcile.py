@@ -1,0 +1,265 @@
+"""Compares Monta's charges with our sessions, so that none is forgotten."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
+from app.domain.charging.orphan import YOUNG, ListedCharge, has_our_form, is_young, objection_to
+from app.domain.session.late_facts import BLUR_WH
+from app.domain.units.ids import ChargeId, OperatorId, SessionId
+from app.domain.units.money import Rounding, to_minor
+from app.flows.context import HOLD_STARTS, Context
+from app.monta.client import MontaClient
+from app.monta.errors import MontaError
+from app.monta.lists import ChargeListing
+from app.monta.ports import Purpose
+from app.store.db.database import Connection, retry_on_serialization_failure
+from app.store.operators import currencies, jobs, operator_sessions, operator_state, orphans, terminals
+from app.store.operators.jobs import Job, JobLease
+from app.store.operators.operator_sessions import KnownCharge
+from app.store.operators.operator_state import Reconciliation
+from app.store.operators.operators import Operator
+from app.store.operators.orphans import Orphan
+from app.store.sessions import polled_reports
+
+log = structlog.get_logger("reconcile")
+
+EVERY = timedelta(hours=1)
+"""What was updated since the last comparison is compared so often."""
+DEEP_EVERY = timedelta(days=1)
+DEEP_REACH = timedelta(hours=48)
+"""Once a day the last two days are compared as a whole, final prices too."""
+OVERLAP = timedelta(minutes=10)
+"""Comparisons overlap: Monta's lists lag, and young charges are left for the next one."""
+MOST_BEHIND = timedelta(days=30)
+AGAIN = timedelta(seconds=10)
+"""A running orphan is stopped again so soon at first; a comparison that failed is made again after three times that."""
+FINAL_READ = timedelta(minutes=1)
+AGE_SHARE = 4
+ORPHAN_PAUSE_MAX = timedelta(minutes=5)
+"""The longer an orphan has been known, the longer it waits: a quarter of its age, so much at most."""
+ORPHANS_FOR = timedelta(days=7)
+"""One that does not end in so long is left to people, who have it in their list."""
+MAX_ORPHANS = 50
+"""Stopped or read in one go."""
+BATCH = 200
+
+
+class NotOurs(Exception):
+    """The job was taken over by somebody else: what was going to be done is theirs to find out."""
+
+
+@retry_on_serialization_failure
+async def demand(context: Context) -> None:
+    """This process begins, or the database has forgotten something: compare all operators before anything starts."""
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        await jobs.lock(connection, Job.RECONCILE)
+        for operator_id in await operator_state.want_reconciliation(connection, now, patience=HOLD_STARTS):
+            await jobs.make_due(connection, operator_id, Job.RECONCILE, now)
+
+
+async def close_orphan(
+    context: Context, operator_id: OperatorId | None, charge_id: ChargeId, *, because: str
+) -> Orphan | None:
+    """A person is done with it; None: there is none that the caller may see.
+
+    Raises orphans.SeveralOrphans: without an operator, where more than one has a charge of this id.
+    """
+    async with context.database.transaction() as connection:
+        return await orphans.close(
+            connection, operator_id, charge_id, because=because, now=context.clock.now()
+        )
+
+
+async def reconcile(context: Context, lease: JobLease) -> None:
+    """Never raises for Monta's sake: what went wrong is noted for operations and tried again soon."""
+    async with context.database.transaction() as connection:
+        operator = await context.operators.get(connection, lease.operator_id)
+        state = await operator_state.reconciliation(connection, lease.operator_id)
+    if operator is None or state is None:
+        return
+    monta = context.monta.of(operator)
+    now = context.clock.now()
+    due_at = _compared_next(state)
+    if due_at <= now:
+        due_at = await _compare(context, lease, operator, monta, state)
+    pause = await _mind_orphans(context, lease, monta)
+    async with context.database.transaction() as connection:
+        await jobs.release(connection, lease, min(due_at, context.clock.now() + pause) if pause else due_at)
+
+
+def _compared_next(state: Reconciliation) -> datetime:
+    wanted = state.wanted_at
+    return wanted if wanted is not None and state.reconciled_at < wanted else state.due_at
+
+
+async def _compare(
+    context: Context, lease: JobLease, operator: Operator, monta: MontaClient, state: Reconciliation
+) -> datetime:
+    """1. List. 2. What sessions do not know goes to them, what no session knows becomes an orphan. 3. Note how far we
+    got, and let waiting starts go. Returns when to compare again."""
+    began = context.clock.now()
+    deep = state.deep_at is None or began - state.deep_at >= DEEP_EVERY
+    since = state.reconciled_at - OVERLAP - _behind(operator)
+    try:
+        listing = await monta.list_charges(
+            min(since, began - DEEP_REACH) if deep else since, purpose=Purpose.SWEEP
+        )
+    except MontaError as error:
+        log.warning("reconciliation_failed", operator_id=operator.id, error=str(error))
+        async with context.database.transaction() as connection:
+            next_at = began + 3 * AGAIN
+            await operator_state.note_reconcile_problem(connection, operator.id, str(error), next_at=next_at)
+        return next_at
+    young = await _sort_out(context, lease, operator, listing, began)
+    problem = _problem(listing)
+    next_at = began + (YOUNG if young else EVERY)
+    await _note(context, lease, began, deep=deep, next_at=next_at, problem=problem)
+    await _let_starts_go(context, lease)
+    if problem:
+        log.error("reconciliation_incomplete", operator_id=operator.id, problem=problem)
+    return next_at
+
+
+@retry_on_serialization_failure
+async def _note(
+    context: Context, lease: JobLease, began: datetime, *, deep: bool, next_at: datetime, problem: str | None
+) -> None:
+    async with context.database.transaction() as connection:
+        await _fence(connection, lease)
+        await operator_state.note_reconciled(
+            connection, lease.operator_id, began, deep=deep, next_at=next_at, problem=problem
+        )
+
+
+@retry_on_serialization_failure
+async def _let_starts_go(context: Context, lease: JobLease) -> None:
+    """By itself: whoever keeps entries locks sessions first, and this job's row after them."""
+    async with context.database.transaction() as connection:
+        await operator_sessions.wake_authorized(connection, lease.operator_id, context.clock.now())
+
+
+def _behind(operator: Operator) -> timedelta:
+    """Monta's list is asked by Monta's clock: where that is slow, what is new there looks old."""
+    return min(timedelta(seconds=max(0, -(operator.monta_clock_ahead_s or 0))), MOST_BEHIND)
+
+
+def _problem(listing: ChargeListing) -> str | None:
+    if not listing.complete:
+        return "Monta's list was cut: not all charges could be compared"
+    return f"{listing.unreadable} charges in Monta's list cannot be read" if listing.unreadable else None
+
+
+async def _sort_out(
+    context: Context, lease: JobLease, operator: Operator, listing: ChargeListing, now: datetime
+) -> bool:
+    """Whether some charge of our form was too young to be judged."""
+    await _learn_currencies(context, operator.id, listing)
+    of_form = [c for c in listing.listed() if has_our_form(c.report.partner_external_id)]
+    old = [c for c in of_form if not is_young(c.report, now)]
+    for first in range(0, len(old), BATCH):
+        await _sort_batch(context, lease, operator, old[first : first + BATCH])
+    return len(old) < len(of_form)
+
+
+async def _learn_currencies(context: Context, operator_id: OperatorId, listing: ChargeListing) -> None:
+    """What anybody's charges ran in at our charge points: a site's new currency is known without a charge of ours."""
+    seen = [charged for report in listing.charges if (charged := currencies.charged(report)) is not None]
+    async with context.database.transaction() as connection:
+        await currencies.note(connection, operator_id, seen)
+
+
+async def _sort_batch(
+    context: Context, lease: JobLease, operator: Operator, charges: Sequence[ListedCharge]
+) -> None:
+    references = [SessionId(c.report.partner_external_id or "") for c in charges]
+    async with context.database.transaction() as connection:
+        await _fence(connection, lease)
+        known = await operator_sessions.known_charges(connection, operator.id, references)
+        providers = await terminals.providers_of(connection, operator.id)
+        for charge in charges:
+            if charge.report.partner_external_id not in known:
+                await _keep_orphan(connection, operator, charge, providers)
+    news = [
+        c.report
+        for c in charges
+        if (session := known.get(c.report.partner_external_id or "")) is not None
+        and _is_news(c.report, session)
+    ]
+    async with context.database.transaction() as connection:
+        await polled_reports.keep(connection, operator.id, news, context.clock.now())
+
+
+async def _keep_orphan(
+    connection: Connection, operator: Operator, charge: ListedCharge, providers: frozenset[str]
+) -> None:
+    objection = objection_to(charge, providers, operator.paying_team_id)
+    if await orphans.keep(connection, operator.id, charge, objection=objection):
+        log.error(
+            "orphan_charge_found",
+            operator_id=operator.id,
+            charge_id=charge.report.id,
+            reference=charge.report.partner_external_id,
+            state=charge.report.state,
+            objection=objection,
+        )
+
+
+def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
+    """A charge that its session has not adopted, or of an ended session what is not as it was settled: it runs, or its
+    final price, currency or energy differs. All else sessions follow by themselves."""
+    if report.id != session.charge_id:
+        return True
+    if session.settled_minor is None or session.settled_wh is None:
+        return False
+    if report.state is not ChargeState.COMPLETED:
+        return report.state not in ENDED
+    if report.currency not in (None, session.currency):
+        return True
+    if report.energy_wh is not None and abs(report.energy_wh - session.settled_wh) >= BLUR_WH:
+        return True
+    if report.price is None:
+        return False
+    return max(0, to_minor(report.price, session.currency, Rounding.HALF_UP)) != session.settled_minor
+
+
+async def _mind_orphans(context: Context, lease: JobLease, monta: MontaClient) -> timedelta | None:
+    """Stop those that run, read those that ended until they are completed; returns when to look again, or None."""
+    async with context.database.transaction() as connection:
+        await orphans.forget_adopted(connection, lease.operator_id)
+        since = context.clock.now() - ORPHANS_FOR
+        found = await orphans.unfinished(connection, lease.operator_id, MAX_ORPHANS, found_since=since)
+    for orphan in found:
+        await _mind(context, lease, monta, orphan)
+    now = context.clock.now()
+    return min((_pause(orphan, now) for orphan in found), default=None)
+
+
+def _pause(orphan: Orphan, now: datetime) -> timedelta:
+    least = FINAL_READ if orphan.state in ENDED else AGAIN
+    return max(least, min((now - orphan.found_at) / AGE_SHARE, ORPHAN_PAUSE_MAX))
+
+
+async def _mind(context: Context, lease: JobLease, monta: MontaClient, orphan: Orphan) -> None:
+    async with context.database.transaction() as connection:
+        await _fence(connection, lease)
+    try:
+        report = await monta.get_charge(orphan.charge_id, purpose=Purpose.START)
+        stops = report.state not in ENDED
+        if stops:
+            report = await monta.stop_charge(orphan.charge_id)
+    except MontaError as error:
+        async with context.database.transaction() as connection:
+            await orphans.note_problem(connection, orphan.operator_id, orphan.charge_id, str(error))
+        return
+    async with context.database.transaction() as connection:
+        await _fence(connection, lease)
+        await orphans.see(connection, orphan.operator_id, report, stopped=stops)
+
+
+async def _fence(connection: Connection, lease: JobLease) -> None:
+    if not await jobs.held(connection, lease):
+        raise NotOurs(lease)

@@ -1,0 +1,165 @@
+"""Reads silent charges together: one list call covers a hundred, the rest one by one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.limit.policy import Policy
+from app.domain.session.limit import limit_at
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.reports import clock_ahead
+from app.domain.units.ids import ChargeId, OperatorId
+from app.flows.context import Context, monta_of
+from app.monta.client import MontaClient
+from app.monta.errors import MontaError, NotDone, Refused
+from app.monta.ports import Purpose
+from app.store.operators import jobs, operator_sessions
+from app.store.operators.jobs import JobLease
+from app.store.sessions import payment_sessions, polled_reports
+
+log = structlog.get_logger("sweep")
+
+RETRY_S = 10
+"""A sweep that Monta did not answer is made again so soon, as long as somebody waits for it."""
+LIST_FROM = 4
+"""So many silent charges are worth a list; fewer are read singly."""
+REACH = timedelta(minutes=30)
+"""Charges that were updated longer ago are asked for by their state: a list of all since then would be long."""
+SOON = timedelta(seconds=20)
+"""Whoever would be silent within this time is swept with those who are: so that soon all are read at one time."""
+MAX_SILENT = 2000
+MAX_PAGES = 40
+"""4,000 charges with one question; at one sweep in 72 s a third of Monta's usual quota at worst."""
+MAX_SINGLE = 60
+BATCH = 200
+"""Polled reports kept in one transaction."""
+
+LISTED = (
+    ChargeState.CHARGING,
+    ChargeState.PAUSED,
+    ChargeState.STARTING,
+    ChargeState.STOPPING,
+    ChargeState.SCHEDULED,
+    ChargeState.RESERVED,
+)
+"""States of a charge that has not ended and that Monta's list can be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Silent:
+    """A charge of which news is wanted. `asks`: its silence has lasted too long already; else it soon will have.
+    One that Monta fails to show is its own session's business, which asks less and less often."""
+
+    charge_id: ChargeId
+    state: ChargeState
+    updated_at: datetime
+    asks: bool
+    limit_at: datetime | None
+    ahead: timedelta
+    """Monta's clock minus ours: its lists are asked by its own."""
+
+
+async def sweep(context: Context, lease: JobLease) -> None:
+    """Never raises for Monta's sake: sessions that get no news read their charges themselves in the end."""
+    due_at: datetime | None = None
+    silent = await _silent(context, lease.operator_id)
+    if silent:
+        monta = await monta_of(context, lease.operator_id)
+        try:
+            await _Sweep(context, lease.operator_id, monta).read(silent)
+        except MontaError as error:
+            again = context.clock.now() + timedelta(seconds=RETRY_S)
+            due_at = max(again, (error.retry_at if isinstance(error, NotDone) else None) or again)
+            log.warning("sweep_failed", operator_id=lease.operator_id, error=str(error), silent=len(silent))
+    async with context.database.transaction() as connection:
+        await jobs.release(connection, lease, due_at)
+
+
+async def _silent(context: Context, operator_id: OperatorId) -> list[_Silent]:
+    """Those who ask and those who soon would, the nearest limit first; nobody when nobody asks."""
+    now, policy = context.clock.now(), context.policy
+    before = now - timedelta(seconds=policy.silent_after_s) + SOON
+    async with context.database.transaction() as connection:
+        stale = await operator_sessions.stale(connection, operator_id, before)
+        oldest = sorted(stale, key=lambda charge_id: stale[charge_id])[:MAX_SILENT]
+        sessions = await payment_sessions.find(
+            connection,
+            payment_sessions.of_operator(operator_id),
+            operator_sessions.with_charge(oldest),
+            limit=MAX_SILENT,
+        )
+    found = [s for session in sessions if (s := _silent_one(session, policy, now)) is not None]
+    if not any(s.asks for s in found):
+        return []
+    return sorted(found, key=lambda s: (s.limit_at is None, s.limit_at or now, s.charge_id))
+
+
+def _silent_one(session: PaymentSession, policy: Policy, now: datetime) -> _Silent | None:
+    charge = session.charge
+    if charge is None or charge.ended or session.lost is not None:
+        return None
+    asks = not session.reads.failures and charge.seen_at <= now - timedelta(seconds=policy.silent_after_s)
+    return _Silent(
+        charge.id,
+        charge.state,
+        charge.latest.updated_at or charge.latest.seen_at,
+        asks,
+        limit_at(session, charge, policy, now),
+        clock_ahead(session),
+    )
+
+
+class _Sweep:
+    """One sweep of one operator; counts what it asked Monta for."""
+
+    def __init__(self, context: Context, operator_id: OperatorId, monta: MontaClient) -> None:
+        self._context = context
+        self._operator_id = operator_id
+        self._monta = monta
+        self._lists = 0
+
+    async def read(self, silent: Sequence[_Silent]) -> None:
+        """1. What was updated lately, 2. what stands in a state for long, 3. the rest one by one."""
+        left = list(silent)
+        recent = [s.updated_at + s.ahead for s in left if s.updated_at >= self._context.clock.now() - REACH]
+        if len(recent) >= LIST_FROM:
+            left = await self._listed(left, since=min(recent))
+        for state in LISTED:
+            if sum(s.state is state for s in left) >= LIST_FROM:
+                left = await self._listed(left, state=state)
+        single = [s for s in left if s.asks][:MAX_SINGLE]
+        for one in single:
+            try:
+                await self._keep([await self._monta.get_charge(one.charge_id)])
+            except Refused:
+                continue  # Its session reads it itself, and judges what is refused.
+        self._context.telemetry.swept(lists=self._lists, single=len(single), silent=len(silent))
+
+    async def _listed(
+        self, left: Sequence[_Silent], *, since: datetime | None = None, state: ChargeState | None = None
+    ) -> list[_Silent]:
+        """Ask once, keep what was shown of our charges; returns those that were not among it."""
+        listing = await self._monta.list_charges(
+            since, state=state, purpose=Purpose.SWEEP, max_pages=MAX_PAGES
+        )
+        self._lists += 1
+        await self._keep(await self._wanted(listing.charges))
+        shown = {report.id for report in listing.charges}
+        return [s for s in left if s.charge_id not in shown]
+
+    async def _wanted(self, reports: Sequence[ChargeReport]) -> list[ChargeReport]:
+        """Without the charges of others, and those of which news came lately: their sessions need none."""
+        before = self._context.clock.now() - timedelta(seconds=self._context.policy.silence_s / 2)
+        async with self._context.database.transaction() as connection:
+            stale = await operator_sessions.stale(connection, self._operator_id, before)
+        return [r for r in reports if r.id in stale]
+
+    async def _keep(self, reports: Sequence[ChargeReport]) -> None:
+        for first in range(0, len(reports), BATCH):
+            async with self._context.database.transaction() as connection:
+                await polled_reports.keep(
+                    connection, self._operator_id, reports[first : first + BATCH], self._context.clock.now()
+                )

@@ -1,0 +1,294 @@
+"""Keeps one operator in sync with Monta: webhook registration, charge points, prices."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import cast
+from urllib.parse import urlsplit
+
+import structlog
+
+from app.domain.charging.charge_point import ChargePoint
+from app.domain.charging.price_group import to_tariff
+from app.domain.charging.setup_check import (
+    ConfiguredChargePoint,
+    charge_point_warnings,
+    paying_team_warnings,
+    scope_doubts,
+    summary_of,
+    unknown_to_monta,
+)
+from app.domain.tariff import InvalidTariff, parse_tariff
+from app.domain.units.ids import ChargePointId, OperatorId
+from app.flows.context import Context, webhook_path
+from app.flows.ingest import keep_entries
+from app.monta.account import DeliveryStatus, WebhookConfig
+from app.monta.client import MontaClient
+from app.monta.errors import MontaError, Refused
+from app.monta.webhook import PRICE_GROUP, read_entry
+from app.store.db.database import retry_on_serialization_failure
+from app.store.operators import charge_points, jobs, operators, price_groups
+from app.store.operators.jobs import JobLease
+from app.store.operators.operator_state import note_setup, note_sync, note_webhook_mended
+from app.store.operators.operators import Operator
+from app.store.sessions import inbox
+from app.strict_json import JsonIn
+
+log = structlog.get_logger("sync")
+
+EVERY_S = 900
+"""Charge points and the webhook configuration are compared so often: some calls an hour and credential."""
+RETRY_S = 60
+PRICES_EVERY_S = 1800
+"""A price group is read again after this long; one call each."""
+MAX_SEARCHED = 30
+"""Charge points that Monta's list does not show are asked for one by one, so many at one sync."""
+MAX_PRICE_GROUPS = 30
+"""Of one operator at one sync; the others follow at the next."""
+KEPT_AT_ONCE = 200
+PRUNED_AT_ONCE = 1000
+MAX_PRUNINGS = 20
+MAX_BATCHES = 50
+MAX_DOUBTED = 5
+"""Of one operator, read at one turn; the others are found by sync."""
+EVENT_TYPES = ("charges", "charge-points")
+
+
+async def sync_operator(context: Context, lease: JobLease) -> None:
+    """Never raises for Monta's sake: what went wrong is noted for operations and tried again after a minute."""
+    async with context.database.transaction() as connection:
+        operator = await context.operators.get(connection, lease.operator_id)
+    if operator is None:
+        return
+    monta = context.monta.of(operator)
+    webhook_problem = await _register_webhook(context, operator, monta)
+    sync_problem, points = await _refresh_charge_points(context, operator.id, monta)
+    sync_problem = sync_problem or await _refresh_prices(context, operator.id, monta)
+    if sync_problem is None:
+        await _compare_setup(context, operator, monta, points)
+    pause = RETRY_S if webhook_problem or sync_problem else EVERY_S
+    webhook_problem = webhook_problem or await _take_undelivered(context, operator, monta)
+    await _prune_inbox(context)
+    async with context.database.transaction() as connection:
+        await operators.forget_old_webhook_secret(connection, operator.id, context.clock.now())
+        await note_sync(connection, operator.id, webhook_problem=webhook_problem, sync_problem=sync_problem)
+        due_at = context.clock.now() + timedelta(seconds=pause)
+        await jobs.release(connection, lease, due_at)
+
+
+async def apply_places(context: Context, lease: JobLease) -> None:
+    """What webhooks told of charge points and price groups takes effect; what is in doubt is read. Never raises for
+    Monta's sake: what could not be read is tried again after a minute."""
+    doubted: dict[ChargePointId, None] = {}
+    more = False
+    for _ in range(MAX_BATCHES):
+        more, doubts = await _apply_batch(context, lease)
+        doubted |= dict.fromkeys(doubts)
+        if not more:
+            break
+    async with context.database.transaction() as connection:
+        operator = await context.operators.get(connection, lease.operator_id)
+    problem = None
+    if operator is not None:
+        monta = context.monta.of(operator)
+        problem = await _read_doubted(context, operator.id, monta, list(doubted)[:MAX_DOUBTED])
+        problem = problem or await _refresh_prices(context, operator.id, monta)
+    async with context.database.transaction() as connection:
+        next_at = await price_groups.next_told(connection, lease.operator_id)
+        if more or problem:
+            again = context.clock.now() + timedelta(seconds=RETRY_S if problem else 0)
+            next_at = again if next_at is None else min(next_at, again)
+        await jobs.release(connection, lease, next_at)
+
+
+@retry_on_serialization_failure
+async def _apply_batch(context: Context, lease: JobLease) -> tuple[bool, Sequence[ChargePointId]]:
+    """Whether there may be more, and the charge points whose record should be read."""
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        if not await jobs.held(connection, lease):
+            return False, ()
+        news = await inbox.news_of_places(connection, lease.operator_id, KEPT_AT_ONCE)
+        entries = [
+            read_entry(cast(JsonIn, item.raw), item.received_at) for item in news if item.raw is not None
+        ]
+        points = [entry.point for entry in entries if entry.point is not None]
+        groups = [e.entity_id for e in entries if e.entity_type == PRICE_GROUP and e.entity_id is not None]
+        doubted = await charge_points.apply(connection, lease.operator_id, points)
+        await price_groups.note_told(connection, lease.operator_id, groups, now)
+        await inbox.mark_applied(connection, news, now)
+    return len(news) == KEPT_AT_ONCE, doubted
+
+
+async def _read_doubted(
+    context: Context, operator_id: OperatorId, monta: MontaClient, ids: Sequence[ChargePointId]
+) -> str | None:
+    """Read the records of these charge points, one by one; what went wrong, in words."""
+    for id_ in ids:
+        try:
+            point = await monta.find_charge_point(id_)
+        except MontaError as error:
+            log.warning("charge_point_not_read", operator_id=operator_id, charge_point=id_, error=str(error))
+            return str(error)
+        if point is not None:
+            async with context.database.transaction() as connection:
+                await charge_points.put(connection, operator_id, [point])
+    return None
+
+
+async def _register_webhook(context: Context, operator: Operator, monta: MontaClient) -> str | None:
+    """With a public URL: set Monta's one configuration of this credential, and mend it when somebody changed it."""
+    if context.public_url is None:
+        return None
+    url = context.public_url.rstrip("/") + webhook_path(operator.webhook_endpoint_id)
+    try:
+        # A secret that we changed is told whatever Monta shows: it may show none, and nobody else changed anything.
+        if operator.webhook_secret_pending_since is None:
+            config = await monta.get_webhook_config()
+            if config is not None and _is_ours(config, url, operator):
+                return None
+            if config is not None:
+                log.error("webhook_configuration_differs", operator_id=operator.id, host=_host(config.url))
+                async with context.database.transaction() as connection:
+                    await note_webhook_mended(connection, operator.id, context.clock.now())
+        await monta.put_webhook_config(url, operator.webhook_secret, EVENT_TYPES)
+    except MontaError as error:
+        log.warning("webhook_registration_failed", operator_id=operator.id, error=str(error))
+        return str(error)
+    async with context.database.transaction() as connection:
+        await operators.note_webhook_secret_set(connection, operator)
+    log.info("webhook_registered", operator_id=operator.id)
+    return None
+
+
+async def _take_undelivered(context: Context, operator: Operator, monta: MontaClient) -> str | None:
+    """The second source: what Monta's log says that it could not deliver is kept as if it had come; entries that did
+    come are known by their contents. Returns why deliveries fail, if they do: Monta says so, and nobody else knows."""
+    if context.public_url is None:
+        return None
+    now = context.clock.now()
+    try:
+        failed = await monta.webhook_entries(DeliveryStatus.FAILED)
+    except Refused:
+        return None  # the scope webhooks:read is not asked of everybody
+    except MontaError as error:
+        log.warning("undelivered_entries_not_read", operator_id=operator.id, error=str(error))
+        return None
+    entries = {delivery.entry.dedupe_key: delivery.entry for delivery in failed}
+    new = 0
+    keys = sorted(entries)
+    for first in range(0, len(keys), KEPT_AT_ONCE):
+        async with context.database.transaction() as connection:
+            some = [entries[key] for key in keys[first : first + KEPT_AT_ONCE]]
+            new += await keep_entries(connection, operator.id, some, now)
+    lately = [d for d in failed if d.created_at is None or d.created_at >= now - timedelta(seconds=EVERY_S)]
+    if new:
+        log.warning("undelivered_entries_taken", operator_id=operator.id, entries=new)
+    return f"Monta could not deliver webhooks: {lately[0].error or 'no reason given'}" if lately else None
+
+
+async def _prune_inbox(context: Context) -> None:
+    """Old entries go, a thousand at a time and some thousands a sync: deletions never get in anybody's way."""
+    before = context.clock.now() - timedelta(days=context.inbox_days)
+    for _ in range(MAX_PRUNINGS):
+        async with context.database.transaction() as connection:
+            if await inbox.prune(connection, before, limit=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
+                return
+
+
+def _host(url: str | None) -> str | None:
+    """All that may be told of it: a path may be a secret, and ours is when only something else differs."""
+    try:
+        return urlsplit(url or "").hostname
+    except ValueError:
+        return None
+
+
+def _is_ours(config: WebhookConfig, url: str, operator: Operator) -> bool:
+    same_secret = config.secret in (None, operator.webhook_secret)
+    return config.url == url and same_secret and set(EVENT_TYPES) <= set(config.event_types)
+
+
+async def _refresh_charge_points(
+    context: Context, operator_id: OperatorId, monta: MontaClient
+) -> tuple[str | None, Sequence[ChargePoint]]:
+    """What went wrong, and the charge points that Monta lists."""
+    try:
+        points = await monta.list_charge_points()
+    except MontaError as error:
+        log.warning("charge_points_not_read", operator_id=operator_id, error=str(error))
+        return str(error), ()
+    async with context.database.transaction() as connection:
+        await charge_points.put(connection, operator_id, points)
+    return None, points
+
+
+async def _compare_setup(
+    context: Context, operator: Operator, monta: MontaClient, points: Sequence[ChargePoint]
+) -> None:
+    """Teams, charge points and prices as they were configured, against what Monta shows; the last word stands when
+    Monta does not answer."""
+    async with context.database.transaction() as connection:
+        prices = await price_groups.of_charge_points(connection, operator.id, context.clock.now())
+    shown = {point.id: point for point in points}
+    try:
+        consumer = await monta.me()
+        teams = consumer.team_ids
+        missing = [p.charge_point_id for p in prices if p.charge_point_id not in shown][:MAX_SEARCHED]
+        unknown = {point_id for point_id in missing if await monta.find_charge_point(point_id) is None}
+    except MontaError as error:
+        log.warning("setup_not_compared", operator_id=operator.id, error=str(error))
+        return
+    places = [
+        ConfiguredChargePoint(
+            id=p.charge_point_id,
+            shown=shown.get(p.charge_point_id),
+            has_tariff=p.has_tariff,
+            price_problem=p.problem,
+            tariff_problem=p.tariff_problem,
+        )
+        for p in prices
+        if p.charge_point_id in shown or p.charge_point_id in unknown
+    ]
+    team = paying_team_warnings(operator.paying_team_id, teams)
+    scopes = scope_doubts(consumer.scopes, always_only=True)  # the others may be missing on purpose
+    problem = summary_of((*scopes, *team, *unknown_to_monta(places), *charge_point_warnings(places, teams)))
+    if problem is not None:
+        log.error("setup_does_not_fit", operator_id=operator.id, problem=problem)
+    async with context.database.transaction() as connection:
+        await note_setup(connection, operator.id, problem)
+
+
+async def _refresh_prices(context: Context, operator_id: OperatorId, monta: MontaClient) -> str | None:
+    """Read the price groups whose turn it is, one by one; a group that Monta refuses to show is noted and left."""
+    before = context.clock.now() - timedelta(seconds=PRICES_EVERY_S)
+    async with context.database.transaction() as connection:
+        wanted = await price_groups.due(
+            connection, operator_id, tried_before=before, now=context.clock.now(), limit=MAX_PRICE_GROUPS
+        )
+    for group_id in wanted:
+        overdue_since = context.clock.now()
+        try:
+            group = await monta.get_price_group(group_id)
+            converted = to_tariff(group)
+            if converted.tariff is not None:
+                parse_tariff(converted.tariff)
+        except (Refused, InvalidTariff) as error:
+            log.warning("price_group_not_read", operator_id=operator_id, group=group_id, error=str(error))
+            async with context.database.transaction() as connection:
+                await price_groups.note_failure(
+                    connection, operator_id, group_id, problem=str(error), now=overdue_since
+                )
+            continue
+        except MontaError as error:
+            log.warning("price_groups_not_read", operator_id=operator_id, error=str(error))
+            return str(error)
+        async with context.database.transaction() as connection:
+            await price_groups.put(
+                connection,
+                operator_id,
+                group_id,
+                name=group.name,
+                converted=converted,
+                now=overdue_since,
+            )
+    return None

@@ -1,0 +1,1 @@
+"""Use cases of payment terminals: authorize, top up, stop, report captures."""

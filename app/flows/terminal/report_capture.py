@@ -1,0 +1,75 @@
+"""Records what the PSP did with a settled hold."""
+
+from datetime import datetime
+
+from app.domain.session.machine import Change
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.settle import reported
+from app.domain.session.settlement import MAX_REPORTS, CaptureOutcome, CaptureReport, HoldUnknown, same_report
+from app.domain.units.ids import SessionId
+from app.flows.context import Context, SessionUnknown
+from app.store.db.database import retry_on_serialization_failure, wait_for_standby
+from app.store.sessions import payment_sessions
+from app.store.sessions.payment_sessions import Condition
+from app.store.sessions.settlements import Capture, add_capture, captures_of_session
+
+
+class NotSettled(Exception):
+    """There is nothing to capture or release yet."""
+
+
+class CaptureConflict(Exception):
+    """The same report came with another amount, or it contradicts one that was confirmed."""
+
+
+@retry_on_serialization_failure
+async def report_capture(
+    context: Context, session_id: SessionId, owner: Condition, report: CaptureReport
+) -> PaymentSession:
+    """Record what the PSP did, in pieces or as a whole: the settlement's status follows the sum of it. Idempotent.
+
+    Raises SessionUnknown, NotSettled, CaptureConflict.
+    """
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        if await payment_sessions.get(connection, session_id, owner) is None:
+            raise SessionUnknown
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            raise SessionUnknown
+        if before.settlement is None:
+            raise NotSettled("this payment session is not settled yet; wait for its settlement")
+        known = [_as_reported(capture) for capture in await captures_of_session(connection, session_id)]
+        earlier = next((r for r in known if same_report(r, report)), None)
+        if earlier is not None:
+            if earlier.amount_minor != report.amount_minor:
+                raise CaptureConflict("this outcome was reported with another amount before")
+            await wait_for_standby(connection)
+            return before
+        if len(known) >= MAX_REPORTS:
+            raise CaptureConflict(f"{MAX_REPORTS} outcomes of this payment session were reported already")
+        try:
+            change = reported(Change(before), [*known, report], now)
+        except HoldUnknown:
+            raise CaptureConflict("this payment session has no authorization with this reference") from None
+        await add_capture(connection, session_id, _to_keep(report, now))
+        return await payment_sessions.save(connection, before, change, now)
+
+
+def _as_reported(capture: Capture) -> CaptureReport:
+    return CaptureReport(
+        outcome=CaptureOutcome(capture.outcome),
+        amount_minor=capture.amount_minor,
+        reference=capture.reference,
+        authorization_reference=capture.authorization_reference,
+    )
+
+
+def _to_keep(report: CaptureReport, now: datetime) -> Capture:
+    return Capture(
+        outcome=report.outcome,
+        amount_minor=report.amount_minor,
+        reference=report.reference,
+        authorization_reference=report.authorization_reference,
+        reported_at=now,
+    )

@@ -1,0 +1,80 @@
+"""Records a stop request of a terminal, a card or operations; the watcher fulfils it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from app.domain.session.machine import Change, Source
+from app.domain.session.payment_session import PaymentSession, Status, StopReason, StopRequest
+from app.domain.units.ids import ChargePointId, SessionId
+from app.flows.context import Context, SessionUnknown
+from app.store.db.database import retry_on_serialization_failure, wait_for_standby
+from app.store.operators.terminals import Terminal
+from app.store.sessions import payment_sessions
+from app.store.sessions.payment_sessions import Condition
+
+
+class SeveralSessions(Exception):
+    """Several sessions of one card run, and nothing says which is meant."""
+
+    def __init__(self, sessions: Sequence[PaymentSession]) -> None:
+        super().__init__("several sessions of this card are running; name the charge point of one")
+        self.sessions = sessions
+
+
+STOPPABLE = frozenset({Status.AUTHORIZED, Status.STARTING, Status.CHARGING})
+MAX_OF_ONE_CARD = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownCard:
+    """A card by one of its tokens or both, and at which charge point it is meant."""
+
+    fingerprint: str | None = None
+    account_reference: str | None = None
+    charge_point_id: ChargePointId | None = None
+
+
+@retry_on_serialization_failure
+async def request_stop(
+    context: Context, session_id: SessionId, owner: Condition, *, reason: StopReason, note: str | None = None
+) -> PaymentSession:
+    """StopRequest for a stop; the watcher fulfils it, after the start is resolved if need be. Repeating changes
+    nothing."""
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        if await payment_sessions.get(connection, session_id, owner) is None:
+            raise SessionUnknown
+        before = await payment_sessions.lock(connection, session_id)
+        if before is None:
+            raise SessionUnknown
+        if before.ended or before.stop_request is not None:
+            await wait_for_standby(connection)
+            return before
+        source = Source.OPERATIONS if reason is StopReason.OPERATIONS else Source.TERMINAL
+        change = Change(replace(before, stop_request=StopRequest(reason=reason, at=now, note=note)))
+        change = change.note("stop_requested", source, reason=reason, note=note)
+        session = await payment_sessions.save(connection, before, change, now)
+        await payment_sessions.wake(connection, session_id, now)
+    return session
+
+
+async def stop_by_card(context: Context, terminal: Terminal, card: ShownCard) -> PaymentSession:
+    """The same card shown again stops its own session at this terminal.
+
+    Those that are ending already are no choice to make: one of them is told only when nothing else runs, so that a
+    repeated call finds what the first one stopped. Raises SessionUnknown, SeveralSessions.
+    """
+    owner = payment_sessions.of_terminal(terminal.id)
+    wanted = [owner, payment_sessions.of_card(card.fingerprint, card.account_reference)]
+    if card.charge_point_id is not None:
+        wanted.append(payment_sessions.matching("charge_point_id", card.charge_point_id))
+    async with context.database.transaction() as connection:
+        found = await payment_sessions.find(
+            connection, *wanted, payment_sessions.active(), limit=MAX_OF_ONE_CARD
+        )
+    if not found:
+        raise SessionUnknown
+    running = [s for s in found if s.status in STOPPABLE and s.stop_request is None]
+    if len(running) > 1:
+        raise SeveralSessions(running)
+    return await request_stop(context, (running or found)[0].id, owner, reason=StopReason.DRIVER)

@@ -1,0 +1,353 @@
+"""Sends one request to Monta and sorts its answer; no retry, cache, redirect or cookie."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeAlias
+
+import httpx
+
+from app.clock import Clock
+from app.domain.units.ids import OperatorId
+from app.monta.errors import (
+    MontaError,
+    NotSent,
+    Outcome,
+    OutcomeUnknown,
+    QuotaExceeded,
+    Refused,
+    Unauthorized,
+    outcome_of,
+)
+from app.monta.fields import id_of
+from app.monta.ports import Budget, Purpose, QuotaSeen
+from app.strict_json import BadJson, JsonIn, load_json
+
+Http: TypeAlias = httpx.AsyncClient
+"""What the client speaks through."""
+
+MAX_CONNECTIONS = 50
+"""A few parallel connections are fair use; waiting for one of them is bounded by the pool time-out."""
+
+
+def open_http(transport: httpx.AsyncBaseTransport | None = None) -> Http:
+    """Connections for all operators; `transport` replaces the network (a Monta within this process).
+
+    Proxies and other settings of the environment are ignored: a stop is a GET, and no cache may answer it.
+    """
+    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
+    return httpx.AsyncClient(transport=transport, limits=limits, follow_redirects=False, trust_env=False)
+
+
+MAX_COUNT = 1_000_000
+MAX_BLOCK_S = 3600
+"""No header blocks for longer: an absurd one must not keep stops from going out for ever."""
+
+FIRST_BLOCK_S = 5
+"""The block after a 429 that says nothing; doubles with each further one in a row, up to
+`MAX_SILENT_BLOCK_S`."""
+
+MAX_SILENT_BLOCK_S = 300
+
+
+def quota_seen(headers: Mapping[str, str]) -> QuotaSeen | None:
+    """The quota headers (reference, Integration notes), names in any case; None when none of them makes
+    sense.
+
+    Under the policy Fair-Use there is no number to count by, whatever else the answer carries.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    if lower.get("ratelimit-policy", "").strip().lower() == "fair-use":
+        return None
+    seen = QuotaSeen(
+        limit=_count(lower.get("ratelimit-quota")),
+        window_s=_count(lower.get("ratelimit-timewindow")),
+        remaining=_count(lower.get("ratelimit-remaining")),
+        resets_in_s=_count(lower.get("ratelimit-resetsin")),
+    )
+    return None if seen == QuotaSeen(None, None, None, None) else seen
+
+
+def blocked_until(headers: Mapping[str, str], now: datetime, *, in_a_row: int) -> datetime:
+    """Until when a 429 blocks: Retry-After (seconds or an HTTP date), else RateLimit-ResetsIn, else longer
+    and longer with the number of 429s in a row; between one second and `MAX_BLOCK_S`."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    told = _retry_after_s(lower.get("retry-after"), now)
+    if told is None:
+        told = _count(lower.get("ratelimit-resetsin"))
+    if told is None:
+        told = min(FIRST_BLOCK_S * 2 ** min(in_a_row - 1, 10), MAX_SILENT_BLOCK_S)
+    return now + timedelta(seconds=min(max(told, 1), MAX_BLOCK_S))
+
+
+def _retry_after_s(value: str | None, now: datetime) -> int | None:
+    seconds = _count(value)
+    if seconds is not None or value is None:
+        return seconds
+    try:
+        when = parsedate_to_datetime(value)
+        if when.tzinfo is None:  # "-0000": UTC, as the standard says
+            when = when.replace(tzinfo=UTC)
+        return int((when - now).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _count(value: str | None) -> int | None:
+    """A whole number from 0 to MAX_COUNT; a fraction is rounded up."""
+    whole, _, fraction = (value or "").strip().partition(".")
+    if not (whole.isascii() and whole.isdigit() and len(whole) <= 7 and (not fraction or fraction.isdigit())):
+        return None
+    number = int(whole) + (1 if fraction.strip("0") else 0)
+    return number if number <= MAX_COUNT else None
+
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+BOOKKEEPING_S = 2.0
+"""How long noting the quota may hold back an answer that is already here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Bounds in seconds. `total_s` is for a whole call, so that an answer that drips byte by byte ends too;
+    `start_s` replaces `read_s` and `total_s` for POST /charges, `token_s` does for token calls."""
+
+    connect_s: float = 5
+    pool_s: float = 5
+    write_s: float = 10
+    read_s: float = 10
+    total_s: float = 20
+    start_s: float = 30
+    token_s: float = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What to send. `name` is for error messages; `total_s` bounds it; `secrets` are never to be echoed."""
+
+    method: str
+    path: str
+    name: str
+    total_s: float
+    read_s: float
+    purpose: Purpose = Purpose.READ
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    body: str | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers and body; the body is None when it did not arrive whole or within its bound."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None = field(repr=False)
+
+
+class Transport:
+    """The way to Monta for one operator: sends a call, notes the quota, and sorts what went wrong."""
+
+    def __init__(
+        self,
+        *,
+        http: httpx.AsyncClient,
+        clock: Clock,
+        budget: Budget,
+        operator: OperatorId,
+        base_url: str,
+        timeouts: Timeouts,
+    ) -> None:
+        self.timeouts = timeouts
+        self._http = http
+        self._clock = clock
+        self._budget = budget
+        self._operator = operator
+        self._base_url = base_url.rstrip("/")
+        self._quota_refusals = 0
+
+    async def send(
+        self, call: Call, *, access: str | None, may_send: Callable[[], bool] | None = None
+    ) -> Answer:
+        """Send once. `may_send` is asked at the last moment: when a connection stands and the request is about to be
+        written, so that nobody who was frozen while connecting sends afterwards.
+
+        Raises NotSent, QuotaExceeded (429), OutcomeUnknown (no status came back). Any other status is
+        returned.
+        """
+        request = self._request(call, access)
+        if may_send is not None:
+            _ask_guard(call, may_send)
+            request.extensions["trace"] = _at_writing(lambda: _ask_guard(call, may_send))
+        answer = await _transport(self._http, request, call)
+        # What Monta said stands, even if our own books fail now: a started charge must not get lost over
+        # them.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(BOOKKEEPING_S):
+                await self._note_quota(answer)
+        if outcome_of(answer.status) is Outcome.QUOTA:
+            raise await self._quota_exceeded(call, answer)
+        self._quota_refusals = 0
+        return answer
+
+    def _request(self, call: Call, access: str | None) -> httpx.Request:
+        """Made here and not by the client, which would add cookies and headers of its own."""
+        bounds = self.timeouts
+        waits = httpx.Timeout(
+            connect=bounds.connect_s, pool=bounds.pool_s, write=bounds.write_s, read=call.read_s
+        )
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # so that the bound on bytes is one on memory
+            "Cache-Control": "no-store",
+            "Monta-Version": "v1",
+            "User-Agent": USER_AGENT,
+        }
+        if access is not None:
+            headers["Authorization"] = f"Bearer {access}"
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            return httpx.Request(
+                call.method,
+                self._base_url + call.path,
+                params=dict(call.params) or None,
+                headers=headers,
+                content=call.body,
+                extensions={"timeout": waits.as_dict()},
+            )
+        except (httpx.InvalidURL, ValueError, TypeError) as error:
+            raise NotSent(f"{call.name} not sent: no request can be made of it") from error
+
+    async def _note_quota(self, answer: Answer) -> None:
+        seen = quota_seen(answer.headers)
+        if seen is not None:
+            await self._budget.observe(self._operator, seen, self._clock.now())
+
+    async def _quota_exceeded(self, call: Call, answer: Answer) -> QuotaExceeded:
+        self._quota_refusals += 1
+        until = blocked_until(answer.headers, self._clock.now(), in_a_row=self._quota_refusals)
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(BOOKKEEPING_S):
+                await self._budget.block(self._operator, until, call.purpose)
+        return QuotaExceeded(f"{call.name}: Monta's quota is used up", retry_at=until, by_monta=True)
+
+
+def _ask_guard(call: Call, may_send: Callable[[], bool]) -> None:
+    if not may_send():
+        raise NotSent(f"{call.name} not sent: the send guard has run out")
+
+
+def _at_writing(ask: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
+    """httpcore's trace hook: it tells of each step of a request just before it is taken, and what it raises ends it."""
+
+    async def trace(event: str, _info: object) -> None:
+        if event.endswith("send_request_headers.started"):
+            ask()
+
+    return trace
+
+
+async def _transport(http: httpx.AsyncClient, request: httpx.Request, call: Call) -> Answer:
+    answer: Answer | None = None
+    try:
+        async with asyncio.timeout(call.total_s):
+            response = await http.send(request, stream=True, follow_redirects=False)
+            try:
+                answer = Answer(response.status_code, response.headers, None)
+                answer = Answer(answer.status, answer.headers, await _body(response))
+            finally:
+                await response.aclose()
+    except NotSent:
+        raise
+    except Exception as error:  # whatever it is, only the list of errors.py may say that nothing was sent
+        if answer is None:
+            failed = f"{call.name}: {type(error).__name__}"
+            sent = outcome_of(error) is not Outcome.NOT_SENT
+            raise (OutcomeUnknown(failed) if sent else NotSent(failed)) from error
+    return answer
+
+
+async def _body(response: httpx.Response) -> bytes | None:
+    bound = MAX_ANSWER_BYTES if outcome_of(response.status_code) is Outcome.DONE else MAX_ERROR_BYTES
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > bound:
+            return None
+    return bytes(body)
+
+
+def _user_agent() -> str:
+    try:
+        return f"tapwatt/{version('tapwatt')}"
+    except PackageNotFoundError:  # run from a checkout
+        return "tapwatt/dev"
+
+
+USER_AGENT = _user_agent()
+
+
+def id_in_path(identifier: str) -> str:
+    """An id as digits, so that nothing else ever gets into a path. Raises NotSent."""
+    digits = id_of(identifier)
+    if digits is None:
+        raise NotSent("not sent: this is no id of Monta's", permanent=True)
+    return digits
+
+
+MAX_WORDS = 500
+"""So much is kept of an error message of Monta's."""
+
+
+def read_answer(answer: Answer, call: Call) -> JsonIn:
+    """The JSON of a 2xx answer. Raises Refused, Unauthorized, OutcomeUnknown (also for 2xx without readable
+    JSON)."""
+    outcome = outcome_of(answer.status)
+    if outcome is not Outcome.DONE:
+        raise _error(outcome, answer, call)
+    try:
+        return load_json(answer.body or b"", max_bytes=MAX_ANSWER_BYTES)
+    except BadJson as error:
+        raise OutcomeUnknown(
+            f"{call.name}: {answer.status} without readable JSON", status=answer.status
+        ) from error
+
+
+def _error(outcome: Outcome, answer: Answer, call: Call) -> MontaError:
+    code, message, readable = _words(answer, call.secrets)
+    if outcome is Outcome.REFUSED:
+        return Refused(call.name, answer.status, code=code, message=message, readable=readable)
+    if outcome is Outcome.UNAUTHORIZED:
+        return Unauthorized(f"{call.name}: 401 {code or '(no code)'}")
+    return OutcomeUnknown(f"{call.name}: Monta answered {answer.status}", status=answer.status)
+
+
+def _words(answer: Answer, secrets: tuple[str, ...]) -> tuple[str | None, str | None, str | None]:
+    """errorCode, message and readableMessage (or their second, leaked spelling); the body may be HTML or
+    nothing."""
+    try:
+        said = load_json(answer.body or b"", max_bytes=MAX_ANSWER_BYTES)
+    except BadJson:
+        said = None
+    fields = said if isinstance(said, dict) else {}
+    return (
+        _first_text(fields, ("errorCode", "error_code"), secrets),
+        _first_text(fields, ("message",), secrets),
+        _first_text(fields, ("readableMessage", "readable_message", "localizedMessage"), secrets),
+    )
+
+
+def _first_text(fields: dict[str, JsonIn], names: tuple[str, ...], secrets: tuple[str, ...]) -> str | None:
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, str) and value:
+            for secret in secrets:
+                value = value.replace(secret, "[secret]") if secret else value
+            return "".join(c if c.isprintable() else " " for c in value)[:MAX_WORDS]
+    return None

@@ -1,0 +1,200 @@
+"""Gives each operator a Monta client; all replicas share its tokens and rate budget."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import structlog
+
+from app.clock import Clock
+from app.domain.charging.charge import PriceUnit
+from app.domain.units.ids import OperatorId
+from app.monta.client import MontaClient
+from app.monta.ports import Credentials, Purpose, QuotaSeen, Token, TokenStore
+from app.monta.transport import Http, Timeouts
+from app.store.db.database import Database
+from app.store.db.secret_box import SecretBox
+from app.store.operators import jobs, monta_access
+from app.store.operators.jobs import Job
+from app.store.operators.monta_access import TokenPair
+from app.store.operators.operators import Operator
+
+log = structlog.get_logger("access")
+
+DEFAULT_QUOTA = 1000
+DEFAULT_WINDOW_S = 600
+"""Monta's usual agreement (Integration Notes); replaced by what its headers say."""
+
+RESERVE = {
+    Purpose.STOP: Decimal("0"),
+    Purpose.START: Decimal("0.10"),
+    Purpose.SWEEP: Decimal("0.20"),
+    Purpose.READ: Decimal("0.30"),
+}
+"""The share of the quota that each purpose must leave untouched, so that a stop always gets through."""
+
+MAX_WINDOW_S = 86_400
+
+
+class SharedTokens:
+    """monta.ports.TokenStore on PostgreSQL; each call is one short transaction."""
+
+    def __init__(self, database: Database, box: SecretBox) -> None:
+        self._database = database
+        self._box = box
+
+    async def load(self, operator: OperatorId) -> Token | None:
+        async with self._database.transaction() as connection:
+            pair = await monta_access.load_tokens(connection, operator, self._box)
+        if pair is None:
+            return None
+        return Token(pair.access, pair.access_expires_at, pair.refresh, pair.refresh_expires_at, pair.version)
+
+    async def lease_renewal(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
+        async with self._database.transaction() as connection:
+            return await monta_access.lease_renewal(connection, operator, version, until=until, now=now)
+
+    async def save(self, operator: OperatorId, token: Token) -> Token:
+        pair = TokenPair(0, token.access, token.access_expires_at, token.refresh, token.refresh_expires_at)
+        async with self._database.transaction() as connection:
+            version = await monta_access.save_tokens(connection, operator, pair, self._box)
+        return Token(token.access, token.access_expires_at, token.refresh, token.refresh_expires_at, version)
+
+
+class ReadOnlyTokens:
+    """monta.ports.TokenStore of a command: it takes the shared access token while that is good, and keeps what it
+    renews to itself. A command that ends while it leads a renewal would leave everybody else waiting for its lease;
+    and the shared refresh token, which serves once, is not its to spend."""
+
+    def __init__(self, shared: SharedTokens) -> None:
+        self._shared = shared
+
+    async def load(self, operator: OperatorId) -> Token | None:
+        shared = await self._shared.load(operator)
+        return None if shared is None else replace(shared, refresh="")
+
+    async def lease_renewal(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
+        return True
+
+    async def save(self, operator: OperatorId, token: Token) -> Token:
+        return token
+
+
+class SharedBudget:
+    """monta.ports.Budget on PostgreSQL; each call is one UPDATE of one row."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._counted: dict[OperatorId, monta_access.Count] = {}
+
+    async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
+        async with self._database.transaction() as connection:
+            if operator not in self._counted:
+                await monta_access.open_budget(
+                    connection, operator, quota=DEFAULT_QUOTA, window_s=DEFAULT_WINDOW_S, now=now
+                )
+            taken = await monta_access.take_request(
+                connection, operator, reserve=RESERVE[purpose], urgent=purpose is Purpose.STOP, now=now
+            )
+        if isinstance(taken, datetime):
+            return taken
+        self._counted[operator] = taken
+        return None
+
+    async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
+        if seen.limit is None or seen.remaining is None or seen.resets_in_s is None or seen.limit <= 0:
+            return
+        remaining = max(0, seen.remaining)
+        ends_at = now + timedelta(seconds=min(max(seen.resets_in_s, 0), MAX_WINDOW_S))
+        counted = self._counted.get(operator)
+        if counted is not None and counted.covers(seen.limit, remaining, ends_at):
+            return  # as nearly always: a write less for each call
+        async with self._database.transaction() as connection:
+            await monta_access.correct_budget(
+                connection,
+                operator,
+                quota=seen.limit,
+                window_s=min(max(seen.window_s or DEFAULT_WINDOW_S, 1), MAX_WINDOW_S),
+                remaining=remaining,
+                ends_at=ends_at,
+            )
+
+    async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
+        async with self._database.transaction() as connection:
+            await monta_access.block_requests(connection, operator, until, stops_too=purpose is Purpose.STOP)
+
+
+class SharedCredentialStatus:
+    """monta.ports.CredentialStatus on PostgreSQL: a refusal makes the operator's check due."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def refused(self, operator: OperatorId, why: str, now: datetime) -> None:
+        async with self._database.transaction() as connection:
+            if await jobs.has_rested(connection, operator, Job.CHECK_CREDENTIAL):
+                log.warning("monta_refused_a_call", operator_id=operator, why=why)
+                await jobs.make_due(connection, operator, Job.CHECK_CREDENTIAL, now)
+
+
+CHECKED_S = 10.0
+"""So often an operator's account is read again: what was set for it holds at every replica soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A client, and what it was made from."""
+
+    client: MontaClient
+    account: tuple[str, ...] = field(repr=False)
+    checked_s: float
+
+
+def _account(operator: Operator) -> tuple[str, ...]:
+    return (operator.monta_url, operator.client_id, operator.client_secret, operator.price_unit)
+
+
+class MontaAccess:
+    """One client an operator, made when it is first needed."""
+
+    def __init__(
+        self, *, http: Http, clock: Clock, database: Database, box: SecretBox, timeouts: Timeouts
+    ) -> None:
+        self._http = http
+        self._clock = clock
+        self._timeouts = timeouts
+        self._tokens = SharedTokens(database, box)
+        self._budget = SharedBudget(database)
+        self._credential_status = SharedCredentialStatus(database)
+        self._clients: dict[OperatorId, _Made] = {}
+
+    def known(self, operator_id: OperatorId) -> MontaClient | None:
+        """The client that was made before, unless what it was made from should be read again."""
+        made = self._clients.get(operator_id)
+        fresh = made is not None and self._clock.monotonic() - made.checked_s < CHECKED_S
+        return made.client if made is not None and fresh else None
+
+    def of(self, operator: Operator) -> MontaClient:
+        """The same client as long as the operator's account at Monta is the same."""
+        made, account, now_s = self._clients.get(operator.id), _account(operator), self._clock.monotonic()
+        if made is None or made.account != account:
+            made = _Made(self._client(operator, self._tokens), account, now_s)
+        self._clients[operator.id] = replace(made, checked_s=now_s)
+        return made.client
+
+    def read_only(self, operator: Operator) -> MontaClient:
+        """For a command that may end at any time: nobody waits for its renewal of a token."""
+        return self._client(operator, ReadOnlyTokens(self._tokens))
+
+    def _client(self, operator: Operator, tokens: TokenStore) -> MontaClient:
+        return MontaClient(
+            http=self._http,
+            clock=self._clock,
+            tokens=tokens,
+            budget=self._budget,
+            operator=operator.id,
+            credentials=Credentials(operator.monta_url, operator.client_id, operator.client_secret),
+            timeouts=self._timeouts,
+            price_unit=PriceUnit(operator.price_unit),
+            credential_status=self._credential_status,
+        )

@@ -1,0 +1,179 @@
+"""Runs the HTTP service, the watcher or the simulator from start to clean end."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+
+import httpx
+import structlog
+import uvicorn
+from prometheus_client import start_http_server
+
+from app.api.http.live import SessionNews
+from app.clock import Clock, ScaledClock, SystemClock
+from app.flows.context import Context
+from app.main import background, create_app
+from app.settings import KeyedSettings, Settings
+from app.simulator.server import SimulatorServer, about, default_config
+from app.store.db.database import DATABASE_ERRORS, DUE_CHANNEL, SESSIONS_CHANNEL, Database, notify
+from app.store.db.listener import ECHO_CHANNEL, Echo, Listener
+from app.telemetry import ProcessTelemetry
+from app.watcher import Watcher
+from app.wiring import clock_skew, ready_context
+
+log = structlog.get_logger("running")
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+GRACE_S = 20
+"""Requests under way at the end may take so long."""
+KEEP_TIME_S = 10.0
+WEBHOOK_TIMEOUT_S = 10.0
+
+
+async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
+    """The HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
+    news = SessionNews()
+    async with ready_context(settings, url) as context, AsyncExitStack() as stack:
+        telemetry = context.telemetry
+        metrics = telemetry.text if isinstance(telemetry, ProcessTelemetry) else (lambda: "")
+        watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
+        listens: dict[str, Callable[[str], None]] = {SESSIONS_CHANNEL: news.tell}
+        if with_watcher:
+            listens[DUE_CHANNEL] = lambda _: watcher.wake()
+        await stack.enter_async_context(_beside(context, listens))
+        watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
+        server = _Server(create_app(context, news=news, metrics=metrics), host, port, news.close)
+        if with_watcher:
+            server.on_ready = lambda: log.info("watcher_started", watcher=watcher.name)
+        await server.serve()
+        watcher.stop()
+        if watching is not None:
+            await watching
+
+
+async def watch(settings: KeyedSettings, url: str) -> None:
+    """The watcher alone, until SIGINT or SIGTERM; what is under way is finished first."""
+    async with ready_context(settings, url) as context:
+        watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
+        if settings.watcher_metrics_port is not None and isinstance(context.telemetry, ProcessTelemetry):
+            start_http_server(settings.watcher_metrics_port, registry=context.telemetry.registry)
+        _on_signals(watcher.stop)
+        async with _beside(context, {DUE_CHANNEL: lambda _: watcher.wake()}):
+            log.info("watcher_started", watcher=watcher.name)
+            await watcher.run()
+            log.info("watcher_ended", watcher=watcher.name)
+
+
+async def simulate(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    speed: float,
+    announce: Callable[[Mapping[str, object]], None],
+) -> None:
+    """Monta in a box as a server, until SIGINT or SIGTERM; `announce` gets what a gateway needs to know."""
+    origin = settings.clock_origin or datetime.now(UTC)
+    clock: Clock = SystemClock() if speed == 1 else ScaledClock(speed, origin)
+    config = default_config(speed=speed)
+    async with httpx.AsyncClient(timeout=WEBHOOK_TIMEOUT_S, trust_env=False) as http:
+
+        async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+            return (await http.post(url, content=body, headers=dict(headers))).status_code
+
+        server = _Server(SimulatorServer(config, clock, deliver), host, port, lambda: None)
+        server.on_ready = lambda: announce(about(config, f"http://{host}:{port}"))
+        await server.serve()
+
+
+@asynccontextmanager
+async def _beside(context: Context, channels: dict[str, Callable[[str], None]]) -> AsyncIterator[None]:
+    listener = Listener(context.database.listen_host, channels, echo=_echo(context.database))
+    async with background(listener.run, lambda: _keep_time(context)):
+        yield
+
+
+def _echo(database: Database) -> Echo | None:
+    """Needed where we listen elsewhere than we write: nobody but the database knows whether the two are one."""
+    if database.listen_host is database.host:
+        return None
+
+    async def say(word: str) -> None:
+        with contextlib.suppress(*DATABASE_ERRORS):
+            async with database.transaction() as connection:
+                await notify(connection, ECHO_CHANNEL, word)
+
+    return say
+
+
+async def _keep_time(context: Context) -> None:
+    """Stay with the database's clock while both drift; a step of the machine's own clock is not even seen (F62)."""
+    clock = context.clock
+    while isinstance(clock, SystemClock):
+        await asyncio.sleep(KEEP_TIME_S)
+        with contextlib.suppress(Exception):
+            clock.offset += await clock_skew(context.database, clock)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that ends long polls at once when it is asked to stop, and says when it listens."""
+
+    on_ready: Callable[[], None] | None = None
+
+    def __init__(self, app: object, host: str, port: int, on_exit: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]  # any ASGI app; uvicorn's own union leaves plain callables out
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        super().__init__(config)
+        self._on_exit = on_exit
+        self._where = f"http://{host}:{port}"
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            log.info("listening", url=self._where)
+            if self.on_ready is not None:
+                self.on_ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's own raises the signal again after the shutdown, before the watcher beside it has drained."""
+        loop = asyncio.get_running_loop()
+        for number in ENDING:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in ENDING:
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in ENDING:
+        loop.add_signal_handler(number, stop)
+
+
+def run(work: Awaitable[None]) -> None:
+    """Run to the end; Ctrl-C is an end like any other."""
+
+    async def bounded() -> None:
+        await work
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(bounded())

@@ -1,0 +1,1 @@
+"""The simulated Partner API over HTTP: requests, checks, routes and endpoints."""

@@ -1,0 +1,1 @@
+"""JSON objects as Monta's reference describes them."""

@@ -1,0 +1,1 @@
+"""The simulated charge points: vehicles, power, charges and their prices over time."""

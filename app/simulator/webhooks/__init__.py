@@ -1,0 +1,1 @@
+"""The simulator's webhooks: configuration, outbox and delivery."""

@@ -1,0 +1,1 @@
+"""Connections, transactions, retries, notifications, the schema's version and encryption at rest."""

@@ -1,0 +1,244 @@
+"""Opens connections to PostgreSQL: parses libpq URLs, finds the host that takes writes."""
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import asyncpg
+from sqlalchemy import URL
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+
+_FORM = re.compile(
+    r"(?:postgresql|postgres)(?:\+\w+)?://(?:(?P<login>[^/?]*)@)?(?P<hosts>[^/?@]*)(?:/(?P<name>[^/?]*))?(?:\?(?P<query>.*))?"
+)
+_HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(?::(?P<port>[0-9]{1,5}))?")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+DEFAULT_PORT = 5432
+
+
+class DatabaseUrlInvalid(ValueError):
+    """The URL cannot be used; the message says what to write instead and never repeats a password."""
+
+
+def asyncpg_url(url: str) -> URL:
+    """`postgresql://user:password@host:5432/name`, several hosts separated by commas, `?host=/folder` for a socket.
+
+    Raises DatabaseUrlInvalid. `sslmode` means what it means to libpq; `target_session_attrs` is taken and ignored, for
+    the writable host is always the one that is used.
+    """
+    form = _FORM.fullmatch(url)
+    if form is None:
+        raise DatabaseUrlInvalid(
+            "a database URL is written postgresql://user:password@host:5432/name, with the special characters of the"
+            " password percent-encoded (@ is %40, / is %2F)"
+        )
+    user, _, password = (form["login"] or "").partition(":")
+    hosts = [_host_and_port(each) for each in form["hosts"].split(",")]
+    options = _options(form["query"] or "")
+    (host, port), several = hosts[0], len(hosts) > 1
+    if several:
+        options |= {
+            "host": ",".join(h for h, _ in hosts),
+            "port": ",".join(str(p or DEFAULT_PORT) for _, p in hosts),
+        }
+    return URL.create(
+        "postgresql+asyncpg",
+        username=unquote(user) or None,
+        password=unquote(password) or None,
+        host=None if several else host or None,
+        port=None if several else port,
+        database=unquote(form["name"] or "") or None,
+        query=options,
+    )
+
+
+def _host_and_port(text: str) -> tuple[str, int | None]:
+    found = _HOST.fullmatch(text)
+    port = int(found["port"]) if found and found["port"] else None
+    if found is None or (port is not None and not 0 < port < 65_536):
+        raise DatabaseUrlInvalid("a host is written name:port, with a port from 1 to 65535")
+    return unquote(found["host"].strip("[]")), port
+
+
+def _options(query: str) -> dict[str, str]:
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    options: dict[str, str] = {name: given.pop(name) for name in ("host", "port") if name in given}
+    given.pop("target_session_attrs", None)
+    options["target_session_attrs"] = "read-write"
+    mode = given.pop("sslmode", given.pop("ssl", None))
+    if mode is not None:
+        if mode not in SSL_MODES:
+            raise DatabaseUrlInvalid(f"sslmode must be one of {', '.join(SSL_MODES)}")
+        options["ssl"] = mode
+    if given:
+        raise DatabaseUrlInvalid("of a database URL's options only host, port and sslmode are known here")
+    return options
+
+
+SESSION = {"application_name": "tapwatt", "timezone": "UTC"}
+SERVER_BOUNDS = {
+    "statement_timeout": "5000",
+    "lock_timeout": "3000",
+    "transaction_timeout": "10000",
+    "idle_in_transaction_session_timeout": "5000",
+}
+"""Milliseconds: no statement, lock or forgotten transaction lasts longer, whatever the client does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How long a server may keep us waiting, in seconds."""
+
+    connect_s: float = 3.0
+    """For each host: one that swallows every packet must not use up the time of the others."""
+    answer_s: float = 8.0
+    """A server that keeps its own bounds has answered by then; one that has not is gone."""
+
+
+USUAL_BOUNDS = Bounds()
+
+
+class NotWritable(ConnectionError):
+    """A server answers, but it takes no writes: a standby that nobody promoted, or a database that is read-only."""
+
+
+class Silent(ConnectionError):
+    """Nobody answered in time: not the TimeoutError of a connection that was open and has died."""
+
+
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection to a pooler, which deals each transaction to another connection of its own.
+
+    Nothing that outlives a transaction can be relied on: so the bounds are set by the same message that begins it, and
+    statements are prepared without a name.
+    """
+
+    server_bounds: Mapping[str, str] = {}
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
+        """Raises what asyncpg's own raises."""
+        if query.startswith("BEGIN"):
+            query += "".join(f" SET LOCAL {name} = {value};" for name, value in self.server_bounds.items())
+        status: str = await super().execute(query, *args, timeout=timeout)
+        return status
+
+
+def is_pooled(connection: asyncpg.Connection) -> bool:
+    """By its exact type: to asyncpg's own metaclass, every connection is an instance of each of its subclasses."""
+    return type(connection) is PooledConnection
+
+
+UNPREPARED: Mapping[str, Any] = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+"""For SQLAlchemy's side of a PooledConnection: no statement is kept, and none has a name."""
+
+POOLERS_WORDS = ("08P01", "42704", "0A000", "42P05", "26000")
+"""SQLSTATE of an attempt that took a pooler for a server: a parameter that it does not pass on (or that the server is
+too old for), a statement's name that another client uses, or that the pooler's next connection does not know."""
+
+ELSEWHERE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""After these the next host is tried."""
+
+
+class WritableHost:
+    """Opens connections to whichever host of a URL takes writes; the one that did last is asked first."""
+
+    def __init__(
+        self,
+        url: URL,
+        *,
+        bounds: Bounds = USUAL_BOUNDS,
+        server_bounds: Mapping[str, str] = SERVER_BOUNDS,
+    ) -> None:
+        self.url = url
+        dialect: Any = PGDialect_asyncpg
+        _, options = dialect().create_connect_args(url)
+        self._hosts = tuple(_hosts(options))
+        self._options: Mapping[str, Any] = options
+        self._bounds = bounds
+        self._server_bounds = server_bounds
+        self._pooled: dict[int, bool] = {}
+        """Whether a pooler stands before a host, as soon as it is known."""
+        self._last = 0
+
+    async def connect(self) -> asyncpg.Connection:
+        """Raises what the last host said, but rather what a server said than that nobody answered."""
+        said: Exception | None = None
+        for n in range(len(self._hosts)):
+            number = (self._last + n) % len(self._hosts)
+            try:
+                connection = await self._open(number)
+            except ELSEWHERE as error:
+                said = (
+                    error if said is None or isinstance(error, asyncpg.PostgresError | NotWritable) else said
+                )
+            else:
+                self._last = number
+                return connection
+        assert said is not None, "there is always a host"
+        raise said
+
+    async def _open(self, number: int) -> asyncpg.Connection:
+        try:
+            async with asyncio.timeout(self._bounds.connect_s):
+                if not self._pooled.get(number):
+                    connection = await self._direct(number)
+                    if connection is not None:
+                        return connection
+                return await self._through_pooler(number)
+        except asyncpg.TargetServerAttributeNotMatched:
+            raise NotWritable("the server takes no writes") from None
+        except TimeoutError:
+            raise Silent("the server does not answer") from None
+
+    async def _direct(self, number: int) -> asyncpg.Connection | None:
+        """A connection that keeps its bounds by itself; None: it is a pooler that answers."""
+        try:
+            connection = await self._asyncpg(number, server_settings={**SESSION, **self._server_bounds})
+            if number not in self._pooled:
+                self._pooled[number] = await _is_pooler(connection)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate not in POOLERS_WORDS:
+                raise
+            self._pooled[number] = True
+            return None
+        if not self._pooled[number]:
+            return connection
+        await connection.close()
+        return None
+
+    async def _through_pooler(self, number: int) -> asyncpg.Connection:
+        connection = await self._asyncpg(
+            number,
+            server_settings=SESSION,
+            statement_cache_size=0,
+            connection_class=PooledConnection,
+        )
+        connection.server_bounds = self._server_bounds
+        return connection
+
+    async def _asyncpg(self, number: int, **more: object) -> Any:
+        return await asyncpg.connect(
+            **self._hosts[number],
+            **self._options,
+            timeout=self._bounds.connect_s,
+            command_timeout=self._bounds.answer_s,
+            **more,
+        )
+
+
+async def _is_pooler(connection: asyncpg.Connection) -> bool:
+    """Whoever answered gave another number for its process than the server does that works for it."""
+    question = await connection.prepare("SELECT pg_backend_pid()", name="")
+    return bool(await question.fetchval() != connection.get_server_pid())
+
+
+def _hosts(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Takes host and port out of asyncpg's arguments: one pair, or lists of them."""
+    host, port = options.pop("host", None), options.pop("port", None)
+    if not isinstance(host, list):
+        host, port = [host], [port]
+    for name, number in zip(host, port if isinstance(port, list) else [port] * len(host), strict=True):
+        yield {key: value for key, value in (("host", name), ("port", number)) if value is not None}

@@ -1,0 +1,111 @@
+"""Notifications from PostgreSQL: a hint to look now. Losing one costs a second, never correctness."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import structlog
+
+from app.store.db.connect import ELSEWHERE, WritableHost, is_pooled
+
+log = structlog.get_logger("listener")
+
+RECONNECT_S = (0.5, 3.0)
+"""At random within these, so that after an outage not all come back at once."""
+CHECK_S = 15.0
+ECHO_S = 5.0
+"""A notification that is not heard for so long is not coming."""
+ECHO_CHANNEL = "tapwatt_echo"
+POOLED_S = 60.0
+"""A pooler has no notifications; whether it still stands there is looked at so often."""
+
+Echo = Callable[[str], Awaitable[None]]
+"""Sends its word on ECHO_CHANNEL where everything is written: it must be heard where we listen."""
+
+
+class Listener:
+    """Listens on channels over a connection of its own and calls back with each payload; reconnects by itself.
+
+    Through a pooler only where an `echo` shows that something is heard: one that deals transactions to its connections
+    takes a LISTEN and forgets who said it. Whoever is not told looks by himself, each second.
+    """
+
+    def __init__(
+        self,
+        host: WritableHost,
+        channels: dict[str, Callable[[str], None]],
+        *,
+        echo: Echo | None = None,
+        echo_s: float = ECHO_S,
+    ) -> None:
+        self._host = host
+        self._channels = channels
+        self._echo = echo
+        self._echo_s = echo_s
+        self._heard: set[str] = set()
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is heard, as far as it is known."""
+        return self._problem
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._listen()
+            except ELSEWHERE as error:
+                log.warning("listener_reconnects", error=type(error).__name__)
+                await asyncio.sleep(random.uniform(*RECONNECT_S))  # noqa: S311
+
+    async def _listen(self) -> None:
+        connection = await self._host.connect()
+        try:
+            if is_pooled(connection) and self._echo is None:
+                self._tell(
+                    "a pooler stands before the database: set TAPWATT_LISTEN_DATABASE_URL to go around it"
+                )
+                await asyncio.sleep(POOLED_S)
+                return
+            await self._attend(connection)
+        finally:
+            connection.terminate()
+
+    async def _attend(self, connection: asyncpg.Connection) -> None:
+        def heard(_connection: object, _pid: int, channel: str, payload: str) -> None:
+            if channel == ECHO_CHANNEL:
+                self._heard.add(payload)
+            else:
+                self._channels[channel](payload)
+
+        for channel in (*self._channels, *([ECHO_CHANNEL] if self._echo else [])):
+            await connection.add_listener(channel, heard)
+        for channel in self._channels:
+            self._channels[channel]("")
+        while True:
+            if self._echo is not None:
+                self._tell(await self._without_echo(self._echo))
+            await asyncio.sleep(CHECK_S)
+            await connection.execute("SELECT 1", timeout=5)
+
+    async def _without_echo(self, echo: Echo) -> str | None:
+        """What is wrong when our own word does not come back."""
+        word = f"{random.getrandbits(64):x}"
+        self._heard.clear()
+        await echo(word)
+        for _ in range(50):
+            if word in self._heard:
+                return None
+            await asyncio.sleep(self._echo_s / 50)
+        return (
+            "notifications do not arrive: TAPWATT_LISTEN_DATABASE_URL must name the same database as"
+            " TAPWATT_DATABASE_URL, past any pooler that deals out transactions"
+        )
+
+    def _tell(self, problem: str | None) -> None:
+        """Once for each change."""
+        if problem is not None and problem != self._problem:
+            log.warning("no_notifications", problem=problem, instead="looked for each second")
+        self._problem = problem

@@ -1,0 +1,58 @@
+"""The schema's version in the database and in the code, and how to migrate."""
+
+import asyncio
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import pool, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.db import suitability
+from app.store.db.connect import WritableHost, asyncpg_url
+from app.store.db.database import engine_on
+
+
+def migrate(database_url: str) -> None:
+    """Run all migrations that are missing; safe to run twice, and from several machines at once (one waits).
+
+    Raises DatabaseUnsuitable, before anything is changed.
+    """
+    asyncio.run(_check(database_url))
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
+    command.upgrade(config, "head")
+
+
+async def _check(database_url: str) -> None:
+    engine = engine_on(WritableHost(asyncpg_url(database_url)), poolclass=pool.NullPool)
+    try:
+        async with engine.begin() as connection:
+            await suitability.check(connection, to_migrate=True)
+    finally:
+        await engine.dispose()
+
+
+MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
+
+
+@cache
+def newest_schema() -> str:
+    """The revision that this code was written for."""
+    from alembic.script import ScriptDirectory  # slow to load, and only this needs it
+
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    if head is None:
+        raise RuntimeError(f"there are no migrations in {MIGRATIONS}")
+    return head
+
+
+async def schema_version(connection: AsyncConnection) -> str | None:
+    """The database's revision; None when it was never migrated."""
+    known = await connection.execute(text("SELECT to_regclass('alembic_version')"))
+    if known.scalar() is None:
+        return None
+    version: str | None = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+    return version

@@ -1,0 +1,188 @@
+"""Whether Tapwatt can work with a database, and if not why, in one sentence that says what to do."""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+from sqlalchemy import ARRAY, Text, bindparam, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.db.connect import SERVER_BOUNDS, NotWritable, Silent
+from app.store.tables import metadata
+
+OLDEST_VERSION = 17
+"""The first that has transaction_timeout, on which every bound of a forgotten transaction rests."""
+TABLES = sorted(table.name for table in metadata.sorted_tables)
+URL = "TAPWATT_DATABASE_URL"
+
+
+class DatabaseUnsuitable(Exception):
+    """Tapwatt cannot work with this database; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a server says of itself and of what its user may do."""
+
+    version: int
+    """As `server_version_num`: 180003 is 18.3."""
+    encoding: str
+    is_standby: bool
+    is_read_only: bool
+    has_schema: bool
+    """Some schema of the search path exists and may be used."""
+    may_create: bool
+    forbidden: Sequence[str] = ()
+    """Tables of ours that exist and that the user may not read and write."""
+
+
+_FACTS = text(
+    "SELECT current_setting('server_version_num')::integer AS version,"
+    " current_setting('server_encoding') AS encoding,"
+    " pg_is_in_recovery() AS is_standby,"
+    " current_setting('transaction_read_only') = 'on' AS is_read_only,"
+    " current_schema() IS NOT NULL AS has_schema,"
+    " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,"
+    " ARRAY(SELECT name FROM unnest(:tables) AS name WHERE to_regclass(name) IS NOT NULL AND NOT ("
+    " has_table_privilege(to_regclass(name), 'SELECT') AND has_table_privilege(to_regclass(name), 'INSERT')"
+    " AND has_table_privilege(to_regclass(name), 'UPDATE') AND has_table_privilege(to_regclass(name), 'DELETE')))"
+    " AS forbidden"
+).bindparams(bindparam("tables", TABLES, type_=ARRAY(Text)))
+_BOUNDS = text(
+    "SELECT name FROM unnest(:names) AS name"
+    " WHERE coalesce(nullif(current_setting(name, true), ''), '0') = '0' ORDER BY name"
+).bindparams(bindparam("names", sorted(SERVER_BOUNDS), type_=ARRAY(Text)))
+
+
+async def check(connection: AsyncConnection, *, to_migrate: bool = False) -> None:
+    """Raises DatabaseUnsuitable."""
+    row = (await connection.execute(_FACTS)).mappings().one()
+    if problem := unsuitable(Facts(**row), to_migrate=to_migrate):
+        raise DatabaseUnsuitable(problem)
+
+
+async def missing_bounds(connection: AsyncConnection) -> list[str]:
+    """The bounds that hold nothing in this transaction: something on the way has swallowed them."""
+    return list((await connection.execute(_BOUNDS)).scalars())
+
+
+def unsuitable(facts: Facts, *, to_migrate: bool) -> str | None:
+    """Why Tapwatt cannot work with it; None: it can."""
+    return next(_reasons(facts, to_migrate=to_migrate), None)
+
+
+def _reasons(facts: Facts, *, to_migrate: bool) -> Iterator[str]:
+    major, minor = divmod(facts.version, 10_000)
+    if major < OLDEST_VERSION:
+        told = f"{major}.{minor}"
+        yield f"The server is PostgreSQL {told}; Tapwatt needs {OLDEST_VERSION} or newer: upgrade it."
+    if facts.encoding != "UTF8":
+        yield (
+            f"The database has the encoding {facts.encoding}: make another one with"
+            " CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0."
+        )
+    if facts.is_standby:
+        yield f"The server is a standby: let {URL} name the primary, or all hosts separated by commas."
+    if facts.is_read_only:
+        yield "The database is read-only: end that (default_transaction_read_only), or name another one."
+    if not facts.has_schema:
+        yield "The database's user may use no schema: GRANT USAGE ON SCHEMA public to it."
+    if to_migrate and not facts.may_create:
+        yield "The database's user may not create tables: GRANT CREATE ON SCHEMA public to it."
+    if facts.forbidden:
+        some = ", ".join(facts.forbidden[:3]) + (", ..." if len(facts.forbidden) > 3 else "")
+        yield f"The database's user may not read and write {some}: use the user that ran `tapwatt migrate`."
+
+
+BY_WORDS = (
+    (
+        "statement pooling mode",
+        "The pooler works in statement mode, which has no transactions: set pool_mode = transaction.",
+    ),
+    (
+        "unsupported startup parameter",
+        "The pooler refuses a startup parameter: add it to its ignore_startup_parameters.",
+    ),
+    (
+        "prepared statement",
+        "A pooler stands before the database and mixes up statements: start Tapwatt again.",
+    ),
+    (
+        "no such database",
+        f"The pooler does not know the database that {URL} names: add it to its [databases].",
+    ),
+    ("no such user", f"The pooler does not know the user that {URL} names: add it to its auth_file."),
+    ("no more connections allowed", "The pooler takes no more connections: raise its max_client_conn."),
+    ("query_wait_timeout", "The pooler had no free connection in time: raise its default_pool_size."),
+    ("server login", "The pooler cannot log in to the server: look into its log."),
+    ("server conn crashed", "The pooler has lost the server: check that the server is up."),
+    ("SSL upgrade", f"The server does not speak TLS: let {URL} say sslmode=prefer, or set TLS up."),
+)
+"""What a message says in which the SQLSTATE is the same for everything; poolers' are."""
+BY_STATE = {
+    "28": f"The server refuses the user or the password that {URL} names, or its pg_hba.conf refuses this machine.",
+    "3D000": f"There is no database of the name that {URL} gives: make it with CREATE DATABASE ... ENCODING 'UTF8'.",
+    "42704": f"The server does not know a setting that Tapwatt needs: it must be PostgreSQL {OLDEST_VERSION} or newer.",
+    "42501": "The database's user lacks a right: use the user that ran `tapwatt migrate`; for that, GRANT CREATE ON"
+    " SCHEMA public to it.",
+    "25006": f"The database takes no writes: it is a standby or read-only; let {URL} name the primary.",
+    "53300": "The server takes no more connections: raise its max_connections, or put PgBouncer before it.",
+    "53": "The server is out of disk space or memory.",
+    "57P03": "The server is starting up or shutting down: try again in a moment.",
+    "55P03": "Somebody holds a lock for too long: try again in a moment.",
+}
+"""By SQLSTATE, or how it begins."""
+
+
+def explain(error: BaseException) -> str:
+    """Any failure of the database as one sentence with what to do; never with a value of a URL or a statement."""
+    chain = list(_chain(error))
+    for each in chain:
+        said = "" if isinstance(each, DBAPIError) else str(each)  # SQLAlchemy's own repeats the statement
+        if told := next((told for words, told in BY_WORDS if words in said), None):
+            return told
+    for each in chain:
+        state = str(getattr(each, "sqlstate", None) or "")
+        for length in (5, 2):
+            if len(state) >= length and state[:length] in BY_STATE:
+                return BY_STATE[state[:length]]
+    return next((told for each in chain if (told := _by_kind(each))), _unknown(error))
+
+
+def _by_kind(error: BaseException) -> str | None:
+    match error:
+        case DatabaseUnsuitable():
+            return str(error)
+        case NotWritable() | asyncpg.TargetServerAttributeNotMatched():
+            return BY_STATE["25006"]
+        case socket.gaierror():
+            return f"The host name in {URL} is not known."
+        case PoolTimeout():
+            return "All connections of this process are in use."
+        case Silent() | TimeoutError() | asyncio.TimeoutError():
+            return f"The server does not answer in time: check {URL}, and that no pooler before it has its pool full."
+        case ConnectionRefusedError() | FileNotFoundError():
+            return f"Nobody listens at the address that {URL} names: check it, and that the server is up."
+        case _:
+            return None
+
+
+def _unknown(error: BaseException) -> str:
+    kind = type(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).__name__
+    return f"It does not work ({kind}): check {URL}, and that the server is up."
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what SQLAlchemy wraps in it, and what each was raised from."""
+    left, seen = [error], set[int]()
+    while left:
+        each = left.pop(0)
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        left += [e for e in (getattr(each, "orig", None), each.__cause__) if isinstance(e, BaseException)]

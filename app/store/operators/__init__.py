@@ -1,0 +1,1 @@
+"""Rows of operators and of what belongs to them: terminals, charge points, prices, jobs, orphans."""

@@ -1,0 +1,307 @@
+"""Charge points as Monta last showed them, their tariffs and learned profiles."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import RowMapping, bindparam, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.charging.charge_point import ChargePoint, ChargePointState, CurrentType, PointNews
+from app.domain.limit.profile import ChargePointProfile
+from app.domain.tariff import Tariff, parse_tariff
+from app.domain.tariff.time_windows import in_force
+from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
+from app.store.operators import price_groups
+from app.store.tables import charge_points, tariffs, terminal_charge_points
+
+C = charge_points
+
+
+PRICE_GROUP = "monta_price_group"
+QUIET = timedelta(minutes=1)
+"""News that looks old is worth a read of the record only when nothing was heard of its charge point for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownChargePoint:
+    """A charge point of an operator; `seen` is None until Monta told of it."""
+
+    operator_id: OperatorId
+    id: ChargePointId
+    seen: ChargePoint | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TariffFound:
+    """A tariff, where it comes from (`payment`, `charge_point`, `operator`, `monta_price_group`), and its gaps."""
+
+    tariff: Tariff
+    source: str
+    gaps: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    """When it was set, or read from Monta."""
+
+
+async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequence[ChargePoint]) -> None:
+    """Keep what Monta's record shows of charge points that we know; those that no terminal uses are left out, and where
+    a webhook came after the record was asked for and tells of a later change, that stays."""
+    known = await _locked(connection, operator_id, [point.id for point in points])
+    fresh_ones = [p for p in points if p.id in known and not _is_newer(known[p.id], p)]
+    rows = [_row(operator_id, p) for p in sorted(fresh_ones, key=lambda p: p.id)]
+    if not rows:
+        return
+    statement = insert(C).values(rows)
+    fresh = {c: statement.excluded[c] for c in rows[0] if c not in ("operator_id", "charge_point_id")}
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=[C.c.operator_id, C.c.charge_point_id], set_=fresh)
+    )
+
+
+async def apply(
+    connection: AsyncConnection, operator_id: OperatorId, news: Sequence[PointNews]
+) -> tuple[ChargePointId, ...]:
+    """Bring charge points up to what webhooks told, each in Monta's own order; those that no terminal uses are ignored.
+
+    Returns those whose record should be read: news came that looks older than what is kept and differs from it, though
+    nothing was heard for a while. Monta's clock may have been set back.
+    """
+    known = await _locked(connection, operator_id, [each.id for each in news])
+    doubted: dict[ChargePointId, None] = {}
+    for each in sorted(news, key=lambda n: n.order):
+        row = known.get(each.id)
+        if row is None:
+            continue
+        if _is_old(each, row):
+            quiet = each.received_at - row["seen_at"]
+            if quiet >= QUIET and any(row[name] != value for name, value in _told(each, row).items()):
+                doubted[each.id] = None
+            continue
+        known[each.id] = row | _told(each, row) | _stamps(each)
+        here = (C.c.operator_id == operator_id, C.c.charge_point_id == each.id)
+        await connection.execute(update(C).where(*here).values(_told(each, row) | _stamps(each)))
+    return tuple(doubted)
+
+
+def _is_old(news: PointNews, row: Mapping[str, Any]) -> bool:
+    """Monta's record was changed since, or another event of the same record came later."""
+    if row["updated_at"] is None or row["seen_at"] is None:
+        return False
+    return news.order < (row["updated_at"], row["event_at"] or news.event_at)
+
+
+def _is_newer(row: Mapping[str, Any], point: ChargePoint) -> bool:
+    """Whether what is kept came after the record was asked for and is of a later change; never by one clock alone."""
+    if row["seen_at"] is None or row["updated_at"] is None or point.updated_at is None:
+        return False
+    return bool(row["seen_at"] > point.seen_at and row["updated_at"] > point.updated_at)
+
+
+def _told(news: PointNews, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that the news speaks of; all of them where nothing was known yet."""
+    if news.shown is None:
+        return {"deleted_at": news.event_at}
+    columns = _columns(news.shown)
+    told = {"current_type" if name == "type" else name for name in news.told}
+    if row["seen_at"] is not None:
+        columns = {name: value for name, value in columns.items() if name in told}
+    return columns | ({"deleted_at": news.shown.deleted_at or news.event_at} if news.is_gone else {})
+
+
+def _stamps(news: PointNews) -> dict[str, Any]:
+    return {"seen_at": news.received_at, "updated_at": news.updated_at, "event_at": news.event_at} | (
+        {"state": ChargePointState.OTHER} if news.shown is None else {}
+    )
+
+
+async def _locked(
+    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId]
+) -> dict[ChargePointId, dict[str, Any]]:
+    """Those among these that terminals use, by id, locked in the order of their ids."""
+    query = select(C).where(C.c.operator_id == operator_id).order_by(C.c.charge_point_id).with_for_update()
+    wanted = set(ids)
+    rows = (await connection.execute(query.where(C.c.charge_point_id.in_(wanted)))).mappings()
+    return {ChargePointId(row["charge_point_id"]): dict(row) for row in rows}
+
+
+async def get(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
+) -> KnownChargePoint | None:
+    query = select(C).where(C.c.operator_id == operator_id, C.c.charge_point_id == charge_point_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return _known(row) if row else None
+
+
+async def of_terminal(connection: AsyncConnection, terminal_id: TerminalId) -> list[KnownChargePoint]:
+    links = terminal_charge_points
+    query = (
+        select(C)
+        .join(
+            links, (links.c.operator_id == C.c.operator_id) & (links.c.charge_point_id == C.c.charge_point_id)
+        )
+        .where(links.c.terminal_id == terminal_id)
+        .order_by(C.c.charge_point_id)
+    )
+    return [_known(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def set_tariff(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    charge_point_id: ChargePointId | None,
+    tariff: Tariff,
+    now: datetime,
+) -> None:
+    """The tariff of one charge point, or (None) of all the operator's others. Running sessions keep theirs."""
+    statement = insert(tariffs).values(
+        operator_id=operator_id, charge_point_id=charge_point_id or "", tariff=tariff.source, set_at=now
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[tariffs.c.operator_id, tariffs.c.charge_point_id],
+            set_={"tariff": statement.excluded.tariff, "set_at": now},
+        )
+    )
+
+
+async def are_priced(
+    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId], now: datetime
+) -> frozenset[ChargePointId]:
+    """Those among these ids that a person set a tariff in force for; all of them when the operator has one."""
+    t = tariffs.c
+    query = select(t.charge_point_id, t.tariff).where(
+        t.operator_id == operator_id, t.charge_point_id.in_([*ids, ""])
+    )
+    rows = await connection.execute(query)
+    found = {row.charge_point_id for row in rows if in_force(parse_tariff(row.tariff), now)}
+    return frozenset(ids) if "" in found else frozenset(id_ for id_ in ids if id_ in found)
+
+
+async def tariff_for(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+) -> TariffFound | None:
+    """The tariff that applies: the charge point's own before the operator's, before Monta's price group."""
+    set_here = await tariff_set(connection, operator_id, charge_point_id, now)
+    if set_here is not None:
+        return set_here
+    of_group = await price_groups.tariff_of(connection, operator_id, charge_point_id, now)
+    if of_group is None:
+        return None
+    return TariffFound(tariff=of_group.tariff, source=PRICE_GROUP, gaps=of_group.gaps, as_of=of_group.read_at)
+
+
+_SET = (
+    select(tariffs.c.tariff, tariffs.c.charge_point_id, tariffs.c.set_at)
+    .where(
+        tariffs.c.operator_id == bindparam("operator"),
+        or_(tariffs.c.charge_point_id == bindparam("point"), tariffs.c.charge_point_id == ""),
+    )
+    .order_by(tariffs.c.charge_point_id.desc())
+)
+"""Built once: every payment asks it."""
+
+
+async def tariff_set(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+) -> TariffFound | None:
+    """The tariff in force that a person set: the charge point's own before the operator's."""
+    for row in await connection.execute(_SET, {"operator": operator_id, "point": charge_point_id}):
+        tariff = parse_tariff(row.tariff)
+        if in_force(tariff, now):
+            source = "charge_point" if row.charge_point_id else "operator"
+            return TariffFound(tariff=tariff, source=source, as_of=row.set_at)
+    return None
+
+
+def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:
+    """As the record shows it: nothing of webhooks is left."""
+    updated_at = min(point.updated_at or point.seen_at, point.seen_at)
+    stamps = {"seen_at": point.seen_at, "updated_at": updated_at, "event_at": None}
+    return {"operator_id": operator_id, "charge_point_id": point.id} | _columns(point) | stamps
+
+
+def _columns(point: ChargePoint) -> dict[str, Any]:
+    return {
+        "name": point.name,
+        "state": point.state,
+        "connectors": list(point.connectors),
+        "current_type": point.type,
+        "max_power_w": point.max_power_w,
+        "cable_plugged_in": point.cable_plugged_in,
+        "price_group_id": point.price_group_id,
+        "model": point.model,
+        "deleted_at": point.deleted_at,
+    }
+
+
+def _known(row: RowMapping) -> KnownChargePoint:
+    operator_id, point_id = OperatorId(row["operator_id"]), ChargePointId(row["charge_point_id"])
+    if row["seen_at"] is None:
+        return KnownChargePoint(operator_id, point_id, None)
+    seen = ChargePoint(
+        id=point_id,
+        state=ChargePointState.OTHER if row["deleted_at"] is not None else ChargePointState(row["state"]),
+        seen_at=row["seen_at"],
+        updated_at=row["updated_at"],
+        name=row["name"],
+        type=CurrentType(row["current_type"]) if row["current_type"] else None,
+        max_power_w=row["max_power_w"],
+        connectors=tuple(row["connectors"]),
+        cable_plugged_in=row["cable_plugged_in"],
+        price_group_id=row["price_group_id"],
+        model=row["model"],
+        deleted_at=row["deleted_at"],
+    )
+    return KnownChargePoint(operator_id, point_id, seen)
+
+
+POINTS = charge_points.c
+_ADAPTER = TypeAdapter(ChargePointProfile)
+MOST_SIBLINGS = 20
+
+
+async def profile_of(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
+) -> ChargePointProfile:
+    """What is known; a charge point that taught nothing yet has the default, which is pessimistic."""
+    query = select(POINTS.profile).where(
+        POINTS.operator_id == operator_id, POINTS.charge_point_id == charge_point_id
+    )
+    kept = (await connection.execute(query)).scalar()
+    return _ADAPTER.validate_python(kept) if kept else ChargePointProfile()
+
+
+async def profiles_of_model(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
+) -> list[ChargePointProfile]:
+    """What the operator's other charge points of the same model taught; empty when Monta did not tell the model."""
+    own = select(POINTS.model).where(
+        POINTS.operator_id == operator_id, POINTS.charge_point_id == charge_point_id
+    )
+    query = (
+        select(POINTS.profile)
+        .where(
+            POINTS.operator_id == operator_id,
+            POINTS.model == own.scalar_subquery(),
+            POINTS.profile.is_not(None),
+        )
+        .where(POINTS.charge_point_id != charge_point_id)
+        .order_by(POINTS.charge_point_id)
+        .limit(MOST_SIBLINGS)
+    )
+    return [_ADAPTER.validate_python(kept) for kept in (await connection.execute(query)).scalars()]
+
+
+async def put_profile(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    charge_point_id: ChargePointId,
+    known: ChargePointProfile,
+) -> None:
+    """Two sessions of one charge point never run at once, so the last word is the newest."""
+    mine = (POINTS.operator_id == operator_id) & (POINTS.charge_point_id == charge_point_id)
+    document = _ADAPTER.dump_python(known, mode="json")
+    await connection.execute(update(charge_points).where(mine).values(profile=document))

@@ -1,0 +1,80 @@
+"""What is known of the currency of charge points: tariffs, price groups, and the charges that ran there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.charging.charge import ChargeReport
+from app.domain.session.limit_checks import CurrencyTold, Told
+from app.domain.units.ids import ChargePointId, OperatorId
+from app.store.operators import charge_points
+from app.store.operators.price_groups import STALE
+from app.store.tables import charge_points as points
+from app.store.tables import price_groups as groups
+
+C = points.c
+G = groups.c
+
+
+_WORDS = (
+    select(G.currency, G.read_at, C.charged_currency, C.charged_at)
+    .select_from(
+        points.outerjoin(groups, and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id))
+    )
+    .where(C.operator_id == bindparam("operator"), C.charge_point_id == bindparam("point"))
+)
+"""Built once: every payment asks it."""
+
+
+async def told(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+) -> list[CurrencyTold]:
+    """Every word on the currency of this charge point: the tariff in force here, its price group, its last charge."""
+    words = []
+    set_here = await charge_points.tariff_set(connection, operator_id, charge_point_id, now)
+    if set_here is not None:
+        words.append(CurrencyTold(code=set_here.tariff.currency, told=Told.STATED, at=now))
+    given = {"operator": operator_id, "point": charge_point_id}
+    row = (await connection.execute(_WORDS, given)).one_or_none()
+    if row is None:
+        return words
+    if row.currency is not None and row.read_at is not None:
+        lately = Told.STATED if row.read_at > now - STALE else Told.SEEN
+        words.append(CurrencyTold(code=row.currency, told=lately, at=row.read_at))
+    if row.charged_currency is not None:
+        words.append(CurrencyTold(code=row.charged_currency, told=Told.SEEN, at=row.charged_at))
+    return words
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """A charge ran at this charge point in this currency, as of `at`."""
+
+    charge_point_id: ChargePointId
+    currency: str
+    at: datetime
+
+
+def charged(report: ChargeReport, charge_point_id: ChargePointId | None = None) -> Charged | None:
+    """What a report teaches: as of the charge's beginning by Monta's clock, never later than it was seen by ours."""
+    point = charge_point_id or report.charge_point_id
+    if report.currency is None or point is None:
+        return None
+    return Charged(point, report.currency, min(report.created_at or report.seen_at, report.seen_at))
+
+
+async def note(connection: AsyncConnection, operator_id: OperatorId, seen: Iterable[Charged]) -> None:
+    """Keep the newest of each charge point; those that no terminal uses are left out."""
+    newest: dict[ChargePointId, Charged] = {}
+    for each in seen:
+        known = newest.get(each.charge_point_id)
+        if known is None or known.at < each.at:
+            newest[each.charge_point_id] = each
+    for each in sorted(newest.values(), key=lambda c: c.charge_point_id):
+        here = (C.operator_id == operator_id, C.charge_point_id == each.charge_point_id)
+        older = or_(C.charged_at.is_(None), C.charged_at < each.at)
+        values = {"charged_currency": each.currency, "charged_at": each.at}
+        await connection.execute(update(points).where(*here, older).values(values))

@@ -1,0 +1,136 @@
+"""Jobs of an operator: one row each with a due time and a lease, claimed by one replica."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, bindparam, case, literal, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from app.domain.units.ids import OperatorId
+from app.store.db.database import DUE_CHANNEL, notify
+from app.store.tables import operator_jobs
+from app.store.tables.base import Moment
+
+D = operator_jobs
+ASKED_MEANWHILE = D.c.due_at < D.c.lease_until
+"""A claim moves the due time to its own end; one that lies before it was set by somebody else since."""
+
+
+class Job(StrEnum):
+    SYNC = "sync"
+    """The webhook's registration, charge points, prices, old entries."""
+    SWEEP = "sweep"
+    """Read the charges that are silent, many with one call; due when a session asks."""
+    RECONCILE = "reconcile"
+    """Compare Monta's list with our sessions; stop charges of ours that no session knows."""
+    CHECK_CREDENTIAL = "check_credential"
+    """Find out whether Monta refuses the credential for good; due when a call was refused."""
+    PLACES = "places"
+    """Apply what webhooks told of charge points and price groups; due when one came."""
+    OVERDUE_CAPTURES = "overdue_captures"
+    """Ask a person about settlements whose outcome nobody tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobLease:
+    """A claim on one job; the token is the fence for what is written in its name."""
+
+    operator_id: OperatorId
+    job: Job
+    token: int
+
+
+async def add(connection: AsyncConnection, operator_id: OperatorId, due: dict[Job, datetime | None]) -> None:
+    """The jobs of a new operator."""
+    rows = [{"operator_id": operator_id, "job": job, "due_at": at} for job, at in due.items()]
+    await connection.execute(insert(D), rows)
+
+
+def _claim() -> ReturningUpdate[tuple[str, str, int]]:
+    now, until = bindparam("now", type_=D.c.due_at.type), bindparam("until", type_=D.c.due_at.type)
+    due = (
+        select(D.c.operator_id, D.c.job)
+        .where(D.c.due_at <= now, or_(D.c.lease_until.is_(None), D.c.lease_until <= now))
+        .order_by(D.c.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        update(D)
+        .where(D.c.operator_id == due.c.operator_id, D.c.job == due.c.job)
+        .values(lease_token=D.c.lease_token + 1, lease_until=until, due_at=until)
+        .returning(D.c.operator_id, D.c.job, D.c.lease_token)
+    )
+
+
+_CLAIM = _claim()
+"""Built once: watchers ask it of the database all the time, and building takes longer than asking."""
+
+
+async def claim(connection: AsyncConnection, *, now: datetime, until: datetime) -> JobLease | None:
+    """The most overdue job that nobody works on."""
+    row = (await connection.execute(_CLAIM, {"now": now, "until": until})).one_or_none()
+    return JobLease(OperatorId(row.operator_id), Job(row.job), row.lease_token) if row else None
+
+
+async def lock(connection: AsyncConnection, job: Job, operator_id: OperatorId | None = None) -> None:
+    """Of one operator, or of all in the order of their ids. Who writes to operators' rows as well locks jobs first:
+    so nobody waits for another in a circle."""
+    query = select(D.c.job).where(D.c.job == job).order_by(D.c.operator_id)
+    if operator_id is not None:
+        query = query.where(D.c.operator_id == operator_id)
+    await connection.execute(query.with_for_update())
+
+
+async def held(connection: AsyncConnection, lease: JobLease) -> bool:
+    """Whether the claim still stands; then its row is locked until the transaction ends."""
+    query = select(D.c.job).where(*_of(lease)).with_for_update()
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def renew(connection: AsyncConnection, leases: Collection[JobLease], until: datetime) -> None:
+    """Keep claims whose work takes longer than a lease."""
+    triples = sorted((lease.operator_id, lease.job.value, lease.token) for lease in leases)
+    await connection.execute(
+        update(D)
+        .where(tuple_(D.c.operator_id, D.c.job, D.c.lease_token).in_(triples), D.c.lease_until.is_not(None))
+        .values(lease_until=until, due_at=case((ASKED_MEANWHILE, D.c.due_at), else_=until))
+    )
+
+
+async def release(connection: AsyncConnection, lease: JobLease, due_at: datetime | None) -> None:
+    """End a claim; due again at `due_at`, or sooner when somebody asked for it meanwhile."""
+    next_due = case((ASKED_MEANWHILE, D.c.due_at), else_=literal(due_at, Moment))
+    await connection.execute(update(D).where(*_of(lease)).values(lease_until=None, due_at=next_due))
+
+
+async def has_rested(connection: AsyncConnection, operator_id: OperatorId, job: Job) -> bool:
+    """Whether it is neither planned nor under way."""
+    query = select(D.c.job).where(D.c.operator_id == operator_id, D.c.job == job, D.c.due_at.is_(None))
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def make_due(connection: AsyncConnection, operator_id: OperatorId, job: Job, now: datetime) -> None:
+    """As soon as a watcher is free; nothing is written when that is so already.
+
+    The row is locked first and stays so: whoever claims it before this transaction commits would not see what it is
+    asked for, and a job that is due but claimed meanwhile would not be asked again (F114).
+    """
+    mine = (D.c.operator_id == operator_id, D.c.job == job)
+    row = (await connection.execute(select(D.c.due_at).where(*mine).with_for_update())).one_or_none()
+    if row is not None and (row.due_at is None or row.due_at > now):
+        await connection.execute(update(D).where(*mine).values(due_at=now))
+        await notify(connection, DUE_CHANNEL)
+
+
+def _of(lease: JobLease) -> tuple[ColumnElement[bool], ...]:
+    return (
+        D.c.operator_id == lease.operator_id,
+        D.c.job == lease.job,
+        D.c.lease_token == lease.token,
+    )

@@ -1,0 +1,235 @@
+"""Monta's token pairs and rate budgets, shared by all replicas: one row each an operator."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Numeric,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from app.domain.units.ids import OperatorId
+from app.store.db.secret_box import SecretBox
+from app.store.tables import monta_budgets, monta_tokens
+
+T = monta_tokens
+B = monta_budgets
+
+SAME_WINDOW = timedelta(seconds=5)
+"""Two ends of a window that lie closer than this are the same one, seen through different delays."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    version: int
+    access: str = field(repr=False)
+    access_expires_at: datetime
+    refresh: str = field(repr=False)
+    refresh_expires_at: datetime
+
+
+async def load_tokens(
+    connection: AsyncConnection, operator_id: OperatorId, box: SecretBox
+) -> TokenPair | None:
+    row = (
+        await connection.execute(select(T).where(T.c.operator_id == operator_id, T.c.version > 0))
+    ).one_or_none()
+    if row is None:
+        return None
+    access, refresh = (
+        box.open(sealed, owner=operator_id, purpose=name)
+        for sealed, name in ((row.access, "access"), (row.refresh, "refresh"))
+    )
+    return TokenPair(row.version, access, row.access_expires_at, refresh, row.refresh_expires_at)
+
+
+async def lease_renewal(
+    connection: AsyncConnection, operator_id: OperatorId, version: int, *, until: datetime, now: datetime
+) -> bool:
+    """Become the only one who renews the pair of this version, until `until`."""
+    await connection.execute(insert(T).values(operator_id=operator_id).on_conflict_do_nothing())
+    query = (
+        update(T)
+        .where(
+            T.c.operator_id == operator_id,
+            T.c.version == version,
+            or_(T.c.renewal_lease_until.is_(None), T.c.renewal_lease_until <= now),
+        )
+        .values(renewal_lease_until=until)
+        .returning(T.c.version)
+    )
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def save_tokens(
+    connection: AsyncConnection, operator_id: OperatorId, pair: TokenPair, box: SecretBox
+) -> int:
+    """Keep a new pair and end the lead; returns its version, one above the row's."""
+    sealed = {
+        "access": box.seal(pair.access, owner=operator_id, purpose="access"),
+        "refresh": box.seal(pair.refresh, owner=operator_id, purpose="refresh"),
+        "access_expires_at": pair.access_expires_at,
+        "refresh_expires_at": pair.refresh_expires_at,
+    }
+    statement = insert(T).values(operator_id=operator_id, version=1, **sealed)
+    statement = statement.on_conflict_do_update(
+        index_elements=[T.c.operator_id],
+        set_=sealed | {"version": T.c.version + 1, "renewal_lease_until": None},
+    )
+    version: int = (await connection.execute(statement.returning(T.c.version))).scalar_one()
+    return version
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What is left of the quota until the window ends, this request taken off."""
+
+    quota: int
+    remaining: int
+    window_ends_at: datetime
+
+    def covers(self, quota: int, remaining: int, ends_at: datetime) -> bool:
+        """Whether what Monta says of the same window is nothing new: to believe it would change nothing."""
+        same = self.quota == quota and abs(self.window_ends_at - ends_at) <= SAME_WINDOW
+        return same and self.remaining <= remaining
+
+
+async def take_request(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    *,
+    reserve: Decimal,
+    urgent: bool,
+    now: datetime,
+) -> "Count | datetime":
+    """Count one request unless fewer than `reserve` (a share of the quota) would be left for more urgent ones.
+
+    One UPDATE of one row, so the count is exact over all replicas. `urgent`: neither the count nor
+    anything but a block of stops holds it back.
+    Returns the count when granted, else when to ask again.
+    """
+    given = {"operator": operator_id, "now": now} | ({} if urgent else {"reserve": reserve})
+    for _ in range(2):
+        counted = (await connection.execute(_TAKE_URGENT if urgent else _TAKE, given)).one_or_none()
+        if counted is not None:
+            return Count(counted.quota, counted.remaining, counted.window_ends_at)
+        row = (await connection.execute(select(B).where(B.c.operator_id == operator_id))).one()
+        blocked_until = row.stops_blocked_until if urgent else row.blocked_until
+        used_up = not urgent and row.window_ends_at > now and row.remaining <= row.quota * reserve
+        causes: list[datetime | None] = [
+            blocked_until if blocked_until and blocked_until > now else None,
+            row.window_ends_at if used_up else None,
+        ]
+        if told := [t for t in causes if t is not None]:
+            return max(told)
+        # Refused by a version of the row that has been replaced meanwhile (F114): once more, by the present one.
+    return now + timedelta(seconds=1)
+
+
+async def open_budget(
+    connection: AsyncConnection, operator_id: OperatorId, *, quota: int, window_s: int, now: datetime
+) -> None:
+    """Begin with an assumed quota; Monta's own figures replace it as soon as they are seen."""
+    row = {
+        "quota": quota,
+        "window_s": window_s,
+        "remaining": quota,
+        "window_ends_at": now + timedelta(seconds=window_s),
+    }
+    await connection.execute(insert(B).values(operator_id=operator_id, **row).on_conflict_do_nothing())
+
+
+async def correct_budget(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    *,
+    quota: int,
+    window_s: int,
+    remaining: int,
+    ends_at: datetime,
+) -> None:
+    """Believe Monta's headers; within one window the smaller count wins, since calls of ours may be on their way.
+
+    A count that belongs to another quota (ours was a guess, or the agreement was changed) says nothing.
+    """
+    given = {
+        "operator": operator_id,
+        "total": quota,
+        "window": window_s,
+        "left": remaining,
+        "ends_at": ends_at,
+    }
+    await connection.execute(_CORRECT, given)
+
+
+async def block_requests(
+    connection: AsyncConnection, operator_id: OperatorId, until: datetime, *, stops_too: bool
+) -> None:
+    """Nothing goes out before `until`, stops only when `stops_too`; a longer block stands."""
+    longer: dict[str, object] = {"blocked_until": func.greatest(B.c.blocked_until, until)}
+    if stops_too:
+        longer["stops_blocked_until"] = func.greatest(B.c.stops_blocked_until, until)
+    await connection.execute(update(B).where(B.c.operator_id == operator_id).values(longer))
+
+
+async def budget_left(connection: AsyncConnection) -> dict[OperatorId, tuple[int, int]]:
+    """(remaining, quota) of each operator, as of the last request."""
+    rows = await connection.execute(select(B.c.operator_id, B.c.remaining, B.c.quota))
+    return {OperatorId(r.operator_id): (r.remaining, r.quota) for r in rows}
+
+
+def _window() -> ColumnElement[timedelta]:
+    return func.make_interval(0, 0, 0, 0, 0, 0, B.c.window_s)
+
+
+def _take(*, urgent: bool) -> ReturningUpdate[tuple[int, int, datetime]]:
+    now = bindparam("now", type_=B.c.window_ends_at.type)
+    block = B.c.stops_blocked_until if urgent else B.c.blocked_until
+    fresh = B.c.window_ends_at <= now
+    remaining = case((fresh, B.c.quota), else_=B.c.remaining)
+    enough = true() if urgent else remaining > B.c.quota * bindparam("reserve", type_=Numeric())
+    return (
+        update(B)
+        .where(B.c.operator_id == bindparam("operator"), or_(block.is_(None), block <= now), enough)
+        .values(
+            remaining=func.greatest(remaining - 1, 0),
+            window_ends_at=case((fresh, now + _window()), else_=B.c.window_ends_at),
+        )
+        .returning(B.c.quota, B.c.remaining, B.c.window_ends_at)
+    )
+
+
+def _correct() -> Update:
+    ends_at = bindparam("ends_at", type_=B.c.window_ends_at.type)
+    left, total = bindparam("left", type_=Integer()), bindparam("total", type_=Integer())
+    apart_s = func.abs(func.extract("epoch", B.c.window_ends_at - ends_at))
+    same = and_(apart_s <= SAME_WINDOW.total_seconds(), B.c.quota == total)
+    return (
+        update(B)
+        .where(B.c.operator_id == bindparam("operator"))
+        .values(
+            quota=total,
+            window_s=bindparam("window", type_=Integer()),
+            remaining=case((same, func.least(B.c.remaining, left)), else_=left),
+            window_ends_at=ends_at,
+        )
+    )
+
+
+_CORRECT = _correct()
+_TAKE, _TAKE_URGENT = _take(urgent=False), _take(urgent=True)
+"""Built once: every request to Monta asks one of them, and every answer corrects."""

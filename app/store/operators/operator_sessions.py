@@ -1,0 +1,79 @@
+"""The sessions of one operator seen together: how many run, which are silent, what Monta's list is compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import cast, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.session.payment_session import Status
+from app.domain.units.ids import OperatorId, SessionId
+from app.store.sessions import leases
+from app.store.sessions.payment_sessions import Condition, active
+from app.store.tables import payment_sessions, settlements
+from app.store.tables.base import Moment
+
+P = payment_sessions
+
+
+async def count_running(connection: AsyncConnection, operator_id: OperatorId, *, up_to: int) -> int:
+    """How many sessions of the operator have not ended; counting stops at `up_to`."""
+    some = select(P.c.id).where(P.c.operator_id == operator_id, active()).limit(up_to).subquery()
+    return int((await connection.execute(select(func.count()).select_from(some))).scalar_one())
+
+
+async def stale(
+    connection: AsyncConnection, operator_id: OperatorId, before: datetime
+) -> dict[str, datetime]:
+    """The charges of sessions that have not ended, of which the last news is older than `before`, with its age."""
+    seen_at = cast(P.c.body["charge"]["seen_at"].astext, Moment)
+    query = select(P.c.charge_id, seen_at.label("seen_at")).where(
+        P.c.operator_id == operator_id, active(), P.c.charge_id.is_not(None), seen_at < before
+    )
+    return {row.charge_id: row.seen_at for row in await connection.execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCharge:
+    """What a comparison with Monta's list needs of a session; `settled_minor` with the shortfall, None: not settled."""
+
+    charge_id: str | None
+    currency: str
+    settled_minor: int | None
+    settled_wh: int | None
+
+
+async def known_charges(
+    connection: AsyncConnection, operator_id: OperatorId, references: Sequence[SessionId]
+) -> dict[str, KnownCharge]:
+    """The sessions among these ids that the operator has."""
+    s = settlements.c
+    query = (
+        select(
+            P.c.id,
+            P.c.charge_id,
+            P.c.currency,
+            (s.to_capture_minor + s.shortfall_minor).label("settled"),
+            s.energy_wh,
+        )
+        .select_from(P.outerjoin(settlements, s.session_id == P.c.id))
+        .where(P.c.operator_id == operator_id, P.c.id.in_(references))
+    )
+    return {
+        row.id: KnownCharge(row.charge_id, row.currency, row.settled, row.energy_wh)
+        for row in await connection.execute(query)
+    }
+
+
+async def wake_authorized(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
+    """Make due those of the operator whose start may have waited. All of them are locked, also those that are due: a
+    watcher may be about to give such a one back until later."""
+    meant = (P.c.operator_id == operator_id, P.c.status == Status.AUTHORIZED)
+    locked = await connection.execute(select(P.c.id).where(*meant).order_by(P.c.id).with_for_update())
+    await leases.wake(connection, locked.scalars().all(), now)
+
+
+def with_charge(charge_ids: Sequence[str]) -> Condition:
+    """Those whose own charge is one of these."""
+    return P.c.charge_id.in_(charge_ids)

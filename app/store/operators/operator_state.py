@@ -1,0 +1,198 @@
+"""How operators stand: sync, Monta's word on their credential, and how far Monta's list was compared with ours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, case, literal, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.units.ids import OperatorId
+from app.store.tables import operators, orphans
+from app.store.tables.base import Moment
+
+O = operators  # noqa: E741
+X = orphans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorFacts:
+    """How an operator stands, without any secret: to be told also while the key to them is missing."""
+
+    id: OperatorId
+    name: str
+    monta_url: str
+    webhook_problem: str | None
+    webhook_mended_at: datetime | None
+    sync_problem: str | None
+    setup_problem: str | None
+    monta_clock_ahead_s: int | None
+    access_problem: str | None
+    reconciled_at: datetime | None
+    reconcile_problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """How far Monta's list was compared with ours. `wanted_at`: nothing starts until it was compared since then."""
+
+    wanted_at: datetime | None
+    reconciled_at: datetime
+    deep_at: datetime | None
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialStatus:
+    """`problem`: Monta refuses the credential lastingly; `refused_since`: since when it is known to be refused."""
+
+    refused_since: datetime | None
+    problem: str | None
+
+
+async def facts(connection: AsyncConnection) -> list[OperatorFacts]:
+    columns = [O.c[each.name] for each in fields(OperatorFacts)]
+    rows = await connection.execute(select(*columns).order_by(O.c.created_at, O.c.id))
+    return [OperatorFacts(**row) for row in rows.mappings()]
+
+
+async def note_sync(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    *,
+    webhook_problem: str | None,
+    sync_problem: str | None,
+) -> None:
+    """Keep what went wrong at the last sync, for operations; None: all is well."""
+    await connection.execute(
+        update(operators)
+        .where(operators.c.id == operator_id)
+        .values(webhook_problem=webhook_problem, sync_problem=sync_problem)
+    )
+
+
+async def note_setup(connection: AsyncConnection, operator_id: OperatorId, problem: str | None) -> None:
+    """What does not fit between what was configured and what Monta shows; None: all of it fits."""
+    await connection.execute(update(O).where(O.c.id == operator_id).values(setup_problem=problem))
+
+
+async def note_monta_clock(connection: AsyncConnection, operator_id: OperatorId, ahead_s: int | None) -> None:
+    """How far Monta's clock is ahead of ours (below 0: behind); None: they agree."""
+    await connection.execute(update(O).where(O.c.id == operator_id).values(monta_clock_ahead_s=ahead_s))
+
+
+async def note_webhook_mended(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
+    """Somebody had changed Monta's webhook configuration; it is ours again."""
+    await connection.execute(update(O).where(O.c.id == operator_id).values(webhook_mended_at=now))
+
+
+async def credential_status(connection: AsyncConnection, operator_id: OperatorId) -> CredentialStatus:
+    query = select(O.c.access_refused_since, O.c.access_problem).where(O.c.id == operator_id)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return CredentialStatus(refused_since=None, problem=None)
+    return CredentialStatus(refused_since=row.access_refused_since, problem=row.access_problem)
+
+
+async def note_credential_status(
+    connection: AsyncConnection, operator_id: OperatorId, known: CredentialStatus
+) -> None:
+    values = {"access_refused_since": known.refused_since, "access_problem": known.problem}
+    await connection.execute(update(O).where(O.c.id == operator_id).values(values))
+
+
+async def want_reconciliation(
+    connection: AsyncConnection, now: datetime, *, patience: timedelta
+) -> list[OperatorId]:
+    """Ask it of every operator, and hold back starts until it is done, `patience` at most. A wish that is still open
+    stands as it is, so that a process that dies again and again does not hold back starts for ever."""
+    await connection.execute(
+        update(O)
+        .where(
+            or_(
+                O.c.reconcile_wanted_at.is_(None),
+                O.c.reconciled_at >= O.c.reconcile_wanted_at,
+                O.c.reconcile_wanted_at <= now - patience,
+            )
+        )
+        .values(reconcile_wanted_at=now)
+    )
+    return [OperatorId(row.id) for row in await connection.execute(select(O.c.id).order_by(O.c.id))]
+
+
+async def suspect_orphans(
+    connection: AsyncConnection, operator_id: OperatorId, references: Sequence[str], *, due_at: datetime
+) -> bool:
+    """Somebody speaks of sessions that are not here: compare with Monta's list at `due_at`, unless their charges are
+    known as orphans already. Returns whether that is sooner than was planned."""
+    told = select(X.c.session_reference).where(
+        X.c.operator_id == operator_id, X.c.session_reference.in_(references)
+    )
+    if set(references) <= set((await connection.execute(told)).scalars()):
+        return False
+    sooner = (
+        update(O)
+        .where(O.c.id == operator_id, O.c.reconcile_due_at > due_at)
+        .values(reconcile_due_at=due_at)
+        .returning(O.c.id)
+    )
+    return (await connection.execute(sooner)).one_or_none() is not None
+
+
+async def starts_held_since(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
+    """When a reconciliation was asked for that has not been made yet; None: nothing holds back starts."""
+    query = select(O.c.reconcile_wanted_at).where(
+        O.c.id == operator_id,
+        or_(O.c.reconciled_at.is_(None), O.c.reconciled_at < O.c.reconcile_wanted_at),
+    )
+    found: datetime | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def reconciliation(connection: AsyncConnection, operator_id: OperatorId) -> Reconciliation | None:
+    columns = (
+        O.c.reconcile_wanted_at,
+        O.c.reconciled_at,
+        O.c.reconciled_deep_at,
+        O.c.reconcile_due_at,
+        O.c.created_at,
+    )
+    row = (await connection.execute(select(*columns).where(O.c.id == operator_id))).one_or_none()
+    if row is None:
+        return None
+    return Reconciliation(
+        wanted_at=row.reconcile_wanted_at,
+        reconciled_at=row.reconciled_at or row.created_at,
+        deep_at=row.reconciled_deep_at,
+        due_at=row.reconcile_due_at or row.created_at,
+    )
+
+
+async def note_reconciled(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    began: datetime,
+    *,
+    deep: bool,
+    next_at: datetime,
+    problem: str | None,
+) -> None:
+    """The comparison that began then is done; the next one comes sooner when that was asked for meanwhile."""
+    asked = and_(O.c.reconcile_due_at > began, O.c.reconcile_due_at < next_at)
+    values: dict[str, object] = {
+        "reconciled_at": began,
+        "reconcile_due_at": case((asked, O.c.reconcile_due_at), else_=literal(next_at, Moment)),
+        "reconcile_problem": problem,
+    }
+    await connection.execute(
+        update(O)
+        .where(O.c.id == operator_id)
+        .values(values | ({"reconciled_deep_at": began} if deep else {}))
+    )
+
+
+async def note_reconcile_problem(
+    connection: AsyncConnection, operator_id: OperatorId, problem: str, *, next_at: datetime
+) -> None:
+    values = {"reconcile_problem": problem, "reconcile_due_at": next_at}
+    await connection.execute(update(O).where(O.c.id == operator_id).values(values))

@@ -1,0 +1,224 @@
+"""Operators: one Monta credential and one webhook endpoint each; their secrets leave decrypted, never logged."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import RowMapping, bindparam, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.units.ids import OperatorId
+from app.store.db.secret_box import SecretBox
+from app.store.operators import jobs
+from app.store.operators.jobs import Job
+from app.store.tables import operators
+
+O = operators  # noqa: E741
+
+CLIENT_SECRET = "client_secret"  # noqa: S105 - the name of a column
+WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - the name of a column
+PREVIOUS_WEBHOOK_SECRET = "previous_webhook_secret"  # noqa: S105 - the name of a column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One operator's account at Monta; `paying_team_id` is the team that its charges are booked to."""
+
+    id: OperatorId
+    name: str
+    monta_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    paying_team_id: str
+    price_unit: str = "major"
+    time_zone: str = "UTC"
+    top_up_max_minor: int | None = None
+    """The most that top-ups may raise an authorization to; None: as far as Monta's limit of the start goes."""
+    hold_max_eur: int | None = None
+    """The most that one session may hold, in EUR (other currencies by their usual size); None: what is usual."""
+    monta_clock_ahead_s: int | None = None
+    webhook_endpoint_id: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    previous_webhook_secret: str | None = field(default=None, repr=False)
+    previous_webhook_secret_until: datetime | None = None
+    webhook_secret_pending_since: datetime | None = None
+    """When it was changed; None: Monta has the present one."""
+
+    def webhook_secrets(self, now: datetime) -> tuple[str, ...]:
+        """What a delivery may be signed with: the present secret, and for a while after a change the one before."""
+        before, until = self.previous_webhook_secret, self.previous_webhook_secret_until
+        if before is None or until is None or now >= until:
+            return (self.webhook_secret,)
+        return (self.webhook_secret, before)
+
+
+RECONCILE_FIRST = timedelta(hours=1)
+"""A new operator has no charges of ours to compare."""
+OVERDUE_CAPTURES_FIRST = timedelta(minutes=10)
+"""Nor settlements."""
+
+
+class Operators:
+    """Reads and writes operators; holds the box that their secrets are sealed in."""
+
+    def __init__(self, box: SecretBox) -> None:
+        self._box = box
+
+    async def add(self, connection: AsyncConnection, operator: Operator, now: datetime) -> None:
+        await connection.execute(
+            insert(operators).values(
+                id=operator.id,
+                name=operator.name,
+                monta_url=operator.monta_url,
+                client_id=operator.client_id,
+                client_secret=self._sealed(operator, operator.client_secret, CLIENT_SECRET),
+                paying_team_id=operator.paying_team_id,
+                price_unit=operator.price_unit,
+                time_zone=operator.time_zone,
+                webhook_endpoint_id=operator.webhook_endpoint_id,
+                webhook_secret=self._sealed(operator, operator.webhook_secret, WEBHOOK_SECRET),
+                created_at=now,
+                reconciled_at=now,
+                reconciled_deep_at=now,
+                reconcile_due_at=now + RECONCILE_FIRST,
+            )
+        )
+        first_due = {
+            Job.SYNC: now,
+            Job.RECONCILE: now + RECONCILE_FIRST,
+            Job.SWEEP: None,
+            Job.CHECK_CREDENTIAL: None,
+            Job.PLACES: None,
+            Job.OVERDUE_CAPTURES: now + OVERDUE_CAPTURES_FIRST,
+        }
+        await jobs.add(connection, operator.id, first_due)
+
+    async def get(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
+        row = await connection.execute(_ONE, {"operator": operator_id})
+        return self._one(row.mappings().one_or_none())
+
+    async def lock(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
+        """Its row is locked against other changes until the transaction ends; whoever refers to it is let through."""
+        query = _ONE.with_for_update(key_share=True)
+        row = await connection.execute(query, {"operator": operator_id})
+        return self._one(row.mappings().one_or_none())
+
+    async def change_webhook_secret(
+        self,
+        connection: AsyncConnection,
+        locked: Operator,
+        secret: str,
+        *,
+        now: datetime,
+        before_until: datetime | None,
+    ) -> None:
+        """The present secret becomes the one before, taken until `before_until`; None: it is forgotten at once."""
+        before = self._sealed(locked, locked.webhook_secret, PREVIOUS_WEBHOOK_SECRET)
+        await connection.execute(
+            update(O)
+            .where(O.c.id == locked.id)
+            .values(
+                webhook_secret=self._sealed(locked, secret, WEBHOOK_SECRET),
+                previous_webhook_secret=None if before_until is None else before,
+                previous_webhook_secret_until=before_until,
+                webhook_secret_pending_since=now,
+            )
+        )
+
+    async def by_endpoint(self, connection: AsyncConnection, endpoint_id: str) -> Operator | None:
+        row = await connection.execute(
+            select(operators).where(operators.c.webhook_endpoint_id == endpoint_id)
+        )
+        return self._one(row.mappings().one_or_none())
+
+    async def all(self, connection: AsyncConnection) -> list[Operator]:
+        rows = await connection.execute(select(operators).order_by(operators.c.created_at, operators.c.id))
+        return [self._from(row) for row in rows.mappings()]
+
+    async def check_key(self, connection: AsyncConnection) -> None:
+        """Raises SecretUnreadable when the secrets here were sealed with another key; nothing is known without any."""
+        row = await connection.execute(select(O).order_by(O.c.created_at.desc(), O.c.id).limit(1))
+        self._one(row.mappings().one_or_none())
+
+    def _sealed(self, operator: Operator, secret: str, purpose: str) -> bytes:
+        return self._box.seal(secret, owner=operator.id, purpose=purpose)
+
+    def _one(self, row: RowMapping | None) -> Operator | None:
+        return None if row is None else self._from(row)
+
+    def _from(self, row: RowMapping) -> Operator:
+        def opened(purpose: str) -> str:
+            return self._box.open(row[purpose], owner=row["id"], purpose=purpose)
+
+        plain: dict[str, Any] = {
+            name: row[name]
+            for name in (
+                "name",
+                "monta_url",
+                "client_id",
+                "paying_team_id",
+                "price_unit",
+                "time_zone",
+                "top_up_max_minor",
+                "hold_max_eur",
+                "monta_clock_ahead_s",
+                "webhook_endpoint_id",
+                "previous_webhook_secret_until",
+                "webhook_secret_pending_since",
+            )
+        }
+        changed = row[PREVIOUS_WEBHOOK_SECRET] is not None
+        return Operator(
+            id=OperatorId(row["id"]),
+            client_secret=opened(CLIENT_SECRET),
+            webhook_secret=opened(WEBHOOK_SECRET),
+            previous_webhook_secret=opened(PREVIOUS_WEBHOOK_SECRET) if changed else None,
+            **plain,
+        )
+
+
+_ONE = select(operators).where(operators.c.id == bindparam("operator"))
+"""Built once: every call to Monta begins with it."""
+
+
+async def set_top_up_max(
+    connection: AsyncConnection, operator_id: OperatorId, amount_minor: int | None
+) -> None:
+    """For sessions from now on; running ones keep what was told to Monta."""
+    await connection.execute(
+        update(operators).where(operators.c.id == operator_id).values(top_up_max_minor=amount_minor)
+    )
+
+
+async def set_hold_max(connection: AsyncConnection, operator_id: OperatorId, eur: int | None) -> None:
+    """For sessions from now on; None: what is usual."""
+    await connection.execute(update(operators).where(operators.c.id == operator_id).values(hold_max_eur=eur))
+
+
+async def set_price_unit(connection: AsyncConnection, operator_id: OperatorId, price_unit: str) -> None:
+    """For whatever is read of Monta's charges from now on, running ones included."""
+    await connection.execute(
+        update(operators).where(operators.c.id == operator_id).values(price_unit=price_unit)
+    )
+
+
+async def note_webhook_secret_set(connection: AsyncConnection, operator: Operator) -> None:
+    """Monta has the secret of this operator as it was read; one that was changed meanwhile is still to be told."""
+    same = O.c.webhook_secret_pending_since == operator.webhook_secret_pending_since
+    await connection.execute(
+        update(O).where(O.c.id == operator.id, same).values(webhook_secret_pending_since=None)
+    )
+
+
+async def forget_old_webhook_secret(
+    connection: AsyncConnection, operator_id: OperatorId, now: datetime
+) -> None:
+    """A secret that is not taken any more is not kept either."""
+    over = O.c.previous_webhook_secret_until <= now
+    gone = {"previous_webhook_secret": None, "previous_webhook_secret_until": None}
+    await connection.execute(update(O).where(O.c.id == operator_id, over).values(gone))
+
+
+async def exists(connection: AsyncConnection, operator_id: OperatorId) -> bool:
+    query = select(operators.c.id).where(operators.c.id == operator_id)
+    return (await connection.execute(query)).one_or_none() is not None

@@ -1,0 +1,175 @@
+"""Orphans: charges with our reference at Monta that belong to no payment session here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
+from app.domain.charging.orphan import ListedCharge
+from app.domain.units.ids import ChargeId, OperatorId
+from app.store.tables import orphans, payment_sessions
+
+X = orphans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """`ours`: proved to be of our start, so it is stopped; any other is only told. Price in major units."""
+
+    operator_id: OperatorId
+    charge_id: ChargeId
+    session_reference: str
+    ours: bool
+    charge_point_id: str | None
+    display_reference: str | None
+    card_last4: str | None
+    state: ChargeState
+    energy_wh: int | None
+    price: Decimal | None
+    currency: str | None
+    created_at: datetime | None
+    found_at: datetime
+    seen_at: datetime
+    stops: int
+    problem: str | None
+    closed_at: datetime | None
+    closed_because: str | None
+
+
+class SeveralOrphans(Exception):
+    """Two operators' Montas may deal the same charge ids: it must be told whose is meant."""
+
+    def __init__(self, charge_id: ChargeId, operator_ids: Sequence[OperatorId]) -> None:
+        super().__init__(f"several operators have an orphan charge {charge_id}: {', '.join(operator_ids)}")
+
+
+async def keep(
+    connection: AsyncConnection, operator_id: OperatorId, charge: ListedCharge, *, objection: str | None
+) -> bool:
+    """Record it, or what is newly known of it; whether it is new."""
+    report, origin = charge.report, charge.origin
+    row = _shown(report) | {
+        "operator_id": operator_id,
+        "charge_id": report.id,
+        "session_reference": report.partner_external_id,
+        "charge_point_id": report.charge_point_id,
+        "display_reference": origin.display_reference,
+        "card_last4": origin.card_last4,
+        "created_at": report.created_at,
+        "found_at": report.seen_at,
+        "ours": objection is None,
+        "problem": objection,
+    }
+    made = await connection.execute(insert(X).values(row).on_conflict_do_nothing().returning(X.c.charge_id))
+    if made.one_or_none() is not None:
+        return True
+    proof = {"ours": objection is None} | ({"problem": objection} if objection is not None else {})
+    await connection.execute(update(X).where(*_is(operator_id, report.id)).values(_shown(report) | proof))
+    return False
+
+
+async def see(
+    connection: AsyncConnection, operator_id: OperatorId, report: ChargeReport, *, stopped: bool
+) -> None:
+    """What Monta answered about it."""
+    more = {"problem": None} | ({"stops": X.c.stops + 1} if stopped else {})
+    await connection.execute(update(X).where(*_is(operator_id, report.id)).values(_shown(report) | more))
+
+
+async def note_problem(
+    connection: AsyncConnection, operator_id: OperatorId, charge_id: ChargeId, problem: str
+) -> None:
+    await connection.execute(update(X).where(*_is(operator_id, charge_id)).values(problem=problem))
+
+
+async def unfinished(
+    connection: AsyncConnection, operator_id: OperatorId, limit: int, *, found_since: datetime
+) -> list[Orphan]:
+    """Those proved to be ours that Monta has not completed: first those that still run, oldest first."""
+    query = (
+        select(X)
+        .where(
+            X.c.operator_id == operator_id,
+            X.c.ours,
+            X.c.state != ChargeState.COMPLETED,
+            X.c.closed_at.is_(None),
+        )
+        .where(X.c.found_at >= found_since)
+    )
+    query = query.order_by(X.c.state.in_(ENDED), X.c.found_at, X.c.charge_id).limit(limit)
+    rows = await connection.execute(query)
+    return [_from(row) for row in rows.mappings()]
+
+
+async def listed(
+    connection: AsyncConnection, operator_id: OperatorId | None, *, closed: bool, limit: int
+) -> list[Orphan]:
+    """Of one operator or of all, newest first; those that a person has closed only when asked for."""
+    query = select(X) if operator_id is None else select(X).where(X.c.operator_id == operator_id)
+    if not closed:
+        query = query.where(X.c.closed_at.is_(None))
+    rows = await connection.execute(query.order_by(X.c.found_at.desc(), X.c.charge_id).limit(limit))
+    return [_from(row) for row in rows.mappings()]
+
+
+async def count_open(connection: AsyncConnection) -> dict[OperatorId, int]:
+    query = select(X.c.operator_id, func.count().label("open")).where(X.c.closed_at.is_(None))
+    return {
+        OperatorId(row.operator_id): row.open
+        for row in await connection.execute(query.group_by(X.c.operator_id))
+    }
+
+
+async def close(
+    connection: AsyncConnection,
+    operator_id: OperatorId | None,
+    charge_id: ChargeId,
+    *,
+    because: str,
+    now: datetime,
+) -> Orphan | None:
+    """A person is done with it; closing again changes nothing. None: unknown, or not the caller's.
+
+    Raises SeveralOrphans: without an operator, where more than one has it.
+    """
+    mine = X.c.charge_id == charge_id
+    if operator_id is not None:
+        mine = and_(mine, X.c.operator_id == operator_id)
+    having = (
+        await connection.execute(select(X.c.operator_id).where(mine).order_by(X.c.operator_id))
+    ).scalars()
+    if len(operators := [OperatorId(each) for each in having]) > 1:
+        raise SeveralOrphans(charge_id, operators)
+    done = {"closed_at": now, "closed_because": because}
+    await connection.execute(update(X).where(mine, X.c.closed_at.is_(None)).values(done))
+    row = (await connection.execute(select(X).where(mine))).mappings().one_or_none()
+    return _from(row) if row else None
+
+
+async def forget_adopted(connection: AsyncConnection, operator_id: OperatorId) -> None:
+    """A session turned up for it (a second restore): it is the session's business again."""
+    known = exists().where(payment_sessions.c.id == X.c.session_reference)
+    await connection.execute(delete(X).where(X.c.operator_id == operator_id, known))
+
+
+def _is(operator_id: OperatorId, charge_id: ChargeId) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return X.c.operator_id == operator_id, X.c.charge_id == charge_id
+
+
+def _shown(report: ChargeReport) -> dict[str, object]:
+    return {
+        "state": report.state,
+        "energy_wh": report.energy_wh,
+        "price": report.price,
+        "currency": report.currency,
+        "seen_at": report.seen_at,
+    }
+
+
+def _from(row: RowMapping) -> Orphan:
+    return Orphan(**{**row, "state": ChargeState(row["state"])})

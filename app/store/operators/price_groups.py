@@ -1,0 +1,208 @@
+"""Monta's price groups as tariffs, kept fresh by sync; and what a kWh cost lately where there is no tariff."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.charging.price_group import Converted
+from app.domain.tariff import Tariff, parse_tariff
+from app.domain.tariff.time_windows import out_of_force
+from app.domain.units.ids import ChargePointId, OperatorId
+from app.store.tables import charge_points, price_groups, tariffs
+
+G = price_groups.c
+C = charge_points.c
+
+CANNOT_BE_CONVERTED = "it cannot be converted"
+STALE = timedelta(days=1)
+"""A price group that could not be read for so long sets no limit any more."""
+READ_AGAIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupTariff:
+    """The tariff of a price group, and in words what it does not say of it."""
+
+    tariff: Tariff
+    gaps: tuple[str, ...]
+    read_at: datetime
+
+
+async def due(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    *,
+    tried_before: datetime,
+    now: datetime,
+    limit: int,
+) -> Sequence[str]:
+    """Price groups of charge points that terminals use, that were not asked for since then, or of which a webhook said
+    meanwhile that they changed; the oldest first."""
+    known = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
+    query = (
+        select(C.price_group_id)
+        .select_from(charge_points.outerjoin(price_groups, known))
+        .where(C.operator_id == operator_id, C.price_group_id.is_not(None))
+        .where(or_(G.tried_at.is_(None), G.tried_at <= tried_before, _told_anew(now)))
+        .group_by(C.price_group_id, G.tried_at)
+        .order_by(G.tried_at.asc().nulls_first(), C.price_group_id)
+        .limit(limit)
+    )
+    return list((await connection.execute(query)).scalars())
+
+
+def _told_anew(now: datetime) -> ColumnElement[bool]:
+    """A group that keeps changing is read again once a minute at most."""
+    return and_(G.told_at > G.tried_at, G.tried_at <= now - READ_AGAIN)
+
+
+async def note_told(
+    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[str], now: datetime
+) -> None:
+    """A webhook says that these groups changed; those that no charge point here has are left out."""
+    here = (G.operator_id == operator_id, G.price_group_id.in_(ids))
+    await connection.execute(update(price_groups).where(*here).values(told_at=now))
+
+
+async def next_told(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
+    """When the first of the groups that were told and are not read yet may be read; None: there are none."""
+    query = select(func.min(G.tried_at)).where(G.operator_id == operator_id, G.told_at > G.tried_at)
+    tried_at: datetime | None = (await connection.execute(query)).scalar()
+    return None if tried_at is None else tried_at + READ_AGAIN
+
+
+async def put(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    price_group_id: str,
+    *,
+    name: str | None,
+    converted: Converted,
+    now: datetime,
+) -> None:
+    """Keep what Monta showed."""
+    fresh: dict[str, object] = {
+        "name": name,
+        "currency": converted.currency,
+        "tariff": None if converted.tariff is None else dict(converted.tariff),
+        "gaps": list(converted.gaps),
+        "read_at": now,
+        "tried_at": now,
+        "problem": None,
+    }
+    await _upsert(connection, operator_id, price_group_id, fresh)
+
+
+async def note_failure(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    price_group_id: str,
+    *,
+    problem: str,
+    now: datetime,
+) -> None:
+    """It could not be read: what was known of it counts on until it is stale."""
+    await _upsert(connection, operator_id, price_group_id, {"tried_at": now, "problem": problem})
+
+
+async def tariff_of(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+) -> GroupTariff | None:
+    """By the charge point's public price group; None: no group, none that can be converted, or a stale one."""
+    same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
+    query = (
+        select(G.tariff, G.gaps, G.read_at)
+        .select_from(charge_points.join(price_groups, same_group))
+        .where(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
+        .where(G.tariff.is_not(None), G.read_at > now - STALE)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    if row is None or row.tariff is None:
+        return None
+    return GroupTariff(tariff=parse_tariff(row.tariff), gaps=tuple(row.gaps), read_at=row.read_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargePointPrice:
+    """Where the price of a charge point comes from. `problem`: why its group is not known as a tariff."""
+
+    charge_point_id: ChargePointId
+    has_tariff: bool
+    """A tariff that was set is in force."""
+    problem: str | None
+    tariff_problem: str | None
+    """Why the tariff that was set for it, or else for the operator, prices nothing now."""
+
+
+async def of_charge_points(
+    connection: AsyncConnection, operator_id: OperatorId, now: datetime
+) -> list[ChargePointPrice]:
+    """Of every charge point that terminals of the operator use; a group that was not asked for yet has no problem."""
+    same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
+    set_here = select(tariffs.c.charge_point_id, tariffs.c.tariff).where(tariffs.c.operator_id == operator_id)
+    states = {
+        row.charge_point_id: out_of_force(parse_tariff(row.tariff), now)
+        for row in await connection.execute(set_here)
+    }
+    unfit = and_(G.read_at.is_not(None), G.tariff.is_(None))
+    query = (
+        select(C.charge_point_id, G.problem, unfit.label("unfit"))
+        .select_from(charge_points.outerjoin(price_groups, same_group))
+        .where(C.operator_id == operator_id)
+        .order_by(C.charge_point_id)
+    )
+    found = []
+    for row in await connection.execute(query):
+        its_own = [states[key] for key in (row.charge_point_id, "") if key in states]
+        found.append(
+            ChargePointPrice(
+                charge_point_id=ChargePointId(row.charge_point_id),
+                has_tariff=None in its_own,
+                problem=row.problem or (CANNOT_BE_CONVERTED if row.unfit else None),
+                tariff_problem=its_own[0] if its_own else None,
+            )
+        )
+    return found
+
+
+async def learn_price(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    charge_point_id: ChargePointId,
+    *,
+    kwh_price: Decimal,
+    currency: str,
+) -> None:
+    """Keep what a kWh came to at the last settled charge, in major units."""
+    here = and_(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
+    learned = {"learned_kwh_price": kwh_price, "learned_currency": currency}
+    await connection.execute(update(charge_points).where(here).values(learned))
+
+
+async def learned_price(
+    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, currency: str
+) -> Decimal | None:
+    """What a kWh cost here lately, in major units of this currency."""
+    query = select(C.learned_kwh_price).where(
+        C.operator_id == operator_id,
+        C.charge_point_id == charge_point_id,
+        C.learned_currency == currency,
+    )
+    found: Decimal | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def _upsert(
+    connection: AsyncConnection, operator_id: OperatorId, price_group_id: str, values: dict[str, object]
+) -> None:
+    statement = insert(price_groups).values(
+        {"operator_id": operator_id, "price_group_id": price_group_id} | values
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=[G.operator_id, G.price_group_id], set_=values)
+    )

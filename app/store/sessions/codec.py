@@ -1,0 +1,86 @@
+"""A payment session as a row: one JSON document, and beside it the columns that keys and searches need."""
+
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import RowMapping
+
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.settlement import (
+    HoldShare,
+    Settlement,
+    SettlementAction,
+    SettlementBasis,
+    SettlementStatus,
+)
+from app.domain.tariff import parse_tariff
+
+_ADAPTER = TypeAdapter(PaymentSession)
+_SHARES = TypeAdapter(tuple[HoldShare, ...])
+_APART = {"tariff", "settlement"}
+"""Kept in places of their own: the tariff as it was given, the settlement under its own constraints."""
+
+
+def to_row(session: PaymentSession) -> dict[str, Any]:
+    """The columns that a save writes."""
+    return {
+        "status": session.status,
+        "version": session.version,
+        "charge_id": session.charge.id if session.charge else None,
+        "needs_attention": session.needs_attention,
+        "occupies_charge_point": session.occupies_charge_point,
+        "updated_at": session.updated_at,
+        "amount_minor": session.authorized_minor,
+        "body": _ADAPTER.dump_python(session, mode="json", exclude=_APART),
+    }
+
+
+def identity_row(session: PaymentSession) -> dict[str, Any]:
+    """The columns that are written once, when the session is recorded."""
+    held = session.authorization
+    return {
+        "id": session.id,
+        "operator_id": session.operator_id,
+        "terminal_id": session.terminal_id,
+        "charge_point_id": session.charge_point_id,
+        "reference": held.reference,
+        "display_reference": session.display_reference,
+        "card_last4": held.card.last4,
+        "card_fingerprint": held.card.fingerprint,
+        "card_account_reference": held.card.account_reference,
+        "currency": held.currency,
+        "created_at": session.created_at,
+        "tariff": session.tariff.source if session.tariff else None,
+    }
+
+
+def from_row(row: RowMapping) -> PaymentSession:
+    """A session from a row of payment_sessions joined with its settlement (columns prefixed `settlement_`)."""
+    session = _ADAPTER.validate_python(row["body"])
+    tariff = parse_tariff(row["tariff"]) if row["tariff"] is not None else None
+    return replace(session, tariff=tariff, settlement=settlement_from(row))
+
+
+def settlement_from(row: RowMapping) -> Settlement | None:
+    if row["settlement_action"] is None:
+        return None
+    return Settlement(
+        action=SettlementAction(row["settlement_action"]),
+        to_capture_minor=row["settlement_to_capture_minor"],
+        to_release_minor=row["settlement_to_release_minor"],
+        shortfall_minor=row["settlement_shortfall_minor"],
+        energy_wh=row["settlement_energy_wh"],
+        decided_at=row["settlement_decided_at"],
+        deadline=row["settlement_deadline"],
+        session_date=row["settlement_session_date"],
+        status=SettlementStatus(row["settlement_status"]),
+        basis=SettlementBasis(row["settlement_basis"]),
+        shares=_SHARES.validate_python(row["settlement_shares"]),
+        overdue_since=row["settlement_overdue_since"],
+    )
+
+
+def shares_of(settlement: Settlement) -> Any:
+    """The settlement hold by hold, for its JSON column."""
+    return _SHARES.dump_python(settlement.shares, mode="json")

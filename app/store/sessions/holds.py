@@ -1,0 +1,83 @@
+"""The references of all holds, first ones and top-ups: each pays for one session, once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import OperatorId, SessionId, TerminalId
+from app.store.tables import hold_policies, holds
+
+H = holds.c
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHold:
+    """Where a reference was used before, and for how much."""
+
+    session_id: SessionId
+    amount_minor: int
+
+
+async def take(
+    connection: AsyncConnection, session: PaymentSession, reference: str, amount_minor: int, now: datetime
+) -> bool:
+    """Claim a reference for a session of its terminal; False when it is taken."""
+    row = {
+        "terminal_id": session.terminal_id,
+        "reference": reference,
+        "session_id": session.id,
+        "amount_minor": amount_minor,
+        "recorded_at": now,
+    }
+    made = await connection.execute(
+        insert(holds).values(row).on_conflict_do_nothing().returning(H.session_id)
+    )
+    return made.one_or_none() is not None
+
+
+async def leave(connection: AsyncConnection, session: PaymentSession, reference: str) -> None:
+    """Release a reference that was claimed in this transaction."""
+    mine = (H.terminal_id == session.terminal_id, H.reference == reference, H.session_id == session.id)
+    await connection.execute(delete(holds).where(*mine))
+
+
+async def find(connection: AsyncConnection, terminal_id: TerminalId, reference: str) -> KnownHold | None:
+    query = select(H.session_id, H.amount_minor).where(H.terminal_id == terminal_id, H.reference == reference)
+    row = (await connection.execute(query)).one_or_none()
+    return KnownHold(SessionId(row.session_id), row.amount_minor) if row else None
+
+
+def session_ids(terminal_id: TerminalId, reference: str) -> Select[tuple[str]]:
+    """For a condition: whose hold this is."""
+    return select(H.session_id).where(H.terminal_id == terminal_id, H.reference == reference)
+
+
+async def set_days(
+    connection: AsyncConnection, operator_id: OperatorId, brand: str | None, days: int | None
+) -> None:
+    """How long holds of a card scheme (None: of all others) are good; None: what is usual."""
+    p, name = hold_policies.c, (brand or "").lower()
+    if days is None:
+        await connection.execute(delete(hold_policies).where(p.operator_id == operator_id, p.brand == name))
+        return
+    statement = insert(hold_policies).values(operator_id=operator_id, brand=name, days=days)
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=[p.operator_id, p.brand], set_={"days": days})
+    )
+
+
+async def days_of(connection: AsyncConnection, operator_id: OperatorId, brand: str | None) -> int | None:
+    """The policy for this card scheme, else for all others, else None."""
+    p, names = hold_policies.c, [(brand or "").lower(), ""]
+    query = (
+        select(p.days)
+        .where(p.operator_id == operator_id, p.brand.in_(names))
+        .order_by(p.brand.desc())
+        .limit(1)
+    )
+    days: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return days

@@ -1,0 +1,208 @@
+"""The webhook inbox: every entry is kept before it has any effect, and applied once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import OperatorId
+from app.store.sessions import leases
+from app.store.tables import inbox, payment_sessions
+from app.store.tables.monta import PLACES_PENDING
+
+PENDING_LIMIT = 5000
+"""Entries of one session applied in one transaction; the rest follow in the next."""
+READ_OF_EACH = 50
+"""So many entries of one charge are read of a backlog, the newest."""
+
+P = payment_sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxEntry:
+    """One webhook entry on its way into the inbox; `raw` is what Monta sent, safe for jsonb."""
+
+    dedupe_key: str
+    raw: Mapping[str, Any]
+    entity_type: str | None = None
+    entity_id: str | None = None
+    event_type: str | None = None
+    event_time: datetime | None = None
+    charge_id: str | None = None
+    session_reference: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEntry:
+    """An entry that was not applied yet. `raw` is None where newer ones of the same charge say all that it says."""
+
+    id: int
+    received_at: datetime
+    raw: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many entries were new, and the sessions that they name but that are not here."""
+
+    new: int
+    unknown: tuple[str, ...]
+
+
+async def keep(
+    connection: AsyncConnection, operator_id: OperatorId, entries: Sequence[InboxEntry], now: datetime
+) -> Kept:
+    """Keep the entries that are new and make the sessions they speak of due.
+
+    Entries are written in the order of their keys, and sessions are locked only when all are written, in the order of
+    their ids: however deliveries overlap, two of them never wait for each other in a circle.
+    """
+    rows = [_row(entry, operator_id, now) for entry in sorted(entries, key=lambda e: e.dedupe_key)]
+    if not rows:
+        return Kept(new=0, unknown=())
+    kept = await connection.execute(
+        insert(inbox).on_conflict_do_nothing().returning(inbox.c.charge_id, inbox.c.session_reference), rows
+    )
+    new = kept.all()
+    charge_ids = sorted({r.charge_id for r in new if r.charge_id})
+    references = sorted({r.session_reference for r in new if r.session_reference})
+    known = (
+        await _wake(connection, operator_id, charge_ids, references, now) if charge_ids or references else []
+    )
+    return Kept(new=len(new), unknown=tuple(sorted(set(references).difference(known))))
+
+
+def _row(entry: InboxEntry, operator_id: OperatorId, now: datetime) -> dict[str, Any]:
+    return {
+        "operator_id": operator_id,
+        "received_at": now,
+        "dedupe_key": entry.dedupe_key,
+        "raw": dict(entry.raw),
+        "entity_type": entry.entity_type,
+        "entity_id": entry.entity_id,
+        "event_type": entry.event_type,
+        "event_time": entry.event_time,
+        "charge_id": entry.charge_id,
+        "session_reference": entry.session_reference,
+        "problem": entry.problem,
+    }
+
+
+async def _wake(
+    connection: AsyncConnection,
+    operator_id: OperatorId,
+    charge_ids: Sequence[str],
+    references: Sequence[str],
+    now: datetime,
+) -> Sequence[str]:
+    """The sessions that are meant. Arrays, since a delivery may speak of more charges than a statement may have
+    parameters."""
+    by_charge = P.c.charge_id == any_(bindparam("charge_ids", list(charge_ids), type_=ARRAY(Text)))
+    by_reference = P.c.id == any_(bindparam("references", list(references), type_=ARRAY(Text)))
+    meant = (
+        select(P.c.id)
+        .where(P.c.operator_id == operator_id, or_(by_charge, by_reference))
+        .order_by(P.c.id)
+        .with_for_update()
+    )
+    known = (await connection.execute(meant)).scalars().all()
+    await leases.wake(connection, known, now)
+    return known
+
+
+def _news(*ours: ColumnElement[bool]) -> Select[tuple[int, datetime, Any]]:
+    # An event that claims to lie ahead of its arrival must not hide the others.
+    happened_at = func.least(inbox.c.event_time, inbox.c.received_at)
+    age = func.row_number().over(
+        partition_by=inbox.c.charge_id, order_by=(happened_at.desc(), inbox.c.id.desc())
+    )
+    operator = inbox.c.operator_id == bindparam("operator")
+    pending = (
+        select(inbox.c.id, inbox.c.received_at, inbox.c.raw, age.label("age"))
+        .where(operator, inbox.c.applied_at.is_(None), or_(*ours))
+        .subquery()
+    )
+    raw = case((pending.c.age <= READ_OF_EACH, pending.c.raw), else_=None)
+    return (
+        select(pending.c.id, pending.c.received_at, raw.label("raw"))
+        .order_by(pending.c.id)
+        .limit(PENDING_LIMIT)
+    )
+
+
+# Built once: every turn of every session asks one of them.
+_PENDING = _news(inbox.c.session_reference == bindparam("session"))
+_PENDING_OF_CHARGE = _news(
+    inbox.c.session_reference == bindparam("session"), inbox.c.charge_id == bindparam("charge")
+)
+
+
+async def pending_of(connection: AsyncConnection, session: PaymentSession) -> list[PendingEntry]:
+    """Entries about the session's charge, or with its reference, that were not applied yet; oldest first.
+
+    Of a backlog only the newest of each charge are given to read: a charge's entry says all that the ones before said.
+    """
+    given = {"operator": session.operator_id, "session": session.id}
+    query = _PENDING
+    if session.charge is not None:
+        query, given["charge"] = _PENDING_OF_CHARGE, session.charge.id
+    return [PendingEntry(row.id, row.received_at, row.raw) for row in await connection.execute(query, given)]
+
+
+async def mark_applied(connection: AsyncConnection, news: Sequence[PendingEntry], now: datetime) -> None:
+    if news:
+        await connection.execute(
+            update(inbox).where(inbox.c.id.in_([n.id for n in news])).values(applied_at=now)
+        )
+
+
+async def prune(connection: AsyncConnection, before: datetime, *, limit: int) -> int:
+    """Delete entries that came before then, of the `limit` oldest; returns how many those were. Whatever an entry of
+    that age could still say, the record has been asked since."""
+    oldest = select(inbox.c.id, inbox.c.received_at).order_by(inbox.c.id).limit(limit).cte("oldest")
+    old = select(oldest.c.id).where(oldest.c.received_at < before)
+    return (await connection.execute(delete(inbox).where(inbox.c.id.in_(old)))).rowcount
+
+
+async def newest(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
+    """When Monta last delivered anything for this operator."""
+    query = select(func.max(inbox.c.received_at)).where(inbox.c.operator_id == operator_id)
+    found: datetime | None = (await connection.execute(query)).scalar()
+    return found
+
+
+_PLACES = (
+    select(inbox.c.id, inbox.c.received_at, inbox.c.raw)
+    .where(inbox.c.operator_id == bindparam("operator"), text(PLACES_PENDING))
+    .order_by(inbox.c.id)
+    .limit(bindparam("most", type_=Integer()))
+)
+
+
+async def news_of_places(
+    connection: AsyncConnection, operator_id: OperatorId, limit: int
+) -> list[PendingEntry]:
+    """Entries about charge points and price groups that were not applied yet, in the order in which they came."""
+    rows = await connection.execute(_PLACES, {"operator": operator_id, "most": limit})
+    return [PendingEntry(row.id, row.received_at, row.raw) for row in rows]

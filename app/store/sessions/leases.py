@@ -1,0 +1,230 @@
+"""Who works on what until when: due rows are claimed, and released with their next due time."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Integer,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from app.domain.units.ids import OperatorId, SessionId
+from app.store.db.database import DUE_CHANNEL
+from app.store.tables import operator_jobs, operators, payment_sessions
+
+P = payment_sessions
+O = operators  # noqa: E741
+
+
+ATTENTION_FAILURES = 3
+NO_BOUND = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim on one session: every later write carries `token`, so that a late worker changes nothing."""
+
+    session_id: SessionId
+    token: int
+    operator_id: OperatorId = field(default=OperatorId(""), compare=False)
+    """Whose session it is: for fairness only."""
+    due_at: datetime | None = field(default=None, compare=False)
+    """When it fell due: for figures only."""
+
+
+def _claim() -> ReturningUpdate[tuple[str, int, str, datetime | None]]:
+    """Given when it is executed: `now`, `until`, `owner`, `busy` (counts by operator), and three bounds: `each` for the
+    claims of one operator, `bound` for these with what it has in work, `most` for all claims."""
+    now = bindparam("now", type_=P.c.due_at.type)
+    in_work = bindparam("busy", type_=JSONB)
+    free = (P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
+    first = (
+        select(P.c.id, P.c.due_at, func.row_number().over(order_by=P.c.due_at).label("number"))
+        .where(P.c.operator_id == O.c.id, *free)
+        .order_by(P.c.due_at)
+        .limit(bindparam("each", type_=Integer()))
+        .lateral("first")
+    )
+    busy_here = func.coalesce(in_work[O.c.id].astext.cast(Integer), 0)
+    place = (busy_here + first.c.number).label("place")
+    fair = select(first.c.id, first.c.due_at, place).select_from(O.join(first, true()))
+    fair = fair.where(busy_here + first.c.number <= bindparam("bound", type_=Integer()))
+    most = bindparam("most", type_=Integer())
+    chosen = fair.order_by(place, first.c.due_at).limit(most).cte("chosen")
+    due = (
+        select(P.c.id)
+        .where(P.c.id.in_(select(chosen.c.id)), *free)
+        .order_by(P.c.due_at)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        update(P)
+        .where(P.c.id.in_(select(due.c.id)))
+        .values(
+            lease_token=P.c.lease_token + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until")
+        )
+        .returning(P.c.id, P.c.lease_token, P.c.operator_id, P.c.due_at)
+    )
+
+
+def _wake() -> Select[tuple[object]]:
+    now = bindparam("now", type_=P.c.due_at.type)
+    woken = (
+        update(P)
+        .where(
+            P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))),
+            or_(P.c.due_at.is_(None), P.c.due_at > now),
+        )
+        .values(due_at=now)
+        .returning(P.c.id)
+        .cte("woken")
+    )
+    return select(func.pg_notify(bindparam("channel"), "")).where(exists(select(woken.c.id)))
+
+
+# Built once: watchers ask these of the database all the time, and building takes longer than asking.
+_CLAIM = _claim()
+_WAKE = _wake()
+_EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bindparam("until"))
+_UNSEEN = func.jsonb_path_exists(
+    P.c.body, text("'$.attention[*] ? (@.acknowledged == null)'"), type_=Boolean()
+)
+"""What the document itself asks a person for: a handler that crashed for a while asks no longer once it works."""
+_RELEASE = (
+    update(P)
+    .where(P.c.id == bindparam("session"))
+    .values(
+        due_at=bindparam("due"),
+        lease_owner=None,
+        lease_until=None,
+        failures=0,
+        needs_attention=case((P.c.failures >= ATTENTION_FAILURES, _UNSEEN), else_=P.c.needs_attention),
+    )
+)
+
+
+async def claim(
+    connection: AsyncConnection,
+    *,
+    owner: str,
+    now: datetime,
+    until: datetime,
+    limit: int,
+    busy: Mapping[OperatorId, int] | None = None,
+    per_operator: int | None = None,
+) -> list[Lease]:
+    """Claim up to `limit` due sessions that nobody works on, most overdue first, by turns between operators: whoever
+    has fewest in work (`busy`, and those before it here) comes first, and nobody has more than `per_operator`.
+
+    However many sessions of one operator are due, no more of them are looked at than could be claimed.
+    """
+    given = {"owner": owner, "now": now, "until": until, "busy": dict(busy or {}), "most": limit}
+    given |= {"each": limit if per_operator is None else min(limit, per_operator)}
+    given |= {"bound": NO_BOUND if per_operator is None else per_operator}
+    rows = await connection.execute(_CLAIM, given)
+    return [Lease(SessionId(r.id), r.lease_token, OperatorId(r.operator_id), r.due_at) for r in rows]
+
+
+async def wake(connection: AsyncConnection, session_ids: Sequence[str], now: datetime) -> None:
+    """Make sessions due whose rows an earlier statement of this transaction has locked; watchers are told.
+
+    Never lock and judge in one statement: a row that was waited for would be judged by the version that the
+    statement began with. A watcher that gave the session back meanwhile had it due, so nothing would be woken (F114).
+    """
+    if session_ids:
+        await connection.execute(_WAKE, {"sessions": list(session_ids), "now": now, "channel": DUE_CHANNEL})
+
+
+async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> None:
+    """Keep a claim for one more step; the row is locked and known to be ours."""
+    await connection.execute(_EXTEND, {"session": lease.session_id, "until": until})
+
+
+async def renew(connection: AsyncConnection, held: Collection[Lease], until: datetime) -> None:
+    """Keep claims whose work takes longer than a lease; one that somebody else holds by now is left alone."""
+    pairs = sorted((lease.session_id, lease.token) for lease in held)
+    meant = (
+        select(P.c.id)
+        .where(tuple_(P.c.id, P.c.lease_token).in_(pairs), P.c.lease_until.is_not(None))
+        .order_by(P.c.id)
+        .with_for_update(skip_locked=True)
+        .cte("meant")
+    )
+    await connection.execute(update(P).where(P.c.id.in_(select(meant.c.id))).values(lease_until=until))
+
+
+async def release(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
+    """End a claim on a locked row; the session is due again at `due_at`."""
+    await connection.execute(_RELEASE, {"session": lease.session_id, "due": due_at})
+
+
+async def release_failed(connection: AsyncConnection, lease: Lease, now: datetime) -> int | None:
+    """End a claim whose handler crashed: due again after 2, 4, 8, ... 256 seconds; from the third crash in a row on a
+    person is asked to look. Returns the crashes in a row."""
+    query = (
+        update(P)
+        .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
+        .values(
+            failures=P.c.failures + 1,
+            needs_attention=or_(P.c.needs_attention, P.c.failures + 1 >= ATTENTION_FAILURES),
+            due_at=now + func.make_interval(0, 0, 0, 0, 0, 0, func.power(2, func.least(P.c.failures + 1, 8))),
+            lease_owner=None,
+            lease_until=None,
+        )
+        .returning(P.c.failures)
+    )
+    failures: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return failures
+
+
+async def release_unchanged(connection: AsyncConnection, lease: Lease, now: datetime) -> None:
+    """End a claim with which nothing could be done: due again at once, and nobody's failure."""
+    await connection.execute(
+        update(P)
+        .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
+        .values(due_at=now, lease_owner=None, lease_until=None)
+    )
+
+
+async def next_due(connection: AsyncConnection) -> datetime | None:
+    """When the next session or job that nobody works on falls due; None: nothing is planned.
+
+    Claims that were never released are not counted: whoever waits looks again within a second or so anyway.
+    """
+    free = (P.c.operator_id == operators.c.id, P.c.due_at.is_not(None), P.c.lease_until.is_(None))
+    first = select(P.c.due_at).where(*free).order_by(P.c.due_at).limit(1).lateral("first")
+    sessions = await connection.execute(
+        select(func.min(first.c.due_at)).select_from(operators.join(first, true()))
+    )
+    jobs = await connection.execute(
+        select(func.min(operator_jobs.c.due_at)).where(operator_jobs.c.lease_until.is_(None))
+    )
+    return min((t for t in (sessions.scalar(), jobs.scalar()) if t is not None), default=None)
+
+
+async def oldest_due(connection: AsyncConnection, now: datetime) -> datetime | None:
+    """The due time that has been waiting longest."""
+    mine = (P.c.operator_id == operators.c.id, P.c.due_at <= now)
+    first = select(P.c.due_at).where(*mine).order_by(P.c.due_at).limit(1).lateral("first")
+    query = select(func.min(first.c.due_at)).select_from(operators.join(first, true()))
+    found: datetime | None = (await connection.execute(query)).scalar()
+    return found

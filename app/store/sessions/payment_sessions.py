@@ -1,0 +1,247 @@
+"""Payment sessions: recorded once, locked to be changed, found again."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import structlog
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.session.attention import stamped
+from app.domain.session.machine import Change
+from app.domain.session.payment_session import ENDED_STATUSES, PaymentSession
+from app.domain.session.settlement import SettlementStatus
+from app.domain.units.ids import OperatorId, SessionId, TerminalId
+from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
+from app.store.sessions import holds, leases
+from app.store.sessions.codec import from_row, identity_row, to_row
+from app.store.sessions.settlements import write
+from app.store.tables import journal, payment_sessions, settlements
+
+log = structlog.get_logger("store")
+
+P = payment_sessions
+
+Condition: TypeAlias = ColumnElement[bool]
+"""A part of a WHERE clause, made here and handed on unread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A session as it was found by one of its keys, with what the first call looked like."""
+
+    session: PaymentSession
+    request_hash: bytes
+    idempotency_key: str | None
+
+
+async def record(
+    connection: AsyncConnection,
+    change: Change,
+    *,
+    request_hash: bytes,
+    idempotency_key: str | None,
+) -> bool:
+    """Insert a new session, due at once; False when a key (reference, Idempotency-Key, charge point) is taken."""
+    session = change.session
+    session = replace(session, attention=stamped(session.attention, session.created_at))
+    held = session.authorization
+    if not await holds.take(connection, session, held.reference, held.amount_minor, session.created_at):
+        return False
+    row = identity_row(session) | to_row(session)
+    row |= {"request_hash": request_hash, "idempotency_key": idempotency_key, "due_at": session.created_at}
+    made = await connection.execute(pg_insert(P).values(row).on_conflict_do_nothing().returning(P.c.id))
+    if made.one_or_none() is None:
+        await holds.leave(connection, session, held.reference)
+        return False
+    await _write_lines(connection, change, session.created_at)
+    await notify(connection, DUE_CHANNEL)
+    return True
+
+
+async def find_recorded(
+    connection: AsyncConnection, terminal_id: TerminalId, *, reference: str, idempotency_key: str | None
+) -> Recorded | None:
+    """The session that took one of these keys; the reference's before the Idempotency-Key's."""
+    same_key = P.c.idempotency_key == idempotency_key if idempotency_key is not None else literal(False)
+    query = (
+        _sessions()
+        .add_columns(P.c.request_hash, P.c.idempotency_key)
+        .where(P.c.terminal_id == terminal_id, or_(P.c.reference == reference, same_key))
+    )
+    found = (
+        (await connection.execute(query.order_by((P.c.reference == reference).desc()).limit(1)))
+        .mappings()
+        .first()
+    )
+    if found is None:
+        return None
+    return Recorded(from_row(found), found["request_hash"], found["idempotency_key"])
+
+
+async def lock(
+    connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
+) -> PaymentSession | None:
+    """The session, its row locked until the transaction ends. None: unknown, or the lease is somebody else's by now."""
+    locked = _LOCK if lease_token is None else _LOCK_LEASED
+    given = {"session": session_id} | ({} if lease_token is None else {"token": lease_token})
+    if (await connection.execute(locked, given)).one_or_none() is None:
+        return None
+    # A statement of its own: what is joined to a row that was waited for would be as old as the wait.
+    return await get(connection, session_id)
+
+
+async def save(
+    connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime
+) -> PaymentSession:
+    """Write what a locked session became, with its journal lines; whoever waits for news of it is told.
+
+    The version rises with every change that somebody could see; bookkeeping of our own reads is none.
+    """
+    session = change.session
+    if _with_plan_of(session, before) != before:
+        session = _next_version(session, before.version, now)
+        await notify(connection, SESSIONS_CHANNEL, session.id)
+    if session != before:
+        await connection.execute(_SAVE, to_row(session) | {"session": session.id})
+    if session.settlement is not None and session.settlement != before.settlement:
+        await write(connection, session, session.settlement, first=before.settlement is None)
+    await _write_lines(connection, change, now)
+    return session
+
+
+async def wake(connection: AsyncConnection, session_id: SessionId, now: datetime) -> None:
+    """Make a locked session due: the watcher looks at it next."""
+    await leases.wake(connection, [session_id], now)
+
+
+async def get(connection: AsyncConnection, session_id: SessionId, *owner: Condition) -> PaymentSession | None:
+    """One session; `owner` narrows to what the caller may see (of_terminal, of_operator)."""
+    query = _ONE.where(*owner) if owner else _ONE
+    row = (await connection.execute(query, {"session": session_id})).mappings().one_or_none()
+    return from_row(row) if row else None
+
+
+async def find(
+    connection: AsyncConnection,
+    *conditions: Condition,
+    limit: int,
+    before: tuple[datetime, str] | None = None,
+) -> list[PaymentSession]:
+    """Sessions, newest first; `before` is the (created_at, id) of the last one of the page before."""
+    query = _sessions().where(*conditions)
+    if before is not None:
+        query = query.where(
+            or_(P.c.created_at < before[0], and_(P.c.created_at == before[0], P.c.id < before[1]))
+        )
+    query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
+    rows = (await connection.execute(query.add_columns(P.c.id))).mappings()
+    return [session for row in rows if (session := _readable(row)) is not None]
+
+
+def of_terminal(terminal_id: TerminalId) -> Condition:
+    return P.c.terminal_id == terminal_id
+
+
+def of_operator(operator_id: OperatorId | None) -> Condition:
+    """None: an operations key that sees every operator."""
+    return literal(True) if operator_id is None else P.c.operator_id == operator_id
+
+
+def with_hold(terminal_id: TerminalId, reference: str) -> Condition:
+    """The session that a terminal's authorization pays for, as its first hold or a later one."""
+    return P.c.id.in_(holds.session_ids(terminal_id, reference))
+
+
+def settlement_is(status: SettlementStatus) -> Condition:
+    """Those with a settlement that stands so; the due ones wait for word of their outcome."""
+    return settlements.c.status == status
+
+
+def active() -> Condition:
+    return P.c.status.not_in([str(s) for s in ENDED_STATUSES])
+
+
+def occupying() -> Condition:
+    """Those of which a charge can still run at their charge point."""
+    return P.c.occupies_charge_point
+
+
+def matching(column: str, value: object) -> Condition:
+    """Equality on one of the searchable columns."""
+    return P.c[column] == value
+
+
+def of_card(fingerprint: str | None, account_reference: str | None) -> Condition:
+    """Sessions of one card, or of one person's account behind it; None: that was not told."""
+    told = {"card_fingerprint": fingerprint, "card_account_reference": account_reference}
+    return or_(literal(False), *(matching(column, v) for column, v in told.items() if v is not None))
+
+
+def created_between(start: datetime | None, end: datetime | None) -> list[Condition]:
+    """From `start` (inclusive) to `end` (exclusive)."""
+    conditions = [P.c.created_at >= start] if start else []
+    return [*conditions, P.c.created_at < end] if end else conditions
+
+
+def _readable(row: RowMapping) -> PaymentSession | None:
+    """One row that cannot be read must not hide the others; it is due itself, fails there, and asks for a person."""
+    try:
+        return from_row(row)
+    except ValueError:
+        log.error("session_unreadable", session_id=row["id"])
+        return None
+
+
+def _sessions() -> Select[Any]:
+    joined = P.outerjoin(settlements, settlements.c.session_id == P.c.id)
+    parts = [
+        c.label(f"settlement_{c.name}")
+        for c in settlements.c
+        if c.name not in ("session_id", "authorized_minor")
+    ]
+    return select(P.c.body, P.c.tariff, *parts).select_from(joined)
+
+
+# Built once: building a statement takes longer than asking it of the database.
+_ONE = _sessions().where(P.c.id == bindparam("session"))
+_LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
+_LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
+_SAVE = update(P).where(P.c.id == bindparam("session"))
+
+
+def _with_plan_of(session: PaymentSession, other: PaymentSession) -> PaymentSession:
+    return replace(session, reads=other.reads, version=other.version, updated_at=other.updated_at)
+
+
+def _next_version(session: PaymentSession, version: int, now: datetime) -> PaymentSession:
+    attention = stamped(session.attention, now)
+    return replace(session, version=version + 1, updated_at=now, attention=attention)
+
+
+async def _write_lines(connection: AsyncConnection, change: Change, now: datetime) -> None:
+    lines = [
+        {
+            "session_id": change.session.id,
+            "at": now,
+            "kind": line.kind,
+            "source": line.source,
+            "detail": dict(line.detail),
+        }
+        for line in change.lines
+    ]
+    if lines:
+        await connection.execute(insert(journal), lines)

@@ -1,0 +1,90 @@
+"""Reports from reads of many charges, kept until their sessions have applied them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import TypeAdapter
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, bindparam, delete, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.charging.charge import ChargeReport
+from app.domain.units.ids import OperatorId, SessionId
+from app.store.sessions import leases
+from app.store.tables import payment_sessions, polled_reports
+
+P = payment_sessions
+S = polled_reports
+
+_REPORT = TypeAdapter(ChargeReport)
+_OF_SESSION = (
+    select(S.c.report).where(S.c.session_id == bindparam("session")).order_by(S.c.seen_at, S.c.charge_id)
+)
+"""Built once: every turn of every session asks it."""
+
+
+async def keep(
+    connection: AsyncConnection, operator_id: OperatorId, reports: Sequence[ChargeReport], now: datetime
+) -> int:
+    """Keep the newest look at each charge that carries the reference or the charge id of a session, and make those
+    sessions due; returns how many sessions are meant. At most some hundreds at once.
+
+    Sessions are locked first, in the order of their ids, as a session's own turn does: neither waits for the other in
+    a circle.
+    """
+    by_id = {report.id: report for report in reports}
+    by_reference = {r.partner_external_id: r for r in reports if r.partner_external_id}
+    found = await connection.execute(
+        select(P.c.id, P.c.charge_id)
+        .where(P.c.operator_id == operator_id, _means(list(by_id), list(by_reference)))
+        .order_by(P.c.id)
+        .with_for_update()
+    )
+    rows: dict[str, dict[str, object]] = {}
+    sessions = found.all()
+    for session in sessions:
+        for report in (by_id.get(session.charge_id), by_reference.get(session.id)):
+            if report is not None:
+                rows[report.id] = _row(operator_id, SessionId(session.id), report)
+    if not rows:
+        return 0
+    statement = insert(S)
+    newer = {name: statement.excluded[name] for name in ("session_id", "seen_at", "report")}
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[S.c.operator_id, S.c.charge_id],
+            set_=newer,
+            where=S.c.seen_at <= statement.excluded.seen_at,
+        ),
+        list(rows.values()),
+    )
+    await leases.wake(connection, [s.id for s in sessions], now)
+    return len(sessions)
+
+
+async def of_session(connection: AsyncConnection, session_id: SessionId) -> list[ChargeReport]:
+    """What was seen of the charges of a locked session and not taken in yet, oldest first."""
+    rows = await connection.execute(_OF_SESSION, {"session": session_id})
+    return [_REPORT.validate_python(row.report) for row in rows]
+
+
+async def clear(connection: AsyncConnection, session_id: SessionId) -> None:
+    """Taken in. The session is locked, so nothing newer can have come since they were read."""
+    await connection.execute(delete(S).where(S.c.session_id == session_id))
+
+
+def _means(charge_ids: list[str], references: list[str]) -> ColumnElement[bool]:
+    return or_(
+        P.c.charge_id == any_(bindparam("charge_ids", charge_ids, type_=ARRAY(Text))),
+        P.c.id == any_(bindparam("references", references, type_=ARRAY(Text))),
+    )
+
+
+def _row(operator_id: OperatorId, session_id: SessionId, report: ChargeReport) -> dict[str, object]:
+    return {
+        "operator_id": operator_id,
+        "charge_id": report.id,
+        "session_id": session_id,
+        "seen_at": report.seen_at,
+        "report": _REPORT.dump_python(report, mode="json"),
+    }

@@ -1,0 +1,141 @@
+"""Settlements, and what the PSP did with each settled hold."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.settlement import Settlement, SettlementStatus
+from app.domain.units.ids import OperatorId, SessionId
+from app.store.sessions.codec import shares_of
+from app.store.tables import captures, payment_sessions, settlements
+
+S = settlements
+DUE = S.c.status == SettlementStatus.DUE
+OF_SESSION = S.c.session_id == payment_sessions.c.id
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSettlements:
+    """How many wait for word of their outcome; `overdue` of them for so long that a person was asked."""
+
+    due: int
+    overdue: int
+
+
+async def write(
+    connection: AsyncConnection, session: PaymentSession, settlement: Settlement, *, first: bool
+) -> None:
+    """Insert it once; afterwards only what the PSP reported about it may change, and whether a person was asked."""
+    where = settlements.c.session_id == session.id
+    if not first:
+        reported = {
+            "status": settlement.status,
+            "shares": shares_of(settlement),
+            "overdue_since": settlement.overdue_since,
+        }
+        await connection.execute(update(settlements).where(where).values(reported))
+        return
+    await connection.execute(
+        insert(settlements).values(
+            session_id=session.id,
+            action=settlement.action,
+            authorized_minor=session.authorized_minor,
+            to_capture_minor=settlement.to_capture_minor,
+            to_release_minor=settlement.to_release_minor,
+            shortfall_minor=settlement.shortfall_minor,
+            energy_wh=settlement.energy_wh,
+            decided_at=settlement.decided_at,
+            deadline=settlement.deadline,
+            session_date=settlement.session_date,
+            status=settlement.status,
+            basis=settlement.basis,
+            shares=shares_of(settlement),
+            report_due_at=settlement.report_due_at,
+            overdue_since=settlement.overdue_since,
+        )
+    )
+
+
+async def overdue(
+    connection: AsyncConnection, operator_id: OperatorId, now: datetime, *, limit: int, offset: int = 0
+) -> list[SessionId]:
+    """The sessions whose outcome nobody told in time and nobody was asked about, the most overdue first; `offset`
+    passes over the first ones."""
+    query = (
+        select(S.c.session_id)
+        .join_from(S, payment_sessions, OF_SESSION)
+        .where(DUE, S.c.overdue_since.is_(None), S.c.report_due_at <= now)
+        .where(payment_sessions.c.operator_id == operator_id)
+        .order_by(S.c.report_due_at, S.c.session_id)
+        .offset(offset)
+        .limit(limit)
+    )
+    return [SessionId(row.session_id) for row in await connection.execute(query)]
+
+
+async def count_open(connection: AsyncConnection, operator_id: OperatorId | None) -> OpenSettlements:
+    query = select(func.count(), func.count(S.c.overdue_since)).where(DUE)
+    if operator_id is not None:
+        of_operator = payment_sessions.c.operator_id == operator_id
+        query = query.join_from(S, payment_sessions, OF_SESSION).where(of_operator)
+    due, asked = (await connection.execute(query)).one()
+    return OpenSettlements(due, asked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """`outcome` is captured, released or failed; `reference` is the PSP's."""
+
+    outcome: str
+    amount_minor: int
+    reference: str
+    authorization_reference: str | None = None
+    reported_at: datetime
+
+
+async def add_capture(connection: AsyncConnection, session_id: SessionId, capture: Capture) -> Capture | None:
+    """Keep a report once; returns the one that was already there under the same outcome, reference and hold."""
+    made = await connection.execute(
+        insert(captures)
+        .values(
+            session_id=session_id,
+            outcome=capture.outcome,
+            amount_minor=capture.amount_minor,
+            reference=capture.reference,
+            authorization_reference=capture.authorization_reference,
+            reported_at=capture.reported_at,
+        )
+        .on_conflict_do_nothing()
+        .returning(captures.c.id)
+    )
+    if made.one_or_none() is not None:
+        return None
+    earlier = await captures_of_session(connection, session_id)
+    return next(c for c in earlier if _key(c) == _key(capture))
+
+
+def _key(capture: Capture) -> tuple[str, str, str | None]:
+    return capture.outcome, capture.reference, capture.authorization_reference
+
+
+async def captures_of_session(connection: AsyncConnection, session_id: SessionId) -> list[Capture]:
+    c = captures.c
+    query = (
+        select(c.outcome, c.amount_minor, c.reference, c.authorization_reference, c.reported_at)
+        .where(c.session_id == session_id)
+        .order_by(c.id)
+    )
+    return [
+        Capture(
+            outcome=r.outcome,
+            amount_minor=r.amount_minor,
+            reference=r.reference,
+            authorization_reference=r.authorization_reference,
+            reported_at=r.reported_at,
+        )
+        for r in await connection.execute(query)
+    ]

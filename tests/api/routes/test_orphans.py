@@ -1,0 +1,80 @@
+"""Charges that no session knows, as operations see them and are done with them."""
+
+import pytest
+
+from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.charging.orphan import ListedCharge, Origin
+from app.domain.units.ids import ChargeId
+from app.store.operators import orphans
+from tests.api.service import Service, Tenant, assert_problem, open_service
+
+pytestmark = pytest.mark.anyio
+
+LOST = "ps_01kaq4nbt5y3v1z9c7p5a3s1df"
+
+
+async def lose(service: Service, charge_id: str, whose: Tenant | None = None) -> None:
+    """A charge of the first operator's turns up, unless it is told whose."""
+    now = service.context.clock.now()
+    report = ChargeReport(
+        id=ChargeId(charge_id),
+        state=ChargeState.COMPLETED,
+        seen_at=now,
+        updated_at=now,
+        partner_external_id=LOST,
+        energy_wh=5310,
+    )
+    charge = ListedCharge(report, Origin(card_last4="4242", display_reference="K7QM-4TXP"))
+    async with service.context.database.transaction() as connection:
+        await orphans.keep(connection, (whose or service.one).operator.operator_id, charge, objection=None)
+
+
+async def test_F81_operations_see_orphans_close_them_and_are_counted_for_them(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        await lose(service, "77")
+        key = service.all_ops.api_key
+        (shown,) = (await service.call("GET", "/v1/ops/orphans", key=key)).json()["data"]
+        assert (shown["charge_id"], shown["session_reference"], shown["card_last4"]) == ("77", LOST, "4242")
+        summary = (await service.call("GET", "/v1/ops/summary", key=key)).json()
+        assert sorted(o["open_orphans"] for o in summary["operators"]) == [0, 1]
+        metrics = (await service.call("GET", "/metrics", key="")).text
+        assert f'tapwatt_orphan_charges{{operator="{service.one.operator.operator_id}"}} 1.0' in metrics
+        done = await service.call("POST", "/v1/ops/orphans/77/close", key=key, body={"reason": "by hand"})
+        assert (done.status_code, done.json()["closed_because"]) == (200, "by hand")
+        again = await service.call("POST", "/v1/ops/orphans/77/close", key=key, body={"reason": "again"})
+        assert again.json()["closed_because"] == "by hand"
+        assert (await service.call("GET", "/v1/ops/orphans", key=key)).json()["data"] == []
+        kept = (await service.call("GET", "/v1/ops/orphans?closed=true", key=key)).json()["data"]
+        assert [o["charge_id"] for o in kept] == ["77"]
+
+
+async def test_an_operators_key_sees_and_closes_its_own_orphans_only(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        await lose(service, "77")
+        other = service.other.ops.api_key
+        assert (await service.call("GET", "/v1/ops/orphans", key=other)).json()["data"] == []
+        answer = await service.call("POST", "/v1/ops/orphans/77/close", key=other, body={"reason": "mine"})
+        assert_problem(answer, 404, "not_found")
+        own = (await service.call("GET", "/v1/ops/orphans", key=service.one.ops.api_key)).json()["data"]
+        assert [o["closed_at"] for o in own] == [None]
+
+
+async def test_a_charge_id_that_two_operators_have_is_closed_for_the_one_that_is_named(
+    database_url: str,
+) -> None:
+    async with open_service(database_url) as service:
+        await lose(service, "77")
+        await lose(service, "77", service.other)
+        key, reason = service.all_ops.api_key, {"reason": "by hand"}
+        one, other = (each.operator.operator_id for each in (service.one, service.other))
+        answer = await service.call("POST", "/v1/ops/orphans/77/close", key=key, body=reason)
+        assert_problem(answer, 422, "invalid_request")
+        assert all(part in answer.json()["detail"] for part in (one, other, "?operator_id="))
+        path = f"/v1/ops/orphans/77/close?operator_id={other}"
+        assert_problem(
+            await service.call("POST", path, key=service.one.ops.api_key, body=reason), 404, "not_found"
+        )
+        done = await service.call("POST", path, key=key, body=reason)
+        assert (done.status_code, done.json()["operator_id"]) == (200, other)
+        left = (await service.call("GET", "/v1/ops/orphans", key=key)).json()["data"]
+        assert [orphan["operator_id"] for orphan in left] == [one]

@@ -1,0 +1,271 @@
+"""app/cli: The command line as people meet it: real processes, clear messages, exit statuses."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from tests.postgres import ROOT, TestCluster
+
+KEY = "canary-key-that-is-as-long-as-it-has-to-be"
+WAIT_S = 40
+ADD = ["operator", "add", "--name", "Nordlade", "--client-id", "c", "--paying-team-id", "11"]
+TARIFF = {
+    "currency": "EUR",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": "0.49", "step_size": 1}]}],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "secret").write_text("canary-client-secret\n", encoding="utf-8")
+    (tmp_path / "tariff.json").write_text(json.dumps(TARIFF), encoding="utf-8")
+    wrong = {"currency": "EURO", "elements": [{"price_components": [{"type": "WATER", "price": -1}]}]}
+    (tmp_path / "wrong.json").write_text(json.dumps(wrong), encoding="utf-8")
+    over = TARIFF | {"end_date_time": "2020-01-01T00:00:00Z"}
+    (tmp_path / "over.json").write_text(json.dumps(over), encoding="utf-8")
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
+    (tmp_path / "nul.json").write_text(json.dumps(TARIFF | {"x": "a\0"}), encoding="utf-8")
+    return tmp_path
+
+
+def environment(url: str | None, **more: str) -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("TAPWATT_")}
+    own = {"TAPWATT_DATABASE_URL": url} if url else {}
+    return plain | {"TAPWATT_SECRET_KEY": KEY, "PYTHONPATH": str(ROOT), "COLUMNS": "200"} | own | more
+
+
+def start(folder: Path, url: str | None, *arguments: str, **more: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=folder,
+        env=environment(url, **more),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder: Path, url: str | None, *arguments: str, **more: str) -> tuple[int, str, str]:
+    process = start(folder, url, *arguments, **more)
+    out, err = process.communicate(timeout=WAIT_S)
+    assert "Traceback" not in err, err
+    assert "canary-client-secret" not in out + err
+    assert KEY not in out + err
+    return process.returncode, out, err
+
+
+def facts(folder: Path, url: str, *arguments: str) -> dict[str, str]:
+    status, out, err = run(folder, url, *arguments, "--json")
+    assert status == 0, err
+    found: dict[str, str] = json.loads(out)
+    return found
+
+
+def test_setting_up_prints_one_object_for_each_command_and_the_key_opens_the_endpoint(
+    database_url: str, folder: Path
+) -> None:
+    monta = ["--monta-url", "http://localhost:9/api/v1", "--client-secret-file", "secret"]
+    operator = facts(folder, database_url, *ADD, *monta)
+    assert set(operator) == {"operator_id", "webhook_path", "webhook_secret"}
+    assert operator["webhook_path"].startswith("/v1/webhooks/monta/")
+    of = ["--operator", operator["operator_id"]]
+    terminal = facts(
+        folder,
+        database_url,
+        "terminal",
+        "add",
+        *of,
+        "--provider",
+        "p",
+        "--name",
+        "n",
+        "--charge-point",
+        "101",
+    )
+    assert set(terminal) == {"terminal_id", "api_key"}
+    tariff = facts(folder, database_url, "tariff", "set", *of, "--file", "tariff.json")
+    assert tariff["currency"] == "EUR"
+    ops = facts(folder, database_url, "ops-key", "add")
+    assert set(ops) == {"ops_key_id", "api_key"}
+    changed = facts(folder, database_url, "operator", "change-webhook-secret", *of)
+    assert set(changed) == {"operator_id", "webhook_secret", "previous_valid_until"}
+    assert changed["webhook_secret"] != operator["webhook_secret"]
+    assert (
+        facts(folder, database_url, "operator", "set", *of, "--price-unit", "minor")["price_unit"] == "minor"
+    )
+    status, _, err = run(folder, database_url, *ADD, *monta, "--price-unit", "minor")
+    assert (status, "warning: not compared with Monta" in err) == (0, True)
+
+    with serving(folder, database_url, "--with-watcher") as (process, base):
+        status, body = get(f"{base}/v1/charge-points", terminal["api_key"])
+        assert (status, body["data"][0]["id"]) == (200, "101")
+        status, body = get(f"{base}/v1/ops/summary", ops["api_key"])
+        assert (status, body["operators"][0]["name"]) == (200, "Nordlade")
+        assert_ends_with_a_long_poll_open(process, base, terminal["api_key"])
+
+
+def assert_ends_with_a_long_poll_open(process: "subprocess.Popen[str]", base: str, key: str) -> None:
+    """SIGTERM answers who waits and ends the process with status 0 within seconds."""
+    held = {"reference": "A-1", "amount": 2000, "currency": "EUR"}
+    payment = {"charge_point_id": "101", "authorization": held}
+    status, session = post(f"{base}/v1/payment-sessions", key, payment)
+    assert status == 201
+    answers: list[int] = []
+    url = f"{base}/v1/payment-sessions/{session['id']}?wait=30&version=999"
+    poll = threading.Thread(target=lambda: answers.append(get(url, key)[0]))
+    poll.start()
+    time.sleep(0.5)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0, err
+    assert time.monotonic() - begun < 10
+    poll.join(WAIT_S)
+    assert answers == [200]
+    assert "Traceback" not in err, err
+    assert KEY not in out + err
+    assert key not in out + err
+
+
+def test_what_is_wrong_on_the_command_line_is_named(
+    database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    secret = ["--client-secret-file", "secret"]
+    monta = ["--monta-url", "https://monta.example/api/v1"]
+    cases: list[tuple[list[str], int, list[str]]] = [
+        ([*ADD, *secret, "--monta-url", "http://monta.example/api/v1"], 1, ["--monta-url", "https://"]),
+        ([*ADD, *secret, "--monta-url", "https://[bad"], 1, ["--monta-url"]),
+        ([*ADD, *monta, "--client-secret-file", "missing"], 1, ["--client-secret-file"]),
+        ([*ADD, *monta], 2, ["--client-secret-file"]),
+        ([*ADD[:-1], "none", *monta, *secret], 2, ["--paying-team-id"]),
+        (["tariff", "set", "--operator", "op_none", "--file", "broken.json"], 1, ["--file", "JSON"]),
+        (["tariff", "set", "--operator", "op_none", "--file", "nul.json"], 1, ["--file"]),
+        (
+            ["tariff", "set", "--operator", "op_none", "--file", "wrong.json"],
+            1,
+            ["currency", "elements[0].price_components[0].type", "elements[0].price_components[0].price"],
+        ),
+        (["tariff", "set", "--operator", "op_none", "--file", "tariff.json"], 1, ["op_none"]),
+        (["tariff", "set", "--operator", "op_none", "--file", "over.json"], 1, ["ended at 2020-01-01"]),
+        ([*ADD, *monta, *secret, "--price-unit", "cents"], 2, ["--price-unit"]),
+        (["operator", "set", "--operator", "op_none"], 1, ["--price-unit"]),
+        (["operator", "set", "--operator", "op_none", "--price-unit", "minor"], 1, ["op_none"]),
+        (["ops-key", "add", "--operator", "op_none"], 1, ["op_none"]),
+        (
+            ["terminal", "add", "--operator", "o", "--provider", "a b", "--name", "n", "--charge-point", "1"],
+            1,
+            ["--provider"],
+        ),
+        (
+            ["terminal", "add", "--operator", "o", "--provider", "p", "--name", "n", "--charge-point", "x"],
+            1,
+            ["--charge-point"],
+        ),
+        (["session", "show", "ps_none"], 1, ["ps_none"]),
+        (["serve", "--port", "70000"], 2, ["--port"]),
+    ]
+    for arguments, status, words in cases:
+        found = CliRunner().invoke(app, arguments, env=environment(database_url) | {"TERM": "dumb"})
+        assert found.exit_code == status, (arguments, found.output)
+        told = f"{found.output} {found.exception}"
+        for word in words:
+            assert word in told, (arguments, told)
+        assert "canary" not in told
+
+
+def test_what_is_not_known_is_one_message_and_status_one(database_url: str, folder: Path) -> None:
+    status, out, err = run(folder, database_url, "ops-key", "add", "--operator", "op_none")
+    assert (status, out) == (1, "")
+    assert "op_none" in err
+
+
+def test_wrong_settings_stop_every_command_with_all_problems(folder: Path) -> None:
+    status, out, err = run(
+        folder, "mysql://u:canary-password@h/db", "serve", TAPWATT_SECRET_KEY="short", TAPWATT_LEASE_S="x"
+    )
+    assert (status, out) == (1, "")
+    for name in ("DATABASE_URL", "SECRET_KEY", "LEASE_S"):
+        assert f"TAPWATT_{name}" in err
+    assert "canary-password" not in err
+
+
+def test_a_database_that_is_away_or_not_migrated_stops_the_start(cluster: TestCluster, folder: Path) -> None:
+    with cluster.database() as bare:
+        running = [start(folder, bare, command) for command in ("serve", "watch")]
+        for process in running:
+            _, err = process.communicate(timeout=WAIT_S)
+            assert process.returncode == 1
+            assert "tapwatt migrate" in err
+            assert "Traceback" not in err, err
+        status, out, err = run(folder, bare, "migrate")
+        assert status == 0, err
+        assert "up to date" in out
+    status, _, err = run(folder, "postgresql://u:canary-password@localhost:1/db", "serve")
+    assert status == 1
+    assert "TAPWATT_DATABASE_URL" in err
+    assert "canary-password" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_watcher_ends_cleanly_when_it_is_told_to(
+    database_url: str, folder: Path, number: signal.Signals
+) -> None:
+    process = start(folder, database_url, "watch")
+    assert process.stderr is not None
+    assert "watcher_started" in process.stderr.readline()
+    begun = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0, err
+    assert "watcher_ended" in err
+    assert time.monotonic() - begun < 10
+
+
+@contextmanager
+def serving(folder: Path, url: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = start(folder, url, "serve", "--port", str(port), *arguments)
+    try:
+        assert process.stderr is not None
+        assert "listening" in process.stderr.readline()
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def get(url: str, key: str) -> tuple[int, dict[str, Any]]:
+    return _ask(urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"}))
+
+
+def post(url: str, key: str, body: Mapping[str, object]) -> tuple[int, dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    return _ask(urllib.request.Request(url, json.dumps(body).encode(), headers))
+
+
+def _ask(request: urllib.request.Request) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())

@@ -1,0 +1,39 @@
+"""app/cli/orphans: `tapwatt orphan close`, where two operators have a charge of the same id."""
+
+import asyncio
+
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.domain.charging.charge import ChargeState
+from app.store.db.database import Database
+from app.store.operators import orphans
+from tests.store.operators.test_orphans import find
+from tests.store.rows import OP_ONE, OP_OTHER, SECRET_KEY, provisioned
+
+
+async def both_have(database_url: str, charge_id: str) -> None:
+    async with provisioned(database_url) as database:
+        for operator_id in (OP_ONE, OP_OTHER):
+            await find(database, charge_id, ChargeState.COMPLETED, operator_id=operator_id)
+
+
+async def open_ones(database_url: str) -> list[str]:
+    database = Database(database_url)
+    try:
+        async with database.transaction() as connection:
+            return [o.operator_id for o in await orphans.listed(connection, None, closed=False, limit=9)]
+    finally:
+        await database.close()
+
+
+def test_the_operator_must_be_named(database_url: str) -> None:
+    asyncio.run(both_have(database_url, "77"))
+    settings = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY}
+    command = ["orphan", "close", "77", "--reason", "by hand"]
+    refused = CliRunner().invoke(app, command, env=settings)
+    assert refused.exit_code == 1
+    assert all(part in refused.output for part in (OP_ONE, OP_OTHER, "--operator"))
+    done = CliRunner().invoke(app, [*command, "--operator", OP_OTHER], env=settings)
+    assert (done.exit_code, done.output) == (0, "closed: 77 by hand\n")
+    assert asyncio.run(open_ones(database_url)) == [OP_ONE]

@@ -1,0 +1,45 @@
+"""What takes long to make and remembers nothing of a test: engines with their compiled statements, HTTP applications.
+
+Compiling every statement anew and building every route anew was a tenth of each short test.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from fastapi import FastAPI
+
+from app.api.http.auth import Refusals
+from app.api.http.live import SessionNews
+from app.flows.context import Context
+from app.main import create_app
+from app.store.db.database import Database
+
+_DATABASES: dict[tuple[str, int], list[Database]] = defaultdict(list)
+_APPS: list[FastAPI] = []
+
+
+@asynccontextmanager
+async def lent_database(url: str, *, pool_size: int = 10) -> AsyncIterator[Database]:
+    """One with no connection open; it comes back closed, unless the server has refused it something."""
+    stock = _DATABASES[url, pool_size]
+    database = stock.pop() if stock else Database(url, pool_size=pool_size)
+    try:
+        yield database
+    finally:
+        await database.close()
+    if database.refusal is None and database.connections_in_use == 0:
+        stock.append(database)
+
+
+@contextmanager
+def lent_app(context: Context, news: SessionNews | None = None) -> Iterator[FastAPI]:
+    """The HTTP service around `context`; it comes back unless a test gave it routes of its own."""
+    if not _APPS:
+        _APPS.append(create_app(context))
+    app = _APPS.pop()
+    app.state.context, app.state.news, app.state.refusals = context, news or SessionNews(), Refusals()
+    routes = list(app.routes)
+    yield app
+    if app.routes == routes:
+        _APPS.append(app)

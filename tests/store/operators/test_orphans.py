@@ -1,0 +1,40 @@
+"""Charges that no session knows: which of them come first."""
+
+import pytest
+
+from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.charging.orphan import ListedCharge, Origin
+from app.domain.units.ids import ChargeId, OperatorId
+from app.store.db.database import Database
+from app.store.operators import orphans
+from tests.store.rows import NOW, OP_ONE, SECOND, provisioned
+
+pytestmark = pytest.mark.anyio
+
+
+async def find(
+    database: Database, charge_id: str, state: ChargeState, after_s: int = 0, operator_id: OperatorId = OP_ONE
+) -> None:
+    report = ChargeReport(
+        id=ChargeId(charge_id),
+        state=state,
+        seen_at=NOW + after_s * SECOND,
+        updated_at=NOW,
+        partner_external_id="ps_lost",
+    )
+    charge = ListedCharge(report, Origin(card_last4=None, display_reference=None))
+    async with database.transaction() as connection:
+        await orphans.keep(connection, operator_id, charge, objection=None)
+
+
+async def test_one_that_runs_comes_before_older_ones_that_only_wait_for_their_price(
+    database_url: str,
+) -> None:
+    async with provisioned(database_url) as database:
+        await find(database, "1", ChargeState.STOPPED)
+        await find(database, "2", ChargeState.STOPPED, after_s=1)
+        await find(database, "3", ChargeState.CHARGING, after_s=2)
+        await find(database, "4", ChargeState.CHARGING, after_s=3)
+        async with database.transaction() as connection:
+            first = await orphans.unfinished(connection, OP_ONE, 3, found_since=NOW)
+    assert [orphan.charge_id for orphan in first] == ["3", "4", "1"]

@@ -1,0 +1,187 @@
+"""One session is worked on by one watcher, and a late one changes nothing."""
+
+import asyncio
+from collections import Counter
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
+from app.store.db.database import Database
+from app.store.operators import terminals
+from app.store.operators.terminals import Terminal
+from app.store.sessions import leases, payment_sessions
+from app.store.sessions.leases import Lease
+from tests.store.rows import NOW, OP_ONE, OP_OTHER, SECOND, TRM_ONE, TRM_OTHER, a_session, provisioned, record
+
+pytestmark = pytest.mark.anyio
+
+LEASE = 30 * SECOND
+
+
+async def claim(database: Database, *, now: datetime = NOW, limit: int = 10, owner: str = "w") -> list[Lease]:
+    async with database.transaction() as connection:
+        return await leases.claim(connection, owner=owner, now=now, until=now + LEASE, limit=limit)
+
+
+async def four_sessions(database: Database) -> None:
+    for n in range(4):
+        await record(database, a_session(f"{n}", charge_point=f"10{n + 1}", at=NOW - n * SECOND))
+
+
+async def test_many_who_claim_at_once_share_out_what_is_due(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await four_sessions(database)
+        other = Database(database_url)
+        try:
+            claims = [claim((database, other)[n % 2], limit=1, owner=f"w{n}") for n in range(16)]
+            got = [lease.session_id for part in await asyncio.gather(*claims) for lease in part]
+        finally:
+            await other.close()
+        assert len(got) == len(set(got)), "nobody gets what another has"
+        got += [lease.session_id for lease in await claim(database)]
+    assert sorted(got) == ["ps_0", "ps_1", "ps_2", "ps_3"]
+
+
+async def test_the_most_overdue_comes_first_and_nothing_before_its_time(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await four_sessions(database)
+        first = await claim(database, now=NOW - SECOND, limit=2)
+        assert sorted(lease.session_id for lease in first) == ["ps_2", "ps_3"]
+        assert [lease.session_id for lease in await claim(database, now=NOW - SECOND)] == ["ps_1"]
+        assert await claim(database, now=NOW - SECOND) == []
+
+
+async def test_a_lease_that_ran_out_is_taken_over_and_the_late_one_is_fenced_off(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await record(database, a_session())
+        (late,) = await claim(database)
+        assert await claim(database, now=NOW + LEASE - SECOND) == []
+        (taken,) = await claim(database, now=NOW + LEASE, owner="other")
+        assert taken.token == late.token + 1
+        async with database.transaction() as connection:
+            assert await payment_sessions.lock(connection, late.session_id, lease_token=late.token) is None
+            assert await payment_sessions.lock(connection, late.session_id, lease_token=taken.token)
+            assert await leases.release_failed(connection, late, NOW + LEASE) is None
+        assert await claim(database, now=NOW + LEASE + SECOND) == []
+
+
+async def test_a_late_worker_that_could_do_nothing_leaves_the_new_owners_claim_alone(
+    database_url: str,
+) -> None:
+    row = text("SELECT due_at, lease_owner, lease_until, lease_token FROM payment_sessions")
+    async with provisioned(database_url) as database:
+        await record(database, a_session())
+        (late,) = await claim(database)
+        (taken,) = await claim(database, now=NOW + LEASE, owner="other")
+        async with database.transaction() as connection:
+            before = (await connection.execute(row)).one()
+            await leases.release_unchanged(connection, late, NOW + LEASE + SECOND)
+            assert (await connection.execute(row)).one() == before
+            assert (before.lease_owner, before.lease_until) == ("other", NOW + 2 * LEASE)
+            await leases.release_unchanged(connection, taken, NOW + LEASE + SECOND)
+            left = (await connection.execute(row)).one()
+        assert (left.due_at, left.lease_owner, left.lease_until) == (NOW + LEASE + SECOND, None, None)
+
+
+async def test_an_extended_lease_lasts_longer(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await record(database, a_session())
+        (lease,) = await claim(database)
+        async with database.transaction() as connection:
+            await leases.extend(connection, lease, NOW + 2 * LEASE)
+        assert await claim(database, now=NOW + LEASE) == []
+        assert len(await claim(database, now=NOW + 2 * LEASE)) == 1
+
+
+async def test_what_was_released_is_due_at_its_next_time(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await record(database, a_session())
+        (lease,) = await claim(database)
+        async with database.transaction() as connection:
+            await leases.release(connection, lease, NOW + 5 * SECOND)
+            assert await leases.next_due(connection) == NOW
+            await connection.execute(text("UPDATE operator_jobs SET due_at = NULL"))
+            assert await leases.next_due(connection) == NOW + 5 * SECOND
+            assert await leases.oldest_due(connection, NOW) is None
+            assert await leases.oldest_due(connection, NOW + 6 * SECOND) == NOW + 5 * SECOND
+        assert await claim(database, now=NOW + 4 * SECOND) == []
+        (again,) = await claim(database, now=NOW + 5 * SECOND)
+        async with database.transaction() as connection:
+            await leases.release(connection, again, None)
+        assert await claim(database, now=NOW + timedelta(days=30)) == []
+
+
+async def test_a_session_that_crashes_its_handler_waits_longer_and_longer(database_url: str) -> None:  # F93
+    waits: list[float] = []
+    async with provisioned(database_url) as database:
+        await record(database, a_session())
+        now = NOW
+        for n in range(10):
+            (lease,) = await claim(database, now=now)
+            async with database.transaction() as connection:
+                assert await leases.release_failed(connection, lease, now) == n + 1
+                due = (await connection.execute(text("SELECT due_at FROM payment_sessions"))).scalar_one()
+            waits.append((due - now).total_seconds())
+            now = due
+        (lease,) = await claim(database, now=now)
+        async with database.transaction() as connection:
+            await leases.release(connection, lease, now)
+            failures = (await connection.execute(text("SELECT failures FROM payment_sessions"))).scalar()
+    assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 256, 256]
+    assert failures == 0
+
+
+async def test_a_row_that_somebody_holds_is_passed_over_not_waited_for(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await four_sessions(database)
+        async with database.transaction() as connection:
+            await payment_sessions.lock(connection, SessionId("ps_0"))
+            got = await asyncio.wait_for(claim(database), 1)
+    assert sorted(lease.session_id for lease in got) == ["ps_1", "ps_2", "ps_3"]
+
+
+async def due_sessions(database: Database, operator_id: OperatorId, terminal: TerminalId, count: int) -> None:
+    """As many charge points as sessions: each is due at the same moment."""
+    points = [ChargePointId(str(n)) for n in range(1000, 1000 + count)]
+    async with database.transaction() as connection:
+        await terminals.assign(connection, Terminal(terminal, operator_id, "tapwatt", "lane"), points)
+    for number, point in enumerate(points):
+        name = f"{operator_id}_{number}"
+        session = a_session(name, charge_point=point, terminal=terminal, operator_id=operator_id)
+        assert await record(database, session)
+
+
+async def claim_fairly(
+    database: Database, *, limit: int, busy: dict[OperatorId, int] | None = None, per_operator: int = 9
+) -> Counter[str]:
+    async with database.transaction() as connection:
+        got = await leases.claim(
+            connection,
+            owner="fair",
+            now=NOW,
+            until=NOW + LEASE,
+            limit=limit,
+            busy=busy,
+            per_operator=per_operator,
+        )
+    return Counter(lease.operator_id for lease in got)
+
+
+async def test_F56_a_noisy_operator_does_not_starve_another(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await due_sessions(database, OP_ONE, TRM_ONE, 40)
+        await due_sessions(database, OP_OTHER, TRM_OTHER, 3)
+        assert await claim_fairly(database, limit=8) == {OP_ONE: 5, OP_OTHER: 3}
+
+
+async def test_F56_whoever_has_less_in_work_comes_first_and_nobody_takes_all_places(
+    database_url: str,
+) -> None:
+    async with provisioned(database_url) as database:
+        await due_sessions(database, OP_ONE, TRM_ONE, 20)
+        await due_sessions(database, OP_OTHER, TRM_OTHER, 20)
+        assert await claim_fairly(database, limit=4, busy={OP_ONE: 6}) == {OP_OTHER: 4}
+        assert await claim_fairly(database, limit=9, busy={OP_ONE: 9, OP_OTHER: 4}) == {OP_OTHER: 5}
+        assert await claim_fairly(database, limit=9, busy={OP_ONE: 9, OP_OTHER: 9}) == {}

@@ -1,0 +1,121 @@
+"""What really is so in a world, whoever knows of it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby, islice
+
+from app.simulator.config import PointConfig
+from app.simulator.faults.catalog import Misreport
+from app.simulator.http.pipeline import RequestLine
+from app.simulator.simulator import Simulator
+from app.simulator.site.charge import Charge
+from tests.world.ledger import Row
+from tests.world.monta_transport import Line, Sent
+from tests.world.plan import Plan
+from tests.world.story import Story
+from tests.world.terminal import TerminalLedger
+
+Span = tuple[datetime, datetime]
+QUOTA_FOR_READS = 0.6
+"""Reads leave more than a third of the quota to what is more urgent."""
+RECOVERED = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class Oracle:
+    """The plan, Monta's own books, every request, and what terminals were told."""
+
+    plan: Plan
+    story: Story
+    simulators: Mapping[str, Simulator]
+    host_of: dict[str, str] = field(default_factory=dict)
+    """Operator -> host of its Monta."""
+    line: Line = field(default_factory=Line)
+    ledgers: list[TerminalLedger] = field(default_factory=list)
+    rows: dict[str, Row] = field(default_factory=dict)
+    """All sessions by their ids, as of the last commit."""
+    disturbed: dict[str, list[Span]] = field(default_factory=lambda: defaultdict(list))
+    """Host -> when work for its operator was hindered: somebody dead, frozen, cut off or refused; with the time that it
+    takes to get over it. What hinders one operator is no excuse for another."""
+    forgotten: dict[str, str] = field(default_factory=dict)
+    """Sessions that a restored backup does not have -> host of their operator's Monta."""
+    orphans: set[str] = field(default_factory=set)
+    """The charges that operators are told of since no session is theirs, by their ids."""
+    went_back_at: datetime | None = None
+    """When that was: what was known before is to be found out again."""
+
+    def charges_of(self, row: Row) -> list[Charge]:
+        charges = self.simulators[self.host_of[row.operator_id]].charges()
+        return [charge for charge in charges if charge.partner_external_id == row.id]
+
+    def row_of(self, host: str, charge_id: str) -> Row | None:
+        """The session that a charge belongs to, adopted or not."""
+        charges = self.simulators[host].charges()
+        charge = next((charge for charge in charges if str(charge.id) == charge_id), None)
+        return None if charge is None else self.rows.get(charge.partner_external_id or "")
+
+    def misreport_of(self, charge: Charge) -> Misreport:
+        """What Monta's records of the charge say that is not so, apart from its clock."""
+        return replace(self.point_of(charge).faults.misreport, clock_offset_s=0.0)
+
+    def is_endless(self, row: Row) -> bool:
+        """Whether Monta never shows the end of a charge of this session: it is stopped on after the settlement."""
+        return any(self.misreport_of(c).state_word is not None for c in self.charges_of(row))
+
+    def _quota_spent(self, host: str) -> Iterator[Span]:
+        """When what is left of Monta's quota is kept for starts and stops."""
+        simulator = self.simulators[host]
+        window = timedelta(seconds=simulator.config.rate_window_s)
+        for began, requests in groupby(simulator.requests, partial(_window_of, window)):
+            spent = list(islice(requests, int(simulator.config.rate_limit * QUOTA_FOR_READS), None))
+            if spent:
+                yield spent[0].at, began + window + RECOVERED
+
+    def lost_charges(self) -> list[Charge]:
+        """Those whose session is not in the database any more."""
+        charges = (charge for simulator in self.simulators.values() for charge in simulator.charges())
+        return [charge for charge in charges if charge.partner_external_id in self.forgotten]
+
+    def lost_are_told(self) -> bool:
+        """Whether operators are told of every charge whose session is lost."""
+        return all(str(charge.id) in self.orphans for charge in self.lost_charges())
+
+    def host_where(self, charge: Charge) -> str:
+        """Both Montas deal the same ids, so a charge is known by its host and its id."""
+        return next(host for host, simulator in self.simulators.items() if charge in simulator.charges())
+
+    def stops_of(self, charge: Charge) -> list[Sent]:
+        """Requests to stop it, oldest first."""
+        host, path = self.host_where(charge), f"/charges/{charge.id}/stop"
+        return [sent for sent in self.line.sent if (sent.host, sent.path) == (host, path)]
+
+    def point_of(self, charge: Charge) -> PointConfig:
+        config = next(s.config for s in self.simulators.values() if charge in s.charges())
+        return next(point for point in config.points if point.id == charge.point_id)
+
+    def undisturbed_s(self, charge: Charge, since: datetime, until: datetime) -> float:
+        """The seconds between in which nobody was hindered from working on it, and what somebody had known was not
+        forgotten since."""
+        return self._free_s(since, until, self.disturbed[self.host_where(charge)])
+
+    def readable_s(self, charge: Charge, since: datetime, until: datetime) -> float:
+        """The same, without the time in which Monta's quota had nothing left for reads."""
+        host = self.host_where(charge)
+        return self._free_s(since, until, [*self.disturbed[host], *self._quota_spent(host)])
+
+    def _free_s(self, since: datetime, until: datetime, disturbed: Sequence[Span]) -> float:
+        since = max(since, self.went_back_at or since)
+        spans = sorted((max(a, since), min(b, until)) for a, b in disturbed if b > since and a < until)
+        hindered, end = timedelta(), since
+        for a, b in spans:
+            hindered += max(timedelta(), b - max(a, end))
+            end = max(end, b)
+        return (until - since - hindered).total_seconds()
+
+
+def _window_of(length: timedelta, request: RequestLine) -> datetime:
+    """When it began."""
+    return request.at - timedelta(seconds=request.at.timestamp() % length.total_seconds())

@@ -1,0 +1,121 @@
+"""The replicas of a world: each slot has one after the other; who dies comes back, on the same database."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+
+import asyncpg
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.domain.limit.policy import Policy
+from app.flows.context import Context
+from app.monta.transport import Timeouts, open_http
+from app.monta_access import MontaAccess
+from app.store.db.secret_box import SecretBox
+from app.store.operators.operators import Operators
+from app.telemetry import ProcessTelemetry
+from app.watcher import Watcher
+from app.wiring import Ids
+from tests.world.database import ReplicaDatabase
+from tests.world.fault_injector import FaultInjector
+from tests.world.loop import WorldClock, WorldLoop
+from tests.world.monta_transport import MontaTransport
+from tests.world.oracle import Oracle
+from tests.world.replica import Replica
+from tests.world.scheduler import Scheduler
+
+SECRET_KEY = "a key for tests only, as long as it has to be"
+PUBLIC_URL = "https://tapwatt.test"
+LEASE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What worlds of one process share: the loop, the engine, a connection beside it, and the apps of the replicas."""
+
+    loop: WorldLoop
+    engine: AsyncEngine
+    beside: asyncpg.Connection
+    apps: dict[str, FastAPI] = field(default_factory=dict)
+    worlds: Iterator[int] = field(default_factory=count)
+    """Numbers those that stood on it."""
+
+
+class Replicas:
+    """`start_replica` puts a replica into a slot; `living` answer requests, `watching` work on what is due."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        oracle: Oracle,
+        *,
+        clock: WorldClock,
+        policy: Policy,
+        injector: FaultInjector,
+        scheduler: Scheduler,
+        observe: Callable[[str | None], Awaitable[None]],
+        hindered: Callable[[float], None],
+    ) -> None:
+        self.replicas: dict[str, Replica] = {}
+        self._environment = environment
+        self._oracle = oracle
+        self._clock = clock
+        self._policy = policy
+        self._injector = injector
+        self._scheduler = scheduler
+        self._observe = observe
+        self._hindered = hindered
+        self._box = SecretBox(SECRET_KEY)
+        self._incarnations: dict[str, int] = {}
+
+    @property
+    def living(self) -> list[Replica]:
+        return [replica for replica in self.replicas.values() if replica.alive]
+
+    @property
+    def watching(self) -> list[Replica]:
+        return [replica for replica in self.replicas.values() if replica.watches and replica.may_go_on]
+
+    def start_replica(self, slot: str) -> None:
+        self._incarnations[slot] = self._incarnations.get(slot, 0) + 1
+        replica = self.new(f"{slot}.{self._incarnations[slot]}", self._injector)
+        self.replicas[replica.name] = replica
+        replica.story.tell(replica.name, "is up")
+        replica.spawn(replica.begin())
+
+    def new(self, name: str, injector: FaultInjector) -> Replica:
+        """One that does nothing yet."""
+        replica = Replica(
+            name,
+            loop=self._environment.loop,
+            scheduler=self._scheduler,
+            injector=injector,
+            story=self._oracle.story,
+            died=self._fallen,
+            hindered=lambda _, seconds: self._hindered(seconds),
+        )
+        database = ReplicaDatabase(self._environment.engine, replica, self._observe)
+        http = open_http(MontaTransport(replica, self._oracle.simulators, self._oracle.line, self._clock))
+        replica.context = Context(
+            database=database,
+            clock=self._clock,
+            ids=Ids(self._clock, Random(f"{name} {self._oracle.plan.seed}")),
+            policy=self._policy,
+            operators=Operators(self._box),
+            monta=MontaAccess(
+                http=http, clock=self._clock, database=database, box=self._box, timeouts=Timeouts()
+            ),
+            telemetry=ProcessTelemetry(),
+            lease_s=LEASE_S,
+            public_url=PUBLIC_URL,
+            clock_is_virtual=True,
+        )
+        replica.watcher = Watcher(replica.context, name=name)
+        return replica
+
+    def _fallen(self, replica: Replica) -> None:
+        down_s = self._injector.down_s()
+        self._hindered(down_s)
+        self._environment.loop.call_later(down_s, self.start_replica, replica.name.partition(".")[0])
