@@ -1,98 +1,141 @@
-"""app/api/http/auth: Everybody sees their own: each endpoint is tried with everybody else's key (F11, F46, F80)."""
+"""app/api/http/auth: each endpoint of the application is tried with every key that must not open it (F11, F46, F80)."""
 
-from typing import Any
+from datetime import timedelta
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from sqlalchemy import text
 
-from tests.api.service import Service, assert_problem, open_service, payment
+from app.domain.session.payment_session import Status
+from tests.api.service import LOOK, Json, Service, assert_problem, open_service, payment
 
 pytestmark = pytest.mark.anyio
 
-Endpoint = tuple[str, str, dict[str, Any] | None]
+OPERATIONS = "/v1/ops/"
+SESSION = "/payment-sessions/{id}"
+REASON = {"reason": "test"}
+BODIES: dict[str, Json] = {
+    "/v1/payment-sessions": payment("102", "A-2"),
+    "/v1/stop-requests": {"card_fingerprint": "c"},
+    "/v1/payment-sessions/{id}/stop": {},
+    "/v1/payment-sessions/{id}/captures": {"outcome": "captured", "amount": 1234, "reference": "r"},
+    "/v1/payment-sessions/{id}/authorizations": {"reference": "T-1", "amount": 100},
+    "/v1/ops/payment-sessions/{id}/stop": REASON,
+    "/v1/ops/payment-sessions/{id}/settle": {"amount": 1} | REASON,
+    "/v1/ops/payment-sessions/{id}/close": {"amount": 1} | REASON,
+    "/v1/ops/payment-sessions/{id}/attention/{code}/acknowledge": {"note": "seen"},
+    "/v1/ops/orphans/{charge_id}/close": REASON,
+}
+"""What a valid call sends: an endpoint that writes and is not named here fails the tests of this module."""
+OTHER_PATHS = {
+    "/v1/payment-sessions",
+    "/v1/stop-requests",
+    "/v1/charge-points",
+    "/v1/charge-points/{id}",
+    "/v1/ops/payment-sessions",
+    "/v1/ops/summary",
+    "/v1/ops/orphans",
+    "/v1/ops/orphans/{charge_id}/close",
+}
+"""Paths that name no session; what each of them shows to whom has tests of its own."""
+QUERIES = {"/v1/payment-sessions": "?reference=A-1", "/v1/payment-sessions/{id}": "?wait=30&version=99"}
 
-TERMINAL_ENDPOINTS: list[Endpoint] = [
-    ("GET", "/v1/payment-sessions/{id}", None),
-    ("GET", "/v1/payment-sessions/{id}?wait=30&version=99", None),
-    ("POST", "/v1/payment-sessions/{id}/stop", None),
-    ("POST", "/v1/payment-sessions/{id}/captures", {"outcome": "captured", "amount": 1234, "reference": "r"}),
-]
-OPS_ENDPOINTS: list[Endpoint] = [
-    ("GET", "/v1/ops/payment-sessions/{id}", None),
-    ("GET", "/v1/ops/payment-sessions/{id}/journal", None),
-    ("GET", "/v1/ops/payment-sessions/{id}/captures", None),
-    ("POST", "/v1/ops/payment-sessions/{id}/stop", {"reason": "test"}),
-]
-LISTS = ["/v1/charge-points", "/v1/payment-sessions?reference=A-1"]
-OPS_LISTS = ["/v1/ops/payment-sessions", "/v1/ops/summary"]
+Endpoint = tuple[str, str]
 
 
-async def test_nobody_sees_or_touches_another_terminals_or_operators_session(database_url: str) -> None:
+def endpoints(app: FastAPI) -> list[Endpoint]:
+    """Method and path template of every endpoint that needs a key of a terminal or of operations."""
+    return sorted(
+        (method, route.path)
+        for route in iter_route_contexts(app.routes)
+        if route.path is not None and route.path.startswith("/v1/")
+        for method in route.methods or ()
+        if not route.path.startswith("/v1/webhooks/")
+    )
+
+
+def session_endpoints(app: FastAPI, *, of_operations: bool) -> list[Endpoint]:
+    """Those that name one session."""
+    return [
+        (method, path)
+        for method, path in endpoints(app)
+        if SESSION in path and path.startswith(OPERATIONS) is of_operations
+    ]
+
+
+async def test_every_endpoint_names_a_session_or_is_known_here(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        found = endpoints(service.apps[0])
+    assert {path for _, path in found if SESSION not in path} == OTHER_PATHS
+    assert {path for method, path in found if method != "GET"} == set(BODIES)
+
+
+async def test_a_foreign_key_neither_shows_nor_changes_a_session(database_url: str) -> None:
     async with open_service(database_url) as service:
         sibling = await service.add_terminal(service.one.operator.operator_id)
-        session = await service.authorize()
-        await service.settle(session["id"], 1234)
-        before = (await service.call("GET", f"/v1/payment-sessions/{session['id']}")).json()
-        strangers = [
-            (TERMINAL_ENDPOINTS, sibling.api_key),
-            (TERMINAL_ENDPOINTS, service.other.terminal.api_key),
-        ]
-        strangers.append((OPS_ENDPOINTS, service.other.ops.api_key))
-        for endpoints, key in strangers:
-            for method, path, body in endpoints:
-                answer = await service.call(method, path.format(id=session["id"]), body, key=key)
-                assert_problem(answer, 404, "not_found")
-                assert session["id"] not in answer.text
-        assert (await service.call("GET", f"/v1/payment-sessions/{session['id']}")).json() == before
-        for endpoints, key in (
-            (TERMINAL_ENDPOINTS, service.one.terminal.api_key),
-            (OPS_ENDPOINTS, service.one.ops.api_key),
+        settled, running, held = [await service.authorize(f"10{n}", f"A-{n}") for n in (1, 2, 3)]
+        await service.settle(settled["id"], 1234)
+        await service.charging(running["id"], "77")
+        await service.charging(held["id"], "78")
+        await service.change(held["id"], status=Status.FINISHING, attention=LOOK)
+        sessions = [settled["id"], running["id"], held["id"]]
+        before = [await seen(service, session_id) for session_id in sessions]
+        terminals = session_endpoints(service.apps[0], of_operations=False)
+        operations = session_endpoints(service.apps[0], of_operations=True)
+        for known, key in (
+            (terminals, sibling.api_key),
+            (terminals, service.other.terminal.api_key),
+            (operations, service.other.ops.api_key),
         ):
-            for method, path, body in endpoints:
-                at_once = path.replace("?wait=30&version=99", "").format(id=session["id"])
-                answer = await service.call(method, at_once, body, key=key)
-                assert answer.status_code in (200, 202), answer.text
+            for method, path in known:
+                for session_id in sessions:
+                    answer = await tried(service, method, path, key, session_id)
+                    assert_problem(answer, 404, "not_found")
+                    assert session_id not in answer.text
+        assert [await seen(service, session_id) for session_id in sessions] == before
+        for known, key in (
+            (terminals, service.one.terminal.api_key),
+            (operations, service.one.ops.api_key),
+        ):
+            for method, path in known:
+                answer = await tried(service, method, path, key, held["id"], at_once=True)
+                assert answer.status_code in (200, 202, 409), f"{method} {path}: {answer.text}"
+
+
+async def seen(service: Service, session_id: str) -> tuple[Json, Json]:
+    """The session and its journal, as a key that sees every operator is shown them."""
+    path, key = f"/v1/ops/payment-sessions/{session_id}", service.all_ops.api_key
+    shown = await service.call("GET", path, key=key)
+    journal = await service.call("GET", f"{path}/journal", key=key)
+    return shown.json(), journal.json()
+
+
+async def tried(
+    service: Service, method: str, path: str, key: str, session_id: str, *, at_once: bool = False
+) -> httpx.Response:
+    """The endpoint's answer to a valid call about this session."""
+    filled = path.format(id=session_id, code="other", charge_id="77")
+    query = "" if at_once or method != "GET" else QUERIES.get(path, "")
+    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
+    body = BODIES[path] if method != "GET" else None
+    return await service.clients[0].request(method, filled + query, json=body, headers=headers)
 
 
 async def test_a_key_opens_its_own_kind_of_endpoint_only(database_url: str) -> None:
     async with open_service(database_url) as service:
         session = await service.authorize()
-        bad = [
-            "",
-            "x",
-            "é",
-            service.one.terminal.api_key + "x",
-            service.one.terminal.api_key[:-1],
-            "a" * 5000,
-        ]
-        terminal_endpoints: list[Endpoint] = [
-            *[(m, p.format(id=session["id"]), b) for m, p, b in TERMINAL_ENDPOINTS],
-            ("POST", "/v1/payment-sessions", payment("102", "A-2")),
-            ("POST", "/v1/stop-requests", {"card_fingerprint": "c"}),
-            ("GET", "/v1/charge-points/101", None),
-            *[("GET", path, None) for path in LISTS],
-        ]
-        ops_endpoints: list[Endpoint] = [
-            *[(m, p.format(id=session["id"]), b) for m, p, b in OPS_ENDPOINTS],
-            *[("GET", path, None) for path in OPS_LISTS],
-        ]
-        keys_by_kind = [
-            (terminal_endpoints, [*bad, service.one.ops.api_key, service.all_ops.api_key]),
-            (ops_endpoints, [*bad, service.one.terminal.api_key]),
-        ]
-        for endpoints, keys in keys_by_kind:
-            for method, path, body in endpoints:
-                for key in keys:
-                    answer = await _with(service, method, path, body, key)
-                    assert_problem(answer, 401, "unauthorized")
-                    assert answer.headers["www-authenticate"] == "Bearer"
+        own = service.one.terminal.api_key
+        bad = ["", "x", "é", own + "x", own[:-1], "a" * 5000]
+        for method, path in endpoints(service.apps[0]):
+            of_operations = path.startswith(OPERATIONS)
+            wrong = [own] if of_operations else [service.one.ops.api_key, service.all_ops.api_key]
+            for key in [*bad, *wrong]:
+                answer = await tried(service, method, path, key, session["id"])
+                assert_problem(answer, 401, "unauthorized")
+                assert answer.headers["www-authenticate"] == "Bearer"
         assert await service.count() == 1
-
-
-async def _with(service: Service, method: str, path: str, body: Any, key: str) -> httpx.Response:
-    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
-    return await service.clients[0].request(method, path, json=body, headers=headers)
 
 
 async def test_another_scheme_or_a_revoked_key_opens_nothing(database_url: str) -> None:  # F11
@@ -140,3 +183,16 @@ async def test_lists_and_sums_hold_only_what_the_key_may_see(database_url: str) 
             summary = (await service.call("GET", "/v1/ops/summary", key=key)).json()
             assert sorted(o["name"] for o in summary["operators"]) == operators
             assert summary["sessions"]["authorized"] == len(ids)
+
+
+async def test_the_summary_shows_the_oldest_due_time_of_the_keys_own_sessions(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        await service.authorize()
+        service.context.clock.set(service.context.clock.now() + timedelta(seconds=3))  # type: ignore[attr-defined]
+        await service.call("POST", "/v1/payment-sessions", payment(), key=service.other.terminal.api_key)
+        found = [
+            (await service.call("GET", "/v1/ops/summary", key=tenant.api_key)).json()["oldest_due_at"]
+            for tenant in (service.one.ops, service.other.ops, service.all_ops)
+        ]
+    first, later = "2026-11-22T10:00:00.000Z", "2026-11-22T10:00:03.000Z"
+    assert found == [first, later, first]

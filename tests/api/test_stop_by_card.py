@@ -89,3 +89,15 @@ async def test_F111_without_a_token_no_card_is_meant(database_url: str, body: Js
         await service.authorize()
         problem = assert_problem(await service.call("POST", STOP, body), 422, "invalid_request")
         assert fields_of(problem) == ["card_fingerprint"]
+
+
+async def test_a_card_at_another_terminal_of_the_same_operator_stops_nothing(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        sibling = await service.add_terminal(service.one.operator.operator_id)
+        session = await of_card(service, "101", "A-1")
+        await service.charging(session["id"], "77")
+        for more in ({}, {"charge_point_id": "101"}):
+            body = {"card_fingerprint": "card one", "card_account_reference": "PAR-1"} | more
+            answer = await service.call("POST", STOP, body, key=sibling.api_key)
+            assert_problem(answer, 404, "not_found")
+        assert not await wished(service, session)

@@ -127,7 +127,7 @@ async def summary(context: Context, operator_id: OperatorId | None) -> Summary:
             settlements=await count_open(connection, operator_id),
             last_day=await health.totals(connection, operator_id, start=now - timedelta(days=1), end=now),
             watcher_seen_at=await health.newest_beat(connection),
-            oldest_due_at=await leases.oldest_due(connection, now),
+            oldest_due_at=await leases.oldest_due(connection, now, operator_id),
             operators=[o for o in known if operator_id in (None, o.id)],
             open_orphans={o: n for o, n in open_orphans.items() if operator_id in (None, o)},
             budget_left={o: n for o, n in left.items() if operator_id in (None, o)},

@@ -221,10 +221,14 @@ async def next_due(connection: AsyncConnection) -> datetime | None:
     return min((t for t in (sessions.scalar(), jobs.scalar()) if t is not None), default=None)
 
 
-async def oldest_due(connection: AsyncConnection, now: datetime) -> datetime | None:
-    """The due time that has been waiting longest."""
-    mine = (P.c.operator_id == operators.c.id, P.c.due_at <= now)
-    first = select(P.c.due_at).where(*mine).order_by(P.c.due_at).limit(1).lateral("first")
+async def oldest_due(
+    connection: AsyncConnection, now: datetime, operator_id: OperatorId | None = None
+) -> datetime | None:
+    """The due time that has been waiting longest, of one operator or (None) of all."""
+    waiting = (P.c.operator_id == operators.c.id, P.c.due_at <= now)
+    first = select(P.c.due_at).where(*waiting).order_by(P.c.due_at).limit(1).lateral("first")
     query = select(func.min(first.c.due_at)).select_from(operators.join(first, true()))
+    if operator_id is not None:
+        query = query.where(operators.c.id == operator_id)
     found: datetime | None = (await connection.execute(query)).scalar()
     return found
