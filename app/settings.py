@@ -81,7 +81,7 @@ START_TIMEOUT_S = 30.0
 
 
 class Settings(BaseSettings):
-    """Defaults are those of the README's table."""
+    """Defaults are those of the table in docs/settings.md."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,

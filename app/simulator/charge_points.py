@@ -218,7 +218,7 @@ _TABLE: tuple[tuple[PointConfig, str], ...] = (
 
 MAGIC_POINTS: tuple[PointConfig, ...] = tuple(config for config, _ in _TABLE)
 MAGIC: tuple[Magic, ...] = tuple(Magic(config.id, config.name, happens) for config, happens in _TABLE)
-"""The table that README and `tapwatt simulator` print."""
+"""The table that docs/simulator.md and `tapwatt simulator` print."""
 
 ORDINARY: tuple[Magic, ...] = tuple(
     Magic(config.id, config.name, f"a {config.driver.vehicle} is plugged in") for config in NORMAL_POINTS

@@ -1,0 +1,109 @@
+"""README and docs are true where a program can check: settings, magic charge points, commands, files, links."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.core import TyperGroup as Group
+from typer.main import get_command
+
+from app.cli import app
+from app.settings import PREFIX, Settings
+from app.simulator.charge_points import MAGIC, ORDINARY, Magic
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    page
+    for page in (
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("*/README.md"),
+        *ROOT.glob("tests/**/*.md"),
+    )
+)
+README_LINES = 120
+WALK_FILES = 20
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def names(pages: list[Path]) -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in pages]
+
+
+def shown(default: object) -> str:
+    match default:
+        case None:
+            return "unset"
+        case bool():
+            return f"`{int(default)}`"
+        case float():
+            return f"`{default:g}`"
+        case _:
+            return f"`{default}`"
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    assert len(text_of("README.md").splitlines()) <= README_LINES
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_each_setting_stands_in_the_docs_with_its_default(name: str) -> None:
+    row = f"| `{PREFIX}{name.upper()}` | {shown(Settings.model_fields[name].default)} |"
+    assert row in text_of("docs/settings.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_a_page_names_no_setting_that_does_not_exist(page: Path) -> None:
+    named = set(re.findall(rf"{PREFIX}(?!TEST_)[A-Z_]+[A-Z]", page.read_text(encoding="utf-8")))
+    assert named <= {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("point", [*ORDINARY, *MAGIC], ids=lambda point: str(point.id))
+def test_each_charge_point_of_the_simulator_stands_in_the_docs(point: Magic) -> None:
+    assert f"| {point.id} | {point.name} | {point.happens} |" in text_of("docs/simulator.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_each_command_that_a_page_shows_exists(page: Path) -> None:
+    whole = get_command(app)
+    assert isinstance(whole, Group)
+    shown_there = page.read_text(encoding="utf-8")
+    for first, second in re.findall(r"^tapwatt ([a-z-]+)(?: ([a-z][a-z-]*))?", shown_there, re.MULTILINE):
+        assert first in whole.commands, first
+        group = whole.commands[first]
+        assert not isinstance(group, Group) or second in group.commands, f"{first} {second}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_each_file_that_a_page_names_exists(page: Path) -> None:
+    for path in re.findall(
+        r"`((?:app|tests|docs|migrations|bench)/[\w./-]+)`", page.read_text(encoding="utf-8")
+    ):
+        assert (ROOT / path).exists(), path
+
+
+def anchors(page: Path) -> Iterator[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    for heading in re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_each_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        led_to = page.parent / path if path else page
+        assert led_to.exists(), target
+        assert not anchor or anchor in anchors(led_to), target
+
+
+def test_the_walk_to_the_stop_decision_touches_20_files_at_most() -> None:
+    architecture = text_of("docs/architecture.md")
+    walk = architecture[architecture.index("## Walk") : architecture.index("Afterwards")]
+    assert 0 < len(set(re.findall(r"`(app/[\w/]+\.py)`", walk))) <= WALK_FILES
