@@ -27,8 +27,6 @@ EASY_TO_READ = "ABCDEFGHJKLMNPQRTUVWXY346789"
 """For what drivers read aloud: nothing that looks like something else."""
 
 CLOCK_QUESTIONS = 3
-MAX_CLOCK_SKEW_S = 2.0
-"""A replica whose clock is further from the database's is not ready."""
 
 
 class NotMigrated(Exception):

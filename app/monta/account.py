@@ -20,15 +20,13 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumer:
-    """GET /consumers/me. An empty `team_ids` or `operator_ids` means all of them."""
+    """GET /consumers/me. An empty `team_ids` means all of them."""
 
     name: str | None
     client_id: str | None
     operator_id: str | None
-    operator_ids: tuple[str, ...]
     team_ids: tuple[str, ...]
     rate_limit: int | None
-    rate_limit_window_s: int | None
     scopes: tuple[str, ...]
 
 
@@ -56,15 +54,13 @@ def read_consumer(value: JsonIn) -> Consumer:
     """Reads leniently; an object without any known field gives a Consumer of Nones."""
     source = value if isinstance(value, dict) else {}
     f = Fields(source)
-    limit, window = f.decimal("rateLimit", high=10**9), f.decimal("rateLimitIntervalInSeconds", high=10**9)
+    limit = f.decimal("rateLimit", high=10**9)
     return Consumer(
         name=f.text("name"),
         client_id=f.text("clientId"),
         operator_id=f.id("operatorId"),
-        operator_ids=_texts(source.get("operatorIds")),
         team_ids=_texts(source.get("teamIds")),
         rate_limit=None if limit is None else int(limit),
-        rate_limit_window_s=None if window is None else int(window),
         scopes=_texts(source.get("scopes")),
     )
 

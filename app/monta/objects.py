@@ -106,10 +106,8 @@ def read_charge_point(value: JsonIn, seen_at: datetime) -> ChargePoint | None:
         max_power_w=_thousandfold(f.decimal("maxKw", high=MAX_KW)),
         connectors=tuple(name for name in names if name),
         cable_plugged_in=f.flag("cablePluggedIn"),
-        is_active=f.flag("isActive"),
         price_group_id=f.id("priceGroupId"),
         team_id=f.id("teamId"),
-        evse_id=f.text("evseId", max_chars=100),
         model=_model(f.text("brandName", max_chars=100), f.text("modelName", max_chars=100)),
         deleted_at=f.date("deletedAt"),
     )

@@ -5,7 +5,7 @@ import hmac
 import json
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 from app.domain.charging.charge import ChargeReport, PriceUnit
@@ -127,11 +127,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A whole delivery; `pending` is how many events Monta still holds, `sent_at` its `timestamp`."""
+    """The entries of a whole delivery."""
 
     entries: tuple[Entry, ...]
-    pending: int | None = None
-    sent_at: datetime | None = None
 
 
 def read_delivery(body: bytes, seen_at: datetime, *, price_unit: PriceUnit = PriceUnit.MAJOR) -> Delivery:
@@ -150,12 +148,7 @@ def read_delivery(body: bytes, seen_at: datetime, *, price_unit: PriceUnit = Pri
         raise UnreadableDelivery("no JSON object with a list of entries")
     if len(rows) > MAX_ENTRIES:
         raise UnreadableDelivery(f"more than {MAX_ENTRIES} entries")
-    pending = whole.get("pending")
-    return Delivery(
-        entries=tuple(read_entry(row, seen_at, price_unit=price_unit) for row in rows),
-        pending=pending if isinstance(pending, int) and 0 <= pending < 2**31 else None,
-        sent_at=_from_epoch_ms(whole.get("timestamp")),
-    )
+    return Delivery(tuple(read_entry(row, seen_at, price_unit=price_unit) for row in rows))
 
 
 def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = PriceUnit.MAJOR) -> Entry:
@@ -292,9 +285,3 @@ def _dedupe_key(raw: dict[str, Storable]) -> str:
 
 def _hash(value: Storable) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _from_epoch_ms(value: JsonIn) -> datetime | None:
-    if not isinstance(value, int) or not 0 < value < 10**14:
-        return None
-    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=value)

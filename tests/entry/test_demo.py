@@ -23,8 +23,9 @@ from app.demo.tariffs import GROUP_OF_POINT, ocpi_tariff
 from app.demo.terminals import Bank
 from app.demo.wording import bar, in_words, money
 from app.domain.session.payment_session import StopReason
-from app.domain.tariff import Period, PeriodKind, parse_tariff, total_minor
+from app.domain.tariff import Period, PeriodKind, parse_tariff
 from app.domain.tariff import price as price_of
+from app.domain.units.money import Rounding, to_minor
 from app.settings import Settings
 from app.simulator.charge_points import PRICE_GROUPS
 from app.simulator.site.prices import Currency, PriceGroup, Usage, price
@@ -123,7 +124,8 @@ def test_the_tariff_never_costs_less_than_montas_idle_fee(idle_min: int) -> None
 
 
 def _ours(group: PriceGroup, periods: list[Period]) -> int:
-    return total_minor(price_of(parse_tariff(ocpi_tariff(group)), periods, ZoneInfo("UTC")), "EUR")
+    total = price_of(parse_tariff(ocpi_tariff(group)), periods, ZoneInfo("UTC")).total
+    return to_minor(total, "EUR", Rounding.HALF_UP)
 
 
 @given(speed=st.floats(1, 1000))

@@ -224,8 +224,8 @@ async def test_me_says_whose_credential_it_is(rig: Rig, client: MontaClient) -> 
         ),
     )
     me = await client.me()
-    assert (me.name, me.operator_id, me.team_ids, me.operator_ids) == ("Acme", "7", ("14",), ())
-    assert (me.rate_limit, me.rate_limit_window_s, me.scopes) == (1000, 600, ("charge-points:read",))
+    assert (me.name, me.operator_id, me.team_ids) == ("Acme", "7", ("14",))
+    assert (me.rate_limit, me.scopes) == (1000, ("charge-points:read",))
 
 
 async def test_the_webhook_configuration_is_read_and_replaced_f53(rig: Rig, client: MontaClient) -> None:

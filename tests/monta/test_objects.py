@@ -263,10 +263,8 @@ def test_a_charge_point_is_read_whole() -> None:
         max_power_w=149500,
         connectors=("ccs", "Type 2"),
         cable_plugged_in=True,
-        is_active=True,
         price_group_id="77",
         team_id="14",
-        evse_id="DK*TAP*E1",
     )
 
 

@@ -59,8 +59,6 @@ def assert_storable(entry: Entry) -> None:
 
 def test_a_delivery_is_read_whole() -> None:
     delivery = read_delivery(body(GOOD), ARRIVED)
-    assert delivery.pending == 3
-    assert delivery.sent_at == datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
     (entry,) = delivery.entries
     assert (entry.entity_type, entry.entity_id, entry.event_type) == (
         "charge",

@@ -50,10 +50,8 @@ class ChargePoint:
     max_power_w: int | None = None
     connectors: tuple[str, ...] = ()
     cable_plugged_in: bool | None = None
-    is_active: bool | None = None
     price_group_id: str | None = None
     team_id: str | None = None
-    evse_id: str | None = None
     model: str | None = None
     """Brand and model."""
     deleted_at: datetime | None = None

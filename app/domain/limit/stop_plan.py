@@ -78,32 +78,6 @@ def plan_stop(
     return StopPlan(stop_at=stop_at, basis=basis)
 
 
-def latest_stop(
-    tariff: Tariff | None,
-    authorized_minor: int,
-    currency: str,
-    reading: Reading,
-    *,
-    max_power_w: int,
-    stop_latency_s: float,
-    tz: ZoneInfo,
-    energy_limit_wh: int | None = None,
-    horizon: timedelta = HORIZON,
-) -> datetime | None:
-    """The time of `plan_stop` alone."""
-    return plan_stop(
-        tariff,
-        authorized_minor,
-        currency,
-        reading,
-        max_power_w=max_power_w,
-        stop_latency_s=stop_latency_s,
-        tz=tz,
-        energy_limit_wh=energy_limit_wh,
-        horizon=horizon,
-    ).stop_at
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
     """What a session used so far: `amount_minor`, from which the bill may be lower by `error_minor` at most, whatever

@@ -229,7 +229,3 @@ class Change:
         return self.to(session).note(
             "attention_acknowledged", Source.OPERATIONS, code=code, by=seen.by, note=seen.note
         )
-
-    def raise_other(self, why: str, source: Source) -> "Change":
-        """Ask a person to look, for a reason that has no code of its own yet; closed by acknowledging only."""
-        return self.raise_attention(AttentionCode.OTHER, why, source, about=why)

@@ -206,7 +206,6 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     stop = replace(
         stop,
         attempts=attempts,
-        sent_at=now,
         next_at=now + timedelta(seconds=pause),
         confirmed_at=None,
     )

@@ -138,7 +138,6 @@ class Stop:
     reason: StopReason
     decided_at: datetime
     attempts: int = 0
-    sent_at: datetime | None = None
     next_at: datetime | None = None
     confirmed_at: datetime | None = None
 

@@ -13,7 +13,7 @@ from app.domain.tariff.model import (
     TaxIncluded,
 )
 from app.domain.tariff.parse import FieldProblem, InvalidTariff, parse_tariff
-from app.domain.tariff.price import Period, PeriodKind, Price, price, total_minor
+from app.domain.tariff.price import Period, PeriodKind, Price, price
 from app.domain.tariff.upper_bound import upper_bound
 
 __all__ = [
@@ -34,6 +34,5 @@ __all__ = [
     "energy_for_amount",
     "parse_tariff",
     "price",
-    "total_minor",
     "upper_bound",
 ]

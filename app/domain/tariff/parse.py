@@ -210,7 +210,6 @@ def _decimal(value: object, most_decimals: int) -> Decimal | None:
 
 MAX_ELEMENTS = 100
 MAX_COMPONENTS = 20
-MAX_TAXES = 20
 ENERGY_DECIMALS = 9
 """A threshold of energy is a whole number of W x µs then, which is what forecasts count in."""
 RESERVATION_KINDS = ("RESERVATION", "RESERVATION_EXPIRES")

@@ -1,4 +1,7 @@
-"""Computes what a session costs by a tariff: exact sums, one final rounding."""
+"""The oracle: prices a finished session exactly, for tests and the simulator's price groups to compare with.
+
+The service itself takes what Monta bills and only bounds it (`lower_bound`, `upper_bound`, `energy_for_amount`).
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +14,6 @@ from zoneinfo import ZoneInfo
 from app.domain.tariff.model import Dimension, PriceLimit, Tariff
 from app.domain.tariff.rates import Rate, Rates, rated, rates_of
 from app.domain.tariff.time_windows import Cell, cells, energy_allows, microseconds, power_allows
-from app.domain.units.money import Rounding, to_minor
 
 MAINS_V = 230
 WIDE = Context(prec=28, rounding=ROUND_HALF_EVEN)
@@ -73,11 +75,6 @@ def price(tariff: Tariff, usage: Sequence[Period], tz: ZoneInfo) -> Price:
         before += rate.net * quantity
         total += rate.gross * quantity
     return as_price(*_limited(before, total, tariff, rates.highest_tax))
-
-
-def total_minor(cost: Price, currency: str) -> int:
-    """What is billed: the total rounded half up to the minor unit."""
-    return to_minor(cost.total, currency, Rounding.HALF_UP)
 
 
 def as_price(before: Fraction, total: Fraction) -> Price:

@@ -84,8 +84,3 @@ def kwh_to_wh(energy_kwh: Decimal, rounding: Rounding) -> int:
 def wh_to_kwh(energy_wh: int) -> Decimal:
     """Wh to kWh, exact: 1234 Wh is 1.234 kWh."""
     return Decimal(energy_wh).scaleb(-3, context=EXACT)
-
-
-def energy_up_wh(power_w: int, seconds: int) -> int:
-    """The energy of `power_w` over `seconds`, in Wh, rounded up."""
-    return -(-power_w * seconds // 3600)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.domain.limit.stop_plan import Basis, StopPlan, latest_stop, plan_stop, used
+from app.domain.limit.stop_plan import Basis, StopPlan, plan_stop, used
 from app.domain.tariff import Period, PeriodKind, Reading, Tariff, parse_tariff, price
 from app.domain.units.money import Rounding, to_major, to_minor
 from tests.domain.tariff_worlds import World, amounts, billed, currencies, powers, tariffs, worlds, zones
@@ -145,7 +145,7 @@ def stopped(world: World, stop_at: datetime, latency_s: int) -> World:
 def test_whoever_stops_at_the_latest_stop_never_exceeds_the_authorization(
     known: Tariff, world: World, tz: ZoneInfo, latency_s: int, authorized_minor: int
 ) -> None:
-    stop_at = latest_stop(
+    stop_at = plan_stop(
         known,
         authorized_minor,
         "EUR",
@@ -153,7 +153,7 @@ def test_whoever_stops_at_the_latest_stop_never_exceeds_the_authorization(
         max_power_w=world.max_power_w,
         stop_latency_s=latency_s,
         tz=tz,
-    )
+    ).stop_at
     if stop_at is not None:
         assume(stop_at + timedelta(seconds=latency_s) > world.reading.at)
         world = stopped(world, stop_at, latency_s)
@@ -176,9 +176,9 @@ def test_at_full_power_flat_fee_and_energy_leave_less_than_a_second_unused(
     assume(authorized > fee)
     buys_wh = int((authorized - fee) / per_kwh * 1000)
     now = reading(buys_wh * share // 100)
-    stop_at = latest_stop(
+    stop_at = plan_stop(
         known, authorized_minor, currency, now, max_power_w=power_w, stop_latency_s=latency_s, tz=BERLIN
-    )
+    ).stop_at
     assume(stop_at is not None)
     assert stop_at is not None
     ran_us = (stop_at - now.at) // timedelta(microseconds=1) + latency_s * 1_000_000
