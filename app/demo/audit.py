@@ -12,6 +12,7 @@ from app.demo.setup import Installation
 from app.demo.stories import Story
 from app.demo.wording import money
 from app.domain.session.settlement import CaptureOutcome, SettlementStatus
+from app.domain.session.states.journal import JournalKind
 from app.strict_json import load_json
 
 MAX_BYTES = 1_000_000
@@ -53,7 +54,7 @@ class Account:
     @property
     def posts(self) -> int:
         """POST /charges that left for Monta."""
-        return self._lines("start_intended") - self._lines("start_not_done")
+        return self._lines(JournalKind.START_INTENDED) - self._lines(JournalKind.START_NOT_DONE)
 
     def problems(self) -> Iterator[str]:
         """Everything that does not add up, in words; nothing when all is well."""
@@ -96,7 +97,7 @@ class Account:
     def _reported(self, outcome: CaptureOutcome) -> int:
         return sum(capture.amount for capture in self.captures if capture.outcome == outcome)
 
-    def _lines(self, kind: str) -> int:
+    def _lines(self, kind: JournalKind) -> int:
         return sum(line.kind == kind for line in self.journal)
 
 

@@ -17,6 +17,7 @@ from app.demo.stories import CURRENCY, Story
 from app.demo.terminals import SessionUpdate
 from app.demo.wording import UNREMARKABLE, bar, in_words, kwh, money
 from app.domain.session.payment_session import Status
+from app.domain.session.states.journal import JournalKind
 
 REDRAWS_PER_S = 8
 PLAIN_WIDTH = 120
@@ -143,7 +144,7 @@ class Screen:
 
 
 def _last_event(news: SessionUpdate) -> str:
-    lines = [line for line in news.journal if line.kind != "status_changed"]
+    lines = [line for line in news.journal if line.kind != JournalKind.STATUS_CHANGED]
     return in_words(lines[-1].kind, lines[-1].source, lines[-1].detail) if lines else ""
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.session.payment_session import NotStartedReason, Status, StopReason
+from app.domain.session.states.journal import JournalKind
 
 
 class Gesture(StrEnum):
@@ -29,7 +30,7 @@ class Ending:
     """Stops that had to be sent."""
     webhooks: bool = True
     """False: not a single one may have come."""
-    proof: tuple[str, ...] = ()
+    proof: tuple[JournalKind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ STORIES: tuple[Story, ...] = (
             status=Status.NOT_STARTED,
             not_started_reason=NotStartedReason.REFUSED,
             charges=0,
-            proof=("start_refused",),
+            proof=(JournalKind.START_REFUSED,),
         ),
     ),
     Story(
@@ -98,7 +99,9 @@ STORIES: tuple[Story, ...] = (
         gesture=Gesture.CARD_AGAIN,
         gesture_from_wh=9_000,
         ending=Ending(
-            stop_reason=StopReason.DRIVER, least_stops=1, proof=("start_unknown", "charge_adopted")
+            stop_reason=StopReason.DRIVER,
+            least_stops=1,
+            proof=(JournalKind.START_UNKNOWN, JournalKind.CHARGE_ADOPTED),
         ),
     ),
     Story(

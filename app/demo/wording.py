@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from app.domain.session.states.journal import JournalKind
+
 Detail = Mapping[str, str | int | bool | None]
 
 FULL, EMPTY = "█", "░"
@@ -57,23 +59,23 @@ def _words(text: object) -> str:
 
 
 WORDS: Mapping[str, Callable[[Detail], str]] = {
-    "payment_authorized": lambda _: "hold recorded",
-    "start_intended": lambda _: "POST /charges",
-    "start_accepted": lambda _: "Monta has a charge",
-    "start_refused": lambda _: "Monta refuses",
-    "start_not_done": lambda _: "start not sent",
-    "start_unknown": lambda _: "start: no answer",
-    "search_failed": lambda _: "search failed",
-    "searched": lambda d: f"looked up: {d.get('found')} found",
-    "charge_adopted": lambda _: "charge adopted",
-    "charge_reported": lambda d: f"{d['source']}: {d.get('state')}",
-    "stop_requested": lambda _: "stop asked for",
-    "stop_decided": lambda d: f"to stop: {_words(d.get('reason'))}",
-    "stop_intended": lambda d: f"stop no. {d.get('attempt')}",
-    "stop_accepted": lambda d: f"stop taken: {d.get('state')}",
-    "settlement_decided": _settled,
-    "capture_reported": lambda d: f"{d.get('outcome')} {_amount(d, 'amount_minor')}",
-    "attention_needed": lambda d: f"look: {d.get('why')}",
+    JournalKind.PAYMENT_AUTHORIZED: lambda _: "hold recorded",
+    JournalKind.START_INTENDED: lambda _: "POST /charges",
+    JournalKind.START_ACCEPTED: lambda _: "Monta has a charge",
+    JournalKind.START_REFUSED: lambda _: "Monta refuses",
+    JournalKind.START_NOT_DONE: lambda _: "start not sent",
+    JournalKind.START_UNKNOWN: lambda _: "start: no answer",
+    JournalKind.SEARCH_FAILED: lambda _: "search failed",
+    JournalKind.SEARCHED: lambda d: f"looked up: {d.get('found')} found",
+    JournalKind.CHARGE_ADOPTED: lambda _: "charge adopted",
+    JournalKind.CHARGE_REPORTED: lambda d: f"{d['source']}: {d.get('state')}",
+    JournalKind.STOP_REQUESTED: lambda _: "stop asked for",
+    JournalKind.STOP_DECIDED: lambda d: f"to stop: {_words(d.get('reason'))}",
+    JournalKind.STOP_INTENDED: lambda d: f"stop no. {d.get('attempt')}",
+    JournalKind.STOP_ACCEPTED: lambda d: f"stop taken: {d.get('state')}",
+    JournalKind.SETTLEMENT_DECIDED: _settled,
+    JournalKind.CAPTURE_REPORTED: lambda d: f"{d.get('outcome')} {_amount(d, 'amount_minor')}",
+    JournalKind.ATTENTION_NEEDED: lambda d: f"look: {d.get('why')}",
 }
-UNREMARKABLE = frozenset({"status_changed", "charge_reported", "searched"})
+UNREMARKABLE = frozenset({JournalKind.STATUS_CHANGED, JournalKind.CHARGE_REPORTED, JournalKind.SEARCHED})
 """Kinds that are no news of their own: the status has its column, meters tick all the time."""

@@ -23,6 +23,7 @@ from app.demo.tariffs import GROUP_OF_POINT, ocpi_tariff
 from app.demo.terminals import Bank
 from app.demo.wording import bar, in_words, money
 from app.domain.session.payment_session import StopReason
+from app.domain.session.states.journal import JournalKind
 from app.domain.tariff import Period, PeriodKind, parse_tariff
 from app.domain.tariff import price as price_of
 from app.domain.units.money import Rounding, to_minor
@@ -36,7 +37,7 @@ STORY = Story(
     charge_point_id="101",
     amount_minor=5000,
     begins_after_s=0,
-    ending=Ending(stop_reason=StopReason.DRIVER, least_stops=1, proof=("start_unknown",)),
+    ending=Ending(stop_reason=StopReason.DRIVER, least_stops=1, proof=(JournalKind.START_UNKNOWN,)),
 )
 
 

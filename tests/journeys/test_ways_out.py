@@ -292,11 +292,11 @@ async def test_F109_a_charge_that_no_stop_ends_is_told_after_the_end(database_ur
         assert status == 200
         await rig.pass_time(900)
         told = await rig.ops_session(session["id"])
-        assert "extra_charge_runs" in [item["code"] for item in told["attention"]]
+        assert "duplicate_charge_runs" in [item["code"] for item in told["attention"]]
         rig.monta.stop_button(session["charge_point_id"])
         await rig.pass_time(400)
         told = await rig.ops_session(session["id"])
-        assert "extra_charge_runs" not in [item["code"] for item in told["attention"]]
+        assert "duplicate_charge_runs" not in [item["code"] for item in told["attention"]]
         assert told["settlement"]["amount_to_capture"] == 0
 
 

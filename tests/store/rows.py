@@ -9,6 +9,7 @@ from app.domain.charging.charge import ChargeReport, ChargeState, merge
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import Authorization, Card, PaymentSession, Start, Status
 from app.domain.session.settlement import settle
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
 from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
@@ -87,7 +88,7 @@ def a_session(
 async def record(
     database: Database, session: PaymentSession, *, key: str | None = None, contents: bytes = b"same"
 ) -> bool:
-    change = Change(session).note("payment_authorized", Source.TERMINAL)
+    change = Change(session).note(JournalKind.PAYMENT_AUTHORIZED, Source.TERMINAL)
     async with database.transaction() as connection:
         return await payment_sessions.record(connection, change, request_hash=contents, idempotency_key=key)
 

@@ -1,62 +1,199 @@
 """What a person should look at in a payment session: why, since when, and whether somebody has seen it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 
 class AttentionCode(StrEnum):
-    """Why a person should look. Stored as plain text, so that code which does not know one yet keeps it as it is.
-
-    Each says when it closes by itself; what is over and done only a person can acknowledge.
-    """
+    """Why operations should look; `CODES` has the words. Stored as plain text, so that an unknown code can be read."""
 
     START_UNKNOWN = "start_unknown"
-    """The start deadline has passed and nobody knows whether a charge was started; until that is known."""
     FOREIGN_CHARGE = "foreign_charge"
-    """A charge with our reference that cannot be of this session (`about`: its id); acknowledged only."""
     DUPLICATE_CHARGE = "duplicate_charge"
-    """A charge of ours that nobody pays for (`about`: its id); acknowledged only, for its energy may be unpaid."""
     STOP_UNCONFIRMED = "stop_unconfirmed"
-    """Several stops without effect; until the charge has ended."""
-    EXTRA_CHARGE_RUNS = "extra_charge_runs"
-    """Several stops of a charge that nobody pays for had no effect (`about`: its id); until it has ended."""
+    DUPLICATE_CHARGE_RUNS = "duplicate_charge_runs"
     CHARGE_LOST = "charge_lost"
-    """Monta never brings the charge to an end, so it counts as ended; until Monta does, or the session is settled."""
     NOT_COMPLETED = "not_completed"
-    """The charge has ended and Monta does not complete it; until it does, or the session is settled."""
     OTHER_CURRENCY = "other_currency"
-    """The charge runs in another currency than the hold; until Monta shows the hold's."""
-    FINAL_RECORD_HELD = "final_record_held"
-    """The final record cannot be billed as it stands; until it can, or the session is settled."""
-    HOLD_EXPIRING = "hold_expiring"
-    """The hold is about to expire and nothing is settled; until it is."""
-    SETTLED_UNFINISHED = "settled_unfinished"
-    """Settled by what was known, since the final record did not come; until it came."""
-    RAN_ON = "ran_on"
-    """Settled while the charge ran on, since no stop ended it; until it has ended."""
-    SETTLED_LATE = "settled_late"
-    """Settled after the hold had expired; until the PSP did what was settled."""
     IMPOSSIBLE_READING = "impossible_reading"
-    """Monta's record of a running charge shows energy or a price that cannot be; until it shows one that can."""
+    FINAL_RECORD_HELD = "final_record_held"
+    HOLD_EXPIRING = "hold_expiring"
+    SETTLED_UNFINISHED = "settled_unfinished"
+    RAN_ON = "ran_on"
+    SETTLED_LATE = "settled_late"
     NEGATIVE_PRICE = "negative_price"
-    """Released for a final price below nothing, where the tariff has the driver pay; acknowledged only."""
     PRICE_ABOVE_TARIFF = "price_above_tariff"
-    """Billed above what the tariff allows; acknowledged only."""
     SHORTFALL = "shortfall"
-    """The charge cost more than was authorized; acknowledged only."""
     RECORD_CHANGED = "record_changed"
-    """Monta's record says something else than was settled by; until it agrees again."""
     RECORD_GONE = "record_gone"
-    """Monta no longer has the record of a charge that was settled; until it has."""
     CAPTURE_DIFFERS = "capture_differs"
-    """The PSP did not do what was settled; until it did."""
     REPORTED_LATE = "reported_late"
-    """The PSP's report came after the hold had expired; until all is done as it was settled."""
     CAPTURE_OVERDUE = "capture_overdue"
-    """Nobody has told what became of the settlement; until somebody does."""
-    OTHER = "other"
-    """Raised without a code of its own."""
+
+
+class Severity(StrEnum):
+    """How soon operations should act."""
+
+    CRITICAL = "critical"
+    """Now: energy flows that is not paid for, or money is lost when a hold expires."""
+    WARNING = "warning"
+    """The same day: an amount, a charge or a charge point waits for a decision or a repair."""
+    INFO = "info"
+    """At the next review: nothing gets worse by waiting."""
+
+
+BY_HAND = "only by acknowledging it"
+"""What has happened cannot be undone, so no later fact closes these items."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRow:
+    """One code in words: what is wrong, what operations do about it, and what closes the item."""
+
+    severity: Severity
+    meaning: str
+    action: str
+    closes: str
+
+
+_C, _CRITICAL, _WARNING, _INFO = AttentionCode, Severity.CRITICAL, Severity.WARNING, Severity.INFO
+
+CODES: Mapping[AttentionCode, CodeRow] = {
+    _C.START_UNKNOWN: CodeRow(
+        _WARNING,
+        "The start deadline has passed, and it is not known whether Monta started a charge.",
+        "Search the charge point's charges at Monta; stop one that runs. Close the session when there is none.",
+        "when a search or a report resolves the start, or the session ends",
+    ),
+    _C.FOREIGN_CHARGE: CodeRow(
+        _WARNING,
+        "A charge carries our reference but belongs to another session or charge point; it is left alone.",
+        "Compare both records at Monta, and find out who sets the reference.",
+        BY_HAND,
+    ),
+    _C.DUPLICATE_CHARGE: CodeRow(
+        _WARNING,
+        "Monta has a second charge for this session; it is stopped and never captured.",
+        "See that it has ended, and decide who pays for its energy.",
+        BY_HAND,
+    ),
+    _C.STOP_UNCONFIRMED: CodeRow(
+        _CRITICAL,
+        "Several stops had no effect: the charge still runs.",
+        "Stop it in Monta's portal or at the charge point; energy beyond the holds is not paid for.",
+        "when the charge has ended",
+    ),
+    _C.DUPLICATE_CHARGE_RUNS: CodeRow(
+        _CRITICAL,
+        "Several stops of a duplicate charge had no effect: it still runs, and no hold pays for it.",
+        "Stop it in Monta's portal or at the charge point.",
+        "when that charge has ended",
+    ),
+    _C.CHARGE_LOST: CodeRow(
+        _WARNING,
+        "Monta does not bring the charge to an end, so it counts as ended.",
+        "Ask Monta for the record; settle the session by hand before its hold expires.",
+        "when Monta shows the end of the charge, or the session is settled",
+    ),
+    _C.NOT_COMPLETED: CodeRow(
+        _WARNING,
+        "The charge has ended, but Monta does not complete its record.",
+        "Ask Monta; settle the session by hand when the amount is known.",
+        "when the record is completed, or the session is settled",
+    ),
+    _C.OTHER_CURRENCY: CodeRow(
+        _WARNING,
+        "The charge runs in another currency than the hold; it is stopped.",
+        "Correct the terminal's or the charge point's currency; settle the session by hand.",
+        "when Monta shows the hold's currency, or operations settle it",
+    ),
+    _C.IMPOSSIBLE_READING: CodeRow(
+        _WARNING,
+        "The record of a running charge shows an energy or a price that is not possible.",
+        "Check the charge point's meter and price group at Monta.",
+        "when the record shows a possible value, or the session ends",
+    ),
+    _C.FINAL_RECORD_HELD: CodeRow(
+        _WARNING,
+        "The final record cannot be billed as it stands.",
+        "Check energy and price at Monta; settle the session by hand.",
+        "when the record can be billed, or the session is settled",
+    ),
+    _C.HOLD_EXPIRING: CodeRow(
+        _CRITICAL,
+        "The hold is about to expire, and the session is not settled.",
+        "Settle or close the session by hand now.",
+        "when the session ends",
+    ),
+    _C.SETTLED_UNFINISHED: CodeRow(
+        _INFO,
+        "Settled by what was known, since the final record did not come in time.",
+        "Compare with the final record when it comes.",
+        "when the final record comes",
+    ),
+    _C.RAN_ON: CodeRow(
+        _CRITICAL,
+        "Settled while the charge still ran, since no stop ended it.",
+        "Stop it in Monta's portal or at the charge point.",
+        "when the charge has ended",
+    ),
+    _C.SETTLED_LATE: CodeRow(
+        _CRITICAL,
+        "Settled after the hold had expired: the PSP may refuse the capture.",
+        "See that the terminal captures now; recover the amount otherwise if the PSP refuses.",
+        "when the PSP has done what was settled",
+    ),
+    _C.NEGATIVE_PRICE: CodeRow(
+        _WARNING,
+        "The final price is below zero where the tariff has the driver pay; the hold was released.",
+        "Check the price group at Monta; the energy may be unpaid.",
+        BY_HAND,
+    ),
+    _C.PRICE_ABOVE_TARIFF: CodeRow(
+        _WARNING,
+        "Billed by Monta's final price, which is above what the tariff allows.",
+        "Compare the tariff with Monta's price group; refund the driver if Monta is wrong.",
+        BY_HAND,
+    ),
+    _C.SHORTFALL: CodeRow(
+        _WARNING,
+        "The charge cost more than was authorized; the difference is not paid.",
+        "Look at the journal's cause: a late stop, a fee after the stop, or a limit that Monta missed.",
+        BY_HAND,
+    ),
+    _C.RECORD_CHANGED: CodeRow(
+        _WARNING,
+        "Monta's record differs from what the session was settled by.",
+        "Refund or claim the difference; nothing is captured again by itself.",
+        "when the record agrees again",
+    ),
+    _C.RECORD_GONE: CodeRow(
+        _INFO,
+        "Monta no longer has the record of a charge that was settled.",
+        "Ask Monta whether the charge was deleted, and by whom.",
+        "when Monta shows the record again",
+    ),
+    _C.CAPTURE_DIFFERS: CodeRow(
+        _CRITICAL,
+        "The PSP did something else than was settled.",
+        "Compare with the PSP's records; capture, release or refund there, and report it.",
+        "when the reports add up to what was settled",
+    ),
+    _C.REPORTED_LATE: CodeRow(
+        _INFO,
+        "The capture was reported after the hold had expired.",
+        "See in the PSP's records that the capture was accepted.",
+        BY_HAND,
+    ),
+    _C.CAPTURE_OVERDUE: CodeRow(
+        _CRITICAL,
+        "The terminal has not reported a capture result, and half of the time until the hold expires is over.",
+        "See whether the terminal is online and what the PSP did; report it by API or command line.",
+        "when the result is reported as a whole",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

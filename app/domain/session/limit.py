@@ -20,6 +20,7 @@ from app.domain.session.limit_checks import other_currency, priced
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import most_power_w, started_at
+from app.domain.session.states.journal import JournalKind
 from app.domain.tariff import MeterPoint, Reading, Tariff, upper_bound
 from app.domain.tariff.energy_for_amount import counts_everything
 from app.domain.tariff.rates import rates_of
@@ -342,7 +343,7 @@ def compare_price(
     if most is None or (before is not None and _price_passed(change, before, policy) is not None):
         return change
     return change.note(
-        "price_above_tariff", source, price=str(known.latest.price), most_by_tariff=f"{most:.4f}"
+        JournalKind.PRICE_ABOVE_TARIFF, source, price=str(known.latest.price), most_by_tariff=f"{most:.4f}"
     )
 
 

@@ -11,6 +11,7 @@ from app.domain.limit.monta_limits import MontaLimits
 from app.domain.session.attention import AttentionCode
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.money import Rounding, is_currency, kwh_to_wh, to_major, to_minor
 
 
@@ -74,14 +75,14 @@ def compare_limits(change: Change, before: Charge | None, known: Charge, source:
     change = _echo(change, before, known, source)
     if _above(change, known) and not (before is not None and _above(change, before)):
         change = change.note(
-            "price_above_authorization",
+            JournalKind.PRICE_ABOVE_AUTHORIZATION,
             source,
             price=str(known.latest.price),
             authorized_minor=change.session.authorized_minor,
         )
     if _passed(change, known) and not (before is not None and _passed(change, before)):
         change = change.note(
-            "montas_limit_passed",
+            JournalKind.MONTAS_LIMIT_PASSED,
             source,
             price=_text(known.latest.price),
             price_limit=_text(known.latest.price_limit),
@@ -91,7 +92,7 @@ def compare_limits(change: Change, before: Charge | None, known: Charge, source:
     if by_montas_limit(known) and not (before is not None and by_montas_limit(before)):
         ours = change.session.stop is not None
         change = change.note(
-            "stopped_by_montas_limit", source, after_our_stop=ours, energy_wh=known.energy_wh
+            JournalKind.STOPPED_BY_MONTAS_LIMIT, source, after_our_stop=ours, energy_wh=known.energy_wh
         )
     return change
 
@@ -110,7 +111,7 @@ def _echo(change: Change, before: Charge | None, known: Charge, source: Source) 
     if before is not None and shown == (before.latest.kwh_limit, before.latest.price_limit):
         return change
     return change.note(
-        "limits_differ",
+        JournalKind.LIMITS_DIFFER,
         source,
         sent_kwh=_text(sent.kwh_limit),
         sent_price=_text(sent.price_limit),

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from app.domain.session.attention import Acknowledgement, Attention, AttentionCode, acknowledged, raised
 from app.domain.session.payment_session import Lost, NotStartedReason, PaymentSession, Status, StopReason
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import ChargeId
 
 S = Status
@@ -163,7 +164,7 @@ class Source(StrEnum):
 class JournalLine:
     """One line of a session's journal: a fact, a decision or a call. `detail` holds no secret and no card data."""
 
-    kind: str
+    kind: JournalKind
     source: Source
     detail: Detail
 
@@ -175,7 +176,7 @@ class Change:
     session: PaymentSession
     lines: tuple[JournalLine, ...] = ()
 
-    def note(self, kind: str, source: Source, **detail: str | int | bool | None) -> "Change":
+    def note(self, kind: JournalKind, source: Source, **detail: str | int | bool | None) -> "Change":
         return replace(self, lines=(*self.lines, JournalLine(kind, source, detail)))
 
     def to(self, session: PaymentSession) -> "Change":
@@ -186,7 +187,9 @@ class Change:
         old, new = self.session.status, after(self.session.status, command)
         if new is old:
             return self
-        return self.to(replace(self.session, status=new)).note("status_changed", source, old=old, new=new)
+        return self.to(replace(self.session, status=new)).note(
+            JournalKind.STATUS_CHANGED, source, old=old, new=new
+        )
 
     def raise_attention(
         self, code: AttentionCode, detail: str, source: Source, *, about: str = ""
@@ -197,7 +200,7 @@ class Change:
         if items == self.session.attention:
             return self
         session = replace(self.session, attention=items)
-        return self.to(session).note("attention_needed", source, code=code, why=detail)
+        return self.to(session).note(JournalKind.ATTENTION_NEEDED, source, code=code, why=detail)
 
     def clear_attention(self, code: AttentionCode, source: Source, *, about: str | None = None) -> "Change":
         """The cause is gone: nobody need look any more. `about` None: all of this code."""
@@ -207,7 +210,7 @@ class Change:
         session = replace(self.session, attention=tuple(i for i in self.session.attention if i not in gone))
         change = self.to(session)
         for item in gone:
-            change = change.note("attention_ended", source, code=code, why=item.detail)
+            change = change.note(JournalKind.ATTENTION_ENDED, source, code=code, why=item.detail)
         return change
 
     def set_attention(
@@ -227,5 +230,5 @@ class Change:
             return self
         session = replace(self.session, attention=items)
         return self.to(session).note(
-            "attention_acknowledged", Source.OPERATIONS, code=code, by=seen.by, note=seen.note
+            JournalKind.ATTENTION_ACKNOWLEDGED, Source.OPERATIONS, code=code, by=seen.by, note=seen.note
         )

@@ -22,6 +22,7 @@ from app.domain.session.payment_session import (
     StopReason,
 )
 from app.domain.session.reports import apply_report, duplicate_charge, one_search_until
+from app.domain.session.states.journal import JournalKind
 from app.domain.session.stuck_session import NOT_FOUND, counted, is_gone, refused
 from app.domain.units.ids import ChargeId
 
@@ -43,7 +44,7 @@ def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
         searched_at=None,
     )
     return change.to(replace(change.session, start=start)).note(
-        "start_intended", WATCHER, post=start.posts, **_limits_told(change.session)
+        JournalKind.START_INTENDED, WATCHER, post=start.posts, **_limits_told(change.session)
     )
 
 
@@ -85,7 +86,7 @@ def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Chan
     A second one would be told by webhook; so one search follows, unless a webhook comes first (see `reports`).
     """
     certain = change.session.start.posts == 1
-    change = change.note("start_accepted", API, charge_id=report.id, state=report.state)
+    change = change.note(JournalKind.START_ACCEPTED, API, charge_id=report.id, state=report.state)
     if report.charge_point_id not in (None, change.session.charge_point_id):
         return _started_elsewhere(change, report, policy)
     if not has_our_form(report.partner_external_id):
@@ -108,7 +109,7 @@ def _started_elsewhere(change: Change, report: ChargeReport, policy: Policy) -> 
 def start_refused(change: Change, why: str) -> Change:
     """Monta certainly did nothing and will not."""
     start = replace(change.session.start, outcome=StartOutcome.REFUSED, refusal=why)
-    return change.to(replace(change.session, start=start)).note("start_refused", API, why=why)
+    return change.to(replace(change.session, start=start)).note(JournalKind.START_REFUSED, API, why=why)
 
 
 def start_not_done(change: Change, why: str, *, retry_at: datetime) -> Change:
@@ -122,7 +123,7 @@ def start_not_done(change: Change, why: str, *, retry_at: datetime) -> Change:
         refusal=why,
         not_done=start.not_done + 1,
     )
-    return change.to(replace(change.session, start=start)).note("start_not_done", API, why=why)
+    return change.to(replace(change.session, start=start)).note(JournalKind.START_NOT_DONE, API, why=why)
 
 
 def start_unknown(change: Change, why: str, policy: Policy) -> Change:
@@ -131,7 +132,7 @@ def start_unknown(change: Change, why: str, policy: Policy) -> Change:
     start = replace(session.start, ambiguous_at=session.start.intent_at)
     watch = (session.start.intent_at or session.created_at) + timedelta(seconds=policy.duplicate_watch_s)
     session = replace(session, start=start, watch_until=max(session.watch_until or watch, watch))
-    return change.to(session).note("start_unknown", API, why=why)
+    return change.to(session).note(JournalKind.START_UNKNOWN, API, why=why)
 
 
 def search_failed(
@@ -141,7 +142,9 @@ def search_failed(
     failures = change.session.reads.look_failures + 1
     pause = now + timedelta(seconds=backoff_s(failures, policy))
     reads = replace(change.session.reads, look_failures=failures, not_before=max(pause, not_before or pause))
-    return change.to(replace(change.session, start=start, reads=reads)).note("search_failed", API, why=why)
+    return change.to(replace(change.session, start=start, reads=reads)).note(
+        JournalKind.SEARCH_FAILED, API, why=why
+    )
 
 
 def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy) -> Change:
@@ -182,13 +185,13 @@ def read_failed(
     )
     if change.session.ended:
         reads = replace(reads, rechecks=reads.rechecks + 1)
-    return change.to(replace(change.session, reads=reads)).note("read_failed", API, why=why)
+    return change.to(replace(change.session, reads=reads)).note(JournalKind.READ_FAILED, API, why=why)
 
 
 def read_cut_short(change: Change, why: str, *, now: datetime) -> Change:
     """Given up for a stop that is due; no sign of trouble at Monta."""
     reads = replace(change.session.reads, attempted_at=now)
-    return change.to(replace(change.session, reads=reads)).note("read_cut_short", API, why=why)
+    return change.to(replace(change.session, reads=reads)).note(JournalKind.READ_CUT_SHORT, API, why=why)
 
 
 def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: Policy) -> Change:
@@ -196,7 +199,9 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     session = change.session
     stop = session.stop or Stop(reason=reason, decided_at=now)
     if session.stop is None:
-        change = change.note("stop_decided", WATCHER, reason=reason, **_why(session, reason, now, policy))
+        change = change.note(
+            JournalKind.STOP_DECIDED, WATCHER, reason=reason, **_why(session, reason, now, policy)
+        )
     attempts = stop.attempts + 1
     slow = attempts > policy.stop_attention_attempts
     still = session.reads.still
@@ -212,7 +217,7 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     reads = replace(session.reads, still=still and replace(still, stops=still.stops + 1))
     change = change.apply(Command.STOP, WATCHER)
     change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason, reads=reads))
-    change = change.note("stop_intended", WATCHER, attempt=attempts, reason=stop.reason)
+    change = change.note(JournalKind.STOP_INTENDED, WATCHER, attempt=attempts, reason=stop.reason)
     if slow:
         why = "Monta does not confirm the stop of the charge"
         change = change.raise_attention(AttentionCode.STOP_UNCONFIRMED, why, WATCHER)
@@ -240,7 +245,7 @@ def _why(
 
 def stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
     """200 means accepted, not stopped."""
-    change = change.note("stop_accepted", API, charge_id=report.id, state=report.state)
+    change = change.note(JournalKind.STOP_ACCEPTED, API, charge_id=report.id, state=report.state)
     change = change.to(replace(change.session, reads=_one_answer_more(change.session.reads)))
     return apply_report(change, report, API, policy)
 
@@ -257,7 +262,7 @@ def stop_failed(
     if stop is not None and not_before is not None and stop.next_at is not None:
         stop = replace(stop, next_at=max(stop.next_at, not_before))
     change = change.to(replace(session, stop=stop, reads=reads))
-    return change.note("stop_failed", API, why=why)
+    return change.note(JournalKind.STOP_FAILED, API, why=why)
 
 
 def _one_answer_more(reads: Reads) -> Reads:
@@ -275,17 +280,19 @@ def duplicate_stop_intended(change: Change, charge_id: ChargeId, *, now: datetim
         return replace(duplicate, attempts=duplicate.attempts + 1, next_at=now + pause, over_at=over_at)
 
     change = _with_extra(change, charge_id, again)
-    change = change.note("duplicate_charge_stop_intended", WATCHER, charge_id=charge_id)
+    change = change.note(JournalKind.DUPLICATE_CHARGE_STOP_INTENDED, WATCHER, charge_id=charge_id)
     if any(
         e.attempts > policy.stop_attention_attempts for e in change.session.duplicates if e.id == charge_id
     ):
         why = f"no stop ends charge {charge_id}, which nobody pays for"
-        change = change.raise_attention(AttentionCode.EXTRA_CHARGE_RUNS, why, WATCHER, about=charge_id)
+        change = change.raise_attention(AttentionCode.DUPLICATE_CHARGE_RUNS, why, WATCHER, about=charge_id)
     return change
 
 
 def duplicate_stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
-    change = change.note("duplicate_charge_stop_accepted", API, charge_id=report.id, state=report.state)
+    change = change.note(
+        JournalKind.DUPLICATE_CHARGE_STOP_ACCEPTED, API, charge_id=report.id, state=report.state
+    )
     change = _with_extra(change, report.id, lambda duplicate: replace(duplicate, gives_on=False))
     return apply_report(change, report, API, policy)
 
@@ -312,7 +319,7 @@ def extra_stop_failed(
         return replace(duplicate, missing=missing, next_at=next_at, over_at=over_at, gives_on=gives_on)
 
     change = _with_extra(change, charge_id, failed)
-    return change.note("extra_charge_stop_failed", API, charge_id=charge_id, why=why)
+    return change.note(JournalKind.DUPLICATE_CHARGE_STOP_FAILED, API, charge_id=charge_id, why=why)
 
 
 def _with_extra(

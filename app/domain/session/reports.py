@@ -20,6 +20,7 @@ from app.domain.session.payment_session import (
     StopReason,
 )
 from app.domain.session.plausibility import without_impossible
+from app.domain.session.states.journal import JournalKind as Kind
 from app.domain.session.stuck_session import seen_again
 from app.domain.tariff.rates import rates_of
 
@@ -131,7 +132,7 @@ def apply_search_result(
     reads = replace(change.session.reads, look_failures=0)
     change = change.to(replace(change.session, start=start, reads=reads))
     if change.session.status is Status.AUTHORIZED:
-        change = change.note("searched", Source.MONTA_API, found=len(found))
+        change = change.note(Kind.SEARCHED, Source.MONTA_API, found=len(found))
     for report in found:
         change = apply_report(change, report, Source.MONTA_API, policy)
     return change
@@ -148,14 +149,14 @@ def _in_our_time(
     if session.charge is None and session.start.posts > 0:
         ahead_s = clock_difference_s(session, report, policy)
         if abs(ahead_s) > policy.clock_skew_s and ahead_s != session.start.monta_ahead_s:
-            change = change.note("monta_clock_differs", source, ahead_s=ahead_s, charge_id=report.id)
+            change = change.note(Kind.MONTA_CLOCK_DIFFERS, source, ahead_s=ahead_s, charge_id=report.id)
         change = change.to(replace(session, start=replace(session.start, monta_ahead_s=ahead_s)))
     found = believed(change.session, report, policy)
     new = tuple(name for name in found.odd if name not in change.session.odd_times)
     if new:
         session = replace(change.session, odd_times=(*change.session.odd_times, *new))
         change = change.to(session).note(
-            "impossible_time_left_out", source, charge_id=report.id, times=", ".join(new)
+            Kind.IMPOSSIBLE_TIME_LEFT_OUT, source, charge_id=report.id, times=", ".join(new)
         )
     return change, found.report
 
@@ -180,7 +181,7 @@ def _adopted(change: Change, report: ChargeReport, source: Source, policy: Polic
         start=replace(session.start, outcome=StartOutcome.ACCEPTED),
         watch_until=_later(session.watch_until, intent_at + timedelta(seconds=policy.duplicate_watch_s)),
     )
-    change = change.to(session).note("charge_adopted", source, charge_id=report.id, state=report.state)
+    change = change.to(session).note(Kind.CHARGE_ADOPTED, source, charge_id=report.id, state=report.state)
     return _merged(change.apply(Command.ADOPT, source), report, source, policy)
 
 
@@ -243,7 +244,7 @@ def _reported(
     """Note what changed, and a meter that runs backwards; what an end settles needs no person any more."""
     if before is None or (known.latest.state, known.energy_wh) != (before.latest.state, before.energy_wh):
         change = change.note(
-            "charge_reported",
+            Kind.CHARGE_REPORTED,
             source,
             state=known.state,
             energy_wh=known.energy_wh,
@@ -256,7 +257,7 @@ def _reported(
         and _newer(report, before)
     ):
         change = change.note(
-            "meter_ran_backwards", source, reported_wh=report.energy_wh, kept_wh=known.energy_wh
+            Kind.METER_RAN_BACKWARDS, source, reported_wh=report.energy_wh, kept_wh=known.energy_wh
         )
     if known.ended:
         change = change.clear_attention(AttentionCode.STOP_UNCONFIRMED, source)
@@ -275,7 +276,7 @@ def _set_aside(change: Change, before: Charge | None, report: ChargeReport, sour
     if report.doubt is None or (before is not None and before.latest.doubt is not None):
         return change
     return change.note(
-        "impossible_reading_left_out",
+        Kind.IMPOSSIBLE_READING_LEFT_OUT,
         source,
         reported_wh=report.claimed_wh,
         reported_price=_text(report.claimed_price),
@@ -325,7 +326,7 @@ def _follow(change: Change, source: Source, *, restarted: bool) -> Change:
     if restarted:
         reads = replace(session.reads, idle_reads=0, polls=0)
         change = change.to(replace(change.session, reads=reads)).note(
-            "charge_restarted", source, charge_id=charge.id
+            Kind.CHARGE_RESTARTED, source, charge_id=charge.id
         )
     return change
 
@@ -353,7 +354,7 @@ def duplicate_charge(change: Change, report: ChargeReport, source: Source, polic
             seen_at=report.seen_at,
             attempts=min(stop.attempts, policy.stop_attention_attempts) if stop else 0,
         )
-        change = change.note("duplicate_charge_found", source, charge_id=report.id, state=report.state)
+        change = change.note(Kind.DUPLICATE_CHARGE_FOUND, source, charge_id=report.id, state=report.state)
         why = f"duplicate charge {report.id} of this payment session is stopped and never captured"
         change = change.raise_attention(AttentionCode.DUPLICATE_CHARGE, why, source, about=report.id)
     elif report.seen_at >= known.seen_at:
@@ -361,7 +362,7 @@ def duplicate_charge(change: Change, report: ChargeReport, source: Source, polic
     else:
         return change
     if not duplicate.live:
-        change = change.clear_attention(AttentionCode.EXTRA_CHARGE_RUNS, source, about=report.id)
+        change = change.clear_attention(AttentionCode.DUPLICATE_CHARGE_RUNS, source, about=report.id)
     others = tuple(e for e in change.session.duplicates if e.id != report.id)
     return change.to(replace(change.session, duplicates=(*others, duplicate)))
 

@@ -36,6 +36,7 @@ from app.domain.session.settlement import (
     settle,
     what_differs,
 )
+from app.domain.session.states.journal import JournalKind
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import rates_of
 from app.domain.units.money import Rounding, to_minor
@@ -90,7 +91,7 @@ def reported(change: Change, reports: Sequence[CaptureReport], now: datetime) ->
         return change
     settlement = after_reports(session.settlement, reports)
     change = change.to(replace(session, settlement=settlement)).note(
-        "capture_reported",
+        JournalKind.CAPTURE_REPORTED,
         Source.TERMINAL,
         outcome=newest.outcome,
         amount_minor=newest.amount_minor,
@@ -136,7 +137,7 @@ def settle_final(change: Change, now: datetime, policy: Policy) -> Change:
         raise ValueError(f"payment session {session.id} has no final price to settle by")
     price_minor = _to_bill(charge.latest.price, session.authorization.currency)
     if charge.latest.price < 0:
-        change = change.note("negative_price", WATCHER, price=str(charge.latest.price))
+        change = change.note(JournalKind.NEGATIVE_PRICE, WATCHER, price=str(charge.latest.price))
     if negative_price_unexpected(session, charge, policy):
         why = f"Monta's final price is {charge.latest.price}, where the tariff has the driver pay: released"
         change = change.raise_attention(Code.NEGATIVE_PRICE, why, WATCHER)
@@ -183,7 +184,9 @@ def settle_by_person(
     change: Change, amount_minor: int, reason: str, *, now: datetime, policy: Policy
 ) -> Change:
     """Operations decide the amount of an ended charge, up to the authorization; nothing is left to look at then."""
-    change = change.note("amount_decided", Source.OPERATIONS, amount_minor=amount_minor, reason=reason)
+    change = change.note(
+        JournalKind.AMOUNT_DECIDED, Source.OPERATIONS, amount_minor=amount_minor, reason=reason
+    )
     change = _billed(change, amount_minor, SettlementBasis.PERSON, now=now, policy=policy)
     return _stopped_on(change.to(replace(change.session, attention=())), now)
 
@@ -210,7 +213,7 @@ def closed_by_person(
     if not 0 <= amount_minor <= session.authorized_minor:
         raise ValueError("the amount must be within what was authorized")
     change = change.note(
-        "closed_by_operations",
+        JournalKind.CLOSED_BY_OPERATIONS,
         Source.OPERATIONS,
         amount_minor=amount_minor,
         reason=reason,
@@ -270,7 +273,7 @@ def _billed(
     command = Command.CLOSE if session.status is Status.STOPPING else Command.COMPLETE
     change = _with_settlement(change.apply(command, WATCHER), settlement, policy)
     if settlement.shortfall_minor:
-        change = change.note("shortfall", WATCHER, cause=cause_of_shortfall(session))
+        change = change.note(JournalKind.SHORTFALL, WATCHER, cause=cause_of_shortfall(session))
         why = f"the charge cost {settlement.shortfall_minor} minor units more than was authorized"
         change = change.raise_attention(Code.SHORTFALL, why, WATCHER)
     return change
@@ -308,7 +311,7 @@ def _with_settlement(change: Change, settlement: Settlement, policy: Policy) -> 
         replace(change.session, settlement=replace(settlement, shares=shares), settled_record=record)
     )
     change = change.note(
-        "settlement_decided",
+        JournalKind.SETTLEMENT_DECIDED,
         WATCHER,
         action=settlement.action,
         to_capture_minor=settlement.to_capture_minor,

@@ -20,6 +20,7 @@ from app.domain.session.payment_session import (
     StopReason,
 )
 from app.domain.session.plausibility import unbillable
+from app.domain.session.states.journal import JournalKind
 
 NOT_FOUND = 404
 PASSING = frozenset({ChargeState.OTHER, ChargeState.PAYING, ChargeState.STOPPING})
@@ -71,7 +72,7 @@ def counted_lost(change: Change, why: Lost) -> Change:
         reason = session.stop.reason if session.stop else StopReason.VEHICLE_OR_CHARGE_POINT
         change = change.apply(Command.FINISH, Source.WATCHER)
         change = change.to(replace(change.session, stop_reason=reason))
-    return change.to(replace(change.session, lost=why)).note("charge_lost", Source.WATCHER, why=why)
+    return change.to(replace(change.session, lost=why)).note(JournalKind.CHARGE_LOST, Source.WATCHER, why=why)
 
 
 def seen_again(session: PaymentSession, report: ChargeReport, *, by_rest: bool) -> PaymentSession:
@@ -125,7 +126,7 @@ def freed(change: Change, now: datetime, policy: Policy) -> Change:
     ):
         return change
     change = change.to(replace(session, point_free_at=now))
-    return change.note("charge_point_free", Source.WATCHER, state=session.charge.state)
+    return change.note(JournalKind.CHARGE_POINT_FREE, Source.WATCHER, state=session.charge.state)
 
 
 def free_at(session: PaymentSession, policy: Policy) -> datetime | None:

@@ -13,6 +13,7 @@ from app.domain.session.limit_checks import contradiction
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import Authorization, PaymentAuthorized, PaymentSession, Start
 from app.domain.session.plausibility import why_unlikely
+from app.domain.session.states.journal import JournalKind
 from app.domain.tariff.time_windows import in_force, out_of_force
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.context import Context
@@ -123,7 +124,7 @@ async def _once(context: Context, terminal: Terminal, payment: PaymentAuthorized
         point = await _charge_point(connection, terminal, payment.charge_point_id)
         session = await _new_session(context, connection, terminal, payment, point)
         change = Change(session).note(
-            "payment_authorized",
+            JournalKind.PAYMENT_AUTHORIZED,
             Source.TERMINAL,
             reference=session.authorization.reference,
             amount_minor=session.authorization.amount_minor,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession, Status, StopReason, StopRequest
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.context import Context, SessionUnknown
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
@@ -52,7 +53,7 @@ async def request_stop(
             return before
         source = Source.OPERATIONS if reason is StopReason.OPERATIONS else Source.TERMINAL
         change = Change(replace(before, stop_request=StopRequest(reason=reason, at=now, note=note)))
-        change = change.note("stop_requested", source, reason=reason, note=note)
+        change = change.note(JournalKind.STOP_REQUESTED, source, reason=reason, note=note)
         session = await payment_sessions.save(connection, before, change, now)
         await payment_sessions.wake(connection, session_id, now)
     return session

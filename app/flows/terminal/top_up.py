@@ -8,6 +8,7 @@ from app.domain.session.holds import TermProblem, amount_problem, most_minor, to
 from app.domain.session.limit_checks import contradiction, limits_shown, other_currency
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession, Status, TopUp
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
 from app.flows.context import Context
 from app.store.db.database import Connection, retry_on_serialization_failure, wait_for_standby
@@ -161,7 +162,7 @@ def _raised(session: PaymentSession, more: MoreAuthorized, now: datetime) -> Cha
     change = Change(replace(session, top_ups=(*session.top_ups, added)))
     shown = limits_shown(change.session)
     return change.note(
-        "topped_up",
+        JournalKind.TOPPED_UP,
         Source.TERMINAL,
         reference=more.reference,
         amount_minor=more.amount_minor,

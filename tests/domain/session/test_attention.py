@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.session.attention import MAX_ITEMS, Acknowledgement, AttentionCode, stamped
+from app.domain.session.attention import BY_HAND, CODES, MAX_ITEMS, Acknowledgement, AttentionCode, stamped
 from app.domain.session.machine import Change, Source
 from tests.domain.sessions import after, new_session
 
@@ -48,7 +48,7 @@ def test_F110_an_item_bears_the_time_of_the_change_that_raised_it() -> None:
 acts = st.lists(
     st.tuples(
         st.sampled_from(["raise", "set", "clear", "none", "see"]),
-        st.sampled_from([AttentionCode.SHORTFALL, AttentionCode.OTHER, CODE]),
+        st.sampled_from([AttentionCode.SHORTFALL, AttentionCode.FOREIGN_CHARGE, CODE]),
         st.sampled_from(["", "1", "2"]),
     ),
     max_size=30,
@@ -89,3 +89,11 @@ def test_F110_there_are_never_more_than_anybody_reads() -> None:
     for n in range(2 * MAX_ITEMS):
         change = change.raise_attention(CODE, "x", W, about=str(n))
     assert len(change.session.attention) == MAX_ITEMS
+
+
+def test_every_code_is_described_in_the_order_of_the_enum() -> None:
+    assert list(CODES) == list(AttentionCode)
+    for row in CODES.values():
+        assert row.meaning.endswith(".")
+        assert row.action.endswith(".")
+        assert row.closes == BY_HAND or row.closes.startswith("when ")

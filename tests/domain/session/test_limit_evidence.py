@@ -19,6 +19,7 @@ from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import why_unlikely
 from app.domain.session.reports import apply_report
+from app.domain.session.states.journal import JournalKind
 from tests.domain.session.test_learning import POLICY, T0, charging, report, session, tariff
 
 KNOWN = ChargePointProfile(stop_latencies_ms=(6_000,) * 3, peaks_w=(11_000,) * 3)
@@ -98,7 +99,7 @@ def test_a_running_price_above_the_tariff_is_told_once() -> None:
     news = replace(report(840, 2560), price=Decimal("6.40"))
     change = apply_report(change, news, Source.MONTA_API, POLICY)
     change = apply_report(change, replace(report(900, 2750), price=Decimal("6.85")), Source.MONTA_API, POLICY)
-    assert [line.kind for line in change.lines].count("price_above_tariff") == 1
+    assert [line.kind for line in change.lines].count(JournalKind.PRICE_ABOVE_TARIFF) == 1
 
 
 def test_a_charge_that_runs_past_montas_own_limit_is_told_once() -> None:

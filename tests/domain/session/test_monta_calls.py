@@ -8,6 +8,7 @@ from app.domain.charging.charge import ChargeState
 from app.domain.session import monta_calls
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import StartOutcome, Status, StopReason
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import ChargeId
 from tests.domain.sessions import POLICY, T0, after, new_session, posted, report, running
 
@@ -74,7 +75,7 @@ def test_F57_stops_are_repeated_and_slow_down_once_a_person_was_told() -> None:
         pauses.append((stop.next_at - now).total_seconds())
         assert bool(change.session.attention) == (attempt > POLICY.stop_attention_attempts)
     assert pauses == [10, 10, 10, 30, 60, 120]
-    assert [line.kind for line in change.lines].count("stop_decided") == 1
+    assert [line.kind for line in change.lines].count(JournalKind.STOP_DECIDED) == 1
 
 
 def test_a_second_reason_to_stop_does_not_replace_the_first() -> None:

@@ -97,7 +97,7 @@ def test_statuses_and_meters_never_fall_and_a_settlement_never_changes(course: l
             AttentionCode.OTHER_CURRENCY,
             AttentionCode.STOP_UNCONFIRMED,
             AttentionCode.RAN_ON,
-            AttentionCode.EXTRA_CHARGE_RUNS,
+            AttentionCode.DUPLICATE_CHARGE_RUNS,
         }
         lasting = {item for item in before.attention if item.code not in closing}
         assert lasting <= set(later.attention)

@@ -49,8 +49,8 @@ def test_F73_nobody_is_asked_about_an_outcome_that_is_known(status: SettlementSt
 
 @pytest.mark.parametrize("status", [SettlementStatus.CONFIRMED, SettlementStatus.FAILED])
 def test_F73_the_question_ends_with_the_outcome_and_other_questions_stay(status: SettlementStatus) -> None:
-    other = Change(settled(700)).raise_attention(AttentionCode.OTHER, "another", Source.WATCHER)
-    asked = flag_overdue(other, after(250)).session
+    both = Change(settled(700)).raise_attention(AttentionCode.SHORTFALL, "another", Source.WATCHER)
+    asked = flag_overdue(both, after(250)).session
     assert asked.settlement is not None
     told = replace(asked, settlement=replace(asked.settlement, status=status))
     over = clear_overdue(Change(told), Source.TERMINAL)

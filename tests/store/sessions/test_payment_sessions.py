@@ -12,6 +12,7 @@ from sqlalchemy import text
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession, Reads, Status
 from app.domain.session.settlement import SettlementStatus
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
 from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.sessions import journal, payment_sessions
@@ -306,7 +307,7 @@ async def test_the_journal_is_read_in_parts_oldest_first(database_url: str) -> N
         async with database.transaction() as connection:
             edit = Change(session)
             for n in range(5):
-                edit = edit.note("noted", Source.WATCHER, n=n)
+                edit = edit.note(JournalKind.SEARCHED, Source.WATCHER, n=n)
             await payment_sessions.save(connection, session, edit, NOW + timedelta(seconds=1))
             first = await journal.of_session(connection, session.id, limit=3)
             rest = await journal.of_session(connection, session.id, after=first[-1].id, limit=10)
