@@ -3,6 +3,7 @@
 Charges that Monta never brings to an end count as ended, and charge points are free as soon as nothing can run.
 """
 
+from bisect import bisect_left
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -144,11 +145,9 @@ class Life:
 
     def busiest_hour(self) -> int:
         """The most calls within any hour."""
-        at = [now for now, step in self.steps if isinstance(step, CALLS)]
-        return max(
-            (sum(1 for other in at if timedelta(0) <= other - one < timedelta(hours=1)) for one in at),
-            default=0,
-        )
+        at = sorted(now for now, step in self.steps if isinstance(step, CALLS))
+        ends = (bisect_left(at, one + timedelta(hours=1)) for one in at)
+        return max((end - begin for begin, end in enumerate(ends)), default=0)
 
 
 def charging(energy_wh: int = 3000, state: str = "charging") -> PaymentSession:
