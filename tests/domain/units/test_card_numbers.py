@@ -23,7 +23,7 @@ from tests.domain.card_corpus import (
 )
 
 EACH = int(os.environ.get("TAPWATT_TEST_CORPUS", "2700"))
-"""Of each form: about 100,000 in all. Decision 66 was measured with 100,000 of each."""
+"""Of each form: about 100,000 in all. Decision 0029 was measured with 100,000 of each."""
 CARDS = 50_000
 
 
