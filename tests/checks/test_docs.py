@@ -107,3 +107,35 @@ def test_the_walk_to_the_stop_decision_touches_20_files_at_most() -> None:
     architecture = text_of("docs/architecture.md")
     walk = architecture[architecture.index("## Walk") : architecture.index("Afterwards")]
     assert 0 < len(set(re.findall(r"`(app/[\w/]+\.py)`", walk))) <= WALK_FILES
+
+
+DECISIONS = ROOT / "docs" / "decisions"
+
+
+def test_decisions_are_numbered_without_gaps_and_stand_in_the_index() -> None:
+    records = sorted(page for page in DECISIONS.glob("*.md") if page.name != "README.md")
+    index = (DECISIONS / "README.md").read_text(encoding="utf-8")
+    for number, record in enumerate(records, 1):
+        assert record.name.startswith(f"{number:04d}-"), record.name
+        title = record.read_text(encoding="utf-8").splitlines()[0].removeprefix(f"# {number}. ")
+        assert f"| [{number:04d}]({record.name}) | {title} | " in index
+
+
+def test_each_decision_that_is_referred_to_exists() -> None:
+    numbers = {page.name[:4] for page in DECISIONS.glob("0*.md")}
+    sources = [*PAGES, *ROOT.glob("app/**/*.py"), *ROOT.glob("tests/**/*.py")]
+    for source in sources:
+        text = source.read_text(encoding="utf-8")
+        assert set(re.findall(r"[Dd]ecision (\d+)\b", text)) <= numbers, source
+        if source.parent == DECISIONS:
+            assert set(re.findall(r"(?<![\d.`|\[])\b(0\d{3})\b(?![.\d])", text)) <= numbers, source
+
+
+@pytest.mark.parametrize(
+    "record", sorted(DECISIONS.glob("0*.md")), ids=names(sorted(DECISIONS.glob("0*.md")))
+)
+def test_what_enforces_a_decision_exists(record: Path) -> None:
+    _, found, enforced = record.read_text(encoding="utf-8").rpartition("Enforced by:")
+    assert found, "the record does not say what enforces it"
+    for path in re.findall(r"\b((?:app|tests)/[\w/]+(?:\.py)?)", enforced):
+        assert (ROOT / path).exists(), path
