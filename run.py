@@ -1,6 +1,6 @@
-"""From a bare Python to a running Tapwatt: makes .venv from the hashed lock files, then runs what is asked.
+"""Makes .venv from the hashed lock files, then runs the given command.
 
-Standard library only. This file must parse on old Pythons too: they get a sentence instead of a traceback.
+Standard library only. This file must parse on old Pythons too: they get a message instead of a traceback.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ ROOT = Path(__file__).resolve().parent
 ENV = ROOT / ".venv"
 PY = ENV / "bin" / "python"
 STAMP = ENV / ".made-by-run.py"
-"""Written last: names the lock that is installed completely. Gone while an installation is under way."""
+"""Written last: names the lock that is fully installed. Absent while an installation is under way."""
 RUN_LOCK, DEV_LOCK = ROOT / "requirements.lock", ROOT / "requirements-dev.lock"
 SETUP_WAIT_S = 900
 
 USAGE = """usage: python3 run.py COMMAND ...
-  demo [--keep]        a minute of Tapwatt: database, Monta simulator, service, watcher and terminals, live
+  demo [--keep]        a one-minute demo: database, Monta simulator, service, watcher and terminals, live
   test [PYTEST ARGS]   format, lint, types, import contracts, migrations, then the tests
-  world [--seeds N]    simulated worlds under trouble, one from each seed; a seed that breaks a rule tells its story
+  world [--seeds N]    simulated worlds with faults, one from each seed; a seed that breaks a rule prints its story
   tapwatt ARGS         any command of Tapwatt's own command line (try: python3 run.py tapwatt --help)
   lock [--upgrade]     write both lock files anew from pyproject.toml"""
 
@@ -48,7 +48,7 @@ class SetupError(Exception):
 
 
 def base_facts() -> str:
-    """What a .venv is bound to for life: Python's minor version and its place on the disk."""
+    """Returns what a .venv depends on: Python's minor version and the folder."""
     return f"python {sys.version_info[0]}.{sys.version_info[1]}\nat {ENV}\n"
 
 
@@ -57,19 +57,19 @@ def stamp_for(lock: Path) -> str:
 
 
 def stamp_now() -> str:
-    """The stamp of a complete .venv whose Python still exists, else nothing."""
+    """Returns the stamp of a complete .venv whose Python still exists, else an empty string."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return STAMP.read_text(encoding="utf-8") if PY.exists() else ""
     return ""
 
 
 def ensure(lock: Path) -> None:
-    """Make .venv hold all of `lock`; at once when it does. The developers' lock contains the other one."""
+    """Makes .venv hold all of `lock`; returns at once when it does. The developers' lock contains the other one."""
     good = {stamp_for(lock), stamp_for(DEV_LOCK)}
     if stamp_now() in good:
         return
     with one_at_a_time():
-        if stamp_now() in good:  # the run we waited for made it
+        if stamp_now() in good:  # another run finished it while we waited
             return
         started = time.monotonic()
         say(f"Setting up .venv from {lock.name} (once) ...")
@@ -83,7 +83,7 @@ def ensure(lock: Path) -> None:
 
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Hold .venv.lock, so that two runs never work on the same .venv; the system frees it when we die."""
+    """Holds .venv.lock, so that two runs never work on the same .venv; the system frees it when we exit."""
     with (ROOT / ".venv.lock").open("a") as handle:
         for attempt in range(SETUP_WAIT_S * 5):
             with contextlib.suppress(BlockingIOError):
@@ -98,7 +98,7 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def create_env() -> None:
-    """An empty .venv in place of one that is missing, half-made, moved, or of another Python."""
+    """Creates an empty .venv in place of one that is missing, incomplete, moved, or of another Python."""
     if ENV.is_symlink() or ENV.is_file():
         ENV.unlink()
     elif ENV.exists():
@@ -116,12 +116,12 @@ def create_env() -> None:
 
 
 def base_python() -> str:
-    """The interpreter outside of any virtual environment: we may be about to remove the one we run in."""
+    """Returns the interpreter outside of any virtual environment: we may be about to remove the current one."""
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
 def install(lock: Path) -> None:
-    """Install exactly what the lock names, every file checked against its hash: by uv, else by pip."""
+    """Installs exactly what the lock names, every file checked against its hash: by uv, else by pip."""
     pip = pip_command()
     for uv in uv_commands(pip):
         command = [*uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(PY), *only_hashed(lock)]
@@ -141,7 +141,7 @@ def only_hashed(requirements: Path) -> list[str]:
 
 
 def pip_command() -> list[str] | None:
-    """The pip that works on .venv: its own, else the one beside the interpreter (from 22.3 on it can aim)."""
+    """Returns the pip for .venv: its own, else the interpreter's (from 22.3 on it can target another one)."""
     for pip in ([str(PY), "-m", "pip"], [base_python(), "-m", "pip", "--python", str(PY)]):
         if run(*pip, "--version").returncode == 0:
             return pip
@@ -153,7 +153,7 @@ def pip_install(pip: list[str], requirements: Path) -> "subprocess.CompletedProc
 
 
 def uv_commands(pip: list[str] | None) -> Iterator[list[str]]:
-    """Commands for uv, which is much faster than pip: the one on the PATH, else the one the lock pins."""
+    """Yields commands for uv, which is much faster than pip: the one on the PATH, else the one the lock pins."""
     installed = shutil.which("uv")
     if installed:
         yield [installed]
@@ -165,7 +165,7 @@ def uv_commands(pip: list[str] | None) -> Iterator[list[str]]:
 
 
 def pinned_block(package: str, lock: str) -> str:
-    """The lines of one package in the text of a lock: its version and its hashes."""
+    """Returns the lines of one package in the text of a lock: its version and its hashes."""
     found = re.search(rf"^{package}==[^\n]*\n(?:[ ][^\n]*\n)*", lock, re.MULTILINE)
     if found is None:
         raise SetupError(f"{package} is missing in {DEV_LOCK.name}.")
@@ -173,14 +173,14 @@ def pinned_block(package: str, lock: str) -> str:
 
 
 def pip_env() -> dict[str, str]:
-    """The environment without settings that send packages elsewhere than into .venv."""
+    """Returns the environment without settings that would make pip install elsewhere than into .venv."""
     diverting = {"PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PYTHONHOME"}
     kept = {name: value for name, value in os.environ.items() if name not in diverting}
     return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_USER": "0"}
 
 
 def uv_env(pip: list[str] | None) -> dict[str, str]:
-    """The environment with the index and certificates that pip was told to use; uv does not look there."""
+    """Returns the environment with pip's index and certificates for uv, which does not read pip's settings."""
     told = run(*pip, "config", "list", env=pip_env()).stdout if pip else ""
     env = dict(os.environ)
     for setting, variable in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
@@ -194,28 +194,28 @@ def uv_env(pip: list[str] | None) -> dict[str, str]:
 
 
 def command_test(args: list[str]) -> NoReturn:
-    """Become the runner of all checks; `args` go to pytest."""
+    """Replaces this process with the runner of all checks; `args` go to pytest."""
     ensure(DEV_LOCK)
     os.chdir(ROOT)
     os.execv(PY, [str(PY), "-m", "tests.everything", *args])
 
 
 def command_world(args: list[str]) -> NoReturn:
-    """Become the simulated world (tests/world)."""
+    """Replaces this process with the simulated world (tests/world)."""
     ensure(DEV_LOCK)
     os.chdir(ROOT)
     os.execv(PY, [str(PY), "-m", "tests.world", *args])
 
 
 def command_tapwatt(args: list[str]) -> NoReturn:
-    """Become Tapwatt's command line; files named in `args` are looked for where the caller stands."""
+    """Replaces this process with Tapwatt's command line; files in `args` are relative to the caller's folder."""
     ensure(RUN_LOCK)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     os.execve(PY, [str(PY), "-m", "app", *args], {**os.environ, "PYTHONPATH": path})
 
 
 def command_lock(args: list[str]) -> int:
-    """Both locks, for every Python and system at once; names, versions and hashes, but no addresses."""
+    """Writes both locks, for every Python and system; names, versions and hashes, but no addresses."""
     ensure(DEV_LOCK)
     os.chdir(ROOT)
     compile_lock = [str(PY), "-m", "uv", "pip", "compile", "-q", "--universal", "--python-version", "3.11"]
@@ -227,7 +227,7 @@ def command_lock(args: list[str]) -> int:
     )
 
 
-# --- small things ------------------------------------------------------------------------------------------
+# --- helpers -----------------------------------------------------------------------------------------------
 
 
 def say(text: str) -> None:
@@ -235,7 +235,7 @@ def say(text: str) -> None:
 
 
 def run(*command: object, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run to the end, both outputs kept; a program that is not there counts as failed."""
+    """Runs to the end and keeps both outputs; a missing program counts as failed."""
     argv = [str(part) for part in command]
     try:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""The entry point for HTTP: open the context, mount the routes, close the context."""
+"""Entry point for HTTP: opens the context, mounts the routes, closes the context."""
 
 import asyncio
 import contextlib
@@ -25,8 +25,8 @@ from app.store.db.secret_box import SecretUnreadable
 
 log = structlog.get_logger("http")
 
-DESCRIPTION = """Card payment at EV chargers on Monta. A terminal tells of an authorized payment; Tapwatt starts the
-charge, stops it before the authorized amount would be exceeded, and says exactly what to capture."""
+DESCRIPTION = """Card payment at EV chargers on Monta. A terminal reports an authorized payment; Tapwatt starts the
+charge, stops it before the authorized amount would be exceeded, and states exactly what to capture."""
 
 AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
     authorize.ChargePointUnknown: ("charge_point_unknown", "charge_point_id"),
@@ -38,13 +38,13 @@ AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
     authorize.AmountTooSmall: ("amount_too_small", "authorization.amount"),
     authorize.MontaRefusesOperator: ("unavailable", "charge_point_id"),
 }
-"""The one table from a refusal to the code that the terminal is told, and the field that it is about."""
+"""Maps each refusal to its error code and the field it concerns."""
 
 
 def create_app(
     context: Context, *, news: SessionNews | None = None, metrics: Callable[[], str] = lambda: ""
 ) -> FastAPI:
-    """The HTTP service around a toolbox that somebody else opens and closes."""
+    """Builds the HTTP service around a context that the caller opens and closes."""
     app = DocumentedApp(
         title="Tapwatt",
         version="0.1.0",
@@ -102,8 +102,8 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_wrong_key(request: Request, error: Exception) -> JSONResponse:
-    """Every endpoint stays shut, and whoever knocks comes again: nothing is lost, and nothing is done with a wrong
-    key."""
+    """Answers 503 at every endpoint while the encryption key is wrong; callers retry, and nothing is written with
+    a wrong key."""
     log.error("secret_key_is_wrong", path=_shown(request.url.path), why=str(error))
     detail = (
         "TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with: start this process with"
@@ -119,17 +119,18 @@ async def _on_database_error(request: Request, error: Exception) -> JSONResponse
 
 
 def _shown(path: str) -> str:
-    """A path for the log. The address of a webhook is known to Monta only; what is no id of ours may be anything."""
+    """Returns a path for the log without secrets: a webhook's address is known to Monta only, and unknown parts
+    may hold anything."""
     before, webhooks, _ = path.partition("/webhooks/")
     return f"{shown_path(before)}{webhooks}..." if webhooks else shown_path(path)
 
 
 SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-"""On every answer: what is true of a session now is wrong a second later, and no proxy may keep it."""
+"""Headers of every answer: session data is outdated at once, and no proxy may cache it."""
 
 
 class RequestIds:
-    """Gives every request an id, puts it on the answer and on every log line, and turns a crash into a problem."""
+    """Gives every request an id, adds it to the answer and every log line, and turns a crash into a problem."""
 
     def __init__(self, app: ASGIApp, new_id: Callable[[], str]) -> None:
         self._app = app
@@ -169,7 +170,7 @@ class RequestIds:
 
 @contextlib.asynccontextmanager
 async def background(*work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Run endless work beside the block; it is cancelled at the end."""
+    """Runs endless work beside the block and cancels it at the end."""
     tasks = [asyncio.ensure_future(w()) for w in work]
     try:
         yield

@@ -1,4 +1,4 @@
-"""Gives each operator a Monta client; all replicas share its tokens and rate budget."""
+"""Provides each operator's Monta client; all replicas share tokens and rate budget."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ log = structlog.get_logger("access")
 
 DEFAULT_QUOTA = 1000
 DEFAULT_WINDOW_S = 600
-"""Monta's usual agreement (Integration Notes); replaced by what its headers say."""
+"""Window of Monta's usual quota in seconds (Integration Notes); replaced by Monta's headers."""
 
 RESERVE = {
     Purpose.STOP: Decimal("0"),
@@ -31,13 +31,13 @@ RESERVE = {
     Purpose.SWEEP: Decimal("0.20"),
     Purpose.READ: Decimal("0.30"),
 }
-"""The share of the quota that each purpose must leave untouched, so that a stop always gets through."""
+"""Share of the quota that each purpose must leave unused, so that a stop always gets through."""
 
 MAX_WINDOW_S = 86_400
 
 
 class SharedTokens:
-    """monta.ports.TokenStore on PostgreSQL; each call is one short transaction."""
+    """Implements monta.ports.TokenStore on PostgreSQL; each call is one short transaction."""
 
     def __init__(self, database: Database, box: SecretBox) -> None:
         self._database = database
@@ -62,9 +62,9 @@ class SharedTokens:
 
 
 class ReadOnlyTokens:
-    """monta.ports.TokenStore of a command: it takes the shared access token while that is good, and keeps what it
-    renews to itself. A command that ends while it leads a renewal would leave everybody else waiting for its lease;
-    and the shared refresh token, which serves once, is not its to spend."""
+    """Token store of a command: uses the shared access token while valid and keeps renewals to itself. A command
+    that ends while it holds the renewal lease would make all replicas wait for its expiry, and the shared
+    refresh token, which can be used once, is left for the replicas."""
 
     def __init__(self, shared: SharedTokens) -> None:
         self._shared = shared
@@ -81,7 +81,7 @@ class ReadOnlyTokens:
 
 
 class SharedBudget:
-    """monta.ports.Budget on PostgreSQL; each call is one UPDATE of one row."""
+    """Implements monta.ports.Budget on PostgreSQL; each call is one UPDATE of one row."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -108,7 +108,7 @@ class SharedBudget:
         ends_at = now + timedelta(seconds=min(max(seen.resets_in_s, 0), MAX_WINDOW_S))
         counted = self._counted.get(operator)
         if counted is not None and counted.covers(seen.limit, remaining, ends_at):
-            return  # as nearly always: a write less for each call
+            return  # the usual case: saves a write for each call
         async with self._database.transaction() as connection:
             await monta_access.correct_budget(
                 connection,
@@ -125,7 +125,7 @@ class SharedBudget:
 
 
 class SharedCredentialStatus:
-    """monta.ports.CredentialStatus on PostgreSQL: a refusal makes the operator's check due."""
+    """Implements monta.ports.CredentialStatus on PostgreSQL: a refusal makes the operator's check due."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -138,12 +138,12 @@ class SharedCredentialStatus:
 
 
 CHECKED_S = 10.0
-"""So often an operator's account is read again: what was set for it holds at every replica soon."""
+"""Seconds after which an operator's account is read again, so that changes reach every replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A client, and what it was made from."""
+    """A client and the account it was made from."""
 
     client: MontaClient
     account: tuple[str, ...] = field(repr=False)
@@ -155,7 +155,7 @@ def _account(operator: Operator) -> tuple[str, ...]:
 
 
 class MontaAccess:
-    """One client an operator, made when it is first needed."""
+    """Makes one client for each operator when it is first needed, and keeps it."""
 
     def __init__(
         self, *, http: Http, clock: Clock, database: Database, box: SecretBox, timeouts: Timeouts
@@ -169,13 +169,13 @@ class MontaAccess:
         self._clients: dict[OperatorId, _Made] = {}
 
     def known(self, operator_id: OperatorId) -> MontaClient | None:
-        """The client that was made before, unless what it was made from should be read again."""
+        """Returns the cached client, or None when its account should be read again."""
         made = self._clients.get(operator_id)
         fresh = made is not None and self._clock.monotonic() - made.checked_s < CHECKED_S
         return made.client if made is not None and fresh else None
 
     def of(self, operator: Operator) -> MontaClient:
-        """The same client as long as the operator's account at Monta is the same."""
+        """Returns the operator's client; a new one only when its account at Monta has changed."""
         made, account, now_s = self._clients.get(operator.id), _account(operator), self._clock.monotonic()
         if made is None or made.account != account:
             made = _Made(self._client(operator, self._tokens), account, now_s)
@@ -183,7 +183,7 @@ class MontaAccess:
         return made.client
 
     def read_only(self, operator: Operator) -> MontaClient:
-        """For a command that may end at any time: nobody waits for its renewal of a token."""
+        """Returns a client for a short-lived command, which never holds the shared renewal lease."""
         return self._client(operator, ReadOnlyTokens(self._tokens))
 
     def _client(self, operator: Operator, tokens: TokenStore) -> MontaClient:

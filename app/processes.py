@@ -1,4 +1,4 @@
-"""Runs the HTTP service, the watcher or the simulator from start to clean end."""
+"""Runs the HTTP service, the watcher or the simulator until shutdown."""
 
 import asyncio
 import contextlib
@@ -29,13 +29,13 @@ log = structlog.get_logger("running")
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 20
-"""Requests under way at the end may take so long."""
+"""Seconds that requests under way may take at shutdown."""
 KEEP_TIME_S = 10.0
 WEBHOOK_TIMEOUT_S = 10.0
 
 
 async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
-    """The HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
+    """Runs the HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
     news = SessionNews()
     async with ready_context(settings, url) as context, AsyncExitStack() as stack:
         telemetry = context.telemetry
@@ -56,7 +56,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
 
 
 async def watch(settings: KeyedSettings, url: str) -> None:
-    """The watcher alone, until SIGINT or SIGTERM; what is under way is finished first."""
+    """Runs the watcher alone until SIGINT or SIGTERM; work under way is finished first."""
     async with ready_context(settings, url) as context:
         watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
         if settings.watcher_metrics_port is not None and isinstance(context.telemetry, ProcessTelemetry):
@@ -76,7 +76,7 @@ async def simulate(
     speed: float,
     announce: Callable[[Mapping[str, object]], None],
 ) -> None:
-    """Monta in a box as a server, until SIGINT or SIGTERM; `announce` gets what a gateway needs to know."""
+    """Runs the simulator as a server until SIGINT or SIGTERM; `announce` receives what a gateway needs to know."""
     origin = settings.clock_origin or datetime.now(UTC)
     clock: Clock = SystemClock() if speed == 1 else ScaledClock(speed, origin)
     config = default_config(speed=speed)
@@ -98,7 +98,7 @@ async def _beside(context: Context, channels: dict[str, Callable[[str], None]]) 
 
 
 def _echo(database: Database) -> Echo | None:
-    """Needed where we listen elsewhere than we write: nobody but the database knows whether the two are one."""
+    """Returns an echo when listening uses another host than writing: only the database knows whether both are one."""
     if database.listen_host is database.host:
         return None
 
@@ -111,7 +111,7 @@ def _echo(database: Database) -> Echo | None:
 
 
 async def _keep_time(context: Context) -> None:
-    """Stay with the database's clock while both drift; a step of the machine's own clock is not even seen (F62)."""
+    """Keeps the offset to the database's clock current, so that steps of the local clock have no effect (F62)."""
     clock = context.clock
     while isinstance(clock, SystemClock):
         await asyncio.sleep(KEEP_TIME_S)
@@ -120,7 +120,7 @@ async def _keep_time(context: Context) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that ends long polls at once when it is asked to stop, and says when it listens."""
+    """uvicorn's server, ending long polls at once on shutdown and reporting when it listens."""
 
     on_ready: Callable[[], None] | None = None
 
@@ -148,7 +148,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """uvicorn's own raises the signal again after the shutdown, before the watcher beside it has drained."""
+        """Holds the signal back: uvicorn raises it again after shutdown, before the watcher beside it has drained."""
         loop = asyncio.get_running_loop()
         for number in ENDING:
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -170,7 +170,7 @@ def _on_signals(stop: Callable[[], None]) -> None:
 
 
 def run(work: Awaitable[None]) -> None:
-    """Run to the end; Ctrl-C is an end like any other."""
+    """Runs to the end; Ctrl-C is a normal end."""
 
     async def bounded() -> None:
         await work

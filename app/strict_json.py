@@ -1,4 +1,4 @@
-"""JSON from outside, read within bounds and without floats; JSON to outside, written with exact decimals."""
+"""Reads JSON within bounds and without floats, and writes JSON with exact decimals."""
 
 import json
 import re
@@ -10,8 +10,7 @@ MAX_DEPTH = 64
 """Nesting beyond this is refused; Monta's deepest object has fewer than ten levels."""
 
 MAX_DIGITS = 400
-"""A number spelled longer, or beyond 10^±300, is no measurement; PostgreSQL and Python have limits of their
-own."""
+"""A number with more digits, or beyond 10^±300, is no measurement; PostgreSQL and Python have limits of their own."""
 
 
 class BadJson(ValueError):
@@ -27,25 +26,23 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class BadNumber:
-    """Stands where the JSON had NaN, Infinity or a number out of all bounds: no reader takes it for a
-    number."""
+    """Replaces NaN, Infinity and numbers out of bounds; no reader accepts it as a number."""
 
     spelling: str
 
 
 JsonIn = None | bool | int | float | Decimal | str | BadNumber | list["JsonIn"] | dict[str, "JsonIn"]
-"""What `load_json` yields (floats never, but they occur in JSON that was kept in PostgreSQL and read
-back)."""
+"""What `load_json` returns. Floats never occur in it, but do in JSON that was stored in PostgreSQL and read back."""
 
 Storable = None | bool | int | float | str | list["Storable"] | dict[str, "Storable"]
-"""JSON that `json.dumps` writes and PostgreSQL's jsonb takes."""
+"""JSON that `json.dumps` writes and PostgreSQL's jsonb accepts."""
 
 Writable = None | bool | int | Decimal | str | Sequence["Writable"] | Mapping[str, "Writable"]
-"""What `dump_json` writes; floats are left out on purpose."""
+"""What `dump_json` writes; floats are excluded on purpose."""
 
 
 def load_json(data: bytes | str, *, max_bytes: int) -> JsonIn:
-    """Parse UTF-8 JSON: integers as int, all other numbers as Decimal; of duplicate keys the last one counts.
+    """Parses UTF-8 JSON: integers as int, all other numbers as Decimal; the last duplicate key counts.
 
     NUL characters and lone surrogates in strings stay (see `storable`). Raises BadJson, TooDeep.
     """
@@ -74,13 +71,13 @@ def _decimal(spelling: str) -> Decimal | BadNumber:
         return BadNumber(spelling[:MAX_DIGITS])
     try:
         number = Decimal(spelling)
-    except ArithmeticError:  # an exponent beyond even Decimal's
+    except ArithmeticError:  # an exponent beyond even Decimal's range
         return BadNumber(spelling)
     return number if abs(number.adjusted()) <= 300 else BadNumber(spelling)
 
 
 def _depth_exceeds(value: JsonIn, levels: int) -> bool:
-    """Level by level instead of by recursion, so that the check cannot itself run out of stack."""
+    """Checks level by level instead of recursively, so that the check cannot exhaust the stack itself."""
     layer = [value]
     for _ in range(levels):
         layer = [child for parent in layer for child in _children(parent)]
@@ -98,13 +95,12 @@ def _children(value: JsonIn) -> list[JsonIn]:
 
 
 def clean_text(text: str) -> str:
-    """`text` with NUL characters and lone surrogates, which PostgreSQL refuses, replaced by U+FFFD."""
+    """Replaces NUL characters and lone surrogates, which PostgreSQL refuses, by U+FFFD."""
     return UNSTORABLE.sub("\ufffd", text)
 
 
 def storable(value: JsonIn) -> Storable:
-    """`value` (at most MAX_DEPTH deep) as JSON for jsonb: text cleaned, Decimals as float where that is
-    exact."""
+    """Converts `value` (at most MAX_DEPTH deep) to JSON for jsonb: text cleaned, Decimals as float where exact."""
     if isinstance(value, dict):
         return {clean_text(key): storable(child) for key, child in value.items()}
     if isinstance(value, list):

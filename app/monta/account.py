@@ -1,4 +1,4 @@
-"""What Monta knows of a credential: whose it is, its webhook configuration, its log of deliveries."""
+"""Reads objects about a credential: its owner, its webhook configuration, its delivery log."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +11,7 @@ from app.strict_json import JsonIn
 
 
 class DeliveryStatus(StrEnum):
-    """Filter of Monta's log of the past 24 hours of webhook entries."""
+    """Filters Monta's log of webhook entries of the past 24 hours."""
 
     PENDING = "pending"
     COMPLETED = "completed"
@@ -41,7 +41,7 @@ class WebhookConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedDelivery:
-    """One row of GET /webhooks/entries: an entry that Monta has, could, or could not deliver."""
+    """One row of GET /webhooks/entries: delivered, pending or failed."""
 
     id: str | None
     status: str | None
@@ -89,6 +89,6 @@ def read_logged_delivery(value: JsonIn, seen_at: datetime, price_unit: PriceUnit
 
 
 def _texts(value: JsonIn) -> tuple[str, ...]:
-    """The strings and numbers of a list, as strings."""
+    """Returns the strings and numbers of a list, as strings."""
     rows = value if isinstance(value, list) else []
     return tuple(str(row)[:200] for row in rows if isinstance(row, str | int) and not isinstance(row, bool))

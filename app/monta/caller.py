@@ -1,4 +1,4 @@
-"""One call at a time: within the budget, with a token, and judged; and lists of them."""
+"""Makes one call within the rate budget and with a token, and reads its answer; collects paged lists."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,12 +13,12 @@ from app.monta.token import TokenKeeper
 from app.monta.transport import Answer, Call, Transport, read_answer
 from app.strict_json import JsonIn
 
-DOUBTED_AGAIN = timedelta(minutes=10)
-"""A charge that is refused (403) for reasons of its own is no reason to question the credential at each call."""
+RECHECK_AFTER = timedelta(minutes=10)
+"""Time between two checks of the credential after a refusal (403) that concerns one charge only."""
 
 
 class Caller:
-    """What all calls of one operator share. Nothing is sent twice but for a 401, which is a definite no."""
+    """Shared by all calls of one operator. Only a 401 is retried, once: it is a definite refusal."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Caller:
         self._clock = clock
         self._operator = operator
         self._credential_status = credential_status
-        self._doubted_at: datetime | None = None
+        self._reported_at: datetime | None = None
 
     def get(
         self, path: str, *, purpose: Purpose = Purpose.READ, params: Mapping[str, str | int] | None = None
@@ -60,7 +60,7 @@ class Caller:
         return await all_pages(page, max_pages=max_pages)
 
     async def ask(self, call: Call, still_allowed: Callable[[], bool] | None = None) -> JsonIn:
-        """Send; on 401 renew the token and send once more, if it is still allowed then."""
+        """Sends the call; on 401 renews the token and sends once more if `still_allowed` holds then."""
         try:
             return await self._asked(call, still_allowed)
         except Unauthorized as error:
@@ -72,13 +72,14 @@ class Caller:
             raise
 
     def _is_new(self, call: Call) -> bool:
-        """Whether a refusal says more than the last one did: that of one charge now and then, all others always."""
-        now, before = self._clock.now(), self._doubted_at
+        """Whether this refusal may report a new problem: every refusal does, except repeated ones of a single
+        charge."""
+        now, before = self._clock.now(), self._reported_at
         if not call.path.startswith("/charges/"):
             return True
-        if before is not None and now - before < DOUBTED_AGAIN:
+        if before is not None and now - before < RECHECK_AFTER:
             return False
-        self._doubted_at = now
+        self._reported_at = now
         return True
 
     async def _asked(self, call: Call, still_allowed: Callable[[], bool] | None) -> JsonIn:

@@ -1,4 +1,4 @@
-"""The client of Monta's Partner API for one operator: every call there is, none repeated blindly."""
+"""Client of Monta's Partner API for one operator; no call is retried blindly."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -37,15 +37,14 @@ from app.strict_json import dump_json
 
 
 class MontaClient:
-    """Bound to one operator's credential, token pair and quota.
+    """Client bound to one operator's credential, token pair and quota.
 
-    Every method raises MontaError only (NotSent, Refused, Unauthorized, QuotaExceeded: certainly not done;
-    OutcomeUnknown: look), besides what the token store and the budget raise before anything is sent. Nothing
-    is sent twice but for a 401, which is a definite no: then once more, with a new token.
+    Every method raises MontaError only: NotSent, Refused, Unauthorized and QuotaExceeded mean certainly not done,
+    OutcomeUnknown means search before anything else. Errors of the token store and the budget also pass through; they
+    occur before anything is sent. Only a 401 is retried, once, with a new token.
 
-    Token calls take nothing from the budget: each follows a call that was granted, Monta does not say whether
-    they count, there is about one an hour, and if they count, the quota headers of the next answer correct
-    our books.
+    Token calls take nothing from the budget: each follows a call that was granted, Monta does not document whether
+    they count, there is about one an hour, and the quota headers of the next answer correct our count.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class MontaClient:
     async def start_charge(
         self, start: StartCharge, *, still_allowed: Callable[[], bool] | None = None
     ) -> ChargeReport:
-        """POST /charges, once. `still_allowed` is the send guard, asked right before each sending."""
+        """POST /charges, once. `still_allowed` is the send guard, evaluated right before each sending."""
         mistakes = start.mistakes()
         if mistakes:
             raise NotSent(f"POST /charges not sent: unfit {', '.join(mistakes)}", permanent=True)
@@ -104,21 +103,21 @@ class MontaClient:
         return await self._ask_for_charge(call, still_allowed)
 
     async def get_charge(self, charge: ChargeId, *, purpose: Purpose = Purpose.READ) -> ChargeReport:
-        """GET /charges/{id}. `purpose` STOP for the read that confirms a stop."""
+        """GET /charges/{id}. `purpose` is STOP for the read that confirms a stop."""
         call = self._caller.get(f"/charges/{id_in_path(charge)}", purpose=purpose)
         return await self._ask_for_charge(call)
 
     async def stop_charge(self, charge: ChargeId) -> ChargeReport:
-        """GET /charges/{id}/stop, a GET with an effect. An answer means accepted, not stopped."""
+        """GET /charges/{id}/stop, a GET with an effect. A 2xx means accepted, not stopped."""
         call = self._caller.get(f"/charges/{id_in_path(charge)}/stop", purpose=Purpose.STOP)
         return await self._ask_for_charge(call)
 
     async def find_charges(
         self, partner_external_id: str, *, purpose: Purpose = Purpose.START
     ) -> tuple[ChargeReport, ...]:
-        """All charges with exactly this partnerExternalId; empty means not visible yet, not that none runs.
+        """Returns all charges with this partnerExternalId; an empty result does not prove that none runs.
 
-        A row that cannot be read, or more pages than the bound, is OutcomeUnknown: a charge might hide there.
+        An unreadable row, or more pages than the bound, raises OutcomeUnknown: a charge might be missed there.
         """
         if not partner_external_id:
             raise NotSent("GET /charges not sent: it would find the charges of others", permanent=True)
@@ -138,8 +137,8 @@ class MontaClient:
         purpose: Purpose = Purpose.READ,
         max_pages: int = MAX_LISTED_PAGES,
     ) -> ChargeListing:
-        """The charges on the operator's charge points: those updated at or after that second, those in a state (not all
-        of Monta's states can be asked for), a hundred with each call. What came before a refusal is kept."""
+        """Lists charges on the operator's charge points, filtered by update time and state, 100 a call. Not every
+        state can be filtered by at Monta. Pages read before a refusal are kept."""
         overdue_since = self._clock.now()
         filters: dict[str, str] = {}
         if updated_since is not None:
@@ -159,7 +158,7 @@ class MontaClient:
         return found
 
     async def find_charge_point(self, charge_point: ChargePointId) -> ChargePoint | None:
-        """The same; None: Monta knows none with this id, or does not show it to this credential."""
+        """GET /charge-points/{id}; None when Monta has none with this id, or hides it from this credential."""
         try:
             return await self.get_charge_point(charge_point)
         except Refused as error:
@@ -168,7 +167,7 @@ class MontaClient:
             raise
 
     async def list_charge_points(self, *, max_pages: int = MAX_LISTED_PAGES) -> tuple[ChargePoint, ...]:
-        """All charge points that the credential sees, each once; those without an id are left out."""
+        """Lists all charge points visible to the credential, each once; those without an id are left out."""
         overdue_since = self._clock.now()
         rows = await self._caller.list("/charge-points", max_pages, Purpose.READ, {})
         read = (read_charge_point(row, overdue_since) for row in rows.rows)
@@ -183,7 +182,7 @@ class MontaClient:
         return found
 
     async def me(self) -> Consumer:
-        """GET /consumers/me: whose credential this is and what it may do."""
+        """GET /consumers/me: the credential's owner and its scopes."""
         return read_consumer(await self._caller.ask(self._caller.get("/consumers/me")))
 
     async def get_webhook_config(self) -> WebhookConfig | None:
@@ -210,7 +209,7 @@ class MontaClient:
         return read_webhook_config(await self._caller.ask(call))
 
     async def webhook_entries(self, status: DeliveryStatus) -> tuple[LoggedDelivery, ...]:
-        """GET /webhooks/entries: Monta's log of the past 24 hours, as far as the bound on pages."""
+        """GET /webhooks/entries: Monta's delivery log of the past 24 hours, up to the page bound."""
         rows = await self._caller.list(
             "/webhooks/entries", MAX_LOG_PAGES, Purpose.READ, {"status": status.value}
         )

@@ -1,4 +1,4 @@
-"""Errors of Monta's Partner API, cut by what the caller does next; one function sorts every failure."""
+"""Errors of Monta's Partner API, grouped by what the caller does next."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -7,11 +7,11 @@ import httpx
 
 
 class MontaError(Exception):
-    """Base of everything that a call to Monta raises on purpose. Messages never hold a secret or a body."""
+    """Base of all errors raised by a call to Monta. Messages never hold a secret or a body."""
 
 
 class NotDone(MontaError):
-    """Monta certainly did nothing: the call may be made again, or given up, without a look."""
+    """Monta certainly did nothing: the call may be retried or dropped without a search."""
 
     def __init__(self, message: str, *, retry_at: datetime | None = None) -> None:
         super().__init__(message)
@@ -19,9 +19,9 @@ class NotDone(MontaError):
 
 
 class NotSent(NotDone):
-    """Nothing left this process: no connection, no free connection in the pool, no token, or refused here.
+    """Nothing left this process: no connection, pool timeout, no token, or refused locally.
 
-    `permanent`: the same call would be refused here again, so it is not worth a second try.
+    `permanent`: the same call would be refused again, so a retry is useless.
     """
 
     def __init__(self, message: str, *, retry_at: datetime | None = None, permanent: bool = False) -> None:
@@ -30,7 +30,7 @@ class NotSent(NotDone):
 
 
 class Refused(NotDone):
-    """Monta answered 400, 403, 404, 409 or 422. `code`, `message`, `readable` are Monta's words, cut and
+    """Monta answered 400, 403, 404, 409 or 422. `code`, `message` and `readable` are Monta's, truncated and
     scrubbed."""
 
     def __init__(
@@ -50,11 +50,11 @@ class Refused(NotDone):
 
 
 class Unauthorized(NotDone):
-    """Monta answered 401 to a new token too, or does not take the operator's credentials."""
+    """Monta answered 401 even with a new token, or rejects the operator's credentials."""
 
 
 class QuotaExceeded(NotDone):
-    """Monta answered 429 (`by_monta`), or our own count of its quota is used up; free again at `retry_at`."""
+    """Monta answered 429 (`by_monta`), or our own count of its quota is exhausted; free again at `retry_at`."""
 
     retry_at: datetime
 
@@ -64,7 +64,7 @@ class QuotaExceeded(NotDone):
 
 
 class OutcomeUnknown(MontaError):
-    """Monta may or may not have done it: look, never send again blindly."""
+    """Monta may or may not have done it: search, never retry blindly."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
@@ -72,17 +72,17 @@ class OutcomeUnknown(MontaError):
 
 
 def refusal_of(error: MontaError) -> int | None:
-    """The status with which Monta certainly refused this very call; None for everything else."""
+    """Returns the status with which Monta certainly refused this call; None for every other error."""
     return error.status if isinstance(error, Refused) else None
 
 
 def retry_at_of(error: MontaError) -> datetime | None:
-    """When the same call may be made again, where that is known."""
+    """Returns when the same call may be retried, where that is known."""
     return error.retry_at if isinstance(error, NotDone) else None
 
 
 class Outcome(StrEnum):
-    """What a status or a failure says about the call."""
+    """What an HTTP status or an exception says about the call."""
 
     DONE = "done"
     NOT_SENT = "not_sent"
@@ -101,11 +101,10 @@ OF_STATUS = {
     422: Outcome.REFUSED,
     429: Outcome.QUOTA,
 }
-"""Statuses other than 2xx that say something for certain; all others leave the outcome unknown, 5xx above
-all."""
+"""Conclusive statuses other than 2xx; all others, 5xx in particular, leave the outcome unknown."""
 
 OF_FAILURE: dict[type[Exception], Outcome] = {
-    # The connection was never there, so no byte of the request was sent.
+    # Connection was never established, so no byte of the request was sent.
     httpx.ConnectError: Outcome.NOT_SENT,
     httpx.ConnectTimeout: Outcome.NOT_SENT,
     httpx.PoolTimeout: Outcome.NOT_SENT,
@@ -133,11 +132,10 @@ OF_FAILURE: dict[type[Exception], Outcome] = {
 
 
 def outcome_of(what: int | Exception) -> Outcome:
-    """Sort an HTTP status or an exception of a call; whatever is not listed leaves the outcome unknown.
+    """Classifies an HTTP status or exception of a call; anything not listed is unknown.
 
-    Source: Monta's reference on errors and quotas, and the classification that all of Tapwatt uses: not done
-    is refused here, connect error, pool timeout, 400/401/403/404/409/422/429; done is 2xx; the rest is
-    unknown.
+    Source: Monta's reference on errors and quotas, and the project-wide classification. Not done: refused locally,
+    connect error, pool timeout, 400/401/403/404/409/422/429. Done: 2xx. Unknown: everything else.
     """
     if isinstance(what, int):
         return Outcome.DONE if 200 <= what <= 299 else OF_STATUS.get(what, Outcome.UNKNOWN)

@@ -1,4 +1,4 @@
-"""One JSON object from Monta, read field by field: what makes no sense becomes None and is named."""
+"""Reads one JSON object from Monta field by field; invalid values become None and are named."""
 
 import re
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ def _whole(number: Decimal) -> int | None:
 
 
 def date_of(value: JsonIn) -> datetime | None:
-    """An RFC 3339 date-time with 0 to 9 fraction digits, in UTC and cut to microseconds.
+    """Reads an RFC 3339 date-time (0 to 9 fraction digits) as UTC, truncated to microseconds.
 
-    A date without an offset is no date: read as UTC when it was meant locally, it would lie hours ahead and
-    every true report after it would look old.
+    A date without an offset is refused: read as UTC when it was meant locally, it would lie hours ahead and every
+    later true report would seem stale.
     """
     if not isinstance(value, str) or not DATE.fullmatch(value):
         return None
@@ -46,7 +46,7 @@ def date_of(value: JsonIn) -> datetime | None:
 
 
 def decimal_of(value: JsonIn) -> Decimal | None:
-    """A number exactly as Monta spelled it, be it in quotes; None for anything else."""
+    """Reads a number exactly as Monta wrote it, quoted or not; None for anything else."""
     if isinstance(value, Decimal):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -57,8 +57,7 @@ def decimal_of(value: JsonIn) -> Decimal | None:
 
 
 class Fields:
-    """The fields of one object. A missing or null field is None and no problem; `problems` names the bad
-    ones."""
+    """The fields of one object. A missing or null field is None and no problem; `problems` names the invalid ones."""
 
     def __init__(
         self, source: Mapping[str, JsonIn], problems: list[str] | None = None, path: str = ""
@@ -104,7 +103,7 @@ class Fields:
         return self._checked(name, number if fits else None)
 
     def text(self, name: str, *, max_chars: int = 500) -> str | None:
-        """Text, cleaned for PostgreSQL and cut."""
+        """Reads text, cleaned for PostgreSQL and truncated to `max_chars`."""
         value = self._source.get(name)
         return self._checked(name, clean_text(value)[:max_chars] if isinstance(value, str) else None)
 
@@ -119,7 +118,7 @@ class Fields:
         return self._checked(name, code if CURRENCY.fullmatch(code) else None)
 
     def drop(self, name: str) -> None:
-        """Name a field that was there and made no sense."""
+        """Names a field that was present but invalid."""
         self._problems.append(f"{self._path}{name}"[:100])
 
     def _checked(self, name: str, value: T | None) -> T | None:

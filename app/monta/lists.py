@@ -1,4 +1,4 @@
-"""Reads Monta's paged lists to the end within a bound, and the charges in them."""
+"""Reads Monta's paged lists within a bound, and the charges in them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,24 +13,25 @@ from app.strict_json import JsonIn
 
 PER_PAGE = 100
 MAX_FOUND_PAGES = 10
-"""One session has one charge, at worst a handful; more pages mean that Monta did not filter."""
+"""Page bound of a search. One session has one charge, at worst a handful; more pages mean that Monta did not
+filter."""
 MAX_LISTED_PAGES = 200
-"""Monta lists at most 20,000 charges for one query."""
+"""Page bound of a listing: Monta lists at most 20,000 charges for one query."""
 MAX_LOG_PAGES = 5
-"""Of Monta's log of deliveries."""
+"""Page bound of Monta's delivery log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of all pages in Monta's order; rows that moved while we read may come twice. `complete` is
-    False when the bound on pages ended the reading, or Monta refused a further page."""
+    """The rows of all pages in Monta's order; rows that moved during the reading may come twice. `complete` is
+    False when the page bound ended the reading, or Monta refused a further page."""
 
     rows: tuple[JsonIn, ...]
     complete: bool
 
 
 async def all_pages(fetch: Callable[[int], Awaitable[JsonIn]], *, max_pages: int) -> Rows:
-    """Read page after page. Raises OutcomeUnknown when an answer is no list, and whatever `fetch` raises."""
+    """Reads page after page. Raises OutcomeUnknown when an answer is no list, and whatever `fetch` raises."""
     rows: list[JsonIn] = []
     for page in range(max_pages):
         try:
@@ -49,8 +50,8 @@ async def all_pages(fetch: Callable[[int], Awaitable[JsonIn]], *, max_pages: int
 
 
 def _is_last(answer: JsonIn, page: int) -> bool:
-    """By `meta.totalPageCount`; without it only an empty page ends the list, for Monta may have cut
-    `perPage`."""
+    """Whether this is the last page by `meta.totalPageCount`; without it only an empty page is, since Monta may
+    have reduced `perPage`."""
     if isinstance(answer, list):
         return True  # a bare list has no pages
     meta = answer.get("meta") if isinstance(answer, dict) else None
@@ -60,8 +61,8 @@ def _is_last(answer: JsonIn, page: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ChargeListing:
-    """Charges in no order, each once. `unreadable` counts the rows that were left out; when it is not
-    `complete`, the bound on pages was reached: narrow the question."""
+    """Charges without order, each once. `unreadable` counts the skipped rows; not `complete` means the page bound
+    was reached: narrow the query."""
 
     charges: tuple[ChargeReport, ...]
     unreadable: int
@@ -69,13 +70,12 @@ class ChargeListing:
     origins: Mapping[ChargeId, Origin] = field(default_factory=dict)
 
     def listed(self) -> tuple[ListedCharge, ...]:
-        """The charges with who started them."""
+        """The charges together with their origin (who started them)."""
         return tuple(ListedCharge(report, self.origins.get(report.id, Origin())) for report in self.charges)
 
 
 def read_listing(rows: Rows, seen_at: datetime, price_unit: PriceUnit) -> ChargeListing:
-    """Read the rows of all pages; pages overlap when charges are added meanwhile, so a charge may come
-    twice."""
+    """Reads the rows of all pages into charges; overlapping pages may repeat a charge, the newest report counts."""
     charges: dict[ChargeId, ChargeReport] = {}
     origins: dict[ChargeId, Origin] = {}
     unreadable = 0
@@ -91,7 +91,7 @@ def read_listing(rows: Rows, seen_at: datetime, price_unit: PriceUnit) -> Charge
 
 
 def _newer(one: ChargeReport | None, other: ChargeReport) -> ChargeReport:
-    """Of two reports of one charge the one with the newer `updatedAt`; else the later one."""
+    """Returns the report with the newer `updatedAt`; without one, the later report."""
     if one is not None and one.updated_at and other.updated_at and one.updated_at > other.updated_at:
         return one
     return other

@@ -1,4 +1,4 @@
-"""Monta's JSON objects to domain values, leniently; the start of a charge out, exactly."""
+"""Converts Monta's JSON objects to domain values leniently, and a start order to JSON exactly."""
 
 import re
 from collections.abc import Mapping
@@ -18,30 +18,28 @@ from app.strict_json import JsonIn, Writable
 MAX_KWH = 100_000
 MAX_KW = 10_000
 MAX_PRICE = 1_000_000_000
-"""Beyond these a value is a fault (a unit mixed up, a meter gone mad), not a measurement."""
+"""Upper bounds: a larger value is an error (mixed-up unit, broken meter), not a measurement."""
 
 LAST4 = re.compile("[0-9]{4}")
 
 MAX_AHEAD = timedelta(days=1)
-"""An `updatedAt` further ahead of us is a fault; believed, it would make every true report after it look
-old."""
+"""An `updatedAt` further ahead of us is an error; accepted, it would make every later true report seem stale."""
 
 
 class UnreadableCharge(ValueError):
-    """Not an object, or without a usable id: no charge can be told from it."""
+    """Not an object, or without a usable id: no charge can be read from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeRead:
-    """A charge as read, and the names of the fields that were there but made no sense (None in the
-    report)."""
+    """A charge as read, with the names of its invalid fields (None in the report)."""
 
     report: ChargeReport
     problems: tuple[str, ...]
 
 
 def unwrapped(value: JsonIn, key: str) -> JsonIn:
-    """Monta answers with the bare object (reference, Start a charge) or, in one client's eyes, with
+    """Unwraps an object: Monta answers with the bare object (reference, Start a charge), one known client with
     {"charge": {...}}."""
     if isinstance(value, dict) and "id" not in value and isinstance(value.get(key), dict):
         return value[key]
@@ -124,11 +122,11 @@ POINT_FIELDS = {
     "modelName": "model",
     "deletedAt": "deleted_at",
 }
-"""What is kept of a charge point, by Monta's names."""
+"""Which of Monta's fields of a charge point are kept."""
 
 
 def told_of_charge_point(value: Mapping[str, JsonIn]) -> frozenset[str]:
-    """Which fields of a charge point are there and make sense: a webhook may leave out what it does not speak of."""
+    """Names the fields of a charge point that are present and valid; a webhook may omit the others."""
     f = Fields(value)
     for read, names in (
         (f.text, ("name", "state", "type", "modelName")),
@@ -145,7 +143,7 @@ def told_of_charge_point(value: Mapping[str, JsonIn]) -> frozenset[str]:
 
 
 def _model(brand: str | None, name: str | None) -> str | None:
-    """Both names together; a brand alone stands for charge points that have nothing in common."""
+    """Joins brand and model name; a brand alone would group charge points that have nothing in common."""
     return f"{brand or ''} {name}".strip() if name else None
 
 
@@ -158,12 +156,12 @@ def _charge_state(f: Fields) -> ChargeState:
 
 
 def _thousandfold(number: Decimal | None) -> int | None:
-    """kWh to Wh, kW to W; half a unit goes up."""
+    """Converts kWh to Wh or kW to W, rounding half up."""
     return None if number is None else int((number * 1000).to_integral_value(ROUND_HALF_UP))
 
 
 def _price_scale(currency: Fields, unit: PriceUnit) -> int:
-    """How many decimal places to shift a price by; two when Monta does not say how many the currency has."""
+    """Returns how many decimal places to shift a price by; two when Monta does not name the currency's decimals."""
     if unit is PriceUnit.MAJOR:
         return 0
     decimals = currency.decimal("decimals", high=4)
@@ -193,8 +191,7 @@ class StartCharge:
     price_limit: Decimal | None = None
 
     def mistakes(self) -> tuple[str, ...]:
-        """The names of the fields that Monta would refuse, or that must not leave us; empty when it can be
-        sent."""
+        """Names the fields that Monta would refuse or that must not leave us; empty when it can be sent."""
         sound = {
             "paying_team_id": id_of(self.paying_team_id) is not None,
             "charge_point_id": id_of(self.charge_point_id) is not None,
@@ -208,16 +205,16 @@ class StartCharge:
         return tuple(name for name, is_sound in sound.items() if not is_sound)
 
     def body(self) -> dict[str, Writable]:
-        """The JSON object to send; call `mistakes` first. No `amount`, for nothing is captured yet.
+        """Returns the JSON object to send; call `mistakes` first. `amount` is omitted, since nothing is captured yet.
 
-        A card brand or digits that look wrong are left out: no reason to refuse a driver.
+        A card brand or last digits that look wrong are left out: no reason to refuse a driver.
         """
         session: dict[str, Writable] = {
             "provider": self.provider,
             "externalId": self.external_id,
             "partnerExternalId": self.partner_external_id,
             "cardBrand": self._brand(),
-            # Anything but four digits may be a card number that went astray: it must not leave us.
+            # Anything but four digits may be a misplaced card number: it must not leave us.
             "cardLast4": self.card_last4 if LAST4.fullmatch(self.card_last4 or "") else None,
         }
         body: dict[str, Writable] = {
@@ -236,13 +233,14 @@ class StartCharge:
 
 
 def _is_card(text: str) -> bool:
-    """The last look before it leaves us: Monta shows these to drivers and keeps them."""
+    """Whether the text contains a card number: the last check, since Monta shows these fields to drivers and keeps
+    them."""
     return looks_like_card_number(text, Field.IDENTIFIER)
 
 
 def _is_reference(text: str) -> bool:
-    """1 to 64 printable ASCII characters: Monta states no limit for these, so they are kept well within
-    any."""
+    """Accepts 1 to 64 printable ASCII characters: Monta documents no limit for these, so the bound is
+    conservative."""
     return 1 <= len(text) <= 64 and text.isascii() and text.isprintable()
 
 
@@ -295,7 +293,7 @@ def _pricing(f: Fields) -> Pricing:
 
 
 def _money(f: Fields, name: str) -> Money | None:
-    """Money: amount in minor units, divided by ten to the currency's decimals. Without a currency it is no money."""
+    """Reads Money: minor units, divided by ten to the currency's decimals. None without a currency."""
     if f.raw(name) is None:
         return None
     money = f.object(name)
@@ -311,7 +309,7 @@ LAST4_CHARS = 4
 
 
 def read_origin(value: JsonIn) -> Origin:
-    """Of a Charge object (reference, Charges); what is missing or odd is None."""
+    """Reads the origin of a Charge object (reference, Charges); missing or invalid values are None."""
     f = Fields(value if isinstance(value, dict) else {})
     session = f.object("genericPaymentSession")
     last4 = session.text("cardLast4", max_chars=100)

@@ -1,4 +1,4 @@
-"""What app.monta needs from the store: a shared token and a shared rate budget."""
+"""Interfaces that app.monta needs from the store: shared tokens and a shared rate budget."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +10,7 @@ from app.domain.units.ids import OperatorId
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An operator's Partner API credential. Never logged: `client_secret` is left out of the repr by its
-    holder."""
+    """An operator's Partner API credential. Never logged: its holder leaves `client_secret` out of the repr."""
 
     base_url: str
     client_id: str
@@ -23,7 +22,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token pair as shared by all replicas; `version` rises with each new pair."""
+    """A token pair shared by all replicas; `version` rises with each new pair."""
 
     access: str
     access_expires_at: datetime
@@ -39,32 +38,32 @@ class TokenStore(Protocol):
     """One token pair for each operator, shared by all replicas (encrypted at rest)."""
 
     async def load(self, operator: OperatorId) -> Token | None:
-        """The current pair, or None when there never was one."""
+        """Returns the current pair, or None when there never was one."""
         ...
 
     async def lease_renewal(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
-        """Become the only one to renew the pair of `version` (0: none yet) until `until`; False: another is
-        at it, or the pair is already newer."""
+        """Leases the renewal of the pair of `version` (0: none yet) until `until`; False when another replica
+        holds the lease or the pair is already newer."""
         ...
 
     async def save(self, operator: OperatorId, token: Token) -> Token:
-        """Keep a new pair, end the lead; returns it with its version."""
+        """Saves a new pair and ends the renewal lease; returns the pair with its version."""
         ...
 
 
 class Purpose(StrEnum):
-    """Why a request is made; decides how deep into the budget it may reach."""
+    """Why a request is made; decides how much of the budget it may use."""
 
     STOP = "stop"
     START = "start"
     SWEEP = "sweep"
-    """One call that reads a hundred charges: worth more than a read, less than a start."""
+    """One call that reads a hundred charges: ranks above a read, below a start."""
     READ = "read"
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaSeen:
-    """What Monta's rate-limit headers said (NOTES): requests a window, window length, remaining, seconds to
+    """Monta's rate-limit headers (Integration Notes): requests per window, window length, remaining, seconds to
     the reset."""
 
     limit: int | None
@@ -77,26 +76,26 @@ class CredentialStatus(Protocol):
     """Whether Monta still takes an operator's credential."""
 
     async def refused(self, operator: OperatorId, why: str, now: datetime) -> None:
-        """A call that the service lives by was refused with 401 or 403: somebody is to find out whether for good."""
+        """Records that a vital call was refused with 401 or 403, so that the credential gets checked."""
         ...
 
 
 class Budget(Protocol):
-    """Monta's quota for one credential, counted exactly over all replicas."""
+    """Monta's quota for one credential, counted exactly across all replicas."""
 
     async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
-        """Count one request. None: granted. A time: not granted, ask again then.
+        """Counts one request. Returns None when granted, else the time at which to retry.
 
-        A stop is granted though the count is used up: refused, it costs nothing; held back by a count that is
-        wrong, it costs energy.
+        A stop is granted even when the count is exhausted: if Monta refuses it nothing is lost, but holding it
+        back because of a wrong count costs energy.
         """
         ...
 
     async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
-        """Correct the count by what Monta says."""
+        """Corrects the count by Monta's headers."""
         ...
 
     async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
-        """Monta said 429 to a request of this purpose: no read and no start goes out before `until`, on any
-        replica. A stop does, unless it was a stop that was refused: it may be let through, and energy flows."""
+        """Blocks reads and starts until `until` on all replicas after a 429 for this purpose. Stops stay allowed,
+        unless the 429 answered a stop: it may get through, and energy flows."""
         ...

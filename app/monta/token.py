@@ -1,4 +1,4 @@
-"""The operator's token pair: shared by all replicas, renewed by one of them at a time."""
+"""Keeps the operator's token pair: shared by all replicas, renewed by one at a time."""
 
 import asyncio
 import contextlib
@@ -13,32 +13,32 @@ from app.monta.transport import Call, Transport, read_answer
 from app.strict_json import JsonIn, dump_json
 
 MARGIN = timedelta(seconds=60)
-"""A pair is renewed this long before it ends; until then it still serves those who need not renew it."""
+"""A pair is renewed this long before it expires; until then replicas that do not renew keep using it."""
 
 LAST_USE = timedelta(seconds=5)
-"""With less than this left a pair serves nobody: it could end on its way to Monta."""
+"""A pair with less than this left is not used: it could expire on its way to Monta."""
 
 LEASE = timedelta(seconds=15)
-"""A renewal is another replica's again after this: longer than two token calls, far shorter than `MARGIN`."""
+"""After this, another replica may renew: longer than two token calls, far shorter than `MARGIN`."""
 
 WAIT_S = 20.0
-"""So long a call waits for a token: longer than `LEASE`, so that a leader's crash heals within one call."""
+"""Longest wait of a call for a token: above `LEASE`, so that the crash of a renewing replica is survived within
+one call."""
 
 POLL_S = 0.25
 RETRY_AFTER = timedelta(seconds=10)
-"""After a failed renewal, a pair that is still good serves this long before the next try; credentials that were refused
-are not shown to Monta again before."""
+"""Backoff after a failed renewal. A valid pair is used meanwhile; refused credentials are not sent to Monta again
+before."""
 
 SHORTEST_LIFE = MARGIN + timedelta(seconds=30)
 LONGEST_LIFE = timedelta(hours=24)
-"""Whatever date Monta writes (or our clock makes of it), a new pair is used this long: a 401 corrects the
-rest."""
+"""Longest lifetime accepted for a new pair, whatever date Monta writes; a 401 corrects the rest."""
 
 
 class TokenKeeper:
-    """Gives out the access token of one operator. Nothing of the store is held open while Monta is asked.
+    """Provides one operator's access token. No connection or lock of the store is held while Monta is called.
 
-    Errors of the store pass through: they come before anything is sent.
+    Errors of the store pass through: they occur before anything is sent.
     """
 
     def __init__(
@@ -62,18 +62,20 @@ class TokenKeeper:
         self._refused: tuple[datetime, str] | None = None
 
     async def current(self) -> Token:
-        """A token with some life left. Raises NotSent, QuotaExceeded, Unauthorized."""
+        """Returns a token that is still valid. Raises NotSent, QuotaExceeded, Unauthorized."""
         if self._held is not None and self._held.access_expires_at - MARGIN > self._clock.now():
             return self._held
         return await self._obtain(None)
 
     async def after_refusal(self, bad: Token) -> Token:
-        """A token other than `bad`, to which Monta answered 401: one that another has renewed already, or a
+        """Returns a token other than `bad`, which Monta answered with 401: one renewed by another replica, or a
         new one. Raises NotSent, QuotaExceeded, Unauthorized."""
         return await self._obtain(bad.version)
 
     async def _obtain(self, bad: int | None) -> Token:
-        give_up_at = self._clock.monotonic() + WAIT_S  # counted from before the lock: a queue must not add up
+        give_up_at = (
+            self._clock.monotonic() + WAIT_S
+        )  # counted from before the lock, so that waiting calls do not add up
         async with self._lock:
             if self._refused is not None and self._clock.now() < self._refused[0]:
                 raise Unauthorized(self._refused[1])
@@ -95,8 +97,7 @@ class TokenKeeper:
                 await self._clock.sleep(POLL_S)
 
     def _serves(self, token: Token) -> bool:
-        """Whether to use the pair without a renewal: it is fresh, or it lives and renewing it failed just
-        now."""
+        """Whether to use the pair without a renewal: it is fresh, or it is valid and a renewal failed just now."""
         now = self._clock.now()
         if token.access_expires_at - MARGIN > now:
             return True
@@ -106,7 +107,8 @@ class TokenKeeper:
         return token.access_expires_at - LAST_USE > self._clock.now()
 
     async def _leads(self, version: int) -> bool:
-        """Whether the renewal is ours: it still is when our last try failed and its lease has not ended."""
+        """Whether this replica holds the renewal lease; it still does when its last try failed before the lease
+        expired."""
         now = self._clock.now()
         if self._lead is not None and self._lead[0] == version and now < self._lead[1]:
             return True
@@ -129,9 +131,9 @@ class TokenKeeper:
         return self._held
 
     async def _fetch(self, stored: Token | None) -> Token:
-        """A new pair by the refresh token while it lives, else, or when it is refused, by the credentials."""
+        """Fetches a new pair with the refresh token while valid; otherwise, or when refused, with the credentials."""
         if stored is not None and stored.refresh and stored.refresh_expires_at - LAST_USE > self._clock.now():
-            # Refresh tokens serve once and may be lost with an answer; the credentials always serve.
+            # Refresh tokens can be used once and may be lost with an answer; the credentials can always be used.
             with contextlib.suppress(Refused, Unauthorized, OutcomeUnknown):
                 return await self._ask("/auth/refresh", {"refreshToken": stored.refresh})
         own = self._credentials
@@ -143,7 +145,9 @@ class TokenKeeper:
             why = f"Monta does not take the operator's credentials ({error})"
             self._refused = self._clock.now() + RETRY_AFTER, why
             raise Unauthorized(why) from error
-        except OutcomeUnknown as error:  # for the token; the call that needs it was certainly not sent
+        except (
+            OutcomeUnknown
+        ) as error:  # only the token call was unknown; the call that needs the token was certainly not sent
             raise NotSent(f"no token: {error}") from error
 
     async def _ask(self, path: str, body: dict[str, str]) -> Token:
@@ -165,7 +169,7 @@ class TokenKeeper:
 
 
 def read_token(value: JsonIn, now: datetime) -> Token | None:
-    """A Token object (reference, Authentication); None without an access token that can stand in a header."""
+    """Reads a Token object (reference, Authentication); None without an access token that fits into a header."""
     fields = value if isinstance(value, dict) else {}
     access, refresh = fields.get("accessToken"), fields.get("refreshToken")
     if not isinstance(access, str) or not _fits_a_header(access):

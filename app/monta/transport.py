@@ -28,14 +28,14 @@ from app.monta.ports import Budget, Purpose, QuotaSeen
 from app.strict_json import BadJson, JsonIn, load_json
 
 Http: TypeAlias = httpx.AsyncClient
-"""What the client speaks through."""
+"""The HTTP client type in use."""
 
 MAX_CONNECTIONS = 50
-"""A few parallel connections are fair use; waiting for one of them is bounded by the pool time-out."""
+"""A few parallel connections are fair use; waiting for one is bounded by the pool timeout."""
 
 
 def open_http(transport: httpx.AsyncBaseTransport | None = None) -> Http:
-    """Connections for all operators; `transport` replaces the network (a Monta within this process).
+    """Opens the connection pool for all operators; `transport` replaces the network (simulator in process).
 
     Proxies and other settings of the environment are ignored: a stop is a GET, and no cache may answer it.
     """
@@ -45,20 +45,19 @@ def open_http(transport: httpx.AsyncBaseTransport | None = None) -> Http:
 
 MAX_COUNT = 1_000_000
 MAX_BLOCK_S = 3600
-"""No header blocks for longer: an absurd one must not keep stops from going out for ever."""
+"""Longest block a header may set, in seconds: an absurd value must not keep stops from being sent."""
 
 FIRST_BLOCK_S = 5
-"""The block after a 429 that says nothing; doubles with each further one in a row, up to
+"""Block in seconds after a 429 without headers; doubles with each further one in a row, up to
 `MAX_SILENT_BLOCK_S`."""
 
 MAX_SILENT_BLOCK_S = 300
 
 
 def quota_seen(headers: Mapping[str, str]) -> QuotaSeen | None:
-    """The quota headers (reference, Integration notes), names in any case; None when none of them makes
-    sense.
+    """Reads the quota headers (reference, Integration notes), names in any case; None when none is valid.
 
-    Under the policy Fair-Use there is no number to count by, whatever else the answer carries.
+    Under the policy Fair-Use there is no number to count by, whatever other headers are present.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     if lower.get("ratelimit-policy", "").strip().lower() == "fair-use":
@@ -73,8 +72,8 @@ def quota_seen(headers: Mapping[str, str]) -> QuotaSeen | None:
 
 
 def blocked_until(headers: Mapping[str, str], now: datetime, *, in_a_row: int) -> datetime:
-    """Until when a 429 blocks: Retry-After (seconds or an HTTP date), else RateLimit-ResetsIn, else longer
-    and longer with the number of 429s in a row; between one second and `MAX_BLOCK_S`."""
+    """Returns until when a 429 blocks: Retry-After (seconds or HTTP date), else RateLimit-ResetsIn, else a backoff
+    that grows with the number of 429s in a row; between one second and `MAX_BLOCK_S`."""
     lower = {name.lower(): value for name, value in headers.items()}
     told = _retry_after_s(lower.get("retry-after"), now)
     if told is None:
@@ -90,7 +89,7 @@ def _retry_after_s(value: str | None, now: datetime) -> int | None:
         return seconds
     try:
         when = parsedate_to_datetime(value)
-        if when.tzinfo is None:  # "-0000": UTC, as the standard says
+        if when.tzinfo is None:  # "-0000" means UTC, by the standard
             when = when.replace(tzinfo=UTC)
         return int((when - now).total_seconds())
     except (ValueError, OverflowError):
@@ -98,7 +97,7 @@ def _retry_after_s(value: str | None, now: datetime) -> int | None:
 
 
 def _count(value: str | None) -> int | None:
-    """A whole number from 0 to MAX_COUNT; a fraction is rounded up."""
+    """Reads a whole number from 0 to MAX_COUNT, rounding fractions up."""
     whole, _, fraction = (value or "").strip().partition(".")
     if not (whole.isascii() and whole.isdigit() and len(whole) <= 7 and (not fraction or fraction.isdigit())):
         return None
@@ -109,12 +108,12 @@ def _count(value: str | None) -> int | None:
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 BOOKKEEPING_S = 2.0
-"""How long noting the quota may hold back an answer that is already here."""
+"""Longest time in seconds that recording the quota may delay an answer that has arrived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Bounds in seconds. `total_s` is for a whole call, so that an answer that drips byte by byte ends too;
+    """Timeouts in seconds. `total_s` bounds a whole call, so that an answer that arrives byte by byte ends too;
     `start_s` replaces `read_s` and `total_s` for POST /charges, `token_s` does for token calls."""
 
     connect_s: float = 5
@@ -128,7 +127,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What to send. `name` is for error messages; `total_s` bounds it; `secrets` are never to be echoed."""
+    """One request. `name` is for error messages, `total_s` bounds it, `secrets` are never echoed."""
 
     method: str
     path: str
@@ -143,7 +142,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers and body; the body is None when it did not arrive whole or within its bound."""
+    """Status, headers and body; the body is None when it was incomplete or beyond its bound."""
 
     status: int
     headers: Mapping[str, str]
@@ -151,7 +150,7 @@ class Answer:
 
 
 class Transport:
-    """The way to Monta for one operator: sends a call, notes the quota, and sorts what went wrong."""
+    """Sends calls of one operator to Monta, records the quota and classifies failures."""
 
     def __init__(
         self,
@@ -174,19 +173,17 @@ class Transport:
     async def send(
         self, call: Call, *, access: str | None, may_send: Callable[[], bool] | None = None
     ) -> Answer:
-        """Send once. `may_send` is asked at the last moment: when a connection stands and the request is about to be
-        written, so that nobody who was frozen while connecting sends afterwards.
+        """Sends once. `may_send` is evaluated when the connection stands and the request is about to be written, so
+        that a process that was frozen while connecting does not send afterwards.
 
-        Raises NotSent, QuotaExceeded (429), OutcomeUnknown (no status came back). Any other status is
-        returned.
+        Raises NotSent, QuotaExceeded (429), OutcomeUnknown (no status was received). Returns any other status.
         """
         request = self._request(call, access)
         if may_send is not None:
             _ask_guard(call, may_send)
             request.extensions["trace"] = _at_writing(lambda: _ask_guard(call, may_send))
         answer = await _transport(self._http, request, call)
-        # What Monta said stands, even if our own books fail now: a started charge must not get lost over
-        # them.
+        # Monta's answer counts even if recording the quota fails: a started charge must not get lost.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(BOOKKEEPING_S):
                 await self._note_quota(answer)
@@ -196,14 +193,14 @@ class Transport:
         return answer
 
     def _request(self, call: Call, access: str | None) -> httpx.Request:
-        """Made here and not by the client, which would add cookies and headers of its own."""
+        """Builds the request here, since the client would add cookies and headers of its own."""
         bounds = self.timeouts
         waits = httpx.Timeout(
             connect=bounds.connect_s, pool=bounds.pool_s, write=bounds.write_s, read=call.read_s
         )
         headers = {
             "Accept": "application/json",
-            "Accept-Encoding": "identity",  # so that the bound on bytes is one on memory
+            "Accept-Encoding": "identity",  # no compression, so that the bound on bytes is one on memory
             "Cache-Control": "no-store",
             "Monta-Version": "v1",
             "User-Agent": USER_AGENT,
@@ -244,7 +241,7 @@ def _ask_guard(call: Call, may_send: Callable[[], bool]) -> None:
 
 
 def _at_writing(ask: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
-    """httpcore's trace hook: it tells of each step of a request just before it is taken, and what it raises ends it."""
+    """httpcore's trace hook: called just before each step of a request, which an exception from it aborts."""
 
     async def trace(event: str, _info: object) -> None:
         if event.endswith("send_request_headers.started"):
@@ -265,7 +262,9 @@ async def _transport(http: httpx.AsyncClient, request: httpx.Request, call: Call
                 await response.aclose()
     except NotSent:
         raise
-    except Exception as error:  # whatever it is, only the list of errors.py may say that nothing was sent
+    except (
+        Exception
+    ) as error:  # whatever the exception, only the list in errors.py may say that nothing was sent
         if answer is None:
             failed = f"{call.name}: {type(error).__name__}"
             sent = outcome_of(error) is not Outcome.NOT_SENT
@@ -294,7 +293,7 @@ USER_AGENT = _user_agent()
 
 
 def id_in_path(identifier: str) -> str:
-    """An id as digits, so that nothing else ever gets into a path. Raises NotSent."""
+    """Returns an id as digits, so that nothing else gets into a path. Raises NotSent."""
     digits = id_of(identifier)
     if digits is None:
         raise NotSent("not sent: this is no id of Monta's", permanent=True)
@@ -302,12 +301,12 @@ def id_in_path(identifier: str) -> str:
 
 
 MAX_WORDS = 500
-"""So much is kept of an error message of Monta's."""
+"""Longest part of an error message of Monta's that is kept, in characters."""
 
 
 def read_answer(answer: Answer, call: Call) -> JsonIn:
-    """The JSON of a 2xx answer. Raises Refused, Unauthorized, OutcomeUnknown (also for 2xx without readable
-    JSON)."""
+    """Returns the JSON of a 2xx answer. Raises Refused, Unauthorized, or OutcomeUnknown (also for a 2xx with
+    unreadable JSON)."""
     outcome = outcome_of(answer.status)
     if outcome is not Outcome.DONE:
         raise _error(outcome, answer, call)
@@ -329,8 +328,7 @@ def _error(outcome: Outcome, answer: Answer, call: Call) -> MontaError:
 
 
 def _words(answer: Answer, secrets: tuple[str, ...]) -> tuple[str | None, str | None, str | None]:
-    """errorCode, message and readableMessage (or their second, leaked spelling); the body may be HTML or
-    nothing."""
+    """Reads errorCode, message and readableMessage (or its undocumented spelling); the body may be HTML or empty."""
     try:
         said = load_json(answer.body or b"", max_bytes=MAX_ANSWER_BYTES)
     except BadJson:

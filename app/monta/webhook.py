@@ -1,4 +1,4 @@
-"""Verifies and reads webhook deliveries; a bad entry never harms the others."""
+"""Verifies and reads webhook deliveries; an invalid entry does not affect the others."""
 
 import hashlib
 import hmac
@@ -21,14 +21,13 @@ from app.monta.objects import (
 )
 from app.strict_json import BadJson, JsonIn, Storable, TooDeep, clean_text, load_json, storable
 
-# A string first, so that white space within it is not seen. Possessive, and its closing quote optional: one
-# pass over any body, however broken, for this runs before anything is known about the sender.
+# Strings match first, so that white space in them is kept. Possessive, with an optional closing quote: one pass over
+# any body, however malformed, since this runs before the sender is verified.
 STRING_OR_SPACE = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|[ \t\n\r]+', re.DOTALL)
 
 
 def minify(body: bytes) -> bytes:
-    """`body` without the white space between JSON tokens; strings and the spelling of numbers stay as they
-    are."""
+    """Removes white space between JSON tokens; strings and the spelling of numbers are unchanged."""
     return STRING_OR_SPACE.sub(lambda found: found[1] or b"", body)
 
 
@@ -57,16 +56,15 @@ ENTRIES = re.compile(r'\s*"entries"\s*:\s*(.*)', re.DOTALL)
 
 
 def split_entries(text: str) -> list[str] | None:
-    """The texts of the elements of the root object's `entries` list (the last one, as in the parser); None
-    when there is none. One pass for each of the two levels and no recursion; the elements themselves are not
-    checked."""
+    """Returns the texts of the elements of the root object's `entries` list (the last one, as in the parser); None
+    when there is none. One pass for each of the two levels, no recursion; the elements are not validated."""
     members = _members(text, "{")
     named = [found[1] for found in map(ENTRIES.fullmatch, members or []) if found]
     return _members(named[-1], "[") if named else None
 
 
 def _members(text: str, bracket: str) -> list[str] | None:
-    """The texts between the outermost commas of a list or an object; None when its brackets do not match."""
+    """Returns the texts between the outermost commas of a list or object; None for unbalanced brackets."""
     text = text.strip()
     cuts = _cuts(text)
     if text[:1] != bracket or not cuts or cuts[-1] != len(text) - 1:
@@ -76,8 +74,7 @@ def _members(text: str, bracket: str) -> list[str] | None:
 
 
 def _cuts(text: str) -> list[int]:
-    """Where the outermost container opens, has its commas and closes; empty when its brackets do not
-    match."""
+    """Positions of the outermost container's opening, commas and closing; empty for unbalanced brackets."""
     opened: list[str] = []
     cuts: list[int] = []
     for token in TOKEN.finditer(text):
@@ -88,16 +85,16 @@ def _cuts(text: str) -> list[int]:
             cuts.append(token.start())
         if mark in CLOSES and (not opened or opened.pop() != CLOSES[mark]):
             return []
-        if not opened:  # closed again, or something stands before the first bracket
+        if not opened:  # closed twice, or there is text before the first bracket
             return [*cuts, token.start()]
     return []
 
 
 CHARGE_POINT, PRICE_GROUP = "charge-point", "price-group"
-"""Entity types that are applied here, beside charges."""
+"""Entity types that are applied, besides charges."""
 MAX_BYTES = 1024 * 1024
 MAX_ENTRIES = 20_000
-"""More cannot be real: a whole entry is longer than 50 bytes."""
+"""Upper bound of entries in a delivery: a whole entry is longer than 50 bytes."""
 
 
 class UnreadableDelivery(ValueError):
@@ -108,9 +105,9 @@ class UnreadableDelivery(ValueError):
 class Entry:
     """One entry of a delivery.
 
-    `raw` is safe for `json.dumps` and PostgreSQL's jsonb. `dedupe_key` is equal for a redelivery (64 hex
-    digits). `problem` says why the entry must be parked: it could not be read, or it is a charge that could
-    not be told. `dropped_fields` names fields of the charge that made no sense and were left out.
+    `raw` is safe for `json.dumps` and PostgreSQL's jsonb. `dedupe_key` (64 hex digits) is equal for a redelivery.
+    `problem` says why the entry must be parked: it is unreadable, or a charge without a usable id.
+    `dropped_fields` names invalid fields of the charge that were left out.
     """
 
     entity_type: str | None
@@ -133,7 +130,7 @@ class Delivery:
 
 
 def read_delivery(body: bytes, seen_at: datetime, *, price_unit: PriceUnit = PriceUnit.MAJOR) -> Delivery:
-    """Read a delivery `{entries, pending, timestamp}` (reference, Webhooks). Raises UnreadableDelivery.
+    """Reads a delivery `{entries, pending, timestamp}` (reference, Webhooks). Raises UnreadableDelivery.
 
     An entry nested too deeply is parked alone: the others are cut out of the text around it.
     """
@@ -152,7 +149,7 @@ def read_delivery(body: bytes, seen_at: datetime, *, price_unit: PriceUnit = Pri
 
 
 def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = PriceUnit.MAJOR) -> Entry:
-    """Read one entry, whatever it is; never raises. Also reads `raw` of a stored entry again."""
+    """Reads one entry; never raises. Also reads the `raw` of a stored entry again."""
     if not isinstance(value, dict):
         return parked(storable(value), "the entry is not an object")
     f = Fields(value)
@@ -185,7 +182,7 @@ def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pric
 
 
 def parked(kept: Storable, problem: str, *, key: str | None = None) -> Entry:
-    """An entry of which nothing is understood, kept for people to look at."""
+    """Returns an entry of which nothing is readable, kept for operations to inspect."""
     raw: dict[str, Storable] = {"unreadable": kept}
     return Entry(
         entity_type=None,
@@ -199,7 +196,7 @@ def parked(kept: Storable, problem: str, *, key: str | None = None) -> Entry:
 
 
 def _cut_out(body: bytes) -> list[str]:
-    texts = split_entries(body.decode("utf-8"))  # load_json got past the decoding, so it is UTF-8
+    texts = split_entries(body.decode("utf-8"))  # load_json has decoded it before, so it is UTF-8
     if texts is None or len(texts) > MAX_ENTRIES:
         raise UnreadableDelivery("no JSON object with a list of entries")
     return texts
@@ -213,8 +210,7 @@ def _read_text(text: str, seen_at: datetime, price_unit: PriceUnit) -> Entry:
 
 
 def _charge_of(payload: JsonIn, entity_id: str | None, seen_at: datetime, unit: PriceUnit) -> ChargeRead:
-    """The charge of an entry; the entry names it when the payload does not, and both must name the same
-    one."""
+    """Reads the charge of an entry; the entry's id is used when the payload has none, otherwise both must match."""
     if isinstance(payload, dict) and payload.get("id") is None:
         payload = {**payload, "id": entity_id}
     read = read_charge(payload, seen_at, price_unit=unit)
@@ -224,7 +220,7 @@ def _charge_of(payload: JsonIn, entity_id: str | None, seen_at: datetime, unit: 
 
 
 def _entity_type(f: Fields) -> str | None:
-    """As it came, but those that matter here in one spelling."""
+    """Returns the entity type, with known types in one spelling."""
     entity_type = f.text("entityType", max_chars=100)
     plain = (entity_type or "").lower()
     return plain if plain in (CHARGE_POINT, PRICE_GROUP) else entity_type
@@ -237,7 +233,8 @@ def _point_of(
     event_time: datetime | None,
     arrived_at: datetime,
 ) -> PointNews | None:
-    """What an entry tells of a charge point; None when it cannot be told, or entry and payload name different ones."""
+    """Reads what an entry says about a charge point; None when unreadable, or when entry and payload name
+    different ones."""
     event_at = min(event_time or arrived_at, arrived_at)
     if payload is None and event_type == "deleted" and id_of(entity_id) is not None:
         return PointNews(
@@ -266,7 +263,7 @@ def _point_of(
 
 
 def _as_of(report: ChargeReport, event_time: datetime | None, arrived_at: datetime) -> ChargeReport:
-    """The report as of the event, not of its arrival: deliveries are repeated for a day."""
+    """Dates the report by the event, not its arrival: deliveries are repeated for a day."""
     told_at = event_time or report.updated_at or arrived_at
     return replace(report, seen_at=min(told_at, arrived_at))
 
@@ -276,7 +273,7 @@ def _entity_id(value: JsonIn) -> str | None:
 
 
 def _dedupe_key(raw: dict[str, Storable]) -> str:
-    """Monta sends no event id, so an event is what it says: type, id, kind, time and the whole payload."""
+    """Hashes type, id, kind, time and the whole payload: Monta sends no event id."""
     payload = raw.get("payload")
     updated_at = payload.get("updatedAt") if isinstance(payload, dict) else None
     when = raw.get("eventTime") or updated_at
