@@ -1,1 +1,1 @@
-"""HTTP to our words and back, thin."""
+"""Translates HTTP to domain values and back."""

@@ -1,4 +1,4 @@
-"""What goes out about attention: why a person should look, and who has seen it."""
+"""Response bodies about attention: why a session needs a look, and who acknowledged it."""
 
 from pydantic import BaseModel, Field
 
@@ -15,7 +15,7 @@ class AcknowledgedOut(BaseModel):
 
 class AttentionOut(BaseModel):
     code: str = Field(description="stable, snake_case; new ones may come")
-    detail: str = Field(description="in words")
+    detail: str = Field(description="explanation for operations")
     since: Moment
     acknowledged: AcknowledgedOut | None = Field(
         description="by whom; it no longer counts as `needs_attention`"

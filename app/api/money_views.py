@@ -17,7 +17,7 @@ RECEIPT_URL = "https://receipt.monta.com"
 
 
 def rfc3339(moment: datetime) -> str:
-    """UTC with milliseconds and Z."""
+    """Formats as UTC with milliseconds and Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -42,10 +42,10 @@ class HoldShareOut(BaseModel):
 class LimitsOut(BaseModel):
     own_limit: int = Field(description="the charge is stopped before its price passes this amount")
     monta_price_limit: int | None = Field(
-        description="Monta stops at this amount: told at the start, cannot be raised; null: not told"
+        description="Monta stops at this amount: sent at the start, cannot be raised; null: not sent"
     )
     monta_kwh_limit: int | None = Field(description="the same as energy, in watt-hours")
-    amount_usable: int = Field(description="how much of the authorization the charge can come to use")
+    amount_usable: int = Field(description="how much of the authorization the charge can use at most")
 
 
 class SettlementOut(BaseModel):
@@ -53,7 +53,7 @@ class SettlementOut(BaseModel):
     amount_to_capture: int
     amount_to_release: int
     shortfall: int = Field(description="what the charge cost beyond the authorization; never billed")
-    deadline: Moment = Field(description="the hold is no longer good after this")
+    deadline: Moment = Field(description="the hold expires then")
     status: SettlementStatus
     energy_wh: int
     receipt: ReceiptOut
@@ -63,7 +63,7 @@ class SettlementOut(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_a_list_of_one(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """A single hold is what the other fields say already."""
+        """Omits a list of one hold, which the other fields describe already."""
         shown: dict[str, object] = plain(self)
         if len(self.authorizations) <= 1:
             shown.pop("authorizations", None)
@@ -126,7 +126,7 @@ def authorizations_out(session: PaymentSession) -> list[AuthorizationOut]:
 
 
 NOBODYS_COUNTRY, NOBODYS_PARTY = "XX", "TWT"
-"""Stand in where a tariff names no party: Monta's price groups, and most tariffs that people set, do not."""
+"""Default country and party of a tariff that names none, such as those of Monta's price groups."""
 
 NUMBERS = frozenset(
     {
@@ -135,11 +135,11 @@ NUMBERS = frozenset(
         *("min_duration", "max_duration"),
     }
 )
-"""Fields that OCPI has as numbers; a tariff may have been given with text in them."""
+"""Fields that are numbers in OCPI; a tariff may have been given with text in them."""
 
 
 def price_out(tariff: Tariff, as_of: datetime | None) -> dict[str, object]:
-    """The tariff as it was given, completed. `as_of`: when it was set or read."""
+    """Returns the tariff as it was given, completed. `as_of`: when it was set or read."""
     given = {name: _shown(name, value) for name, value in tariff.source.items() if value is not None}
     required: dict[str, object] = {
         "country_code": tariff.country_code or NOBODYS_COUNTRY,

@@ -1,4 +1,4 @@
-"""What comes in: each field with its bounds. Unknown fields are errors, so that a misspelt limit is not lost."""
+"""Request bodies: each field with its bounds. Unknown fields are errors, so that a misspelt limit is not lost."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from app.flows.terminal.top_up import MoreAuthorized
 from app.store.db.database import is_json
 
 MAX_AMOUNT_MINOR = 10**12
-"""Of any currency; how much one session may hold follows from its own."""
+"""Upper bound for any currency; how much one session may hold depends on its currency."""
 MAX_ENERGY_WH = 1_000_000
 
 VISIBLE = r"^[\x21-\x7e]+$"
@@ -41,12 +41,12 @@ def _known_currency(code: str) -> str:
 
 
 def _text_of_digits(value: object) -> object:
-    """Monta's ids are strings here; a number is taken as one too, since Monta's own pages show numbers."""
+    """Accepts a number as one of Monta's ids, which are strings here, since Monta's own pages show numbers."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _written_out(value: object) -> object:
-    """A number would be read as seconds or milliseconds, whichever looks likelier."""
+    """Refuses numbers as times: they could be seconds or milliseconds."""
     if not isinstance(value, str) or not value[:4].isdigit() or value[4:5] != "-":
         raise ValueError("must be an RFC 3339 time such as 2026-11-24T10:00:00Z")
     return value
@@ -77,7 +77,7 @@ Amount = Annotated[StrictInt, Field(gt=0, le=MAX_AMOUNT_MINOR)]
 
 
 class Body(BaseModel):
-    """A JSON object; no field may hold a card number, whatever it is called."""
+    """A JSON object; no field may hold a card number, whatever its name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -132,7 +132,7 @@ class PaymentSessionIn(Body):
     ] = {}
 
     def payment(self, idempotency_key: str | None) -> PaymentAuthorized:
-        """Our words for it. Raises FieldErrors for what only the tariff itself tells."""
+        """Converts to the domain's payment. Raises FieldErrors for what only the tariff's parser finds."""
         held = self.authorization
         return PaymentAuthorized(
             charge_point_id=ChargePointId(self.charge_point_id),
@@ -158,7 +158,7 @@ class PaymentSessionIn(Body):
 
 
 class FieldErrors(Exception):
-    """Fields that are wrong for a reason that the schema alone cannot see."""
+    """Fields that are invalid for a reason that the schema alone cannot check."""
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(field for field, _ in problems))
@@ -179,7 +179,7 @@ class TopUpIn(Body):
 
 
 class CaptureIn(Body):
-    """POST /v1/payment-sessions/{id}/captures: what the PSP did."""
+    """POST /v1/payment-sessions/{id}/captures: what the PSP captured or released."""
 
     outcome: CaptureOutcome
     amount: Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT_MINOR)]
@@ -196,14 +196,14 @@ class CaptureIn(Body):
 
 
 class StopRequestIn(Body):
-    """POST /v1/stop-requests: the same card shown again, by one of its tokens or both."""
+    """POST /v1/stop-requests: the same card presented again, by one of its tokens or both."""
 
     card_fingerprint: Token | None = None
     card_account_reference: Token | None = None
     charge_point_id: MontaId | None = None
 
     def card(self) -> ShownCard:
-        """Our words for it. Raises FieldErrors when nothing says which card."""
+        """Converts to the domain's card. Raises FieldErrors when no field identifies the card."""
         if self.card_fingerprint is None and self.card_account_reference is None:
             raise FieldErrors([("card_fingerprint", "send this or card_account_reference, or both")])
         point = self.charge_point_id
@@ -227,7 +227,7 @@ class AcknowledgeIn(Body):
 
 
 class OpsSettleIn(Body):
-    """POST /v1/ops/payment-sessions/{id}/settle: what the driver pays, decided by a person."""
+    """POST /v1/ops/payment-sessions/{id}/settle: what the driver pays, decided by operations."""
 
     amount: Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT_MINOR)]
     reason: Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]

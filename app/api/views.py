@@ -1,4 +1,4 @@
-"""What goes out: sessions, charge points and journals in the contract's words."""
+"""Response bodies: sessions, charge points and journals."""
 
 from decimal import Decimal
 from typing import Generic, TypeVar
@@ -66,7 +66,7 @@ class PaymentSessionOut(BaseModel):
 
 
 class ToppedUpOut(PaymentSessionOut):
-    """The session after a top-up, and up to where each guard lets it go."""
+    """The session after a top-up, and how far each limit lets it go."""
 
     limits: LimitsOut
 
@@ -80,26 +80,26 @@ class CaptureOut(BaseModel):
 
 
 class OpsSessionOut(PaymentSessionOut):
-    """What operations see besides."""
+    """A payment session with the fields for operations."""
 
     operator_id: str
     card_brand: str | None
     card_last4: str | None
     attention: list[AttentionOut] = Field(
-        description="why a person should look, oldest first; each closes by itself when its cause is gone"
+        description="why the session needs a look, oldest first; each item closes by itself when its cause is gone"
     )
-    amount_used_error: int = Field(description="the bill may be lower than `amount_used` by so much, no more")
+    amount_used_error: int = Field(description="the bill may be lower than `amount_used` by at most this")
     expected_end: Moment | None = Field(
-        description="when the authorization is used up if the charge goes on as it does; null: nothing says so"
+        description="when the authorization is used up at the present rate; null: unknown"
     )
     limits: LimitsOut
     authorizations: list[AuthorizationOut] = Field(description="every hold, the first one first")
     tariff_source: str | None = Field(
         description="payment, charge_point, operator, monta_price_group or null: none"
     )
-    tariff_gaps: list[str] = Field(description="what the tariff does not say of Monta's price group")
+    tariff_gaps: list[str] = Field(description="parts of Monta's price group that the tariff leaves out")
     learned_kwh_price: str | None = Field(description="without a tariff: the price of a kWh, estimated")
-    settlement_basis: SettlementBasis | None = Field(description="what the amount rests on")
+    settlement_basis: SettlementBasis | None = Field(description="what the amount is based on")
     stop_attempts: int
     duplicate_charges: list[ChargeOut]
     monta_price: str | None = Field(description="Monta's price as reported last, in major units")
@@ -127,7 +127,7 @@ class ChargePointOut(BaseModel):
 
 
 def session_fields(session: PaymentSession, policy: Policy) -> dict[str, object]:
-    """The fields of PaymentSessionOut."""
+    """Returns the fields of PaymentSessionOut."""
     held = session.authorization
     used = amount_used_minor(session, policy)
     settled = session.settlement

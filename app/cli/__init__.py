@@ -1,4 +1,4 @@
-"""The entry point for people: `tapwatt`, and `python -m app`."""
+"""The command line: `tapwatt`, or `python -m app`."""
 
 import typer
 
@@ -40,7 +40,7 @@ KNOWN_ERRORS = (
 
 
 def main() -> None:
-    """A known error is one clear message and exit status 1; a wrong argument is typer's, with status 2."""
+    """Reports a known error as one message with exit status 1; a wrong argument is typer's, with status 2."""
     try:
         app()
     except KNOWN_ERRORS as error:

@@ -1,4 +1,4 @@
-"""What all commands share: a context for one command, one way to print facts, one way to fail."""
+"""Shared by all commands: a context for one command, printing facts, failing with a message."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; sec
 
 
 def started(settings: S) -> S:
-    """The same settings, with logging set up by them."""
+    """Returns the same settings after setting up logging with them."""
     configure_logging(level=settings.log_level, as_json=settings.log_format == "json")
     return settings
 
@@ -41,7 +41,7 @@ def print_facts(as_json: bool, **facts: str | None) -> None:
 
 
 def warn(messages: Iterable[str]) -> None:
-    """What a person should know, beside the facts."""
+    """Prints warnings to standard error, apart from the facts."""
     for message in messages:
         typer.echo(f"warning: {message}", err=True)
 

@@ -1,4 +1,4 @@
-"""Commands about charges of ours at Monta that no payment session knows."""
+"""Commands about charges at Monta with our reference but without a payment session."""
 
 from typing import Annotated
 
@@ -14,14 +14,16 @@ from app.settings import load_settings
 from app.store.operators.orphans import Orphan, SeveralOrphans
 
 app = typer.Typer()
-orphan_app = typer.Typer(no_args_is_help=True, help="One charge that no payment session knows.")
+orphan_app = typer.Typer(no_args_is_help=True, help="One charge without a payment session.")
 
 
 @app.command()
 def orphans(
-    closed: Annotated[bool, typer.Option("--closed", help="Also those that a person was done with.")] = False,
+    closed: Annotated[
+        bool, typer.Option("--closed", help="Include those that operations have closed.")
+    ] = False,
 ) -> None:
-    """Charges with our reference at Monta that belong to no payment session here: stopped, never captured."""
+    """List charges at Monta with our reference but without a payment session: stopped, never captured."""
 
     async def find(context: Context) -> str:
         return orphan_table(await queries.orphans_of(context, None, closed=closed))
@@ -34,10 +36,11 @@ def orphan_close(
     charge_id: Annotated[str, typer.Argument(metavar="CHARGE", help="Monta's charge id.")],
     reason: Annotated[str, typer.Option(help="What was done about it; kept.")],
     operator: Annotated[
-        str | None, typer.Option(metavar="OPERATOR", help="Whose, where several have a charge of this id.")
+        str | None,
+        typer.Option(metavar="OPERATOR", help="The operator, where several have a charge with this id."),
     ] = None,
 ) -> None:
-    """Be done with one: it is listed no more, and neither stopped nor read again."""
+    """Close one: it is no longer listed, and neither stopped nor read again."""
 
     async def done(context: Context) -> Orphan | None:
         whose = OperatorId(operator) if operator else None

@@ -1,4 +1,4 @@
-"""Commands that set an operator's policies: top-ups, and how long holds are good."""
+"""Commands that set an operator's policies: top-ups, how long holds are valid, amounts."""
 
 from typing import Annotated
 
@@ -23,19 +23,21 @@ TopUpMax = Annotated[
 ]
 HoldDays = Annotated[
     int | None,
-    typer.Option(min=1, max=60, help="A hold is good for so long when the terminal does not say."),
+    typer.Option(min=1, max=60, help="Days that a hold is valid when the terminal does not say."),
 ]
 HoldMax = Annotated[
     int | None,
     typer.Option(
-        min=1, max=1_000_000, help="One session may hold so much, in EUR; other currencies by their size."
+        min=1,
+        max=1_000_000,
+        help="Most that one session may hold, in EUR; converted roughly for other currencies.",
     ),
 ]
 PriceUnitChange = Annotated[
     PriceUnit | None,
     typer.Option(
         help="The unit of the prices that Monta shows of charges: EUR 1.23 is 1.23 major, 123 minor."
-        " It holds for all that is read from now on, running charges included."
+        " It applies to all that is read from now on, running charges included."
     ),
 ]
 Brand = Annotated[str | None, typer.Option(help="The days are for this card scheme only, such as visa.")]
@@ -47,7 +49,8 @@ def operator_set(
     *,
     top_up_max: TopUpMax = None,
     no_top_up_max: Annotated[
-        bool, typer.Option("--no-top-up-max", help="No policy: Monta's limit is the first authorization.")
+        bool,
+        typer.Option("--no-top-up-max", help="Remove the policy: Monta's limit is the first authorization."),
     ] = False,
     hold_days: HoldDays = None,
     hold_max: HoldMax = None,
@@ -55,7 +58,7 @@ def operator_set(
     price_unit: PriceUnitChange = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set an operator's policies; they hold for sessions from now on."""
+    """Set an operator's policies; they apply to new sessions."""
     if not no_top_up_max and {top_up_max, hold_days, hold_max, price_unit} == {None}:
         fail("Nothing to set: give --top-up-max, --no-top-up-max, --hold-days, --hold-max or --price-unit.")
     if top_up_max is not None and no_top_up_max:

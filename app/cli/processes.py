@@ -1,4 +1,4 @@
-"""Commands that run: migrate, serve, watch, simulator, demo."""
+"""Commands that run processes: migrate, serve, watch, simulator, demo."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to what this version needs; safe to repeat."""
+    """Migrate the database to this version; safe to repeat."""
     from app.store.db.schema import migrate as run_migrations
 
     settings = load_settings_without_key()
@@ -33,7 +33,7 @@ def serve(
         bool, typer.Option("--with-watcher", help="Run a watcher in this process too.")
     ] = False,
 ) -> None:
-    """HTTP for terminals, Monta and operations."""
+    """Run the HTTP service for terminals, Monta and operations."""
     from app import processes as running
 
     settings = started(load_settings())
@@ -43,7 +43,7 @@ def serve(
 
 @app.command()
 def watch() -> None:
-    """The watcher alone: starts, limits, stops and settles charges. Several may run."""
+    """Run a watcher: it starts, limits, stops and settles charges. Several may run."""
     from app import processes as running
 
     settings = started(load_settings())
@@ -55,9 +55,9 @@ def watch() -> None:
 def simulator(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 9000,
-    speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than life.")] = 1,
+    speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than real time.")] = 1,
 ) -> None:
-    """A Monta of our own under /api/v1, with magic charge points for every fault."""
+    """Run a simulated Monta under /api/v1, with magic charge points for every fault."""
     from app import processes as running
 
     settings = started(load_settings_without_key())
@@ -74,9 +74,9 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave everything running afterwards, to try it.")
     ] = False,
-    speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than life.")] = 60,
+    speed: Annotated[float, typer.Option(min=1, max=1000, help="How many times faster than real time.")] = 60,
 ) -> None:
-    """Watch charges start, tick and get stopped; about a minute."""
+    """Run the demo: charges start, run and get stopped; about a minute."""
     from app.demo import run_demo
 
     raise typer.Exit(run_demo(keep=keep, speed=speed))

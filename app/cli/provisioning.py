@@ -1,4 +1,4 @@
-"""Commands that set up: operators, terminals, tariffs, keys for operations."""
+"""Commands that provision operators, terminals, tariffs and keys for operations."""
 
 import json
 import sys
@@ -89,11 +89,11 @@ def operator_change_webhook_secret(
     operator: OperatorOption,
     *,
     at_once: Annotated[
-        bool, typer.Option("--at-once", help="Forget the present one now: it has leaked.")
+        bool, typer.Option("--at-once", help="Drop the present secret at once, because it has leaked.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new webhook secret; deliveries signed with the present one are taken for one more hour."""
+    """Make a new webhook secret; deliveries signed with the present one are accepted for one more hour."""
     owner = OperatorId(operator)
     changed = with_context(
         load_settings(), lambda context: provision.change_webhook_secret(context, owner, at_once=at_once)
@@ -111,9 +111,7 @@ def operator_change_webhook_secret(
 def terminal_add(
     operator: OperatorOption,
     *,
-    provider: Annotated[
-        str, typer.Option(help="The slug that Monta's receipts name the terminal's maker by.")
-    ],
+    provider: Annotated[str, typer.Option(help="The slug of the terminal's maker on Monta's receipts.")],
     name: Annotated[str, typer.Option(help="For people.")],
     charge_point: Annotated[
         list[str], typer.Option("--charge-point", help="Monta's id; give it once for each.")
@@ -158,7 +156,7 @@ def tariff_set(
     charge_point: Annotated[str | None, typer.Option("--charge-point", help="For this one only.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the tariff of a charge point, or of all the operator's others."""
+    """Set the tariff of a charge point, or the default for the operator's others."""
     tariff = _tariff_from(file)
     point = ChargePointId(charge_point) if charge_point else None
 
@@ -189,7 +187,7 @@ def ops_key_add(
 
 @operator_app.command("list")
 def operator_list(as_json: AsJson = False) -> None:
-    """All operators, and what is wrong with their access to Monta."""
+    """List all operators, and problems with their access to Monta."""
     found = with_context(load_settings(), lambda context: queries.summary(context, None))
     rows: list[dict[str, str | None]] = [
         {

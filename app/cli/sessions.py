@@ -1,4 +1,4 @@
-"""Commands that look: the list of sessions, the time line of one."""
+"""Commands about payment sessions: list, show, settle, acknowledge, close."""
 
 from typing import Annotated
 
@@ -29,10 +29,10 @@ session_app = typer.Typer(no_args_is_help=True, help="One payment session.")
 
 @app.command()
 def sessions(
-    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only sessions with this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=queries.MAX_PAGE)] = 30,
 ) -> None:
-    """Payment sessions, newest first."""
+    """List payment sessions, newest first."""
     conditions = [payment_sessions.matching("status", status)] if status else []
 
     async def find(context: Context) -> str:
@@ -48,7 +48,7 @@ def session_settle(
     amount: Annotated[int, typer.Option(min=0, help="What the driver pays, in minor units.")],
     reason: Annotated[str, typer.Option(help="Stays in the journal.")],
 ) -> None:
-    """Decide what an ended charge costs that Tapwatt holds for a person."""
+    """Settle an ended charge whose price Tapwatt holds for operations."""
 
     async def decide(context: Context) -> str:
         session = await settle_manually(
@@ -75,7 +75,7 @@ def session_acknowledge(
     code: Annotated[str, typer.Argument(metavar="CODE", help="As `session show` names it.")],
     note: Annotated[str, typer.Option(help="Stays in the journal.")],
 ) -> None:
-    """Say that somebody has seen why a session asks for a person."""
+    """Acknowledge why a session needs attention."""
 
     async def see(context: Context) -> str:
         session = await acknowledge_item(
@@ -131,7 +131,7 @@ def session_close(
 
 @session_app.command("show")
 def session_show(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
-    """One payment session and its time line: every fact, decision and call."""
+    """Show one payment session and its time line: every fact, decision and call."""
 
     async def find(context: Context) -> str | None:
         session = await queries.session(context, SessionId(session_id), payment_sessions.of_operator(None))

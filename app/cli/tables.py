@@ -1,4 +1,4 @@
-"""Prints sessions and orphans as tables, and one session as a time line."""
+"""Formats sessions and orphans as tables, and one session as a time line."""
 
 from collections.abc import Sequence
 from io import StringIO
@@ -18,7 +18,7 @@ WIDTH = 140
 
 
 def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
-    """One line a session."""
+    """Formats one line a session."""
     if not sessions:
         return "No payment sessions."
     table = Table(
@@ -49,7 +49,7 @@ def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
 
 
 def orphan_table(orphans: Sequence[Orphan]) -> str:
-    """One line a charge."""
+    """Formats one line a charge."""
     if not orphans:
         return "No charges that no payment session knows."
     columns = ("found", "charge", "for session", "charge point", "state", "kWh", "price", "slip", "what")
@@ -70,7 +70,7 @@ def orphan_table(orphans: Sequence[Orphan]) -> str:
 
 
 def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy) -> str:
-    """What the session is, then what happened, oldest first."""
+    """Formats the session, then its journal, oldest line first."""
     held = session.authorization
     head = [
         f"{session.id}  {session.status}  {_why(session)}".rstrip(),

@@ -1,4 +1,4 @@
-"""The files of one PostgreSQL cluster: made when missing, checked when there, and who serves them now."""
+"""Files of one PostgreSQL cluster: creates and checks them, and reads which server uses them."""
 
 import contextlib
 import os
@@ -18,13 +18,13 @@ PID_FILE_LINES = 8
 
 
 def server_environment() -> dict[str, str]:
-    """Ours without PostgreSQL's own variables, which would divert it, and in no particular language."""
+    """Returns our environment without PostgreSQL's own variables, and with a neutral locale."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def make_ready(host: Host, settings: Mapping[str, str]) -> None:
-    """Make the cluster if it is missing; refuse one that this PostgreSQL cannot open."""
+    """Creates the cluster if it is missing; refuses one that this PostgreSQL cannot open."""
     if not host.cluster.exists():
         _initialise(host, durable=settings.get("fsync") != "off")
         return
@@ -42,7 +42,7 @@ def make_ready(host: Host, settings: Mapping[str, str]) -> None:
 
 
 def _initialise(host: Host, *, durable: bool) -> None:
-    """Run initdb beside the final place, so that an interrupted one never passes for a cluster."""
+    """Runs initdb beside the final folder, so that an interrupted one is never taken for a cluster."""
     draft = host.home / "cluster.new"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(mode=0o700)
@@ -58,7 +58,7 @@ def _initialise(host: Host, *, durable: bool) -> None:
         text=True,
         timeout=INITDB_S,
         check=False,
-        start_new_session=True,  # Ctrl-C is ours to handle; initdb is waited for
+        start_new_session=True,  # Ctrl-C is ours to handle; we wait for initdb
     )
     if done.returncode:
         raise EmbeddedPostgresError(f"initdb failed in {host.home}:\n{_tail(done.stdout)}")
@@ -67,7 +67,7 @@ def _initialise(host: Host, *, durable: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
-    """What the server says of itself; `socket_dir` is empty and `ready` false while it starts."""
+    """What the server writes about itself; `socket_dir` is empty and `ready` false while it starts."""
 
     pid: int
     socket_dir: str
@@ -75,7 +75,7 @@ class PidFile:
 
 
 def read_pid_file(host: Host) -> PidFile | None:
-    """The server that wrote its file into the cluster, dead or alive; None: there is no readable file."""
+    """Reads the server's file in the cluster, whether it lives or not; None when unreadable."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = (host.cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         ready = len(lines) >= PID_FILE_LINES and lines[PID_FILE_LINES - 1].strip() == "ready"
@@ -84,7 +84,7 @@ def read_pid_file(host: Host) -> PidFile | None:
 
 
 def answers(server: PidFile) -> bool:
-    """Whether something accepts connections at its socket."""
+    """Whether a process accepts connections at its socket."""
     with socket.socket(socket.AF_UNIX) as attempt, contextlib.suppress(OSError):
         attempt.settimeout(1)
         attempt.connect(f"{server.socket_dir}/.s.PGSQL.5432")
@@ -93,11 +93,11 @@ def answers(server: PidFile) -> bool:
 
 
 def is_alive(server: PidFile, host: Host) -> bool:
-    """Whether its process runs, as far as can be told: the number may since have gone to another program."""
+    """Whether its process runs, as far as can be known: the pid may have been reused since."""
     stands_in = Path(f"/proc/{server.pid}/cwd")
     try:
         os.kill(server.pid, 0)
-        # A server always stands in its cluster's folder; without /proc the number alone must do.
+        # A server's working folder is its cluster; without /proc the pid alone must do.
         return not stands_in.is_symlink() or stands_in.readlink() == host.cluster.resolve()
     except PermissionError:
         return True
@@ -106,7 +106,7 @@ def is_alive(server: PidFile, host: Host) -> bool:
 
 
 def remove_stale(server: PidFile, host: Host) -> None:
-    """Take away what a killed server left: PostgreSQL will not start when its old number is another's now."""
+    """Removes files of a killed server: PostgreSQL does not start when its old pid has been reused."""
     (host.cluster / "postmaster.pid").unlink(missing_ok=True)
     socket_dir = Path(server.socket_dir)
     if socket_dir.name.startswith(SOCKET_DIR_PREFIX):
@@ -114,7 +114,7 @@ def remove_stale(server: PidFile, host: Host) -> None:
 
 
 def log_tail(host: Host) -> str:
-    """The end of the server's log."""
+    """Returns the end of the server's log."""
     with contextlib.suppress(OSError):
         return _tail(host.log.read_text(encoding="utf-8", errors="replace"))
     return f"(no log at {host.log})"

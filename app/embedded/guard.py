@@ -1,7 +1,7 @@
-"""The process between Tapwatt and its embedded PostgreSQL: hands it rights it accepts, ends it when unused.
+"""Runs between Tapwatt and its embedded PostgreSQL: sets accepted user rights, ends the server when unused.
 
-Run as a script by a bare interpreter, so standard library only:
-`python -I -S guard.py RUN_AS LOCK_FD SOCKET_DIR COMMAND ...` (LOCK_FD -1: just run the command to its end).
+Run as a script by a bare interpreter, so standard library only: `python -I -S guard.py RUN_AS LOCK_FD SOCKET_DIR
+COMMAND ...` (LOCK_FD -1: just run the command to its end).
 """
 
 import ctypes
@@ -31,7 +31,7 @@ class RunAs(StrEnum):
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command to its end; with a lock, interrupt it (fast shutdown) once nobody else holds it."""
+    """Runs the command to its end; with a lock, interrupts it (fast shutdown) once no other process holds it."""
     run_as, lock_fd, socket_dir, *command = arguments
     child = _start(RunAs(run_as), command)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _start(run_as: RunAs, command: list[str]) -> "subprocess.Popen[bytes]":
-    """Start it as a child that dies with us."""
+    """Starts it as a child that ends when we do."""
     prepare = _enter_user_namespace if run_as is RunAs.USER_NAMESPACE else _die_with_parent
     account = NOBODY_ID if run_as is RunAs.NOBODY else None
     return subprocess.Popen(
@@ -76,7 +76,8 @@ def _die_with_parent() -> None:
 
 
 def _interrupt_when_unused(lock_fd: int, child: "subprocess.Popen[bytes]") -> None:
-    """Every process that uses the server holds the lock shared; the system frees it when one dies."""
+    """Waits for the lock alone: every process that uses the server holds it shared, and the system frees it on
+    exit."""
     fcntl.flock(lock_fd, fcntl.LOCK_EX)
     child.send_signal(signal.SIGINT)
 

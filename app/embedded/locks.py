@@ -1,4 +1,4 @@
-"""Locks on files between processes; the system frees them when their holder dies."""
+"""Locks files between processes; the system frees them when their holder exits."""
 
 import contextlib
 import fcntl
@@ -10,14 +10,14 @@ from pathlib import Path
 from app.embedded.host import EmbeddedPostgresError
 
 WAIT_S = 60.0
-"""Bound of every wait: for the server to come up or go down, and for another process that sees to it."""
+"""Bound of every wait in seconds: for the server to start or stop, or for another process doing so."""
 POLL_S = 0.02
 
 ALONE, SHARED = fcntl.LOCK_EX, fcntl.LOCK_SH
 
 
 def wait_until(done: Callable[[], bool], what: str) -> None:
-    """Poll until `done`; EmbeddedPostgresError after WAIT_S, naming `what` did not happen."""
+    """Polls until `done`; raises EmbeddedPostgresError after WAIT_S, naming `what` did not happen."""
     give_up_at = time.monotonic() + WAIT_S
     while not done():
         if time.monotonic() > give_up_at:
@@ -26,12 +26,12 @@ def wait_until(done: Callable[[], bool], what: str) -> None:
 
 
 def open_lock(path: Path) -> int:
-    """A descriptor to lock; closing it gives the lock back. Programs started by us do not inherit it."""
+    """Opens a descriptor to lock; closing it releases the lock. Child processes do not inherit it."""
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def try_lock(descriptor: int, kind: int) -> bool:
-    """Take it at once or not at all."""
+    """Takes the lock at once or not at all."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -41,7 +41,7 @@ def try_lock(descriptor: int, kind: int) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path, kind: int) -> Iterator[None]:
-    """Hold the lock for the block, waiting for it at most WAIT_S."""
+    """Holds the lock for the block, waiting for it at most WAIT_S."""
     descriptor = open_lock(path)
     try:
         wait_until(lambda: try_lock(descriptor, kind), f"The release of {path} by another process")

@@ -22,10 +22,10 @@ from app.embedded.locks import ALONE, SHARED, locked, open_lock, try_lock, wait_
 
 
 class EmbeddedPostgres:
-    """The server of one data folder. Processes that name the same folder share it, holding a lock.
+    """The server of one data folder. Processes that name the same folder share it, each holding a lock.
 
-    `settings` are postgresql.conf parameters; those of the process that happens to start the server count.
-    Blocks: about two seconds at the very first start, 0.3 s later. Raises EmbeddedPostgresError.
+    `settings` are postgresql.conf parameters; those of the process that starts the server count. Blocks: about two
+    seconds at the very first start, 0.3 s later. Raises EmbeddedPostgresError.
     """
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -49,7 +49,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def start(self) -> Self:
-        """Start the server, or join the one that runs; returns when it takes connections."""
+        """Starts the server, or joins the running one; returns when it accepts connections."""
         if self._in_use is not None:
             return self
         host = find_host(self.data_dir)
@@ -65,28 +65,28 @@ class EmbeddedPostgres:
         return self
 
     def stop(self) -> None:
-        """Let go of the server; when this object started it and nobody else uses it, wait for its end."""
+        """Releases the server; when this object started it and no other process uses it, waits for its end."""
         if self._in_use is None:
             return
         os.close(self._in_use)
         self._in_use = None
-        with contextlib.suppress(EmbeddedPostgresError):  # slow to go down: the guard sees to it without us
+        with contextlib.suppress(EmbeddedPostgresError):  # slow to stop: the guard ends it without us
             wait_until(lambda: self._is_down() or self._others_use_it(), "The server's shutdown")
 
     def delete(self) -> None:
-        """Remove the files of the stopped server, wherever this machine keeps them: for demos and tests."""
+        """Removes the files of the stopped server, wherever this machine keeps them: for demos and tests."""
         shutil.rmtree(find_host(self.data_dir).home)
 
     @property
     def _lock(self) -> Path:
-        """Held shared by every user; the guard ends the server when it gets it alone."""
+        """Lock held shared by every user; the guard ends the server when it gets it alone."""
         return self.data_dir / "in-use.lock"
 
     def _is_down(self) -> bool:
         return self._guard is None or self._guard.poll() is not None
 
     def _others_use_it(self) -> bool:
-        """Looks twice: a guard that goes between the two questions of one look seems to be somebody else's use."""
+        """Checks twice: a guard that exits between the two parts of one check looks like another user."""
         return self._searches_used() and self._searches_used()
 
     def _searches_used(self) -> bool:
@@ -97,9 +97,9 @@ class EmbeddedPostgres:
             os.close(descriptor)
 
     def _launch(self, host: Host) -> str:
-        """Start the server under its guard; returns the folder of its socket."""
+        """Starts the server under its guard; returns the folder of its socket."""
         if self._guard is not None:
-            self._guard.wait()  # it had let go of the lock; nothing but its exit was left
+            self._guard.wait()  # it had released the lock; only its exit was left
         make_ready(host, self.settings)
         socket_dir, guards_lock = make_socket_dir(host), open_lock(self._lock)
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
@@ -121,7 +121,7 @@ class EmbeddedPostgres:
                 stdout=log,
                 stderr=log,
                 pass_fds=[guards_lock],
-                start_new_session=True,  # Ctrl-C is for Tapwatt, which then lets go of the server
+                start_new_session=True,  # Ctrl-C is for Tapwatt, which then releases the server
             )
         os.close(guards_lock)
         wait_until(
@@ -138,7 +138,8 @@ def _is_ready(host: Host, socket_dir: str) -> bool:
 
 
 def _running(host: Host) -> str:
-    """The socket's folder of a server that already serves this cluster, or nothing; bounded by WAIT_S.
+    """Returns the socket's folder of a server that already serves this cluster, or an empty string; bounded by
+    WAIT_S.
 
     A server is found while it starts or stops only when its guard or its starter was killed.
     """

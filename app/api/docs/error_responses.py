@@ -1,4 +1,4 @@
-"""The errors of every operation in the OpenAPI document: one schema, every code with an example."""
+"""Documents the errors of every operation: one schema, every code with an example."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -50,7 +50,7 @@ DETAILS: Mapping[str, str] = {
     "invalid_request": "Some fields are not right; see errors.",
     "currency_mismatch": "the authorization is in another currency than this charge point, which charges in EUR.",
     "amount_too_small": "the amount is too small: Monta limits a charge to 1 kWh and to one major unit of the"
-    " currency at least, and the authorization must pay for that; reserve more.",
+    " currency at least, and the authorization must pay for that; authorize more.",
     "card_data_not_allowed": "A field holds what looks like a card number; nothing was recorded."
     " Send an opaque token instead.",
     "idempotency_key_reused": "this Idempotency-Key was used for another authorization.",
@@ -107,7 +107,7 @@ WWW_AUTHENTICATE = {
 
 
 def example_of(code: str, detail: str | None = None) -> dict[str, Any]:
-    """A whole problem with this code."""
+    """Returns a complete problem with this code."""
     kind = KINDS[code]
     example: dict[str, Any] = {
         "type": TYPE_BASE + code,
@@ -129,7 +129,7 @@ def example_of(code: str, detail: str | None = None) -> dict[str, Any]:
 
 
 def problems(*codes: str, **details: str) -> Responses:
-    """The error responses with these codes, by status; `details` replaces the usual one of a code."""
+    """Returns the error responses with these codes, by status; `details` replaces a code's default text."""
     found: Responses = {}
     for status in sorted({KINDS[code].status for code in (*codes, *details)}):
         here = [code for code in dict.fromkeys((*codes, *details)) if KINDS[code].status == status]
@@ -157,6 +157,6 @@ def _response(status: int, examples: Mapping[str, Any]) -> dict[str, Any]:
 ALWAYS = ("unauthorized", "card_data_not_allowed", "unavailable", "internal_error")
 """Codes of every operation that needs a key."""
 WITH_FIELDS = (*ALWAYS, "invalid_request")
-"""Of those with fields or parameters that can be wrong."""
+"""Codes of operations with fields or parameters that can be invalid."""
 WITH_BODY = (*WITH_FIELDS, "invalid_body", "body_too_large", "unsupported_media_type")
-"""Of those with a body."""
+"""Codes of operations with a body."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document: examples as they were written, one schema of problems, a list of all error codes."""
+"""Builds the OpenAPI document: examples as written, one problem schema, a list of all error codes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ REQUEST_ID = {
 
 
 def error_codes() -> str:
-    """A table in Markdown of every code that an error can have."""
+    """Returns a Markdown table of all error codes."""
     rows = [
         f"| `{code}` | {kind.status} | {kind.title} | {'yes' if kind.retryable else 'no'} |"
         for code, kind in sorted(KINDS.items())
@@ -27,10 +27,10 @@ def error_codes() -> str:
 
 
 class DocumentedApp(FastAPI):
-    """FastAPI leaves every null out of the document, also those in examples: here they are put back."""
+    """FastAPI that keeps nulls in the document's examples, which FastAPI itself removes."""
 
     documented: Sequence[APIRouter] = ()
-    """The routers whose examples are meant; their paths are the document's."""
+    """The documented routers, with examples; their paths are the document's."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -50,7 +50,7 @@ def _complete(route: APIRoute, operations: dict[str, Any]) -> None:
     for method in route.methods or ():
         responses = operations[method.lower()]["responses"]
         if 422 not in route.responses:
-            responses.pop("422", None)  # the framework's own, which never comes: see problems
+            responses.pop("422", None)  # FastAPI's own error schema, which is never sent: see problems
         for status, described in route.responses.items():
             for media_type, content in described.get("content", {}).items():
                 if "example" in content:

@@ -1,4 +1,4 @@
-"""One example for every operation that operations use, for the OpenAPI document."""
+"""One example for every operation of the operations API, for the OpenAPI document."""
 
 from app.api.docs.error_responses import ALWAYS, WITH_BODY, WITH_FIELDS, Responses, problems
 from app.api.docs.example_objects import OPS

@@ -1,1 +1,1 @@
-"""What endpoints share: authentication, problems, request bodies, card data, long polls, cursors."""
+"""Shared by all endpoints: authentication, problems, request bodies, card data, long polls, cursors."""

@@ -17,7 +17,7 @@ log = structlog.get_logger("api")
 
 WINDOW_S = 60.0
 MANY = 60
-"""So many within a window are more than a terminal that was set up wrongly makes: somebody should look."""
+"""More refusals in a window than one wrongly configured terminal causes: logged as a warning."""
 
 
 class KeyKind(StrEnum):
@@ -33,13 +33,13 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Of one process. Nobody is held back here: a key has 256 random bits, and callers are limited by the proxy, which
-    sees them at all replicas."""
+    """Counts refused keys of this process. It blocks no caller: a key has 256 random bits, and the proxy, which
+    sees the callers at all replicas, limits them."""
 
     _windows: dict[KeyKind, _Window] = field(default_factory=lambda: {kind: _Window() for kind in KeyKind})
 
     def count(self, context: Context, kind: KeyKind) -> None:
-        """A line in the log once a window and kind of key at most, with nothing of what was sent."""
+        """Logs at most one line per window and kind of key, without anything that was sent."""
         context.telemetry.key_refused(kind)
         now_s, window = context.clock.monotonic(), self._windows[kind]
         if now_s - window.began_s >= WINDOW_S:
@@ -60,7 +60,7 @@ ops_bearer = HTTPBearer(
 
 
 async def context_of(request: Request) -> Context:
-    """The process's toolbox. A coroutine, since FastAPI runs plain functions in a thread."""
+    """Returns the process's context. A coroutine, since FastAPI runs plain functions in a thread."""
     context: Context = request.app.state.context
     return context
 

@@ -1,4 +1,4 @@
-"""Card numbers in requests: each field judged for what it is, refused without repeating anything of what was sent."""
+"""Refuses card numbers in requests, checking each field by its kind and echoing nothing that was sent."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,20 +25,21 @@ IDENTIFIERS = frozenset(
         "terminal_id",
     }
 )
-"""Fields of our own schemas that hold references, tokens and keys. Every other field is text, under whatever name."""
+"""Fields of our schemas that hold references, tokens and keys. Every other field is text, whatever its name."""
 
 MONTAS = frozenset({"charge_id", "charge_point_id", "cursor", "operator_id"})
-"""Long digit strings that are compared with what we know; they go nowhere unless they are known."""
+"""Long digit strings that are only compared with known ids; unknown ones go nowhere."""
 
 HEADERS = ("idempotency-key", "prefer")
-"""The headers that are read here: all others come and go unread."""
+"""The headers that are read; all others are ignored."""
 
 ID = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}")
 """One of our own ids."""
 
 
 def refuse_card_data(value: object, model: type[BaseModel]) -> object:
-    """Raise `card_data_not_allowed` with the fields that hold a card number; for a whole body, before it is read."""
+    """Raises `card_data_not_allowed` with the fields that hold a card number, before the body is read into a
+    model."""
     fields = sorted(set(_found(value, model, "")))
     if fields:
         raise PydanticCustomError("card_data_not_allowed", MESSAGE, {"fields": fields})
@@ -46,7 +47,7 @@ def refuse_card_data(value: object, model: type[BaseModel]) -> object:
 
 
 def fields_of_request(request: Request) -> list[str]:
-    """The query parameters and headers that hold a card number; names that are not ours are called `query`."""
+    """Names the query parameters and headers that hold a card number; unknown names are given as `query`."""
     found = {
         name if name in IDENTIFIERS else "query"
         for name, value in request.query_params.multi_items()
@@ -58,7 +59,7 @@ def fields_of_request(request: Request) -> list[str]:
 
 
 def shown_path(path: str) -> str:
-    """A path for the log: words of ours and ids of our making as they are, anything else as `...`."""
+    """Returns a path for the log: known words and ids of our own unchanged, anything else as `...`."""
     return "/".join(part if _is_ours(part) else "..." for part in path.split("/"))
 
 
@@ -67,7 +68,7 @@ def _is_ours(part: str) -> bool:
 
 
 def _found(value: object, model: type[BaseModel] | None, path: str) -> Iterator[str]:
-    """Paths of fields with card numbers, as far as they are made of names of ours."""
+    """Returns paths of fields with card numbers, up to the first name that is not ours."""
     if isinstance(value, dict):
         for name, child in value.items():
             known = model is not None and name in model.model_fields
@@ -103,7 +104,8 @@ def _is_card(text: str, name: str) -> bool:
 
 
 def _text_of(value: object) -> str:
-    """Of a fraction only the whole part, unless that is long: the digits behind a price's point are nobody's card."""
+    """Returns a fraction's whole part only, unless that is long: digits behind a price's decimal point are no card
+    number."""
     if isinstance(value, Decimal):
         spelled = f"{value:f}" if value.is_finite() and value.adjusted() < 40 else ""
         return spelled if value.adjusted() >= 3 else spelled.partition(".")[0]

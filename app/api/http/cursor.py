@@ -1,4 +1,4 @@
-"""Where the next page of a list begins, as text that callers hand back unread."""
+"""Encodes where the next page of a list begins, as opaque text."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""Waiting for news of a session: long polls are woken by the database's notifications and look again anyway."""
+"""Waits for changes of a session: long polls are woken by the database's notifications, and poll as a fallback."""
 
 import asyncio
 from collections import defaultdict
@@ -7,33 +7,33 @@ from typing import TypeVar
 
 MAX_WAIT_S = 30
 POLL_AGAIN_S = 1.0
-"""A lost notification delays an answer by this much at most."""
+"""Longest delay in seconds when a notification is lost."""
 
 T = TypeVar("T")
 
 
 class SessionNews:
-    """Who waits for which session, in this process."""
+    """Keeps which session is waited for in this process."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._closing = asyncio.Event()
 
     def tell(self, session_id: str) -> None:
-        """Something changed; an empty id wakes everyone (the listener was away for a while)."""
+        """Wakes the waiters of a session; an empty id wakes all (the listener was disconnected for a while)."""
         waiting = self._waiting.get(session_id, set()) if session_id else set().union(*self._waiting.values())
         for event in waiting:
             event.set()
 
     def close(self) -> None:
-        """Answer all that wait now: the process ends."""
+        """Answers all waiters now, since the process ends."""
         self._closing.set()
         self.tell("")
 
     async def wait_for(
         self, session_id: str, seconds: float, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]
     ) -> T:
-        """Look, and look again at each change, until it is `enough` or the time is over; at most MAX_WAIT_S."""
+        """Reads, and reads again at each change, until it is `enough` or the time is over; MAX_WAIT_S at most."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + min(seconds, MAX_WAIT_S)
         changed = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Every error as problem details (RFC 9457): a stable code, what to do, and what a driver may be shown."""
+"""Errors as problem details (RFC 9457): a stable code, what to do, and a message for the driver."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from app.strict_json import clean_text
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "urn:tapwatt:problem:"
 RETRY_AFTER_S = (1, 5)
-"""At random within these: terminals that were all refused at once do not all come back at once (F92)."""
+"""Range of Retry-After in seconds, drawn at random: terminals refused together do not return together (F92)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One code of the contract: its status, title, whether the same call may help later, and a line for the driver."""
+    """One error code: its status, title, whether a retry may succeed, and a message for the driver."""
 
     status: int
     title: str
@@ -68,9 +68,10 @@ KINDS: Mapping[str, Kind] = {
 
 
 class Problem(HTTPException):
-    """Raised anywhere above the flows; `code` is one of KINDS, `detail` says what happened and what to do.
+    """An error response, raised anywhere above the flows; `code` is one of KINDS, `detail` says what happened and
+    what to do.
 
-    `session_id` names the caller's own payment session that it is about, `sessions` several of them.
+    `session_id` names the caller's own payment session concerned, `sessions` several of them.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Problem(HTTPException):
 
 
 def problem_response(request: Request, problem: Problem) -> JSONResponse:
-    """The one shape of an error; never echoes what was sent."""
+    """Builds the response of an error; never echoes what was sent."""
     kind = KINDS[problem.code]
     body: dict[str, object] = {
         "type": TYPE_BASE + problem.code,
@@ -114,7 +115,7 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
 
 
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
-    """Ours as they are; the framework's own by their status."""
+    """Converts HTTP exceptions: our own unchanged, the framework's by their status."""
     if isinstance(error, Problem):
         return problem_response(request, error)
     assert isinstance(error, HTTPException)
@@ -130,7 +131,7 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
 
 
 async def on_invalid_request(request: Request, error: Exception) -> JSONResponse:
-    """Each field that is wrong with what to do about it; the value that came stays out."""
+    """Lists each invalid field with what to do about it; the values that were sent are left out."""
     assert isinstance(error, RequestValidationError)
     details = error.errors()
     if any(e["loc"][:1] == ("path",) for e in details):
@@ -157,7 +158,7 @@ def card_data_problem(fields: Sequence[str]) -> Problem:
 
 
 def _field_error(request: Request, error: Mapping[str, Any]) -> Mapping[str, str]:
-    """Where it is wrong, in names of ours only: a name that was made up by the caller is a value that was sent."""
+    """Names the invalid field by known names only: a name invented by the caller is a value that was sent."""
     location, message = tuple(error["loc"]), str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         location = location[:-1]
@@ -171,7 +172,7 @@ def _field_error(request: Request, error: Mapping[str, Any]) -> Mapping[str, str
 
 
 def _known_names(request: Request, location: Sequence[int | str]) -> str:
-    """The fields of the object at this place of the body or the query."""
+    """Returns the field names of the object at this location of the body or the query."""
     route = request.scope.get("route")
     fields = [route.body_field] if location[0] == "body" else route.dependant.query_params  # type: ignore[union-attr]
     model = fields[0].field_info.annotation

@@ -1,4 +1,4 @@
-"""Reading requests: bodies within their bound, JSON without surprises, writes that a disconnect does not tear."""
+"""Reads bodies within their bound and strict JSON, and shields writes from a client's disconnect."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from app.strict_json import BadJson, load_json
 MAX_BODY_BYTES = 64 * 1024
 MAX_WEBHOOK_BYTES = 1024 * 1024
 WRITE_DEADLINE_S = 12.0
-"""Longer than the database's own bound on a transaction."""
+"""Longer than the database's own bound on a transaction, in seconds."""
 
 T = TypeVar("T")
 
 
 async def bounded_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises Problem `body_too_large` as soon as it is longer than `limit` bytes."""
+    """Returns the whole body. Raises Problem `body_too_large` as soon as it is longer than `limit` bytes."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
@@ -44,7 +44,7 @@ def _too_large(limit: int) -> Problem:
 
 
 class StrictRequest(Request):
-    """A request whose JSON keeps every digit and has no surprises in it."""
+    """A request whose JSON is parsed strictly and keeps every digit."""
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
@@ -82,7 +82,7 @@ def _is_json(content_type: str) -> bool:
 
 
 async def shielded(write: Coroutine[Any, Any, T]) -> T:
-    """Run a write to its end though the client goes away meanwhile; bounded by a deadline of its own."""
+    """Runs a write to its end even when the client disconnects; bounded by a deadline of its own."""
 
     async def bounded() -> T:
         async with asyncio.timeout(WRITE_DEADLINE_S):

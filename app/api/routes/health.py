@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it is ready, and its figures for Prometheus."""
+"""Reports liveness, readiness and metrics for Prometheus."""
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -17,19 +17,21 @@ CHECKS = ("database", "schema", "clock", "watcher", "secrets")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@router.get("/health/live", summary="The process lives", operation_id="getLiveness", responses=examples.LIVE)
+@router.get(
+    "/health/live", summary="Liveness of the process", operation_id="getLiveness", responses=examples.LIVE
+)
 async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
 @router.get(
     "/health/ready",
-    summary="It can serve, and a watcher works",
+    summary="Readiness: the service and a watcher work",
     operation_id="getReadiness",
     responses=examples.READY,
 )
 async def ready(context: ContextHere, response: Response) -> dict[str, object]:
-    """503 with what is wrong when the database, its schema, the clock or the watcher is not as it must be."""
+    """503 with the reason when the database, its schema, the clock or the watcher is not in order."""
     try:
         found = await queries.readiness(context)
     except Exception as error:
@@ -47,7 +49,7 @@ async def ready(context: ContextHere, response: Response) -> dict[str, object]:
 
 @router.get(
     "/metrics",
-    summary="Figures for Prometheus",
+    summary="Metrics for Prometheus",
     operation_id="getMetrics",
     response_class=Response,
     responses=examples.METRICS,
@@ -99,7 +101,7 @@ async def _database_figures(context: Context) -> str:
 
 
 def _operator_figures(registry: CollectorRegistry, found: queries.Summary) -> None:
-    """What is wrong with an operator as a whole, and charges that no session knows."""
+    """Adds the problems of each operator, and charges without a payment session."""
     problem = Gauge(
         "tapwatt_operator_problem",
         "1: webhook, sync, setup, access or reconcile of this operator needs a person.",

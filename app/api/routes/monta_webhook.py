@@ -1,4 +1,4 @@
-"""Monta's webhooks: kept durably, then answered; they take effect in the watcher."""
+"""Receives Monta's webhooks: stored durably, then answered; the watcher applies them."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["monta"])
 
 @router.post(
     "/monta/{endpoint_id}",
-    summary="A delivery of events",
+    summary="Receive a delivery of events",
     operation_id="receiveMontaWebhook",
     responses=examples.WEBHOOK,
     openapi_extra=examples.WEBHOOK_IN,
@@ -27,7 +27,7 @@ async def deliver(
     endpoint_id: Annotated[str, Path(pattern="^[ -~]{1,100}$", examples=["wh_example"])],
     x_monta_signature: Annotated[str | None, Header(examples=["sha1=d7f7fb00..."])] = None,
 ) -> dict[str, str]:
-    """200 `{}` once every entry is stored; one bad entry never fails the others."""
+    """200 `{}` once every entry is stored; an invalid entry does not fail the others."""
     body = await bounded_body(request, MAX_WEBHOOK_BYTES)
     try:
         await shielded(receive.receive(context, endpoint_id, body, x_monta_signature))

@@ -51,7 +51,7 @@ CURSOR = "MjAyNi0xMS0yMlQxMDowMDowMSswMDowMCBwc18x"
 
 
 class SessionFilter(BaseModel):
-    """Filters of the list; all that are given must hold."""
+    """Filters of the list; all given filters must match."""
 
     status: Annotated[Status | None, Field(examples=["charging"])] = None
     terminal_id: Annotated[
@@ -99,7 +99,7 @@ COLUMNS = {
 async def payment_sessions(
     context: ContextHere, key: CallingOps, wanted: Annotated[SessionFilter, Query()]
 ) -> Page[OpsSessionOut]:
-    """Filters combine; `cursor` is the `next_cursor` of the page before."""
+    """Filters combine; `cursor` is the `next_cursor` of the previous page."""
     conditions = [of_operator(key.operator_id), *created_between(wanted.start, wanted.end)]
     for name, column in COLUMNS.items():
         value = getattr(wanted, name)
@@ -126,7 +126,7 @@ async def payment_session(context: ContextHere, key: CallingOps, session_id: Ses
 
 @router.get(
     "/payment-sessions/{id}/journal",
-    summary="Every fact, decision and call",
+    summary="List the journal: every fact, decision and call",
     operation_id="opsGetJournal",
     responses=examples.JOURNAL,
 )
@@ -146,7 +146,7 @@ async def journal(
 
 @router.get(
     "/payment-sessions/{id}/captures",
-    summary="What the PSP did",
+    summary="List capture reports of the PSP",
     operation_id="opsListCaptures",
     responses=examples.CAPTURES,
 )
@@ -186,7 +186,7 @@ async def stop(
 
 @router.post(
     "/payment-sessions/{id}/settle",
-    summary="Decide what an ended charge costs",
+    summary="Settle an ended charge by hand",
     operation_id="opsSettlePaymentSession",
     responses=examples.OPS_SETTLE,
 )
@@ -196,7 +196,7 @@ async def settle(
     session_id: SessionPath,
     body: Annotated[OpsSettleIn, examples.OPS_SETTLE_IN],
 ) -> OpsSessionOut:
-    """For a session that is held in `finishing`; up to the authorization is captured. Idempotent by amount."""
+    """For a session held in `finishing`; at most the authorization is captured. Idempotent by amount."""
     try:
         session = await shielded(
             settle_manually(
@@ -229,8 +229,8 @@ async def acknowledge(
     code: Annotated[str, Path(pattern="^[a-z0-9_]{1,64}$", examples=["shortfall"])],
     body: Annotated[AcknowledgeIn, examples.ACKNOWLEDGE_IN],
 ) -> OpsSessionOut:
-    """Every item of this code stays visible, with the note, and no longer counts as `needs_attention`. A new cause of
-    the same code does. Idempotent."""
+    """Items with this code stay visible, with the note, and no longer count as `needs_attention`; a new cause of
+    the same code does again. Idempotent."""
     try:
         session = await shielded(
             acknowledge_item(
@@ -251,7 +251,7 @@ async def acknowledge(
 
 @router.post(
     "/payment-sessions/{id}/close",
-    summary="End a session, whatever state it is in",
+    summary="Close a session in any state",
     operation_id="opsClosePaymentSession",
     responses=examples.OPS_CLOSE,
 )
@@ -261,9 +261,9 @@ async def close(
     session_id: SessionPath,
     body: Annotated[OpsCloseIn, examples.OPS_CLOSE_IN],
 ) -> OpsSessionOut:
-    """Settled by `amount` at once (0 releases everything). Its charge is stopped if one may run, and watched
-    until it is; nothing of it is captured beyond this. Idempotent by amount; the journal keeps the reason
-    and the key's id."""
+    """Settles by `amount` at once (0 releases everything). A charge that may run is stopped and watched until it
+    has ended; nothing beyond `amount` is captured. Idempotent by amount; the journal keeps the reason and the
+    key's id."""
     try:
         session = await shielded(
             close_manually(
@@ -310,10 +310,10 @@ class OperatorOut(BaseModel):
     id: str
     name: str
     webhook_problem: str | None = Field(
-        description="why Monta's webhook is not set; null: all is well, or not ours to set"
+        description="why Monta's webhook is not set; null: set, or not managed here"
     )
     webhook_mended_at: Moment | None = Field(
-        description="when somebody else's configuration was last replaced"
+        description="when a configuration made by others was last replaced"
     )
     sync_problem: str | None
     setup_problem: str | None = Field(
@@ -325,9 +325,7 @@ class OperatorOut(BaseModel):
     access_problem: str | None = Field(description="Monta refuses the credential: new payments are refused")
     reconciled_at: Moment | None = Field(description="Monta's charges were compared with ours up to then")
     reconcile_problem: str | None
-    open_orphans: int = Field(
-        description="charges of ours that no payment session knows; see /v1/ops/orphans"
-    )
+    open_orphans: int = Field(description="charges of ours without a payment session; see /v1/ops/orphans")
     budget_remaining: int | None = Field(description="requests left in Monta's current window")
     budget_quota: int | None
 
@@ -335,15 +333,20 @@ class OperatorOut(BaseModel):
 class SummaryOut(BaseModel):
     sessions: dict[str, int]
     needs_attention: int
-    settlements_due: int = Field(description="settled, and nobody told yet what the PSP did")
-    captures_overdue: int = Field(description="of these, so late that a person is asked to look")
+    settlements_due: int = Field(description="settled, and the PSP's outcome is not reported yet")
+    captures_overdue: int = Field(description="of these, those that are overdue and need attention")
     last_24_hours: list[TotalsOut]
     watcher_seen_at: Moment | None
     oldest_due_at: Moment | None
     operators: list[OperatorOut]
 
 
-@router.get("/summary", summary="How things stand", operation_id="opsGetSummary", responses=examples.SUMMARY)
+@router.get(
+    "/summary",
+    summary="Summary of sessions and operators",
+    operation_id="opsGetSummary",
+    responses=examples.SUMMARY,
+)
 async def summary(context: ContextHere, key: CallingOps) -> SummaryOut:
     found = await queries.summary(context, key.operator_id)
     return SummaryOut(

@@ -1,4 +1,4 @@
-"""For operations: charges with our reference at Monta that belong to no payment session here."""
+"""For operations: charges at Monta with our reference but without a payment session here."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ class OrphanOut(BaseModel):
     session_reference: str = Field(
         description="the payment session that it was started for, which is not here"
     )
-    ours: bool = Field(description="proved to be of our start, so it is stopped; any other is only told")
+    ours: bool = Field(description="proved to be of our start, so it is stopped; any other is only reported")
     charge_point_id: str | None
     display_reference: str | None
     card_last4: str | None
@@ -68,7 +68,7 @@ def orphan_out(orphan: Orphan) -> OrphanOut:
 
 @router.get(
     "",
-    summary="Charges that no payment session knows",
+    summary="Charges without a payment session",
     operation_id="opsListOrphanCharges",
     responses=examples.ORPHANS,
 )
@@ -76,17 +76,17 @@ async def orphans(
     context: ContextHere,
     key: CallingOps,
     closed: Annotated[
-        bool, Query(description="also those that a person was done with", examples=[True])
+        bool, Query(description="also those that operations have closed", examples=[True])
     ] = False,
 ) -> Page[OrphanOut]:
-    """Newest first, 200 at most. There is no authorization for them here: nothing of them is captured."""
+    """Newest first, 200 at most. They have no authorization here: nothing is captured for them."""
     found = await queries.orphans_of(context, key.operator_id, closed=closed)
     return Page(data=[orphan_out(o) for o in found])
 
 
 @router.post(
     "/{charge_id}/close",
-    summary="Be done with one",
+    summary="Close one",
     operation_id="opsCloseOrphanCharge",
     responses=examples.ORPHAN,
 )
@@ -99,12 +99,12 @@ async def close(
         str | None,
         Query(
             max_length=64,
-            description="whose, where several have a charge of this id",
+            description="the operator, where several have a charge with this id",
             examples=["op_01kaq4kx1h0g9f8e7d6c5b4a3z"],
         ),
     ] = None,
 ) -> OrphanOut:
-    """It is listed no more, and neither stopped nor read again. Idempotent; the first reason stays."""
+    """Removes it from the list; it is neither stopped nor read again. Idempotent; the first reason is kept."""
     named = OperatorId(operator_id) if operator_id else key.operator_id
     if key.operator_id not in (None, named):
         raise Problem("not_found", "This key sees no such orphan charge.")

@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["terminals"])
 
 SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
 Wait = Annotated[
-    float, Query(ge=0, description=f"hold the answer for news, {MAX_WAIT_S} s at most", examples=[10])
+    float, Query(ge=0, description=f"hold the answer until a change, {MAX_WAIT_S} s at most", examples=[10])
 ]
 
 
@@ -44,7 +44,7 @@ Wait = Annotated[
     "/payment-sessions",
     status_code=201,
     response_model=PaymentSessionOut,
-    summary="Payment authorized",
+    summary="Create from an authorized payment",
     operation_id="createPaymentSession",
     responses=examples.AUTHORIZE,
 )
@@ -60,10 +60,10 @@ async def payment_authorized(
     ] = None,
     prefer: Annotated[str | None, Header(max_length=100, examples=["wait=10"])] = None,
 ) -> PaymentSessionOut:
-    """Record a payment session durably; its start follows at once.
+    """Records a payment session durably; its start follows at once.
 
-    The same reference with the same contents answers 200 with the session as it is now (`Idempotency-Replayed: true`).
-    `Prefer: wait=N` holds the answer until the start is decided.
+    The same reference with the same contents answers 200 with the session's present state (`Idempotency-Replayed:
+    true`). `Prefer: wait=N` holds the answer until the start is decided.
     """
     payment = body.payment(idempotency_key)
     recorded = await shielded(authorize.authorize(context, terminal, payment))
@@ -96,7 +96,7 @@ async def find_payment_sessions(
     terminal: CallingTerminal,
     reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
 ) -> Page[PaymentSessionOut]:
-    """After a lost answer or a reboot: the session of this authorization, or an empty list."""
+    """For a lost answer or a reboot: the session of this authorization, or an empty list."""
     owned = (of_terminal(terminal.id), with_hold(terminal.id, reference))
     page = await queries.sessions(context, *owned, limit=1, for_good=True)
     return Page(data=[session_out(s, context.policy) for s in page.sessions])
@@ -119,7 +119,8 @@ async def payment_session(
         int, Query(ge=0, description="answer when the version passes this one", examples=[7])
     ] = 0,
 ) -> PaymentSessionOut:
-    """As it is now; with `wait` and `version`, as soon as its version passes that one, or after the time is over."""
+    """The present state; with `wait` and `version`, as soon as its version passes that one, or after the time is
+    over."""
     session = await _news(request).wait_for(
         session_id, wait, lambda: _own(context, terminal, session_id), lambda s: s.version > version
     )
@@ -148,7 +149,7 @@ async def stop_payment_session(
 
 @router.post(
     "/payment-sessions/{id}/captures",
-    summary="Tell what the PSP did",
+    summary="Report a capture or release",
     operation_id="reportCapture",
     responses=examples.CAPTURE,
 )
@@ -159,11 +160,12 @@ async def report_capture(
     session_id: SessionPath,
     body: Annotated[CaptureIn, examples.CAPTURE_IN],
 ) -> PaymentSessionOut:
-    """Idempotent by outcome, reference and hold. What was done may be told in pieces, in any order, after a failure.
+    """Idempotent by outcome, reference and hold. Outcomes may be reported in parts, in any order, and after a
+    failure.
 
-    `settlement.status` follows the sum: `confirmed` once all of `amount_to_capture` is captured, or all is released
-    where there is nothing to capture (`captured` 0 says the same); `due` while some is missing; `failed` when more was
-    captured, what was due was released, or the PSP refused and nothing has made up for it yet.
+    `settlement.status` follows the sum: `confirmed` once all of `amount_to_capture` is captured, or all is
+    released where there is nothing to capture (`captured` 0 says the same); `due` while some is missing; `failed`
+    when more was captured, the amount due was released, or the PSP refused and nothing has made up for it yet.
     """
     try:
         session = await shielded(
@@ -181,7 +183,7 @@ async def report_capture(
 @router.post(
     "/stop-requests",
     status_code=202,
-    summary="The same card shown again",
+    summary="Stop by the same card",
     operation_id="stopByCard",
     responses=examples.STOP_BY_CARD,
 )
@@ -193,7 +195,8 @@ async def stop_session_of_card(
 ) -> PaymentSessionOut:
     """Stops this card's own running session at this terminal; 404 when there is none.
 
-    Several of one card: 409 `several_sessions` names them, and nothing is stopped before `charge_point_id` says which.
+    With several of one card, 409 `several_sessions` names them, and nothing is stopped until `charge_point_id`
+    selects one.
     """
     try:
         session = await shielded(request_stop_by_card(context, terminal, body.card()))
@@ -228,7 +231,7 @@ async def charge_point(
     terminal: CallingTerminal,
     charge_point_id: Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=["101"])],
 ) -> ChargePointOut:
-    """`price` is the OCPI tariff to show the driver; `state` is as Monta told it last."""
+    """`price` is the OCPI tariff to show the driver; `state` is the last one reported by Monta."""
     found = await queries.charge_point_of(context, terminal.id, ChargePointId(charge_point_id))
     if found is None:
         raise Problem("not_found", "This charge point is not assigned to the terminal.")
@@ -236,7 +239,7 @@ async def charge_point(
 
 
 def preferred_wait(prefer: str | None) -> int:
-    """Seconds from `Prefer: wait=N` (RFC 7240), at most MAX_WAIT_S; anything else asks for nothing."""
+    """Returns seconds from `Prefer: wait=N` (RFC 7240), at most MAX_WAIT_S; 0 for anything else."""
     for preference in (prefer or "").split(","):
         name, _, value = preference.strip().partition("=")
         value = value.strip().strip('"')
@@ -272,7 +275,7 @@ TOP_UP_CODES: dict[type[top_up.TopUpRefused], str] = {
     "/payment-sessions/{id}/authorizations",
     status_code=201,
     response_model=ToppedUpOut,
-    summary="One more hold: the limit rises",
+    summary="Top up: add an authorization",
     operation_id="addAuthorization",
     responses=examples.TOP_UP,
 )
@@ -284,10 +287,10 @@ async def top_up_payment_session(
     session_id: SessionPath,
     body: Annotated[TopUpIn, examples.TOP_UP_IN],
 ) -> ToppedUpOut:
-    """Idempotent by reference: the same again answers 200 with `Idempotency-Replayed: true`.
+    """Idempotent by reference: a repetition answers 200 with `Idempotency-Replayed: true`.
 
-    409 `session_ended` once the end is decided: then nothing was recorded, release the new hold. `limits` says up to
-    where the charge can go: Monta's own limit was told at the start and cannot be raised.
+    409 `session_ended` once the end is decided: nothing was recorded, so release the new hold. `limits` states how
+    far the charge can go: Monta's own limit was sent at the start and cannot be raised.
     """
     try:
         done = await shielded(top_up.top_up(context, terminal, SessionId(session_id), body.more()))
