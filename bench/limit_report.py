@@ -129,7 +129,7 @@ CLASSES: dict[str, Chosen] = {
         plain(o) and o.visit.place.guard == "off" and _within(o, True, "60", 5, 150)
     ),
     "shared chargers, guard on": lambda o: o.visit.place.shared and o.visit.place.guard == "on",
-    "parking fee kept back": lambda o: o.visit.tariff_kind == "parking" and o.visit.place.guard == "on",
+    "idle fee reserved": lambda o: o.visit.tariff_kind == "parking" and o.visit.place.guard == "on",
 }
 
 
