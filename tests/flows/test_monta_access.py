@@ -171,6 +171,14 @@ class TestSharedBudget(BudgetContract):
         retry_at = await budget.take(OP_ONE, Purpose.READ, ORIGIN)
         assert retry_at == ORIGIN + timedelta(days=1)
 
+    async def test_a_replica_that_has_counted_nothing_does_not_raise_the_shared_count(
+        self, budget: BudgetReplicas, databases: list[Database]
+    ) -> None:
+        await budget.take(OP_ONE, Purpose.STOP, ORIGIN)
+        await budget.observe(OP_ONE, QuotaSeen(1000, 600, 500, 60), ORIGIN)
+        await SharedBudget(databases[1]).observe(OP_ONE, QuotaSeen(1000, 600, 700, 60), ORIGIN)
+        assert await self._left(databases[0]) == (500, 1000)
+
     @staticmethod
     async def _left(database: Database) -> tuple[int, int]:
         async with database.transaction() as connection:

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from app.domain.units.ids import SessionId
 from app.flows.admin import provision
 from app.simulator.server import default_config
+from app.store.sessions import payment_sessions
 from app.telemetry import ProcessTelemetry
 from tests.journeys.checks import ended, minor, the_charge
 from tests.journeys.rig import energy_tariff, open_rig
@@ -36,6 +38,27 @@ async def test_F113_prices_in_minor_units_are_read_so_from_webhook_to_settlement
         assert last["settlement"]["shortfall"] == 0
 
 
+async def test_F113_prices_of_webhooks_reach_the_session_in_the_operators_unit(database_url: str) -> None:
+    """Seen while it runs: at the end the record, which is read in the right unit, would hide a wrong one."""
+    config = replace(default_config(), prices_in_minor_units=True, webhook_cadence_s=2.0)
+    async with open_rig(database_url, config=config) as rig:
+        await provision.set_price_unit(rig.context, rig.operator.operator_id, "minor")
+        session = await rig.authorize(907, 5000, tariff=energy_tariff("0.79"))
+        seen = []
+        for _ in range(20):
+            await rig.pass_time(10)
+            reads = sum(line.path.startswith("/charges/") for line in rig.monta.requests)
+            async with rig.context.database.transaction() as connection:
+                recorded = await payment_sessions.get(connection, SessionId(session["id"]))
+            if recorded is not None and recorded.charge is not None and recorded.charge.latest.price:
+                seen.append((recorded.charge.latest.price, the_charge(rig).price, reads))
+        assert len(seen) > 3
+        assert {reads for _, _, reads in seen} == {0}, "all of it by webhooks"
+        for price, true, _ in seen:
+            assert true is not None
+            assert true / 2 < price <= true
+
+
 async def test_F113_a_unit_that_was_wrong_is_mended_while_a_charge_runs(database_url: str) -> None:
     config = replace(default_config(), prices_in_minor_units=True)
     async with open_rig(database_url, config=config) as rig:
@@ -51,5 +74,5 @@ async def test_F113_a_watchers_turns_and_lateness_are_measured(database_url: str
         await ended(rig, await rig.authorize(907, 1000))
         assert isinstance(rig.context.telemetry, ProcessTelemetry)
         figures = rig.context.telemetry.registry
-        for name in ("tapwatt_watcher_turn_seconds_count", "tapwatt_watcher_lateness_seconds_count"):
+        for name in ("tapwatt_watcher_claim_seconds_count", "tapwatt_watcher_lateness_seconds_count"):
             assert (figures.get_sample_value(name) or 0) > 5

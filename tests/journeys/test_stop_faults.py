@@ -4,11 +4,14 @@ Stops that are ignored, lost or undone: repeated until Monta confirms them, with
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
+from app.domain.units.ids import OperatorId
+from app.monta.ports import Purpose
+from app.monta_access import SharedBudget
 from app.simulator.faults.catalog import FaultKind
 from app.simulator.server import default_config
 from tests.journeys.checks import ended, kinds, minor, the_charge
@@ -231,3 +234,24 @@ async def test_F55_a_quota_eaten_by_others_leaves_room_for_the_stop(database_url
         assert [
             line for line in rig.monta.requests if line.path.endswith("/stop") and line.status == 429
         ] == []
+
+
+async def test_F55_the_read_before_a_repeated_stop_goes_as_deep_into_the_quota_as_a_start(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Purpose] = []
+    take = SharedBudget.take
+
+    async def noted(budget: SharedBudget, operator: OperatorId, purpose: Purpose, now: datetime) -> object:
+        asked.append(purpose)
+        return await take(budget, operator, purpose, now)
+
+    async with open_rig(database_url) as rig:
+        await rig.set_tariff(PRICE)
+        session = await rig.authorize(908, 2000)
+        await rig.pass_time(200)
+        monkeypatch.setattr(SharedBudget, "take", noted)
+        await rig.stop(session["id"])
+        await rig.pass_time(25)
+        assert (await rig.session(session["id"]))["status"] == "stopping"
+        assert asked == [Purpose.STOP, *[Purpose.START, Purpose.STOP] * 2]

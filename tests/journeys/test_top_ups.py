@@ -139,6 +139,21 @@ async def test_above_the_operators_policy_a_top_up_is_refused_with_the_room_that
         assert (await more(rig, session, 500))[0] == 201
 
 
+@pytest.mark.parametrize("ceiling", ["top_up_max", "hold_max"])
+async def test_earlier_top_ups_count_for_the_ceiling_of_a_later_one(database_url: str, ceiling: str) -> None:
+    async with open_rig(database_url) as rig:
+        if ceiling == "top_up_max":
+            await allow_top_ups(rig, 2500)
+        else:
+            await provision.set_hold_max(rig.context, rig.operator.operator_id, 25)
+        session = await rig.authorize(106, 1000)
+        await rig.pass_time(30)
+        assert (await more(rig, session, 1000))[0] == 201
+        status, refused = await more(rig, session, 501, reference="T-2")
+        assert status == (409 if ceiling == "top_up_max" else 422), refused
+        assert (await more(rig, session, 500, reference="T-2"))[0] == 201
+
+
 async def test_without_a_policy_the_answer_says_that_montas_limit_cannot_rise(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         session = await rig.authorize(106, 2000)

@@ -145,6 +145,18 @@ class BudgetContract(OperatorFixtures):
         answers = [await budget.take(operator, Purpose.READ, ORIGIN) for _ in range(3)]
         assert [answer is None for answer in answers] == [True, True, False]
 
+    async def test_an_older_and_larger_count_of_montas_is_not_believed(
+        self, budget: Budget, operator: OperatorId
+    ) -> None:
+        """Answers overtake each other: one that left Monta before our last requests does not know of them."""
+        await self._of_ten(budget, operator)
+        for _ in range(4):
+            assert await budget.take(operator, Purpose.READ, ORIGIN) is None
+        for _ in range(2):
+            await budget.observe(operator, QuotaSeen(10, 60, 9, 60), ORIGIN)
+        answers = [await budget.take(operator, Purpose.READ, ORIGIN) for _ in range(4)]
+        assert [answer is None for answer in answers] == [True, True, True, False]
+
     async def test_nothing_is_granted_before_the_end_of_a_block(
         self, budget: Budget, operator: OperatorId
     ) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.domain.tariff import (
@@ -19,7 +19,7 @@ from app.domain.tariff import (
     upper_bound,
 )
 from app.domain.tariff.lower_bound import lower_bound
-from tests.domain.tariff_worlds import World, billed, powers, tariffs, worlds, zones
+from tests.domain.tariff_worlds import World, amounts, billed, powers, tariffs, worlds, zones
 
 UTC_ZONE = ZoneInfo("UTC")
 START = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -59,6 +59,32 @@ def test_no_course_up_to_the_reading_costs_less_than_the_lower_bound(
     tariff: Tariff, world: World, tz: ZoneInfo
 ) -> None:
     assert lower_bound(tariff, world.reading, tz) <= price(tariff, world.past, tz).total
+
+
+limits = st.none() | st.decimals(0, 60, places=2)
+
+
+@given(amounts(5), amounts(1), st.integers(0, 100_000), limits, limits)
+def test_where_flat_fee_and_energy_are_all_both_bounds_are_the_price(
+    fee: Decimal, per_kwh: Decimal, energy_wh: int, least: Decimal | None, most: Decimal | None
+) -> None:
+    """Nothing is unknown at such a reading: a bound that leaves out a least or highest price shows here."""
+    assume(least is None or most is None or least <= most)
+    listed = [
+        {"type": kind, "price": each, "step_size": 1} for kind, each in (("FLAT", fee), ("ENERGY", per_kwh))
+    ]
+    limited = {
+        name: {"before_taxes": each}
+        for name, each in (("min_price", least), ("max_price", most))
+        if each is not None
+    }
+    tariff = parse_tariff(
+        {"id": "t", "currency": "EUR", "elements": [{"price_components": listed}], **limited}
+    )
+    known = reading(energy_wh)
+    total = price(tariff, [Period(start=START, seconds=3600, wh=energy_wh)], UTC_ZONE).total
+    assert lower_bound(tariff, known, UTC_ZONE) == total
+    assert upper_bound(tariff, known, known.at, 11_000, UTC_ZONE) == total
 
 
 @given(tariffs(), worlds(), zones, st.integers(0, 20_000), st.integers(0, 100_000), st.integers(0, 200_000))

@@ -95,6 +95,23 @@ async def test_an_extended_lease_lasts_longer(database_url: str) -> None:
         assert len(await claim(database, now=NOW + 2 * LEASE)) == 1
 
 
+async def test_a_renewal_keeps_its_own_claim_and_no_other_workers(database_url: str) -> None:
+    until = text("SELECT lease_until FROM payment_sessions")
+    later = NOW + 5 * LEASE
+    async with provisioned(database_url) as database:
+        await record(database, a_session())
+        (late,) = await claim(database)
+        (taken,) = await claim(database, now=NOW + LEASE, owner="other")
+        async with database.transaction() as connection:
+            await leases.renew(connection, [late], later)
+            assert (await connection.execute(until)).scalar_one() == NOW + 2 * LEASE
+            await leases.renew(connection, [late, taken], later)
+            assert (await connection.execute(until)).scalar_one() == later
+            await leases.release(connection, taken, NOW)
+            await leases.renew(connection, [taken], later)
+            assert (await connection.execute(until)).scalar_one() is None, "what was released stays free"
+
+
 async def test_what_was_released_is_due_at_its_next_time(database_url: str) -> None:
     async with provisioned(database_url) as database:
         await record(database, a_session())
