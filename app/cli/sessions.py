@@ -21,7 +21,7 @@ from app.flows.admin.settle_manually import (
 )
 from app.flows.context import Context, SessionUnknown
 from app.settings import load_settings
-from app.store.sessions import payment_sessions
+from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter
 
 app = typer.Typer()
 session_app = typer.Typer(no_args_is_help=True, help="One payment session.")
@@ -33,10 +33,9 @@ def sessions(
     limit: Annotated[int, typer.Option(min=1, max=queries.MAX_PAGE)] = 30,
 ) -> None:
     """List payment sessions, newest first."""
-    conditions = [payment_sessions.matching("status", status)] if status else []
 
     async def find(context: Context) -> str:
-        page = await queries.sessions(context, *conditions, limit=limit)
+        page = await queries.sessions(context, SessionFilter(status=status), limit=limit)
         return session_table(page.sessions, context.policy)
 
     typer.echo(with_context(load_settings(), find))
@@ -54,7 +53,7 @@ def session_settle(
         session = await settle_manually(
             context,
             SessionId(session_id),
-            payment_sessions.of_operator(None),
+            EVERY_SESSION,
             amount_minor=amount,
             reason=reason[:200],
         )
@@ -81,7 +80,7 @@ def session_acknowledge(
         session = await acknowledge_item(
             context,
             SessionId(session_id),
-            payment_sessions.of_operator(None),
+            EVERY_SESSION,
             code=code,
             by="command line",
             note=note[:200],
@@ -111,7 +110,7 @@ def session_close(
         session = await close_manually(
             context,
             SessionId(session_id),
-            payment_sessions.of_operator(None),
+            EVERY_SESSION,
             amount_minor=amount,
             reason=reason[:200],
             by="command line",
@@ -134,7 +133,7 @@ def session_show(session_id: Annotated[str, typer.Argument(metavar="ID", help="p
     """Show one payment session and its time line: every fact, decision and call."""
 
     async def find(context: Context) -> str | None:
-        session = await queries.session(context, SessionId(session_id), payment_sessions.of_operator(None))
+        session = await queries.session(context, SessionId(session_id), EVERY_SESSION)
         if session is None:
             return None
         lines = await queries.journal_of(context, session.id, after=0, limit=1000)

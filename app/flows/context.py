@@ -144,8 +144,3 @@ def tells_deletion(item: PendingEntry) -> bool:
 
 class SessionUnknown(Exception):
     """There is no such session, or it is not the caller's."""
-
-
-def webhook_path(endpoint_id: str) -> str:
-    """Where Monta delivers an operator's events."""
-    return f"/v1/webhooks/monta/{endpoint_id}"

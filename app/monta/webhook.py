@@ -97,6 +97,15 @@ MAX_ENTRIES = 20_000
 """Upper bound of entries in a delivery: a whole entry is longer than 50 bytes."""
 
 
+DELIVERY_PATH = "/v1/webhooks/monta/{endpoint_id}"
+"""Where Monta delivers an operator's events: registered there, and served by the endpoint of the API."""
+
+
+def delivery_path(endpoint_id: str) -> str:
+    """The path to register for one operator's endpoint."""
+    return DELIVERY_PATH.format(endpoint_id=endpoint_id)
+
+
 class UnreadableDelivery(ValueError):
     """The body is no JSON object with a list of `entries`."""
 

@@ -9,13 +9,13 @@ from app.api.http.auth import ContextHere
 from app.api.http.problems import Problem
 from app.api.http.requests import MAX_WEBHOOK_BYTES, bounded_body, shielded
 from app.flows.webhook import receive
-from app.monta.webhook import UnreadableDelivery
+from app.monta.webhook import DELIVERY_PATH, UnreadableDelivery
 
-router = APIRouter(prefix="/v1/webhooks", tags=["monta"])
+router = APIRouter(tags=["monta"])
 
 
 @router.post(
-    "/monta/{endpoint_id}",
+    DELIVERY_PATH,
     summary="Receive a delivery of events",
     operation_id="receiveMontaWebhook",
     responses=examples.WEBHOOK,

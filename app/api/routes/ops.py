@@ -25,7 +25,7 @@ from app.api.views import (
 )
 from app.domain.session.payment_session import PaymentSession, Status, StopReason
 from app.domain.session.settlement import SettlementStatus
-from app.domain.units.ids import SessionId
+from app.domain.units.ids import SessionId, TerminalId
 from app.flows.admin import queries
 from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.acknowledge import acknowledge as acknowledge_item
@@ -40,7 +40,7 @@ from app.flows.admin.settle_manually import (
 from app.flows.context import Context, SessionUnknown
 from app.flows.terminal.request_stop import request_stop
 from app.store.operators.terminals import OpsKey
-from app.store.sessions.payment_sessions import created_between, matching, of_operator, settlement_is
+from app.store.sessions.session_filter import SessionFilter
 
 router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
 
@@ -50,7 +50,7 @@ SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=
 CURSOR = "MjAyNi0xMS0yMlQxMDowMDowMSswMDowMCBwc18x"
 
 
-class SessionFilter(BaseModel):
+class SessionQuery(BaseModel):
     """Filters of the list; all given filters must match."""
 
     status: Annotated[Status | None, Field(examples=["charging"])] = None
@@ -77,17 +77,22 @@ class SessionFilter(BaseModel):
 
     model_config = {"extra": "forbid"}
 
-
-COLUMNS = {
-    "status": "status",
-    "terminal_id": "terminal_id",
-    "charge_point_id": "charge_point_id",
-    "charge_id": "charge_id",
-    "reference": "reference",
-    "display_reference": "display_reference",
-    "last4": "card_last4",
-    "needs_attention": "needs_attention",
-}
+    def of(self, key: OpsKey) -> SessionFilter:
+        """The sessions that match, among those that the key may see."""
+        return SessionFilter(
+            operator_id=key.operator_id,
+            terminal_id=TerminalId(self.terminal_id) if self.terminal_id is not None else None,
+            charge_point_id=self.charge_point_id,
+            charge_id=self.charge_id,
+            status=self.status,
+            reference=self.reference,
+            display_reference=self.display_reference,
+            card_last4=self.last4,
+            needs_attention=self.needs_attention,
+            settlement_status=self.settlement_status,
+            created_from=self.start,
+            created_before=self.end,
+        )
 
 
 @router.get(
@@ -97,17 +102,12 @@ COLUMNS = {
     responses=examples.OPS_SESSIONS,
 )
 async def payment_sessions(
-    context: ContextHere, key: CallingOps, wanted: Annotated[SessionFilter, Query()]
+    context: ContextHere, key: CallingOps, wanted: Annotated[SessionQuery, Query()]
 ) -> Page[OpsSessionOut]:
     """Filters combine; `cursor` is the `next_cursor` of the previous page."""
-    conditions = [of_operator(key.operator_id), *created_between(wanted.start, wanted.end)]
-    for name, column in COLUMNS.items():
-        value = getattr(wanted, name)
-        if value is not None:
-            conditions.append(matching(column, value))
-    if wanted.settlement_status is not None:
-        conditions.append(settlement_is(wanted.settlement_status))
-    page = await queries.sessions(context, *conditions, limit=wanted.limit, after=from_cursor(wanted.cursor))
+    page = await queries.sessions(
+        context, wanted.of(key), limit=wanted.limit, after=from_cursor(wanted.cursor)
+    )
     return Page(
         data=[ops_session_out(s, context.policy) for s in page.sessions],
         next_cursor=to_cursor(*page.next) if page.next else None,
@@ -174,7 +174,7 @@ async def stop(
             request_stop(
                 context,
                 SessionId(session_id),
-                of_operator(key.operator_id),
+                _visible_to(key),
                 reason=StopReason.OPERATIONS,
                 note=body.reason,
             )
@@ -202,7 +202,7 @@ async def settle(
             settle_manually(
                 context,
                 SessionId(session_id),
-                of_operator(key.operator_id),
+                _visible_to(key),
                 amount_minor=body.amount,
                 reason=body.reason,
             )
@@ -236,7 +236,7 @@ async def acknowledge(
             acknowledge_item(
                 context,
                 SessionId(session_id),
-                of_operator(key.operator_id),
+                _visible_to(key),
                 code=code,
                 by=key.id,
                 note=body.note,
@@ -269,7 +269,7 @@ async def close(
             close_manually(
                 context,
                 SessionId(session_id),
-                of_operator(key.operator_id),
+                _visible_to(key),
                 amount_minor=body.amount,
                 reason=body.reason,
                 by=key.id,
@@ -285,8 +285,13 @@ async def close(
     return ops_session_out(session, context.policy)
 
 
+def _visible_to(key: OpsKey) -> SessionFilter:
+    """A key without an operator sees the sessions of all."""
+    return SessionFilter(operator_id=key.operator_id)
+
+
 async def _visible(context: Context, key: OpsKey, session_id: str) -> PaymentSession:
-    session = await queries.session(context, SessionId(session_id), of_operator(key.operator_id))
+    session = await queries.session(context, SessionId(session_id), _visible_to(key))
     if session is None:
         raise _not_found()
     return session

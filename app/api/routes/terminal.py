@@ -30,7 +30,7 @@ from app.flows.terminal.report_capture import report_capture as record_capture
 from app.flows.terminal.request_stop import SeveralSessions, request_stop
 from app.flows.terminal.request_stop import stop_by_card as request_stop_by_card
 from app.store.operators.terminals import Terminal
-from app.store.sessions.payment_sessions import of_terminal, with_hold
+from app.store.sessions.session_filter import SessionFilter
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["terminals"])
 
@@ -97,8 +97,8 @@ async def find_payment_sessions(
     reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
 ) -> Page[PaymentSessionOut]:
     """For a lost answer or a reboot: the session of this authorization, or an empty list."""
-    owned = (of_terminal(terminal.id), with_hold(terminal.id, reference))
-    page = await queries.sessions(context, *owned, limit=1, for_good=True)
+    wanted = SessionFilter(terminal_id=terminal.id, hold_reference=reference)
+    page = await queries.sessions(context, wanted, limit=1, for_good=True)
     return Page(data=[session_out(s, context.policy) for s in page.sessions])
 
 
@@ -140,7 +140,7 @@ async def stop_payment_session(
     """Idempotent. The session follows: `stopping`, `finishing`, then its settlement."""
     try:
         session = await shielded(
-            request_stop(context, SessionId(session_id), of_terminal(terminal.id), reason=StopReason.DRIVER)
+            request_stop(context, SessionId(session_id), _owned_by(terminal), reason=StopReason.DRIVER)
         )
     except SessionUnknown:
         raise not_found() from None
@@ -169,7 +169,7 @@ async def report_capture(
     """
     try:
         session = await shielded(
-            record_capture(context, SessionId(session_id), of_terminal(terminal.id), body.report())
+            record_capture(context, SessionId(session_id), _owned_by(terminal), body.report())
         )
     except SessionUnknown:
         raise not_found() from None
@@ -248,8 +248,12 @@ def preferred_wait(prefer: str | None) -> int:
     return 0
 
 
+def _owned_by(terminal: Terminal) -> SessionFilter:
+    return SessionFilter(terminal_id=terminal.id)
+
+
 async def _own(context: Context, terminal: Terminal, session_id: str) -> PaymentSession:
-    session = await queries.session(context, SessionId(session_id), of_terminal(terminal.id))
+    session = await queries.session(context, SessionId(session_id), _owned_by(terminal))
     if session is None:
         raise not_found()
     return session

@@ -7,7 +7,7 @@ from app.domain.units.ids import SessionId
 from app.flows.context import Context, SessionUnknown
 from app.store.db.database import retry_on_serialization_failure
 from app.store.sessions import payment_sessions
-from app.store.sessions.payment_sessions import Condition
+from app.store.sessions.session_filter import SessionFilter
 
 
 class AttentionUnknown(Exception):
@@ -16,7 +16,7 @@ class AttentionUnknown(Exception):
 
 @retry_on_serialization_failure
 async def acknowledge(
-    context: Context, session_id: SessionId, owner: Condition, *, code: str, by: str, note: str
+    context: Context, session_id: SessionId, owner: SessionFilter, *, code: str, by: str, note: str
 ) -> PaymentSession:
     """Somebody has seen why a session asks for a person, and says so. Repeating changes nothing.
 

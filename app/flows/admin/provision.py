@@ -8,7 +8,8 @@ from app.domain.charging.charge import PriceUnit
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import expired, out_of_force
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
-from app.flows.context import Context, webhook_path
+from app.flows.context import Context
+from app.monta.webhook import delivery_path
 from app.store.operators import charge_points, jobs, operators, terminals
 from app.store.operators.jobs import Job
 from app.store.operators.operators import Operator
@@ -98,7 +99,7 @@ async def add_operator(context: Context, new: NewOperator) -> AddedOperator:
     )
     async with context.database.transaction() as connection:
         await context.operators.add(connection, operator, now)
-    return AddedOperator(operator.id, webhook_path(operator.webhook_endpoint_id), operator.webhook_secret)
+    return AddedOperator(operator.id, delivery_path(operator.webhook_endpoint_id), operator.webhook_secret)
 
 
 async def change_webhook_secret(context: Context, operator_id: OperatorId, *, at_once: bool) -> ChangedSecret:

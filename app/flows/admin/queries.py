@@ -19,7 +19,7 @@ from app.store.operators.operator_state import OperatorFacts
 from app.store.operators.orphans import Orphan
 from app.store.sessions import journal, leases, payment_sessions
 from app.store.sessions.journal import JournalEntry
-from app.store.sessions.payment_sessions import Condition
+from app.store.sessions.session_filter import SessionFilter
 from app.store.sessions.settlements import Capture, OpenSettlements, captures_of_session, count_open
 
 MAX_PAGE = 200
@@ -54,14 +54,15 @@ class Summary:
     budget_left: dict[OperatorId, tuple[int, int]]
 
 
-async def session(context: Context, session_id: SessionId, owner: Condition) -> PaymentSession | None:
+async def session(context: Context, session_id: SessionId, owner: SessionFilter) -> PaymentSession | None:
     async with context.database.transaction() as connection:
         return await payment_sessions.get(connection, session_id, owner)
 
 
 async def sessions(
     context: Context,
-    *conditions: Condition,
+    wanted: SessionFilter,
+    *,
     limit: int,
     after: tuple[datetime, str] | None = None,
     for_good: bool = False,
@@ -71,7 +72,7 @@ async def sessions(
     async with context.database.transaction() as connection:
         if for_good:
             await wait_for_standby(connection)
-        found = await payment_sessions.find(connection, *conditions, limit=limit + 1, before=after)
+        found = await payment_sessions.find(connection, wanted, limit=limit + 1, before=after)
     more = found[limit - 1] if len(found) > limit else None
     return SessionPage(found[:limit], (more.created_at, more.id) if more else None)
 

@@ -8,7 +8,7 @@ from app.domain.units.ids import SessionId
 from app.flows.context import Context, SessionUnknown
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.sessions import payment_sessions
-from app.store.sessions.payment_sessions import Condition
+from app.store.sessions.session_filter import SessionFilter
 
 
 class NotEnded(Exception):
@@ -29,7 +29,7 @@ class AboveAuthorized(Exception):
 
 @retry_on_serialization_failure
 async def settle_manually(
-    context: Context, session_id: SessionId, owner: Condition, *, amount_minor: int, reason: str
+    context: Context, session_id: SessionId, owner: SessionFilter, *, amount_minor: int, reason: str
 ) -> PaymentSession:
     """A person decides what an ended charge costs, up to the authorization (more is cut). Idempotent by amount.
 
@@ -57,7 +57,7 @@ async def settle_manually(
 
 @retry_on_serialization_failure
 async def close_manually(
-    context: Context, session_id: SessionId, owner: Condition, *, amount_minor: int, reason: str, by: str
+    context: Context, session_id: SessionId, owner: SessionFilter, *, amount_minor: int, reason: str, by: str
 ) -> PaymentSession:
     """A person ends a session in any state: settled by that amount, its charge stopped if one may run. Idempotent.
 

@@ -19,6 +19,7 @@ from app.monta.ports import Purpose
 from app.store.operators import jobs, operator_sessions
 from app.store.operators.jobs import JobLease
 from app.store.sessions import payment_sessions, polled_reports
+from app.store.sessions.session_filter import SessionFilter
 
 log = structlog.get_logger("sweep")
 
@@ -85,12 +86,8 @@ async def _silent(context: Context, operator_id: OperatorId) -> list[_Silent]:
     async with context.database.transaction() as connection:
         stale = await operator_sessions.stale(connection, operator_id, before)
         oldest = sorted(stale, key=lambda charge_id: stale[charge_id])[:MAX_SILENT]
-        sessions = await payment_sessions.find(
-            connection,
-            payment_sessions.of_operator(operator_id),
-            operator_sessions.with_charge(oldest),
-            limit=MAX_SILENT,
-        )
+        wanted = SessionFilter(operator_id=operator_id, charge_ids=oldest)
+        sessions = await payment_sessions.find(connection, wanted, limit=MAX_SILENT)
     found = [s for session in sessions if (s := _silent_one(session, policy, now)) is not None]
     if not any(s.asks for s in found):
         return []

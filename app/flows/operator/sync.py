@@ -19,12 +19,12 @@ from app.domain.charging.setup_check import (
 )
 from app.domain.tariff import InvalidTariff, parse_tariff
 from app.domain.units.ids import ChargePointId, OperatorId
-from app.flows.context import Context, webhook_path
+from app.flows.context import Context
 from app.flows.ingest import keep_entries
 from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
-from app.monta.webhook import PRICE_GROUP, read_entry
+from app.monta.webhook import PRICE_GROUP, delivery_path, read_entry
 from app.store.db.database import retry_on_serialization_failure
 from app.store.operators import charge_points, jobs, operators, price_groups
 from app.store.operators.jobs import JobLease
@@ -139,7 +139,7 @@ async def _register_webhook(context: Context, operator: Operator, monta: MontaCl
     """With a public URL: set Monta's one configuration of this credential, and mend it when somebody changed it."""
     if context.public_url is None:
         return None
-    url = context.public_url.rstrip("/") + webhook_path(operator.webhook_endpoint_id)
+    url = context.public_url.rstrip("/") + delivery_path(operator.webhook_endpoint_id)
     try:
         # A secret that we changed is told whatever Monta shows: it may show none, and nobody else changed anything.
         if operator.webhook_secret_pending_since is None:

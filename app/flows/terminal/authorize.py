@@ -22,6 +22,7 @@ from app.store.operators import charge_points, currencies, operator_state, price
 from app.store.operators.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
 from app.store.operators.terminals import Terminal
 from app.store.sessions import holds, payment_sessions
+from app.store.sessions.session_filter import SessionFilter
 
 log = structlog.get_logger("authorize")
 
@@ -182,13 +183,8 @@ async def _charge_point(
 
 async def _refuse_if_busy(connection: Connection, terminal: Terminal, charge_point_id: ChargePointId) -> None:
     """Raises ChargePointBusy with the session that is in the way, unless it is another terminal's business."""
-    busy = await payment_sessions.find(
-        connection,
-        payment_sessions.of_operator(terminal.operator_id),
-        payment_sessions.matching("charge_point_id", charge_point_id),
-        payment_sessions.occupying(),
-        limit=1,
-    )
+    there = SessionFilter(operator_id=terminal.operator_id, charge_point_id=charge_point_id, occupying=True)
+    busy = await payment_sessions.find(connection, there, limit=1)
     if busy:
         own = busy[0].id if busy[0].terminal_id == terminal.id else None
         raise ChargePointBusy("the charge point has an active payment session", own)

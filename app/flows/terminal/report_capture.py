@@ -10,7 +10,7 @@ from app.domain.units.ids import SessionId
 from app.flows.context import Context, SessionUnknown
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.sessions import payment_sessions
-from app.store.sessions.payment_sessions import Condition
+from app.store.sessions.session_filter import SessionFilter
 from app.store.sessions.settlements import Capture, add_capture, captures_of_session
 
 
@@ -24,7 +24,7 @@ class CaptureConflict(Exception):
 
 @retry_on_serialization_failure
 async def report_capture(
-    context: Context, session_id: SessionId, owner: Condition, report: CaptureReport
+    context: Context, session_id: SessionId, owner: SessionFilter, report: CaptureReport
 ) -> PaymentSession:
     """Record what the PSP did, in pieces or as a whole: the settlement's status follows the sum of it. Idempotent.
 

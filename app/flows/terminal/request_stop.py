@@ -11,7 +11,7 @@ from app.flows.context import Context, SessionUnknown
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.operators.terminals import Terminal
 from app.store.sessions import payment_sessions
-from app.store.sessions.payment_sessions import Condition
+from app.store.sessions.session_filter import CardTokens, SessionFilter
 
 
 class SeveralSessions(Exception):
@@ -37,7 +37,12 @@ class ShownCard:
 
 @retry_on_serialization_failure
 async def request_stop(
-    context: Context, session_id: SessionId, owner: Condition, *, reason: StopReason, note: str | None = None
+    context: Context,
+    session_id: SessionId,
+    owner: SessionFilter,
+    *,
+    reason: StopReason,
+    note: str | None = None,
 ) -> PaymentSession:
     """StopRequest for a stop; the watcher fulfils it, after the start is resolved if need be. Repeating changes
     nothing."""
@@ -65,14 +70,11 @@ async def stop_by_card(context: Context, terminal: Terminal, card: ShownCard) ->
     Those that are ending already are no choice to make: one of them is told only when nothing else runs, so that a
     repeated call finds what the first one stopped. Raises SessionUnknown, SeveralSessions.
     """
-    owner = payment_sessions.of_terminal(terminal.id)
-    wanted = [owner, payment_sessions.of_card(card.fingerprint, card.account_reference)]
-    if card.charge_point_id is not None:
-        wanted.append(payment_sessions.matching("charge_point_id", card.charge_point_id))
+    owner = SessionFilter(terminal_id=terminal.id)
+    tokens = CardTokens(fingerprint=card.fingerprint, account_reference=card.account_reference)
+    wanted = replace(owner, card=tokens, charge_point_id=card.charge_point_id, active=True)
     async with context.database.transaction() as connection:
-        found = await payment_sessions.find(
-            connection, *wanted, payment_sessions.active(), limit=MAX_OF_ONE_CARD
-        )
+        found = await payment_sessions.find(connection, wanted, limit=MAX_OF_ONE_CARD)
     if not found:
         raise SessionUnknown
     running = [s for s in found if s.status in STOPPABLE and s.stop_request is None]

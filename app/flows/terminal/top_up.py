@@ -15,6 +15,7 @@ from app.store.db.database import Connection, retry_on_serialization_failure, wa
 from app.store.operators import currencies
 from app.store.operators.terminals import Terminal
 from app.store.sessions import holds, payment_sessions
+from app.store.sessions.session_filter import SessionFilter
 
 MAX_TOP_UPS = 20
 LATE = frozenset({Status.STOPPING, Status.FINISHING, Status.COMPLETED, Status.NOT_STARTED})
@@ -83,7 +84,7 @@ async def top_up(
     decided refuses the top-up, and a top-up that was recorded counts for the next decision. Raises TopUpRefused.
     """
     now = context.clock.now()
-    owner = payment_sessions.of_terminal(terminal.id)
+    owner = SessionFilter(terminal_id=terminal.id)
     async with context.database.transaction() as connection:
         if await payment_sessions.get(connection, session_id, owner) is None:
             raise NoSuchSession

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.domain.session.payment_session import Status
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.sessions import leases
-from app.store.sessions.payment_sessions import Condition, active
+from app.store.sessions.session_filter import is_active
 from app.store.tables import payment_sessions, settlements
 from app.store.tables.base import Moment
 
@@ -19,7 +19,7 @@ P = payment_sessions
 
 async def count_running(connection: AsyncConnection, operator_id: OperatorId, *, up_to: int) -> int:
     """How many sessions of the operator have not ended; counting stops at `up_to`."""
-    some = select(P.c.id).where(P.c.operator_id == operator_id, active()).limit(up_to).subquery()
+    some = select(P.c.id).where(P.c.operator_id == operator_id, is_active()).limit(up_to).subquery()
     return int((await connection.execute(select(func.count()).select_from(some))).scalar_one())
 
 
@@ -29,7 +29,7 @@ async def stale(
     """The charges of sessions that have not ended, of which the last news is older than `before`, with its age."""
     seen_at = cast(P.c.body["charge"]["seen_at"].astext, Moment)
     query = select(P.c.charge_id, seen_at.label("seen_at")).where(
-        P.c.operator_id == operator_id, active(), P.c.charge_id.is_not(None), seen_at < before
+        P.c.operator_id == operator_id, is_active(), P.c.charge_id.is_not(None), seen_at < before
     )
     return {row.charge_id: row.seen_at for row in await connection.execute(query)}
 
@@ -72,8 +72,3 @@ async def wake_authorized(connection: AsyncConnection, operator_id: OperatorId, 
     meant = (P.c.operator_id == operator_id, P.c.status == Status.AUTHORIZED)
     locked = await connection.execute(select(P.c.id).where(*meant).order_by(P.c.id).with_for_update())
     await leases.wake(connection, locked.scalars().all(), now)
-
-
-def with_charge(charge_ids: Sequence[str]) -> Condition:
-    """Those whose own charge is one of these."""
-    return P.c.charge_id.in_(charge_ids)

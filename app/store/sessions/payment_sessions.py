@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 from sqlalchemy import (
-    ColumnElement,
     RowMapping,
     Select,
     and_,
@@ -22,21 +21,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.session.attention import stamped
 from app.domain.session.machine import Change
-from app.domain.session.payment_session import ENDED_STATUSES, PaymentSession
-from app.domain.session.settlement import SettlementStatus
-from app.domain.units.ids import OperatorId, SessionId, TerminalId
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import SessionId, TerminalId
 from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
 from app.store.sessions import holds, leases
 from app.store.sessions.codec import from_row, identity_row, to_row
+from app.store.sessions.session_filter import SessionFilter, conditions
 from app.store.sessions.settlements import write
 from app.store.tables import journal, payment_sessions, settlements
 
 log = structlog.get_logger("store")
 
 P = payment_sessions
-
-Condition: TypeAlias = ColumnElement[bool]
-"""A part of a WHERE clause, made here and handed on unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +124,24 @@ async def wake(connection: AsyncConnection, session_id: SessionId, now: datetime
     await leases.wake(connection, [session_id], now)
 
 
-async def get(connection: AsyncConnection, session_id: SessionId, *owner: Condition) -> PaymentSession | None:
-    """One session; `owner` narrows to what the caller may see (of_terminal, of_operator)."""
-    query = _ONE.where(*owner) if owner else _ONE
+async def get(
+    connection: AsyncConnection, session_id: SessionId, owner: SessionFilter | None = None
+) -> PaymentSession | None:
+    """One session; `owner` narrows to what the caller may see."""
+    query = _ONE if owner is None else _ONE.where(*conditions(owner))
     row = (await connection.execute(query, {"session": session_id})).mappings().one_or_none()
     return from_row(row) if row else None
 
 
 async def find(
     connection: AsyncConnection,
-    *conditions: Condition,
+    wanted: SessionFilter,
+    *,
     limit: int,
     before: tuple[datetime, str] | None = None,
 ) -> list[PaymentSession]:
     """Sessions, newest first; `before` is the (created_at, id) of the last one of the page before."""
-    query = _sessions().where(*conditions)
+    query = _sessions().where(*conditions(wanted))
     if before is not None:
         query = query.where(
             or_(P.c.created_at < before[0], and_(P.c.created_at == before[0], P.c.id < before[1]))
@@ -150,51 +149,6 @@ async def find(
     query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
     rows = (await connection.execute(query.add_columns(P.c.id))).mappings()
     return [session for row in rows if (session := _readable(row)) is not None]
-
-
-def of_terminal(terminal_id: TerminalId) -> Condition:
-    return P.c.terminal_id == terminal_id
-
-
-def of_operator(operator_id: OperatorId | None) -> Condition:
-    """None: an operations key that sees every operator."""
-    return literal(True) if operator_id is None else P.c.operator_id == operator_id
-
-
-def with_hold(terminal_id: TerminalId, reference: str) -> Condition:
-    """The session that a terminal's authorization pays for, as its first hold or a later one."""
-    return P.c.id.in_(holds.session_ids(terminal_id, reference))
-
-
-def settlement_is(status: SettlementStatus) -> Condition:
-    """Those with a settlement that stands so; the due ones wait for word of their outcome."""
-    return settlements.c.status == status
-
-
-def active() -> Condition:
-    return P.c.status.not_in([str(s) for s in ENDED_STATUSES])
-
-
-def occupying() -> Condition:
-    """Those of which a charge can still run at their charge point."""
-    return P.c.occupies_charge_point
-
-
-def matching(column: str, value: object) -> Condition:
-    """Equality on one of the searchable columns."""
-    return P.c[column] == value
-
-
-def of_card(fingerprint: str | None, account_reference: str | None) -> Condition:
-    """Sessions of one card, or of one person's account behind it; None: that was not told."""
-    told = {"card_fingerprint": fingerprint, "card_account_reference": account_reference}
-    return or_(literal(False), *(matching(column, v) for column, v in told.items() if v is not None))
-
-
-def created_between(start: datetime | None, end: datetime | None) -> list[Condition]:
-    """From `start` (inclusive) to `end` (exclusive)."""
-    conditions = [P.c.created_at >= start] if start else []
-    return [*conditions, P.c.created_at < end] if end else conditions
 
 
 def _readable(row: RowMapping) -> PaymentSession | None:

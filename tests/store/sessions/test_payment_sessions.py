@@ -16,7 +16,7 @@ from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
 from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.sessions import journal, payment_sessions
-from app.store.sessions.payment_sessions import active, created_between, matching, of_operator, of_terminal
+from app.store.sessions.session_filter import EVERY_SESSION, CardTokens, SessionFilter
 from app.store.sessions.settlements import Capture, add_capture, captures_of_session
 from tests.store.rows import (
     NOW,
@@ -68,7 +68,7 @@ async def test_of_many_who_record_the_same_at_once_one_does(database_url: str) -
         made = await asyncio.gather(*(record((one, other)[n % 2], s) for n, s in enumerate(rivals)))
         assert sum(made) == 1
         async with one.transaction() as connection:
-            assert len(await payment_sessions.find(connection, limit=50)) == 1
+            assert len(await payment_sessions.find(connection, EVERY_SESSION, limit=50)) == 1
             assert (await connection.execute(text("SELECT count(*) FROM journal"))).scalar() == 1
 
 
@@ -229,20 +229,36 @@ async def test_sessions_are_found_by_what_people_search_for(database_url: str) -
         await change(database, sessions[2], settled(sessions[2], 0))
         async with database.transaction() as connection:
 
-            async def found(*conditions: payment_sessions.Condition) -> list[str]:
-                return ids_of(await payment_sessions.find(connection, *conditions, limit=10))
+            async def found(wanted: SessionFilter) -> list[str]:
+                return ids_of(await payment_sessions.find(connection, wanted, limit=10))
 
-            assert await found() == ["ps_d", "ps_c", "ps_b", "ps_a"]
-            assert await found(of_terminal(TRM_ONE)) == ["ps_c", "ps_b", "ps_a"]
-            assert await found(of_operator(OP_OTHER)) == ["ps_d"]
-            assert await found(of_operator(None), active()) == ["ps_d", "ps_b", "ps_a"]
-            assert await found(matching("charge_id", "77")) == ["ps_b"]
-            assert await found(matching("card_fingerprint", "card one")) == ["ps_a"]
-            assert await found(matching("status", "completed")) == ["ps_c"]
-            assert await found(matching("needs_attention", True)) == []
-            assert await found(*created_between(NOW + SECOND, NOW + 2 * SECOND)) == ["ps_c", "ps_b"]
-            assert await found(*created_between(None, NOW + SECOND)) == ["ps_a"]
-            assert await payment_sessions.get(connection, sessions[0].id, of_operator(OP_OTHER)) is None
+            card = CardTokens(fingerprint="card one", account_reference="an account of no session")
+            theirs = SessionFilter(operator_id=OP_OTHER)
+            assert await found(EVERY_SESSION) == ["ps_d", "ps_c", "ps_b", "ps_a"]
+            assert await found(SessionFilter(terminal_id=TRM_ONE)) == ["ps_c", "ps_b", "ps_a"]
+            assert await found(theirs) == ["ps_d"]
+            assert await found(SessionFilter(active=True)) == ["ps_d", "ps_b", "ps_a"]
+            assert await found(SessionFilter(occupying=True, charge_point_id="103")) == []
+            assert await found(SessionFilter(occupying=True, charge_point_id="102")) == ["ps_b"]
+            assert await found(SessionFilter(charge_id="77")) == ["ps_b"]
+            assert await found(SessionFilter(charge_ids=["77", "78"])) == ["ps_b"]
+            assert await found(SessionFilter(charge_ids=[])) == []
+            assert await found(SessionFilter(card=card)) == ["ps_a"]
+            assert await found(SessionFilter(card=CardTokens())) == []
+            assert await found(SessionFilter(status=Status.COMPLETED)) == ["ps_c"]
+            assert await found(SessionFilter(needs_attention=True)) == []
+            assert await found(SessionFilter(settlement_status=SettlementStatus.DUE)) == ["ps_c"]
+            between = SessionFilter(created_from=NOW + SECOND, created_before=NOW + 2 * SECOND)
+            assert await found(between) == ["ps_c", "ps_b"]
+            assert await found(SessionFilter(created_before=NOW + SECOND)) == ["ps_a"]
+            assert await found(replace(theirs, terminal_id=TRM_ONE)) == []
+            assert await payment_sessions.get(connection, sessions[0].id, theirs) is None
+
+
+def test_a_holds_reference_is_asked_for_with_its_terminal_only() -> None:
+    assert SessionFilter(terminal_id=TRM_ONE, hold_reference="A-1").hold_reference == "A-1"
+    with pytest.raises(ValueError, match="terminal"):
+        SessionFilter(hold_reference="A-1")
 
 
 async def test_pages_neither_miss_nor_repeat_sessions_of_the_same_moment(database_url: str) -> None:
@@ -252,7 +268,7 @@ async def test_pages_neither_miss_nor_repeat_sessions_of_the_same_moment(databas
         seen: list[str] = []
         last = None
         async with database.transaction() as connection:
-            while page := await payment_sessions.find(connection, limit=1, before=last):
+            while page := await payment_sessions.find(connection, EVERY_SESSION, limit=1, before=last):
                 seen += ids_of(page)
                 last = (page[0].created_at, page[0].id)
     assert seen == ["ps_3", "ps_2", "ps_1", "ps_0"]

@@ -1,0 +1,82 @@
+"""What crosses a layer: values and names of the domain, never SQL, HTTP paths, transactions or another clock."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from app.monta.webhook import DELIVERY_PATH
+from tests.postgres import ROOT
+
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "app").rglob("*.py"))
+}
+SQL_TYPES = re.compile(r"\b(ColumnElement|Condition|Select|Table|Column|RowMapping|Row|ReturningUpdate)\b")
+SQL_PARAMETERS = {"column", "columns", "condition", "conditions", "where"}
+HTTP_PATH = re.compile(
+    r"/(v1|health|metrics|charges|charge-points|charge-transactions|consumers|auth|price-groups|webhooks)\b"
+)
+HTTP_FOLDERS = {
+    "app/api/": "our endpoints",
+    "app/monta/": "Monta's endpoints",
+    "app/simulator/": "serves Monta's endpoints",
+    "app/demo/": "plays the terminals, a client of our endpoints",
+    "app/main.py": "assembles the endpoints",
+}
+
+
+def _outside(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+    return ((path, tree) for path, tree in SOURCES.items() if not path.startswith(folders))
+
+
+def _speaks_sql(function: ast.AST) -> bool:
+    """Whether SQLAlchemy's values, or names of columns, go in or come out."""
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    given = function.args
+    every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *(a for a in (given.vararg,) if a)]
+    types = [a.annotation for a in every if a.annotation] + ([function.returns] if function.returns else [])
+    return any(a.arg in SQL_PARAMETERS for a in every) or any(SQL_TYPES.search(ast.unparse(t)) for t in types)
+
+
+def _sql_functions() -> set[str]:
+    trees = [tree for path, tree in SOURCES.items() if path.startswith("app/store/")]
+    return {node.name for tree in trees for node in tree.body if _speaks_sql(node)}  # type: ignore[attr-defined]
+
+
+def _used_of_the_store(tree: ast.Module) -> Iterator[str]:
+    """Names that a module takes from the store, directly or as `module.name`."""
+    imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    taken = {
+        a.asname or a.name: a.name
+        for n in imports
+        if (n.module or "").startswith("app.store")
+        for a in n.names
+    }
+    yield from taken.values()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in taken:
+            yield node.attr
+
+
+def test_no_columns_and_no_conditions_leave_the_store() -> None:
+    speaking = _sql_functions()
+    assert "conditions" in speaking, "the check sees the store's own"
+    for path, tree in _outside("app/store/"):
+        assert not speaking & set(_used_of_the_store(tree)), path
+        modules = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        assert not any(module.startswith("app.store.tables") for module in modules), path
+
+
+def _texts(tree: ast.Module) -> Iterator[str]:
+    return (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+
+
+def test_http_paths_are_known_to_the_packages_that_serve_or_call_them_only() -> None:
+    for path, tree in _outside(*HTTP_FOLDERS):
+        assert not [text for text in _texts(tree) if HTTP_PATH.match(text)], path
+
+
+def test_monta_knows_one_path_of_ours_the_one_that_it_is_told() -> None:
+    ours = {text for path, tree in SOURCES.items() if path.startswith("app/monta/") for text in _texts(tree)}
+    assert {text for text in ours if text.startswith("/v1/")} == {DELIVERY_PATH}
