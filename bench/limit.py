@@ -1,4 +1,4 @@
-"""The limit's figures: `python bench/limit.py --sessions 10000 --seed 1` prints a table and writes pictures."""
+"""Measures the limit: `python bench/limit.py --sessions 10000 --seed 1` prints a table and writes pictures."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ ROUNDS = 8
 
 
 def played(sessions: int, seed: int) -> list[Outcome]:
-    """Each chain of visits teaches its charge point; what was learned is handed from one to the next."""
+    """Plays each chain of visits in order; what one visit learned of the charge point is given to the next."""
     found = []
     for chain in visits(sessions, seed):
         profile = ChargePointProfile()
@@ -32,8 +32,8 @@ def played(sessions: int, seed: int) -> list[Outcome]:
 
 
 def decisions_per_second(seed: int, seconds: float = 2.0) -> dict[str, float]:
-    """Decisions in a second of one core's time, each of a charging session with a fresh reading, by kind of tariff; the
-    best of some rounds, since others may share the machine."""
+    """Decisions per second of one core, each of a charging session with a fresh reading, by kind of tariff; the
+    best of several rounds, since the machine may be shared."""
     cases: dict[str, list[tuple[PaymentSession, datetime]]] = {}
     for chain in visits(120, seed):
         play = Play(chain[0], ChargePointProfile())

@@ -1,4 +1,4 @@
-"""What became of one simulated session."""
+"""The outcome of one simulated session."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from bench.limit_visits import Visit
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a visit; amounts in minor units, shares of the reservation."""
+    """The outcome of a visit; amounts in minor units, shares of the authorization."""
 
     visit: Visit
     forced: bool
-    """The reservation would have been exceeded by the car: somebody had to stop it."""
+    """The car would have exceeded the authorization, so the charge had to be stopped."""
     over_minor: float
     idle_over_minor: float
     unused: float

@@ -1,4 +1,4 @@
-"""The truth that nobody sees: the course of power of one session, what it costs, when its meter reports."""
+"""The physical truth of one session: its power over time, its cost, its meter's readings."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
@@ -17,7 +17,8 @@ NEVER = float("inf")
 
 @dataclass(frozen=True)
 class _Leg:
-    """From `start_s` on the car follows its curve from `stored_wh`; `before_wh` had flowed before."""
+    """One stretch of charging: from `start_s` the car follows its curve from `stored_wh`; `before_wh` had flowed
+    before."""
 
     start_s: float
     curve: PowerCurve
@@ -26,7 +27,7 @@ class _Leg:
 
 
 class Course:
-    """Energy over time if nobody stops it; a shared charger gives little until it suddenly gives all."""
+    """Energy over time if the charge is not stopped; a shared charger gives little until it suddenly gives all."""
 
     def __init__(self, visit: Visit, chance: Random) -> None:
         place, car = visit.place, visit.vehicle
@@ -58,14 +59,14 @@ class Course:
         return leg.before_wh + leg.curve.energy_after(leg.stored_wh, effective_s / 3600) - leg.stored_wh
 
     def time_of(self, energy_wh: float) -> float:
-        """When so much has flowed; NEVER: the car is full before."""
+        """When that much energy has flowed; NEVER when the car is full before."""
         if energy_wh > self.room_wh - 1:
             return NEVER
         return first_time(lambda at_s: self.energy_wh(at_s) >= energy_wh)
 
 
 def first_time(reached: Callable[[float], bool], low: float = 0.0, high: float = 260_000.0) -> float:
-    """When something that stays true becomes true, to a millisecond; NEVER: not within three days."""
+    """When something that stays true becomes true, to a millisecond; NEVER when not within three days."""
     step = low + 600
     while step < high and not reached(step):
         low, step = step, low + (step - low) * 2
@@ -79,7 +80,7 @@ def first_time(reached: Callable[[float], bool], low: float = 0.0, high: float =
 
 
 class Cost:
-    """What the session costs at any time, in minor units, by the tariff's own rates; exact to a float's rounding."""
+    """The session's cost at any time, in minor units, by the tariff's own rates; exact to a float's rounding."""
 
     def __init__(self, visit: Visit, course: Course) -> None:
         self._course = course
@@ -93,14 +94,14 @@ class Cost:
         self._bases = self._summed()
 
     def at(self, at_s: float) -> float:
-        """Had the charge ended then."""
+        """The cost if the charge ended then."""
         index = bisect_right(self._cuts, at_s, key=lambda each: each[0]) - 1
         energy = self._course.energy_wh(at_s)
         spent = self._bases[index][0] + (energy - self._bases[index][1]) * self._cuts[index][1]
         return self.fee + spent + self.minute_s * at_s
 
     def rate(self, at_s: float) -> float:
-        """The price of a Wh then."""
+        """The price of one Wh at that time."""
         return self._cuts[bisect_right(self._cuts, at_s, key=lambda each: each[0]) - 1][1]
 
     def _summed(self) -> list[tuple[float, float]]:
@@ -116,7 +117,7 @@ def _minor(rates: Mapping[Dimension, Rate], dimension: Dimension) -> float:
 
 
 def _night_cuts(visit: Visit) -> list[tuple[float, float]]:
-    """Night prices from 21:00 to 07:00 on the wall: (from so many seconds on, minor units a Wh)."""
+    """Night prices from 21:00 to 07:00 local time: (start in seconds, minor units a Wh)."""
     elements = rates_of(visit.tariff).elements
     night, day = (float(Fraction(e.rates[Dimension.ENERGY].gross) * 100) for e in elements)
     cuts: list[tuple[float, float]] = []
@@ -131,7 +132,7 @@ def _night_cuts(visit: Visit) -> list[tuple[float, float]]:
 
 
 def samples(visit: Visit, course: Course, until_s: float, chance: Random) -> list[float]:
-    """When the meter reports, up to a time: at an interval, or at each whole kWh."""
+    """The meter's readings up to a time: at an interval, or at each whole kWh."""
     if visit.place.meter == "kwh":
         found, step = [], 1000.0
         while (at_s := course.time_of(step)) < until_s:

@@ -1,4 +1,4 @@
-"""One simulated session, played by the real rules: facts are absorbed, the decision is asked, calls have effects."""
+"""Plays one simulated session by the real rules: reports are applied, decisions made, calls take effect."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,16 +24,17 @@ from bench.limit_visits import Visit
 
 POLICY = Policy(silence_s=250)
 NEAR_S = 1200
-"""So long before the end every webhook is delivered; before that at most one in FAR_S: harder, and quicker to run."""
+"""Webhooks of this last stretch, in seconds, are all delivered; before it at most one in FAR_S: harder, and faster
+to run."""
 FAR_S = 200
 BEGAN_S = 5.0
-"""The charge is adopted so long before energy flows."""
+"""Seconds from the charge's adoption to its first energy."""
 HIDDEN = 0.02
-"""So many reads take up to 30 s to be answered."""
+"""Share of reads that take up to 30 s to be answered."""
 
 
 class Play:
-    """The world of one visit as Monta and the watcher see it; times are seconds after the energy began."""
+    """One visit as Monta and the watcher see it; times are seconds after the first energy."""
 
     def __init__(
         self,
@@ -62,12 +63,12 @@ class Play:
         self.at_now = self._at(0)
 
     def run(self) -> tuple[Outcome, ChargePointProfile]:
-        """Play to the end of the energy and read the final record."""
+        """Plays to the end of the energy and reads the final record."""
         self.run_until(NEVER)
         return self._outcome()
 
     def run_until(self, until_s: float) -> None:
-        """Play up to a time; `at_now` is the last moment played."""
+        """Plays up to a time; `at_now` is the last moment played."""
         now_s = -BEGAN_S + 1
         change = monta_calls.start_accepted(Change(self.session), self._report(now_s, None), self.policy)
         self.session = change.session
@@ -103,7 +104,7 @@ class Play:
         return first_time(lambda at_s: self.course.energy_wh(at_s) >= room - 1)
 
     def _guard_s(self) -> float:
-        """When Monta's own limit ends the charge; its first limit counts."""
+        """When Monta's own limit ends the charge; the first of its limits counts."""
         guard, limits = self.visit.place.guard, self.session.monta_limits
         if limits is None or guard in ("off", "dark-off"):
             return NEVER
@@ -116,7 +117,8 @@ class Play:
         return found + (self.chance.uniform(5, 30) if guard == "late" else self.chance.uniform(0, 2))
 
     def _arrivals(self) -> list[tuple[float, float]]:
-        """Webhooks: (arrival, time of the reading). p99 of the delay is 12 s; some get lost, some overtake others."""
+        """Webhooks as (arrival, time of the reading). p99 of the delay is 12 s; some get lost, some overtake
+        others."""
         found, kept_s = [], -NEVER
         for at_s in self.samples:
             if self.chance.random() < self.visit.place.loss:
@@ -164,7 +166,7 @@ class Play:
         self.session = apply_report(Change(self.session), report, source, self.policy).session
 
     def _read(self, step: ReadCharge | AskSweep, now_s: float) -> float:
-        """Monta shows its newest reading; an answer that would come after the stop is due is not waited for."""
+        """Reads Monta's newest reading; an answer that would come after the stop is due is not waited for."""
         self.reads += 1
         took_s = (
             self.chance.uniform(1, 30) if self.chance.random() < HIDDEN else self.chance.uniform(0.1, 0.6)

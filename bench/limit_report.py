@@ -1,4 +1,4 @@
-"""What the limit's bench found: tables in Markdown, pictures in SVG."""
+"""Formats the bench's results: tables in Markdown, pictures in SVG."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ Chosen = Callable[[Outcome], bool]
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which that share of them lies; nan for none."""
+    """The value below which that share of the values lies; nan for none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
@@ -49,11 +49,11 @@ def _overruns(outcomes: list[Outcome]) -> str:
 
 
 HALF = 0.5
-"""Half a cent is rounded."""
+"""Half a minor unit, by rounding."""
 
 
 def tight(outcome: Outcome) -> bool:
-    """Monta's guard confirmed, a charger of one's own, nothing kept back for parking."""
+    """Monta's limit confirmed, an unshared charger, no idle-fee reserve."""
     visit = outcome.visit
     return (
         outcome.forced
@@ -134,7 +134,7 @@ CLASSES: dict[str, Chosen] = {
 
 
 def curve(outcomes: Iterable[Outcome]) -> list[tuple[int, float, float]]:
-    """By how many sessions were there before: median and mean unused share in %."""
+    """Median and mean unused share in %, by the number of earlier sessions."""
     by_index: dict[int, list[float]] = {}
     for outcome in outcomes:
         index = outcome.visit.index
@@ -154,7 +154,7 @@ def _learning(outcomes: list[Outcome]) -> str:
 
 
 def _changes(outcomes: list[Outcome]) -> str:
-    """What was assumed of the stop latency around its sudden change."""
+    """The assumed stop latency around its sudden change."""
     lines = [
         "| sessions after the change | latency s, median | assumed s, median | too short in |",
         "|---|---|---|---|",
@@ -175,7 +175,7 @@ def _changes(outcomes: list[Outcome]) -> str:
 
 
 def pictures(outcomes: list[Outcome], folder: Path) -> list[Path]:
-    """The learning curve, and the unused share of each class beside the best and the peer."""
+    """The learning curve, and the unused share of each class beside the best policy and the peer."""
     folder.mkdir(parents=True, exist_ok=True)
     learning = folder / "limit-learning.svg"
     learning.write_text(_learning_svg(curve(outcomes)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Who the limit is measured against: the best policy with the same information, and a peer that reacts too late."""
+"""Reference policies for the limit: the best with the same information, and a peer that reacts too late."""
 
 from typing import Protocol
 
@@ -7,7 +7,8 @@ from bench.limit_visits import Visit
 
 
 class Played(Protocol):
-    """What a rival sees of a session: the truth, the meter's samples, and when their news arrive (arrival, sample)."""
+    """What a reference policy sees of a session: the truth, the meter's samples, and when each arrives (arrival,
+    sample)."""
 
     visit: Visit
     course: Course
@@ -22,7 +23,7 @@ class Played(Protocol):
 
 def ideal_end_s(play: Played) -> float:
     """Where the best policy with the same information ends: each reading at once and exact, power as in the last
-    interval (the rating where nobody else guards), and of the stop latency only what can be known."""
+    interval (the rating where Monta's limit is off), and only the knowable part of the stop latency."""
     visit = play.visit
     last_s, power_w = 0.0, float(visit.place.rated_w)
     guarded = visit.place.guard in ("on", "late", "dark")

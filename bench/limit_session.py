@@ -1,4 +1,4 @@
-"""The session of a visit, as it is when its start was sent."""
+"""Builds the session of a visit as it is when its start was sent."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +14,8 @@ from bench.limit_visits import Visit
 def session_of(
     visit: Visit, profile: ChargePointProfile, policy: Policy, *, begun_at: datetime
 ) -> PaymentSession:
-    """The session as it is when its start was sent: Monta was told its limits, and nothing is known of the charge."""
+    """Builds the session as it is when its start was sent: Monta has its limits, and nothing is known of the
+    charge."""
     session = PaymentSession(
         id=SessionId("ps"),
         operator_id=OperatorId("op"),

@@ -1,4 +1,4 @@
-"""Places, cars, tariffs and reservations for the limit's bench, drawn from a seed."""
+"""Draws charge points, cars, tariffs and authorizations for the limit's bench from a seed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ DC_W = (25_000, 50_000, 75_000, 100_000, 150_000, 200_000, 300_000, 400_000)
 METERS = ("10", "60", "60", "60", "60", "300", "kwh")
 GUARDS = ("on",) * 7 + ("off", "off", "late", "dark", "dark-off")
 CHAIN = 26
-"""Sessions one after the other at one place that is learned."""
+"""Number of consecutive sessions at one charge point that is learned."""
 CHANGE_AT = 21
 """In some chains the stop latency changes before this session."""
 WORST_LATENCY_S = 30.0
@@ -24,7 +24,7 @@ WORST_LATENCY_S = 30.0
 
 @dataclass(frozen=True)
 class Place:
-    """A charge point: its rating in W, its meter, how its stops behave, what Monta's guard does there."""
+    """A charge point: its rating in W, its meter, the behaviour of its stops and of Monta's limit."""
 
     name: str
     dc: bool
@@ -41,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Visit:
-    """One session at a place. `index`: so many sessions were there before; None: nothing was learned, ever."""
+    """One session at a charge point. `index`: number of sessions there before; None: nothing was ever learned."""
 
     place: Place
     index: int | None
@@ -55,7 +55,7 @@ class Visit:
 
     @property
     def latency_range_s(self) -> tuple[float, float]:
-        """What a stop may take here and now."""
+        """Range of the stop latency here and now, in seconds."""
         base = self.place.latency_s
         if self.place.changes and self.index is not None and self.index >= CHANGE_AT:
             base = min(WORST_LATENCY_S - self.place.jitter_s, base * 3 + 4)
@@ -63,7 +63,7 @@ class Visit:
 
 
 def visits(count: int, seed: int) -> Iterator[list[Visit]]:
-    """About two fifths of the sessions at places never seen before, the others in chains of CHAIN at one place."""
+    """About two fifths of the sessions at new charge points, the others in chains of CHAIN at one charge point."""
     chance, left = Random(seed), count
     while left > 0:
         place = _place(chance, f"{seed}-{left}")

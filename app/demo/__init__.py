@@ -1,4 +1,4 @@
-"""A minute of Tapwatt for people: real processes, a simulated Monta, terminals that tap, and books that add up."""
+"""The one-minute demo: real processes, a simulated Monta, terminals, and accounts that must add up."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ LOOK_S = 0.2
 
 
 def run_demo(*, keep: bool = False, speed: float = 60) -> int:
-    """Play the demo; the exit status: 0 all adds up, 1 it does not, 128 + n ended by signal n (Ctrl-C: 130)."""
+    """Runs the demo; exit status 0 when all adds up, 1 when not, 128 + n when ended by signal n (Ctrl-C: 130)."""
     interrupts = Interrupts()
     with interrupts.caught():
         try:
@@ -57,7 +57,7 @@ def _all_well(sessions: int) -> str:
 
 
 def _linger(installation: Installation) -> None:
-    """Until a signal comes or a process dies."""
+    """Waits until a signal comes or a process ends."""
     while True:
         installation.processes.check()
         time.sleep(LOOK_S)

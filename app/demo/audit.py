@@ -20,7 +20,7 @@ MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MontaCharge:
-    """One charge in Monta's own books; `price` in major units."""
+    """One charge in Monta's records; `price` in major units."""
 
     id: str
     state: str
@@ -29,7 +29,7 @@ class MontaCharge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Everything there is to know of one session at the end; amounts in minor units."""
+    """All facts about one session at the end; amounts in minor units."""
 
     story: Story
     session: OpsSessionOut
@@ -48,16 +48,16 @@ class Account:
 
     @property
     def monta_price(self) -> Decimal:
-        """What Monta wants for all charges of this session."""
+        """Monta's price of all charges of this session."""
         return sum((charge.price or Decimal(0) for charge in self.charges), Decimal(0))
 
     @property
     def posts(self) -> int:
-        """POST /charges that left for Monta."""
+        """Number of POST /charges sent to Monta."""
         return self._lines(JournalKind.START_INTENDED) - self._lines(JournalKind.START_NOT_DONE)
 
     def problems(self) -> Iterator[str]:
-        """Everything that does not add up, in words; nothing when all is well."""
+        """Yields everything that does not add up, in words."""
         yield from self._money_problems()
         yield from self._story_problems()
 
@@ -102,7 +102,7 @@ class Account:
 
 
 class MontaBooks:
-    """Monta's Partner API read with the operator's own credential: an opinion that is not Tapwatt's."""
+    """Reads Monta's Partner API with the operator's credential, independently of Tapwatt."""
 
     def __init__(self, http: httpx.AsyncClient, installation: Installation) -> None:
         self._http = http
@@ -110,7 +110,7 @@ class MontaBooks:
         self._token = ""
 
     async def charges_of(self, session_id: str) -> list[MontaCharge]:
-        """Each charge that carries the session's id, from its own record."""
+        """Returns each charge that carries the session's id, from its own record."""
         found = await self._get(f"/charges?partnerExternalId={session_id}&perPage=100")
         rows = found.get("data")
         ids = [row["id"] for row in rows] if isinstance(rows, list) else []

@@ -1,4 +1,4 @@
-"""Ends the demo early: signals, a closed terminal, and failures in plain words."""
+"""Ends the demo early: on signals, a closed terminal or a failure, with a plain message."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class DemoFailed(Exception):
-    """The text says what went wrong and shows the end of the log that knows more."""
+    """The text says what went wrong and shows the end of the relevant log."""
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,7 +22,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Within `caught`, each signal raises Interrupted in the main thread, except where it is held or handed on."""
+    """Within `caught`, raises Interrupted in the main thread for each signal, except where held or handled."""
 
     def __init__(self) -> None:
         self._pending: int | None = None
@@ -31,7 +31,7 @@ class Interrupts:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Install the handlers for the block."""
+        """Installs the handlers for the block."""
         before = {number: signal.signal(number, self._arrived) for number in SIGNALS}
         try:
             yield
@@ -41,8 +41,8 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """What is begun here is finished: a signal within the block is raised at its end, also in place of an
-        error, which is then most likely its doing (Ctrl-C reaches whatever runs in the foreground)."""
+        """Finishes the block before a signal takes effect: it is raised at the end, also in place of an error,
+        which it most likely caused (Ctrl-C reaches every process in the foreground)."""
         self._holds += 1
         try:
             yield
@@ -52,7 +52,7 @@ class Interrupts:
 
     @contextmanager
     def told(self, tell: Callable[[], object]) -> Iterator[None]:
-        """Within the block call `tell` instead; Interrupted is raised at its end."""
+        """Calls `tell` on a signal within the block instead; Interrupted is raised at its end."""
         self._tell = tell
         try:
             with self.held():
@@ -61,11 +61,11 @@ class Interrupts:
             self._tell = None
 
     def ignore(self) -> None:
-        """From now on nothing is raised: everything is being put away, within written bounds."""
+        """Ignores signals from now on: clean-up runs, within written bounds."""
         self._holds += 1
 
     def check(self) -> None:
-        """Raise what came while it was held."""
+        """Raises a signal that came while it was held."""
         if self._pending is not None and not self._holds:
             number, self._pending = self._pending, None
             raise Interrupted(number)

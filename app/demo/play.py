@@ -1,4 +1,4 @@
-"""The minute itself: all stories at once, watched, and the books read at the end."""
+"""Plays all stories at once, watches them, and checks the accounts at the end."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -14,7 +14,7 @@ from app.demo.stories import Story
 from app.demo.terminals import CALL_S, Api, Bank, Terminal
 
 LONGEST_S = 3 * 3600
-"""No story takes longer on the demo's clock; a machine that is slow gets SLACK_S more of real time."""
+"""Upper bound of a story in seconds of the demo's clock; a slow machine gets SLACK_S more of real time."""
 SLACK_S = 60.0
 LOOK_S = 0.2
 
@@ -22,7 +22,7 @@ LOOK_S = 0.2
 def perform(
     installation: Installation, screen: Screen, stories: Sequence[Story], speed: float, interrupts: Interrupts
 ) -> list[Account]:
-    """Play to the end; what came of each story. Raises DemoFailed, Interrupted."""
+    """Plays to the end and returns each story's account. Raises DemoFailed, Interrupted."""
 
     async def run() -> list[Account]:
         task = asyncio.current_task()
@@ -32,7 +32,7 @@ def perform(
             try:
                 return await _perform(installation, screen, stories, speed)
             except asyncio.CancelledError:
-                return []  # the signal that cancelled us is raised right here, at the end of the block
+                return []  # the signal that cancelled us is raised here, at the end of the block
 
     return asyncio.run(run())
 
@@ -64,13 +64,13 @@ async def _perform(
 async def _watched(
     processes: Processes, screen: Screen, plays: Sequence[Coroutine[None, None, str]], limit_s: float
 ) -> list[str]:
-    """All plays to their end, unless one fails, a process dies or time is up first."""
+    """Runs all plays to their end, unless one fails, a process ends or time is up first."""
     playing = asyncio.ensure_future(_together(plays))
     beside = [asyncio.ensure_future(work) for work in (_look_after(processes), screen.keep_drawing())]
     everything: list[asyncio.Task[list[str]] | asyncio.Task[None]] = [playing, *beside]
     try:
         await asyncio.wait(everything, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-        for task in beside:  # first: a process that died explains all the rest
+        for task in beside:  # first: a process that ended explains all other failures
             if task.done():
                 task.result()
         if not playing.done():
@@ -87,7 +87,7 @@ async def _together(plays: Sequence[Coroutine[None, None, str]]) -> list[str]:
 
 
 async def _look_after(processes: Processes) -> None:
-    """Raises DemoFailed as soon as a process is no more."""
+    """Raises DemoFailed as soon as a process has ended."""
     while True:
         processes.check()
         await asyncio.sleep(LOOK_S)

@@ -1,4 +1,4 @@
-"""The demo's child processes: started on free ports, watched, each with a log file, ended together."""
+"""The demo's child processes: started on free ports, watched, logged to files, ended together."""
 
 import contextlib
 import ctypes
@@ -18,14 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package `app`."""
 INSTALLED = {"site-packages", "dist-packages"}
 TERMINATE_S = 5.0
-"""A child may take so long to end by itself before it is killed."""
+"""Seconds a child may take to end by itself before it is killed."""
 COMMAND_S = 60.0
 TAIL_LINES = 15
 PR_SET_PDEATHSIG = 1
 
 
 def base_environment() -> dict[str, str]:
-    """Ours without any setting of Tapwatt: the demo is the same whatever the machine is set up for."""
+    """Returns our environment without any setting of Tapwatt, so that the demo is the same on every machine."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("TAPWATT_")}
     if ROOT.name not in INSTALLED:
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
@@ -33,7 +33,7 @@ def base_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
+    """Returns a port of 127.0.0.1 that is free just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 def tail_of(log: Path) -> str:
-    """The last lines of a log, indented; says so when there is nothing."""
+    """Returns the last lines of a log, indented, or a note that it is empty."""
     with contextlib.suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         if lines:
@@ -51,7 +51,7 @@ def tail_of(log: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process that has to live until the demo ends."""
+    """A process that must live until the demo ends."""
 
     name: str
     process: "subprocess.Popen[bytes]"
@@ -59,7 +59,7 @@ class Child:
 
 
 class Processes:
-    """Runs `python -m app ...` with one environment; `folder` is where it stands, `logs` where it writes."""
+    """Runs `python -m app ...` with one environment; `folder` is the working folder, `logs` holds the logs."""
 
     def __init__(
         self, folder: Path, logs: Path, environment: Mapping[str, str], interrupts: Interrupts
@@ -71,7 +71,7 @@ class Processes:
         self.children: list[Child] = []
 
     def start(self, name: str, *arguments: str) -> Child:
-        """A child that lives on."""
+        """Starts a child that keeps running."""
         log = self._logs / f"{name}.log"
         with self._interrupts.held(), log.open("wb") as output:
             child = Child(name, self._launch(arguments, output.fileno(), output.fileno()), log)
@@ -79,7 +79,8 @@ class Processes:
         return child
 
     def run_all(self, commands: Iterable[tuple[str, tuple[str, ...]]]) -> list[bytes]:
-        """Commands (name, arguments) side by side to their end; what each printed. Raises DemoFailed."""
+        """Runs commands (name, arguments) in parallel to their end and returns what each printed. Raises
+        DemoFailed."""
         running: list[Child] = []
         try:
             for name, arguments in commands:
@@ -94,14 +95,14 @@ class Processes:
                 child.process.wait()
 
     def check(self) -> None:
-        """Raises DemoFailed when a child is no more."""
+        """Raises DemoFailed when a child has ended."""
         for child in self.children:
             status = child.process.poll()
             if status is not None:
                 raise DemoFailed(f"The {child.name} {_how_it_ended(status)}.\n{tail_of(child.log)}")
 
     def end(self) -> None:
-        """Ask all to end, then make them; takes a little more than TERMINATE_S at most."""
+        """Asks all children to end, then kills the rest; takes a little more than TERMINATE_S at most."""
         for child in reversed(self.children):
             child.process.terminate()
         deadline = time.monotonic() + TERMINATE_S
@@ -127,7 +128,7 @@ class Processes:
     def _launch(self, arguments: Iterable[str], output: int, errors: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [sys.executable, "-m", "app", *arguments],
-            cwd=self._folder,  # a .env file of the checkout is not the demo's
+            cwd=self._folder,  # a .env file of the checkout does not apply to the demo
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -141,7 +142,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _die_with_parent() -> None:
-    """Not even kill -9 of the demo leaves a child behind."""
+    """Ends a child when the demo is killed (kill -9)."""
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

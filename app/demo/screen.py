@@ -1,4 +1,4 @@
-"""What one sees: a live table on a terminal, plain lines for changes anywhere else, and the closing table."""
+"""Shows the demo: a live table on a terminal, plain lines elsewhere, and the closing table."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ COLOURS = {
 
 
 class Screen:
-    """Told of news, it shows them. Real seconds times `speed` are the demo's."""
+    """Shows updates of sessions. Real seconds times `speed` are the demo's."""
 
     def __init__(self, stories: Sequence[Story], speed: float) -> None:
         self._stories = stories
@@ -54,16 +54,16 @@ class Screen:
         self._ascii = not (self.console.encoding or "").lower().startswith("utf")
 
     def say(self, text: str) -> None:
-        """A line for people, kept on the screen; never broken, so that it can be copied."""
+        """Prints a line, kept on the screen and never wrapped, so that it can be copied."""
         self.console.print(text, soft_wrap=True)
 
     def step(self, what: str) -> None:
-        """A step of the setting up, with the seconds since the beginning."""
+        """Prints a step of the setup with the seconds since the beginning."""
         self.say(f"{time.monotonic() - self._began:5.1f} s  {what}")
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """The play is on: its time begins, and a live table stands on a terminal."""
+        """Starts the demo's clock, and a live table on a terminal."""
         self._began = time.monotonic()
         if not self._animated:
             yield
@@ -74,14 +74,14 @@ class Screen:
         self._live = None
 
     async def keep_drawing(self) -> None:
-        """Redraw for ever; nothing to do where lines are printed."""
+        """Redraws endlessly; returns never, and does nothing where lines are printed."""
         while True:
             if self._live is not None:
                 self._live.refresh()
             await asyncio.sleep(1 / REDRAWS_PER_S)
 
     def tell(self, news: SessionUpdate) -> None:
-        """A session has changed."""
+        """Shows that a session has changed."""
         before = self._news.get(news.story.charge_point_id)
         self._news[news.story.charge_point_id] = news
         if not self._animated:
@@ -109,7 +109,7 @@ class Screen:
     def _table(self) -> Table:
         width = self.console.width
         table = Table(
-            title=f"{self._clock()} on the demo's clock, {self._speed:g} times faster than life",
+            title=f"{self._clock()} on the demo's clock, {self._speed:g} times faster than real time",
             title_style="italic",
             title_justify="left",
             box=None,
@@ -149,7 +149,7 @@ def _last_event(news: SessionUpdate) -> str:
 
 
 def closing_table(accounts: Sequence[Account]) -> Table:
-    """Every session's money; amounts as on a bill."""
+    """Builds the table of every session's money, in major units."""
     table = Table(box=None, padding=(0, 1, 0, 0), title=f"In {CURRENCY}", title_justify="left")
     table.add_column("Session", no_wrap=True)
     for heading in ("authorized", "= captured", "+ released", "Monta's price", "POSTs"):
@@ -170,7 +170,7 @@ def closing_table(accounts: Sequence[Account]) -> Table:
 
 
 def verdict(accounts: Sequence[Account]) -> list[str]:
-    """Every problem, each with its session; empty when all adds up."""
+    """Returns every problem, each with its session; empty when all adds up."""
     return [
         f"{account.story.charge_point_id} {account.story.title} ({account.session.id}): {problem}"
         for account in accounts

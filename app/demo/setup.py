@@ -23,15 +23,15 @@ from app.simulator.server import about, default_config
 READY_S = 45.0
 POLL_S = 0.1
 USUAL_GROUP = 25
-"""The price group whose tariff is set for the operator as a whole; the other groups' points get their own."""
+"""Price group of the operator's default tariff; charge points of other groups get their own."""
 
 Command = tuple[str, str]
-"""What to call it, and its arguments; files are named as they lie in the folder where it runs."""
+"""A command's name and its arguments; files are relative to the working folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """Everything runs; keys are secrets of this run alone."""
+    """The running demo; its keys are valid for this run only."""
 
     api_url: str
     monta_url: str
@@ -43,13 +43,13 @@ class Installation:
 
 
 def provisioned(processes: Processes, folder: Path, ports: tuple[int, int], points: set[str]) -> Installation:
-    """Run the commands, wait until everything works; `ports`: of the service and of the simulator."""
+    """Runs the setup commands and waits until all works; `ports`: of the service and of the simulator."""
     monta = about(default_config(), f"http://127.0.0.1:{ports[1]}")
     _write_secret(folder / "client-secret", str(monta["client_secret"]))
     operator, ops = _run(processes, _operator_add(monta), ("ops-key-add", "ops-key add --json"))
     usual, *tariffs = _tariff_commands(folder, operator["operator_id"], points)
     terminal, _ = _run(processes, _terminal_add(operator["operator_id"], points), usual)
-    _run(processes, *tariffs)  # after the terminal: it makes its charge points known
+    _run(processes, *tariffs)  # after the terminal, which registers its charge points
     installation = Installation(
         api_url=f"http://127.0.0.1:{ports[0]}",
         monta_url=str(monta["monta_url"]),
@@ -75,7 +75,7 @@ def _terminal_add(operator: str, points: set[str]) -> Command:
 
 
 def _tariff_commands(folder: Path, operator: str, points: set[str]) -> Iterator[Command]:
-    """The usual tariff first, then those of single charge points."""
+    """The default tariff first, then those of single charge points."""
     for group in GROUPS.values():
         (folder / f"tariff-{group.id}.json").write_text(json.dumps(ocpi_tariff(group)), encoding="utf-8")
     common = f"tariff set --json --operator {operator} --file"
@@ -87,7 +87,7 @@ def _tariff_commands(folder: Path, operator: str, points: set[str]) -> Iterator[
 
 
 def _run(processes: Processes, *commands: Command) -> list[dict[str, str]]:
-    """Side by side; the JSON that each printed."""
+    """Runs commands in parallel and returns the JSON that each printed."""
     outputs = processes.run_all((name, tuple(arguments.split())) for name, arguments in commands)
     return [json.loads(output) for output in outputs]
 
@@ -110,7 +110,7 @@ def _wait_until_ready(installation: Installation) -> None:
 def _wait_for(
     installation: Installation, path: str, problem: str, fits: Callable[[httpx.Response], bool]
 ) -> None:
-    """Until GET answers something that fits, READY_S at most; a child that dies ends the wait."""
+    """Polls until GET gives a matching answer, READY_S at most; a child that ends stops the wait."""
     give_up_at = time.monotonic() + READY_S
     said = "nothing"
     headers = {"Authorization": f"Bearer {installation.terminal_key}"}
@@ -129,13 +129,13 @@ def _wait_for(
 
 
 THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""The database lives for a minute: it need not survive a power cut."""
+"""The database lives for a minute: it need not survive a power failure."""
 Say = Callable[[str], None]
 
 
 def settings_of_the_demo(speed: float) -> dict[str, str]:
-    """Durations in seconds of the demo's clock: those of the contract, or longer where `speed` makes of a real
-    moment (a call, a busy machine) more than they allow for. Longer ones are cut to what settings may be."""
+    """Returns durations in seconds of the demo's clock: the defaults, or longer where `speed` turns a real moment
+    (a call, a busy machine) into more than they allow for. Longer ones are cut to the settings' bounds."""
     real = {
         "START_DEADLINE_S": (300, 4, 3600),
         "SEND_GUARD_S": (5, 1, 60),
@@ -153,7 +153,7 @@ def settings_of_the_demo(speed: float) -> dict[str, str]:
 
 @contextmanager
 def set_up(speed: float, interrupts: Interrupts, say: Say, *, points: set[str]) -> Iterator[Installation]:
-    """The stage for as long as the block lasts; afterwards nothing is left, or after a failure only the logs."""
+    """Sets everything up for the block; afterwards removes all of it, or after a failure all but the logs."""
     with _folder(interrupts) as folder, ExitStack() as stack:
         logs = folder / "logs"
         logs.mkdir()
@@ -205,7 +205,7 @@ def _database(folder: Path, interrupts: Interrupts, stack: ExitStack) -> Embedde
 
 @contextmanager
 def _folder(interrupts: Interrupts) -> Iterator[Path]:
-    """A new folder in the temporary one, or in TAPWATT_DATA_DIR/demo when that is set; gone afterwards."""
+    """Makes a temporary folder, or TAPWATT_DATA_DIR/demo when that is set, and removes it afterwards."""
     folder = _new_folder(os.environ.get("TAPWATT_DATA_DIR"))
     try:
         yield folder
@@ -235,7 +235,7 @@ def _new_folder(data_dir: str | None) -> Path:
 
 
 def invitation(installation: Installation) -> str:
-    """For a person at a shell; the keys are good until Ctrl-C."""
+    """Returns example commands for a shell; the keys are valid until Ctrl-C."""
     tapwatt, monta = installation.api_url, installation.monta_url
     return f"""
 Everything still runs, on the demo's fast clock, until Ctrl-C.

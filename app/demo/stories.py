@@ -1,4 +1,4 @@
-"""What the demo plays: who taps where, what happens to them, and how each session must end."""
+"""The demo's sessions: who taps where, what happens then, and how each session must end."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,30 +12,31 @@ class Gesture(StrEnum):
 
     NOTHING = "nothing"
     CARD_AGAIN = "card_again"
-    """Shows the same card once more: POST /v1/stop-requests."""
+    """Presents the same card once more: POST /v1/stop-requests."""
     STOP_BUTTON = "stop_button"
     """Presses stop: POST /v1/payment-sessions/{id}/stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a session has to end; `proof` are the kinds of journal lines without which it did not happen."""
+    """How a session must end; `proof` lists the kinds of journal lines it requires."""
 
     status: Status = Status.COMPLETED
     stop_reason: StopReason | None = None
     not_started_reason: NotStartedReason | None = None
     charges: int = 1
-    """Charges with our reference that Monta knows of in the end."""
+    """Number of charges with our reference at Monta in the end."""
     least_stops: int = 0
-    """Stops that had to be sent."""
+    """Least number of stops sent."""
     webhooks: bool = True
-    """False: not a single one may have come."""
+    """Whether webhooks may arrive; False: none at all."""
     proof: tuple[JournalKind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """One tap. `amount_minor` in EUR cents, times in seconds of the demo's clock, 17 letters for the title."""
+    """One tap. `amount_minor` in EUR cents, times in seconds of the demo's clock, at most 17 letters for the
+    title."""
 
     title: str
     charge_point_id: str

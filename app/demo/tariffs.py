@@ -1,4 +1,4 @@
-"""The simulator's price groups as OCPI tariffs: what drivers are shown is what Monta will charge."""
+"""Converts the simulator's price groups to OCPI tariffs, so that drivers see what Monta charges."""
 
 from decimal import Decimal
 
@@ -11,14 +11,14 @@ MINUTE_S = 60
 
 GROUPS: dict[int, PriceGroup] = {group.id: group for group in PRICE_GROUPS}
 GROUP_OF_POINT: dict[str, int] = {str(p.id): p.price_group_id for p in (*NORMAL_POINTS, *MAGIC_POINTS)}
-"""Every charge point of the simulator and the price group it sells by."""
+"""Every charge point of the simulator and its price group."""
 
 
 def ocpi_tariff(group: PriceGroup) -> dict[str, object]:
-    """An OCPI 2.3.0 Tariff with taxes included, never cheaper than `group`; prices as text, exact.
+    """Builds an OCPI 2.3.0 Tariff with taxes included, never cheaper than `group`; prices as text, exact.
 
-    OCPI counts the free minutes of a fee from the session's start, Monta those of the idle fee from the end
-    of charging: ours begins earlier, so the limit stays on the safe side.
+    OCPI counts the free minutes of a fee from the session's start, Monta those of the idle fee from the end of
+    charging: ours begins earlier, so the limit stays on the safe side.
     """
     elements = [
         _timed("TIME", group.minute_fee, group.minute_fee_after_min),
@@ -40,7 +40,7 @@ def _start(group: PriceGroup) -> list[dict[str, object]]:
 
 
 def _timed(kind: str, minute_fee: Decimal, after_min: int) -> dict[str, object]:
-    """OCPI's price is for an hour; no element for no fee."""
+    """Returns the element of a fee, priced per hour as in OCPI; none for no fee."""
     if not minute_fee:
         return {}
     element: dict[str, object] = {"price_components": [_component(kind, minute_fee * HOUR_MIN)]}

@@ -1,4 +1,4 @@
-"""The demo's payment terminals and their bank: taps, waits, stops and captures, over public HTTP only."""
+"""The demo's payment terminals and their bank: taps, long polls, stops and captures, over public HTTP only."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from app.demo.stories import CURRENCY, Gesture, Story
 from app.domain.session.settlement import SettlementAction
 
 WAIT_S = 20
-"""One long poll; the contract allows 30."""
+"""Seconds of one long poll; the contract allows 30."""
 CALL_S = 40.0
 TRIES = 20
 PAUSE_S = 0.5
@@ -25,7 +25,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Bank:
-    """The card issuer's side: what is still held of each authorization, in minor units."""
+    """The card issuer: what is still held of each authorization, in minor units."""
 
     def __init__(self) -> None:
         self.held: dict[str, int] = {}
@@ -34,7 +34,7 @@ class Bank:
         self.held[reference] = amount_minor
 
     def take(self, reference: str, amount_minor: int) -> None:
-        """Capture or release a part; more than is held is the gateway's mistake."""
+        """Captures or releases a part; more than is held is the gateway's error."""
         left = self.held[reference] - amount_minor
         if left < 0:
             raise DemoFailed(
@@ -45,7 +45,7 @@ class Bank:
 
 @dataclass(frozen=True, slots=True)
 class SessionUpdate:
-    """A story as it stands: what its terminal and what operations see of its session."""
+    """A session as its terminal and as operations see it."""
 
     story: Story
     session: OpsSessionOut
@@ -56,7 +56,7 @@ Tell = Callable[[SessionUpdate], None]
 
 
 class Api:
-    """The public HTTP API as a careful client uses it: everything is repeatable, so trouble is met by repeating."""
+    """Client of the public HTTP API: every call is idempotent, so errors are retried."""
 
     def __init__(self, http: httpx.AsyncClient, installation: Installation) -> None:
         self._http = http
@@ -117,7 +117,7 @@ class Terminal:
         self._card = {"brand": "visa", "last4": f"{4240 + number}", "fingerprint": f"demo card {number}"}
 
     async def play(self, story: Story) -> str:
-        """The session's id, once the bank has done what the settlement says. Raises DemoFailed."""
+        """Returns the session's id, once the bank has done what the settlement says. Raises DemoFailed."""
         await asyncio.sleep(story.begins_after_s / self._speed)
         self._bank.hold(self.reference, story.amount_minor)
         session = await self._tap(story)
@@ -155,7 +155,7 @@ class Terminal:
             await self._api.terminal("POST", f"/v1/payment-sessions/{session_id}/stop")
 
     async def _settle(self, session: PaymentSessionOut) -> None:
-        """The bank first, then its word to Tapwatt: what is captured, and what of the hold is let go."""
+        """Captures and releases at the bank first, then reports it to Tapwatt."""
         settled = session.settlement
         if settled is None:
             return

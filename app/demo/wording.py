@@ -1,4 +1,4 @@
-"""Amounts, bars and journal lines in the few words that fit into a table."""
+"""Formats amounts, bars and journal lines for narrow tables."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,18 +12,18 @@ ASCII_FULL, ASCII_EMPTY = "#", "-"
 
 
 def money(amount_minor: int) -> str:
-    """`12.34` for 1234 cents."""
+    """Formats 1234 cents as `12.34`."""
     sign, amount_minor = ("-", -amount_minor) if amount_minor < 0 else ("", amount_minor)
     return f"{sign}{amount_minor // 100}.{amount_minor % 100:02d}"
 
 
 def kwh(energy_wh: int) -> str:
-    """`2.1` for 2091 Wh."""
+    """Formats 2091 Wh as `2.1`."""
     return f"{energy_wh / 1000:.1f}"
 
 
 def bar(used: int, authorized: int, width: int, *, ascii_only: bool = False) -> str:
-    """`width` cells for used of authorized; it is full only when all is used, and never empty once some is."""
+    """Draws `width` cells for used of authorized; full only when all is used, and never empty once some is."""
     steps = 1 if ascii_only else 8
     filled = 0 if authorized <= 0 else max(0, min(used, authorized)) * width * steps // authorized
     if filled == 0 and used > 0 and authorized > 0 and not ascii_only:
@@ -36,7 +36,7 @@ def bar(used: int, authorized: int, width: int, *, ascii_only: bool = False) -> 
 
 
 def in_words(kind: str, source: str, detail: Detail) -> str:
-    """One journal line; a kind that the demo does not know is shown as it is."""
+    """Describes one journal line; an unknown kind is shown as it is."""
     tell = WORDS.get(kind)
     if tell is None:
         return kind.replace("_", " ")
@@ -78,4 +78,4 @@ WORDS: Mapping[str, Callable[[Detail], str]] = {
     JournalKind.ATTENTION_NEEDED: lambda d: f"look: {d.get('why')}",
 }
 UNREMARKABLE = frozenset({JournalKind.STATUS_CHANGED, JournalKind.CHARGE_REPORTED, JournalKind.SEARCHED})
-"""Kinds that are no news of their own: the status has its column, meters tick all the time."""
+"""Kinds that are not shown: the status has its own column, and meter readings are frequent."""

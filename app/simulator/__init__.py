@@ -1,1 +1,1 @@
-"""Monta in a box: the Partner API as an ASGI app, with charge points, vehicles and faults."""
+"""A simulated Monta: the Partner API as an ASGI app, with charge points, vehicles and faults."""

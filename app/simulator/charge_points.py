@@ -1,4 +1,4 @@
-"""The charge points of the box: ordinary ones, and magic ones that give fault, as test cards do."""
+"""The simulator's charge points: ordinary ones, and magic ones that cause a fault, as test cards do."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,7 +27,7 @@ PRICE_GROUPS: tuple[PriceGroup, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Magic:
-    """One line of the table for people: id, name, and what happens there."""
+    """One row of the printed table: id, name, and what happens there."""
 
     id: int
     name: str

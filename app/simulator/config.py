@@ -1,4 +1,4 @@
-"""How the box is set up: the credential, the charge points, who drives up to them, and every delay."""
+"""Configures the simulator: the credential, the charge points, their drivers, and every delay."""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +7,8 @@ from app.simulator.site.prices import Currency, PriceGroup
 from app.simulator.site.vehicles import VEHICLES
 
 ALL_SCOPES = frozenset({"all"})
-"""Everything. In the reference's own enumeration the scopes have no permission part, in real credentials they
-do (`charge-points:read`); both forms are understood, and `all` is a word of both."""
+"""The scope for everything. In the reference's own enumeration the scopes have no permission part, in real
+credentials they do (`charge-points:read`); both forms are understood, and `all` is valid in both."""
 
 GATEWAY_SCOPES = frozenset(
     {
@@ -23,15 +23,15 @@ GATEWAY_SCOPES = frozenset(
         "webhooks:read",
     }
 )
-"""What a gateway asks its operator for; `delete` includes `write`, which includes `read`."""
+"""Scopes that a gateway asks its operator for; `delete` includes `write`, which includes `read`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """What people do at a charge point on their own; seconds and Wh, None: never.
+    """What a charge point's driver does without being asked; seconds and Wh, None: never.
 
     `plugs_in_after_s` counts from a start without a car, `unplugs_after_stop_s` from the end of the power,
-    `next_car_after_s` from completed until a fresh car has replaced the one that was there.
+    `next_car_after_s` from completed until a fresh car has replaced the previous one.
     """
 
     vehicle: str = "Volkswagen ID.3 58 kWh"
@@ -80,23 +80,23 @@ class PointConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorConfig:
-    """The whole box. Webhook and limit figures are seconds of the clock that is handed in."""
+    """The whole configuration. Webhook and limit figures are seconds of the clock that is passed in."""
 
     points: tuple[PointConfig, ...]
     price_groups: tuple[PriceGroup, ...]
     seed: int = 1
     currency: Currency = field(default_factory=Currency)
     prices_in_minor_units: bool = False
-    """Prices of charges as Monta's newest text has them; its reference and all recorded charges show major units."""
+    """Prices of charges as in Monta's newest text; its reference and all recorded charges show major units."""
     client_id: str = "simulator-client"
     client_secret: str = field(default="simulator-secret-do-not-use-elsewhere", repr=False)
     consumer_name: str = "Tapwatt gateway"
     operator_id: int = 96
-    operator_name: str = "Monta in a box"
+    operator_name: str = "Simulated Monta"
     owner_team_id: int = 13
     paying_team_ids: tuple[int, ...] = (4711,)
     credential_team_ids: tuple[int, ...] = ()
-    """Teams that the credential is for, as Monta shows them; none: all of the operator's."""
+    """Teams that the credential is restricted to, as Monta shows them; none: all of the operator's."""
     scopes: frozenset[str] = ALL_SCOPES
     rate_limit: int = 1000
     rate_window_s: int = 600

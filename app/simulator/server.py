@@ -1,4 +1,4 @@
-"""The box as a server: its default set-up, its lifespan, and what to tell the person who started it."""
+"""Runs the simulator as a server: default configuration, lifespan, and facts for its user."""
 
 import asyncio
 from dataclasses import replace
@@ -11,7 +11,7 @@ from app.simulator.simulator import Simulator
 from app.simulator.webhooks.delivery import Deliver
 
 _FASTEST_POST_S = 0.1
-"""However fast the clock runs, webhook batches are no closer than this in real time."""
+"""Shortest real time in seconds between webhook batches, however fast the clock runs."""
 
 
 def default_config(*, speed: float = 1.0, seed: int = 1) -> SimulatorConfig:
@@ -23,7 +23,7 @@ def default_config(*, speed: float = 1.0, seed: int = 1) -> SimulatorConfig:
 
 
 class SimulatorServer:
-    """An ASGI app for a server: the world runs from startup to shutdown of the lifespan."""
+    """An ASGI app for a server: simulated time runs from startup to shutdown of the lifespan."""
 
     def __init__(self, config: SimulatorConfig, clock: Clock, deliver: Deliver) -> None:
         self.simulator = Simulator(config, clock, deliver)
@@ -46,7 +46,7 @@ class SimulatorServer:
 
 
 def about(config: SimulatorConfig, origin: str) -> dict[str, str | int]:
-    """What a gateway needs to use the box at `origin` (`http://127.0.0.1:9000`)."""
+    """Returns what a gateway needs to use the simulator at `origin` (`http://127.0.0.1:9000`)."""
     return {
         "monta_url": f"{origin}{BASE}",
         "client_id": config.client_id,

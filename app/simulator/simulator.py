@@ -36,10 +36,10 @@ DEFAULT_SOC_PERCENT = 20.0
 
 
 class Simulator:
-    """The box. `app` answers under /api/v1; time is the `clock`'s, events happen in `run_until` or `run`.
+    """The simulator. `app` answers under /api/v1; time is the `clock`'s, events happen in `run_until` or `run`.
 
-    What people do (plug_in, unplug, stop_button, ...) happens at the clock's present; an id that nobody knows
-    raises UnknownId, an impossible action NotPossible. `faults` is where fault is programmed.
+    Actions of people (plug_in, unplug, stop_button, ...) take effect at the clock's present; an unknown id raises
+    UnknownId, an impossible action NotPossible. Faults are programmed in `faults`.
     """
 
     def __init__(self, config: SimulatorConfig, clock: Clock, deliver: Deliver) -> None:
@@ -75,20 +75,20 @@ class Simulator:
     # Time
 
     def next_event_at(self) -> datetime | None:
-        """When the next event or delivery is due; None: nothing will happen unless somebody acts."""
+        """Returns when the next event or delivery is due; None: nothing happens without an action."""
         due = [at for at in (self._timeline.next_at(), self._deliveries.next_at()) if at is not None]
         return min(due, default=None)
 
     async def run_until(self, now: datetime) -> None:
-        """Perform everything due up to `now` in order of time, deliveries included, without sleeping."""
+        """Performs everything due up to `now` in order of time, deliveries included, without sleeping."""
         while (due := self.next_event_at()) is not None and due <= now:
             self._timeline.advance(due)
             await self._deliveries.deliver_due(due)
         self._timeline.advance(now)
 
     async def run(self) -> NoReturn:
-        """The server's way: events at their time by the clock, until cancelled. A slow receiver of webhooks
-        holds up the post, never the world."""
+        """Performs events at their time by the clock until cancelled, as a server does. A slow webhook receiver
+        delays only deliveries."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_events())
             group.create_task(self._run_post())
@@ -107,7 +107,7 @@ class Simulator:
             await self._sleep_until(self._deliveries.next_at(), self._post_changed)
 
     async def _sleep_until(self, due: datetime | None, changed: asyncio.Event) -> None:
-        """Until `due` by the clock, or until something new may be due earlier."""
+        """Waits until `due` by the clock, or until something new may be due earlier."""
         waits: set[asyncio.Task[object]] = {asyncio.create_task(changed.wait())}
         if due is not None:
             seconds = max(0.0, (due - self._clock.now()).total_seconds())
@@ -147,75 +147,75 @@ class Simulator:
         vehicle: Vehicle | str = "Volkswagen ID.3 58 kWh",
         soc_percent: float = DEFAULT_SOC_PERCENT,
     ) -> None:
-        """A car takes the cable; a waiting charge begins."""
+        """Plugs in a car; a waiting charge begins."""
         car = VEHICLES[vehicle] if isinstance(vehicle, str) else vehicle
         self._drivers.plug_in(self._point(point_id), car, soc_percent)
 
     def unplug(self, point_id: ChargePointId) -> None:
-        """The cable comes out, and the power ends with it."""
+        """Unplugs the cable, which ends the power."""
         self._drivers.unplug(self._point(point_id))
 
     def stop_button(self, point_id: ChargePointId) -> None:
-        """Somebody presses stop at the charger."""
+        """Presses the stop button at the charger."""
         self._drivers.stop_button(self._point(point_id))
 
     def restart(self, point_id: ChargePointId) -> None:
-        """Somebody else restarts the stopped charge (app, hub): `stopped` is not for ever."""
+        """Restarts a stopped charge as another user (app, hub): `stopped` is not final."""
         point = self._point(point_id)
         self._lifecycle.restart(self._drivers.charge_of(point))
 
     def local_start(self, point_id: ChargePointId, rfid: str = "04A2B3C4D5") -> Charge:
-        """Somebody else starts a charge with an RFID card."""
+        """Starts a charge with another user's RFID card."""
         return self._drivers.local_start(self._point(point_id), rfid)
 
     def set_kwh_price(self, group_id: int, price: Decimal) -> None:
-        """From now on a price group's kWh costs this, in major units; charges that run keep their price."""
+        """Changes a price group's kWh price, in major units; running charges keep their price."""
         self._site.groups[group_id] = replace(self._site.groups[group_id], kwh_price=price)
 
     def set_currency(self, currency: Currency) -> None:
-        """From now on everything here is in this currency, charges that run and price groups too."""
+        """Changes the currency of everything, running charges and price groups included."""
         self._site.config = replace(self._site.config, currency=currency)
 
     def force_stop(self, point_id: ChargePointId) -> None:
-        """The operator's force stop in Monta Hub: the charge completes with price 0."""
+        """Force-stops as the operator in Monta Hub: the charge completes with price 0."""
         self._lifecycle.force_stop(self._drivers.charge_of(self._point(point_id)))
 
     def pause(self, point_id: ChargePointId) -> None:
-        """The car stops drawing current; the charge goes on."""
+        """Pauses as the car does: no current, but the charge goes on."""
         self._lifecycle.pause(self._drivers.charge_of(self._point(point_id)))
 
     def resume(self, point_id: ChargePointId) -> None:
         self._lifecycle.resume(self._drivers.charge_of(self._point(point_id)))
 
     def fail(self, point_id: ChargePointId, reason: str = "Ground fault") -> None:
-        """The charge fails: stopped, with failedAt and failureReason."""
+        """Fails the charge: stopped, with failedAt and failureReason."""
         self._lifecycle.fail(self._drivers.charge_of(self._point(point_id)), reason)
 
     def set_offline(self, point_id: ChargePointId, offline: bool) -> None:
-        """Cut or restore the charge point's line: without it no readings come and no stop arrives."""
+        """Cuts or restores the charge point's connection: without it no reading and no stop gets through."""
         point = self._point(point_id)
         point.offline = offline
         self._site.point_changed(point)
 
-    # Questions
+    # Queries
 
     def charges(self, point_id: ChargePointId | None = None) -> list[Charge]:
-        """The charges of a charge point, or all; oldest first."""
+        """Returns the charges of a charge point, or all; oldest first."""
         self._catch_up()
         found = self._site.charges.values()
         return [charge for charge in found if point_id is None or charge.point_id == int(point_id)]
 
     def charge(self, charge_id: ChargeId) -> Charge:
-        """One charge; raises UnknownId."""
+        """Returns one charge; raises UnknownId."""
         self._catch_up()
         return self._site.charge(int(charge_id))
 
     def delivered_wh(self, charge_id: ChargeId) -> float:
-        """The energy that has physically flowed into the car by now, whatever Monta reports."""
+        """Returns the energy that has physically flowed into the car, whatever Monta reports."""
         return self.charge(charge_id).delivered_wh(self._timeline.now)
 
     def power_w(self, point_id: ChargePointId) -> float:
-        """The power that physically flows now."""
+        """Returns the power that physically flows now."""
         charge = self._point(point_id).charge
         if charge is None or charge.flowing is None:
             return 0.0
@@ -233,7 +233,7 @@ class Simulator:
 
     @property
     def counters(self) -> Counter[str]:
-        """How often things happened: charges_created, starts_asked, stops_asked, webhook_deliveries, ..."""
+        """Counts of events: charges_created, starts_asked, stops_asked, webhook_deliveries, ..."""
         return self._site.counters
 
     def _point(self, point_id: ChargePointId) -> Point:

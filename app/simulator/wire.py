@@ -1,4 +1,4 @@
-"""JSON as Monta writes it: compact, times in UTC with Z, decimals as plain JSON numbers."""
+"""Reads and writes JSON as Monta does: compact, times in UTC with Z, decimals as plain JSON numbers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ MAX_DEPTH = 32
 
 
 class NotJson(ValueError):
-    """The body is no JSON that we accept."""
+    """The body is no acceptable JSON."""
 
 
 def dumps(value: JsonValue) -> bytes:
-    """Compact JSON, the very bytes that are sent and signed; half a surrogate pair becomes `?`, as in Java."""
+    """Writes compact JSON, exactly the bytes that are sent and signed; a lone surrogate becomes `?`, as in Java."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_number).encode(
         errors="replace"
     )
@@ -32,7 +32,8 @@ def _number(value: object) -> float:
 
 
 def loads(body: bytes) -> JsonValue:
-    """JSON with Decimal for every fraction; NotJson for anything else: NaN, 1e999 and absurd depth included."""
+    """Parses JSON with Decimal for every fraction; NotJson for anything else: NaN, 1e999 and excessive depth
+    included."""
     if body.count(b"[") + body.count(b"{") > 100_000:
         raise NotJson("too many brackets")
     try:
@@ -69,7 +70,7 @@ def _depth(value: JsonValue, level: int = 1) -> int:
 
 
 def when(at: datetime | None) -> str | None:
-    """ISO 8601 with Z, with milliseconds unless they are zero: both spellings occur."""
+    """Formats as ISO 8601 with Z, with milliseconds unless they are zero: both spellings occur."""
     if at is None:
         return None
     text = at.isoformat(timespec="milliseconds" if at.microsecond else "seconds")
@@ -77,6 +78,6 @@ def when(at: datetime | None) -> str | None:
 
 
 def kwh(energy_wh: int, places: int = 3) -> Decimal:
-    """Wh as kWh, cut (not rounded) to `places`: consumedKwh shows two while the meter has three."""
+    """Converts Wh to kWh, truncated (not rounded) to `places`: consumedKwh shows two while the meter has three."""
     step = 10 ** (3 - places)
     return Decimal(energy_wh // step * step).scaleb(-3)

@@ -1,1 +1,1 @@
-"""Faults that the simulator can inject: which there are, when they are due, what they do."""
+"""Faults that the simulator can inject: their catalog, their schedule, their effects."""

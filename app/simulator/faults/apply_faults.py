@@ -1,4 +1,4 @@
-"""What each fault does to one request: instead of its effect, or to the answer afterwards."""
+"""Applies a fault to one request: in place of its effect, or to the answer afterwards."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ Afterwards = Callable[[Fault, Call, Answer], Awaitable[Answer]]
 
 
 class FaultEffects:
-    """Every fault stands in exactly one of the two tables."""
+    """Maps every fault to its effect, in exactly one of two tables."""
 
     def __init__(
         self, routes: Routes, charges: ChargeEndpoints, timeline: Timeline, clock: Clock, flush: Flush
@@ -56,7 +56,7 @@ class FaultEffects:
         }
 
     async def answer(self, fault: Fault, call: Call) -> Answer:
-        """What comes of `call` when `fault` befalls it."""
+        """Returns the answer to `call` when `fault` is injected."""
         instead = self.instead.get(fault.fault_kind)
         if instead is not None:
             return instead(fault, call)

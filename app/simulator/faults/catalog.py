@@ -1,4 +1,4 @@
-"""The closed list of faults: what can go wrong with an answer, with webhooks, and with a charge point."""
+"""The closed list of faults of answers, webhooks and charge points."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class FaultKind(StrEnum):
-    """What happens to one request at the HTTP boundary."""
+    """What happens to one request at the HTTP layer."""
 
     REFUSED = "refused"
     """400, nothing done."""
@@ -33,14 +33,14 @@ class FaultKind(StrEnum):
     TWICE = "twice"
     """POST /charges makes two charges and answers with the first."""
     WRAPPED = "wrapped"
-    """Answered as `{"charge": {...}}`."""
+    """Answered wrapped as `{"charge": {...}}`."""
     WEBHOOK_FIRST = "webhook_first"
     """Done; its webhook is delivered before the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, `seconds` long where that means something."""
+    """One fault; `seconds` where its kind has a duration."""
 
     fault_kind: FaultKind
     seconds: float = 0.0
@@ -58,7 +58,7 @@ class WebhookFaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Misreport:
-    """What Monta's records of a charge point's charges say that is not so; seconds count from the charge's start."""
+    """Wrong values in Monta's records of a charge point's charges; seconds count from the charge's start."""
 
     clock_offset_s: float = 0.0
     """All times of the record are off by this much."""
@@ -71,8 +71,8 @@ class Misreport:
     currency: str | None = None
     """The currency of every record, as Monta writes it."""
     state_word: str | None = None
-    """The state of every record from `state_word_after_s` on, for ever; one that says that the charge has ended shows
-    only once it has."""
+    """The state of every record from `state_word_after_s` on, permanently; one that says that the charge has ended
+    shows only once it has."""
     state_word_after_s: float = 0.0
     gone_after_s: float | None = None
     """From then on the charge is answered with 404, is in no list and sends no webhook; its power ends then."""
@@ -84,20 +84,20 @@ FOR_EVER = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointFaults:
-    """What is wrong with a charge point."""
+    """Faults of a charge point."""
 
     at_start: Fault | None = None
     throttled_starts: int = 0
-    """This many POSTs get 429 before one is done; counted afresh after each charge."""
+    """This many POSTs get 429 before one succeeds; counted anew after each charge."""
     stops_ignored: int = 0
     """This many stops are answered 200 and bring the charge to `stopping` and back to `charging`."""
     stop_without_trace: bool = False
     """An ignored stop does not even show as `stopping`."""
     limits_ignored: bool = False
     meter_falls_at_sample: int = 0
-    """The n-th reading shows less than the one before (0: never)."""
+    """The n-th reading shows less than the previous one (0: never)."""
     restarts_after_s: float | None = None
-    """Someone restarts the first stopped charge this long after its stop."""
+    """Another user restarts the first stopped charge this long after its stop."""
     price_waived: bool = False
     """The operator force-stops in Monta Hub, which removes the payment: completed with price 0."""
     fails_after_s: float | None = None

@@ -1,4 +1,4 @@
-"""What Monta's records say that is not so: wrong clocks, lifetime readings, absurd prices, charges that are gone."""
+"""Falsifies Monta's records: wrong clocks, lifetime readings, absurd prices, charges that vanish."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,7 +25,7 @@ _TIMES = (
 
 
 def misreported(site: Site, charge: Charge, shown: JsonObject) -> JsonObject:
-    """The Charge object as its charge point's misreports leave it; `shown` is the true one."""
+    """Returns the Charge object with its charge point's misreports applied; `shown` is the true one."""
     misreport = site.points[charge.point_id].config.faults.misreport
     if misreport == Misreport():
         return shown
@@ -45,14 +45,14 @@ def misreported(site: Site, charge: Charge, shown: JsonObject) -> JsonObject:
 
 
 def _shows_word(site: Site, charge: Charge, misreport: Misreport) -> bool:
-    """A word that says that the charge has ended shows only once it has."""
+    """Whether the state word applies now: one that says that the charge has ended shows only once it has."""
     if misreport.state_word is None or not _is_due(site, charge, misreport.state_word_after_s):
         return False
     return misreport.state_word not in ENDED or charge.state in ENDED
 
 
 def is_gone(site: Site, charge: Charge) -> bool:
-    """Whether Monta answers 404 for the charge by now, and lists it no more."""
+    """Whether Monta answers 404 for the charge by now and no longer lists it."""
     after_s = site.points[charge.point_id].config.faults.misreport.gone_after_s
     return after_s is not None and _is_due(site, charge, after_s)
 
@@ -62,7 +62,7 @@ def _is_due(site: Site, charge: Charge, after_s: float) -> bool:
 
 
 def _shifted(charge: Charge, seconds: float) -> dict[str, JsonValue]:
-    """All times of the record, as a clock that is wrong by so much writes them."""
+    """Shifts all times of the record, as a wrong clock would write them."""
     times = {
         name: getattr(charge, "".join(f"_{c.lower()}" if c.isupper() else c for c in name)) for name in _TIMES
     }
@@ -74,7 +74,7 @@ def _moved(at: datetime | None, seconds: float) -> datetime | None:
 
 
 def _lifetime(site: Site, charge: Charge) -> dict[str, JsonValue]:
-    """The meter's reading since it was built in place of the charge's own energy, and a price to match."""
+    """Puts the meter's lifetime reading in place of the charge's own energy, with a matching price."""
     energy_wh = charge.start_meter_wh + charge.reported_wh
     total = price(charge.price_group, charge.usage_with(energy_wh, site.now)).total
     used_kwh = Decimal(energy_wh) / 1000

@@ -1,4 +1,4 @@
-"""Programmable faults for tests and drills: the next requests, spans of time, and the webhooks' post."""
+"""Schedules faults: for the next requests, for spans of time, and for webhook deliveries."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from app.simulator.faults.catalog import Fault, FaultKind
 
 
 class Unreachable(ConnectionError):
-    """Nobody answers. In process it leaves the ASGI app; a test transport turns it into a connect error."""
+    """No answer. In process it leaves the ASGI app; a test transport turns it into a connect error."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class _Span:
 
 
 class FaultSchedule:
-    """Paths are relative to the base and may hold `*`: `/charges`, `/charges/*/stop`, `*`."""
+    """The scheduled faults. Paths are relative to the base and may hold `*`: `/charges`, `/charges/*/stop`, `*`."""
 
     def __init__(self) -> None:
         self._next: list[_Next] = []
@@ -38,12 +38,12 @@ class FaultSchedule:
         self.webhook_loss = 0.0
         """Probability that an event never becomes a webhook."""
         self.forged_signatures = 0
-        """The next so many deliveries are signed with another secret."""
+        """Number of next deliveries that are signed with another secret."""
 
     def next(
         self, method: str, path: str, fault_kind: FaultKind, *, seconds: float = 0.0, times: int = 1
     ) -> None:
-        """The next `times` requests that match get `fault`; those programmed first come first."""
+        """Gives `fault` to the next `times` requests that match, in the order of programming."""
         self._next.append(_Next(method, path, Fault(fault_kind, seconds), times))
 
     def between(
@@ -55,18 +55,18 @@ class FaultSchedule:
         path: str = "*",
         seconds: float = 0.0,
     ) -> None:
-        """Every request from `since` up to `until` gets `fault`: an outage, a storm of 429."""
+        """Gives `fault` to every request from `since` up to `until`: an outage, a burst of 429."""
         self._spans.append(_Span(since, until, path, Fault(fault_kind, seconds)))
 
     def clear(self) -> None:
-        """All is well again."""
+        """Removes all faults."""
         self._next.clear()
         self._spans.clear()
         self.search_lag_s = self.webhook_loss = 0.0
         self.forged_signatures = 0
 
     def take(self, method: str, path: str, at: datetime) -> Fault | None:
-        """What is to happen to this request, used up if it was programmed by number."""
+        """Returns the fault for this request; a fault for a number of requests is used up."""
         for span in self._spans:
             if span.since <= at < span.until and fnmatchcase(path, span.path):
                 return span.fault

@@ -1,4 +1,4 @@
-"""Requests and answers without a framework, and errors in Monta's shape with its five error codes."""
+"""Requests and answers without a framework, and errors in Monta's format with its five error codes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Answer:
 
 
 class Refusal(Exception):
-    """Monta says no, for a documented reason."""
+    """Monta refuses, for a documented reason."""
 
     def __init__(self, status: int, code: ErrorCode, message: str) -> None:
         super().__init__(message)
@@ -84,10 +84,10 @@ def refused(refusal: Refusal) -> Answer:
 
 
 def too_many() -> Answer:
-    """429. Its body is documented nowhere; there is no error code for it."""
+    """Builds a 429. Its body is not documented; there is no error code for it."""
     return json_answer({"status": "TOO_MANY_REQUESTS", "message": "Rate limit exceeded"}, 429)
 
 
 def from_gateway(status: int) -> Answer:
-    """What a gateway in front of Monta answers: HTML, without any of Monta's fields."""
+    """Builds the answer of a gateway in front of Monta: HTML, without any of Monta's fields."""
     return Answer(status, f"<html><body><h1>{status}</h1></body></html>".encode(), _HTML)

@@ -1,4 +1,4 @@
-"""The ASGI side: bytes in, calls to the box, bytes out. No framework; small enough to read."""
+"""ASGI adapter: converts bytes to calls of the simulator and back, without a framework."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -17,7 +17,7 @@ _CUT_SHORT_BY = 40
 
 
 class Arrived:
-    """A request as it came: `path` relative to the base, empty when it lies outside."""
+    """A request as received: `path` relative to the base, empty when it is outside of it."""
 
     def __init__(self, scope: Scope, body: bytes) -> None:
         full: str = scope["path"]
@@ -32,12 +32,12 @@ class Arrived:
 
 
 class AsgiApp:
-    """Serves `handle` under the base; the lifespan is acknowledged and nothing more."""
+    """Serves `handle` under the base; acknowledges the lifespan and nothing more."""
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
         self.over_socket = False
-        """A server sets it: see `_send`."""
+        """Set by a server: see `_send`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -74,8 +74,9 @@ async def _body(receive: Receive) -> bytes | None:
 
 
 async def _send(answer: Answer, send: Send, *, over_socket: bool) -> None:
-    """A cut answer announces its whole length and ends early. Over a socket it is left unfinished, upon which
-    the server closes the connection; in process it is finished, and the client finds a truncated body."""
+    """Sends an answer. A cut one announces its whole length and ends early: over a socket it is left unfinished,
+    upon which the server closes the connection; in process it is finished, and the client finds a truncated
+    body."""
     body = answer.body[: max(0, len(answer.body) - _CUT_SHORT_BY)] if answer.cut else answer.body
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
     if answer.status != 204:

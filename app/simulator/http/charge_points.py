@@ -1,4 +1,4 @@
-"""The endpoints about charge points and prices."""
+"""Endpoints for charge points and prices."""
 
 import re
 from decimal import Decimal
@@ -34,7 +34,7 @@ _COORDINATE = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,20})?")
 
 
 class ChargePointEndpoints:
-    """Each takes the call and the id in its path, and answers; refusals are raised."""
+    """Each endpoint takes the call and the id in its path, and answers; refusals are raised."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -93,7 +93,7 @@ def _above_0(call: Call, name: str) -> int | None:
 
 
 def _check_what_changes_nothing(call: Call) -> None:
-    """Filters without effect here: nothing is deleted or of others, and all stands at one place."""
+    """Validates filters without effect here: no charge point is deleted or foreign, and all are at one location."""
     for name in ("includeDeleted", "includePublic"):
         query_flag(call, name)
     place = call.query.get("sortByLocation")
@@ -102,7 +102,7 @@ def _check_what_changes_nothing(call: Call) -> None:
 
 
 def _is_in_box(call: Call) -> bool:
-    """Whether the filter boundingBox (minLat,minLon,maxLat,maxLon) holds the place of the charge points."""
+    """Whether the filter boundingBox (minLat,minLon,maxLat,maxLon) holds the charge points' location."""
     box = call.query.get("boundingBox")
     if box is None:
         return True

@@ -1,4 +1,4 @@
-"""Endpoints about charges: start, patch, read, list, stop."""
+"""Endpoints for charges: start, patch, read, list, stop."""
 
 from app.domain.charging.charge import ChargeState
 from app.simulator.faults.misreports import is_gone
@@ -27,7 +27,7 @@ from app.simulator.wire import JsonValue
 
 
 def start_order(site: Site, call: Call) -> StartOrder:
-    """The order in the body of POST /charges; 400 for what is malformed, 404 for ids that nobody knows."""
+    """Reads the order from the body of POST /charges; 400 when malformed, 404 for unknown ids."""
     body = body_object(call)
     for name in ("payingTeamId", "chargePointId"):
         required(body, name)
@@ -49,7 +49,7 @@ def start_order(site: Site, call: Call) -> StartOrder:
 
 
 def patch_charge(site: Site, charge: Charge, call: Call) -> None:
-    """What the body of PATCH brings replaces what was there; what it leaves out stays."""
+    """Replaces the fields given in the body of PATCH; others stay."""
     body = body_object(call)
     session, external_id, payload = (
         payment_session(body),
@@ -66,7 +66,7 @@ _PERIODS_S = frozenset({"300", "600", "900", "1800", "3600"})
 
 
 class ChargeEndpoints:
-    """Each takes the call and the id in its path, and answers; refusals are raised."""
+    """Each endpoint takes the call and the id in its path, and answers; refusals are raised."""
 
     def __init__(self, site: Site, lifecycle: Lifecycle, faults: FaultSchedule) -> None:
         self._site = site
@@ -82,7 +82,7 @@ class ChargeEndpoints:
         return json_answer(shown, self._site.config.start_status)
 
     def start_spare(self, call: Call) -> None:
-        """The second charge of one POST."""
+        """Creates the second charge of one POST."""
         self._lifecycle.start(start_order(self._site, call), spare=True)
 
     def list(self, call: Call, _id: str) -> Answer:

@@ -8,7 +8,7 @@ from app.simulator.http.tokens import Tokens
 
 
 class Quota:
-    """`limit` requests for each window of `window_s`, counted until the next window starts."""
+    """Allows `limit` requests for each window of `window_s`, counted until the next window starts."""
 
     def __init__(self, limit: int, window_s: int) -> None:
         self.limit = limit
@@ -17,7 +17,7 @@ class Quota:
         self._used = 0
 
     def take(self, at: datetime) -> bool:
-        """Count one request; False: over the limit."""
+        """Counts one request; False: over the limit."""
         window = int(at.timestamp()) // self.window_s
         if window != self._window:
             self._window, self._used = window, 0
@@ -25,7 +25,7 @@ class Quota:
         return self._used <= self.limit
 
     def headers(self, at: datetime, resets_in_s: float | None = None) -> dict[str, str]:
-        """The five headers; `resets_in_s` overrides the window's end where a 429 is staged."""
+        """Returns the five headers; `resets_in_s` overrides the window's end for an injected 429."""
         left_s = self.window_s - int(at.timestamp()) % self.window_s
         remaining = max(0, self.limit - self._used) if resets_in_s is None else 0
         return {
@@ -41,7 +41,7 @@ _STABLE, _DATED = frozenset({"v1", "v2"}), {"2024-01-18": "v1", "2024-07-01": "v
 
 
 class RequestChecks:
-    """Everything that is checked before a request reaches its endpoint."""
+    """All checks before a request reaches its endpoint."""
 
     def __init__(self, routes: Routes, tokens: Tokens, quota: Quota) -> None:
         self._routes = routes
@@ -49,7 +49,7 @@ class RequestChecks:
         self._quota = quota
 
     def check(self, call: Call) -> tuple[Answer | None, dict[str, str]]:
-        """(the answer that ends it here, headers that every answer to this call carries)."""
+        """Returns (the answer that ends the request here, headers for every answer to this call)."""
         headers: dict[str, str] = {}
         found = self._routes.find(call)
         try:
@@ -70,7 +70,7 @@ class RequestChecks:
 
 
 def version_headers(call: Call) -> dict[str, str]:
-    """`Monta-Version`: v1 when absent; the old date names still work and say that they will end."""
+    """Returns `Monta-Version`: v1 when absent; the old date names still work and announce their end."""
     version = call.headers.get("monta-version", "v1")
     if version in _STABLE:
         return {}

@@ -1,4 +1,4 @@
-"""Reading what a request brings: typed fields of a body or a query, each complaint naming its field."""
+"""Reads typed fields of a body or query; each error names its field."""
 
 import contextlib
 import re
@@ -35,7 +35,7 @@ def required(fields: JsonObject, name: str) -> None:
 
 
 def integer(fields: JsonObject, name: str) -> int | None:
-    """An int64, of either sign: whether somebody has that id is asked later."""
+    """Reads an int64 of either sign; whether the id exists is checked later."""
     value = fields.get(name)
     if value is None:
         return None
@@ -70,7 +70,7 @@ def number(fields: JsonObject, name: str, low: int, high: int | None = None) -> 
 
 
 def boolean(fields: JsonObject, name: str) -> bool:
-    """False when it is left out; null is not allowed."""
+    """Reads true or false; False when it is left out; null is not allowed."""
     value = fields.get(name, False)
     if not isinstance(value, bool):
         raise bad_request(f"{name}: must be true or false")
@@ -133,7 +133,7 @@ def query_id(call: Call, name: str) -> int | None:
 
 
 def query_date(call: Call, name: str) -> datetime | None:
-    """yyyy-MM-ddTHH:mm:ssZ; its format is date-time, so an offset will do as well."""
+    """Reads yyyy-MM-ddTHH:mm:ssZ; its format is date-time, so an offset is accepted too."""
     value = call.query.get(name)
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Lists in pages: the envelope of Monta's offset paging, and the filters of GET /charges."""
+"""Pages lists: the envelope of Monta's offset paging, and the filters of GET /charges."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from app.simulator.wire import JsonValue
 
 Row = TypeVar("Row")
 MAX_ROWS = 20_000
-"""More rows than that no query shows."""
+"""No query returns more rows than this."""
 _STATES = frozenset(
     {"reserved", "starting", "charging", "stopping", "paused", "scheduled", "stopped", "completed"}
 )
 
 
 def page(call: Call, rows: Sequence[Row], show: Callable[[Row], JsonValue]) -> Answer:
-    """`{data, meta}` with `page` (from 0) and `perPage` (1 to 100, default 10) of the query."""
+    """Returns `{data, meta}` with `page` (from 0) and `perPage` (1 to 100, default 10) of the query."""
     number = query_int(call, "page", 0, 0, 2**31 - 1)
     size = query_int(call, "perPage", 10, 1, 100)
     shown = rows[:MAX_ROWS][number * size : (number + 1) * size]
@@ -41,14 +41,14 @@ def page(call: Call, rows: Sequence[Row], show: Callable[[Row], JsonValue]) -> A
 
 
 def check_operator(site: Site, call: Call) -> None:
-    """The filter operatorId: 403 for operators that the credential has nothing to do with."""
+    """Applies the filter operatorId: 403 for operators outside of the credential."""
     if query_id(call, "operatorId") not in {None, site.config.operator_id}:
         raise Refusal(403, ErrorCode.ACCESS_FORBIDDEN, "operatorId is not among those of this consumer")
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """createdAt, updatedAt or completedAt from and to, both included."""
+    """A range of createdAt, updatedAt or completedAt, both ends included."""
 
     read: Callable[[Charge], datetime | None]
     since: datetime | None
@@ -64,7 +64,7 @@ class _Span:
 
 
 def matching_charges(site: Site, call: Call, lag_s: float) -> list[Charge]:
-    """The charges that a query asks for, newest first; those younger than `lag_s` are not found yet."""
+    """Returns the charges that match a query, newest first; those younger than `lag_s` are not found yet."""
     check_operator(site, call)
     visible_until = call.at - timedelta(seconds=lag_s)
     tests = (_by_ids(site, call), _by_words(call), _by_dates(call))

@@ -1,4 +1,4 @@
-"""Where HTTP meets the box: gate, faults, endpoint, and the log of requests."""
+"""Passes each request through checks, faults and endpoint, and logs it."""
 
 from collections import deque
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from app.simulator.site.site import Site
 
 MAX_REQUESTS_KEPT = 100_000
 STAGED_RESET_S = 5.0
-"""RateLimit-ResetsIn of a 429 that is staged without saying how long."""
+"""RateLimit-ResetsIn in seconds of an injected 429 without a duration."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLine:
-    """One request as it went; `status` is None when nobody answered."""
+    """One request in the log; `status` is None when it was not answered."""
 
     at: datetime
     method: str
@@ -32,7 +32,7 @@ class RequestLine:
 
 
 class Pipeline:
-    """Answers calls, with or without fault."""
+    """Answers calls, with or without a fault."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class Pipeline:
         self.requests: deque[RequestLine] = deque(maxlen=MAX_REQUESTS_KEPT)
 
     async def answer(self, call: Call, query: str) -> Answer:
-        """Gate, fault, endpoint; raises Unreachable when nobody is to answer."""
+        """Applies checks, fault and endpoint; raises Unreachable when there must be no answer."""
         fault = self._faults.take(call.method, call.path, call.at)
         if fault is not None and fault.fault_kind is FaultKind.UNREACHABLE:
             self._log(call, query, None, fault)
             raise Unreachable("the simulator does not answer")
         answer, headers = self._checks.check(call)
         if answer is None:
-            fault = fault or self._quirk(call)
+            fault = fault or self._point_fault(call)
             answer = await self._perform(call, fault)
         if answer.status == 429 and fault is not None:
             headers |= self._quota.headers(call.at, fault.seconds or STAGED_RESET_S)
@@ -71,8 +71,8 @@ class Pipeline:
     async def _perform(self, call: Call, fault: Fault | None) -> Answer:
         return self._routes.perform(call) if fault is None else await self._fault_effects.answer(fault, call)
 
-    def _quirk(self, call: Call) -> Fault | None:
-        """What is wrong with the charge point that is to be started."""
+    def _point_fault(self, call: Call) -> Fault | None:
+        """Returns the fault of the charge point that is to be started."""
         if call.method != "POST" or call.path != "/charges":
             return None
         try:

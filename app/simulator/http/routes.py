@@ -1,4 +1,4 @@
-"""Which request goes where: one table of method, path, scope and purpose."""
+"""Maps requests to endpoints: one table of method, path, scope and purpose."""
 
 import re
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`scopes`: one of them is needed; empty: a bearer is enough; None: not even that."""
+    """One route. `scopes`: one of them is needed; empty: any bearer; None: no bearer."""
 
     method: str
     pattern: re.Pattern[str]
@@ -111,7 +111,7 @@ class Routes:
         return None
 
     def perform(self, call: Call) -> Answer:
-        """Do what the call asks for; every refusal becomes an answer."""
+        """Performs the call; every refusal becomes an answer."""
         found = self.find(call)
         try:
             if found is None:

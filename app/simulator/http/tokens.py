@@ -1,4 +1,4 @@
-"""Tokens and scopes: access tokens live an hour, refresh tokens a day and for one use."""
+"""Issues tokens and checks scopes: access tokens last an hour, refresh tokens a day and for one use."""
 
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ _SHORT_SCOPES = frozenset(
 
 
 class Tokens:
-    """The token pairs that were handed out; several may be valid at once."""
+    """The issued token pairs; several may be valid at once."""
 
     def __init__(self, config: SimulatorConfig, streams: RandomStreams, opened_at: datetime) -> None:
         self._config = config
@@ -29,7 +29,7 @@ class Tokens:
         """While True every credential and token is refused: the operator has deleted the credential."""
         self.scopes = config.scopes
         self.team_ids = config.credential_team_ids
-        """What the credential may do now; an operator can take a scope away."""
+        """The credential's present scopes; an operator can remove one."""
         self.tells_permissions = False
         """GET /consumers/me names scopes as newer credentials do (`charge-points:read`)."""
 
@@ -53,7 +53,7 @@ class Tokens:
         return self._new_pair(call.at)
 
     def check(self, call: Call) -> None:
-        """The bearer token of `call`, or 401."""
+        """Checks the bearer token of `call`; 401 when invalid."""
         scheme, _, token = call.headers.get("authorization", "").partition(" ")
         valid_until = self._accesses.get(token.strip())
         if self.revoked or scheme.lower() != "bearer" or valid_until is None or valid_until <= call.at:
@@ -65,7 +65,7 @@ class Tokens:
             raise Refusal(403, ErrorCode.ACCESS_FORBIDDEN, f"Missing scope {' or '.join(scopes)}")
 
     def expire_access(self) -> None:
-        """Every access token is dead from now on; refresh tokens live (a token that dies in flight)."""
+        """Invalidates every access token at once; refresh tokens stay valid (a token expiring in flight)."""
         self._accesses.clear()
 
     def me(self, _call: Call) -> Answer:
@@ -117,5 +117,5 @@ class Tokens:
 
 
 def _in_short(scopes: frozenset[str]) -> list[str]:
-    """Those of `scopes` that the closed list has a word for; the rest cannot be told there."""
+    """Returns those of `scopes` that are on the closed list; it has no names for the rest."""
     return sorted(_SHORT_SCOPES & {scope.partition(":")[0] for scope in scopes})

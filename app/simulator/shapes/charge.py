@@ -14,14 +14,14 @@ from app.simulator.site.site import Point, Site
 from app.simulator.wire import JsonObject, JsonValue, kwh, when
 
 COST_PER_KWH = Decimal("0.18")
-"""What the operator pays for electricity: Charge.cost. Nobody should ever bill it."""
+"""What the operator pays for electricity: Charge.cost. It must never be billed."""
 QUARTER_S, HOUR_S = 900, 3600
 LATITUDE, LONGITUDE = Decimal("55.6761"), Decimal("12.5683")
-"""Of every charge point: they all stand at one place."""
+"""Location of every charge point: they are all at one address."""
 
 
 def charge_json(site: Site, charge: Charge) -> JsonObject:
-    """The Charge object of `charge` now, as its charge point's misreports leave it."""
+    """Builds the Charge object of `charge` now, with its charge point's misreports applied."""
     everything = (
         _identity(charge) | _times(charge) | _meter(charge) | _money(site, charge) | _parties(site, charge)
     )
@@ -178,7 +178,7 @@ def operator_json(site: Site) -> JsonObject:
     return {
         "id": site.config.operator_id,
         "name": site.config.operator_name,
-        "identifier": "monta-in-a-box",
+        "identifier": "simulated-monta",
         "partnerId": None,
         "vatNumber": None,
     }
@@ -193,7 +193,7 @@ def location_json() -> JsonObject:
 
 
 def public_point_json(site: Site, point: Point) -> JsonObject:
-    """What a charge tells of its charge point."""
+    """Builds what a charge shows of its charge point."""
     return {
         "id": point.config.id,
         "evseId": evse_id(point),

@@ -1,4 +1,4 @@
-"""A charge as Monta keeps it, and the stretches of time in which energy really flowed."""
+"""A charge as Monta keeps it, and the intervals in which energy physically flowed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,10 +31,10 @@ class StartOrder:
 
 @dataclass(slots=True)
 class Leg:
-    """Power that flows without a break: from `started_at`, ramping up over `ramp_s`, until `ended_at`.
+    """Power that flows without interruption: from `started_at`, ramping up over `ramp_s`, until `ended_at`.
 
-    During the ramp the power is the curve's times t/ramp, so the energy after t is the curve's after the
-    effective time t²/(2·ramp), and t - ramp/2 afterwards.
+    During the ramp the power is the curve's times t/ramp, so the energy after t is the curve's after the effective
+    time t²/(2·ramp), and t - ramp/2 afterwards.
     """
 
     curve: PowerCurve
@@ -47,7 +47,7 @@ class Leg:
         return self.stored_wh(at) - self.battery_wh
 
     def stored_wh(self, at: datetime) -> float:
-        """What is in the battery at `at`."""
+        """Returns the energy in the battery at `at`."""
         return self.curve.energy_after(self.battery_wh, self._effective_s(self._elapsed_s(at)) / 3600)
 
     def power_w(self, at: datetime) -> float:
@@ -57,7 +57,7 @@ class Leg:
         return ramp * self.curve.power_at(self.stored_wh(at))
 
     def time_of(self, delivered_wh: float) -> datetime | None:
-        """When this leg will have delivered that much, unless ended before; None: more than the car takes."""
+        """Returns when this leg will have delivered that much, unless ended before; None: more than the car takes."""
         target = self.battery_wh + delivered_wh
         if target > self.curve.battery_wh:
             return None
@@ -81,7 +81,7 @@ class Charge:
     """Monta's record of one charge, and its physical truth in `legs`. Tests read it, the lifecycle writes it.
 
     `metered_wh` is the last reading of the meter, `reported_wh` what Monta shows of it (the same, unless the
-    meter is quirky). `spare` marks the second of two charges made by one POST: it never gets any power.
+    charge point has a meter fault). `spare` marks the second of two charges made by one POST: it never gets power.
     """
 
     id: int
@@ -132,7 +132,7 @@ class Charge:
         return sum(leg.delivered_wh(at) for leg in self.legs if leg.started_at <= at)
 
     def usage(self, at: datetime) -> Usage:
-        """What is to be paid for, by the last reading of the meter and the clock."""
+        """Returns the billable usage, by the last reading of the meter and the clock."""
         return self.usage_with(self.metered_wh, at)
 
     def usage_with(self, energy_wh: int, at: datetime) -> Usage:

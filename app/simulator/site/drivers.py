@@ -1,4 +1,4 @@
-"""People at the charge points: they plug in, unplug and press stop, some of them out of habit."""
+"""Drivers at the charge points: they plug in, unplug and press stop, some of them automatically."""
 
 from app.domain.charging.charge import ENDED, ChargeState
 from app.simulator.site.charge import Charge, StartOrder
@@ -10,7 +10,7 @@ _NEXT_CAR_GAP_S = 5.0
 
 
 class Drivers:
-    """Every action happens at the site's present; an impossible one raises NotPossible."""
+    """Every action takes effect at the site's present; an impossible one raises NotPossible."""
 
     def __init__(self, site: Site, lifecycle: Lifecycle) -> None:
         self._site = site
@@ -18,13 +18,13 @@ class Drivers:
         site.charge_watchers.append(self._react)
 
     def arrive(self) -> None:
-        """The cars that are there from the beginning."""
+        """Plugs in the cars that are present from the beginning."""
         for point in self._site.points.values():
             if point.config.driver.arrives_plugged_in:
                 self._own_car(point)
 
     def plug_in(self, point: Point, vehicle: Vehicle, soc_percent: float) -> None:
-        """A car of `soc_percent` takes the cable."""
+        """Plugs in a car of `soc_percent`."""
         if point.plugged is not None:
             raise NotPossible("A car is already plugged in")
         stored_wh = vehicle.battery_wh * soc_percent / 100
@@ -33,16 +33,16 @@ class Drivers:
         self._site.point_changed(point)
 
     def unplug(self, point: Point) -> None:
-        """The cable comes out; harmless when none is in."""
+        """Unplugs the cable; harmless when none is in."""
         if point.plugged is not None:
             self._lifecycle.unplug(point)
 
     def stop_button(self, point: Point) -> None:
-        """The button at the charger: power ends at once."""
+        """Presses the button at the charger: power ends at once."""
         self._lifecycle.stop_at_once(self.charge_of(point), "StoppedByUser")
 
     def local_start(self, point: Point, rfid: str) -> Charge:
-        """Somebody else starts with an RFID card: a charge without our external id, paid by another team."""
+        """Starts with another user's RFID card: a charge without our external id, paid by another team."""
         order = StartOrder(
             paying_team_id=self._site.config.owner_team_id,
             charge_point_id=point.config.id,
@@ -52,7 +52,7 @@ class Drivers:
         return self._lifecycle.start(order)
 
     def charge_of(self, point: Point) -> Charge:
-        """The charge that holds a charge point."""
+        """Returns the charge that occupies a charge point."""
         if point.charge is None:
             raise NotPossible("No charge at this charge point")
         return point.charge
@@ -63,7 +63,7 @@ class Drivers:
             self.plug_in(point, VEHICLES[driver.vehicle], driver.soc_percent)
 
     def _react(self, charge: Charge, event: str) -> None:
-        """What the driver of this charge point does by habit when the charge changes."""
+        """Performs what the charge point's driver does automatically when the charge changes."""
         point = self._site.points[charge.point_id]
         driver, timeline = point.config.driver, self._site.timeline
         if charge.spare:
@@ -79,7 +79,7 @@ class Drivers:
             timeline.after(driver.next_car_after_s, lambda _at: self._own_car(point))
 
     def _leave(self, point: Point, car: Plugged | None, charge: Charge) -> None:
-        """The driver of `charge` goes; a charge that goes on or that somebody else started keeps its car."""
+        """Makes the driver of `charge` leave; a charge that goes on or was started by another user keeps its car."""
         mine = point.charge is None or point.charge is charge
         if mine and point.plugged is car and charge.state in ENDED:
             self.unplug(point)

@@ -15,11 +15,11 @@ _RESTARTABLE = frozenset({ChargeState.RESERVED, ChargeState.STOPPED, ChargeState
 
 
 class NotPossible(Exception):
-    """The charge or charge point is in no state for that; Monta answers 400 BAD_REQUEST."""
+    """The charge's or charge point's state does not allow it; Monta answers 400 BAD_REQUEST."""
 
 
 class Lifecycle:
-    """Moves charges from state to state; everything happens at the site's present."""
+    """Moves charges from state to state; everything takes effect at the site's present."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -49,7 +49,7 @@ class Lifecycle:
         return charge
 
     def plugged(self, point: Point) -> None:
-        """A car has been plugged in: a waiting charge begins."""
+        """Handles a plugged-in car: a waiting charge begins."""
         charge = point.charge
         if charge is not None:
             charge.cable_plugged_in_at = charge.cable_plugged_in_at or self._site.now
@@ -57,7 +57,7 @@ class Lifecycle:
                 self._await_power(charge)
 
     def unplug(self, point: Point) -> None:
-        """The cable comes out: power ends at once, and with it the wait for the release."""
+        """Handles an unplugged cable: power ends at once, and with it the wait for the release."""
         charge = point.charge
         if charge is not None and charge.state in _RUNNING:
             charge.stop_reason = charge.stop_reason or "EVDisconnected"
@@ -72,7 +72,7 @@ class Lifecycle:
             self._site.point_changed(point)
 
     def ask_stop(self, charge: Charge, reason: str) -> None:
-        """A stop was accepted. Accepted is not obeyed: the charge point may be quirky or out of reach."""
+        """Accepts a stop, which may still have no effect: the charge point may be faulty or offline."""
         charge.stops_asked += 1
         if charge.state in ENDED or charge.state is ChargeState.STOPPING:
             return
@@ -86,13 +86,13 @@ class Lifecycle:
             self._site.step(charge, point.config.stop_latency_s, self._do(self._back_to_charging, charge))
 
     def stop_at_once(self, charge: Charge, reason: str) -> None:
-        """The stop button, a full car, the operator: power ends without delay."""
+        """Ends power without delay: the stop button, a full car, the operator."""
         if charge.state not in ENDED:
             charge.stop_reason = reason
             self._power_off(charge)
 
     def pause(self, charge: Charge) -> None:
-        """The car or the charger pauses: no current, but the charge goes on."""
+        """Pauses by car or charger: no current, but the charge goes on."""
         if charge.state is not ChargeState.CHARGING:
             raise NotPossible(f"A charge in state {charge.state} cannot pause")
         self._power.end(charge)
@@ -100,13 +100,13 @@ class Lifecycle:
         self._site.changed(charge)
 
     def resume(self, charge: Charge) -> None:
-        """Current flows again."""
+        """Lets current flow again."""
         if charge.state is not ChargeState.PAUSED:
             raise NotPossible(f"A charge in state {charge.state} cannot resume")
         self._energise(charge)
 
     def restart(self, charge: Charge) -> None:
-        """Start a reserved charge, or go on with a stopped one that is not completed."""
+        """Starts a reserved charge, or continues a stopped one that is not completed."""
         point = self._site.points[charge.point_id]
         if charge.state not in _RESTARTABLE or point.charge is not charge:
             raise NotPossible(f"A charge in state {charge.state} cannot be restarted")
@@ -119,21 +119,21 @@ class Lifecycle:
         self._site.changed(charge)
 
     def force_stop(self, charge: Charge) -> None:
-        """The operator's force stop in Monta Hub: the charge ends at once, and its payment is removed."""
+        """Force-stops as the operator in Monta Hub: the charge ends at once, and its payment is removed."""
         charge.price_waived = True
         self.stop_at_once(charge, "ForceStopped")
         if charge.state is not ChargeState.COMPLETED:
             self._complete_soon(charge)
 
     def fail(self, charge: Charge, reason: str) -> None:
-        """Failure has no state of its own: stopped, with failedAt and failureReason."""
+        """Fails the charge, which has no state of its own: stopped, with failedAt and failureReason."""
         if charge.state not in ENDED:
             charge.failed_at = self._site.now
             charge.failure_reason = reason
             self._power_off(charge)
 
     def _vanish(self, charge: Charge) -> None:
-        """Monta loses the charge, and with it the charge point's session: power ends, and nobody is told."""
+        """Loses the charge at Monta, and with it the charge point's session: power ends, and no webhook is sent."""
         self.stop_at_once(charge, "Gone")
 
     def _await_power(self, charge: Charge) -> None:

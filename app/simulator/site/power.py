@@ -1,4 +1,4 @@
-"""Energy on and off at a charge point: the meter's readings, and when a limit is reached."""
+"""Switches energy at a charge point: the meter's readings, and when a limit is reached."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,30 +12,30 @@ from app.simulator.site.timeline import Appointment
 from app.simulator.wire import kwh
 
 HORIZON = timedelta(hours=72)
-"""A price limit that is not reached by then is not reached."""
+"""A price limit not reached within this is never reached."""
 _BISECTIONS = 48
 
 
 class Metering:
-    """Reads meters. What follows from a reading is the lifecycle's business."""
+    """Reads meters; the lifecycle decides what follows from a reading."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._planned: dict[int, Appointment] = {}
 
     def begin(self, charge: Charge) -> None:
-        """Readings follow from now on, until `end`."""
+        """Plans readings from now on, until `end`."""
         self._plan(charge)
 
     def end(self, charge: Charge) -> None:
-        """Close the leg and take the last reading."""
+        """Closes the leg and takes the last reading."""
         planned = self._planned.pop(charge.id, None)
         if planned is not None:
             planned.cancel()
         self.read(charge)
 
     def read(self, charge: Charge) -> None:
-        """Take a reading now; Monta shows it unless the charge point is out of reach."""
+        """Takes a reading now; Monta shows it unless the charge point is offline."""
         now, point = self._site.now, self._site.points[charge.point_id]
         charge.metered_wh = int(charge.delivered_wh(now) + 1e-6)
         charge.metered_at = now
@@ -75,12 +75,12 @@ class Metering:
 
 
 def full_at(leg: Leg) -> datetime | None:
-    """When the car will be full."""
+    """Returns when the car will be full."""
     return leg.time_of(leg.curve.battery_wh - leg.battery_wh)
 
 
 def limit_reached_at(charge: Charge, leg: Leg) -> tuple[datetime, str] | None:
-    """The first of the charge's limits that will be reached while `leg` runs, and its name."""
+    """Returns when the first of the charge's limits is reached while `leg` runs, and its name."""
     found: list[tuple[datetime, str]] = []
     before_wh = charge.delivered_wh(leg.started_at)
     order = charge.order
@@ -100,7 +100,7 @@ def _note(found: list[tuple[datetime, str]], at: datetime | None, reason: str) -
 
 
 def _price_reached_at(charge: Charge, leg: Leg, limit: Decimal) -> datetime | None:
-    """The price only rises, so the moment is found by halving the time."""
+    """Finds the moment by bisection, since the price only rises."""
 
     def reached(at: datetime) -> bool:
         usage = charge.usage_with(int(charge.delivered_wh(at) + 1e-6), at)
@@ -116,7 +116,7 @@ def _price_reached_at(charge: Charge, leg: Leg, limit: Decimal) -> datetime | No
 
 
 class Power:
-    """Switches charge points. What an end means for the charge the lifecycle decides, by its callbacks."""
+    """Switches charge points; the lifecycle decides by callbacks what an end means for the charge."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -128,7 +128,7 @@ class Power:
         self.on_fault: Callable[[Charge], None] = lambda _charge: None
 
     def begin(self, charge: Charge) -> bool:
-        """Let energy flow; False when there is no car, or the charge point belongs to another charge."""
+        """Lets energy flow; False when there is no car, or the charge point belongs to another charge."""
         point = self._site.points[charge.point_id]
         car = point.plugged
         if car is None or point.charge is not charge or charge.flowing is not None:
@@ -143,7 +143,7 @@ class Power:
         return True
 
     def end(self, charge: Charge) -> None:
-        """No energy from now on; the last reading is taken. Harmless when none flowed."""
+        """Ends the energy and takes the last reading. Harmless when none flowed."""
         for planned in self._ends.pop(charge.id, []):
             planned.cancel()
         leg, point = charge.flowing, self._site.points[charge.point_id]
@@ -155,7 +155,7 @@ class Power:
             point.plugged.stored_wh = leg.stored_wh(self._site.now)
 
     def _plan_ends(self, charge: Charge, leg: Leg, point: Point) -> list[Appointment]:
-        """A full car, a limit, a driver who has enough, a fault: whichever comes first cancels the others."""
+        """Plans a full car, a limit, a satisfied driver, a fault: the first one cancels the others."""
         timeline, faults = self._site.timeline, point.config.faults
         planned: list[Appointment] = []
         full = full_at(leg)

@@ -1,4 +1,4 @@
-"""Everything random, from one seed: ids, jitter, losses. Same seed, same calls: same history."""
+"""Draws everything random from one seed: ids, jitter, losses. Same seed and calls give the same history."""
 
 import random
 import string
@@ -11,7 +11,7 @@ _FIRST_CHARGE_ID = 689_100_000_000_000_000
 
 
 class RandomStreams:
-    """Separate streams, so that one more webhook does not change the ids of the charges that follow."""
+    """Separate random streams, so that one more webhook does not change the ids of later charges."""
 
     def __init__(self, seed: int) -> None:
         self._ids = random.Random(f"{seed}:ids")
@@ -21,21 +21,21 @@ class RandomStreams:
         self._last_charge_id = _FIRST_CHARGE_ID + self._ids.randrange(10**12)
 
     def charge_id(self) -> int:
-        """18 digits, rising."""
+        """Returns an id of 18 digits, rising."""
         self._last_charge_id += self._ids.randrange(1, 10**9)
         return self._last_charge_id
 
     def human_id(self) -> str:
-        """Such as `0K41-D5S2-QXXP3`."""
+        """Returns an id such as `0K41-D5S2-QXXP3`."""
         letters = "".join(self._ids.choices(_HUMAN, k=13))
         return f"{letters[:4]}-{letters[4:8]}-{letters[8:]}"
 
     def token(self) -> str:
-        """A UUID, as Monta's tokens look."""
+        """Returns a UUID, the format of Monta's tokens."""
         return str(UUID(int=self._requests.getrandbits(128), version=4))
 
     def nanoseconds(self, at: datetime) -> str:
-        """`at` with nine fraction digits and Z, as the token endpoints write dates."""
+        """Formats `at` with nine fraction digits and Z, as the token endpoints write dates."""
         return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}{self._requests.randrange(1000):03d}Z"
 
     def between(self, low: float, high: float) -> float:

@@ -1,4 +1,4 @@
-"""The state of the box: charge points with what is plugged in, charges, and who wants to hear of changes."""
+"""State of the simulator: charge points with their cars, charges, and listeners for changes."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from app.simulator.site.timeline import Action, Appointment, Timeline
 from app.simulator.site.vehicles import Vehicle
 
 MAX_CHARGES = 50_000
-"""Beyond that the oldest completed charge is forgotten for each new one."""
+"""Beyond this, the oldest completed charge is dropped for each new one."""
 
 
 class UnknownId(LookupError):
@@ -24,7 +24,7 @@ class UnknownId(LookupError):
 
 @dataclass(slots=True, eq=False)
 class Plugged:
-    """A car at the cable; `stored_wh` is what its battery held when power last began or ended."""
+    """A car at the cable; `stored_wh` is its battery's energy when power last began or ended."""
 
     vehicle: Vehicle
     stored_wh: float
@@ -33,7 +33,7 @@ class Plugged:
 
 @dataclass(slots=True, eq=False)
 class Point:
-    """A charge point now. `charge` is the one that holds it, from the start until completed."""
+    """A charge point now. `charge` is the one that occupies it, from the start until completed."""
 
     config: PointConfig
     offline: bool
@@ -49,7 +49,7 @@ class Point:
 
 
 class Site:
-    """Charges and charge points, their one clock, and the counters that tests look at."""
+    """Charges and charge points, their one clock, and the counters that tests read."""
 
     def __init__(self, config: SimulatorConfig, timeline: Timeline, streams: RandomStreams) -> None:
         self.config = config
@@ -87,7 +87,7 @@ class Site:
         return self.charges[charge_id]
 
     def create(self, order: StartOrder, *, spare: bool) -> Charge:
-        """A new charge on record; nothing physical happens yet."""
+        """Creates the record of a new charge; nothing physical happens yet."""
         point = self.point(order.charge_point_id)
         charge = Charge(
             id=self.streams.charge_id(),
@@ -118,7 +118,7 @@ class Site:
             self._steps.pop(oldest.id, None)
 
     def changed(self, charge: Charge, event: str = "updated") -> None:
-        """Something that Monta tells of has happened to a charge."""
+        """Reports a change of a charge to the listeners."""
         charge.updated_at = self.now
         charge.price = self._price(charge)
         for watch in self.charge_watchers:
@@ -131,7 +131,7 @@ class Site:
             watch(point)
 
     def step(self, charge: Charge, seconds: float, action: Action) -> None:
-        """The next step of a charge's life; it replaces the one that was planned before."""
+        """Plans the next step of a charge's life, replacing the previous plan."""
         self.forget_step(charge)
         self._steps[charge.id] = self.timeline.after(seconds, action)
 

@@ -1,4 +1,4 @@
-"""What happens when: an agenda of future events, performed in order of time. Nothing here sleeps."""
+"""Performs planned events in order of time, without sleeping."""
 
 import heapq
 from collections.abc import Callable
@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 Action = Callable[[datetime], None]
-"""Performed with the time at which it was due."""
+"""Called with the time at which it was due."""
 
 
 def in_ms(at: datetime) -> datetime:
-    """Cut to milliseconds: what the wire shows is then exactly what the prices were computed from."""
+    """Truncates to milliseconds, so that prices are computed from exactly the times shown."""
     return at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 @dataclass(order=True, slots=True)
 class Appointment:
-    """One future event; the sequence number keeps the order of those due at the same time."""
+    """One future event; the sequence number keeps the order of events due at the same time."""
 
     at: datetime
     sequence: int
@@ -28,7 +28,7 @@ class Appointment:
 
 
 class Timeline:
-    """`now` never falls; while an event is performed it is that event's time."""
+    """The planned events. `now` never falls; while an event is performed it is that event's time."""
 
     def __init__(self, now: datetime) -> None:
         self.now = in_ms(now)
@@ -37,7 +37,7 @@ class Timeline:
         self.on_change: Callable[[], None] = lambda: None
 
     def at(self, when: datetime, action: Action) -> Appointment:
-        """Perform `action` at `when`, or as soon as possible if that has passed."""
+        """Performs `action` at `when`, or as soon as possible if that has passed."""
         self._sequence += 1
         appointment = Appointment(in_ms(max(when, self.now)), self._sequence, action)
         heapq.heappush(self._agenda, appointment)
@@ -54,7 +54,7 @@ class Timeline:
         return self._agenda[0].at if self._agenda else None
 
     def advance(self, to: datetime) -> None:
-        """Perform everything due up to `to`, in order, and stand there."""
+        """Performs everything due up to `to`, in order, and sets the time to it."""
         while (due := self.next_at()) is not None and due <= to:
             appointment = heapq.heappop(self._agenda)
             self.now = max(self.now, due)

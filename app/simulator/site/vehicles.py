@@ -1,4 +1,4 @@
-"""Vehicles and how fast their batteries take energy."""
+"""Vehicles and the charging curves of their batteries."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 FLOOR_W = 200.0
-"""A real car never tapers to nothing; without a floor a curve that ends at 0 W would never be full."""
+"""Lowest power in W of a car that is not full; with 0 W at the end of a curve it would never be full."""
 _FLAT = 1e-12
 
 
@@ -78,7 +78,7 @@ class PowerCurve:
 
 
 def power_curve(points: Sequence[tuple[float, float]], battery_wh: float, cap_w: float) -> PowerCurve:
-    """A car's `points` [(state of charge in %, W)] behind a charger that gives at most `cap_w`."""
+    """Builds the curve of a car's `points` [(state of charge in %, W)] at a charger that gives at most `cap_w`."""
     nodes = [(percent / 100 * battery_wh, power) for percent, power in points]
     energies: list[float] = []
     powers: list[float] = []
@@ -94,7 +94,7 @@ def power_curve(points: Sequence[tuple[float, float]], battery_wh: float, cap_w:
 
 
 def _crossing(left: tuple[float, float], right: tuple[float, float], cap_w: float) -> float | None:
-    """Where the line between two nodes passes `cap_w`, strictly inside; None when it does not."""
+    """Returns where the line between two nodes passes `cap_w`, strictly inside; None when it does not."""
     if (left[1] - cap_w) * (right[1] - cap_w) >= 0:
         return None
     return left[0] + (right[0] - left[0]) * (cap_w - left[1]) / (right[1] - left[1])
@@ -102,7 +102,7 @@ def _crossing(left: tuple[float, float], right: tuple[float, float], cap_w: floa
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """A model of car; `ac_w` is what its on-board charger takes, `dc_curve` what its battery takes."""
+    """A model of car; `ac_w` is the power of its on-board charger, `dc_curve` that of its battery."""
 
     name: str
     battery_wh: int

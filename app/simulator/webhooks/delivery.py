@@ -1,4 +1,4 @@
-"""Delivers the outbox: in batches on a cadence, signed, each failed batch again every 60 s for 24 hours."""
+"""Delivers the outbox in signed batches on a cadence; a failed batch is retried every 60 s for 24 hours."""
 
 import asyncio
 from collections import deque
@@ -13,10 +13,10 @@ from app.simulator.webhooks.outbox import Entry, EntryStatus, Outbox, WebhookCon
 from app.simulator.wire import dumps
 
 Deliver = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
-"""POST a body to a URL and return the status; raises when there is no answer."""
+"""POSTs a body to a URL and returns the status; raises when there is no answer."""
 MAX_DELIVERIES_KEPT = 10_000
 PATIENCE_S = 10.0
-"""Real seconds that a receiver gets, however fast the clock runs."""
+"""Real seconds that a receiver has to answer, however fast the clock runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class _Batch:
 
 
 class Deliveries:
-    """Success is 200 and nothing else; a batch is retried whole, with a fresh timestamp and signature."""
+    """Delivers batches. Success is 200 only; a batch is retried whole, with a fresh timestamp and signature."""
 
     def __init__(self, site: Site, outbox: Outbox, faults: FaultSchedule, deliver: Deliver) -> None:
         self._site = site
@@ -53,7 +53,7 @@ class Deliveries:
         self.deliveries: deque[Delivery] = deque(maxlen=MAX_DELIVERIES_KEPT)
 
     def next_at(self) -> datetime | None:
-        """When the next delivery is due."""
+        """Returns when the next delivery is due."""
         times = [batch.next_at for batch in self._retries]
         if self._outbox.waiting:
             ready_at = min(entry.ready_at for entry in self._outbox.waiting)
@@ -61,7 +61,7 @@ class Deliveries:
         return min(times, default=None)
 
     async def deliver_due(self, now: datetime) -> None:
-        """Send the batch that is due first; nothing if none is."""
+        """Sends the batch that is due first, if any."""
         due = self.next_at()
         if due is None or due > now:
             return
@@ -74,14 +74,14 @@ class Deliveries:
             await self._send(self._collect(now), now)
 
     async def flush(self, now: datetime) -> None:
-        """Send whatever waits, ready or not: a webhook that overtakes the answer."""
+        """Sends all waiting entries at once: a webhook that overtakes the answer."""
         if self._outbox.waiting:
             for entry in self._outbox.waiting:
                 entry.ready_at = now
             await self._send(self._collect(now), now)
 
     def _tick(self, at: datetime) -> datetime:
-        """The first beat of the cadence that is not before `at`."""
+        """Returns the first tick of the cadence that is not before `at`."""
         cadence = timedelta(seconds=self._site.config.webhook_cadence_s)
         beats = -((self._site.opened_at - at) // cadence)
         return in_ms(self._site.opened_at + beats * cadence + timedelta(microseconds=999))
@@ -119,7 +119,7 @@ class Deliveries:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 status = await self._deliver(config.url, body, headers)
-        except Exception as error:  # whatever goes wrong there, the batch is kept
+        except Exception as error:  # whatever the error, the batch is kept
             return None, type(error).__name__
         return status, f"Status {status}"
 

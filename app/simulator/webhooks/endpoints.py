@@ -1,4 +1,4 @@
-"""The endpoints about webhooks: the one configuration, the log, and the explanation of a signature."""
+"""Endpoints for webhooks: the one configuration, the log, and the explanation of a signature."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _STATUSES = frozenset({"pending", "completed", "failed"})
 
 
 class WebhookEndpoints:
-    """Each takes the call and the id in its path, and answers; refusals are raised."""
+    """Each endpoint takes the call and the id in its path, and answers; refusals are raised."""
 
     def __init__(self, site: Site, outbox: Outbox) -> None:
         self._site = site
@@ -67,7 +67,7 @@ class WebhookEndpoints:
         return Answer(204)
 
     def list_entries(self, call: Call, _id: str) -> Answer:
-        """Of the past 24 hours, newest first."""
+        """Entries of the past 24 hours, newest first."""
         status = query_choice(call, "status", _STATUSES)
         self._outbox.prune()
         entries = reversed(self._outbox.log.values())
@@ -82,7 +82,7 @@ class WebhookEndpoints:
         return json_answer(self._outbox.entry_json(entry))
 
     def explain_signature(self, call: Call, _id: str) -> Answer:
-        """What is signed is the compact form of the payload."""
+        """Explains a signature: the compact form of the payload is signed."""
         payload = dumps(_objects(call))
         secret = call.query.get("webhookSecret") or (self._outbox.config and self._outbox.config.secret)
         if not secret:

@@ -1,4 +1,4 @@
-"""Events on their way to the partner's webhook: what is told, when it is ready, and the log of it."""
+"""Queues events for the partner's webhook: their content, when they are ready, and their log."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ _SHUFFLE_S = 20.0
 
 
 class EntryStatus(StrEnum):
-    """Of one entry in the log of the past 24 hours."""
+    """Status of one entry in the log of the past 24 hours."""
 
     PENDING = "pending"
     COMPLETED = "completed"
@@ -61,12 +61,12 @@ class Entry:
 
 
 def signature(secret: str, body: bytes) -> str:
-    """HMAC-SHA1 in hex over the very bytes that are sent; the header adds `sha1=`."""
+    """Returns HMAC-SHA1 in hex over the exact bytes that are sent; the header adds `sha1=`."""
     return hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()
 
 
 class Outbox:
-    """Takes a snapshot of what changed at the moment of the change, as Monta's event stream does."""
+    """Snapshots each change at its moment, as Monta's event stream does."""
 
     def __init__(self, site: Site, faults: FaultSchedule) -> None:
         self._site = site
@@ -96,7 +96,7 @@ class Outbox:
         return shown
 
     def prune(self) -> None:
-        """Entries live for 24 hours, and no more than `MAX_ENTRIES` of them."""
+        """Drops entries older than 24 hours, and beyond `MAX_ENTRIES`."""
         oldest = self._site.now - timedelta(seconds=self._site.config.webhook_keep_s)
         while self.log:
             first = next(iter(self.log.values()))
