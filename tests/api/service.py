@@ -18,7 +18,6 @@ from sqlalchemy import text
 from app.api.http.live import SessionNews
 from app.domain.charging.charge import ChargeReport, ChargeState, merge
 from app.domain.charging.charge_point import ChargePoint, ChargePointState
-from app.domain.limit.policy import Policy
 from app.domain.session.attention import Attention
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession, Status
@@ -28,22 +27,17 @@ from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId
 from app.flows.admin import provision
 from app.flows.admin.provision import AddedKey, AddedOperator, NewOperator
 from app.flows.context import Context
-from app.monta.transport import Timeouts, open_http
-from app.monta_access import MontaAccess
+from app.monta.transport import open_http
 from app.store.db.database import SESSIONS_CHANNEL, Database
 from app.store.db.listener import Listener
-from app.store.db.secret_box import SecretBox
 from app.store.operators import charge_points
-from app.store.operators.operators import Operators
 from app.store.sessions import payment_sessions
-from app.telemetry import ProcessTelemetry
-from app.wiring import Ids
+from tests.build_context import build_context
 from tests.shared_objects import lent_app, lent_database
 from tests.virtual_clock import VirtualClock
 
 Json = dict[str, Any]
 
-SECRET_KEY = "canary-secret-key-as-long-as-it-has-to-be"
 CLIENT_SECRET = "canary-client-secret"
 LOOK = (Attention(code="other", detail="look"),)
 POINTS = [str(n) for n in range(101, 111)]
@@ -287,19 +281,7 @@ def make_context(database: Database, clock: Any, *, virtual: bool = True) -> Con
     def unreachable(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("nobody is there", request=request)
 
-    box = SecretBox(SECRET_KEY)
-    http = open_http(httpx.MockTransport(unreachable))
-    return Context(
-        database=database,
-        clock=clock,
-        ids=Ids(clock),
-        policy=Policy(),
-        operators=Operators(box),
-        monta=MontaAccess(http=http, clock=clock, database=database, box=box, timeouts=Timeouts()),
-        telemetry=ProcessTelemetry(),
-        lease_s=30,
-        clock_is_virtual=virtual,
-    )
+    return build_context(database, clock, open_http(httpx.MockTransport(unreachable)), virtual=virtual)
 
 
 @asynccontextmanager

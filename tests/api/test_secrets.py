@@ -14,7 +14,6 @@ from app.store.operators import monta_access
 from app.telemetry import mask_secrets
 from tests.api.service import (
     CLIENT_SECRET,
-    SECRET_KEY,
     Service,
     charge_entry,
     delivery,
@@ -22,6 +21,7 @@ from tests.api.service import (
     open_service,
     payment,
 )
+from tests.build_context import SECRET_KEY
 from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio

@@ -16,20 +16,15 @@ from app.flows.admin import provision
 from app.flows.admin.provision import AddedKey, AddedOperator, NewOperator
 from app.flows.context import Context
 from app.monta.transport import Timeouts, open_http
-from app.monta_access import MontaAccess
 from app.simulator.config import SimulatorConfig
 from app.simulator.server import default_config
 from app.simulator.simulator import Simulator
-from app.store.db.secret_box import SecretBox
-from app.store.operators.operators import Operators
-from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
-from app.wiring import Ids
+from tests.build_context import build_context
 from tests.journeys.pace import NEXT_DUE, RigClock
 from tests.shared_objects import lent_app, lent_database
 from tests.simulator_transport import SimulatorTransport
 
-SECRET_KEY = "a key for tests only, as long as it has to be"
 MONTA_URL = "http://monta.test/api/v1"
 PUBLIC_URL = "https://tapwatt.test"
 
@@ -228,24 +223,12 @@ async def open_rig(
         return answer.status_code
 
     simulator = Simulator(config, clock, deliver)
-    box = SecretBox(SECRET_KEY)
     async with (
         lent_database(database_url) as database,
         open_http(SimulatorTransport(simulator)) as monta_http,
     ):
-        context = Context(
-            database=database,
-            clock=clock,
-            ids=Ids(clock),
-            policy=policy or Policy(),
-            operators=Operators(box),
-            monta=MontaAccess(
-                http=monta_http, clock=clock, database=database, box=box, timeouts=timeouts or Timeouts()
-            ),
-            telemetry=ProcessTelemetry(),
-            lease_s=30,
-            public_url=public_url,
-            clock_is_virtual=True,
+        context = build_context(
+            database, clock, monta_http, policy=policy, timeouts=timeouts, public_url=public_url
         )
         with lent_app(context) as app:
             transport = httpx.ASGITransport(app)

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from app.simulator.faults.catalog import FaultKind
 from app.store.operators import monta_access
 from app.telemetry import configure_logging
-from tests.journeys.rig import SECRET_KEY, Rig, open_rig
+from tests.build_context import SECRET_KEY
+from tests.journeys.rig import Rig, open_rig
 
 pytestmark = pytest.mark.anyio
 

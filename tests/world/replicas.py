@@ -10,14 +10,9 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.limit.policy import Policy
-from app.flows.context import Context
-from app.monta.transport import Timeouts, open_http
-from app.monta_access import MontaAccess
-from app.store.db.secret_box import SecretBox
-from app.store.operators.operators import Operators
-from app.telemetry import ProcessTelemetry
+from app.monta.transport import open_http
 from app.watcher import Watcher
-from app.wiring import Ids
+from tests.build_context import build_context
 from tests.world.database import ReplicaDatabase
 from tests.world.fault_injector import FaultInjector
 from tests.world.loop import WorldClock, WorldLoop
@@ -26,9 +21,7 @@ from tests.world.oracle import Oracle
 from tests.world.replica import Replica
 from tests.world.scheduler import Scheduler
 
-SECRET_KEY = "a key for tests only, as long as it has to be"
 PUBLIC_URL = "https://tapwatt.test"
-LEASE_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +60,6 @@ class Replicas:
         self._scheduler = scheduler
         self._observe = observe
         self._hindered = hindered
-        self._box = SecretBox(SECRET_KEY)
         self._incarnations: dict[str, int] = {}
 
     @property
@@ -98,19 +90,13 @@ class Replicas:
         )
         database = ReplicaDatabase(self._environment.engine, replica, self._observe)
         http = open_http(MontaTransport(replica, self._oracle.simulators, self._oracle.line, self._clock))
-        replica.context = Context(
-            database=database,
-            clock=self._clock,
-            ids=Ids(self._clock, Random(f"{name} {self._oracle.plan.seed}")),
+        replica.context = build_context(
+            database,
+            self._clock,
+            http,
             policy=self._policy,
-            operators=Operators(self._box),
-            monta=MontaAccess(
-                http=http, clock=self._clock, database=database, box=self._box, timeouts=Timeouts()
-            ),
-            telemetry=ProcessTelemetry(),
-            lease_s=LEASE_S,
+            chance=Random(f"{name} {self._oracle.plan.seed}"),
             public_url=PUBLIC_URL,
-            clock_is_virtual=True,
         )
         replica.watcher = Watcher(replica.context, name=name)
         return replica

@@ -12,6 +12,7 @@ from app.domain.limit.policy import Policy
 from app.domain.units.ids import ChargePointId
 from app.flows.context import Context
 from app.simulator.simulator import Simulator
+from tests.build_context import LEASE_S
 from tests.world import backup, ledger, operators
 from tests.world.fault_injector import FaultInjector, Once, RandomFaults, ReplicaFault
 from tests.world.forger import Forger
@@ -22,7 +23,7 @@ from tests.world.loop import WorldClock
 from tests.world.oracle import Oracle
 from tests.world.people import happen
 from tests.world.plan import Plan
-from tests.world.replicas import LEASE_S, Environment, Replicas
+from tests.world.replicas import Environment, Replicas
 from tests.world.scheduler import Scheduler
 from tests.world.story import Story
 from tests.world.terminal import Terminal

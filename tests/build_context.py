@@ -1,0 +1,48 @@
+"""The one builder of the service under test: its context, with a transport in place of Monta's network."""
+
+from random import Random
+
+import httpx
+
+from app.clock import Clock
+from app.domain.limit.policy import Policy
+from app.flows.context import Context
+from app.monta.transport import Timeouts
+from app.monta_access import MontaAccess
+from app.store.db.database import Database
+from app.store.db.secret_box import SecretBox
+from app.store.operators.operators import Operators
+from app.telemetry import ProcessTelemetry
+from app.wiring import Ids
+
+SECRET_KEY = "canary-secret-key-as-long-as-it-has-to-be"
+LEASE_S = 30
+
+
+def build_context(
+    database: Database,
+    clock: Clock,
+    http: httpx.AsyncClient,
+    *,
+    policy: Policy | None = None,
+    timeouts: Timeouts | None = None,
+    chance: Random | None = None,
+    public_url: str | None = None,
+    virtual: bool = True,
+) -> Context:
+    """As `app.wiring` builds it from settings; `chance` makes its identifiers repeatable."""
+    box = SecretBox(SECRET_KEY)
+    return Context(
+        database=database,
+        clock=clock,
+        ids=Ids(clock, chance),
+        policy=policy or Policy(),
+        operators=Operators(box),
+        monta=MontaAccess(
+            http=http, clock=clock, database=database, box=box, timeouts=timeouts or Timeouts()
+        ),
+        telemetry=ProcessTelemetry(),
+        lease_s=LEASE_S,
+        public_url=public_url,
+        clock_is_virtual=virtual,
+    )
