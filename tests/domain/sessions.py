@@ -15,6 +15,7 @@ from app.domain.session.machine import (
     Change,
     CountLost,
     GiveUp,
+    JournalLine,
     ReadCharge,
     SearchCharges,
     SendStart,
@@ -176,6 +177,7 @@ class Course:
     """POSTs that may have had an effect."""
     history: list[PaymentSession] = field(default_factory=list)
     steps: list[tuple[PaymentSession, Step]] = field(default_factory=list)
+    lines: list[JournalLine] = field(default_factory=list)
 
     def play(self, event: Event) -> None:
         match event:
@@ -195,6 +197,7 @@ class Course:
                 assert_never(event)
 
     def _became(self, change: Change) -> None:
+        self.lines.extend(change.lines)
         self.session = change.session
         self.history.append(change.session)
 

@@ -44,27 +44,87 @@ class NotAllowed(Exception):
         self.command = command
 
 
-TABLE: Mapping[tuple[Status, Command], Status] = {
-    (S.AUTHORIZED, Command.ADOPT): S.STARTING,
-    (S.AUTHORIZED, Command.GIVE_UP): S.NOT_STARTED,
-    (S.STARTING, Command.RUN): S.CHARGING,
-    (S.STARTING, Command.STOP): S.STOPPING,
-    (S.STARTING, Command.FINISH): S.FINISHING,
-    (S.CHARGING, Command.STOP): S.STOPPING,
-    (S.CHARGING, Command.FINISH): S.FINISHING,
-    (S.STOPPING, Command.STOP): S.STOPPING,
-    (S.STOPPING, Command.FINISH): S.FINISHING,
-    (S.STOPPING, Command.CLOSE): S.COMPLETED,
-    (S.FINISHING, Command.STOP): S.FINISHING,
-    (S.FINISHING, Command.COMPLETE): S.COMPLETED,
-    (S.FINISHING, Command.GIVE_UP): S.NOT_STARTED,
-    (S.AUTHORIZED, Command.END): S.COMPLETED,
-    (S.STARTING, Command.END): S.COMPLETED,
-    (S.CHARGING, Command.END): S.COMPLETED,
-    (S.STOPPING, Command.END): S.COMPLETED,
-    (S.FINISHING, Command.END): S.COMPLETED,
-}
+class Source(StrEnum):
+    """Who brought the fact or took the decision."""
+
+    TERMINAL = "terminal"
+    MONTA_WEBHOOK = "monta_webhook"
+    MONTA_API = "monta_api"
+    WATCHER = "watcher"
+    OPERATIONS = "operations"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row of the table: in `status`, `command` leads to `to`; who may issue it, and why."""
+
+    status: Status
+    command: Command
+    to: Status
+    issuers: tuple[Source, ...]
+    cause: str
+
+
+C = Command
+_MONTA = (Source.MONTA_WEBHOOK, Source.MONTA_API)
+_WATCHER, _OPERATIONS = (Source.WATCHER,), (Source.OPERATIONS,)
+_STOP_DUE = (
+    "a reason to stop is due: a request, the limit, no energy by the start deadline, the hold's expiry"
+)
+_ENDED = "a report shows that the charge has ended, or it counts as lost"
+_CLOSED = "operations end the session; a charge that may still run is stopped"
+
+TRANSITIONS: tuple[Transition, ...] = (
+    Transition(
+        S.AUTHORIZED, C.ADOPT, S.STARTING, _MONTA, "a report or a search shows a charge with our reference"
+    ),
+    Transition(
+        S.AUTHORIZED,
+        C.GIVE_UP,
+        S.NOT_STARTED,
+        _WATCHER + _OPERATIONS,
+        "the start was refused, requested to stop, or not done by its deadline, or operations end the session",
+    ),
+    Transition(S.AUTHORIZED, C.END, S.COMPLETED, _OPERATIONS, "operations end the session with an amount"),
+    Transition(S.STARTING, C.RUN, S.CHARGING, _MONTA, "a report shows energy or the state `charging`"),
+    Transition(S.STARTING, C.STOP, S.STOPPING, _WATCHER, _STOP_DUE),
+    Transition(S.STARTING, C.FINISH, S.FINISHING, _MONTA + _WATCHER, _ENDED),
+    Transition(S.STARTING, C.END, S.COMPLETED, _OPERATIONS, _CLOSED),
+    Transition(S.CHARGING, C.STOP, S.STOPPING, _WATCHER, _STOP_DUE),
+    Transition(S.CHARGING, C.FINISH, S.FINISHING, _MONTA + _WATCHER, _ENDED),
+    Transition(S.CHARGING, C.END, S.COMPLETED, _OPERATIONS, _CLOSED),
+    Transition(S.STOPPING, C.STOP, S.STOPPING, _WATCHER, "the stop is not confirmed: it is repeated"),
+    Transition(S.STOPPING, C.FINISH, S.FINISHING, _MONTA + _WATCHER, _ENDED),
+    Transition(
+        S.STOPPING,
+        C.CLOSE,
+        S.COMPLETED,
+        _WATCHER,
+        "no stop ended the charge and the hold is about to expire: settled by what is known, stopped on",
+    ),
+    Transition(S.STOPPING, C.END, S.COMPLETED, _OPERATIONS, _CLOSED),
+    Transition(
+        S.FINISHING, C.STOP, S.FINISHING, _WATCHER, "the charge runs although it has ended or counts as lost"
+    ),
+    Transition(
+        S.FINISHING,
+        C.COMPLETE,
+        S.COMPLETED,
+        _WATCHER + _OPERATIONS,
+        "settled by the final record, by what is known before the hold expires, or by operations' amount",
+    ),
+    Transition(
+        S.FINISHING,
+        C.GIVE_UP,
+        S.NOT_STARTED,
+        _WATCHER,
+        "the charge ended without energy: the hold is released",
+    ),
+    Transition(S.FINISHING, C.END, S.COMPLETED, _OPERATIONS, _CLOSED),
+)
 """Status never goes back: a charge that somebody restarts after it ended is stopped again while `finishing`."""
+
+TABLE: Mapping[tuple[Status, Command], Status] = {(row.status, row.command): row.to for row in TRANSITIONS}
 
 
 def after(status: Status, command: Command) -> Status:
@@ -150,16 +210,6 @@ def when(step: Call, due: datetime, now: datetime) -> Call | Wait:
 Detail: TypeAlias = Mapping[str, str | int | bool | None]
 
 
-class Source(StrEnum):
-    """Who brought the fact or took the decision."""
-
-    TERMINAL = "terminal"
-    MONTA_WEBHOOK = "monta_webhook"
-    MONTA_API = "monta_api"
-    WATCHER = "watcher"
-    OPERATIONS = "operations"
-
-
 @dataclass(frozen=True, slots=True)
 class JournalLine:
     """One line of a session's journal: a fact, a decision or a call. `detail` holds no secret and no card data."""
@@ -188,7 +238,7 @@ class Change:
         if new is old:
             return self
         return self.to(replace(self.session, status=new)).note(
-            JournalKind.STATUS_CHANGED, source, old=old, new=new
+            JournalKind.STATUS_CHANGED, source, old=old, new=new, command=command
         )
 
     def raise_attention(

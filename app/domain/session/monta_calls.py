@@ -23,6 +23,7 @@ from app.domain.session.payment_session import (
 )
 from app.domain.session.reports import apply_report, duplicate_charge, one_search_until
 from app.domain.session.states.journal import JournalKind
+from app.domain.session.states.phases import phase_of
 from app.domain.session.stuck_session import NOT_FOUND, counted, is_gone, refused
 from app.domain.units.ids import ChargeId
 
@@ -32,7 +33,7 @@ WATCHER = Source.WATCHER
 
 def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
     """From here on a charge may exist: only a certain answer or a search ends the doubt."""
-    change = _with_limits(change, policy)
+    phase, change = phase_of(change.session, policy, now), _with_limits(change, policy)
     start = change.session.start
     start = replace(
         start,
@@ -44,7 +45,7 @@ def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
         searched_at=None,
     )
     return change.to(replace(change.session, start=start)).note(
-        JournalKind.START_INTENDED, WATCHER, post=start.posts, **_limits_told(change.session)
+        JournalKind.START_INTENDED, WATCHER, phase=phase, post=start.posts, **_limits_told(change.session)
     )
 
 
@@ -196,7 +197,7 @@ def read_cut_short(change: Change, why: str, *, now: datetime) -> Change:
 
 def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: Policy) -> Change:
     """Decide (once) and attempt (again) to stop; the time of the next attempt is set before this one leaves."""
-    session = change.session
+    session, phase = change.session, phase_of(change.session, policy, now)
     stop = session.stop or Stop(reason=reason, decided_at=now)
     if session.stop is None:
         change = change.note(
@@ -217,7 +218,9 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
     reads = replace(session.reads, still=still and replace(still, stops=still.stops + 1))
     change = change.apply(Command.STOP, WATCHER)
     change = change.to(replace(change.session, stop=stop, stop_reason=stop.reason, reads=reads))
-    change = change.note(JournalKind.STOP_INTENDED, WATCHER, attempt=attempts, reason=stop.reason)
+    change = change.note(
+        JournalKind.STOP_INTENDED, WATCHER, phase=phase, attempt=attempts, reason=stop.reason
+    )
     if slow:
         why = "Monta does not confirm the stop of the charge"
         change = change.raise_attention(AttentionCode.STOP_UNCONFIRMED, why, WATCHER)

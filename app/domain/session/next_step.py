@@ -1,6 +1,8 @@
 """Decides the next step of a payment session from what is known, the policy and the time."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from app.domain.charging.charge import Charge, ChargeState
 from app.domain.limit.policy import Policy, extra_pause_s, growing_s
@@ -23,7 +25,6 @@ from app.domain.session.machine import (
     when,
 )
 from app.domain.session.payment_session import (
-    Lost,
     NotStartedReason,
     PaymentSession,
     StartOutcome,
@@ -33,20 +34,34 @@ from app.domain.session.payment_session import (
 )
 from app.domain.session.plausibility import last_believed, unbillable
 from app.domain.session.settlement import SettlementBasis
+from app.domain.session.states.phases import Phase, phase_of, quiet_until_of
 from app.domain.session.stuck_session import free_at, loss_of, odd_since
 
+NextStep: TypeAlias = Callable[[PaymentSession, Policy, datetime], Step]
+ChargeStep: TypeAlias = Callable[[PaymentSession, Charge, Policy, datetime], Step]
 
-def running(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    if session.stop is not None and session.stop.confirmed_at is None:
-        return _in_time(_repeat_stop(session, charge, session.stop, now), session, session.stop, policy, now)
-    if session.status is Status.FINISHING:
-        return SendStop(session.stop_reason or StopReason.VEHICLE_OR_CHARGE_POINT)
+
+def _until_a_stop_is_due(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    """Stop for the earliest reason that is due, else read when news is overdue, else wait."""
     stops = _stop_times(session, charge, policy, now)
     due_stops = sorted((at, reason) for reason, at in stops.items() if at <= now)
     if due_stops:
         return SendStop(due_stops[0][1])
     due, read = _next_read(session, charge, stops, policy)
     return read if due <= now else Wait(min((due, *stops.values())))
+
+
+def _stop_again(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    """Repeat the stop until Monta confirms the end, or settle before the hold expires."""
+    stop = session.stop
+    if stop is None:
+        raise ValueError(f"payment session {session.id} has no stop to repeat")
+    return _in_time(_repeat_stop(session, charge, stop, now), session, stop, policy, now)
+
+
+def _stop_restarted(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    """Stop a charge that runs again after it ended."""
+    return SendStop(session.stop_reason or StopReason.VEHICLE_OR_CHARGE_POINT)
 
 
 def _in_time(step: Step, session: PaymentSession, stop: Stop, policy: Policy, now: datetime) -> Step:
@@ -159,7 +174,7 @@ def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """The most urgent thing to do now, or until when to wait; a due search comes before a stop that it may spare."""
     waits: list[datetime] = []
     for step in (
-        _own(session, policy, now),
+        NEXT[phase_of(session, policy, now)](session, policy, now),
         _search_duplicates(session, policy, now),
         _stop_duplicates(session, now),
     ):
@@ -173,73 +188,36 @@ def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     return Wait(min(waits) if waits else None)
 
 
-def _own(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    if session.ended:
-        return recheck(session, policy, now)
-    charge = session.charge
-    if charge is not None:
-        return _with_charge(session, charge, policy, now)
-    return _by_the_holds_end(_start(session, policy, now), session, policy, now)
-
-
-def _with_charge(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    if session.lost is None and (lost := loss_of(session, charge, policy, now)) is not None:
-        return CountLost(lost)
-    if session.lost is not None and charge.gave_nothing:
+def _lost(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    """Count the charge as ended; then release when it gave nothing, else settle by what is believed of it."""
+    why = loss_of(session, charge, policy, now) if session.lost is None else None
+    if why is not None:
+        return CountLost(why)
+    if charge.gave_nothing:
         return GiveUp(_why_nothing_ran(session, charge))
-    if session.lost is Lost.GONE:
-        return _settle_in_time(_gone(session, charge, policy, now), session, policy, now)
-    if charge.state is ChargeState.COMPLETED:
-        return _settle_in_time(_final(session, charge, policy, now), session, policy, now)
-    if charge.ended:
-        return _settle_in_time(_finishing(session, charge, policy, now), session, policy, now)
-    return running(session, charge, policy, now)
+    return _gone(session, charge, policy, now)
 
 
-def _by_the_holds_end(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """No doubt about a start outlives the hold: it is released before it dies, and duplicate charges are watched
-    for."""
-    last = settle_by(session, policy)
-    match step:
-        case GiveUp():
-            return step
-        case Wait(until) if now < last:
-            return Wait(last if until is None else min(until, last))
-        case _:
-            return step if now < last else GiveUp(NotStartedReason.START_TIMEOUT)
-
-
-def _start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    start = session.start
-    if start.outcome is StartOutcome.REFUSED:
-        return _refused(session, policy, now)
-    if start.outcome is StartOutcome.UNKNOWN:
-        intent_at = start.intent_at or session.created_at
-        quiet_until = quiet_until_of(session, policy)
-        if start.empty_at is None or start.empty_at < quiet_until:
-            return _search(session, intent_at, quiet_until, policy, now)
-        spent = start.posts >= policy.max_ambiguous_posts or start.elsewhere
-        if spent and now < start.deadline and session.stop_request is None:
-            return Wait(start.deadline)
-    if session.stop_request is not None:
-        return _release(session, NotStartedReason.CANCELED, policy, now)
-    if now >= start.deadline:
-        return _release(session, NotStartedReason.START_TIMEOUT, policy, now)
-    if start.retry_at is not None and now < start.retry_at:
-        return Wait(min(start.retry_at, start.deadline))
+def _send_start(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     return SendStart()
 
 
-def quiet_until_of(session: PaymentSession, policy: Policy) -> datetime:
-    """Until when no second POST may be sent: counted from the last moment at which the first may have left."""
-    intent_at = session.start.intent_at or session.created_at
-    return intent_at + timedelta(seconds=policy.send_guard_s + policy.quiet_window_s)
+def _back_off(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """Wait for the retry, at most until the start deadline."""
+    deadline = session.start.deadline
+    return Wait(min(session.start.retry_at or deadline, deadline))
 
 
-def _release(session: PaymentSession, reason: NotStartedReason, policy: Policy, now: datetime) -> Step:
+def _await_deadline(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+    """Send no further POST; a report may still bring the charge until the start deadline."""
+    return Wait(session.start.deadline)
+
+
+def _release(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """Where a POST was ambiguous, only right after a look that found nothing: an effect that came late is then this
     session's charge, and not a duplicate of one that was released."""
-    start = session.start
+    start, requested = session.start, session.stop_request is not None
+    reason = NotStartedReason.CANCELED if requested else NotStartedReason.START_TIMEOUT
     in_doubt = start.ambiguous_at is not None or start.outcome is StartOutcome.UNKNOWN
     if not in_doubt or (start.empty_at is not None and now <= start.empty_at + JUST_SEARCHED):
         return GiveUp(reason)
@@ -257,10 +235,9 @@ def _refused(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     return when(SearchCharges(), max(due, session.reads.not_before or due), now)
 
 
-def _search(
-    session: PaymentSession, intent_at: datetime, quiet_until: datetime, policy: Policy, now: datetime
-) -> Step:
+def _search(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """A charge may exist: look for it until it turns up, or until the quiet window has passed and it is not there."""
+    intent_at, quiet_until = session.start.intent_at or session.created_at, quiet_until_of(session, policy)
     searched_at = session.start.searched_at or intent_at
     planned = [
         t for s in SEARCH_OFFSETS_S if searched_at < (t := intent_at + timedelta(seconds=s)) < quiet_until
@@ -272,10 +249,13 @@ def _search(
     return when(SearchCharges(), max(due, session.reads.not_before or due), now)
 
 
-def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+def _read_final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
     """`completed`: bill by the record itself, never by a webhook."""
-    if not charge.final_read:
-        return when(ReadCharge(charge.id), _final_read_due(session, charge, policy, now), now)
+    return when(ReadCharge(charge.id), _final_read_due(session, charge, policy, now), now)
+
+
+def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+    """Settle by the final record, or release when nothing is to bill; read it again while it cannot be billed."""
     if _nothing_to_bill(session, charge):
         return GiveUp(_why_nothing_ran(session, charge))
     if unbillable(session, charge, policy) is not None:
@@ -291,18 +271,6 @@ def _gone(session: PaymentSession, charge: Charge, policy: Policy, now: datetime
     return when(ReadCharge(charge.id), max(due, session.reads.not_before or due), now)
 
 
-def _settle_in_time(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """An ended charge is settled before its hold dies, whatever Monta does or does not say by then."""
-    last = settle_by(session, policy)
-    match step:
-        case ReadCharge() if now >= last:
-            return SettleUnfinished()
-        case Wait(until):
-            return SettleUnfinished() if now >= last else Wait(last if until is None else min(until, last))
-        case _:
-            return step
-
-
 def _final_read_due(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> datetime:
     """At once when a webhook says `completed`; while the record does not agree, as seldom as any other poll."""
     attempted_at, told_at = session.reads.attempted_at, charge.told_completed_at
@@ -311,7 +279,7 @@ def _final_read_due(session: PaymentSession, charge: Charge, policy: Policy, now
     return _next_poll(session, policy, now)
 
 
-def _finishing(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
+def _await_final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
     """Stopped, but not final: read until it is; without any energy two agreeing reads release the hold."""
     if charge.gave_nothing and session.reads.idle_reads >= policy.idle_reads:
         return GiveUp(_why_nothing_ran(session, charge))
@@ -328,11 +296,7 @@ def _next_poll(session: PaymentSession, policy: Policy, now: datetime) -> dateti
 def _nothing_to_bill(session: PaymentSession, charge: Charge) -> bool:
     final = charge.latest
     free = final.claimed_price is None and (final.price is None or final.price <= 0)
-    return charge.gave_nothing and (free or _given_up(session, charge))
-
-
-def _given_up(session: PaymentSession, charge: Charge) -> bool:
-    return session.stop is not None or charge.latest.failed_at is not None
+    return charge.gave_nothing and (free or session.stop is not None or final.failed_at is not None)
 
 
 def _why_nothing_ran(session: PaymentSession, charge: Charge) -> NotStartedReason:
@@ -369,3 +333,63 @@ def _search_duplicates(session: PaymentSession, policy: Policy, now: datetime) -
     if not live and (session.watch_until is None or due > session.watch_until):
         return Wait(None)
     return when(SearchCharges(), due, now)
+
+
+def _before_release(step_of: NextStep) -> NextStep:
+    """No doubt about a start outlives the hold: released before it expires, and duplicate charges are watched for."""
+
+    def step(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+        found, last = step_of(session, policy, now), settle_by(session, policy)
+        match found:
+            case GiveUp():
+                return found
+            case Wait(until) if now < last:
+                return Wait(last if until is None else min(until, last))
+            case _:
+                return found if now < last else GiveUp(NotStartedReason.START_TIMEOUT)
+
+    return step
+
+
+def _of_charge(step_of: ChargeStep) -> NextStep:
+    def step(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+        if session.charge is None:
+            raise ValueError(f"payment session {session.id} has no charge")
+        return step_of(session, session.charge, policy, now)
+
+    return step
+
+
+def _before_settlement(step_of: ChargeStep) -> NextStep:
+    """An ended charge is settled before its hold expires, whatever Monta does or does not say by then."""
+
+    def step(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+        found, last = _of_charge(step_of)(session, policy, now), settle_by(session, policy)
+        match found:
+            case ReadCharge() | Wait() if now >= last:
+                return SettleUnfinished()
+            case Wait(until):
+                return Wait(last if until is None else min(until, last))
+            case _:
+                return found
+
+    return step
+
+
+NEXT: Mapping[Phase, NextStep] = {
+    Phase.READY: _before_release(_send_start),
+    Phase.BACKOFF: _before_release(_back_off),
+    Phase.START_UNKNOWN: _before_release(_search),
+    Phase.START_EXHAUSTED: _before_release(_await_deadline),
+    Phase.START_REFUSED: _before_release(_refused),
+    Phase.RELEASING: _before_release(_release),
+    Phase.RUNNING: _of_charge(_until_a_stop_is_due),
+    Phase.STOPPING: _of_charge(_stop_again),
+    Phase.RESTARTED: _of_charge(_stop_restarted),
+    Phase.AWAITING_FINAL: _before_settlement(_await_final),
+    Phase.FINAL_UNREAD: _before_settlement(_read_final),
+    Phase.FINAL: _before_settlement(_final),
+    Phase.LOST: _before_settlement(_lost),
+    Phase.ENDED: recheck,
+}
+"""One function for each phase; `PHASES` says which steps it may return, and why."""

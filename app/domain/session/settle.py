@@ -37,6 +37,7 @@ from app.domain.session.settlement import (
     what_differs,
 )
 from app.domain.session.states.journal import JournalKind
+from app.domain.session.states.phases import Phase, phase_of
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import rates_of
 from app.domain.units.money import Rounding, to_minor
@@ -229,7 +230,7 @@ def closed_by_person(
         session_date=(charge.latest.started_at if charge else None) or session.created_at,
         basis=SettlementBasis.PERSON,
     )
-    watch_until = _watched_until(session, now, policy)
+    watch_until, phase = _watched_until(session, now, policy), phase_of(session, policy, now)
     nothing = charge is None and not amount_minor
     change = change.apply(Command.GIVE_UP if nothing else Command.END, Source.OPERATIONS)
     session = replace(
@@ -239,7 +240,7 @@ def closed_by_person(
         watch_until=watch_until,
         attention=(),
     )
-    return _stopped_on(_with_settlement(change.to(session), settlement, policy), now)
+    return _stopped_on(_with_settlement(change.to(session), settlement, policy, phase), now)
 
 
 def _watched_until(session: PaymentSession, now: datetime, policy: Policy) -> datetime | None:
@@ -271,7 +272,9 @@ def _billed(
         basis=basis,
     )
     command = Command.CLOSE if session.status is Status.STOPPING else Command.COMPLETE
-    change = _with_settlement(change.apply(command, WATCHER), settlement, policy)
+    phase = phase_of(session, policy, now)
+    source = Source.OPERATIONS if basis is SettlementBasis.PERSON else WATCHER
+    change = _with_settlement(change.apply(command, source), settlement, policy, phase)
     if settlement.shortfall_minor:
         change = change.note(JournalKind.SHORTFALL, WATCHER, cause=cause_of_shortfall(session))
         why = f"the charge cost {settlement.shortfall_minor} minor units more than was authorized"
@@ -291,7 +294,7 @@ def release_unused(change: Change, reason: NotStartedReason, now: datetime, poli
         session_date=session.created_at,
         basis=SettlementBasis.NOTHING_RAN,
     )
-    watch_until = session.watch_until
+    watch_until, phase = session.watch_until, phase_of(session, policy, now)
     start_unknown = session.start.outcome is StartOutcome.UNKNOWN
     unfinished = session.charge is not None and session.charge.state is not ChargeState.COMPLETED
     if start_unknown or unfinished:
@@ -301,10 +304,11 @@ def release_unused(change: Change, reason: NotStartedReason, now: datetime, poli
     change = change.to(
         replace(change.session, not_started_reason=reason, stop_reason=None, watch_until=watch_until)
     )
-    return _stopped_on(_with_settlement(change, settlement, policy), now)
+    return _stopped_on(_with_settlement(change, settlement, policy, phase), now)
 
 
-def _with_settlement(change: Change, settlement: Settlement, policy: Policy) -> Change:
+def _with_settlement(change: Change, settlement: Settlement, policy: Policy, phase: Phase) -> Change:
+    """`phase`: in which the decision was taken."""
     shares = spread(settlement.to_capture_minor, holds(change.session, policy))
     record = charge.latest if (charge := change.session.charge) is not None and charge.final_read else None
     change = change.to(
@@ -313,6 +317,7 @@ def _with_settlement(change: Change, settlement: Settlement, policy: Policy) -> 
     change = change.note(
         JournalKind.SETTLEMENT_DECIDED,
         WATCHER,
+        phase=phase,
         action=settlement.action,
         to_capture_minor=settlement.to_capture_minor,
         to_release_minor=settlement.to_release_minor,

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from app.domain.session.machine import TABLE, Change, Command, NotAllowed, Source, after
+from app.domain.session.machine import TABLE, TRANSITIONS, Change, Command, NotAllowed, Source, after
 from app.domain.session.payment_session import ENDED_STATUSES, Status
 from tests.domain.sessions import new_session
 
@@ -32,6 +32,11 @@ def test_a_pair_of_the_table_is_obeyed_and_the_journal_says_so(status: Status, c
     told = [(line.kind, line.detail["old"], line.detail["new"]) for line in change.lines]
     moved = change.session.status is not status
     assert told == ([("status_changed", status, change.session.status)] if moved else [])
+
+
+def test_each_pair_has_one_row_with_who_issues_it_and_why() -> None:
+    assert len(TABLE) == len(TRANSITIONS)
+    assert all(row.issuers and row.cause for row in TRANSITIONS)
 
 
 def test_a_status_never_goes_back() -> None:

@@ -80,10 +80,11 @@ KINDS: Mapping[JournalKind, KindRow] = {
         "reference, amount_minor, authorized_minor, monta_price_limit_minor, usable_minor",
     ),
     K.STOP_REQUESTED: KindRow("The driver or operations requested a stop.", "reason, note"),
-    K.STATUS_CHANGED: KindRow("A command led to another status.", "old, new"),
+    K.STATUS_CHANGED: KindRow("A command led to another status.", "old, new, command"),
     K.START_INTENDED: KindRow(
         "The intent of a POST /charges was committed; the POST follows within the send guard.",
-        "post, price_limit, kwh_limit, tariff, idle_fee_reserve_minor, tariff_gaps, guarded_by, learned_kwh_price",
+        "phase, post, price_limit, kwh_limit, tariff, idle_fee_reserve_minor, tariff_gaps, guarded_by,"
+        " learned_kwh_price",
     ),
     K.START_ACCEPTED: KindRow("Monta answered the start with a charge.", "charge_id, state"),
     K.START_REFUSED: KindRow("Monta certainly refused the start; no other POST follows.", "why"),
@@ -143,7 +144,9 @@ KINDS: Mapping[JournalKind, KindRow] = {
         "The decision to stop, once, with what it rests on.",
         "reason, basis, power_bound, power_w, latency_ms, latency_learned, reading_age_ms, energy_wh",
     ),
-    K.STOP_INTENDED: KindRow("The intent of a stop was committed; the call follows.", "attempt, reason"),
+    K.STOP_INTENDED: KindRow(
+        "The intent of a stop was committed; the call follows.", "phase, attempt, reason"
+    ),
     K.STOP_ACCEPTED: KindRow(
         "Monta answered the stop with 2xx; that does not prove that it worked.", "charge_id, state"
     ),
@@ -163,7 +166,7 @@ KINDS: Mapping[JournalKind, KindRow] = {
     ),
     K.SETTLEMENT_DECIDED: KindRow(
         "What the terminal must capture and release.",
-        "action, to_capture_minor, to_release_minor, shortfall_minor, energy_wh, basis",
+        "phase, action, to_capture_minor, to_release_minor, shortfall_minor, energy_wh, basis",
     ),
     K.NEGATIVE_PRICE: KindRow("Monta's final price is below zero; the holds are released.", "price"),
     K.SHORTFALL: KindRow("The charge cost more than was authorized; its likeliest cause.", "cause"),
