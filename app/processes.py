@@ -15,15 +15,16 @@ from prometheus_client import start_http_server
 
 from app.api.http.live import SessionNews
 from app.clock import Clock, ScaledClock, SystemClock
+from app.flows.admin import database_checks
 from app.flows.context import Context
 from app.main import background, create_app
 from app.settings import KeyedSettings, Settings
 from app.simulator.server import SimulatorServer, about, default_config
-from app.store.db.database import DATABASE_ERRORS, DUE_CHANNEL, SESSIONS_CHANNEL, Database, notify
-from app.store.db.listener import ECHO_CHANNEL, Echo, Listener
+from app.store.db.database import DATABASE_ERRORS, DUE_CHANNEL, SESSIONS_CHANNEL, Database
+from app.store.db.listener import Echo, Listener
 from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
-from app.wiring import clock_skew, ready_context
+from app.wiring import ready_context
 
 log = structlog.get_logger("running")
 
@@ -104,8 +105,7 @@ def _echo(database: Database) -> Echo | None:
 
     async def say(word: str) -> None:
         with contextlib.suppress(*DATABASE_ERRORS):
-            async with database.transaction() as connection:
-                await notify(connection, ECHO_CHANNEL, word)
+            await database_checks.echo(database, word)
 
     return say
 
@@ -116,7 +116,7 @@ async def _keep_time(context: Context) -> None:
     while isinstance(clock, SystemClock):
         await asyncio.sleep(KEEP_TIME_S)
         with contextlib.suppress(Exception):
-            clock.offset += await clock_skew(context.database, clock)
+            clock.offset += await database_checks.clock_skew(context.database, clock)
 
 
 class _Server(uvicorn.Server):

@@ -4,29 +4,28 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
 from typing import assert_never
 
 import structlog
 
 from app.domain.session.machine import ReadCharge, SearchCharges, SendStart, SendStop, StopDuplicate, Wait
+from app.flows.admin import database_checks
 from app.flows.context import Context, LeaseLost
 from app.flows.operator.check_credential import check_credential
 from app.flows.operator.overdue_captures import flag_overdue_captures
 from app.flows.operator.reconcile import demand, reconcile
 from app.flows.operator.sweep import sweep
 from app.flows.operator.sync import apply_places, sync_operator
+from app.flows.session import claim
 from app.flows.session.advance import Advanced, advance, yield_session
 from app.flows.session.read_charge import read_charge
 from app.flows.session.start_charge import search_charges, start_charge
 from app.flows.session.stop_charge import stop_charge, stop_duplicate
-from app.store import health
 from app.store.db.database import is_away
 from app.store.db.secret_box import SecretUnreadable
-from app.store.operators import jobs
 from app.store.operators.jobs import Job, JobLease
-from app.store.sessions import leases
 from app.store.sessions.leases import Lease
 
 MAX_STEPS = 25
@@ -96,7 +95,6 @@ OPERATORS_SHARE = 75
 """No operator takes more than this share (per cent) of a watcher's places, however many of its sessions are due."""
 JOBS_SHARE = 25
 """Jobs take no more than this share (per cent) of a watcher's places: when Monta hangs, stops still find one."""
-JOB_LEASE_S = 60.0
 DRAIN_S = 15.0
 """At the end, work under way may finish for so long; what does not is taken over when its lease ends."""
 
@@ -145,14 +143,12 @@ class Watcher:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(Exception):
-                async with self.context.database.transaction() as connection:
-                    await health.leave(connection, self.name)
+                await database_checks.leave(self.context, self.name)
 
     async def begin(self) -> None:
         """Before the first claim: find what the database has forgotten. Raises SecretUnreadable: with a wrong key
         nothing is claimed, and nothing is harmed."""
-        async with self.context.database.transaction() as connection:
-            await self.context.operators.check_key(connection)
+        await database_checks.check_secret_key(self.context)
         await demand(self.context)
 
     async def run_due(self) -> int:
@@ -196,28 +192,14 @@ class Watcher:
 
     async def _claim(self, limit: int) -> tuple[list[Lease], JobLease | None]:
         """Up to `limit` sessions that are due, and a job if one is and jobs have a place left."""
-        now = self.context.clock.now()
-        until = now + timedelta(seconds=self.context.lease_s)
-        async with self.context.database.transaction() as connection:
-            claimed = await leases.claim(
-                connection,
-                owner=self.name,
-                now=now,
-                until=until,
-                limit=limit,
-                busy=Counter(lease.operator_id for lease in self._held),
-                per_operator=self._per_operator,
-            )
-            self._tell_lateness(claimed, now)
-            if len(self._held_jobs) >= self._most_jobs:
-                return claimed, None
-            until = now + timedelta(seconds=JOB_LEASE_S)
-            return claimed, await jobs.claim(connection, now=now, until=until)
-
-    def _tell_lateness(self, claimed: Collection[Lease], now: datetime) -> None:
-        for lease in claimed:
-            if lease.due_at is not None:
-                self.context.telemetry.claimed((now - lease.due_at).total_seconds())
+        return await claim.claim_due(
+            self.context,
+            owner=self.name,
+            limit=limit,
+            busy=Counter(lease.operator_id for lease in self._held),
+            per_operator=self._per_operator,
+            with_job=len(self._held_jobs) < self._most_jobs,
+        )
 
     async def _attend(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
@@ -239,18 +221,10 @@ class Watcher:
         if is_away(error):
             log.warning("database_trouble", error=type(error).__name__)
             await self.context.clock.sleep(self._rng.uniform(*ERROR_PAUSE_S))
-            await self._survive(lambda: self._release_unchanged(lease))
+            await self._survive(lambda: claim.release_unchanged(self.context, lease))
             return
         log.error("session_failed", exc_info=error)
-        await self._survive(lambda: self._release_failed(lease))
-
-    async def _release_unchanged(self, lease: Lease) -> None:
-        async with self.context.database.transaction() as connection:
-            await leases.release_unchanged(connection, lease, self.context.clock.now())
-
-    async def _release_failed(self, lease: Lease) -> None:
-        async with self.context.database.transaction() as connection:
-            await leases.release_failed(connection, lease, self.context.clock.now())
+        await self._survive(lambda: claim.release_failed(self.context, lease))
 
     async def _do(self, lease: JobLease) -> None:
         """One job; what fails is due again when its lease has ended."""
@@ -265,8 +239,7 @@ class Watcher:
 
     async def _until_due(self) -> float | None:
         """Seconds to the next due time; None: nothing is planned."""
-        async with self.context.database.transaction() as connection:
-            due_at = await leases.next_due(connection)
+        due_at = await claim.next_due_at(self.context)
         if due_at is None:
             return None
         return max(LEAST_PAUSE_S, (due_at - self.context.clock.now()).total_seconds())
@@ -294,18 +267,12 @@ class Watcher:
                 await self._survive(self._renew_leases)
 
     async def _renew_leases(self) -> None:
-        until = self.context.clock.now() + timedelta(seconds=self.context.lease_s)
-        async with self.context.database.transaction() as connection:
-            if self._held:
-                await leases.renew(connection, self._held, until)
-            if self._held_jobs:
-                await jobs.renew(connection, self._held_jobs, until)
+        await claim.renew_leases(self.context, self._held, self._held_jobs)
 
     async def beat_once(self) -> None:
         """Note that it lives; a database that knows less of that than it did has forgotten more: compare."""
         now = self.context.clock.now()
-        async with self.context.database.transaction() as connection:
-            earlier = await health.beat(connection, self.name, now)
+        earlier = await database_checks.beat(self.context, self.name, now)
         last, self._last_beat = self._last_beat, now
         if last is not None and (earlier is None or earlier < last):
             log.error("database_went_back", remembered=earlier and earlier.isoformat(), last=last.isoformat())

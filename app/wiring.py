@@ -3,7 +3,6 @@
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime, timedelta
 from random import Random, SystemRandom
 
 from app.clock import Clock, ScaledClock, SystemClock
@@ -11,13 +10,12 @@ from app.domain.limit.policy import Policy
 from app.domain.units.ids import SessionId
 from app.embedded import EmbeddedPostgres
 from app.flows.admin import queries
+from app.flows.admin.database_checks import check_suitable, clock_skew
 from app.flows.context import Context
 from app.monta.transport import Timeouts, open_http
 from app.monta_access import MontaAccess
 from app.settings import KeyedSettings, Settings
-from app.store import health
-from app.store.db import suitability
-from app.store.db.database import Connection, Database
+from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
 from app.store.operators.operators import Operators
 from app.telemetry import ProcessTelemetry
@@ -25,8 +23,6 @@ from app.telemetry import ProcessTelemetry
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 EASY_TO_READ = "ABCDEFGHJKLMNPQRTUVWXY346789"
 """For what drivers read aloud: nothing that looks like something else."""
-
-CLOCK_QUESTIONS = 3
 
 
 class NotMigrated(Exception):
@@ -81,20 +77,6 @@ async def clock_for(settings: Settings, database: Database) -> Clock:
     return clock
 
 
-async def clock_skew(database: Database, clock: Clock) -> timedelta:
-    """How far the database's clock is ahead of ours, to half a round trip: the shortest of a few."""
-    async with database.transaction() as connection:
-        asked = [await _asked(connection, clock) for _ in range(CLOCK_QUESTIONS)]
-    before, theirs, after = min(asked, key=lambda a: a[2] - a[0])
-    return theirs - (before + (after - before) / 2)
-
-
-async def _asked(connection: Connection, clock: Clock) -> tuple[datetime, datetime, datetime]:
-    """Our time before, theirs, ours after."""
-    before = clock.now()
-    return before, await health.database_time(connection), clock.now()
-
-
 @asynccontextmanager
 async def open_context(settings: KeyedSettings, database_url: str) -> AsyncIterator[Context]:
     """The toolbox for one process; everything in it is closed at the end. Raises DatabaseUnsuitable."""
@@ -103,8 +85,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
     database = Database(database_url, listen_url=listen_url.get_secret_value() if listen_url else None)
     http = open_http()
     try:
-        async with database.transaction() as connection:
-            await suitability.check(connection)
+        await check_suitable(database)
         clock = await clock_for(settings, database)
         yield Context(
             database=database,

@@ -80,3 +80,15 @@ def test_http_paths_are_known_to_the_packages_that_serve_or_call_them_only() -> 
 def test_monta_knows_one_path_of_ours_the_one_that_it_is_told() -> None:
     ours = {text for path, tree in SOURCES.items() if path.startswith("app/monta/") for text in _texts(tree)}
     assert {text for text in ours if text.startswith("/v1/")} == {DELIVERY_PATH}
+
+
+TRANSACTIONS = {
+    "app/flows/": "use cases begin and end them",
+    "app/monta_access.py": "tokens and the budget of calls are shared between a flow's transactions, never within one",
+}
+
+
+def test_transactions_begin_and_end_in_flows_only() -> None:
+    for path, tree in _outside(*TRANSACTIONS):
+        calls = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
+        assert not [f for f in calls if isinstance(f, ast.Attribute) and f.attr == "transaction"], path

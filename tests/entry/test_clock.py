@@ -10,9 +10,10 @@ import pytest
 import time_machine
 
 from app.clock import SystemClock
+from app.flows.admin.database_checks import clock_skew
 from app.settings import KeyedSettings
 from app.store.db.database import Database
-from app.wiring import clock_for, clock_skew
+from app.wiring import clock_for
 
 MOMENT = timedelta(seconds=1)
 

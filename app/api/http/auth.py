@@ -9,8 +9,8 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.http.problems import Problem
+from app.flows.admin import authenticate
 from app.flows.context import Context
-from app.store.operators import terminals
 from app.store.operators.terminals import OpsKey, Terminal
 
 log = structlog.get_logger("api")
@@ -75,8 +75,7 @@ async def _terminal(
 ) -> Terminal:
     terminal, key = None, _key(bearer)
     if key is not None:
-        async with context.database.transaction() as connection:
-            terminal = await terminals.terminal_by_key(connection, key)
+        terminal = await authenticate.terminal_by_key(context, key)
     if terminal is None:
         raise _refused(request, context, KeyKind.TERMINAL)
     return terminal
@@ -89,8 +88,7 @@ async def _ops_key(
 ) -> OpsKey:
     ops_key, key = None, _key(bearer)
     if key is not None:
-        async with context.database.transaction() as connection:
-            ops_key = await terminals.ops_key_by_key(connection, key)
+        ops_key = await authenticate.ops_key_by_key(context, key)
     if ops_key is None:
         raise _refused(request, context, KeyKind.OPERATIONS)
     return ops_key

@@ -11,12 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from app.clock import SystemClock
+from app.flows.admin.database_checks import clock_skew
 from app.flows.context import Context
 from app.main import create_app
 from app.store import health
 from app.store.db.database import Database
 from app.telemetry import ProcessTelemetry
-from app.wiring import clock_skew
 from tests.api.service import LOOK, charge_entry, delivery, make_context, open_service
 from tests.postgres import TestCluster
 

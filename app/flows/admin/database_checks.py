@@ -1,0 +1,56 @@
+"""Checks a process makes of its database: suitability, clock, secret key, heartbeat, echo."""
+
+from datetime import datetime, timedelta
+
+from app.clock import Clock
+from app.flows.context import Context
+from app.store import health
+from app.store.db import suitability
+from app.store.db.database import Connection, Database, notify
+from app.store.db.listener import ECHO_CHANNEL
+
+CLOCK_QUESTIONS = 3
+
+
+async def check_suitable(database: Database) -> None:
+    """Raises DatabaseUnsuitable when the server cannot keep what the store promises."""
+    async with database.transaction() as connection:
+        await suitability.check(connection)
+
+
+async def clock_skew(database: Database, clock: Clock) -> timedelta:
+    """Measures how far the database's clock is ahead of ours, by the shortest of a few round trips."""
+    async with database.transaction() as connection:
+        asked = [await _asked(connection, clock) for _ in range(CLOCK_QUESTIONS)]
+    before, theirs, after = min(asked, key=lambda a: a[2] - a[0])
+    return theirs - (before + (after - before) / 2)
+
+
+async def _asked(connection: Connection, clock: Clock) -> tuple[datetime, datetime, datetime]:
+    """Our time before, theirs, ours after."""
+    before = clock.now()
+    return before, await health.database_time(connection), clock.now()
+
+
+async def echo(database: Database, word: str) -> None:
+    """Sends a word to the listener, which proves that it listens to the server that is written to."""
+    async with database.transaction() as connection:
+        await notify(connection, ECHO_CHANNEL, word)
+
+
+async def check_secret_key(context: Context) -> None:
+    """Raises SecretUnreadable when the key is not the one that the operators' secrets were sealed with."""
+    async with context.database.transaction() as connection:
+        await context.operators.check_key(connection)
+
+
+async def beat(context: Context, watcher: str, now: datetime) -> datetime | None:
+    """Records that a watcher lives; returns its previous heartbeat as the database knows it."""
+    async with context.database.transaction() as connection:
+        return await health.beat(connection, watcher, now)
+
+
+async def leave(context: Context, watcher: str) -> None:
+    """Removes the heartbeat of a watcher that ends."""
+    async with context.database.transaction() as connection:
+        await health.leave(connection, watcher)

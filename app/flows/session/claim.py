@@ -1,0 +1,80 @@
+"""Claims due sessions and jobs for a watcher; renews and releases their leases."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+
+from app.domain.units.ids import OperatorId
+from app.flows.context import Context
+from app.store.operators import jobs
+from app.store.operators.jobs import JobLease
+from app.store.sessions import leases
+from app.store.sessions.leases import Lease
+
+JOB_LEASE_S = 60.0
+
+
+async def claim_due(
+    context: Context,
+    *,
+    owner: str,
+    limit: int,
+    busy: Mapping[OperatorId, int],
+    per_operator: int,
+    with_job: bool,
+) -> tuple[list[Lease], JobLease | None]:
+    """Claims up to `limit` due sessions, and `with_job` a due job if there is one.
+
+    `busy` counts the owner's running sessions by operator; with these, an operator gets `per_operator` at most.
+    """
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        claimed = await leases.claim(
+            connection,
+            owner=owner,
+            now=now,
+            until=now + timedelta(seconds=context.lease_s),
+            limit=limit,
+            busy=busy,
+            per_operator=per_operator,
+        )
+        _observe_lateness(context, claimed, now)
+        if not with_job:
+            return claimed, None
+        until = now + timedelta(seconds=JOB_LEASE_S)
+        return claimed, await jobs.claim(connection, now=now, until=until)
+
+
+def _observe_lateness(context: Context, claimed: Collection[Lease], now: datetime) -> None:
+    for lease in claimed:
+        if lease.due_at is not None:
+            context.telemetry.claimed((now - lease.due_at).total_seconds())
+
+
+async def next_due_at(context: Context) -> datetime | None:
+    """Returns the earliest due time of all sessions and jobs; None: nothing is planned."""
+    async with context.database.transaction() as connection:
+        return await leases.next_due(connection)
+
+
+async def renew_leases(
+    context: Context, sessions: Collection[Lease], operator_jobs: Collection[JobLease]
+) -> None:
+    """Extends leases of work that goes on, by the session's lease from now."""
+    until = context.clock.now() + timedelta(seconds=context.lease_s)
+    async with context.database.transaction() as connection:
+        if sessions:
+            await leases.renew(connection, sessions, until)
+        if operator_jobs:
+            await jobs.renew(connection, operator_jobs, until)
+
+
+async def release_unchanged(context: Context, lease: Lease) -> None:
+    """Releases a session whose step could not run; it is due as before."""
+    async with context.database.transaction() as connection:
+        await leases.release_unchanged(connection, lease, context.clock.now())
+
+
+async def release_failed(context: Context, lease: Lease) -> None:
+    """Releases a session whose step raised; it is retried after a pause that grows."""
+    async with context.database.transaction() as connection:
+        await leases.release_failed(connection, lease, context.clock.now())
