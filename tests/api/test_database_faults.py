@@ -191,7 +191,7 @@ async def test_F85_what_is_no_conflict_is_not_tried_again(database_url: str) -> 
         assert await admin.fetchval("SELECT last_value FROM conflicts") == 1
 
 
-async def test_F92_terminals_that_are_refused_at_once_are_told_different_times_to_come_back() -> None:
+async def test_F92_terminals_refused_at_the_same_time_get_different_times_to_retry() -> None:
     database = Database("postgresql://u@127.0.0.1:1/none")
     transport = httpx.ASGITransport(create_app(make_context(database, VirtualClock())))
     key = {"Authorization": "Bearer tw_terminal_x"}

@@ -37,7 +37,7 @@ async def standby(admin: asyncpg.Connection, name: str) -> None:
     await admin.execute("SELECT pg_reload_conf()")
 
 
-async def test_F81_a_repeated_call_is_not_answered_before_the_standby_has_what_it_tells_of(
+async def test_F81_a_repeated_call_is_not_answered_before_the_standby_has_what_it_reports(
     database_url: str, standby_away: asyncpg.Connection
 ) -> None:
     async with open_service(database_url) as service:

@@ -82,7 +82,7 @@ async def test_F13_a_terminal_whose_clock_is_hours_off_moves_no_time_of_ours(
         )
 
 
-async def test_F73_F79_a_terminal_that_was_away_for_days_finds_its_settlement_and_its_late_capture_is_told(
+async def test_F73_F79_a_terminal_that_was_away_for_days_finds_its_settlement_and_its_late_capture_is_reported(
     database_url: str,
 ) -> None:
     async with open_service(database_url) as service:

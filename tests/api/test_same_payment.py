@@ -62,7 +62,7 @@ def much_later(service: Service) -> None:
 
 
 @pytest.mark.anyio
-async def test_F111_a_top_up_told_again_with_a_fresh_time_is_the_same(database_url: str) -> None:
+async def test_F111_a_top_up_sent_again_with_a_fresh_time_is_the_same(database_url: str) -> None:
     async with open_service(database_url) as service:
         session = await service.authorize()
         path = f"{PATH}/{session['id']}/authorizations"

@@ -68,7 +68,7 @@ async def test_F111_a_session_that_is_ending_is_no_choice_to_make(database_url: 
         assert await wished(service, running)
 
 
-async def test_F111_card_and_phone_of_one_person_are_matched_by_the_account_reference(
+async def test_F111_card_and_phone_of_one_driver_are_matched_by_the_account_reference(
     database_url: str,
 ) -> None:
     async with open_service(database_url) as service:

@@ -15,7 +15,7 @@ def outcomes() -> list[Outcome]:
     return played(SESSIONS, SEED)
 
 
-def test_the_authorization_is_never_exceeded_while_one_guard_works() -> None:
+def test_the_authorization_is_never_exceeded_while_one_limit_works() -> None:
     guarded = [o for o in outcomes() if o.visit.place.guard != "dark-off"]
     assert len(guarded) > 100
     assert [o for o in guarded if o.over_minor > HALF_A_CENT and not _jumped_past_a_late_guard(o)] == []
@@ -26,7 +26,7 @@ def test_montas_limit_alone_keeps_the_authorization_when_it_acts_at_once() -> No
     assert [o for o in alone if o.guard_alone_over_minor > HALF_A_CENT] == []
 
 
-def test_where_nobody_can_stop_the_charge_the_overrun_is_bounded_by_power_and_time() -> None:
+def test_where_no_stop_works_the_overrun_is_bounded_by_power_and_time() -> None:
     for o in outcomes():
         most_minor = o.visit.place.rated_w * 1000 / 3600 * 0.1
         assert o.over_minor <= most_minor

@@ -77,7 +77,7 @@ def test_http_paths_are_known_to_the_packages_that_serve_or_call_them_only() -> 
         assert not [text for text in _texts(tree) if HTTP_PATH.match(text)], path
 
 
-def test_monta_knows_one_path_of_ours_the_one_that_it_is_told() -> None:
+def test_monta_knows_one_path_of_ours_the_one_that_it_is_given() -> None:
     ours = {text for path, tree in SOURCES.items() if path.startswith("app/monta/") for text in _texts(tree)}
     assert {text for text in ours if text.startswith("/v1/")} == {DELIVERY_PATH}
 

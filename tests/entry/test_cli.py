@@ -224,7 +224,7 @@ def test_a_database_that_is_away_or_not_migrated_stops_the_start(cluster: TestCl
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_watcher_ends_cleanly_when_it_is_told_to(
+def test_a_watcher_ends_cleanly_when_it_is_asked_to(
     database_url: str, folder: Path, number: signal.Signals
 ) -> None:
     process = start(folder, database_url, "watch")

@@ -92,7 +92,7 @@ def test_money_is_written_in_major_units(amount: int, text: str) -> None:
     assert money(amount) == text
 
 
-def test_journal_lines_are_told_in_a_few_words_and_unknown_kinds_as_they_are() -> None:
+def test_journal_lines_are_shown_in_a_few_words_and_unknown_kinds_as_they_are() -> None:
     assert in_words("charge_reported", "monta_webhook", {"state": "charging"}) == "webhook: charging"
     settled: dict[str, str | int | bool | None] = {"action": "capture", "to_capture_minor": 1234}
     assert in_words("settlement_decided", "watcher", settled) == "capture 12.34"
@@ -232,7 +232,7 @@ def test_a_signal_takes_the_place_of_the_error_that_it_caused() -> None:
         work()
 
 
-def test_a_command_that_fails_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_command_that_fails_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     processes = Processes(tmp_path, tmp_path, base_environment(), Interrupts())
     with pytest.raises(DemoFailed, match=r"(?s)`migrate` ended by itself with status 2\..*--no-such-option"):
         processes.run_all([("migrate", ("migrate", "--no-such-option"))])

@@ -99,7 +99,7 @@ def test_ctrl_c_ends_everything_at_once(tmp_path: Path, moment: str) -> None:
     assert nothing_left(tmp_path)
 
 
-def test_a_process_that_dies_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_process_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         read_until(process, "tables")
         give_up_at = time.monotonic() + 20

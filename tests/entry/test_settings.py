@@ -71,7 +71,7 @@ WRONG = {
 }
 
 
-def test_every_problem_is_told_in_one_message_and_no_value_is_repeated(environment: Environment) -> None:
+def test_every_problem_is_reported_in_one_message_and_no_value_is_repeated(environment: Environment) -> None:
     environment(WRONG)
     told = complaint()
     for name in WRONG.keys() - {"STOP_RETRY_S"}:
@@ -81,13 +81,13 @@ def test_every_problem_is_told_in_one_message_and_no_value_is_repeated(environme
 
 
 @pytest.mark.parametrize("name", sorted(WRONG.keys() - {"STOP_RETRY_S"}))
-def test_each_problem_is_told_alone_too(environment: Environment, name: str) -> None:
+def test_each_problem_is_reported_alone_too(environment: Environment, name: str) -> None:
     environment({"SECRET_KEY": KEY, name: WRONG[name]})
     told = complaint()
     assert [line.split(":")[0].strip() for line in told.splitlines()[1:]] == [PREFIX + name]
 
 
-def test_problems_between_variables_are_told_beside_those_of_one(environment: Environment) -> None:
+def test_problems_between_variables_are_reported_beside_those_of_one(environment: Environment) -> None:
     environment({"START_TIMEOUT_S": "100", "SEND_GUARD_S": "30", "LEASE_S": "0", "CLOCK_SPEED": "60"})
     told = complaint()
     for name in ("SECRET_KEY", "SEND_GUARD_S", "LEASE_S", "CLOCK_ORIGIN"):

@@ -79,7 +79,7 @@ class TestSharedTokens(TokenStoreContract):
         box = SecretBox(SECRET_KEY)
         return TokenReplicas([SharedTokens(database, box) for database in databases])
 
-    async def test_a_lead_that_somebody_took_over_cannot_be_led_by_the_first(
+    async def test_a_renewal_lease_that_was_taken_over_cannot_be_used_by_the_first(
         self, tokens: TokenReplicas
     ) -> None:
         until = ORIGIN + 15 * SECOND

@@ -49,7 +49,7 @@ async def test_F43_a_backlog_of_thousands_is_kept_at_once_and_taken_in_by_its_ne
         assert await count(rig, "applied_at IS NULL AND charge_id IS NOT NULL") == 0
 
 
-async def test_F37_what_monta_could_not_deliver_is_taken_from_its_log_and_told(database_url: str) -> None:
+async def test_F37_what_monta_could_not_deliver_is_taken_from_its_log_and_reported(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         session = await rig.authorize(907, 2000)
         await rig.pass_time(5)
@@ -80,7 +80,7 @@ async def test_F37_without_the_scope_for_the_log_nothing_is_wrong(database_url: 
         assert (operator["webhook_problem"], operator["sync_problem"]) == (None, None)
 
 
-async def test_F53_a_webhook_configuration_that_somebody_changed_is_mended_and_told(
+async def test_F53_a_changed_webhook_configuration_is_repaired_and_reported(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -96,7 +96,7 @@ async def test_F53_a_webhook_configuration_that_somebody_changed_is_mended_and_t
         assert summary["operators"][0]["webhook_mended_at"] is not None
 
 
-async def test_a_webhook_configuration_that_differs_is_told_without_our_secret_path(
+async def test_a_webhook_configuration_that_differs_is_reported_without_our_secret_path(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

@@ -40,7 +40,7 @@ async def everything_secret(rig: Rig) -> dict[str, str]:
     }
 
 
-async def test_F91_no_secret_is_in_the_logs_of_a_journey_full_of_trouble(
+async def test_F91_no_secret_is_in_the_logs_of_a_journey_full_of_faults(
     database_url: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     configure_logging(level="debug", as_json=True)

@@ -26,7 +26,7 @@ async def delivered(rig: Rig, secret: str, number: int) -> int:
     return (await rig.http.post(rig.operator.webhook_path, content=body, headers=headers)).status_code
 
 
-async def test_F44_monta_is_told_a_changed_secret_as_soon_as_it_answers_and_no_delivery_is_refused_meanwhile(
+async def test_F44_monta_gets_a_changed_secret_as_soon_as_it_answers_and_no_delivery_is_refused_meanwhile(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

@@ -96,7 +96,7 @@ async def test_F101_a_record_with_our_reference_is_found_whatever_its_clock_says
         assert len(starts(rig)) == 1
 
 
-async def test_F101_when_the_clocks_agree_again_nothing_is_told_any_more(database_url: str) -> None:
+async def test_F101_when_the_clocks_agree_again_nothing_is_reported_any_more(database_url: str) -> None:
     async with open_rig(database_url, config=off_by(-600.0)) as rig:
         first = await rig.authorize(108, 500)
         await ended(rig, first)

@@ -25,7 +25,7 @@ UNANSWERED = 0
 """The box logs a POST when it has answered it; the killed watcher's call never was."""
 
 
-async def test_F17_a_crash_after_the_intent_is_looked_into_and_the_start_sent_after_the_quiet_window(
+async def test_F17_a_crash_after_the_intent_causes_a_search_and_the_start_is_sent_after_the_quiet_window(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -189,7 +189,7 @@ async def test_F76_two_watchers_at_once_start_stop_and_settle_each_session_once(
         assert len([charge for charge in rig.monta.charges() if not charge.spare]) == len(points)
 
 
-async def test_F22_a_lease_that_nobody_gave_back_is_taken_over_when_it_ends(database_url: str) -> None:
+async def test_F22_a_lease_that_was_not_released_is_taken_over_when_it_ends(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         session = await rig.authorize(106, 500)
         await claim(rig, "a watcher that dies at once")

@@ -68,7 +68,7 @@ async def test_F99_energy_that_flowed_in_another_currency_is_never_captured(data
         assert last["settlement"]["amount_to_capture"] == 0
 
 
-async def test_F99_the_currency_of_the_last_charge_is_remembered_until_a_newer_word(
+async def test_F99_the_currency_of_the_last_charge_is_remembered_until_a_newer_report(
     database_url: str,
 ) -> None:
     async with open_rig(database_url, config=mute(KRONA)) as rig:
@@ -100,7 +100,7 @@ async def test_F99_a_tariff_that_is_set_comes_before_the_last_charges(database_u
 
 
 @pytest.mark.parametrize("code", ["JPY", "KWD", "SEK", "USD"])
-async def test_F99_a_price_group_tells_the_currency_even_where_it_is_no_tariff(
+async def test_F99_a_price_group_gives_the_currency_even_where_it_is_no_tariff(
     database_url: str, code: str
 ) -> None:
     async with open_rig(database_url) as rig:

@@ -37,7 +37,7 @@ async def test_the_watcher_stops_the_charge_before_the_authorization_is_used_up(
         assert settlement["shortfall"] == 0
 
 
-async def test_the_journal_tells_the_whole_story_in_order(database_url: str) -> None:
+async def test_the_journal_shows_the_whole_story_in_order(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(106, 1000)

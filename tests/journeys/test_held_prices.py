@@ -41,7 +41,7 @@ async def settle(rig: Rig, session: Json, amount: int, reason: str = "checked") 
 
 
 @pytest.mark.parametrize(("factor", "why"), [("100", "above every bound"), ("0.01", "far below the least")])
-async def test_a_unit_mixed_up_is_held_until_a_person_decides(
+async def test_a_mixed_up_unit_is_held_until_operations_decide(
     database_url: str, factor: str, why: str
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -65,7 +65,7 @@ async def test_a_unit_mixed_up_is_held_until_a_person_decides(
         assert last["settlement"]["amount_to_capture"] == right
 
 
-async def test_a_person_may_decide_on_nothing_and_the_hold_is_released(database_url: str) -> None:
+async def test_operations_may_settle_at_nothing_and_the_hold_is_released(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(TARIFF)
         session = await rig.authorize(907, 5000)
@@ -84,7 +84,7 @@ async def test_a_charge_that_runs_cannot_be_settled_by_hand(database_url: str) -
         assert (await settle(rig, {"id": "ps_unknown"}, 100))[0] == 404
 
 
-async def test_F67_a_held_price_that_nobody_decides_is_settled_by_the_tariff_before_the_hold_dies(
+async def test_F67_an_undecided_held_price_is_settled_by_the_tariff_before_the_hold_expires(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -130,7 +130,7 @@ async def test_the_operators_days_for_a_card_scheme_end_a_session_in_time(databa
         assert refused["settlement"]["deadline"][:19] == (began + timedelta(days=3)).isoformat()[:19]
 
 
-async def test_a_price_somewhat_above_the_tariff_is_billed_and_told(database_url: str) -> None:
+async def test_a_price_somewhat_above_the_tariff_is_billed_and_reported(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.60"))
         session = await rig.authorize(907, 5000)

@@ -13,7 +13,7 @@ from tests.journeys.rig import energy_tariff, open_rig
 pytestmark = pytest.mark.anyio
 
 
-async def test_F97_a_lifetime_reading_is_never_captured_but_what_is_plausible(database_url: str) -> None:
+async def test_F97_a_lifetime_reading_is_never_captured_but_the_plausible_amount(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         hold = {"expires_at": (rig.clock.now() + timedelta(hours=4)).isoformat()}

@@ -72,7 +72,7 @@ ENERGY = {"metered_wh": 6000, "reported_wh": 6000, "price": Decimal("2.94"), "st
         (billed, {"price": Decimal("-0.35")}),
     ],
 )
-async def test_F100_a_late_fact_is_told_once_whichever_way_it_comes(
+async def test_F100_a_late_fact_is_reported_once_whichever_way_it_comes(
     database_url: str, before: Callable[[Rig], Awaitable[Json]], fields: Json, *, told: bool
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -101,7 +101,7 @@ async def test_F100_it_closes_when_the_record_is_as_it_was(database_url: str) ->
         assert not (await rig.ops_session(last["id"]))["needs_attention"]
 
 
-async def test_F100_a_charge_that_runs_again_after_its_end_is_stopped_and_told(database_url: str) -> None:
+async def test_F100_a_charge_that_runs_again_after_its_end_is_stopped_and_reported(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         last = await billed(rig)
         charge = changed(rig, told=True, state=ChargeState.CHARGING)
@@ -128,7 +128,7 @@ async def test_F100_a_webhook_that_the_record_does_not_bear_out_makes_a_few_read
         assert not (await rig.ops_session(last["id"]))["needs_attention"]
 
 
-async def test_F100_energy_after_a_release_is_told_once_by_the_daily_comparison_too(
+async def test_F100_energy_after_a_release_is_reported_once_by_the_daily_comparison_too(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

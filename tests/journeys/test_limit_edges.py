@@ -101,7 +101,7 @@ async def test_a_charge_that_no_stop_ends_is_settled_before_its_hold_dies_and_st
         assert (await rig.session(session["id"]))["settlement"] == last["settlement"]
 
 
-async def test_a_price_group_that_is_off_by_a_hundred_is_dropped_and_montas_limit_limits(
+async def test_a_price_group_that_is_off_by_a_hundred_is_dropped_and_montas_limit_applies(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

@@ -30,7 +30,7 @@ def production_logs() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-async def test_F87_a_state_that_this_code_does_not_know_is_left_alone_and_told_of(database_url: str) -> None:
+async def test_F87_a_state_that_this_code_does_not_know_is_left_alone_and_reported(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session, other = await rig.authorize(106, 500), await rig.authorize(105, 500)

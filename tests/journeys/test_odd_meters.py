@@ -40,7 +40,7 @@ async def test_F49_a_webhook_in_the_wrong_unit_is_left_to_the_record_and_the_cha
         )
 
 
-async def test_F49_energy_that_the_charge_point_cannot_have_given_is_held_for_a_person(
+async def test_F49_energy_that_the_charge_point_cannot_have_given_is_held_for_operations(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

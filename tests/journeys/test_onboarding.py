@@ -51,7 +51,7 @@ async def test_F36_what_fits_is_no_news(database_url: str) -> None:
         ) == check_setup.Compared(())
 
 
-async def test_F36_teams_that_the_credential_is_not_for_are_told_until_monta_shows_them(
+async def test_F36_teams_that_the_credential_is_not_for_are_reported_until_monta_shows_them(
     database_url: str,
 ) -> None:
     config = replace(default_config(), credential_team_ids=(99,))
@@ -67,7 +67,7 @@ async def test_F36_teams_that_the_credential_is_not_for_are_told_until_monta_sho
         assert await setup_problem(rig) == ""
 
 
-async def test_F36_a_charge_point_that_monta_does_not_know_is_refused_and_one_that_was_added_is_told(
+async def test_F36_a_charge_point_that_monta_does_not_know_is_refused_and_one_that_was_added_is_reported(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -84,7 +84,9 @@ async def test_F36_a_charge_point_that_monta_does_not_know_is_refused_and_one_th
         assert "charge point 4040 is not known to Monta" in await setup_problem(rig)
 
 
-async def test_F36_a_price_group_that_cannot_be_read_is_told_until_a_tariff_is_set(database_url: str) -> None:
+async def test_F36_a_price_group_that_cannot_be_read_is_reported_until_a_tariff_is_set(
+    database_url: str,
+) -> None:
     async with open_rig(database_url) as rig:
         rig.monta.tokens.scopes = WITHOUT_PRICES
         (warning,) = (await compare(rig, "101")).warnings
@@ -98,7 +100,7 @@ async def test_F36_a_price_group_that_cannot_be_read_is_told_until_a_tariff_is_s
         assert await setup_problem(rig) == ""
 
 
-async def test_F36_while_monta_does_not_answer_nothing_is_refused_and_the_last_word_stands(
+async def test_F36_while_monta_does_not_answer_nothing_is_refused_and_the_last_answer_counts(
     database_url: str,
 ) -> None:
     config = replace(default_config(), credential_team_ids=(99,))
@@ -112,7 +114,7 @@ async def test_F36_while_monta_does_not_answer_nothing_is_refused_and_the_last_w
         assert await setup_problem(rig) == told
 
 
-async def test_F116_scopes_that_are_missing_are_told_when_an_operator_is_added(database_url: str) -> None:
+async def test_F116_scopes_that_are_missing_are_reported_when_an_operator_is_added(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         rig.monta.tokens.scopes, rig.monta.tokens.tells_permissions = WITHOUT_PRICES, True
         (warning,) = (await check_setup.compare_operator(rig.context, rig.operator.operator_id)).warnings
@@ -124,7 +126,7 @@ async def test_F116_scopes_that_are_missing_are_told_when_an_operator_is_added(d
         assert "manage-webhooks:write" in told[1]
 
 
-async def test_F116_sync_tells_a_scope_without_which_nothing_works_until_it_is_there(
+async def test_F116_sync_reports_a_scope_without_which_nothing_works_until_it_is_there(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

@@ -37,7 +37,7 @@ async def listed(rig: Rig, wanted: str) -> list[str]:
     return [each["id"] for each in answer.json()["data"]]
 
 
-async def test_F73_a_terminal_that_stays_away_is_told_at_half_of_the_holds_time_until_it_reports(
+async def test_F73_a_terminal_that_stays_away_is_reported_at_half_of_the_holds_time_until_it_reports(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -72,7 +72,7 @@ async def test_F73_a_terminal_that_stays_away_is_told_at_half_of_the_holds_time_
         assert await listed(rig, "settlement_status=due") == []
 
 
-async def test_F73_nobody_is_asked_about_what_was_reported_in_time_and_an_ended_session_is_never_due(
+async def test_F73_no_attention_is_raised_about_what_was_reported_in_time_and_an_ended_session_is_never_due(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

@@ -95,7 +95,7 @@ async def test_F113_all_that_is_kept_of_a_charge_point_follows_its_webhooks(data
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_F113_the_newest_word_counts_in_whatever_order_and_however_often_they_come(
+async def test_F113_the_newest_report_counts_in_whatever_order_and_however_often_they_come(
     database_url: str, seed: int
 ) -> None:
     async with open_rig(database_url) as rig:

@@ -24,7 +24,7 @@ async def price_of(rig: Rig, point: int) -> Decimal:
     return Decimal(str(energy["price"]))
 
 
-async def test_montas_price_group_limits_a_session_that_nobody_gave_a_tariff(database_url: str) -> None:
+async def test_montas_price_group_limits_a_session_without_a_tariff(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         session = await rig.authorize(105, 1000)
         ops = await rig.ops_session(session["id"])
@@ -62,7 +62,7 @@ async def test_a_price_group_is_read_again_and_a_running_session_keeps_what_it_b
         assert (await rig.ops_session(session["id"]))["tariff_source"] == "monta_price_group"
 
 
-async def test_without_any_tariff_montas_limit_limits_alone_and_the_session_says_so(
+async def test_without_any_tariff_montas_limit_applies_alone_and_the_session_says_so(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

@@ -69,7 +69,7 @@ async def test_F113_a_unit_that_was_wrong_is_mended_while_a_charge_runs(database
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price)
 
 
-async def test_F113_a_watchers_turns_and_lateness_are_measured(database_url: str) -> None:
+async def test_F113_a_watchers_claims_and_lateness_are_measured(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await ended(rig, await rig.authorize(907, 1000))
         assert isinstance(rig.context.telemetry, ProcessTelemetry)

@@ -61,7 +61,7 @@ def touched(rig: Rig, charge_id: object) -> list[str]:
     return [line.path for line in rig.monta.requests if str(charge_id) in line.path]
 
 
-async def test_F81_a_charge_whose_session_was_lost_is_stopped_and_told(database_url: str) -> None:
+async def test_F81_a_charge_whose_session_was_lost_is_stopped_and_reported(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         card = {"card": {"brand": "visa", "last4": "4242"}}
@@ -120,7 +120,7 @@ async def test_an_orphan_that_ignores_stops_is_stopped_until_it_ends(database_ur
 
 
 @pytest.mark.parametrize(("column", "of"), [("provider", "terminals"), ("paying_team_id", "operators")])
-async def test_F24_a_charge_that_is_not_proved_to_be_ours_is_told_and_never_touched(
+async def test_F24_a_charge_that_is_not_proved_to_be_ours_is_reported_and_never_touched(
     database_url: str, column: str, of: str
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -139,7 +139,7 @@ async def test_F24_a_charge_that_is_not_proved_to_be_ours_is_told_and_never_touc
         assert orphan.problem is not None
 
 
-async def test_F47_charges_of_others_are_nobodys_orphans(database_url: str) -> None:
+async def test_F47_charges_of_others_are_not_orphans(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         stranger = rig.monta.local_start(ChargePointId("101"))
         await rig.pass_time(300)
@@ -242,7 +242,7 @@ async def test_F81_a_charge_of_a_session_that_has_long_ended_is_stopped_by_its_s
         assert await orphans_of(rig) == []
 
 
-async def test_F78_a_final_price_that_changes_after_the_settlement_is_told_and_never_captured_again(
+async def test_F78_a_final_price_that_changes_after_the_settlement_is_reported_and_never_captured_again(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

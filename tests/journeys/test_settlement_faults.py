@@ -98,7 +98,7 @@ async def test_a_payment_that_monta_removed_is_released_though_energy_flowed(dat
         check_settlement(last)
 
 
-async def test_F67_a_price_in_another_currency_is_never_captured_but_shown_to_a_person(
+async def test_F67_a_price_in_another_currency_is_never_captured_but_shown_to_operations(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -153,7 +153,7 @@ async def test_F30_monta_down_at_settlement_only_delays_it(database_url: str) ->
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price) > 0
 
 
-async def test_F70_a_charge_that_hangs_is_settled_by_the_last_price_before_its_hold_dies(
+async def test_F70_a_charge_that_hangs_is_settled_by_the_last_price_before_its_hold_expires(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

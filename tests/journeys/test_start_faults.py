@@ -61,7 +61,7 @@ async def test_F33_a_charge_point_that_is_offline_refuses_and_is_free_for_the_ne
         assert (await rig.until(second["id"], "charging"))["charge"]["state"] == "charging"
 
 
-async def test_F47_a_charge_that_somebody_else_started_is_never_ours(database_url: str) -> None:
+async def test_F47_a_charge_started_by_others_is_never_ours(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         foreign = rig.monta.local_start(
             rig_point := (await rig.call("GET", "/v1/charge-points/106")).json()["id"]
@@ -97,7 +97,7 @@ async def test_F19_without_webhooks_the_search_alone_finds_the_charge(database_u
         assert len(starts(rig)) == 1
 
 
-async def test_F21_a_502_though_the_charge_runs_is_a_doubt_and_not_a_refusal(database_url: str) -> None:
+async def test_F21_a_502_though_the_charge_runs_is_unknown_and_not_a_refusal(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(905, 250)
@@ -212,7 +212,7 @@ async def test_a_driver_who_plugs_in_as_the_deadline_passes_pays_for_what_flowed
         assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price)
 
 
-async def test_F26_a_429_at_the_start_waits_as_told_and_starts_once(database_url: str) -> None:
+async def test_F26_a_429_at_the_start_waits_as_monta_says_and_starts_once(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         began = rig.clock.now()
         session = await rig.authorize(919, 250)
@@ -303,7 +303,7 @@ async def test_F30_monta_unreachable_at_the_start_releases_once_and_never_bursts
         assert rig.calls("POST", "/charges") < 20
 
 
-async def test_F30_a_gateway_that_answers_503_leaves_a_doubt_until_monta_can_be_asked(
+async def test_F30_after_a_503_of_a_gateway_the_start_is_unknown_until_monta_answers_a_search(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

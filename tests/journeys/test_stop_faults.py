@@ -30,7 +30,7 @@ async def attention_lines(rig: Rig, session: Json) -> list[str]:
     ]
 
 
-async def test_F57_a_stop_that_is_ignored_three_times_is_repeated_and_a_person_told(
+async def test_F57_a_stop_that_is_ignored_three_times_is_repeated_and_operations_alerted(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -223,7 +223,7 @@ async def test_F35_without_limits_webhooks_or_a_tariff_the_reported_price_keeps_
         assert last["settlement"]["shortfall"] == 0
 
 
-async def test_F55_a_quota_eaten_by_others_leaves_room_for_the_stop(database_url: str) -> None:
+async def test_F55_a_quota_used_up_by_others_leaves_requests_for_the_stop(database_url: str) -> None:
     config = replace(default_config(), rate_limit=30, rate_window_s=600)
     async with open_rig(database_url, config=config, public_url=None) as rig:
         await rig.set_tariff(PRICE)

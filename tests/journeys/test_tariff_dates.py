@@ -29,7 +29,7 @@ async def source_of(rig: Rig, point: int, **more: object) -> tuple[str | None, l
     return shown["tariff_source"], shown["tariff_gaps"]
 
 
-async def test_F113_a_tariff_that_ended_prices_nothing_and_is_told(database_url: str) -> None:
+async def test_F113_a_tariff_that_ended_prices_nothing_and_is_reported(database_url: str) -> None:
     async with open_rig(database_url) as rig:
         await rig.set_tariff(dated(rig, "0.10", end_s=3600))
         assert (await source_of(rig, 106))[0] == "operator"

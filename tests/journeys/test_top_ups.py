@@ -126,7 +126,7 @@ async def test_top_ups_and_a_stop_at_the_limit_race_without_unpaid_energy(databa
         assert minor(the_charge(rig).price) <= taken
 
 
-async def test_above_the_operators_policy_a_top_up_is_refused_with_the_room_that_is_left(
+async def test_above_the_operators_policy_a_top_up_is_refused_with_the_amount_that_is_left(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
@@ -199,7 +199,7 @@ async def test_a_session_of_another_terminal_cannot_be_topped_up(database_url: s
         assert (status, refused["code"]) == (404, "not_found")
 
 
-async def test_top_ups_and_a_stop_at_the_same_moment_are_told_apart_by_the_rows_lock(
+async def test_top_ups_and_a_stop_at_the_same_moment_are_distinguished_by_the_rows_lock(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

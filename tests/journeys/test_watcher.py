@@ -24,7 +24,7 @@ async def value(rig: Rig, query: str) -> object:
         return (await connection.execute(text(query), {"now": rig.clock.now()})).scalar_one()
 
 
-async def test_jobs_that_hang_take_a_quarter_of_the_places_and_the_others_stay_due(
+async def test_jobs_that_hang_take_a_quarter_of_the_slots_and_the_others_stay_due(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:

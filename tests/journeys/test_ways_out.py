@@ -89,7 +89,7 @@ async def test_F106_a_charge_whose_cable_stays_in_frees_its_point_after_minutes(
 
 
 @pytest.mark.parametrize("others", [0, 4])
-async def test_F107_a_charge_that_is_gone_is_settled_within_minutes_by_what_is_plausible(
+async def test_F107_a_charge_that_is_gone_is_settled_within_minutes_by_the_plausible_amount(
     database_url: str, others: int
 ) -> None:
     async with open_rig(
@@ -180,7 +180,7 @@ async def test_F107_a_charge_that_is_refused_questions_the_credential_now_and_th
         assert 1 <= rig.calls("GET", "/consumers/me") - before <= 12, "sync asks as well"
 
 
-async def test_F107_a_stop_that_is_answered_and_never_obeyed_is_bounded_while_nothing_changes(
+async def test_F107_a_stop_that_is_answered_and_has_no_effect_is_bounded_while_nothing_changes(
     database_url: str,
 ) -> None:
     """The charge point has lost its line: every stop is answered, the charge stands as it is."""
@@ -282,7 +282,7 @@ async def test_F109_a_session_that_is_held_for_review_is_ended(database_url: str
         assert (await rig.session(session["id"]))["settlement"]["amount_to_capture"] == right
 
 
-async def test_F109_a_charge_that_no_stop_ends_is_told_after_the_end(database_url: str) -> None:
+async def test_F109_a_charge_that_no_stop_ends_is_reported_after_the_end(database_url: str) -> None:
     faults = PointFaults(stops_ignored=FOR_EVER, stop_without_trace=True)
     async with open_rig(database_url, config=config_with(faults)) as rig:
         await rig.set_tariff(PRICE)

@@ -69,7 +69,7 @@ class TokenStoreContract(OperatorFixtures):
         after = ORIGIN + LEASE
         assert await tokens.lease_renewal(operator, 0, after + LEASE, after)
 
-    async def test_nobody_leads_for_a_pair_that_is_no_longer_the_newest(
+    async def test_no_renewal_lease_is_granted_for_a_pair_that_is_no_longer_the_newest(
         self, tokens: TokenStore, operator: OperatorId
     ) -> None:
         await tokens.save(operator, pair("a"))

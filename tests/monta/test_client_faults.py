@@ -148,7 +148,9 @@ async def test_no_cookie_of_monta_s_is_sent_back(rig: Rig, client: MontaClient) 
     assert all("cookie" not in seen.headers for seen in rig.monta.seen)
 
 
-async def test_a_start_after_a_401_is_sent_again_under_its_guard_f27(rig: Rig, client: MontaClient) -> None:
+async def test_a_start_after_a_401_is_sent_again_under_its_send_guard_f27(
+    rig: Rig, client: MontaClient
+) -> None:
     rig.monta.script("POST /charges", Reply(200, row(5)))
     rig.monta.script("GET /charges/5", Reply(200, row(5)))
     await client.get_charge(FIVE)
@@ -159,7 +161,7 @@ async def test_a_start_after_a_401_is_sent_again_under_its_guard_f27(rig: Rig, c
     assert rig.budget.taken == [Purpose.READ, Purpose.START, Purpose.START]
 
 
-async def test_a_start_after_a_401_is_not_sent_again_when_the_guard_has_run_out_f22_f27(
+async def test_a_start_after_a_401_is_not_sent_again_when_the_send_guard_has_run_out_f22_f27(
     rig: Rig, client: MontaClient
 ) -> None:
     rig.monta.script("POST /charges", Reply(200, row(5)))
@@ -171,7 +173,7 @@ async def test_a_start_after_a_401_is_not_sent_again_when_the_guard_has_run_out_
     assert len(rig.monta.calls("POST /charges")) == 1
 
 
-async def test_a_start_is_not_sent_at_all_when_the_guard_has_run_out_while_a_token_was_fetched_f22(
+async def test_a_start_is_not_sent_at_all_when_the_send_guard_has_run_out_while_a_token_was_fetched_f22(
     rig: Rig, client: MontaClient
 ) -> None:
     with pytest.raises(NotSent, match="send guard"):
@@ -313,7 +315,7 @@ async def test_an_answer_without_an_end_is_released_and_its_connection_closed_f4
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, Refused), (429, QuotaExceeded), (503, OutcomeUnknown)])
-async def test_a_status_counts_even_when_its_words_never_end(
+async def test_a_status_counts_even_when_its_body_never_ends(
     rig: Rig, status: int, error: type[MontaError]
 ) -> None:
     http = httpx.AsyncClient(transport=EndlessMonta(rig.monta, status, Endless(b"{", drips=True)))

@@ -59,7 +59,7 @@ def test_only_a_connection_that_was_never_made_means_not_sent_f95(cls: type[Exce
 
 
 @pytest.mark.parametrize("failure", [OSError(), TimeoutError(), RuntimeError(), ValueError()])
-def test_a_failure_that_nobody_foresaw_leaves_the_outcome_unknown(failure: Exception) -> None:
+def test_an_unforeseen_failure_leaves_the_outcome_unknown(failure: Exception) -> None:
     assert outcome_of(failure) is Outcome.UNKNOWN
 
 

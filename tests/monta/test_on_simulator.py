@@ -201,7 +201,7 @@ async def test_tokens_that_have_ended_are_renewed_over_a_day_f27_f28(box: Box) -
     assert box.tokens.saves >= 26
 
 
-async def test_the_quota_of_the_box_and_our_own_agree(box: Box) -> None:
+async def test_the_quota_of_the_simulator_and_our_own_agree(box: Box) -> None:
     client = box.client()
     for _ in range(5):
         await client.me()

@@ -63,7 +63,7 @@ async def outcome(client: MontaClient) -> MontaError:
     return raised.value
 
 
-async def test_a_port_where_nobody_listens_is_not_sent_f95(rig: Rig) -> None:
+async def test_a_port_without_a_listener_is_not_sent_f95(rig: Rig) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         async with client_of(rig, bound.getsockname()[1]) as client:
@@ -86,7 +86,9 @@ async def test_a_name_that_does_not_resolve_is_not_sent_f95(rig: Rig) -> None:
             await rig.replica(http=http, credentials=nowhere).get_charge(ChargeId("5"))
 
 
-async def test_a_start_whose_guard_runs_out_while_the_connection_is_made_is_not_written_f22(rig: Rig) -> None:
+async def test_a_start_whose_send_guard_runs_out_while_the_connection_is_made_is_not_written_f22(
+    rig: Rig,
+) -> None:
     """A replica that is frozen between deciding to send and writing must not send when it thaws."""
     received: list[bytes] = []
     answers = iter([True, False])

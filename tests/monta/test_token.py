@@ -153,7 +153,7 @@ async def test_a_crashed_leader_is_replaced_within_one_call_f28(rig: Rig) -> Non
     assert LEASE.total_seconds() <= rig.clock.passed_s < WAIT_S
 
 
-async def test_nobody_waits_for_ever_for_a_leader(rig: Rig) -> None:
+async def test_no_call_waits_for_ever_for_a_renewal(rig: Rig) -> None:
     now = rig.clock.now()
     assert await rig.tokens.lease_renewal(OPERATOR, 0, now + timedelta(hours=1), now)
     with pytest.raises(NotSent) as raised:

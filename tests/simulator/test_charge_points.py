@@ -86,7 +86,7 @@ async def test_a_gateway_error_may_hide_a_started_charge() -> None:
     assert len(await box.search(partnerExternalId="ps_1")) == 1
 
 
-async def test_nobody_plugs_in_and_the_charge_stays_starting() -> None:
+async def test_without_a_plugged_car_the_charge_stays_starting() -> None:
     box, charge = await running(906, 3600)
     assert (await box.read(charge["id"]))["state"] == "starting"
     assert await state_after_stop(box, charge) == "completed"
@@ -168,7 +168,7 @@ async def test_a_full_car_ends_its_charge_itself() -> None:
     assert done["consumedKwh"] == pytest.approx(Decimal("1.16"), abs=Decimal("0.02"))
 
 
-async def test_somebody_restarts_the_charge_after_the_first_stop() -> None:
+async def test_another_user_restarts_the_charge_after_the_first_stop() -> None:
     box, charge = await running(916)
     assert await state_after_stop(box, charge, 5) == "stopped"
     await box.pass_time(15)
@@ -232,7 +232,7 @@ async def test_the_driver_may_plug_in_a_minute_after_the_start() -> None:
     assert (await box.read(charge["id"]))["state"] == "charging"
 
 
-async def test_every_trouble_happens_either_instead_of_the_effect_or_after_it() -> None:
+async def test_every_fault_happens_either_instead_of_the_effect_or_after_it() -> None:
     fault_effects = Box().sim.fault_effects
     assert set(fault_effects.instead) | set(fault_effects.afterwards) == set(FaultKind)
     assert not set(fault_effects.instead) & set(fault_effects.afterwards)

@@ -141,7 +141,7 @@ async def test_a_driver_who_unplugs_ends_the_charge() -> None:
     assert done["releasedAt"] == done["stoppedAt"]
 
 
-async def test_without_a_car_a_charge_stays_starting_until_somebody_plugs_in() -> None:
+async def test_without_a_car_a_charge_stays_starting_until_one_is_plugged_in() -> None:
     box = await a_box()
     box.sim.unplug(ChargePointId(str(AC)))
     charge = await box.start()
@@ -234,7 +234,7 @@ async def test_a_local_start_is_a_charge_without_our_external_id() -> None:
     assert (await box.post_charge(AC)).status_code == 400, "busy"
 
 
-async def test_profile_bring_a_fresh_car_after_each_charge() -> None:
+async def test_drivers_bring_a_fresh_car_after_each_charge() -> None:
     habits = Driver(unplugs_after_stop_s=20, next_car_after_s=30)
     points = tuple(replace(point, driver=habits) for point in POINTS)
     box = await a_box(replace(CONFIG, points=points))

@@ -18,7 +18,7 @@ from tests.virtual_clock import VirtualClock
 pytestmark = pytest.mark.anyio
 
 
-async def test_only_the_next_matching_requests_get_the_trouble() -> None:
+async def test_only_the_next_matching_requests_get_the_fault() -> None:
     box = await a_box()
     box.sim.faults.next("POST", "/charges", FaultKind.FAILED_THOUGH_DONE)
     box.sim.faults.next("GET", "/charges/*/stop", FaultKind.UNAVAILABLE, times=2)
@@ -43,7 +43,7 @@ async def test_a_lost_request_does_nothing_though_it_looks_like_a_lost_answer() 
     assert box.sim.charges() == []
 
 
-async def test_an_outage_lasts_from_to_and_the_world_goes_on_behind_it() -> None:
+async def test_an_outage_has_a_beginning_and_an_end_and_charges_go_on_meanwhile() -> None:
     box = await a_box()
     charge = await box.start(DC)
     now = box.clock.now()
@@ -136,7 +136,7 @@ async def test_stepping_finely_or_coarsely_gives_the_same_deliveries() -> None:
     assert bodies[0] == bodies[1]
 
 
-async def test_as_a_server_the_world_runs_from_startup_to_shutdown() -> None:
+async def test_as_a_server_the_simulator_runs_from_startup_to_shutdown() -> None:
     clock, received = VirtualClock(), Received()
     server = SimulatorServer(replace(CONFIG, seed=3), clock, received)
     inbox: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
@@ -163,7 +163,7 @@ async def test_as_a_server_the_world_runs_from_startup_to_shutdown() -> None:
     assert len(received.bodies) == sent
 
 
-async def test_what_to_tell_a_gateway_is_complete() -> None:
+async def test_the_facts_for_a_gateway_are_complete() -> None:
     config = default_config()
     told = about(config, "http://127.0.0.1:9000")
     assert told == {

@@ -75,7 +75,7 @@ async def test_the_final_price_and_the_currency_are_as_misreported() -> None:
     assert (await box.read(shown["id"]))["price"] == Decimal("-0.35")
 
 
-async def test_a_state_word_stays_for_ever_once_it_has_come() -> None:
+async def test_a_state_word_stays_for_ever_once_it_is_shown() -> None:
     box = await a_box_that_says(Misreport(state_word="suspended_grid", state_word_after_s=60))
     shown = await box.start(DC)
     assert shown["state"] == "starting"

@@ -106,7 +106,7 @@ async def test_a_body_that_is_no_json_object_is_a_400(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("change", [{"payingTeamId": 1}, {"chargePointId": 1}, {"priceGroupId": 99}])
-async def test_ids_that_nobody_knows_are_a_404(change: dict[str, int]) -> None:
+async def test_unknown_ids_are_a_404(change: dict[str, int]) -> None:
     box = await a_box()
     answer = await box.http.post("/charges", json=start_body() | change)
     assert answer.status_code == 404
@@ -120,7 +120,7 @@ async def test_the_answer_to_a_start_can_be_switched_to_the_other_observed_shape
     assert answer.json()["charge"]["state"] == "starting"
 
 
-async def test_a_authorized_charge_starts_by_restart_and_a_completed_one_does_not() -> None:
+async def test_a_reserved_charge_starts_by_restart_and_a_completed_one_does_not() -> None:
     box = await a_box()
     charge = await box.start(AC, reserveCharge=True)
     assert (charge["state"], charge["startedAt"]) == ("reserved", None)
@@ -281,7 +281,7 @@ async def test_the_version_header_is_honoured() -> None:
     assert (await box.http.get("/consumers/me", headers={"Monta-Version": "v9"})).status_code == 400
 
 
-async def test_every_answer_tells_the_quota_and_beyond_it_comes_429_until_the_window_ends() -> None:
+async def test_every_answer_shows_the_quota_and_beyond_it_comes_429_until_the_window_ends() -> None:
     box = await a_box(rate_limit=5, rate_window_s=60)
     for left in (4, 3, 2, 1, 0):
         answer = await box.http.get("/charges")

@@ -44,18 +44,20 @@ def test_a_charge_point_that_makes_no_sense_is_refused_by_name(
         ({"paying_team_ids": ()}, "paying_team_ids"),
     ],
 )
-def test_a_box_that_makes_no_sense_is_refused_by_name(change: dict[str, Any], complaint: str) -> None:
+def test_a_configuration_that_makes_no_sense_is_refused_by_name(
+    change: dict[str, Any], complaint: str
+) -> None:
     with pytest.raises(ValueError, match=complaint):
         replace(CONFIG, **change)
 
 
-def test_the_smallest_box_is_one_charge_point() -> None:
+def test_the_smallest_simulator_has_one_charge_point() -> None:
     point = PointConfig(id=1, name="one", max_w=3_700, price_group_id=21)
     box = Box(SimulatorConfig(points=(point,), price_groups=PRICE_GROUPS[:1]))
     assert box.sim.next_event_at() is None, "a plugged car alone does nothing"
 
 
-async def test_unknown_ids_and_impossible_actions_are_told_apart() -> None:
+async def test_unknown_ids_and_impossible_actions_are_distinguished() -> None:
     box = await a_box()
     with pytest.raises(UnknownId):
         box.sim.unplug(ChargePointId("1"))

@@ -121,7 +121,7 @@ async def test_charges_that_end_otherwise_have_the_same_shape() -> None:
     await in_state(box, local.id, "starting")
 
 
-async def test_places_prices_and_the_consumer_have_their_shapes() -> None:
+async def test_charge_points_prices_and_the_consumer_have_their_shapes() -> None:
     box = await a_box()
     points = await shown(box, "/charge-points", "Page", perPage=100)
     assert faults(["Point"], points["data"]) == []
@@ -164,7 +164,7 @@ async def test_tokens_have_their_shape() -> None:
     assert faults("Token", decoded(renewed)) == []
 
 
-async def test_refusals_have_the_word_and_the_code_of_their_status() -> None:
+async def test_refusals_have_the_name_and_the_code_of_their_status() -> None:
     box = await a_box(scopes=frozenset({"charge-transactions:read"}))
     asked = {
         400: ("/charges?perPage=0", "BAD_REQUEST", "BAD_REQUEST"),

@@ -60,7 +60,7 @@ async def test_deliveries_come_on_a_two_second_cadence_about_two_seconds_after_t
     assert all(1 <= delay <= 3 for delay in delays)
 
 
-async def test_pending_tells_how_many_wait_beyond_the_batch() -> None:
+async def test_pending_says_how_many_wait_beyond_the_batch() -> None:
     box = await (await a_box(webhook_batch_max=1)).subscribe()
     await box.start()
     await box.start(DC, partnerExternalId="ps_2")

@@ -72,7 +72,7 @@ async def test_a_card_number_anywhere_is_refused_and_neither_kept_nor_echoed_nor
 
 
 @pytest.mark.anyio
-async def test_bodies_of_other_endpoints_and_the_idempotency_key_are_looked_at_too(database_url: str) -> None:
+async def test_bodies_of_other_endpoints_and_the_idempotency_key_are_checked_too(database_url: str) -> None:
     pan = PANS[0]
     async with open_service(database_url) as service:
         session = await service.authorize()
@@ -179,7 +179,7 @@ async def test_F103_a_card_number_in_any_spelling_is_refused_in_queries_and_head
 
 
 @pytest.mark.anyio
-async def test_F103_with_the_database_in_trouble_no_card_number_is_logged(
+async def test_F103_with_a_failing_database_no_card_number_is_logged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     database = Database("postgresql://nobody@localhost:1/none")
@@ -200,7 +200,7 @@ async def test_F103_with_the_database_in_trouble_no_card_number_is_logged(
         assert spelled not in said
 
 
-def test_F103_the_last_guard_of_the_log_masks_what_no_one_else_did() -> None:
+def test_F103_the_last_filter_of_the_log_masks_what_all_others_missed() -> None:
     trouble = "Traceback:\n  File x\nDETAIL: Key (reference)=(4111-1111-1111-1111) exists"
     event: dict[str, Any] = {"event": "x", "exception": trouble, "charge_id": "689100419745380035", "n": 4}
     shown = mask_card_numbers(None, "info", dict(event))

@@ -124,7 +124,7 @@ async def test_a_service_whose_connections_are_cut_recovers_by_itself(database_u
         gc.collect()
 
 
-async def test_a_crash_of_ours_is_a_problem_too_and_tells_nothing(database_url: str) -> None:
+async def test_a_crash_of_ours_is_a_problem_too_and_reveals_nothing(database_url: str) -> None:
     async with open_service(database_url) as service:
 
         async def crash() -> None:

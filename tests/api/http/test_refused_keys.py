@@ -42,7 +42,7 @@ async def test_F11_refused_keys_are_counted_by_kind(database_url: str) -> None:
         assert counted(service) == {"terminal": 4, "operations": 1}
 
 
-async def test_F11_many_refused_keys_are_told_once_a_minute_and_no_key_is_logged(
+async def test_F11_many_refused_keys_are_reported_once_a_minute_and_no_key_is_logged(
     database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told() -> list[str]:

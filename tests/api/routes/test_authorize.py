@@ -236,7 +236,7 @@ async def test_a_name_that_is_no_text_is_refused_as_any_unknown_field(database_u
             assert_problem(await service.call("POST", PATH, body), 422, "invalid_request")
 
 
-async def test_all_problems_are_told_at_once_and_the_input_is_not_echoed(database_url: str) -> None:
+async def test_all_problems_are_reported_at_once_and_the_input_is_not_echoed(database_url: str) -> None:
     body = {"authorization": {"amount": "canary-1", "currency": "canary-2"}, "metadata": {"x": ["canary-3"]}}
     async with open_service(database_url) as service:
         answer = await service.call("POST", PATH, body)

@@ -154,7 +154,7 @@ async def test_a_delivery_counts_for_the_operator_of_its_endpoint_only(database_
         assert (owner, due) == (service.other.operator.operator_id, None)
 
 
-async def test_an_endpoint_that_nobody_has_is_not_found(database_url: str) -> None:
+async def test_an_unknown_endpoint_is_not_found(database_url: str) -> None:
     body = delivery(charge_entry(77))
     async with open_service(database_url) as service:
         for endpoint in ("wh_guess", "x" * 100, service.one.operator.operator_id):

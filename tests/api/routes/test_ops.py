@@ -108,7 +108,7 @@ async def test_cursors_lead_through_all_sessions_also_while_new_ones_come(databa
     assert len(seen) == len(set(seen))
 
 
-async def test_the_journal_tells_everything_oldest_first_page_by_page(database_url: str) -> None:
+async def test_the_journal_shows_everything_oldest_first_page_by_page(database_url: str) -> None:
     async with open_service(database_url) as service:
         session = await service.authorize()
         stop = f"{LIST}/{session['id']}/stop"

@@ -59,14 +59,14 @@ REST = {"price-groups:read", "manage-webhooks:write", "webhooks:read"}
         (["", " "], set()),
     ],
 )
-def test_F116_what_is_missing_is_told_by_what_the_credential_holds(
+def test_F116_missing_scopes_are_named_by_what_the_credential_holds(
     scopes: list[str], expected: set[str]
 ) -> None:
     assert lacking(*scopes) == expected
 
 
 @pytest.mark.parametrize("need", NEEDS, ids=lambda need: need.words)
-def test_F116_each_scope_that_is_gone_is_told_with_what_does_not_work_without(need: Need) -> None:
+def test_F116_each_scope_that_is_gone_is_reported_with_what_does_not_work_without(need: Need) -> None:
     assert missing(WHOLE) == ()
     (doubt,) = scope_doubts(WHOLE - set(need.any_of))
     assert need.words in doubt
@@ -94,14 +94,14 @@ def test_F116_all_stands_for_every_entity(scopes: set[str], permission: str, ent
 
 
 @given(st.sets(any_scope, min_size=1), st.sampled_from(UNKNOWN))
-def test_F116_unknown_words_are_ignored(scopes: set[str], word: str) -> None:
+def test_F116_unknown_scopes_are_ignored(scopes: set[str], word: str) -> None:
     known = scopes - set(UNKNOWN)
     if known:
         assert lacking(*known, word) == lacking(*known)
 
 
 @given(st.lists(st.text(max_size=30)))
-def test_F116_whatever_words_come_nothing_breaks(scopes: list[str]) -> None:
+def test_F116_whatever_scopes_come_nothing_breaks(scopes: list[str]) -> None:
     assert set(missing(scopes)) <= set(NEEDS)
 
 

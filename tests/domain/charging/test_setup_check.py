@@ -36,7 +36,7 @@ def place(
     ("paying", "teams", "warned"),
     [("11", [], False), ("11", ["11", "12"], False), ("11", ["12"], True), ("1", ["11"], True)],
 )
-def test_F36_a_paying_team_that_the_credential_is_not_for_is_told(
+def test_F36_a_paying_team_that_the_credential_is_not_for_is_reported(
     paying: str, teams: list[str], warned: bool
 ) -> None:
     warnings = paying_team_warnings(paying, teams)
@@ -55,7 +55,7 @@ def test_F36_a_paying_team_that_the_credential_is_not_for_is_told(
         (place(problem="refused", tariff=True), [], None),
     ],
 )
-def test_F36_a_charge_point_of_a_strange_team_or_without_a_known_price_is_told(
+def test_F36_a_charge_point_of_a_strange_team_or_without_a_known_price_is_reported(
     found: ConfiguredChargePoint, teams: list[str], word: str | None
 ) -> None:
     warnings = charge_point_warnings([found], teams)
@@ -70,7 +70,7 @@ def test_F36_only_a_charge_point_that_monta_does_not_know_is_unknown_to_monta() 
     assert charge_point_warnings([nowhere], ["11"]) == ()
 
 
-def test_many_doubts_are_told_as_the_first_few_and_a_number() -> None:
+def test_many_warnings_are_shown_as_the_first_few_and_a_number() -> None:
     assert summary_of([]) is None
     assert summary_of(["a", "b"]) == "a; b"
     assert summary_of("abcdefg") == "a; b; c; d; e; and 2 more"

@@ -33,7 +33,7 @@ def test_limits_are_rounded_down_from_what_the_authorization_buys() -> None:
     assert not found.problems
 
 
-def test_the_drivers_stop_request_lowers_the_energy_guard_only() -> None:
+def test_the_drivers_stop_request_lowers_the_energy_limit_only() -> None:
     found = monta_limits_for(PER_KWH, 5000, "EUR", 20_000)
     assert found.kwh_limit == 20
     assert found.price_limit == 50
@@ -43,21 +43,21 @@ def test_more_energy_than_monta_takes_is_clipped() -> None:
     assert monta_limits_for(tariff(("ENERGY", "0.01")), 5000, "EUR").kwh_limit == 500
 
 
-def test_an_authorization_below_montas_least_values_has_no_limits_and_says_so() -> None:
+def test_an_authorization_below_montas_minimum_values_has_no_limits_and_says_so() -> None:
     found = monta_limits_for(PER_KWH, 80, "EUR")
     assert found.kwh_limit is None
     assert found.price_limit is None
     assert found.problems == (LimitProblem.KWH_LIMIT_TOO_SMALL, LimitProblem.PRICE_LIMIT_TOO_SMALL)
 
 
-def test_an_authorization_may_be_enough_for_the_price_guard_alone() -> None:
+def test_an_authorization_may_be_enough_for_the_price_limit_alone() -> None:
     found = monta_limits_for(PER_KWH, 105, "EUR")
     assert found.kwh_limit is None
     assert found.price_limit == Decimal("1.05")
     assert found.problems == (LimitProblem.KWH_LIMIT_TOO_SMALL,)
 
 
-def test_without_a_tariff_the_price_guard_stands_alone_without_complaint() -> None:
+def test_without_a_tariff_the_price_limit_stands_alone_without_a_warning() -> None:
     found = monta_limits_for(None, 5000, "EUR")
     assert (found.kwh_limit, found.price_limit, found.problems) == (None, Decimal(50), ())
     assert not found.kwh_covers_price
@@ -67,14 +67,14 @@ def test_a_tariff_in_another_currency_counts_as_none() -> None:
     assert monta_limits_for(PER_KWH, 5000, "SEK").kwh_limit is None
 
 
-def test_minutes_that_cost_make_the_energy_guard_incomplete() -> None:
+def test_minutes_that_cost_make_the_energy_limit_incomplete() -> None:
     assert not monta_limits_for(
         tariff(("ENERGY", "0.5"), ("PARKING_TIME", "6")), 5000, "EUR"
     ).kwh_covers_price
 
 
 @pytest.mark.parametrize(("currency", "limit"), [("JPY", "5000"), ("EUR", "50.00"), ("KWD", "5.000")])
-def test_the_price_guard_is_in_major_units_of_any_currency(currency: str, limit: str) -> None:
+def test_the_price_limit_is_in_major_units_of_any_currency(currency: str, limit: str) -> None:
     assert str(monta_limits_for(None, 5000, currency).price_limit) == limit
 
 
@@ -82,7 +82,7 @@ starts = st.integers(0, 365 * 86_400).map(lambda seconds: START + timedelta(seco
 
 
 @given(tariffs(of=("FLAT", "ENERGY")), st.integers(500, 20_000), zones, starts, st.integers(60, 20 * 3600))
-def test_energy_within_its_guard_never_costs_more_than_the_authorization_when_minutes_are_free(
+def test_energy_within_its_limit_never_costs_more_than_the_authorization_when_minutes_are_free(
     known: Tariff, authorized_minor: int, tz: ZoneInfo, start: datetime, seconds: int
 ) -> None:
     assume(one_energy_price(known))

@@ -88,7 +88,7 @@ def close(session: PaymentSession, amount_minor: int) -> Change:
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("share", [0, 1, 2])
-def test_F109_a_session_in_any_state_is_ended_and_settled_by_the_amount_that_a_person_says(
+def test_F109_a_session_in_any_state_is_ended_and_settled_by_the_amount_of_operations(
     state: str, share: int
 ) -> None:
     before = STATES[state]
@@ -159,7 +159,7 @@ def test_F109_a_start_unknown_is_searched_for_after_the_end(state: str) -> None:
     assert isinstance(decide(session, POLICY, after(600)), SearchCharges)
 
 
-def test_F109_a_session_that_nobody_asked_monta_about_is_over_at_once() -> None:
+def test_F109_a_session_without_a_call_to_monta_is_over_at_once() -> None:
     assert decide(close(new_session(), 0).session, POLICY, NOW) == Wait(None)
 
 

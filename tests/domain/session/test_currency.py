@@ -82,7 +82,7 @@ def test_F99_a_later_report_without_a_currency_does_not_make_it_the_holds() -> N
     assert last_believed(without, session.charge, POLICY) == (None, SettlementBasis.NOTHING_KNOWN)
 
 
-def test_F99_a_currency_that_monta_takes_back_asks_nobody_to_look() -> None:
+def test_F99_a_currency_that_monta_takes_back_raises_no_attention() -> None:
     change = apply_report(running(), report("charging", 20, currency="SEK"), Source.MONTA_WEBHOOK, POLICY)
     change = apply_report(change, report("charging", 30, currency="EUR"), Source.MONTA_API, POLICY)
     assert change.session.attention == ()

@@ -46,7 +46,7 @@ def held(authorized_at: datetime | None = None, expires_at: datetime | None = No
 
 
 @given(moments, moments, st.integers(1, 60))
-def test_F102_whatever_times_a_terminal_tells_a_hold_that_is_taken_lasts_long_enough_and_not_too_long(
+def test_F102_whatever_times_a_terminal_sends_an_accepted_hold_lasts_long_enough_and_not_too_long(
     authorized_at: datetime | None, expires_at: datetime | None, days: int
 ) -> None:
     hold = held(authorized_at, expires_at)
@@ -101,7 +101,7 @@ def test_F102_an_expiry_that_no_hold_has_says_nothing() -> None:
     assert good_until(held(None, T0 + LONGEST), T0, DAYS) == T0 + LONGEST
 
 
-def test_F105_a_hold_without_expiry_is_good_for_two_days_and_for_the_schemes_days_by_policy() -> None:
+def test_F105_a_hold_without_expiry_is_valid_for_two_days_or_for_the_schemes_days_by_policy() -> None:
     assert hold_deadline(new_session(), POLICY) == T0 + timedelta(days=2)
     assert hold_deadline(new_session(hold_days=1), POLICY) == T0 + timedelta(days=1)
     later = TopUp(reference="B", amount_minor=1, at=after(60))

@@ -60,7 +60,7 @@ def last_word(session: PaymentSession) -> PaymentSession:
 @pytest.mark.parametrize("rated_w", [RATED_W, 4_000_000, None])
 @pytest.mark.parametrize("tariff", [TARIFF, None])
 @pytest.mark.parametrize("claimed_wh", [910_031, 100_000, 999_999, 12_345_678, 99_999_999_000])
-def test_F97_a_lifetime_reading_in_the_final_record_is_held_and_the_plausible_settled(
+def test_F97_a_lifetime_reading_in_the_final_record_is_held_and_the_plausible_amount_settled(
     claimed_wh: int, tariff: object, rated_w: int | None
 ) -> None:
     before = charging(tariff=tariff, power_bound_w=rated_w)
@@ -79,7 +79,7 @@ def test_F97_a_lifetime_reading_in_the_final_record_is_held_and_the_plausible_se
     assert (settled.energy_wh, 0 < settled.to_capture_minor <= 150) == (true_wh(600), True)
 
 
-def test_F97_without_any_reading_before_it_a_lifetime_reading_is_no_nothing_that_ran() -> None:
+def test_F97_a_lifetime_reading_without_an_earlier_one_does_not_mean_that_nothing_ran() -> None:
     change = running(0, at=5, power_bound_w=RATED_W)
     session = applied_reports(change, report("stopped", 610, energy_wh=910_031))
     session = replace(session, reads=replace(session.reads, idle_reads=9))
@@ -134,7 +134,7 @@ def test_F97_readings_that_cannot_be_do_not_make_a_meter_stand_still() -> None:
     assert session.status is Status.CHARGING
 
 
-def test_F97_lifetime_readings_from_the_beginning_are_no_charge_that_never_began() -> None:
+def test_F97_lifetime_readings_from_the_beginning_do_not_mean_that_the_charge_never_began() -> None:
     session = running(0, at=5, power_bound_w=RATED_W).session
     for at in range(60, 1200, 60):
         session = applied_reports(Change(session), report(at=at, energy_wh=910_000 + true_wh(at)))
@@ -163,7 +163,7 @@ absurd = st.builds(
 
 
 @given(st.lists(st.tuples(st.booleans(), absurd), max_size=4), absurd, st.sampled_from([TARIFF, None]))
-def test_F97_whatever_is_told_no_more_than_the_plausible_is_ever_captured(
+def test_F97_whatever_is_reported_no_more_than_the_plausible_amount_is_captured(
     running_facts: list[tuple[bool, dict[str, object]]], final: dict[str, object], tariff: object
 ) -> None:
     change = charging(tariff=tariff)
@@ -278,7 +278,7 @@ def test_F97_no_odd_date_of_an_end_is_learned_as_how_long_stops_take(stopped_at:
     assert all(ms <= 10_000 for ms in taught.stop_latencies_ms)
 
 
-def test_F97_a_stop_that_met_an_outage_is_no_habit() -> None:
+def test_F97_a_stop_that_met_an_outage_is_not_learned() -> None:
     stop = Stop(reason=StopReason.LIMIT_REACHED, decided_at=after(605))
     change = Change(replace(charging().session, stop=stop, status=Status.STOPPING))
     final = report("completed", 11_500, energy_wh=true_wh(11_400), stopped_at=after(11_400), price=Decimal(9))

@@ -70,7 +70,7 @@ def test_F100_whatever_webhooks_say_reads_are_bounded_and_the_record_decides(
     assert change.session.settlement == ended().settlement
 
 
-def test_F100_a_record_that_is_gone_is_told_once_and_read_no_more() -> None:
+def test_F100_a_record_that_is_gone_is_reported_once_and_read_no_more() -> None:
     change = late_facts.doubted(Change(ended()), after(300))
     assert decide(change.session, POLICY, after(300)) == ReadCharge(FINAL.id)
     for _ in range(3):
@@ -122,7 +122,7 @@ def test_F100_energy_that_goes_on_rising_is_stopped_whatever_the_state_says(
 
 
 @pytest.mark.parametrize("begin", [ended, nothing_ran])
-def test_F100_a_correction_of_the_energy_is_looked_at_once_more_and_stops_nothing(
+def test_F100_a_correction_of_the_energy_is_read_once_more_and_stops_nothing(
     begin: Callable[[], PaymentSession],
 ) -> None:
     session = begin()

@@ -228,7 +228,7 @@ def test_the_usual_peak_of_a_charger_is_known_after_some_sessions() -> None:
     assert usual_peak_w(ChargePointProfile(peaks_w=(50_000, 48_000, 50_000, 40_000, 30_000))) == 55_000
 
 
-def test_montas_limit_leaves_room_for_its_own_reaction_and_for_fees_after_the_stop() -> None:
+def test_montas_limit_leaves_a_margin_for_its_own_reaction_and_for_fees_after_the_stop() -> None:
     known = tariff(("ENERGY", "0.50"), ("PARKING_TIME", "6.00"))
     kept = idle_fee_reserve_minor(known, 2000, "EUR", parked_s=300, most_share=Fraction(1, 10))
     assert kept == 50
@@ -242,7 +242,7 @@ def test_montas_limit_leaves_room_for_its_own_reaction_and_for_fees_after_the_st
     )
 
 
-def test_a_limit_that_monta_shows_otherwise_is_told_and_does_not_count_when_it_is_higher() -> None:
+def test_a_limit_that_monta_shows_otherwise_is_reported_and_does_not_count_when_it_is_higher() -> None:
     change = apply_report(Change(session()), report(1, 0, price_limit=Decimal(25)), Source.MONTA_API, POLICY)
     told = [line for line in change.lines if line.kind == "limits_differ"]
     assert [line.detail["still_limits"] for line in told] == [False]
@@ -255,7 +255,7 @@ def test_the_expected_end_is_where_the_authorization_ends_at_the_power_of_now() 
     assert abs((end - exact).total_seconds()) < 0.03 * (exact - T0).total_seconds()
 
 
-def test_an_authorization_below_montas_least_runs_on_the_watcher_alone_only_where_the_policy_says_so() -> (
+def test_an_authorization_below_montas_minimum_runs_on_the_watcher_alone_only_where_the_policy_says_so() -> (
     None
 ):
     small = monta_limits_for(tariff(("ENERGY", "0.50")), 80, "EUR")

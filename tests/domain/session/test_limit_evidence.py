@@ -51,7 +51,7 @@ def ended_at(energy_wh: int, *, reason: str = "KwhLimitReached", kwh_limit: str 
         (1800, "KwhLimitReached", None),
     ],
 )
-def test_a_record_tells_whether_montas_limit_acted_at_once(
+def test_a_record_shows_whether_montas_limit_acted_at_once(
     energy_wh: int, reason: str, at_once: bool | None
 ) -> None:
     found = ended_at(energy_wh, reason=reason)
@@ -78,7 +78,7 @@ def test_montas_limit_is_tried_once_where_that_is_of_use_and_never_at_a_high_pri
     assert start_limits(little, POLICY).kwh_limit == Decimal("1.00")
 
 
-def test_while_top_ups_are_possible_montas_limit_limits_only_where_it_is_within_the_authorization() -> None:
+def test_while_top_ups_are_possible_montas_limit_applies_only_where_it_is_within_the_authorization() -> None:
     begun = replace(session(), top_up_max_minor=10_000)
     begun = replace(begun, monta_limits=start_limits(begun, POLICY))
     for shown, counts in ((Decimal("99.99"), False), (Decimal("20.00"), True), (Decimal("20.01"), False)):
@@ -89,7 +89,7 @@ def test_while_top_ups_are_possible_montas_limit_limits_only_where_it_is_within_
         assert guarded(known, known.charge) is counts
 
 
-def test_a_running_price_above_the_tariff_is_told_once() -> None:
+def test_a_running_price_above_the_tariff_is_reported_once() -> None:
     change = Change(charging())
     for seconds, energy_wh in ((660, 2010), (720, 2200), (780, 2380)):
         news = replace(report(seconds, energy_wh), price=Decimal(energy_wh) / 2000)
@@ -102,7 +102,7 @@ def test_a_running_price_above_the_tariff_is_told_once() -> None:
     assert [line.kind for line in change.lines].count(JournalKind.PRICE_ABOVE_TARIFF) == 1
 
 
-def test_a_charge_that_runs_past_montas_own_limit_is_told_once() -> None:
+def test_a_charge_that_runs_past_montas_own_limit_is_reported_once() -> None:
     change = Change(session())
     for seconds, energy_wh in ((600, 1830), (660, 2020), (720, 2200)):
         news = report(seconds, energy_wh, kwh_limit=Decimal("2.00"))

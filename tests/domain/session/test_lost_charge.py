@@ -166,7 +166,7 @@ def stopping(energy_wh: int = 3000) -> PaymentSession:
 
 
 @pytest.mark.parametrize("session", [charging(), stopping()], ids=["charging", "stopping"])
-def test_F107_a_charge_that_is_gone_is_settled_by_what_is_plausible_and_its_point_is_free(
+def test_F107_a_charge_that_is_gone_is_settled_by_the_plausible_amount_and_its_point_is_free(
     session: PaymentSession,
 ) -> None:
     life = Mute(read="404", stop="404").lives(session, 6)
@@ -186,9 +186,7 @@ def test_F107_a_gone_charge_without_energy_releases_the_hold() -> None:
     assert life.session.settlement.to_capture_minor == 0
 
 
-def test_F107_a_gone_charge_of_which_nothing_can_be_believed_is_held_for_a_person_and_its_point_is_free() -> (
-    None
-):
+def test_F107_a_gone_charge_without_a_plausible_price_is_held_for_operations_and_its_point_is_free() -> None:
     session = replace(stopping(), tariff=None)
     assert session.charge is not None
     charge = replace(session.charge, latest=report("charging", 380, energy_wh=3000))
@@ -202,7 +200,7 @@ def test_F107_a_gone_charge_of_which_nothing_can_be_believed_is_held_for_a_perso
     assert may_be_settled_by_person(held)
 
 
-def test_F107_a_few_404s_in_a_moment_say_nothing_and_a_sign_of_life_ends_them() -> None:
+def test_F107_a_few_404s_in_a_row_prove_nothing_and_a_report_ends_them() -> None:
     change = Change(stopping())
     for at in range(400, 410):
         change = monta_calls.read_failed(
@@ -257,7 +255,7 @@ def test_F107_reads_that_bring_nothing_are_bounded_while_the_charge_runs(read: s
 
 @pytest.mark.parametrize("search", ["empty", "403"])
 @pytest.mark.parametrize("stop", WAYS)
-def test_F107_a_charge_that_nobody_pays_for_is_not_stopped_for_ever(stop: str, search: str) -> None:
+def test_F107_stops_of_an_unpaid_charge_are_bounded(stop: str, search: str) -> None:
     duplicate = report("charging", 395, id=ChargeId("2"))
     session = apply_report(Change(charging()), duplicate, Source.MONTA_API, POLICY).session
     over = replace(session, status=Status.NOT_STARTED, watch_until=None)
@@ -301,7 +299,7 @@ def test_F107_a_paused_charge_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("state", sorted(ENDED))
-def test_F106_an_ended_charge_frees_its_point_at_once_or_when_nobody_restarts_it(state: ChargeState) -> None:
+def test_F106_an_ended_charge_frees_its_point_at_once_or_unless_it_restarts(state: ChargeState) -> None:
     held = {"energy_wh": 3000, "price": Decimal("500.00"), "currency": "EUR"}
     change = apply_report(running(3000), report(state, 400, **held), Source.MONTA_API, POLICY)
     change = stuck_session.observed(change, after(400))

@@ -26,7 +26,7 @@ def test_a_pair_that_is_not_in_the_table_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize(("status", "command"), TABLE)
-def test_a_pair_of_the_table_is_obeyed_and_the_journal_says_so(status: Status, command: Command) -> None:
+def test_a_pair_of_the_table_is_applied_and_the_journal_says_so(status: Status, command: Command) -> None:
     change = Change(new_session(status=status)).apply(command, Source.WATCHER)
     assert change.session.status is after(status, command) is TABLE[status, command]
     told = [(line.kind, line.detail["old"], line.detail["new"]) for line in change.lines]

@@ -47,7 +47,7 @@ def test_one_post_with_a_certain_answer_needs_one_look_at_most() -> None:
     assert (session.status, session.watch_until) == (Status.STARTING, after(POLICY.duplicate_search_s))
 
 
-def test_a_certain_answer_to_a_second_post_does_not_end_the_doubt_about_the_first() -> None:
+def test_a_certain_answer_to_a_second_post_leaves_the_first_unknown() -> None:
     change = monta_calls.start_unknown(posted(), "503", POLICY)
     change = monta_calls.start_intended(change, after(130), POLICY)
     session = monta_calls.start_accepted(change, report("starting", 131), POLICY).session
@@ -62,7 +62,7 @@ def test_an_answer_after_the_session_was_released_makes_a_duplicate_charge() -> 
     assert [e.id for e in session.duplicates] == ["1"]
 
 
-def test_F57_stops_are_repeated_and_slow_down_once_a_person_was_told() -> None:
+def test_F57_stops_are_repeated_and_slow_down_once_operations_were_alerted() -> None:
     change = running(1000)
     pauses = []
     for attempt in range(1, 7):
@@ -94,7 +94,7 @@ def test_an_accepted_stop_is_not_a_stopped_charge() -> None:
     assert session.stop.confirmed_at is None
 
 
-def test_F58_a_stop_that_monta_throttles_waits_as_told_but_never_less_than_planned() -> None:
+def test_F58_a_throttled_stop_waits_as_monta_says_but_never_less_than_planned() -> None:
     change = monta_calls.stop_intended(running(), StopReason.DRIVER, now=after(20), policy=POLICY)
     for told, planned in ((after(25), after(30)), (after(50), after(50)), (None, after(30))):
         session = monta_calls.stop_failed(change, "429", now=after(20), not_before=told).session

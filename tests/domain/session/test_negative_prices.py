@@ -65,7 +65,7 @@ def test_F98_while_it_runs_it_counts_as_nothing_and_the_limit_stays_with_the_tar
     assert limit_at(odd, odd.charge, POLICY) == limit_at(free.session, free.session.charge, POLICY)
 
 
-def test_F98_one_that_comes_after_the_settlement_is_told() -> None:
+def test_F98_one_that_comes_after_the_settlement_is_reported() -> None:
     final = report("completed", 100, energy_wh=1810, price=Decimal("1.43"))
     change = apply_report(running(1000), final, Source.MONTA_API, POLICY)
     session = settle_final(change, after(101), POLICY).session

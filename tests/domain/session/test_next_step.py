@@ -188,7 +188,7 @@ def test_a_start_without_effect_waits_for_its_retry_and_for_the_deadline_at_most
     assert step(never, 300) == GiveUp(NotStartedReason.START_TIMEOUT)
 
 
-def test_a_doubt_is_looked_into_more_and_more_seldom_and_at_the_end_of_the_quiet_window() -> None:
+def test_searches_for_an_unknown_start_back_off_and_one_is_made_at_the_end_of_the_quiet_window() -> None:
     session, at, searches = posted().session, 0.0, []
     while True:
         found = decide(session, POLICY, after(at))
@@ -204,7 +204,7 @@ def test_a_doubt_is_looked_into_more_and_more_seldom_and_at_the_end_of_the_quiet
     assert found == SendStart()
 
 
-def test_a_failing_search_never_ends_the_doubt() -> None:
+def test_a_failing_search_leaves_the_start_unknown() -> None:
     session = posted().session
     for at in range(2, 900, 30):
         change = monta_calls.search_failed(
@@ -375,7 +375,7 @@ def test_duplicates_are_searched_for_until_the_watch_ends() -> None:
     assert searches == POLICY.duplicate_watch_s / POLICY.duplicate_search_s
 
 
-def test_a_start_that_no_webhook_tells_of_is_searched_for_once_since_it_may_have_made_two_charges() -> None:
+def test_a_start_that_no_webhook_reports_is_searched_for_once_since_it_may_have_made_two_charges() -> None:
     change = monta_calls.start_accepted(posted(), report("starting", 2), POLICY)
     assert not isinstance(step(change.session, 29), SearchCharges)
     assert isinstance(step(change.session, 31), SearchCharges)

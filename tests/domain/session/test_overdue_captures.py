@@ -25,7 +25,7 @@ def settled(price_minor: int, status: SettlementStatus = SettlementStatus.DUE) -
 
 
 @pytest.mark.parametrize("price_minor", [700, 0])
-def test_F73_a_person_is_asked_at_half_of_the_remaining_time_and_not_before(price_minor: int) -> None:
+def test_F73_attention_is_raised_at_half_of_the_remaining_time_and_not_before(price_minor: int) -> None:
     young = Change(settled(price_minor))
     assert flag_overdue(young, after(199)) is young
     asked = flag_overdue(young, after(200))
@@ -35,14 +35,14 @@ def test_F73_a_person_is_asked_at_half_of_the_remaining_time_and_not_before(pric
     assert asked.session.settlement.overdue_since == after(200)
 
 
-def test_F73_it_is_asked_once_also_after_a_person_was_done_with_it() -> None:
+def test_F73_attention_is_raised_once_also_after_it_was_acknowledged() -> None:
     asked = flag_overdue(Change(settled(700)), after(250)).session
     closed = Change(replace(asked, attention=()))
     assert flag_overdue(closed, after(290)) is closed
 
 
 @pytest.mark.parametrize("status", [SettlementStatus.CONFIRMED, SettlementStatus.FAILED])
-def test_F73_nobody_is_asked_about_an_outcome_that_is_known(status: SettlementStatus) -> None:
+def test_F73_no_attention_is_raised_about_a_known_outcome(status: SettlementStatus) -> None:
     known = Change(settled(700, status))
     assert flag_overdue(known, after(1000)) is known
 

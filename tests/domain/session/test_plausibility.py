@@ -50,7 +50,7 @@ def charge_of(session: PaymentSession) -> Charge:
         ("7.90", {"price_per_kwh": Decimal("0.0079")}, "average"),
     ],
 )
-def test_what_is_held_for_a_person_and_what_is_billed(
+def test_what_is_held_for_operations_and_what_is_billed(
     price: str | None, more: dict[str, object], why: str | None
 ) -> None:
     session = ended(price, **more)  # type: ignore[arg-type]  # by name
@@ -78,14 +78,14 @@ def test_F97_without_a_tariff_what_no_charge_costs_is_held(price: str, is_held: 
     ],
     ids=["last", "unit", "none", "currency", "nothing", "no tariff", "energy"],
 )
-def test_in_the_end_never_more_than_is_plausible(
+def test_in_the_end_never_more_than_the_plausible_amount(
     session: PaymentSession, expected: tuple[int | None, SettlementBasis]
 ) -> None:
     assert last_believed(session, charge_of(session), POLICY) == expected
 
 
 @pytest.mark.parametrize(("price", "is_told"), [("7.90", False), ("8.00", False), ("9.00", True)])
-def test_a_price_above_the_tariff_is_told(price: str, is_told: bool) -> None:
+def test_a_price_above_the_tariff_is_reported(price: str, is_told: bool) -> None:
     session = ended(price)
     assert (price_above_tariff(session, charge_of(session), POLICY) is not None) == is_told
 

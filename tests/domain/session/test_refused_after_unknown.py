@@ -22,7 +22,7 @@ def test_a_plain_refusal_releases_the_hold_at_once() -> None:
     assert decide(new_session(start=start), POLICY, after(1)) == GiveUp(NotStartedReason.REFUSED)
 
 
-def test_a_refusal_after_a_doubtful_post_is_looked_into_first_F20() -> None:
+def test_a_refusal_after_an_unknown_post_is_searched_first_F20() -> None:
     assert decide(new_session(start=DOUBTED), POLICY, after(122)) == SearchCharges()
 
 

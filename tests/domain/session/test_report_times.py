@@ -70,7 +70,7 @@ def shifted(told: ChargeReport, by: timedelta) -> ChargeReport:
 
 
 @pytest.mark.parametrize("by", MONTA)
-def test_F101_the_clock_difference_is_told_once_and_counted_with(by: timedelta) -> None:
+def test_F101_the_clock_difference_is_reported_once_and_counted_with(by: timedelta) -> None:
     begun = monta_calls.start_accepted(posted(), shifted(report("starting", 2), by), POLICY)
     ahead_s = begun.session.start.monta_ahead_s
     if by > timedelta():
@@ -166,7 +166,7 @@ def test_F102_an_absurd_date_does_not_blind_us_to_what_follows(odd: dict[str, da
     assert charge_of(change.session).state is ChargeState.STOPPED
 
 
-def test_F102_each_kind_of_time_that_cannot_be_is_told_once() -> None:
+def test_F102_each_kind_of_time_that_cannot_be_is_reported_once() -> None:
     change = running(500, 60)
     for at in (90, 120):
         told = report("charging", at, energy_wh=10 * at, started_at=FIRST, created_at=LAST)
@@ -245,7 +245,7 @@ def test_F108_a_start_that_monta_made_elsewhere_is_stopped_and_the_hold_released
     assert isinstance(decide(session, POLICY, after(3)), GiveUp)
 
 
-def test_F108_no_doubt_about_a_start_outlives_its_hold_and_searches_grow_rare() -> None:
+def test_F108_no_unknown_start_outlives_its_hold_and_searches_back_off() -> None:
     session, searches, now = posted().session, 0, after(0)
     while not isinstance(step := decide(session, POLICY, now), GiveUp):
         assert not isinstance(step, SendStart)

@@ -38,7 +38,9 @@ def kinds(change: Change) -> list[str]:
         {"charge_point_id": ChargePointId("999")},
     ],
 )
-def test_F24_a_charge_that_cannot_be_ours_is_left_alone_and_a_person_told(foreign: dict[str, Any]) -> None:
+def test_F24_a_charge_that_cannot_be_ours_is_left_alone_and_operations_alerted(
+    foreign: dict[str, Any],
+) -> None:
     change = told(posted(), report(**foreign))
     assert change.session.charge is None
     assert change.session.duplicates == ()
@@ -77,7 +79,7 @@ def test_an_adopted_charge_is_watched_for_others_until_the_duplicate_watch_ends(
     assert told(posted(), report()).session.watch_until == after(POLICY.duplicate_watch_s)
 
 
-def test_a_second_charge_is_duplicate_and_its_state_follows_its_newest_report() -> None:
+def test_a_second_charge_is_a_duplicate_and_its_state_follows_its_newest_report() -> None:
     change = told(running(), report(id=OTHER, at=20), report("stopped", 40, id=OTHER))
     late = told(change, report("charging", 30, id=OTHER))
     for each in (change, late):
@@ -88,7 +90,7 @@ def test_a_second_charge_is_duplicate_and_its_state_follows_its_newest_report() 
         assert each.session.charge.id == "1"
 
 
-def test_the_oldest_charge_of_a_search_is_adopted_and_the_others_are_duplicate() -> None:
+def test_the_oldest_charge_of_a_search_is_adopted_and_the_others_are_duplicates() -> None:
     found = [report(created_at=after(30)), report(id=OTHER, created_at=after(2))]
     change = apply_search_result(posted(), found, at=after(40), policy=POLICY)
     assert change.session.charge is not None
@@ -153,7 +155,7 @@ def test_F34_a_released_sessions_own_charge_that_ended_again_is_not_stopped_for_
     assert [(e.id, e.state) for e in change.session.duplicates] == [("1", ChargeState.STOPPED)]
 
 
-def test_news_of_an_ended_sessions_charge_that_stays_ended_makes_it_no_duplicate_one() -> None:
+def test_news_of_an_ended_sessions_charge_that_stays_ended_makes_it_no_duplicate() -> None:
     change = told(released(), report("completed", 200))
     assert change.session.duplicates == ()
     assert change.session.attention == ()

@@ -49,7 +49,7 @@ def test_a_settlement_ends_the_session_and_is_on_record() -> None:
     assert (line.kind, line.detail["to_capture_minor"]) == ("settlement_decided", 238)
 
 
-def test_F66_a_price_above_the_hold_asks_for_a_person() -> None:
+def test_F66_a_price_above_the_hold_needs_attention() -> None:
     session = settle_final(final(Decimal("20.01")), after(110), POLICY).session
     assert session.settlement is not None
     assert session.settlement.shortfall_minor == 1
@@ -95,7 +95,7 @@ def test_giving_up_releases_everything_and_forgets_the_reason_of_a_stop() -> Non
     ("outcome", "watched"),
     [(StartOutcome.UNKNOWN, True), (StartOutcome.NOT_DONE, False), (StartOutcome.REFUSED, False)],
 )
-def test_F75_only_a_doubt_is_watched_after_the_release(outcome: StartOutcome, watched: bool) -> None:
+def test_F75_only_an_unknown_start_is_watched_after_the_release(outcome: StartOutcome, watched: bool) -> None:
     start = Start(deadline=after(300), outcome=outcome, posts=1, intent_at=T0)
     change = release_unused(
         Change(new_session(start=start)), NotStartedReason.START_TIMEOUT, after(300), POLICY
@@ -123,7 +123,7 @@ def test_the_hold_ends_when_the_terminal_says_else_after_the_usual_days() -> Non
     assert hold_deadline(new_session(authorization=held), POLICY) == after(5000)
 
 
-def test_F79_settled_after_the_hold_expired_it_is_on_record_and_a_person_is_told() -> None:
+def test_F79_a_settlement_after_the_holds_expiry_is_recorded_and_operations_alerted() -> None:
     change = final(Decimal("2.37"))
     late = hold_deadline(change.session, POLICY) + timedelta(seconds=1)
     session = settle_final(change, late, POLICY).session

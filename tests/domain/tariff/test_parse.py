@@ -102,7 +102,7 @@ def test_two_readings_of_one_object_are_equal() -> None:
     assert parse_tariff(tariff()) != parse_tariff(tariff({"price": 1}))
 
 
-def test_tariffs_of_the_same_name_are_told_apart_without_comparing_them_all() -> None:
+def test_tariffs_of_the_same_name_are_distinguished_without_comparing_them_all() -> None:
     """Terminals may send every tariff under one name: a search must not go through all that were seen."""
     hashes = {hash(parse_tariff(tariff({"price": Decimal(cents) / 100}))) for cents in range(100)}
     assert len(hashes) > 90

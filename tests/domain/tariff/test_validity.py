@@ -86,7 +86,7 @@ def test_F113_after_its_end_montas_running_price_counts() -> None:
     assert stop_plan(session, session.charge, POLICY).basis is Basis.REPORTED_PRICE
 
 
-def test_F113_a_final_price_of_a_charge_that_outlasted_its_tariff_is_not_judged_by_it() -> None:
+def test_F113_a_final_price_of_a_charge_that_outlasted_its_tariff_is_not_checked_against_it() -> None:
     def held(ends_s: float) -> str | None:
         session = outlasted(ends_s, price=None)
         final = report("completed", 1800, energy_wh=2000, price=Decimal("19.00"), completed_at=after(1800))

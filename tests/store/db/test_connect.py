@@ -83,7 +83,7 @@ async def test_a_server_that_takes_no_writes_is_not_used(database_url: str) -> N
         await admin.close()
 
 
-async def test_what_a_server_said_is_told_rather_than_that_others_said_nothing(database_url: str) -> None:
+async def test_a_servers_message_is_shown_rather_than_the_silence_of_others(database_url: str) -> None:
     url = several(database_url, 1).replace("postgres@", "nobody_knows_him@")
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
         await WritableHost(asyncpg_url(url)).connect()

@@ -196,7 +196,7 @@ async def test_the_first_host_that_can_be_written_to_is_used(database_url: str) 
         await database.close()
 
 
-async def test_a_server_that_is_not_there_is_trouble_that_the_endpoints_know() -> None:
+async def test_a_missing_server_is_an_error_that_the_endpoints_know() -> None:
     database = Database("postgresql://u:hunter2@localhost:1/db")
     try:
         with pytest.raises(DATABASE_ERRORS) as away:

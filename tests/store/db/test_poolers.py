@@ -131,7 +131,7 @@ async def test_F112_statement_mode_is_named_by_everything(database_url: str) -> 
 
 
 @needs_pgbouncer
-async def test_F112_notifications_are_heard_around_the_pooler_and_one_that_swallows_them_is_named(
+async def test_F112_notifications_arrive_around_the_pooler_and_one_that_swallows_them_is_named(
     database_url: str,
 ) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
@@ -239,7 +239,7 @@ UNSUITABLE = {
 
 @pytest.mark.parametrize("case", UNSUITABLE)
 @pytest.mark.parametrize("to_migrate", [True, False])
-def test_F112_what_does_not_fit_is_told_in_one_sentence(case: str, to_migrate: bool) -> None:
+def test_F112_what_does_not_fit_is_named_in_one_sentence(case: str, to_migrate: bool) -> None:
     facts, words = UNSUITABLE[case]
     told = unsuitable(facts, to_migrate=to_migrate)
     assert told is not None
@@ -262,7 +262,7 @@ async def test_F112_a_real_servers_facts_are_read(database_url: str, latin_url: 
         await asyncio.to_thread(migrate, latin_url)
 
 
-async def test_F112_a_user_without_rights_is_told_which(strangers_url: str) -> None:
+async def test_F112_the_missing_rights_of_a_user_are_named(strangers_url: str) -> None:
     async with opened(strangers_url) as database, database.transaction() as connection:
         with pytest.raises(DatabaseUnsuitable, match="may not read and write"):
             await suitability.check(connection)
@@ -284,7 +284,7 @@ EXPLAINED = {
 
 
 @pytest.mark.parametrize("case", EXPLAINED)
-def test_F112_trouble_is_explained_by_its_kind(case: str) -> None:
+def test_F112_connection_errors_are_explained_by_their_kind(case: str) -> None:
     error, words = EXPLAINED[case]
     told = explain(error)
     assert words in told
@@ -313,7 +313,7 @@ def test_F112_trouble_is_explained_by_its_kind(case: str) -> None:
         ("XX000", "hunter2", "It does not work"),
     ],
 )
-def test_F112_trouble_is_explained_by_what_the_server_said_also_when_it_is_wrapped(
+def test_F112_an_error_is_explained_by_the_servers_message_also_when_it_is_wrapped(
     state: str, message: str, words: str
 ) -> None:
     said = asyncpg.PostgresError.new({"C": state, "M": message, "S": "FATAL"})

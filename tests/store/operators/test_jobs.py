@@ -39,7 +39,7 @@ async def test_each_job_is_claimed_by_one_of_many(database_url: str) -> None:
         assert {o for o, job in first + await all_of(database) if job is Job.SYNC} == {OP_ONE, OP_OTHER}
 
 
-async def test_a_dead_workers_job_is_taken_over_and_its_late_word_counts_for_nothing(
+async def test_a_dead_workers_job_is_taken_over_and_its_late_result_is_ignored(
     database_url: str,
 ) -> None:
     async with provisioned(database_url) as database:
@@ -73,7 +73,7 @@ async def test_a_job_that_is_asked_for_while_it_is_done_is_due_again_at_once(dat
         assert await claim(database, 1) == JobLease(OP_ONE, Job.SWEEP, 2)
 
 
-async def test_a_job_that_nobody_asks_for_stays_as_it_was_released(database_url: str) -> None:
+async def test_a_job_without_a_new_request_stays_as_it_was_released(database_url: str) -> None:
     async with provisioned(database_url) as database:
         await all_of(database)
         async with database.transaction() as connection:

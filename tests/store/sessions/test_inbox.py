@@ -108,7 +108,7 @@ async def test_news_by_charge_id_or_reference_wakes_the_session_and_no_other(
         assert await due_at_of(database, "ps_c") is None
 
 
-async def test_a_redelivery_wakes_nobody(database_url: str) -> None:
+async def test_a_redelivery_wakes_no_session(database_url: str) -> None:
     session = a_session("a")
     async with provisioned(database_url) as database:
         await record(database, session)

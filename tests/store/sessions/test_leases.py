@@ -150,7 +150,7 @@ async def test_a_session_that_crashes_its_handler_waits_longer_and_longer(databa
     assert failures == 0
 
 
-async def test_a_row_that_somebody_holds_is_passed_over_not_waited_for(database_url: str) -> None:
+async def test_a_locked_row_is_skipped_not_waited_for(database_url: str) -> None:
     async with provisioned(database_url) as database:
         await four_sessions(database)
         async with database.transaction() as connection:
@@ -193,7 +193,7 @@ async def test_F56_a_noisy_operator_does_not_starve_another(database_url: str) -
         assert await claim_fairly(database, limit=8) == {OP_ONE: 5, OP_OTHER: 3}
 
 
-async def test_F56_whoever_has_less_in_work_comes_first_and_nobody_takes_all_places(
+async def test_F56_the_operator_with_less_work_comes_first_and_none_takes_all_slots(
     database_url: str,
 ) -> None:
     async with provisioned(database_url) as database:

@@ -103,7 +103,7 @@ async def test_F114_news_wakes_a_session_that_is_released_while_the_news_waits_f
         assert await due_at(database) == NOW
 
 
-async def test_F114_a_start_that_waited_is_woken_though_its_turn_is_just_being_put_off(
+async def test_F114_a_start_that_waited_is_woken_though_it_is_just_being_put_off(
     database_url: str,
 ) -> None:
     async with provisioned(database_url) as database:
@@ -147,7 +147,7 @@ async def test_F114_a_job_that_is_claimed_meanwhile_is_asked_for_again(database_
         assert await due_at(database, "operator_jobs", "job = 'sync' AND due_at IS NOT NULL") == NOW + SECOND
 
 
-async def test_F114_nobody_claims_a_job_while_it_is_being_asked_for(database_url: str) -> None:
+async def test_F114_no_replica_claims_a_job_while_it_is_being_made_due(database_url: str) -> None:
     """It is due already; whoever claimed it now would miss what the asker has not committed yet."""
     async with provisioned(database_url) as database:
         async with database.transaction() as connection:

@@ -178,7 +178,7 @@ async def test_who_waited_for_a_lock_sees_the_settlement_that_was_decided_meanwh
     assert seen.settlement.to_capture_minor == 1500
 
 
-async def test_nobody_locks_with_a_token_that_is_not_the_rows(database_url: str) -> None:
+async def test_a_token_that_is_not_the_rows_locks_nothing(database_url: str) -> None:
     session = a_session()
     async with provisioned(database_url) as database:
         await record(database, session)
