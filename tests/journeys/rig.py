@@ -1,4 +1,4 @@
-"""The whole of Tapwatt under virtual time: service, watchers, a real database, Monta in a box."""
+"""The whole of Tapwatt under virtual time: service, watchers, a real database, the simulator."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -41,7 +41,7 @@ def energy_tariff(price: str = "0.49", **more: Any) -> Json:
 
 
 class Rig:
-    """One operator, one terminal, all charge points of the box; every step is taken by `pass_time`."""
+    """One operator, one terminal, all charge points of the simulator; every step is taken by `pass_time`."""
 
     def __init__(
         self, context: Context, clock: RigClock, simulator: Simulator, http: httpx.AsyncClient

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 PRICE = energy_tariff("0.79")
 UNANSWERED = 0
-"""The box logs a POST when it has answered it; the killed watcher's call never was."""
+"""The simulator logs a POST when it has answered it; the killed watcher's call never was."""
 
 
 async def test_F17_a_crash_after_the_intent_causes_a_search_and_the_start_is_sent_after_the_quiet_window(

@@ -38,7 +38,7 @@ def entry(rig: Rig, charge: Json, event: str = "updated") -> Json:
 
 
 async def as_monta_shows_it(rig: Rig) -> Json:
-    """The charge as the box's own record shows it."""
+    """The charge as the simulator's own record shows it."""
     sent = [json.loads(delivery.body)["entries"] for delivery in rig.monta.deliveries]
     found = [e["payload"] for entries in sent for e in entries if e["entityType"] == "charge"]
     shown: Json = found[-1]

@@ -1,4 +1,4 @@
-"""Replicas of `tapwatt serve --with-watcher` as real processes on real sockets, with Monta in a box beside them."""
+"""Replicas of `tapwatt serve --with-watcher` as real processes on real sockets, with the simulated Monta beside them."""
 
 import asyncio
 import json
@@ -119,11 +119,11 @@ async def until(done: Callable[[], bool], within_s: float, what: str) -> None:
 
 
 class Fleet:
-    """The replicas, the box, a terminal's key; `admin` leads to the database past all that disturbs the replicas."""
+    """The replicas, the simulated Monta, a terminal's key; `admin` leads to the database past all that disturbs the replicas."""
 
-    def __init__(self, replicas: list[Process], box: Process, http: httpx.AsyncClient) -> None:
+    def __init__(self, replicas: list[Process], monta: Process, http: httpx.AsyncClient) -> None:
         self.replicas = replicas
-        self.box = box
+        self.monta = monta
         self.http = http
         self.terminal_key = ""
         self.points: list[str] = []
@@ -167,7 +167,7 @@ class Fleet:
 
     async def books(self) -> Json:
         """Monta's own: `posts` by reference, `charges`."""
-        books: Json = (await self.http.get(f"{self.box.url}/books")).json()
+        books: Json = (await self.http.get(f"{self.monta.url}/books")).json()
         return books
 
     def logs(self, *words: str) -> list[str]:
@@ -183,10 +183,10 @@ class Fleet:
 async def _provision(fleet: Fleet, url: str) -> None:
     """As the command line does it, without a process for each command."""
     settings = KeyedSettings(secret_key=SECRET_KEY, allow_plain_http=True)
-    monta = about(default_config(), fleet.box.url)
+    monta = about(default_config(), fleet.monta.url)
     new = NewOperator(
         name="Nordlade",
-        monta_url=f"{fleet.box.url}{BASE}",
+        monta_url=f"{fleet.monta.url}{BASE}",
         client_id=str(monta["client_id"]),
         client_secret=str(monta["client_secret"]),
         paying_team_id=str(monta["paying_team_id"]),
@@ -218,15 +218,26 @@ async def open_fleet(
         http = await stack.enter_async_context(
             httpx.AsyncClient(timeout=20, trust_env=False, limits=httpx.Limits(max_connections=200))
         )
-        box_port, ports = free_port(), [free_port() for _ in urls]
+        monta_port, ports = free_port(), [free_port() for _ in urls]
         common = base_environment() | {f"TAPWATT_{name}": str(value) for name, value in SETTINGS.items()}
         common |= {
             "PYTHONPATH": str(ROOT),
             "TAPWATT_SECRET_KEY": SECRET_KEY,
             "TAPWATT_PUBLIC_URL": f"http://127.0.0.1:{ports[-1]}",
         }
-        told = ["--port", str(box_port), "--points", str(points), "--seed", str(seed), "--late", str(late_s)]
-        box = Process("box", ["tests.processes.monta_process", *told], common, box_port, folder / "box.log")
+        told = [
+            "--port",
+            str(monta_port),
+            "--points",
+            str(points),
+            "--seed",
+            str(seed),
+            "--late",
+            str(late_s),
+        ]
+        monta = Process(
+            "monta", ["tests.processes.monta_process", *told], common, monta_port, folder / "monta.log"
+        )
         replicas = [
             Process(
                 f"replica-{n}",
@@ -237,12 +248,12 @@ async def open_fleet(
             )
             for n, (url, port) in enumerate(zip(urls, ports, strict=True), 1)
         ]
-        fleet = Fleet(replicas, box, http)
+        fleet = Fleet(replicas, monta, http)
         fleet.points = [str(FIRST_POINT + n) for n in range(points)]
         await _provision(fleet, admin_url)
         fleet.admin = await asyncpg.create_pool(admin_url, min_size=0, max_size=8)
         stack.push_async_callback(fleet.admin.close)
-        for process in (box, *replicas):
+        for process in (monta, *replicas):
             stack.callback(process.kill)
             process.start()
         for replica in replicas:

@@ -1,4 +1,4 @@
-"""Monta in a box as a process that answers slowly and tells what arrived: `python -m tests.processes.monta_process`.
+"""The simulated Monta as a process that answers slowly and tells what arrived: `python -m tests.processes.monta_process`.
 
 Besides the Partner API it answers GET /books: every POST /charges by the reference it carried, and every charge.
 """
@@ -52,10 +52,10 @@ def brisk(points: int, seed: int) -> SimulatorConfig:
 
 
 class Slow:
-    """The box behind a network: each call that changes something takes up to `most_s` before and after its effect."""
+    """The simulator behind a network: each call that changes something takes up to `most_s` before and after its effect."""
 
-    def __init__(self, box: SimulatorServer, seed: int, most_s: float) -> None:
-        self._box = box
+    def __init__(self, server: SimulatorServer, seed: int, most_s: float) -> None:
+        self._server = server
         self._rng = random.Random(seed)
         self._most_s = most_s
         self.posts: Counter[str] = Counter()
@@ -71,7 +71,7 @@ class Slow:
         elif path.endswith("/stop"):
             await self._late(scope, receive, send)
         else:
-            await self._box(scope, receive, send)
+            await self._server(scope, receive, send)
 
     async def _late(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def late(message: Message) -> None:
@@ -80,7 +80,7 @@ class Slow:
             await send(message)
 
         await asyncio.sleep(self._rng.uniform(0, self._most_s))
-        await self._box(scope, receive, late)
+        await self._server(scope, receive, late)
 
     async def _show(self, send: Send) -> None:
         charges = [
@@ -91,7 +91,7 @@ class Slow:
                 "price": str(c.price),
                 "ended": c.completed_at is not None,
             }
-            for c in self._box.simulator.charges()
+            for c in self._server.simulator.charges()
         ]
         body = json.dumps({"posts": self.posts, "charges": charges}).encode()
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -12,23 +12,23 @@ import pytest
 from app.domain.units.ids import ChargePointId
 from app.simulator.faults.catalog import FaultKind
 from app.simulator.server import SimulatorServer, about, default_config
-from tests.simulator.box import AC, CONFIG, DC, HOOK, Box, Received, a_box, start_body
+from tests.simulator.rig import AC, CONFIG, DC, HOOK, Received, Rig, a_rig, start_body
 from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_only_the_next_matching_requests_get_the_fault() -> None:
-    box = await a_box()
-    box.sim.faults.next("POST", "/charges", FaultKind.FAILED_THOUGH_DONE)
-    box.sim.faults.next("GET", "/charges/*/stop", FaultKind.UNAVAILABLE, times=2)
-    assert (await box.http.get("/charges")).status_code == 200
-    assert (await box.post_charge()).status_code == 502
-    charge = (await box.search())[0]
+    rig = await a_rig()
+    rig.sim.faults.next("POST", "/charges", FaultKind.FAILED_THOUGH_DONE)
+    rig.sim.faults.next("GET", "/charges/*/stop", FaultKind.UNAVAILABLE, times=2)
+    assert (await rig.http.get("/charges")).status_code == 200
+    assert (await rig.post_charge()).status_code == 502
+    charge = (await rig.search())[0]
     for expected in (503, 503, 200):
-        assert (await box.http.get(f"/charges/{charge['id']}/stop")).status_code == expected
-    assert box.sim.counters["stops_asked"] == 1
-    assert [line.fault_kind for line in box.sim.requests if line.fault_kind] == [
+        assert (await rig.http.get(f"/charges/{charge['id']}/stop")).status_code == expected
+    assert rig.sim.counters["stops_asked"] == 1
+    assert [line.fault_kind for line in rig.sim.requests if line.fault_kind] == [
         FaultKind.FAILED_THOUGH_DONE,
         FaultKind.UNAVAILABLE,
         FaultKind.UNAVAILABLE,
@@ -36,83 +36,83 @@ async def test_only_the_next_matching_requests_get_the_fault() -> None:
 
 
 async def test_a_lost_request_does_nothing_though_it_looks_like_a_lost_answer() -> None:
-    box = await a_box()
-    box.sim.faults.next("POST", "/charges", FaultKind.REQUEST_LOST)
+    rig = await a_rig()
+    rig.sim.faults.next("POST", "/charges", FaultKind.REQUEST_LOST)
     with pytest.raises(httpx.RemoteProtocolError):
-        await box.post_charge()
-    assert box.sim.charges() == []
+        await rig.post_charge()
+    assert rig.sim.charges() == []
 
 
 async def test_an_outage_has_a_beginning_and_an_end_and_charges_go_on_meanwhile() -> None:
-    box = await a_box()
-    charge = await box.start(DC)
-    now = box.clock.now()
-    box.sim.faults.between(now + timedelta(seconds=60), now + timedelta(seconds=660), FaultKind.UNREACHABLE)
-    await box.pass_time(60)
-    before = box.sim.charges()[0].metered_wh
+    rig = await a_rig()
+    charge = await rig.start(DC)
+    now = rig.clock.now()
+    rig.sim.faults.between(now + timedelta(seconds=60), now + timedelta(seconds=660), FaultKind.UNREACHABLE)
+    await rig.pass_time(60)
+    before = rig.sim.charges()[0].metered_wh
     with pytest.raises(httpx.ConnectError):
-        await box.read(charge["id"])
-    assert box.sim.requests[-1].status is None
-    await box.pass_time(600)
-    assert (await box.read(charge["id"]))["state"] == "charging"
-    assert box.sim.charges()[0].metered_wh > before + 5000
+        await rig.read(charge["id"])
+    assert rig.sim.requests[-1].status is None
+    await rig.pass_time(600)
+    assert (await rig.read(charge["id"]))["state"] == "charging"
+    assert rig.sim.charges()[0].metered_wh > before + 5000
 
 
 async def test_a_storm_of_429_on_stops_leaves_reads_alone() -> None:
-    box = await a_box()
-    charge = await box.start()
-    now = box.clock.now()
-    box.sim.faults.between(
+    rig = await a_rig()
+    charge = await rig.start()
+    now = rig.clock.now()
+    rig.sim.faults.between(
         now, now + timedelta(seconds=30), FaultKind.THROTTLED, path="/charges/*/stop", seconds=7
     )
-    stop = await box.http.get(f"/charges/{charge['id']}/stop")
+    stop = await rig.http.get(f"/charges/{charge['id']}/stop")
     assert (stop.status_code, stop.headers["RateLimit-ResetsIn"]) == (429, "7")
-    assert (await box.http.get(f"/charges/{charge['id']}")).status_code == 200
-    box.sim.faults.clear()
-    assert (await box.http.get(f"/charges/{charge['id']}/stop")).status_code == 200
+    assert (await rig.http.get(f"/charges/{charge['id']}")).status_code == 200
+    rig.sim.faults.clear()
+    assert (await rig.http.get(f"/charges/{charge['id']}/stop")).status_code == 200
 
 
 async def test_the_search_may_lag_behind() -> None:
-    box = await a_box()
-    box.sim.faults.search_lag_s = 30
-    charge = await box.start()
-    assert await box.search(partnerExternalId="ps_1") == []
-    assert (await box.read(charge["id"]))["id"] == charge["id"]
-    await box.pass_time(30)
-    assert len(await box.search(partnerExternalId="ps_1")) == 1
+    rig = await a_rig()
+    rig.sim.faults.search_lag_s = 30
+    charge = await rig.start()
+    assert await rig.search(partnerExternalId="ps_1") == []
+    assert (await rig.read(charge["id"]))["id"] == charge["id"]
+    await rig.pass_time(30)
+    assert len(await rig.search(partnerExternalId="ps_1")) == 1
 
 
 async def test_a_slow_answer_waits_on_the_clock_while_the_charge_has_started() -> None:
-    box = await a_box()
-    asked = asyncio.create_task(box.post_charge(920))
-    await box.clock.advance(19)
+    rig = await a_rig()
+    asked = asyncio.create_task(rig.post_charge(920))
+    await rig.clock.advance(19)
     assert not asked.done()
-    assert len(box.sim.charges(ChargePointId("920"))) == 1
-    await box.clock.advance(1)
+    assert len(rig.sim.charges(ChargePointId("920"))) == 1
+    await rig.clock.advance(1)
     assert (await asked).status_code == 200
 
 
 async def test_a_token_may_die_while_its_refresh_token_lives() -> None:
-    box = await a_box()
-    box.sim.tokens.expire_access()
-    assert (await box.post_charge()).status_code == 401
-    assert box.sim.charges() == []
-    await box.login()
-    await box.start()
+    rig = await a_rig()
+    rig.sim.tokens.expire_access()
+    assert (await rig.post_charge()).status_code == 401
+    assert rig.sim.charges() == []
+    await rig.login()
+    await rig.start()
 
 
 async def history(seed: int, meter_interval_s: float = 60) -> list[Any]:
     """Everything that can be seen of a lively hour."""
     points = tuple(replace(point, meter_interval_s=meter_interval_s) for point in default_config().points)
-    box = await (await a_box(replace(CONFIG, points=points, seed=seed))).subscribe()
-    box.sim.faults.webhook_loss = 0.2
+    rig = await (await a_rig(replace(CONFIG, points=points, seed=seed))).subscribe()
+    rig.sim.faults.webhook_loss = 0.2
     for point_id in (101, 104, 106, 907, 908, 911, 913, 916, 918, 921):
-        await box.start(point_id, partnerExternalId=f"ps_{point_id}", priceLimit=8)
-    await box.pass_time(2500)
-    for charge in box.sim.charges():
-        await box.stop(charge.id)
-    await box.pass_time(400)
-    return [box.received.bodies, [str(line) for line in box.sim.requests], await box.search(perPage=100)]
+        await rig.start(point_id, partnerExternalId=f"ps_{point_id}", priceLimit=8)
+    await rig.pass_time(2500)
+    for charge in rig.sim.charges():
+        await rig.stop(charge.id)
+    await rig.pass_time(400)
+    return [rig.received.bodies, [str(line) for line in rig.sim.requests], await rig.search(perPage=100)]
 
 
 async def test_the_same_seed_gives_the_same_history_to_the_byte() -> None:
@@ -126,13 +126,13 @@ async def test_another_seed_gives_another_history() -> None:
 async def test_stepping_finely_or_coarsely_gives_the_same_deliveries() -> None:
     bodies = []
     for step_s in (1, 600):
-        box = await (await a_box()).subscribe()
-        await box.start(DC, kwhLimit=10)
+        rig = await (await a_rig()).subscribe()
+        await rig.start(DC, kwhLimit=10)
         for _ in range(1200 // step_s):
-            now = box.clock.now() + timedelta(seconds=step_s)
-            box.clock.set(now)
-            await box.sim.run_until(now)
-        bodies.append(box.received.bodies)
+            now = rig.clock.now() + timedelta(seconds=step_s)
+            rig.clock.set(now)
+            await rig.sim.run_until(now)
+        bodies.append(rig.received.bodies)
     assert bodies[0] == bodies[1]
 
 
@@ -146,7 +146,8 @@ async def test_as_a_server_the_simulator_runs_from_startup_to_shutdown() -> None
     assert (await outbox.get())["type"] == "lifespan.startup.complete"
     config = server.simulator.config
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(server), base_url=about(config, "http://box")["monta_url"].__str__()
+        transport=httpx.ASGITransport(server),
+        base_url=about(config, "http://simulator")["monta_url"].__str__(),
     ) as http:
         secrets = {"clientId": config.client_id, "clientSecret": config.client_secret}
         token = (await http.post("/auth/token", json=secrets)).json()["accessToken"]
@@ -189,4 +190,4 @@ async def test_virtual_sleepers_wake_in_order_of_their_time() -> None:
     assert clock.monotonic() == 10.0
     await clock.advance(60)
     await asyncio.gather(*tasks)
-    assert isinstance(Box().clock, VirtualClock)
+    assert isinstance(Rig().clock, VirtualClock)

@@ -13,7 +13,7 @@ from app.simulator.site.charge import Charge, Leg
 from app.simulator.site.lifecycle import NotPossible
 from app.simulator.site.prices import PriceGroup, Usage, price
 from app.simulator.site.vehicles import FLOOR_W, VEHICLES, Vehicle
-from tests.simulator.box import Box, a_box
+from tests.simulator.rig import Rig, a_rig
 from tests.virtual_clock import BEGINNING
 
 vehicles = st.sampled_from(sorted(VEHICLES))
@@ -115,35 +115,35 @@ moves = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(moves)
 async def test_whatever_people_do_energy_and_states_stay_lawful(script: list[tuple[str, int, float]]) -> None:
-    box = await (await a_box(rate_limit=100_000, access_token_life_s=10**7)).subscribe()
+    rig = await (await a_rig(rate_limit=100_000, access_token_life_s=10**7)).subscribe()
     completed: dict[int, tuple[object, ...]] = {}
     for action, point_id, seconds in script:
-        await act(box, action, point_id)
-        check_all(box, completed)
-        await box.pass_time(seconds)
-        check_all(box, completed)
-    assert all(delivery.status == 200 for delivery in box.sim.deliveries)
+        await act(rig, action, point_id)
+        check_all(rig, completed)
+        await rig.pass_time(seconds)
+        check_all(rig, completed)
+    assert all(delivery.status == 200 for delivery in rig.sim.deliveries)
 
 
-async def act(box: Box, action: str, point_id: int) -> None:
-    charges = box.sim.charges(ChargePointId(str(point_id)))
+async def act(rig: Rig, action: str, point_id: int) -> None:
+    charges = rig.sim.charges(ChargePointId(str(point_id)))
     if action == "start":
-        answer = await box.post_charge(point_id, partnerExternalId=f"ps_{len(charges)}")
+        answer = await rig.post_charge(point_id, partnerExternalId=f"ps_{len(charges)}")
         assert answer.status_code in {200, 400}
     elif action == "stop" and charges:
-        await box.stop(charges[-1].id)
+        await rig.stop(charges[-1].id)
     elif action != "stop":
         try:
-            getattr(box.sim, action)(ChargePointId(str(point_id)))
+            getattr(rig.sim, action)(ChargePointId(str(point_id)))
         except NotPossible:
             return
 
 
-def check_all(box: Box, completed: dict[int, tuple[object, ...]]) -> None:
-    now = box.clock.now()
-    flowing = [charge for charge in box.sim.charges() if charge.flowing]
+def check_all(rig: Rig, completed: dict[int, tuple[object, ...]]) -> None:
+    now = rig.clock.now()
+    flowing = [charge for charge in rig.sim.charges() if charge.flowing]
     assert len({charge.point_id for charge in flowing}) == len(flowing), "one power for each charge point"
-    for charge in box.sim.charges():
+    for charge in rig.sim.charges():
         assert charge.metered_wh <= charge.delivered_wh(now) + 0.01
         assert (charge.flowing is not None) <= (charge.state in {ChargeState.CHARGING, ChargeState.STOPPING})
         assert charge.created_at <= charge.updated_at <= now

@@ -1,11 +1,11 @@
-"""app/simulator/http/fields: What the box accepts: as much as Monta's reference allows, and no more."""
+"""app/simulator/http/fields: What the rig accepts: as much as Monta's reference allows, and no more."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.simulator.box import HOOK, a_box, start_body
+from tests.simulator.rig import HOOK, a_rig, start_body
 
 pytestmark = pytest.mark.anyio
 
@@ -34,16 +34,16 @@ pytestmark = pytest.mark.anyio
 async def test_a_start_is_refused_for_what_the_reference_forbids_and_nothing_else(
     change: dict[str, Any], status: int
 ) -> None:
-    box = await a_box()
+    rig = await a_rig()
     body = json.dumps(start_body() | change)
-    assert (await box.http.post("/charges", content=body)).status_code == status
+    assert (await rig.http.post("/charges", content=body)).status_code == status
 
 
 @pytest.mark.parametrize("spelling", [b"1e400", b"1e99999999999999999999", b"Infinity"])
 async def test_a_number_beyond_a_double_is_no_json(spelling: bytes) -> None:
-    box = await a_box()
+    rig = await a_rig()
     body = b'{"payingTeamId":4711,"chargePointId":102,"partnerCustomPayload":{"a":' + spelling + b"}}"
-    assert (await box.http.post("/charges", content=body)).status_code == 400
+    assert (await rig.http.post("/charges", content=body)).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ async def test_a_number_beyond_a_double_is_no_json(spelling: bytes) -> None:
 async def test_a_webhook_configuration_is_taken_just_within_its_bounds(
     change: dict[str, Any], status: int
 ) -> None:
-    box = await a_box()
-    assert (await box.http.put("/webhooks/config", json=HOOK | change)).status_code == status
+    rig = await a_rig()
+    assert (await rig.http.put("/webhooks/config", json=HOOK | change)).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ async def test_a_webhook_configuration_is_taken_just_within_its_bounds(
     ],
 )
 async def test_queries_follow_the_types_of_the_reference(path: str, status: int) -> None:
-    box = await a_box()
-    assert (await box.http.get(path)).status_code == status
+    rig = await a_rig()
+    assert (await rig.http.get(path)).status_code == status
 
 
 async def test_periods_of_consumption_are_a_closed_list() -> None:
-    box = await a_box()
-    charge = await box.start()
+    rig = await a_rig()
+    charge = await rig.start()
     for size_s, status in ((300, 200), (600, 200), (900, 200), (1800, 200), (3600, 200), (301, 400)):
         query = {"consumptionPeriodSizeInSeconds": size_s}
-        answer = await box.http.get(f"/charges/{charge['id']}/kwh-consumption", params=query)
+        answer = await rig.http.get(f"/charges/{charge['id']}/kwh-consumption", params=query)
         assert answer.status_code == status

@@ -13,7 +13,7 @@ from app.simulator.config import Driver, PointConfig, SimulatorConfig
 from app.simulator.http.asgi import MAX_BODY
 from app.simulator.site.lifecycle import NotPossible
 from app.simulator.site.site import UnknownId
-from tests.simulator.box import AC, CONFIG, POINTS, Box, a_box
+from tests.simulator.rig import AC, CONFIG, POINTS, Rig, a_rig
 
 pytestmark = pytest.mark.anyio
 
@@ -53,31 +53,31 @@ def test_a_configuration_that_makes_no_sense_is_refused_by_name(
 
 def test_the_smallest_simulator_has_one_charge_point() -> None:
     point = PointConfig(id=1, name="one", max_w=3_700, price_group_id=21)
-    box = Box(SimulatorConfig(points=(point,), price_groups=PRICE_GROUPS[:1]))
-    assert box.sim.next_event_at() is None, "a plugged car alone does nothing"
+    rig = Rig(SimulatorConfig(points=(point,), price_groups=PRICE_GROUPS[:1]))
+    assert rig.sim.next_event_at() is None, "a plugged car alone does nothing"
 
 
 async def test_unknown_ids_and_impossible_actions_are_distinguished() -> None:
-    box = await a_box()
+    rig = await a_rig()
     with pytest.raises(UnknownId):
-        box.sim.unplug(ChargePointId("1"))
+        rig.sim.unplug(ChargePointId("1"))
     with pytest.raises(UnknownId):
-        box.sim.charge(ChargeId("1"))
-    for act in (box.sim.stop_button, box.sim.restart, box.sim.pause, box.sim.plug_in):
+        rig.sim.charge(ChargeId("1"))
+    for act in (rig.sim.stop_button, rig.sim.restart, rig.sim.pause, rig.sim.plug_in):
         with pytest.raises(NotPossible):
             act(ChargePointId(str(AC)))
 
 
 async def test_a_body_above_a_mebibyte_is_a_413() -> None:
-    box = await a_box()
-    answer = await box.http.post("/charges", content=b" " * (MAX_BODY + 1))
+    rig = await a_rig()
+    answer = await rig.http.post("/charges", content=b" " * (MAX_BODY + 1))
     assert answer.status_code == 413
 
 
 async def test_outside_the_base_there_is_nothing() -> None:
-    box = await a_box()
+    rig = await a_rig()
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(box.sim.app), base_url="http://monta.test", headers=box.http.headers
+        transport=httpx.ASGITransport(rig.sim.app), base_url="http://monta.test", headers=rig.http.headers
     ) as root:
         assert (await root.get("/charges")).status_code == 404
         assert (await root.get("/api/v1/charges")).status_code == 200
@@ -87,8 +87,8 @@ async def test_outside_the_base_there_is_nothing() -> None:
 async def test_a_cut_answer_is_left_unfinished_over_a_socket_so_that_the_server_hangs_up(
     over_socket: bool,
 ) -> None:
-    box = await a_box()
-    box.sim.app.over_socket = over_socket
+    rig = await a_rig()
+    rig.sim.app.over_socket = over_socket
     sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> MutableMapping[str, Any]:
@@ -97,7 +97,7 @@ async def test_a_cut_answer_is_left_unfinished_over_a_socket_so_that_the_server_
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    bearer = box.http.headers["Authorization"].encode()
+    bearer = rig.http.headers["Authorization"].encode()
     scope = {
         "type": "http",
         "method": "POST",
@@ -105,8 +105,8 @@ async def test_a_cut_answer_is_left_unfinished_over_a_socket_so_that_the_server_
         "query_string": b"",
         "headers": [(b"authorization", bearer)],
     }
-    await box.sim.app(scope, receive, send)
+    await rig.sim.app(scope, receive, send)
     announced = int(dict(sent[0]["headers"])[b"content-length"])
     assert len(sent[1]["body"]) < announced
     assert sent[1]["more_body"] is over_socket
-    assert len(box.sim.charges()) == 1
+    assert len(rig.sim.charges()) == 1

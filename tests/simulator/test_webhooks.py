@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.units.ids import ChargePointId
 from app.simulator.webhooks.outbox import signature
-from tests.simulator.box import AC, DC, HOOK, SECRET, a_box, decoded
+from tests.simulator.rig import AC, DC, HOOK, SECRET, a_rig, decoded
 
 pytestmark = pytest.mark.anyio
 
@@ -20,23 +20,23 @@ def test_the_published_example_is_signed_as_published() -> None:
 
 
 async def test_a_delivery_is_signed_over_its_own_bytes_and_carries_the_custom_headers() -> None:
-    box = await (await a_box()).subscribe(customHeaders={"headers": {"X-Tenant": "7"}})
-    await box.start()
-    await box.pass_time(10)
-    body, headers = box.received.bodies[0], box.received.headers[0]
+    rig = await (await a_rig()).subscribe(customHeaders={"headers": {"X-Tenant": "7"}})
+    await rig.start()
+    await rig.pass_time(10)
+    body, headers = rig.received.bodies[0], rig.received.headers[0]
     assert headers["X-Monta-Signature"] == f"sha1={signature(SECRET, body)}"
     assert headers["X-Tenant"] == "7"
     delivery = json.loads(body)
     assert set(delivery) == {"entries", "pending", "timestamp"}
     assert b": " not in body.split(b'"location"')[0], "compact"
-    assert delivery["timestamp"] == int(box.sim.deliveries[0].at.timestamp() * 1000)
+    assert delivery["timestamp"] == int(rig.sim.deliveries[0].at.timestamp() * 1000)
 
 
 async def test_an_entry_has_a_string_id_an_event_time_and_the_charge_as_it_was_then() -> None:
-    box = await (await a_box()).subscribe()
-    charge = await box.start()
-    await box.pass_time(10)
-    first, second = box.received.entries[:2]
+    rig = await (await a_rig()).subscribe()
+    charge = await rig.start()
+    await rig.pass_time(10)
+    first, second = rig.received.entries[:2]
     assert (first["entityType"], first["entityId"]) == ("charge", str(charge["id"]))
     assert (first["eventType"], second["eventType"]) == ("created", "updated")
     assert first["eventTime"] == "2026-11-22T10:00:00.000Z"
@@ -46,62 +46,62 @@ async def test_an_entry_has_a_string_id_an_event_time_and_the_charge_as_it_was_t
 
 
 async def test_deliveries_come_on_a_two_second_cadence_about_two_seconds_after_the_event() -> None:
-    box = await (await a_box()).subscribe()
+    rig = await (await a_rig()).subscribe()
     for point_id in (AC, DC):
-        await box.start(point_id, partnerExternalId=f"ps_{point_id}")
-    await box.pass_time(600)
-    opened = box.sim.deliveries[0].at.replace(minute=0, second=0)
-    assert all((delivery.at - opened).total_seconds() % 2 == 0 for delivery in box.sim.deliveries)
+        await rig.start(point_id, partnerExternalId=f"ps_{point_id}")
+    await rig.pass_time(600)
+    opened = rig.sim.deliveries[0].at.replace(minute=0, second=0)
+    assert all((delivery.at - opened).total_seconds() % 2 == 0 for delivery in rig.sim.deliveries)
     delays = [
         (delivery.at - datetime.fromisoformat(entry["eventTime"])).total_seconds()
-        for delivery in box.sim.deliveries
+        for delivery in rig.sim.deliveries
         for entry in json.loads(delivery.body)["entries"]
     ]
     assert all(1 <= delay <= 3 for delay in delays)
 
 
 async def test_pending_says_how_many_wait_beyond_the_batch() -> None:
-    box = await (await a_box(webhook_batch_max=1)).subscribe()
-    await box.start()
-    await box.start(DC, partnerExternalId="ps_2")
-    await box.pass_time(2)
-    assert json.loads(box.received.bodies[0])["pending"] == 1
-    await box.pass_time(2)
-    assert len(box.received.bodies) == 2
+    rig = await (await a_rig(webhook_batch_max=1)).subscribe()
+    await rig.start()
+    await rig.start(DC, partnerExternalId="ps_2")
+    await rig.pass_time(2)
+    assert json.loads(rig.received.bodies[0])["pending"] == 1
+    await rig.pass_time(2)
+    assert len(rig.received.bodies) == 2
 
 
 @pytest.mark.parametrize("status", [500, 204, 302, None])
 async def test_anything_but_200_is_repeated_as_a_whole_every_minute_with_a_fresh_timestamp(
     status: int | None,
 ) -> None:
-    box = await (await a_box()).subscribe()
-    box.received.status = status
-    await box.start()
-    await box.pass_time(2 + 120)
-    attempts = [line for line in box.sim.deliveries if line.entry_ids == box.sim.deliveries[0].entry_ids]
+    rig = await (await a_rig()).subscribe()
+    rig.received.status = status
+    await rig.start()
+    await rig.pass_time(2 + 120)
+    attempts = [line for line in rig.sim.deliveries if line.entry_ids == rig.sim.deliveries[0].entry_ids]
     gaps = [(later.at - one.at).total_seconds() for one, later in pairwise(attempts)]
     assert gaps == [60.0, 60.0]
     stamps = {json.loads(line.body)["timestamp"] for line in attempts}
     assert len(stamps) == 3
-    failed = decoded(await box.http.get("/webhooks/entries?status=failed"))["data"]
+    failed = decoded(await rig.http.get("/webhooks/entries?status=failed"))["data"]
     assert failed[-1]["error"]["errorCode"] == str(status or "NO_ANSWER")
-    box.received.status = 200
-    await box.pass_time(60)
-    assert decoded(await box.http.get("/webhooks/entries?status=failed"))["data"] == []
-    assert len(box.received.entries) >= len(attempts[0].entry_ids)
+    rig.received.status = 200
+    await rig.pass_time(60)
+    assert decoded(await rig.http.get("/webhooks/entries?status=failed"))["data"] == []
+    assert len(rig.received.entries) >= len(attempts[0].entry_ids)
 
 
 async def test_after_24_hours_an_event_is_lost() -> None:
-    box = await (await a_box()).subscribe()
-    box.received.status = None
-    box.sim.unplug(ChargePointId(str(AC)))
-    await box.start()
-    await box.pass_time(86_400 + 10)
-    tries = len(box.sim.deliveries)
-    await box.pass_time(600)
-    assert len(box.sim.deliveries) == tries
+    rig = await (await a_rig()).subscribe()
+    rig.received.status = None
+    rig.sim.unplug(ChargePointId(str(AC)))
+    await rig.start()
+    await rig.pass_time(86_400 + 10)
+    tries = len(rig.sim.deliveries)
+    await rig.pass_time(600)
+    assert len(rig.sim.deliveries) == tries
     assert tries == 1440 + 1
-    assert decoded(await box.http.get("/webhooks/entries"))["data"] == []
+    assert decoded(await rig.http.get("/webhooks/entries"))["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -123,51 +123,51 @@ async def test_after_24_hours_an_event_is_lost() -> None:
     ],
 )
 async def test_a_webhook_config_that_breaks_a_constraint_is_a_400(change: dict[str, Any], field: str) -> None:
-    box = await a_box()
-    answer = await box.http.put("/webhooks/config", json=HOOK | change)
+    rig = await a_rig()
+    answer = await rig.http.put("/webhooks/config", json=HOOK | change)
     assert answer.status_code == 400
     assert answer.json()["message"].startswith(field)
-    assert (await box.http.get("/webhooks/config")).status_code == 404
+    assert (await rig.http.get("/webhooks/config")).status_code == 404
 
 
 async def test_the_config_is_kept_replaced_and_deleted() -> None:
-    box = await (await a_box(allows_http_loopback=True)).subscribe()
-    shown = (await box.http.get("/webhooks/config")).json()
+    rig = await (await a_rig(allows_http_loopback=True)).subscribe()
+    shown = (await rig.http.get("/webhooks/config")).json()
     assert shown["webhookSecret"] == SECRET
-    local = await box.http.put("/webhooks/config", json=HOOK | {"webhookUrl": "http://127.0.0.1:8000/hook"})
+    local = await rig.http.put("/webhooks/config", json=HOOK | {"webhookUrl": "http://127.0.0.1:8000/hook"})
     assert local.status_code == 200
-    assert (await box.http.delete("/webhooks/config")).status_code == 204
-    assert (await box.http.delete("/webhooks/config")).status_code == 404
+    assert (await rig.http.delete("/webhooks/config")).status_code == 204
+    assert (await rig.http.delete("/webhooks/config")).status_code == 404
 
 
 async def test_events_of_other_teams_or_types_are_not_delivered() -> None:
-    box = await (await a_box()).subscribe(teamIds=[999])
-    await box.start()
-    await box.pass_time(60)
-    assert box.received.bodies == []
-    await box.subscribe(eventTypes=["charge-points"])
-    box.sim.unplug(ChargePointId(str(AC)))
-    await box.pass_time(5)
-    assert {entry["entityType"] for entry in box.received.entries} == {"charge-point"}
-    assert box.received.entries[-1]["payload"]["cablePluggedIn"] is False
+    rig = await (await a_rig()).subscribe(teamIds=[999])
+    await rig.start()
+    await rig.pass_time(60)
+    assert rig.received.bodies == []
+    await rig.subscribe(eventTypes=["charge-points"])
+    rig.sim.unplug(ChargePointId(str(AC)))
+    await rig.pass_time(5)
+    assert {entry["entityType"] for entry in rig.received.entries} == {"charge-point"}
+    assert rig.received.entries[-1]["payload"]["cablePluggedIn"] is False
 
 
 async def test_the_log_has_pages_and_single_entries() -> None:
-    box = await (await a_box()).subscribe()
-    await box.start()
-    pending = decoded(await box.http.get("/webhooks/entries?status=pending"))["data"]
+    rig = await (await a_rig()).subscribe()
+    await rig.start()
+    pending = decoded(await rig.http.get("/webhooks/entries?status=pending"))["data"]
     assert [row["eventType"] for row in pending] == ["charges"]
-    await box.pass_time(5)
-    row = decoded(await box.http.get(f"/webhooks/entries/{pending[0]['id']}"))
+    await rig.pass_time(5)
+    row = decoded(await rig.http.get(f"/webhooks/entries/{pending[0]['id']}"))
     assert row["status"] == "completed"
     assert row["payload"]["entityType"] == "charge"
-    assert (await box.http.get("/webhooks/entries/99999")).status_code == 404
-    assert (await box.http.get("/webhooks/entries?status=lost")).status_code == 400
+    assert (await rig.http.get("/webhooks/entries/99999")).status_code == 404
+    assert (await rig.http.get("/webhooks/entries?status=lost")).status_code == 400
 
 
 async def test_a_signature_is_explained_over_the_compact_payload() -> None:
-    box = await (await a_box()).subscribe()
-    answer = await box.http.post(
+    rig = await (await a_rig()).subscribe()
+    answer = await rig.http.post(
         "/webhooks/get-signature-detail?webhookSecret=top-secret&includeSecrets=true",
         content=b'[{"foo": "bar"}]',
     )
@@ -178,22 +178,22 @@ async def test_a_signature_is_explained_over_the_compact_payload() -> None:
 
 
 async def test_webhooks_can_be_lost_by_chance_and_signed_wrongly() -> None:
-    box = await (await a_box()).subscribe()
-    box.sim.faults.webhook_loss = 0.5
-    charge = await box.start()
-    await box.pass_time(3000)
-    shown = len(box.received.entries)
+    rig = await (await a_rig()).subscribe()
+    rig.sim.faults.webhook_loss = 0.5
+    charge = await rig.start()
+    await rig.pass_time(3000)
+    shown = len(rig.received.entries)
     assert 10 < shown < 45
-    assert box.sim.counters["webhooks_lost"] + shown >= 50
-    box.sim.faults.webhook_loss = 0.0
-    box.sim.faults.forged_signatures = 1
-    box.received.bodies.clear()
-    box.received.headers.clear()
-    await box.stop(charge["id"])
-    await box.pass_time(10)
+    assert rig.sim.counters["webhooks_lost"] + shown >= 50
+    rig.sim.faults.webhook_loss = 0.0
+    rig.sim.faults.forged_signatures = 1
+    rig.received.bodies.clear()
+    rig.received.headers.clear()
+    await rig.stop(charge["id"])
+    await rig.pass_time(10)
     signed = [
         headers["X-Monta-Signature"] == f"sha1={signature(SECRET, body)}"
-        for headers, body in zip(box.received.headers, box.received.bodies, strict=True)
+        for headers, body in zip(rig.received.headers, rig.received.bodies, strict=True)
     ]
     assert signed[0] is False
     assert all(signed[1:])

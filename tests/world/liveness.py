@@ -19,7 +19,7 @@ STOP_SENT_S = 30
 STOP_REPEATED_S = 270
 """Between two stops of a charge of which nothing changes pass three minutes at most; to know that may take a read."""
 LIMIT_REACTION_S = 2.0
-"""From the limit to Monta's order to stop, in the box."""
+"""From the limit to Monta's order to stop, in the simulator."""
 LOST_STOPPED_S = 120
 SHOWN_WH = 10
 """Monta shows hundredths of a kWh, cut: what is less shows as nothing."""

@@ -40,7 +40,7 @@ def _captures_all(authorized_minor: int, price_minor: int, **rest: Any) -> Settl
 
 
 def _a_cent_less(amount: Decimal, currency: str, rounding: Any) -> int:
-    """The box's prices have whole cents, so that rounding alone would not show here."""
+    """The simulator's prices have whole cents, so that rounding alone would not show here."""
     return max(0, int((amount * 100).quantize(Decimal(1), ROUND_FLOOR)) - 1)
 
 

@@ -1,4 +1,4 @@
-"""A box under virtual time, and a client that holds a token: what the simulator's tests are written with."""
+"""A rig under virtual time, and a client that holds a token: what the simulator's tests are written with."""
 
 import json
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class Received:
         return [entry for body in self.bodies for entry in json.loads(body)["entries"]]
 
 
-class Box:
+class Rig:
     """A simulator, its clock, its client, and the receiver of its webhooks."""
 
     def __init__(self, config: SimulatorConfig = CONFIG, **changes: Any) -> None:
@@ -70,7 +70,7 @@ class Box:
             transport=SimulatorTransport(self.sim), base_url="http://monta.test/api/v1"
         )
 
-    async def login(self) -> "Box":
+    async def login(self) -> "Rig":
         config = self.sim.config
         answer = await self.http.post(
             "/auth/token", json={"clientId": config.client_id, "clientSecret": config.client_secret}
@@ -78,7 +78,7 @@ class Box:
         self.http.headers["Authorization"] = f"Bearer {answer.json()['accessToken']}"
         return self
 
-    async def subscribe(self, **changes: Any) -> "Box":
+    async def subscribe(self, **changes: Any) -> "Rig":
         answer = await self.http.put("/webhooks/config", json=HOOK | changes)
         assert answer.status_code == 200, answer.text
         return self
@@ -132,6 +132,6 @@ def decoded(answer: httpx.Response) -> dict[str, Any]:
     return value
 
 
-async def a_box(config: SimulatorConfig = CONFIG, **changes: Any) -> Box:
-    """A box with a client that is logged in."""
-    return await Box(config, **changes).login()
+async def a_rig(config: SimulatorConfig = CONFIG, **changes: Any) -> Rig:
+    """A rig with a client that is logged in."""
+    return await Rig(config, **changes).login()
