@@ -1,4 +1,4 @@
-"""Replicas of `tapwatt serve --with-watcher` as real processes on real sockets, with the simulated Monta beside them."""
+"""Runs replicas of `tapwatt serve --with-watcher` as real processes on real sockets, beside a simulated Monta."""
 
 import asyncio
 import json
@@ -119,7 +119,7 @@ async def until(done: Callable[[], bool], within_s: float, what: str) -> None:
 
 
 class Fleet:
-    """The replicas, the simulated Monta, a terminal's key; `admin` leads to the database past all that disturbs the replicas."""
+    """The replicas, the simulated Monta and a terminal's key; `admin` connects to the database directly."""
 
     def __init__(self, replicas: list[Process], monta: Process, http: httpx.AsyncClient) -> None:
         self.replicas = replicas

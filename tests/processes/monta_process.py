@@ -1,4 +1,4 @@
-"""The simulated Monta as a process that answers slowly and tells what arrived: `python -m tests.processes.monta_process`.
+"""Runs the simulator as a process with slow answers and a log: `python -m tests.processes.monta_process`.
 
 Besides the Partner API it answers GET /books: every POST /charges by the reference it carried, and every charge.
 """
@@ -52,7 +52,7 @@ def brisk(points: int, seed: int) -> SimulatorConfig:
 
 
 class Slow:
-    """The simulator behind a network: each call that changes something takes up to `most_s` before and after its effect."""
+    """Delays each call that changes something by up to `most_s` before and after its effect."""
 
     def __init__(self, server: SimulatorServer, seed: int, most_s: float) -> None:
         self._server = server
