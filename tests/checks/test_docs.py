@@ -86,6 +86,14 @@ def test_each_file_that_a_page_names_exists(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_what_the_architecture_names_in_a_file_stands_there() -> None:
+    for path, given in re.findall(
+        r"`(app/[\w/]+\.py)` \(((?:`\w+`(?:, )?)+)\)", text_of("docs/architecture.md")
+    ):
+        for name in re.findall(r"\w+", given):
+            assert re.search(rf"\b{name}\b", text_of(path)), f"{name} in {path}"
+
+
 def anchors(page: Path) -> Iterator[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     for heading in re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
