@@ -34,8 +34,9 @@ MAX_STEPS = 25
 
 async def run_steps(context: Context, lease: Lease) -> None:
     """Step by step, call by call, until the session waits for something."""
+    decided: Advanced | None = None
     for _ in range(MAX_STEPS):
-        decided = await advance(context, lease)
+        decided = await advance(context, lease, decided)
         if not isinstance(decided.step, Wait):
             await _call(context, lease, decided)
         elif decided.released:

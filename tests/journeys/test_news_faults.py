@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 from app.simulator.webhooks.outbox import signature
+from app.store.tables import inbox
 from tests.journeys.checks import ended, kinds, minor, the_charge
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
@@ -55,6 +56,28 @@ async def test_F37_without_any_webhook_polling_alone_follows_stops_and_settles(d
         assert last["settlement"]["shortfall"] == 0
         sources = {line["source"] for line in await rig.journal(session["id"])}
         assert "monta_webhook" not in sources
+
+
+async def test_F114_a_webhook_of_the_charge_that_raced_its_adoption_is_applied_soon(
+    database_url: str,
+) -> None:
+    """Its transaction found no session with this charge, woke none, and was committed after the adoption."""
+    async with open_rig(database_url, public_url=None) as rig:
+        await rig.set_tariff(PRICE)
+        session = await rig.authorize(101, 5000)
+        await rig.until(session["id"], "starting", "charging")
+        late = {
+            "operator_id": rig.operator.operator_id,
+            "received_at": rig.clock.now(),
+            "dedupe_key": "late",
+            "raw": {},
+            "charge_id": str(the_charge(rig).id),
+        }
+        async with rig.context.database.transaction() as connection:
+            await connection.execute(insert(inbox).values(late))
+        await rig.pass_time(11)
+        async with rig.context.database.transaction() as connection:
+            assert (await connection.execute(select(inbox.c.applied_at))).scalar_one() is not None
 
 
 async def test_F37_polling_keeps_within_montas_quota(database_url: str) -> None:

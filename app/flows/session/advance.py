@@ -63,17 +63,25 @@ class Advanced:
     step: Call | Wait
     session: PaymentSession
     released: bool
+    adopted: bool
+    """The session took its charge in this step, or since this claim began."""
     decided_at_s: float
     """Monotonic time of the decision, which the intent bears. The send guard counts from here, as the quiet window
     does: counted from the commit, a process that stood still before it could send after that window."""
 
 
+LATE_NEWS = timedelta(seconds=10)
+"""The database's `transaction_timeout`: a webhook's transaction that began before the charge id was committed here
+woke no session, and has ended by then."""
+
+
 @retry_on_serialization_failure
-async def advance(context: Context, lease: Lease) -> Advanced:
+async def advance(context: Context, lease: Lease, previous: Advanced | None = None) -> Advanced:
     """Lock the session, apply_report what came in, decide until a call or a wait is due, commit.
 
     A session whose next step is Wait is released in the same transaction, so that news which came in meanwhile is
-    either seen here or finds the session free. Raises LeaseLost.
+    either seen here or finds the session free. After adopting its charge it is due again soon, for news that named only
+    the charge. `previous`: the step before, in the same claim. Raises LeaseLost.
     """
     decided_at_s, now = context.clock.monotonic(), context.clock.now()
     async with context.database.transaction() as connection:
@@ -93,12 +101,22 @@ async def advance(context: Context, lease: Lease) -> Advanced:
         await _learn_currency(connection, before, session)
         await inbox.mark_applied(connection, news, now)
         released = isinstance(step, Wait) and len(news) < inbox.PENDING_LIMIT
+        adopted = _adopted(before, session, previous)
         if isinstance(step, Wait) and released:
-            await leases.release(connection, lease, step.until)
+            latest = now + LATE_NEWS if adopted else None
+            await leases.release(connection, lease, min(filter(None, (step.until, latest)), default=None))
         else:
             await leases.extend(connection, lease, now + timedelta(seconds=context.lease_s))
     _tell(context, before, session)
-    return Advanced(step, session, released, decided_at_s)
+    return Advanced(step, session, released, adopted, decided_at_s)
+
+
+def _adopted(before: PaymentSession, session: PaymentSession, previous: Advanced | None) -> bool:
+    """Whether the session has adopted its charge since this claim began."""
+    if session.charge is None:
+        return False
+    since_previous = previous is not None and (previous.adopted or previous.session.charge is None)
+    return before.charge is None or since_previous
 
 
 @retry_on_serialization_failure
