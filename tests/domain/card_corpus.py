@@ -77,6 +77,8 @@ IDENTIFIERS: dict[str, Maker] = {
     "rfc 3339": lambda c, n: f"{c.randrange(1000)}/{_moment(c, n):%Y-%m-%dT%H:%M:%S}Z",
     "yyyymmddhhmmss and counter": lambda c, n: f"{_moment(c, n):%Y%m%d%H%M%S}{n % 10 ** (n % 6)}",
     "yymmddhhmmss and counter": lambda c, n: f"{_moment(c, n):%y%m%d%H%M%S}{n}",
+    "yymmdd, hhmmss, counter": lambda c, n: f"{_moment(c, n):%y%m%d-%H%M%S}-{n % 10000:04}",
+    "yymmdd, hhmmss, counter, lane": lambda c, n: f"lane{c.randrange(30)}_{_moment(c, n):%y%m%d_%H%M%S}_{n}",
     "yymmddhhmmss and four digits": lambda c, n: f"{_moment(c, n):%y%m%d%H%M%S}{n % 10000:04}",
     "epoch ms and counter": lambda c, n: f"{_epoch_s(c, n) * 1000 + n % 1000}{n % 1000}",
     "epoch ms, dash, counter": lambda c, n: f"{_epoch_s(c, n) * 1000 + n % 1000}-{n % 1000:03}",
@@ -91,7 +93,9 @@ IDENTIFIERS: dict[str, Maker] = {
 IN_TEXT_TOO = [
     name
     for name in IDENTIFIERS
-    if not name.startswith(("yymmddhhmmss", "adyen, digits", "monta", "snowflake", "epoch", "rrn"))
+    if not name.startswith(
+        ("yymmddhhmmss", "yymmdd, ", "adyen, digits", "monta", "snowflake", "epoch", "rrn")
+    )
     and not name.endswith("in one")
 ]
 """Forms that pass in free text as well; the others are digits only, as a card number is."""

@@ -151,6 +151,10 @@ _DATED_COUNTER = re.compile(
     r"|(?:[0-9]{1,3}[^0-9A-Za-z]+)?202[4-9][^0-9A-Za-z]+[0-9]{5,12}"
 )
 """A chain that is all of 42-261122-000007 or 42-2026-0000000123."""
+_STAMPED_GROUPS = re.compile(
+    rf"{_AT_FIRST}(2[4-7]{_MONTH}{_DAY})[-_]([0-2][0-9][0-5][0-9][0-5][0-9])(?![0-9])"
+)
+"""261122-101010, as in 261122-101010-0007."""
 _STAMPED = re.compile(r"2[4-7][0-9]{10}")
 """YYMMDDhhmmss of the years in which it can look like a Mastercard number (2221 to 2720)."""
 _PSP = re.compile(r"8[12]1[4-9][0-9]{12}")
@@ -196,6 +200,8 @@ def _found_in(text: str, field: Field) -> bool:
     if len(_DIGIT.findall(text)) < FEWEST_DIGITS:
         return False
     text = _without_tokens(text)
+    if field is Field.IDENTIFIER:
+        text = _STAMPED_GROUPS.sub(lambda m: "x" if _is_stamped(m[1] + m[2]) else m.group(), text)
     if len(text) > LONGEST_FIELD:
         return any(holds_card_number("".join(_GROUP.findall(chain))) for chain in _CHAIN.findall(text))
     if any(_is_grouped_card(_GROUP.findall(chain)) for chain in _CHAIN.findall(text)):
@@ -223,9 +229,8 @@ def _without_tokens(text: str) -> str:
 def _is_opaque(token: str) -> bool:
     if not _has_letter(token):
         return False
-    if len(token) >= 24 and _HEX.fullmatch(token):
-        return True
-    return len(_SWITCH.findall(token)) >= 5
+    is_hex, switches = _HEX.fullmatch(token) is not None, len(_SWITCH.findall(token))
+    return switches >= 5 or (is_hex and (len(token) >= 24 or switches >= 3))
 
 
 def _has_letter(token: str) -> bool:
