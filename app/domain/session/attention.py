@@ -37,11 +37,15 @@ class Severity(StrEnum):
     """How soon operations should act."""
 
     CRITICAL = "critical"
-    """Now: energy flows that is not paid for, or money is lost when a hold expires."""
     WARNING = "warning"
-    """The same day: an amount, a charge or a charge point waits for a decision or a repair."""
     INFO = "info"
-    """At the next review: nothing gets worse by waiting."""
+
+
+SEVERITIES: Mapping[Severity, str] = {
+    Severity.CRITICAL: "Act now: energy flows that is not paid for, or money is lost when a hold expires.",
+    Severity.WARNING: "Act the same day: an amount, a charge or a charge point waits for a decision or a repair.",
+    Severity.INFO: "Look at it in the next review: nothing gets worse by waiting.",
+}
 
 
 BY_HAND = "only by acknowledging it"
