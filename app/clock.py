@@ -26,6 +26,16 @@ UNBROKEN = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Goes on while the machine sleeps, where there is such a clock: a guard must count that time too."""
 
 
+def utc_now() -> datetime:
+    """The machine's wall clock, for the origin of a clock; due times and leases use a Clock."""
+    return datetime.now(UTC)
+
+
+def monotonic_s() -> float:
+    """Seconds of real time since an arbitrary origin, for bounds of waits that no Clock measures."""
+    return time.monotonic()
+
+
 class SystemClock:
     """The machine's clock as it was at the start, carried on by its monotonic one, plus an offset to the database's.
 
@@ -34,7 +44,7 @@ class SystemClock:
 
     def __init__(self, offset: timedelta = timedelta()) -> None:
         self.offset = offset
-        self._began_at = datetime.now(UTC)
+        self._began_at = utc_now()
         self._began_s = self.monotonic()
 
     def now(self) -> datetime:
@@ -58,10 +68,10 @@ class ScaledClock:
         self.origin = origin
 
     def now(self) -> datetime:
-        return self.origin + (datetime.now(UTC) - self.origin) * self.speed
+        return self.origin + (utc_now() - self.origin) * self.speed
 
     def monotonic(self) -> float:
-        return time.monotonic() * self.speed
+        return monotonic_s() * self.speed
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds) / self.speed)

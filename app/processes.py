@@ -5,7 +5,6 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from types import FrameType
 
 import httpx
@@ -14,7 +13,7 @@ import uvicorn
 from prometheus_client import start_http_server
 
 from app.api.http.live import SessionNews
-from app.clock import Clock, ScaledClock, SystemClock
+from app.clock import Clock, ScaledClock, SystemClock, utc_now
 from app.flows.admin import database_checks
 from app.flows.context import Context
 from app.main import background, create_app
@@ -78,7 +77,7 @@ async def simulate(
     announce: Callable[[Mapping[str, object]], None],
 ) -> None:
     """Runs the simulator as a server until SIGINT or SIGTERM; `announce` receives what a gateway needs to know."""
-    origin = settings.clock_origin or datetime.now(UTC)
+    origin = settings.clock_origin or utc_now()
     clock: Clock = SystemClock() if speed == 1 else ScaledClock(speed, origin)
     config = default_config(speed=speed)
     async with httpx.AsyncClient(timeout=WEBHOOK_TIMEOUT_S, trust_env=False) as http:

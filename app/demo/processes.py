@@ -7,11 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.clock import monotonic_s
 from app.demo.interrupts import DemoFailed, Interrupts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,10 +105,10 @@ class Processes:
         """Asks all children to end, then kills the rest; takes a little more than TERMINATE_S at most."""
         for child in reversed(self.children):
             child.process.terminate()
-        deadline = time.monotonic() + TERMINATE_S
+        deadline = monotonic_s() + TERMINATE_S
         for child in self.children:
             try:
-                child.process.wait(max(0.0, deadline - time.monotonic()))
+                child.process.wait(max(0.0, deadline - monotonic_s()))
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from app.clock import monotonic_s
 from app.demo.audit import Account
 from app.demo.stories import CURRENCY, Story
 from app.demo.terminals import SessionUpdate
@@ -43,7 +43,7 @@ class Screen:
         self._speed = speed
         self._news: dict[str, SessionUpdate] = {}
         self._lines_shown: dict[str, int] = {}
-        self._began = time.monotonic()
+        self._began = monotonic_s()
         self._live: Live | None = None
         on_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
         width = None if on_terminal else PLAIN_WIDTH
@@ -59,12 +59,12 @@ class Screen:
 
     def step(self, what: str) -> None:
         """Prints a step of the setup with the seconds since the beginning."""
-        self.say(f"{time.monotonic() - self._began:5.1f} s  {what}")
+        self.say(f"{monotonic_s() - self._began:5.1f} s  {what}")
 
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Starts the demo's clock, and a live table on a terminal."""
-        self._began = time.monotonic()
+        self._began = monotonic_s()
         if not self._animated:
             yield
             return
@@ -103,7 +103,7 @@ class Screen:
         self.say(f"{told}  {used}  {kwh(session.energy_wh):>5} kWh  {', '.join(remarkable)}".rstrip())
 
     def _clock(self) -> str:
-        seconds = int((time.monotonic() - self._began) * self._speed)
+        seconds = int((monotonic_s() - self._began) * self._speed)
         return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
     def _table(self) -> Table:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
+from app.clock import monotonic_s, utc_now
 from app.demo.interrupts import DemoFailed, Interrupts
 from app.demo.processes import Processes, base_environment, free_port
 from app.demo.tariffs import GROUP_OF_POINT, GROUPS, ocpi_tariff
@@ -111,11 +111,11 @@ def _wait_for(
     installation: Installation, path: str, problem: str, fits: Callable[[httpx.Response], bool]
 ) -> None:
     """Polls until GET gives a matching answer, READY_S at most; a child that ends stops the wait."""
-    give_up_at = time.monotonic() + READY_S
+    give_up_at = monotonic_s() + READY_S
     said = "nothing"
     headers = {"Authorization": f"Bearer {installation.terminal_key}"}
     with httpx.Client(timeout=5, trust_env=False, headers=headers) as http:
-        while time.monotonic() < give_up_at:
+        while monotonic_s() < give_up_at:
             installation.processes.check()
             try:
                 answer = http.get(installation.api_url + path)
@@ -157,7 +157,7 @@ def set_up(speed: float, interrupts: Interrupts, say: Say, *, points: set[str]) 
     with _folder(interrupts) as folder, ExitStack() as stack:
         logs = folder / "logs"
         logs.mkdir()
-        origin, api_port, monta_port = datetime.now(UTC), free_port(), free_port()
+        origin, api_port, monta_port = utc_now(), free_port(), free_port()
         environment = base_environment() | settings_of_the_demo(speed)
         environment |= {
             "TAPWATT_SECRET_KEY": secrets.token_urlsafe(48),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from app.clock import monotonic_s
 from app.embedded.host import EmbeddedPostgresError
 
 WAIT_S = 60.0
@@ -18,9 +19,9 @@ ALONE, SHARED = fcntl.LOCK_EX, fcntl.LOCK_SH
 
 def wait_until(done: Callable[[], bool], what: str) -> None:
     """Polls until `done`; raises EmbeddedPostgresError after WAIT_S, naming `what` did not happen."""
-    give_up_at = time.monotonic() + WAIT_S
+    give_up_at = monotonic_s() + WAIT_S
     while not done():
-        if time.monotonic() > give_up_at:
+        if monotonic_s() > give_up_at:
             raise EmbeddedPostgresError(f"{what} did not happen within {WAIT_S:.0f} s.")
         time.sleep(POLL_S)
 

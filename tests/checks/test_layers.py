@@ -92,3 +92,34 @@ def test_transactions_begin_and_end_in_flows_only() -> None:
     for path, tree in _outside(*TRANSACTIONS):
         calls = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
         assert not [f for f in calls if isinstance(f, ast.Attribute) and f.attr == "transaction"], path
+
+
+CLOCKS = {
+    "app/clock.py": "the one place",
+    "app/api/http/live.py": "seconds of the loop that holds an open connection, as asyncio.timeout measures them",
+}
+READS_A_CLOCK = re.compile(
+    r"\b(datetime\.(now|utcnow|today)|date\.today|loop\.time"
+    r"|time\.(time|time_ns|monotonic|monotonic_ns|perf_counter|perf_counter_ns|clock_gettime|gmtime|localtime))$"
+)
+DATABASE_CLOCK = re.compile(
+    r"\b(func\.now$|now\(\)|(clock|statement|transaction|current)_timestamp\b)", re.IGNORECASE
+)
+
+
+def _dotted(tree: ast.Module) -> Iterator[str]:
+    return (ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute))
+
+
+def test_the_clock_is_read_in_one_place() -> None:
+    for path, tree in _outside(*CLOCKS):
+        assert not [name for name in _dotted(tree) if READS_A_CLOCK.search(name)], path
+        late = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "time"]
+        assert not late, f"{path}: `from time import ...` would hide a reading"
+
+
+def test_the_databases_clock_is_read_where_ours_is_set_by_it_only() -> None:
+    for path, tree in SOURCES.items():
+        if path.startswith("app/store/"):
+            read = [text for text in (*_dotted(tree), *_texts(tree)) if DATABASE_CLOCK.search(text)]
+            assert bool(read) == (path == "app/store/health.py"), (path, read)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -19,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only
 
+from app.clock import monotonic_s
 from app.store.db.connect import UNPREPARED, USUAL_BOUNDS, Bounds, WritableHost, asyncpg_url, is_pooled
 
 Connection: TypeAlias = AsyncConnection
@@ -117,13 +117,13 @@ class Database:
             raise
         except DBAPIError as error:
             if sqlstate_of(error).startswith(REFUSES):
-                self._refused = (time.monotonic(), type(error.orig).__name__)
+                self._refused = (monotonic_s(), type(error.orig).__name__)
             raise
 
     @property
     def refusal(self) -> str | None:
         """Why the server took no writes just now, though it answers: its disk is full, or it is read-only (F83)."""
-        if self._refused is None or time.monotonic() - self._refused[0] > REFUSAL_COUNTS_S:
+        if self._refused is None or monotonic_s() - self._refused[0] > REFUSAL_COUNTS_S:
             return None
         return f"refuses writes ({self._refused[1]})"
 
