@@ -20,7 +20,7 @@ FEWEST_POINTS = 12
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the tests of this folder share, how much is to be done, and the sessions that terminals were told of."""
+    """Shared by the tests of this folder: the amount of work, and the sessions that terminals know."""
 
     fleet: Fleet
     pair: Pair
@@ -31,7 +31,7 @@ class Deployment:
 
 @pytest.fixture(scope="package")
 async def deployment(anyio_backend: str, sized: Sized) -> AsyncIterator[Deployment]:
-    """The proxy leads to whichever server is the primary; the other replicas know both."""
+    """The proxy connects to whichever server is the primary; the other replicas know both."""
     with tempfile.TemporaryDirectory(prefix="tapwatt-pair-") as folder:
         async with open_pair(Path(folder)) as pair:
             await pair.primary.execute(f"CREATE DATABASE {DATABASE}")
@@ -46,7 +46,7 @@ async def deployment(anyio_backend: str, sized: Sized) -> AsyncIterator[Deployme
 
 @pytest.fixture
 async def quiet(deployment: Deployment) -> AsyncIterator[Deployment]:
-    """The place as it must be left: everybody up, nothing cut, every session settled."""
+    """Checks the required end state: all replicas up, nothing cut, every session settled."""
     yield deployment
     deployment.proxy.let_pass()
     deployment.proxy.revive()

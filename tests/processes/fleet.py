@@ -33,7 +33,7 @@ from tests.processes.monta_process import FIRST_POINT
 
 SECRET_KEY = "a key for tests only, as long as it has to be"
 LEASE_S = 5.0
-"""Not below the bound on an idle transaction: a frozen replica may hold a row's lock for so long."""
+"""Not below the bound on an idle transaction: a frozen replica may hold a row's lock that long."""
 SEND_GUARD_S = 1.5
 QUIET_WINDOW_S = 8.0
 SETTINGS = {
@@ -47,7 +47,7 @@ SETTINGS = {
     "SETTLE_POLL_S": 0.5,
     "STOP_LATENCY_S": 1,
 }
-"""A tenth or so of what is usual, so that a lease ends while one waits; the order of the figures is the usual one."""
+"""About a tenth of the usual durations, so that leases expire within a test; their order is the usual one."""
 TARIFF = {
     "currency": "EUR",
     "tax_included": "YES",
@@ -61,7 +61,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Process:
-    """One child, started again and again under the same name and port."""
+    """One child process, restarted under the same name and port."""
 
     name: str
     command: Sequence[str]
@@ -91,7 +91,7 @@ class Process:
         os.kill(self.child.pid, number)
 
     def kill(self) -> None:
-        """kill -9, however it stands; the port is free afterwards."""
+        """Kills with kill -9 in any state; the port is free afterwards."""
         if self.child is not None:
             self.child.kill()
             self.child.wait()
@@ -105,7 +105,7 @@ class Process:
         return child.returncode
 
     def watcher_names(self) -> list[str]:
-        """What its watchers called themselves, newest last."""
+        """The names of its watchers, newest last."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         told = [json.loads(line) for line in lines if '"watcher_started"' in line]
         return [str(line["watcher"]) for line in told]
@@ -139,7 +139,7 @@ class Fleet:
                 if (await self.http.get(f"{replica.url}/health/ready")).status_code == 200:
                     return
             except httpx.HTTPError:
-                pass  # not there yet: that is what is waited for
+                pass  # not there yet: the test waits for it
             assert time.monotonic() < ends_at, f"{replica.name} is not ready:\n{tail_of(replica.log)}"
             await asyncio.sleep(4 * POLL_S)
 
@@ -150,7 +150,7 @@ class Fleet:
         return await self.http.request(method, replica.url + path, json=body, headers=key)
 
     async def rows(self, query: str, *args: object) -> list[asyncpg.Record]:
-        """What the database says, past all that disturbs the replicas; asked again while it is away itself."""
+        """Queries the database directly, past all disturbances; repeats while it is away itself."""
         ends_at = time.monotonic() + READY_S
         while True:
             try:
@@ -166,7 +166,7 @@ class Fleet:
         return int(row[0])
 
     async def books(self) -> Json:
-        """Monta's own: `posts` by reference, `charges`."""
+        """The simulator's own records: `posts` by reference, `charges`."""
         books: Json = (await self.http.get(f"{self.monta.url}/books")).json()
         return books
 
@@ -181,7 +181,7 @@ class Fleet:
 
 
 async def _provision(fleet: Fleet, url: str) -> None:
-    """As the command line does it, without a process for each command."""
+    """Provisions as the command line does, without a process for each command."""
     settings = KeyedSettings(secret_key=SECRET_KEY, allow_plain_http=True)
     monta = about(default_config(), fleet.monta.url)
     new = NewOperator(
@@ -212,7 +212,8 @@ def _folder() -> Any:
 async def open_fleet(
     admin_url: str, urls: Sequence[str], *, points: int, seed: int, late_s: float = 1.0
 ) -> AsyncIterator[Fleet]:
-    """One replica for each database URL, all ready; `admin_url` leads to the same, migrated, empty database."""
+    """Starts one replica for each database URL, all ready; `admin_url` connects to the same, migrated, empty
+    database."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(_folder())
         http = await stack.enter_async_context(
@@ -262,7 +263,7 @@ async def open_fleet(
 
 
 def announce(what: str, seed: int | None = None) -> int:
-    """Print the seed of a random run, so that it can be repeated: `TAPWATT_TEST_SEED` sets it."""
+    """Prints the seed of a random run, so that it can be repeated: `TAPWATT_TEST_SEED` sets it."""
     seed = seed if seed is not None else int(os.environ.get("TAPWATT_TEST_SEED", secrets.randbelow(2**31)))
     print(f"\n{what}: seed {seed}")
     return seed

@@ -25,7 +25,8 @@ KWH_PRICE_GROUP = 25
 
 
 def brisk(points: int, seed: int) -> SimulatorConfig:
-    """A world in which a whole charge takes seconds of real time: fast cables, fast post, a car at each point."""
+    """A configuration in which a whole charge takes seconds of real time: fast cables and webhooks, a car at each
+    point."""
     driver = Driver(vehicle="Hyundai Ioniq 5", unplugs_after_stop_s=0.2, next_car_after_s=0.3)
     deployment = PointConfig(
         id=FIRST_POINT,

@@ -28,12 +28,12 @@ SETTINGS = {
     "autovacuum": "off",
     "fsync": "off",
 }
-"""fsync off: processes are killed here, not machines; what was given to the system stays given."""
+"""fsync off: processes are killed here, not machines; data given to the system stays."""
 SYNCHRONOUS = {"synchronous_commit": "on", "synchronous_standby_names": "*"}
 
 
 class Server:
-    """One PostgreSQL under the embedded one's guard, over TCP, with its files in `folder`."""
+    """Runs one PostgreSQL under the embedded one's guard, over TCP, with its files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.host: Host = find_host(folder)
@@ -49,7 +49,7 @@ class Server:
             rules.write("host replication all 127.0.0.1/32 trust\n")
 
     def make_standby_of(self, primary: "Server") -> None:
-        """A base backup, and the order to follow."""
+        """Makes a base backup, configured to follow the primary."""
         self.host.cluster.mkdir(mode=0o700)
         self.host.own(self.host.cluster)
         source = ["-d", f"host=127.0.0.1 port={primary.port} user=postgres application_name=standby"]
@@ -96,7 +96,7 @@ class Server:
             await connection.close()
 
     def kill(self) -> None:
-        """kill -9 of the server with all its processes, as when the machine goes."""
+        """Kills the server with all its processes (kill -9), as when the machine fails."""
         known = read_pid_file(self.host)
         for pid in [*_children(known.pid), known.pid] if known else []:
             with suppress(ProcessLookupError):
@@ -107,7 +107,7 @@ class Server:
             self._guard = None
 
     def signal(self, number: signal.Signals) -> None:
-        """To the server's every process."""
+        """Sends a signal to the server's every process."""
         known = read_pid_file(self.host)
         assert known is not None
         for pid in [known.pid, *_children(known.pid)]:
@@ -143,7 +143,7 @@ class Pair:
         await self._follow()
 
     async def _follow(self) -> None:
-        """Let the standby follow; from then on the primary acknowledges nothing that the standby does not have."""
+        """Lets the standby follow; from then on the primary acknowledges only what the standby has too."""
         self.standby.make_standby_of(self.primary)
         await self.standby.start({})
         orders = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in SYNCHRONOUS.items()]
@@ -157,7 +157,7 @@ class Pair:
             await asyncio.sleep(0.05)
 
     async def fail_over(self) -> None:
-        """The primary's machine goes; somebody promotes the standby, which then has none of its own."""
+        """Kills the primary and promotes the standby, which then has none of its own."""
         self.primary.kill()
         await self.promote()
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL that knows a COMMIT when it sees one, and can lose it or its answer."""
+"""TCP proxy in front of PostgreSQL that recognizes a COMMIT, and can lose it or its answer."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ Open = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
 
 class Fate(StrEnum):
-    """What becomes of a COMMIT."""
+    """The fate of a COMMIT."""
 
     PASS = "pass"
     LOST = "lost"
@@ -31,7 +31,7 @@ class Fate(StrEnum):
 
 @dataclass(slots=True)
 class Transaction:
-    """What a transaction did so far: whether it wrote, and which lines it put into journals."""
+    """The state of a transaction: whether it wrote, and the kinds of its journal lines."""
 
     wrote: bool = False
     kinds: set[str] = field(default_factory=set)
@@ -46,9 +46,9 @@ async def _deliver(_: Transaction) -> None:
 
 
 class Proxy:
-    """Listens on a free port of loopback. `fate_of` decides on each COMMIT, `before_answer` runs when the server has
-    done one and its answer was not delivered yet. While `dead`, nothing moves in either direction, as with a cable
-    that was pulled."""
+    """Listens on a free port of loopback. `fate_of` decides on each COMMIT, `before_answer` runs when the server
+    has done one and its answer was not delivered yet. While `dead`, nothing moves in either direction, as with
+    a pulled cable."""
 
     def __init__(self, open_server: Open) -> None:
         self._open = open_server

@@ -1,4 +1,4 @@
-"""Terminals that pay at a fleet: each call is repeated, at whichever replica answers, until it is acknowledged."""
+"""Terminals that pay at a fleet: each call is retried at any replica until it is acknowledged."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ from tests.processes.fleet import Fleet, Json, Process
 
 AMOUNT_MINOR = 2000
 ANSWER_S = 90.0
-"""However bad things are, a terminal that repeats its call has an answer after so long."""
+"""Seconds after which a terminal that retries must have an answer, whatever happens."""
 REPEAT_S = 0.1
 UNSEEN_MINOR = 2
 """A charge that was stopped at once has cost a cent or two for energy that no meter shows: its hold is released."""
@@ -27,13 +27,13 @@ def payment(reference: str, point: str) -> Json:
 async def insist(
     fleet: Fleet, replicas: Sequence[Process], rng: random.Random, *call: str, body: Json | None = None
 ) -> Json:
-    """Call until one of `replicas` answers with a session; anything but `not now` is a failure."""
+    """Calls until one of `replicas` answers with a session; any answer but `not now` is a failure."""
     ends_at = time.monotonic() + ANSWER_S
     while True:
         try:
             answer = await fleet.call(rng.choice(replicas), call[0], call[1], body)
         except httpx.HTTPError:
-            answer = None  # nobody there, or the connection was cut: the same call again
+            answer = None  # no listener, or the connection was cut: the same call again
         if answer is not None and answer.is_success:
             session: Json = answer.json()
             return session
@@ -87,10 +87,10 @@ async def _unsettled(fleet: Fleet, ids: Sequence[str]) -> str:
 
 
 async def audit(fleet: Fleet, acknowledged: Sequence[str]) -> Counter[str]:
-    """Our books against Monta's, to the cent: fails on a session lost, doubled, unsettled or wrongly settled.
+    """Compares our records with Monta's, to the cent: fails on a session lost, doubled, unsettled or wrongly settled.
 
-    Every session in the database must be one that a terminal was told of, and end with one settlement; Monta has got
-    one POST for it at most and made one charge of it at most; what is captured is that charge's price.
+    Every session in the database must be known to a terminal and end with one settlement; Monta received at most
+    one POST for it and made at most one charge; what is captured is that charge's price.
     """
     assert len(set(acknowledged)) == len(acknowledged), (
         "two acknowledgements of different calls for one session"

@@ -1,4 +1,4 @@
-"""Commits whose outcome nobody knows, and callers that go away: nothing lost, nothing doubled, nothing left open."""
+"""Commits with unknown outcome and disconnecting clients: nothing lost, doubled or left open."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ GONE, CALLS = (1, 21), (8, 40)
 
 
 class Shears:
-    """Cuts a commit that wrote something, now and then, before it reaches the server or before its answer comes."""
+    """Cuts some commits that wrote, before they reach the server or before the answer comes."""
 
     def __init__(self, seed: int, *, share: float, at_most: int) -> None:
         self._rng = random.Random(seed)
@@ -72,7 +72,7 @@ async def test_F6_commits_cut_before_or_after_they_took_effect_lose_nothing_and_
 
 
 async def test_F7_F84_callers_that_go_away_leave_no_connection_and_no_half_session(quiet: Deployment) -> None:
-    """Real sockets, closed at a random moment of the call; the same call afterwards finds out, or does it."""
+    """Closes real sockets at a random moment of the call; the same call afterwards finds the result or does it."""
     seed = announce("callers that go away")
     fleet, rng = quiet.fleet, random.Random(seed)
     replica = fleet.replicas[1]
@@ -105,7 +105,7 @@ async def _call_and_go(deployment: Deployment, body: object, after_s: float) -> 
 
 
 async def _nothing_is_open(deployment: Deployment) -> None:
-    """No connection is in use or stands idle in a transaction once everybody is done."""
+    """No connection is in use or idle in a transaction once all replicas are idle."""
     idle = (
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
         " AND datname = current_database() AND state LIKE 'idle in transaction%'"
@@ -117,7 +117,7 @@ async def _nothing_is_open(deployment: Deployment) -> None:
 
 
 async def _is_seen_at_rest(deployment: Deployment, replica: Process) -> None:
-    """Its watcher takes a connection now and then; one that is never released is in use whenever one looks."""
+    """Its watcher takes a connection now and then; one that is never released is in use at every check."""
     ends_at = time.monotonic() + AT_REST_S
     while True:
         lines = (await deployment.fleet.http.get(f"{replica.url}/metrics")).text.splitlines()

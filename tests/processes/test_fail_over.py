@@ -1,4 +1,4 @@
-"""The primary is killed and its synchronous standby promoted: nothing that a terminal was told of is lost."""
+"""The primary is killed and its synchronous standby promoted: nothing acknowledged to a terminal is lost."""
 
 import asyncio
 import random

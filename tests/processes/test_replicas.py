@@ -63,7 +63,7 @@ async def test_F22_a_replica_frozen_between_its_intent_and_its_post_sends_nothin
     replica, *others = fleet.replicas
 
     async def freeze(transaction: Transaction) -> None:
-        """The server has the intent; its answer reaches a process that stands still."""
+        """The server has the intent; its answer reaches a frozen process."""
         if "start_intended" in transaction.kinds and not frozen.is_set():
             frozen.set()
             replica.send(signal.SIGSTOP)

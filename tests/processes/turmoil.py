@@ -1,4 +1,4 @@
-"""What happens to replicas at random: kill -9, a freeze beyond the lease, SIGTERM; and how soon others take over."""
+"""Disturbs replicas at random (kill -9, a freeze beyond the lease, SIGTERM), and measures when others take over."""
 
 import asyncio
 import math
@@ -18,8 +18,8 @@ HELD = "SELECT id, lease_token FROM payment_sessions WHERE lease_owner = ANY($1)
 
 @dataclass(slots=True)
 class Turmoil:
-    """Strikes one replica after the other; `took_over_s` has the wait of each session that was in work when its replica
-    was struck, from the strike to the next claim."""
+    """Disturbs one replica after the other; `took_over_s` has the wait of each session that was in work then, from
+    the disturbance to the next claim."""
 
     fleet: Fleet
     rng: random.Random
@@ -46,7 +46,7 @@ class Turmoil:
         await self.fleet.ready(replica)
 
     async def drain(self, replica: Process) -> None:
-        """SIGTERM: it finishes what it has begun and leaves nothing to take over."""
+        """Sends SIGTERM: it finishes work under way and leaves nothing to take over."""
         watcher = replica.watcher_names()[-1]
         replica.send(signal.SIGTERM)
         assert await replica.ended(DRAIN_S) == 0
@@ -57,7 +57,7 @@ class Turmoil:
         await self.fleet.ready(replica)
 
     async def strike(self, **times: int) -> None:
-        """So many strikes of each kind in any order, at random moments, each at a random replica."""
+        """Disturbs this often by each kind in any order, at random moments, each at a random replica."""
         kinds = [kind for kind, number in times.items() for _ in range(number)]
         self.rng.shuffle(kinds)
         for kind in kinds:
@@ -68,7 +68,7 @@ class Turmoil:
             self.struck[kind] += 1
 
     async def _until_busy(self, replica: Process) -> None:
-        """Until it has a session in its hands: a strike between two of them would prove nothing."""
+        """Waits until it has a session in work: a disturbance between two of them would prove nothing."""
         ends_at = time.monotonic() + GIVE_UP_S
         watchers = replica.watcher_names()
         while not await self.fleet.rows(HELD, watchers):
@@ -76,7 +76,7 @@ class Turmoil:
             await asyncio.sleep(self.rng.uniform(0, POLL_S))
 
     async def _see_take_over(self, watchers: list[str]) -> None:
-        """Watch the sessions that the struck watchers had in their hands until others have claimed each."""
+        """Watches the sessions in work at the disturbed watchers until others have claimed each."""
         struck_at = time.monotonic()
         held = {r["id"]: r["lease_token"] for r in await self.fleet.rows(HELD, watchers)}
         now = "SELECT id, lease_token, lease_owner FROM payment_sessions WHERE id = ANY($1)"
@@ -87,7 +87,7 @@ class Turmoil:
                     self.took_over_s.append(time.monotonic() - struck_at)
                 elif row["lease_owner"] is not None:
                     continue
-                # Without an owner: its last commit was on the way when it was struck, and gave the session back.
+                # Without an owner: its last commit was under way at the disturbance, and released the session.
                 del held[row["id"]]
             asleep = time.monotonic()
             await asyncio.sleep(POLL_S)

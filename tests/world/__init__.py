@@ -1,1 +1,1 @@
-"""The simulated world: the whole of Tapwatt, its trouble and its time, from one seed."""
+"""The simulated world: all of Tapwatt with faults and virtual time, from one seed."""

@@ -1,4 +1,5 @@
-"""`python -m tests.world --seeds N [--seed S]`: worlds on every core, and the story of those that break a rule."""
+"""`python -m tests.world --seeds N [--seed S]`: runs worlds on every core and prints the story of each broken
+rule."""
 
 import argparse
 import os
@@ -10,21 +11,21 @@ from tests.world.run import Ended
 from tests.world.workers import find_points, pool_of, run_lot, strike_one
 
 LOT = 25
-"""Seeds that one worker runs on one ground before it takes the next lot."""
+"""Seeds that one worker runs in one environment before it takes the next batch."""
 SHOWN = 3
-"""Stories of broken worlds that are printed whole; of the others only the seed and the rule."""
+"""Number of stories of broken worlds printed in full; of the others only the seed and the rule."""
 SAYS_EVERY_S = 10.0
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="run.py world",
-        description="Simulated worlds: the whole of Tapwatt under trouble, from one seed each.",
+        description="Simulated worlds: the whole of Tapwatt with faults, from one seed each.",
     )
     parser.add_argument("--seeds", type=int, default=500, help="how many (500)")
     parser.add_argument("--seed", type=int, default=1, help="the first (1)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
-    parser.add_argument("--story", action="store_true", help="tell the stories though nothing breaks")
+    parser.add_argument("--story", action="store_true", help="print the stories even when no rule breaks")
     parser.add_argument(
         "--crash-points",
         action="store_true",
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 
 def run_all(seeds: range, *, workers: int, stories: bool) -> list[Ended]:
-    """Every seed on some worker; says how it goes."""
+    """Runs every seed on some worker and reports progress."""
     lots = [(list(seeds[n : n + LOT]), stories) for n in range(0, len(seeds), LOT)]
     ended: list[Ended] = []
     began, said_s = time.monotonic(), 0.0
@@ -64,7 +65,7 @@ def run_all(seeds: range, *, workers: int, stories: bool) -> list[Ended]:
 
 
 def strike_all(workers: int, every: int) -> int:
-    """The crash points of all journeys, one in `every`; 1 when one of them broke a rule."""
+    """Runs the crash points of all journeys, one in `every`; 1 when one of them broke a rule."""
     struck = broken = 0
     with pool_of(workers) as pool:
         points = [point for found in pool.imap(find_points, JOURNEYS) for point in found[::every]]
@@ -81,7 +82,7 @@ def strike_all(workers: int, every: int) -> int:
 
 
 def tell(ended: list[Ended]) -> int:
-    """Stories, then a line for each broken seed; 1 when there is one."""
+    """Prints stories, then a line for each broken seed; 1 when there is one."""
     ended = sorted(ended, key=lambda each: each.seed)
     for each in ended[:SHOWN]:
         print(f"\n{each.story}\n")

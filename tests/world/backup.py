@@ -1,4 +1,4 @@
-"""A backup of a world's database, kept beside it, and what it takes to go back to it."""
+"""Keeps a backup of a world's database beside it, and restores it."""
 
 import asyncpg
 
@@ -25,5 +25,5 @@ async def keep(connection: asyncpg.Connection) -> None:
 
 
 async def go_back(connection: asyncpg.Connection) -> None:
-    """All rows as they were when they were kept; while nobody else writes."""
+    """Restores all rows as they were backed up; while no replica writes."""
     await connection.execute(GO_BACK)

@@ -1,4 +1,4 @@
-"""Every crash point: at each place of each journey, before and after its effect, one replica dies or stands still."""
+"""Crash points: one replica crashes or freezes at each point of each journey, before and after its effect."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ from tests.world.run import Ended, forget, run_one
 from tests.world.world import World
 
 FREEZE_S = 60.0
-"""Longer than a lease: meanwhile another replica takes over, if there is one."""
+"""Longer than a lease: another replica, if there is one, takes over meanwhile."""
 RETURNS_S = 5.0
 STAYS_AWAY_S = 1e6
 POLICY = Policy(duplicate_watch_s=90)
-"""Twenty minutes of looking for duplicate charges would be thousands of places that are all the same."""
+"""Twenty minutes of searching for duplicate charges would be thousands of identical points."""
 REPLICA_FAULTS = (
     ReplicaFault.CRASH_BEFORE,
     ReplicaFault.CRASH_AFTER,
@@ -30,7 +30,7 @@ REPLICA_FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class CrashPoint:
-    """The fault that falls at the n-th place of a journey, and whether there is another replica to take over."""
+    """The fault at the n-th point of a journey, and whether another replica can take over."""
 
     journey: str
     at: int
@@ -44,7 +44,7 @@ class CrashPoint:
 
 
 def journey(name: str) -> Plan:
-    """A plan without any trouble but what the journey is about."""
+    """A plan without any fault but the one that the journey is about."""
     driver = Driver(vehicle="Hyundai Ioniq 5", unplugs_after_stop_s=5.0, next_car_after_s=30.0)
     payment = Payment(at_s=1.0, operator=0, point=11, amount=300, reference="A-1", key="K-1")
     faults = PointFaults()
@@ -93,7 +93,8 @@ JOURNEYS = (
 
 
 async def crash_points(on: Environment, name: str) -> list[CrashPoint]:
-    """All of a journey's: it is walked undisturbed first, alone and in company, to see where it passes."""
+    """All crash points of a journey: it runs undisturbed first, with one replica and with two, to count its
+    points."""
     found: list[CrashPoint] = []
     for alone in (True, False):
         walked = Once(None, ReplicaFault.NONE)
@@ -113,7 +114,7 @@ def _blows(passed: list[str]) -> Iterator[tuple[int, str, ReplicaFault]]:
 
 
 async def strike(on: Environment, point: CrashPoint) -> Ended:
-    """The journey with this one fault; it must end as every world must."""
+    """Runs the journey with this one fault; it must end as every world must."""
     down_s = RETURNS_S if point.alone else STAYS_AWAY_S
     injector = Once(point.at, point.fault, freeze_s=FREEZE_S, down_s=down_s)
     await forget(on)

@@ -1,4 +1,4 @@
-"""PostgreSQL as a replica sees it: real, but each transaction is a turn, and its commit may be cut off."""
+"""PostgreSQL as a replica sees it: real, but each transaction waits for its turn, and its commit may be lost."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,9 +21,9 @@ class _RolledBack(Exception):
 
 
 class OpenTransaction:
-    """Gives the turn away between what it has read without a lock and the first thing that it locks or writes: where a
-    check and the act that rests on it fall apart. From there on it holds locks, and gives the turn away only where the
-    world says so; whoever needs one of them then waits for it in PostgreSQL, as in life."""
+    """Yields the turn between an unlocked read and the first lock or write, where a check and the action based on
+    it can race. From there on it holds locks, and yields only where the fault injector says so; a replica that
+    needs one of them then waits in PostgreSQL."""
 
     def __init__(self, replica: Replica) -> None:
         self.wrote = False
@@ -39,13 +39,13 @@ class OpenTransaction:
         self._ticket, self._let_pass = self._replica.ticket(), self._replica.loop.let_pass
 
     def done(self) -> None:
-        """After a statement for which others had to go on, since it waited for a lock: only in turn again."""
+        """After a statement during which others went on, since it waited for a lock: waits for its turn again."""
         if self._let_pass != self._replica.loop.let_pass:
             await_only(self._replica.my_turn_with_locks(self._ticket))
 
     @asynccontextmanager
     async def on(self, connection: AsyncConnection) -> AsyncIterator[None]:
-        """Follow what `connection` does until it is about to commit."""
+        """Follows what `connection` does until it is about to commit."""
         info = (await connection.get_raw_connection()).info
         info[OPEN] = self
         try:
@@ -56,7 +56,7 @@ class OpenTransaction:
             info.pop(OPEN, None)
 
     async def _with_locks(self) -> None:
-        """Others may go on here, and wait for what this transaction has locked."""
+        """Lets others go on here, who may wait for the locks of this transaction."""
         seconds = self._replica.keeps_locks_for_s()
         if seconds is not None:
             await self._replica.my_turn_with_locks(after_s=seconds)
@@ -76,7 +76,7 @@ class OpenTransaction:
 
 
 def watch(engine: AsyncEngine) -> None:
-    """Tell each open transaction of a world what it is about to do; once for an engine."""
+    """Announces each statement to its open transaction before it runs; once for an engine."""
 
     def tell(connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
         transaction = connection.info.get(OPEN)
@@ -129,12 +129,12 @@ class ReplicaDatabase(Database):
             raise _lost()  # PostgreSQL ends a transaction that idles for 5 s, so one that froze in it has lost it
 
     async def close(self) -> None:
-        """The engine is the ground's."""
+        """The engine belongs to the environment."""
 
 
 @contextmanager
 def _as_in_life() -> Iterator[None]:
-    """A transaction that the server has ended looks to us as the driver would show it."""
+    """Makes a transaction that the server has ended raise what the driver would raise."""
     try:
         yield
     except ConnectionError as error:

@@ -1,4 +1,4 @@
-"""Draws a seed's plan: who pays where, and a subset of the faults."""
+"""Draws a seed's plan: payments, and a subset of the faults."""
 
 from collections.abc import Sequence
 from random import Random
@@ -9,7 +9,8 @@ from tests.world.plan import Plan
 
 
 def draw(seed: int, under: Sequence[Befall] = ()) -> Plan:
-    """The plan of a seed: a subset of the faults each time, so that rare pairs meet too; `under` come on top."""
+    """Draws the plan of a seed: a different subset of the faults each time, so that rare pairs occur too; `under`
+    is added."""
     rng = Random(f"plan {seed}")
     operators = 1 if rng.random() < 0.75 else 2
     monta = tuple(draw_monta(rng, seed, number) for number in range(operators))

@@ -1,4 +1,4 @@
-"""The faults that a replica may be dealt where it waits: by chance, or at one chosen place."""
+"""Injects faults where a replica waits: at random, or at one chosen point."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,18 +7,18 @@ from typing import Protocol
 
 
 class Place(StrEnum):
-    """Where a replica waits for somebody else; everything between two places is done without a break."""
+    """Where a replica waits for others; everything between two of these points runs without interruption."""
 
     BEGIN = "begin"
     """Before a transaction."""
     COMMIT = "commit"
-    """A transaction is about to be committed, or (lost, crash after) has just been."""
+    """A transaction is about to be committed, or (lost, crash after) has just been committed."""
     SEND = "send"
-    """A request to Monta is about to be written; what Monta answers comes back through the same place."""
+    """A request to Monta is about to be written; its answer returns through the same point."""
 
 
 class ReplicaFault(StrEnum):
-    """BEFORE has no effect on the world outside; AFTER has, but the replica does not learn of it."""
+    """BEFORE has no effect outside; AFTER has one, of which the replica does not learn."""
 
     NONE = "none"
     CRASH_BEFORE = "crash before"
@@ -26,11 +26,11 @@ class ReplicaFault(StrEnum):
     FREEZE_BEFORE = "freeze before"
     FREEZE_AFTER = "freeze after"
     LOST_BEFORE = "lost before"
-    """The connection breaks: an error, and nothing was done."""
+    """The connection breaks: an error, and no effect."""
     LOST_AFTER = "lost after"
-    """The connection breaks: an error, though it was done."""
+    """The connection breaks: an error after the effect."""
     CANCEL_BEFORE = "cancel before"
-    """The request's handler is cancelled, for its client hung up; what the handler shields goes on."""
+    """The request's handler is cancelled because its client disconnected; shielded work goes on."""
     CANCEL_AFTER = "cancel after"
 
 
@@ -43,26 +43,26 @@ LOSSES = frozenset({ReplicaFault.LOST_BEFORE, ReplicaFault.LOST_AFTER})
 
 
 class FaultInjector(Protocol):
-    """Decides at each place what happens to the replica that waits there."""
+    """Decides at each point which fault the replica gets."""
 
     def fault(self, replica: str, place: Place, what: str) -> ReplicaFault: ...
 
     def freeze_s(self) -> float:
-        """How long a frozen replica stays so."""
+        """Returns the duration of a freeze in seconds."""
         ...
 
     def down_s(self) -> float:
-        """How long a crashed replica stays away."""
+        """Returns how long a crashed replica stays down, in seconds."""
         ...
 
     def lock_s(self) -> float | None:
-        """How long a transaction that holds locks lets others go on now; None: it does not."""
+        """Returns how long a transaction with locks lets others go on now; None: it does not."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Faults per passage, each from 0 to 1."""
+    """Probabilities of faults per passage, each from 0 to 1."""
 
     crash: float = 0.0
     freeze: float = 0.0
@@ -72,7 +72,7 @@ class Rates:
     stall: float = 0.0
     """Of requests to Monta: frozen when they are about to leave."""
     hang_up: float = 0.0
-    """Of whatever the handler of a request waits for."""
+    """Of every wait of a request's handler."""
     lock_wait: float = 0.0
     """Of statements and commits of a transaction that holds locks: others go on meanwhile, and may wait for them."""
 
@@ -82,7 +82,7 @@ LOCKS_KEPT_S = (0.0, 0.5, 3.0)
 
 
 class RandomFaults:
-    """Faults by chance while `dangerous`; none in the calm."""
+    """Random faults while `dangerous`; none in the quiet phase."""
 
     def __init__(self, rates: Rates, rng: Random, *, longest_freeze_s: float) -> None:
         self.dangerous = True
@@ -134,7 +134,7 @@ class RandomFaults:
 
 
 class Once:
-    """One fault at the n-th place that is passed; counts all of them, so that a first run tells how many there are."""
+    """One fault at the n-th point passed; counts all points, so that a first run shows their number."""
 
     def __init__(
         self, at: int | None, fault: ReplicaFault, *, freeze_s: float = 60.0, down_s: float = 5.0

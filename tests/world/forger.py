@@ -1,4 +1,4 @@
-"""Somebody who knows a webhook's address but not its secret: sends lies, and repeats what was once true."""
+"""Attacker who knows a webhook's address but not its secret: sends forgeries, and replays true deliveries."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ LIES = {"state": "completed", "consumedKwh": 999, "price": 0.01}
 
 
 class Forger:
-    """Works on the deliveries of one operator's Monta for as long as it is dangerous."""
+    """Attacks the deliveries of one operator's Monta until the quiet phase."""
 
     def __init__(self, simulator: Simulator, post: Post, *, clock: Clock, rng: Random, story: Story) -> None:
         self._simulator = simulator

@@ -1,4 +1,4 @@
-"""Draws what is there before any trouble: charge points with their cars, and payments at them."""
+"""Draws charge points with their cars, and payments at them, before any fault."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""What must hold after every step; each rule has a name that a violation bears."""
+"""Invariants after every step; each rule has a name that a violation carries."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from tests.world.oracle import Oracle
 QUIET_WINDOW_S = 120
 MAX_POSTS = 2
 RELEASE_S = timedelta(seconds=45)
-"""From the last look that found no charge to the release, where nobody dies in between."""
+"""From the last search that found no charge to the release, where no replica crashes in between."""
 WAY = ("authorized", "starting", "charging", "stopping", "finishing", "completed", "not_started")
 
 
@@ -29,7 +29,7 @@ class _Calls:
 
 
 class Invariants:
-    """Compares each state with the one before; tells the story of what it finds."""
+    """Compares each state with the previous one, and writes differences to the story."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
@@ -37,7 +37,7 @@ class Invariants:
         self._calls: dict[str, _Calls] = {}
 
     def look(self, rows: dict[str, Row], watcher: str | None = None) -> None:
-        """After each commit that wrote something; `watcher` is whose it was, None: the API's."""
+        """Checks each commit that wrote something; `watcher` is its owner, None: the API."""
         before, self._oracle.rows = self._oracle.rows, rows
         with self._story.rule("no acknowledged session is lost"):
             known = (
@@ -102,7 +102,8 @@ class Invariants:
             self._settled(row)
 
     def _fenced(self, before: Row, row: Row, watcher: str | None) -> None:
-        """Anybody may make a session due, and ask operations about one that has ended; only its holder works on it."""
+        """Any caller may make a session due, and raise attention about an ended one; only its lease's holder works
+        on it."""
         expected = replace(before, due_at=row.due_at)
         if before.ended:
             expected = replace(expected, version=row.version, needs_attention=row.needs_attention)
@@ -115,7 +116,7 @@ class Invariants:
             )
 
     def _settled(self, row: Row) -> None:
-        """At the very moment of the decision."""
+        """At the time of the decision."""
         seen_since = timedelta(seconds=self._oracle.plan.search_lag_s) + RELEASE_S
         running = [
             c
@@ -137,7 +138,7 @@ class Invariants:
             assert not final or all(c.state is ChargeState.COMPLETED for c in adopted), f"{adopted[0].state}"
 
     def went_back(self, rows: dict[str, Row], now: datetime) -> None:
-        """A backup was restored: what is compared from now on begins with it."""
+        """Restarts the comparison from a restored backup."""
         self._oracle.went_back_at = now
         for lost in self._oracle.rows.values():
             if lost.id not in rows:
@@ -160,7 +161,7 @@ class Invariants:
             self._stopped(request, parts[2])
 
     def _counted(self, request: Sent, parts: list[str]) -> None:
-        """Calls about one session; what concerns many at once is counted for none."""
+        """Counts calls about one session; calls about many sessions are not counted."""
         row = self._oracle.rows.get(request.reference or request.searched or "")
         if row is None and len(parts) >= 3 and parts[1] == "charges":
             row = self._oracle.row_of(request.host, parts[2])

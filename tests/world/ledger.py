@@ -1,4 +1,4 @@
-"""The rows as they are after each commit, read beside the service: what the invariants look at."""
+"""Reads the rows after each commit, independently of the service, for the invariants."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +18,8 @@ FROM (
     ) AS rows WHERE due_at IS NOT NULL
 ) AS due LEFT JOIN payment_sessions s ON true LEFT JOIN settlements t ON t.session_id = s.id
 """
-"""All sessions, and when somebody may work on something next: what is due, or what a dead worker's lease keeps from
-others. One statement, since it is asked after each commit."""
+"""All sessions, and when the next work may begin: what is due, or withheld by a dead worker's lease. One
+statement, since it runs after each commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def _row(record: Any) -> Row:
 
 
 async def read_orphans(connection: asyncpg.Connection) -> set[str]:
-    """The charges that operators are told of since no session here is theirs, by their ids; no person closes any."""
+    """Ids of the charges reported to operators as orphans; none is closed by hand."""
     records = await connection.fetch("SELECT charge_id FROM orphans WHERE closed_at IS NULL")
     return {record["charge_id"] for record in records}
 
@@ -116,6 +116,6 @@ LIMIT 5
 
 
 async def read_unnoticed(connection: asyncpg.Connection, now: datetime) -> list[str]:
-    """References of sessions with kept entries that were not applied, though the session is neither due nor worked on:
-    a wake-up was lost (F114)."""
+    """Returns references of sessions with unapplied entries that are neither due nor worked on: a lost wake-up
+    (F114)."""
     return [record["reference"] for record in await connection.fetch(UNNOTICED, now)]

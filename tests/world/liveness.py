@@ -1,4 +1,4 @@
-"""What somebody must have done by now, and what must be so once everything has ended."""
+"""Liveness rules: deadlines while a world runs, and the state in which it must end."""
 
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,28 +17,29 @@ from tests.world.terminal import TerminalLedger
 DUPLICATE_STOPPED_S = 60
 STOP_SENT_S = 30
 STOP_REPEATED_S = 270
-"""Between two stops of a charge of which nothing changes pass three minutes at most; to know that may take a read."""
+"""At most three minutes pass between two stops of an unchanged charge; knowing that it is unchanged may take a
+read."""
 LIMIT_REACTION_S = 2.0
 """From the limit to Monta's order to stop, in the simulator."""
 LOST_STOPPED_S = 120
 SHOWN_WH = 10
-"""Monta shows hundredths of a kWh, cut: what is less shows as nothing."""
+"""Monta truncates to hundredths of a kWh: less shows as nothing."""
 FREE_AGAIN_S = 600
 TO_SPARE = Decimal("1.6")
 """A rating may be too low, and a price may rise."""
 SETTLED_S = 600
-"""Of calm, from Monta's `completed` to our settlement."""
+"""Seconds of the quiet phase from Monta's `completed` to our settlement."""
 
 
 class Expectations:
-    """Looks at what is overdue, now and then, and at what is left, at the end."""
+    """Checks deadlines from time to time, and the final state at the end."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
         self._story = oracle.story
 
     def overdue(self, now: datetime) -> None:
-        """What somebody should have done by now."""
+        """Checks all deadlines."""
         for ledger in self._oracle.ledgers:
             self._stop_happens(ledger, now)
         for row in self._oracle.rows.values():
@@ -52,7 +53,7 @@ class Expectations:
         self._lost_are_stopped(now)
 
     def _lost_are_stopped(self, now: datetime) -> None:
-        """Those that were there when the database came back; what appears later is found by its webhooks."""
+        """Charges that existed when the database was restored; later ones are found by their webhooks."""
         back_at = self._oracle.went_back_at
         for charge in self._oracle.lost_charges():
             if back_at is None or charge.created_at > back_at - YOUNG or charge.flowing is None:
@@ -97,7 +98,7 @@ class Expectations:
             return
         if self._oracle.misreport_of(charge) != Misreport():
             return
-        with self._story.rule("a completed charge is settled within ten calm minutes"):
+        with self._story.rule("a completed charge is settled within ten quiet minutes"):
             assert self._oracle.readable_s(charge, charge.completed_at, now) <= SETTLED_S, (
                 f"charge {charge.id}"
             )
@@ -110,7 +111,7 @@ class Expectations:
             assert free_s <= FREE_AGAIN_S, f"{row.reference}: {free_s:.0f} s"
 
     def finished(self) -> None:
-        """At the end: nothing is left anywhere, and everyone was billed what Monta's record says."""
+        """Checks the end: nothing is left open, and every driver was billed by Monta's record."""
         for host, simulator in self._oracle.simulators.items():
             self._within_quota(host, simulator)
             ours = [c for c in simulator.charges() if c.partner_external_id is not None]
@@ -159,12 +160,12 @@ class Expectations:
                 assert settled.shortfall <= tolerated, f"{price} of {row.amount}"
 
     def _misreported(self, row: Row) -> bool:
-        """Whether Monta's record of the session's charge lies; then it is billed by no more than is plausible."""
+        """Whether Monta's record of the session's charge is wrong; then at most the plausible amount is billed."""
         (charge,) = [c for c in self._oracle.charges_of(row) if str(c.id) == row.charge_id]
         misreport, settled = self._oracle.misreport_of(charge), row.settled
         if misreport == Misreport() or settled is None:
             return False
-        with self._story.rule("nothing above the plausible is captured"):
+        with self._story.rule("nothing above the plausible amount is captured"):
             most = self._most_plausible(charge, settled.decided_at)
             assert settled.to_capture <= most, f"{settled.to_capture} of {most} at most"
         with self._story.rule("a negative price, or one in another currency, is never billed"):
@@ -173,7 +174,7 @@ class Expectations:
         return True
 
     def _most_plausible(self, charge: Charge, decided_at: datetime) -> int:
-        """Minor units: what the charge point's rating and the time can have given, with some to spare."""
+        """The most, in minor units, that the charge point's rating and the time allow, with a margin."""
         seconds = Decimal(((charge.stopped_at or decided_at) - charge.created_at).total_seconds()) + 120
         energy_wh = int(self._oracle.point_of(charge).max_w * seconds / 3600)
         total = price(charge.price_group, Usage(energy_wh, seconds, seconds)).total
@@ -181,12 +182,12 @@ class Expectations:
 
     def _was_of_no_use(self, row: Row) -> None:
         (charge,) = [c for c in self._oracle.charges_of(row) if str(c.id) == row.charge_id]
-        with self._story.rule("nobody charges for nothing"):
+        with self._story.rule("no charge runs without payment"):
             assert charge.metered_wh < SHOWN_WH, f"charge {charge.id} gave {charge.metered_wh} Wh"
 
     def _tolerated(self, charge: Charge) -> int | None:
-        """Minor units: nothing where our watcher was well and was told the truth, what flows until Monta's own limit
-        has acted where only that worked; None: neither did."""
+        """Allowed overrun in minor units: none where our watcher worked with correct facts, what flows until
+        Monta's own limit acts where only that worked; None: unbounded, since neither worked."""
         begin, end = charge.created_at, charge.stopped_at or charge.created_at
         undisturbed = self._oracle.undisturbed_s(charge, begin, end) >= (end - begin).total_seconds()
         if undisturbed and self._oracle.plan.stops_work and self._oracle.plan.well_told:

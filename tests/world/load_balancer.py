@@ -1,4 +1,4 @@
-"""The way in: terminals, forgers and Monta's deliveries reach some living replica, or nobody."""
+"""Sends calls of terminals, forgers and Monta to some living replica, if there is one."""
 
 from collections.abc import Mapping
 from random import Random
@@ -11,11 +11,11 @@ from tests.world.replica import Unanswered
 from tests.world.replicas import Environment, Replicas
 
 AT_ONCE_S = 5.0
-"""A delivery is given up after this."""
+"""Seconds after which a delivery times out."""
 
 
 class LoadBalancer:
-    """A load balancer that does not know who is frozen."""
+    """A load balancer that does not notice frozen replicas."""
 
     def __init__(self, environment: Environment, replicas: Replicas, rng: Random) -> None:
         self.webhooks_off = False
@@ -33,7 +33,7 @@ class LoadBalancer:
         headers: Mapping[str, str],
         patience_s: float,
     ) -> httpx.Response:
-        """A call of a terminal's. Raises Unanswered."""
+        """Sends a terminal's call. Raises Unanswered."""
         request = httpx.Request(
             method,
             f"http://tapwatt.test{path}",
@@ -43,12 +43,12 @@ class LoadBalancer:
         return await self._call(request, patience_s)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """A delivery by whomever; the status. Raises Unanswered."""
+        """Sends any delivery and returns the status. Raises Unanswered."""
         request = httpx.Request("POST", url, content=body, headers=dict(headers))
         return (await self._call(request, AT_ONCE_S)).status_code
 
     async def deliver(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """Monta's own delivery. Raises Unanswered."""
+        """Sends Monta's own delivery. Raises Unanswered."""
         if self.webhooks_off:
             raise Unanswered("the way is closed")
         return await self.post(url, body, headers)
@@ -56,7 +56,7 @@ class LoadBalancer:
     async def _call(self, request: httpx.Request, patience_s: float) -> httpx.Response:
         living = self._replicas.living
         if not living:
-            raise Unanswered("nobody listens")
+            raise Unanswered("no replica listens")
         replica = self._rng.choice(living)
         slot = replica.name.partition(".")[0]
         app = self._environment.apps.setdefault(slot, create_app(replica.context))

@@ -1,4 +1,4 @@
-"""Asks PostgreSQL how many statements wait for a lock, from a thread beside the world's loop."""
+"""Asks PostgreSQL how many statements wait for a lock, in a thread beside the world's loop."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class LockWaits:
-    """A connection with a loop of its own: it can be asked while the world's loop stands still."""
+    """A connection with its own loop, usable while the world's loop is blocked."""
 
     def __init__(self, database_url: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -25,7 +25,7 @@ class LockWaits:
         self._connection: asyncpg.Connection = self._run(asyncpg.connect(database_url))
 
     def count(self) -> int:
-        """Statements that wait for a lock now."""
+        """Returns the number of statements that wait for a lock now."""
         waiting: int = self._run(self._connection.fetchval(WAITING))
         return waiting
 

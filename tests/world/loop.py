@@ -1,4 +1,4 @@
-"""An event loop whose time is virtual, and in which one thing happens at a time: the same seed, the same history."""
+"""Event loop with virtual time that runs one member at a time: the same seed gives the same history."""
 
 import asyncio
 import selectors
@@ -10,28 +10,28 @@ from typing import Any
 
 BEGINNING = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 STUCK_S = 60
-"""Real seconds that the database may take for one answer."""
+"""Real seconds after which an answer of the database is overdue."""
 
 
 QUICK_S = 0.005
-"""Real seconds after which a statement that was not answered may be one that waits for a lock."""
+"""Real seconds after which an unanswered statement may be waiting for a lock."""
 
 
 class Standstill(RuntimeError):
-    """Nobody can go on and nothing is planned: somebody waits for something that will never come."""
+    """Deadlock: no member can go on and no timer is set."""
 
 
 class WorldLoop(asyncio.SelectorEventLoop):
-    """Time stands still while anybody is busy. When all rest, first `choose` may let somebody go on; when it has
-    nobody, time jumps to the next timer. So asyncio's own timeouts and sleeps are virtual too."""
+    """Virtual time stands still while any task is ready. When all wait, `choose` may let one go on; otherwise time
+    jumps to the next timer. So asyncio's own timeouts and sleeps are virtual too."""
 
     def __init__(self) -> None:
         self.virtual_s = 0.0
         self.choose: Callable[[], bool] = lambda: False
         self.lock_waits: Callable[[], int] = lambda: 0
-        """How many statements of this database wait for a lock, by PostgreSQL's own word."""
+        """Number of this database's statements that wait for a lock, from PostgreSQL itself."""
         self.let_pass = 0
-        """How often others went on because every statement under way was waiting for a lock."""
+        """Number of times others went on because every statement under way waited for a lock."""
         self._waits_for_io = 0
         super().__init__(_Selector(self))
 
@@ -39,15 +39,15 @@ class WorldLoop(asyncio.SelectorEventLoop):
         return self.virtual_s
 
     def begin_anew(self) -> None:
-        """Back to the beginning of time, for the next world: nobody lives, and what is still planned is dropped. Not a
-        bit of a second may differ, or two runs of a seed would round differently."""
+        """Resets time for the next world: all tasks are gone, and planned timers are dropped. Exactly to zero, or
+        two runs of a seed would round differently."""
         self._scheduled: list[Any]  # asyncio's heap of timers
         self._scheduled.clear()
         self.virtual_s = 0.0
 
     @contextmanager
     def io(self) -> Iterator[None]:
-        """Within it somebody talks to the real database: the loop waits for the answer, time does not move."""
+        """While inside, the loop waits for the real database and time stands still."""
         self._waits_for_io += 1
         try:
             yield
@@ -56,7 +56,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
 
     @contextmanager
     def pause_in_io(self) -> Iterator[None]:
-        """Within `io`, somebody waits for something else than the database: others may go on."""
+        """While inside `io`, waits for something other than the database, so that others may go on."""
         self._waits_for_io -= 1
         try:
             yield
@@ -73,7 +73,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
 
 
 class _Selector(selectors.BaseSelector):
-    """asyncio asks it to wait when no callback is ready: the moment at which everybody rests."""
+    """Called by asyncio to wait when no callback is ready, that is when all members wait."""
 
     def __init__(self, loop: WorldLoop) -> None:
         self._loop = loop
@@ -83,19 +83,19 @@ class _Selector(selectors.BaseSelector):
         if self._loop.waits_for_io:
             return self._real.select(0) if timeout == 0 else self._answer(timeout)
         if timeout != 0 and not self._somebody_goes_on(timeout):
-            raise Standstill("nobody can go on, and nothing is planned")
+            raise Standstill("no member can go on, and no timer is set")
         return []
 
     def _somebody_goes_on(self, timeout: float | None) -> bool:
-        """Whoever is chosen, or whoever has planned something next."""
+        """Lets the chosen member go on, or advances to the next timer."""
         if self._loop.choose():
             return True
         self._loop.virtual_s += timeout or 0.0
         return timeout is not None
 
     def _answer(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for the database. Where all that is under way waits for locks, somebody else goes on: that is asked of
-        PostgreSQL and not guessed from the time that passes, so that a seed plays again exactly."""
+        """Waits for the database. When all statements under way wait for locks, lets another member go on;
+        PostgreSQL is asked instead of guessing from elapsed time, so that a seed replays exactly."""
         began = time.monotonic()
         while time.monotonic() < began + STUCK_S:
             ready = self._real.select(QUICK_S)
@@ -124,7 +124,7 @@ class _Selector(selectors.BaseSelector):
 
 
 class WorldClock:
-    """`app.clock.Clock` on the loop's time; each world begins at BEGINNING."""
+    """Implements `app.clock.Clock` with the loop's time; each world begins at BEGINNING."""
 
     def __init__(self, loop: WorldLoop) -> None:
         self._loop = loop

@@ -1,4 +1,5 @@
-"""The line from a replica to Monta: each request is a turn, may break before or after its effect, and is noted."""
+"""Transport from a replica to Monta: each request waits for its turn, may fail before or after its effect, and is
+recorded."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ CERTAINLY_NOT_DONE = frozenset({400, 401, 403, 404, 409, 422, 429})
 
 @dataclass(slots=True)
 class Sent:
-    """One request that a replica tried to make, as the world saw it; `status` is None when none came."""
+    """One request that a replica tried to make; `status` is None when there was no answer."""
 
     at: datetime
     replica: str
@@ -49,7 +50,7 @@ class Line:
 
 
 class MontaTransport(httpx.AsyncBaseTransport):
-    """Where the connection would be: the send guard is asked here again, as httpcore's trace hook does it."""
+    """Stands for the connection: the send guard is checked here again, as httpcore's trace hook does."""
 
     def __init__(
         self, replica: Replica, simulators: Mapping[str, Simulator], line: "Line", clock: Clock

@@ -1,4 +1,4 @@
-"""The operators of a world, as provisioning makes them: one account at Monta and one terminal each."""
+"""Provisions the operators of a world: one account at Monta and one terminal each."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Added:
 
 
 async def add(context: Context, name: str, config: SimulatorConfig, host: str, *, tops_up: bool) -> Added:
-    """An operator whose Monta is at `host`, and a terminal beside all of its charge points."""
+    """Provisions an operator whose Monta is at `host`, with a terminal for all of its charge points."""
     added = await provision.add_operator(
         context,
         NewOperator(

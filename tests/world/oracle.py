@@ -1,4 +1,4 @@
-"""What really is so in a world, whoever knows of it."""
+"""The true state of a world, for the rules to compare with."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +20,13 @@ from tests.world.terminal import TerminalLedger
 
 Span = tuple[datetime, datetime]
 QUOTA_FOR_READS = 0.6
-"""Reads leave more than a third of the quota to what is more urgent."""
+"""Reads leave more than a third of the quota to more urgent calls."""
 RECOVERED = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
 class Oracle:
-    """The plan, Monta's own books, every request, and what terminals were told."""
+    """The plan, Monta's own records, every request, and the answers to terminals."""
 
     plan: Plan
     story: Story
@@ -38,14 +38,14 @@ class Oracle:
     rows: dict[str, Row] = field(default_factory=dict)
     """All sessions by their ids, as of the last commit."""
     disturbed: dict[str, list[Span]] = field(default_factory=lambda: defaultdict(list))
-    """Host -> when work for its operator was hindered: somebody dead, frozen, cut off or refused; with the time that it
-    takes to get over it. What hinders one operator is no excuse for another."""
+    """Host -> when work for its operator was hindered (crash, freeze, lost connection, refusal), with the time to
+    recover. A hindrance of one operator does not excuse another."""
     forgotten: dict[str, str] = field(default_factory=dict)
     """Sessions that a restored backup does not have -> host of their operator's Monta."""
     orphans: set[str] = field(default_factory=set)
-    """The charges that operators are told of since no session is theirs, by their ids."""
+    """Ids of the charges that were reported to operators as orphans."""
     went_back_at: datetime | None = None
-    """When that was: what was known before is to be found out again."""
+    """When that was: facts known before must be found out again."""
 
     def charges_of(self, row: Row) -> list[Charge]:
         charges = self.simulators[self.host_of[row.operator_id]].charges()
@@ -58,15 +58,15 @@ class Oracle:
         return None if charge is None else self.rows.get(charge.partner_external_id or "")
 
     def misreport_of(self, charge: Charge) -> Misreport:
-        """What Monta's records of the charge say that is not so, apart from its clock."""
+        """What Monta's records of the charge misreport, apart from its clock."""
         return replace(self.point_of(charge).faults.misreport, clock_offset_s=0.0)
 
     def is_endless(self, row: Row) -> bool:
-        """Whether Monta never shows the end of a charge of this session: it is stopped on after the settlement."""
+        """Whether Monta never shows the end of this session's charge: stops then go on after the settlement."""
         return any(self.misreport_of(c).state_word is not None for c in self.charges_of(row))
 
     def _quota_spent(self, host: str) -> Iterator[Span]:
-        """When what is left of Monta's quota is kept for starts and stops."""
+        """When the remainder of Monta's quota is reserved for starts and stops."""
         simulator = self.simulators[host]
         window = timedelta(seconds=simulator.config.rate_window_s)
         for began, requests in groupby(simulator.requests, partial(_window_of, window)):
@@ -75,20 +75,20 @@ class Oracle:
                 yield spent[0].at, began + window + RECOVERED
 
     def lost_charges(self) -> list[Charge]:
-        """Those whose session is not in the database any more."""
+        """Charges whose session is no longer in the database."""
         charges = (charge for simulator in self.simulators.values() for charge in simulator.charges())
         return [charge for charge in charges if charge.partner_external_id in self.forgotten]
 
     def lost_are_told(self) -> bool:
-        """Whether operators are told of every charge whose session is lost."""
+        """Whether every charge with a lost session was reported to operations."""
         return all(str(charge.id) in self.orphans for charge in self.lost_charges())
 
     def host_where(self, charge: Charge) -> str:
-        """Both Montas deal the same ids, so a charge is known by its host and its id."""
+        """Returns a key of host and id, since both Montas use the same ids."""
         return next(host for host, simulator in self.simulators.items() if charge in simulator.charges())
 
     def stops_of(self, charge: Charge) -> list[Sent]:
-        """Requests to stop it, oldest first."""
+        """Returns the requests to stop it, oldest first."""
         host, path = self.host_where(charge), f"/charges/{charge.id}/stop"
         return [sent for sent in self.line.sent if (sent.host, sent.path) == (host, path)]
 
@@ -97,8 +97,7 @@ class Oracle:
         return next(point for point in config.points if point.id == charge.point_id)
 
     def undisturbed_s(self, charge: Charge, since: datetime, until: datetime) -> float:
-        """The seconds between in which nobody was hindered from working on it, and what somebody had known was not
-        forgotten since."""
+        """Seconds in between in which work on it was not hindered and no fact had been lost."""
         return self._free_s(since, until, self.disturbed[self.host_where(charge)])
 
     def readable_s(self, charge: Charge, since: datetime, until: datetime) -> float:

@@ -1,4 +1,4 @@
-"""What people and hardware do at charge points, and operators in Monta's portal."""
+"""Actions of drivers and hardware at charge points, and of operators in Monta's portal."""
 
 from decimal import Decimal
 
@@ -9,12 +9,12 @@ from tests.world.story import Story
 
 
 def happen(happening: Happening, simulator: Simulator, story: Story) -> None:
-    """Do it now; in vain where there is nothing to do it to."""
+    """Performs it now; without effect where it is impossible."""
     story.tell("people", f"{happening.what} at {happening.point} of operator {happening.operator}")
     try:
         _do(happening, simulator)
-    except Exception as error:  # nothing to stop there: people press buttons in vain too
-        story.tell("people", f"in vain: {type(error).__name__}")
+    except Exception as error:  # nothing to stop there: drivers also press buttons without effect
+        story.tell("people", f"no effect: {type(error).__name__}")
 
 
 def _do(happening: Happening, simulator: Simulator) -> None:

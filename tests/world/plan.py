@@ -1,4 +1,4 @@
-"""What one seed has in store: who pays where, and which faults befall them. Drawn before anything happens."""
+"""The plan of a seed, drawn before anything happens: payments, and the faults that affect them."""
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -11,7 +11,7 @@ from tests.world.fault_injector import Rates
 
 PAYING_TEAM = 4711
 PRICE_CHANGES = {"dearer": Decimal("1.5"), "cheaper": Decimal("0.5")}
-"""What a kWh costs afterwards, as a multiple."""
+"""Later price of a kWh, as a multiple."""
 SOON_S, SHORT_WATCH_S = 120.0, 360.0
 
 
@@ -26,7 +26,7 @@ class Payment:
     reference: str
     key: str | None = None
     repeats: int = 0
-    """The terminal calls again though it was answered, as after a reboot: with a key of its own or none."""
+    """The terminal calls again though it was answered, as after a reboot: with a new key or none."""
     hasty: bool = False
     """The first two calls are made at the same time."""
     patience_s: float = 10.0
@@ -34,15 +34,15 @@ class Payment:
     hold_s: float | None = None
     """How long the hold is valid, as the terminal says; None: it does not say."""
     clock_off_s: float | None = None
-    """How far the terminal's clock is ahead, by which it dates its holds; None: it does not date them."""
+    """How far the terminal's clock is ahead when it dates its holds; None: it does not date them."""
     vanishes: bool = False
-    """The terminal never asks again once its payment was acknowledged."""
+    """The terminal never polls again once its payment was acknowledged."""
     tops_up_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What one operator's Monta does to every request to `path` for a while."""
+    """A fault of one operator's Monta for every request to `path` during some time."""
 
     operator: int
     since_s: float
@@ -55,8 +55,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that people or hardware do at a charge point: the name of a method of the simulator, or one of
-    World's own."""
+    """An action of a driver or of hardware: the name of a method of the simulator, or one of World's own."""
 
     at_s: float
     operator: int
@@ -66,7 +65,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All that is decided beforehand; the rest is drawn from the same seed as it comes."""
+    """Everything decided beforehand; the rest is drawn from the same seed as it comes."""
 
     seed: int
     replicas: int
@@ -79,41 +78,40 @@ class Plan:
     search_lag_s: float = 0.0
     webhook_loss: float = 0.0
     forged: int = 0
-    """How many lies and repetitions somebody sends; Monta itself signs one delivery wrongly, as in a rotation."""
+    """Number of forgeries and replays; Monta itself signs one delivery wrongly, as in a rotation."""
     webhooks_off: tuple[float, float] | None = None
     """From when to when no delivery reaches us."""
     restored: tuple[float, float] | None = None
     """When a backup of the database is made, and when it is all that is left."""
     danger_s: float = 480.0
-    """After this long the calm begins."""
+    """Seconds after which the quiet phase begins."""
 
     @property
     def limits_work(self) -> bool:
-        """Monta's own guard reaches every charge point, and holds at the authorization: with top-ups it begins
-        above."""
+        """Whether Monta's own limit reaches every charge point and holds at the authorization: with top-ups it
+        begins above."""
         ignored = any(point.faults.limits_ignored for config in self.monta for point in config.points)
         reached = all(happening.what != "offline" for happening in self.happenings)
         return reached and not ignored and all(payment.tops_up_after_s is None for payment in self.payments)
 
     @property
     def well_told(self) -> bool:
-        """What is known of the energy and of its price is so: no meter or record lies, no price changes."""
+        """Whether energy and price are known correctly: no meter or record is wrong, no price changes."""
         faults = [point.faults for config in self.monta for point in config.points]
         lies = any(q.meter_falls_at_sample or q.misreport != Misreport() for q in faults)
         return not lies and all(happening.what not in PRICE_CHANGES for happening in self.happenings)
 
     @property
     def policy(self) -> Policy:
-        """Monta's effects may come up to fifteen minutes late, and duplicate charges are looked for longer than that;
-        where
-        nothing comes so late, minutes of looking in vain are left out."""
+        """How long duplicate charges are searched for: longer than the fifteen minutes by which Monta's effects
+        may be late; shorter where nothing comes late, to save minutes of futile searches."""
         starts = [point.faults.at_start for config in self.monta for point in config.points]
         latest_s = max((fault.seconds for fault in starts if fault is not None), default=0.0)
         return Policy() if latest_s > SOON_S else Policy(duplicate_watch_s=SHORT_WATCH_S)
 
     @property
     def stops_work(self) -> bool:
-        """Every charge point obeys a stop at once, and stays stopped."""
+        """Whether every charge point follows a stop at once, and stays stopped."""
         faults = [point.faults for config in self.monta for point in config.points]
         obeyed = all(not q.stops_ignored and q.restarts_after_s is None for q in faults)
         return obeyed and all(happening.what != "offline" for happening in self.happenings)
@@ -146,7 +144,7 @@ class Plan:
 
 
 def with_fault(plan: Plan, **fault: Any) -> Plan:
-    """The charge point of the first payment gets it."""
+    """Gives it to the charge point of the first payment."""
     first = plan.payments[0]
     config = plan.monta[first.operator]
     points = tuple(

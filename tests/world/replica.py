@@ -1,4 +1,4 @@
-"""One process of Tapwatt in the world: API and watcher, alive, frozen or dead, and the faults that it is dealt."""
+"""One process of Tapwatt in the world: API and watcher; running, frozen or crashed, with injected faults."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -21,7 +21,7 @@ WATCHING: ContextVar[bool] = ContextVar("watching", default=False)
 
 
 HANDLER: ContextVar["asyncio.Task[Any] | None"] = ContextVar("handler", default=None)
-"""The task that answers a request, also within what it shields."""
+"""The task that answers a request, also within shielded work."""
 
 
 MOST_WITH_LOCKS = 3
@@ -33,7 +33,7 @@ class Unanswered(ConnectionError):
 
 
 class Replica:
-    """`name` is the slot and its incarnation, `a.1`. What it does, it does in turns; dead, it never has one again."""
+    """`name` is the slot and its incarnation, `a.1`. It runs in turns; once crashed, it never gets a turn again."""
 
     context: Context
     watcher: Watcher
@@ -56,7 +56,7 @@ class Replica:
         self.watches = False
         """Whether its watcher claims what is due: not before it has begun."""
         self.freezes = 0
-        """How many freezes are on it now."""
+        """Number of freezes in effect."""
         self._scheduler = scheduler
         self._injector = injector
         self._died = died
@@ -81,14 +81,14 @@ class Replica:
         return self._scheduler.ticket()
 
     def keeps_locks_for_s(self) -> float | None:
-        """How long a transaction of this replica, which holds locks, lets others go on now; None: it goes on itself."""
+        """How long a transaction of this replica with locks lets others go on now; None: it goes on itself."""
         if len(self._with_locks) >= MOST_WITH_LOCKS:
             return None
         return self._injector.lock_s()
 
     async def my_turn_with_locks(self, ticket: int | None = None, after_s: float = 0.0) -> None:
-        """The same within a transaction that holds locks. Raises ConnectionError when the replica dies or freezes
-        meanwhile: the server ends such a transaction, and its locks are free."""
+        """The same within a transaction with locks. Raises ConnectionError when the replica crashes or freezes
+        meanwhile: the server then ends the transaction and frees its locks."""
         if not self.may_go_on:
             raise ConnectionError("the transaction was ended by the server")
         turn: asyncio.Future[None] = self.loop.create_future()
@@ -102,7 +102,8 @@ class Replica:
             self._with_locks.discard(turn)
 
     def end_transactions(self) -> None:
-        """Those that keep locks while others go on: the server ends them, so that nobody waits for the dead."""
+        """Ends transactions that keep locks while others go on, as the server does, so that no replica waits for a
+        crashed one."""
         for turn in self._with_locks:
             if not turn.done():
                 turn.set_exception(ConnectionError("the transaction was ended by the server"))
@@ -110,14 +111,15 @@ class Replica:
     def fault(self, place: Place, what: str) -> ReplicaFault:
         fault = self._injector.fault(self.name, place, what)
         if fault in CANCELS and HANDLER.get() is None:
-            return ReplicaFault.NONE  # a watcher has no client that hangs up
+            return ReplicaFault.NONE  # a watcher has no client that disconnects
         if fault is not ReplicaFault.NONE:
             self.story.tell(self.name, f"{fault.upper()} {place} {what}")
             self._hindered(self, 0.0)
         return fault
 
     async def suffer(self, fault: ReplicaFault) -> None:
-        """Die (this never returns), stand still for a while, or be hung up on; a lost connection is the gate's."""
+        """Crashes (never returns), freezes for a while, or is disconnected by the client; a lost connection is the
+        caller's case."""
         if fault in CRASHES:
             self.die()
             await self.never()
@@ -126,7 +128,7 @@ class Replica:
             await self.my_turn()
         elif fault in CANCELS and (handler := HANDLER.get()) is not None:
             handler.cancel()
-            await asyncio.sleep(0)  # where it strikes, unless we are shielded from it
+            await asyncio.sleep(0)  # at the point of the fault, unless we are shielded from it
 
     def die(self) -> None:
         if self.alive:
@@ -136,7 +138,7 @@ class Replica:
             self._died(self)
 
     def freeze(self, seconds: float) -> None:
-        """As SIGSTOP does: timers run out meanwhile, nothing is done."""
+        """Freezes as SIGSTOP does: timers expire meanwhile, nothing is done."""
         self.story.tell(self.name, f"freezes for {seconds:.0f} s")
         self.freezes += 1
         self.end_transactions()
@@ -159,9 +161,10 @@ class Replica:
         return task
 
     async def answer(self, app: FastAPI, request: httpx.Request, *, patience_s: float) -> httpx.Response:
-        """What its API says. Raises Unanswered after `patience_s`; a living replica goes on with the request then."""
+        """Returns its API's answer. Raises Unanswered after `patience_s`; a living replica still processes the
+        request."""
         if not self.alive:
-            raise Unanswered("nobody listens")
+            raise Unanswered("no replica listens")
         task = self.spawn(self._handle(app, request))
         done, _ = await asyncio.wait({task}, timeout=patience_s)
         if not done:
@@ -177,7 +180,7 @@ class Replica:
         return await httpx.ASGITransport(app, raise_app_exceptions=False).handle_async_request(request)
 
     async def begin(self) -> None:
-        """What its watcher does before it claims anything, and beside it as long as it lives."""
+        """Runs the watcher's start-up work, and its background work for the replica's lifetime."""
         while not self.watches:
             try:
                 await self.watcher.begin()
@@ -192,7 +195,7 @@ class Replica:
         await self.watcher.run_round()
 
     async def gone(self) -> None:
-        """The end of the world: what is under way is cancelled, and nothing of it has any effect."""
+        """Ends the replica with the world: work under way is cancelled without effect."""
         self.alive = False
         for task in self._tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""The replicas of a world: each slot has one after the other; who dies comes back, on the same database."""
+"""The replicas of a world: each slot holds one after the other; a crashed one is restarted on the same database."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,18 +26,19 @@ PUBLIC_URL = "https://tapwatt.test"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What worlds of one process share: the loop, the engine, a connection beside it, and the apps of the replicas."""
+    """What worlds of one process share: the loop, the engine, a second connection, and the replicas' HTTP
+    applications."""
 
     loop: WorldLoop
     engine: AsyncEngine
     beside: asyncpg.Connection
     apps: dict[str, FastAPI] = field(default_factory=dict)
     worlds: Iterator[int] = field(default_factory=count)
-    """Numbers those that stood on it."""
+    """Numbers the worlds that used it."""
 
 
 class Replicas:
-    """`start_replica` puts a replica into a slot; `living` answer requests, `watching` work on what is due."""
+    """`start_replica` starts a replica in a slot; `living` ones answer requests, `watching` ones do due work."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Replicas:
         replica.spawn(replica.begin())
 
     def new(self, name: str, injector: FaultInjector) -> Replica:
-        """One that does nothing yet."""
+        """Makes one that is not started yet."""
         replica = Replica(
             name,
             loop=self._environment.loop,

@@ -1,4 +1,4 @@
-"""Runs worlds by their seeds, one after the other in one loop on one database, and says what went wrong."""
+"""Runs worlds by their seeds, one after the other in one loop on one database, and reports violations."""
 
 import asyncio
 import json
@@ -28,16 +28,16 @@ from tests.world.world import World
 EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
 TRUNCATE = f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)}"
 LOCKS_WITHOUT_HASTE = {"lock_timeout": "60s", "statement_timeout": "60s"}
-"""Real time says nothing here."""
+"""Real time has no meaning here."""
 MAX_CONNECTIONS = 80
-"""Of one world: whoever is frozen or dead within a transaction keeps one."""
+"""Of one world: a replica frozen or crashed within a transaction keeps one."""
 TRUNCATE_EVERY = 10
 """Deleting is faster, but leaves dead rows behind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the world of a seed went; the story is told when it broke a rule, or when somebody wants to hear it."""
+    """The result of a seed's world; its story is printed when it broke a rule, or on request."""
 
     seed: int
     violation: Violation | None
@@ -46,7 +46,7 @@ class Ended:
 
 @asynccontextmanager
 async def environment(database_url: str) -> AsyncIterator[Environment]:
-    """What the worlds of this process stand on; within a WorldLoop only."""
+    """The environment of this process's worlds; within a WorldLoop only."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, WorldLoop)
     with loop.io():
@@ -83,14 +83,14 @@ async def run_one(world: World, *, story: bool = False) -> Ended:
 
 
 async def forget(on: Environment) -> None:
-    """What the world before has left behind."""
+    """Clears what the previous world left behind."""
     number = next(on.worlds)
     with on.loop.io():
         await on.beside.execute(TRUNCATE if number % TRUNCATE_EVERY == 0 else EMPTY)
 
 
 async def run_seeds(on: Environment, seeds: Iterable[int], *, stories: bool = False) -> list[Ended]:
-    """One world after the other."""
+    """Runs one world after the other."""
     ended = []
     for seed in seeds:
         await forget(on)
@@ -102,8 +102,8 @@ T = TypeVar("T")
 
 
 class Worlds(AbstractContextManager["Worlds"]):
-    """A loop and its ground, kept for any number of worlds: a new one costs as much as three of them, for it compiles
-    every statement and every route anew."""
+    """A loop and its environment for any number of worlds: making them costs as much as three worlds, since every
+    statement and route is compiled."""
 
     def __init__(self, database_url: str) -> None:
         self._runner = asyncio.Runner(loop_factory=WorldLoop)
@@ -111,7 +111,7 @@ class Worlds(AbstractContextManager["Worlds"]):
         self._on = self._runner.run(self._environment.__aenter__())
 
     def run(self, work: Callable[[Environment], Coroutine[Any, Any, T]]) -> T:
-        """What `work` returns; nothing is logged meanwhile."""
+        """Returns the result of `work`; nothing is logged meanwhile."""
         with quiet():
             return self._runner.run(work(self._on))
 
@@ -122,7 +122,7 @@ class Worlds(AbstractContextManager["Worlds"]):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """What replicas log is of no interest here: the story tells more."""
+    """Silences the replicas' logs: the story contains more."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.CRITICAL)

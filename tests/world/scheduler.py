@@ -1,4 +1,4 @@
-"""Whose turn it is: of all that wait, the seed lets one go on, and the others wait until it rests again."""
+"""Schedules turns: the seed chooses one waiting member to go on, and the others wait until it waits again."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Protocol
 
 
 class Member(Protocol):
-    """Somebody whose tasks take turns."""
+    """A member whose tasks take turns."""
 
     @property
     def may_go_on(self) -> bool:
-        """False while frozen, and for ever once dead."""
+        """False while frozen, and permanently once crashed."""
         ...
 
 
@@ -24,7 +24,7 @@ class _Waiting:
 
 
 class Scheduler:
-    """`choose` is the loop's: it is asked when everybody rests."""
+    """`choose` is called by the loop when all members wait."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -32,11 +32,11 @@ class Scheduler:
         self._tickets = count()
 
     def ticket(self) -> int:
-        """A place in the order of those that wait, for somebody who may have to wait later."""
+        """Reserves a position in the queue, for a member that may have to wait later."""
         return next(self._tickets)
 
     async def mine(self, member: Member) -> None:
-        """Return when it is our turn; never, if the member dies first."""
+        """Returns when it is our turn; never, if the member crashes first."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.enqueue(member, self.ticket(), turn)
         await turn
@@ -46,7 +46,7 @@ class Scheduler:
         self._waiting.append(_Waiting(ticket, member, turn))
 
     def choose(self) -> bool:
-        """Let one go on; False when nobody can."""
+        """Lets one go on; False when none can."""
         self._waiting = [w for w in self._waiting if not w.turn.done()]
         ready = sorted((w for w in self._waiting if w.member.may_go_on), key=lambda w: w.ticket)
         if not ready:

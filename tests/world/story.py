@@ -1,4 +1,4 @@
-"""What happened in a world, line by line, for whoever has to understand a violation."""
+"""The history of a world, line by line, to explain a violation."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ class Line:
 
 
 class Violation(AssertionError):
-    """Something happened that never may: names the rule that was broken."""
+    """A rule was broken; carries the rule's name."""
 
     def __init__(self, rule: str, what: str) -> None:
         super().__init__(rule, what)
@@ -35,7 +35,7 @@ class Violation(AssertionError):
 
 @dataclass(slots=True)
 class Story:
-    """Kept in memory; the same seed tells the same story, word for word."""
+    """Kept in memory; the same seed gives the same story, word for word."""
 
     now: Callable[[], datetime]
     lines: list[Line] = field(default_factory=list)
@@ -46,13 +46,13 @@ class Story:
             self.lines.append(Line(self.now(), who, what))
 
     def violated(self, rule: str, what: str) -> None:
-        """Noted here and raised by the world: whoever broke the rule might swallow an exception."""
+        """Recorded here and raised by the world, since the caller might swallow an exception."""
         self.violations.append(Violation(rule, what))
         self.tell("!!!", f"{rule}: {what}")
 
     @contextmanager
     def rule(self, name: str) -> Iterator[None]:
-        """An assertion that fails within the block is a violation of this rule."""
+        """Turns an assertion that fails within the block into a violation of this rule."""
         try:
             yield
         except AssertionError as error:

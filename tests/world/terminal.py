@@ -1,4 +1,4 @@
-"""A terminal and its PSP: holds money, tells Tapwatt, asks until it is told what to do, and does it."""
+"""A terminal and its PSP: holds money, reports it to Tapwatt, polls for the settlement, and carries it out."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ GIVES_UP = frozenset({400, 401, 404, 409, 422})
 
 
 class SessionLost(Exception):
-    """Tapwatt does not know it any more."""
+    """Tapwatt no longer knows the session."""
 
 
 class Api(Protocol):
-    """Tapwatt's address: some replica answers, or nobody does."""
+    """Tapwatt's address: some replica answers, or none does."""
 
     async def __call__(
         self,
@@ -41,7 +41,7 @@ class Api(Protocol):
 
 @dataclass(slots=True)
 class TerminalLedger:
-    """What the PSP holds for one payment, and what the terminal was told of it."""
+    """What the PSP holds for one payment, and the answers that the terminal got."""
 
     payment: Payment
     authorized: dict[str, int] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class TerminalLedger:
     """Statuses of all answers."""
 
     def database_went_back(self, amount: int | None) -> None:
-        """What was told before does not bind any more; `amount` is the authorization as it is known now, if it is."""
+        """Forgets earlier answers after a restore; `amount` is the authorization as it is known now, if it is."""
         self.shown.clear()
         self.asked_to_stop_at = self.captured = None
         self.forgotten = self.session_id is not None and amount is None
@@ -67,7 +67,7 @@ class TerminalLedger:
 
 
 class Terminal:
-    """One payment's life at its terminal. Every answer is kept in the ledger."""
+    """One payment at its terminal. Every answer is kept in the ledger."""
 
     def __init__(
         self, payment: Payment, *, api: Api, key: str, clock: Clock, rng: Random, story: Story
@@ -105,7 +105,7 @@ class Terminal:
         await self._follow()
 
     async def _authorize(self, key: str | None) -> bool:
-        """Call until there is an answer that says something; whether a session runs for this payment."""
+        """Calls until there is a conclusive answer; returns whether a session runs for this payment."""
         payment, ledger = self.ledger.payment, self.ledger
         held = {"reference": payment.reference, "amount": payment.amount, "currency": "EUR"}
         body = {"charge_point_id": str(payment.point), "authorization": held | self._dates()}
@@ -119,7 +119,7 @@ class Terminal:
         return True
 
     def _dates(self) -> Json:
-        """By the terminal's clock, anew at each call."""
+        """The time by the terminal's clock, anew at each call."""
         payment, dates = self.ledger.payment, {}
         now = self._clock.now() + timedelta(seconds=payment.clock_off_s or 0)
         if payment.clock_off_s is not None:
@@ -154,13 +154,13 @@ class Terminal:
             self._see(answer.json())
 
     async def _follow(self) -> None:
-        """Ask now and then until there is a settlement, do what it says, and report it until that is acknowledged."""
+        """Polls until there is a settlement, carries it out, and reports it until that is acknowledged."""
         path = f"/v1/payment-sessions/{self.ledger.session_id}"
         try:
             while (settlement := await self._settlement(path)) is None:
                 await self._clock.sleep(self._rng.uniform(*POLL_S))
         except SessionLost:
-            self._story.tell(self.name, "gives up: a person has to settle it")
+            self._story.tell(self.name, "gives up: operations must settle it")
             return
         amount = settlement["amount_to_capture"]
         self.ledger.captured = amount
@@ -187,7 +187,7 @@ class Terminal:
     async def _insist(
         self, method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None
     ) -> httpx.Response | None:
-        """Call again after no answer or a 5xx; None after MAX_TRIES."""
+        """Retries after no answer or a 5xx; None after MAX_TRIES."""
         for _ in range(MAX_TRIES):
             answer = await self._ask(method, path, body=body, headers=headers)
             if answer is not None and (answer.is_success or answer.status_code in GIVES_UP):

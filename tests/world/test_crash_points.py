@@ -10,7 +10,7 @@ from tests.world.replicas import Environment
 from tests.world.run import Ended, Worlds
 
 STRUCK = 8
-"""Of each journey, the same each time, wherever and whatever they are."""
+"""Points of each journey, the same each time."""
 
 
 @pytest.mark.parametrize("journey", JOURNEYS)

@@ -1,4 +1,4 @@
-"""Each planted defect is noticed within its number of seeds: the rules have no gap that it could slip through."""
+"""Each planted defect is detected within its number of seeds: the rules leave no gap for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ class Noticed:
 
 
 async def noticed(on: Environment, defect: Defect) -> Noticed | None:
-    """The first seed in which the defect breaks a rule, and which."""
+    """Returns the first seed in which the defect breaks a rule, and the rule."""
     for seed in range(1, defect.seeds + 1):
         await forget(on)
         with planted(defect):

@@ -1,4 +1,4 @@
-"""Worlds by the hundred: whatever a seed has in store, every rule holds and everything finishes."""
+"""Worlds by the hundred: whatever the seed, every rule holds and everything finishes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One world: replicas, operators' Montas, terminals and time, from a plan; lives through danger into calm."""
+"""One world from a plan: replicas, operators' Montas, terminals and time; faults first, then a quiet phase."""
 
 import asyncio
 from collections.abc import Iterable
@@ -29,17 +29,17 @@ from tests.world.story import Story
 from tests.world.terminal import Terminal
 
 QUIET_PHASE_LIMIT_S = 4 * 3600
-"""Virtual time in which everything must have finished once it is calm."""
+"""Virtual time in which everything must have finished in the quiet phase."""
 LOOK_S = 20.0
-"""Between two looks at what is overdue."""
+"""Seconds between two checks of deadlines."""
 MAX_TURNS_AT_ONCE = 10_000
-"""Of one moment; more than that, and somebody goes round in circles."""
+"""Turns at one moment; more mean an endless loop."""
 RECOVERY_S = LEASE_S + 90
-"""What a fault may cost beyond its own length: a lease to run out, a backoff of a minute, a sweep."""
+"""Seconds that a fault may cost beyond its own length: an expiring lease, a backoff of a minute, a sweep."""
 
 
 class World:
-    """`live` runs it; `story` and `invariants` tell what happened."""
+    """`live` runs it; `story` and `invariants` show what happened."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class World:
     # Life
 
     async def live(self) -> None:
-        """From the first tap to the end of everything. Raises Violation, the first that happened."""
+        """Runs from the first tap to the end of everything. Raises the first Violation."""
         self._environment.loop.choose = self._choose
         try:
             await self._begin()
@@ -103,7 +103,7 @@ class World:
             raise self.story.violations[0]
 
     def _choose(self) -> bool:
-        """Let one go on; nobody any more once a rule is broken, or when time stands still for too many turns."""
+        """Lets one go on; none once a rule is broken, or when time stands still for too many turns."""
         now_s = self._environment.loop.time()
         self._turns_now = self._turns_now + 1 if now_s == self._turned_at_s else 0
         self._turned_at_s = now_s
@@ -176,7 +176,7 @@ class World:
         await self._look_on(lambda: self.clock.now() >= begin + timedelta(seconds=self.plan.danger_s))
 
     async def _quiet_phase(self) -> None:
-        """Nothing bad happens any more; who is away comes back, and all must finish."""
+        """Ends all faults: crashed replicas come back, and all must finish."""
         self.story.tell("world", "quiet_phase")
         self._random_faults.dangerous = False
         self._load_balancer.webhooks_off = False
@@ -188,7 +188,7 @@ class World:
         await self._look_on(
             lambda: self._all_done() or self.clock.now() > begin + timedelta(seconds=QUIET_PHASE_LIMIT_S)
         )
-        with self.story.rule("everything finishes in the calm"):
+        with self.story.rule("everything finishes in the quiet phase"):
             left = [row for row in self.oracle.rows.values() if not row.ended or row.due_at is not None]
             assert self._all_done(), f"{[(r.reference, r.status, r.due_at) for r in left]} and terminals"
 
@@ -202,7 +202,7 @@ class World:
                     raise task.exception()  # type: ignore[misc]
 
     def _all_done(self) -> bool:
-        """Every terminal has been told, and nobody plans anything for a session any more."""
+        """Whether every terminal has its settlement, and no work is planned for a session."""
         terminals = all(task.done() for task in self._tasks if task.get_name().startswith("terminal"))
         sessions = all(
             row.ended and (row.due_at is None or self.oracle.is_endless(row))
@@ -227,7 +227,7 @@ class World:
     # The database
 
     async def _observe(self, watcher: str | None) -> None:
-        """After each commit that wrote: within it, so that nobody acts between the commit and the look."""
+        """Checks after each commit that wrote, within the commit, so that no replica acts in between."""
         async with self._beside:
             rows, self._next_due = await ledger.read_state(self._environment.beside)
             if self.oracle.forgotten:
@@ -243,7 +243,7 @@ class World:
             assert not unnoticed, f"{unnoticed}"
 
     async def _lose_the_database(self, backup_s: float, restored_s: float) -> None:
-        """A backup is made; later everybody dies with the database, and comes back on what the backup holds."""
+        """Makes a backup; later all replicas crash with the database, and come back on what the backup holds."""
         await self.clock.sleep(backup_s)
         with self._environment.loop.io():
             async with self._beside:
@@ -260,7 +260,7 @@ class World:
         self._written.set()
 
     async def _dispatch(self) -> None:
-        """Who works on what is due, and when: stands for the notifications and the polling of real watchers."""
+        """Wakes watchers when work is due: stands for the notifications and the polling of real watchers."""
         while True:
             self._written.clear()
             watching, due = self._replicas.watching, self._next_due

@@ -45,7 +45,7 @@ def _a_cent_less(amount: Decimal, currency: str, rounding: Any) -> int:
 
 
 def _settles_when_stopped(step: Step, session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """The last price that was seen is good enough."""
+    """Settles by the last price seen instead of the final one."""
     charge = session.charge
     ready = charge is not None and charge.ended and charge.latest.price is not None and charge.energy_wh
     return Settle() if ready and isinstance(step, ReadCharge | Wait) and not session.ended else step
@@ -60,7 +60,7 @@ def _settles_while_stopping(step: Step, session: PaymentSession, policy: Policy,
 async def _settlement_follows_the_report(
     connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime
 ) -> PaymentSession:
-    """A report of the PSP rewrites the amount."""
+    """Lets a report of the PSP change the amount."""
     session = change.session
     if (
         before.settlement is not None
@@ -79,7 +79,7 @@ _SAVE = payment_sessions.save
 
 
 def _top_up_always(session: PaymentSession, more: Any) -> None:
-    """A top-up is taken whatever has been decided."""
+    """Accepts a top-up whatever has been decided."""
 
 
 def _no_limits(session: PaymentSession, policy: Policy) -> Any:

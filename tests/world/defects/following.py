@@ -50,7 +50,7 @@ _MONTA_OF = monta_of
 
 
 async def _somebody_elses_monta(context: Context, operator_id: Any) -> Any:
-    """The clients of the operators are mixed up."""
+    """Mixes up the operators' clients."""
     async with context.database.transaction() as connection:
         found = (await connection.execute(select(table.c.operator_id))).scalars().all()
     others = sorted(set(found) - {operator_id})

@@ -45,7 +45,7 @@ async def _read_without_lock(
 
 
 async def _claim_for_ever(connection: AsyncConnection, *, now: datetime, **how: Any) -> list[Lease]:
-    """A lease never runs out."""
+    """Makes leases endless."""
     return await _CLAIM(connection, **how | {"now": now, "until": now + timedelta(days=365)})
 
 
@@ -53,7 +53,7 @@ _CLAIM = leases.claim
 
 
 async def _release_for_ever(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
-    """Whoever gives a session back forgets to say when it is due."""
+    """Releases a session without its due time."""
     await connection.execute(
         update(table)
         .where(table.c.id == lease.session_id)
@@ -65,7 +65,7 @@ _AUTHORIZE = authorize.authorize
 
 
 async def _acknowledge_anyway(context: Context, terminal: Any, payment: Any) -> Recorded:
-    """The commit failed, but surely it will be all right."""
+    """Ignores a failed commit."""
     kept: list[PaymentSession] = []
     made = authorize._new_session
 

@@ -1,4 +1,4 @@
-"""Planted defects: each takes one safeguard away by substitution, for as long as a block lasts."""
+"""Plants defects: each replaces one safeguard while a block lasts."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,21 +21,21 @@ Decide = Callable[[PaymentSession, Policy, datetime], Step]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defect:
-    """What is broken, and within how many seeds some rule must notice it."""
+    """A defect, and the number of seeds within which some rule must detect it."""
 
     name: str
     plant: Plant = lambda _: None
     policy: Policy | None = None
     """Instead of the plan's own."""
     schema: tuple[str, ...] = ()
-    """Constraints that the database is without."""
+    """Constraints that are removed from the database."""
     under: tuple[Befall, ...] = ()
-    """Troubles that every seed has besides its own: those that the safeguard is there for."""
+    """Faults added to every seed: those that the safeguard is there for."""
     seeds: int = 25
 
 
 def substitute(where: Any, name: str, new: Any) -> Plant:
-    """A plant that replaces one attribute and puts it back."""
+    """Replaces one attribute and restores it."""
 
     def plant(stack: ExitStack) -> None:
         old = getattr(where, name)
@@ -61,7 +61,7 @@ def planted(defect: Defect) -> Iterator[None]:
 
 
 def deciding(new: Callable[[Step, PaymentSession, Policy, datetime], Step]) -> Plant:
-    """Every decision is passed through `new`."""
+    """Passes every decision through `new`."""
 
     def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
         return new(next_step.decide(session, policy, now), session, policy, now)
@@ -70,5 +70,5 @@ def deciding(new: Callable[[Step, PaymentSession, Policy, datetime], Step]) -> P
 
 
 def sorting(new: Callable[[int | Exception], Outcome]) -> Plant:
-    """Answers and failures of Monta are sorted by `new`."""
+    """Classifies answers and failures of Monta by `new`."""
     return all_of(substitute(transport, "outcome_of", new), substitute(transport, "outcome_of", new))

@@ -1,4 +1,4 @@
-"""Defects in starting, and in giving up."""
+"""Defects in starting, and in giving up a start."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -75,7 +75,7 @@ def _leaves_extras(step: Step, session: PaymentSession, policy: Policy, now: dat
 
 
 async def _not_held(*_: object) -> None:
-    """Nothing waits for the comparison with Monta's list."""
+    """Skips the wait for the comparison with Monta's list."""
 
 
 async def _no_orphans(*_: object) -> list[Orphan]:
@@ -83,7 +83,7 @@ async def _no_orphans(*_: object) -> list[Orphan]:
 
 
 async def _always(*_: object) -> None:
-    """Every request is granted."""
+    """Grants every request."""
 
 
 DEFECTS: tuple[Defect, ...] = (
@@ -150,7 +150,7 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     # quota
     Defect(
-        name="nobody counts requests",
+        name="requests are not counted",
         plant=substitute(SharedBudget, "take", _always),
         under=(monta.scarce_quota, monta.late_start, monta.mute_webhooks),
     ),

@@ -1,4 +1,4 @@
-"""The faults that may befall a plan: each changes it, by chance where there is a choice."""
+"""The faults of a plan: each changes the plan, at random where there is a choice."""
 
 from collections.abc import Callable
 from random import Random

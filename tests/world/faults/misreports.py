@@ -1,4 +1,4 @@
-"""Records of Monta's that say what is not so, and terminals whose clock is wrong."""
+"""Wrong values in Monta's records, and terminals with wrong clocks."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -9,7 +9,7 @@ from app.simulator.faults.catalog import Misreport
 from tests.world.plan import Plan, with_fault
 
 HOLD_S = 3 * 3600.0
-"""How long the hold is valid of a payment at a charge point that misreports: what nobody can know is settled then."""
+"""Validity of the hold of a payment at a misreporting charge point: unresolvable prices are settled by then."""
 DAY_S = 86_400.0
 
 
@@ -43,7 +43,7 @@ def gone(rng: Random, plan: Plan) -> Plan:
 
 
 def endless_state(rng: Random, plan: Plan) -> Plan:
-    """A word that nobody knows, or one that should soon pass."""
+    """An unknown state word, or one that should soon pass."""
     word = rng.choice(("suspended_grid", "suspended_grid", "stopping", "releasing", "paying", "other"))
     return _with(plan, state_word=word, state_word_after_s=rng.choice((0.0, 30.0, 200.0)))
 

@@ -1,4 +1,4 @@
-"""What befalls Monta: its API, its webhooks, its accounts."""
+"""Faults of Monta: its API, its webhooks, its accounts."""
 
 from dataclasses import replace
 from random import Random
@@ -61,7 +61,7 @@ def very_late_start(rng: Random, plan: Plan) -> Plan:
 
 
 def slow_start(_rng: Random, plan: Plan) -> Plan:
-    """It is done at once, but nobody waits as long as the answer takes."""
+    """Done at once, but answered later than any client waits."""
     return with_fault(plan, at_start=Fault(FaultKind.SLOW, 40.0))
 
 
@@ -75,7 +75,7 @@ def garbled_start(_rng: Random, plan: Plan) -> Plan:
 
 
 def lost_starts(_rng: Random, plan: Plan) -> Plan:
-    """No start ever arrives, and nobody says so."""
+    """No start ever arrives, without an error."""
     return with_fault(plan, at_start=Fault(FaultKind.REQUEST_LOST))
 
 
@@ -146,7 +146,7 @@ def scarce_quota(_rng: Random, plan: Plan) -> Plan:
 
 
 def price_change(rng: Random, plan: Plan) -> Plan:
-    """Somebody changes the price of a kWh: before, between or after two payments of its charge point."""
+    """Changes the price of a kWh before, between or after two payments of its charge point."""
     payment = rng.choice(plan.payments)
     what = rng.choice(tuple(PRICE_CHANGES))
     change = Happening(payment.at_s + rng.uniform(-30, 200), payment.operator, payment.point, what)

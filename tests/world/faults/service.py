@@ -1,4 +1,4 @@
-"""What befalls us: our processes, our database, our line to Monta."""
+"""Faults of our side: our processes, our database, our connection to Monta."""
 
 from dataclasses import replace
 from random import Random
@@ -20,7 +20,7 @@ def long_freezes(_rng: Random, plan: Plan) -> Plan:
 
 
 def stalls(_rng: Random, plan: Plan) -> Plan:
-    """Frozen between deciding and sending, mostly for longer than a lease; somebody else takes over."""
+    """Frozen between deciding and sending, mostly for longer than a lease; another replica takes over."""
     rates = replace(plan.rates, stall=0.3)
     return replace(plan, rates=rates, longest_freeze_s=480.0, replicas=max(2, plan.replicas))
 
@@ -38,7 +38,7 @@ def lost_lines(rng: Random, plan: Plan) -> Plan:
 
 
 def hang_ups(rng: Random, plan: Plan) -> Plan:
-    """Clients give up, and what answers them is cancelled wherever it is."""
+    """Clients disconnect, and their request's handler is cancelled at any point."""
     return replace(plan, rates=replace(plan.rates, hang_up=rng.choice((0.05, 0.2))))
 
 
@@ -56,7 +56,7 @@ def restored_backup(rng: Random, plan: Plan) -> Plan:
 
 
 def backup_of_a_beginning(rng: Random, plan: Plan) -> Plan:
-    """The backup is made while Monta has refused the first start for now; the one that followed is forgotten."""
+    """The backup is made while Monta temporarily refuses the first start; the start that followed is lost."""
     payment, *others = plan.payments
     plan = replace(plan, payments=(replace(payment, cancels_after_s=None), *others))
     restored_s = payment.at_s + rng.uniform(400, 600)

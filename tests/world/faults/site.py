@@ -1,4 +1,4 @@
-"""What befalls the place: hardware, drivers and their cards."""
+"""Faults at the site: hardware, drivers and their cards."""
 
 from dataclasses import replace
 from random import Random
@@ -82,14 +82,14 @@ def top_up(rng: Random, plan: Plan) -> Plan:
 
 
 def long_charge(_rng: Random, plan: Plan) -> Plan:
-    """More money than this car can spend within half an hour."""
+    """An authorization above what this car can use within half an hour."""
     first, *others = plan.payments
     return replace(plan, payments=(replace(first, amount=9000, cancels_after_s=None), *others))
 
 
 def full_house(rng: Random, plan: Plan) -> Plan:
-    """Five long charges at once: silent ones are read by sweeps then, many with one call. Not each time, since such a
-    world takes as long as five others."""
+    """Five long charges at once: silent ones are then read by sweeps, many with one call. Not in every plan, since
+    such a world takes as long as five others."""
     if rng.random() < 0.6:
         return plan
     config, *others = plan.monta
