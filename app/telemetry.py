@@ -89,7 +89,7 @@ class ProcessTelemetry:
     def claimed(self, late_s: float) -> None:
         self._late.observe(max(0.0, late_s))
 
-    def turn_taken(self, took_s: float) -> None:
+    def claim_ended(self, took_s: float) -> None:
         self._turns.observe(max(0.0, took_s))
 
     def text(self) -> str:

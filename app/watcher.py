@@ -17,7 +17,7 @@ from app.flows.operator.check_credential import check_credential
 from app.flows.operator.overdue_captures import flag_overdue_captures
 from app.flows.operator.reconcile import demand, reconcile
 from app.flows.operator.sweep import sweep
-from app.flows.operator.sync import apply_places, sync_operator
+from app.flows.operator.sync import apply_charge_point_news, sync_operator
 from app.flows.session import claim
 from app.flows.session.advance import Advanced, advance, yield_session
 from app.flows.session.read_charge import read_charge
@@ -73,8 +73,8 @@ async def run_job(context: Context, lease: JobLease) -> None:
             await sweep(context, lease)
         case Job.RECONCILE:
             await reconcile(context, lease)
-        case Job.PLACES:
-            await apply_places(context, lease)
+        case Job.CHARGE_POINTS:
+            await apply_charge_point_news(context, lease)
         case Job.CHECK_CREDENTIAL:
             await check_credential(context, lease)
         case Job.OVERDUE_CAPTURES:
@@ -162,7 +162,7 @@ class Watcher:
     async def run_round(self) -> int:
         """Claim what is due now, once, and run that to its end; returns how many claims it was."""
         claimed, job = await self._claim(self._concurrency)
-        await asyncio.gather(*(self._attend(lease) for lease in claimed))
+        await asyncio.gather(*(self._run_session(lease) for lease in claimed))
         if job is not None:
             await self._do(job)
         return len(claimed) + (job is not None)
@@ -172,7 +172,7 @@ class Watcher:
         self._free.release()
         claimed, job = await self._claim(max(1, self._concurrency - len(self._running)))
         for lease in claimed:
-            await self._spawn(self._attend(lease))
+            await self._spawn(self._run_session(lease))
         if job is not None:
             await self._spawn(self._do(job))
         elif not claimed:
@@ -202,7 +202,7 @@ class Watcher:
             with_job=len(self._held_jobs) < self._most_jobs,
         )
 
-    async def _attend(self, lease: Lease) -> None:
+    async def _run_session(self, lease: Lease) -> None:
         """Run one session; its failure is its own, never another's (F93)."""
         self._held.add(lease)
         began_s = self.context.clock.monotonic()
@@ -215,7 +215,7 @@ class Watcher:
                 await self._failed(lease, error)
             finally:
                 self._held.discard(lease)
-                self.context.telemetry.turn_taken(self.context.clock.monotonic() - began_s)
+                self.context.telemetry.claim_ended(self.context.clock.monotonic() - began_s)
 
     async def _failed(self, lease: Lease, error: Exception) -> None:
         """A database that is away is nobody's failure: as soon as it is back somebody goes on, with no alarm."""

@@ -69,7 +69,7 @@ class Telemetry(Protocol):
         """A watcher claimed a due session so long after it had fallen due."""
         ...
 
-    def turn_taken(self, took_s: float) -> None:
+    def claim_ended(self, took_s: float) -> None:
         """One claim of a session took so long, its calls included."""
         ...
 

@@ -33,7 +33,7 @@ async def keep_entries(
         if await operator_state.suspect_orphans(connection, operator_id, lost, due_at=due_at):
             await jobs.make_due(connection, operator_id, Job.RECONCILE, due_at)
     if kept.new and any(e.entity_type in (CHARGE_POINT, PRICE_GROUP) and e.problem is None for e in entries):
-        await jobs.make_due(connection, operator_id, Job.PLACES, now)
+        await jobs.make_due(connection, operator_id, Job.CHARGE_POINTS, now)
     return kept.new
 
 

@@ -222,7 +222,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("applied_at IS NULL AND session_reference IS NOT NULL"),
     )
     op.create_index(
-        "ix_inbox_news_of_places",
+        "ix_inbox_charge_point_news",
         "inbox",
         ["operator_id", "id"],
         unique=False,
@@ -701,7 +701,7 @@ def downgrade() -> None:
     op.drop_table("monta_tokens")
     op.drop_table("monta_budgets")
     op.drop_index(
-        "ix_inbox_news_of_places",
+        "ix_inbox_charge_point_news",
         table_name="inbox",
         postgresql_where=sa.text(
             "applied_at IS NULL AND problem IS NULL AND entity_type IN ('charge-point', 'price-group')"

@@ -74,7 +74,7 @@ class ChargeReport:
     """Energy that was told but cannot be: set aside, and `energy_wh` is None."""
     claimed_price: Decimal | None = None
     """A price that was told but cannot be: set aside, and `price` is None."""
-    doubt: str | None = None
+    set_aside_why: str | None = None
     """Why something was set aside, in words."""
 
 

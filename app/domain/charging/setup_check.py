@@ -60,7 +60,7 @@ def missing(scopes: Iterable[str]) -> tuple[Need, ...]:
     return tuple(need for need in NEEDS if not _covers(ranks, need) and (is_whole or _is_told(need)))
 
 
-def scope_doubts(scopes: Iterable[str], *, always_only: bool = False) -> tuple[str, ...]:
+def scope_warnings(scopes: Iterable[str], *, always_only: bool = False) -> tuple[str, ...]:
     """Each missing scope, and what will not work without it."""
     return tuple(
         f"the credential lacks the scope {need.words}: {need.without}"

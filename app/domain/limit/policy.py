@@ -106,9 +106,9 @@ class Policy:
     """Between stops (each with a read) of a charge of which nothing changes."""
     stop_idle_pause_s: float = 300
     """The same once it counts as lost, and for charges that nobody pays for."""
-    stray_look_live_s: float = 240
+    duplicate_search_live_s: float = 240
     """Between searches while a charge that nobody pays for does not stop."""
-    extra_stop_for_s: float = 172_800
+    duplicate_stop_for_s: float = 172_800
     """A charge that nobody pays for is stopped on for so long; then a person is asked."""
     gone_answers: int = 4
     gone_after_s: float = 180
@@ -153,7 +153,7 @@ def stop_pause_s(attempts: int, unchanged: int, policy: Policy) -> float:
     return max(slow, min(policy.stop_pause_max_s, slow * float(2 ** min(doublings, 10))))
 
 
-def extra_pause_s(attempts: int, policy: Policy) -> float:
+def duplicate_pause_s(attempts: int, policy: Policy) -> float:
     """Seconds from one stop of a charge that nobody pays for to the next, after so many."""
     if attempts <= policy.stop_attention_attempts:
         return policy.stop_retry_s

@@ -44,7 +44,7 @@ class TermProblem:
     message: str
 
 
-def good_until(held: Authorization, created_at: datetime, days: timedelta) -> datetime:
+def valid_until(held: Authorization, created_at: datetime, days: timedelta) -> datetime:
     """Until when a first hold is good, by our own clock: never longer than the terminal says, than if it was made
     when we heard of it, or than any hold is."""
     told_at, expires_at = held.authorized_at, held.expires_at
@@ -55,7 +55,7 @@ def good_until(held: Authorization, created_at: datetime, days: timedelta) -> da
     return _at_most(max(expires_at, created_at - LONGEST) - ahead, created_at, days)
 
 
-def top_up_good_until(expires_at: datetime | None, at: datetime, days: timedelta) -> datetime:
+def top_up_valid_until(expires_at: datetime | None, at: datetime, days: timedelta) -> datetime:
     """The same for a hold that was added at `at`."""
     return at + days if expires_at is None else _at_most(expires_at, at, days)
 
@@ -73,12 +73,14 @@ def time_problem(held: Authorization, now: datetime, days: timedelta) -> TermPro
         )
     if told_at is not None and expires_at is not None and expires_at <= told_at:
         return TermProblem("expires_at", "must be later than authorized_at")
-    return _over_by("authorized_at" if expires_at is None else "expires_at", good_until(held, now, days), now)
+    return _over_by(
+        "authorized_at" if expires_at is None else "expires_at", valid_until(held, now, days), now
+    )
 
 
 def top_up_time_problem(expires_at: datetime | None, now: datetime, days: timedelta) -> TermProblem | None:
     """The same for one more hold."""
-    return _over_by("expires_at", top_up_good_until(expires_at, now, days), now)
+    return _over_by("expires_at", top_up_valid_until(expires_at, now, days), now)
 
 
 def _over_by(field: str, until: datetime, now: datetime) -> TermProblem | None:
@@ -115,7 +117,7 @@ class Hold:
 
     reference: str
     amount_minor: int
-    good_until: datetime
+    valid_until: datetime
 
 
 def holds(session: PaymentSession, policy: Policy) -> tuple[Hold, ...]:
@@ -126,23 +128,23 @@ def holds(session: PaymentSession, policy: Policy) -> tuple[Hold, ...]:
         Hold(
             reference=first.reference,
             amount_minor=first.amount_minor,
-            good_until=good_until(first, session.created_at, days),
+            valid_until=valid_until(first, session.created_at, days),
         )
     ]
     found += [
         Hold(
             reference=t.reference,
             amount_minor=t.amount_minor,
-            good_until=top_up_good_until(t.expires_at, t.at, days),
+            valid_until=top_up_valid_until(t.expires_at, t.at, days),
         )
         for t in session.top_ups
     ]
-    return tuple(sorted(found, key=lambda hold: hold.good_until))
+    return tuple(sorted(found, key=lambda hold: hold.valid_until))
 
 
 def hold_deadline(session: PaymentSession, policy: Policy) -> datetime:
     """When the first of the holds is no longer good: what the terminal said, else the policy's days."""
-    return holds(session, policy)[0].good_until
+    return holds(session, policy)[0].valid_until
 
 
 def stop_by(session: PaymentSession, policy: Policy) -> datetime:

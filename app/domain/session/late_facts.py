@@ -42,7 +42,7 @@ def compare_late_price(change: Change) -> Change:
     return change
 
 
-def heard_of(change: Change, before: Charge | None, report: ChargeReport, source: Source) -> Change:
+def apply_late_webhook(change: Change, before: Charge | None, report: ChargeReport, source: Source) -> Change:
     """A webhook that contradicts what is known of an ended session is a reason to read the record soon."""
     settlement = change.session.settlement
     if source is not Source.MONTA_WEBHOOK or before is None or settlement is None:
@@ -59,10 +59,10 @@ def heard_of(change: Change, before: Charge | None, report: ChargeReport, source
         )
         if agrees:
             return change
-    return doubted(change, said_at)
+    return contradicted(change, said_at)
 
 
-def doubted(change: Change, said_at: datetime) -> Change:
+def contradicted(change: Change, said_at: datetime) -> Change:
     """The record of an ended session is to be read until it is as new as this."""
     session = change.session
     if not session.ended or session.charge is None:

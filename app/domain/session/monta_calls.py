@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from app.domain.charging.charge import ChargeReport
 from app.domain.charging.orphan import has_our_form
-from app.domain.limit.policy import Policy, backoff_s, extra_pause_s, stop_pause_s
+from app.domain.limit.policy import Policy, backoff_s, duplicate_pause_s, stop_pause_s
 from app.domain.session.attention import AttentionCode
 from app.domain.session.late_facts import rechecked, rises
 from app.domain.session.limit import bound_of, start_limits, stop_plan
@@ -140,9 +140,11 @@ def search_failed(
     change: Change, why: str, *, now: datetime, not_before: datetime | None, policy: Policy
 ) -> Change:
     start = replace(change.session.start, searches=change.session.start.searches + 1, searched_at=now)
-    failures = change.session.reads.look_failures + 1
+    failures = change.session.reads.search_failures + 1
     pause = now + timedelta(seconds=backoff_s(failures, policy))
-    reads = replace(change.session.reads, look_failures=failures, not_before=max(pause, not_before or pause))
+    reads = replace(
+        change.session.reads, search_failures=failures, not_before=max(pause, not_before or pause)
+    )
     return change.to(replace(change.session, start=start, reads=reads)).note(
         JournalKind.SEARCH_FAILED, API, why=why
     )
@@ -277,8 +279,8 @@ def duplicate_stop_intended(change: Change, charge_id: ChargeId, *, now: datetim
     """Attempt (again) to stop a charge that nobody pays for; after too long a time this is the last attempt."""
 
     def again(duplicate: DuplicateCharge) -> DuplicateCharge:
-        last = now - duplicate.found_at >= timedelta(seconds=policy.extra_stop_for_s)
-        pause = timedelta(seconds=extra_pause_s(duplicate.attempts + 1, policy))
+        last = now - duplicate.found_at >= timedelta(seconds=policy.duplicate_stop_for_s)
+        pause = timedelta(seconds=duplicate_pause_s(duplicate.attempts + 1, policy))
         over_at = now if last else duplicate.over_at
         return replace(duplicate, attempts=duplicate.attempts + 1, next_at=now + pause, over_at=over_at)
 
@@ -300,7 +302,7 @@ def duplicate_stop_answered(change: Change, report: ChargeReport, policy: Policy
     return apply_report(change, report, API, policy)
 
 
-def extra_stop_failed(
+def duplicate_stop_failed(
     change: Change,
     charge_id: ChargeId,
     why: str,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from app.domain.charging.charge import Charge, ChargeState
-from app.domain.limit.policy import Policy, extra_pause_s, growing_s
+from app.domain.limit.policy import Policy, duplicate_pause_s, growing_s
 from app.domain.session.holds import hold_margin, settle_by, stop_by
 from app.domain.session.late_facts import recheck
 from app.domain.session.limit import limit_at
@@ -325,9 +325,9 @@ def _search_duplicates(session: PaymentSession, policy: Policy, now: datetime) -
     last = session.start.searched_at or session.start.intent_at
     if last is None or session.status is Status.AUTHORIZED:
         return Wait(None)
-    pause_s = policy.duplicate_search_s if session.lost is None else policy.stray_look_live_s
+    pause_s = policy.duplicate_search_s if session.lost is None else policy.duplicate_search_live_s
     if live:
-        pause_s = min(extra_pause_s(min(live), policy), policy.stray_look_live_s)
+        pause_s = min(duplicate_pause_s(min(live), policy), policy.duplicate_search_live_s)
     due = last + timedelta(seconds=pause_s)
     due = max(due, session.reads.not_before or due)
     if not live and (session.watch_until is None or due > session.watch_until):

@@ -208,7 +208,7 @@ class Reads:
     """Consecutive reads that showed an ended charge without any energy."""
     sweep_asked_at: datetime | None = None
     """When the operator's sweep was last asked to read this charge together with others."""
-    look_failures: int = 0
+    search_failures: int = 0
     """Searches in a row that brought no answer."""
     missing: Refusals | None = None
     """Reads and stops that were answered with 404, without any sign of the charge since."""

@@ -107,11 +107,11 @@ def without_impossible(session: PaymentSession, report: ChargeReport, policy: Po
     """
     why = _too_much_energy(session, report, policy)
     if why is not None:
-        report = replace(report, claimed_wh=report.energy_wh, energy_wh=None, doubt=why)
+        report = replace(report, claimed_wh=report.energy_wh, energy_wh=None, set_aside_why=why)
         price_too = report.price is not None and (report.price > 0 or report.state not in ENDED)
         return _without_price(report) if price_too else report
     why = _odd_price(session, report, policy)
-    return report if why is None else replace(_without_price(report), doubt=why)
+    return report if why is None else replace(_without_price(report), set_aside_why=why)
 
 
 def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:
@@ -127,8 +127,8 @@ def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str |
         return f"the completed charge is priced in {other}, the hold is in {session.authorization.currency}"
     if final.price == 0:
         return None
-    if final.doubt is not None:
-        return f"the final record is held for a person: {final.doubt}"
+    if final.set_aside_why is not None:
+        return f"the final record is held for a person: {final.set_aside_why}"
     return "the completed charge has no price" if final.price is None else None
 
 
@@ -185,7 +185,7 @@ def _too_much_energy(session: PaymentSession, report: ChargeReport, policy: Poli
         return None
     ended = session.charge.latest if session.charge is not None and session.charge.ended else None
     if ended is not None and ended.claimed_wh == report.energy_wh and report.state in ENDED:
-        return ended.doubt  # no reading becomes possible by being repeated
+        return ended.set_aside_why  # no reading becomes possible by being repeated
     most_wh = most_energy_wh(session, energy_until(session, report), policy)
     if report.energy_wh <= most_wh:
         return None

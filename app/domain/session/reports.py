@@ -8,7 +8,7 @@ from app.domain.charging.charge import ENDED, Charge, ChargeReport, ChargeState,
 from app.domain.limit.meter import MeterHistory, with_reading
 from app.domain.limit.policy import Policy
 from app.domain.session.attention import AttentionCode
-from app.domain.session.late_facts import doubted, flows_on, heard_of, rises, runs_again
+from app.domain.session.late_facts import apply_late_webhook, contradicted, flows_on, rises, runs_again
 from app.domain.session.limit import compare_price
 from app.domain.session.limit_checks import by_montas_limit, compare_limits, currency_compared
 from app.domain.session.machine import Change, Command, Source
@@ -129,7 +129,7 @@ def apply_search_result(
     start = replace(change.session.start, searches=change.session.start.searches + 1, searched_at=at)
     if all(_foreign(change.session, r) is not None for r in found):
         start = replace(start, empty_at=at, elsewhere=start.elsewhere or bool(found))
-    reads = replace(change.session.reads, look_failures=0)
+    reads = replace(change.session.reads, search_failures=0)
     change = change.to(replace(change.session, start=start, reads=reads))
     if change.session.status is Status.AUTHORIZED:
         change = change.note(Kind.SEARCHED, Source.MONTA_API, found=len(found))
@@ -218,9 +218,9 @@ def _after_the_end(
     """The session has ended: what contradicts it is looked into, and a charge that runs is one that nobody pays for.
     `known`: the session before this report."""
     before = known.charge
-    change = heard_of(change, before, report, source)
+    change = apply_late_webhook(change, before, report, source)
     if source is Source.MONTA_API and rises(known, report):
-        change = doubted(change, (report.updated_at or report.seen_at).replace(microsecond=0))
+        change = contradicted(change, (report.updated_at or report.seen_at).replace(microsecond=0))
     if flows_on(known, report, source):
         return _stopped_again(change, report, source, policy)
     again = before is not None and runs_again(before, report, source)
@@ -273,14 +273,14 @@ def _ended_at(session: PaymentSession, known: Charge, report: ChargeReport) -> d
 
 def _set_aside(change: Change, before: Charge | None, report: ChargeReport, source: Source) -> Change:
     """Note what is not believed, when it begins."""
-    if report.doubt is None or (before is not None and before.latest.doubt is not None):
+    if report.set_aside_why is None or (before is not None and before.latest.set_aside_why is not None):
         return change
     return change.note(
         Kind.IMPOSSIBLE_READING_LEFT_OUT,
         source,
         reported_wh=report.claimed_wh,
         reported_price=_text(report.claimed_price),
-        why=report.doubt,
+        why=report.set_aside_why,
     )
 
 

@@ -195,9 +195,9 @@ def attention_reasons(session: PaymentSession, policy: Policy, now: datetime) ->
 def _not_believed(session: PaymentSession) -> str | None:
     """A webhook alone proves nothing; an ended charge's record is held for a reason of its own."""
     charge = session.charge
-    if charge is None or charge.ended or charge.latest.doubt is None or not charge.latest.from_record:
+    if charge is None or charge.ended or charge.latest.set_aside_why is None or not charge.latest.from_record:
         return None
-    return f"what Monta's record shows of the running charge is not believed: {charge.latest.doubt}"
+    return f"what Monta's record shows of the running charge is not believed: {charge.latest.set_aside_why}"
 
 
 def _stuck(charge: Charge, policy: Policy, now: datetime) -> bool:

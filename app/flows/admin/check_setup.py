@@ -9,7 +9,7 @@ from app.domain.charging.setup_check import (
     ConfiguredChargePoint,
     charge_point_warnings,
     paying_team_warnings,
-    scope_doubts,
+    scope_warnings,
     unknown_to_monta,
 )
 from app.domain.tariff import InvalidTariff, parse_tariff
@@ -55,7 +55,7 @@ async def compare_operator(context: Context, operator_id: OperatorId) -> Compare
     except MontaError as error:
         return Compared((), str(error))
     team = paying_team_warnings(operator.paying_team_id, consumer.team_ids)
-    return Compared((*team, *scope_doubts(consumer.scopes)))
+    return Compared((*team, *scope_warnings(consumer.scopes)))
 
 
 async def compare_charge_points(

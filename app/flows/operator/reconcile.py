@@ -86,7 +86,7 @@ async def reconcile(context: Context, lease: JobLease) -> None:
     due_at = _compared_next(state)
     if due_at <= now:
         due_at = await _compare(context, lease, operator, monta, state)
-    pause = await _mind_orphans(context, lease, monta)
+    pause = await _follow_orphans(context, lease, monta)
     async with context.database.transaction() as connection:
         await jobs.release(connection, lease, min(due_at, context.clock.now() + pause) if pause else due_at)
 
@@ -226,7 +226,7 @@ def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
     return max(0, to_minor(report.price, session.currency, Rounding.HALF_UP)) != session.settled_minor
 
 
-async def _mind_orphans(context: Context, lease: JobLease, monta: MontaClient) -> timedelta | None:
+async def _follow_orphans(context: Context, lease: JobLease, monta: MontaClient) -> timedelta | None:
     """Stop those that run, read those that ended until they are completed; returns when to look again, or None."""
     async with context.database.transaction() as connection:
         await orphans.forget_adopted(connection, lease.operator_id)

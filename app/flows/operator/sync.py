@@ -13,7 +13,7 @@ from app.domain.charging.setup_check import (
     ConfiguredChargePoint,
     charge_point_warnings,
     paying_team_warnings,
-    scope_doubts,
+    scope_warnings,
     summary_of,
     unknown_to_monta,
 )
@@ -48,7 +48,7 @@ KEPT_AT_ONCE = 200
 PRUNED_AT_ONCE = 1000
 MAX_PRUNINGS = 20
 MAX_BATCHES = 50
-MAX_DOUBTED = 5
+MAX_OUTDATED = 5
 """Of one operator, read at one turn; the others are found by sync."""
 EVENT_TYPES = ("charges", "charge-points")
 
@@ -75,14 +75,14 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
         await jobs.release(connection, lease, due_at)
 
 
-async def apply_places(context: Context, lease: JobLease) -> None:
+async def apply_charge_point_news(context: Context, lease: JobLease) -> None:
     """What webhooks told of charge points and price groups takes effect; what is in doubt is read. Never raises for
     Monta's sake: what could not be read is tried again after a minute."""
-    doubted: dict[ChargePointId, None] = {}
+    outdated: dict[ChargePointId, None] = {}
     more = False
     for _ in range(MAX_BATCHES):
-        more, doubts = await _apply_batch(context, lease)
-        doubted |= dict.fromkeys(doubts)
+        more, more_outdated = await _apply_batch(context, lease)
+        outdated |= dict.fromkeys(more_outdated)
         if not more:
             break
     async with context.database.transaction() as connection:
@@ -90,7 +90,7 @@ async def apply_places(context: Context, lease: JobLease) -> None:
     problem = None
     if operator is not None:
         monta = context.monta.of(operator)
-        problem = await _read_doubted(context, operator.id, monta, list(doubted)[:MAX_DOUBTED])
+        problem = await _read_outdated(context, operator.id, monta, list(outdated)[:MAX_OUTDATED])
         problem = problem or await _refresh_prices(context, operator.id, monta)
     async with context.database.transaction() as connection:
         next_at = await price_groups.next_told(connection, lease.operator_id)
@@ -107,19 +107,19 @@ async def _apply_batch(context: Context, lease: JobLease) -> tuple[bool, Sequenc
     async with context.database.transaction() as connection:
         if not await jobs.held(connection, lease):
             return False, ()
-        news = await inbox.news_of_places(connection, lease.operator_id, KEPT_AT_ONCE)
+        news = await inbox.news_of_charge_points(connection, lease.operator_id, KEPT_AT_ONCE)
         entries = [
             read_entry(cast(JsonIn, item.raw), item.received_at) for item in news if item.raw is not None
         ]
         points = [entry.point for entry in entries if entry.point is not None]
         groups = [e.entity_id for e in entries if e.entity_type == PRICE_GROUP and e.entity_id is not None]
-        doubted = await charge_points.apply(connection, lease.operator_id, points)
+        outdated = await charge_points.apply(connection, lease.operator_id, points)
         await price_groups.note_told(connection, lease.operator_id, groups, now)
         await inbox.mark_applied(connection, news, now)
-    return len(news) == KEPT_AT_ONCE, doubted
+    return len(news) == KEPT_AT_ONCE, outdated
 
 
-async def _read_doubted(
+async def _read_outdated(
     context: Context, operator_id: OperatorId, monta: MontaClient, ids: Sequence[ChargePointId]
 ) -> str | None:
     """Read the records of these charge points, one by one; what went wrong, in words."""
@@ -250,7 +250,7 @@ async def _compare_setup(
         if p.charge_point_id in shown or p.charge_point_id in unknown
     ]
     team = paying_team_warnings(operator.paying_team_id, teams)
-    scopes = scope_doubts(consumer.scopes, always_only=True)  # the others may be missing on purpose
+    scopes = scope_warnings(consumer.scopes, always_only=True)  # the others may be missing on purpose
     problem = summary_of((*scopes, *team, *unknown_to_monta(places), *charge_point_warnings(places, teams)))
     if problem is not None:
         log.error("setup_does_not_fit", operator_id=operator.id, problem=problem)

@@ -202,7 +202,7 @@ async def _with_news(
         if report is not None:
             change = apply_report(change, report, Source.MONTA_WEBHOOK, context.policy)
         if tells_deletion(item):
-            change = late_facts.doubted(change, item.received_at)
+            change = late_facts.contradicted(change, item.received_at)
     return change
 
 

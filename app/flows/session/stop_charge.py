@@ -32,7 +32,9 @@ async def stop_duplicate(
         report = await monta.stop_charge(charge_id)
     except MontaError as error:
         failed = error
-        await commit(context, lease, lambda change: _extra_stop_failed(context, change, charge_id, failed))
+        await commit(
+            context, lease, lambda change: _duplicate_stop_failed(context, change, charge_id, failed)
+        )
         return
     await commit(
         context, lease, lambda change: monta_calls.duplicate_stop_answered(change, report, context.policy)
@@ -49,8 +51,10 @@ def _stop_failed(context: Context, change: Change, error: MontaError) -> Change:
     )
 
 
-def _extra_stop_failed(context: Context, change: Change, charge_id: ChargeId, error: MontaError) -> Change:
-    return monta_calls.extra_stop_failed(
+def _duplicate_stop_failed(
+    context: Context, change: Change, charge_id: ChargeId, error: MontaError
+) -> Change:
+    return monta_calls.duplicate_stop_failed(
         change,
         charge_id,
         str(error),

@@ -27,7 +27,7 @@ Echo = Callable[[str], Awaitable[None]]
 class Listener:
     """Listens on channels over a connection of its own and calls back with each payload; reconnects by itself.
 
-    Through a pooler only where an `echo` shows that something is heard: one that deals transactions to its connections
+    Through a pooler only where an `echo` shows that something arrives: one that deals transactions to its connections
     takes a LISTEN and forgets who said it. Whoever is not told looks by himself, each second.
     """
 
@@ -43,7 +43,7 @@ class Listener:
         self._channels = channels
         self._echo = echo
         self._echo_s = echo_s
-        self._heard: set[str] = set()
+        self._received: set[str] = set()
         self._problem: str | None = None
 
     @property
@@ -69,19 +69,19 @@ class Listener:
                 )
                 await asyncio.sleep(POOLED_S)
                 return
-            await self._attend(connection)
+            await self._receive(connection)
         finally:
             connection.terminate()
 
-    async def _attend(self, connection: asyncpg.Connection) -> None:
-        def heard(_connection: object, _pid: int, channel: str, payload: str) -> None:
+    async def _receive(self, connection: asyncpg.Connection) -> None:
+        def on_notification(_connection: object, _pid: int, channel: str, payload: str) -> None:
             if channel == ECHO_CHANNEL:
-                self._heard.add(payload)
+                self._received.add(payload)
             else:
                 self._channels[channel](payload)
 
         for channel in (*self._channels, *([ECHO_CHANNEL] if self._echo else [])):
-            await connection.add_listener(channel, heard)
+            await connection.add_listener(channel, on_notification)
         for channel in self._channels:
             self._channels[channel]("")
         while True:
@@ -93,10 +93,10 @@ class Listener:
     async def _without_echo(self, echo: Echo) -> str | None:
         """What is wrong when our own word does not come back."""
         word = f"{random.getrandbits(64):x}"
-        self._heard.clear()
+        self._received.clear()
         await echo(word)
         for _ in range(50):
-            if word in self._heard:
+            if word in self._received:
                 return None
             await asyncio.sleep(self._echo_s / 50)
         return (

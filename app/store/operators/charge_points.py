@@ -70,7 +70,7 @@ async def apply(
     nothing was heard for a while. Monta's clock may have been set back.
     """
     known = await _locked(connection, operator_id, [each.id for each in news])
-    doubted: dict[ChargePointId, None] = {}
+    outdated: dict[ChargePointId, None] = {}
     for each in sorted(news, key=lambda n: n.order):
         row = known.get(each.id)
         if row is None:
@@ -78,12 +78,12 @@ async def apply(
         if _is_old(each, row):
             quiet = each.received_at - row["seen_at"]
             if quiet >= QUIET and any(row[name] != value for name, value in _told(each, row).items()):
-                doubted[each.id] = None
+                outdated[each.id] = None
             continue
         known[each.id] = row | _told(each, row) | _stamps(each)
         here = (C.c.operator_id == operator_id, C.c.charge_point_id == each.id)
         await connection.execute(update(C).where(*here).values(_told(each, row) | _stamps(each)))
-    return tuple(doubted)
+    return tuple(outdated)
 
 
 def _is_old(news: PointNews, row: Mapping[str, Any]) -> bool:

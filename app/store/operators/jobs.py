@@ -29,7 +29,7 @@ class Job(StrEnum):
     """Compare Monta's list with our sessions; stop charges of ours that no session knows."""
     CHECK_CREDENTIAL = "check_credential"
     """Find out whether Monta refuses the credential for good; due when a call was refused."""
-    PLACES = "places"
+    CHARGE_POINTS = "charge_points"
     """Apply what webhooks told of charge points and price groups; due when one came."""
     OVERDUE_CAPTURES = "overdue_captures"
     """Ask a person about settlements whose outcome nobody tells."""

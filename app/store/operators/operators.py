@@ -88,7 +88,7 @@ class Operators:
             Job.RECONCILE: now + RECONCILE_FIRST,
             Job.SWEEP: None,
             Job.CHECK_CREDENTIAL: None,
-            Job.PLACES: None,
+            Job.CHARGE_POINTS: None,
             Job.OVERDUE_CAPTURES: now + OVERDUE_CAPTURES_FIRST,
         }
         await jobs.add(connection, operator.id, first_due)

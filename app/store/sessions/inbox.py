@@ -28,7 +28,7 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId
 from app.store.sessions import leases
 from app.store.tables import inbox, payment_sessions
-from app.store.tables.monta import PLACES_PENDING
+from app.store.tables.monta import CHARGE_POINT_NEWS_PENDING
 
 PENDING_LIMIT = 5000
 """Entries of one session applied in one transaction; the rest follow in the next."""
@@ -192,17 +192,17 @@ async def newest(connection: AsyncConnection, operator_id: OperatorId) -> dateti
     return found
 
 
-_PLACES = (
+_CHARGE_POINT_NEWS = (
     select(inbox.c.id, inbox.c.received_at, inbox.c.raw)
-    .where(inbox.c.operator_id == bindparam("operator"), text(PLACES_PENDING))
+    .where(inbox.c.operator_id == bindparam("operator"), text(CHARGE_POINT_NEWS_PENDING))
     .order_by(inbox.c.id)
     .limit(bindparam("most", type_=Integer()))
 )
 
 
-async def news_of_places(
+async def news_of_charge_points(
     connection: AsyncConnection, operator_id: OperatorId, limit: int
 ) -> list[PendingEntry]:
     """Entries about charge points and price groups that were not applied yet, in the order in which they came."""
-    rows = await connection.execute(_PLACES, {"operator": operator_id, "most": limit})
+    rows = await connection.execute(_CHARGE_POINT_NEWS, {"operator": operator_id, "most": limit})
     return [PendingEntry(row.id, row.received_at, row.raw) for row in rows]

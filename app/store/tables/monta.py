@@ -20,7 +20,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from app.store.tables.base import Moment, metadata
 
-PLACES_PENDING = "applied_at IS NULL AND problem IS NULL AND entity_type IN ('charge-point', 'price-group')"
+CHARGE_POINT_NEWS_PENDING = (
+    "applied_at IS NULL AND problem IS NULL AND entity_type IN ('charge-point', 'price-group')"
+)
 
 inbox = Table(
     "inbox",
@@ -52,10 +54,10 @@ inbox = Table(
         postgresql_where=text("applied_at IS NULL AND session_reference IS NOT NULL"),
     ),
     Index(
-        "ix_inbox_news_of_places",
+        "ix_inbox_charge_point_news",
         "operator_id",
         "id",
-        postgresql_where=text(PLACES_PENDING),
+        postgresql_where=text(CHARGE_POINT_NEWS_PENDING),
     ),
     comment="Every entry of every signed webhook, before it has any effect.",
 )

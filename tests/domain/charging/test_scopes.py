@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.charging.setup_check import NEEDS, Need, may_control, missing, scope_doubts
+from app.domain.charging.setup_check import NEEDS, Need, may_control, missing, scope_warnings
 
 WHOLE = frozenset(scope for need in NEEDS for scope in need.any_of)
 ENTITIES = sorted({scope.partition(":")[0] for scope in WHOLE})
@@ -68,10 +68,10 @@ def test_F116_missing_scopes_are_named_by_what_the_credential_holds(
 @pytest.mark.parametrize("need", NEEDS, ids=lambda need: need.words)
 def test_F116_each_scope_that_is_gone_is_reported_with_what_does_not_work_without(need: Need) -> None:
     assert missing(WHOLE) == ()
-    (doubt,) = scope_doubts(WHOLE - set(need.any_of))
-    assert need.words in doubt
-    assert need.without in doubt
-    assert (scope_doubts(WHOLE - set(need.any_of), always_only=True) == (doubt,)) is need.always
+    (warning,) = scope_warnings(WHOLE - set(need.any_of))
+    assert need.words in warning
+    assert need.without in warning
+    assert (scope_warnings(WHOLE - set(need.any_of), always_only=True) == (warning,)) is need.always
 
 
 any_scope = st.one_of(

@@ -32,7 +32,7 @@ HOLDS = {"A": 1000, "B": 500, "C": 300}
 def settled(bill: int, *holds: str) -> Settlement:
     total = sum(HOLDS[h] for h in holds)
     made = settle(total, bill, energy_wh=1, at=after(1), deadline=after(2), session_date=after(0))
-    over = [Hold(reference=h, amount_minor=HOLDS[h], good_until=after(n)) for n, h in enumerate(holds)]
+    over = [Hold(reference=h, amount_minor=HOLDS[h], valid_until=after(n)) for n, h in enumerate(holds)]
     return replace(made, shares=spread(made.to_capture_minor, over))
 
 

@@ -14,14 +14,14 @@ from app.domain.session.holds import (
     SHORTEST,
     UNITS_PER_EUR,
     amount_problem,
-    good_until,
     hold_deadline,
     most_minor,
     settle_by,
     stop_by,
     time_problem,
-    top_up_good_until,
     top_up_time_problem,
+    top_up_valid_until,
+    valid_until,
 )
 from app.domain.session.machine import SendStop
 from app.domain.session.next_step import decide
@@ -51,7 +51,7 @@ def test_F102_whatever_times_a_terminal_sends_an_accepted_hold_lasts_long_enough
 ) -> None:
     hold = held(authorized_at, expires_at)
     problem = time_problem(hold, T0, timedelta(days=days))
-    until = good_until(hold, T0, timedelta(days=days))
+    until = valid_until(hold, T0, timedelta(days=days))
     assert until <= T0 + max(LONGEST, timedelta(days=days))
     if problem is None:
         assert until >= T0 + SHORTEST
@@ -78,9 +78,9 @@ def test_F102_a_clock_that_is_days_off_starts_nothing(off: timedelta) -> None:
 def test_F102_a_clock_that_is_hours_off_never_makes_a_hold_longer(off_h: int) -> None:
     told_at = T0 + timedelta(hours=off_h)
     assert time_problem(held(told_at), T0, DAYS) is None
-    assert good_until(held(told_at), T0, DAYS) == min(told_at, T0) + DAYS
+    assert valid_until(held(told_at), T0, DAYS) == min(told_at, T0) + DAYS
     said = held(told_at, told_at + timedelta(days=5))
-    assert good_until(said, T0, DAYS) <= T0 + timedelta(days=5)
+    assert valid_until(said, T0, DAYS) <= T0 + timedelta(days=5)
 
 
 def test_F102_a_hold_that_is_over_or_nearly_so_starts_nothing() -> None:
@@ -96,9 +96,9 @@ def test_F102_a_hold_that_is_over_or_nearly_so_starts_nothing() -> None:
 
 def test_F102_an_expiry_that_no_hold_has_says_nothing() -> None:
     for far in (LAST, T0 + LONGEST + timedelta(seconds=1)):
-        assert good_until(held(None, far), T0, DAYS) == T0 + DAYS
-        assert top_up_good_until(far, T0, DAYS) == T0 + DAYS
-    assert good_until(held(None, T0 + LONGEST), T0, DAYS) == T0 + LONGEST
+        assert valid_until(held(None, far), T0, DAYS) == T0 + DAYS
+        assert top_up_valid_until(far, T0, DAYS) == T0 + DAYS
+    assert valid_until(held(None, T0 + LONGEST), T0, DAYS) == T0 + LONGEST
 
 
 def test_F105_a_hold_without_expiry_is_valid_for_two_days_or_for_the_schemes_days_by_policy() -> None:

@@ -27,7 +27,7 @@ amounts = st.lists(st.integers(1, 20_000), min_size=1, max_size=6)
 def test_the_bill_is_spread_over_the_holds_to_the_cent_and_each_adds_up(found: list[int], bill: int) -> None:
     bill = min(bill, sum(found))
     several = [
-        Hold(reference=str(n), amount_minor=amount, good_until=after(n)) for n, amount in enumerate(found)
+        Hold(reference=str(n), amount_minor=amount, valid_until=after(n)) for n, amount in enumerate(found)
     ]
     shares = spread(bill, several)
     assert sum(share.to_capture_minor for share in shares) == bill
@@ -64,8 +64,8 @@ def test_a_stop_leaves_time_to_settle_and_a_settlement_time_to_capture(seconds: 
 def two_holds(bill: int) -> Settlement:
     made = settle(1500, bill, energy_wh=1, at=after(1), deadline=after(2), session_date=after(0))
     several = (
-        Hold(reference="A", amount_minor=1000, good_until=after(1)),
-        Hold(reference="B", amount_minor=500, good_until=after(2)),
+        Hold(reference="A", amount_minor=1000, valid_until=after(1)),
+        Hold(reference="B", amount_minor=500, valid_until=after(2)),
     )
     return replace(made, shares=spread(bill, several))
 

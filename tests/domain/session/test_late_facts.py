@@ -71,7 +71,7 @@ def test_F100_whatever_webhooks_say_reads_are_bounded_and_the_record_decides(
 
 
 def test_F100_a_record_that_is_gone_is_reported_once_and_read_no_more() -> None:
-    change = late_facts.doubted(Change(ended()), after(300))
+    change = late_facts.contradicted(Change(ended()), after(300))
     assert decide(change.session, POLICY, after(300)) == ReadCharge(FINAL.id)
     for _ in range(3):
         change = monta_calls.read_failed(change, "404", now=after(301), not_before=None, policy=POLICY)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
-from app.domain.limit.policy import backoff_s, extra_pause_s, stop_pause_s
+from app.domain.limit.policy import backoff_s, duplicate_pause_s, stop_pause_s
 from app.domain.session import monta_calls, stuck_session
 from app.domain.session.machine import (
     AskSweep,
@@ -78,7 +78,7 @@ class Mute:
                 return self._stopped(monta_calls.stop_intended(change, reason, now=now, policy=POLICY), now)
             case StopDuplicate(charge_id):
                 change = monta_calls.duplicate_stop_intended(change, charge_id, now=now, policy=POLICY)
-                return self._extra_stopped(change, charge_id, now)
+                return self._duplicate_stopped(change, charge_id, now)
             case SearchCharges():
                 return self._looked(change, now)
             case GiveUp() | Settle() | SettleUnfinished() | CountLost():
@@ -104,12 +104,12 @@ class Mute:
         status = status_of(self.stop)
         return monta_calls.stop_failed(change, self.stop, now=now, not_before=None, status=status)
 
-    def _extra_stopped(self, change: Change, charge_id: ChargeId, now: datetime) -> Change:
+    def _duplicate_stopped(self, change: Change, charge_id: ChargeId, now: datetime) -> Change:
         if self.stop == "200":
             shown = replace(self._shown(change, now), id=charge_id)
             return monta_calls.duplicate_stop_answered(change, shown, POLICY)
         status = status_of(self.stop)
-        return monta_calls.extra_stop_failed(
+        return monta_calls.duplicate_stop_failed(
             change, charge_id, self.stop, now=now, not_before=None, policy=POLICY, status=status
         )
 
@@ -352,8 +352,8 @@ def test_F106_a_point_is_free_only_of_what_has_ended_and_never_taken_back(course
 def test_every_pause_grows_to_a_bound() -> None:
     assert [stop_pause_s(n, n, POLICY) for n in range(1, 11)] == [10, 10, 10, 30, 60, 120, 240, 240, 240, 240]
     assert [stop_pause_s(n, 1, POLICY) for n in range(4, 8)] == [30, 30, 30, 30], "while the charge changes"
-    assert [extra_pause_s(n, POLICY) for n in range(1, 10)] == [10, 10, 10, 30, 60, 120, 240, 300, 300]
+    assert [duplicate_pause_s(n, POLICY) for n in range(1, 10)] == [10, 10, 10, 30, 60, 120, 240, 300, 300]
     for n in range(1, 2000, 7):
         assert backoff_s(n, POLICY) <= 65
         assert stop_pause_s(n, n, POLICY) <= 240
-        assert extra_pause_s(n, POLICY) <= 300
+        assert duplicate_pause_s(n, POLICY) <= 300
