@@ -1,4 +1,4 @@
-"""What time it is: the one interface through which anything above the domain learns or waits for time."""
+"""The clock: the one interface through which anything above the domain reads or waits for time."""
 
 import asyncio
 import time
@@ -7,23 +7,23 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time for due times and leases, monotonic time for guards, and the only way to wait."""
+    """Wall time for due times and leases, monotonic time for the send guard, and the only way to wait."""
 
     def now(self) -> datetime:
         """The present, aware and in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary origin; never steps back, for measuring how long something took."""
+        """Seconds since an arbitrary origin; never steps back, for measuring durations."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return once `seconds` of this clock have passed."""
+        """Returns once `seconds` of this clock have passed."""
         ...
 
 
 UNBROKEN = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while the machine sleeps, where there is such a clock: a guard must count that time too."""
+"""Counts suspended time too, where the machine has such a clock: the send guard must include it."""
 
 
 def utc_now() -> datetime:
@@ -37,9 +37,9 @@ def monotonic_s() -> float:
 
 
 class SystemClock:
-    """The machine's clock as it was at the start, carried on by its monotonic one, plus an offset to the database's.
+    """The machine's clock at the start, carried on by its monotonic one, plus an offset to the database's.
 
-    So a step of the machine's wall clock (NTP, a person, a summer-time patch) moves no lease and no quiet window.
+    So a step of the machine's wall clock (NTP, manual, a daylight-saving patch) moves no lease and no quiet window.
     """
 
     def __init__(self, offset: timedelta = timedelta()) -> None:
@@ -58,9 +58,9 @@ class SystemClock:
 
 
 class ScaledClock:
-    """Time that runs `speed` times faster than the machine's from `origin` on: an hour's charge shown in a minute.
+    """Time that runs `speed` times faster than the machine's from `origin` on: an hour's charge in a minute.
 
-    Every process that shares the same origin and speed sees the same time.
+    Processes with the same origin and speed read the same time.
     """
 
     def __init__(self, speed: float, origin: datetime) -> None:

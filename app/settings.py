@@ -1,4 +1,4 @@
-"""Every environment variable: typed, frozen, secrets masked. All problems are told in one message."""
+"""Every environment variable: typed, frozen, secrets masked. All problems are reported in one message."""
 
 from datetime import datetime
 from ipaddress import ip_address
@@ -58,7 +58,7 @@ def is_loopback(url: str) -> bool:
 
 
 def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
-    """Why a URL cannot be used to talk to somebody; None when it can."""
+    """Why a URL cannot be used for requests; None when it can."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _defaults_fit_the_quiet_window(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """A quiet window that was shortened shortens the guard and the time-out that nobody set, to fit into it."""
+        """A shortened quiet window also shortens the default send guard and timeout, to fit into it."""
         try:
             quiet_s = float(given.get("quiet_window_s", QUIET_WINDOW_S))
             guard_s = float(given.get("send_guard_s", min(SEND_GUARD_S, quiet_s / 4)))
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     @field_validator("send_guard_s")
     @classmethod
     def _windows_fit(cls, guard_s: float, info: ValidationInfo) -> float:
-        """Here, where the other two are known: a check of the whole would not be told beside problems of parts."""
+        """A field validator, since a check of the whole would not run beside problems of single fields."""
         quiet_s, timeout_s = info.data.get("quiet_window_s"), info.data.get("start_timeout_s")
         if quiet_s is not None and timeout_s is not None and quiet_s < guard_s + timeout_s:
             raise ValueError(
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
 
 
 class KeyedSettings(Settings):
-    """For everything that reads or writes operators' secrets."""
+    """For every process that reads or writes operators' secrets."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)]
 

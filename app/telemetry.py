@@ -1,4 +1,4 @@
-"""Figures for Prometheus and logs for people: what one process of Tapwatt tells about itself."""
+"""Prometheus metrics and structured logs of one process."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ SHORT_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class ProcessTelemetry:
-    """The counters of this process; flows.context.Telemetry says what each means."""
+    """The metrics of this process; flows.context.Telemetry explains each."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -102,7 +102,8 @@ SECRET_WORDS = ("secret", "token", "authorization_header", "api_key", "password"
 
 
 def configure_logging(*, level: str, as_json: bool) -> None:
-    """Structured lines on standard error; never a traceback's local variables, never a value under a secret's name."""
+    """Configures structured logs on standard error; never a traceback's local variables, never a value under a secret's
+    name."""
     renderer: Any = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
     )
@@ -127,7 +128,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
 
 
 def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The last guard: a value whose name speaks of a secret is not printed, whoever logged it."""
+    """Last safeguard: masks every value whose name suggests a secret."""
     for name in event:
         if any(word in name.lower() for word in SECRET_WORDS):
             event[name] = "***"
@@ -137,7 +138,7 @@ def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
 def mask_card_numbers(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """The last guard: no line with what looks like a card number, whatever error or address it came with."""
+    """Last safeguard: removes lines that hold a card number, whatever error or address they came with."""
     for name, value in event.items():
         if isinstance(value, bool | float | None):
             continue
@@ -148,14 +149,14 @@ def mask_card_numbers(
 
 
 def without_card_numbers(text: str, field: Field) -> str:
-    """The text without the lines that hold one; nothing of it when only several lines together do."""
+    """The text without lines that hold a card number; empty when only several lines together do."""
     lines = [MASKED if looks_like_card_number(line, field) else line for line in text.splitlines()]
     shown = "\n".join(lines)
     return MASKED if looks_like_card_number(shown, field) else shown
 
 
 class CarefulFormatter(logging.Formatter):
-    """For what libraries log on their own."""
+    """Formats what libraries log, with secrets and card numbers masked."""
 
     def format(self, record: logging.LogRecord) -> str:
         written = super().format(record)

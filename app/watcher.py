@@ -29,11 +29,11 @@ from app.store.operators.jobs import Job, JobLease
 from app.store.sessions.leases import Lease
 
 MAX_STEPS = 25
-"""Steps in one claim; whoever needs more is due again at once, after the others."""
+"""Steps in one claim; a session that needs more is due again at once, after the others."""
 
 
 async def run_steps(context: Context, lease: Lease) -> None:
-    """Step by step, call by call, until the session waits for something."""
+    """Runs a session step by step until it waits."""
     decided: Advanced | None = None
     for _ in range(MAX_STEPS):
         decided = await advance(context, lease, decided)
@@ -45,7 +45,7 @@ async def run_steps(context: Context, lease: Lease) -> None:
 
 
 async def _call(context: Context, lease: Lease, decided: Advanced) -> None:
-    """Make the call that was decided, its intent being committed, and commit its outcome."""
+    """Makes the decided call, whose intent is committed, and commits its outcome."""
     session = decided.session
     match decided.step:
         case SendStart():
@@ -65,7 +65,7 @@ async def _call(context: Context, lease: Lease, decided: Advanced) -> None:
 
 
 async def run_job(context: Context, lease: JobLease) -> None:
-    """One job of an operator, to its end."""
+    """Runs one job of an operator to its end."""
     match lease.job:
         case Job.SYNC:
             await sync_operator(context, lease)
@@ -86,27 +86,27 @@ async def run_job(context: Context, lease: JobLease) -> None:
 log = structlog.get_logger("watcher")
 
 ERROR_PAUSE_S = (0.2, 1.0)
-"""Without a database it is tried again after a time at random within these, so that replicas do not come in step."""
+"""Bounds of the random retry delay without a database, so that replicas do not retry in step."""
 IDLE_S = 1.0
-"""Without a notification, what is due is looked for so often: polling alone is correct."""
+"""Polling interval without a notification; polling alone is correct."""
 LEAST_PAUSE_S = 0.1
-"""What is due but cannot be claimed, since its operator or jobs have no place left, is looked for again so soon."""
+"""Polling interval while due work cannot be claimed because its operator or jobs have no slot left."""
 BEAT_S = 5.0
 OPERATORS_SHARE = 75
-"""No operator takes more than this share (per cent) of a watcher's places, however many of its sessions are due."""
+"""The largest share (per cent) of a watcher's slots for one operator, however many of its sessions are due."""
 JOBS_SHARE = 25
-"""Jobs take no more than this share (per cent) of a watcher's places: when Monta hangs, stops still find one."""
+"""The largest share (per cent) of a watcher's slots for jobs: when Monta hangs, stops still find one."""
 DRAIN_S = 15.0
-"""At the end, work under way may finish for so long; what does not is taken over when its lease ends."""
+"""Timeout at shutdown for running work; a lease that is not released expires and is taken over."""
 
 
 class Watcher:
-    """Runs due sessions and operators; several may run at once, on several machines."""
+    """Runs due sessions and jobs; several watchers may run at once, on several machines."""
 
     def __init__(self, context: Context, *, name: str, concurrency: int = 32) -> None:
         self.context = context
         self.name = name
-        self._rng = random.Random(name)  # noqa: S311  for pauses that differ from watcher to watcher
+        self._rng = random.Random(name)  # noqa: S311  pauses that differ from watcher to watcher
         self._free = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
         self._per_operator = max(1, concurrency * OPERATORS_SHARE // 100)
@@ -119,16 +119,16 @@ class Watcher:
         self._stopping = asyncio.Event()
 
     def wake(self) -> None:
-        """Something is due: look now."""
+        """Wakes the watcher, since something is due."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Claim nothing more; `run` returns when what is under way has ended, or after DRAIN_S."""
+        """Stops claiming; `run` returns when running work has ended, or after DRAIN_S."""
         self._stopping.set()
         self._wake.set()
 
     async def run(self) -> None:
-        """Until `stop`; a failing database is waited for, not died of."""
+        """Runs until `stop`; retries while the database fails."""
         while not self._stopping.is_set() and not await self._survive(self.begin):
             await self._pause()
         beside = [asyncio.create_task(self._beat()), asyncio.create_task(self.keep_leases())]
@@ -147,20 +147,20 @@ class Watcher:
                 await database_checks.leave(self.context, self.name)
 
     async def begin(self) -> None:
-        """Before the first claim: find what the database has forgotten. Raises SecretUnreadable: with a wrong key
-        nothing is claimed, and nothing is harmed."""
+        """Requests a reconciliation before the first claim. Raises SecretUnreadable: with a wrong key nothing is
+        claimed or changed."""
         await database_checks.check_secret_key(self.context)
         await demand(self.context)
 
     async def run_due(self) -> int:
-        """Run everything that is due now, to its end; returns how many claims that took. The way of the tests."""
+        """Runs everything that is due now to its end, for tests; returns the count of claims."""
         done = 0
         while ran := await self.run_round():
             done += ran
         return done
 
     async def run_round(self) -> int:
-        """Claim what is due now, once, and run that to its end; returns how many claims it was."""
+        """Claims what is due now, once, and runs it to its end; returns the count of claims."""
         claimed, job = await self._claim(self._concurrency)
         await asyncio.gather(*(self._run_session(lease) for lease in claimed))
         if job is not None:
@@ -192,7 +192,7 @@ class Watcher:
         task.add_done_callback(self._running.discard)
 
     async def _claim(self, limit: int) -> tuple[list[Lease], JobLease | None]:
-        """Up to `limit` sessions that are due, and a job if one is and jobs have a place left."""
+        """Claims up to `limit` due sessions, and a job if one is due and jobs have a slot left."""
         return await claim.claim_due(
             self.context,
             owner=self.name,
@@ -203,7 +203,7 @@ class Watcher:
         )
 
     async def _run_session(self, lease: Lease) -> None:
-        """Run one session; its failure is its own, never another's (F93)."""
+        """Runs one session; its failure affects no other (F93)."""
         self._held.add(lease)
         began_s = self.context.clock.monotonic()
         with structlog.contextvars.bound_contextvars(session_id=lease.session_id):
@@ -218,7 +218,8 @@ class Watcher:
                 self.context.telemetry.claim_ended(self.context.clock.monotonic() - began_s)
 
     async def _failed(self, lease: Lease, error: Exception) -> None:
-        """A database that is away is nobody's failure: as soon as it is back somebody goes on, with no alarm."""
+        """Releases a failed session. A database that is away is not a failure of the session: no crash is counted, and
+        no attention raised."""
         if is_away(error):
             log.warning("database_trouble", error=type(error).__name__)
             await self.context.clock.sleep(self._rng.uniform(*ERROR_PAUSE_S))
@@ -228,7 +229,7 @@ class Watcher:
         await self._survive(lambda: claim.release_failed(self.context, lease))
 
     async def _do(self, lease: JobLease) -> None:
-        """One job; what fails is due again when its lease has ended."""
+        """Runs one job; a failed one is due again when its lease has ended."""
         self._held_jobs.add(lease)
         with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, job=lease.job):
             try:
@@ -246,7 +247,7 @@ class Watcher:
         return max(LEAST_PAUSE_S, (due_at - self.context.clock.now()).total_seconds())
 
     async def _pause(self, due_in_s: float | None = None) -> None:
-        """Until something is due, or we are woken, or IDLE_S of real time have passed."""
+        """Sleeps until something is due, a wake-up comes, or IDLE_S of real time have passed."""
         waits: list[Coroutine[object, object, object]] = [asyncio.sleep(IDLE_S), self._wake.wait()]
         if due_in_s is not None:
             waits.append(self.context.clock.sleep(due_in_s))
@@ -261,7 +262,7 @@ class Watcher:
             await self.context.clock.sleep(BEAT_S)
 
     async def keep_leases(self) -> None:
-        """A call to Monta may take longer than a lease lasts; a process that died renews nothing."""
+        """Renews leases, since a call to Monta may take longer; those of a dead process expire."""
         while True:
             await self.context.clock.sleep(self.context.lease_s / 3)
             if self._held or self._held_jobs:
@@ -271,7 +272,7 @@ class Watcher:
         await claim.renew_leases(self.context, self._held, self._held_jobs)
 
     async def beat_once(self) -> None:
-        """Note that it lives; a database that knows less of that than it did has forgotten more: compare."""
+        """Writes a heartbeat; when the database has lost the last one, it has lost more: requests a reconciliation."""
         now = self.context.clock.now()
         earlier = await database_checks.beat(self.context, self.name, now)
         last, self._last_beat = self._last_beat, now

@@ -1,4 +1,4 @@
-"""Builds the context once, from settings. The only place that knows the machine's clock and makes identifiers."""
+"""Builds the context from settings; the only place that reads the machine's clock and makes identifiers."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +22,7 @@ from app.telemetry import ProcessTelemetry
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 EASY_TO_READ = "ABCDEFGHJKLMNPQRTUVWXY346789"
-"""For what drivers read aloud: nothing that looks like something else."""
+"""Characters that cannot be mistaken for others, for references that drivers read aloud."""
 
 
 class NotMigrated(Exception):
@@ -69,7 +69,7 @@ def policy_from(settings: Settings) -> Policy:
 
 
 async def clock_for(settings: Settings, database: Database) -> Clock:
-    """The machine's clock brought to the database's; in the demo, the clock that all its processes share."""
+    """The machine's clock adjusted to the database's; in the demo, the clock that all its processes share."""
     if settings.clock_origin is not None:
         return ScaledClock(settings.clock_speed, settings.clock_origin)
     clock = SystemClock()
@@ -79,7 +79,7 @@ async def clock_for(settings: Settings, database: Database) -> Clock:
 
 @asynccontextmanager
 async def open_context(settings: KeyedSettings, database_url: str) -> AsyncIterator[Context]:
-    """The toolbox for one process; everything in it is closed at the end. Raises DatabaseUnsuitable."""
+    """Opens the context of one process and closes everything in it at the end. Raises DatabaseUnsuitable."""
     box = SecretBox(settings.secret_key.get_secret_value())
     listen_url = settings.listen_database_url
     database = Database(database_url, listen_url=listen_url.get_secret_value() if listen_url else None)
@@ -113,7 +113,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
 
 @asynccontextmanager
 async def ready_context(settings: KeyedSettings, url: str) -> AsyncIterator[Context]:
-    """Context on a database that is ready for this code. Raises NotMigrated."""
+    """The context on a database that fits this code. Raises NotMigrated."""
     async with open_context(settings, url) as context:
         found = await queries.readiness(context)
         if found.schema is not None:
@@ -123,7 +123,7 @@ async def ready_context(settings: KeyedSettings, url: str) -> AsyncIterator[Cont
 
 @contextmanager
 def database_url(settings: Settings) -> Iterator[str]:
-    """The configured database, or the embedded one for as long as the block lasts."""
+    """The configured database's URL, or that of the embedded one, which runs while the block lasts."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return

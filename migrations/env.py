@@ -1,4 +1,4 @@
-"""How alembic reaches the database: the caller gives the url, the steps run in one transaction."""
+"""Configures alembic: the caller gives the URL, all steps run in one transaction."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ MIGRATION_LOCK = 0x7461707761747401
 """An advisory lock: of several that migrate at once, one works and the others find nothing left to do."""
 
 MIGRATION_S = 3600.0
-"""A step that rewrites a large table takes long; only its wait for locks is short."""
+"""Statement timeout for a step that rewrites a large table; only its wait for locks is short."""
 
 
 def _url() -> str:

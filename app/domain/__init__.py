@@ -1,1 +1,1 @@
-"""Rules: pure and synchronous. No I/O, no clock, no ids made here, no logging, no framework."""
+"""Pure, synchronous rules: no I/O, no clock, no ids made here, no logging, no framework."""

@@ -1,1 +1,1 @@
-"""What happens, one file a journey; every transaction begins and ends here."""
+"""Use cases, one a file; every transaction begins and ends here."""

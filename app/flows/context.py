@@ -1,4 +1,4 @@
-"""What every flow is given, and the one shape in which a session is changed."""
+"""The context that every flow gets, and the one way to change a session."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,25 +21,25 @@ from app.store.sessions.leases import Lease
 
 
 class IdMaker(Protocol):
-    """The only maker of identifiers, references and keys."""
+    """Makes identifiers, references and keys."""
 
     def session_id(self) -> SessionId: ...
 
     def display_reference(self) -> str:
-        """Short and unambiguous: what the driver reads on the slip."""
+        """A short reference without ambiguous characters, for the driver's receipt."""
         ...
 
     def new(self, prefix: str) -> str:
-        """`prefix_...`: sortable by time, unique."""
+        """`prefix_...`: unique, sortable by time."""
         ...
 
     def secret(self, prefix: str) -> str:
-        """`prefix_...` with 256 bits of chance."""
+        """`prefix_...` with 256 random bits."""
         ...
 
 
 class Telemetry(Protocol):
-    """Where flows leave the figures that operations watch; seconds, and minor units of money."""
+    """Metrics that flows report; in seconds, and minor units of money."""
 
     def webhook_kept(self, lag_s: float | None, entries: int) -> None:
         """A delivery was kept; `lag_s` is the age of its oldest event."""
@@ -48,35 +48,35 @@ class Telemetry(Protocol):
     def webhook_refused(self, why: str) -> None: ...
 
     def key_refused(self, kind: str) -> None:
-        """Somebody came to this kind of key without a key that opens it."""
+        """A request of this kind came without a valid key."""
         ...
 
     def stop_confirmed(self, latency_s: float) -> None:
-        """From our first stop call to Monta's word that no energy flows."""
+        """Time from our first stop call to Monta's report that no energy flows."""
         ...
 
     def settled(self, overshoot_minor: int, currency: str) -> None:
-        """A session was settled; what it cost beyond the authorization."""
+        """A session was settled; `overshoot_minor` is its cost beyond the authorization."""
         ...
 
     def swept(self, *, lists: int, single: int, silent: int) -> None:
-        """A sweep over `silent` charges asked for so many lists, and read so many charges singly."""
+        """A sweep over `silent` charges made this many list calls and single reads."""
         ...
 
     def monta_called(self, call: str, outcome: str) -> None: ...
 
     def claimed(self, late_s: float) -> None:
-        """A watcher claimed a due session so long after it had fallen due."""
+        """A watcher claimed a session this late after its due time."""
         ...
 
     def claim_ended(self, took_s: float) -> None:
-        """One claim of a session took so long, its calls included."""
+        """Duration of one claim of a session, its calls included."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Everything a flow may touch."""
+    """Everything that a flow may use: database, Monta, clock, policy, telemetry."""
 
     database: Database
     clock: Clock
@@ -88,17 +88,17 @@ class Context:
     lease_s: float
     public_url: str | None = None
     inbox_days: int = 14
-    """Webhook entries are kept so long."""
+    """Retention of webhook entries in days."""
     clock_is_virtual: bool = False
     """The clock is not meant to agree with the database's: demo and tests."""
 
 
 HOLD_STARTS = timedelta(seconds=60)
-"""So long at most starts wait for the reconciliation that a watcher's beginning asks for: Monta may be down."""
+"""The longest that starts wait for the reconciliation at a watcher's start: Monta may be down."""
 
 
 class LeaseLost(Exception):
-    """Somebody else works on the session by now: whatever was going to be written is theirs to find out."""
+    """Another worker has the session's lease now; nothing was written."""
 
 
 class OperatorMissing(Exception):
@@ -107,7 +107,7 @@ class OperatorMissing(Exception):
 
 @retry_on_serialization_failure
 async def commit(context: Context, lease: Lease, edit: Callable[[Change], Change]) -> PaymentSession:
-    """Lock the session, let the domain change it, save, write the journal, commit; keeps the lease alive.
+    """Locks the session, applies the edit, saves it with its journal lines and commits; extends the lease.
 
     Raises LeaseLost when the lease's token is no longer the row's.
     """

@@ -1,4 +1,4 @@
-"""Keeps Monta's webhook entries in the inbox, and reads them back as reports."""
+"""Saves Monta's webhook entries in the inbox, and decodes them as reports."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,10 +21,10 @@ from app.strict_json import JsonIn
 async def keep_entries(
     connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], now: datetime
 ) -> int:
-    """Keep what Monta says of its charges; returns how many entries were new.
+    """Saves webhook entries of charges; returns how many were new.
 
-    Sessions that it speaks of and that are not here may have been lost with a database: their charges are looked for as
-    soon as they are old enough to be judged, not only within the hour.
+    Unknown sessions that they name may have been lost with a database: a search for their charges is scheduled as soon
+    as they are old enough to be checked, not only within the hour.
     """
     kept = await inbox.keep(connection, operator_id, [_inbox_entry(entry) for entry in entries], now)
     lost, due_at = [reference for reference in kept.unknown if has_our_form(reference)], now + YOUNG
@@ -38,7 +38,7 @@ async def keep_entries(
 
 
 def _inbox_entry(entry: Entry) -> InboxEntry:
-    """An entry of Monta's on its way into the inbox."""
+    """Converts an entry of Monta's for the inbox."""
     charge = entry.charge
     return InboxEntry(
         dedupe_key=entry.dedupe_key,
@@ -54,7 +54,7 @@ def _inbox_entry(entry: Entry) -> InboxEntry:
 
 
 def report_of(item: PendingEntry, unit: PriceUnit) -> ChargeReport | None:
-    """A webhook tells how things were when it happened, not when it came."""
+    """Decodes a report as of the event's time, not its arrival; None: it is not readable as a charge."""
     if item.raw is None:
         return None
     entry = read_entry(cast(JsonIn, item.raw), item.received_at, price_unit=unit)

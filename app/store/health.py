@@ -1,4 +1,4 @@
-"""Health of the service: database clock, watcher heartbeats, totals for metrics."""
+"""Reads the service's health: database clock, watcher heartbeats, totals for metrics."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,19 +16,19 @@ P = payment_sessions
 
 
 async def takes_writes(connection: AsyncConnection) -> bool:
-    """False on a standby, and where everything is read-only."""
+    """Whether the server takes writes: False on a standby or a read-only database."""
     read_only: str = (await connection.execute(text("SHOW transaction_read_only"))).scalar_one()
     return read_only == "off"
 
 
 async def database_time(connection: AsyncConnection) -> datetime:
-    """The database's own clock, to compare ours with; never used in a decision."""
+    """The database's clock, to compare with ours; never used in a decision."""
     now: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
     return now
 
 
 async def beat(connection: AsyncConnection, watcher_id: str, now: datetime) -> datetime | None:
-    """Note that a watcher lives; returns when it was last noted, None: never."""
+    """Records a watcher's heartbeat; returns the previous one, None if there was none."""
     earlier = (
         await connection.execute(select(watchers.c.seen_at).where(watchers.c.id == watcher_id))
     ).scalar_one_or_none()
@@ -51,7 +51,7 @@ async def newest_beat(connection: AsyncConnection) -> datetime | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Sums over the sessions of one operator or of all, in minor units of one currency."""
+    """Totals over the sessions of one operator or of all, in minor units of one currency."""
 
     currency: str
     sessions: int
@@ -79,7 +79,7 @@ async def need_attention(connection: AsyncConnection, operator_id: OperatorId | 
 async def totals(
     connection: AsyncConnection, operator_id: OperatorId | None, *, start: datetime, end: datetime
 ) -> list[Totals]:
-    """Sums by currency of the sessions recorded from `start` (inclusive) to `end` (exclusive)."""
+    """Sums by currency the sessions recorded from `start` (inclusive) to `end` (exclusive)."""
     s = settlements.c
     query = (
         select(

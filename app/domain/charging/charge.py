@@ -1,4 +1,4 @@
-"""Monta's charge: one report of it, and how reports merge into what is known."""
+"""Merges reports of Monta's charge into what is known of it."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,11 +26,11 @@ class ChargeState(StrEnum):
 
 
 ENDED = frozenset({ChargeState.STOPPED, ChargeState.RELEASING, ChargeState.RELEASED, ChargeState.COMPLETED})
-"""No energy flows in these; only `completed` is for ever, the others may be restarted."""
+"""No energy flows in these states; only `completed` is final, the others may be restarted."""
 
 
 POWERLESS = frozenset({ChargeState.PAYING, ChargeState.RESERVED, ChargeState.STARTING, ChargeState.SCHEDULED})
-"""Not begun yet: whoever shows one of these has given no energy so far."""
+"""States before the start: a charge that shows one of these has given no energy so far."""
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeReport:
     """One charge object as Monta's record looked at `seen_at`: the time of the request for a REST answer, for a webhook
-    the event's own time (never later than its arrival), so that old news does not pass for fresh.
+    the event's own time (never later than its arrival), so that an old event does not count as new.
 
     Prices are in major units of `currency`; energy is in watt-hours. What Monta left out is None.
     """
@@ -65,17 +65,17 @@ class ChargeReport:
     stop_reason: str | None = None
     cable_plugged_in_at: datetime | None = None
     arrived_at: datetime | None = None
-    """When a webhook came, by our clock; None: `seen_at` is by our clock already."""
+    """When a webhook arrived, by our clock; None: `seen_at` is by our clock already."""
     as_of: datetime | None = None
-    """Since when the record was like this at the latest, by our own clock; set when it is taken in (report_times)."""
+    """Since when at the latest the record was like this, by our clock; set when the report is applied."""
     from_record: bool = False
-    """Read from the record (REST), not told by a webhook; set when it is merged."""
+    """Read from the record (REST), not reported by a webhook; set when it is merged."""
     claimed_wh: int | None = None
-    """Energy that was told but cannot be: set aside, and `energy_wh` is None."""
+    """A reported energy that is impossible: set aside, and `energy_wh` is None."""
     claimed_price: Decimal | None = None
-    """A price that was told but cannot be: set aside, and `price` is None."""
+    """A reported price that is impossible: set aside, and `price` is None."""
     set_aside_why: str | None = None
-    """Why something was set aside, in words."""
+    """Why energy or price was set aside, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,18 +92,18 @@ class Charge:
     energy_at: datetime
     seen_at: datetime
     final_read: bool = False
-    """The record itself (REST, not a webhook) was read in state `completed`: what settlement asks for."""
+    """The record itself (REST, not a webhook) was read in state `completed`, which settlement requires."""
     told_completed_at: datetime | None = None
-    """When a webhook last said `completed`: a reason to read, whatever else is newer within that second."""
+    """When a webhook last reported `completed`: a reason to read, whatever else is newer within that second."""
     last_priced: ChargeReport | None = None
     """The newest report that had a price, when the latest has none."""
     last_named: ChargeReport | None = None
     """The newest report that named a currency, when the latest names none."""
     last_metered: ChargeReport | None = None
-    """The newest report that told any energy, believed or set aside, when the latest told none."""
+    """The newest report with any energy, believed or set aside, when the latest had none."""
     metered_at: datetime | None = None
-    """The newest moment for which a report vouches for the energy: by a reading that is believed, or since the charge
-    had not begun."""
+    """The newest moment for which a report confirms the energy: by a believed reading, or because the charge had not
+    begun."""
 
     @property
     def id(self) -> ChargeId:
@@ -119,37 +119,37 @@ class Charge:
 
     @property
     def priced(self) -> ChargeReport | None:
-        """The newest report that had a price: what is used does not become nothing because one report left it out."""
+        """The newest report with a price; a later report without one does not clear it."""
         return self.latest if self.latest.price is not None else self.last_priced
 
     @property
     def named(self) -> ChargeReport | None:
-        """The newest report that named a currency: one that leaves it out says nothing else about it."""
+        """The newest report that names a currency; a later report without one does not clear it."""
         return self.latest if self.latest.currency is not None else self.last_named
 
     @property
     def currency(self) -> str | None:
-        """What the charge runs in, as Monta named it last."""
+        """The charge's currency, as Monta named it last."""
         return None if self.named is None else self.named.currency
 
     @property
     def metered(self) -> ChargeReport | None:
-        """The newest report that told any energy."""
+        """The newest report with any energy."""
         return self.latest if _tells_energy(self.latest) else self.last_metered
 
     @property
     def claims_energy(self) -> bool:
-        """Whether Monta's newest word on the energy is one that cannot be."""
+        """Whether Monta's newest energy is an impossible one."""
         return self.metered is not None and self.metered.claimed_wh is not None
 
     @property
     def gave_nothing(self) -> bool:
-        """No energy is known, nor does Monta claim any now."""
+        """Whether no energy is known, and Monta claims none."""
         return not self.energy_wh and not self.claims_energy
 
 
 def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charge:
-    """Join one more report into what is known; commutes, associates and repeats harmlessly.
+    """Merges one more report; commutative, associative and idempotent.
 
     The record's own `completed` wins over everything, else the newest `updated_at` does; within a second the record
     wins over a webhook, since some dates come without fractions. Both must be of the same charge.
@@ -194,7 +194,7 @@ def _tells_energy(report: ChargeReport) -> bool:
 
 
 def _precedence(report: ChargeReport) -> tuple[bool, datetime, bool, datetime, datetime, int, str]:
-    """A total order, so that the winner does not depend on the order of arrival."""
+    """A total order of reports, so that the result does not depend on the order of arrival."""
     updated_at = report.updated_at or NEVER
     return (
         report.from_record and report.state is ChargeState.COMPLETED,

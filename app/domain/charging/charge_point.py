@@ -1,4 +1,4 @@
-"""One charge point as Monta shows it: what it can give and whether it is free."""
+"""One charge point as Monta shows it: its rating and whether it is free."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,10 +59,10 @@ class ChargePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointNews:
-    """What a webhook tells of one charge point: `shown`, of which only the fields in `told` were there and made sense.
+    """A webhook's news of one charge point: `shown`, of which only the fields in `told` were present and valid.
 
     `updated_at` and `event_at` are Monta's times, never later than `received_at`, which is ours. `is_gone`: it was
-    deleted, and nothing else is told.
+    deleted, and nothing else is reported.
     """
 
     id: ChargePointId
@@ -75,5 +75,5 @@ class PointNews:
 
     @property
     def order(self) -> tuple[datetime, datetime]:
-        """The newest word counts: by the record's own time, then by the event's."""
+        """Orders news by the record's own time, then by the event's."""
         return self.updated_at, self.event_at

@@ -1,4 +1,4 @@
-"""Charges that carry a session's reference: whether one that no session knows was started by us."""
+"""Decides whether a charge with our reference but without a session was started by us."""
 
 import re
 from collections.abc import Collection
@@ -12,12 +12,13 @@ SESSION_REFERENCE = re.compile("ps_[0-9a-hjkmnp-tv-z]{26}")
 
 
 YOUNG = timedelta(minutes=3)
-"""A charge so young may be of a session that is only being written down."""
+"""A younger charge may be of a session that is still being recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who started a charge, as Monta shows it; `card_last4` and `display_reference` help people to find the driver."""
+    """Who started a charge, as Monta shows it; `card_last4` and `display_reference` help operations to find the
+    driver."""
 
     provider: str | None = None
     display_reference: str | None = None
@@ -34,8 +35,8 @@ class ListedCharge:
 
 
 def is_young(report: ChargeReport, now: datetime) -> bool:
-    """Whether the charge was created a moment ago. A date that is further off than that, on either side, is another
-    clock's: it must not put off for ever what is to be done about a charge."""
+    """Whether the charge was created a moment ago. A date further off, on either side, is another clock's error and
+    must not delay an orphan's stop for ever."""
     return report.created_at is not None and abs(now - report.created_at) < YOUNG
 
 
@@ -44,7 +45,7 @@ def has_our_form(reference: str | None) -> bool:
 
 
 def objection_to(charge: ListedCharge, providers: Collection[str], paying_team_id: str) -> str | None:
-    """Why a charge with a reference of our form may be somebody else's; None: it is proved to be ours. Both the
+    """Why a charge with a reference of our form may be another system's; None: it is proved to be ours. Both the
     provider and the paying team must be shown, and be those of the operator's terminals and account."""
     origin = charge.origin
     if origin.provider not in providers:

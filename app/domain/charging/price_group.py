@@ -41,7 +41,7 @@ class Addition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pricing:
-    """One element. `after_min`: minutes that are free; `ends_when_full`: a minute fee that ends with the charging."""
+    """One element. `after_min`: the free minutes; `ends_when_full`: a minute fee that ends with the charging."""
 
     type: PricingType
     price: Money | None = None
@@ -59,7 +59,7 @@ class Pricing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceGroup:
-    """One price group; `tariffs` are further prices beside the master, without a schedule that we are told of."""
+    """One price group; `tariffs` are further prices beside the master, whose schedule Monta does not show."""
 
     id: str
     name: str | None
@@ -70,21 +70,22 @@ class PriceGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """An OCPI Tariff object, or None when no bound can be told; and in words what it does not say of the group."""
+    """An OCPI Tariff object, or None when no bound is known; and in words what it leaves out of the group."""
 
     tariff: Mapping[str, object] | None
     gaps: tuple[str, ...]
     currency: str | None = None
-    """Of everything in the group; None: it is in several, or nothing says."""
+    """The currency of everything in the group; None: several, or none is named."""
 
 
 Object: TypeAlias = dict[str, object]
 
 ANY_POWER_KW = Decimal("0.001")
-"""A restriction that every energy meets, but that a forecast of the least cannot rely on: so a highest price is an
-upper bound without passing for a lower one."""
+"""A restriction that every energy meets but a lower bound cannot rely on: so a highest price counts for the upper bound
+without raising the lower one."""
 VAT_AT_MOST = Decimal("1.27")
-"""Monta's texts disagree whether a spot price's bounds contain VAT; no country has more than 27 %."""
+"""The highest VAT, since Monta's texts disagree whether a spot price's bounds contain it; no country has more than 27
+%."""
 MINUTE_S = 60
 
 VAT_GAP = "Monta does not say whether prices contain VAT; they are taken as what the driver pays"
@@ -96,7 +97,7 @@ class _Unbounded(Exception):
 
 
 def to_tariff(group: PriceGroup) -> Converted:
-    """Convert one price group. The tariff's prices contain taxes and are in major units."""
+    """Converts one price group to a tariff whose prices contain taxes and are in major units."""
     gaps: list[str] = [VAT_GAP]
     try:
         elements = _elements(group, gaps)
@@ -137,7 +138,7 @@ def _elements(group: PriceGroup, gaps: list[str]) -> list[Object]:
 
 
 def _energy(prices: list[Pricing], gaps: list[str]) -> list[Object]:
-    """One price for a kWh; when several may hold, the highest, of which the lowest bounds the least."""
+    """One price a kWh; of several possible ones the highest, and the lowest for the lower bound."""
     bounds = [_energy_bounds(price, gaps) for price in prices]
     if not bounds:
         return []
@@ -153,7 +154,7 @@ def _energy(prices: list[Pricing], gaps: list[str]) -> list[Object]:
 
 
 def _energy_bounds(price: Pricing, gaps: list[str]) -> tuple[Decimal, Decimal]:
-    """The lowest and the highest price of a kWh that this element can come to."""
+    """The lowest and the highest possible price a kWh of this element."""
     if price.type not in (PricingType.KWH, PricingType.SPOT, PricingType.TARIFF):
         raise _Unbounded("the price group has a price of a kind that is not known")
     if price.type is PricingType.KWH and not price.dynamic:
@@ -172,7 +173,7 @@ def _energy_bounds(price: Pricing, gaps: list[str]) -> tuple[Decimal, Decimal]:
 
 
 def _with_additions(price: Pricing, low: Decimal, high: Decimal) -> tuple[Decimal, Decimal]:
-    """Absolute amounts are added last; how Monta counts a percentage it does not say."""
+    """Adds percentages, then absolute amounts; Monta does not document how it counts a percentage."""
     added = Decimal(0)
     for addition in price.additions:
         if addition.is_percentage or addition.value is None:
@@ -182,7 +183,7 @@ def _with_additions(price: Pricing, low: Decimal, high: Decimal) -> tuple[Decima
 
 
 def _flats(fees: list[Pricing], gaps: list[str]) -> list[Object]:
-    """Fees that fall due once. The latest first: while it is not due yet, the one below it is in force."""
+    """Fees due once. The latest comes first: until it is due, the one below it is in force."""
     found: list[Object] = []
     by_start: dict[int, Decimal] = {}
     for fee in fees:
@@ -204,7 +205,7 @@ def _minutes(fees: list[Pricing], gaps: list[str]) -> list[Object]:
 
 
 def _parking(fees: list[Pricing], gaps: list[str]) -> list[Object]:
-    """Minutes without charging; an idle fee's own free minutes and highest sum have no words in OCPI."""
+    """Fees for minutes without charging; OCPI cannot express an idle fee's own free minutes and highest sum."""
     idle = [fee for fee in fees if fee.type is PricingType.IDLE]
     if idle:
         gaps.append(MINUTES_GAP)

@@ -9,12 +9,12 @@ from app.domain.units.ids import ChargePointId
 _RANKS = {"read": 1, "write": 2, "delete": 3}
 _EVERY = max(_RANKS.values())
 _SHORT_LIST = frozenset({"charge-points", "charge-transactions", "control-charging"})
-"""What the old form has words for, among what we need; of anything else it tells nothing."""
+"""The entities that the old form of scopes can name; other scopes are unknown there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One of these scopes is needed. `always`: no session can be had without it, however Tapwatt is set up."""
+    """One of these scopes is needed. `always`: without it no session is possible, however Tapwatt is set up."""
 
     any_of: tuple[str, ...]
     without: str
@@ -52,7 +52,7 @@ NEEDS = (
 
 
 def missing(scopes: Iterable[str]) -> tuple[Need, ...]:
-    """What is needed and not among them, as far as they tell; none at all tell nothing. Unknown words are ignored."""
+    """Needed scopes that are missing; none when Monta reports no scopes at all. Unknown words are ignored."""
     held = _held(scopes)
     if held is None:
         return ()
@@ -61,7 +61,7 @@ def missing(scopes: Iterable[str]) -> tuple[Need, ...]:
 
 
 def scope_warnings(scopes: Iterable[str], *, always_only: bool = False) -> tuple[str, ...]:
-    """Each missing scope, and what will not work without it."""
+    """Describes each missing scope and what will not work without it."""
     return tuple(
         f"the credential lacks the scope {need.words}: {need.without}"
         for need in missing(scopes)
@@ -70,13 +70,13 @@ def scope_warnings(scopes: Iterable[str], *, always_only: bool = False) -> tuple
 
 
 def may_control(scopes: Iterable[str]) -> bool:
-    """Whether charges may be started and stopped, for certain not only where scopes name their permissions."""
+    """Whether charges may be started and stopped; certain only where scopes name their permissions."""
     held = _held(scopes)
     return held is None or _covers(held[0], CONTROL) or not held[1]
 
 
 def _held(scopes: Iterable[str]) -> tuple[dict[str, int], bool] | None:
-    """The highest permission by entity, and whether that is all of it; None: nothing was told."""
+    """The highest permission by entity, and whether the list is complete; None: no scopes reported."""
     words = [scope.strip().lower() for scope in scopes if scope.strip()]
     if not words:
         return None
@@ -111,20 +111,20 @@ def _parts(need: Need) -> Iterator[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredChargePoint:
-    """A charge point that terminals may start at. `shown`: as Monta shows it, None: Monta says that there is none."""
+    """A charge point that terminals may start at. `shown`: Monta's record, None: Monta says that there is none."""
 
     id: ChargePointId
     shown: ChargePoint | None
     has_tariff: bool = False
-    """A person set its tariff, or the operator's."""
+    """A tariff is configured for it, or for the operator."""
     price_problem: str | None = None
-    """Why its price group is not known as a tariff."""
+    """Why its price group could not be converted to a tariff."""
     tariff_problem: str | None = None
-    """Why a tariff that was set for it prices nothing now."""
+    """Why its configured tariff prices nothing now."""
 
 
 def paying_team_warnings(paying_team_id: str, teams: Iterable[str]) -> tuple[str, ...]:
-    """`teams`: those that the credential is for; none means all of the operator's."""
+    """Compares the paying team with `teams`, the credential's; none means all of the operator's."""
     known = sorted(teams)
     if not known or paying_team_id in known:
         return ()
@@ -135,7 +135,7 @@ def paying_team_warnings(paying_team_id: str, teams: Iterable[str]) -> tuple[str
 
 
 def unknown_to_monta(places: Iterable[ConfiguredChargePoint]) -> tuple[str, ...]:
-    """Where every start is refused for certain."""
+    """Charge points where every start would certainly be refused."""
     return tuple(
         f"charge point {place.id} is not known to Monta, or not shown to this credential: every start is refused"
         for place in places
@@ -144,7 +144,7 @@ def unknown_to_monta(places: Iterable[ConfiguredChargePoint]) -> tuple[str, ...]
 
 
 def charge_point_warnings(places: Iterable[ConfiguredChargePoint], teams: Iterable[str]) -> tuple[str, ...]:
-    """What a person should look at before a driver finds it out."""
+    """Warnings about charge points that operations should fix before a driver meets them."""
     known = frozenset(teams)
     return tuple(warning for place in places for warning in _warnings(place, known))
 
@@ -171,7 +171,7 @@ SHOWN = 5
 
 
 def summary_of(warnings: Iterable[str]) -> str | None:
-    """All of them as one text, the first few in full; None: there are none."""
+    """All warnings as one text, the first few in full; None: there are none."""
     every = tuple(warnings)
     more = f"; and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
     return "; ".join(every[:SHOWN]) + more or None

@@ -1,4 +1,4 @@
-"""The history of a charge's meter: its last readings, and what they show of sampling and power."""
+"""The meter history of a charge: its last readings, and what they show of sampling and power."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -7,58 +7,58 @@ from itertools import pairwise
 from app.domain.tariff import MeterPoint
 
 RECENT, SPACED, OLDER = 6, 7, 40
-"""Points kept as they came, older ones one in SPACED_S, and the first and last of each hour for prices by time."""
+"""Points kept as they came; older ones, one in SPACED_S; the first and last of each hour, for prices by time."""
 SPACED_S = 40
 ROUNDING_WH = 10
-"""Two readings of two decimals of a kWh may each be off by half of the last one."""
+"""Two readings with two decimals of a kWh may each be off by half of the last one."""
 BLOCK_WH, BLOCK_S = 250, 50.0
-"""Power is measured over so much energy or time at least: rounding would blur less."""
+"""Power is measured over at least this energy or time, so that rounding blurs it less."""
 WINDOW_WH, WINDOW_S = 2000, 900.0
-"""A steady power is measured over so much where there is as much: then rounding is 1 %."""
+"""A steady power is measured over this energy or time where available; then rounding is 1 %."""
 RAMP_S = 20
-"""Energy of so long at the power of now must have flowed before: until then the car is still on its ramp."""
+"""Energy of this many seconds at the present power must have flowed before; until then the car ramps up."""
 STEADY = 1.01
-"""What a power that looks steady may rise by until the next reading."""
+"""Factor by which a steady power may rise until the next reading."""
 JUMP = 1.25
-"""A rise by more than this is no charging curve: somebody else gave way at a shared charger."""
+"""A rise by more than this factor is no charging curve but a shared charger."""
 DROP = 0.7
-"""A fall to less than this may be undone at any moment: throttled or paused, not only a fuller battery."""
+"""A fall below this factor may be undone at any moment: throttled or paused, not only a fuller battery."""
 DROP_BLOCKS = 2
-"""For so many readings more a power that fell is taken to come back."""
+"""Number of readings for which a fallen power is expected to return."""
 STEPS_WH = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterHistory:
-    """What the readings of one charge show; derived once at each new reading, so that decisions are cheap."""
+    """What one charge's readings show; derived once at each new reading, so that decisions are cheap."""
 
     points: tuple[MeterPoint, ...] = ()
     """Ascending in time and energy."""
     first_at: datetime | None = None
-    """When the first reading was."""
+    """The time of the first reading."""
     interval_ms: int | None = None
-    """The meter reports once in so long; None: not known, or it reports by steps of energy."""
+    """The meter's reporting interval; None: not known, or it reports by steps of energy."""
     step_wh: int | None = None
-    """The meter reports at each so many Wh."""
+    """The meter's step of energy; None: not known."""
     estimated_max_w: int | None = None
-    """The most that this car at this charger draws until the next reading, going by what it drew; None: not known."""
+    """The estimated maximum power of car and charger until the next reading; None: not known."""
     peak_w: int = 0
     """The highest power after the ramp."""
     jumped: bool = False
-    """The power rose as only that of a shared charger does."""
+    """The power rose as only a shared charger's does."""
     blocks_until_drop_counts: int = 0
-    """So many more blocks the power may come back to what it was."""
+    """Number of further blocks for which the power may return to `before_drop_w`."""
     before_drop_w: int = 0
-    """What it was."""
+    """The power before the drop."""
     idle_ms: int = 0
-    """Up to the newest point, the time in which no energy can have flowed if it flowed as in the block before."""
+    """The longest time without energy up to the newest point, if it flowed as in the block before."""
 
 
 def with_reading(
     meter_history: MeterHistory, at: datetime, energy_wh: int, *, by_the_hour: bool = False
 ) -> MeterHistory:
-    """The history with one more reading: `energy_wh` had been reached at `at`. A reading that adds nothing, or that
-    contradicts the others, changes nothing. `by_the_hour`: keep what prices by time of day ask for."""
+    """Adds a reading: `energy_wh` had been reached at `at`. A reading without news, or one that contradicts the others,
+    changes nothing. `by_the_hour`: keep the points that prices by time of day need."""
     points = _inserted(meter_history.points, MeterPoint(at=at, energy_wh=energy_wh))
     if points is meter_history.points:
         return meter_history
@@ -123,7 +123,7 @@ def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
 
 
 def _idle_ms(points: tuple[MeterPoint, ...], estimated_max_w: int | None) -> int:
-    """How much of the newest gap between readings may have been idle; all of the first ones."""
+    """The part of the newest gap between readings that may have been idle; all of the first ones."""
     if len(points) < 2:
         return 0
     gap_ms = (points[-1].at - points[-2].at) // timedelta(milliseconds=1)
@@ -134,7 +134,7 @@ def _idle_ms(points: tuple[MeterPoint, ...], estimated_max_w: int | None) -> int
 
 
 def _step_wh(points: tuple[MeterPoint, ...]) -> int | None:
-    """A meter that has only ever shown whole kWh reports each kWh, not each minute."""
+    """The step of a meter that has only ever shown whole kWh: it reports each kWh, not each minute."""
     shown = [point.energy_wh for point in points if point.energy_wh]
     return STEPS_WH if shown and not any(wh % STEPS_WH for wh in shown) else None
 
@@ -173,7 +173,7 @@ def _block(start: MeterPoint, end: MeterPoint) -> _Block:
 
 
 def _back(points: tuple[MeterPoint, ...], end: int, least_wh: int, least_s: float) -> int | None:
-    """The newest point so much energy or time before the one at `end`; None: the history does not reach so far."""
+    """The newest point at least this energy or time before the one at `end`; None: the history is too short."""
     last = points[end]
     for index in range(end - 1, -1, -1):
         point = points[index]
@@ -183,7 +183,7 @@ def _back(points: tuple[MeterPoint, ...], end: int, least_wh: int, least_s: floa
 
 
 def _with_power(meter_history: MeterHistory) -> MeterHistory:
-    """What the newest readings say about power; nothing is learned on the ramp."""
+    """Derives power from the newest readings; nothing is learned on the ramp."""
     points = meter_history.points
     start = _back(points, len(points) - 1, BLOCK_WH, BLOCK_S)
     if start is None:
@@ -211,7 +211,7 @@ def _with_power(meter_history: MeterHistory) -> MeterHistory:
 
 
 def _estimated_max_w(points: tuple[MeterPoint, ...], start: int, now: _Block) -> int:
-    """The steady power over a long window; where the last block shows another, that, and a rise goes on."""
+    """The steady power over a long window; the last block's where it differs, and a rise goes on."""
     reach = _back(points, len(points) - 1, WINDOW_WH, WINDOW_S)
     window = 0 if reach is None else min(reach, start)
     while window < start and points[window].energy_wh * 3600 < now.mean_w * RAMP_S:

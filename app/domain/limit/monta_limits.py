@@ -1,4 +1,4 @@
-"""Monta's own limits: what an authorization allows at worst, rounded down, beside our watcher."""
+"""Computes Monta's own limits for an authorization: worst case, rounded down."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +18,7 @@ MONTA_LEAST_PRICE = Decimal(1)
 
 
 class LimitProblem(StrEnum):
-    """Why a limit cannot be handed to Monta: it is below the least value that Monta takes."""
+    """Why a limit cannot be sent to Monta: it is below the least value that Monta takes."""
 
     KWH_LIMIT_TOO_SMALL = "kwh_limit_too_small"
     PRICE_LIMIT_TOO_SMALL = "price_limit_too_small"
@@ -63,16 +63,15 @@ def monta_limits_for(
     trial_wh: int = 0,
     tariff_lasts: bool = True,
 ) -> MontaLimits:
-    """Monta's kwhLimit and priceLimit for an authorization, from the worst case and rounded down.
+    """Computes Monta's kwhLimit and priceLimit for an authorization, from the worst case and rounded down.
 
     A tariff in another currency counts as none. `least_power_w`: see `energy_for_amount`. Below the authorization by
     `idle_fee_reserve_minor` (fees after the stop) and by what `reaction_wh` and `reaction_s` cost (what flows, and
-    passes,
-    until Monta's limit acts), but for the latter never below the least that Monta takes, and not for less than half a
-    minor unit, since bills are rounded. `trial_wh`: the sharper one of the two limits is lower by so much. Where the
-    price of energy changes with time, power or energy no kWh follow from the amount without giving part of it away:
-    then the price limit guards alone. `tariff_lasts` False: the tariff may end before the charge does, so the kWh
-    limit does not cover the price.
+    passes, until Monta's limit acts), but for the latter never below the least that Monta takes, and not for less than
+    half a minor unit, since bills are rounded. `trial_wh`: the lower one of the two limits is reduced by this energy.
+    Where the price of energy changes with time, power or energy no kWh limit is sent, since it would waste part of the
+    amount: only the price limit. `tariff_lasts` False: the tariff may end before the charge does, so the kWh limit does
+    not cover the price.
     """
     known = same_currency(tariff, currency)
     usable_minor = max(0, authorized_minor - idle_fee_reserve_minor)
@@ -101,8 +100,8 @@ def monta_limits_for(
 
 
 def admitted(limits: MontaLimits, *, tariff_known: bool, small: SmallAuthorizations) -> bool:
-    """Whether a session may start with these limits: below Monta's least only on our watcher alone, where a tariff
-    tells it what things cost and the policy says so."""
+    """Whether a session may start with these limits: below Monta's least only with our watcher alone, where a tariff
+    gives the price and the policy allows it."""
     if limits.price_limit is not None and not (tariff_known and limits.problems):
         return True
     return tariff_known and small is SmallAuthorizations.WATCH
@@ -111,8 +110,8 @@ def admitted(limits: MontaLimits, *, tariff_known: bool, small: SmallAuthorizati
 def idle_fee_reserve_minor(
     tariff: Tariff | None, authorized_minor: int, currency: str, *, parked_s: int, most_share: Fraction
 ) -> int:
-    """What fees for a cable left in after the stop may come to in `parked_s`; at most a share of the authorization, and
-    never so much that what is left is below the least limit that Monta takes."""
+    """The reserve for fees while a cable is left in for `parked_s` after the stop; limited to a share of the
+    authorization, and such that the rest is not below the least limit that Monta takes."""
     known = same_currency(tariff, currency)
     if known is None:
         return 0
@@ -140,8 +139,8 @@ def _kwh_limit(energy_wh: int, reaction_wh: int) -> Decimal:
 def _price_limit(
     known: Tariff | None, usable_minor: int, currency: str, reaction_wh: int, reaction_s: float
 ) -> Decimal:
-    """Below the amount by what flows until the limit acts, at the dearest price of all; less than half a minor unit of
-    it is none, since bills are rounded."""
+    """The amount less what flows until the limit acts, at the dearest price; less than half a minor unit of it counts
+    as none, since bills are rounded."""
     full = to_major(usable_minor, currency)
     if known is None or not reaction_wh:
         return full
@@ -166,7 +165,7 @@ def affordable_wh(
     *,
     least_power_w: int | None = None,
 ) -> int | None:
-    """The energy to show as the limit: what the authorization buys at worst, or the driver's own limit if less.
+    """The energy limit to show: what the authorization buys at worst, or the driver's own limit if less.
 
     None: neither is known, or energy costs nothing. The tariff's currency is that of the authorization.
     """

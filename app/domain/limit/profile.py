@@ -1,4 +1,4 @@
-"""What was learned about one charge point: stop latency, meter interval, peak power."""
+"""The learned profile of one charge point: stop latency, meter interval, peak power."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 from app.domain.limit.policy import Policy
 
 UNSURE = 0.5
-"""Each stop that is seen halves what is left between the longest seen and the assumed worst."""
+"""The prior's weight halves with each observed stop."""
 PEAKS = 3
-"""After so many sessions their highest power says what this charger gives."""
+"""After this many sessions the highest power counts as the charger's own."""
 LEAST_SPREAD_MS = 400
 TRIED_AFTER = 3
-"""So many stops must have been seen before knowing more of Monta's limits is of use."""
+"""Stops that must have been observed before a trial of Monta's limits is useful."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargePointProfile:
-    """Learned from settled sessions at one charge point; the default knows nothing and is pessimistic."""
+    """Learned from settled sessions at one charge point; the default is pessimistic."""
 
     stop_latencies_ms: tuple[int, ...] = ()
     """From the stop call to the end of the energy, newest last."""
@@ -25,15 +25,15 @@ class ChargePointProfile:
     interval_ms: int | None = None
     step_wh: int | None = None
     shares_power: int = 0
-    """For so many more sessions the charger's power is taken to jump at any moment."""
+    """Number of further sessions in which the power is expected to jump at any moment."""
     limit_missed: int = 0
-    """For so many more sessions Monta's limits are not believed to act here."""
+    """Number of further sessions in which Monta's limits are not trusted here."""
     limit_prompt: int = 0
-    """For so many more sessions Monta's limits are believed to act at once here: they were seen to."""
+    """Number of further sessions in which Monta's limits are trusted to act at once, as they were observed to."""
 
 
 def latency_bound_s(profile: ChargePointProfile | None, policy: Policy) -> float:
-    """The longest that a stop may take here: what was seen, how much it spread, and less and less of the worst case."""
+    """The longest expected stop latency: the observed maximum and spread, and ever less of the worst case."""
     worst_ms = policy.stop_latency_s * policy.unknown_latency_factor * 1000
     seen = profile.stop_latencies_ms if profile is not None else ()
     if not seen:
@@ -45,8 +45,8 @@ def latency_bound_s(profile: ChargePointProfile | None, policy: Policy) -> float
 
 
 def tries_the_limit(profile: ChargePointProfile | None) -> bool:
-    """Whether the next session should find out if Monta's limits act at once here: only where they do can a stop
-    latency that was learned be relied upon, since it may change at any stop."""
+    """Whether the next session should test that Monta's limits act at once: only there can a learned stop latency be
+    relied upon, since it may change at any stop."""
     return (
         profile is not None
         and not profile.limit_prompt
@@ -57,22 +57,22 @@ def tries_the_limit(profile: ChargePointProfile | None) -> bool:
 
 
 def usual_peak_w(profile: ChargePointProfile | None) -> int | None:
-    """The most that this charger ever gave, and a tenth; None: too few sessions to tell."""
+    """The highest observed power plus a tenth; None: too few sessions."""
     if profile is None or len(profile.peaks_w) < PEAKS:
         return None
     return max(profile.peaks_w) * 11 // 10
 
 
 SIBLINGS = 3
-"""So many charge points of the model must have taught something: one or two may be exceptions."""
+"""Charge points of the model that must have a profile: one or two may be exceptions."""
 SAME = 1.05
 """Sample intervals within this factor are the same one."""
 
 
 def with_model(own: ChargePointProfile, siblings: Sequence[ChargePointProfile]) -> ChargePointProfile:
-    """What a session at a charge point begins with: its own record wherever there is one; else what its model did at
-    the operator's other charge points, the worst of it counted as one single stop seen. A limit of Monta's is taken as
-    prompt only where all of them were, and a limit that was missed at one of them is missed here too."""
+    """Combines a charge point's own profile with those of the same model. Its own record wins; else the worst of the
+    others counts as one observed stop. Monta's limits count as prompt only where all of them were, and as missed where
+    one was."""
     taught = [each for each in siblings if each.stop_latencies_ms]
     if own.stop_latencies_ms or len(taught) < SIBLINGS:
         return own

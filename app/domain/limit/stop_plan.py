@@ -1,4 +1,4 @@
-"""How far a session may run on its authorization: the latest time of our own stop (Monta's limits: monta_limits)."""
+"""Plans the latest time of our own stop for an authorization (Monta's limits: monta_limits)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from app.domain.tariff.upper_bound import Forecast
 from app.domain.units.money import Rounding, exponent, to_major, to_minor
 
 HORIZON = timedelta(hours=48)
-"""Nothing is foretold beyond this; each new reading starts it afresh."""
+"""Forecast horizon; each new reading starts it afresh."""
 RESOLUTION_US = 1_000
 """The latest safe time is found to the millisecond, on the safe side: at most 28 halvings of the horizon."""
 
@@ -37,7 +37,7 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopPlan:
-    """When a stop must be sent at the latest (None: not within the horizon), and what decided."""
+    """The latest time of a stop (None: not within the horizon), and its basis."""
 
     stop_at: datetime | None
     basis: Basis
@@ -55,11 +55,11 @@ def plan_stop(
     energy_limit_wh: int | None = None,
     horizon: timedelta = HORIZON,
 ) -> StopPlan:
-    """The latest time to send a stop so that, at full power until `stop_latency_s` later, the total still is
-    within the authorization and the energy within the driver's limit.
+    """Computes the latest time of a stop such that, at full power until `stop_latency_s` later, the total stays within
+    the authorization and the energy within the driver's limit.
 
-    When that is impossible already, the time is `stop_latency_s` before the reading: due at once. A tariff in
-    another currency counts as none.
+    When that is impossible already, the time is `stop_latency_s` before the reading: due at once. A tariff in another
+    currency counts as none.
     """
     end_us = microseconds(horizon) + int(stop_latency_s * 1_000_000)
     known = same_currency(tariff, currency)
@@ -80,8 +80,8 @@ def plan_stop(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What a session used so far: `amount_minor`, from which the bill may be lower by `error_minor` at most, whatever
-    comes; without a tariff nothing but Monta's running price is known, so all of it."""
+    """What a session used so far: `amount_minor`, which may exceed the bill by `error_minor` at most. Without a tariff
+    only Monta's running price is known, so all of it."""
 
     amount_minor: int
     error_minor: int
@@ -136,7 +136,7 @@ def _safe_by_energy(limit_wh: int, reading: Reading, max_power_w: int) -> int | 
 
 
 def _safe_by_report(authorized: Decimal, reading: Reading, max_power_w: int) -> tuple[int | None, Basis]:
-    """Without a tariff: as if each further Wh cost what they did on average so far, by Monta's figures."""
+    """Without a tariff: assumes that each further Wh costs the average so far, by Monta's figures."""
     energy = reading.energy_wh + reading.meter_error_wh
     rates = [] if reading.price_per_kwh is None else [Fraction(reading.price_per_kwh) / 1000]
     if reading.price is not None and reading.energy_wh > 0:

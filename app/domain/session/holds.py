@@ -11,9 +11,9 @@ from app.domain.units.money import exponent
 
 MOST_OFF = timedelta(days=1)
 LONGEST = timedelta(days=31)
-"""No card scheme keeps an authorization for longer; an `expires_at` beyond says nothing."""
+"""No card scheme keeps an authorization for longer; a later `expires_at` is ignored."""
 SHORTEST = timedelta(minutes=2)
-"""A charge that could not be started, stopped and settled within its hold is not started."""
+"""A hold too short to start, stop and settle a charge is refused."""
 
 UNITS_PER_EUR = {
     2: "AUD AWG AZN BAM BBD BMD BND BSD BZD CAD NZD SGD XCG",
@@ -32,7 +32,7 @@ UNITS_PER_EUR = {
     50_000: "IDR LAK VND",
     200_000: "IRR LBP",
 }
-"""Currencies whose ordinary amounts are larger numbers than in EUR, by roughly how much; all others count as EUR."""
+"""Currencies with larger ordinary amounts than EUR, by roughly this factor; all others count as EUR."""
 _UNITS = {code: units for units, codes in UNITS_PER_EUR.items() for code in codes.split()}
 
 
@@ -45,8 +45,8 @@ class TermProblem:
 
 
 def valid_until(held: Authorization, created_at: datetime, days: timedelta) -> datetime:
-    """Until when a first hold is good, by our own clock: never longer than the terminal says, than if it was made
-    when we heard of it, or than any hold is."""
+    """Until when a first hold is valid, by our clock: never longer than `expires_at`, than if it was made when it was
+    recorded, or than LONGEST."""
     told_at, expires_at = held.authorized_at, held.expires_at
     began = min(told_at or created_at, created_at)
     if expires_at is None:
@@ -65,7 +65,7 @@ def _at_most(until: datetime, at: datetime, days: timedelta) -> datetime:
 
 
 def time_problem(held: Authorization, now: datetime, days: timedelta) -> TermProblem | None:
-    """Why nothing is started on this hold for the sake of its times; None: they will do."""
+    """Why the hold's times do not allow a start; None: they do."""
     told_at, expires_at = held.authorized_at, held.expires_at
     if told_at is not None and abs(now - told_at) > MOST_OFF:
         return TermProblem(
@@ -92,18 +92,18 @@ def _over_by(field: str, until: datetime, now: datetime) -> TermProblem | None:
 
 
 def most_minor(currency: str, policy: Policy, eur: int | None = None) -> int:
-    """The most that one session may hold, in minor units; `eur` is the operator's own ceiling, None: what is usual."""
+    """The most that one session may hold, in minor units; `eur` is the operator's own ceiling, None: the default."""
     ceiling = policy.hold_max_eur if eur is None else eur
     return int(ceiling * units_per_eur(currency) * 10 ** exponent(currency))
 
 
 def units_per_eur(currency: str) -> int:
-    """By how much larger a number an ordinary amount is than in EUR, roughly."""
+    """Roughly by how much an ordinary amount is larger than in EUR."""
     return _UNITS.get(currency, 1)
 
 
 def amount_problem(authorized_minor: int, most: int) -> TermProblem | None:
-    """Why so much is not held here; None: it may be."""
+    """Why the amount is too high to be held; None: it is not."""
     if authorized_minor <= most:
         return None
     return TermProblem(
@@ -143,7 +143,7 @@ def holds(session: PaymentSession, policy: Policy) -> tuple[Hold, ...]:
 
 
 def hold_deadline(session: PaymentSession, policy: Policy) -> datetime:
-    """When the first of the holds is no longer good: what the terminal said, else the policy's days."""
+    """When the first hold expires: `expires_at`, else the policy's days."""
     return holds(session, policy)[0].valid_until
 
 
@@ -153,18 +153,18 @@ def stop_by(session: PaymentSession, policy: Policy) -> datetime:
 
 
 def settle_by(session: PaymentSession, policy: Policy) -> datetime:
-    """When an ended charge is settled by what is known, final or not: half the margin is left to capture."""
+    """When an ended charge is settled without its final record: half the margin is left to capture."""
     return hold_deadline(session, policy) - hold_margin(session, policy) / 2
 
 
 def hold_margin(session: PaymentSession, policy: Policy) -> timedelta:
-    """So long before the hold dies a charge is stopped; a tenth of a hold that is a short one."""
+    """How long before the hold expires a charge is stopped; a tenth of a short hold."""
     lasts = hold_deadline(session, policy) - session.created_at
     return max(timedelta(), min(timedelta(seconds=policy.hold_margin_s), lasts / 10))
 
 
 def spread(to_capture_minor: int, over: Iterable[Hold]) -> tuple[HoldShare, ...]:
-    """Capture from each hold in turn until the bill is paid; the rest of each is released."""
+    """Spreads a bill over holds: captures from each in turn and releases the rest."""
     shares = []
     for hold in over:
         captured = min(to_capture_minor, hold.amount_minor)

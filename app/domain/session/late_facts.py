@@ -1,4 +1,4 @@
-"""Late facts: what Monta says of a charge after its session has ended, against what was settled."""
+"""Compares Monta's later reports of an ended session with its settlement."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from app.domain.units.money import Rounding, to_minor
 BLUR_WH = 10
 """Energy is shown in two decimals of a kWh."""
 MAX_RECHECKS = 12
-"""Reads of one ended session because of what webhooks said; afterwards the hourly comparison alone finds out."""
+"""Reads of one ended session that webhooks may cause; afterwards only the hourly reconciliation compares it."""
 UNFINISHED = frozenset(
     {SettlementBasis.LAST_PRICE, SettlementBasis.TARIFF_MINIMUM, SettlementBasis.NOTHING_KNOWN}
 )
@@ -23,8 +23,8 @@ GONE = "Monta no longer has the record of the charge that was settled"
 
 
 def compare_late_price(change: Change) -> Change:
-    """Compare the final record with what was settled: a difference is told, once for each, and nothing is captured
-    again; it closes when the record is as it was."""
+    """Compares the final record with the settlement; journals each difference once and captures nothing again. It
+    closes when the record agrees again."""
     session = change.session
     charge, settlement = session.charge, session.settlement
     if charge is None or settlement is None or not _is_final(charge):
@@ -43,7 +43,7 @@ def compare_late_price(change: Change) -> Change:
 
 
 def apply_late_webhook(change: Change, before: Charge | None, report: ChargeReport, source: Source) -> Change:
-    """A webhook that contradicts what is known of an ended session is a reason to read the record soon."""
+    """Schedules a read of the record when a webhook contradicts what is known of an ended session."""
     settlement = change.session.settlement
     if source is not Source.MONTA_WEBHOOK or before is None or settlement is None:
         return change
@@ -63,7 +63,7 @@ def apply_late_webhook(change: Change, before: Charge | None, report: ChargeRepo
 
 
 def contradicted(change: Change, said_at: datetime) -> Change:
-    """The record of an ended session is to be read until it is as new as this."""
+    """Marks an ended session's record to be read until it is as new as `said_at`."""
     session = change.session
     if not session.ended or session.charge is None:
         return change
@@ -73,13 +73,13 @@ def contradicted(change: Change, said_at: datetime) -> Change:
 
 
 def runs_again(known: Charge, report: ChargeReport, source: Source) -> bool:
-    """Whether the record itself shows a charge running that it had shown completed, and this is newer."""
+    """Whether the record shows a charge running that it had shown completed, and this is newer."""
     by_record = source is Source.MONTA_API and report.state not in ENDED
     return by_record and known.ended and _second(report) > _second(known.latest)
 
 
 def rises(session: PaymentSession, report: ChargeReport) -> bool:
-    """Whether this shows more energy than was ever told of an ended session's charge."""
+    """Whether a report shows more energy than any before it of an ended session's charge."""
     charge, told = session.charge, _energy(report)
     if not session.ended or charge is None or charge.id != report.id or told is None:
         return False
@@ -87,8 +87,8 @@ def rises(session: PaymentSession, report: ChargeReport) -> bool:
 
 
 def flows_on(session: PaymentSession, report: ChargeReport, source: Source) -> bool:
-    """Whether the record's energy rises again after it rose since the settlement, though its state says that the
-    charge has ended. One late rise may be a correction; a second one is energy that flows."""
+    """Whether the record's energy rises a second time after the settlement, though its state says ended. One late rise
+    may be a correction; a second one is energy that flows."""
     charge, settlement = session.charge, session.settlement
     if source is not Source.MONTA_API or charge is None or settlement is None or not rises(session, report):
         return False
@@ -97,7 +97,7 @@ def flows_on(session: PaymentSession, report: ChargeReport, source: Source) -> b
 
 
 def recheck(session: PaymentSession, policy: Policy, now: datetime) -> ReadCharge | Wait:
-    """When the record of an ended session is read again, more and more seldom; never without a reason."""
+    """When to read an ended session's record again, at growing intervals; never without a reason."""
     reads, charge = session.reads, session.charge
     if charge is None or reads.contradicted_at is None or reads.rechecks >= MAX_RECHECKS:
         return Wait(None)
@@ -108,14 +108,14 @@ def recheck(session: PaymentSession, policy: Policy, now: datetime) -> ReadCharg
 
 
 def rechecked(reads: Reads, report: ChargeReport, *, risen: bool) -> Reads:
-    """The record was read: it has the last word, unless it is older than what was said of it, or its energy rose."""
+    """Notes a read of the record: it settles earlier contradictions, unless it is older or its energy rose."""
     told = reads.contradicted_at
     caught_up = not risen and (told is None or report.updated_at is None or _second(report) >= told)
     return replace(reads, rechecks=reads.rechecks + 1, contradicted_at=None if caught_up else told)
 
 
 def record_gone(change: Change) -> Change:
-    """404 for the charge of an ended session."""
+    """Handles a 404 for the charge of an ended session."""
     reads = replace(change.session.reads, contradicted_at=None)
     change = change.to(replace(change.session, reads=reads))
     return change.set_attention(Code.RECORD_GONE, GONE, Source.MONTA_API)
@@ -130,14 +130,14 @@ def _facts(report: ChargeReport) -> tuple[object, ...]:
 
 
 def _agree(report: ChargeReport, record: ChargeReport) -> bool:
-    """Whether a webhook says what the record said; what it leaves out it does not deny."""
+    """Whether a webhook agrees with the record; fields that it leaves out agree."""
     return all(
         said is None or said == known for said, known in zip(_facts(report), _facts(record), strict=True)
     )
 
 
 def _price(report: ChargeReport) -> Decimal | None:
-    """As Monta says it, believed or not: it is told, never billed."""
+    """The price as Monta reports it, believed or not: for the journal, never for a bill."""
     return report.price if report.price is not None else report.claimed_price
 
 
@@ -169,7 +169,7 @@ def _difference(session: PaymentSession, settlement: Settlement, report: ChargeR
 
 
 def _was_given_up(session: PaymentSession, report: ChargeReport) -> bool:
-    """A start that was given up before any energy is released, also when Monta charges a fee for it."""
+    """Whether a start was given up before any energy: released, even when Monta charges a fee."""
     return session.stop is not None or report.failed_at is not None
 
 

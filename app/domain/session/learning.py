@@ -21,7 +21,7 @@ VISIBLE_S = 6
 
 def acted_at_once(session: PaymentSession, charge: Charge) -> bool | None:
     """True: a limit of Monta's ended the charge, and hardly anything flowed beyond it. False: more flowed than in
-    AT_ONCE_S, whoever ended it. None: the record does not tell.
+    AT_ONCE_S, whoever ended it. None: the record does not show it.
 
     Fees for a cable that is left in blur a price, so a limit of price proves nothing where some were kept back.
     """
@@ -69,13 +69,13 @@ def _price_beyond(session: PaymentSession, charge: Charge) -> tuple[float, float
 
 
 KEPT = 20
-"""So many stops are remembered: a behaviour of the past is forgotten with the twentieth stop after it."""
+"""Number of remembered stops: an old behaviour is forgotten with the twentieth stop after it."""
 TRUST = 40
-"""Sessions for which a limit of Monta's that acted at once is remembered; each new one renews it."""
+"""Sessions for which a prompt limit of Monta's is remembered; each new one renews it."""
 MOST_LATENCY_S = 300
-"""A stop that took longer met an outage: that is no habit of the charge point, nor does it leave what was learned."""
+"""A longer stop met an outage: it is neither learned nor does it keep what was learned."""
 DISTRUST = 10
-"""Sessions for which a surprise (a shared charger, a limit that Monta did not keep) is held against a charge point."""
+"""Sessions for which a shared charger or a missed limit of Monta's counts against a charge point."""
 
 
 def learned(profile: ChargePointProfile, session: PaymentSession, policy: Policy) -> ChargePointProfile:
@@ -107,8 +107,8 @@ def learned(profile: ChargePointProfile, session: PaymentSession, policy: Policy
 
 
 def _outlasted(session: PaymentSession, charge: Charge, profile: ChargePointProfile) -> bool:
-    """Monta's limit ended what our stop had not ended in the longest time ever seen here: how long a stop takes is not
-    known any more."""
+    """Whether Monta's limit ended the charge after our stop had exceeded every observed latency: then the latency is
+    unknown again."""
     stop, ended_at = session.stop, charge.latest.stopped_at
     if stop is None or ended_at is None or not by_montas_limit(charge) or not profile.stop_latencies_ms:
         return False

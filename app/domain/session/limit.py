@@ -30,8 +30,8 @@ from app.domain.units.money import to_major
 class PowerBasis(StrEnum):
     """What bounds the power until the next reading.
 
-    SHOWN: what this car and charger have shown, since Monta confirms a limit of its own. HARDWARE: the most that the
-    charge point can give, since nobody else guards, nothing was shown yet, or its power jumps.
+    SHOWN: the power observed of this car and charger, since Monta confirms a limit of its own. HARDWARE: the charge
+    point's rating, since Monta confirms no limit, no power was observed yet, or its power jumps.
     """
 
     SHOWN = "shown"
@@ -40,7 +40,7 @@ class PowerBasis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The worst case that a plan counts with."""
+    """The worst case that a plan assumes."""
 
     power_w: int
     basis: PowerBasis
@@ -49,15 +49,14 @@ class Bound:
 
 
 def max_power_w(session: PaymentSession, policy: Policy) -> int:
-    """What may flow at any moment: the charge point's rating, or more when more was seen, as far as that can be."""
+    """The highest possible power: the rating, or an observed power above it, as far as it is possible."""
     rated = session.power_bound_w if session.power_bound_w is not None else policy.unknown_power_w
     return max(rated, min(session.observed_max_w, most_power_w(session, policy)))
 
 
 def guarded(session: PaymentSession, charge: Charge) -> bool:
-    """Whether Monta confirms a limit that keeps within the authorization as it is now, and keeps its limits here: a
-    limit
-    that starts where top-ups may lead to is no guard below that."""
+    """Whether Monta confirms a limit within the present authorization and keeps its limits here. A limit set for
+    possible top-ups is above it and does not count."""
     limits, latest = session.monta_limits, charge.latest
     if limits is None or (session.profile is not None and session.profile.limit_missed):
         return False
@@ -72,12 +71,12 @@ def guarded(session: PaymentSession, charge: Charge) -> bool:
 
 
 def prompt(session: PaymentSession) -> bool:
-    """Whether Monta's limits were seen to act at once at this charge point."""
+    """Whether Monta's limits were observed to act at once at this charge point."""
     return session.profile is not None and session.profile.limit_prompt > 0
 
 
 def power_bound(session: PaymentSession, charge: Charge, policy: Policy) -> tuple[int, PowerBasis]:
-    """The most that may flow until the next reading, in W, and what says so."""
+    """The highest power until the next reading, in W, and its basis."""
     most, meter_history, profile = max_power_w(session, policy), session.meter_history, session.profile
     shared = meter_history.jumped or (profile is not None and profile.shares_power > 0)
     if shared or not guarded(session, charge):
@@ -94,8 +93,8 @@ def power_bound(session: PaymentSession, charge: Charge, policy: Policy) -> tupl
 
 
 def bound_of(session: PaymentSession, charge: Charge, policy: Policy) -> Bound:
-    """Power and stop latency as they are counted with now; a latency that was learned counts where Monta guards too,
-    and was seen to do so at once: alone we expect the worst, since behaviour may change at any stop."""
+    """Power and stop latency for the plan. A learned latency counts only where Monta's limits were observed to act at
+    once; else the worst case, since it may change at any stop."""
     power_w, basis = power_bound(session, charge, policy)
     learned_s, worst_s = latency_bound_s(session.profile, policy), latency_bound_s(None, policy)
     known = session.profile is not None and bool(session.profile.stop_latencies_ms)
@@ -107,9 +106,9 @@ def bound_of(session: PaymentSession, charge: Charge, policy: Policy) -> Bound:
 METER_ROUNDING_WH = 5
 """Monta shows kWh with two decimals where meters have three."""
 FAR = timedelta(hours=1)
-"""A stop that is further away than this need not be known exactly."""
+"""A stop further away need not be known exactly."""
 MISSED_SAMPLE = 1.3
-"""A meter that reports regularly is believed to be so much of its interval late at most."""
+"""The factor of its interval after which a regular meter's sample is late at most."""
 
 zone = lru_cache(maxsize=512)(ZoneInfo)
 
@@ -143,7 +142,7 @@ def reading_of(
 
 
 def _parked_s(meter_history: MeterHistory, started_at: datetime, at: datetime) -> int | None:
-    """Without charging until `at`, at most: before the first reading, between readings as the history knows, since."""
+    """The longest time without charging until `at`: before the first reading, between readings, since the last."""
     if not meter_history.estimated_max_w or meter_history.first_at is None:
         return None
     unseen = (meter_history.first_at - started_at) + (at - meter_history.points[-1].at)
@@ -158,9 +157,9 @@ def _earlier(session: PaymentSession, at: datetime, energy_wh: int) -> tuple[Met
 
 
 def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w: int) -> tuple[datetime, int]:
-    """Since when at most how much more than the shown energy can have flowed: the sharper of what is known. A charge
-    that has not begun gave nothing until Monta last said so; a meter that is silent for too long is not believed, and
-    a reading that cannot be confirms nothing."""
+    """Since when at most how much more than the shown energy can have flowed: the tighter of two bounds. A charge that
+    has not begun gave nothing until Monta last confirmed it; a silent meter is not trusted for long, and an impossible
+    reading confirms nothing."""
     first, newest = charge.energy_at, charge.seen_at
     if charge.state in POWERLESS and charge.gave_nothing:
         return max(first, newest), METER_ROUNDING_WH
@@ -184,7 +183,7 @@ def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w:
 def stop_plan(
     session: PaymentSession, charge: Charge, policy: Policy, *, horizon: timedelta = HORIZON
 ) -> StopPlan:
-    """When the limit asks for a stop, and what that rests on: at once where the hold is in another currency."""
+    """When and why the limit requires a stop: at once where the hold is in another currency."""
     if other_currency(session, charge) is not None:
         return StopPlan(stop_at=session.created_at, basis=Basis.OTHER_CURRENCY)
     plan = _plan(session, charge, policy, session.tariff, horizon)
@@ -196,8 +195,8 @@ def stop_plan(
 
 
 def _beyond(plan: StopPlan, without: StopPlan, covered_until: datetime) -> StopPlan:
-    """The plan where the tariff ends: what follows it is unknown, so a stop after that must also be right as if there
-    had never been a tariff, by Monta's running price; what was safe by the tariff until then stays so."""
+    """Adjusts the plan where the tariff ends: a later stop must also be safe without a tariff, by Monta's running
+    price; what was safe by the tariff until then stays safe."""
     if plan.stop_at is not None and plan.stop_at <= covered_until:
         return plan
     if without.stop_at is None or (plan.stop_at is not None and plan.stop_at <= without.stop_at):
@@ -237,7 +236,7 @@ def limit_at(
 
 
 def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:
-    """When the limit will end the charge if it goes on as it does; None: nothing says so, or not within the horizon."""
+    """The expected end by the limit at the present power; None: not known, or not within the horizon."""
     charge, power_w = session.charge, session.meter_history.estimated_max_w
     if charge is None or charge.ended or session.ended or not power_w:
         return None
@@ -256,8 +255,8 @@ def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:
 
 
 def start_limits(session: PaymentSession, policy: Policy) -> MontaLimits:
-    """Monta's limits for this session. They cannot be raised later: they start where top-ups may lead to, and our own
-    limit holds below them."""
+    """Monta's limits for this session. They cannot be raised later, so they allow for top-ups; our own limit is
+    lower."""
     currency = session.authorization.currency
     top_up_max = session.top_up_max_minor or 0
     if session.hold_max_minor is not None:
@@ -285,14 +284,14 @@ def start_limits(session: PaymentSession, policy: Policy) -> MontaLimits:
 
 
 def _lasts(session: PaymentSession, policy: Policy) -> bool:
-    """Whether the tariff holds for as long as the charge may run at all."""
+    """Whether the tariff is valid for as long as the charge may run."""
     ends_at = session.tariff.end_date_time if session.tariff is not None else None
     return ends_at is None or ends_at >= hold_deadline(session, policy)
 
 
 def _trial_wh(session: PaymentSession, policy: Policy) -> int:
-    """Once in a while, where it is of use, would show something and costs little: so much that Monta's limit acts
-    before our own stop does. Then the record shows whether it acts at once."""
+    """Energy by which Monta's limit is lowered for a trial, in a few sessions where it is useful and cheap: it then
+    acts before our own stop, and the record shows whether it acts at once."""
     profile, rated_w, tariff = session.profile, session.power_bound_w, session.tariff
     usual_w = usual_peak_w(profile)
     bought_wh = affordable_wh(tariff, session.authorized_minor, session.energy_limit_wh)
@@ -329,14 +328,15 @@ def amount_used(session: PaymentSession, policy: Policy) -> Used:
 
 
 def energy_limit_wh(session: PaymentSession) -> int | None:
-    """The energy to show as the limit; None while nothing says how much the authorization buys."""
+    """The energy limit to show; None while it is not known how much the authorization buys."""
     return affordable_wh(session.tariff, session.authorized_minor, session.energy_limit_wh)
 
 
 def compare_price(
     change: Change, before: Charge | None, known: Charge, source: Source, policy: Policy
 ) -> Change:
-    """Noted once, when it begins; from then on the plan counts from Monta's price (basis `reported_price`)."""
+    """Journals once that Monta's price has passed the tariff; the plan then counts from Monta's price (basis
+    `reported_price`)."""
     if before is not None and before.latest.price == known.latest.price:
         return change
     most = _price_passed(change, known, policy)
@@ -348,7 +348,7 @@ def compare_price(
 
 
 def _price_passed(change: Change, charge: Charge, policy: Policy) -> Decimal | None:
-    """The tariff's most for this energy and time, where Monta's running price is above it by more than rounding."""
+    """The tariff's upper bound, where Monta's running price exceeds it by more than rounding."""
     session, price = change.session, charge.latest.price
     tariff, currency = session.tariff, session.authorization.currency
     if tariff is None or price is None or tariff.currency != currency or charge.ended:

@@ -16,17 +16,17 @@ from app.domain.units.money import Rounding, is_currency, kwh_to_wh, to_major, t
 
 
 class Told(IntEnum):
-    """Who says it, the surest first."""
+    """The source of a statement, the surest first."""
 
     STATED = 1
-    """A tariff that a person set, or the price group as Monta showed it lately."""
+    """A configured tariff, or the price group as Monta showed it lately."""
     SEEN = 2
-    """What charges ran in, or a price group that could not be read for long."""
+    """The currency of past charges, or a price group that could not be read for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrencyTold:
-    """One word on the currency of a charge point, as of `at`."""
+    """One statement on the currency of a charge point, as of `at`."""
 
     code: str
     told: Told
@@ -34,11 +34,7 @@ class CurrencyTold:
 
 
 def contradiction(held: str, words: Iterable[CurrencyTold]) -> str | None:
-    """The currency that speaks against a hold in `held`; None: none does, or nothing is known.
-
-    Every statement must agree with the hold. What was only seen counts where nothing is stated, and then the newest
-    alone, so that a site may change its currency. Codes that are no active currency say nothing.
-    """
+    """The currency that contradicts a hold in `held`; None: there is none, or nothing is known."""
     known = [word for word in words if is_currency(word.code)]
     stated = [word for word in known if word.told is Told.STATED]
     seen = [word for word in known if word.told is Told.SEEN]
@@ -58,7 +54,7 @@ def priced(session: PaymentSession, charge: Charge) -> ChargeReport | None:
 
 
 def currency_compared(change: Change, known: Charge, source: Source) -> Change:
-    """Ask a person to look while the charge runs in another currency than the hold."""
+    """Raises attention while the charge runs in another currency than the hold."""
     held, other = change.session.authorization.currency, other_currency(change.session, known)
     why = f"the charge runs in {other}, the hold is in {held}: it is stopped, and its price is never captured as it is"
     return change.set_attention(
@@ -71,7 +67,7 @@ BLUR_WH = 10
 
 
 def compare_limits(change: Change, before: Charge | None, known: Charge, source: Source) -> Change:
-    """Note what has come to disagree with this report: each disagreement once, when it begins."""
+    """Journals each new disagreement with Monta's limits once, when it begins."""
     change = _echo(change, before, known, source)
     if _above(change, known) and not (before is not None and _above(change, before)):
         change = change.note(
@@ -98,12 +94,12 @@ def compare_limits(change: Change, before: Charge | None, known: Charge, source:
 
 
 def by_montas_limit(charge: Charge) -> bool:
-    """Whether Monta says that one of its limits ended the charge."""
+    """Whether Monta reports that one of its limits ended the charge."""
     return charge.ended and "limit" in (charge.latest.stop_reason or "").lower()
 
 
 def _echo(change: Change, before: Charge | None, known: Charge, source: Source) -> Change:
-    """What Monta shows of the limits that it was asked for; silence about them is told when power flows."""
+    """Compares the limits that Monta shows with those sent; missing ones are journaled once power flows."""
     sent = change.session.monta_limits
     shown = (known.latest.kwh_limit, known.latest.price_limit)
     if sent is None or known.ended or (sent.kwh_limit, sent.price_limit) == shown:
@@ -160,14 +156,14 @@ class LimitsShown:
 
     @property
     def usable_minor(self) -> int:
-        """How much of the authorization the charge can come to use."""
+        """The part of the authorization that the charge can use."""
         if self.monta_price_limit_minor is None:
             return self.own_limit_minor
         return min(self.own_limit_minor, self.monta_price_limit_minor)
 
 
 def limits_shown(session: PaymentSession) -> LimitsShown:
-    """As of now; before the start Monta has no limit yet."""
+    """The limits as of now; before the start Monta has none yet."""
     told = session.monta_limits or MontaLimits(kwh_limit=None, price_limit=None)
     echo = session.charge.latest if session.charge else None
     price = _least(told.price_limit, echo.price_limit if echo else None)

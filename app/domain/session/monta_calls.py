@@ -32,7 +32,7 @@ WATCHER = Source.WATCHER
 
 
 def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
-    """From here on a charge may exist: only a certain answer or a search ends the doubt."""
+    """Records the intent of a start: from here on a charge may exist until a certain answer or a search."""
     phase, change = phase_of(change.session, policy, now), _with_limits(change, policy)
     start = change.session.start
     start = replace(
@@ -50,7 +50,7 @@ def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
 
 
 def _with_limits(change: Change, policy: Policy) -> Change:
-    """What Monta is asked to hold the charge to; decided once, since nothing can change it after the start."""
+    """Sets the limits sent to Monta; decided once, since they cannot change after the start."""
     session = change.session
     if session.monta_limits is not None:
         return change
@@ -59,7 +59,7 @@ def _with_limits(change: Change, policy: Policy) -> Change:
 
 
 def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
-    """The limits for Monta, what they and ours rest on, and what is not known of it."""
+    """The limits for Monta, their basis, and what is not known, for the journal."""
     limits, learned = session.monta_limits, session.learned_kwh_price
     told: dict[str, str | int | bool | None] = {
         "price_limit": _text(limits.price_limit if limits else None),
@@ -82,9 +82,9 @@ def _text(number: Decimal | None) -> str | None:
 
 
 def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Change:
-    """Monta answered with the charge: nothing is in doubt about this POST any more, but that it made only one.
+    """Adopts the charge of a start's answer; this POST may still have made a second one.
 
-    A second one would be told by webhook; so one search follows, unless a webhook comes first (see `reports`).
+    A webhook would report a second charge, so one search follows unless a webhook comes first (see `reports`).
     """
     certain = change.session.start.posts == 1
     change = change.note(JournalKind.START_ACCEPTED, API, charge_id=report.id, state=report.state)
@@ -100,7 +100,7 @@ def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Chan
 
 
 def _started_elsewhere(change: Change, report: ChargeReport, policy: Policy) -> Change:
-    """Monta started another charge point than we asked for: ours to stop, and nothing that this driver pays for."""
+    """Handles an answer with another charge point than requested: the charge is stopped and not billed."""
     change = duplicate_charge(change, report, API, policy)
     if change.session.charge is not None or change.session.ended:
         return change
@@ -108,13 +108,13 @@ def _started_elsewhere(change: Change, report: ChargeReport, policy: Policy) -> 
 
 
 def start_refused(change: Change, why: str) -> Change:
-    """Monta certainly did nothing and will not."""
+    """Records a start that Monta certainly refused for good."""
     start = replace(change.session.start, outcome=StartOutcome.REFUSED, refusal=why)
     return change.to(replace(change.session, start=start)).note(JournalKind.START_REFUSED, API, why=why)
 
 
 def start_not_done(change: Change, why: str, *, retry_at: datetime) -> Change:
-    """This POST certainly had no effect; it does not count, and another may follow at `retry_at`."""
+    """Records a POST that certainly had no effect; it does not count, and another may follow at `retry_at`."""
     start = change.session.start
     start = replace(
         start,
@@ -128,7 +128,7 @@ def start_not_done(change: Change, why: str, *, retry_at: datetime) -> Change:
 
 
 def start_unknown(change: Change, why: str, policy: Policy) -> Change:
-    """Nobody knows whether a charge runs: look, and watch for duplicate charges."""
+    """Records an unknown outcome: search for the charge, and watch for duplicates."""
     session = change.session
     start = replace(session.start, ambiguous_at=session.start.intent_at)
     watch = (session.start.intent_at or session.created_at) + timedelta(seconds=policy.duplicate_watch_s)
@@ -151,7 +151,7 @@ def search_failed(
 
 
 def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy) -> Change:
-    """The charge was read by id at `now`."""
+    """Applies a read of the charge by id at `now`."""
     risen = rises(change.session, report)
     change = apply_report(change, report, API, policy)
     session = change.session
@@ -166,7 +166,7 @@ def read(change: Change, report: ChargeReport, *, now: datetime, policy: Policy)
 
 
 def sweep_asked(change: Change, now: datetime) -> Change:
-    """The operator's sweep is to bring news of the charge."""
+    """Records the request for a sweep of the charge."""
     reads = replace(change.session.reads, sweep_asked_at=now)
     return change.to(replace(change.session, reads=reads))
 
@@ -180,7 +180,7 @@ def read_failed(
     policy: Policy,
     status: int | None = None,
 ) -> Change:
-    """`status`: that of a certain refusal; None: no certain answer came."""
+    """Records a failed read. `status`: that of a certain refusal; None: no certain answer came."""
     reads = refused(change.session.reads, status, now, by_read=True)
     pause = now + timedelta(seconds=backoff_s(reads.failures + 1, policy))
     reads = replace(
@@ -192,13 +192,13 @@ def read_failed(
 
 
 def read_cut_short(change: Change, why: str, *, now: datetime) -> Change:
-    """Given up for a stop that is due; no sign of trouble at Monta."""
+    """Records a read that was cancelled for a due stop; not a failure of Monta's."""
     reads = replace(change.session.reads, attempted_at=now)
     return change.to(replace(change.session, reads=reads)).note(JournalKind.READ_CUT_SHORT, API, why=why)
 
 
 def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: Policy) -> Change:
-    """Decide (once) and attempt (again) to stop; the time of the next attempt is set before this one leaves."""
+    """Records the intent of a stop, first or repeated; the next attempt is scheduled before this one is sent."""
     session, phase = change.session, phase_of(change.session, policy, now)
     stop = session.stop or Stop(reason=reason, decided_at=now)
     if session.stop is None:
@@ -232,7 +232,7 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
 def _why(
     session: PaymentSession, reason: StopReason, now: datetime, policy: Policy
 ) -> dict[str, str | int | bool | None]:
-    """What a stop at the limit rests on: the basis of the price, the bound of the power, the age of the reading."""
+    """The basis of a stop at the limit, for the journal: price, power, age of the reading."""
     charge = session.charge
     if reason is not StopReason.LIMIT_REACHED or charge is None:
         return {}
@@ -249,7 +249,7 @@ def _why(
 
 
 def stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Change:
-    """200 means accepted, not stopped."""
+    """Records an accepted stop; 200 means accepted, not stopped."""
     change = change.note(JournalKind.STOP_ACCEPTED, API, charge_id=report.id, state=report.state)
     change = change.to(replace(change.session, reads=_one_answer_more(change.session.reads)))
     return apply_report(change, report, API, policy)
@@ -258,8 +258,8 @@ def stop_answered(change: Change, report: ChargeReport, policy: Policy) -> Chang
 def stop_failed(
     change: Change, why: str, *, now: datetime, not_before: datetime | None, status: int | None = None
 ) -> Change:
-    """Repeating is safe; a refusal may mean `already stopped`, so the next attempt begins with a read.
-    `status`: that of a certain refusal; None: no certain answer came."""
+    """Records a failed stop. It may be repeated; a refusal may mean `already stopped`, so the next attempt begins with
+    a read. `status`: that of a certain refusal; None: no certain answer came."""
     session = change.session
     stop, reads = session.stop, session.reads
     if status is not None:
@@ -276,7 +276,7 @@ def _one_answer_more(reads: Reads) -> Reads:
 
 
 def duplicate_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, policy: Policy) -> Change:
-    """Attempt (again) to stop a charge that nobody pays for; after too long a time this is the last attempt."""
+    """Records the intent of a stop of a duplicate charge; after too long a time it is the last one."""
 
     def again(duplicate: DuplicateCharge) -> DuplicateCharge:
         last = now - duplicate.found_at >= timedelta(seconds=policy.duplicate_stop_for_s)
@@ -312,15 +312,13 @@ def duplicate_stop_failed(
     policy: Policy,
     status: int | None = None,
 ) -> Change:
-    """A charge that Monta does not know, again and again, need not be stopped."""
+    """Records a failed stop of a duplicate charge; after repeated 404s it need not be stopped."""
 
     def failed(duplicate: DuplicateCharge) -> DuplicateCharge:
         missing = counted(duplicate.missing, now) if status == NOT_FOUND else duplicate.missing
         next_at = max(duplicate.next_at or now, not_before or now)
         over_at = now if is_gone(missing, policy, now) else duplicate.over_at
-        gives_on = (
-            duplicate.gives_on and status is None
-        )  # a certain answer: no more than its state is known again
+        gives_on = duplicate.gives_on and status is None  # a certain answer: its state is known again
         return replace(duplicate, missing=missing, next_at=next_at, over_at=over_at, gives_on=gives_on)
 
     change = _with_extra(change, charge_id, failed)

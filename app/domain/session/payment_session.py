@@ -19,7 +19,7 @@ from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId,
 
 
 class Status(StrEnum):
-    """What terminals see; never goes back (see `machine`)."""
+    """The session's status, as terminals see it; never goes back (see `machine`)."""
 
     AUTHORIZED = "authorized"
     STARTING = "starting"
@@ -54,7 +54,7 @@ class StartOutcome(StrEnum):
     NOT_DONE = "not_done"
     """Never sent, or Monta certainly did nothing: may be sent (again)."""
     UNKNOWN = "unknown"
-    """The intent is committed and no certain answer is: only a search may say what happened."""
+    """The intent is committed without a certain answer: only a search can resolve it."""
     REFUSED = "refused"
     ACCEPTED = "accepted"
 
@@ -89,7 +89,7 @@ class TopUp:
     reference: str
     amount_minor: int
     at: datetime
-    """When it was recorded: counts for how long it is good when the terminal does not say."""
+    """When it was recorded; the hold's validity counts from here without `expires_at`."""
     expires_at: datetime | None = None
 
 
@@ -98,18 +98,18 @@ class Start:
     """Our attempts to start the charge."""
 
     deadline: datetime
-    """No energy by then: stop, make sure that nothing runs, release."""
+    """Without energy by then: stop, make sure that nothing runs, release."""
     outcome: StartOutcome = StartOutcome.NOT_DONE
     posts: int = 0
     intent_at: datetime | None = None
-    """When the intent of the last POST was committed; the POST left within the send guard of it, or never."""
+    """When the intent of the last POST was committed; the POST was sent within the send guard of it, or never."""
     retry_at: datetime | None = None
-    """Not before this time again (rate limit, connection refused)."""
+    """The earliest next attempt (rate limit, connection refused)."""
     not_done: int = 0
     """POSTs that certainly had no effect (refused connection, rate limit); they do not count as posts."""
     refusal: str | None = None
     ambiguous_at: datetime | None = None
-    """The last POST whose effect was unknown: duplicate charges may turn up for a while after it."""
+    """The last POST with an unknown effect: duplicate charges may appear for a while after it."""
     searches: int = 0
     searched_at: datetime | None = None
     empty_at: datetime | None = None
@@ -121,14 +121,14 @@ class Start:
 
 
 class Lost(StrEnum):
-    """Why a charge counts as one on which nothing runs any more, though Monta's record never said so."""
+    """Why a charge counts as ended though Monta's record never said so."""
 
     GONE = "gone"
-    """Monta does not know it (404), again and again."""
+    """Monta answers 404, again and again."""
     STALLED = "stalled"
     """Monta answers our stops, and nothing of the charge changes."""
     UNREADABLE = "unreadable"
-    """A webhook said that it has ended, and Monta refuses to show its record."""
+    """A webhook reported its end, and Monta refuses to show its record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequest:
-    """A stop asked for by a person; fulfilled as soon as the start is resolved."""
+    """A stop requested by terminal, card or operations; carried out once the start is resolved."""
 
     reason: StopReason
     at: datetime
@@ -162,16 +162,16 @@ class DuplicateCharge:
     attempts: int = 0
     next_at: datetime | None = None
     missing: "Refusals | None" = None
-    """Stops that were answered with 404, without any sign of the charge since."""
+    """Stops answered with 404, without any sign of the charge since."""
     over_at: datetime | None = None
-    """When it was given up: Monta does not know it, or no stop ended it for too long. A new report takes that back."""
+    """When stops ended: Monta answers 404, or no stop worked for too long. A new report reopens it."""
 
     gives_on: bool = False
-    """Its energy rose though its state says that it has ended; until a stop was answered."""
+    """Its energy rose though its state says ended; until a stop was answered."""
 
     @property
     def live(self) -> bool:
-        """Whether it must be stopped on."""
+        """Whether it must still be stopped."""
         return self.over_at is None and (self.gives_on or self.state not in ENDED)
 
 
@@ -185,7 +185,7 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standstill:
-    """What the charge has shown unchanged `since` then, by our own clock, and our stops in that time."""
+    """Since when, by our clock, the charge has not changed, and our stops in that time."""
 
     state: ChargeState
     energy_wh: int
@@ -197,26 +197,26 @@ class Standstill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reads:
-    """Bookkeeping of our own reads of the charge; changes of it are no news for anyone else."""
+    """State of our own reads of the charge; its changes are not visible outside."""
 
     attempted_at: datetime | None = None
     failures: int = 0
     not_before: datetime | None = None
     polls: int = 0
-    """Reads since the charge ended; the final record is asked for more and more seldom."""
+    """Reads since the charge ended; the final record is polled at growing intervals."""
     idle_reads: int = 0
     """Consecutive reads that showed an ended charge without any energy."""
     sweep_asked_at: datetime | None = None
-    """When the operator's sweep was last asked to read this charge together with others."""
+    """When the operator's sweep was last requested for this charge."""
     search_failures: int = 0
-    """Searches in a row that brought no answer."""
+    """Searches in a row without an answer."""
     missing: Refusals | None = None
-    """Reads and stops that were answered with 404, without any sign of the charge since."""
+    """Reads and stops answered with 404, without any sign of the charge since."""
     refused: Refusals | None = None
-    """Reads that Monta refused, one after the other."""
+    """Refused reads in a row."""
     still: Standstill | None = None
     contradicted_at: datetime | None = None
-    """The session has ended, and a webhook of this time says otherwise: the record is read until it is as new."""
+    """The time of a webhook that contradicts the ended session: the record is read until it is as new."""
     rechecks: int = 0
     """Reads since the session ended."""
 
@@ -234,23 +234,23 @@ class PaymentSession:
     created_at: datetime
     start: Start
     power_bound_w: int | None = None
-    """The highest power that the charge point is rated for; None: Monta was not asked yet."""
+    """The charge point's rated power; None: Monta was not asked yet."""
     observed_max_w: int = 0
     """The highest average power between two readings of this charge: a rating may be wrong."""
     profile: ChargePointProfile | None = None
-    """What was known of the charge point when the session began; None: not asked yet."""
+    """The charge point's profile when the session began; None: not loaded yet."""
     meter_history: MeterHistory = field(default_factory=MeterHistory)
     """The last readings of the meter, and what they show."""
     monta_limits: MontaLimits | None = None
-    """What Monta was asked to hold the charge to; None: it was not started yet."""
+    """The limits sent to Monta; None: the charge was not started yet."""
     energy_limit_wh: int | None = None
     """The driver's own limit, when there is one."""
     tariff: Tariff | None = None
     tariff_source: str | None = None
     tariff_gaps: tuple[str, ...] = ()
-    """What the tariff does not say of Monta's price group that it was converted from, in words."""
+    """What the converted tariff leaves out of Monta's price group, in words."""
     learned_kwh_price: Decimal | None = None
-    """Without a tariff: what a kWh cost here lately, in major units; an estimate, no promise."""
+    """Without a tariff: the recent price a kWh here, in major units; an estimate."""
     top_ups: tuple[TopUp, ...] = ()
     top_up_max_minor: int | None = None
     """The most that the authorization may reach, by the operator's policy; Monta's own limits start there."""
@@ -267,7 +267,7 @@ class PaymentSession:
     charge_ended_at: datetime | None = None
     """When the charge was first known to have ended, by our own clock; None: it runs, or runs again."""
     lost: Lost | None = None
-    """Set while the charge counts as ended for want of any better word of it."""
+    """Why the charge counts as ended without Monta's word; None: it does not."""
     point_free_at: datetime | None = None
     """From then on no charge of this session can run at its charge point; never taken back."""
     stop_request: StopRequest | None = None
@@ -276,15 +276,15 @@ class PaymentSession:
     not_started_reason: NotStartedReason | None = None
     duplicates: tuple[DuplicateCharge, ...] = ()
     attention: tuple[Attention, ...] = ()
-    """Why a person should look, oldest first, with those that somebody has acknowledged."""
+    """Why operations should look, oldest first, acknowledged items included."""
     settlement: Settlement | None = None
     settled_record: ChargeReport | None = None
     """Monta's final record as it was when the session was settled; None: there was none yet."""
     watch_until: datetime | None = None
-    """Until then Monta is searched for further charges of ours, also after the end."""
+    """Until when Monta is searched for duplicate charges, also after the end."""
     reads: Reads = field(default_factory=Reads)
     odd_times: tuple[str, ...] = ()
-    """The times of its charge that could not be as Monta told them; each is told once."""
+    """Impossible times of its charge, as Monta gave them; each is journaled once."""
 
     @property
     def ended(self) -> bool:
@@ -292,7 +292,7 @@ class PaymentSession:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether there is anything that nobody has acknowledged."""
+        """Whether any attention is not acknowledged."""
         return needs_attention(self.attention)
 
     @property
@@ -302,7 +302,7 @@ class PaymentSession:
 
     @property
     def awaits_sweep_since(self) -> datetime | None:
-        """When it asked for a sweep that has brought nothing yet; None: it waits for none."""
+        """When it requested a sweep that is still outstanding; None: it did not."""
         overdue_since, charge = self.reads.sweep_asked_at, self.charge
         if overdue_since is None or charge is None or charge.ended or charge.seen_at >= overdue_since:
             return None
@@ -311,7 +311,7 @@ class PaymentSession:
 
     @property
     def authorized_minor(self) -> int:
-        """All holds together."""
+        """The sum of all holds."""
         return self.authorization.amount_minor + sum(t.amount_minor for t in self.top_ups)
 
     @property
@@ -321,7 +321,7 @@ class PaymentSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentAuthorized:
-    """What a terminal says: so much is held on a card for a charge at this charge point."""
+    """A terminal's report: this much is held on a card for a charge at this charge point."""
 
     charge_point_id: ChargePointId
     authorization: Authorization
@@ -334,7 +334,7 @@ class PaymentAuthorized:
     def fingerprint(self) -> bytes:
         """Equal for the same contents, whatever their order or spelling.
 
-        The Idempotency-Key is no content, nor are times: a terminal that tells of a payment again may take them anew.
+        Ignores the Idempotency-Key and times, which a terminal may set anew when it repeats a call.
         """
         held = self.authorization
         contents = {

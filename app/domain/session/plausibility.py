@@ -1,4 +1,4 @@
-"""Checks whether prices and energies from Monta can be believed, and what can be when not."""
+"""Checks whether prices and energies from Monta are plausible, and finds the plausible part."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,11 +19,10 @@ from app.domain.tariff.rates import rates_of
 from app.domain.units.money import Rounding, to_major, to_minor
 
 BELIEVED_FACTOR = 3
-"""Energy above what the rating gives by more than this factor, and a price above what the tariff allows by more, is
-not believed. Ratings are wrong by as much where one phase was entered for three; idle fees are often missing in a
-tariff."""
+"""Factor above the rating's energy, or the tariff's price, from which a value is not believed. Ratings are wrong by as
+much where one phase was entered for three; idle fees are often missing in a tariff."""
 SHOWN_FACTOR = 10
-"""Since the last reading no more flowed than so many times the power that the meter has shown in this charge."""
+"""Factor of the observed power that may have flowed at most since the last reading."""
 SLACK_WH = 1000
 """One step of the coarsest meters, which may come early by rounding."""
 
@@ -41,7 +40,7 @@ def most_power_w(session: PaymentSession, policy: Policy) -> int:
 
 
 def most_energy_wh(session: PaymentSession, until: datetime, policy: Policy) -> int:
-    """The most energy that the charge can have given at `until` (our own clock), in Wh.
+    """The highest plausible energy of the charge at `until` (our clock), in Wh.
 
     A last reading counts from when it was first shown, of a paused charge from when it last was, and may be as old as a
     silent meter is believed to be.
@@ -60,14 +59,14 @@ def most_energy_wh(session: PaymentSession, until: datetime, policy: Policy) -> 
 
 
 def energy_until(session: PaymentSession, report: ChargeReport) -> datetime:
-    """Until when energy can have flowed into what a report shows, by our own clock: its arrival; of an ended charge
-    not later than when it was first known to have ended, however often its record is read again."""
+    """Until when energy can have flowed into a report, by our clock: its arrival; of an ended charge not later than its
+    first known end, however often its record is read."""
     arrived_at, ended_at = report.arrived_at or report.seen_at, session.charge_ended_at
     return arrived_at if ended_at is None or report.state not in ENDED else min(arrived_at, ended_at)
 
 
 def started_at(session: PaymentSession, report: ChargeReport, policy: Policy) -> datetime:
-    """When the charge began to count time: Monta's date where it can be, else our own."""
+    """When the charge began to count time: Monta's date where it is possible, else our own."""
     began, skew = began_at(session), timedelta(seconds=policy.clock_skew_s)
     for date in (report.started_at, report.created_at):
         if date is not None and began - skew <= date <= report.seen_at + skew:
@@ -80,15 +79,15 @@ def _flowed_wh(power_w: int, length: timedelta) -> int:
 
 
 ABOVE_BOUND_MINOR = 500
-"""A price above the tariff's highest by more than BELIEVED_FACTOR and this amount is no price of this tariff. Below
-that Monta's price counts, up to the authorization, and the difference is told."""
+"""A price above the tariff's highest by more than BELIEVED_FACTOR and this amount is not believed. Below that Monta's
+price counts, up to the authorization, and the difference is reported."""
 UNIT_FACTOR = 20
 """A mix-up of units is a factor of 100 (or 1,000 for three decimals); fees and rounding never come near this."""
 AUTHORIZATION_FACTOR = 10
 """Without a tariff: our stop and Monta's limit would both have had to fail by this factor."""
 HIGHEST_KWH_PRICE_EUR = 3
-"""No kWh is sold for more; a final price is held for a person where neither this nor the two that follow, taken
-together, can give it. Other currencies alike, by their ordinary amounts."""
+"""Highest price a kWh anywhere; a final price above what this and the two that follow allow together is held for
+operations. Other currencies alike, by their ordinary amounts."""
 HIGHEST_HOUR_PRICE_EUR = 60
 """Fees for a cable that is left in: 1 EUR a minute."""
 HIGHEST_FEE_EUR = 10
@@ -100,10 +99,10 @@ METER_ROUNDING_WH = 5
 
 
 def without_impossible(session: PaymentSession, report: ChargeReport, policy: Policy) -> ChargeReport:
-    """The report without the energy and the price that cannot be; those are kept beside, with the reason in words.
+    """Sets aside an impossible energy or price of a report, and keeps it beside, with the reason in words.
 
-    An energy that cannot be takes the price of the same report with it; an ended charge's price of nothing, or below,
-    stays, for it is a release.
+    An impossible energy also sets aside the price of the same report; an ended charge's price of 0 or below stays, for
+    it is a release.
     """
     why = _too_much_energy(session, report, policy)
     if why is not None:
@@ -115,9 +114,9 @@ def without_impossible(session: PaymentSession, report: ChargeReport, policy: Po
 
 
 def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:
-    """Why a final record is not settled as it is but held for a person, in words; None: it can be billed.
+    """Why a final record is held for operations instead of settled, in words; None: it can be billed.
 
-    A negative price can be: nothing is captured then, so there is nothing to decide.
+    A negative price is possible: nothing is captured then, so there is nothing to decide.
     """
     final = charge.latest
     if final.price is not None and final.price < 0:
@@ -133,7 +132,7 @@ def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str |
 
 
 def price_above_tariff(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:
-    """A final price above what the tariff allows, though not absurd: billed, but somebody should mend the tariff."""
+    """Why a final price above the tariff is reported, though billed: the tariff needs a correction."""
     tariff, price = _tariff_throughout(session, charge.latest), charge.latest.price
     if tariff is None or price is None:
         return None
@@ -144,7 +143,7 @@ def price_above_tariff(session: PaymentSession, charge: Charge, policy: Policy) 
 
 
 def negative_price_unexpected(session: PaymentSession, charge: Charge, policy: Policy) -> bool:
-    """Whether a final price below nothing contradicts the tariff, which would have the driver pay."""
+    """Whether a final price below 0 contradicts a tariff by which the driver pays."""
     price = charge.latest.price
     return price is not None and price < 0 and bool(_least_minor(session, charge, policy))
 
@@ -152,8 +151,8 @@ def negative_price_unexpected(session: PaymentSession, charge: Charge, policy: P
 def last_believed(
     session: PaymentSession, charge: Charge, policy: Policy
 ) -> tuple[int | None, SettlementBasis]:
-    """The amount in minor units to settle by when the final record does not come, or cannot be believed, and no time
-    is left: never more than is plausible."""
+    """The amount in minor units to settle by when the final record is missing or not believed, and no time is left:
+    never more than is plausible."""
     currency, price = session.authorization.currency, charge.latest.price
     if price is not None and price < 0:
         return 0, SettlementBasis.LAST_PRICE
@@ -170,7 +169,7 @@ def last_believed(
 
 
 def final_energy_wh(charge: Charge) -> int:
-    """What the record itself says, if that can be; else the highest reading that can."""
+    """The record's own energy if it is possible; else the highest possible reading."""
     final = charge.latest.energy_wh
     return charge.energy_wh if final is None else final
 
@@ -180,7 +179,7 @@ def _without_price(report: ChargeReport) -> ChargeReport:
 
 
 def _too_much_energy(session: PaymentSession, report: ChargeReport, policy: Policy) -> str | None:
-    """More than the charge point can have given in this time."""
+    """Why the energy exceeds what the charge point can have given in this time; None: it does not."""
     if report.energy_wh is None:
         return None
     ended = session.charge.latest if session.charge is not None and session.charge.ended else None
@@ -217,14 +216,14 @@ def _odd_price(session: PaymentSession, report: ChargeReport, policy: Policy) ->
 
 
 def _energy_of(session: PaymentSession, report: ChargeReport) -> int:
-    """What a price is for: the record of a completed charge alone says how much, before that the meter never falls."""
+    """The energy that a price is for: of a completed charge the record's; before that the meter never falls."""
     if report.energy_wh is not None and report.state is ChargeState.COMPLETED:
         return report.energy_wh
     return max(report.energy_wh or 0, session.energy_wh)
 
 
 def _off_average(report: ChargeReport, price: Decimal, wh: int, currency: str) -> str | None:
-    """Where a price and Monta's own average a kWh are off by a factor as only a mix-up of units is."""
+    """Whether the price and Monta's average a kWh differ by the factor of a mix-up of units."""
     average = report.price_per_kwh
     if average is None or average <= 0 or wh < AVERAGED_WH:
         return None
@@ -237,7 +236,7 @@ def _off_average(report: ChargeReport, price: Decimal, wh: int, currency: str) -
 def _odd_without_tariff(
     session: PaymentSession, report: ChargeReport, price: Decimal, wh: int, policy: Policy
 ) -> str | None:
-    """By the authorization, by what a kWh cost in this charge so far, or here lately, and by what it costs anywhere."""
+    """Checks a price by the authorization, by this charge's and recent prices a kWh, and by the highest anywhere."""
     currency = session.authorization.currency
     authorized = to_major(session.authorized_minor, currency)
     if price > authorized * AUTHORIZATION_FACTOR:
@@ -255,8 +254,8 @@ def _odd_without_tariff(
 
 
 def _most_anywhere(session: PaymentSession, report: ChargeReport, wh: int, policy: Policy) -> Decimal:
-    """What this energy and time can cost at all, in major units; where no energy was ever told, the most that can
-    have flowed. Only of an ended charge: while it runs a price that is too high stops it, which is the safe side."""
+    """The highest possible cost of this energy and time, in major units; without a known energy, of the most that can
+    have flowed. Only for an ended charge: while it runs, too high a price stops it, which is safe."""
     told = report.energy_wh is not None or wh > 0
     until = _time_until(session, report)
     most_wh = wh if told else most_energy_wh(session, energy_until(session, report), policy)
@@ -276,7 +275,7 @@ def _usual_kwh_price(session: PaymentSession) -> Decimal | None:
 
 
 def _least_minor(session: PaymentSession, charge: Charge, policy: Policy) -> int | None:
-    """The least that the tariff makes of the energy that is believed; None: no tariff, or no energy."""
+    """The tariff's lower bound for the believed energy; None: no tariff, or no energy."""
     tariff, wh = _tariff(session), final_energy_wh(charge)
     if tariff is None or not wh:
         return None
@@ -312,16 +311,16 @@ def _tariff(session: PaymentSession) -> Tariff | None:
 
 
 def _tariff_throughout(session: PaymentSession, report: ChargeReport) -> Tariff | None:
-    """The tariff, when it held for as long as the report shows; what followed it is unknown."""
+    """The tariff, if it was valid for the report's whole time; None: it was not."""
     tariff = _tariff(session)
     ends_at = None if tariff is None else tariff.end_date_time
     return tariff if ends_at is None or _time_until(session, report) <= ends_at else None
 
 
 def why_unlikely(tariff: Tariff, authorized_minor: int, learned_kwh_price: Decimal | None) -> str | None:
-    """In words, why the guess is dropped: its price of a kWh is off by a factor as only a mix-up of units is, by what a
-    kWh cost here lately (major units); where nothing is known of that, when the authorization would not even buy the
-    least that Monta sells. None: nothing speaks against it."""
+    """Why a converted tariff is dropped, in words: its price a kWh differs by the factor of a mix-up of units from the
+    recent price here (major units), or, where that is unknown, the authorization would not buy the least that Monta
+    sells. None: it is plausible."""
     prices = [
         each.rates[Dimension.ENERGY].gross * 1000
         for each in rates_of(tariff).elements

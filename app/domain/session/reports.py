@@ -25,29 +25,29 @@ from app.domain.session.stuck_session import seen_again
 from app.domain.tariff.rates import rates_of
 
 AGREE = timedelta(seconds=2)
-"""Two clocks agree so far: some of Monta's times come without fractions of a second."""
+"""Tolerance of two clocks that agree: some of Monta's times come without fractions of a second."""
 MOST_S = 30 * 86_400
-"""A larger difference is no clock that is wrong but a date that is: it is told and not counted with."""
+"""A larger difference is a wrong date, not a wrong clock: it is reported and not counted with."""
 OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
-"""Older dates are taken for this one, so that shifting them never leaves the calendar."""
+"""Older dates are cut to this one, so that shifting them never leaves the calendar."""
 
 BEGINNINGS = ("created_at", "started_at")
-"""One that lies ahead of us is left out: the charge is then taken to have begun when it was asked for."""
+"""A start in the future is left out: the charge is then taken to have begun when it was requested."""
 ENDS = ("stopped_at", "completed_at", "failed_at", "cable_plugged_in_at")
-"""One that lies ahead of us is taken for the present: that it happened still counts."""
+"""An end in the future is cut to the present: that it happened still counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Believed:
-    """A report in our own time; `odd` names the times that cannot be as Monta tells them."""
+    """A report in our own time; `odd` names the times that are impossible as Monta gives them."""
 
     report: ChargeReport
     odd: tuple[str, ...]
 
 
 def clock_difference_s(session: PaymentSession, report: ChargeReport, policy: Policy) -> int:
-    """Monta's clock minus ours in whole seconds, as a report of a charge that we asked for proves it at least: created
-    before its payment session, or after the answer. 0: nothing proves any."""
+    """Monta's clock minus ours in whole seconds, as far as a report of our charge proves it: created before its payment
+    session, or after the answer. 0: nothing is proved."""
     told = [t for t in (report.created_at, report.updated_at) if t is not None]
     if report.created_at is None:
         return 0
@@ -60,13 +60,13 @@ def clock_difference_s(session: PaymentSession, report: ChargeReport, policy: Po
 
 
 def clock_ahead(session: PaymentSession) -> timedelta:
-    """The difference that is counted with; none where it cannot be that of a clock."""
+    """The clock difference to count with; 0 where it cannot be a clock's."""
     ahead_s = session.start.monta_ahead_s
     return timedelta(seconds=ahead_s if abs(ahead_s) <= MOST_S else 0)
 
 
 def believed(session: PaymentSession, report: ChargeReport, policy: Policy) -> Believed:
-    """The report with every time shifted by the clock difference of its session and cut to what can be."""
+    """Shifts a report's times by the clock difference and cuts impossible ones."""
     ahead = clock_ahead(session)
     arrived_at = max(report.arrived_at or report.seen_at, session.created_at)
     seen_at = max(report.seen_at, session.created_at)
@@ -100,12 +100,11 @@ def _updated_at(report: ChargeReport, ahead: timedelta, latest: datetime) -> dat
 
 
 def apply_report(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
-    """Take in one report of a charge that carries our reference or our charge id.
+    """Applies one report of a charge that carries our reference or our charge id.
 
-    The first charge that is ours is adopted; a report of the adopted one is merged; any other is an duplicate charge
-    that
-    will be stopped. A report that cannot be ours is noted and has no effect. An energy or a price that cannot be is
-    set aside, whoever tells it.
+    The first charge of ours is adopted; a report of the adopted one is merged; any other is a duplicate charge that
+    will be stopped. A report that cannot be ours is journaled without effect. An impossible energy or price is set
+    aside, whatever its source.
     """
     change, report = _in_our_time(change, report, source, policy)
     session = change.session
@@ -124,7 +123,7 @@ def apply_report(change: Change, report: ChargeReport, source: Source, policy: P
 def apply_search_result(
     change: Change, reports: Iterable[ChargeReport], *, at: datetime, policy: Policy
 ) -> Change:
-    """Take in the complete answer of a search for our reference, asked at `at`; the oldest charge is adopted."""
+    """Applies the complete answer of a search for our reference, sent at `at`; adopts the oldest charge."""
     found = sorted(reports, key=lambda r: (r.created_at or r.seen_at, r.id))
     start = replace(change.session.start, searches=change.session.start.searches + 1, searched_at=at)
     if all(_foreign(change.session, r) is not None for r in found):
@@ -141,8 +140,8 @@ def apply_search_result(
 def _in_our_time(
     change: Change, report: ChargeReport, source: Source, policy: Policy
 ) -> tuple[Change, ChargeReport]:
-    """The report with its times as they can be by our own clock. The first one of our charge shows how Monta's clock
-    differs; that, and each kind of time that cannot be, is told once."""
+    """Converts a report's times to our clock. The first one of our charge shows how Monta's clock differs; that, and
+    each kind of impossible time, is journaled once."""
     session = change.session
     if (session.charge is None or session.charge.id != report.id) and _foreign(session, report) is not None:
         return change, believed(session, report, policy).report
@@ -162,8 +161,8 @@ def _in_our_time(
 
 
 def _foreign(session: PaymentSession, report: ChargeReport) -> str | None:
-    """Why a report with our reference cannot be of a charge that we started; None when it may be. Never for a time in
-    it: that would be Monta's clock against ours."""
+    """Why a report with our reference cannot be of a charge that we started; None: it may be. Never for its times,
+    since that would compare Monta's clock with ours."""
     if any(duplicate.id == report.id for duplicate in session.duplicates):
         return None
     if report.partner_external_id not in (None, session.id):
@@ -215,8 +214,8 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
 def _after_the_end(
     change: Change, known: PaymentSession, report: ChargeReport, source: Source, policy: Policy
 ) -> Change:
-    """The session has ended: what contradicts it is looked into, and a charge that runs is one that nobody pays for.
-    `known`: the session before this report."""
+    """Applies a report to an ended session: contradictions are checked, and a running charge is a duplicate. `known`:
+    the session before this report."""
     before = known.charge
     change = apply_late_webhook(change, before, report, source)
     if source is Source.MONTA_API and rises(known, report):
@@ -230,7 +229,7 @@ def _after_the_end(
 
 
 def _stopped_again(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
-    """A charge that gives energy though its state says that it has ended: stopped at once."""
+    """Stops a charge at once that gives energy though its state says ended."""
     change = duplicate_charge(change, report, source, policy)
     duplicates = tuple(
         replace(e, gives_on=True, next_at=None) if e.id == report.id else e for e in change.session.duplicates
@@ -241,7 +240,7 @@ def _stopped_again(change: Change, report: ChargeReport, source: Source, policy:
 def _reported(
     change: Change, before: Charge | None, known: Charge, report: ChargeReport, source: Source
 ) -> Change:
-    """Note what changed, and a meter that runs backwards; what an end settles needs no person any more."""
+    """Journals what changed, and a meter that runs backwards; clears attention that an end resolves."""
     if before is None or (known.latest.state, known.energy_wh) != (before.latest.state, before.energy_wh):
         change = change.note(
             Kind.CHARGE_REPORTED,
@@ -272,7 +271,7 @@ def _ended_at(session: PaymentSession, known: Charge, report: ChargeReport) -> d
 
 
 def _set_aside(change: Change, before: Charge | None, report: ChargeReport, source: Source) -> Change:
-    """Note what is not believed, when it begins."""
+    """Journals that a value is not believed, when that begins."""
     if report.set_aside_why is None or (before is not None and before.latest.set_aside_why is not None):
         return change
     return change.note(
@@ -285,7 +284,7 @@ def _set_aside(change: Change, before: Charge | None, report: ChargeReport, sour
 
 
 def _meter_history(session: PaymentSession, report: ChargeReport) -> MeterHistory:
-    """A reading counts from the moment for which Monta vouches, whenever it comes; the final record is none."""
+    """Adds a reading as of the moment that Monta confirms, not its arrival; the final record is none."""
     if report.energy_wh is None or report.state in ENDED:
         return session.meter_history
     tariff = session.tariff
@@ -298,7 +297,7 @@ def _meter_history(session: PaymentSession, report: ChargeReport) -> MeterHistor
 
 
 def _observed_max_w(session: PaymentSession, before: Charge | None, known: Charge) -> int:
-    """The highest average power so far; readings less than a second apart tell nothing."""
+    """The highest average power so far; readings less than a second apart are ignored."""
     if before is None:
         return session.observed_max_w
     seconds = int((known.energy_at - before.energy_at).total_seconds())
@@ -311,7 +310,7 @@ def _observed_max_w(session: PaymentSession, before: Charge | None, known: Charg
 
 
 def _follow(change: Change, source: Source, *, restarted: bool) -> Change:
-    """Bring the status up to what Monta's charge shows."""
+    """Brings the status up to what Monta's charge shows."""
     session = change.session
     charge = session.charge
     if charge is None:
@@ -342,7 +341,7 @@ def _runs(charge: Charge) -> bool:
 
 
 def duplicate_charge(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
-    """Keep watch over a charge of ours that nobody pays for."""
+    """Records a duplicate charge and keeps watch over it."""
     session = change.session
     known = next((e for e in session.duplicates if e.id == report.id), None)
     if known is None:
@@ -372,12 +371,12 @@ def _newer(report: ChargeReport, known: Charge) -> bool:
 
 
 def one_search_until(session: PaymentSession, policy: Policy) -> datetime:
-    """The end of a watch for duplicate charges that has room for one search after the POST."""
+    """The end of a watch for duplicates that leaves time for one search after the POST."""
     return (session.start.intent_at or session.created_at) + timedelta(seconds=policy.duplicate_search_s)
 
 
 def _without_one_search(session: PaymentSession, policy: Policy) -> datetime | None:
-    """Webhooks come: they would tell of a second charge too, and the one search is spared."""
+    """Ends the watch when webhooks arrive: they would report a second charge, so no search is needed."""
     until = session.watch_until
     spared = not session.ended and until is not None and until <= one_search_until(session, policy)
     return None if spared else until

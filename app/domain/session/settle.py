@@ -55,7 +55,7 @@ class ShortfallCause(StrEnum):
 
 
 def cause_of_shortfall(session: PaymentSession) -> ShortfallCause:
-    """The likeliest cause, the driver's own first."""
+    """The likeliest cause of a shortfall, the driver's own first."""
     tariff, limits, charge = session.tariff, session.monta_limits, session.charge
     if tariff is not None and any(Dimension.PARKING_TIME in each.rates for each in rates_of(tariff).elements):
         return ShortfallCause.FEES_AFTER_STOP
@@ -72,7 +72,7 @@ LATE = "the PSP's report came after the hold had expired"
 
 
 def flag_overdue(change: Change, now: datetime) -> Change:
-    """Ask a person, once, when it is time to; of a settlement whose outcome is known, or that is young, nothing."""
+    """Flags a settlement whose capture result the terminal has not reported in time; once, and not a young one."""
     session, settlement = change.session, change.session.settlement
     if settlement is None or settlement.status is not SettlementStatus.DUE:
         return change
@@ -83,7 +83,7 @@ def flag_overdue(change: Change, now: datetime) -> Change:
 
 
 def reported(change: Change, reports: Sequence[CaptureReport], now: datetime) -> Change:
-    """Take in one more report, the last of all `reports`: the status follows what was done, and attention the status.
+    """Applies one more capture report, the last of `reports`: updates the settlement's status and attention.
 
     Raises HoldUnknown.
     """
@@ -109,7 +109,7 @@ def reported(change: Change, reports: Sequence[CaptureReport], now: datetime) ->
 
 
 def clear_overdue(change: Change, source: Source) -> Change:
-    """What the PSP did is known as a whole: nobody need ask for it any more, nor fear that it could not be done."""
+    """Clears attention about the capture once the PSP's result is complete."""
     settlement = change.session.settlement
     if settlement is None or settlement.status is SettlementStatus.DUE:
         return change
@@ -129,9 +129,8 @@ UNFINISHED = {
 
 
 def settle_final(change: Change, now: datetime, policy: Policy) -> Change:
-    """Bill Monta's final price, never above the authorization; one below nothing is a release. The charge's final
-    record
-    must be billable."""
+    """Bills Monta's final price, at most the authorization; a negative one is a release. The charge's final record must
+    be billable."""
     session = change.session
     charge = session.charge
     if charge is None or charge.latest.price is None:
@@ -148,8 +147,8 @@ def settle_final(change: Change, now: datetime, policy: Policy) -> Change:
 
 
 def settle_unfinished(change: Change, now: datetime, policy: Policy) -> Change:
-    """The hold is about to die: bill what can be believed of the charge, and ask a person to look. One that no stop
-    ended is stopped on, as a charge that nobody pays for."""
+    """Settles before the hold expires by what is plausible, and raises attention. A charge that still runs is stopped
+    on, as a duplicate."""
     charge = change.session.charge
     if charge is None:
         raise ValueError(f"payment session {change.session.id} has no charge to settle by")
@@ -165,7 +164,7 @@ def settle_unfinished(change: Change, now: datetime, policy: Policy) -> Change:
 
 
 def _stopped_on(change: Change, now: datetime) -> Change:
-    """A charge that has not ended is from now on one that nobody pays for: stopped, and watched until it is."""
+    """Turns a charge that has not ended into a duplicate: stopped, and watched until it has ended."""
     session, charge = change.session, change.session.charge
     if charge is None or charge.ended or session.lost is Lost.GONE:
         return change
@@ -184,7 +183,7 @@ def _stopped_on(change: Change, now: datetime) -> Change:
 def settle_by_person(
     change: Change, amount_minor: int, reason: str, *, now: datetime, policy: Policy
 ) -> Change:
-    """Operations decide the amount of an ended charge, up to the authorization; nothing is left to look at then."""
+    """Settles an ended charge by operations' amount, up to the authorization, and clears all attention."""
     change = change.note(
         JournalKind.AMOUNT_DECIDED, Source.OPERATIONS, amount_minor=amount_minor, reason=reason
     )
@@ -193,7 +192,7 @@ def settle_by_person(
 
 
 def may_be_settled_by_person(session: PaymentSession) -> bool:
-    """Whether nothing runs any more that could still change the amount, as far as anybody can know."""
+    """Whether no charge can run any more that would change the amount."""
     charge = session.charge
     return (
         session.status is Status.FINISHING
@@ -205,8 +204,8 @@ def may_be_settled_by_person(session: PaymentSession) -> bool:
 def closed_by_person(
     change: Change, amount_minor: int, reason: str, *, by: str, now: datetime, policy: Policy
 ) -> Change:
-    """Operations end a session in whatever state it is: settled by their amount, at most the authorization. Its charge
-    is stopped if it may run; one that a start in doubt may still bring is searched for, and stopped when it comes.
+    """Closes a session in any state by operations' amount, at most the authorization. Its charge is stopped if it may
+    run; after an unknown start Monta is searched, and a charge that appears is stopped.
 
     Raises ValueError for an amount that was never authorized, NotAllowed for a session that has ended.
     """
@@ -244,7 +243,7 @@ def closed_by_person(
 
 
 def _watched_until(session: PaymentSession, now: datetime, policy: Policy) -> datetime | None:
-    """Until when a charge of ours may still turn up: not at all when none was ever asked for."""
+    """Until when a charge of ours may still appear; None when none was ever requested."""
     if session.start.intent_at is None or (session.charge is not None and session.charge.final_read):
         return session.watch_until
     until = now + timedelta(seconds=policy.duplicate_watch_s)
@@ -252,7 +251,7 @@ def _watched_until(session: PaymentSession, now: datetime, policy: Policy) -> da
 
 
 def _to_bill(price: Decimal, currency: str) -> int:
-    """In minor units; a price below nothing asks for nothing."""
+    """The price in minor units; a negative one is 0."""
     return max(0, to_minor(price, currency, Rounding.HALF_UP))
 
 
@@ -283,7 +282,7 @@ def _billed(
 
 
 def release_unused(change: Change, reason: NotStartedReason, now: datetime, policy: Policy) -> Change:
-    """Release the whole hold. A charge that might still run or turn up is watched for, and stopped, for a while."""
+    """Releases the whole hold. A charge that may still run or appear is watched for, and stopped, for a while."""
     session = change.session
     settlement = settle(
         session.authorized_minor,

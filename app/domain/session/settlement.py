@@ -1,4 +1,4 @@
-"""What the terminal captures and releases, decided once, and what the PSP reported of it."""
+"""Computes what the terminal captures and releases, and the status after the PSP's reports."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -22,11 +22,11 @@ class SettlementBasis(StrEnum):
 
     FINAL_PRICE = "final_price"
     LAST_PRICE = "last_price"
-    """Monta did not complete the charge before the hold would die: the last price that could be believed."""
+    """Monta did not complete the charge before the hold would expire: the last plausible price."""
     TARIFF_MINIMUM = "tariff_minimum"
-    """Monta showed no price that could be believed: the least that the tariff makes of the energy."""
+    """Monta showed no plausible price: the tariff's lower bound for the energy."""
     NOTHING_KNOWN = "nothing_known"
-    """Neither: released, and a person is told."""
+    """Neither: released, with an alert for operations."""
     NOTHING_RAN = "nothing_ran"
     PERSON = "person"
     """Operations decided the amount."""
@@ -42,7 +42,7 @@ class CaptureOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldShare:
-    """What becomes of one hold, named by its authorization's reference; the two parts are its amount, always."""
+    """The part of one hold, named by its authorization's reference; capture and release are its amount, always."""
 
     reference: str
     amount_minor: int
@@ -71,11 +71,11 @@ class Settlement:
     shares: tuple[HoldShare, ...] = ()
     """Hold by hold, the first to expire first."""
     overdue_since: datetime | None = None
-    """When a person was asked to see to it, since nobody had told its outcome."""
+    """When it was flagged for operations, since its capture was not reported."""
 
     @property
     def report_due_at(self) -> datetime:
-        """Half of the time that its holds have left is over then: by that time its outcome should be known."""
+        """Half of the remaining validity of its holds: by then its capture should be reported."""
         return self.decided_at + max(timedelta(), self.deadline - self.decided_at) / 2
 
 
@@ -93,9 +93,9 @@ def settle(
     session_date: datetime,
     basis: SettlementBasis = SettlementBasis.FINAL_PRICE,
 ) -> Settlement:
-    """Capture the price but never more than was authorized; a price of 0 is a release.
+    """Captures the price but never more than was authorized; a price of 0 is a release.
 
-    Raises ValueError for a negative price or authorization: those are held for a person, not settled.
+    Raises ValueError for a negative price or authorization: those are held for operations, not settled.
     """
     if price_minor < 0 or authorized_minor < 0:
         raise ValueError("neither a price nor an authorization can be negative")
@@ -114,7 +114,7 @@ def settle(
 
 
 MAX_REPORTS = 500
-"""Of one session; more of them are refused."""
+"""Capture reports of one session; more of them are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +130,15 @@ class CaptureReport:
 
 @dataclass(slots=True)
 class _Moved:
-    """What became of one hold so far."""
+    """What was done with one hold so far."""
 
     captured: int = 0
     released: int = 0
     closed: bool = False
-    """A capture or a release of 0 was told: on a hold that is released, nothing is held any more."""
+    """A capture or a release of 0 was reported: a released hold holds nothing any more."""
     failed: bool = False
     most_released: int = 0
-    """By one release alone: repeats of one free nothing more, but this much at least was let go."""
+    """The largest single release: repeats of one free nothing more, but at least this was released."""
 
 
 def same_report(one: CaptureReport, other: CaptureReport) -> bool:
@@ -150,7 +150,7 @@ def same_report(one: CaptureReport, other: CaptureReport) -> bool:
 
 
 def after_reports(settlement: Settlement, reports: Iterable[CaptureReport]) -> Settlement:
-    """The settlement as the sums of what was done leave it, hold by hold. Raises HoldUnknown.
+    """Applies the sums of all reports to the settlement, hold by hold. Raises HoldUnknown.
 
     Confirmed: exactly what was settled has been captured, or all is released. Failed: more was captured, what was to be
     captured was released, or the PSP refused and nothing made up for it. Due: there is more to come.
@@ -166,7 +166,7 @@ def after_reports(settlement: Settlement, reports: Iterable[CaptureReport]) -> S
 
 
 def what_differs(settlement: Settlement, reports: Collection[CaptureReport]) -> str | None:
-    """In words, what the PSP did against what was settled; None: it did not fail."""
+    """How the PSP's reports differ from the settlement, in words; None: it did not fail."""
     if settlement.status is not SettlementStatus.FAILED:
         return None
     captured, released = _sum(reports, CaptureOutcome.CAPTURED), _sum(reports, CaptureOutcome.RELEASED)
@@ -186,7 +186,7 @@ def _whole(settlement: Settlement) -> HoldShare:
 
 
 def _moved(shares: tuple[HoldShare, ...], reports: set[CaptureReport], *, named: set[str]) -> list[_Moved]:
-    """What was done with each hold; what names no hold is of all of them, each in turn as far as it was settled."""
+    """What was done with each hold; a report without a hold applies to all, each in turn as far as it was settled."""
     moved = {share.reference: _Moved() for share in shares}
     pooled = _Moved()
     for report in reports:
@@ -242,7 +242,7 @@ def _status(share: HoldShare, moved: _Moved) -> SettlementStatus:
 
 
 def _paid_otherwise(settlement: Settlement, shares: tuple[HoldShare, ...], moved: list[_Moved]) -> bool:
-    """Whether the whole amount was captured, and no more, though from other holds than it was spread over."""
+    """Whether the whole amount was captured, and no more, though from other holds than planned."""
     if not settlement.to_capture_minor or sum(m.captured for m in moved) != settlement.to_capture_minor:
         return False
     return all(m.captured + m.most_released <= s.amount_minor for s, m in zip(shares, moved, strict=True))

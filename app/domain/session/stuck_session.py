@@ -1,4 +1,4 @@
-"""Finds what never comes to an end by itself: lost charges, and what operations must look at."""
+"""Finds sessions that do not end by themselves: lost charges, and what operations must look at."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from app.domain.session.states.journal import JournalKind
 
 NOT_FOUND = 404
 PASSING = frozenset({ChargeState.OTHER, ChargeState.PAYING, ChargeState.STOPPING})
-"""With energy on the meter these should soon pass; the first stands for every state that we do not know."""
+"""States that should pass soon with energy on the meter; OTHER stands for every unknown one."""
 
 WORDS = {
     Lost.GONE: "Monta does not know the charge any more; it counts as ended",
@@ -34,7 +34,7 @@ WORDS = {
 
 
 def observed(change: Change, now: datetime) -> Change:
-    """Keep by our own clock since when the charge has shown nothing new; a stalled one that moves is lost no more."""
+    """Notes since when, by our clock, the charge has not changed; a stalled one that changes is no longer lost."""
     session, charge = change.session, change.session.charge
     if charge is None or session.ended:
         return change
@@ -48,7 +48,7 @@ def observed(change: Change, now: datetime) -> Change:
 
 
 def loss_of(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Lost | None:
-    """Why the charge must be counted as ended now; None: Monta's own word of it can still be had."""
+    """Why the charge must count as ended now; None: Monta may still report its end."""
     reads = session.reads
     if charge.final_read:
         return None
@@ -66,7 +66,7 @@ def loss_of(session: PaymentSession, charge: Charge, policy: Policy, now: dateti
 
 
 def counted_lost(change: Change, why: Lost) -> Change:
-    """From here on the session is settled, or held for a person, as one whose charge has ended."""
+    """Marks the charge as lost: the session is settled, or held for operations, as if it had ended."""
     session = change.session
     if session.status is not Status.FINISHING:
         reason = session.stop.reason if session.stop else StopReason.VEHICLE_OR_CHARGE_POINT
@@ -76,7 +76,7 @@ def counted_lost(change: Change, why: Lost) -> Change:
 
 
 def seen_again(session: PaymentSession, report: ChargeReport, *, by_rest: bool) -> PaymentSession:
-    """Whoever shows the charge ends what its absence led to: the record always, a webhook when it is newer."""
+    """Clears a loss when a report shows the charge again: the record always, a webhook when it is newer."""
     reads = session.reads
     if not by_rest and (reads.missing is None or report.seen_at <= reads.missing.since):
         return session
@@ -87,7 +87,7 @@ def seen_again(session: PaymentSession, report: ChargeReport, *, by_rest: bool) 
 
 
 def refused(reads: Reads, status: int | None, now: datetime, *, by_read: bool) -> Reads:
-    """Count an answer that was a refusal (`status`; None: no certain answer came, which counts for nothing)."""
+    """Counts a refused answer (`status`; None: no certain answer came, which does not count)."""
     if status is None:
         return reads
     if status == NOT_FOUND:
@@ -96,17 +96,17 @@ def refused(reads: Reads, status: int | None, now: datetime, *, by_read: bool) -
 
 
 def counted(known: Refusals | None, now: datetime) -> Refusals:
-    """One more of them."""
+    """Adds one to the count of refusals."""
     return Refusals(count=1, since=now) if known is None else replace(known, count=known.count + 1)
 
 
 def is_gone(missing: Refusals | None, policy: Policy, now: datetime) -> bool:
-    """Whether so many answers 404 over so long a time say that there is no such charge."""
+    """Whether enough 404 answers over enough time prove that there is no such charge."""
     return _lasted(missing, policy.gone_answers, policy.gone_after_s, now)
 
 
 def odd_since(session: PaymentSession, charge: Charge) -> datetime | None:
-    """Since when a charge with energy stands still in a state that should soon pass; None: it does not."""
+    """Since when a charge with energy has been in a state that should pass soon; None: it is not."""
     still = session.reads.still
     if charge.state not in PASSING or not charge.energy_wh or still is None or not _shows(still, charge):
         return None
@@ -114,9 +114,9 @@ def odd_since(session: PaymentSession, charge: Charge) -> datetime | None:
 
 
 def freed(change: Change, now: datetime, policy: Policy) -> Change:
-    """Give the charge point to the next payment as soon as no charge of this session can run on it any more.
+    """Frees the charge point for the next payment once no charge of this session can run on it.
 
-    Once given it is never taken back: a charge that is restarted later is stopped, and finds another session there.
+    Never taken back: a charge that is restarted later is stopped, and may find another session there.
     """
     session = change.session
     if (
@@ -138,7 +138,8 @@ def free_at(session: PaymentSession, policy: Policy) -> datetime | None:
 
 
 def _over(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> bool:
-    """Completed by the record, released from the cable, lost, or ended for so long that nobody restarts it."""
+    """Whether the charge is completed by the record, released from the cable, lost, or ended for too long to
+    restart."""
     if session.lost is not None or charge.final_read or charge.state is ChargeState.RELEASED:
         return True
     at = free_at(session, policy)
@@ -162,7 +163,7 @@ EXPIRING = "the hold is about to expire, and the payment session is not settled"
 
 @dataclass(frozen=True, slots=True)
 class AttentionReason:
-    """For one code why a person should look, in words, and which of its causes it is; `why` None: there is none."""
+    """Why operations should look, in words, and for which cause; `why` None: there is no reason."""
 
     code: AttentionCode
     why: str | None
@@ -170,7 +171,7 @@ class AttentionReason:
 
 
 def attention_reasons(session: PaymentSession, policy: Policy, now: datetime) -> Iterator[AttentionReason]:
-    """Every code that is looked at here, each time: so each closes as soon as its cause is gone."""
+    """Every code that is checked here, each time, so that each closes as soon as its cause is gone."""
     going = not session.ended
     unknown = session.start.outcome is StartOutcome.UNKNOWN and now >= session.start.deadline
     yield AttentionReason(AttentionCode.START_UNKNOWN, NOBODY_KNOWS if going and unknown else None)
@@ -193,7 +194,7 @@ def attention_reasons(session: PaymentSession, policy: Policy, now: datetime) ->
 
 
 def _not_believed(session: PaymentSession) -> str | None:
-    """A webhook alone proves nothing; an ended charge's record is held for a reason of its own."""
+    """Why the running record is not believed; a webhook alone proves nothing, and an ended record has its own code."""
     charge = session.charge
     if charge is None or charge.ended or charge.latest.set_aside_why is None or not charge.latest.from_record:
         return None

@@ -11,14 +11,14 @@ from app.store.sessions.session_filter import SessionFilter
 
 
 class AttentionUnknown(Exception):
-    """The session does not ask for a person for this reason, or does no more."""
+    """The session has no open attention of this code."""
 
 
 @retry_on_serialization_failure
 async def acknowledge(
     context: Context, session_id: SessionId, owner: SessionFilter, *, code: str, by: str, note: str
 ) -> PaymentSession:
-    """Somebody has seen why a session asks for a person, and says so. Repeating changes nothing.
+    """Acknowledges attention of one code, with who and when; repeatable.
 
     Raises SessionUnknown, AttentionUnknown.
     """

@@ -1,4 +1,4 @@
-"""Compares a typed set-up with Monta before a driver finds the mistake."""
+"""Compares a new set-up with Monta's records, so that mistakes show before a driver meets them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from app.monta.errors import MontaError, Refused
 from app.store.operators import charge_points
 
 MAX_COMPARED = 50
-"""Charge points that one command asks Monta for; sync compares them all."""
+"""Charge points that one command requests from Monta; sync compares them all."""
 
 
 class EveryStartWouldFail(Exception):
@@ -32,7 +32,7 @@ class EveryStartWouldFail(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What does not fit, in words. `unanswered`: why Monta could not be asked; the next sync compares again."""
+    """The differences, in words. `unanswered`: why Monta could not be reached; the next sync compares again."""
 
     found: tuple[str, ...]
     unanswered: str | None = None
@@ -45,7 +45,7 @@ class Compared:
 
 
 async def compare_operator(context: Context, operator_id: OperatorId) -> Compared:
-    """Is the paying team one of the credential's, and which scopes does it lack? Never raises for Monta's sake."""
+    """Checks the paying team and the credential's scopes. Never raises for a Monta failure."""
     async with context.database.transaction() as connection:
         operator = await context.operators.get(connection, operator_id)
     if operator is None:
@@ -61,8 +61,8 @@ async def compare_operator(context: Context, operator_id: OperatorId) -> Compare
 async def compare_charge_points(
     context: Context, operator_id: OperatorId, charge_point_ids: Sequence[ChargePointId]
 ) -> Compared:
-    """The charge points of a new terminal: known, of the right team, with a price that can be read? Never raises for
-    Monta's sake, but raises EveryStartWouldFail when Monta says that one of them does not exist."""
+    """Checks that a new terminal's charge points exist, have the right team, and a readable price. Never raises for a
+    Monta failure, but raises EveryStartWouldFail when Monta says that one of them does not exist."""
     async with context.database.transaction() as connection:
         operator = await context.operators.get(connection, operator_id)
         priced = await charge_points.are_priced(

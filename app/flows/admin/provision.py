@@ -17,8 +17,8 @@ from app.store.operators.terminals import OpsKey, Terminal
 from app.store.sessions import holds
 
 SECRET_OVERLAP = timedelta(hours=1)
-"""After a change of the webhook's secret the one before is taken for so long: Monta is told within a minute or so, and
-repeats what it could not deliver every minute; what it still signs with the old one later is found by polling."""
+"""Overlap in which the previous webhook secret stays valid: Monta gets the new one within a minute or so and retries
+failed deliveries every minute; polling finds what it signs with the old one later."""
 
 
 class OperatorUnknown(Exception):
@@ -48,7 +48,7 @@ class ChargePointNotKnown(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewOperator:
-    """What an operator's account at Monta needs to be told."""
+    """What is needed to set up an operator's account at Monta."""
 
     name: str
     monta_url: str
@@ -68,7 +68,7 @@ class AddedOperator:
 
 @dataclass(frozen=True, slots=True)
 class ChangedSecret:
-    """The new one is shown now and never again; the one before is taken until `before_until`, None: no more."""
+    """`secret` is shown now and never again; the previous one stays valid until `before_until`, None: it is deleted."""
 
     webhook_secret: str = field(repr=False)
     before_until: datetime | None
@@ -83,7 +83,7 @@ class AddedKey:
 
 
 async def add_operator(context: Context, new: NewOperator) -> AddedOperator:
-    """Record it; the watcher registers the webhook and reads the charge points next."""
+    """Records an operator; the watcher registers the webhook and reads the charge points next."""
     now = context.clock.now()
     operator = Operator(
         id=OperatorId(context.ids.new("op")),
@@ -103,10 +103,10 @@ async def add_operator(context: Context, new: NewOperator) -> AddedOperator:
 
 
 async def change_webhook_secret(context: Context, operator_id: OperatorId, *, at_once: bool) -> ChangedSecret:
-    """A new secret, told to Monta by the next sync; the one before is taken for SECRET_OVERLAP more.
+    """Changes the webhook secret; the next sync gives it to Monta, and the previous one stays valid for SECRET_OVERLAP.
 
-    `at_once` forgets that one now: it has leaked. Raises OperatorUnknown, SecretJustChanged (of two changes within the
-    overlap the first secret would be lost while Monta may still sign with it).
+    `at_once` deletes the previous one now, for a leaked secret. Raises OperatorUnknown, SecretJustChanged (of two
+    changes within the overlap the first secret would be lost while Monta may still sign with it).
     """
     now = context.clock.now()
     secret = context.ids.secret("whsec")
@@ -126,7 +126,8 @@ async def change_webhook_secret(context: Context, operator_id: OperatorId, *, at
 
 
 async def set_top_up_max(context: Context, operator_id: OperatorId, amount_minor: int | None) -> None:
-    """The most that top-ups may raise an authorization to, in minor units; None: no policy. Raises OperatorUnknown."""
+    """Sets the most that top-ups may raise an authorization to, in minor units; None: no policy. Raises
+    OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)
@@ -134,7 +135,7 @@ async def set_top_up_max(context: Context, operator_id: OperatorId, amount_minor
 
 
 async def set_hold_max(context: Context, operator_id: OperatorId, eur: int | None) -> None:
-    """The most that one session may hold, in EUR (other currencies by their usual size); None: what is usual. Raises
+    """Sets the most that one session may hold, in EUR (other currencies by their usual size); None: the default. Raises
     OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
@@ -143,7 +144,7 @@ async def set_hold_max(context: Context, operator_id: OperatorId, eur: int | Non
 
 
 async def set_price_unit(context: Context, operator_id: OperatorId, price_unit: str) -> None:
-    """The unit of the prices that Monta shows of charges, `major` or `minor`. Raises OperatorUnknown."""
+    """Sets the unit of Monta's charge prices, `major` or `minor`. Raises OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)
@@ -153,8 +154,8 @@ async def set_price_unit(context: Context, operator_id: OperatorId, price_unit: 
 async def set_hold_days(
     context: Context, operator_id: OperatorId, brand: str | None, days: int | None
 ) -> None:
-    """How long holds of a card scheme (None: of all others) are good when the terminal does not say; None: what is
-    usual. Raises OperatorUnknown."""
+    """Sets for how many days holds of a card scheme (None: of all others) are valid without `expires_at`; None: the
+    default. Raises OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)
@@ -169,7 +170,7 @@ async def add_terminal(
     name: str,
     charge_point_ids: Sequence[ChargePointId],
 ) -> AddedKey:
-    """Raises OperatorUnknown. The operator's charge points are read from Monta next."""
+    """Adds a terminal; its charge points are read from Monta next. Raises OperatorUnknown."""
     now = context.clock.now()
     terminal = Terminal(TerminalId(context.ids.new("trm")), operator_id, provider, name)
     api_key = context.ids.secret("tw_terminal")
@@ -185,7 +186,7 @@ async def add_terminal(
 async def set_tariff(
     context: Context, operator_id: OperatorId, charge_point_id: ChargePointId | None, tariff: Tariff
 ) -> None:
-    """For one charge point, or for all the operator's others.
+    """Sets the tariff of one charge point, or of all the operator's others.
 
     Raises OperatorUnknown, ChargePointNotKnown, TariffExpired.
     """
@@ -203,7 +204,7 @@ async def set_tariff(
 
 
 async def add_ops_key(context: Context, operator_id: OperatorId | None) -> AddedKey:
-    """A key that sees one operator, or (None) all. Raises OperatorUnknown."""
+    """Adds a key that sees one operator, or (None) all. Raises OperatorUnknown."""
     key = OpsKey(context.ids.new("opk"), operator_id)
     api_key = context.ids.secret("tw_ops")
     async with context.database.transaction() as connection:

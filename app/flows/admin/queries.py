@@ -41,7 +41,7 @@ class PricedChargePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """How things stand, for one operator or for all."""
+    """Counts, totals and health, for one operator or for all."""
 
     by_status: dict[str, int]
     needs_attention: int
@@ -67,7 +67,8 @@ async def sessions(
     after: tuple[datetime, str] | None = None,
     for_good: bool = False,
 ) -> SessionPage:
-    """Newest first; `limit` is cut to MAX_PAGE. `for_good`: what is found will survive the primary too."""
+    """Sessions, newest first; `limit` is cut to MAX_PAGE. `for_good`: waits for the standby, so that what is found
+    survives a failover."""
     limit = max(1, min(limit, MAX_PAGE))
     async with context.database.transaction() as connection:
         if for_good:
@@ -116,7 +117,7 @@ async def charge_point_of(
 
 
 async def summary(context: Context, operator_id: OperatorId | None) -> Summary:
-    """Counts, sums of the last 24 hours, and whether the machinery runs."""
+    """Counts sessions, sums the last 24 hours and checks that watchers run."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         known = await operator_state.facts(connection)
@@ -137,10 +138,10 @@ async def summary(context: Context, operator_id: OperatorId | None) -> Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Each check with what is wrong, or None."""
+    """Each readiness check with its problem, or None."""
 
     database: str | None
-    """It must take writes: a disk that is full and a standby that nobody promoted are found out here (F83)."""
+    """It must take writes: this finds a full disk and a standby that was not promoted (F83)."""
     schema: str | None
     clock: str | None
     watcher: str | None
@@ -156,7 +157,7 @@ MAX_WATCHER_AGE = timedelta(seconds=30)
 
 
 async def readiness(context: Context) -> Readiness:
-    """Whether this process can serve, and whether any watcher does the work behind it."""
+    """Checks whether this process can serve, and whether a watcher runs."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         writable = await health.takes_writes(connection)

@@ -31,7 +31,7 @@ class AboveAuthorized(Exception):
 async def settle_manually(
     context: Context, session_id: SessionId, owner: SessionFilter, *, amount_minor: int, reason: str
 ) -> PaymentSession:
-    """A person decides what an ended charge costs, up to the authorization (more is cut). Idempotent by amount.
+    """Settles an ended charge by operations' amount, cut to the authorization. Idempotent by amount.
 
     Raises SessionUnknown, NotEnded, AlreadySettled.
     """
@@ -59,7 +59,7 @@ async def settle_manually(
 async def close_manually(
     context: Context, session_id: SessionId, owner: SessionFilter, *, amount_minor: int, reason: str, by: str
 ) -> PaymentSession:
-    """A person ends a session in any state: settled by that amount, its charge stopped if one may run. Idempotent.
+    """Ends a session in any state by operations' amount, and stops its charge if one may run. Idempotent.
 
     Raises SessionUnknown, AlreadyEnded, AboveAuthorized.
     """
@@ -84,7 +84,7 @@ async def close_manually(
 
 
 def _decided_so(settlement: Settlement | None, amount_minor: int) -> bool:
-    """Whether a person has decided on this very amount before."""
+    """Whether operations have decided on this amount before."""
     if settlement is None or settlement.basis is not SettlementBasis.PERSON:
         return False
     return settlement.to_capture_minor + settlement.shortfall_minor == amount_minor

@@ -16,17 +16,18 @@ from app.store.operators.operator_state import CredentialStatus
 log = structlog.get_logger("check_credential")
 
 LASTING = timedelta(seconds=30)
-"""Two checks so far apart must agree before new sessions are refused: Monta may stumble."""
+"""Two checks this far apart must agree before new sessions are refused: an outage may look alike."""
 AGAIN = timedelta(seconds=30)
 WHILE_REFUSED = timedelta(seconds=60)
 
 
 class _Refusal(Exception):
-    """Monta does not let us work."""
+    """Monta refuses the credential."""
 
 
 async def check_credential(context: Context, lease: JobLease) -> None:
-    """1. Ask. 2. Refused twice: no new sessions (running ones go on under Monta's limit); taken again: all is well."""
+    """Checks the credential; two refusals in a row stop new sessions. Running ones go on under Monta's limit; an
+    accepted check clears the refusal."""
     async with context.database.transaction() as connection:
         operator = await context.operators.get(connection, lease.operator_id)
         credential_status = await operator_state.credential_status(connection, lease.operator_id)
@@ -62,7 +63,8 @@ def _refused(
 
 
 async def _ask(monta: MontaClient, now: datetime) -> None:
-    """Who are we, may we read charges, may we start them. Raises _Refusal; MontaError when there is no clear answer.
+    """Requests the account, its scopes and a charge list. Raises _Refusal; MontaError when the answer is not
+    conclusive.
 
     One charge point that refuses us (403) is no refusal of the credential, so no start or stop is tried; and only a
     list of scopes that names permissions is believed to be whole.

@@ -17,18 +17,18 @@ from app.store.sessions.settlements import overdue
 log = structlog.get_logger("overdue_captures")
 
 EVERY = timedelta(minutes=10)
-"""So late at most a person is asked; ended sessions need no due time of their own for it, and cost nothing."""
+"""Interval of the check, and so its delay at most; ended sessions need no due time of their own for it."""
 AGAIN = timedelta(seconds=10)
 MAX_ASKED = 100
-"""Read at once."""
+"""Sessions read at once."""
 MAX_READS = 10
-"""In one go; the others follow `AGAIN` later."""
+"""Reads in one run; the rest follows `AGAIN` later."""
 
 
 async def flag_overdue_captures(context: Context, lease: JobLease, *, at_once: int = MAX_ASKED) -> None:
-    """1. Find what was settled long ago without word of its outcome. 2. Ask a person, session by session, once.
+    """Finds settlements with an overdue capture report and flags each once.
 
-    A session that cannot be asked about is passed over and holds up no other. Raises when the database is away.
+    A session that fails is skipped and delays no other. Raises when the database is away.
     """
     now = context.clock.now()
     failed, found, asked = 0, 0, 0
@@ -57,7 +57,7 @@ async def _try_to_ask(context: Context, session_id: SessionId) -> bool:
 
 @retry_on_serialization_failure
 async def _ask(context: Context, session_id: SessionId) -> None:
-    """The outcome may have come since it was looked for: the domain decides with the row locked."""
+    """Flags one session; checked again with its row locked, since the report may have come meanwhile."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         before = await payment_sessions.lock(connection, session_id)

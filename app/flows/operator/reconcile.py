@@ -27,7 +27,7 @@ from app.store.sessions import polled_reports
 log = structlog.get_logger("reconcile")
 
 EVERY = timedelta(hours=1)
-"""What was updated since the last comparison is compared so often."""
+"""Interval at which charges updated since the last comparison are compared."""
 DEEP_EVERY = timedelta(days=1)
 DEEP_REACH = timedelta(hours=48)
 """Once a day the last two days are compared as a whole, final prices too."""
@@ -35,25 +35,26 @@ OVERLAP = timedelta(minutes=10)
 """Comparisons overlap: Monta's lists lag, and young charges are left for the next one."""
 MOST_BEHIND = timedelta(days=30)
 AGAIN = timedelta(seconds=10)
-"""A running orphan is stopped again so soon at first; a comparison that failed is made again after three times that."""
+"""First pause between stops of a running orphan; a failed comparison is retried after three times that."""
 FINAL_READ = timedelta(minutes=1)
 AGE_SHARE = 4
 ORPHAN_PAUSE_MAX = timedelta(minutes=5)
-"""The longer an orphan has been known, the longer it waits: a quarter of its age, so much at most."""
+"""Upper bound of the pause, which is a quarter of the orphan's known age."""
 ORPHANS_FOR = timedelta(days=7)
-"""One that does not end in so long is left to people, who have it in their list."""
+"""Age after which an orphan is no longer stopped automatically; operations have it in their list."""
 MAX_ORPHANS = 50
-"""Stopped or read in one go."""
+"""Orphans stopped or read in one run."""
 BATCH = 200
 
 
 class NotOurs(Exception):
-    """The job was taken over by somebody else: what was going to be done is theirs to find out."""
+    """Another worker has the job's lease now; nothing was written."""
 
 
 @retry_on_serialization_failure
 async def demand(context: Context) -> None:
-    """This process begins, or the database has forgotten something: compare all operators before anything starts."""
+    """Requests a reconciliation of all operators before any start: at process start, or after the database lost
+    data."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         await jobs.lock(connection, Job.RECONCILE)
@@ -64,7 +65,7 @@ async def demand(context: Context) -> None:
 async def close_orphan(
     context: Context, operator_id: OperatorId | None, charge_id: ChargeId, *, because: str
 ) -> Orphan | None:
-    """A person is done with it; None: there is none that the caller may see.
+    """Closes an orphan for operations; None: there is none that the caller may see.
 
     Raises orphans.SeveralOrphans: without an operator, where more than one has a charge of this id.
     """
@@ -75,7 +76,8 @@ async def close_orphan(
 
 
 async def reconcile(context: Context, lease: JobLease) -> None:
-    """Never raises for Monta's sake: what went wrong is noted for operations and tried again soon."""
+    """Reconciles one operator. Never raises for a Monta failure: the problem is noted for operations and retried
+    soon."""
     async with context.database.transaction() as connection:
         operator = await context.operators.get(connection, lease.operator_id)
         state = await operator_state.reconciliation(connection, lease.operator_id)
@@ -99,8 +101,8 @@ def _compared_next(state: Reconciliation) -> datetime:
 async def _compare(
     context: Context, lease: JobLease, operator: Operator, monta: MontaClient, state: Reconciliation
 ) -> datetime:
-    """1. List. 2. What sessions do not know goes to them, what no session knows becomes an orphan. 3. Note how far we
-    got, and let waiting starts go. Returns when to compare again."""
+    """Lists Monta's charges, gives sessions their news, keeps the rest as orphans, then releases held starts. Returns
+    when to compare again."""
     began = context.clock.now()
     deep = state.deep_at is None or began - state.deep_at >= DEEP_EVERY
     since = state.reconciled_at - OVERLAP - _behind(operator)
@@ -137,13 +139,13 @@ async def _note(
 
 @retry_on_serialization_failure
 async def _let_starts_go(context: Context, lease: JobLease) -> None:
-    """By itself: whoever keeps entries locks sessions first, and this job's row after them."""
+    """Releases held starts in a transaction of its own: ingest locks sessions first, and this job's row after them."""
     async with context.database.transaction() as connection:
         await operator_sessions.wake_authorized(connection, lease.operator_id, context.clock.now())
 
 
 def _behind(operator: Operator) -> timedelta:
-    """Monta's list is asked by Monta's clock: where that is slow, what is new there looks old."""
+    """How far Monta's clock is behind ours: its lists filter by its own clock."""
     return min(timedelta(seconds=max(0, -(operator.monta_clock_ahead_s or 0))), MOST_BEHIND)
 
 
@@ -156,7 +158,7 @@ def _problem(listing: ChargeListing) -> str | None:
 async def _sort_out(
     context: Context, lease: JobLease, operator: Operator, listing: ChargeListing, now: datetime
 ) -> bool:
-    """Whether some charge of our form was too young to be judged."""
+    """Sorts listed charges; returns whether one of our form was too young to be checked."""
     await _learn_currencies(context, operator.id, listing)
     of_form = [c for c in listing.listed() if has_our_form(c.report.partner_external_id)]
     old = [c for c in of_form if not is_young(c.report, now)]
@@ -166,7 +168,7 @@ async def _sort_out(
 
 
 async def _learn_currencies(context: Context, operator_id: OperatorId, listing: ChargeListing) -> None:
-    """What anybody's charges ran in at our charge points: a site's new currency is known without a charge of ours."""
+    """Learns the currency of charge points from all listed charges, not only ours."""
     seen = [charged for report in listing.charges if (charged := currencies.charged(report)) is not None]
     async with context.database.transaction() as connection:
         await currencies.note(connection, operator_id, seen)
@@ -209,8 +211,8 @@ async def _keep_orphan(
 
 
 def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
-    """A charge that its session has not adopted, or of an ended session what is not as it was settled: it runs, or its
-    final price, currency or energy differs. All else sessions follow by themselves."""
+    """Whether a listed charge is news to its session: not adopted, or, of an ended session, running or with another
+    final price, currency or energy. Sessions follow everything else by themselves."""
     if report.id != session.charge_id:
         return True
     if session.settled_minor is None or session.settled_wh is None:
@@ -227,7 +229,7 @@ def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
 
 
 async def _follow_orphans(context: Context, lease: JobLease, monta: MontaClient) -> timedelta | None:
-    """Stop those that run, read those that ended until they are completed; returns when to look again, or None."""
+    """Stops running orphans and reads ended ones until they are completed; returns when to repeat, or None."""
     async with context.database.transaction() as connection:
         await orphans.forget_adopted(connection, lease.operator_id)
         since = context.clock.now() - ORPHANS_FOR

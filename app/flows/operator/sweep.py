@@ -24,19 +24,19 @@ from app.store.sessions.session_filter import SessionFilter
 log = structlog.get_logger("sweep")
 
 RETRY_S = 10
-"""A sweep that Monta did not answer is made again so soon, as long as somebody waits for it."""
+"""Retry delay after a sweep without an answer, while a session waits for it."""
 LIST_FROM = 4
-"""So many silent charges are worth a list; fewer are read singly."""
+"""Number of silent charges from which a list call is worth it; fewer are read one by one."""
 REACH = timedelta(minutes=30)
-"""Charges that were updated longer ago are asked for by their state: a list of all since then would be long."""
+"""Charges updated longer ago are requested by state: a list of all since then would be long."""
 SOON = timedelta(seconds=20)
-"""Whoever would be silent within this time is swept with those who are: so that soon all are read at one time."""
+"""Charges that would be silent within this time are swept as well, so that soon all are read together."""
 MAX_SILENT = 2000
 MAX_PAGES = 40
-"""4,000 charges with one question; at one sweep in 72 s a third of Monta's usual quota at worst."""
+"""Pages of one query: 4,000 charges; at one sweep in 72 s a third of Monta's usual quota at worst."""
 MAX_SINGLE = 60
 BATCH = 200
-"""Polled reports kept in one transaction."""
+"""Polled reports saved in one transaction."""
 
 LISTED = (
     ChargeState.CHARGING,
@@ -46,13 +46,13 @@ LISTED = (
     ChargeState.SCHEDULED,
     ChargeState.RESERVED,
 )
-"""States of a charge that has not ended and that Monta's list can be asked for."""
+"""States of a charge that has not ended and that Monta's list can filter by."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Silent:
-    """A charge of which news is wanted. `asks`: its silence has lasted too long already; else it soon will have.
-    One that Monta fails to show is its own session's business, which asks less and less often."""
+    """A charge whose news is wanted. `asks`: it has been silent for too long; else it soon will be. One that Monta
+    fails to show is read by its own session, less and less often."""
 
     charge_id: ChargeId
     state: ChargeState
@@ -60,11 +60,12 @@ class _Silent:
     asks: bool
     limit_at: datetime | None
     ahead: timedelta
-    """Monta's clock minus ours: its lists are asked by its own."""
+    """Monta's clock minus ours: its lists filter by its own."""
 
 
 async def sweep(context: Context, lease: JobLease) -> None:
-    """Never raises for Monta's sake: sessions that get no news read their charges themselves in the end."""
+    """Sweeps one operator's silent charges. Never raises for a Monta failure: sessions without news read their charges
+    themselves in the end."""
     due_at: datetime | None = None
     silent = await _silent(context, lease.operator_id)
     if silent:
@@ -80,7 +81,7 @@ async def sweep(context: Context, lease: JobLease) -> None:
 
 
 async def _silent(context: Context, operator_id: OperatorId) -> list[_Silent]:
-    """Those who ask and those who soon would, the nearest limit first; nobody when nobody asks."""
+    """Silent charges and those soon to be, the nearest limit first; none unless one is silent."""
     now, policy = context.clock.now(), context.policy
     before = now - timedelta(seconds=policy.silent_after_s) + SOON
     async with context.database.transaction() as connection:
@@ -110,7 +111,7 @@ def _silent_one(session: PaymentSession, policy: Policy, now: datetime) -> _Sile
 
 
 class _Sweep:
-    """One sweep of one operator; counts what it asked Monta for."""
+    """One sweep of one operator; counts its calls."""
 
     def __init__(self, context: Context, operator_id: OperatorId, monta: MontaClient) -> None:
         self._context = context
@@ -119,7 +120,7 @@ class _Sweep:
         self._lists = 0
 
     async def read(self, silent: Sequence[_Silent]) -> None:
-        """1. What was updated lately, 2. what stands in a state for long, 3. the rest one by one."""
+        """Reads lists of lately updated charges, then of long-lasting states, then the rest one by one."""
         left = list(silent)
         recent = [s.updated_at + s.ahead for s in left if s.updated_at >= self._context.clock.now() - REACH]
         if len(recent) >= LIST_FROM:
@@ -132,13 +133,13 @@ class _Sweep:
             try:
                 await self._keep([await self._monta.get_charge(one.charge_id)])
             except Refused:
-                continue  # Its session reads it itself, and judges what is refused.
+                continue  # Its session reads it itself, and handles a refusal.
         self._context.telemetry.swept(lists=self._lists, single=len(single), silent=len(silent))
 
     async def _listed(
         self, left: Sequence[_Silent], *, since: datetime | None = None, state: ChargeState | None = None
     ) -> list[_Silent]:
-        """Ask once, keep what was shown of our charges; returns those that were not among it."""
+        """Requests one list and saves reports of our charges; returns those that were not in it."""
         listing = await self._monta.list_charges(
             since, state=state, purpose=Purpose.SWEEP, max_pages=MAX_PAGES
         )
@@ -148,7 +149,7 @@ class _Sweep:
         return [s for s in left if s.charge_id not in shown]
 
     async def _wanted(self, reports: Sequence[ChargeReport]) -> list[ChargeReport]:
-        """Without the charges of others, and those of which news came lately: their sessions need none."""
+        """Drops charges of others, and those with recent news: their sessions need none."""
         before = self._context.clock.now() - timedelta(seconds=self._context.policy.silence_s / 2)
         async with self._context.database.transaction() as connection:
             stale = await operator_sessions.stale(connection, self._operator_id, before)

@@ -36,25 +36,26 @@ from app.strict_json import JsonIn
 log = structlog.get_logger("sync")
 
 EVERY_S = 900
-"""Charge points and the webhook configuration are compared so often: some calls an hour and credential."""
+"""Interval of the comparison of charge points and webhook configuration: some calls an hour and credential."""
 RETRY_S = 60
 PRICES_EVERY_S = 1800
-"""A price group is read again after this long; one call each."""
+"""Interval at which a price group is read again; one call each."""
 MAX_SEARCHED = 30
-"""Charge points that Monta's list does not show are asked for one by one, so many at one sync."""
+"""Charge points missing from Monta's list that one sync reads one by one."""
 MAX_PRICE_GROUPS = 30
-"""Of one operator at one sync; the others follow at the next."""
+"""Price groups of one operator read by one sync; the others follow at the next."""
 KEPT_AT_ONCE = 200
 PRUNED_AT_ONCE = 1000
 MAX_PRUNINGS = 20
 MAX_BATCHES = 50
 MAX_OUTDATED = 5
-"""Of one operator, read at one turn; the others are found by sync."""
+"""Outdated charge points of one operator read by one run; sync finds the others."""
 EVENT_TYPES = ("charges", "charge-points")
 
 
 async def sync_operator(context: Context, lease: JobLease) -> None:
-    """Never raises for Monta's sake: what went wrong is noted for operations and tried again after a minute."""
+    """Synchronizes one operator with Monta. Never raises for a Monta failure: the problem is noted for operations and
+    retried after a minute."""
     async with context.database.transaction() as connection:
         operator = await context.operators.get(connection, lease.operator_id)
     if operator is None:
@@ -76,8 +77,8 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
 
 
 async def apply_charge_point_news(context: Context, lease: JobLease) -> None:
-    """What webhooks told of charge points and price groups takes effect; what is in doubt is read. Never raises for
-    Monta's sake: what could not be read is tried again after a minute."""
+    """Applies webhook news of charge points and price groups, and reads outdated records. Never raises for a Monta
+    failure: failed reads are retried after a minute."""
     outdated: dict[ChargePointId, None] = {}
     more = False
     for _ in range(MAX_BATCHES):
@@ -102,7 +103,7 @@ async def apply_charge_point_news(context: Context, lease: JobLease) -> None:
 
 @retry_on_serialization_failure
 async def _apply_batch(context: Context, lease: JobLease) -> tuple[bool, Sequence[ChargePointId]]:
-    """Whether there may be more, and the charge points whose record should be read."""
+    """Applies one batch; returns whether there may be more, and the charge points whose record should be read."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         if not await jobs.held(connection, lease):
@@ -122,7 +123,7 @@ async def _apply_batch(context: Context, lease: JobLease) -> tuple[bool, Sequenc
 async def _read_outdated(
     context: Context, operator_id: OperatorId, monta: MontaClient, ids: Sequence[ChargePointId]
 ) -> str | None:
-    """Read the records of these charge points, one by one; what went wrong, in words."""
+    """Reads the records of these charge points one by one; returns what went wrong, in words."""
     for id_ in ids:
         try:
             point = await monta.find_charge_point(id_)
@@ -136,12 +137,12 @@ async def _read_outdated(
 
 
 async def _register_webhook(context: Context, operator: Operator, monta: MontaClient) -> str | None:
-    """With a public URL: set Monta's one configuration of this credential, and mend it when somebody changed it."""
+    """With a public URL: sets the credential's one webhook configuration, and restores it when others changed it."""
     if context.public_url is None:
         return None
     url = context.public_url.rstrip("/") + delivery_path(operator.webhook_endpoint_id)
     try:
-        # A secret that we changed is told whatever Monta shows: it may show none, and nobody else changed anything.
+        # A secret that we changed is always sent: Monta may show none, and nothing else may differ.
         if operator.webhook_secret_pending_since is None:
             config = await monta.get_webhook_config()
             if config is not None and _is_ours(config, url, operator):
@@ -161,15 +162,15 @@ async def _register_webhook(context: Context, operator: Operator, monta: MontaCl
 
 
 async def _take_undelivered(context: Context, operator: Operator, monta: MontaClient) -> str | None:
-    """The second source: what Monta's log says that it could not deliver is kept as if it had come; entries that did
-    come are known by their contents. Returns why deliveries fail, if they do: Monta says so, and nobody else knows."""
+    """Fetches undelivered entries from Monta's log and saves them as if they had been delivered; known entries are
+    recognized by their contents. Returns why deliveries fail, in Monta's words."""
     if context.public_url is None:
         return None
     now = context.clock.now()
     try:
         failed = await monta.webhook_entries(DeliveryStatus.FAILED)
     except Refused:
-        return None  # the scope webhooks:read is not asked of everybody
+        return None  # the scope webhooks:read is optional
     except MontaError as error:
         log.warning("undelivered_entries_not_read", operator_id=operator.id, error=str(error))
         return None
@@ -187,7 +188,7 @@ async def _take_undelivered(context: Context, operator: Operator, monta: MontaCl
 
 
 async def _prune_inbox(context: Context) -> None:
-    """Old entries go, a thousand at a time and some thousands a sync: deletions never get in anybody's way."""
+    """Deletes old entries, a thousand at a time and some thousands a sync, so that deletions never delay other work."""
     before = context.clock.now() - timedelta(days=context.inbox_days)
     for _ in range(MAX_PRUNINGS):
         async with context.database.transaction() as connection:
@@ -196,7 +197,7 @@ async def _prune_inbox(context: Context) -> None:
 
 
 def _host(url: str | None) -> str | None:
-    """All that may be told of it: a path may be a secret, and ours is when only something else differs."""
+    """The part of a URL that may be shown: a path may be a secret, and ours is when nothing else differs."""
     try:
         return urlsplit(url or "").hostname
     except ValueError:
@@ -211,7 +212,7 @@ def _is_ours(config: WebhookConfig, url: str, operator: Operator) -> bool:
 async def _refresh_charge_points(
     context: Context, operator_id: OperatorId, monta: MontaClient
 ) -> tuple[str | None, Sequence[ChargePoint]]:
-    """What went wrong, and the charge points that Monta lists."""
+    """Refreshes charge points; returns what went wrong, and the charge points that Monta lists."""
     try:
         points = await monta.list_charge_points()
     except MontaError as error:
@@ -225,8 +226,8 @@ async def _refresh_charge_points(
 async def _compare_setup(
     context: Context, operator: Operator, monta: MontaClient, points: Sequence[ChargePoint]
 ) -> None:
-    """Teams, charge points and prices as they were configured, against what Monta shows; the last word stands when
-    Monta does not answer."""
+    """Compares configured teams, charge points and prices with Monta's; keeps the last result when Monta does not
+    answer."""
     async with context.database.transaction() as connection:
         prices = await price_groups.of_charge_points(connection, operator.id, context.clock.now())
     shown = {point.id: point for point in points}
@@ -259,7 +260,7 @@ async def _compare_setup(
 
 
 async def _refresh_prices(context: Context, operator_id: OperatorId, monta: MontaClient) -> str | None:
-    """Read the price groups whose turn it is, one by one; a group that Monta refuses to show is noted and left."""
+    """Reads the price groups that are due, one by one; notes and skips a group that Monta refuses to show."""
     before = context.clock.now() - timedelta(seconds=PRICES_EVERY_S)
     async with context.database.transaction() as connection:
         wanted = await price_groups.due(

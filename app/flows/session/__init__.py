@@ -1,1 +1,1 @@
-"""Use cases of the watcher for one session: decide what is next, and make that call."""
+"""Use cases of the watcher for one session: decide the next step, and make its call."""

@@ -49,11 +49,11 @@ from app.store.sessions.inbox import PendingEntry
 from app.store.sessions.leases import Lease
 
 LEARN_FROM_WH = 500
-"""A smaller charge tells nothing of the price: fees and rounding outweigh it."""
+"""Smaller charges teach no price: fees and rounding outweigh it."""
 
 
 SWEEP_FROM = 4
-"""With fewer running sessions of an operator each reads its own charge: one list call would save nothing."""
+"""Below this many running sessions of an operator each reads its own charge: a list call would save nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class Advanced:
     adopted: bool
     """The session took its charge in this step, or since this claim began."""
     decided_at_s: float
-    """Monotonic time of the decision, which the intent bears. The send guard counts from here, as the quiet window
-    does: counted from the commit, a process that stood still before it could send after that window."""
+    """Monotonic time of the decision, which the intent carries. The send guard counts from here, as the quiet window
+    does: counted from the commit, a process that was suspended before it could send after that window."""
 
 
 LATE_NEWS = timedelta(seconds=10)
@@ -121,7 +121,7 @@ def _adopted(before: PaymentSession, session: PaymentSession, previous: Advanced
 
 @retry_on_serialization_failure
 async def yield_session(context: Context, lease: Lease) -> None:
-    """Release a session that has more to do: it is due again at once, after all others that are due."""
+    """Releases a session that has more to do: due again at once, after all others that are due."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         if await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token) is not None:
@@ -131,8 +131,8 @@ async def yield_session(context: Context, lease: Lease) -> None:
 async def _decided_here(
     connection: Connection, change: Change, policy: Policy, now: datetime
 ) -> tuple[Call | Wait, Change]:
-    """What the domain decides, with the operator's sweep asked for where that saves calls; while nobody knows which
-    charges were forgotten, nothing is started, and no hold of a session that seems not to have a charge is released."""
+    """The domain's decision, with a sweep requested where that saves calls. While starts are held for a reconciliation,
+    nothing is started, and no hold of a session that seems to have no charge is released."""
     first = decide(change.session, policy, now)
     if change.session.status is Status.AUTHORIZED and isinstance(first, SendStart | GiveUp):
         held_since = await operator_state.starts_held_since(connection, change.session.operator_id)
@@ -150,7 +150,7 @@ async def _decided_here(
 
 
 def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | AskSweep | Wait, Change]:
-    """Follow the decision as far as it goes without a call; note the intent of the call that comes next."""
+    """Follows decisions up to the next call, and notes that call's intent."""
     step = decide(change.session, policy, now)
     match step:
         case GiveUp() | Settle() | SettleUnfinished() | CountLost():
@@ -207,7 +207,7 @@ async def _with_news(
 
 
 async def _with_polled_reports(connection: Connection, change: Change, policy: Policy) -> Change:
-    """What reads of many charges showed of this one; clears it, for the row is locked and this will be committed."""
+    """Applies polled reports of this session and deletes them; the row is locked, and this will be committed."""
     reports = await polled_reports.of_session(connection, change.session.id)
     for report in reports:
         change = apply_report(change, report, Source.MONTA_API, policy)
@@ -217,7 +217,7 @@ async def _with_polled_reports(connection: Connection, change: Change, policy: P
 
 
 async def _with_charge_point(connection: Connection, change: Change, policy: Policy) -> Change:
-    """Take over the charge point's rating as soon as it is known, and once what was learned about it."""
+    """Copies the charge point's rating as soon as it is known, and once its learned profile."""
     session = change.session
     if session.ended or (session.power_bound_w is not None and session.profile is not None):
         return change
@@ -238,7 +238,7 @@ async def _with_charge_point(connection: Connection, change: Change, policy: Pol
 async def _teach(
     connection: Connection, before: PaymentSession, after: PaymentSession, policy: Policy
 ) -> None:
-    """A session that has just been settled by its final record teaches about its charge point."""
+    """Learns about the charge point from a session just settled by its final record."""
     settlement = after.settlement
     if settlement is None or before.settlement is not None or after.charge is None:
         return
@@ -252,7 +252,7 @@ async def _teach(
 
 
 async def _learn_price(connection: Connection, before: PaymentSession, session: PaymentSession) -> None:
-    """What a kWh came to, fees and all: an estimate for sessions that have no tariff."""
+    """Learns the price a kWh, fees included: an estimate for sessions without a tariff."""
     settled, charge = session.settlement, session.charge
     if settled is None or before.settlement is not None or charge is None:
         return
@@ -271,7 +271,7 @@ async def _learn_price(connection: Connection, before: PaymentSession, session: 
 
 
 async def _learn_currency(connection: Connection, before: PaymentSession, session: PaymentSession) -> None:
-    """What the charge runs in, once: later holds in another currency are refused."""
+    """Learns the charge's currency, once: later holds in another currency are refused."""
     charge = session.charge
     if charge is None or charge.named is None:
         return

@@ -18,11 +18,11 @@ NOT_FOUND = 404
 
 
 class StopIsDue(Exception):
-    """A read was given up, since a stop cannot wait for it."""
+    """A read was cancelled because a stop fell due."""
 
 
 async def read_charge(context: Context, lease: Lease, session: PaymentSession, charge_id: ChargeId) -> None:
-    """Read the charge; when a stop hangs on it, as deep into the budget as a start may reach."""
+    """Reads the charge; when a stop depends on it, with a start's share of the rate budget."""
     monta = await monta_of(context, session.operator_id)
     purpose = Purpose.START if session.stop is not None and not session.ended else Purpose.READ
     try:
@@ -45,14 +45,14 @@ async def read_charge(context: Context, lease: Lease, session: PaymentSession, c
 async def _in_time(
     context: Context, session: PaymentSession, reading: Coroutine[None, None, ChargeReport]
 ) -> ChargeReport:
-    """The answer, unless a stop falls due before it comes: no stop ever waits for a slow read. Raises StopIsDue."""
+    """The answer, unless a stop falls due first: no stop waits for a slow read. Raises StopIsDue."""
     charge = session.charge
     if charge is None or charge.ended or session.ended or session.stop is not None:
         return await reading
     limit = limit_at(session, charge, context.policy)
     left_s = None if limit is None else (limit - context.clock.now()).total_seconds()
     try:
-        # Real seconds: it is the network that is waited for.
+        # Real seconds, since this waits for the network.
         async with asyncio.timeout(None if left_s is None else max(context.policy.least_read_s, left_s)):
             return await reading
     except TimeoutError:

@@ -25,7 +25,8 @@ log = structlog.get_logger("start")
 async def start_charge(
     context: Context, lease: Lease, session: PaymentSession, *, decided_at_s: float
 ) -> None:
-    """1. The intent of `decided_at_s` (monotonic) is committed. 2. POST within the guard. 3. Commit the outcome."""
+    """Starts the charge: sends the committed intent's POST within its guard, and commits the outcome. `decided_at_s`:
+    the intent's monotonic time."""
     monta = await monta_of(context, session.operator_id)
     request, operator = await _request(context, session)
     guard_ends_s = decided_at_s + context.policy.send_guard_s
@@ -47,7 +48,7 @@ async def start_charge(
 
 
 async def search_charges(context: Context, lease: Lease, session: PaymentSession) -> None:
-    """Search by our reference over all pages. An empty answer counts from the moment of asking."""
+    """Searches by our reference over all pages. An empty answer counts from the moment of the request."""
     overdue_since = context.clock.now()
     monta = await monta_of(context, session.operator_id)
     try:
@@ -69,7 +70,7 @@ async def search_charges(context: Context, lease: Lease, session: PaymentSession
 
 
 async def _note_clock(context: Context, operator: Operator, session: PaymentSession) -> None:
-    """Operations see how Monta's clock differs from ours; written only when that has changed."""
+    """Records for operations how Monta's clock differs from ours; written only when that has changed."""
     ahead_s, policy = session.start.monta_ahead_s, context.policy
     told = ahead_s if abs(ahead_s) > policy.clock_skew_s else None
     before = operator.monta_clock_ahead_s
@@ -83,7 +84,7 @@ async def _note_clock(context: Context, operator: Operator, session: PaymentSess
 
 
 def _not_accepted(context: Context, change: Change, error: MontaError) -> Change:
-    """Certainly refused, certainly not done, or unknown: never mixed up."""
+    """Maps an error to certainly refused, certainly not done, or unknown."""
     if isinstance(error, Refused):
         said = error.readable or error.message
         return monta_calls.start_refused(change, f"{error}: {said}" if said else str(error))
@@ -126,7 +127,7 @@ async def _request(context: Context, session: PaymentSession) -> tuple[StartChar
 
 
 async def _learn_charge_point(context: Context, monta: MontaClient, session: PaymentSession) -> None:
-    """The charge runs at a charge point that Monta never told us about: its rating makes the limit sharper."""
+    """Reads a charge point that Monta has not shown yet: its rating makes the limit more exact."""
     try:
         point = await monta.get_charge_point(session.charge_point_id)
     except MontaError as error:

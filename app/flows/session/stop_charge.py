@@ -1,4 +1,4 @@
-"""Stops a session's charge, and duplicate charges that nobody pays for."""
+"""Stops a session's charge, and duplicate charges that no session pays for."""
 
 from app.domain.session import monta_calls
 from app.domain.session.machine import Change
@@ -10,7 +10,7 @@ from app.store.sessions.leases import Lease
 
 
 async def stop_charge(context: Context, lease: Lease, session: PaymentSession) -> None:
-    """Send one stop; the next one is planned already. 200 means accepted, a refusal may mean that it has ended."""
+    """Sends one stop; the next one is planned already. 200 means accepted, a refusal may mean that it has ended."""
     if session.charge is None:
         return
     monta = await monta_of(context, session.operator_id)
@@ -26,7 +26,7 @@ async def stop_charge(context: Context, lease: Lease, session: PaymentSession) -
 async def stop_duplicate(
     context: Context, lease: Lease, session: PaymentSession, charge_id: ChargeId
 ) -> None:
-    """Stop a charge of ours that the session did not adopt; repeated until it is seen to have ended."""
+    """Stops a duplicate charge; repeated until it has ended."""
     monta = await monta_of(context, session.operator_id)
     try:
         report = await monta.stop_charge(charge_id)

@@ -1,4 +1,4 @@
-"""A payment was authorized: record it once, however often and from wherever it is told."""
+"""Records an authorized payment once, however often the terminal reports it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ class Recorded:
 class AuthorizeRefused(Exception):
     """Nothing was recorded; the terminal releases the hold, or corrects its call.
 
-    `session_id` is the session of the same terminal that stands in the way, where one does.
+    `session_id`: the conflicting session of the same terminal, if any.
     """
 
     def __init__(self, why: str, session_id: SessionId | None = None) -> None:
@@ -45,7 +45,7 @@ class AuthorizeRefused(Exception):
 
 
 class ChargePointUnknown(AuthorizeRefused):
-    """Not assigned to this terminal."""
+    """The charge point is not assigned to this terminal."""
 
 
 class ChargePointBusy(AuthorizeRefused):
@@ -74,7 +74,7 @@ class CurrencyMismatch(AuthorizeRefused):
 
 
 class HoldNotTaken(AuthorizeRefused):
-    """The times or the amount of the hold are not ones that a charge is started on; `field` of the authorization."""
+    """The hold's times or amount do not allow a charge; `field` of the authorization."""
 
     def __init__(self, problem: TermProblem) -> None:
         super().__init__(problem.message)
@@ -82,11 +82,11 @@ class HoldNotTaken(AuthorizeRefused):
 
 
 class MontaRefusesOperator(AuthorizeRefused):
-    """Monta does not take the operator's credential: nothing could be started, so no hold is kept for it."""
+    """Monta refuses the operator's credential: nothing could be started, so no hold is kept for it."""
 
 
 class AmountTooSmall(AuthorizeRefused):
-    """The authorization buys less than the least that Monta can limit, and the policy is not to run without that."""
+    """The authorization buys less than Monta's least limit, and the policy does not run without that."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -96,14 +96,14 @@ class AmountTooSmall(AuthorizeRefused):
 
 
 class _KeyTaken(Exception):
-    """A key is taken, and whoever took it is not visible in this transaction."""
+    """A key is taken by a row that is not visible in this transaction."""
 
 
 MAX_TRIES = 3
 
 
 async def authorize(context: Context, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
-    """Record a session, or find the one that the same call made before. Raises AuthorizeRefused."""
+    """Records a session, or finds the one that the same call recorded before. Raises AuthorizeRefused."""
     for _ in range(MAX_TRIES):
         try:
             return await _once(context, terminal, payment)
@@ -162,7 +162,7 @@ async def _earlier(connection: Connection, terminal: Terminal, payment: PaymentA
 
 
 async def _taken_meanwhile(connection: Connection, terminal: Terminal, reference: str) -> None:
-    """Nothing when the reference is free. Raises _KeyTaken when a session took it a moment ago, and ReferenceConflict
+    """Checks that the reference is free. Raises _KeyTaken when a session took it a moment ago, and ReferenceConflict
     when it is that of a top-up."""
     known = await holds.find(connection, terminal.id, reference)
     if known is None:
@@ -182,7 +182,7 @@ async def _charge_point(
 
 
 async def _refuse_if_busy(connection: Connection, terminal: Terminal, charge_point_id: ChargePointId) -> None:
-    """Raises ChargePointBusy with the session that is in the way, unless it is another terminal's business."""
+    """Raises ChargePointBusy; names the conflicting session only to its own terminal."""
     there = SessionFilter(operator_id=terminal.operator_id, charge_point_id=charge_point_id, occupying=True)
     busy = await payment_sessions.find(connection, there, limit=1)
     if busy:
@@ -234,7 +234,8 @@ async def _new_session(
 def _check_terms(
     held: Authorization, now: datetime, hold_days: int | None, most: int, policy: Policy
 ) -> None:
-    """Only when it is first told: the same call again finds its session, however late. Raises HoldNotTaken."""
+    """Checks the hold's times and amount at the first call only: a repeat finds its session, however late. Raises
+    HoldNotTaken."""
     days = timedelta(days=policy.hold_days if hold_days is None else hold_days)
     problem = time_problem(held, now, days) or amount_problem(held.amount_minor, most)
     if problem is not None:
@@ -244,7 +245,7 @@ def _check_terms(
 async def _priced(
     connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
 ) -> tuple[TariffFound | None, Decimal | None, tuple[str, ...]]:
-    """The tariff, what a kWh cost here lately where no tariff is sure, and why a guess was dropped."""
+    """The tariff, the learned price a kWh where no tariff is sure, and why an unlikely tariff was dropped."""
     found = await _tariff(connection, terminal, payment, now)
     if found is not None and not _is_a_guess(found):
         return found, None, ()
@@ -258,14 +259,14 @@ async def _priced(
 async def _tariff(
     connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
 ) -> TariffFound | None:
-    """What the driver was shown, else what was set for the charge point, for the operator, or Monta's price group."""
+    """The tariff of the payment, else of the charge point, the operator, or Monta's price group."""
     if payment.tariff is not None and in_force(payment.tariff, now):
         return TariffFound(tariff=payment.tariff, source="payment")
     return await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id, now)
 
 
 def _shown_in_vain(payment: PaymentAuthorized, now: datetime) -> tuple[str, ...]:
-    """Why the tariff that came with the payment does not count: whoever runs the terminal should know."""
+    """Why the tariff in the payment is ignored, for the terminal's operator."""
     why = None if payment.tariff is None else out_of_force(payment.tariff, now)
     if why is None:
         return ()
@@ -276,7 +277,8 @@ def _shown_in_vain(payment: PaymentAuthorized, now: datetime) -> tuple[str, ...]
 async def _check_currency(
     connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
 ) -> None:
-    """Monta reads the limit in the charge point's currency, whatever the hold is in. Raises CurrencyMismatch."""
+    """Checks the hold's currency against the charge point's, in which Monta reads the limit. Raises
+    CurrencyMismatch."""
     held = payment.authorization.currency
     if payment.tariff is not None and payment.tariff.currency != held:
         raise CurrencyMismatch
@@ -287,12 +289,12 @@ async def _check_currency(
 
 
 def _is_a_guess(found: TariffFound) -> bool:
-    """Monta's price group is what we think that Monta will charge by; nobody told us that it applies."""
+    """Whether the tariff was converted from Monta's price group, and not configured."""
     return found.source == PRICE_GROUP
 
 
 async def _learned(connection: Connection, terminal: Terminal, payment: PaymentAuthorized) -> Decimal | None:
-    """Without a tariff: what a kWh cost here lately."""
+    """The learned price a kWh, where there is no tariff."""
     currency = payment.authorization.currency
     return await price_groups.learned_price(
         connection, terminal.operator_id, payment.charge_point_id, currency
@@ -300,7 +302,7 @@ async def _learned(connection: Connection, terminal: Terminal, payment: PaymentA
 
 
 def _check_affordable(payment: PaymentAuthorized, priced: TariffFound | None, policy: Policy) -> None:
-    """A guess refuses nobody for its price: Monta's price limit alone must fit then."""
+    """Checks the amount against Monta's least limits; a converted tariff refuses no payment for its price."""
     held, told = payment.authorization, None if priced is None or _is_a_guess(priced) else priced.tariff
     limits = monta_limits_for(told, held.amount_minor, held.currency)
     if not admitted(limits, tariff_known=priced is not None, small=policy.small_authorizations):

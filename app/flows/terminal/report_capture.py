@@ -15,7 +15,7 @@ from app.store.sessions.settlements import Capture, add_capture, captures_of_ses
 
 
 class NotSettled(Exception):
-    """There is nothing to capture or release yet."""
+    """The session is not settled: there is nothing to capture or release yet."""
 
 
 class CaptureConflict(Exception):
@@ -26,7 +26,7 @@ class CaptureConflict(Exception):
 async def report_capture(
     context: Context, session_id: SessionId, owner: SessionFilter, report: CaptureReport
 ) -> PaymentSession:
-    """Record what the PSP did, in pieces or as a whole: the settlement's status follows the sum of it. Idempotent.
+    """Records what the PSP did, in parts or as a whole; the settlement's status follows the sum. Idempotent.
 
     Raises SessionUnknown, NotSettled, CaptureConflict.
     """

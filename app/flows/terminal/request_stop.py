@@ -1,4 +1,4 @@
-"""Records a stop request of a terminal, a card or operations; the watcher fulfils it."""
+"""Records a stop request of a terminal, a card or operations; the watcher carries it out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from app.store.sessions.session_filter import CardTokens, SessionFilter
 
 
 class SeveralSessions(Exception):
-    """Several sessions of one card run, and nothing says which is meant."""
+    """Several sessions of one card run, and the request does not say which is meant."""
 
     def __init__(self, sessions: Sequence[PaymentSession]) -> None:
         super().__init__("several sessions of this card are running; name the charge point of one")
@@ -28,7 +28,7 @@ MAX_OF_ONE_CARD = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownCard:
-    """A card by one of its tokens or both, and at which charge point it is meant."""
+    """A card by one of its tokens or both, and the charge point it was shown at."""
 
     fingerprint: str | None = None
     account_reference: str | None = None
@@ -44,8 +44,7 @@ async def request_stop(
     reason: StopReason,
     note: str | None = None,
 ) -> PaymentSession:
-    """StopRequest for a stop; the watcher fulfils it, after the start is resolved if need be. Repeating changes
-    nothing."""
+    """Records a stop request; the watcher carries it out once the start is resolved. Repeating changes nothing."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         if await payment_sessions.get(connection, session_id, owner) is None:
@@ -65,10 +64,10 @@ async def request_stop(
 
 
 async def stop_by_card(context: Context, terminal: Terminal, card: ShownCard) -> PaymentSession:
-    """The same card shown again stops its own session at this terminal.
+    """Stops the session of a card that is shown again at this terminal.
 
-    Those that are ending already are no choice to make: one of them is told only when nothing else runs, so that a
-    repeated call finds what the first one stopped. Raises SessionUnknown, SeveralSessions.
+    Sessions that are ending already count only when no other runs, so that a repeated call finds what the first one
+    stopped. Raises SessionUnknown, SeveralSessions.
     """
     owner = SessionFilter(terminal_id=terminal.id)
     tokens = CardTokens(fingerprint=card.fingerprint, account_reference=card.account_reference)

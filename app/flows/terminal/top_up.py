@@ -1,4 +1,4 @@
-"""One more hold on a running session: the limit rises, unless the end has been decided."""
+"""Adds a hold to a running session: its limit rises, unless the end has been decided."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ class ToppedUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoreAuthorized:
-    """What a terminal says: so much more is held for this session, in its currency."""
+    """A further hold as the terminal reports it, in the session's currency."""
 
     reference: str
     amount_minor: int
@@ -37,7 +37,7 @@ class MoreAuthorized:
 
 
 class TopUpRefused(Exception):
-    """Nothing was recorded; the terminal releases the new hold. `session_id`: of the session that has it, if any."""
+    """Nothing was recorded; the terminal releases the new hold. `session_id`: the session that has it, if any."""
 
     session_id: SessionId | None = None
 
@@ -63,7 +63,7 @@ class CurrencyMismatch(TopUpRefused):
 
 
 class HoldNotTaken(TopUpRefused):
-    """The time or the amount of the hold is not one that a charge goes on for."""
+    """The hold's time or amount does not allow the charge to go on."""
 
     def __init__(self, problem: TermProblem) -> None:
         super().__init__(problem.message)
@@ -71,14 +71,14 @@ class HoldNotTaken(TopUpRefused):
 
 
 class TopUpNotPossible(TopUpRefused):
-    """The operator's policy does not allow that much."""
+    """The operator's policy does not allow the amount."""
 
 
 @retry_on_serialization_failure
 async def top_up(
     context: Context, terminal: Terminal, session_id: SessionId, more: MoreAuthorized
 ) -> ToppedUp:
-    """Record one more hold and wake the watcher, or find the one that the same call recorded before.
+    """Records one more hold and wakes the watcher, or finds the one that the same call recorded before.
 
     The row's lock decides between this and a stop: whichever commits first is known to the other. So a stop that was
     decided refuses the top-up, and a top-up that was recorded counts for the next decision. Raises TopUpRefused.
@@ -110,7 +110,7 @@ async def _known(connection: Connection, session: PaymentSession, more: MoreAuth
     if known is None:
         return False
     same = next((t for t in session.top_ups if t.reference == more.reference), None)
-    if same is None or same.amount_minor != more.amount_minor:  # times are no part of what makes it the same
+    if same is None or same.amount_minor != more.amount_minor:  # times are not part of its identity
         raise ReferenceTaken(
             "this authorization reference was used with other contents, or for another session",
             known.session_id,
@@ -133,7 +133,7 @@ def _check(session: PaymentSession, more: MoreAuthorized) -> None:
 
 
 def _check_terms(session: PaymentSession, more: MoreAuthorized, now: datetime, policy: Policy) -> None:
-    """All holds of a session count together. Raises HoldNotTaken."""
+    """Checks the hold's time, and the sum of all holds. Raises HoldNotTaken."""
     days = timedelta(days=policy.hold_days if session.hold_days is None else session.hold_days)
     currency = session.authorization.currency
     most = session.hold_max_minor or most_minor(currency, policy)
@@ -144,7 +144,7 @@ def _check_terms(session: PaymentSession, more: MoreAuthorized, now: datetime, p
 
 
 async def _check_currency(connection: Connection, session: PaymentSession, now: datetime) -> None:
-    """No more money for a charge that this currency does not pay for. Raises CurrencyMismatch."""
+    """Checks that the charge still runs in the holds' currency. Raises CurrencyMismatch."""
     held = session.authorization.currency
     other = other_currency(session, session.charge) if session.charge is not None else None
     if other is None and (session.charge is None or session.charge.currency is None):

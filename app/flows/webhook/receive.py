@@ -1,4 +1,4 @@
-"""Keeps the entries of a signed webhook delivery; the watcher applies them later."""
+"""Saves the entries of a signed webhook delivery; the watcher applies them later."""
 
 from datetime import datetime
 
@@ -14,11 +14,11 @@ class UnknownEndpoint(Exception):
 
 
 class BadSignature(Exception):
-    """The body was not signed with the operator's webhook secret, nor with one that was changed lately."""
+    """The body was not signed with the operator's present or previous webhook secret."""
 
 
 async def receive(context: Context, endpoint_id: str, body: bytes, signature: str | None) -> int:
-    """Keep every entry of a signed delivery durably; returns how many were new. The watcher gives them effect.
+    """Saves every entry of a signed delivery durably; returns how many were new. The watcher applies them.
 
     Raises UnknownEndpoint, BadSignature, UnreadableDelivery: then nothing was kept.
     """
@@ -36,7 +36,7 @@ async def receive(context: Context, endpoint_id: str, body: bytes, signature: st
 async def _keep(
     context: Context, endpoint_id: str, body: bytes, signature: str | None, *, now: datetime
 ) -> tuple[Delivery, int]:
-    """In one transaction: a delivery is kept whole or not at all."""
+    """Saves a delivery in one transaction, whole or not at all."""
     async with context.database.transaction() as connection:
         operator = await context.operators.by_endpoint(connection, endpoint_id)
         if operator is None:

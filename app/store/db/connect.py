@@ -85,7 +85,7 @@ SERVER_BOUNDS = {
     "transaction_timeout": "10000",
     "idle_in_transaction_session_timeout": "5000",
 }
-"""Milliseconds: no statement, lock or forgotten transaction lasts longer, whatever the client does."""
+"""Server-side limits in milliseconds for a statement, a lock wait and an idle transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,33 +93,33 @@ class Bounds:
     """How long a server may keep us waiting, in seconds."""
 
     connect_s: float = 3.0
-    """For each host: one that swallows every packet must not use up the time of the others."""
+    """Per host, so that a host that swallows every packet leaves time for the others."""
     answer_s: float = 8.0
-    """A server that keeps its own bounds has answered by then; one that has not is gone."""
+    """Timeout for one answer: a server that keeps its own bounds has answered by then."""
 
 
 USUAL_BOUNDS = Bounds()
 
 
 class NotWritable(ConnectionError):
-    """A server answers, but it takes no writes: a standby that nobody promoted, or a database that is read-only."""
+    """A server answers but takes no writes: a standby, or a read-only database."""
 
 
 class Silent(ConnectionError):
-    """Nobody answered in time: not the TimeoutError of a connection that was open and has died."""
+    """No host answered in time; unlike TimeoutError, which an open connection raises when it dies."""
 
 
 class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection to a pooler, which deals each transaction to another connection of its own.
+    """A connection through a transaction pooler, which may use another server connection for each transaction.
 
-    Nothing that outlives a transaction can be relied on: so the bounds are set by the same message that begins it, and
-    statements are prepared without a name.
+    Session state does not outlive a transaction: the bounds are set by the message that begins it, and statements are
+    prepared without a name.
     """
 
     server_bounds: Mapping[str, str] = {}
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
-        """Raises what asyncpg's own raises."""
+        """Raises the same errors as asyncpg's own method."""
         if query.startswith("BEGIN"):
             query += "".join(f" SET LOCAL {name} = {value};" for name, value in self.server_bounds.items())
         status: str = await super().execute(query, *args, timeout=timeout)
@@ -127,23 +127,23 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has
 
 
 def is_pooled(connection: asyncpg.Connection) -> bool:
-    """By its exact type: to asyncpg's own metaclass, every connection is an instance of each of its subclasses."""
+    """Compares the exact type: asyncpg's metaclass makes every connection an instance of each subclass."""
     return type(connection) is PooledConnection
 
 
 UNPREPARED: Mapping[str, Any] = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
-"""For SQLAlchemy's side of a PooledConnection: no statement is kept, and none has a name."""
+"""SQLAlchemy's options for a PooledConnection: no statement cache, no statement names."""
 
 POOLERS_WORDS = ("08P01", "42704", "0A000", "42P05", "26000")
-"""SQLSTATE of an attempt that took a pooler for a server: a parameter that it does not pass on (or that the server is
-too old for), a statement's name that another client uses, or that the pooler's next connection does not know."""
+"""SQLSTATEs that show that a pooler was taken for a server: a start-up parameter that it does not pass on (or an old
+server does not know), or a prepared statement's name that another client uses or the next connection does not know."""
 
 ELSEWHERE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""After these the next host is tried."""
+"""After these errors the next host is tried."""
 
 
 class WritableHost:
-    """Opens connections to whichever host of a URL takes writes; the one that did last is asked first."""
+    """Connects to the host of a URL that takes writes, trying the last good one first."""
 
     def __init__(
         self,
@@ -160,11 +160,11 @@ class WritableHost:
         self._bounds = bounds
         self._server_bounds = server_bounds
         self._pooled: dict[int, bool] = {}
-        """Whether a pooler stands before a host, as soon as it is known."""
+        """Whether a pooler stands before each host; filled in as it becomes known."""
         self._last = 0
 
     async def connect(self) -> asyncpg.Connection:
-        """Raises what the last host said, but rather what a server said than that nobody answered."""
+        """Raises the last host's error; an answer from a server takes precedence over a timeout."""
         said: Exception | None = None
         for n in range(len(self._hosts)):
             number = (self._last + n) % len(self._hosts)
@@ -194,7 +194,7 @@ class WritableHost:
             raise Silent("the server does not answer") from None
 
     async def _direct(self, number: int) -> asyncpg.Connection | None:
-        """A connection that keeps its bounds by itself; None: it is a pooler that answers."""
+        """Connects directly, with bounds that last; None: a pooler answers."""
         try:
             connection = await self._asyncpg(number, server_settings={**SESSION, **self._server_bounds})
             if number not in self._pooled:
@@ -230,13 +230,13 @@ class WritableHost:
 
 
 async def _is_pooler(connection: asyncpg.Connection) -> bool:
-    """Whoever answered gave another number for its process than the server does that works for it."""
+    """Compares the backend process id of the connection's start with the one that executes statements."""
     question = await connection.prepare("SELECT pg_backend_pid()", name="")
     return bool(await question.fetchval() != connection.get_server_pid())
 
 
 def _hosts(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Takes host and port out of asyncpg's arguments: one pair, or lists of them."""
+    """Splits host and port out of asyncpg's arguments, which hold one pair or lists of them."""
     host, port = options.pop("host", None), options.pop("port", None)
     if not isinstance(host, list):
         host, port = [host], [port]

@@ -22,7 +22,7 @@ from app.clock import monotonic_s
 from app.store.db.connect import UNPREPARED, USUAL_BOUNDS, Bounds, WritableHost, asyncpg_url, is_pooled
 
 Connection: TypeAlias = AsyncConnection
-"""An open transaction, for layers above that only hand it on."""
+"""An open transaction, passed through by layers that do not use it themselves."""
 
 DATABASE_ERRORS: tuple[type[Exception], ...] = (
     DBAPIError,
@@ -32,34 +32,34 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
 )
-"""What a transaction raises when the database is away, slow or full: whether it committed is not known."""
+"""What a transaction raises when the database is away, slow or full; whether it committed is unknown."""
 
 
 def sqlstate_of(error: DBAPIError) -> str:
-    """PostgreSQL's five characters; empty when it did not get to say any."""
+    """PostgreSQL's SQLSTATE of an error, five characters; empty when there is none."""
     return str(getattr(error.orig, "sqlstate", None) or "")
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the database cannot be reached or used at all, whatever is asked of it: no fault of the asker's."""
+    """Whether the database is unreachable or unusable for every caller, whatever the statement."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or sqlstate_of(error).startswith(AWAY)
     return isinstance(error, PoolTimeout | OSError | asyncpg.PostgresError | asyncpg.InterfaceError)
 
 
 REFUSES = ("53", "25006")
-"""SQLSTATE: out of disk, memory or connections; read-only."""
+"""SQLSTATEs of refused writes: out of disk, memory or connections; read-only."""
 AWAY = (*REFUSES, "08", "57")
-"""Or the connection is lost, or was ended by an operator or by a bound."""
+"""These, and connections lost, or ended by an operator or a timeout."""
 REFUSAL_COUNTS_S = 10.0
-"""After a write that was refused a process is not ready for so long; then the next one tries again."""
+"""Seconds for which a process is not ready after a refused write; then the next write tries again."""
 POOL_TIMEOUT_S = 5
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
 
 
 def engine_on(host: WritableHost, **options: Any) -> AsyncEngine:
-    """An engine whose connections are opened by `host`; through a pooler its statements stay unprepared."""
+    """An engine whose connections `host` opens; through a pooler statements stay unprepared."""
 
     def open_one() -> DBAPIConnection:
         connection = await_only(host.connect())
@@ -77,7 +77,7 @@ def engine_on(host: WritableHost, **options: Any) -> AsyncEngine:
 
 
 class Database:
-    """Opens transactions. `url` is `postgresql://...`; several hosts are allowed, the writable one is used.
+    """Opens transactions on a PostgreSQL URL; of several hosts the writable one is used.
 
     Raises DatabaseUrlInvalid.
     """
@@ -92,7 +92,7 @@ class Database:
         pool_size: int = 10,
         bounds: Bounds = USUAL_BOUNDS,
     ) -> None:
-        """`listen_url`: where notifications are heard, if not at `url`: past a pooler."""
+        """`listen_url`: where to LISTEN when `url` leads through a pooler."""
         self.host = WritableHost(asyncpg_url(url), bounds=bounds)
         self.listen_host = WritableHost(asyncpg_url(listen_url), bounds=bounds) if listen_url else self.host
         self.engine: AsyncEngine = engine_on(
@@ -112,7 +112,7 @@ class Database:
             async with self.engine.begin() as connection:
                 yield connection
         except TimeoutError:
-            # A server that was cut off or has died in silence: what the pool holds leads to it too.
+            # The server was cut off or died without a word: every pooled connection leads to it.
             await self.engine.dispose()
             raise
         except DBAPIError as error:
@@ -122,14 +122,14 @@ class Database:
 
     @property
     def refusal(self) -> str | None:
-        """Why the server took no writes just now, though it answers: its disk is full, or it is read-only (F83)."""
+        """Why the server refused writes lately: disk full, or read-only; None: it takes them (F83)."""
         if self._refused is None or monotonic_s() - self._refused[0] > REFUSAL_COUNTS_S:
             return None
         return f"refuses writes ({self._refused[1]})"
 
     @property
     def connections_in_use(self) -> int:
-        """By transactions that are open now: it is 0 whenever nobody does anything (F84)."""
+        """Connections in open transactions; 0 whenever the process is idle (F84)."""
         pool = self.engine.pool
         assert isinstance(pool, AsyncAdaptedQueuePool)
         return pool.checkedout()
@@ -139,15 +139,15 @@ class Database:
 
 
 def _refuse_closed(held: DBAPIConnection, *_: object) -> None:
-    """Have the pool replace a connection that the server has closed. A question to the server before every transaction
-    (the pool's own `pre_ping`) would tell hardly more, and costs three round trips."""
+    """Makes the pool replace a connection that the server has closed. The pool's own `pre_ping` before every
+    transaction would find hardly more and costs three round trips."""
     driver = held.driver_connection
     if isinstance(driver, asyncpg.Connection) and driver.is_closed():
         raise DisconnectionError("the server closed this connection")
 
 
 def is_json(value: object) -> bool:
-    """Whether `to_json` writes it and jsonb takes it: no NaN, no NUL characters, no lone surrogates."""
+    """Whether `to_json` can write it and jsonb accept it: no NaN, no NUL characters, no lone surrogates."""
     if isinstance(value, Mapping):
         return all(isinstance(k, str) and is_json(k) and is_json(v) for k, v in value.items())
     if isinstance(value, list | tuple):
@@ -158,7 +158,7 @@ def is_json(value: object) -> bool:
 
 
 def to_json(value: object) -> str:
-    """JSON for jsonb: decimals as numbers where a number says the same, as text where it would not."""
+    """Encodes JSON for jsonb; a Decimal becomes a number where that is exact, else text."""
     return json.dumps(value, default=_decimal, separators=(",", ":"), allow_nan=False)
 
 
@@ -170,17 +170,18 @@ def _decimal(value: object) -> float | str:
 
 
 async def notify(connection: AsyncConnection, channel: str, payload: str = "") -> None:
-    """Wake whoever listens, once this transaction commits. Lost notifications only cost time: everyone polls too."""
+    """Notifies listeners when this transaction commits. A lost notification only costs time, since all listeners also
+    poll."""
     await connection.execute(
         text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload}
     )
 
 
 async def wait_for_standby(connection: AsyncConnection) -> None:
-    """What this transaction has read will be on the standby when it commits, as if it had been written here (F81).
+    """Makes this commit wait until the synchronous standby has what this transaction read (F81).
 
-    A commit waits for a synchronous standby only if it wrote something, and a wait that was given up leaves a row that
-    can be read and may yet be lost. So whoever tells a caller of an earlier write makes this commit wait for it.
+    A commit waits for a synchronous standby only if it wrote something, and a wait that was cancelled leaves a row that
+    is readable and may still be lost. So a response about an earlier write needs a commit that waits.
     """
     await connection.execute(
         text(
@@ -191,7 +192,7 @@ async def wait_for_standby(connection: AsyncConnection) -> None:
 
 
 CONFLICTS = frozenset({"40001", "40P01"})
-"""serialization_failure, deadlock_detected: certainly nothing of it was done."""
+"""serialization_failure and deadlock_detected: the transaction certainly had no effect."""
 MAX_TRIES = 3
 PAUSE_S = 0.05
 
@@ -202,9 +203,9 @@ T = TypeVar("T")
 def retry_on_serialization_failure(
     transaction: Callable[P, Awaitable[T]],
 ) -> Callable[P, Coroutine[None, None, T]]:
-    """For a function that is one transaction and nothing else: run it MAX_TRIES times at most (F85).
+    """Retries a function that is one whole transaction, MAX_TRIES times at most (F85).
 
-    Any other failure, a lost COMMIT above all, is raised as it is: nobody knows what became of it.
+    Any other error, above all a lost COMMIT, is raised as it is: its outcome is unknown.
     """
 
     @wraps(transaction)
@@ -215,7 +216,7 @@ def retry_on_serialization_failure(
             except DBAPIError as error:
                 if sqlstate_of(error) not in CONFLICTS:
                     raise
-            # Full jitter: those who met in a circle do not meet again.
+            # Full jitter: transactions that deadlocked once do not meet again.
             await asyncio.sleep(random.uniform(0, PAUSE_S * 2**attempt))  # noqa: S311
         return await transaction(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Notifications from PostgreSQL: a hint to look now. Losing one costs a second, never correctness."""
+"""Receives PostgreSQL notifications, which make polling quicker. A lost one costs a second, never correctness."""
 
 import asyncio
 import random
@@ -12,16 +12,16 @@ from app.store.db.connect import ELSEWHERE, WritableHost, is_pooled
 log = structlog.get_logger("listener")
 
 RECONNECT_S = (0.5, 3.0)
-"""At random within these, so that after an outage not all come back at once."""
+"""Bounds of the random reconnect delay, so that replicas do not reconnect at the same moment."""
 CHECK_S = 15.0
 ECHO_S = 5.0
-"""A notification that is not heard for so long is not coming."""
+"""Timeout for our own test notification."""
 ECHO_CHANNEL = "tapwatt_echo"
 POOLED_S = 60.0
-"""A pooler has no notifications; whether it still stands there is looked at so often."""
+"""Seconds between checks whether a pooler, which has no notifications, still answers."""
 
 Echo = Callable[[str], Awaitable[None]]
-"""Sends its word on ECHO_CHANNEL where everything is written: it must be heard where we listen."""
+"""Sends a word on ECHO_CHANNEL through the main URL, to prove that it arrives here."""
 
 
 class Listener:
@@ -48,11 +48,11 @@ class Listener:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing is heard, as far as it is known."""
+        """Why no notifications arrive, as far as it is known."""
         return self._problem
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         while True:
             try:
                 await self._listen()
@@ -91,7 +91,7 @@ class Listener:
             await connection.execute("SELECT 1", timeout=5)
 
     async def _without_echo(self, echo: Echo) -> str | None:
-        """What is wrong when our own word does not come back."""
+        """What is wrong when the echo does not arrive; None: it did."""
         word = f"{random.getrandbits(64):x}"
         self._received.clear()
         await echo(word)
@@ -105,7 +105,7 @@ class Listener:
         )
 
     def _tell(self, problem: str | None) -> None:
-        """Once for each change."""
+        """Logs a problem once for each change."""
         if problem is not None and problem != self._problem:
             log.warning("no_notifications", problem=problem, instead="looked for each second")
         self._problem = problem

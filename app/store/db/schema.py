@@ -1,4 +1,4 @@
-"""The schema's version in the database and in the code, and how to migrate."""
+"""Runs migrations and compares the schema's version in the database with the code's."""
 
 import asyncio
 from functools import cache
@@ -15,7 +15,7 @@ from app.store.db.database import engine_on
 
 
 def migrate(database_url: str) -> None:
-    """Run all migrations that are missing; safe to run twice, and from several machines at once (one waits).
+    """Runs all missing migrations; repeatable, and safe from several machines at once (one waits).
 
     Raises DatabaseUnsuitable, before anything is changed.
     """
@@ -41,7 +41,7 @@ MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
 @cache
 def newest_schema() -> str:
     """The revision that this code was written for."""
-    from alembic.script import ScriptDirectory  # slow to load, and only this needs it
+    from alembic.script import ScriptDirectory  # slow to import, and only this function needs it
 
     head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     if head is None:

@@ -1,4 +1,5 @@
-"""Secrets at rest: AES-256-GCM, each bound to its owner and purpose: moved to another row, a ciphertext fails."""
+"""Encrypts secrets at rest with AES-256-GCM, each bound to its owner and purpose, so that a ciphertext fails in another
+row."""
 
 import os
 
@@ -12,7 +13,7 @@ FORMAT = b"\x01"
 
 
 class SecretUnreadable(Exception):
-    """Written with another key, or for another owner: set TAPWATT_SECRET_KEY to the key it was made with."""
+    """Encrypted with another key or for another owner: set TAPWATT_SECRET_KEY to the key that was used."""
 
 
 class SecretBox:
@@ -27,7 +28,7 @@ class SecretBox:
         return FORMAT + nonce + self._cipher.encrypt(nonce, secret.encode(), _bound(owner, purpose))
 
     def open(self, sealed: bytes, *, owner: str, purpose: str) -> str:
-        """Raises SecretUnreadable; never says why in more detail."""
+        """Decrypts; raises SecretUnreadable, without saying why in more detail."""
         nonce, ciphertext = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
         try:
             return self._cipher.decrypt(nonce, ciphertext, _bound(owner, purpose)).decode()

@@ -1,4 +1,4 @@
-"""Whether Tapwatt can work with a database, and if not why, in one sentence that says what to do."""
+"""Checks whether Tapwatt can work with a database; if not, says in one sentence what to do."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from app.store.db.connect import SERVER_BOUNDS, NotWritable, Silent
 from app.store.tables import metadata
 
 OLDEST_VERSION = 17
-"""The first that has transaction_timeout, on which every bound of a forgotten transaction rests."""
+"""The first version with transaction_timeout, which bounds forgotten transactions."""
 TABLES = sorted(table.name for table in metadata.sorted_tables)
 URL = "TAPWATT_DATABASE_URL"
 
@@ -26,18 +26,18 @@ class DatabaseUnsuitable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a server says of itself and of what its user may do."""
+    """What a server reports about itself and the rights of its user."""
 
     version: int
-    """As `server_version_num`: 180003 is 18.3."""
+    """`server_version_num`: 180003 is 18.3."""
     encoding: str
     is_standby: bool
     is_read_only: bool
     has_schema: bool
-    """Some schema of the search path exists and may be used."""
+    """Whether some schema of the search path exists and may be used."""
     may_create: bool
     forbidden: Sequence[str] = ()
-    """Tables of ours that exist and that the user may not read and write."""
+    """Existing tables of ours that the user may not read and write."""
 
 
 _FACTS = text(
@@ -59,19 +59,19 @@ _BOUNDS = text(
 
 
 async def check(connection: AsyncConnection, *, to_migrate: bool = False) -> None:
-    """Raises DatabaseUnsuitable."""
+    """Raises DatabaseUnsuitable when Tapwatt cannot work with the database."""
     row = (await connection.execute(_FACTS)).mappings().one()
     if problem := unsuitable(Facts(**row), to_migrate=to_migrate):
         raise DatabaseUnsuitable(problem)
 
 
 async def missing_bounds(connection: AsyncConnection) -> list[str]:
-    """The bounds that hold nothing in this transaction: something on the way has swallowed them."""
+    """Timeouts that have no effect in this transaction because something between swallowed them."""
     return list((await connection.execute(_BOUNDS)).scalars())
 
 
 def unsuitable(facts: Facts, *, to_migrate: bool) -> str | None:
-    """Why Tapwatt cannot work with it; None: it can."""
+    """Why Tapwatt cannot work with the database; None: it can."""
     return next(_reasons(facts, to_migrate=to_migrate), None)
 
 
@@ -122,7 +122,7 @@ BY_WORDS = (
     ("server conn crashed", "The pooler has lost the server: check that the server is up."),
     ("SSL upgrade", f"The server does not speak TLS: let {URL} say sslmode=prefer, or set TLS up."),
 )
-"""What a message says in which the SQLSTATE is the same for everything; poolers' are."""
+"""Messages that need a text match, since poolers use one SQLSTATE for everything."""
 BY_STATE = {
     "28": f"The server refuses the user or the password that {URL} names, or its pg_hba.conf refuses this machine.",
     "3D000": f"There is no database of the name that {URL} gives: make it with CREATE DATABASE ... ENCODING 'UTF8'.",
@@ -135,14 +135,14 @@ BY_STATE = {
     "57P03": "The server is starting up or shutting down: try again in a moment.",
     "55P03": "Somebody holds a lock for too long: try again in a moment.",
 }
-"""By SQLSTATE, or how it begins."""
+"""Explanations by SQLSTATE or its prefix."""
 
 
 def explain(error: BaseException) -> str:
-    """Any failure of the database as one sentence with what to do; never with a value of a URL or a statement."""
+    """Explains any database error in one sentence with what to do; never quotes a URL or a statement."""
     chain = list(_chain(error))
     for each in chain:
-        said = "" if isinstance(each, DBAPIError) else str(each)  # SQLAlchemy's own repeats the statement
+        said = "" if isinstance(each, DBAPIError) else str(each)  # SQLAlchemy's repeats the statement
         if told := next((told for words, told in BY_WORDS if words in said), None):
             return told
     for each in chain:
@@ -177,7 +177,7 @@ def _unknown(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what SQLAlchemy wraps in it, and what each was raised from."""
+    """The error, what SQLAlchemy wraps in it, and the causes of each."""
     left, seen = [error], set[int]()
     while left:
         each = left.pop(0)

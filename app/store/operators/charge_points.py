@@ -1,4 +1,4 @@
-"""Charge points as Monta last showed them, their tariffs and learned profiles."""
+"""Stores charge points as Monta last showed them, their tariffs and learned profiles."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ C = charge_points
 
 PRICE_GROUP = "monta_price_group"
 QUIET = timedelta(minutes=1)
-"""News that looks old is worth a read of the record only when nothing was heard of its charge point for so long."""
+"""News that looks old causes a read of the record only after this long without other news of the charge point."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownChargePoint:
-    """A charge point of an operator; `seen` is None until Monta told of it."""
+    """A charge point of an operator; `seen` is None until Monta showed it."""
 
     operator_id: OperatorId
     id: ChargePointId
@@ -37,7 +37,7 @@ class KnownChargePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TariffFound:
-    """A tariff, where it comes from (`payment`, `charge_point`, `operator`, `monta_price_group`), and its gaps."""
+    """A tariff, its source (`payment`, `charge_point`, `operator`, `monta_price_group`) and its gaps."""
 
     tariff: Tariff
     source: str
@@ -47,8 +47,8 @@ class TariffFound:
 
 
 async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequence[ChargePoint]) -> None:
-    """Keep what Monta's record shows of charge points that we know; those that no terminal uses are left out, and where
-    a webhook came after the record was asked for and tells of a later change, that stays."""
+    """Saves charge points as Monta's record shows them; ignores those that no terminal uses. A later change that a
+    webhook reported after the record was requested stays."""
     known = await _locked(connection, operator_id, [point.id for point in points])
     fresh_ones = [p for p in points if p.id in known and not _is_newer(known[p.id], p)]
     rows = [_row(operator_id, p) for p in sorted(fresh_ones, key=lambda p: p.id)]
@@ -64,10 +64,10 @@ async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequ
 async def apply(
     connection: AsyncConnection, operator_id: OperatorId, news: Sequence[PointNews]
 ) -> tuple[ChargePointId, ...]:
-    """Bring charge points up to what webhooks told, each in Monta's own order; those that no terminal uses are ignored.
+    """Applies webhook news to charge points in Monta's own order; ignores those that no terminal uses.
 
-    Returns those whose record should be read: news came that looks older than what is kept and differs from it, though
-    nothing was heard for a while. Monta's clock may have been set back.
+    Returns those whose record should be read: their news looks older than what is kept and differs from it, with no
+    other news for QUIET. Monta's clock may have been set back.
     """
     known = await _locked(connection, operator_id, [each.id for each in news])
     outdated: dict[ChargePointId, None] = {}
@@ -87,21 +87,21 @@ async def apply(
 
 
 def _is_old(news: PointNews, row: Mapping[str, Any]) -> bool:
-    """Monta's record was changed since, or another event of the same record came later."""
+    """Whether the record was changed since, or a later event of the same record came."""
     if row["updated_at"] is None or row["seen_at"] is None:
         return False
     return news.order < (row["updated_at"], row["event_at"] or news.event_at)
 
 
 def _is_newer(row: Mapping[str, Any], point: ChargePoint) -> bool:
-    """Whether what is kept came after the record was asked for and is of a later change; never by one clock alone."""
+    """Whether what is kept arrived after the record was requested and is of a later change; by both clocks."""
     if row["seen_at"] is None or row["updated_at"] is None or point.updated_at is None:
         return False
     return bool(row["seen_at"] > point.seen_at and row["updated_at"] > point.updated_at)
 
 
 def _told(news: PointNews, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that the news speaks of; all of them where nothing was known yet."""
+    """The columns that the news reports; all of them where nothing was known yet."""
     if news.shown is None:
         return {"deleted_at": news.event_at}
     columns = _columns(news.shown)
@@ -120,7 +120,7 @@ def _stamps(news: PointNews) -> dict[str, Any]:
 async def _locked(
     connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId]
 ) -> dict[ChargePointId, dict[str, Any]]:
-    """Those among these that terminals use, by id, locked in the order of their ids."""
+    """Locks those of these charge points that terminals use, in the order of their ids."""
     query = select(C).where(C.c.operator_id == operator_id).order_by(C.c.charge_point_id).with_for_update()
     wanted = set(ids)
     rows = (await connection.execute(query.where(C.c.charge_point_id.in_(wanted)))).mappings()
@@ -155,7 +155,7 @@ async def set_tariff(
     tariff: Tariff,
     now: datetime,
 ) -> None:
-    """The tariff of one charge point, or (None) of all the operator's others. Running sessions keep theirs."""
+    """Sets the tariff of one charge point, or (None) of all the operator's others. Running sessions keep theirs."""
     statement = insert(tariffs).values(
         operator_id=operator_id, charge_point_id=charge_point_id or "", tariff=tariff.source, set_at=now
     )
@@ -170,7 +170,7 @@ async def set_tariff(
 async def are_priced(
     connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId], now: datetime
 ) -> frozenset[ChargePointId]:
-    """Those among these ids that a person set a tariff in force for; all of them when the operator has one."""
+    """Which of these charge points have a configured tariff in force; all of them when the operator has one."""
     t = tariffs.c
     query = select(t.charge_point_id, t.tariff).where(
         t.operator_id == operator_id, t.charge_point_id.in_([*ids, ""])
@@ -183,7 +183,7 @@ async def are_priced(
 async def tariff_for(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> TariffFound | None:
-    """The tariff that applies: the charge point's own before the operator's, before Monta's price group."""
+    """The tariff that applies: the charge point's, else the operator's, else of Monta's price group."""
     set_here = await tariff_set(connection, operator_id, charge_point_id, now)
     if set_here is not None:
         return set_here
@@ -201,13 +201,13 @@ _SET = (
     )
     .order_by(tariffs.c.charge_point_id.desc())
 )
-"""Built once: every payment asks it."""
+"""Built once: every payment executes it."""
 
 
 async def tariff_set(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> TariffFound | None:
-    """The tariff in force that a person set: the charge point's own before the operator's."""
+    """The configured tariff in force: the charge point's own before the operator's."""
     for row in await connection.execute(_SET, {"operator": operator_id, "point": charge_point_id}):
         tariff = parse_tariff(row.tariff)
         if in_force(tariff, now):
@@ -217,7 +217,7 @@ async def tariff_set(
 
 
 def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:
-    """As the record shows it: nothing of webhooks is left."""
+    """A row as the record shows it, without anything from webhooks."""
     updated_at = min(point.updated_at or point.seen_at, point.seen_at)
     stamps = {"seen_at": point.seen_at, "updated_at": updated_at, "event_at": None}
     return {"operator_id": operator_id, "charge_point_id": point.id} | _columns(point) | stamps
@@ -266,7 +266,7 @@ MOST_SIBLINGS = 20
 async def profile_of(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> ChargePointProfile:
-    """What is known; a charge point that taught nothing yet has the default, which is pessimistic."""
+    """The learned profile; the default, which is pessimistic, where nothing was learned."""
     query = select(POINTS.profile).where(
         POINTS.operator_id == operator_id, POINTS.charge_point_id == charge_point_id
     )
@@ -277,7 +277,7 @@ async def profile_of(
 async def profiles_of_model(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> list[ChargePointProfile]:
-    """What the operator's other charge points of the same model taught; empty when Monta did not tell the model."""
+    """Profiles of the operator's other charge points of the same model; empty when the model is unknown."""
     own = select(POINTS.model).where(
         POINTS.operator_id == operator_id, POINTS.charge_point_id == charge_point_id
     )
@@ -301,7 +301,7 @@ async def put_profile(
     charge_point_id: ChargePointId,
     known: ChargePointProfile,
 ) -> None:
-    """Two sessions of one charge point never run at once, so the last word is the newest."""
+    """Saves the profile. The last write wins: two sessions of one charge point never run at once."""
     mine = (POINTS.operator_id == operator_id) & (POINTS.charge_point_id == charge_point_id)
     document = _ADAPTER.dump_python(known, mode="json")
     await connection.execute(update(charge_points).where(mine).values(profile=document))

@@ -1,4 +1,4 @@
-"""What is known of the currency of charge points: tariffs, price groups, and the charges that ran there."""
+"""Stores what is known of charge points' currencies: from tariffs, price groups and charges."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ _WORDS = (
     )
     .where(C.operator_id == bindparam("operator"), C.charge_point_id == bindparam("point"))
 )
-"""Built once: every payment asks it."""
+"""Built once: every payment executes it."""
 
 
 async def told(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> list[CurrencyTold]:
-    """Every word on the currency of this charge point: the tariff in force here, its price group, its last charge."""
+    """Every statement on a charge point's currency: its tariff in force, price group and last charge."""
     words = []
     set_here = await charge_points.tariff_set(connection, operator_id, charge_point_id, now)
     if set_here is not None:
@@ -59,7 +59,8 @@ class Charged:
 
 
 def charged(report: ChargeReport, charge_point_id: ChargePointId | None = None) -> Charged | None:
-    """What a report teaches: as of the charge's beginning by Monta's clock, never later than it was seen by ours."""
+    """The currency that a report shows; as of the charge's start by Monta's clock, never later than it was seen by
+    ours."""
     point = charge_point_id or report.charge_point_id
     if report.currency is None or point is None:
         return None
@@ -67,7 +68,7 @@ def charged(report: ChargeReport, charge_point_id: ChargePointId | None = None) 
 
 
 async def note(connection: AsyncConnection, operator_id: OperatorId, seen: Iterable[Charged]) -> None:
-    """Keep the newest of each charge point; those that no terminal uses are left out."""
+    """Keeps the newest currency of each charge point; ignores those that no terminal uses."""
     newest: dict[ChargePointId, Charged] = {}
     for each in seen:
         known = newest.get(each.charge_point_id)

@@ -1,4 +1,4 @@
-"""Jobs of an operator: one row each with a due time and a lease, claimed by one replica."""
+"""Stores an operator's jobs: one row each with a due time and a lease, claimed by one replica."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,27 +17,27 @@ from app.store.tables.base import Moment
 
 D = operator_jobs
 ASKED_MEANWHILE = D.c.due_at < D.c.lease_until
-"""A claim moves the due time to its own end; one that lies before it was set by somebody else since."""
+"""A claim moves the due time to its own end; an earlier one was set by another transaction since."""
 
 
 class Job(StrEnum):
     SYNC = "sync"
-    """The webhook's registration, charge points, prices, old entries."""
+    """Sync the webhook's registration, charge points and prices; prune old entries."""
     SWEEP = "sweep"
-    """Read the charges that are silent, many with one call; due when a session asks."""
+    """Read silent charges, many with one call; due when a session asks."""
     RECONCILE = "reconcile"
     """Compare Monta's list with our sessions; stop charges of ours that no session knows."""
     CHECK_CREDENTIAL = "check_credential"
-    """Find out whether Monta refuses the credential for good; due when a call was refused."""
+    """Check whether Monta refuses the credential permanently; due when a call was refused."""
     CHARGE_POINTS = "charge_points"
-    """Apply what webhooks told of charge points and price groups; due when one came."""
+    """Apply webhook news of charge points and price groups; due when one came."""
     OVERDUE_CAPTURES = "overdue_captures"
-    """Ask a person about settlements whose outcome nobody tells."""
+    """Flag settlements whose capture result is overdue."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobLease:
-    """A claim on one job; the token is the fence for what is written in its name."""
+    """A claim on one job; its token fences later writes."""
 
     operator_id: OperatorId
     job: Job
@@ -45,7 +45,7 @@ class JobLease:
 
 
 async def add(connection: AsyncConnection, operator_id: OperatorId, due: dict[Job, datetime | None]) -> None:
-    """The jobs of a new operator."""
+    """Adds the jobs of a new operator."""
     rows = [{"operator_id": operator_id, "job": job, "due_at": at} for job, at in due.items()]
     await connection.execute(insert(D), rows)
 
@@ -69,18 +69,18 @@ def _claim() -> ReturningUpdate[tuple[str, str, int]]:
 
 
 _CLAIM = _claim()
-"""Built once: watchers ask it of the database all the time, and building takes longer than asking."""
+"""Built once: watchers execute it constantly, and building takes longer than executing."""
 
 
 async def claim(connection: AsyncConnection, *, now: datetime, until: datetime) -> JobLease | None:
-    """The most overdue job that nobody works on."""
+    """Claims the most overdue unleased job; None: there is none."""
     row = (await connection.execute(_CLAIM, {"now": now, "until": until})).one_or_none()
     return JobLease(OperatorId(row.operator_id), Job(row.job), row.lease_token) if row else None
 
 
 async def lock(connection: AsyncConnection, job: Job, operator_id: OperatorId | None = None) -> None:
-    """Of one operator, or of all in the order of their ids. Who writes to operators' rows as well locks jobs first:
-    so nobody waits for another in a circle."""
+    """Locks a job of one operator, or of all in the order of their ids. Writers of operators' rows lock jobs first, so
+    that there is no deadlock."""
     query = select(D.c.job).where(D.c.job == job).order_by(D.c.operator_id)
     if operator_id is not None:
         query = query.where(D.c.operator_id == operator_id)
@@ -94,7 +94,7 @@ async def held(connection: AsyncConnection, lease: JobLease) -> bool:
 
 
 async def renew(connection: AsyncConnection, leases: Collection[JobLease], until: datetime) -> None:
-    """Keep claims whose work takes longer than a lease."""
+    """Renews claims whose work takes longer than a lease."""
     triples = sorted((lease.operator_id, lease.job.value, lease.token) for lease in leases)
     await connection.execute(
         update(D)
@@ -104,22 +104,22 @@ async def renew(connection: AsyncConnection, leases: Collection[JobLease], until
 
 
 async def release(connection: AsyncConnection, lease: JobLease, due_at: datetime | None) -> None:
-    """End a claim; due again at `due_at`, or sooner when somebody asked for it meanwhile."""
+    """Releases a claim; due again at `due_at`, or sooner when it was requested meanwhile."""
     next_due = case((ASKED_MEANWHILE, D.c.due_at), else_=literal(due_at, Moment))
     await connection.execute(update(D).where(*_of(lease)).values(lease_until=None, due_at=next_due))
 
 
 async def has_rested(connection: AsyncConnection, operator_id: OperatorId, job: Job) -> bool:
-    """Whether it is neither planned nor under way."""
+    """Whether the job is neither planned nor running."""
     query = select(D.c.job).where(D.c.operator_id == operator_id, D.c.job == job, D.c.due_at.is_(None))
     return (await connection.execute(query)).one_or_none() is not None
 
 
 async def make_due(connection: AsyncConnection, operator_id: OperatorId, job: Job, now: datetime) -> None:
-    """As soon as a watcher is free; nothing is written when that is so already.
+    """Makes a job due now; writes nothing when it is due already.
 
-    The row is locked first and stays so: whoever claims it before this transaction commits would not see what it is
-    asked for, and a job that is due but claimed meanwhile would not be asked again (F114).
+    Locks the row first and keeps it: a watcher that claims it before this commit would not see the request, and a job
+    claimed meanwhile would not run again (F114).
     """
     mine = (D.c.operator_id == operator_id, D.c.job == job)
     row = (await connection.execute(select(D.c.due_at).where(*mine).with_for_update())).one_or_none()

@@ -1,4 +1,4 @@
-"""Monta's token pairs and rate budgets, shared by all replicas: one row each an operator."""
+"""Stores Monta's token pairs and rate budgets, shared by all replicas: one row each an operator."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ T = monta_tokens
 B = monta_budgets
 
 SAME_WINDOW = timedelta(seconds=5)
-"""Two ends of a window that lie closer than this are the same one, seen through different delays."""
+"""Two window ends closer than this are of the same window, seen through different delays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ async def load_tokens(
 async def lease_renewal(
     connection: AsyncConnection, operator_id: OperatorId, version: int, *, until: datetime, now: datetime
 ) -> bool:
-    """Become the only one who renews the pair of this version, until `until`."""
+    """Leases the renewal of the token pair of this version until `until`; False: it is taken."""
     await connection.execute(insert(T).values(operator_id=operator_id).on_conflict_do_nothing())
     query = (
         update(T)
@@ -78,7 +78,7 @@ async def lease_renewal(
 async def save_tokens(
     connection: AsyncConnection, operator_id: OperatorId, pair: TokenPair, box: SecretBox
 ) -> int:
-    """Keep a new pair and end the lead; returns its version, one above the row's."""
+    """Saves a new pair and ends the renewal lease; returns its version, one above the row's."""
     sealed = {
         "access": box.seal(pair.access, owner=operator_id, purpose="access"),
         "refresh": box.seal(pair.refresh, owner=operator_id, purpose="refresh"),
@@ -96,14 +96,14 @@ async def save_tokens(
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What is left of the quota until the window ends, this request taken off."""
+    """What is left of the quota until the window ends, this request deducted."""
 
     quota: int
     remaining: int
     window_ends_at: datetime
 
     def covers(self, quota: int, remaining: int, ends_at: datetime) -> bool:
-        """Whether what Monta says of the same window is nothing new: to believe it would change nothing."""
+        """Whether Monta's figures for the same window would change nothing."""
         same = self.quota == quota and abs(self.window_ends_at - ends_at) <= SAME_WINDOW
         return same and self.remaining <= remaining
 
@@ -116,11 +116,11 @@ async def take_request(
     urgent: bool,
     now: datetime,
 ) -> "Count | datetime":
-    """Count one request unless fewer than `reserve` (a share of the quota) would be left for more urgent ones.
+    """Deducts one request from the budget unless fewer than `reserve` (a share of the quota) would be left.
 
-    One UPDATE of one row, so the count is exact over all replicas. `urgent`: neither the count nor
-    anything but a block of stops holds it back.
-    Returns the count when granted, else when to ask again.
+    One UPDATE of one row, so the count is exact over all replicas. `urgent`: only a block of stops holds it back.
+
+    Returns the count when granted, else when to retry.
     """
     given = {"operator": operator_id, "now": now} | ({} if urgent else {"reserve": reserve})
     for _ in range(2):
@@ -136,14 +136,14 @@ async def take_request(
         ]
         if told := [t for t in causes if t is not None]:
             return max(told)
-        # Refused by a version of the row that has been replaced meanwhile (F114): once more, by the present one.
+        # Refused by a row version that was replaced meanwhile (F114): once more with the present one.
     return now + timedelta(seconds=1)
 
 
 async def open_budget(
     connection: AsyncConnection, operator_id: OperatorId, *, quota: int, window_s: int, now: datetime
 ) -> None:
-    """Begin with an assumed quota; Monta's own figures replace it as soon as they are seen."""
+    """Opens a budget with an assumed quota; Monta's own figures replace it as soon as they are seen."""
     row = {
         "quota": quota,
         "window_s": window_s,
@@ -162,9 +162,9 @@ async def correct_budget(
     remaining: int,
     ends_at: datetime,
 ) -> None:
-    """Believe Monta's headers; within one window the smaller count wins, since calls of ours may be on their way.
+    """Corrects the budget by Monta's headers; within one window the smaller count wins, since calls may be under way.
 
-    A count that belongs to another quota (ours was a guess, or the agreement was changed) says nothing.
+    A count of another quota (ours was assumed, or the agreement was changed) is ignored.
     """
     given = {
         "operator": operator_id,
@@ -179,7 +179,7 @@ async def correct_budget(
 async def block_requests(
     connection: AsyncConnection, operator_id: OperatorId, until: datetime, *, stops_too: bool
 ) -> None:
-    """Nothing goes out before `until`, stops only when `stops_too`; a longer block stands."""
+    """Blocks requests until `until`, stops only when `stops_too`; a longer block stands."""
     longer: dict[str, object] = {"blocked_until": func.greatest(B.c.blocked_until, until)}
     if stops_too:
         longer["stops_blocked_until"] = func.greatest(B.c.stops_blocked_until, until)
@@ -187,7 +187,7 @@ async def block_requests(
 
 
 async def budget_left(connection: AsyncConnection) -> dict[OperatorId, tuple[int, int]]:
-    """(remaining, quota) of each operator, as of the last request."""
+    """(remaining, quota) of each operator as of the last request."""
     rows = await connection.execute(select(B.c.operator_id, B.c.remaining, B.c.quota))
     return {OperatorId(r.operator_id): (r.remaining, r.quota) for r in rows}
 
@@ -232,4 +232,4 @@ def _correct() -> Update:
 
 _CORRECT = _correct()
 _TAKE, _TAKE_URGENT = _take(urgent=False), _take(urgent=True)
-"""Built once: every request to Monta asks one of them, and every answer corrects."""
+"""Built once: every request to Monta executes one of them."""

@@ -1,4 +1,4 @@
-"""The sessions of one operator seen together: how many run, which are silent, what Monta's list is compared with."""
+"""Queries over one operator's sessions: how many run, which are silent, and for reconciliation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ P = payment_sessions
 
 
 async def count_running(connection: AsyncConnection, operator_id: OperatorId, *, up_to: int) -> int:
-    """How many sessions of the operator have not ended; counting stops at `up_to`."""
+    """Counts the operator's sessions that have not ended, `up_to` at most."""
     some = select(P.c.id).where(P.c.operator_id == operator_id, is_active()).limit(up_to).subquery()
     return int((await connection.execute(select(func.count()).select_from(some))).scalar_one())
 
@@ -26,7 +26,7 @@ async def count_running(connection: AsyncConnection, operator_id: OperatorId, *,
 async def stale(
     connection: AsyncConnection, operator_id: OperatorId, before: datetime
 ) -> dict[str, datetime]:
-    """The charges of sessions that have not ended, of which the last news is older than `before`, with its age."""
+    """Charges of running sessions whose last news is older than `before`, with its age."""
     seen_at = cast(P.c.body["charge"]["seen_at"].astext, Moment)
     query = select(P.c.charge_id, seen_at.label("seen_at")).where(
         P.c.operator_id == operator_id, is_active(), P.c.charge_id.is_not(None), seen_at < before
@@ -36,7 +36,7 @@ async def stale(
 
 @dataclass(frozen=True, slots=True)
 class KnownCharge:
-    """What a comparison with Monta's list needs of a session; `settled_minor` with the shortfall, None: not settled."""
+    """What reconciliation needs of a session; `settled_minor` includes the shortfall, None: not settled."""
 
     charge_id: str | None
     currency: str
@@ -47,7 +47,7 @@ class KnownCharge:
 async def known_charges(
     connection: AsyncConnection, operator_id: OperatorId, references: Sequence[SessionId]
 ) -> dict[str, KnownCharge]:
-    """The sessions among these ids that the operator has."""
+    """The operator's sessions among these ids."""
     s = settlements.c
     query = (
         select(
@@ -67,8 +67,8 @@ async def known_charges(
 
 
 async def wake_authorized(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
-    """Make due those of the operator whose start may have waited. All of them are locked, also those that are due: a
-    watcher may be about to give such a one back until later."""
+    """Makes due the operator's sessions whose start may have waited. Locks all of them, also those that are due: a
+    watcher may be about to release such a one until later."""
     meant = (P.c.operator_id == operator_id, P.c.status == Status.AUTHORIZED)
     locked = await connection.execute(select(P.c.id).where(*meant).order_by(P.c.id).with_for_update())
     await leases.wake(connection, locked.scalars().all(), now)

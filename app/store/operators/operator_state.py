@@ -1,4 +1,4 @@
-"""How operators stand: sync, Monta's word on their credential, and how far Monta's list was compared with ours."""
+"""Stores operators' state: sync, credential status and reconciliation progress."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +17,7 @@ X = orphans
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorFacts:
-    """How an operator stands, without any secret: to be told also while the key to them is missing."""
+    """An operator's state without any secret, readable also while the encryption key is missing."""
 
     id: OperatorId
     name: str
@@ -34,7 +34,7 @@ class OperatorFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """How far Monta's list was compared with ours. `wanted_at`: nothing starts until it was compared since then."""
+    """How far Monta's list was compared with our sessions. `wanted_at`: no start until it was compared since then."""
 
     wanted_at: datetime | None
     reconciled_at: datetime
@@ -44,7 +44,7 @@ class Reconciliation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialStatus:
-    """`problem`: Monta refuses the credential lastingly; `refused_since`: since when it is known to be refused."""
+    """`problem`: Monta refuses the credential permanently; `refused_since`: when that was first known."""
 
     refused_since: datetime | None
     problem: str | None
@@ -63,7 +63,7 @@ async def note_sync(
     webhook_problem: str | None,
     sync_problem: str | None,
 ) -> None:
-    """Keep what went wrong at the last sync, for operations; None: all is well."""
+    """Saves what went wrong at the last sync, for operations; None: nothing."""
     await connection.execute(
         update(operators)
         .where(operators.c.id == operator_id)
@@ -72,17 +72,17 @@ async def note_sync(
 
 
 async def note_setup(connection: AsyncConnection, operator_id: OperatorId, problem: str | None) -> None:
-    """What does not fit between what was configured and what Monta shows; None: all of it fits."""
+    """Saves the differences between configuration and Monta's records; None: there are none."""
     await connection.execute(update(O).where(O.c.id == operator_id).values(setup_problem=problem))
 
 
 async def note_monta_clock(connection: AsyncConnection, operator_id: OperatorId, ahead_s: int | None) -> None:
-    """How far Monta's clock is ahead of ours (below 0: behind); None: they agree."""
+    """Saves how far Monta's clock is ahead of ours (below 0: behind); None: they agree."""
     await connection.execute(update(O).where(O.c.id == operator_id).values(monta_clock_ahead_s=ahead_s))
 
 
 async def note_webhook_mended(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
-    """Somebody had changed Monta's webhook configuration; it is ours again."""
+    """Records that Monta's webhook configuration was changed by others and has been restored."""
     await connection.execute(update(O).where(O.c.id == operator_id).values(webhook_mended_at=now))
 
 
@@ -104,8 +104,8 @@ async def note_credential_status(
 async def want_reconciliation(
     connection: AsyncConnection, now: datetime, *, patience: timedelta
 ) -> list[OperatorId]:
-    """Ask it of every operator, and hold back starts until it is done, `patience` at most. A wish that is still open
-    stands as it is, so that a process that dies again and again does not hold back starts for ever."""
+    """Requests a reconciliation of every operator and holds starts until it is done, `patience` at most. An open
+    request stays as it is, so that a process that crashes repeatedly does not hold starts for ever."""
     await connection.execute(
         update(O)
         .where(
@@ -123,8 +123,8 @@ async def want_reconciliation(
 async def suspect_orphans(
     connection: AsyncConnection, operator_id: OperatorId, references: Sequence[str], *, due_at: datetime
 ) -> bool:
-    """Somebody speaks of sessions that are not here: compare with Monta's list at `due_at`, unless their charges are
-    known as orphans already. Returns whether that is sooner than was planned."""
+    """Schedules a reconciliation for unknown sessions that Monta names, unless their charges are known orphans. Returns
+    whether that is sooner than planned."""
     told = select(X.c.session_reference).where(
         X.c.operator_id == operator_id, X.c.session_reference.in_(references)
     )
@@ -140,7 +140,7 @@ async def suspect_orphans(
 
 
 async def starts_held_since(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
-    """When a reconciliation was asked for that has not been made yet; None: nothing holds back starts."""
+    """When a reconciliation was requested that is still outstanding; None: no starts are held."""
     query = select(O.c.reconcile_wanted_at).where(
         O.c.id == operator_id,
         or_(O.c.reconciled_at.is_(None), O.c.reconciled_at < O.c.reconcile_wanted_at),
@@ -177,7 +177,7 @@ async def note_reconciled(
     next_at: datetime,
     problem: str | None,
 ) -> None:
-    """The comparison that began then is done; the next one comes sooner when that was asked for meanwhile."""
+    """Records a reconciliation that began then; the next comes sooner when it was requested meanwhile."""
     asked = and_(O.c.reconcile_due_at > began, O.c.reconcile_due_at < next_at)
     values: dict[str, object] = {
         "reconciled_at": began,

@@ -1,4 +1,4 @@
-"""Operators: one Monta credential and one webhook endpoint each; their secrets leave decrypted, never logged."""
+"""Stores operators: one Monta credential and webhook endpoint each. Secrets leave decrypted and are never logged."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,9 +33,9 @@ class Operator:
     price_unit: str = "major"
     time_zone: str = "UTC"
     top_up_max_minor: int | None = None
-    """The most that top-ups may raise an authorization to; None: as far as Monta's limit of the start goes."""
+    """The most that top-ups may raise an authorization to; None: up to Monta's limit of the start."""
     hold_max_eur: int | None = None
-    """The most that one session may hold, in EUR (other currencies by their usual size); None: what is usual."""
+    """The most that one session may hold, in EUR (other currencies by their usual size); None: the default."""
     monta_clock_ahead_s: int | None = None
     webhook_endpoint_id: str = field(repr=False)
     webhook_secret: str = field(repr=False)
@@ -45,7 +45,7 @@ class Operator:
     """When it was changed; None: Monta has the present one."""
 
     def webhook_secrets(self, now: datetime) -> tuple[str, ...]:
-        """What a delivery may be signed with: the present secret, and for a while after a change the one before."""
+        """Secrets that a delivery may be signed with: the present one, and for a while the previous one."""
         before, until = self.previous_webhook_secret, self.previous_webhook_secret_until
         if before is None or until is None or now >= until:
             return (self.webhook_secret,)
@@ -55,11 +55,11 @@ class Operator:
 RECONCILE_FIRST = timedelta(hours=1)
 """A new operator has no charges of ours to compare."""
 OVERDUE_CAPTURES_FIRST = timedelta(minutes=10)
-"""Nor settlements."""
+"""A new operator has no settlements either."""
 
 
 class Operators:
-    """Reads and writes operators; holds the box that their secrets are sealed in."""
+    """Reads and writes operators; encrypts their secrets."""
 
     def __init__(self, box: SecretBox) -> None:
         self._box = box
@@ -98,7 +98,7 @@ class Operators:
         return self._one(row.mappings().one_or_none())
 
     async def lock(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
-        """Its row is locked against other changes until the transaction ends; whoever refers to it is let through."""
+        """Locks an operator's row against changes until the transaction ends; foreign key checks still pass."""
         query = _ONE.with_for_update(key_share=True)
         row = await connection.execute(query, {"operator": operator_id})
         return self._one(row.mappings().one_or_none())
@@ -112,7 +112,7 @@ class Operators:
         now: datetime,
         before_until: datetime | None,
     ) -> None:
-        """The present secret becomes the one before, taken until `before_until`; None: it is forgotten at once."""
+        """Replaces the webhook secret; the previous one stays valid until `before_until`, None: it is deleted."""
         before = self._sealed(locked, locked.webhook_secret, PREVIOUS_WEBHOOK_SECRET)
         await connection.execute(
             update(O)
@@ -136,7 +136,7 @@ class Operators:
         return [self._from(row) for row in rows.mappings()]
 
     async def check_key(self, connection: AsyncConnection) -> None:
-        """Raises SecretUnreadable when the secrets here were sealed with another key; nothing is known without any."""
+        """Raises SecretUnreadable when secrets here were encrypted with another key; no check without any secret."""
         row = await connection.execute(select(O).order_by(O.c.created_at.desc(), O.c.id).limit(1))
         self._one(row.mappings().one_or_none())
 
@@ -178,32 +178,32 @@ class Operators:
 
 
 _ONE = select(operators).where(operators.c.id == bindparam("operator"))
-"""Built once: every call to Monta begins with it."""
+"""Built once: every call to Monta executes it."""
 
 
 async def set_top_up_max(
     connection: AsyncConnection, operator_id: OperatorId, amount_minor: int | None
 ) -> None:
-    """For sessions from now on; running ones keep what was told to Monta."""
+    """Applies to new sessions; running ones keep what Monta was given at the start."""
     await connection.execute(
         update(operators).where(operators.c.id == operator_id).values(top_up_max_minor=amount_minor)
     )
 
 
 async def set_hold_max(connection: AsyncConnection, operator_id: OperatorId, eur: int | None) -> None:
-    """For sessions from now on; None: what is usual."""
+    """Applies to new sessions; None: the default."""
     await connection.execute(update(operators).where(operators.c.id == operator_id).values(hold_max_eur=eur))
 
 
 async def set_price_unit(connection: AsyncConnection, operator_id: OperatorId, price_unit: str) -> None:
-    """For whatever is read of Monta's charges from now on, running ones included."""
+    """Applies to every later read of Monta's charges, running ones included."""
     await connection.execute(
         update(operators).where(operators.c.id == operator_id).values(price_unit=price_unit)
     )
 
 
 async def note_webhook_secret_set(connection: AsyncConnection, operator: Operator) -> None:
-    """Monta has the secret of this operator as it was read; one that was changed meanwhile is still to be told."""
+    """Records that Monta has the operator's secret as it was read; one changed meanwhile is still pending."""
     same = O.c.webhook_secret_pending_since == operator.webhook_secret_pending_since
     await connection.execute(
         update(O).where(O.c.id == operator.id, same).values(webhook_secret_pending_since=None)
@@ -213,7 +213,7 @@ async def note_webhook_secret_set(connection: AsyncConnection, operator: Operato
 async def forget_old_webhook_secret(
     connection: AsyncConnection, operator_id: OperatorId, now: datetime
 ) -> None:
-    """A secret that is not taken any more is not kept either."""
+    """Deletes the previous secret once it is no longer accepted."""
     over = O.c.previous_webhook_secret_until <= now
     gone = {"previous_webhook_secret": None, "previous_webhook_secret_until": None}
     await connection.execute(update(O).where(O.c.id == operator_id, over).values(gone))

@@ -1,4 +1,4 @@
-"""Orphans: charges with our reference at Monta that belong to no payment session here."""
+"""Stores orphans: charges with our reference at Monta that belong to no payment session here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ X = orphans
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """`ours`: proved to be of our start, so it is stopped; any other is only told. Price in major units."""
+    """`ours`: proved to be of our start, so it is stopped; any other is only reported. Price in major units."""
 
     operator_id: OperatorId
     charge_id: ChargeId
@@ -42,7 +42,7 @@ class Orphan:
 
 
 class SeveralOrphans(Exception):
-    """Two operators' Montas may deal the same charge ids: it must be told whose is meant."""
+    """Two operators' Montas may use the same charge id, so the operator must be named."""
 
     def __init__(self, charge_id: ChargeId, operator_ids: Sequence[OperatorId]) -> None:
         super().__init__(f"several operators have an orphan charge {charge_id}: {', '.join(operator_ids)}")
@@ -51,7 +51,7 @@ class SeveralOrphans(Exception):
 async def keep(
     connection: AsyncConnection, operator_id: OperatorId, charge: ListedCharge, *, objection: str | None
 ) -> bool:
-    """Record it, or what is newly known of it; whether it is new."""
+    """Saves an orphan or its newer state; returns whether it is new."""
     report, origin = charge.report, charge.origin
     row = _shown(report) | {
         "operator_id": operator_id,
@@ -76,7 +76,7 @@ async def keep(
 async def see(
     connection: AsyncConnection, operator_id: OperatorId, report: ChargeReport, *, stopped: bool
 ) -> None:
-    """What Monta answered about it."""
+    """Saves what Monta answered about an orphan."""
     more = {"problem": None} | ({"stops": X.c.stops + 1} if stopped else {})
     await connection.execute(update(X).where(*_is(operator_id, report.id)).values(_shown(report) | more))
 
@@ -90,7 +90,7 @@ async def note_problem(
 async def unfinished(
     connection: AsyncConnection, operator_id: OperatorId, limit: int, *, found_since: datetime
 ) -> list[Orphan]:
-    """Those proved to be ours that Monta has not completed: first those that still run, oldest first."""
+    """Orphans of ours that Monta has not completed: running ones first, oldest first."""
     query = (
         select(X)
         .where(
@@ -109,7 +109,7 @@ async def unfinished(
 async def listed(
     connection: AsyncConnection, operator_id: OperatorId | None, *, closed: bool, limit: int
 ) -> list[Orphan]:
-    """Of one operator or of all, newest first; those that a person has closed only when asked for."""
+    """Orphans of one operator or of all, newest first; closed ones only on request."""
     query = select(X) if operator_id is None else select(X).where(X.c.operator_id == operator_id)
     if not closed:
         query = query.where(X.c.closed_at.is_(None))
@@ -133,7 +133,7 @@ async def close(
     because: str,
     now: datetime,
 ) -> Orphan | None:
-    """A person is done with it; closing again changes nothing. None: unknown, or not the caller's.
+    """Closes an orphan for operations; repeatable. None: unknown, or not the caller's.
 
     Raises SeveralOrphans: without an operator, where more than one has it.
     """
@@ -152,7 +152,7 @@ async def close(
 
 
 async def forget_adopted(connection: AsyncConnection, operator_id: OperatorId) -> None:
-    """A session turned up for it (a second restore): it is the session's business again."""
+    """Deletes orphans that a session has adopted (a second restore); the session handles them again."""
     known = exists().where(payment_sessions.c.id == X.c.session_reference)
     await connection.execute(delete(X).where(X.c.operator_id == operator_id, known))
 

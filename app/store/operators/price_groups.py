@@ -1,4 +1,4 @@
-"""Monta's price groups as tariffs, kept fresh by sync; and what a kWh cost lately where there is no tariff."""
+"""Stores Monta's price groups as tariffs, and recent prices a kWh where there is no tariff."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ C = charge_points.c
 
 CANNOT_BE_CONVERTED = "it cannot be converted"
 STALE = timedelta(days=1)
-"""A price group that could not be read for so long sets no limit any more."""
+"""A price group that could not be read for this long no longer sets a limit."""
 READ_AGAIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupTariff:
-    """The tariff of a price group, and in words what it does not say of it."""
+    """The tariff of a price group, and in words what it leaves out."""
 
     tariff: Tariff
     gaps: tuple[str, ...]
@@ -41,8 +41,8 @@ async def due(
     now: datetime,
     limit: int,
 ) -> Sequence[str]:
-    """Price groups of charge points that terminals use, that were not asked for since then, or of which a webhook said
-    meanwhile that they changed; the oldest first."""
+    """Price groups of charge points that terminals use and that are due for a read: not requested since then, or
+    reported as changed by a webhook; the oldest first."""
     known = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
     query = (
         select(C.price_group_id)
@@ -57,20 +57,20 @@ async def due(
 
 
 def _told_anew(now: datetime) -> ColumnElement[bool]:
-    """A group that keeps changing is read again once a minute at most."""
+    """A group that keeps changing is read once a minute at most."""
     return and_(G.told_at > G.tried_at, G.tried_at <= now - READ_AGAIN)
 
 
 async def note_told(
     connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[str], now: datetime
 ) -> None:
-    """A webhook says that these groups changed; those that no charge point here has are left out."""
+    """Marks groups that a webhook reported as changed; ignores those of no charge point here."""
     here = (G.operator_id == operator_id, G.price_group_id.in_(ids))
     await connection.execute(update(price_groups).where(*here).values(told_at=now))
 
 
 async def next_told(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
-    """When the first of the groups that were told and are not read yet may be read; None: there are none."""
+    """When the first of the reported and unread groups may be read; None: there are none."""
     query = select(func.min(G.tried_at)).where(G.operator_id == operator_id, G.told_at > G.tried_at)
     tried_at: datetime | None = (await connection.execute(query)).scalar()
     return None if tried_at is None else tried_at + READ_AGAIN
@@ -85,7 +85,7 @@ async def put(
     converted: Converted,
     now: datetime,
 ) -> None:
-    """Keep what Monta showed."""
+    """Saves a price group as Monta showed it."""
     fresh: dict[str, object] = {
         "name": name,
         "currency": converted.currency,
@@ -106,14 +106,14 @@ async def note_failure(
     problem: str,
     now: datetime,
 ) -> None:
-    """It could not be read: what was known of it counts on until it is stale."""
+    """Records a failed read; what was known stays valid until it is stale."""
     await _upsert(connection, operator_id, price_group_id, {"tried_at": now, "problem": problem})
 
 
 async def tariff_of(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> GroupTariff | None:
-    """By the charge point's public price group; None: no group, none that can be converted, or a stale one."""
+    """The tariff of the charge point's public price group; None: no group, not convertible, or stale."""
     same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
     query = (
         select(G.tariff, G.gaps, G.read_at)
@@ -129,20 +129,21 @@ async def tariff_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargePointPrice:
-    """Where the price of a charge point comes from. `problem`: why its group is not known as a tariff."""
+    """Where the price of a charge point comes from. `problem`: why its group has no tariff."""
 
     charge_point_id: ChargePointId
     has_tariff: bool
-    """A tariff that was set is in force."""
+    """A configured tariff is in force."""
     problem: str | None
     tariff_problem: str | None
-    """Why the tariff that was set for it, or else for the operator, prices nothing now."""
+    """Why the configured tariff of the charge point, or else of the operator, prices nothing now."""
 
 
 async def of_charge_points(
     connection: AsyncConnection, operator_id: OperatorId, now: datetime
 ) -> list[ChargePointPrice]:
-    """Of every charge point that terminals of the operator use; a group that was not asked for yet has no problem."""
+    """Price sources of every charge point that the operator's terminals use; a group not requested yet has no
+    problem."""
     same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
     set_here = select(tariffs.c.charge_point_id, tariffs.c.tariff).where(tariffs.c.operator_id == operator_id)
     states = {
@@ -178,7 +179,7 @@ async def learn_price(
     kwh_price: Decimal,
     currency: str,
 ) -> None:
-    """Keep what a kWh came to at the last settled charge, in major units."""
+    """Saves the price a kWh of the last settled charge, in major units."""
     here = and_(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
     learned = {"learned_kwh_price": kwh_price, "learned_currency": currency}
     await connection.execute(update(charge_points).where(here).values(learned))
@@ -187,7 +188,7 @@ async def learn_price(
 async def learned_price(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, currency: str
 ) -> Decimal | None:
-    """What a kWh cost here lately, in major units of this currency."""
+    """The recent price a kWh here, in major units of this currency."""
     query = select(C.learned_kwh_price).where(
         C.operator_id == operator_id,
         C.charge_point_id == charge_point_id,

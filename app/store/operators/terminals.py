@@ -1,4 +1,4 @@
-"""Terminals, what they may use, and the keys that terminals and operations prove themselves with."""
+"""Stores terminals, their charge points, and the API keys of terminals and operations."""
 
 import hashlib
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True)
 class OpsKey:
-    """A key of operations; `operator_id` None sees every operator."""
+    """An operations key; `operator_id` None sees every operator."""
 
     id: str
     operator_id: OperatorId | None
 
 
 def key_hash(api_key: str) -> bytes:
-    """Keys are long and random, so a plain hash is enough to keep them out of the database."""
+    """Hashes an API key; keys are long and random, so a plain hash is enough."""
     return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -52,7 +52,7 @@ async def add_terminal(connection: AsyncConnection, terminal: Terminal, api_key:
 async def assign(
     connection: AsyncConnection, terminal: Terminal, charge_point_ids: Sequence[ChargePointId]
 ) -> None:
-    """Let a terminal use charge points of its operator; charge points not heard of before are noted for sync."""
+    """Assigns charge points to a terminal of the operator; unknown charge points are left for sync."""
     rows = [
         {"operator_id": terminal.operator_id, "charge_point_id": c} for c in sorted(set(charge_point_ids))
     ]
@@ -79,7 +79,7 @@ async def terminal_by_id(connection: AsyncConnection, terminal_id: TerminalId) -
 
 
 async def providers_of(connection: AsyncConnection, operator_id: OperatorId) -> frozenset[str]:
-    """The provider slugs of the operator's terminals, revoked ones too."""
+    """Provider slugs of the operator's terminals, revoked ones too."""
     query = select(terminals.c.provider).where(terminals.c.operator_id == operator_id).distinct()
     return frozenset((await connection.execute(query)).scalars())
 

@@ -1,4 +1,4 @@
-"""A payment session as a row: one JSON document, and beside it the columns that keys and searches need."""
+"""Converts a payment session to a row: one JSON document, and columns for keys and searches."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,11 +19,11 @@ from app.domain.tariff import parse_tariff
 _ADAPTER = TypeAdapter(PaymentSession)
 _SHARES = TypeAdapter(tuple[HoldShare, ...])
 _APART = {"tariff", "settlement"}
-"""Kept in places of their own: the tariff as it was given, the settlement under its own constraints."""
+"""Stored separately: the tariff as it was given, the settlement under its own constraints."""
 
 
 def to_row(session: PaymentSession) -> dict[str, Any]:
-    """The columns that a save writes."""
+    """The columns that every save writes."""
     return {
         "status": session.status,
         "version": session.version,
@@ -82,5 +82,5 @@ def settlement_from(row: RowMapping) -> Settlement | None:
 
 
 def shares_of(settlement: Settlement) -> Any:
-    """The settlement hold by hold, for its JSON column."""
+    """The shares of each hold for the settlement's JSON column."""
     return _SHARES.dump_python(settlement.shares, mode="json")

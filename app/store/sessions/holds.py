@@ -1,4 +1,4 @@
-"""The references of all holds, first ones and top-ups: each pays for one session, once."""
+"""Stores the references of all holds, first ones and top-ups; each pays for one session, once."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ H = holds.c
 
 @dataclass(frozen=True, slots=True)
 class KnownHold:
-    """Where a reference was used before, and for how much."""
+    """The session and amount that a reference was used for before."""
 
     session_id: SessionId
     amount_minor: int
@@ -25,7 +25,7 @@ class KnownHold:
 async def take(
     connection: AsyncConnection, session: PaymentSession, reference: str, amount_minor: int, now: datetime
 ) -> bool:
-    """Claim a reference for a session of its terminal; False when it is taken."""
+    """Claims a reference for a session of its terminal; False when it is taken."""
     row = {
         "terminal_id": session.terminal_id,
         "reference": reference,
@@ -40,7 +40,7 @@ async def take(
 
 
 async def leave(connection: AsyncConnection, session: PaymentSession, reference: str) -> None:
-    """Release a reference that was claimed in this transaction."""
+    """Releases a reference that was claimed in this transaction."""
     mine = (H.terminal_id == session.terminal_id, H.reference == reference, H.session_id == session.id)
     await connection.execute(delete(holds).where(*mine))
 
@@ -52,14 +52,14 @@ async def find(connection: AsyncConnection, terminal_id: TerminalId, reference: 
 
 
 def session_ids(terminal_id: TerminalId, reference: str) -> Select[tuple[str]]:
-    """For a condition: whose hold this is."""
+    """Subquery for the sessions of a hold's reference."""
     return select(H.session_id).where(H.terminal_id == terminal_id, H.reference == reference)
 
 
 async def set_days(
     connection: AsyncConnection, operator_id: OperatorId, brand: str | None, days: int | None
 ) -> None:
-    """How long holds of a card scheme (None: of all others) are good; None: what is usual."""
+    """Sets for how many days holds of a card scheme (None: of all others) are valid; None: the default."""
     p, name = hold_policies.c, (brand or "").lower()
     if days is None:
         await connection.execute(delete(hold_policies).where(p.operator_id == operator_id, p.brand == name))

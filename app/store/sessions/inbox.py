@@ -1,4 +1,4 @@
-"""The webhook inbox: every entry is kept before it has any effect, and applied once."""
+"""Stores webhook entries before they have any effect; each is applied once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,14 +33,14 @@ from app.store.tables.monta import CHARGE_POINT_NEWS_PENDING
 PENDING_LIMIT = 5000
 """Entries of one session applied in one transaction; the rest follow in the next."""
 READ_OF_EACH = 50
-"""So many entries of one charge are read of a backlog, the newest."""
+"""Entries of one charge that are read of a backlog, the newest."""
 
 P = payment_sessions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxEntry:
-    """One webhook entry on its way into the inbox; `raw` is what Monta sent, safe for jsonb."""
+    """One webhook entry to be kept; `raw` is what Monta sent, safe for jsonb."""
 
     dedupe_key: str
     raw: Mapping[str, Any]
@@ -55,7 +55,7 @@ class InboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class PendingEntry:
-    """An entry that was not applied yet. `raw` is None where newer ones of the same charge say all that it says."""
+    """An entry not applied yet. `raw` is None where newer entries of the same charge supersede it."""
 
     id: int
     received_at: datetime
@@ -64,7 +64,7 @@ class PendingEntry:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How many entries were new, and the sessions that they name but that are not here."""
+    """How many entries were new, and the sessions that they name but that are unknown here."""
 
     new: int
     unknown: tuple[str, ...]
@@ -73,10 +73,10 @@ class Kept:
 async def keep(
     connection: AsyncConnection, operator_id: OperatorId, entries: Sequence[InboxEntry], now: datetime
 ) -> Kept:
-    """Keep the entries that are new and make the sessions they speak of due.
+    """Saves new entries and makes their sessions due.
 
-    Entries are written in the order of their keys, and sessions are locked only when all are written, in the order of
-    their ids: however deliveries overlap, two of them never wait for each other in a circle.
+    Writes entries in the order of their keys, then locks sessions in the order of their ids: overlapping deliveries
+    never deadlock.
     """
     rows = [_row(entry, operator_id, now) for entry in sorted(entries, key=lambda e: e.dedupe_key)]
     if not rows:
@@ -116,8 +116,8 @@ async def _wake(
     references: Sequence[str],
     now: datetime,
 ) -> Sequence[str]:
-    """The sessions that are meant. Arrays, since a delivery may speak of more charges than a statement may have
-    parameters."""
+    """Wakes the sessions that entries name. Uses arrays, since a delivery may name more charges than a statement may
+    have parameters."""
     by_charge = P.c.charge_id == any_(bindparam("charge_ids", list(charge_ids), type_=ARRAY(Text)))
     by_reference = P.c.id == any_(bindparam("references", list(references), type_=ARRAY(Text)))
     meant = (
@@ -132,7 +132,7 @@ async def _wake(
 
 
 def _news(*ours: ColumnElement[bool]) -> Select[tuple[int, datetime, Any]]:
-    # An event that claims to lie ahead of its arrival must not hide the others.
+    # An event dated after its arrival must not hide the others.
     happened_at = func.least(inbox.c.event_time, inbox.c.received_at)
     age = func.row_number().over(
         partition_by=inbox.c.charge_id, order_by=(happened_at.desc(), inbox.c.id.desc())
@@ -151,7 +151,7 @@ def _news(*ours: ColumnElement[bool]) -> Select[tuple[int, datetime, Any]]:
     )
 
 
-# Built once: every turn of every session asks one of them.
+# Built once: every claim of every session executes one of them.
 _PENDING = _news(inbox.c.session_reference == bindparam("session"))
 _PENDING_OF_CHARGE = _news(
     inbox.c.session_reference == bindparam("session"), inbox.c.charge_id == bindparam("charge")
@@ -159,9 +159,9 @@ _PENDING_OF_CHARGE = _news(
 
 
 async def pending_of(connection: AsyncConnection, session: PaymentSession) -> list[PendingEntry]:
-    """Entries about the session's charge, or with its reference, that were not applied yet; oldest first.
+    """Pending entries about the session's charge or with its reference, oldest first.
 
-    Of a backlog only the newest of each charge are given to read: a charge's entry says all that the ones before said.
+    Of a backlog only the newest of each charge are read: an entry says all that the ones before it said.
     """
     given = {"operator": session.operator_id, "session": session.id}
     query = _PENDING
@@ -178,8 +178,8 @@ async def mark_applied(connection: AsyncConnection, news: Sequence[PendingEntry]
 
 
 async def prune(connection: AsyncConnection, before: datetime, *, limit: int) -> int:
-    """Delete entries that came before then, of the `limit` oldest; returns how many those were. Whatever an entry of
-    that age could still say, the record has been asked since."""
+    """Deletes entries older than `before` among the `limit` oldest; returns how many. The record has been read since,
+    so they hold no news."""
     oldest = select(inbox.c.id, inbox.c.received_at).order_by(inbox.c.id).limit(limit).cte("oldest")
     old = select(oldest.c.id).where(oldest.c.received_at < before)
     return (await connection.execute(delete(inbox).where(inbox.c.id.in_(old)))).rowcount
@@ -203,6 +203,6 @@ _CHARGE_POINT_NEWS = (
 async def news_of_charge_points(
     connection: AsyncConnection, operator_id: OperatorId, limit: int
 ) -> list[PendingEntry]:
-    """Entries about charge points and price groups that were not applied yet, in the order in which they came."""
+    """Pending entries about charge points and price groups, in the order of arrival."""
     rows = await connection.execute(_CHARGE_POINT_NEWS, {"operator": operator_id, "most": limit})
     return [PendingEntry(row.id, row.received_at, row.raw) for row in rows]

@@ -1,4 +1,4 @@
-"""The journal: every fact, decision and call of a session, oldest first, never changed."""
+"""Stores the journal: every fact, decision and call of a session, oldest first, never changed."""
 
 from dataclasses import dataclass
 from datetime import datetime

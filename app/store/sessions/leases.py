@@ -1,4 +1,4 @@
-"""Who works on what until when: due rows are claimed, and released with their next due time."""
+"""Leases due sessions to watchers: claimed by due time, released with the next one."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,19 +40,19 @@ NO_BOUND = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A claim on one session: every later write carries `token`, so that a late worker changes nothing."""
+    """A claim on one session; every later write carries `token`, which fences off late workers."""
 
     session_id: SessionId
     token: int
     operator_id: OperatorId = field(default=OperatorId(""), compare=False)
-    """Whose session it is: for fairness only."""
+    """Whose session it is; used for fairness only."""
     due_at: datetime | None = field(default=None, compare=False)
-    """When it fell due: for figures only."""
+    """When it fell due; used for metrics only."""
 
 
 def _claim() -> ReturningUpdate[tuple[str, int, str, datetime | None]]:
-    """Given when it is executed: `now`, `until`, `owner`, `busy` (counts by operator), and three bounds: `each` for the
-    claims of one operator, `bound` for these with what it has in work, `most` for all claims."""
+    """Builds the claim statement. Parameters: `now`, `until`, `owner`, `busy` (counts by operator), and three bounds:
+    `each` for new claims of one operator, `bound` for these and what it has in work, `most` for all claims."""
     now = bindparam("now", type_=P.c.due_at.type)
     in_work = bindparam("busy", type_=JSONB)
     free = (P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
@@ -101,14 +101,14 @@ def _wake() -> Select[tuple[object]]:
     return select(func.pg_notify(bindparam("channel"), "")).where(exists(select(woken.c.id)))
 
 
-# Built once: watchers ask these of the database all the time, and building takes longer than asking.
+# Built once: watchers execute these constantly, and building takes longer than executing.
 _CLAIM = _claim()
 _WAKE = _wake()
 _EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bindparam("until"))
 _UNSEEN = func.jsonb_path_exists(
     P.c.body, text("'$.attention[*] ? (@.acknowledged == null)'"), type_=Boolean()
 )
-"""What the document itself asks a person for: a handler that crashed for a while asks no longer once it works."""
+"""Attention in the document itself; attention raised for a crashed handler ends once the handler works again."""
 _RELEASE = (
     update(P)
     .where(P.c.id == bindparam("session"))
@@ -132,10 +132,10 @@ async def claim(
     busy: Mapping[OperatorId, int] | None = None,
     per_operator: int | None = None,
 ) -> list[Lease]:
-    """Claim up to `limit` due sessions that nobody works on, most overdue first, by turns between operators: whoever
-    has fewest in work (`busy`, and those before it here) comes first, and nobody has more than `per_operator`.
+    """Claims up to `limit` unleased due sessions, most overdue first, fairly across operators. The operator with the
+    fewest claims (`busy`, and those before it here) comes first, and none gets more than `per_operator`.
 
-    However many sessions of one operator are due, no more of them are looked at than could be claimed.
+    Reads no more due sessions of one operator than could be claimed.
     """
     given = {"owner": owner, "now": now, "until": until, "busy": dict(busy or {}), "most": limit}
     given |= {"each": limit if per_operator is None else min(limit, per_operator)}
@@ -145,22 +145,22 @@ async def claim(
 
 
 async def wake(connection: AsyncConnection, session_ids: Sequence[str], now: datetime) -> None:
-    """Make sessions due whose rows an earlier statement of this transaction has locked; watchers are told.
+    """Makes sessions due that an earlier statement of this transaction has locked, and notifies watchers.
 
-    Never lock and judge in one statement: a row that was waited for would be judged by the version that the
-    statement began with. A watcher that gave the session back meanwhile had it due, so nothing would be woken (F114).
+    Lock and check in two statements: within one, a row that was waited for is checked by the version that the statement
+    began with. If a watcher released the session meanwhile, it would count as due and not be woken (F114).
     """
     if session_ids:
         await connection.execute(_WAKE, {"sessions": list(session_ids), "now": now, "channel": DUE_CHANNEL})
 
 
 async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> None:
-    """Keep a claim for one more step; the row is locked and known to be ours."""
+    """Extends a claim for one more step; the row is locked and known to be ours."""
     await connection.execute(_EXTEND, {"session": lease.session_id, "until": until})
 
 
 async def renew(connection: AsyncConnection, held: Collection[Lease], until: datetime) -> None:
-    """Keep claims whose work takes longer than a lease; one that somebody else holds by now is left alone."""
+    """Renews claims whose work takes longer than a lease; skips those that another worker holds by now."""
     pairs = sorted((lease.session_id, lease.token) for lease in held)
     meant = (
         select(P.c.id)
@@ -173,13 +173,13 @@ async def renew(connection: AsyncConnection, held: Collection[Lease], until: dat
 
 
 async def release(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
-    """End a claim on a locked row; the session is due again at `due_at`."""
+    """Releases a claim on a locked row; the session is due again at `due_at`."""
     await connection.execute(_RELEASE, {"session": lease.session_id, "due": due_at})
 
 
 async def release_failed(connection: AsyncConnection, lease: Lease, now: datetime) -> int | None:
-    """End a claim whose handler crashed: due again after 2, 4, 8, ... 256 seconds; from the third crash in a row on a
-    person is asked to look. Returns the crashes in a row."""
+    """Releases a claim whose handler crashed, with backoff: due after 2, 4, 8, ... 256 seconds. The third crash in a
+    row raises attention. Returns the crashes in a row."""
     query = (
         update(P)
         .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
@@ -197,7 +197,7 @@ async def release_failed(connection: AsyncConnection, lease: Lease, now: datetim
 
 
 async def release_unchanged(connection: AsyncConnection, lease: Lease, now: datetime) -> None:
-    """End a claim with which nothing could be done: due again at once, and nobody's failure."""
+    """Releases a claim that could do nothing: due again at once, not counted as a crash."""
     await connection.execute(
         update(P)
         .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
@@ -206,9 +206,9 @@ async def release_unchanged(connection: AsyncConnection, lease: Lease, now: date
 
 
 async def next_due(connection: AsyncConnection) -> datetime | None:
-    """When the next session or job that nobody works on falls due; None: nothing is planned.
+    """The next due time of an unleased session or job; None: nothing is planned.
 
-    Claims that were never released are not counted: whoever waits looks again within a second or so anyway.
+    Ignores expired claims: pollers retry within a second or so anyway.
     """
     free = (P.c.operator_id == operators.c.id, P.c.due_at.is_not(None), P.c.lease_until.is_(None))
     first = select(P.c.due_at).where(*free).order_by(P.c.due_at).limit(1).lateral("first")

@@ -1,4 +1,4 @@
-"""Payment sessions: recorded once, locked to be changed, found again."""
+"""Stores payment sessions: recorded once, locked for changes, found by their keys."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,7 +37,7 @@ P = payment_sessions
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A session as it was found by one of its keys, with what the first call looked like."""
+    """A session found by one of its keys, with the fingerprint of the first call."""
 
     session: PaymentSession
     request_hash: bytes
@@ -51,7 +51,7 @@ async def record(
     request_hash: bytes,
     idempotency_key: str | None,
 ) -> bool:
-    """Insert a new session, due at once; False when a key (reference, Idempotency-Key, charge point) is taken."""
+    """Inserts a new session, due at once; False when a key (reference, Idempotency-Key, charge point) is taken."""
     session = change.session
     session = replace(session, attention=stamped(session.attention, session.created_at))
     held = session.authorization
@@ -71,7 +71,7 @@ async def record(
 async def find_recorded(
     connection: AsyncConnection, terminal_id: TerminalId, *, reference: str, idempotency_key: str | None
 ) -> Recorded | None:
-    """The session that took one of these keys; the reference's before the Idempotency-Key's."""
+    """The session that took one of these keys; the reference takes precedence over the Idempotency-Key."""
     same_key = P.c.idempotency_key == idempotency_key if idempotency_key is not None else literal(False)
     query = (
         _sessions()
@@ -91,21 +91,21 @@ async def find_recorded(
 async def lock(
     connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
-    """The session, its row locked until the transaction ends. None: unknown, or the lease is somebody else's by now."""
+    """Locks and returns a session until the transaction ends. None: unknown, or the lease was lost."""
     locked = _LOCK if lease_token is None else _LOCK_LEASED
     given = {"session": session_id} | ({} if lease_token is None else {"token": lease_token})
     if (await connection.execute(locked, given)).one_or_none() is None:
         return None
-    # A statement of its own: what is joined to a row that was waited for would be as old as the wait.
+    # A statement of its own: joined rows would be as old as the wait for the lock.
     return await get(connection, session_id)
 
 
 async def save(
     connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime
 ) -> PaymentSession:
-    """Write what a locked session became, with its journal lines; whoever waits for news of it is told.
+    """Saves a locked session with its journal lines, and notifies listeners.
 
-    The version rises with every change that somebody could see; bookkeeping of our own reads is none.
+    The version rises with every visible change; bookkeeping of our own reads is not one.
     """
     session = change.session
     if _with_plan_of(session, before) != before:
@@ -120,7 +120,7 @@ async def save(
 
 
 async def wake(connection: AsyncConnection, session_id: SessionId, now: datetime) -> None:
-    """Make a locked session due: the watcher looks at it next."""
+    """Makes a locked session due, so that a watcher claims it next."""
     await leases.wake(connection, [session_id], now)
 
 
@@ -152,7 +152,7 @@ async def find(
 
 
 def _readable(row: RowMapping) -> PaymentSession | None:
-    """One row that cannot be read must not hide the others; it is due itself, fails there, and asks for a person."""
+    """Decodes a row; an unreadable one is skipped here, and raises attention when a watcher claims it."""
     try:
         return from_row(row)
     except ValueError:
@@ -170,7 +170,7 @@ def _sessions() -> Select[Any]:
     return select(P.c.body, P.c.tariff, *parts).select_from(joined)
 
 
-# Built once: building a statement takes longer than asking it of the database.
+# Built once: building a statement takes longer than executing it.
 _ONE = _sessions().where(P.c.id == bindparam("session"))
 _LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
 _LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))

@@ -1,4 +1,4 @@
-"""Reports from reads of many charges, kept until their sessions have applied them."""
+"""Stores reports from list reads until their sessions have applied them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,17 +20,16 @@ _REPORT = TypeAdapter(ChargeReport)
 _OF_SESSION = (
     select(S.c.report).where(S.c.session_id == bindparam("session")).order_by(S.c.seen_at, S.c.charge_id)
 )
-"""Built once: every turn of every session asks it."""
+"""Built once: every claim of every session executes it."""
 
 
 async def keep(
     connection: AsyncConnection, operator_id: OperatorId, reports: Sequence[ChargeReport], now: datetime
 ) -> int:
-    """Keep the newest look at each charge that carries the reference or the charge id of a session, and make those
-    sessions due; returns how many sessions are meant. At most some hundreds at once.
+    """Saves the newest report of each charge that belongs to a session, and makes those sessions due. Returns the count
+    of sessions. Some hundreds at once at most.
 
-    Sessions are locked first, in the order of their ids, as a session's own turn does: neither waits for the other in
-    a circle.
+    Locks sessions first, in the order of their ids, as advancing a session does, so that there is no deadlock.
     """
     by_id = {report.id: report for report in reports}
     by_reference = {r.partner_external_id: r for r in reports if r.partner_external_id}
@@ -63,13 +62,13 @@ async def keep(
 
 
 async def of_session(connection: AsyncConnection, session_id: SessionId) -> list[ChargeReport]:
-    """What was seen of the charges of a locked session and not taken in yet, oldest first."""
+    """Reports of a locked session's charges that were not applied yet, oldest first."""
     rows = await connection.execute(_OF_SESSION, {"session": session_id})
     return [_REPORT.validate_python(row.report) for row in rows]
 
 
 async def clear(connection: AsyncConnection, session_id: SessionId) -> None:
-    """Taken in. The session is locked, so nothing newer can have come since they were read."""
+    """Deletes applied reports. The session is locked, so nothing newer can have come since the read."""
     await connection.execute(delete(S).where(S.c.session_id == session_id))
 
 

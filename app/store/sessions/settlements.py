@@ -1,4 +1,4 @@
-"""Settlements, and what the PSP did with each settled hold."""
+"""Stores settlements, and what the PSP did with each settled hold."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ OF_SESSION = S.c.session_id == payment_sessions.c.id
 
 @dataclass(frozen=True, slots=True)
 class OpenSettlements:
-    """How many wait for word of their outcome; `overdue` of them for so long that a person was asked."""
+    """How many settlements await a capture report; `overdue`: those flagged for operations."""
 
     due: int
     overdue: int
@@ -29,7 +29,7 @@ class OpenSettlements:
 async def write(
     connection: AsyncConnection, session: PaymentSession, settlement: Settlement, *, first: bool
 ) -> None:
-    """Insert it once; afterwards only what the PSP reported about it may change, and whether a person was asked."""
+    """Inserts a settlement once; later only its reports and the overdue mark may change."""
     where = settlements.c.session_id == session.id
     if not first:
         reported = {
@@ -63,8 +63,8 @@ async def write(
 async def overdue(
     connection: AsyncConnection, operator_id: OperatorId, now: datetime, *, limit: int, offset: int = 0
 ) -> list[SessionId]:
-    """The sessions whose outcome nobody told in time and nobody was asked about, the most overdue first; `offset`
-    passes over the first ones."""
+    """Sessions with an overdue capture report that were not flagged yet, the most overdue first; skips `offset` of
+    them."""
     query = (
         select(S.c.session_id)
         .join_from(S, payment_sessions, OF_SESSION)
@@ -98,7 +98,7 @@ class Capture:
 
 
 async def add_capture(connection: AsyncConnection, session_id: SessionId, capture: Capture) -> Capture | None:
-    """Keep a report once; returns the one that was already there under the same outcome, reference and hold."""
+    """Saves a report once; returns an existing one of the same outcome, reference and hold."""
     made = await connection.execute(
         insert(captures)
         .values(

@@ -1,4 +1,4 @@
-"""The one collection of tables, and how their rules are named."""
+"""The table metadata and its naming convention for constraints."""
 
 from sqlalchemy import DateTime, MetaData
 

@@ -1,4 +1,4 @@
-"""What is shared about Monta by all replicas: inbox, tokens, budgets; and who watches."""
+"""Tables about Monta that replicas share: inbox, tokens, budgets, and watchers' heartbeats."""
 
 from sqlalchemy import (
     BigInteger,
