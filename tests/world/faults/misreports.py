@@ -8,7 +8,7 @@ from typing import Any
 from app.simulator.faults.catalog import Misreport
 from tests.world.plan import Plan, with_fault
 
-HOLD_S = 3 * 3600.0
+HOLD_S = 3600.0
 """Validity of the hold of a payment at a misreporting charge point: unresolvable prices are settled by then."""
 DAY_S = 86_400.0
 
