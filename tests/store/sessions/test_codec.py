@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import partial
@@ -25,7 +25,13 @@ from app.store.tables import settlements
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 COUNTS = st.integers(0, 2**31 - 1)
 PRICES = st.decimals(0, 1000, places=20) | st.decimals(0, 1000, places=2) | st.integers(0, 100)
-NAIVE_FIRST, NAIVE_LAST = datetime(1970, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ001 - Hypothesis adds the zone
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+MOMENTS = st.integers(0, (LAST - FIRST) // MICROSECOND).map(lambda count: FIRST + count * MICROSECOND)
+"""One draw each, where `st.datetimes` makes seven."""
+DECIMALS = st.builds(
+    lambda digits, places: Decimal(digits).scaleb(-places), st.integers(-(10**18), 10**18), st.integers(0, 24)
+)
 
 
 def _tariff(price: object, duplicate: object) -> Tariff:
@@ -45,8 +51,8 @@ PLAIN: dict[object, st.SearchStrategy[Any]] = {
     int: COUNTS,
     bool: st.booleans(),
     type(None): st.none(),
-    datetime: st.datetimes(NAIVE_FIRST, NAIVE_LAST, timezones=st.just(UTC)),
-    Decimal: st.decimals(-(10**9), 10**9, allow_nan=False, allow_infinity=False),
+    datetime: MOMENTS,
+    Decimal: DECIMALS,
     Tariff: st.builds(
         _tariff,
         PRICES,
