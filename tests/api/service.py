@@ -314,3 +314,9 @@ async def open_service(
 async def _ended(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def wait(service: Service, passed: timedelta) -> None:
+    clock = service.context.clock
+    assert isinstance(clock, VirtualClock)
+    await clock.advance(passed.total_seconds())

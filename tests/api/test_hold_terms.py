@@ -12,8 +12,7 @@ from app.domain.session.holds import hold_deadline
 from app.domain.units.ids import SessionId
 from app.flows.admin import provision
 from app.store.sessions import payment_sessions
-from tests.api.service import Json, Service, assert_problem, fields_of, open_service, payment
-from tests.api.test_replays import wait
+from tests.api.service import Json, Service, assert_problem, fields_of, open_service, payment, wait
 
 pytestmark = pytest.mark.anyio
 

@@ -10,18 +10,11 @@ import pytest
 from app.domain.session.holds import hold_deadline
 from app.domain.units.ids import SessionId
 from app.store.sessions import payment_sessions
-from tests.api.service import Json, Service, open_service, payment
-from tests.virtual_clock import VirtualClock
+from tests.api.service import Json, open_service, payment, wait
 
 pytestmark = pytest.mark.anyio
 
 PATH = "/v1/payment-sessions"
-
-
-async def wait(service: Service, passed: timedelta) -> None:
-    clock = service.context.clock
-    assert isinstance(clock, VirtualClock)
-    await clock.advance(passed.total_seconds())
 
 
 async def test_F3_days_after_the_end_the_same_call_shows_the_session_as_it_ended(database_url: str) -> None:

@@ -89,7 +89,9 @@ def test_there_is_one_line_of_migrations_with_one_head() -> None:
 
 
 def test_migrating_a_migrated_database_changes_nothing(database_url: str) -> None:
+    before = asyncio.run(catalog(database_url))
     migrate(database_url)
+    assert asyncio.run(catalog(database_url)) == before
 
 
 def test_every_migration_can_be_taken_back_and_made_again(empty_url: str) -> None:

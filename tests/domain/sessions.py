@@ -292,3 +292,11 @@ def play(course: list[Event], session: PaymentSession | None = None) -> Course:
 
 
 CENT = Decimal("0.01")
+
+
+ONE = ChargeId("1")
+
+
+def step_at(session: PaymentSession, at: float) -> object:
+    """The next step, `at` seconds after the beginning."""
+    return decide(session, POLICY, after(at))

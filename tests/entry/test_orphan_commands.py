@@ -8,7 +8,7 @@ from app.cli import app
 from app.domain.charging.charge import ChargeState
 from app.store.db.database import Database
 from app.store.operators import orphans
-from tests.store.operators.test_orphans import find
+from tests.store.orphan_rows import find
 from tests.store.rows import OP_ONE, OP_OTHER, SECRET_KEY, provisioned
 
 

@@ -14,8 +14,8 @@ from app.store.operators import jobs
 from app.store.operators.jobs import Job
 from app.store.sessions import inbox
 from tests.journeys.checks import ended, minor, the_charge
+from tests.journeys.deliveries import as_monta_shows_it, deliver, entry
 from tests.journeys.rig import Rig, open_rig
-from tests.journeys.test_news_faults import as_monta_shows_it, deliver, entry
 
 pytestmark = pytest.mark.anyio
 

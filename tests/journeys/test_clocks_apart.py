@@ -16,8 +16,8 @@ from app.simulator.config import Driver, PointConfig, SimulatorConfig
 from app.simulator.faults.catalog import Fault, FaultKind, Misreport, PointFaults
 from app.simulator.server import default_config
 from tests.journeys.checks import ended, minor, starts, the_charge
+from tests.journeys.lost_sessions import forget, orphans_of
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
-from tests.journeys.test_reconciliation import forget, orphans_of
 
 pytestmark = pytest.mark.anyio
 

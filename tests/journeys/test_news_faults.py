@@ -3,47 +3,17 @@
 Webhooks that are lost, late, doubled, shuffled, forged or poisoned: the record decides, polling carries.
 """
 
-import json
-from typing import Any
-
 import pytest
 from sqlalchemy import insert, select, text
 
-from app.simulator.webhooks.outbox import signature
 from app.store.tables import inbox
 from tests.journeys.checks import ended, kinds, minor, the_charge
-from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.journeys.deliveries import as_monta_shows_it, deliver, entry
+from tests.journeys.rig import energy_tariff, open_rig
 
 pytestmark = pytest.mark.anyio
 
 PRICE = energy_tariff("0.79")
-
-
-async def deliver(rig: Rig, *entries: Any, secret: str | None = None) -> int:
-    """A delivery as Monta sends it; the status of the answer."""
-    body = json.dumps({"entries": entries, "pending": 0, "timestamp": 1}).encode()
-    sealed = signature(secret or rig.operator.webhook_secret, body)
-    headers = {"X-Monta-Signature": f"sha1={sealed}", "Content-Type": "application/json"}
-    return (await rig.http.post(rig.operator.webhook_path, content=body, headers=headers)).status_code
-
-
-def entry(rig: Rig, charge: Json, event: str = "updated") -> Json:
-    at = rig.clock.now().isoformat()
-    return {
-        "entityType": "charge",
-        "entityId": str(charge["id"]),
-        "eventType": event,
-        "eventTime": at,
-        "payload": charge,
-    }
-
-
-async def as_monta_shows_it(rig: Rig) -> Json:
-    """The charge as the simulator's own record shows it."""
-    sent = [json.loads(delivery.body)["entries"] for delivery in rig.monta.deliveries]
-    found = [e["payload"] for entries in sent for e in entries if e["entityType"] == "charge"]
-    shown: Json = found[-1]
-    return shown
 
 
 async def test_F37_without_any_webhook_polling_alone_follows_stops_and_settles(database_url: str) -> None:

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from tests.journeys.checks import ended, kinds, minor, the_charge
+from tests.journeys.deliveries import as_monta_shows_it, deliver, entry
 from tests.journeys.rig import energy_tariff, open_rig
-from tests.journeys.test_news_faults import as_monta_shows_it, deliver, entry
 
 pytestmark = pytest.mark.anyio
 

@@ -15,27 +15,12 @@ from app.flows.context import monta_of
 from app.flows.operator.reconcile import demand
 from app.monta.objects import StartCharge
 from app.simulator.faults.catalog import FaultKind
-from app.store.operators import orphans
-from app.store.operators.orphans import Orphan
 from app.store.tables import payment_sessions
 from tests.journeys.checks import ended, minor, starts, the_charge
+from tests.journeys.lost_sessions import forget, orphans_of
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
 pytestmark = pytest.mark.anyio
-
-FORGET = (
-    "DELETE FROM journal WHERE session_id = :id",
-    "DELETE FROM polled_reports WHERE session_id = :id",
-    "DELETE FROM holds WHERE session_id = :id",
-    "DELETE FROM payment_sessions WHERE id = :id",
-)
-
-
-async def forget(rig: Rig, session_id: str) -> None:
-    """The database as it was before the session was recorded."""
-    async with rig.context.database.transaction() as connection:
-        for statement in FORGET:
-            await connection.execute(text(statement), {"id": session_id})
 
 
 async def snapshot(rig: Rig, session_id: str) -> Json:
@@ -50,11 +35,6 @@ async def go_back(rig: Rig, before: Json) -> None:
         await connection.execute(
             update(payment_sessions).where(payment_sessions.c.id == before["id"]).values(before)
         )
-
-
-async def orphans_of(rig: Rig, *, closed: bool = False) -> list[Orphan]:
-    async with rig.context.database.transaction() as connection:
-        return await orphans.listed(connection, None, closed=closed, limit=100)
 
 
 def touched(rig: Rig, charge_id: object) -> list[str]:

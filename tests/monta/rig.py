@@ -1,12 +1,14 @@
 """A client of the fake Monta with everything around it in memory."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 import httpx
 
 from app.domain.charging.charge import PriceUnit
-from app.domain.units.ids import OperatorId
+from app.domain.units.ids import ChargePointId, OperatorId
 from app.monta.client import MontaClient
+from app.monta.objects import StartCharge
 from app.monta.ports import Credentials
 from app.monta.transport import Timeouts
 from tests.monta.fake_monta import CREDENTIALS, FakeMonta, Line
@@ -59,3 +61,18 @@ def make_rig() -> Rig:
         MemoryTokenStore(),
         MemoryBudget(),
     )
+
+
+START = StartCharge(
+    paying_team_id="14",
+    charge_point_id=ChargePointId("101"),
+    partner_external_id="ps_01jd",
+    provider="acme-pay",
+    external_id="K7QM-4TXP",
+    kwh_limit=Decimal("12.35"),
+    price_limit=Decimal("50"),
+)
+
+
+def row(number: int, external_id: str | None = "ps_01jd", **more: object) -> dict[str, object]:
+    return {"id": number, "state": "charging", "partnerExternalId": external_id, **more}

@@ -17,23 +17,9 @@ from app.monta.objects import StartCharge
 from app.monta.ports import Purpose, QuotaSeen
 from tests.monta.fake_monta import Reply
 from tests.monta.idle_clock import ORIGIN
-from tests.monta.rig import Rig
+from tests.monta.rig import START, Rig, row
 
 pytestmark = pytest.mark.anyio
-
-START = StartCharge(
-    paying_team_id="14",
-    charge_point_id=ChargePointId("101"),
-    partner_external_id="ps_01jd",
-    provider="acme-pay",
-    external_id="K7QM-4TXP",
-    kwh_limit=Decimal("12.35"),
-    price_limit=Decimal("50"),
-)
-
-
-def row(number: int, external_id: str | None = "ps_01jd", **more: object) -> dict[str, object]:
-    return {"id": number, "state": "charging", "partnerExternalId": external_id, **more}
 
 
 def page(number: int, of: int, *rows: object) -> Reply:

@@ -24,8 +24,7 @@ from app.monta.transport import Timeouts
 from tests.monta.fake_monta import BASE_URL, CREDENTIALS, FakeMonta, Reply
 from tests.monta.idle_clock import ORIGIN
 from tests.monta.memory import MemoryBudget
-from tests.monta.rig import OPERATOR, Rig
-from tests.monta.test_client_calls import START, row
+from tests.monta.rig import OPERATOR, START, Rig, row
 
 pytestmark = pytest.mark.anyio
 

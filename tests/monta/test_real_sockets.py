@@ -20,8 +20,7 @@ from app.monta.ports import Token
 from app.monta.transport import Timeouts
 from tests.monta.fake_monta import CREDENTIALS
 from tests.monta.idle_clock import ORIGIN
-from tests.monta.rig import OPERATOR, Rig
-from tests.monta.test_client_calls import START
+from tests.monta.rig import OPERATOR, START, Rig
 
 pytestmark = pytest.mark.anyio
 

@@ -1,7 +1,7 @@
 """What readings and settled sessions teach: meters, power, stop latency, whether Monta keeps its limits."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -9,30 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.charging.charge import ChargeState
 from app.domain.limit.meter import MeterHistory, with_reading
 from app.domain.limit.monta_limits import admitted, idle_fee_reserve_minor, monta_limits_for
-from app.domain.limit.policy import Policy, SmallAuthorizations
+from app.domain.limit.policy import SmallAuthorizations
 from app.domain.limit.profile import ChargePointProfile, latency_bound_s, usual_peak_w
 from app.domain.session.learning import KEPT, learned
-from app.domain.session.limit import PowerBasis, bound_of, expected_end, start_limits
+from app.domain.session.limit import PowerBasis, bound_of, expected_end
 from app.domain.session.machine import Change, Source
-from app.domain.session.payment_session import Authorization, PaymentSession, Start, Stop, StopReason
+from app.domain.session.payment_session import PaymentSession, Stop, StopReason
 from app.domain.session.reports import apply_report
 from app.domain.session.settle import cause_of_shortfall
-from app.domain.tariff import Tariff, parse_tariff
-from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
+from tests.domain.taught_sessions import POLICY, T0, charging, report, session, tariff
 
-T0 = datetime(2026, 11, 22, 10, tzinfo=UTC)
-POLICY = Policy()
 WORST_S = POLICY.stop_latency_s * POLICY.unknown_latency_factor
-
-
-def tariff(*parts: tuple[str, str]) -> Tariff:
-    listed = [{"type": kind, "price": price, "step_size": 1} for kind, price in parts]
-    return parse_tariff(
-        {"id": "t", "currency": "EUR", "tax_included": "YES", "elements": [{"price_components": listed}]}
-    )
 
 
 def history_of(
@@ -44,57 +34,6 @@ def history_of(
         energy_wh = start_wh + round(power_w * every_s * i / 36_000) * 10
         meter_history = with_reading(meter_history, T0 + timedelta(seconds=from_s + every_s * i), energy_wh)
     return meter_history
-
-
-def session(profile: ChargePointProfile | None = None) -> PaymentSession:
-    made = PaymentSession(
-        id=SessionId("ps_1"),
-        operator_id=OperatorId("op"),
-        terminal_id=TerminalId("trm"),
-        charge_point_id=ChargePointId("1"),
-        display_reference="K7QM-4TXP",
-        authorization=Authorization(reference="A", amount_minor=2000, currency="EUR"),
-        created_at=T0,
-        updated_at=T0,
-        start=Start(deadline=T0 + timedelta(minutes=5), posts=1, intent_at=T0),
-        power_bound_w=22_000,
-        profile=profile or ChargePointProfile(),
-        tariff=tariff(("ENERGY", "0.50")),
-    )
-    return replace(made, monta_limits=start_limits(made, POLICY))
-
-
-def report(
-    seconds: float,
-    energy_wh: int,
-    state: ChargeState = ChargeState.CHARGING,
-    *,
-    price_limit: Decimal | None = None,
-    kwh_limit: Decimal | None = None,
-) -> ChargeReport:
-    at = T0 + timedelta(seconds=seconds)
-    return ChargeReport(
-        id=ChargeId("9"),
-        state=state,
-        seen_at=at,
-        updated_at=at,
-        energy_wh=energy_wh,
-        started_at=T0,
-        price_limit=price_limit,
-        kwh_limit=kwh_limit,
-    )
-
-
-def charging(profile: ChargePointProfile | None = None, *, guarded: bool = True) -> PaymentSession:
-    """Ten minutes at 11 kW, read each minute."""
-    found = session(profile)
-    limits = found.monta_limits
-    assert limits is not None
-    price, kwh = (limits.price_limit, limits.kwh_limit) if guarded else (None, None)
-    for minute in range(11):
-        news = report(minute * 60, round(183.33 * minute / 10) * 10, price_limit=price, kwh_limit=kwh)
-        found = apply_report(Change(found), news, Source.MONTA_WEBHOOK, POLICY).session
-    return found
 
 
 def stopped(

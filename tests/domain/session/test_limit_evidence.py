@@ -20,7 +20,7 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import why_unlikely
 from app.domain.session.reports import apply_report
 from app.domain.session.states.journal import JournalKind
-from tests.domain.session.test_learning import POLICY, T0, charging, report, session, tariff
+from tests.domain.taught_sessions import POLICY, T0, charging, report, session, tariff
 
 KNOWN = ChargePointProfile(stop_latencies_ms=(6_000,) * 3, peaks_w=(11_000,) * 3)
 

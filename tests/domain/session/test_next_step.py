@@ -39,6 +39,7 @@ from app.domain.session.reports import apply_report, apply_search_result
 from app.domain.session.settlement import SettlementAction
 from app.domain.units.ids import ChargeId
 from tests.domain.sessions import (
+    ONE,
     POLICY,
     T0,
     Event,
@@ -50,10 +51,10 @@ from tests.domain.sessions import (
     posted,
     report,
     running,
+    step_at,
 )
 
 STOP_REQUEST = StopRequest(reason=StopReason.DRIVER, at=T0)
-ONE = ChargeId("1")
 QUIET_S = POLICY.send_guard_s + POLICY.quiet_window_s
 """The POST of a decision may leave until the send guard ends, and the quiet window begins there."""
 RANKS = list(Status)
@@ -158,34 +159,30 @@ def test_once_monta_only_repeats_that_all_has_ended_the_session_comes_to_rest(co
 # Starting
 
 
-def step(session: PaymentSession, at: float) -> object:
-    return decide(session, POLICY, after(at))
-
-
 def test_a_new_session_is_started_at_once() -> None:
-    assert step(new_session(), 0) == SendStart()
+    assert step_at(new_session(), 0) == SendStart()
 
 
 def test_a_cancel_before_the_start_gives_up_at_once() -> None:
-    assert step(new_session(stop_request=STOP_REQUEST), 0) == GiveUp(NotStartedReason.CANCELED)
+    assert step_at(new_session(stop_request=STOP_REQUEST), 0) == GiveUp(NotStartedReason.CANCELED)
 
 
 def test_a_session_found_only_after_its_deadline_is_not_started_any_more() -> None:
-    assert step(new_session(), POLICY.start_deadline_s) == GiveUp(NotStartedReason.START_TIMEOUT)
+    assert step_at(new_session(), POLICY.start_deadline_s) == GiveUp(NotStartedReason.START_TIMEOUT)
 
 
 def test_a_refusal_gives_up() -> None:
     session = monta_calls.start_refused(posted(), "400").session
-    assert step(session, 1) == GiveUp(NotStartedReason.REFUSED)
+    assert step_at(session, 1) == GiveUp(NotStartedReason.REFUSED)
 
 
 def test_a_start_without_effect_waits_for_its_retry_and_for_the_deadline_at_most() -> None:
     session = monta_calls.start_not_done(posted(), "429", retry_at=after(20)).session
-    assert step(session, 5) == Wait(after(20))
-    assert step(session, 20) == SendStart()
+    assert step_at(session, 5) == Wait(after(20))
+    assert step_at(session, 20) == SendStart()
     never = monta_calls.start_not_done(posted(), "429", retry_at=after(3600)).session
-    assert step(never, 5) == Wait(after(POLICY.start_deadline_s))
-    assert step(never, 300) == GiveUp(NotStartedReason.START_TIMEOUT)
+    assert step_at(never, 5) == Wait(after(POLICY.start_deadline_s))
+    assert step_at(never, 300) == GiveUp(NotStartedReason.START_TIMEOUT)
 
 
 def test_searches_for_an_unknown_start_back_off_and_one_is_made_at_the_end_of_the_quiet_window() -> None:
@@ -211,7 +208,7 @@ def test_a_failing_search_leaves_the_start_unknown() -> None:
             Change(session), "503", now=after(at), not_before=after(at), policy=POLICY
         )
         session = change.session
-        found = step(session, at + 29)
+        found = step_at(session, at + 29)
         assert isinstance(found, Wait | SearchCharges)
 
 
@@ -219,40 +216,40 @@ def test_after_two_posts_unknown_none_is_sent_any_more() -> None:
     change = apply_search_result(posted(), [], at=after(QUIET_S), policy=POLICY)
     change = monta_calls.start_intended(change, after(QUIET_S + 1), POLICY)
     change = apply_search_result(change, [], at=after(2 * QUIET_S + 1), policy=POLICY)
-    assert step(change.session, 2 * QUIET_S + 1) == Wait(after(300))
-    assert step(change.session, 300) == SearchCharges(), (
+    assert step_at(change.session, 2 * QUIET_S + 1) == Wait(after(300))
+    assert step_at(change.session, 300) == SearchCharges(), (
         "the look of a minute ago is too old to release a hold by"
     )
     failed = monta_calls.search_failed(change, "503", now=after(300), not_before=after(301), policy=POLICY)
-    assert step(failed.session, 302) == Wait(after(310))
-    assert step(failed.session, 310) == SearchCharges()
+    assert step_at(failed.session, 302) == Wait(after(310))
+    assert step_at(failed.session, 310) == SearchCharges()
     change = apply_search_result(change, [], at=after(300), policy=POLICY)
-    assert step(change.session, 301) == GiveUp(NotStartedReason.START_TIMEOUT)
-    assert step(change.session, 325) == GiveUp(NotStartedReason.START_TIMEOUT), (
+    assert step_at(change.session, 301) == GiveUp(NotStartedReason.START_TIMEOUT)
+    assert step_at(change.session, 325) == GiveUp(NotStartedReason.START_TIMEOUT), (
         "Monta may take 20 s to answer"
     )
-    assert step(change.session, 400) == SearchCharges()
+    assert step_at(change.session, 400) == SearchCharges()
 
 
 # Running
 
 
 def test_a_stop_request_is_fulfilled_at_once() -> None:
-    assert step(running(1000, stop_request=STOP_REQUEST).session, 11) == SendStop(StopReason.DRIVER)
+    assert step_at(running(1000, stop_request=STOP_REQUEST).session, 11) == SendStop(StopReason.DRIVER)
 
 
 def test_no_energy_by_the_deadline_is_a_late_start() -> None:
     change = monta_calls.start_accepted(posted(), report("starting", 2), POLICY)
     change = apply_report(change, report("starting", 299), Source.MONTA_WEBHOOK, POLICY)
-    assert isinstance(step(change.session, 299), Wait)
-    assert step(change.session, 300) == SendStop(StopReason.LATE_START)
+    assert isinstance(step_at(change.session, 299), Wait)
+    assert step_at(change.session, 300) == SendStop(StopReason.LATE_START)
 
 
 def test_a_charge_that_monta_calls_charging_may_wait_longer_for_its_first_reading() -> None:
     session = running(0, at=299).session
-    assert step(session, 301) != SendStop(StopReason.LATE_START)
+    assert step_at(session, 301) != SendStop(StopReason.LATE_START)
     late = apply_report(Change(session), report(at=1300, energy_wh=0), Source.MONTA_API, POLICY).session
-    assert step(late, 1301) == SendStop(StopReason.LATE_START)
+    assert step_at(late, 1301) == SendStop(StopReason.LATE_START)
 
 
 @pytest.mark.parametrize(("hold_s", "margin_s"), [(7200, 600), (3600, 360), (86_400, 600)])
@@ -263,24 +260,24 @@ def test_a_charge_is_stopped_before_its_hold_expires_with_a_margin_that_short_ho
     due = hold_s - margin_s
     change = running(10, at=due - 2, authorization=held)
     paused = apply_report(change, report("paused", due - 1, energy_wh=10), Source.MONTA_API, POLICY).session
-    assert step(paused, due - 1) != SendStop(StopReason.HOLD_EXPIRING)
-    assert step(paused, due) == SendStop(StopReason.HOLD_EXPIRING)
+    assert step_at(paused, due - 1) != SendStop(StopReason.HOLD_EXPIRING)
+    assert step_at(paused, due) == SendStop(StopReason.HOLD_EXPIRING)
 
 
 def test_a_stop_unknown_is_read_before_it_is_repeated() -> None:
     change = monta_calls.stop_intended(running(10), StopReason.DRIVER, now=after(20), policy=POLICY)
-    assert step(change.session, 21) == Wait(after(30))
-    assert step(change.session, 30) == ReadCharge(ONE)
+    assert step_at(change.session, 21) == Wait(after(30))
+    assert step_at(change.session, 30) == ReadCharge(ONE)
     still = monta_calls.read(change, report(at=30, energy_wh=20), now=after(30), policy=POLICY)
-    assert step(still.session, 30) == SendStop(StopReason.DRIVER)
+    assert step_at(still.session, 30) == SendStop(StopReason.DRIVER)
     blind = monta_calls.read_failed(change, "503", now=after(30), not_before=None, policy=POLICY)
-    assert step(blind.session, 30) == SendStop(StopReason.DRIVER)
+    assert step_at(blind.session, 30) == SendStop(StopReason.DRIVER)
 
 
 def test_a_charge_restarted_after_its_end_is_stopped_at_once() -> None:
     change = apply_report(running(10), report("stopped", 50, energy_wh=10), Source.MONTA_WEBHOOK, POLICY)
     change = apply_report(change, report("charging", 60, energy_wh=10), Source.MONTA_WEBHOOK, POLICY)
-    assert step(change.session, 60) == SendStop(StopReason.VEHICLE_OR_CHARGE_POINT)
+    assert step_at(change.session, 60) == SendStop(StopReason.VEHICLE_OR_CHARGE_POINT)
 
 
 # Ending
@@ -294,26 +291,26 @@ def ended(state: str = "completed", **more: object) -> PaymentSession:
 def test_a_completed_charge_is_settled_by_the_record_only() -> None:
     final = report("completed", 100, energy_wh=3000, price=Decimal("2.37"))
     by_webhook = apply_report(running(), final, Source.MONTA_WEBHOOK, POLICY)
-    assert step(by_webhook.session, 100) == ReadCharge(ONE)
-    assert step(ended(energy_wh=3000, price=Decimal("2.37")), 100) == Settle()
+    assert step_at(by_webhook.session, 100) == ReadCharge(ONE)
+    assert step_at(ended(energy_wh=3000, price=Decimal("2.37")), 100) == Settle()
 
 
 @pytest.mark.parametrize("price", [None, Decimal(0)])
 def test_F68_a_completed_charge_without_energy_or_price_is_released(price: Decimal | None) -> None:
-    assert step(ended(energy_wh=0, price=price), 100) == GiveUp(NotStartedReason.START_TIMEOUT)
+    assert step_at(ended(energy_wh=0, price=price), 100) == GiveUp(NotStartedReason.START_TIMEOUT)
 
 
 def test_a_failed_charge_without_energy_counts_as_refused() -> None:
     failed = ended(energy_wh=0, price=Decimal(0), failed_at=after(90))
-    assert step(failed, 100) == GiveUp(NotStartedReason.REFUSED)
+    assert step_at(failed, 100) == GiveUp(NotStartedReason.REFUSED)
 
 
 def test_F69_a_fee_without_energy_is_billed_unless_we_ended_the_charge() -> None:
-    assert step(ended(energy_wh=0, price=Decimal("0.35")), 100) == Settle()
+    assert step_at(ended(energy_wh=0, price=Decimal("0.35")), 100) == Settle()
     change = monta_calls.stop_intended(running(), StopReason.DRIVER, now=after(20), policy=POLICY)
     final = report("completed", 100, energy_wh=0, price=Decimal("0.35"))
     stopped = apply_report(change, final, Source.MONTA_API, POLICY).session
-    assert step(stopped, 100) == GiveUp(NotStartedReason.CANCELED)
+    assert step_at(stopped, 100) == GiveUp(NotStartedReason.CANCELED)
 
 
 @pytest.mark.parametrize(
@@ -341,9 +338,9 @@ def test_F67_what_cannot_be_billed_is_read_again_and_again_but_never_settled(odd
 def test_a_stopped_charge_without_energy_is_released_after_two_reads_that_agree() -> None:
     change = monta_calls.stop_intended(running(), StopReason.LATE_START, now=after(300), policy=POLICY)
     change = monta_calls.read(change, report("stopped", 310), now=after(310), policy=POLICY)
-    assert isinstance(step(change.session, 311), Wait)
+    assert isinstance(step_at(change.session, 311), Wait)
     change = monta_calls.read(change, report("stopped", 330), now=after(330), policy=POLICY)
-    assert step(change.session, 330) == GiveUp(NotStartedReason.START_TIMEOUT)
+    assert step_at(change.session, 330) == GiveUp(NotStartedReason.START_TIMEOUT)
 
 
 # Charges that nobody pays for
@@ -377,13 +374,15 @@ def test_duplicates_are_searched_for_until_the_watch_ends() -> None:
 
 def test_a_start_that_no_webhook_reports_is_searched_for_once_since_it_may_have_made_two_charges() -> None:
     change = monta_calls.start_accepted(posted(), report("starting", 2), POLICY)
-    assert not isinstance(step(change.session, 29), SearchCharges)
-    assert isinstance(step(change.session, 31), SearchCharges)
+    assert not isinstance(step_at(change.session, 29), SearchCharges)
+    assert isinstance(step_at(change.session, 31), SearchCharges)
     change = apply_search_result(change, [report("starting", 31)], at=after(31), policy=POLICY)
-    assert all(not isinstance(step(change.session, seconds), SearchCharges) for seconds in (32, 62, 95, 1000))
+    assert all(
+        not isinstance(step_at(change.session, seconds), SearchCharges) for seconds in (32, 62, 95, 1000)
+    )
 
 
 def test_a_webhook_of_the_charge_spares_that_search() -> None:
     change = monta_calls.start_accepted(posted(), report("starting", 2), POLICY)
     change = apply_report(change, report("charging", 4), Source.MONTA_WEBHOOK, POLICY)
-    assert not isinstance(step(change.session, 31), SearchCharges)
+    assert not isinstance(step_at(change.session, 31), SearchCharges)

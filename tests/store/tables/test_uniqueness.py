@@ -92,6 +92,9 @@ async def test_keys_are_each_terminals_own_and_charge_ids_each_operators(databas
     async with provisioned(database_url) as database:
         await put(database, mine, idempotency_key="K", charge_id="77")
         await put(database, theirs, idempotency_key="K", charge_id="77")
+        async with database.transaction() as connection:
+            kept = [await payment_sessions.get(connection, each.id) for each in (mine, theirs)]
+    assert None not in kept
 
 
 @pytest.mark.parametrize("end", [Status.COMPLETED, Status.NOT_STARTED])

@@ -1,0 +1,108 @@
+"""The tests themselves: no test module imports another, journeys name what they prove, no test asserts nothing."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+TESTS = Path(__file__).parent.parent
+ROOT = TESTS.parent
+MODULES = sorted(TESTS.rglob("*.py"))
+TEST_MODULES = [path for path in MODULES if path.name.startswith("test_")]
+ASSERTING = frozenset({"raises", "warns", "fail"})
+"""Functions of pytest that assert."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@cache
+def module_at(name: str) -> Path | None:
+    path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+    return path if path.exists() else None
+
+
+def imported(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, name) of everything that a module takes from others of ours."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield from ((node.module, each.name) for each in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((each.name, "") for each in node.names)
+
+
+@cache
+def functions(path: Path) -> dict[str, Function]:
+    """By name, methods too."""
+    return {node.name: node for node in ast.walk(parsed(path)) if isinstance(node, Function)}
+
+
+def asserts(path: Path, function: Function, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether it asserts, itself or by a function of the tests that it calls."""
+    called = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call):
+            called.add(
+                node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            )
+    if called & ASSERTING:
+        return True
+    found = (helper_of(path, name) for name in called)
+    return any(
+        asserts(where, helper, seen | {key})
+        for where, helper in filter(None, found)
+        if (key := f"{where}:{helper.name}") not in seen
+    )
+
+
+def helper_of(path: Path, name: str) -> tuple[Path, Function] | None:
+    """The function of this name, here or where it was imported from."""
+    if name in functions(path):
+        return path, functions(path)[name]
+    for module, each in imported(path):
+        where = module_at(module) if each == name and module.startswith("tests.") else None
+        if where is not None and name in functions(where):
+            return where, functions(where)[name]
+    return None
+
+
+def test_no_test_module_imports_another() -> None:
+    names = {name_of(path) for path in TEST_MODULES}
+    found = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in MODULES
+        for module, name in imported(path)
+        if names & {module, f"{module}.{name}"}
+    ]
+    assert not found, "what two test modules need belongs into a module of helpers"
+
+
+def test_every_journey_names_the_modules_that_it_proves() -> None:
+    for path in sorted((TESTS / "journeys").glob("test_*.py")):
+        first = (ast.get_docstring(parsed(path)) or "").split("\n")[0]
+        named = [word.strip(",.:") for word in first.split() if word.startswith("app/")]
+        assert named, f"{path.name}: its first line names no module of app/"
+        for each in named:
+            known = (ROOT / each).is_dir() or (ROOT / each).with_suffix(".py").exists()
+            assert known, f"{path.name}: there is no {each}"
+
+
+def test_every_test_asserts_something() -> None:
+    """Where the point is that nothing is raised, the test asserts what is so afterwards."""
+    silent = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in TEST_MODULES
+        for name, function in functions(path).items()
+        if name.startswith("test_") and not asserts(path, function)
+    ]
+    assert not silent, silent
