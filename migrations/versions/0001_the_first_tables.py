@@ -151,7 +151,7 @@ def upgrade() -> None:
             "seen_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="when Monta last told; null: never yet",
+            comment="when Monta last reported; null: never yet",
         ),
         sa.Column(
             "updated_at",
@@ -163,7 +163,7 @@ def upgrade() -> None:
             "event_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="of the webhook that told it; null: it was read",
+            comment="of the webhook that reported it; null: it was read",
         ),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True, comment="Monta has it no more"),
         sa.Column(
@@ -264,7 +264,7 @@ def upgrade() -> None:
             "renewal_lease_until",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="somebody is renewing the pair until then",
+            comment="a replica is renewing the pair until then",
         ),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_monta_tokens_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", name=op.f("pk_monta_tokens")),
@@ -273,9 +273,7 @@ def upgrade() -> None:
         "operator_jobs",
         sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("job", sa.Text(), nullable=False),
-        sa.Column(
-            "due_at", sa.DateTime(timezone=True), nullable=True, comment="null: when somebody asks for it"
-        ),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True, comment="null: when it is requested"),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_token", sa.BigInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_operator_jobs_operator_id")),
@@ -306,7 +304,10 @@ def upgrade() -> None:
         sa.Column("charge_id", sa.Text(), nullable=False),
         sa.Column("session_reference", sa.Text(), nullable=False, comment="the charge's partnerExternalId"),
         sa.Column(
-            "ours", sa.Boolean(), nullable=False, comment="proved to be of our start; others are only told"
+            "ours",
+            sa.Boolean(),
+            nullable=False,
+            comment="proved to be of our start; others are only reported",
         ),
         sa.Column("charge_point_id", sa.Text(), nullable=True),
         sa.Column("display_reference", sa.Text(), nullable=True),
@@ -321,7 +322,7 @@ def upgrade() -> None:
         sa.Column("stops", sa.Integer(), server_default="0", nullable=False),
         sa.Column("problem", sa.Text(), nullable=True),
         sa.Column(
-            "closed_at", sa.DateTime(timezone=True), nullable=True, comment="when a person was done with it"
+            "closed_at", sa.DateTime(timezone=True), nullable=True, comment="when operations closed it"
         ),
         sa.Column("closed_because", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_orphans_operator_id")),
@@ -629,13 +630,13 @@ def upgrade() -> None:
             "report_due_at",
             sa.DateTime(timezone=True),
             nullable=False,
-            comment="without word of its outcome a person is asked then",
+            comment="flagged for operations then without a capture report",
         ),
         sa.Column(
             "overdue_since",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="when a person was asked; null: not, or not yet",
+            comment="when it was flagged for operations; null: not, or not yet",
         ),
         sa.CheckConstraint(
             "(action = 'capture') = (to_capture_minor > 0)", name=op.f("ck_settlements_action_fits")

@@ -1,6 +1,6 @@
 """Tests of app/domain/session/plausibility, app/flows/admin/settle_manually.
 
-Prices that cannot be right are held for a person, and resolved before the hold dies; never more than plausible.
+Prices that cannot be right are held for operations, and resolved before the hold dies; never more than plausible.
 """
 
 from datetime import timedelta

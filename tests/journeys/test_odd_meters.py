@@ -57,7 +57,7 @@ async def test_F49_energy_that_the_charge_point_cannot_have_given_is_held_for_op
         await rig.pass_time(600)
         held = await rig.ops_session(session["id"])
         assert (held["status"], held["settlement"], held["needs_attention"]) == ("finishing", None, True)
-        assert any("held for a person" in item["detail"] for item in held["attention"])
+        assert any("held for operations" in item["detail"] for item in held["attention"])
 
 
 async def test_F51_a_price_that_rises_in_mid_charge_stops_the_charge_sooner(database_url: str) -> None:

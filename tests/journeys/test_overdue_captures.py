@@ -17,7 +17,7 @@ from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 pytestmark = pytest.mark.anyio
 
 GOOD_FOR = timedelta(hours=6)
-OVERDUE = "nobody has told what became of the settlement"
+OVERDUE = "the capture has not been reported"
 
 
 async def settled(rig: Rig) -> Json:

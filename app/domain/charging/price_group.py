@@ -17,7 +17,7 @@ class PricingType(StrEnum):
     TARIFF = "tariff"
     STARTING = "starting"
     CHARGING = "charging"
-    """A fixed fee after so many minutes of charging."""
+    """A fixed fee after a number of minutes of charging."""
     IDLE = "idle"
     MINUTE = "minute"
     OTHER = "other"
@@ -144,7 +144,7 @@ def _energy(prices: list[Pricing], gaps: list[str]) -> list[Object]:
         return []
     least, most = min(low for low, _ in bounds), max(high for _, high in bounds)
     if len(prices) > 1:
-        gaps.append("when which of several prices a kWh holds is not told; the highest counts")
+        gaps.append("when each of several prices a kWh applies is not shown; the highest counts")
     if least == most:
         return [_element(_component("ENERGY", most))]
     return [
@@ -177,7 +177,7 @@ def _with_additions(price: Pricing, low: Decimal, high: Decimal) -> tuple[Decima
     added = Decimal(0)
     for addition in price.additions:
         if addition.is_percentage or addition.value is None:
-            raise _Unbounded("the price has an addition in percent, whose unit Monta does not tell")
+            raise _Unbounded("the price has an addition in percent, whose unit Monta does not show")
         added += addition.value.amount
     return max(Decimal(0), low + added), max(Decimal(0), high + added)
 

@@ -1,4 +1,4 @@
-"""What a person should look at in a payment session: why, since when, and whether somebody has seen it."""
+"""Attention: what operations should look at in a payment session, since when, and who has seen it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -202,7 +202,7 @@ CODES: Mapping[AttentionCode, CodeRow] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """Somebody has seen it: `by` names the key or the command line."""
+    """An acknowledgement: `by` names the key or the command line."""
 
     at: datetime
     by: str
@@ -223,18 +223,18 @@ class Attention:
 
 
 MAX_ITEMS = 50
-"""Of one session. Whoever sees fifty need not see the fifty-first."""
+"""Of one session; further items are dropped."""
 
 
 def raised(items: tuple[Attention, ...], item: Attention) -> tuple[Attention, ...]:
-    """With one more, unless the same stands already, acknowledged or not."""
+    """Adds an item, unless the same stands already, acknowledged or not."""
     if len(items) >= MAX_ITEMS or any((i.code, i.about) == (item.code, item.about) for i in items):
         return items
     return (*items, item)
 
 
 def acknowledged(items: tuple[Attention, ...], code: str, seen: Acknowledgement) -> tuple[Attention, ...]:
-    """All of this code that nobody has acknowledged are now; what was acknowledged before keeps its note."""
+    """Acknowledges all open items of this code; earlier acknowledgements keep their note."""
     return tuple(
         replace(item, acknowledged=seen) if item.code == code and item.acknowledged is None else item
         for item in items
@@ -242,10 +242,10 @@ def acknowledged(items: tuple[Attention, ...], code: str, seen: Acknowledgement)
 
 
 def needs_attention(items: tuple[Attention, ...]) -> bool:
-    """Whether there is any that nobody has acknowledged."""
+    """Whether any item is not acknowledged."""
     return any(item.acknowledged is None for item in items)
 
 
 def stamped(items: tuple[Attention, ...], now: datetime) -> tuple[Attention, ...]:
-    """Those that were raised in the change which is being saved bear its time."""
+    """Sets the time of items that were raised in the change being saved."""
     return tuple(replace(item, since=now) if item.since is None else item for item in items)

@@ -87,7 +87,7 @@ def _over_by(field: str, until: datetime, now: datetime) -> TermProblem | None:
     if until <= now:
         return TermProblem(field, "the hold has expired already; make a new one")
     if until < now + SHORTEST:
-        return TermProblem(field, "the hold ends too soon for a charge; make one that is good for longer")
+        return TermProblem(field, "the hold ends too soon for a charge; make one that is valid for longer")
     return None
 
 

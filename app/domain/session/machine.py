@@ -28,9 +28,9 @@ class Command(StrEnum):
     COMPLETE = "complete"
     """The final record is in and settled."""
     CLOSE = "close"
-    """The hold is about to die, and no stop ends the charge: settled as it is, stopped on as one that nobody pays."""
+    """The hold is about to expire, and no stop ends the charge: settled as it is, and stopped on as a duplicate."""
     END = "end"
-    """A person ends the session, whatever state it is in."""
+    """Operations end the session, whatever state it is in."""
     GIVE_UP = "give_up"
     """No charge ran and none will: release the hold."""
 
@@ -122,7 +122,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     ),
     Transition(S.FINISHING, C.END, S.COMPLETED, _OPERATIONS, _CLOSED),
 )
-"""Status never goes back: a charge that somebody restarts after it ended is stopped again while `finishing`."""
+"""Status never goes back: a charge that is restarted after its end is stopped again while `finishing`."""
 
 TABLE: Mapping[tuple[Status, Command], Status] = {(row.status, row.command): row.to for row in TRANSITIONS}
 
@@ -181,7 +181,7 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class SettleUnfinished:
-    """The hold is about to die, and the final record is not there or cannot be believed: settle by what is known."""
+    """The hold is about to expire without a believable final record: settle by what is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class Change:
         return replace(self, session=session)
 
     def apply(self, command: Command, source: Source) -> "Change":
-        """Take the table's way; raises NotAllowed when there is none."""
+        """Applies a command by the table; raises NotAllowed for a pair that is absent."""
         old, new = self.session.status, after(self.session.status, command)
         if new is old:
             return self
@@ -244,8 +244,8 @@ class Change:
     def raise_attention(
         self, code: AttentionCode, detail: str, source: Source, *, about: str = ""
     ) -> "Change":
-        """Ask a person to look, in words without secrets; `about` tells several causes of one code apart. What stands
-        already is not raised again."""
+        """Raises attention, in words without secrets; `about` distinguishes several causes of one code. Raising it
+        again changes nothing."""
         items = raised(self.session.attention, Attention(code=code, detail=detail, about=about))
         if items == self.session.attention:
             return self
@@ -253,7 +253,7 @@ class Change:
         return self.to(session).note(JournalKind.ATTENTION_NEEDED, source, code=code, why=detail)
 
     def clear_attention(self, code: AttentionCode, source: Source, *, about: str | None = None) -> "Change":
-        """The cause is gone: nobody need look any more. `about` None: all of this code."""
+        """Clears attention whose cause is gone. `about` None: all of this code."""
         gone = [i for i in self.session.attention if i.code == code and about in (None, i.about)]
         if not gone:
             return self
@@ -274,7 +274,7 @@ class Change:
         return change if detail is None else change.raise_attention(code, detail, source, about=about)
 
     def acknowledge(self, code: str, seen: Acknowledgement) -> "Change":
-        """Somebody has seen it: it stays as it is, but no longer asks for anybody."""
+        """Acknowledges attention: it stays in the list, but is no longer open."""
         items = acknowledged(self.session.attention, code, seen)
         if items == self.session.attention:
             return self

@@ -289,7 +289,7 @@ def duplicate_stop_intended(change: Change, charge_id: ChargeId, *, now: datetim
     if any(
         e.attempts > policy.stop_attention_attempts for e in change.session.duplicates if e.id == charge_id
     ):
-        why = f"no stop ends charge {charge_id}, which nobody pays for"
+        why = f"no stop ends charge {charge_id}, which no session pays for"
         change = change.raise_attention(AttentionCode.DUPLICATE_CHARGE_RUNS, why, WATCHER, about=charge_id)
     return change
 

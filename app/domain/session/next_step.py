@@ -65,7 +65,7 @@ def _stop_restarted(session: PaymentSession, charge: Charge, policy: Policy, now
 
 
 def _in_time(step: Step, session: PaymentSession, stop: Stop, policy: Policy, now: datetime) -> Step:
-    """A charge that no stop ends is settled by what is known before its hold dies; the stop has its time first."""
+    """Settles a charge that no stop ends before its hold expires; the stop has its time first."""
     grace = min(timedelta(seconds=policy.stop_grace_s), hold_margin(session, policy) / 2)
     last = max(settle_by(session, policy), stop.decided_at + grace)
     if now >= last:
@@ -117,8 +117,8 @@ def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -
 def _next_read(
     session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
 ) -> tuple[datetime, ReadCharge | AskSweep]:
-    """Silence that has lasted too long is the sweep's business, and the session's own when none brings news; a stop
-    that only an old reading asks for is worth a read of its own."""
+    """The next read: a sweep's when the charge has been silent for too long, the session's own when a sweep brings
+    nothing, or one before a stop that rests on an old reading."""
     silent_from = charge.seen_at + timedelta(seconds=policy.silent_after_s)
     overdue_since = session.awaits_sweep_since
     step: ReadCharge | AskSweep = AskSweep(charge.id)
@@ -137,7 +137,7 @@ def _next_read(
 def _read_ahead(
     session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
 ) -> datetime | None:
-    """When to look once more before a stop at the limit; None: it was done, or no such stop is in sight."""
+    """When to read once more before a stop at the limit; None: it was done, or no such stop is near."""
     limit = stops.get(StopReason.LIMIT_REACHED)
     if limit is None:
         return None
@@ -146,8 +146,8 @@ def _read_ahead(
 
 
 def _last_useful_read(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:
-    """The moment before the stop at which a look is worth most: just after the last sample of the meter that will be
-    there in time; with a meter that is not understood, just before the stop."""
+    """The most useful moment to read before a stop: just after the meter's last sample that will be there in time; just
+    before the stop when the meter's interval is not known."""
     interval_ms = session.meter_history.interval_ms
     if interval_ms:
         interval_s = interval_ms / 1000
@@ -160,14 +160,14 @@ def _last_useful_read(session: PaymentSession, charge: Charge, limit: datetime, 
 
 
 SEARCH_OFFSETS_S = (2, 5, 10, 20, 40, 60, 80, 100)
-"""When to look for a charge whose start is in doubt, counted from the intent; then at the end of the quiet window and
-regularly after it."""
+"""When to search for a charge after an unknown start, in seconds from the intent; then at the end of the quiet window
+and regularly after it."""
 
-MINUTELY_LOOKS = 40
-"""So many looks are made in the first half hour; then they grow rare."""
+MINUTELY_SEARCHES = 40
+"""Number of searches in the first half hour; later ones follow at growing intervals."""
 
 JUST_SEARCHED = timedelta(seconds=45)
-"""A look counts from the moment of asking, and its answer may take 20 s."""
+"""An empty search is still fresh for this long: it counts from its request, and the answer may take 20 s."""
 
 
 def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
@@ -214,8 +214,8 @@ def _await_deadline(session: PaymentSession, policy: Policy, now: datetime) -> S
 
 
 def _release(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """Where a POST was ambiguous, only right after a look that found nothing: an effect that came late is then this
-    session's charge, and not a duplicate of one that was released."""
+    """Releases the hold; after an ambiguous POST only right after an empty search, so that a late charge is this
+    session's and not a duplicate of a released one."""
     start, requested = session.start, session.stop_request is not None
     reason = NotStartedReason.CANCELED if requested else NotStartedReason.START_TIMEOUT
     in_doubt = start.ambiguous_at is not None or start.outcome is StartOutcome.UNKNOWN
@@ -226,7 +226,7 @@ def _release(session: PaymentSession, policy: Policy, now: datetime) -> Step:
 
 
 def _refused(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """A second POST may be refused because the first one, of which nobody knew, took effect: look before giving up."""
+    """A second POST may be refused because the first one took effect unnoticed: search before giving up."""
     start = session.start
     intent_at = start.intent_at or session.created_at
     if start.ambiguous_at is None or (start.empty_at is not None and start.empty_at >= intent_at):
@@ -236,13 +236,13 @@ def _refused(session: PaymentSession, policy: Policy, now: datetime) -> Step:
 
 
 def _search(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """A charge may exist: look for it until it turns up, or until the quiet window has passed and it is not there."""
+    """Searches for a charge that may exist, until it is found or the quiet window has passed without it."""
     intent_at, quiet_until = session.start.intent_at or session.created_at, quiet_until_of(session, policy)
     searched_at = session.start.searched_at or intent_at
     planned = [
         t for s in SEARCH_OFFSETS_S if searched_at < (t := intent_at + timedelta(seconds=s)) < quiet_until
     ]
-    pause = growing_s(2 * policy.duplicate_search_s, session.start.searches - MINUTELY_LOOKS, policy)
+    pause = growing_s(2 * policy.duplicate_search_s, session.start.searches - MINUTELY_SEARCHES, policy)
     due = planned[0] if planned else max(quiet_until, searched_at + timedelta(seconds=pause))
     if searched_at < quiet_until <= due:
         due = quiet_until
@@ -264,7 +264,7 @@ def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetim
 
 
 def _gone(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    """No final record will come: settled by what can be believed of the charge, held for a person when nothing can."""
+    """Settles without a final record by what is plausible; holds the session for operations when nothing is."""
     if last_believed(session, charge, policy)[1] is not SettlementBasis.NOTHING_KNOWN:
         return SettleUnfinished()
     due = (session.reads.attempted_at or now) + timedelta(seconds=policy.settle_poll_max_s)
@@ -308,7 +308,7 @@ def _why_nothing_ran(session: PaymentSession, charge: Charge) -> NotStartedReaso
 
 
 def _stop_duplicates(session: PaymentSession, now: datetime) -> Step:
-    """Every charge of ours that nobody pays for is stopped, again and again until it has ended."""
+    """Stops every duplicate charge again and again until it has ended."""
     waits = []
     for duplicate in session.duplicates:
         if not duplicate.live:
@@ -320,7 +320,7 @@ def _stop_duplicates(session: PaymentSession, now: datetime) -> Step:
 
 
 def _search_duplicates(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """After an ambiguous POST, or while an duplicate charge runs, search for charges of ours that nobody asked for."""
+    """Searches for duplicate charges after an ambiguous POST, or while one runs."""
     live = [e.attempts for e in session.duplicates if e.live]
     last = session.start.searched_at or session.start.intent_at
     if last is None or session.status is Status.AUTHORIZED:
@@ -336,7 +336,7 @@ def _search_duplicates(session: PaymentSession, policy: Policy, now: datetime) -
 
 
 def _before_release(step_of: NextStep) -> NextStep:
-    """No doubt about a start outlives the hold: released before it expires, and duplicate charges are watched for."""
+    """Resolves an unknown start before the hold expires: releases it, and watches for duplicate charges."""
 
     def step(session: PaymentSession, policy: Policy, now: datetime) -> Step:
         found, last = step_of(session, policy, now), settle_by(session, policy)

@@ -127,7 +127,7 @@ def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str |
     if final.price == 0:
         return None
     if final.set_aside_why is not None:
-        return f"the final record is held for a person: {final.set_aside_why}"
+        return f"the final record is held for operations: {final.set_aside_why}"
     return "the completed charge has no price" if final.price is None else None
 
 

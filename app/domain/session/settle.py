@@ -67,7 +67,7 @@ def cause_of_shortfall(session: PaymentSession) -> ShortfallCause:
     return ShortfallCause.UNKNOWN
 
 
-OVERDUE = "nobody has told what became of the settlement, and half of the time until its hold expires is over"
+OVERDUE = "the capture has not been reported, and half of the time until its hold expires is over"
 LATE = "the PSP's report came after the hold had expired"
 
 

@@ -156,7 +156,7 @@ def _lasted(refusals: Refusals | None, count: int, seconds: float, now: datetime
     return now - refusals.since >= timedelta(seconds=seconds)
 
 
-NOBODY_KNOWS = "nobody knows whether the charge was started, and the start deadline has passed"
+START_UNRESOLVED = "it is unknown whether the charge was started, and the start deadline has passed"
 STUCK = "the charge has ended, but Monta does not complete it"
 EXPIRING = "the hold is about to expire, and the payment session is not settled"
 
@@ -174,7 +174,7 @@ def attention_reasons(session: PaymentSession, policy: Policy, now: datetime) ->
     """Every code that is checked here, each time, so that each closes as soon as its cause is gone."""
     going = not session.ended
     unknown = session.start.outcome is StartOutcome.UNKNOWN and now >= session.start.deadline
-    yield AttentionReason(AttentionCode.START_UNKNOWN, NOBODY_KNOWS if going and unknown else None)
+    yield AttentionReason(AttentionCode.START_UNKNOWN, START_UNRESOLVED if going and unknown else None)
     yield AttentionReason(
         AttentionCode.HOLD_EXPIRING, EXPIRING if going and now >= settle_by(session, policy) else None
     )

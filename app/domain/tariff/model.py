@@ -92,14 +92,14 @@ class Tariff:
     source: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     def __hash__(self) -> int:
-        """By its name and first price: what is derived from a tariff is looked up at each decision, and tariffs that
-        come with payments often have no name of their own, or all the same."""
+        """Hashes by name and first price: derived values are looked up at each decision, and tariffs that come with
+        payments often have no name of their own, or all the same."""
         first = self.elements[0].components if self.elements else ()
         return hash((self.id, len(self.elements), first[0].price if first else None))
 
 
 LONGEST_SESSION = timedelta(days=62)
-"""No hold is good for so long. What a bound costs grows with the days of a session: no odd date makes it more."""
+"""Longer than any hold. A bound's cost grows with the days of a session, so wrong dates are cut to this."""
 _OLDEST = datetime(1, 4, 1, tzinfo=UTC)
 
 

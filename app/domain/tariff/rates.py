@@ -17,7 +17,7 @@ from app.domain.tariff.model import (
 )
 
 UNITS = {Dimension.FLAT: 1, Dimension.ENERGY: 1000, Dimension.TIME: 3600, Dimension.PARKING_TIME: 3600}
-"""A price is for so many sessions, Wh or seconds."""
+"""A price is for this many sessions, Wh or seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from itertools import accumulate
 from urllib.parse import unquote
 
 PREFIX = 4
-"""So many leading digits decide about the scheme."""
+"""Number of leading digits that decide the scheme."""
 
 LEGACY = range(12, 16)
 """Maestro's short numbers. RRNs and counters look like them, so they count in free text only."""
@@ -114,14 +114,14 @@ class Field(Enum):
     IDENTIFIER = "identifier"
     """References, tokens, keys: a card number is a whole group of digits, or whole groups together."""
     TEXT = "text"
-    """Anything a person may write into: any run of digits of a card's length, whatever is around it."""
+    """Free text: any run of digits of a card's length, whatever is around it."""
 
 
 FEWEST_DIGITS, MOST_DIGITS = 12, 19
 LONGEST_FIELD = 1_000
-"""Longer text is no field of ours: it is judged by windows alone, whose cost grows with the length only."""
+"""Longer text is not a field of ours: only windows are checked, whose cost grows linearly with the length."""
 LONGEST_GROUP = 8
-"""Nobody writes a card number in several groups and one of them longer than this; identifiers have such parts."""
+"""Longest group of a grouped card number; identifiers have longer parts."""
 
 _DIGIT = re.compile(r"[0-9]")
 _CHAIN = re.compile(r"[0-9]+(?:[^0-9a-zA-Z]+[0-9]+)*")

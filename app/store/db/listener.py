@@ -27,8 +27,8 @@ Echo = Callable[[str], Awaitable[None]]
 class Listener:
     """Listens on channels over a connection of its own and calls back with each payload; reconnects by itself.
 
-    Through a pooler only where an `echo` shows that something arrives: one that deals transactions to its connections
-    takes a LISTEN and forgets who said it. Whoever is not told looks by himself, each second.
+    Behind a pooler it listens only where an `echo` shows that notifications arrive: a transaction pooler accepts
+    LISTEN and drops it. Callers that get no notification poll every second.
     """
 
     def __init__(

@@ -133,7 +133,7 @@ BY_STATE = {
     "53300": "The server takes no more connections: raise its max_connections, or put PgBouncer before it.",
     "53": "The server is out of disk space or memory.",
     "57P03": "The server is starting up or shutting down: try again in a moment.",
-    "55P03": "Somebody holds a lock for too long: try again in a moment.",
+    "55P03": "Another connection holds a lock for too long: try again in a moment.",
 }
 """Explanations by SQLSTATE or its prefix."""
 
@@ -166,7 +166,7 @@ def _by_kind(error: BaseException) -> str | None:
         case Silent() | TimeoutError() | asyncio.TimeoutError():
             return f"The server does not answer in time: check {URL}, and that no pooler before it has its pool full."
         case ConnectionRefusedError() | FileNotFoundError():
-            return f"Nobody listens at the address that {URL} names: check it, and that the server is up."
+            return f"No server listens at the address that {URL} names: check it, and that the server is up."
         case _:
             return None
 

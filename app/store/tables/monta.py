@@ -81,7 +81,7 @@ orphans = Table(
     Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
     Column("charge_id", Text, nullable=False),
     Column("session_reference", Text, nullable=False, comment="the charge's partnerExternalId"),
-    Column("ours", Boolean, nullable=False, comment="proved to be of our start; others are only told"),
+    Column("ours", Boolean, nullable=False, comment="proved to be of our start; others are only reported"),
     Column("charge_point_id", Text),
     Column("display_reference", Text),
     Column("card_last4", Text),
@@ -94,7 +94,7 @@ orphans = Table(
     Column("seen_at", Moment, nullable=False),
     Column("stops", Integer, nullable=False, server_default="0"),
     Column("problem", Text),
-    Column("closed_at", Moment, comment="when a person was done with it"),
+    Column("closed_at", Moment, comment="when operations closed it"),
     Column("closed_because", Text),
     PrimaryKeyConstraint("operator_id", "charge_id"),
     comment="Charges with our reference at Monta that belong to no payment session here.",
@@ -109,7 +109,7 @@ monta_tokens = Table(
     Column("access_expires_at", Moment),
     Column("refresh", LargeBinary),
     Column("refresh_expires_at", Moment),
-    Column("renewal_lease_until", Moment, comment="somebody is renewing the pair until then"),
+    Column("renewal_lease_until", Moment, comment="a replica is renewing the pair until then"),
 )
 
 monta_budgets = Table(

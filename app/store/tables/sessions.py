@@ -139,9 +139,12 @@ settlements = Table(
     ),
     Column("shares", JSONB, nullable=False, server_default="[]", comment="hold by hold, what becomes of it"),
     Column(
-        "report_due_at", Moment, nullable=False, comment="without word of its outcome a person is asked then"
+        "report_due_at",
+        Moment,
+        nullable=False,
+        comment="flagged for operations then without a capture report",
     ),
-    Column("overdue_since", Moment, comment="when a person was asked; null: not, or not yet"),
+    Column("overdue_since", Moment, comment="when it was flagged for operations; null: not, or not yet"),
     CheckConstraint("to_capture_minor + to_release_minor = authorized_minor", name="adds_up"),
     CheckConstraint(
         "to_capture_minor >= 0 AND to_release_minor >= 0 AND shortfall_minor >= 0", name="not_negative"

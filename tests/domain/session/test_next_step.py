@@ -343,7 +343,7 @@ def test_a_stopped_charge_without_energy_is_released_after_two_reads_that_agree(
     assert step_at(change.session, 330) == GiveUp(NotStartedReason.START_TIMEOUT)
 
 
-# Charges that nobody pays for
+# Charges that no session pays for
 
 
 def test_a_duplicate_charge_is_stopped_until_it_has_ended_also_after_the_end_of_the_session() -> None:

@@ -1,4 +1,4 @@
-"""Final prices that can be billed, those that are held for a person, and what can be believed in the end."""
+"""Final prices that can be billed, those that are held for operations, and what can be believed in the end."""
 
 from decimal import Decimal
 

@@ -271,8 +271,8 @@ async def test_F112_the_missing_rights_of_a_user_are_named(strangers_url: str) -
 
 
 EXPLAINED = {
-    "refused": (ConnectionRefusedError("Connect call failed"), "Nobody listens"),
-    "no socket": (FileNotFoundError(), "Nobody listens"),
+    "refused": (ConnectionRefusedError("Connect call failed"), "No server listens"),
+    "no socket": (FileNotFoundError(), "No server listens"),
     "name": (socket.gaierror(-2, "Name or service not known"), "host name"),
     "silent": (Silent("the server does not answer"), "does not answer"),
     "late": (TimeoutError(), "does not answer"),
