@@ -1,4 +1,4 @@
-"""What every test may ask for: the event loop's kind and a fresh, migrated database."""
+"""Fixtures of every test: the event loop's kind and a fresh, migrated database."""
 
 import gc
 from collections.abc import Generator, Iterator
@@ -51,9 +51,11 @@ LONG_FIRST = ("tests/processes/", "tests/world/", "tests/entry/", "tests/journey
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Rooms with long tests come first: what is left for the end is short, and no worker waits for another."""
+    """Runs folders with long tests first, so that no worker waits for another at the end."""
     items.sort(
-        key=lambda item: next((n for n, room in enumerate(LONG_FIRST) if item.nodeid.startswith(room)), 99)
+        key=lambda item: next(
+            (n for n, folder in enumerate(LONG_FIRST) if item.nodeid.startswith(folder)), 99
+        )
     )
 
 
@@ -62,7 +64,7 @@ OBJECTS_BEFORE_A_LOOK = 10_000
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """What the tests import stays: looking through it for rubbish again and again was a tenth of a run."""
+    """Imported modules stay: garbage collection of them took a tenth of a run."""
     gc.disable()
     try:
         return (yield)

@@ -14,7 +14,7 @@ TOOLS = Path(sys.executable).parent
 
 
 class Step(NamedTuple):
-    """What a check is called and what runs for it, the output of each program feeding the next."""
+    """A check's name and its commands, the output of each program feeding the next."""
 
     name: str
     pipeline: list[list[str]]
@@ -47,8 +47,8 @@ NARROW = ("-k", "-m", "-n", "-s", "-p", "--lf", "--last-failed", "--sw", "--step
 
 
 def main(pytest_args: list[str]) -> int:
-    """Every static step runs, also after a failure; pytest runs beside them and is shown last, so that its
-    summary is what one sees."""
+    """Runs every static step, also after a failure; pytest runs beside them and is shown last, so that its summary
+    ends the output."""
     with Tests(pytest_args) as tests:
         failed = [step.name for step in STATIC_STEPS if not passes(step)]
         if failed:
@@ -68,7 +68,7 @@ def in_parallel(args: list[str]) -> list[str]:
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """The cores that this process may use."""
     usable = getattr(os, "sched_getaffinity", None)  # absent on macOS
     return len(usable(0)) if usable else os.cpu_count() or 1
 

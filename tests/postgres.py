@@ -15,7 +15,7 @@ from app.embedded import EmbeddedPostgres
 ROOT = Path(__file__).resolve().parents[1]
 
 FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""A test's data need not survive a power cut."""
+"""A test's data need not survive a power failure."""
 SETTINGS = {**FORGETFUL, "max_connections": "200", "autovacuum": "off", "max_wal_size": "4GB"}
 
 TEMPLATE = "tapwatt_template"

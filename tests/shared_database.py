@@ -17,7 +17,7 @@ EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sor
 
 
 class Recycled:
-    """A database that forgets; whoever is still connected is thrown out first."""
+    """Empties the database, after disconnecting whatever is still connected."""
 
     def __init__(self, url: str) -> None:
         self.url = url

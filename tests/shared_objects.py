@@ -1,6 +1,6 @@
-"""What takes long to make and remembers nothing of a test: engines with their compiled statements, HTTP applications.
+"""Shares what takes long to make and keeps no state of a test: engines with compiled statements, HTTP applications.
 
-Compiling every statement anew and building every route anew was a tenth of each short test.
+Compiling every statement and building every route anew was a tenth of each short test.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""The way from httpx into the simulator without a socket, with the errors that a socket would give."""
+"""Transport from httpx into the simulator without a socket, with the errors that a socket would give."""
 
 import httpx
 
@@ -7,8 +7,8 @@ from app.simulator.simulator import Simulator
 
 
 class SimulatorTransport(httpx.AsyncBaseTransport):
-    """Like httpx.ASGITransport, but nobody answering is a connect error, and an answer that ends before its
-    announced length is a protocol error."""
+    """Like httpx.ASGITransport, but no answer is a connect error, and an answer that ends before its announced
+    length is a protocol error."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._inner = httpx.ASGITransport(simulator.app)

@@ -1,4 +1,4 @@
-"""A clock that moves only when told to: sleepers wake in order of their time, nothing really sleeps."""
+"""A clock that advances only on request: sleepers wake in order of their time, nothing really sleeps."""
 
 import asyncio
 import heapq
@@ -34,7 +34,7 @@ class VirtualClock:
         return (self._now - self._start).total_seconds()
 
     async def sleep(self, seconds: float) -> None:
-        """Return once somebody has moved the clock that far; at once for 0 or less."""
+        """Returns once the clock has been moved that far; at once for 0 or less."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -50,7 +50,7 @@ class VirtualClock:
         return self._sleepers[0][0] if self._sleepers else None
 
     def set(self, now: datetime) -> None:
-        """Stand at `now` without waking anybody; never backwards."""
+        """Sets the clock to `now` without waking any sleeper; never backwards."""
         assert now >= self._now, "time does not run backwards"
         self._now = now
 

@@ -1,4 +1,4 @@
-"""The HTTP endpoints on a real database, with two operators and two terminals; Monta is out of reach, on purpose."""
+"""The HTTP endpoints on a real database, with two operators and two terminals; Monta is unreachable on purpose."""
 
 import asyncio
 import hashlib
@@ -288,7 +288,7 @@ def make_context(database: Database, clock: Any, *, virtual: bool = True) -> Con
 async def open_service(
     database_url: str, *, replicas: int = 1, pool_size: int = 10, listening: bool = False
 ) -> AsyncIterator[Service]:
-    """Furnished and open; with `listening`, long polls are woken by notifications as in production."""
+    """The service, provisioned and open; with `listening`, long polls are woken by notifications as in production."""
     clock = VirtualClock()
     async with AsyncExitStack() as stack:
         apps, all_contexts, clients = [], [], []

@@ -1,4 +1,4 @@
-"""app/api/routes/ops: Operations end a session: who may, what is refused, and what the terminal sees afterwards."""
+"""app/api/routes/ops: Operations end a session: permissions, refusals, and what the terminal sees afterwards."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """Tests of app/store/db/database.
 
-A database that is full, read-only, out of connections or in conflict: nothing is promised, and it heals.
+A database that is full, read-only, out of connections or in conflict: nothing is acknowledged, and it recovers.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ async def admin_of(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def refused(service: Service, reference: str = "A-1") -> None:
-    """The terminal is told to ask again, nothing is recorded, and the process is not ready."""
+    """The terminal is asked to retry, nothing is recorded, and the process is not ready."""
     answer = await service.call("POST", PATH, payment("101", reference))
     assert assert_problem(answer, 503, "unavailable")["retryable"]
     assert 1 <= int(answer.headers["retry-after"]) <= 5

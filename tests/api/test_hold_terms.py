@@ -1,6 +1,6 @@
 """Tests of app/flows/terminal/authorize.
 
-Holds that nothing is started on: absurd times, and amounts above the ceiling; said before anything is recorded.
+Holds without a start: absurd times, and amounts above the ceiling; refused before anything is recorded.
 """
 
 from datetime import timedelta

@@ -1,6 +1,6 @@
 """Tests of app/store/db/database.
 
-An answer to a repeated call is given only when what it tells of would survive the primary (F81).
+A repeated call is answered only when what it reports would survive the loss of the primary (F81).
 """
 
 import asyncio

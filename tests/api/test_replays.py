@@ -1,6 +1,6 @@
 """Tests of app/api/routes/terminal.
 
-What a terminal says again, late, or by a clock that is wrong: nothing happens twice, and our times are ours.
+Repeated and late calls, and wrong terminal clocks: nothing happens twice, and our times are ours.
 """
 
 from datetime import timedelta

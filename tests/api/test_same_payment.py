@@ -1,6 +1,6 @@
 """Tests of app/flows/terminal/authorize.
 
-The same payment told again, with other times; and what a conflict says of the session (F111, F113).
+The same payment sent again, with other times; and what a conflict says about the session (F111, F113).
 """
 
 from datetime import timedelta

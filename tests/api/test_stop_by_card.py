@@ -21,8 +21,8 @@ async def of_card(service: Service, point: str, reference: str, **card: Any) -> 
     return await service.authorize(point, reference, authorization={"card": card or CARD})
 
 
-async def wished(service: Service, session: Json) -> bool:
-    """Whether somebody asked for its stop."""
+async def stop_requested(service: Service, session: Json) -> bool:
+    """Whether a stop was requested."""
     journal = await service.call(
         "GET", f"/v1/ops/payment-sessions/{session['id']}/journal", key=service.all_ops.api_key
     )
@@ -41,13 +41,13 @@ async def test_F111_with_several_sessions_of_one_card_nothing_is_stopped_until_o
                 {"id": first["id"], "charge_point_id": "101"},
                 {"id": second["id"], "charge_point_id": "102"},
             ]
-            assert not await wished(service, first)
-            assert not await wished(service, second)
+            assert not await stop_requested(service, first)
+            assert not await stop_requested(service, second)
         for _ in range(2):
             named = {"card_fingerprint": "card one", "charge_point_id": "101"}
             answer = await service.call("POST", STOP, named)
             assert (answer.status_code, answer.json()["id"]) == (202, first["id"])
-        assert (await wished(service, first), await wished(service, second)) == (True, False)
+        assert (await stop_requested(service, first), await stop_requested(service, second)) == (True, False)
         for point in ("103", "999"):
             nobody = await service.call(
                 "POST", STOP, {"card_fingerprint": "card one", "charge_point_id": point}
@@ -65,7 +65,7 @@ async def test_F111_a_session_that_is_ending_is_no_choice_to_make(database_url: 
         for _ in range(2):
             answer = await service.call("POST", STOP, {"card_fingerprint": "card one"})
             assert answer.status_code == 202
-        assert await wished(service, running)
+        assert await stop_requested(service, running)
 
 
 async def test_F111_card_and_phone_of_one_driver_are_matched_by_the_account_reference(
@@ -100,4 +100,4 @@ async def test_a_card_at_another_terminal_of_the_same_operator_stops_nothing(dat
             body = {"card_fingerprint": "card one", "card_account_reference": "PAR-1"} | more
             answer = await service.call("POST", STOP, body, key=sibling.api_key)
             assert_problem(answer, 404, "not_found")
-        assert not await wished(service, session)
+        assert not await stop_requested(service, session)

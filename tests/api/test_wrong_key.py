@@ -1,6 +1,6 @@
 """Tests of app/store/db/secret_box.
 
-F90: a process with another TAPWATT_SECRET_KEY stays shut, says what to do, and loses nothing.
+F90: a process with another TAPWATT_SECRET_KEY answers 503, says what to do, and loses nothing.
 """
 
 from dataclasses import replace

@@ -1,4 +1,5 @@
-"""docs/faults.md is true: each fault has its row, named tests exist, and tests that bear a number are named."""
+"""docs/faults.md is complete: each fault has its row, named tests exist, and tests with a fault's number are
+named."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The lock files: complete, hashed, of one mind, and silent about where packages come from."""
+"""The lock files: complete, hashed, consistent, and without addresses of package sources."""
 
 import re
 import tomllib

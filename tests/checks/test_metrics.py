@@ -1,4 +1,4 @@
-"""Every figure that a process exports is taken somewhere."""
+"""Every exported metric is updated somewhere."""
 
 import ast
 from pathlib import Path

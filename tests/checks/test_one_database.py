@@ -1,4 +1,4 @@
-"""There is one way to the database: no second engine, no second address, no replica that answers from the past."""
+"""There is one way to the database: no second engine, no second address, no stale replica."""
 
 import ast
 from collections.abc import Iterator

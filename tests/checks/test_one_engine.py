@@ -1,4 +1,4 @@
-"""F82: nobody reads from another connection than the one engine, which stands on the writable host."""
+"""F82: all reads use the one engine, which is connected to the writable host."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Identifiers as they are in use, and card numbers as people and machines spell them: endless, from a seed."""
+"""Generates identifiers in real use, and card numbers in every spelling, endlessly from a seed."""
 
 import base64
 import hashlib

@@ -111,7 +111,7 @@ reports = st.builds(
     started_at=st.none() | st.integers(0, 600).map(after),
     failed_at=st.sampled_from([None, None, after(30)]),
 )
-"""Anything that Monta may tell, ours or not."""
+"""Any report that Monta may send, ours or not."""
 
 likely = st.builds(
     report,
@@ -121,14 +121,14 @@ likely = st.builds(
     currency=st.sampled_from(["EUR", "EUR", "EUR", "EUR", "SEK"]),
     failed_at=st.sampled_from([None, None, None, after(30)]),
 )
-"""What Monta may well tell about the charge that we asked for."""
+"""A realistic report of Monta about the charge that we asked for."""
 
 POSTS = ("accepted", "accepted", "unknown", "unknown", "crash", "not_done", "refused")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Follow the decision; what its call leads to."""
+    """Follows the decision and applies the result of its call."""
 
     post: str
     fails: bool
@@ -147,7 +147,7 @@ class NewReports:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Somebody requests for a stop."""
+    """A request to stop it."""
 
 
 Event: TypeAlias = Turn | Pass | NewReports | Ask
@@ -202,7 +202,7 @@ class Course:
         self.history.append(change.session)
 
     def follow(self, step: Step, turn: Turn) -> None:
-        """Do what was decided; `turn` says what came of it."""
+        """Performs what was decided; `turn` is the result."""
         self.steps.append((self.session, step))
         match step:
             case Wait(until):

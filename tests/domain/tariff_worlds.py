@@ -49,7 +49,7 @@ def amounts(most: int, places: int = 2) -> st.SearchStrategy[Decimal]:
 
 @st.composite
 def components(draw: st.DrawFn, kind: str) -> Json:
-    """A price component with a plausible price and sometimes a coarse step."""
+    """A price component with a realistic price and sometimes a coarse step."""
     top = {"FLAT": 5, "ENERGY": 1, "TIME": 12, "PARKING_TIME": 12}[kind]
     steps = st.sampled_from([1, 1, 100, 1000] if kind == "ENERGY" else [1, 1, 60, 900])
     found: Json = {"type": kind, "price": draw(amounts(top)), "step_size": draw(steps)}

@@ -1,4 +1,4 @@
-"""app/cli: The command line as people meet it: real processes, clear messages, exit statuses."""
+"""app/cli: The command line as users see it: real processes, clear messages, exit statuses."""
 
 import json
 import os
@@ -121,7 +121,7 @@ def test_setting_up_prints_one_object_for_each_command_and_the_key_opens_the_end
 
 
 def assert_ends_with_a_long_poll_open(process: "subprocess.Popen[str]", base: str, key: str) -> None:
-    """SIGTERM answers who waits and ends the process with status 0 within seconds."""
+    """SIGTERM answers waiting callers and ends the process with status 0 within seconds."""
     held = {"reference": "A-1", "amount": 2000, "currency": "EUR"}
     payment = {"charge_point_id": "101", "authorization": held}
     status, session = post(f"{base}/v1/payment-sessions", key, payment)

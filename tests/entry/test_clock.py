@@ -1,6 +1,6 @@
 """Tests of app/clock.
 
-The clock of a process: what is done to the machine's wall clock moves nothing, and the database's is taken over.
+The clock of a process: steps of the machine's wall clock change nothing, and the database's clock is followed.
 """
 
 import time

@@ -51,7 +51,7 @@ def read_until(process: "subprocess.Popen[str]", text: str) -> str:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Those that stand in the folder (children) or have been told of it."""
+    """Processes whose working folder or arguments name the folder."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""app/embedded: The embedded PostgreSQL: started, shared, stopped, and what it says when it cannot be."""
+"""app/embedded: The embedded PostgreSQL: started, shared, stopped, and its messages when it cannot run."""
 
 import os
 import shutil

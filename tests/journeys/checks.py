@@ -1,4 +1,4 @@
-"""What must hold at the end of every journey, whatever went wrong on the way."""
+"""Checks that must hold at the end of every journey, whatever faults it had."""
 
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
@@ -11,7 +11,7 @@ from app.simulator.site.charge import Charge
 from tests.journeys.rig import Json, Rig
 
 DUPLICATE_WATCH_S = 1300
-"""Longer than the watch for charges that turn up late."""
+"""Longer than the duplicate watch."""
 NOT_DONE = (None, 400, 401, 429)
 
 
@@ -25,23 +25,23 @@ def starts(rig: Rig) -> list[RequestLine]:
 
 
 def the_charge(rig: Rig) -> Charge:
-    """The only charge that Monta has."""
+    """The only charge at Monta."""
     (charge,) = rig.monta.charges()
     return charge
 
 
 def minor(price: Decimal | None) -> int:
-    """A price of Monta's in minor units, half up; None is nothing."""
+    """A price of Monta's in minor units, half up; None is zero."""
     return int(((price or Decimal(0)) * 100).quantize(Decimal(1), ROUND_HALF_UP))
 
 
 async def kinds(rig: Rig, session_id: str) -> list[str]:
-    """The journal's story, as the kinds of its lines."""
+    """The kinds of the journal's lines."""
     return [line["kind"] for line in await rig.journal(session_id)]
 
 
 async def ended(rig: Rig, session: Json, *, posts: int = 1, within_s: float = 7200) -> Json:
-    """Go on until the session has ended and nothing of it is left anywhere; its settlement adds up."""
+    """Passes time until the session has ended and is complete everywhere; its settlement adds up."""
     await rig.until(session["id"], "completed", "not_started", within_s=within_s)
     await nothing_is_left(rig)
     last = await rig.session(session["id"])
@@ -55,7 +55,7 @@ async def ended(rig: Rig, session: Json, *, posts: int = 1, within_s: float = 72
 
 
 async def nothing_is_left(rig: Rig) -> None:
-    """After the watch for late charges: nothing is due, no charge at Monta goes on, no news is unread."""
+    """After the duplicate watch: nothing is due, no charge runs at Monta, no inbox entry is unread."""
     await rig.pass_time(DUPLICATE_WATCH_S)
     async with rig.context.database.transaction() as connection:
         due = await connection.execute(text("SELECT id FROM payment_sessions WHERE due_at IS NOT NULL"))
@@ -80,7 +80,7 @@ def check_settlement(session: Json) -> None:
 
 
 def check_shown_amounts(rig: Rig, last: Json) -> None:
-    """What drivers were shown as used never fell, and never was more than what they pay."""
+    """The used amount shown to drivers never fell, and never exceeded what they pay."""
     used = [each["amount_used"] for each in rig.seen[last["id"]]]
     assert used == sorted(used), used
     assert used[-1] == last["settlement"]["amount_to_capture"]

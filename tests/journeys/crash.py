@@ -1,4 +1,4 @@
-"""Watchers that die, stall or lose their lease at a chosen point: made of the same steps as the real one."""
+"""Watchers that crash, freeze or lose their lease at a chosen point, made of the real watcher's steps."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from tests.journeys.rig import Rig
 
 
 async def claim(rig: Rig, owner: str = "another watcher") -> Lease:
-    """Take the one session that is due, as a watcher does."""
+    """Claims the one session that is due, as a watcher does."""
     now = rig.context.clock.now()
     async with rig.context.database.transaction() as connection:
         (lease,) = await leases.claim(
@@ -31,13 +31,13 @@ async def claim(rig: Rig, owner: str = "another watcher") -> Lease:
 
 
 async def intend(rig: Rig) -> tuple[Lease, Advanced]:
-    """Claim the session that is due and commit the intent of its next call, which is not made."""
+    """Claims the session that is due and commits the intent of its next call, which is not made."""
     lease = await claim(rig)
     return lease, await advance(rig.context, lease)
 
 
 class Stalling(Database):
-    """Time passes before a transaction begins, as for a process that stands still: what it read of the clock is old."""
+    """Passes time before a transaction begins, as for a frozen process: the time it read is old."""
 
     def __init__(self, rig: Rig, seconds: float) -> None:
         self._rig = rig
@@ -51,7 +51,7 @@ class Stalling(Database):
 
 
 async def killed_in_mid_call(rig: Rig, after_s: float) -> None:
-    """A watcher is killed while its call is under way; the row keeps its lease."""
+    """Kills a watcher while its call is under way; the row keeps its lease."""
     watcher = asyncio.ensure_future(Watcher(rig.context, name="killed").run_due())
     while not rig.clock.sleepers:
         await asyncio.wait(
@@ -66,7 +66,7 @@ async def killed_in_mid_call(rig: Rig, after_s: float) -> None:
 
 
 async def post_and_forget(rig: Rig) -> None:
-    """A watcher is killed between Monta's answer to its POST and the commit of it: nothing of it is on record."""
+    """Kills a watcher between Monta's answer to its POST and its commit: the answer is not recorded."""
     lease, decided = await intend(rig)
     dead = replace(lease, token=lease.token + 1)
     with contextlib.suppress(LeaseLost):
@@ -74,6 +74,6 @@ async def post_and_forget(rig: Rig) -> None:
 
 
 async def row_of(rig: Rig, session_id: str) -> object:
-    """The session as it is in the database, for `nothing changed`."""
+    """Returns the session as stored, to check that nothing changed."""
     async with rig.context.database.transaction() as connection:
         return await payment_sessions.get(connection, SessionId(session_id))

@@ -19,7 +19,8 @@ KINDS = (
 
 
 def quota(size: int) -> int:
-    """Monta's usual 1000 requests in 600 s are for 500 sessions; what does not shrink with them needs some, too."""
+    """Monta's usual 1000 requests in 600 s are for 500 sessions; the part that does not depend on their number
+    needs a few more."""
     return max(40, 2 * size)
 
 
@@ -56,7 +57,7 @@ async def charge_all(rig: Rig, size: int, *, pause_s: float = 0.7) -> list[Json]
 
 
 def busiest_window(rig: Rig, since: datetime, window_s: int = 600) -> int:
-    """The most requests that any of Monta's windows saw from then on."""
+    """The most requests in any of Monta's windows from then on."""
     counted = Counter(
         int((line.at - since).total_seconds() // window_s) for line in rig.monta.requests if line.at >= since
     )

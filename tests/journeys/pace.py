@@ -1,4 +1,4 @@
-"""The pace of the rig: when something happens next, and who waits for it."""
+"""The pace of the rig: when the next event is due, and which tasks wait for it."""
 
 import asyncio
 
@@ -11,15 +11,15 @@ NEXT_DUE = text(
         SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operator_jobs
     ) AS rows WHERE due_at IS NOT NULL"""
 )
-"""When somebody may work on something next: what is due, or what a dead worker's lease has kept from others."""
+"""When the next work may begin: what is due, or withheld by a dead worker's lease."""
 
 
 async def _do_not_wait() -> None:
-    """The rig itself waits for those that it woke, since they do real I/O."""
+    """The rig itself waits for the tasks that it woke, since they do real I/O."""
 
 
 class RigClock(VirtualClock):
-    """Tells who waits for time to pass, so that the rig knows when nothing goes on without it."""
+    """Counts the tasks that wait for time to pass, so that the rig knows when to advance it."""
 
     def __init__(self) -> None:
         super().__init__(settle=_do_not_wait)

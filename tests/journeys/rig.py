@@ -32,7 +32,7 @@ Json = dict[str, Any]
 
 
 def energy_tariff(price: str = "0.49", **more: Any) -> Json:
-    """The simplest OCPI tariff: so much for a kWh, taxes included in what the driver sees."""
+    """The simplest OCPI tariff: one kWh price, taxes included in what the driver sees."""
     return {
         "currency": "EUR",
         "tax_included": "YES",
@@ -55,7 +55,7 @@ class Rig:
         self.terminal: AddedKey
         self.ops: AddedKey
         self.seen: dict[str, list[Json]] = {}
-        """Every state of each session that a terminal was shown, in order."""
+        """Every state of each session shown to a terminal, in order."""
         self._references = 0
         self._under_way: set[asyncio.Task[object]] = set()
         self._next_due: datetime | None = None
@@ -85,14 +85,14 @@ class Rig:
     # Time
 
     async def pass_time(self, seconds: float) -> None:
-        """Let everything happen that falls due meanwhile, each at its own time, in order."""
+        """Lets everything happen that falls due meanwhile, each at its own time, in order."""
         end = self.clock.now() + timedelta(seconds=seconds)
         await self.work()
         while self.clock.now() < end:
             await self._step(end)
 
     async def work(self) -> None:
-        """Do what is due now; whoever must wait for time to pass stays under way."""
+        """Does what is due now; tasks that wait for time stay under way."""
         await self.monta.run_until(self.clock.now())
         self._under_way |= {asyncio.create_task(watcher.run_due()) for watcher in self.watchers}
         await self._rest()
@@ -100,13 +100,13 @@ class Rig:
             self._next_due = (await connection.execute(NEXT_DUE)).scalar()
 
     def beside(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
-        """Let it run while time passes: the rig counts it among those that it waits for."""
+        """Runs it while time passes: the rig counts it among the tasks that it waits for."""
         task = asyncio.create_task(work)
         self._under_way.add(task)
         return task
 
     async def until(self, session_id: str, *statuses: str, within_s: float = 7200) -> Json:
-        """Pass time until the session has one of these statuses; fails when that takes longer than `within_s`."""
+        """Passes time until the session has one of these statuses; fails after `within_s`."""
         end = self.clock.now() + timedelta(seconds=within_s)
         await self.work()
         while (session := await self.session(session_id))["status"] not in statuses:
@@ -116,7 +116,7 @@ class Rig:
         return session
 
     async def _step(self, end: datetime) -> bool:
-        """Go to the next moment, `end` at the latest; whether a session may have changed there."""
+        """Advances to the next event, `end` at the latest; returns whether a session may have changed there."""
         now, wake = self.clock.now(), self.clock.next_wake_at()
         moments = [m for m in (self.monta.next_event_at(), self._next_due, wake) if m is not None and m > now]
         at = min([end, *moments])
@@ -130,7 +130,7 @@ class Rig:
         return False
 
     async def _rest(self) -> None:
-        """Until all that is under way has ended, or waits for time to pass."""
+        """Waits until all tasks have ended, or wait for time to pass."""
         while len(self._under_way) > self.clock.sleepers:
             self.clock.slept.clear()
             asleep = asyncio.ensure_future(self.clock.slept.wait())
@@ -155,7 +155,7 @@ class Rig:
         return await self.http.request(method, path, json=body, headers=bearer | dict(headers or {}))
 
     async def authorize(self, charge_point: int, amount: int = 2000, **more: Any) -> Json:
-        """A card is tapped; the session as recorded."""
+        """Taps a card; returns the session as recorded."""
         answer = await self.call(
             "POST", "/v1/payment-sessions", body=self.payment(charge_point, amount, **more)
         )
@@ -196,11 +196,11 @@ class Rig:
         return session
 
     def calls(self, method: str, path: str) -> int:
-        """How often Monta was asked exactly this."""
+        """Number of exactly this request to Monta."""
         return sum(1 for line in self.monta.requests if (line.method, line.path) == (method, path))
 
     def stops(self) -> int:
-        """How often Monta was asked to stop a charge."""
+        """Number of requests to stop a charge."""
         return sum(1 for line in self.monta.requests if line.path.endswith("/stop"))
 
 

@@ -1,6 +1,6 @@
 """Tests of app/telemetry.
 
-A whole journey at the finest log level: no secret of anybody's, and no card digit, is in what was logged.
+A whole journey at the finest log level: no secret and no card digit is in what was logged.
 """
 
 import pytest

@@ -1,6 +1,6 @@
 """Tests of app/flows/admin/provision, app/flows/operator/sync.
 
-The webhook secret is changed while charges run: Monta is told, and what it signed before is not lost.
+The webhook secret is changed while charges run: Monta gets the new one, and deliveries signed before are not lost.
 """
 
 import json

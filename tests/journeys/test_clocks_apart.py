@@ -1,6 +1,6 @@
 """Tests of app/domain/session/reports, app/clock.
 
-Monta's clock beside ours: its charges are found, followed and settled, and the difference is told.
+Monta's clock beside ours: its charges are found, watched and settled, and the difference is reported.
 """
 
 from dataclasses import replace
@@ -38,7 +38,7 @@ HOURLY = energy_tariff(
 
 
 def off_by(seconds: float, *, at_start: FaultKind | None = None) -> SimulatorConfig:
-    """A charge point whose records bear the times of a clock that is wrong by so much."""
+    """A charge point whose records have the times of a clock that is wrong by this much."""
     point = PointConfig(
         id=108,
         name="Another clock",
@@ -121,7 +121,7 @@ async def test_F101_a_charge_that_no_session_knows_is_stopped_whatever_its_clock
 
 
 async def start_elsewhere(rig: Rig, session: Json, point: str) -> ChargeReport:
-    """A charge with the session's reference at another charge point, by whoever."""
+    """A charge with the session's reference at another charge point, started by any user."""
     monta = await monta_of(rig.context, rig.operator.operator_id)
     return await monta.start_charge(
         StartCharge(

@@ -1,6 +1,6 @@
 """Tests of app/flows/session, app/watcher.
 
-Watchers that die, stall, race or lose their lease: whoever comes next finds out, and nothing is done twice.
+Watchers that crash, freeze, race or lose their lease: the next one finds out, and nothing is done twice.
 """
 
 from dataclasses import replace

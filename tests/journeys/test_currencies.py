@@ -1,6 +1,6 @@
 """Tests of app/domain/session/limit_checks, app/flows/terminal/authorize.
 
-Holds and charges in different currencies: refused where anything is known, stopped at once where nothing was.
+Holds and charges in different currencies: refused where the currency is known, else stopped at once.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ KRONA = Currency(identifier="sek", name="Krona")
 
 
 def mute(currency: Currency) -> SimulatorConfig:
-    """A Monta that shows no price groups: nothing tells the currency before a charge does."""
+    """A Monta without price groups: the currency is unknown before a charge shows it."""
     return replace(default_config(), currency=currency, scopes=GATEWAY_SCOPES - {"price-groups:read"})
 
 

@@ -1,4 +1,4 @@
-"""app/watcher: A database that is away is nobody's failure; a session that cannot be written is its own."""
+"""app/watcher: An unavailable database is no session's failure; a session that cannot be written is its own."""
 
 from collections.abc import Iterator
 

@@ -1,8 +1,8 @@
 """Tests of app/flows/session/advance, app/store/sessions/leases.
 
-F114: real concurrency. Signed webhooks by many writers, watchers that never rest, sessions that all of them want.
+F114: real concurrency. Signed webhooks by many writers, watchers without pauses, sessions that all of them want.
 
-Elsewhere time is virtual and transactions hardly ever wait for each other's locks; here they do nothing else.
+Elsewhere time is virtual and transactions hardly ever wait for each other's locks; here they always do.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ WATCHERS = 2
 PLACES = 8
 """Of each watcher."""
 QUIET_S = 0.5
-"""So long nothing comes in at the end: whoever was woken has been looked at by then, unless it has still to wait."""
+"""Silence at the end: a session that was woken has been advanced by then, unless it must still wait."""
 FIRST_CHARGE = 7000
 LOST = text(
     "SELECT s.id, count(*) FROM inbox i JOIN payment_sessions s ON s.operator_id = i.operator_id"
@@ -47,7 +47,7 @@ LOST = text(
     " WHERE i.applied_at IS NULL AND s.lease_until IS NULL AND (s.due_at IS NULL OR s.due_at > :now)"
     " GROUP BY s.id"
 )
-"""Sessions with news that nobody has looked at, and nobody will before its own next due time."""
+"""Sessions with unread reports, not due before their own next due time: lost wake-ups."""
 
 
 class Depot:
@@ -112,7 +112,7 @@ class Depot:
         return charge_entry(FIRST_CHARGE + n, **payload) | {"eventTime": now}
 
     async def deliver(self, body: bytes) -> bool:
-        """Whether it was taken: what is not taken has not happened, and Monta would bring it again."""
+        """Whether it was accepted: a refused delivery has not happened, and Monta would repeat it."""
         headers = {"X-Monta-Signature": sign(self.operator.webhook_secret, body)}
         answer = await self.http.post(self.operator.webhook_path, content=body, headers=headers)
         assert answer.status_code in (200, 503), answer.text  # 503: it waited too long for so many rows

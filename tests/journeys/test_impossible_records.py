@@ -1,6 +1,6 @@
 """Tests of app/domain/session/plausibility.
 
-F97 and F98 as Monta would tell them: lifetime readings and prices below nothing, from the start to the money.
+F97 and F98 as Monta would report them: lifetime readings and negative prices, from the start to the settlement.
 """
 
 from datetime import timedelta

@@ -1,6 +1,6 @@
 """Tests of app/domain/session/late_facts.
 
-What Monta says after a session has ended: told once, whichever way it comes, and never captured.
+Reports after a session has ended: reported once, whichever way they come, and never captured.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 def changed(rig: Rig, *, told: bool, **fields: object) -> Charge:
-    """The record is changed by somebody; `told`: Monta sends a webhook of it."""
+    """Changes the record; `told`: Monta sends a webhook of it."""
     charge = the_charge(rig)
     for name, value in fields.items():
         setattr(charge, name, value)

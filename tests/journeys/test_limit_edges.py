@@ -1,6 +1,6 @@
 """Tests of app/domain/session/limit, app/flows/session/stop_charge.
 
-The limit at its edges: tiny authorizations, holds that die while nothing stops a charge, guesses, estimates.
+Edge cases of the limit: tiny authorizations, holds that expire while no stop works, guesses, estimates.
 """
 
 from datetime import datetime, timedelta

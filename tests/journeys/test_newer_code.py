@@ -1,6 +1,6 @@
 """Tests of app/store/sessions/codec.
 
-Rows that newer code wrote, in a rolling deploy: what is not understood is left alone, and a person is told (F87).
+Rows that newer code wrote, in a rolling deploy: unknown ones are left alone and reported to operations (F87).
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Tests of app/flows/admin/check_setup.
 
-What was configured does not fit what Monta shows: told at the command and at each sync, until it fits.
+Configuration that does not fit what Monta shows: reported at the command and at each sync, until it fits.
 """
 
 from dataclasses import replace

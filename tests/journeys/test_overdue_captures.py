@@ -1,6 +1,7 @@
 """Tests of app/flows/operator/overdue_captures.
 
-A terminal that goes offline before it learns what to capture: a person is asked while the hold is still good.
+A terminal that goes offline before it learns what to capture: flagged for operations while the hold is still
+valid.
 """
 
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ OVERDUE = "the capture has not been reported"
 
 
 async def settled(rig: Rig) -> Json:
-    """A short charge on a hold that is good for six hours; nobody asks for it after its end."""
+    """A short charge on a hold that is valid for six hours; the terminal does not poll after its end."""
     expires_at = (rig.clock.now() + GOOD_FOR).isoformat()
     session = await rig.authorize(907, 2000, authorization={"expires_at": expires_at})
     return await rig.until(session["id"], "completed")

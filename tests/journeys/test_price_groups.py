@@ -1,6 +1,6 @@
 """Tests of app/flows/operator/sync.
 
-Where tariffs come from: Monta's price groups when nobody said otherwise, kept fresh, with their gaps said aloud.
+Sources of tariffs: Monta's price groups when no tariff was set, kept fresh, with their gaps reported.
 """
 
 from decimal import Decimal

@@ -1,6 +1,6 @@
 """Tests of app/domain/session/plausibility.
 
-Prices in minor units: set for an operator, from the webhook to the settlement; and a watcher's own figures.
+Prices in minor units: set for an operator, from the webhook to the settlement; and a watcher's own metrics.
 """
 
 from dataclasses import replace

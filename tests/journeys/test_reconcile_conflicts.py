@@ -1,6 +1,6 @@
 """Tests of app/flows/operator/reconcile.
 
-Replicas that start together: reconciliations and webhooks lock the same rows, and nobody is the worse for it.
+Replicas that start together: reconciliations and webhooks lock the same rows without harm.
 """
 
 import asyncio
@@ -95,4 +95,4 @@ async def test_a_webhook_of_a_lost_session_locks_the_job_before_the_operator(dat
         async with rig.context.database.transaction() as connection:
             state = await operator_state.reconciliation(connection, operator_id)
         assert state is not None
-        assert state.due_at < now + timedelta(minutes=10), "the webhook's wish stands"
+        assert state.due_at < now + timedelta(minutes=10), "the webhook's wake-up is kept"

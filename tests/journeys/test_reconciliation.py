@@ -1,6 +1,6 @@
 """Tests of app/flows/operator/reconcile.
 
-A backup is restored, a fail-over loses rows: every forgotten charge of ours is found, and nobody else's.
+A backup is restored, a fail-over loses rows: every lost charge of ours is found, and none of others.
 """
 
 from datetime import timedelta

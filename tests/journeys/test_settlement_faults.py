@@ -1,6 +1,6 @@
 """Tests of app/domain/session/settle.
 
-Ends that are odd: too dear, free, unpriced, in another currency, late; settled once and never above the hold.
+Unusual ends: too expensive, free, unpriced, in another currency, late; settled once and never above the hold.
 """
 
 from dataclasses import replace

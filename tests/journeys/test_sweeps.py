@@ -1,6 +1,6 @@
 """Tests of app/flows/operator/sweep.
 
-Webhooks stay away from many sessions at once: one list call covers a hundred, and nobody overruns.
+Webhooks of many sessions are lost at once: one list call covers a hundred, and no session overruns.
 """
 
 from collections import Counter
@@ -33,13 +33,13 @@ def config_point(number: int) -> ChargePointId:
 
 
 async def seen_at(rig: Rig, session_id: str) -> datetime:
-    """When news of the session's charge was last had."""
+    """Time of the last report of the session's charge."""
     shown = await rig.session(session_id)
     return datetime.fromisoformat(shown["charge"]["seen_at"])
 
 
 async def shortfalls(rig: Rig) -> tuple[int, int]:
-    """How many sessions were settled, and the largest shortfall of them."""
+    """Number of settled sessions, and their largest shortfall."""
     async with rig.context.database.transaction() as connection:
         row = (await connection.execute(text("SELECT count(*), max(shortfall_minor) FROM settlements"))).one()
     return row[0], row[1]

@@ -165,7 +165,7 @@ async def test_without_a_policy_the_answer_says_that_montas_limit_cannot_rise(da
         assert topped_up["limits"]["monta_price_limit"] == usable
         assert 1950 < usable <= 2000
         last = await ended(rig, session)
-        # Monta looks at its limit every few seconds; a little more is the driver's to pay, since it is held.
+        # Monta checks its limit every few seconds; a little more is the driver's to pay, since it is held.
         assert 1900 < last["settlement"]["amount_to_capture"] < 2100
 
 

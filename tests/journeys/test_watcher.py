@@ -1,4 +1,4 @@
-"""app/watcher: A watcher's places, its leases while a call hangs, and its heartbeat."""
+"""app/watcher: A watcher's slots, its leases while a call hangs, and its heartbeat."""
 
 from datetime import timedelta
 

@@ -1,6 +1,6 @@
 """Tests of app/domain/session/stuck_session.
 
-Every session has a way out: its charge point becomes free, its calls are bounded, and a person can end it.
+Every session has a way out: its charge point becomes free, its calls are bounded, and operations can end it.
 """
 
 from dataclasses import replace
@@ -183,7 +183,7 @@ async def test_F107_a_charge_that_is_refused_questions_the_credential_now_and_th
 async def test_F107_a_stop_that_is_answered_and_has_no_effect_is_bounded_while_nothing_changes(
     database_url: str,
 ) -> None:
-    """The charge point has lost its line: every stop is answered, the charge stands as it is."""
+    """The charge point is offline: every stop is answered, the charge stays unchanged."""
     async with open_rig(database_url, config=config_with(PointFaults(stops_ignored=FOR_EVER))) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(107, 5000)

@@ -1,4 +1,4 @@
-"""A small Monta that does as it is told: tokens work, all other answers are scripted, all requests kept."""
+"""A small scripted Monta: tokens work, all other answers are scripted, all requests are kept."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ class FakeMonta:
         return [seen.call for seen in self.seen if seen.call.startswith(prefix)]
 
     def forget_tokens(self) -> None:
-        """As after a revocation: no access token is good any more."""
+        """Revokes every access token."""
         self.access.clear()
 
     async def __call__(
@@ -102,7 +102,7 @@ class FakeMonta:
         if seen.call == "POST /auth/refresh":
             if given["refreshToken"] not in self.refresh:
                 return Reply(401, {"errorCode": "INVALID_ACCESS_TOKEN", "message": given["refreshToken"]})
-            self.refresh.remove(given["refreshToken"])  # one-time, as a rotating refresh token is
+            self.refresh.remove(given["refreshToken"])  # used once, as a rotating refresh token is
         elif given != {"clientId": CREDENTIALS.client_id, "clientSecret": CREDENTIALS.client_secret}:
             return Reply(401, {"errorCode": "CONSUMER_NOT_FOUND", "message": given["clientSecret"]})
         self.issued += 1
@@ -125,7 +125,7 @@ class FakeMonta:
 
 
 class Line(httpx.AsyncBaseTransport):
-    """The way to the fake. `before[call]` fails ahead of sending, `after[call]` once it was done; each once.
+    """The transport to the fake. `before[call]` fails ahead of sending, `after[call]` once it was done; each once.
     `gates[call]` holds it back until the event is set, `meanwhile[call]` happens on the way."""
 
     def __init__(self, monta: FakeMonta) -> None:
@@ -139,7 +139,7 @@ class Line(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         call = f"{request.method} {request.url.path.removeprefix('/api/v1')}"
         self.timeouts[call] = request.extensions["timeout"]
-        await asyncio.sleep(0)  # the others get their turn, as on a real line
+        await asyncio.sleep(0)  # the others get their turn, as on a real connection
         if call in self.gates:
             await self.gates[call].wait()
         if call in self.meanwhile:

@@ -1,4 +1,4 @@
-"""A clock that stands still until everyone who could do something waits for it."""
+"""A clock that advances only when every task waits for it."""
 
 import asyncio
 import heapq
@@ -7,7 +7,7 @@ from itertools import count
 
 ORIGIN = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 TURNS = 50
-"""So often the event loop turns before time passes: enough for calls that stay within the process."""
+"""Turns of the event loop before time passes: enough for calls that stay within the process."""
 
 
 class IdleClock:

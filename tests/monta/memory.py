@@ -8,14 +8,15 @@ from app.domain.units.ids import OperatorId
 from app.monta.ports import Purpose, QuotaSeen, Token
 
 RESERVED_PER_CENT = {Purpose.STOP: 0, Purpose.START: 10, Purpose.SWEEP: 20, Purpose.READ: 30}
-"""What a purpose leaves for those before it; stops go out even when nothing is left."""
+"""What a purpose leaves for higher ones; stops are granted even when nothing is left."""
 
 SAME_WINDOW = timedelta(seconds=5)
-"""Ends that lie closer together are of one window, in which the lower count is right: calls are under way."""
+"""Window ends closer together than this belong to one window, in which the lower count is right: calls are under
+way."""
 
 
 class MemoryTokenStore:
-    """Keeps pairs and leads in dictionaries; `loads` and `saves` count the calls."""
+    """Keeps pairs and renewal leases in dictionaries; `loads` and `saves` count the calls."""
 
     def __init__(self) -> None:
         self.pairs: dict[OperatorId, Token] = {}

@@ -103,7 +103,7 @@ class BudgetContract(OperatorFixtures):
 
     @staticmethod
     async def _of_ten(budget: Budget, operator: OperatorId) -> None:
-        """A quota of ten in a window that has just begun. Monta is heard of only after a first request."""
+        """A quota of ten in a window that has just begun. Monta's headers come only with a first answer."""
         assert await budget.take(operator, Purpose.STOP, ORIGIN) is None
         await budget.observe(operator, QuotaSeen(10, 60, 10, 60), ORIGIN)
 

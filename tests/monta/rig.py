@@ -20,7 +20,7 @@ OPERATOR = OperatorId("op_one")
 
 @dataclass
 class Rig:
-    """One replica, or several: `replica()` gives one more client on the same store and budget."""
+    """One replica, or several: `replica()` makes one more client on the same store and budget."""
 
     clock: IdleClock
     monta: FakeMonta

@@ -1,4 +1,4 @@
-"""app/monta/client: Every call of the client says what Monta's reference asks for, and reads what it answers."""
+"""app/monta/client: Every call sends what Monta's reference asks for, and reads the answer."""
 
 import json
 from datetime import datetime, timedelta, timezone

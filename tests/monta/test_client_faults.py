@@ -1,4 +1,4 @@
-"""app/monta/client: What the client makes of failures: never a second blind send, never a false no."""
+"""app/monta/client: Failures never cause a second blind send, nor a false refusal."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The sorting of statuses and failures is total and puts nothing dangerous among the certain."""
+"""The classification of statuses and failures is total, and nothing dangerous is among the certain ones."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""app/monta/client: The client and the reading of webhooks against Monta in a rig, which other hands have written."""
+"""app/monta/client: The client and the reading of webhooks against the independently written simulator."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -32,7 +32,7 @@ SECRET = "a secret of more than 16 characters"
 
 
 class Rig:
-    """The simulator, a client of it, and what its webhooks brought."""
+    """The simulator, a client of it, and its webhook deliveries."""
 
     def __init__(self, config: SimulatorConfig = CONFIG) -> None:
         self.clock = VirtualClock()

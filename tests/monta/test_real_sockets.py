@@ -1,6 +1,6 @@
 """Tests of app/monta/transport.
 
-The sorting of failures on real sockets, where httpx and the kernel decide which exception it is.
+Classification of failures on real sockets, where httpx and the kernel choose the exception.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ async def test_a_name_that_does_not_resolve_is_not_sent_f95(rig: Rig) -> None:
 async def test_a_start_whose_send_guard_runs_out_while_the_connection_is_made_is_not_written_f22(
     rig: Rig,
 ) -> None:
-    """A replica that is frozen between deciding to send and writing must not send when it thaws."""
+    """A replica that is frozen between deciding to send and writing must not send when it resumes."""
     received: list[bytes] = []
     answers = iter([True, False])
 

@@ -1,6 +1,6 @@
 """Tests of app/monta/webhook.
 
-Only who knows the secret gets a delivery in, whichever of the two published forms was signed.
+A delivery is accepted only with the secret, whichever of the two published forms was signed.
 """
 
 import hashlib

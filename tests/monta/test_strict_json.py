@@ -1,4 +1,4 @@
-"""app/strict_json: JSON from outside cannot hurt, and JSON to outside is exact."""
+"""app/strict_json: JSON from outside is bounded, and JSON to outside is exact."""
 
 import json
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""One token pair for all replicas, renewed by one of them at a time, whatever breaks."""
+"""One token pair for all replicas, renewed by one of them at a time, whatever fails."""
 
 import asyncio
 from dataclasses import replace
@@ -123,7 +123,7 @@ async def test_a_call_for_want_of_a_token_was_certainly_not_sent_f95(rig: Rig, f
     with pytest.raises(NotSent):
         await client.get_charge(FIVE)
     assert rig.monta.seen == []
-    await client.get_charge(FIVE)  # the same replica still leads and need not wait for its own lease
+    await client.get_charge(FIVE)  # the same replica still holds the lease and need not wait for it
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_a_429_to_a_token_call_blocks_everything_f26(rig: Rig) -> None:
 async def test_a_crashed_leader_is_replaced_within_one_call_f28(rig: Rig) -> None:
     assert await rig.tokens.lease_renewal(
         OPERATOR, 0, rig.clock.now() + LEASE, rig.clock.now()
-    )  # and is never heard of again
+    )  # and never comes back
     await rig.replica().get_charge(FIVE)
     assert LEASE.total_seconds() <= rig.clock.passed_s < WAIT_S
 
@@ -180,7 +180,7 @@ async def test_a_pair_that_still_lives_serves_when_it_cannot_be_renewed(rig: Rig
     rig.monta.script("POST /auth/token", Reply(503), Reply(503))
     await client.get_charge(FIVE)
     await client.get_charge(FIVE)
-    assert len(rig.monta.calls("POST /auth/token")) == 2  # the first ever, and one vain try
+    assert len(rig.monta.calls("POST /auth/token")) == 2  # the first ever, and one failed try
     rig.clock.advance(11)
     await client.get_charge(FIVE)
     assert len(rig.monta.calls("POST /auth/token")) == 3

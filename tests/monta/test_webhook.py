@@ -1,4 +1,4 @@
-"""A delivery is read entry by entry; whatever one entry holds, the others are not harmed."""
+"""A delivery is read entry by entry; an entry never affects the others, whatever it holds."""
 
 import json
 from datetime import UTC, datetime

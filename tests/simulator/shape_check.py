@@ -1,4 +1,4 @@
-"""Holds a value against the tables of Monta's objects."""
+"""Checks a value against the tables of Monta's objects."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Every magic charge point does what its line in the table says."""
+"""Every magic charge point does what its row in the table says."""
 
 import json
 from decimal import Decimal

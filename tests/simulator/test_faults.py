@@ -1,4 +1,4 @@
-"""app/simulator/faults: Programmed faults, the server's own loop, and the promise that a seed fixes the history."""
+"""app/simulator/faults: Programmed faults, the server's own loop, and that a seed fixes the history."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -102,7 +102,7 @@ async def test_a_token_may_die_while_its_refresh_token_lives() -> None:
 
 
 async def history(seed: int, meter_interval_s: float = 60) -> list[Any]:
-    """Everything that can be seen of a lively hour."""
+    """Everything visible of a busy hour."""
     points = tuple(replace(point, meter_interval_s=meter_interval_s) for point in default_config().points)
     rig = await (await a_rig(replace(CONFIG, points=points, seed=seed))).subscribe()
     rig.sim.faults.webhook_loss = 0.2

@@ -1,6 +1,6 @@
 """Tests of app/simulator/faults/misreports.
 
-Records that say what is not so: each misreport changes what it names, and nothing else of the charge.
+Wrong values in records: each misreport changes what it names, and nothing else of the charge.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""app/simulator/site/vehicles: Curves, prices and people at random: what must hold whatever happens."""
+"""app/simulator/site/vehicles: Curves, prices and drivers at random: properties that always hold."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -151,7 +151,7 @@ def check_all(rig: Rig, completed: dict[int, tuple[object, ...]]) -> None:
 
 
 def check_completed(charge: Charge, completed: dict[int, tuple[object, ...]]) -> None:
-    """`completed` is for ever: nothing of it changes any more."""
+    """`completed` is final: nothing of it changes any more."""
     if charge.state is ChargeState.COMPLETED:
         assert charge.price is not None
         final = (charge.metered_wh, charge.price, charge.updated_at, charge.stopped_at)

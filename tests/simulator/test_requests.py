@@ -1,4 +1,4 @@
-"""app/simulator/http/fields: What the rig accepts: as much as Monta's reference allows, and no more."""
+"""app/simulator/http/fields: Requests are accepted as far as Monta's reference allows, and no further."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""app/simulator/http/asgi: The set-up complains by name, and the ASGI side keeps to its protocol and its bounds."""
+"""app/simulator/http/asgi: Configuration errors are named, and the ASGI adapter keeps to its protocol and bounds."""
 
 from collections.abc import MutableMapping
 from dataclasses import replace

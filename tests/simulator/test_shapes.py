@@ -1,6 +1,6 @@
 """Tests of app/simulator/shapes.
 
-Every answer of the rig against the tables of Monta's objects, in every state a charge can have.
+Every answer of the simulator against the tables of Monta's objects, in every state a charge can have.
 """
 
 import json
@@ -45,7 +45,7 @@ BARE: dict[str, Any] = dict.fromkeys(
 
 
 async def shown(rig: Rig, path: str, kind: str, **query: Any) -> dict[str, Any]:
-    """GET that is expected to work and to have the shape `kind`."""
+    """GET that must work and return an object of `kind`."""
     answer = await rig.http.get(path, params=query)
     assert answer.status_code == 200, answer.text
     value = decoded(answer)
@@ -54,7 +54,7 @@ async def shown(rig: Rig, path: str, kind: str, **query: Any) -> dict[str, Any]:
 
 
 async def in_state(rig: Rig, charge_id: int, state: str) -> None:
-    """The charge is in `state`, and everything that tells of it has its shape."""
+    """The charge is in `state`, and every object that shows it has its required fields."""
     charge = await shown(rig, f"/charges/{charge_id}", "Charge")
     assert charge["state"] == state
     await shown(rig, f"/charges/{charge_id}/breakdown", "Breakdown")

@@ -1,5 +1,5 @@
-"""What poolers do to a connection's beginning, as a proxy: they refuse or drop start-up parameters, and give a process
-number of their own. It deals nothing out: for that there is PgBouncer itself (pooler.py)."""
+"""A proxy that treats start-up parameters as poolers do: refuses or drops them, and gives a process number of its
+own. It does not share connections: for that there is PgBouncer itself (pooler.py)."""
 
 import asyncio
 import struct

@@ -1,6 +1,6 @@
-"""Tests of app/api/http/auth.
+"""Tests of app/api/http/auth.py.
 
-Keys that open no endpoint are counted by kind of key; many of them are told once, with nothing of the keys.
+Refused keys are counted by kind of key; many of them are logged once, with nothing of the keys.
 """
 
 import pytest

@@ -335,7 +335,7 @@ async def test_sixty_four_callers_of_each_reference_make_one_session_each(databa
     async with open_service(database_url, replicas=2) as service:
 
         async def told(point: str, reference: str, client: int) -> httpx.Response:
-            """As a terminal does: 503 (all connections in use, on a busy machine) is told again."""
+            """As a terminal does: a 503 (all connections in use, on a busy machine) is retried."""
             for _ in range(20):
                 answer = await service.call("POST", PATH, payment(point, reference), client=client)
                 if answer.status_code != 503:

@@ -1,4 +1,4 @@
-"""Ready only when everything is as it must be; figures that Prometheus can read."""
+"""Readiness only when everything is in order; metrics that Prometheus can read."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Monta's webhooks at the endpoint: signed, kept whole before the answer, and never a crash, whatever is in them."""
+"""Monta's webhooks at the endpoint: signed, stored whole before the answer, and never a crash, whatever they hold."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Charges that no session knows, as operations see them and are done with them."""
+"""Charges without a session, as operations see and close them."""
 
 import pytest
 
@@ -14,7 +14,7 @@ LOST = "ps_01kaq4nbt5y3v1z9c7p5a3s1df"
 
 
 async def lose(service: Service, charge_id: str, whose: Tenant | None = None) -> None:
-    """A charge of the first operator's turns up, unless it is told whose."""
+    """Records an orphan, of the first operator unless another is given."""
     now = service.context.clock.now()
     report = ChargeReport(
         id=ChargeId(charge_id),

@@ -1,4 +1,4 @@
-"""What a terminal may read of its sessions and do to them: look, wait, stop, tell what the PSP did."""
+"""What a terminal may do with its sessions: read, wait, stop, report captures."""
 
 import asyncio
 from typing import Any

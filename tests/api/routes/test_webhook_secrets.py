@@ -1,6 +1,6 @@
 """Tests of app/flows/admin/provision.
 
-A webhook secret that is changed: the one before is taken for an hour, not longer, and never when it has leaked.
+A changed webhook secret: the previous one is accepted for an hour, not longer, and never when it has leaked.
 """
 
 import asyncio

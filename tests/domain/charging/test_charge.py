@@ -1,4 +1,4 @@
-"""What is known of a charge does not depend on the order in which it was told, nor on how often."""
+"""A charge's merged facts depend neither on the order of its reports nor on repetitions."""
 
 from dataclasses import replace
 from datetime import timedelta

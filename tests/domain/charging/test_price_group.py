@@ -44,7 +44,7 @@ def gaps(converted_from: PriceGroup) -> str:
 
 
 def cost(tariff: Tariff, *, wh: int, charging_min: int, parked_min: int = 0) -> Decimal:
-    """What so much energy, minutes of charging and then minutes of parking come to."""
+    """The price of this energy, minutes of charging and then minutes of parking."""
     usage = [Period(start=START, seconds=charging_min * 60, wh=wh)]
     if parked_min:
         parked_at = START + timedelta(minutes=charging_min)
@@ -174,7 +174,7 @@ groups = st.builds(
 
 
 def at_monta(shown: PriceGroup, wh: int, charging_min: int, parked_min: int) -> Decimal:
-    """What Monta's own words make of it: fees on top of the kWh price, each after its own free minutes."""
+    """The price by Monta's documentation: fees on top of the kWh price, each after its own free minutes."""
     assert shown.master is not None
     assert shown.master.price is not None
     total = shown.master.price.amount * wh / 1000

@@ -1,4 +1,4 @@
-"""app/domain/charging/setup_check: F116: which scopes a credential lacks, and what will not work without each."""
+"""app/domain/charging/setup_check: F116: which scopes a credential lacks, and what does not work without each."""
 
 import itertools
 
@@ -45,7 +45,7 @@ REST = {"price-groups:read", "manage-webhooks:write", "webhooks:read"}
         (["all:read", "control-charging:write"], {"manage-webhooks:write"}),
         (["ALL:WRITE "], set()),
         (["all:admin"], {"charge-points:read", "charge-transactions:read", CONTROL_WORDS}),
-        # The old form has no permissions, and no words for prices and webhooks.
+        # The old form has no permissions, and no names for prices and webhooks.
         (["charge-points", "charge-transactions", "control-charging"], set()),
         (["charge-points", "control-charging", "map"], {"charge-transactions:read"}),
         (["charge-points", "charge-transactions"], {CONTROL_WORDS}),
@@ -54,7 +54,7 @@ REST = {"price-groups:read", "manage-webhooks:write", "webhooks:read"}
             ["charge-points", "charge-transactions", "control-charging", "webhooks:read"],
             REST - {"webhooks:read"},
         ),
-        # Nothing told is no news.
+        # An empty answer changes nothing.
         ([], set()),
         (["", " "], set()),
     ],

@@ -1,4 +1,4 @@
-"""What was configured against what Monta shows: certain failures, doubts, and what is no concern."""
+"""Configuration against what Monta shows: certain failures, warnings, and harmless differences."""
 
 import pytest
 

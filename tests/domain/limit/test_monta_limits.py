@@ -1,4 +1,4 @@
-"""The guards handed to Monta at the start: within its limits, rounded down, honest about what they miss."""
+"""The limits sent to Monta at the start: within its bounds, rounded down, with what they do not cover."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The limit: guards for Monta, and a stop that is never too late and hardly ever too early."""
+"""The stop plan: Monta's limits, and a stop that is never too late and hardly ever too early."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -131,7 +131,7 @@ latencies = st.integers(0, 30)
 
 
 def stopped(world: World, stop_at: datetime, latency_s: int) -> World:
-    """The world at full power, charging or parked as its rest was, until the stop has worked."""
+    """Full power, charging or parked as in the last period, until the stop has worked."""
     end = stop_at + timedelta(seconds=latency_s)
     rest: list[Period] = []
     for each in world.rest:

@@ -1,4 +1,4 @@
-"""Attention: asked once for each cause, closed with it, acknowledged until there is a new one."""
+"""Attention: raised once for each cause, closed with it, acknowledged until there is a new one."""
 
 from dataclasses import replace
 

@@ -1,6 +1,6 @@
 """Tests of app/domain/session/settle.
 
-A person can end a session in any state: settled once by that amount, and nothing of it runs on unwatched.
+Operations can end a session in any state: settled once by that amount, and its charge stays watched.
 """
 
 from dataclasses import replace

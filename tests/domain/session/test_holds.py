@@ -1,4 +1,4 @@
-"""Several holds: which dies first, and how a bill is spread over them to the cent."""
+"""Several holds: which expires first, and how a bill is spread over them to the cent."""
 
 from dataclasses import replace
 from datetime import timedelta

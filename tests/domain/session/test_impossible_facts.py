@@ -1,6 +1,6 @@
 """Tests of app/domain/session/plausibility.
 
-F97: what rating, our own clock and the meter's history cannot have given is never billed, shown or learned.
+F97: energy beyond rating, our own clock and the meter's history is never billed, shown or learned.
 """
 
 from dataclasses import replace
@@ -53,7 +53,7 @@ def applied_reports(change: Change, told: ChargeReport, source: Source = API) ->
 
 
 def last_word(session: PaymentSession) -> PaymentSession:
-    """Settled before the hold dies, if nobody decides."""
+    """Settled before the hold expires, when operations do not decide."""
     return settle_unfinished(Change(session), settle_by(session, POLICY), POLICY).session
 
 

@@ -1,4 +1,4 @@
-"""Late facts: an ended session's record is read again for a reason, so many times and no more."""
+"""Late facts: an ended session's record is read again for a reason, and a bounded number of times."""
 
 from collections.abc import Callable
 from dataclasses import replace

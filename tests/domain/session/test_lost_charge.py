@@ -48,13 +48,13 @@ CALLS = (SearchCharges, ReadCharge, SendStart, SendStop, StopDuplicate)
 
 
 class Mute:
-    """Monta as one charge sees it: how it answers reads, stops and searches, for ever."""
+    """Monta as one charge sees it: how it answers reads, stops and searches, permanently."""
 
     def __init__(self, *, read: str, stop: str, search: str = "empty", state: str = "charging") -> None:
         self.read, self.stop, self.search, self.state = read, stop, search, state
 
     def lives(self, session: PaymentSession, hours: float, at_s: float = 400) -> "Life":
-        """Follow every decision for so long; silence on the webhooks."""
+        """Follows every decision for this duration, without webhooks."""
         life = Life(session)
         now, end = after(at_s), after(at_s + hours * 3600)
         while now < end:
@@ -120,7 +120,7 @@ class Mute:
 
 
 def status_of(answer: str) -> int | None:
-    """Of a certain refusal; a gateway's 503 says nothing for certain."""
+    """Of a certain refusal; a gateway's 503 proves nothing."""
     return None if answer == "503" else int(answer)
 
 
@@ -239,7 +239,7 @@ def test_F107_whatever_monta_answers_for_ever_calls_are_bounded_and_the_session_
     life = Mute(read=read, stop=stop, state=state).lives(session, 8)
     assert life.busiest_hour() <= 60, life.busiest_hour()
     if "503" in (read, stop):
-        return  # Nobody knows anything: the hold's end decides.
+        return  # No fact is known: the hold's end decides.
     assert not life.session.occupies_charge_point
     assert life.session.ended or life.session.lost is not None
     if not energy_wh:

@@ -1,4 +1,4 @@
-"""The transition table: whatever it does not name is refused, and a status never goes back."""
+"""The transition table: any pair that it does not name is refused, and a status never goes back."""
 
 from itertools import product
 
@@ -61,7 +61,8 @@ def test_every_status_can_be_reached_and_every_one_that_is_not_an_end_can_end() 
 
 
 def test_settling_and_giving_up_happen_only_once_monta_has_ended_or_never_had_a_charge() -> None:
-    """But for a charge that no stop ended when its hold was about to die, and for what a person ends."""
+    """Except for a charge that no stop ended when its hold was about to expire, and for sessions ended by
+    operations."""
     ends = {pair: new for pair, new in TABLE.items() if new in ENDED_STATUSES}
     ended_by_person = {status for status, command in ends if command is Command.END}
     assert ended_by_person == set(Status) - ENDED_STATUSES

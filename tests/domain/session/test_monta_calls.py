@@ -1,4 +1,4 @@
-"""Calls as the session sees them: an intent leaves a doubt, and only a certain answer ends it."""
+"""Calls as the session records them: an intent leaves the outcome unknown until a certain answer."""
 
 from datetime import timedelta
 

@@ -1,6 +1,6 @@
 """Tests of app/domain/session/settle.
 
-A settlement whose outcome nobody tells: asked about once, at half of the time that its holds had left.
+A settlement whose capture result is not reported: flagged once, at half of the time that its holds had left.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tests.domain.sessions import after, new_session
 
 
 def settled(price_minor: int, status: SettlementStatus = SettlementStatus.DUE) -> PaymentSession:
-    """Decided at 100 s; the hold is good until 300 s."""
+    """Decided at 100 s; the hold is valid until 300 s."""
     decided = settle(
         1000, price_minor, energy_wh=1, at=after(100), deadline=after(300), session_date=after(0)
     )

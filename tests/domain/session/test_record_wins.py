@@ -1,6 +1,6 @@
 """Tests of app/domain/session/reports.
 
-A webhook is news, the read is the record: within a second, and for ever once it says `completed`.
+A webhook is news, the read is the record: within a second, and permanently once it says `completed`.
 """
 
 from dataclasses import replace

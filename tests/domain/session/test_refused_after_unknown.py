@@ -1,4 +1,4 @@
-"""app/domain/session/next_step: A second POST that is refused, after a first one whose effect nobody knew."""
+"""app/domain/session/next_step: A second POST that is refused, after a first one with unknown outcome."""
 
 from dataclasses import replace
 

@@ -64,7 +64,7 @@ def kinds(change: Change) -> list[str]:
 
 
 def shifted(told: ChargeReport, by: timedelta) -> ChargeReport:
-    """As a clock that is off by so much writes it; when it was seen is by ours."""
+    """The time as written by a clock that is off by this much; when it was seen is by ours."""
     moved = {name: at + by for name in NAMES if (at := getattr(told, name)) is not None}
     return replace(told, **moved)
 

@@ -139,7 +139,7 @@ def test_the_power_between_two_readings_is_remembered_at_its_highest() -> None:
 
 
 def released() -> Change:
-    """Given up while the charge was stopped, but not completed."""
+    """Released while the charge was stopped, but not completed."""
     change = told(running(), report("stopped", 100))
     return Change(replace(change.session, status=Status.NOT_STARTED))
 

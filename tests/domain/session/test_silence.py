@@ -1,6 +1,6 @@
 """Tests of app/domain/session/next_step.
 
-Silence of a running charge: the sweep is asked first, the session's own read comes when no sweep brings news.
+Silence of a running charge: a sweep comes first, the session's own read when no sweep brings a report.
 """
 
 from app.domain.session import monta_calls
@@ -15,7 +15,7 @@ PATIENCE_S = POLICY.sweep_patience_s
 
 
 def silent() -> PaymentSession:
-    """Last heard of at 10 s; slow, so that no limit is near."""
+    """Last reported at 10 s; slow, so that no limit is near."""
     return running(10, at=10, power_bound_w=3_700).session
 
 

@@ -298,7 +298,7 @@ RESERVED = [START_FEE, PER_KWH]
 
 @dataclass(frozen=True)
 class Reserved:
-    """A reservation used, or expired, after so many minutes; with 20 kWh charged when it was used."""
+    """A reservation used, or expired, after these minutes; with 20 kWh charged when it was used."""
 
     file: str
     elements: tuple[Json, ...]

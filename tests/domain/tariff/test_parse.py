@@ -1,4 +1,4 @@
-"""Reading a tariff: what is kept, and that wrong input names its fields and never breaks the reader."""
+"""Parsing a tariff: what is kept, and that wrong input names its fields and never raises anything else."""
 
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -222,7 +222,7 @@ junk = st.recursive(
 
 
 def outcome(obj: object) -> str:
-    """How the reader takes an object: it is a tariff, or there are problems; nothing else may come of it."""
+    """The parser's result for an object: a tariff, or problems; nothing else."""
     try:
         parse_tariff(obj)
     except InvalidTariff as invalid:

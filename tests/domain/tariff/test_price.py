@@ -66,12 +66,12 @@ def test_a_session_never_costs_less_for_going_on(known: Tariff, world: World, tz
     steps = [len(each.rates) for each in rates_of(known).elements]
     assume(all(step for step in steps))
     totals = [price(known, usage[:count], tz).total for count in range(1, len(usage) + 1)]
-    slack = _rounding_given_back(known)
+    slack = _rounding_saved(known)
     assert all(later >= earlier - slack for earlier, later in pairwise(totals))
 
 
-def _rounding_given_back(known: Tariff) -> Decimal:
-    """What steps may give back when another price, or parking, comes to be the last."""
+def _rounding_saved(known: Tariff) -> Decimal:
+    """What steps may save when another price, or parking, becomes the last one."""
     steps = [r.gross * (r.step + 1) for each in rates_of(known).elements for r in each.rates.values()]
     return sum((Decimal(str(float(step))) for step in steps), Decimal("0.01"))
 

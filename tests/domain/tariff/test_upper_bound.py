@@ -240,7 +240,7 @@ def test_the_error_of_an_earlier_reading_may_have_been_dear_energy() -> None:
 
 
 def test_a_higher_reading_never_lowers_the_bound_although_it_leaves_a_dear_block() -> None:
-    """The first 10 kWh are dear from 17:00 on: 9 kWh by then and one more cost more than 10 and one more."""
+    """The first 10 kWh are expensive from 17:00 on: 9 kWh by then and one more cost more than 10 and one more."""
     tariff = windowed(("1", 1), ("0.10", 1), start_time="17:00", max_kwh=10)
     found = [
         upper_bound(

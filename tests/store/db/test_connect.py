@@ -1,4 +1,4 @@
-"""Of several hosts the one that takes writes is used, however the others fail: refused, silent, or a standby."""
+"""Of several hosts the writable one is used, however the others fail: refused, silent, or a standby."""
 
 import asyncio
 import time

@@ -1,6 +1,6 @@
 """Tests of app/store/db/schema.
 
-A migration that meets traffic gives up soon instead of holding everybody up, and leaves nothing half done (F86).
+A migration that meets traffic gives up soon instead of blocking it, and leaves nothing half done (F86).
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Secrets at rest: what one key sealed for one owner and purpose opens for nobody else (F90)."""
+"""Secrets at rest: what was encrypted for one owner and purpose decrypts for no other (F90)."""
 
 import pytest
 from hypothesis import given

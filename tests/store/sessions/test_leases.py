@@ -1,4 +1,4 @@
-"""One session is worked on by one watcher, and a late one changes nothing."""
+"""One watcher works on a session at a time, and a late one changes nothing."""
 
 import asyncio
 from collections import Counter
@@ -39,7 +39,7 @@ async def test_many_who_claim_at_once_share_out_what_is_due(database_url: str) -
             got = [lease.session_id for part in await asyncio.gather(*claims) for lease in part]
         finally:
             await other.close()
-        assert len(got) == len(set(got)), "nobody gets what another has"
+        assert len(got) == len(set(got)), "no watcher gets what another has"
         got += [lease.session_id for lease in await claim(database)]
     assert sorted(got) == ["ps_0", "ps_1", "ps_2", "ps_3"]
 

@@ -1,9 +1,9 @@
 """Tests of app/store/sessions/leases.
 
-F114: whoever had to wait for a row's lock judges the row as it is by then, not as its statement began with it.
+F114: a statement that waited for a row's lock uses the row as it is then, not as it was when it began.
 
-Each test holds a row that is due, lets somebody ask for it, and only then commits that it is due much later: as a
-watcher does that gives a session back while news of it comes in.
+Each test holds a row that is due, requests it in another transaction, and only then commits a much later due time:
+as a watcher does that releases a session while a report of it comes in.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ async def somebody_waits(database: Database) -> None:
 
 
 async def asked_while_held(database: Database, hold: Ask, ask: Ask) -> object:
-    """`ask` in a transaction that has to wait for what `hold` did in another; its answer."""
+    """Runs `ask` in a transaction that must wait for what `hold` did in another; returns its answer."""
 
     async def asking() -> object:
         async with database.transaction() as connection:
@@ -128,7 +128,7 @@ async def test_F114_a_stop_request_wakes_a_session_that_is_released_meanwhile(da
 
 
 async def test_F114_a_job_that_is_claimed_meanwhile_is_asked_for_again(database_url: str) -> None:
-    """Whoever claims it does not see yet what it is asked for: the claim's end leaves it due."""
+    """The claim does not see yet what was requested: its release leaves the session due."""
     async with provisioned(database_url) as database:
         async with database.transaction() as connection:
             await connection.execute(text("UPDATE operator_jobs SET due_at = NULL"))
@@ -148,7 +148,7 @@ async def test_F114_a_job_that_is_claimed_meanwhile_is_asked_for_again(database_
 
 
 async def test_F114_no_replica_claims_a_job_while_it_is_being_made_due(database_url: str) -> None:
-    """It is due already; whoever claimed it now would miss what the asker has not committed yet."""
+    """It is due already; a claim now would miss what the caller has not committed yet."""
     async with provisioned(database_url) as database:
         async with database.transaction() as connection:
             await connection.execute(text("UPDATE operator_jobs SET due_at = NULL"))

@@ -1,4 +1,4 @@
-"""Sessions are recorded once, found by their keys, locked to be changed, and whoever waits is told."""
+"""Sessions are recorded once, found by their keys, locked to be changed, and changes are notified."""
 
 import asyncio
 from contextlib import AsyncExitStack

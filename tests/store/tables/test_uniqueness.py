@@ -1,6 +1,6 @@
 """Tests of app/store/tables.
 
-Rules that hold whatever the code does: each is broken on purpose, and its own constraint says no.
+Rules held by constraints whatever the code does: each is broken on purpose.
 """
 
 from dataclasses import replace
