@@ -15,11 +15,17 @@ from app.api.docs.openapi import DocumentedApp, error_codes
 from app.api.http.auth import Refusals
 from app.api.http.card_data import shown_path
 from app.api.http.live import SessionNews
-from app.api.http.problems import Problem, on_http_exception, on_invalid_request, problem_response
+from app.api.http.problems import (
+    ANSWERS,
+    Problem,
+    on_http_exception,
+    on_invalid_request,
+    on_known_error,
+    problem_response,
+)
 from app.api.routes import health, monta_webhook, ops, orphans, terminal
 from app.api.schemas import FieldErrors
 from app.flows.context import Context
-from app.flows.terminal import authorize
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.secret_box import SecretUnreadable
 
@@ -27,18 +33,6 @@ log = structlog.get_logger("http")
 
 DESCRIPTION = """Card payment at EV chargers on Monta. A terminal reports an authorized payment; Tapwatt starts the
 charge, stops it before the authorized amount would be exceeded, and states exactly what to capture."""
-
-AUTHORIZE_PROBLEMS: dict[type[authorize.AuthorizeRefused], tuple[str, str]] = {
-    authorize.ChargePointUnknown: ("charge_point_unknown", "charge_point_id"),
-    authorize.ChargePointBusy: ("charge_point_busy", "charge_point_id"),
-    authorize.ReferenceConflict: ("reference_conflict", "authorization.reference"),
-    authorize.IdempotencyKeyReused: ("idempotency_key_reused", "Idempotency-Key"),
-    authorize.HoldNotTaken: ("invalid_request", "authorization"),
-    authorize.CurrencyMismatch: ("currency_mismatch", "authorization.currency"),
-    authorize.AmountTooSmall: ("amount_too_small", "authorization.amount"),
-    authorize.MontaRefusesOperator: ("unavailable", "charge_point_id"),
-}
-"""Maps each refusal to its error code and the field it concerns."""
 
 
 def create_app(
@@ -70,7 +64,8 @@ def create_app(
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(FieldErrors, _on_field_errors)
-    app.add_exception_handler(authorize.AuthorizeRefused, _on_refused)
+    for error in ANSWERS:
+        app.add_exception_handler(error, on_known_error)
     app.add_exception_handler(SecretUnreadable, _on_wrong_key)
     for error in DATABASE_ERRORS:
         app.add_exception_handler(error, _on_database_error)
@@ -85,37 +80,16 @@ async def _on_field_errors(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _on_refused(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, authorize.AuthorizeRefused)
-    if isinstance(error, authorize.HoldNotTaken):
-        return await _on_field_errors(request, FieldErrors([(error.field, str(error))]))
-    code, field = AUTHORIZE_PROBLEMS[type(error)]
-    return problem_response(
-        request,
-        Problem(
-            code,
-            f"{error}.",
-            errors=[{"field": field, "message": f"{error}"}],
-            session_id=error.session_id,
-        ),
-    )
-
-
 async def _on_wrong_key(request: Request, error: Exception) -> JSONResponse:
     """Answers 503 at every endpoint while the encryption key is wrong; callers retry, and nothing is written with
     a wrong key."""
     log.error("secret_key_is_wrong", path=_shown(request.url.path), why=str(error))
-    detail = (
-        "TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with: start this process with"
-        " that key. Nothing was recorded."
-    )
-    return problem_response(request, Problem("unavailable", detail, headers={"Retry-After": "30"}))
+    return await on_known_error(request, error)
 
 
 async def _on_database_error(request: Request, error: Exception) -> JSONResponse:
     log.warning("database_trouble", error=type(error).__name__, path=_shown(request.url.path))
-    detail = "Nothing is known to be recorded; ask again with the same reference."
-    return problem_response(request, Problem("unavailable", detail))
+    return await on_known_error(request, error)
 
 
 def _shown(path: str) -> str:

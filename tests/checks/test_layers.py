@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from app.api.http.problems import ANSWERS
 from app.monta.webhook import DELIVERY_PATH
 from tests.postgres import ROOT
 
@@ -123,3 +124,39 @@ def test_the_databases_clock_is_read_where_ours_is_set_by_it_only() -> None:
         if path.startswith("app/store/"):
             read = [text for text in (*_dotted(tree), *_texts(tree)) if DATABASE_CLOCK.search(text)]
             assert bool(read) == (path == "app/store/health.py"), (path, read)
+
+
+NOT_ANSWERED = {
+    "LeaseLost": "the watcher's",
+    "StopIsDue": "the watcher's",
+    "OperatorMissing": "the watcher's",
+    "AuthorizeRefused": "each of its kinds has its row",
+    "TopUpRefused": "each of its kinds has its row",
+    "EveryStartWouldFail": "the command line's",
+    "OperatorUnknown": "the command line's",
+    "SecretJustChanged": "the command line's",
+    "TariffExpired": "the command line's",
+    "ChargePointNotKnown": "the command line's",
+    "NotOurs": "the reconciliation's own",
+}
+
+
+def _exceptions_of_flows() -> set[str]:
+    trees = [tree for path, tree in SOURCES.items() if path.startswith("app/flows/")]
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    known = {"Exception"}
+    while more := {c.name for c in classes if known & {ast.unparse(b) for b in c.bases}} - known:
+        known |= more
+    return {name for name in known - {"Exception"} if not name.startswith("_")}
+
+
+def test_one_table_answers_every_exception_of_the_flows() -> None:
+    answered = {kind.__name__ for kind in ANSWERS if kind.__module__.startswith("app.flows.")}
+    assert _exceptions_of_flows() == answered | set(NOT_ANSWERED)
+    assert not answered & set(NOT_ANSWERED)
+
+
+def test_routes_catch_nothing_but_the_database_that_readiness_asks_about() -> None:
+    routes = {path: tree for path, tree in SOURCES.items() if path.startswith("app/api/routes/")}
+    catching = {path for path, tree in routes.items() if any(isinstance(n, ast.Try) for n in ast.walk(tree))}
+    assert catching == {"app/api/routes/health.py"}

@@ -12,6 +12,17 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.api.http.card_data import as_errors
+from app.flows.admin.acknowledge import AttentionUnknown
+from app.flows.admin.settle_manually import AboveAuthorized, AlreadyEnded, AlreadySettled, NotEnded
+from app.flows.context import SessionUnknown
+from app.flows.terminal import authorize, top_up
+from app.flows.terminal.report_capture import CaptureConflict, NotSettled
+from app.flows.terminal.request_stop import NoRunningSession, SeveralSessions
+from app.flows.webhook.receive import BadSignature, UnknownEndpoint
+from app.monta.webhook import UnreadableDelivery
+from app.store.db.database import DATABASE_ERRORS
+from app.store.db.secret_box import SecretUnreadable
+from app.store.operators.orphans import SeveralOrphans
 from app.strict_json import clean_text
 
 MEDIA_TYPE = "application/problem+json"
@@ -90,6 +101,114 @@ class Problem(HTTPException):
         self.named = {
             name: value for name, value in (("session_id", session_id), ("sessions", sessions)) if value
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How one exception is answered.
+
+    `detail` has `{error}` for the exception's own words; `ops_detail` is the text for operations where it differs.
+    `field` names the field at fault, unless the exception has a `field`; `message` is what is wrong with it, by
+    default the exception's words. `names_session` adds the session that the exception or the path names.
+    """
+
+    code: str
+    detail: str = "{error}."
+    ops_detail: str | None = None
+    field: str | None = None
+    message: str | None = None
+    names_session: bool = False
+    retry_after_s: int | None = None
+
+
+_FIELDS = "Some fields are not right; see errors."
+_NO_SESSION = "This terminal has no such payment session."
+
+ANSWERS: Mapping[type[Exception], Answer] = {
+    SessionUnknown: Answer(
+        code="not_found", detail=_NO_SESSION, ops_detail="This key sees no such payment session."
+    ),
+    authorize.ChargePointUnknown: Answer(
+        code="charge_point_unknown", field="charge_point_id", names_session=True
+    ),
+    authorize.ChargePointBusy: Answer(code="charge_point_busy", field="charge_point_id", names_session=True),
+    authorize.ReferenceConflict: Answer(
+        code="reference_conflict", field="authorization.reference", names_session=True
+    ),
+    authorize.IdempotencyKeyReused: Answer(
+        code="idempotency_key_reused", field="Idempotency-Key", names_session=True
+    ),
+    authorize.HoldNotTaken: Answer(code="invalid_request", detail=_FIELDS, field="authorization"),
+    authorize.CurrencyMismatch: Answer(
+        code="currency_mismatch", field="authorization.currency", names_session=True
+    ),
+    authorize.AmountTooSmall: Answer(
+        code="amount_too_small", field="authorization.amount", names_session=True
+    ),
+    authorize.MontaRefusesOperator: Answer(code="unavailable", field="charge_point_id", names_session=True),
+    top_up.NoSuchSession: Answer(code="not_found", detail=_NO_SESSION),
+    top_up.SessionEnded: Answer(code="session_ended", names_session=True),
+    top_up.ReferenceTaken: Answer(code="reference_conflict", names_session=True),
+    top_up.CurrencyMismatch: Answer(
+        code="currency_mismatch",
+        field="amount",
+        message="is in the currency of the payment session, not of the charge",
+    ),
+    top_up.HoldNotTaken: Answer(code="invalid_request", detail=_FIELDS, field="amount"),
+    top_up.TopUpNotPossible: Answer(code="top_up_not_possible", names_session=True),
+    NoRunningSession: Answer(code="not_found", detail="No session of this card is running at this terminal."),
+    SeveralSessions: Answer(code="several_sessions"),
+    NotSettled: Answer(code="not_settled", names_session=True),
+    CaptureConflict: Answer(code="capture_conflict", names_session=True),
+    NotEnded: Answer(code="session_running", names_session=True),
+    AlreadySettled: Answer(code="already_settled", names_session=True),
+    AlreadyEnded: Answer(code="session_ended", names_session=True),
+    AboveAuthorized: Answer(code="invalid_request", detail=_FIELDS, field="amount"),
+    AttentionUnknown: Answer(
+        code="not_found", detail="This payment session has no attention item with this code."
+    ),
+    SeveralOrphans: Answer(code="invalid_request", detail="{error}; name one with ?operator_id="),
+    UnknownEndpoint: Answer(code="not_found", detail="There is no such webhook endpoint."),
+    BadSignature: Answer(
+        code="bad_signature", detail="X-Monta-Signature does not fit the body and this endpoint's secret."
+    ),
+    UnreadableDelivery: Answer(code="invalid_body", detail="The delivery cannot be read: {error}."),
+    SecretUnreadable: Answer(
+        code="unavailable",
+        detail="TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with: start this process"
+        " with that key. Nothing was recorded.",
+        retry_after_s=30,
+    ),
+} | dict.fromkeys(
+    DATABASE_ERRORS,
+    Answer(code="unavailable", detail="Nothing is known to be recorded; ask again with the same reference."),
+)
+"""The one table from exceptions of flows, Monta and the store to problems."""
+
+
+def problem_of(error: Exception, request: Request) -> Problem:
+    """Returns the problem for an exception by its row in ANSWERS, or by that of its nearest base class."""
+    answer = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
+    detail = answer.detail
+    if answer.ops_detail is not None and request.url.path.startswith("/v1/ops/"):
+        detail = answer.ops_detail
+    field = getattr(error, "field", None) or answer.field
+    errors = [] if field is None else [{"field": field, "message": answer.message or str(error)}]
+    named = getattr(error, "session_id", None) or request.path_params.get("id")
+    several = error.sessions if isinstance(error, SeveralSessions) else ()
+    return Problem(
+        answer.code,
+        detail.replace("{error}", str(error)),
+        errors=errors,
+        headers=None if answer.retry_after_s is None else {"Retry-After": str(answer.retry_after_s)},
+        session_id=named if answer.names_session else None,
+        sessions=[{"id": s.id, "charge_point_id": s.charge_point_id} for s in several],
+    )
+
+
+async def on_known_error(request: Request, error: Exception) -> JSONResponse:
+    """Answers an exception of ANSWERS."""
+    return problem_response(request, problem_of(error, request))
 
 
 def problem_response(request: Request, problem: Problem) -> JSONResponse:

@@ -6,10 +6,9 @@ from fastapi import APIRouter, Header, Path, Request
 
 from app.api.docs import examples
 from app.api.http.auth import ContextHere
-from app.api.http.problems import Problem
 from app.api.http.requests import MAX_WEBHOOK_BYTES, bounded_body, shielded
 from app.flows.webhook import receive
-from app.monta.webhook import DELIVERY_PATH, UnreadableDelivery
+from app.monta.webhook import DELIVERY_PATH
 
 router = APIRouter(tags=["monta"])
 
@@ -29,14 +28,5 @@ async def deliver(
 ) -> dict[str, str]:
     """200 `{}` once every entry is stored; an invalid entry does not fail the others."""
     body = await bounded_body(request, MAX_WEBHOOK_BYTES)
-    try:
-        await shielded(receive.receive(context, endpoint_id, body, x_monta_signature))
-    except receive.UnknownEndpoint:
-        raise Problem("not_found", "There is no such webhook endpoint.") from None
-    except receive.BadSignature:
-        raise Problem(
-            "bad_signature", "X-Monta-Signature does not fit the body and this endpoint's secret."
-        ) from None
-    except UnreadableDelivery as error:
-        raise Problem("invalid_body", f"The delivery cannot be read: {error}.") from None
+    await shielded(receive.receive(context, endpoint_id, body, x_monta_signature))
     return {}

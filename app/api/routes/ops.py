@@ -9,7 +9,6 @@ from app.api.docs import ops_examples as examples
 from app.api.docs.example_objects import SESSION_ID
 from app.api.http.auth import CallingOps, ContextHere
 from app.api.http.cursor import from_cursor, to_cursor
-from app.api.http.problems import Problem
 from app.api.http.requests import StrictRoute, shielded
 from app.api.money_views import Moment
 from app.api.schemas import PRINTABLE, AcknowledgeIn, OpsCloseIn, OpsSettleIn, OpsStopIn
@@ -27,16 +26,8 @@ from app.domain.session.payment_session import PaymentSession, Status, StopReaso
 from app.domain.session.settlement import SettlementStatus
 from app.domain.units.ids import SessionId, TerminalId
 from app.flows.admin import queries
-from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.acknowledge import acknowledge as acknowledge_item
-from app.flows.admin.settle_manually import (
-    AboveAuthorized,
-    AlreadyEnded,
-    AlreadySettled,
-    NotEnded,
-    close_manually,
-    settle_manually,
-)
+from app.flows.admin.settle_manually import close_manually, settle_manually
 from app.flows.context import Context, SessionUnknown
 from app.flows.terminal.request_stop import request_stop
 from app.store.operators.terminals import OpsKey
@@ -169,18 +160,15 @@ async def stop(
     body: Annotated[OpsStopIn, examples.OPS_STOP_IN],
 ) -> OpsSessionOut:
     """Idempotent; the reason stays in the journal."""
-    try:
-        session = await shielded(
-            request_stop(
-                context,
-                SessionId(session_id),
-                _visible_to(key),
-                reason=StopReason.OPERATIONS,
-                note=body.reason,
-            )
+    session = await shielded(
+        request_stop(
+            context,
+            SessionId(session_id),
+            _visible_to(key),
+            reason=StopReason.OPERATIONS,
+            note=body.reason,
         )
-    except SessionUnknown:
-        raise _not_found() from None
+    )
     return ops_session_out(session, context.policy)
 
 
@@ -197,22 +185,15 @@ async def settle(
     body: Annotated[OpsSettleIn, examples.OPS_SETTLE_IN],
 ) -> OpsSessionOut:
     """For a session held in `finishing`; at most the authorization is captured. Idempotent by amount."""
-    try:
-        session = await shielded(
-            settle_manually(
-                context,
-                SessionId(session_id),
-                _visible_to(key),
-                amount_minor=body.amount,
-                reason=body.reason,
-            )
+    session = await shielded(
+        settle_manually(
+            context,
+            SessionId(session_id),
+            _visible_to(key),
+            amount_minor=body.amount,
+            reason=body.reason,
         )
-    except SessionUnknown:
-        raise _not_found() from None
-    except NotEnded as error:
-        raise Problem("session_running", f"{error}.", session_id=session_id) from None
-    except AlreadySettled as error:
-        raise Problem("already_settled", f"{error}.", session_id=session_id) from None
+    )
     return ops_session_out(session, context.policy)
 
 
@@ -231,21 +212,16 @@ async def acknowledge(
 ) -> OpsSessionOut:
     """Items with this code stay visible, with the note, and no longer count as `needs_attention`; a new cause of
     the same code does again. Idempotent."""
-    try:
-        session = await shielded(
-            acknowledge_item(
-                context,
-                SessionId(session_id),
-                _visible_to(key),
-                code=code,
-                by=key.id,
-                note=body.note,
-            )
+    session = await shielded(
+        acknowledge_item(
+            context,
+            SessionId(session_id),
+            _visible_to(key),
+            code=code,
+            by=key.id,
+            note=body.note,
         )
-    except SessionUnknown:
-        raise _not_found() from None
-    except AttentionUnknown:
-        raise Problem("not_found", "This payment session has no attention item with this code.") from None
+    )
     return ops_session_out(session, context.policy)
 
 
@@ -264,24 +240,16 @@ async def close(
     """Settles by `amount` at once (0 releases everything). A charge that may run is stopped and watched until it
     has ended; nothing beyond `amount` is captured. Idempotent by amount; the journal keeps the reason and the
     key's id."""
-    try:
-        session = await shielded(
-            close_manually(
-                context,
-                SessionId(session_id),
-                _visible_to(key),
-                amount_minor=body.amount,
-                reason=body.reason,
-                by=key.id,
-            )
+    session = await shielded(
+        close_manually(
+            context,
+            SessionId(session_id),
+            _visible_to(key),
+            amount_minor=body.amount,
+            reason=body.reason,
+            by=key.id,
         )
-    except SessionUnknown:
-        raise _not_found() from None
-    except AlreadyEnded as error:
-        raise Problem("session_ended", f"{error}.", session_id=session_id) from None
-    except AboveAuthorized as error:
-        wrong = {"field": "amount", "message": str(error)}
-        raise Problem("invalid_request", "Some fields are not right; see errors.", errors=[wrong]) from None
+    )
     return ops_session_out(session, context.policy)
 
 
@@ -293,12 +261,8 @@ def _visible_to(key: OpsKey) -> SessionFilter:
 async def _visible(context: Context, key: OpsKey, session_id: str) -> PaymentSession:
     session = await queries.session(context, SessionId(session_id), _visible_to(key))
     if session is None:
-        raise _not_found()
+        raise SessionUnknown
     return session
-
-
-def _not_found() -> Problem:
-    return Problem("not_found", "This key sees no such payment session.")
 
 
 class TotalsOut(BaseModel):

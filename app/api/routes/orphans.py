@@ -15,7 +15,7 @@ from app.api.views import Page
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.admin import queries
 from app.flows.operator.reconcile import close_orphan
-from app.store.operators.orphans import Orphan, SeveralOrphans
+from app.store.operators.orphans import Orphan
 
 router = APIRouter(prefix="/v1/ops/orphans", route_class=StrictRoute, tags=["operations"])
 
@@ -108,10 +108,7 @@ async def close(
     named = OperatorId(operator_id) if operator_id else key.operator_id
     if key.operator_id not in (None, named):
         raise Problem("not_found", "This key sees no such orphan charge.")
-    try:
-        found = await shielded(close_orphan(context, named, ChargeId(charge_id), because=body.reason))
-    except SeveralOrphans as error:
-        raise Problem("invalid_request", f"{error}; name one with ?operator_id=") from error
+    found = await shielded(close_orphan(context, named, ChargeId(charge_id), because=body.reason))
     if found is None:
         raise Problem("not_found", "This key sees no such orphan charge.")
     return orphan_out(found)

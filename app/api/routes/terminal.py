@@ -25,9 +25,8 @@ from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.admin import queries
 from app.flows.context import Context, SessionUnknown
 from app.flows.terminal import authorize, top_up
-from app.flows.terminal.report_capture import CaptureConflict, NotSettled
 from app.flows.terminal.report_capture import report_capture as record_capture
-from app.flows.terminal.request_stop import SeveralSessions, request_stop
+from app.flows.terminal.request_stop import request_stop
 from app.flows.terminal.request_stop import stop_by_card as request_stop_by_card
 from app.store.operators.terminals import Terminal
 from app.store.sessions.session_filter import SessionFilter
@@ -138,12 +137,9 @@ async def stop_payment_session(
     *, context: ContextHere, terminal: CallingTerminal, session_id: SessionPath
 ) -> PaymentSessionOut:
     """Idempotent. The session follows: `stopping`, `finishing`, then its settlement."""
-    try:
-        session = await shielded(
-            request_stop(context, SessionId(session_id), _owned_by(terminal), reason=StopReason.DRIVER)
-        )
-    except SessionUnknown:
-        raise not_found() from None
+    session = await shielded(
+        request_stop(context, SessionId(session_id), _owned_by(terminal), reason=StopReason.DRIVER)
+    )
     return session_out(session, context.policy)
 
 
@@ -167,16 +163,9 @@ async def report_capture(
     released where there is nothing to capture (`captured` 0 says the same); `due` while some is missing; `failed`
     when more was captured, the amount due was released, or the PSP refused and nothing has made up for it yet.
     """
-    try:
-        session = await shielded(
-            record_capture(context, SessionId(session_id), _owned_by(terminal), body.report())
-        )
-    except SessionUnknown:
-        raise not_found() from None
-    except NotSettled as error:
-        raise Problem("not_settled", f"{error}.", session_id=session_id) from None
-    except CaptureConflict as error:
-        raise Problem("capture_conflict", f"{error}.", session_id=session_id) from None
+    session = await shielded(
+        record_capture(context, SessionId(session_id), _owned_by(terminal), body.report())
+    )
     return session_out(session, context.policy)
 
 
@@ -198,13 +187,7 @@ async def stop_session_of_card(
     With several of one card, 409 `several_sessions` names them, and nothing is stopped until `charge_point_id`
     selects one.
     """
-    try:
-        session = await shielded(request_stop_by_card(context, terminal, body.card()))
-    except SeveralSessions as several:
-        named = [{"id": s.id, "charge_point_id": s.charge_point_id} for s in several.sessions]
-        raise Problem("several_sessions", f"{several}.", sessions=named) from None
-    except SessionUnknown:
-        raise Problem("not_found", "No session of this card is running at this terminal.") from None
+    session = await shielded(request_stop_by_card(context, terminal, body.card()))
     return session_out(session, context.policy)
 
 
@@ -255,24 +238,13 @@ def _owned_by(terminal: Terminal) -> SessionFilter:
 async def _own(context: Context, terminal: Terminal, session_id: str) -> PaymentSession:
     session = await queries.session(context, SessionId(session_id), _owned_by(terminal))
     if session is None:
-        raise not_found()
+        raise SessionUnknown
     return session
-
-
-def not_found() -> Problem:
-    return Problem("not_found", "This terminal has no such payment session.")
 
 
 def _news(request: Request) -> SessionNews:
     news: SessionNews = request.app.state.news
     return news
-
-
-TOP_UP_CODES: dict[type[top_up.TopUpRefused], str] = {
-    top_up.SessionEnded: "session_ended",
-    top_up.ReferenceTaken: "reference_conflict",
-    top_up.TopUpNotPossible: "top_up_not_possible",
-}
 
 
 @router.post(
@@ -296,24 +268,8 @@ async def top_up_payment_session(
     409 `session_ended` once the end is decided: nothing was recorded, so release the new hold. `limits` states how
     far the charge can go: Monta's own limit was sent at the start and cannot be raised.
     """
-    try:
-        done = await shielded(top_up.top_up(context, terminal, SessionId(session_id), body.more()))
-    except top_up.TopUpRefused as refused:
-        raise _top_up_problem(refused, session_id) from None
+    done = await shielded(top_up.top_up(context, terminal, SessionId(session_id), body.more()))
     if done.replayed:
         response.status_code = 200
         response.headers["Idempotency-Replayed"] = "true"
     return topped_up_out(done.session, context.policy)
-
-
-def _top_up_problem(refused: top_up.TopUpRefused, session_id: str) -> Problem:
-    if isinstance(refused, top_up.NoSuchSession):
-        return not_found()
-    if isinstance(refused, top_up.HoldNotTaken):
-        wrong = {"field": refused.field, "message": str(refused)}
-        return Problem("invalid_request", "Some fields are not right; see errors.", errors=[wrong])
-    if isinstance(refused, top_up.CurrencyMismatch):
-        wrong = {"field": "amount", "message": "is in the currency of the payment session, not of the charge"}
-        return Problem("currency_mismatch", f"{refused}.", errors=[wrong])
-    named = refused.session_id or session_id
-    return Problem(TOP_UP_CODES[type(refused)], f"{refused}.", session_id=named)

@@ -14,6 +14,10 @@ from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import CardTokens, SessionFilter
 
 
+class NoRunningSession(SessionUnknown):
+    """No session of this card is running at this terminal."""
+
+
 class SeveralSessions(Exception):
     """Several sessions of one card run, and the request does not say which is meant."""
 
@@ -67,7 +71,7 @@ async def stop_by_card(context: Context, terminal: Terminal, card: ShownCard) ->
     """Stops the session of a card that is shown again at this terminal.
 
     Sessions that are ending already count only when no other runs, so that a repeated call finds what the first one
-    stopped. Raises SessionUnknown, SeveralSessions.
+    stopped. Raises NoRunningSession, SeveralSessions.
     """
     owner = SessionFilter(terminal_id=terminal.id)
     tokens = CardTokens(fingerprint=card.fingerprint, account_reference=card.account_reference)
@@ -75,7 +79,7 @@ async def stop_by_card(context: Context, terminal: Terminal, card: ShownCard) ->
     async with context.database.transaction() as connection:
         found = await payment_sessions.find(connection, wanted, limit=MAX_OF_ONE_CARD)
     if not found:
-        raise SessionUnknown
+        raise NoRunningSession
     running = [s for s in found if s.status in STOPPABLE and s.stop_request is None]
     if len(running) > 1:
         raise SeveralSessions(running)

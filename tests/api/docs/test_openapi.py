@@ -23,10 +23,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.api.docs.examples import AUTHORIZE
-from app.api.http.problems import KINDS
-from app.api.routes.terminal import TOP_UP_CODES
+from app.api.http.problems import ANSWERS, KINDS
 from app.flows.terminal.authorize import AuthorizeRefused
-from app.main import AUTHORIZE_PROBLEMS, create_app
+from app.flows.terminal.top_up import TopUpRefused
+from app.main import create_app
 from app.store import health
 from app.store.db.database import Database
 from tests.api.service import Json, documented, make_context, open_service
@@ -134,11 +134,10 @@ def test_F117_every_code_is_in_the_enum_and_documented_where_it_can_occur(docume
     everywhere = set().union(*documented(document).values())
     assert set(KINDS) - everywhere == {"method_not_allowed"}, "of no operation, hence in the list of all only"
     assert all(f"| `{code}` |" in document["info"]["description"] for code in KINDS)
-    assert set(AUTHORIZE_PROBLEMS) == set(AuthorizeRefused.__subclasses__())
     creates = documented(document)["POST", "/v1/payment-sessions"]
-    assert creates >= {code for code, _ in AUTHORIZE_PROBLEMS.values()}
+    assert creates >= {ANSWERS[kind].code for kind in AuthorizeRefused.__subclasses__()}
     tops_up = documented(document)["POST", "/v1/payment-sessions/{id}/authorizations"]
-    assert tops_up >= set(TOP_UP_CODES.values())
+    assert tops_up >= {ANSWERS[kind].code for kind in TopUpRefused.__subclasses__()}
 
 
 def test_F117_every_code_that_is_raised_anywhere_is_known() -> None:
@@ -149,7 +148,7 @@ def test_F117_every_code_that_is_raised_anywhere_is_known() -> None:
                 first = node.args[0]
                 if isinstance(first, ast.Constant):
                     raised.add(first.value)
-    raised |= {code for code, _ in AUTHORIZE_PROBLEMS.values()} | set(TOP_UP_CODES.values())
+    raised |= {answer.code for answer in ANSWERS.values()}
     by_status = {"method_not_allowed", "internal_error", "invalid_body", "not_found"}
     assert raised | by_status == set(KINDS)
 
