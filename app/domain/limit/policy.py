@@ -120,7 +120,7 @@ class Policy:
     unreadable_answers: int = 8
     unreadable_after_s: float = 1800
     """This many refused reads over this time of an ended charge: its record will not come."""
-    odd_state_s: float = 240
+    odd_state_s: float = 200
     """A charge with energy in a passing or unknown state is stopped after this time."""
     restart_window_s: float = 300
     """Time in which an ended charge may be restarted; afterwards its charge point is free for the next payment."""
