@@ -35,7 +35,7 @@ from app.domain.session.payment_session import (
 from app.domain.session.plausibility import last_believed, unbillable
 from app.domain.session.settlement import SettlementBasis
 from app.domain.session.states.phases import Phase, phase_of, quiet_until_of
-from app.domain.session.stuck_session import free_at, loss_of, odd_since
+from app.domain.session.stuck_session import free_at, loss_of, odd_since, stalls_at
 
 NextStep: TypeAlias = Callable[[PaymentSession, Policy, datetime], Step]
 ChargeStep: TypeAlias = Callable[[PaymentSession, Charge, Policy, datetime], Step]
@@ -56,7 +56,11 @@ def _stop_again(session: PaymentSession, charge: Charge, policy: Policy, now: da
     stop = session.stop
     if stop is None:
         raise ValueError(f"payment session {session.id} has no stop to repeat")
-    return _in_time(_repeat_stop(session, charge, stop, now), session, stop, policy, now)
+    step = _in_time(_repeat_stop(session, charge, stop, now), session, stop, policy, now)
+    stalls = stalls_at(session, charge, policy)
+    if isinstance(step, Wait) and stalls is not None and now < stalls:
+        return Wait(stalls if step.until is None else min(step.until, stalls))
+    return step
 
 
 def _stop_restarted(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:

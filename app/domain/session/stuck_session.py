@@ -57,12 +57,18 @@ def loss_of(session: PaymentSession, charge: Charge, policy: Policy, now: dateti
     if charge.ended:
         unreadable = _lasted(reads.refused, policy.unreadable_answers, policy.unreadable_after_s, now)
         return Lost.UNREADABLE if unreadable else None
-    stop, still = session.stop, reads.still
+    at = stalls_at(session, charge, policy)
+    return Lost.STALLED if at is not None and now >= at else None
+
+
+def stalls_at(session: PaymentSession, charge: Charge, policy: Policy) -> datetime | None:
+    """When the charge counts as stalled if nothing of it changes; None: too few stops were answered."""
+    stop, still = session.stop, session.reads.still
     if stop is None or stop.confirmed_at is not None or still is None or not _shows(still, charge):
         return None
-    since = max(still.since, stop.decided_at)
-    waited = now - since >= timedelta(seconds=policy.stalled_after_s)
-    return Lost.STALLED if waited and still.answers >= policy.stalled_answers else None
+    if still.answers < policy.stalled_answers:
+        return None
+    return max(still.since, stop.decided_at) + timedelta(seconds=policy.stalled_after_s)
 
 
 def counted_lost(change: Change, why: Lost) -> Change:
