@@ -131,7 +131,7 @@ class Terminal:
 
     @property
     def _has_wrong_dates(self) -> bool:
-        """Whether its clock is so wrong that the hold that it dates is refused, or seems to end before it can be used."""
+        """Whether its clock is so wrong that the hold that it dates is refused, or seems to end too soon."""
         off_s, hold_s = self.ledger.payment.clock_off_s or 0, self.ledger.payment.hold_s
         return abs(off_s) > REFUSED_CLOCK_S or (hold_s is not None and hold_s + off_s < SHORTEST_HOLD_S)
 
