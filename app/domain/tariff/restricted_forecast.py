@@ -315,7 +315,7 @@ def _within(cell: Cell, start_us: int, end_us: int) -> bool:
 def _points(reading: Reading, span: Span, found: list[Cell]) -> list[tuple[int, int]]:
     """Start, earlier readings and the reading, as µs since the start and energy; those out of order left out.
 
-    So are earlier readings amid one cell: they would tell nothing, and bring in their error.
+    So are earlier readings amid one cell: they would add nothing but their error.
     """
     points, end = [(0, 0)], (span.past_us, span.energy)
     if len(found) == 1 or not reading.earlier:

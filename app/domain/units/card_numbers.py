@@ -160,7 +160,7 @@ _STAMPED = re.compile(r"2[4-7][0-9]{10}")
 _PSP = re.compile(r"8[12]1[4-9][0-9]{12}")
 """Adyen's pspReference: two digits, seconds since 1970, four digits."""
 _TAILS = frozenset({3, 4, 7})
-"""Digits that follow a card number where somebody pastes too much: its code, its expiry, both."""
+"""Digits that follow a card number when too much is pasted: its code, its expiry, both."""
 
 FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
 """Letters that show nothing."""
@@ -220,7 +220,7 @@ def _found_in(text: str, field: Field) -> bool:
 
 
 def _without_tokens(text: str) -> str:
-    """UUIDs, digests and other tokens in which digits and letters alternate are nobody's card."""
+    """UUIDs, digests and other tokens in which digits and letters alternate are no card numbers."""
     text = _UUID.sub("x", text)
     text = _HEX_PAIRS.sub(lambda m: "x" if _has_letter(m.group()) else m.group(), text)
     return _TOKEN.sub(lambda m: "x" if _is_opaque(m.group()) else m.group(), text)

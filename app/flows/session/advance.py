@@ -77,7 +77,7 @@ woke no session, and has ended by then."""
 
 @retry_on_serialization_failure
 async def advance(context: Context, lease: Lease, previous: Advanced | None = None) -> Advanced:
-    """Lock the session, apply_report what came in, decide until a call or a wait is due, commit.
+    """Locks the session, applies its news, decides until a call or a wait is due, and commits.
 
     A session whose next step is Wait is released in the same transaction, so that news which came in meanwhile is
     either seen here or finds the session free. After adopting its charge it is due again soon, for news that named only

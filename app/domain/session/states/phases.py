@@ -65,7 +65,7 @@ _MONTA = (_WEBHOOK, _API)
 PHASES: Mapping[Phase, PhaseRow] = {
     _P.READY: PhaseRow(
         statuses=(_S.AUTHORIZED,),
-        holds="no charge; no POST is in doubt, or a search after the quiet window found nothing and a POST is left",
+        holds="no charge; no POST is unresolved, or a search after the quiet window found nothing and a POST is left",
         issuers=(_TERMINAL, _API, _WATCHER),
         does="Send the start. Before the hold expires: release it.",
         steps=(SendStart, GiveUp),
@@ -100,7 +100,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
     ),
     _P.RELEASING: PhaseRow(
         statuses=(_S.AUTHORIZED,),
-        holds="no charge and no start in doubt; a stop was requested, or the start deadline has passed",
+        holds="no charge and no unresolved start; a stop was requested, or the start deadline has passed",
         issuers=(_TERMINAL, _OPERATIONS, _WATCHER),
         does="Release the hold; after an ambiguous POST only right after a search that found nothing.",
         steps=(GiveUp, SearchCharges, Wait),
