@@ -15,11 +15,11 @@ class Outcome:
     over_minor: float
     idle_over_minor: float
     unused: float
-    by_guard: bool
+    by_monta_limit: bool
     basis: str
     reads: int
     decisions: int
-    guard_alone_over_minor: float
+    monta_limit_alone_over_minor: float
     ideal_unused: float
     peer_over_minor: float
     peer_unused: float

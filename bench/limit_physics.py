@@ -1,4 +1,4 @@
-"""The physical truth of one session: its power over time, its cost, its meter's readings."""
+"""The physics of one session: its power over time, its cost, its meter's readings."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
@@ -30,15 +30,15 @@ class Course:
     """Energy over time if the charge is not stopped; a shared charger gives little until it suddenly gives all."""
 
     def __init__(self, visit: Visit, chance: Random) -> None:
-        place, car = visit.place, visit.vehicle
-        self.ramp_s = place.ramp_s
+        point, car = visit.point, visit.vehicle
+        self.ramp_s = point.ramp_s
         stored = visit.stored_share * car.battery_wh
         self.room_wh = car.battery_wh - stored
-        full = car.curve(place.rated_w, direct_current=place.dc)
+        full = car.curve(point.rated_w, direct_current=point.dc)
         self._legs = [_Leg(0.0, full, stored, 0.0)]
-        if place.shared:
+        if point.shared:
             share = chance.choice((0.25, 0.35, 0.5))
-            scarce = car.curve(int(place.rated_w * share), direct_current=place.dc)
+            scarce = car.curve(int(point.rated_w * share), direct_current=point.dc)
             self._legs = [_Leg(0.0, scarce, stored, 0.0)]
             at_s, rich = 0.0, False
             for _ in range(chance.randrange(1, 5)):
@@ -133,12 +133,12 @@ def _night_cuts(visit: Visit) -> list[tuple[float, float]]:
 
 def samples(visit: Visit, course: Course, until_s: float, chance: Random) -> list[float]:
     """The meter's readings up to a time: at an interval, or at each whole kWh."""
-    if visit.place.meter == "kwh":
+    if visit.point.meter == "kwh":
         found, step = [], 1000.0
         while (at_s := course.time_of(step)) < until_s:
             found.append(at_s + 0.001)
             step += 1000
         return found
-    interval = float(visit.place.meter)
+    interval = float(visit.point.meter)
     first = chance.uniform(0.2, 1.0) * interval
     return [first + interval * i for i in range(int(max(0, until_s - first) // interval) + 1)]

@@ -55,7 +55,7 @@ class Play:
         end_s = min(self.full_s, self.exact_s + 400)
         self.samples = samples(visit, self.course, end_s, self.chance)
         self.session = session_of(visit, profile, policy, begun_at=self._at(-BEGAN_S))
-        self.guard_s = self._guard_s()
+        self.monta_limit_s = self._monta_limit_s()
         self.stop_s = NEVER
         self.arrivals = self._arrivals()
         self.stop_detail: dict[str, object] = {}
@@ -72,7 +72,7 @@ class Play:
         now_s = -BEGAN_S + 1
         change = monta_calls.start_accepted(Change(self.session), self._report(now_s, None), self.policy)
         self.session = change.session
-        self._absorb(self._report(now_s, None), Source.MONTA_WEBHOOK)
+        self._apply(self._report(now_s, None), Source.MONTA_WEBHOOK)
         arrivals = iter(self.arrivals)
         coming = next(arrivals, None)
         while now_s < min(self.end_s, until_s):
@@ -83,7 +83,7 @@ class Play:
                 due_s = NEVER if step.until is None else self._s(step.until)
                 if coming is not None and coming[0] <= max(due_s, now_s):
                     now_s = max(now_s, coming[0])
-                    self._absorb(self._report(coming[1], coming[1]), Source.MONTA_WEBHOOK)
+                    self._apply(self._report(coming[1], coming[1]), Source.MONTA_WEBHOOK)
                     coming = next(arrivals, None)
                 else:
                     now_s = max(now_s + 0.01, due_s + self.chance.uniform(0, 0.3))
@@ -97,16 +97,16 @@ class Play:
     @property
     def end_s(self) -> float:
         """When energy ends, as far as is known."""
-        return min(self.full_s, self.guard_s, self.stop_s)
+        return min(self.full_s, self.monta_limit_s, self.stop_s)
 
     def _full_s(self) -> float:
         room = self.course.room_wh
         return first_time(lambda at_s: self.course.energy_wh(at_s) >= room - 1)
 
-    def _guard_s(self) -> float:
+    def _monta_limit_s(self) -> float:
         """When Monta's own limit ends the charge; the first of its limits counts."""
-        guard, limits = self.visit.place.guard, self.session.monta_limits
-        if limits is None or guard in ("off", "dark-off"):
+        limit_mode, limits = self.visit.point.limit_mode, self.session.monta_limits
+        if limits is None or limit_mode in ("off", "dark-off"):
             return NEVER
         found = NEVER
         if limits.price_limit is not None:
@@ -114,14 +114,14 @@ class Play:
             found = first_time(lambda at_s: self.cost.at(at_s) >= cents)
         if limits.kwh_limit is not None:
             found = min(found, self.course.time_of(float(limits.kwh_limit) * 1000))
-        return found + (self.chance.uniform(5, 30) if guard == "late" else self.chance.uniform(0, 2))
+        return found + (self.chance.uniform(5, 30) if limit_mode == "late" else self.chance.uniform(0, 2))
 
     def _arrivals(self) -> list[tuple[float, float]]:
         """Webhooks as (arrival, time of the reading). p99 of the delay is 12 s; some get lost, some overtake
         others."""
         found, kept_s = [], -NEVER
         for at_s in self.samples:
-            if self.chance.random() < self.visit.place.loss:
+            if self.chance.random() < self.visit.point.loss:
                 continue
             if at_s < self.exact_s - NEAR_S and at_s > 600 and at_s - kept_s < FAR_S:
                 continue
@@ -130,7 +130,9 @@ class Play:
         return sorted(found)
 
     def _dark(self, at_s: float) -> bool:
-        return self.visit.place.guard.startswith("dark") and self.exact_s - 300 < at_s < self.exact_s + 600
+        return (
+            self.visit.point.limit_mode.startswith("dark") and self.exact_s - 300 < at_s < self.exact_s + 600
+        )
 
     def _at(self, at_s: float) -> datetime:
         return self.visit.starts_at + timedelta(seconds=at_s)
@@ -147,7 +149,7 @@ class Play:
             energy_wh = int(round(self.course.energy_wh(sample_s) / 10) * 10)
             price = Decimal(f"{self.cost.at(sample_s) / 100:.2f}")
         limits = self.session.monta_limits
-        echoes = limits is not None and self.visit.place.guard not in ("off", "dark-off")
+        echoes = limits is not None and self.visit.point.limit_mode not in ("off", "dark-off")
         return ChargeReport(
             id=ChargeId("1"),
             state=state,
@@ -162,7 +164,7 @@ class Play:
             started_at=self._at(0),
         )
 
-    def _absorb(self, report: ChargeReport, source: Source) -> None:
+    def _apply(self, report: ChargeReport, source: Source) -> None:
         self.session = apply_report(Change(self.session), report, source, self.policy).session
 
     def _read(self, step: ReadCharge | AskSweep, now_s: float) -> float:
@@ -205,43 +207,43 @@ class Play:
         return now_s + 0.2
 
     def _outcome(self) -> tuple[Outcome, ChargePointProfile]:
-        visit, end_s, reserved = self.visit, self.end_s, self.visit.authorized_minor
-        by_guard = end_s == self.guard_s
+        visit, end_s, authorized = self.visit, self.end_s, self.visit.authorized_minor
+        by_monta_limit = end_s == self.monta_limit_s
         cost = self.cost.at(end_s)
         parked_s = min(self.chance.expovariate(1 / 120), self.policy.idle_reserve_s)
         with_idle = cost + self.cost.parking_s * parked_s
         profile = learned(
-            self.session.profile or ChargePointProfile(), self._final(end_s, by_guard), self.policy
+            self.session.profile or ChargePointProfile(), self._final(end_s, by_monta_limit), self.policy
         )
         ideal, peer = ideal_end_s(self), peer_end_s(self)
         outcome = Outcome(
             visit=visit,
             forced=self.forced,
-            over_minor=max(0.0, cost - reserved),
-            idle_over_minor=max(0.0, with_idle - reserved),
-            unused=max(0.0, 1 - cost / reserved),
-            by_guard=by_guard,
+            over_minor=max(0.0, cost - authorized),
+            idle_over_minor=max(0.0, with_idle - authorized),
+            unused=max(0.0, 1 - cost / authorized),
+            by_monta_limit=by_monta_limit,
             basis=str(self.stop_detail.get("power_bound", "none")),
             reads=self.reads,
             decisions=self.decisions,
-            guard_alone_over_minor=0.0
-            if self.guard_s == NEVER
-            else max(0.0, self.cost.at(min(self.full_s, self.guard_s)) - reserved),
-            ideal_unused=max(0.0, 1 - self.cost.at(ideal) / reserved),
-            peer_over_minor=max(0.0, self.cost.at(peer) - reserved),
-            peer_unused=max(0.0, 1 - self.cost.at(peer) / reserved),
+            monta_limit_alone_over_minor=0.0
+            if self.monta_limit_s == NEVER
+            else max(0.0, self.cost.at(min(self.full_s, self.monta_limit_s)) - authorized),
+            ideal_unused=max(0.0, 1 - self.cost.at(ideal) / authorized),
+            peer_over_minor=max(0.0, self.cost.at(peer) - authorized),
+            peer_unused=max(0.0, 1 - self.cost.at(peer) / authorized),
             latency_bound_ms=int(str(self.stop_detail.get("latency_ms", 0))),
             latency_ms=int(self.latency_s * 1000),
         )
         return outcome, profile
 
-    def _final(self, end_s: float, by_guard: bool) -> PaymentSession:
+    def _final(self, end_s: float, by_monta_limit: bool) -> PaymentSession:
         """The session with Monta's final record."""
         report = replace(
             self._report(end_s + 30, end_s, ChargeState.COMPLETED),
             updated_at=self._at(end_s + 5),
             stopped_at=self._at(end_s),
-            stop_reason="PriceLimitReached" if by_guard else "api",
+            stop_reason="PriceLimitReached" if by_monta_limit else "api",
         )
-        self._absorb(report, Source.MONTA_API)
+        self._apply(report, Source.MONTA_API)
         return self.session

@@ -22,25 +22,27 @@ def table(outcomes: list[Outcome]) -> str:
 
 def _overruns(outcomes: list[Outcome]) -> str:
     lines = [
-        "| Monta's guard | sessions | stopped at the limit | above the reservation | most above, EUR "
-        "| guard alone: above | peer: above | peer: p95 above, EUR |",
+        "| Monta's limit | sessions | stopped at the limit | above the authorization | most above, EUR "
+        "| Monta's limit alone: above | peer: above | peer: p95 above, EUR |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for guard, label in (
+    for limit_mode, label in (
         ("on", "on"),
         ("off", "off (our watcher alone)"),
         ("late", "late (5 to 30 s)"),
         ("dark", "on, Monta does not answer for 15 min"),
         ("dark-off", "off, and Monta does not answer"),
     ):
-        some = [o for o in outcomes if o.visit.place.guard == guard]
+        some = [o for o in outcomes if o.visit.point.limit_mode == limit_mode]
         forced = [o for o in some if o.forced]
         over = [o.over_minor for o in some if o.over_minor > HALF]
         alone = (
-            [o for o in some if o.guard_alone_over_minor > HALF] if guard in ("on", "late", "dark") else []
+            [o for o in some if o.monta_limit_alone_over_minor > HALF]
+            if limit_mode in ("on", "late", "dark")
+            else []
         )
         peer = [o.peer_over_minor for o in forced]
-        alone_text = "-" if guard in ("off", "dark-off") else str(len(alone))
+        alone_text = "-" if limit_mode in ("off", "dark-off") else str(len(alone))
         lines.append(
             f"| {label} | {len(some)} | {len(forced)} | {len(over)} | {max(over, default=0) / 100:.2f} "
             f"| {alone_text} | {sum(p > HALF for p in peer)} | {quantile(peer, 0.95) / 100:.2f} |"
@@ -57,14 +59,14 @@ def tight(outcome: Outcome) -> bool:
     visit = outcome.visit
     return (
         outcome.forced
-        and visit.place.guard == "on"
-        and not visit.place.shared
+        and visit.point.limit_mode == "on"
+        and not visit.point.shared
         and visit.tariff_kind != "parking"
     )
 
 
 def plain(outcome: Outcome) -> bool:
-    return not outcome.visit.place.shared and outcome.visit.tariff_kind != "parking"
+    return not outcome.visit.point.shared and outcome.visit.tariff_kind != "parking"
 
 
 def _unused(outcomes: list[Outcome]) -> str:
@@ -103,13 +105,13 @@ def _learned(outcome: Outcome) -> bool:
     return (
         index is not None
         and index >= LEARNED_FROM - 5
-        and not (outcome.visit.place.changes and index >= CHANGE_AT)
+        and not (outcome.visit.point.changes and index >= CHANGE_AT)
     )
 
 
 def _within(outcome: Outcome, dc: bool, meter: str, least: int, most: int) -> bool:
-    place, euros = outcome.visit.place, outcome.visit.authorized_minor / 100
-    return place.dc == dc and place.meter == meter and least <= euros <= most
+    point, euros = outcome.visit.point, outcome.visit.authorized_minor / 100
+    return point.dc == dc and point.meter == meter and least <= euros <= most
 
 
 CLASSES: dict[str, Chosen] = {
@@ -122,14 +124,14 @@ CLASSES: dict[str, Chosen] = {
     "DC, 300 s": lambda o: tight(o) and _within(o, True, "300", 5, 150),
     "AC, 1 kWh steps": lambda o: tight(o) and _within(o, False, "kwh", 5, 150),
     "DC, 1 kWh steps": lambda o: tight(o) and _within(o, True, "kwh", 5, 150),
-    "no guard at Monta (hardware bound), AC 60 s": lambda o: (
-        plain(o) and o.visit.place.guard == "off" and _within(o, False, "60", 5, 150)
+    "no limit at Monta (hardware bound), AC 60 s": lambda o: (
+        plain(o) and o.visit.point.limit_mode == "off" and _within(o, False, "60", 5, 150)
     ),
-    "no guard at Monta (hardware bound), DC 60 s": lambda o: (
-        plain(o) and o.visit.place.guard == "off" and _within(o, True, "60", 5, 150)
+    "no limit at Monta (hardware bound), DC 60 s": lambda o: (
+        plain(o) and o.visit.point.limit_mode == "off" and _within(o, True, "60", 5, 150)
     ),
-    "shared chargers, guard on": lambda o: o.visit.place.shared and o.visit.place.guard == "on",
-    "idle fee reserved": lambda o: o.visit.tariff_kind == "parking" and o.visit.place.guard == "on",
+    "shared chargers, limit on": lambda o: o.visit.point.shared and o.visit.point.limit_mode == "on",
+    "idle fee reserve": lambda o: o.visit.tariff_kind == "parking" and o.visit.point.limit_mode == "on",
 }
 
 
@@ -138,7 +140,7 @@ def curve(outcomes: Iterable[Outcome]) -> list[tuple[int, float, float]]:
     by_index: dict[int, list[float]] = {}
     for outcome in outcomes:
         index = outcome.visit.index
-        if index is not None and tight(outcome) and not outcome.visit.place.changes:
+        if index is not None and tight(outcome) and not outcome.visit.point.changes:
             by_index.setdefault(index, []).append(outcome.unused * 100)
     return [(i, quantile(each, 0.5), sum(each) / len(each)) for i, each in sorted(by_index.items())]
 
@@ -163,7 +165,7 @@ def _changes(outcomes: list[Outcome]) -> str:
         some = [
             o
             for o in outcomes
-            if o.visit.index == index and o.visit.place.changes and o.latency_bound_ms and tight(o)
+            if o.visit.index == index and o.visit.point.changes and o.latency_bound_ms and tight(o)
         ]
         seen = [o.latency_ms / 1000 for o in some]
         assumed = [o.latency_bound_ms / 1000 for o in some]
@@ -202,7 +204,7 @@ def _learning_svg(points: list[tuple[int, float, float]]) -> str:
     return _svg(
         width,
         height,
-        f'<text x="60" y="18">Unused share of the reservation at a forced stop, %, by sessions seen before</text>{ticks}'
+        f'<text x="60" y="18">Unused share of the authorization at a forced stop, %, by sessions seen before</text>{ticks}'
         f'<polyline points="{path(2)}" fill="none" stroke="#c2410c" stroke-width="2"/>'
         f'<polyline points="{path(1)}" fill="none" stroke="#1d4ed8" stroke-width="2"/>'
         f'<text x="{width - 20}" y="40" text-anchor="end" fill="#c2410c">mean</text>'

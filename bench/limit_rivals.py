@@ -7,7 +7,7 @@ from bench.limit_visits import Visit
 
 
 class Played(Protocol):
-    """What a reference policy sees of a session: the truth, the meter's samples, and when each arrives (arrival,
+    """What a reference policy sees of a session: its course, the meter's samples, and when each arrives (arrival,
     sample)."""
 
     visit: Visit
@@ -18,19 +18,19 @@ class Played(Protocol):
     latency_s: float
     full_s: float
     exact_s: float
-    guard_s: float
+    monta_limit_s: float
 
 
 def ideal_end_s(play: Played) -> float:
     """Where the best policy with the same information ends: each reading at once and exact, power as in the last
     interval (the rating where Monta's limit is off), and only the knowable part of the stop latency."""
     visit = play.visit
-    last_s, power_w = 0.0, float(visit.place.rated_w)
-    guarded = visit.place.guard in ("on", "late", "dark")
-    known = guarded and visit.index is not None and visit.index >= 1
+    last_s, power_w = 0.0, float(visit.point.rated_w)
+    limited = visit.point.limit_mode in ("on", "late", "dark")
+    known = limited and visit.index is not None and visit.index >= 1
     latency_s = visit.latency_range_s[1] if known else 30.0
     for index, at_s in enumerate([0.0, *play.samples]):
-        if index >= 2 and guarded:
+        if index >= 2 and limited:
             power_w = (play.course.energy_wh(at_s) - play.course.energy_wh(last_s)) * 3600 / (at_s - last_s)
         last_s = at_s
         per_s = power_w / 3600 * max(play.cost.rate(at_s), play.cost.rate(at_s + 60)) + play.cost.minute_s
@@ -38,8 +38,8 @@ def ideal_end_s(play: Played) -> float:
         send_s = at_s + left / per_s - latency_s
         following = play.samples[index] if index < len(play.samples) else NEVER
         if send_s <= following:
-            return min(play.full_s, max(send_s, at_s) + play.latency_s, play.guard_s)
-    return min(play.full_s, play.guard_s, play.exact_s + 400)
+            return min(play.full_s, max(send_s, at_s) + play.latency_s, play.monta_limit_s)
+    return min(play.full_s, play.monta_limit_s, play.exact_s + 400)
 
 
 def peer_end_s(play: Played) -> float:

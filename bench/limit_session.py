@@ -28,7 +28,7 @@ def session_of(
         start=Start(
             deadline=begun_at + timedelta(hours=2), outcome=StartOutcome.UNKNOWN, posts=1, intent_at=begun_at
         ),
-        power_bound_w=visit.place.rated_w,
+        power_bound_w=visit.point.rated_w,
         profile=profile,
         tariff=visit.tariff,
         time_zone="Europe/Berlin",

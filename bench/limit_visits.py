@@ -14,7 +14,7 @@ EPOCH = datetime(2026, 10, 1, tzinfo=UTC)
 AC_W = (3_700, 7_400, 11_000, 22_000, 43_000)
 DC_W = (25_000, 50_000, 75_000, 100_000, 150_000, 200_000, 300_000, 400_000)
 METERS = ("10", "60", "60", "60", "60", "300", "kwh")
-GUARDS = ("on",) * 7 + ("off", "off", "late", "dark", "dark-off")
+LIMIT_MODES = ("on",) * 7 + ("off", "off", "late", "dark", "dark-off")
 CHAIN = 26
 """Number of consecutive sessions at one charge point that is learned."""
 CHANGE_AT = 21
@@ -23,14 +23,14 @@ WORST_LATENCY_S = 30.0
 
 
 @dataclass(frozen=True)
-class Place:
+class PointTraits:
     """A charge point: its rating in W, its meter, the behaviour of its stops and of Monta's limit."""
 
     name: str
     dc: bool
     rated_w: int
     meter: str
-    guard: str
+    limit_mode: str
     latency_s: float
     jitter_s: float
     shared: bool
@@ -43,7 +43,7 @@ class Place:
 class Visit:
     """One session at a charge point. `index`: number of sessions there before; None: nothing was ever learned."""
 
-    place: Place
+    point: PointTraits
     index: int | None
     vehicle: Vehicle
     stored_share: float
@@ -56,32 +56,32 @@ class Visit:
     @property
     def latency_range_s(self) -> tuple[float, float]:
         """Range of the stop latency here and now, in seconds."""
-        base = self.place.latency_s
-        if self.place.changes and self.index is not None and self.index >= CHANGE_AT:
-            base = min(WORST_LATENCY_S - self.place.jitter_s, base * 3 + 4)
-        return max(2.0, base - self.place.jitter_s), min(WORST_LATENCY_S, base + self.place.jitter_s)
+        base = self.point.latency_s
+        if self.point.changes and self.index is not None and self.index >= CHANGE_AT:
+            base = min(WORST_LATENCY_S - self.point.jitter_s, base * 3 + 4)
+        return max(2.0, base - self.point.jitter_s), min(WORST_LATENCY_S, base + self.point.jitter_s)
 
 
 def visits(count: int, seed: int) -> Iterator[list[Visit]]:
     """About two fifths of the sessions at new charge points, the others in chains of CHAIN at one charge point."""
     chance, left = Random(seed), count
     while left > 0:
-        place = _place(chance, f"{seed}-{left}")
+        point = _point(chance, f"{seed}-{left}")
         cold = chance.random() < 0.4 * CHAIN / (0.4 * CHAIN + 0.6)
-        chain = [_visit(chance, place, None if cold else i) for i in range(1 if cold else min(CHAIN, left))]
+        chain = [_visit(chance, point, None if cold else i) for i in range(1 if cold else min(CHAIN, left))]
         left -= len(chain)
         yield chain
 
 
-def _place(chance: Random, name: str) -> Place:
+def _point(chance: Random, name: str) -> PointTraits:
     dc = chance.random() < 0.5
     latency_s = chance.uniform(2, WORST_LATENCY_S)
-    return Place(
+    return PointTraits(
         name=name,
         dc=dc,
         rated_w=chance.choice(DC_W if dc else AC_W),
         meter=chance.choice(METERS),
-        guard=chance.choice(GUARDS),
+        limit_mode=chance.choice(LIMIT_MODES),
         latency_s=latency_s,
         jitter_s=chance.uniform(0.1, max(0.5, 0.1 * latency_s)),
         shared=chance.random() < 0.1,
@@ -91,8 +91,8 @@ def _place(chance: Random, name: str) -> Place:
     )
 
 
-def _visit(chance: Random, place: Place, index: int | None) -> Visit:
-    kind, tariff, per_kwh, fee = _tariff(chance, place.dc)
+def _visit(chance: Random, point: PointTraits, index: int | None) -> Visit:
+    kind, tariff, per_kwh, fee = _tariff(chance, point.dc)
     vehicle, stored, euros = chance.choice(list(VEHICLES.values())), 0.1, 20
     for _ in range(8):
         vehicle = chance.choice(list(VEHICLES.values()))
@@ -102,7 +102,7 @@ def _visit(chance: Random, place: Place, index: int | None) -> Visit:
             break
     starts_at = EPOCH + timedelta(seconds=chance.randrange(40 * 86_400))
     return Visit(
-        place=place,
+        point=point,
         index=index,
         vehicle=vehicle,
         stored_share=stored,
