@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.docs.openapi import DocumentedApp, error_codes
 from app.api.http.auth import Refusals
 from app.api.http.card_data import shown_path
-from app.api.http.live import SessionNews
+from app.api.http.live import SessionChanges
 from app.api.http.problems import (
     ANSWERS,
     Problem,
@@ -36,7 +36,7 @@ charge, stops it before the authorized amount would be exceeded, and states exac
 
 
 def create_app(
-    context: Context, *, news: SessionNews | None = None, metrics: Callable[[], str] = lambda: ""
+    context: Context, *, news: SessionChanges | None = None, metrics: Callable[[], str] = lambda: ""
 ) -> FastAPI:
     """Builds the HTTP service around a context that the caller opens and closes."""
     app = DocumentedApp(
@@ -49,7 +49,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.context = context
-    app.state.news = news or SessionNews()
+    app.state.news = news or SessionChanges()
     app.state.process_metrics = metrics
     app.state.refusals = Refusals()
     app.documented = (

@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from prometheus_client import start_http_server
 
-from app.api.http.live import SessionNews
+from app.api.http.live import SessionChanges
 from app.clock import Clock, ScaledClock, SystemClock, utc_now
 from app.flows.admin import database_checks
 from app.flows.context import Context
@@ -36,12 +36,12 @@ WEBHOOK_TIMEOUT_S = 10.0
 
 async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
     """Runs the HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
-    news = SessionNews()
+    news = SessionChanges()
     async with ready_context(settings, url) as context, AsyncExitStack() as stack:
         telemetry = context.telemetry
         metrics = telemetry.text if isinstance(telemetry, ProcessTelemetry) else (lambda: "")
         watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
-        listens: dict[str, Callable[[str], None]] = {SESSIONS_CHANNEL: news.tell}
+        listens: dict[str, Callable[[str], None]] = {SESSIONS_CHANNEL: news.notify}
         if with_watcher:
             listens[DUE_CHANNEL] = lambda _: watcher.wake()
         await stack.enter_async_context(_beside(context, listens))

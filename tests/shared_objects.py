@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from fastapi import FastAPI
 
 from app.api.http.auth import Refusals
-from app.api.http.live import SessionNews
+from app.api.http.live import SessionChanges
 from app.flows.context import Context
 from app.main import create_app
 from app.store.db.database import Database
@@ -33,12 +33,12 @@ async def lent_database(url: str, *, pool_size: int = 10) -> AsyncIterator[Datab
 
 
 @contextmanager
-def lent_app(context: Context, news: SessionNews | None = None) -> Iterator[FastAPI]:
+def lent_app(context: Context, news: SessionChanges | None = None) -> Iterator[FastAPI]:
     """The HTTP service around `context`; it comes back unless a test gave it routes of its own."""
     if not _APPS:
         _APPS.append(create_app(context))
     app = _APPS.pop()
-    app.state.context, app.state.news, app.state.refusals = context, news or SessionNews(), Refusals()
+    app.state.context, app.state.news, app.state.refusals = context, news or SessionChanges(), Refusals()
     routes = list(app.routes)
     yield app
     if app.routes == routes:

@@ -96,8 +96,8 @@ def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Po
 
 def _attention(item: Attention) -> str:
     seen = item.acknowledged
-    told = f"attention {item.code}: {item.detail}"
-    return told if seen is None else f"{told} (acknowledged by {seen.by}: {seen.note})"
+    text = f"attention {item.code}: {item.detail}"
+    return text if seen is None else f"{text} (acknowledged by {seen.by}: {seen.note})"
 
 
 def _why(session: PaymentSession) -> str:

@@ -27,7 +27,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._pending: int | None = None
         self._holds = 0
-        self._tell: Callable[[], object] | None = None
+        self._handler: Callable[[], object] | None = None
 
     @contextmanager
     def caught(self) -> Iterator[None]:
@@ -51,14 +51,14 @@ class Interrupts:
             self.check()
 
     @contextmanager
-    def told(self, tell: Callable[[], object]) -> Iterator[None]:
-        """Calls `tell` on a signal within the block instead; Interrupted is raised at its end."""
-        self._tell = tell
+    def handled_by(self, handler: Callable[[], object]) -> Iterator[None]:
+        """Calls `handler` on a signal within the block instead; Interrupted is raised at its end."""
+        self._handler = handler
         try:
             with self.held():
                 yield
         finally:
-            self._tell = None
+            self._handler = None
 
     def ignore(self) -> None:
         """Ignores signals from now on: clean-up runs, within written bounds."""
@@ -72,6 +72,6 @@ class Interrupts:
 
     def _arrived(self, number: int, _frame: FrameType | None) -> None:
         self._pending = number
-        if self._tell is not None:
-            self._tell()
+        if self._handler is not None:
+            self._handler()
         self.check()

@@ -28,7 +28,7 @@ def perform(
         task = asyncio.current_task()
         loop = asyncio.get_running_loop()
         assert task is not None, "asyncio.run makes one"
-        with interrupts.told(lambda: loop.call_soon_threadsafe(task.cancel)):
+        with interrupts.handled_by(lambda: loop.call_soon_threadsafe(task.cancel)):
             try:
                 return await _perform(installation, screen, stories, speed)
             except asyncio.CancelledError:
@@ -43,7 +43,7 @@ async def _perform(
     limits = httpx.Limits(max_connections=4 * len(stories))
     async with httpx.AsyncClient(timeout=CALL_S, trust_env=False, limits=limits) as http:
         api, bank = Api(http, installation), Bank()
-        terminals = [Terminal(api, bank, n, speed, screen.tell) for n, _ in enumerate(stories, start=1)]
+        terminals = [Terminal(api, bank, n, speed, screen.update) for n, _ in enumerate(stories, start=1)]
         plays = [terminal.play(story) for terminal, story in zip(terminals, stories, strict=True)]
         with screen.showing():
             ids = await _watched(installation.processes, screen, plays, LONGEST_S / speed + SLACK_S)

@@ -80,7 +80,7 @@ class Screen:
                 self._live.refresh()
             await asyncio.sleep(1 / REDRAWS_PER_S)
 
-    def tell(self, news: SessionUpdate) -> None:
+    def update(self, news: SessionUpdate) -> None:
         """Shows that a session has changed."""
         before = self._news.get(news.story.charge_point_id)
         self._news[news.story.charge_point_id] = news
@@ -99,8 +99,8 @@ class Screen:
             return
         session = news.session
         used = f"{money(session.amount_used):>6} of {money(session.amount_authorized)}"
-        told = f"{self._clock()}  {news.story.charge_point_id} {news.story.title:<17}  {session.status:<11}"
-        self.say(f"{told}  {used}  {kwh(session.energy_wh):>5} kWh  {', '.join(remarkable)}".rstrip())
+        text = f"{self._clock()}  {news.story.charge_point_id} {news.story.title:<17}  {session.status:<11}"
+        self.say(f"{text}  {used}  {kwh(session.energy_wh):>5} kWh  {', '.join(remarkable)}".rstrip())
 
     def _clock(self) -> str:
         seconds = int((monotonic_s() - self._began) * self._speed)

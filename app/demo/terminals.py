@@ -52,7 +52,7 @@ class SessionUpdate:
     journal: Sequence[JournalOut]
 
 
-Tell = Callable[[SessionUpdate], None]
+OnUpdate = Callable[[SessionUpdate], None]
 
 
 class Api:
@@ -108,11 +108,11 @@ class Api:
 class Terminal:
     """Plays one story at a charge point, from the tap to the confirmed capture."""
 
-    def __init__(self, api: Api, bank: Bank, number: int, speed: float, tell: Tell) -> None:
+    def __init__(self, api: Api, bank: Bank, number: int, speed: float, on_update: OnUpdate) -> None:
         self._api = api
         self._bank = bank
         self._speed = speed
-        self._tell = tell
+        self._on_update = on_update
         self.reference = f"DEMO-{number:04d}"
         self._card = {"brand": "visa", "last4": f"{4240 + number}", "fingerprint": f"demo card {number}"}
 
@@ -170,4 +170,4 @@ class Terminal:
 
     async def _report(self, story: Story, session_id: str) -> None:
         session, journal = await asyncio.gather(self._api.session(session_id), self._api.journal(session_id))
-        self._tell(SessionUpdate(story, session, journal))
+        self._on_update(SessionUpdate(story, session, journal))

@@ -37,10 +37,10 @@ def bar(used: int, authorized: int, width: int, *, ascii_only: bool = False) -> 
 
 def in_words(kind: str, source: str, detail: Detail) -> str:
     """Describes one journal line; an unknown kind is shown as it is."""
-    tell = WORDS.get(kind)
-    if tell is None:
+    words = WORDS.get(kind)
+    if words is None:
         return kind.replace("_", " ")
-    return tell({**detail, "source": "webhook" if source == "monta_webhook" else "read"})
+    return words({**detail, "source": "webhook" if source == "monta_webhook" else "read"})
 
 
 def _amount(detail: Detail, name: str) -> str:

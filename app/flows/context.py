@@ -137,7 +137,7 @@ def _is_deletion(entry: Entry) -> bool:
     return (entry.entity_type or "").lower() == "charge" and entry.event_type == "deleted"
 
 
-def tells_deletion(item: PendingEntry) -> bool:
+def reports_deletion(item: PendingEntry) -> bool:
     """Whether a webhook says that Monta has deleted the charge."""
     return item.raw is not None and item.raw.get("eventType") == "deleted"
 

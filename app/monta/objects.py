@@ -125,7 +125,7 @@ POINT_FIELDS = {
 """Which of Monta's fields of a charge point are kept."""
 
 
-def told_of_charge_point(value: Mapping[str, JsonIn]) -> frozenset[str]:
+def reported_fields_of_charge_point(value: Mapping[str, JsonIn]) -> frozenset[str]:
     """Names the fields of a charge point that are present and valid; a webhook may omit the others."""
     f = Fields(value)
     for read, names in (

@@ -187,5 +187,5 @@ def _fits_a_header(text: str) -> bool:
 
 
 def _end(value: JsonIn, now: datetime) -> datetime:
-    told = date_of(value) or now
-    return min(max(told, now + SHORTEST_LIFE), now + LONGEST_LIFE)
+    stated = date_of(value) or now
+    return min(max(stated, now + SHORTEST_LIFE), now + LONGEST_LIFE)

@@ -75,12 +75,12 @@ def blocked_until(headers: Mapping[str, str], now: datetime, *, in_a_row: int) -
     """Returns until when a 429 blocks: Retry-After (seconds or HTTP date), else RateLimit-ResetsIn, else a backoff
     that grows with the number of 429s in a row; between one second and `MAX_BLOCK_S`."""
     lower = {name.lower(): value for name, value in headers.items()}
-    told = _retry_after_s(lower.get("retry-after"), now)
-    if told is None:
-        told = _count(lower.get("ratelimit-resetsin"))
-    if told is None:
-        told = min(FIRST_BLOCK_S * 2 ** min(in_a_row - 1, 10), MAX_SILENT_BLOCK_S)
-    return now + timedelta(seconds=min(max(told, 1), MAX_BLOCK_S))
+    seconds = _retry_after_s(lower.get("retry-after"), now)
+    if seconds is None:
+        seconds = _count(lower.get("ratelimit-resetsin"))
+    if seconds is None:
+        seconds = min(FIRST_BLOCK_S * 2 ** min(in_a_row - 1, 10), MAX_SILENT_BLOCK_S)
+    return now + timedelta(seconds=min(max(seconds, 1), MAX_BLOCK_S))
 
 
 def _retry_after_s(value: str | None, now: datetime) -> int | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from app.domain.charging.charge import ChargeReport, PriceUnit
-from app.domain.charging.charge_point import PointNews
+from app.domain.charging.charge_point import ChargePointReport
 from app.domain.units.ids import ChargePointId
 from app.monta.fields import Fields, id_of
 from app.monta.objects import (
@@ -17,7 +17,7 @@ from app.monta.objects import (
     UnreadableCharge,
     read_charge,
     read_charge_point,
-    told_of_charge_point,
+    reported_fields_of_charge_point,
 )
 from app.strict_json import BadJson, JsonIn, Storable, TooDeep, clean_text, load_json, storable
 
@@ -126,7 +126,7 @@ class Entry:
     raw: dict[str, Storable]
     dedupe_key: str
     charge: ChargeReport | None = None
-    point: PointNews | None = None
+    point: ChargePointReport | None = None
     problem: str | None = None
     dropped_fields: tuple[str, ...] = ()
 
@@ -168,7 +168,7 @@ def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pric
     read, point, problem = None, None, None if entity_type else "the entry has no entityType"
     if entity_type == CHARGE_POINT:
         point = _point_of(value.get("payload"), entity_id, event_type, event_time, seen_at)
-        problem = None if point else "no charge point can be told from the entry"
+        problem = None if point else "no charge point is named in the entry"
     elif (entity_type or "").lower() == "charge" and not (
         value.get("payload") is None and event_type == "deleted"
     ):
@@ -241,15 +241,15 @@ def _point_of(
     event_type: str | None,
     event_time: datetime | None,
     arrived_at: datetime,
-) -> PointNews | None:
+) -> ChargePointReport | None:
     """Reads what an entry says about a charge point; None when unreadable, or when entry and payload name
     different ones."""
     event_at = min(event_time or arrived_at, arrived_at)
     if payload is None and event_type == "deleted" and id_of(entity_id) is not None:
-        return PointNews(
+        return ChargePointReport(
             id=ChargePointId(str(entity_id)),
             shown=None,
-            told=frozenset(),
+            reported_fields=frozenset(),
             updated_at=event_at,
             event_at=event_at,
             received_at=arrived_at,
@@ -260,10 +260,10 @@ def _point_of(
     shown = read_charge_point(payload, arrived_at)
     if shown is None or not isinstance(payload, dict) or entity_id not in (None, shown.id):
         return None
-    return PointNews(
+    return ChargePointReport(
         id=shown.id,
         shown=shown,
-        told=told_of_charge_point(payload),
+        reported_fields=reported_fields_of_charge_point(payload),
         updated_at=min(shown.updated_at or event_at, arrived_at),
         event_at=event_at,
         received_at=arrived_at,
@@ -273,8 +273,8 @@ def _point_of(
 
 def _as_of(report: ChargeReport, event_time: datetime | None, arrived_at: datetime) -> ChargeReport:
     """Dates the report by the event, not its arrival: deliveries are repeated for a day."""
-    told_at = event_time or report.updated_at or arrived_at
-    return replace(report, seen_at=min(told_at, arrived_at))
+    reported_at = event_time or report.updated_at or arrived_at
+    return replace(report, seen_at=min(reported_at, arrived_at))
 
 
 def _entity_id(value: JsonIn) -> str | None:

@@ -361,7 +361,7 @@ def upgrade() -> None:
         ),
         sa.Column("tried_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column(
-            "told_at",
+            "changed_at",
             sa.DateTime(timezone=True),
             nullable=True,
             comment="when a webhook last said that it changed",

@@ -15,7 +15,7 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from app.api.http.live import SessionNews
+from app.api.http.live import SessionChanges
 from app.domain.charging.charge import ChargeReport, ChargeState, merge
 from app.domain.charging.charge_point import ChargePoint, ChargePointState
 from app.domain.session.attention import Attention
@@ -294,14 +294,14 @@ async def open_service(
         apps, all_contexts, clients = [], [], []
         for _ in range(replicas):
             database = await stack.enter_async_context(lent_database(database_url, pool_size=pool_size))
-            context, news = make_context(database, clock), SessionNews()
+            context, news = make_context(database, clock), SessionChanges()
             app = stack.enter_context(lent_app(context, news))
             transport = httpx.ASGITransport(app)
             client = await stack.enter_async_context(
                 httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test")
             )
             if listening:
-                ear = Listener(database.host, {SESSIONS_CHANNEL: news.tell})
+                ear = Listener(database.host, {SESSIONS_CHANNEL: news.notify})
                 stack.push_async_callback(_ended, asyncio.create_task(ear.run()))
             apps.append(app)
             all_contexts.append(context)

@@ -80,7 +80,7 @@ async def test_F29_a_scope_that_is_gone_refuses_new_payments_until_it_is_back(
     database_url: str, gone: str
 ) -> None:
     async with open_rig(database_url, public_url=None) as rig:
-        rig.monta.tokens.scopes, rig.monta.tokens.tells_permissions = LIMITED, True
+        rig.monta.tokens.scopes, rig.monta.tokens.lists_permissions = LIMITED, True
         await rig.authorize(101, 3000)
         await rig.pass_time(60)
         rig.monta.tokens.scopes = LIMITED - {gone}

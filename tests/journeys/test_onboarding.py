@@ -116,7 +116,7 @@ async def test_F36_while_monta_does_not_answer_nothing_is_refused_and_the_last_a
 
 async def test_F116_scopes_that_are_missing_are_reported_when_an_operator_is_added(database_url: str) -> None:
     async with open_rig(database_url) as rig:
-        rig.monta.tokens.scopes, rig.monta.tokens.tells_permissions = WITHOUT_PRICES, True
+        rig.monta.tokens.scopes, rig.monta.tokens.lists_permissions = WITHOUT_PRICES, True
         (warning,) = (await check_setup.compare_operator(rig.context, rig.operator.operator_id)).warnings
         assert "price-groups:read" in warning
         rig.monta.tokens.scopes = frozenset({"all:read"})
@@ -130,7 +130,7 @@ async def test_F116_sync_reports_a_scope_without_which_nothing_works_until_it_is
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
-        rig.monta.tokens.tells_permissions = True
+        rig.monta.tokens.lists_permissions = True
         rig.monta.tokens.scopes = WITHOUT_PRICES - {"control-charging:write", "webhooks:read"}
         await rig.set_tariff(energy_tariff())
         await rig.pass_time(SYNC_S)

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     seeds = range(args.seed, args.seed + args.seeds)
     print(f"worlds {seeds[0]} to {seeds[-1]}, {args.workers} workers", flush=True)
     ended = run_all(seeds, workers=args.workers, stories=args.story)
-    return tell([each for each in ended if each.violation is not None or args.story])
+    return report([each for each in ended if each.violation is not None or args.story])
 
 
 def run_all(seeds: range, *, workers: int, stories: bool) -> list[Ended]:
@@ -81,7 +81,7 @@ def strike_all(workers: int, every: int) -> int:
     return 1 if broken else 0
 
 
-def tell(ended: list[Ended]) -> int:
+def report(ended: list[Ended]) -> int:
     """Prints stories, then a line for each broken seed; 1 when there is one."""
     ended = sorted(ended, key=lambda each: each.seed)
     for each in ended[:SHOWN]:

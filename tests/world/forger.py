@@ -43,7 +43,7 @@ class Forger:
             status = await self._post(body, headers)
         except Unanswered:
             return
-        self._story.tell("forger", f"{'repeats a delivery' if oracle else 'lies'} -> {status}")
+        self._story.add("forger", f"{'repeats a delivery' if oracle else 'lies'} -> {status}")
         with self._story.rule("a forged delivery is refused"):
             assert oracle or status in (401, 503), f"status {status}"
 

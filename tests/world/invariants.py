@@ -59,7 +59,7 @@ class Invariants:
 
     def _told(self, earlier: Row | None, row: Row) -> None:
         if earlier is None or earlier.status != row.status:
-            self._story.tell(
+            self._story.add(
                 "session", f"{row.id[-6:]} {row.reference} is {row.status} (charge {row.charge_id})"
             )
 

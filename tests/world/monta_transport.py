@@ -77,10 +77,10 @@ class MontaTransport(httpx.AsyncBaseTransport):
             response = await self._doors[host].handle_async_request(request)
         except httpx.HTTPError as error:
             sent.reached = not isinstance(error, httpx.ConnectError)
-            replica.story.tell(replica.name, f"{what} -> {type(error).__name__}")
+            replica.story.add(replica.name, f"{what} -> {type(error).__name__}")
             raise
         sent.reached, sent.status = True, response.status_code
-        replica.story.tell(replica.name, f"{what} -> {response.status_code}")
+        replica.story.add(replica.name, f"{what} -> {response.status_code}")
         await replica.my_turn()
         if fault in AFTER:
             await replica.suffer(fault)

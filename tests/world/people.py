@@ -10,11 +10,11 @@ from tests.world.story import Story
 
 def happen(happening: Happening, simulator: Simulator, story: Story) -> None:
     """Performs it now; without effect where it is impossible."""
-    story.tell("people", f"{happening.what} at {happening.point} of operator {happening.operator}")
+    story.add("people", f"{happening.what} at {happening.point} of operator {happening.operator}")
     try:
         _do(happening, simulator)
     except Exception as error:  # nothing to stop there: drivers also press buttons without effect
-        story.tell("people", f"no effect: {type(error).__name__}")
+        story.add("people", f"no effect: {type(error).__name__}")
 
 
 def _do(happening: Happening, simulator: Simulator) -> None:

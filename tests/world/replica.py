@@ -113,7 +113,7 @@ class Replica:
         if fault in CANCELS and HANDLER.get() is None:
             return ReplicaFault.NONE  # a watcher has no client that disconnects
         if fault is not ReplicaFault.NONE:
-            self.story.tell(self.name, f"{fault.upper()} {place} {what}")
+            self.story.add(self.name, f"{fault.upper()} {place} {what}")
             self._hindered(self, 0.0)
         return fault
 
@@ -134,12 +134,12 @@ class Replica:
         if self.alive:
             self.alive = False
             self.end_transactions()
-            self.story.tell(self.name, "dies")
+            self.story.add(self.name, "dies")
             self._died(self)
 
     def freeze(self, seconds: float) -> None:
         """Freezes as SIGSTOP does: timers expire meanwhile, nothing is done."""
-        self.story.tell(self.name, f"freezes for {seconds:.0f} s")
+        self.story.add(self.name, f"freezes for {seconds:.0f} s")
         self.freezes += 1
         self.end_transactions()
         self.loop.call_later(seconds, self._thaw)

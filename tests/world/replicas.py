@@ -75,7 +75,7 @@ class Replicas:
         self._incarnations[slot] = self._incarnations.get(slot, 0) + 1
         replica = self.new(f"{slot}.{self._incarnations[slot]}", self._injector)
         self.replicas[replica.name] = replica
-        replica.story.tell(replica.name, "is up")
+        replica.story.add(replica.name, "is up")
         replica.spawn(replica.begin())
 
     def new(self, name: str, injector: FaultInjector) -> Replica:

@@ -41,14 +41,14 @@ class Story:
     lines: list[Line] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
 
-    def tell(self, who: str, what: str) -> None:
+    def add(self, who: str, what: str) -> None:
         if len(self.lines) < MAX_LINES:
             self.lines.append(Line(self.now(), who, what))
 
     def violated(self, rule: str, what: str) -> None:
         """Recorded here and raised by the world, since the caller might swallow an exception."""
         self.violations.append(Violation(rule, what))
-        self.tell("!!!", f"{rule}: {what}")
+        self.add("!!!", f"{rule}: {what}")
 
     @contextmanager
     def rule(self, name: str) -> Iterator[None]:

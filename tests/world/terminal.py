@@ -138,7 +138,7 @@ class Terminal:
     def _acknowledged(self, session: Json) -> None:
         ledger = self.ledger
         if ledger.forgotten and ledger.session_id != session["id"]:
-            self._story.tell(self.name, "begins anew: its session is lost")
+            self._story.add(self.name, "begins anew: its session is lost")
             ledger.session_id, ledger.forgotten = None, False
             ledger.authorized.clear()
         with self._story.rule("one session per reference"):
@@ -162,12 +162,12 @@ class Terminal:
             while (settlement := await self._settlement(path)) is None:
                 await self._clock.sleep(self._rng.uniform(*POLL_S))
         except SessionLost:
-            self._story.tell(self.name, "gives up: operations must settle it")
+            self._story.add(self.name, "gives up: operations must settle it")
             return
         amount = settlement["amount_to_capture"]
         self.ledger.captured = amount
         outcome = "captured" if settlement["action"] == "capture" else "released"
-        self._story.tell(self.name, f"the PSP has {outcome} {amount}")
+        self._story.add(self.name, f"the PSP has {outcome} {amount}")
         report = {"outcome": outcome, "amount": amount, "reference": f"psp-{self.ledger.payment.reference}"}
         await self._insist("POST", f"{path}/captures", body=report)
 
@@ -210,9 +210,9 @@ class Terminal:
                 patience_s=self.ledger.payment.patience_s,
             )
         except Unanswered as error:
-            self._story.tell(self.name, f"{method} {path}: {error}")
+            self._story.add(self.name, f"{method} {path}: {error}")
             return None
-        self._story.tell(self.name, f"{method} {path} -> {answer.status_code}")
+        self._story.add(self.name, f"{method} {path} -> {answer.status_code}")
         self.ledger.told.append(answer.status_code)
         with self._story.rule("the API never fails of its own"):
             assert answer.status_code != 500, answer.text

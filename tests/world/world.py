@@ -177,7 +177,7 @@ class World:
 
     async def _quiet_phase(self) -> None:
         """Ends all faults: crashed replicas come back, and all must finish."""
-        self.story.tell("world", "quiet_phase")
+        self.story.add("world", "quiet_phase")
         self._random_faults.dangerous = False
         self._load_balancer.webhooks_off = False
         for simulator in self.simulators.values():
@@ -248,14 +248,14 @@ class World:
         with self._environment.loop.io():
             async with self._beside:
                 await backup.keep(self._environment.beside)
-        self.story.tell("world", "a backup is made")
+        self.story.add("world", "a backup is made")
         await self.clock.sleep(restored_s - backup_s)
         for replica in self._replicas.living:
             replica.die()
         with self._environment.loop.io():
             await backup.go_back(self._environment.beside)
             rows, self._next_due = await ledger.read_state(self._environment.beside)
-        self.story.tell("world", f"the database is lost, its backup has {len(rows)} sessions")
+        self.story.add("world", f"the database is lost, its backup has {len(rows)} sessions")
         self.invariants.went_back(rows, self.clock.now())
         self._written.set()
 
@@ -279,7 +279,7 @@ class World:
                 continue
 
     def _webhooks(self, off: bool) -> None:
-        self.story.tell("world", f"webhooks are {'off' if off else 'on'}")
+        self.story.add("world", f"webhooks are {'off' if off else 'on'}")
         self._load_balancer.webhooks_off = off
 
     def _hindered(self, seconds: float) -> None:

@@ -12,14 +12,14 @@ POLL_AGAIN_S = 1.0
 T = TypeVar("T")
 
 
-class SessionNews:
+class SessionChanges:
     """Keeps which session is waited for in this process."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._closing = asyncio.Event()
 
-    def tell(self, session_id: str) -> None:
+    def notify(self, session_id: str) -> None:
         """Wakes the waiters of a session; an empty id wakes all (the listener was disconnected for a while)."""
         waiting = self._waiting.get(session_id, set()) if session_id else set().union(*self._waiting.values())
         for event in waiting:
@@ -28,7 +28,7 @@ class SessionNews:
     def close(self) -> None:
         """Answers all waiters now, since the process ends."""
         self._closing.set()
-        self.tell("")
+        self.notify("")
 
     async def wait_for(
         self, session_id: str, seconds: float, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]

@@ -68,13 +68,15 @@ async def _database_figures(context: Context) -> str:
     for status in Status:
         sessions.labels(status).set(found.by_status.get(status, 0))
     attention = Gauge(
-        "tapwatt_sessions_needing_attention", "Sessions that a person should look at.", registry=registry
+        "tapwatt_sessions_needing_attention", "Sessions with an open attention item.", registry=registry
     )
     attention.set(found.needs_attention)
-    due = Gauge("tapwatt_settlements_due", "Settlements without word of their outcome.", registry=registry)
+    due = Gauge(
+        "tapwatt_settlements_due", "Settlements whose capture is not reported yet.", registry=registry
+    )
     due.set(found.settlements.due)
     overdue = Gauge(
-        "tapwatt_captures_overdue", "Those so late that a person was asked to look.", registry=registry
+        "tapwatt_captures_overdue", "Settlements whose capture report is overdue.", registry=registry
     )
     overdue.set(found.settlements.overdue)
     left = Gauge(
@@ -104,7 +106,7 @@ def _operator_figures(registry: CollectorRegistry, found: queries.Summary) -> No
     """Adds the problems of each operator, and charges without a payment session."""
     problem = Gauge(
         "tapwatt_operator_problem",
-        "1: webhook, sync, setup, access or reconcile of this operator needs a person.",
+        "1: the operator's webhook, sync, setup, access or reconcile has a problem.",
         ["operator", "what"],
         registry=registry,
     )

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from app.api.docs import examples
 from app.api.docs.example_objects import SESSION_ID
 from app.api.http.auth import CallingTerminal, ContextHere
-from app.api.http.live import MAX_WAIT_S, SessionNews
+from app.api.http.live import MAX_WAIT_S, SessionChanges
 from app.api.http.problems import Problem
 from app.api.http.requests import StrictRoute, shielded
 from app.api.schemas import CaptureIn, KeyHeader, PaymentSessionIn, Reference, StopRequestIn, TopUpIn
@@ -242,8 +242,8 @@ async def _own(context: Context, terminal: Terminal, session_id: str) -> Payment
     return session
 
 
-def _news(request: Request) -> SessionNews:
-    news: SessionNews = request.app.state.news
+def _news(request: Request) -> SessionChanges:
+    news: SessionChanges = request.app.state.news
     return news
 
 

@@ -93,7 +93,7 @@ class Charge:
     seen_at: datetime
     final_read: bool = False
     """The record itself (REST, not a webhook) was read in state `completed`, which settlement requires."""
-    told_completed_at: datetime | None = None
+    completed_reported_at: datetime | None = None
     """When a webhook last reported `completed`: a reason to read, whatever else is newer within that second."""
     last_priced: ChargeReport | None = None
     """The newest report that had a price, when the latest has none."""
@@ -135,7 +135,7 @@ class Charge:
     @property
     def metered(self) -> ChargeReport | None:
         """The newest report with any energy."""
-        return self.latest if _tells_energy(self.latest) else self.last_metered
+        return self.latest if _has_energy(self.latest) else self.last_metered
 
     @property
     def claims_energy(self) -> bool:
@@ -161,7 +161,9 @@ def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charg
         energy_at=report.as_of or min(report.updated_at or report.seen_at, report.seen_at),
         seen_at=report.seen_at,
         final_read=by_rest and report.state is ChargeState.COMPLETED,
-        told_completed_at=report.seen_at if not by_rest and report.state is ChargeState.COMPLETED else None,
+        completed_reported_at=report.seen_at
+        if not by_rest and report.state is ChargeState.COMPLETED
+        else None,
         metered_at=report.seen_at if report.energy_wh is not None or report.state in POWERLESS else None,
     )
     return fresh if known is None else _join(known, fresh)
@@ -179,17 +181,19 @@ def _join(one: Charge, other: Charge) -> Charge:
         latest=latest,
         last_priced=max(priced, key=_precedence, default=None) if latest.price is None else None,
         last_named=max(named, key=_precedence, default=None) if latest.currency is None else None,
-        last_metered=None if _tells_energy(latest) else max(metered, key=_precedence, default=None),
+        last_metered=None if _has_energy(latest) else max(metered, key=_precedence, default=None),
         metered_at=max(filter(None, (one.metered_at, other.metered_at)), default=None),
         energy_wh=energy_wh,
         energy_at=min(c.energy_at for c in (one, other) if c.energy_wh == energy_wh),
         seen_at=max(one.seen_at, other.seen_at),
         final_read=one.final_read or other.final_read,
-        told_completed_at=max(filter(None, (one.told_completed_at, other.told_completed_at)), default=None),
+        completed_reported_at=max(
+            filter(None, (one.completed_reported_at, other.completed_reported_at)), default=None
+        ),
     )
 
 
-def _tells_energy(report: ChargeReport) -> bool:
+def _has_energy(report: ChargeReport) -> bool:
     return report.energy_wh is not None or report.claimed_wh is not None
 
 

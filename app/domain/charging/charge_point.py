@@ -58,8 +58,10 @@ class ChargePoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PointNews:
-    """A webhook's news of one charge point: `shown`, of which only the fields in `told` were present and valid.
+class ChargePointReport:
+    """One charge point as a webhook reports it.
+
+    Of `shown`, only the fields in `reported_fields` were present and valid.
 
     `updated_at` and `event_at` are Monta's times, never later than `received_at`, which is ours. `is_gone`: it was
     deleted, and nothing else is reported.
@@ -67,7 +69,7 @@ class PointNews:
 
     id: ChargePointId
     shown: ChargePoint | None
-    told: frozenset[str]
+    reported_fields: frozenset[str]
     updated_at: datetime
     event_at: datetime
     received_at: datetime
@@ -75,5 +77,5 @@ class PointNews:
 
     @property
     def order(self) -> tuple[datetime, datetime]:
-        """Orders news by the record's own time, then by the event's."""
+        """Orders reports by the record's own time, then by the event's."""
         return self.updated_at, self.event_at

@@ -86,8 +86,8 @@ def _held(scopes: Iterable[str]) -> tuple[dict[str, int], bool] | None:
         entity, colon, permission = word.partition(":")
         if not colon:
             rank = _EVERY
-        elif (told := _RANKS.get(permission)) is not None:
-            rank, is_whole = told, True
+        elif (found := _RANKS.get(permission)) is not None:
+            rank, is_whole = found, True
         else:
             continue
         ranks[entity] = max(ranks.get(entity, 0), rank)

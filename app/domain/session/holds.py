@@ -47,11 +47,11 @@ class TermProblem:
 def valid_until(held: Authorization, created_at: datetime, days: timedelta) -> datetime:
     """Until when a first hold is valid, by our clock: never longer than `expires_at`, than if it was made when it was
     recorded, or than LONGEST."""
-    told_at, expires_at = held.authorized_at, held.expires_at
-    began = min(told_at or created_at, created_at)
+    authorized_at, expires_at = held.authorized_at, held.expires_at
+    began = min(authorized_at or created_at, created_at)
     if expires_at is None:
         return began + days
-    ahead = min(max(timedelta(), (told_at or created_at) - created_at), MOST_OFF)
+    ahead = min(max(timedelta(), (authorized_at or created_at) - created_at), MOST_OFF)
     return _at_most(max(expires_at, created_at - LONGEST) - ahead, created_at, days)
 
 
@@ -66,12 +66,12 @@ def _at_most(until: datetime, at: datetime, days: timedelta) -> datetime:
 
 def time_problem(held: Authorization, now: datetime, days: timedelta) -> TermProblem | None:
     """Why the hold's times do not allow a start; None: they do."""
-    told_at, expires_at = held.authorized_at, held.expires_at
-    if told_at is not None and abs(now - told_at) > MOST_OFF:
+    authorized_at, expires_at = held.authorized_at, held.expires_at
+    if authorized_at is not None and abs(now - authorized_at) > MOST_OFF:
         return TermProblem(
             "authorized_at", "is more than a day away from now: set the terminal's clock, or leave it out"
         )
-    if told_at is not None and expires_at is not None and expires_at <= told_at:
+    if authorized_at is not None and expires_at is not None and expires_at <= authorized_at:
         return TermProblem("expires_at", "must be later than authorized_at")
     return _over_by(
         "authorized_at" if expires_at is None else "expires_at", valid_until(held, now, days), now

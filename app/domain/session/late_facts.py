@@ -80,10 +80,10 @@ def runs_again(known: Charge, report: ChargeReport, source: Source) -> bool:
 
 def rises(session: PaymentSession, report: ChargeReport) -> bool:
     """Whether a report shows more energy than any before it of an ended session's charge."""
-    charge, told = session.charge, _energy(report)
-    if not session.ended or charge is None or charge.id != report.id or told is None:
+    charge, energy_wh = session.charge, _energy(report)
+    if not session.ended or charge is None or charge.id != report.id or energy_wh is None:
         return False
-    return told >= _most_told(charge) + BLUR_WH
+    return energy_wh >= _most_reported(charge) + BLUR_WH
 
 
 def flows_on(session: PaymentSession, report: ChargeReport, source: Source) -> bool:
@@ -93,7 +93,7 @@ def flows_on(session: PaymentSession, report: ChargeReport, source: Source) -> b
     if source is not Source.MONTA_API or charge is None or settlement is None or not rises(session, report):
         return False
     was_over = charge.final_read or (charge.ended and session.status is Status.NOT_STARTED)
-    return was_over and charge.latest.from_record and _most_told(charge) >= settlement.energy_wh + BLUR_WH
+    return was_over and charge.latest.from_record and _most_reported(charge) >= settlement.energy_wh + BLUR_WH
 
 
 def recheck(session: PaymentSession, policy: Policy, now: datetime) -> ReadCharge | Wait:
@@ -109,9 +109,11 @@ def recheck(session: PaymentSession, policy: Policy, now: datetime) -> ReadCharg
 
 def rechecked(reads: Reads, report: ChargeReport, *, risen: bool) -> Reads:
     """Notes a read of the record: it settles earlier contradictions, unless it is older or its energy rose."""
-    told = reads.contradicted_at
-    caught_up = not risen and (told is None or report.updated_at is None or _second(report) >= told)
-    return replace(reads, rechecks=reads.rechecks + 1, contradicted_at=None if caught_up else told)
+    contradicted_at = reads.contradicted_at
+    caught_up = not risen and (
+        contradicted_at is None or report.updated_at is None or _second(report) >= contradicted_at
+    )
+    return replace(reads, rechecks=reads.rechecks + 1, contradicted_at=None if caught_up else contradicted_at)
 
 
 def record_gone(change: Change) -> Change:
@@ -145,7 +147,7 @@ def _energy(report: ChargeReport) -> int | None:
     return report.energy_wh if report.energy_wh is not None else report.claimed_wh
 
 
-def _most_told(charge: Charge) -> int:
+def _most_reported(charge: Charge) -> int:
     return max(charge.energy_wh, _energy(charge.latest) or 0)
 
 

@@ -15,7 +15,7 @@ from app.domain.session.states.journal import JournalKind
 from app.domain.units.money import Rounding, is_currency, kwh_to_wh, to_major, to_minor
 
 
-class Told(IntEnum):
+class StatementSource(IntEnum):
     """The source of a statement, the surest first."""
 
     STATED = 1
@@ -25,21 +25,21 @@ class Told(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CurrencyTold:
+class CurrencyStatement:
     """One statement on the currency of a charge point, as of `at`."""
 
     code: str
-    told: Told
+    source: StatementSource
     at: datetime
 
 
-def contradiction(held: str, words: Iterable[CurrencyTold]) -> str | None:
+def contradiction(held: str, statements: Iterable[CurrencyStatement]) -> str | None:
     """The currency that contradicts a hold in `held`; None: there is none, or nothing is known."""
-    known = [word for word in words if is_currency(word.code)]
-    stated = [word for word in known if word.told is Told.STATED]
-    seen = [word for word in known if word.told is Told.SEEN]
-    counting = stated or ([max(seen, key=lambda word: word.at)] if seen else [])
-    return next((word.code for word in counting if word.code != held), None)
+    known = [statement for statement in statements if is_currency(statement.code)]
+    stated = [statement for statement in known if statement.source is StatementSource.STATED]
+    seen = [statement for statement in known if statement.source is StatementSource.SEEN]
+    counting = stated or ([max(seen, key=lambda statement: statement.at)] if seen else [])
+    return next((statement.code for statement in counting if statement.code != held), None)
 
 
 def other_currency(session: PaymentSession, charge: Charge) -> str | None:
@@ -147,7 +147,7 @@ def _text(value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsShown:
-    """`own_limit_minor`: our watcher stops before the price passes it. Monta's two limits were told at the start (its
+    """`own_limit_minor`: our watcher stops before the price passes it. Monta's two limits were sent at the start (its
     own echo counts when it is lower) and cannot be raised; None: there is none."""
 
     own_limit_minor: int
@@ -164,10 +164,10 @@ class LimitsShown:
 
 def limits_shown(session: PaymentSession) -> LimitsShown:
     """The limits as of now; before the start Monta has none yet."""
-    told = session.monta_limits or MontaLimits(kwh_limit=None, price_limit=None)
+    sent = session.monta_limits or MontaLimits(kwh_limit=None, price_limit=None)
     echo = session.charge.latest if session.charge else None
-    price = _least(told.price_limit, echo.price_limit if echo else None)
-    kwh = _least(told.kwh_limit, echo.kwh_limit if echo else None)
+    price = _least(sent.price_limit, echo.price_limit if echo else None)
+    kwh = _least(sent.kwh_limit, echo.kwh_limit if echo else None)
     currency = session.authorization.currency
     return LimitsShown(
         own_limit_minor=session.authorized_minor,

@@ -61,20 +61,20 @@ def _with_limits(change: Change, policy: Policy) -> Change:
 def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
     """The limits for Monta, their basis, and what is not known, for the journal."""
     limits, learned = session.monta_limits, session.learned_kwh_price
-    told: dict[str, str | int | bool | None] = {
+    detail: dict[str, str | int | bool | None] = {
         "price_limit": _text(limits.price_limit if limits else None),
         "kwh_limit": _text(limits.kwh_limit if limits else None),
         "tariff": session.tariff_source,
     }
     if session.monta_limits is not None and session.monta_limits.idle_fee_reserve_minor:
-        told["idle_fee_reserve_minor"] = session.monta_limits.idle_fee_reserve_minor
+        detail["idle_fee_reserve_minor"] = session.monta_limits.idle_fee_reserve_minor
     if session.tariff_gaps:
-        told["tariff_gaps"] = "; ".join(session.tariff_gaps)
+        detail["tariff_gaps"] = "; ".join(session.tariff_gaps)
     if limits is not None and limits.price_limit is None and limits.kwh_limit is None:
-        told["guarded_by"] = "our watcher alone"
+        detail["guarded_by"] = "our watcher alone"
     if session.tariff is None:
-        told |= {"guarded_by": "Monta's price limit alone", "learned_kwh_price": _text(learned)}
-    return told
+        detail |= {"guarded_by": "Monta's price limit alone", "learned_kwh_price": _text(learned)}
+    return detail
 
 
 def _text(number: Decimal | None) -> str | None:

@@ -277,8 +277,8 @@ def _gone(session: PaymentSession, charge: Charge, policy: Policy, now: datetime
 
 def _final_read_due(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> datetime:
     """At once when a webhook says `completed`; while the record does not agree, as seldom as any other poll."""
-    attempted_at, told_at = session.reads.attempted_at, charge.told_completed_at
-    if told_at is not None and (attempted_at is None or attempted_at <= told_at):
+    attempted_at, reported_at = session.reads.attempted_at, charge.completed_reported_at
+    if reported_at is not None and (attempted_at is None or attempted_at <= reported_at):
         return session.reads.not_before or now
     return _next_poll(session, policy, now)
 

@@ -256,9 +256,9 @@ def _odd_without_tariff(
 def _most_anywhere(session: PaymentSession, report: ChargeReport, wh: int, policy: Policy) -> Decimal:
     """The highest possible cost of this energy and time, in major units; without a known energy, of the most that can
     have flowed. Only for an ended charge: while it runs, too high a price stops it, which is safe."""
-    told = report.energy_wh is not None or wh > 0
+    reported = report.energy_wh is not None or wh > 0
     until = _time_until(session, report)
-    most_wh = wh if told else most_energy_wh(session, energy_until(session, report), policy)
+    most_wh = wh if reported else most_energy_wh(session, energy_until(session, report), policy)
     seconds = max(0, int((until - min(until, started_at(session, report, policy))).total_seconds()))
     eur = Decimal(HIGHEST_FEE_EUR) + Decimal(HIGHEST_KWH_PRICE_EUR * most_wh) / 1000
     eur += Decimal(HIGHEST_HOUR_PRICE_EUR * seconds) / 3600

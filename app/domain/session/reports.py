@@ -48,14 +48,14 @@ class Believed:
 def clock_difference_s(session: PaymentSession, report: ChargeReport, policy: Policy) -> int:
     """Monta's clock minus ours in whole seconds, as far as a report of our charge proves it: created before its payment
     session, or after the answer. 0: nothing is proved."""
-    told = [t for t in (report.created_at, report.updated_at) if t is not None]
+    reported = [t for t in (report.created_at, report.updated_at) if t is not None]
     if report.created_at is None:
         return 0
-    if max(told) < session.created_at - AGREE:
-        return int((max(told) - session.created_at).total_seconds())
+    if max(reported) < session.created_at - AGREE:
+        return int((max(reported) - session.created_at).total_seconds())
     answered_by = report.seen_at + timedelta(seconds=policy.answer_s)
-    if min(told) > answered_by + AGREE:
-        return int((min(told) - answered_by).total_seconds())
+    if min(reported) > answered_by + AGREE:
+        return int((min(reported) - answered_by).total_seconds())
     return 0
 
 
@@ -75,13 +75,13 @@ def believed(session: PaymentSession, report: ChargeReport, policy: Policy) -> B
     changed: dict[str, datetime | None] = {}
     odd: list[str] = []
     for name in (*BEGINNINGS, *ENDS):
-        told: datetime | None = getattr(report, name)
-        if told is None:
+        reported: datetime | None = getattr(report, name)
+        if reported is None:
             continue
-        if not first - slack <= told <= last + slack:
+        if not first - slack <= reported <= last + slack:
             odd.append(name)
-        left_out = name in BEGINNINGS and told > last
-        changed[name] = None if left_out else min(max(told, first), last) - ahead
+        left_out = name in BEGINNINGS and reported > last
+        changed[name] = None if left_out else min(max(reported, first), last) - ahead
     # Where Monta's clock is known to be slow, its events seem older than they are: their arrival bounds them.
     newest = arrived_at if ahead < timedelta() else seen_at
     updated_at = _updated_at(report, ahead, newest + timedelta(seconds=policy.report_skew_s))

@@ -170,10 +170,10 @@ def what_differs(settlement: Settlement, reports: Collection[CaptureReport]) -> 
     if settlement.status is not SettlementStatus.FAILED:
         return None
     captured, released = _sum(reports, CaptureOutcome.CAPTURED), _sum(reports, CaptureOutcome.RELEASED)
-    told = f"captured {captured} of {settlement.to_capture_minor}"
-    told += f", released {released} of {settlement.to_release_minor}"
+    done = f"captured {captured} of {settlement.to_capture_minor}"
+    done += f", released {released} of {settlement.to_release_minor}"
     failed = any(r.outcome is CaptureOutcome.FAILED for r in reports)
-    return f"the PSP did not do what was settled: {told}{', a failure was reported' if failed else ''}"
+    return f"the PSP did not do what was settled: {done}{', a failure was reported' if failed else ''}"
 
 
 def _whole(settlement: Settlement) -> HoldShare:

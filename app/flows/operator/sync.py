@@ -115,7 +115,7 @@ async def _apply_batch(context: Context, lease: JobLease) -> tuple[bool, Sequenc
         points = [entry.point for entry in entries if entry.point is not None]
         groups = [e.entity_id for e in entries if e.entity_type == PRICE_GROUP and e.entity_id is not None]
         outdated = await charge_points.apply(connection, lease.operator_id, points)
-        await price_groups.note_told(connection, lease.operator_id, groups, now)
+        await price_groups.note_changed(connection, lease.operator_id, groups, now)
         await inbox.mark_applied(connection, news, now)
     return len(news) == KEPT_AT_ONCE, outdated
 

@@ -32,7 +32,7 @@ from app.domain.session.reports import apply_report
 from app.domain.session.settle import release_unused, settle_final, settle_unfinished
 from app.domain.session.settlement import SettlementBasis
 from app.domain.session.stuck_session import attention_reasons
-from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing, tells_deletion
+from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing, reports_deletion
 from app.flows.ingest import report_of
 from app.store.db.database import Connection, retry_on_serialization_failure
 from app.store.operators import (
@@ -107,7 +107,7 @@ async def advance(context: Context, lease: Lease, previous: Advanced | None = No
             await leases.release(connection, lease, min(filter(None, (step.until, latest)), default=None))
         else:
             await leases.extend(connection, lease, now + timedelta(seconds=context.lease_s))
-    _tell(context, before, session)
+    _record_metrics(context, before, session)
     return Advanced(step, session, released, adopted, decided_at_s)
 
 
@@ -201,7 +201,7 @@ async def _with_news(
         report = report_of(item, PriceUnit(operator.price_unit))
         if report is not None:
             change = apply_report(change, report, Source.MONTA_WEBHOOK, context.policy)
-        if tells_deletion(item):
+        if reports_deletion(item):
             change = late_facts.contradicted(change, item.received_at)
     return change
 
@@ -281,7 +281,7 @@ async def _learn_currency(connection: Connection, before: PaymentSession, sessio
     await currencies.note(connection, session.operator_id, [] if seen is None else [seen])
 
 
-def _tell(context: Context, before: PaymentSession, session: PaymentSession) -> None:
+def _record_metrics(context: Context, before: PaymentSession, session: PaymentSession) -> None:
     known = before.stop is not None and before.stop.confirmed_at is not None
     if (stop := session.stop) is not None and stop.confirmed_at is not None and not known:
         context.telemetry.stop_confirmed((stop.confirmed_at - stop.decided_at).total_seconds())

@@ -72,15 +72,15 @@ async def search_charges(context: Context, lease: Lease, session: PaymentSession
 async def _note_clock(context: Context, operator: Operator, session: PaymentSession) -> None:
     """Records for operations how Monta's clock differs from ours; written only when that has changed."""
     ahead_s, policy = session.start.monta_ahead_s, context.policy
-    told = ahead_s if abs(ahead_s) > policy.clock_skew_s else None
+    shown_s = ahead_s if abs(ahead_s) > policy.clock_skew_s else None
     before = operator.monta_clock_ahead_s
-    if told is before or (
-        told is not None and before is not None and abs(told - before) < policy.clock_skew_s
+    if shown_s is before or (
+        shown_s is not None and before is not None and abs(shown_s - before) < policy.clock_skew_s
     ):
         return
     log.warning("monta_clock_differs", operator_id=operator.id, ahead_s=ahead_s)
     async with context.database.transaction() as connection:
-        await operator_state.note_monta_clock(connection, operator.id, told)
+        await operator_state.note_monta_clock(connection, operator.id, shown_s)
 
 
 def _not_accepted(context: Context, change: Change, error: MontaError) -> Change:

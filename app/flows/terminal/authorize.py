@@ -282,8 +282,8 @@ async def _check_currency(
     held = payment.authorization.currency
     if payment.tariff is not None and payment.tariff.currency != held:
         raise CurrencyMismatch
-    words = await currencies.told(connection, terminal.operator_id, payment.charge_point_id, now)
-    other = contradiction(held, words)
+    statements = await currencies.statements(connection, terminal.operator_id, payment.charge_point_id, now)
+    other = contradiction(held, statements)
     if other is not None:
         raise CurrencyMismatch(other)
 
@@ -303,7 +303,7 @@ async def _learned(connection: Connection, terminal: Terminal, payment: PaymentA
 
 def _check_affordable(payment: PaymentAuthorized, priced: TariffFound | None, policy: Policy) -> None:
     """Checks the amount against Monta's least limits; a converted tariff refuses no payment for its price."""
-    held, told = payment.authorization, None if priced is None or _is_a_guess(priced) else priced.tariff
-    limits = monta_limits_for(told, held.amount_minor, held.currency)
+    held, known = payment.authorization, None if priced is None or _is_a_guess(priced) else priced.tariff
+    limits = monta_limits_for(known, held.amount_minor, held.currency)
     if not admitted(limits, tariff_known=priced is not None, small=policy.small_authorizations):
         raise AmountTooSmall

@@ -148,8 +148,10 @@ async def _check_currency(connection: Connection, session: PaymentSession, now: 
     held = session.authorization.currency
     other = other_currency(session, session.charge) if session.charge is not None else None
     if other is None and (session.charge is None or session.charge.currency is None):
-        words = await currencies.told(connection, session.operator_id, session.charge_point_id, now)
-        other = contradiction(held, words)
+        statements = await currencies.statements(
+            connection, session.operator_id, session.charge_point_id, now
+        )
+        other = contradiction(held, statements)
     if other is not None:
         raise CurrencyMismatch(
             f"this payment session is in {held}, but the charge point charges in {other}; release the new hold"

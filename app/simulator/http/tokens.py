@@ -30,7 +30,7 @@ class Tokens:
         self.scopes = config.scopes
         self.team_ids = config.credential_team_ids
         """The credential's present scopes; an operator can remove one."""
-        self.tells_permissions = False
+        self.lists_permissions = False
         """GET /consumers/me names scopes as newer credentials do (`charge-points:read`)."""
 
     def grant(self, call: Call) -> Answer:
@@ -80,7 +80,7 @@ class Tokens:
                 "clientId": config.client_id,
                 "rateLimit": config.rate_limit,
                 "rateLimitIntervalInSeconds": config.rate_window_s,
-                "scopes": sorted(self.scopes) if self.tells_permissions else _in_short(self.scopes),
+                "scopes": sorted(self.scopes) if self.lists_permissions else _in_short(self.scopes),
                 "createdAt": when(self._opened_at),
                 "updatedAt": None,
             }

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.charging.charge_point import ChargePoint, ChargePointState, CurrentType, PointNews
+from app.domain.charging.charge_point import ChargePoint, ChargePointReport, ChargePointState, CurrentType
 from app.domain.limit.profile import ChargePointProfile
 from app.domain.tariff import Tariff, parse_tariff
 from app.domain.tariff.time_windows import in_force
@@ -23,7 +23,7 @@ C = charge_points
 
 PRICE_GROUP = "monta_price_group"
 QUIET = timedelta(minutes=1)
-"""News that looks old causes a read of the record only after this long without other news of the charge point."""
+"""An older report causes a read of the record only after this time without another report of the charge point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +62,37 @@ async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequ
 
 
 async def apply(
-    connection: AsyncConnection, operator_id: OperatorId, news: Sequence[PointNews]
+    connection: AsyncConnection, operator_id: OperatorId, reports: Sequence[ChargePointReport]
 ) -> tuple[ChargePointId, ...]:
-    """Applies webhook news to charge points in Monta's own order; ignores those that no terminal uses.
+    """Applies webhook reports to charge points in Monta's own order; ignores those that no terminal uses.
 
-    Returns those whose record should be read: their news looks older than what is kept and differs from it, with no
-    other news for QUIET. Monta's clock may have been set back.
+    Returns those whose record should be read: their report is older than what is kept and differs from it, with no
+    other report for QUIET. Monta's clock may have been set back.
     """
-    known = await _locked(connection, operator_id, [each.id for each in news])
+    known = await _locked(connection, operator_id, [each.id for each in reports])
     outdated: dict[ChargePointId, None] = {}
-    for each in sorted(news, key=lambda n: n.order):
+    for each in sorted(reports, key=lambda r: r.order):
         row = known.get(each.id)
         if row is None:
             continue
         if _is_old(each, row):
             quiet = each.received_at - row["seen_at"]
-            if quiet >= QUIET and any(row[name] != value for name, value in _told(each, row).items()):
+            if quiet >= QUIET and any(
+                row[name] != value for name, value in _reported_columns(each, row).items()
+            ):
                 outdated[each.id] = None
             continue
-        known[each.id] = row | _told(each, row) | _stamps(each)
+        known[each.id] = row | _reported_columns(each, row) | _stamps(each)
         here = (C.c.operator_id == operator_id, C.c.charge_point_id == each.id)
-        await connection.execute(update(C).where(*here).values(_told(each, row) | _stamps(each)))
+        await connection.execute(update(C).where(*here).values(_reported_columns(each, row) | _stamps(each)))
     return tuple(outdated)
 
 
-def _is_old(news: PointNews, row: Mapping[str, Any]) -> bool:
+def _is_old(report: ChargePointReport, row: Mapping[str, Any]) -> bool:
     """Whether the record was changed since, or a later event of the same record came."""
     if row["updated_at"] is None or row["seen_at"] is None:
         return False
-    return news.order < (row["updated_at"], row["event_at"] or news.event_at)
+    return report.order < (row["updated_at"], row["event_at"] or report.event_at)
 
 
 def _is_newer(row: Mapping[str, Any], point: ChargePoint) -> bool:
@@ -100,20 +102,20 @@ def _is_newer(row: Mapping[str, Any], point: ChargePoint) -> bool:
     return bool(row["seen_at"] > point.seen_at and row["updated_at"] > point.updated_at)
 
 
-def _told(news: PointNews, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that the news reports; all of them where nothing was known yet."""
-    if news.shown is None:
-        return {"deleted_at": news.event_at}
-    columns = _columns(news.shown)
-    told = {"current_type" if name == "type" else name for name in news.told}
+def _reported_columns(report: ChargePointReport, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that the report has; all of them where nothing was known yet."""
+    if report.shown is None:
+        return {"deleted_at": report.event_at}
+    columns = _columns(report.shown)
+    named = {"current_type" if name == "type" else name for name in report.reported_fields}
     if row["seen_at"] is not None:
-        columns = {name: value for name, value in columns.items() if name in told}
-    return columns | ({"deleted_at": news.shown.deleted_at or news.event_at} if news.is_gone else {})
+        columns = {name: value for name, value in columns.items() if name in named}
+    return columns | ({"deleted_at": report.shown.deleted_at or report.event_at} if report.is_gone else {})
 
 
-def _stamps(news: PointNews) -> dict[str, Any]:
-    return {"seen_at": news.received_at, "updated_at": news.updated_at, "event_at": news.event_at} | (
-        {"state": ChargePointState.OTHER} if news.shown is None else {}
+def _stamps(report: ChargePointReport) -> dict[str, Any]:
+    return {"seen_at": report.received_at, "updated_at": report.updated_at, "event_at": report.event_at} | (
+        {"state": ChargePointState.OTHER} if report.shown is None else {}
     )
 
 

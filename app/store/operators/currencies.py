@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charging.charge import ChargeReport
-from app.domain.session.limit_checks import CurrencyTold, Told
+from app.domain.session.limit_checks import CurrencyStatement, StatementSource
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.store.operators import charge_points
 from app.store.operators.price_groups import STALE
@@ -19,7 +19,7 @@ C = points.c
 G = groups.c
 
 
-_WORDS = (
+_STATEMENTS = (
     select(G.currency, G.read_at, C.charged_currency, C.charged_at)
     .select_from(
         points.outerjoin(groups, and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id))
@@ -29,24 +29,26 @@ _WORDS = (
 """Built once: every payment executes it."""
 
 
-async def told(
+async def statements(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
-) -> list[CurrencyTold]:
+) -> list[CurrencyStatement]:
     """Every statement on a charge point's currency: its tariff in force, price group and last charge."""
-    words = []
+    found = []
     set_here = await charge_points.tariff_set(connection, operator_id, charge_point_id, now)
     if set_here is not None:
-        words.append(CurrencyTold(code=set_here.tariff.currency, told=Told.STATED, at=now))
+        found.append(CurrencyStatement(code=set_here.tariff.currency, source=StatementSource.STATED, at=now))
     given = {"operator": operator_id, "point": charge_point_id}
-    row = (await connection.execute(_WORDS, given)).one_or_none()
+    row = (await connection.execute(_STATEMENTS, given)).one_or_none()
     if row is None:
-        return words
+        return found
     if row.currency is not None and row.read_at is not None:
-        lately = Told.STATED if row.read_at > now - STALE else Told.SEEN
-        words.append(CurrencyTold(code=row.currency, told=lately, at=row.read_at))
+        lately = StatementSource.STATED if row.read_at > now - STALE else StatementSource.SEEN
+        found.append(CurrencyStatement(code=row.currency, source=lately, at=row.read_at))
     if row.charged_currency is not None:
-        words.append(CurrencyTold(code=row.charged_currency, told=Told.SEEN, at=row.charged_at))
-    return words
+        found.append(
+            CurrencyStatement(code=row.charged_currency, source=StatementSource.SEEN, at=row.charged_at)
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

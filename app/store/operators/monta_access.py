@@ -134,8 +134,8 @@ async def take_request(
             blocked_until if blocked_until and blocked_until > now else None,
             row.window_ends_at if used_up else None,
         ]
-        if told := [t for t in causes if t is not None]:
-            return max(told)
+        if times := [t for t in causes if t is not None]:
+            return max(times)
         # Refused by a row version that was replaced meanwhile (F114): once more with the present one.
     return now + timedelta(seconds=1)
 

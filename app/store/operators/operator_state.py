@@ -125,10 +125,10 @@ async def suspect_orphans(
 ) -> bool:
     """Schedules a reconciliation for unknown sessions that Monta names, unless their charges are known orphans. Returns
     whether that is sooner than planned."""
-    told = select(X.c.session_reference).where(
+    known = select(X.c.session_reference).where(
         X.c.operator_id == operator_id, X.c.session_reference.in_(references)
     )
-    if set(references) <= set((await connection.execute(told)).scalars()):
+    if set(references) <= set((await connection.execute(known)).scalars()):
         return False
     sooner = (
         update(O)

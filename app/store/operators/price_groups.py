@@ -48,7 +48,7 @@ async def due(
         select(C.price_group_id)
         .select_from(charge_points.outerjoin(price_groups, known))
         .where(C.operator_id == operator_id, C.price_group_id.is_not(None))
-        .where(or_(G.tried_at.is_(None), G.tried_at <= tried_before, _told_anew(now)))
+        .where(or_(G.tried_at.is_(None), G.tried_at <= tried_before, _changed_since_read(now)))
         .group_by(C.price_group_id, G.tried_at)
         .order_by(G.tried_at.asc().nulls_first(), C.price_group_id)
         .limit(limit)
@@ -56,22 +56,22 @@ async def due(
     return list((await connection.execute(query)).scalars())
 
 
-def _told_anew(now: datetime) -> ColumnElement[bool]:
+def _changed_since_read(now: datetime) -> ColumnElement[bool]:
     """A group that keeps changing is read once a minute at most."""
-    return and_(G.told_at > G.tried_at, G.tried_at <= now - READ_AGAIN)
+    return and_(G.changed_at > G.tried_at, G.tried_at <= now - READ_AGAIN)
 
 
-async def note_told(
+async def note_changed(
     connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[str], now: datetime
 ) -> None:
     """Marks groups that a webhook reported as changed; ignores those of no charge point here."""
     here = (G.operator_id == operator_id, G.price_group_id.in_(ids))
-    await connection.execute(update(price_groups).where(*here).values(told_at=now))
+    await connection.execute(update(price_groups).where(*here).values(changed_at=now))
 
 
 async def next_told(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
     """When the first of the reported and unread groups may be read; None: there are none."""
-    query = select(func.min(G.tried_at)).where(G.operator_id == operator_id, G.told_at > G.tried_at)
+    query = select(func.min(G.tried_at)).where(G.operator_id == operator_id, G.changed_at > G.tried_at)
     tried_at: datetime | None = (await connection.execute(query)).scalar()
     return None if tried_at is None else tried_at + READ_AGAIN
 

@@ -149,7 +149,7 @@ price_groups = Table(
     Column("gaps", JSONB, nullable=False, server_default="[]", comment="what the tariff does not say of it"),
     Column("read_at", Moment, comment="when Monta last showed it; null: never yet"),
     Column("tried_at", Moment, nullable=False),
-    Column("told_at", Moment, comment="when a webhook last said that it changed"),
+    Column("changed_at", Moment, comment="when a webhook last said that it changed"),
     Column("problem", Text, comment="why the last try to read it failed"),
     PrimaryKeyConstraint("operator_id", "price_group_id"),
     comment="Monta's price groups of the charge points that terminals use.",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.domain.charging.charge import Charge, ChargeReport, merge
 from app.domain.session.attention import AttentionCode
 from app.domain.session.limit import amount_used_minor
-from app.domain.session.limit_checks import CurrencyTold, Told, contradiction, other_currency
+from app.domain.session.limit_checks import CurrencyStatement, StatementSource, contradiction, other_currency
 from app.domain.session.machine import SendStop, Settle, Source
 from app.domain.session.next_step import decide
 from app.domain.session.payment_session import StopReason
@@ -24,8 +24,8 @@ from app.domain.session.settlement import SettlementBasis
 from tests.domain.sessions import POLICY, after, report, running
 
 
-def said(code: str, told: Told = Told.STATED, at: float = 0) -> CurrencyTold:
-    return CurrencyTold(code=code, told=told, at=after(at))
+def said(code: str, told: StatementSource = StatementSource.STATED, at: float = 0) -> CurrencyStatement:
+    return CurrencyStatement(code=code, source=told, at=after(at))
 
 
 @pytest.mark.parametrize(
@@ -35,17 +35,17 @@ def said(code: str, told: Told = Told.STATED, at: float = 0) -> CurrencyTold:
         ([said("EUR")], None),
         ([said("SEK")], "SEK"),
         ([said("EUR"), said("SEK")], "SEK"),
-        ([said("SEK", Told.SEEN)], "SEK"),
-        ([said("EUR"), said("SEK", Told.SEEN, 900)], None),
-        ([said("SEK"), said("EUR", Told.SEEN, 900)], "SEK"),
-        ([said("SEK", Told.SEEN, 10), said("EUR", Told.SEEN, 20)], None),
-        ([said("EUR", Told.SEEN, 10), said("SEK", Told.SEEN, 20)], "SEK"),
+        ([said("SEK", StatementSource.SEEN)], "SEK"),
+        ([said("EUR"), said("SEK", StatementSource.SEEN, 900)], None),
+        ([said("SEK"), said("EUR", StatementSource.SEEN, 900)], "SEK"),
+        ([said("SEK", StatementSource.SEEN, 10), said("EUR", StatementSource.SEEN, 20)], None),
+        ([said("EUR", StatementSource.SEEN, 10), said("SEK", StatementSource.SEEN, 20)], "SEK"),
         ([said("ZZZ")], None),
-        ([said("XXX", Told.SEEN, 20), said("SEK", Told.SEEN, 10)], "SEK"),
+        ([said("XXX", StatementSource.SEEN, 20), said("SEK", StatementSource.SEEN, 10)], "SEK"),
     ],
 )
 def test_F99_what_is_stated_counts_before_what_was_seen_and_the_newest_of_that(
-    words: list[CurrencyTold], other: str | None
+    words: list[CurrencyStatement], other: str | None
 ) -> None:
     assert contradiction("EUR", words) == other
 

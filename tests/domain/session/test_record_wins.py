@@ -15,10 +15,10 @@ from app.domain.session.next_step import decide
 from app.domain.session.payment_session import Status
 from tests.domain.sessions import POLICY, after, report, running
 
-Told = tuple[ChargeReport, bool]
+StatementSource = tuple[ChargeReport, bool]
 
 
-def joined(*told: Told) -> Charge:
+def joined(*told: StatementSource) -> Charge:
     known: Charge | None = None
     for each, by_rest in told:
         known = merge(known, each, by_rest=by_rest)
@@ -26,7 +26,7 @@ def joined(*told: Told) -> Charge:
     return known
 
 
-def in_any_order(*told: Told) -> list[Charge]:
+def in_any_order(*told: StatementSource) -> list[Charge]:
     return [joined(*order) for order in permutations(told)]
 
 
