@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
         action="store_true",
         help="instead of seeds: every crash point of every journey, or one in --every",
     )
-    parser.add_argument("--every", type=int, default=1, help="of the crash points strike one in so many (1)")
+    parser.add_argument("--every", type=int, default=1, help="strikes each Nth crash point (1: all)")
     args = parser.parse_args(argv)
     if min(args.seeds, args.workers, args.every) < 1:
         parser.error("--seeds, --workers and --every must be 1 or more")
