@@ -20,6 +20,7 @@ from sqlalchemy.util import await_only
 
 from app.clock import monotonic_s
 from app.store.db.connect import UNPREPARED, USUAL_BOUNDS, Bounds, WritableHost, asyncpg_url, is_pooled
+from app.store.db.documents import RawJson
 
 Connection: TypeAlias = AsyncConnection
 """An open transaction, passed through by layers that do not use it themselves."""
@@ -158,7 +159,9 @@ def is_json(value: object) -> bool:
 
 
 def to_json(value: object) -> str:
-    """Encodes JSON for jsonb; a Decimal becomes a number where that is exact, else text."""
+    """Encodes JSON for jsonb; a Decimal becomes a number where that is exact, else text. RawJson stays as it is."""
+    if isinstance(value, RawJson):
+        return value
     return json.dumps(value, default=_decimal, separators=(",", ":"), allow_nan=False)
 
 

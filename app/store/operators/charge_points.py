@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import TypeAdapter
+import msgspec
 from sqlalchemy import RowMapping, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charging.charge_point import ChargePoint, ChargePointReport, ChargePointState, CurrentType
 from app.domain.limit.profile import ChargePointProfile
-from app.domain.tariff import Tariff, parse_tariff
+from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import in_force
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
+from app.store.db.documents import as_text, to_document
 from app.store.operators import price_groups
+from app.store.parsed_tariffs import parsed_tariff
 from app.store.tables import charge_points, tariffs, terminal_charge_points
 
 C = charge_points
@@ -174,11 +176,11 @@ async def are_priced(
 ) -> frozenset[ChargePointId]:
     """Which of these charge points have a configured tariff in force; all of them when the operator has one."""
     t = tariffs.c
-    query = select(t.charge_point_id, t.tariff).where(
+    query = select(t.charge_point_id, as_text(t.tariff)).where(
         t.operator_id == operator_id, t.charge_point_id.in_([*ids, ""])
     )
     rows = await connection.execute(query)
-    found = {row.charge_point_id for row in rows if in_force(parse_tariff(row.tariff), now)}
+    found = {row.charge_point_id for row in rows if in_force(parsed_tariff(row.tariff), now)}
     return frozenset(ids) if "" in found else frozenset(id_ for id_ in ids if id_ in found)
 
 
@@ -196,7 +198,7 @@ async def tariff_for(
 
 
 _SET = (
-    select(tariffs.c.tariff, tariffs.c.charge_point_id, tariffs.c.set_at)
+    select(as_text(tariffs.c.tariff), tariffs.c.charge_point_id, tariffs.c.set_at)
     .where(
         tariffs.c.operator_id == bindparam("operator"),
         or_(tariffs.c.charge_point_id == bindparam("point"), tariffs.c.charge_point_id == ""),
@@ -211,7 +213,7 @@ async def tariff_set(
 ) -> TariffFound | None:
     """The configured tariff in force: the charge point's own before the operator's."""
     for row in await connection.execute(_SET, {"operator": operator_id, "point": charge_point_id}):
-        tariff = parse_tariff(row.tariff)
+        tariff = parsed_tariff(row.tariff)
         if in_force(tariff, now):
             source = "charge_point" if row.charge_point_id else "operator"
             return TariffFound(tariff=tariff, source=source, as_of=row.set_at)
@@ -261,7 +263,7 @@ def _known(row: RowMapping) -> KnownChargePoint:
 
 
 POINTS = charge_points.c
-_ADAPTER = TypeAdapter(ChargePointProfile)
+_PROFILE = msgspec.json.Decoder(ChargePointProfile)
 MOST_SIBLINGS = 20
 
 
@@ -269,11 +271,11 @@ async def profile_of(
     connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> ChargePointProfile:
     """The learned profile; the default, which is pessimistic, where nothing was learned."""
-    query = select(POINTS.profile).where(
+    query = select(as_text(POINTS.profile)).where(
         POINTS.operator_id == operator_id, POINTS.charge_point_id == charge_point_id
     )
     kept = (await connection.execute(query)).scalar()
-    return _ADAPTER.validate_python(kept) if kept else ChargePointProfile()
+    return _PROFILE.decode(kept) if kept else ChargePointProfile()
 
 
 async def profiles_of_model(
@@ -284,7 +286,7 @@ async def profiles_of_model(
         POINTS.operator_id == operator_id, POINTS.charge_point_id == charge_point_id
     )
     query = (
-        select(POINTS.profile)
+        select(as_text(POINTS.profile))
         .where(
             POINTS.operator_id == operator_id,
             POINTS.model == own.scalar_subquery(),
@@ -294,7 +296,7 @@ async def profiles_of_model(
         .order_by(POINTS.charge_point_id)
         .limit(MOST_SIBLINGS)
     )
-    return [_ADAPTER.validate_python(kept) for kept in (await connection.execute(query)).scalars()]
+    return [_PROFILE.decode(kept) for kept in (await connection.execute(query)).scalars()]
 
 
 async def put_profile(
@@ -305,5 +307,4 @@ async def put_profile(
 ) -> None:
     """Saves the profile. The last write wins: two sessions of one charge point never run at once."""
     mine = (POINTS.operator_id == operator_id) & (POINTS.charge_point_id == charge_point_id)
-    document = _ADAPTER.dump_python(known, mode="json")
-    await connection.execute(update(charge_points).where(mine).values(profile=document))
+    await connection.execute(update(charge_points).where(mine).values(profile=to_document(known)))

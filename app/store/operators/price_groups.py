@@ -10,9 +10,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charging.price_group import Converted
-from app.domain.tariff import Tariff, parse_tariff
+from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import out_of_force
 from app.domain.units.ids import ChargePointId, OperatorId
+from app.store.db.documents import as_text
+from app.store.parsed_tariffs import parsed_tariff
 from app.store.tables import charge_points, price_groups, tariffs
 
 G = price_groups.c
@@ -116,7 +118,7 @@ async def tariff_of(
     """The tariff of the charge point's public price group; None: no group, not convertible, or stale."""
     same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
     query = (
-        select(G.tariff, G.gaps, G.read_at)
+        select(as_text(G.tariff), G.gaps, G.read_at)
         .select_from(charge_points.join(price_groups, same_group))
         .where(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
         .where(G.tariff.is_not(None), G.read_at > now - STALE)
@@ -124,7 +126,7 @@ async def tariff_of(
     row = (await connection.execute(query)).one_or_none()
     if row is None or row.tariff is None:
         return None
-    return GroupTariff(tariff=parse_tariff(row.tariff), gaps=tuple(row.gaps), read_at=row.read_at)
+    return GroupTariff(tariff=parsed_tariff(row.tariff), gaps=tuple(row.gaps), read_at=row.read_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +147,11 @@ async def of_charge_points(
     """Price sources of every charge point that the operator's terminals use; a group not requested yet has no
     problem."""
     same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
-    set_here = select(tariffs.c.charge_point_id, tariffs.c.tariff).where(tariffs.c.operator_id == operator_id)
+    set_here = select(tariffs.c.charge_point_id, as_text(tariffs.c.tariff)).where(
+        tariffs.c.operator_id == operator_id
+    )
     states = {
-        row.charge_point_id: out_of_force(parse_tariff(row.tariff), now)
+        row.charge_point_id: out_of_force(parsed_tariff(row.tariff), now)
         for row in await connection.execute(set_here)
     }
     unfit = and_(G.read_at.is_not(None), G.tariff.is_(None))

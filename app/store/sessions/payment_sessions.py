@@ -8,8 +8,10 @@ import structlog
 from sqlalchemy import (
     RowMapping,
     Select,
+    Text,
     and_,
     bindparam,
+    cast,
     insert,
     literal,
     or_,
@@ -24,6 +26,7 @@ from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId, TerminalId
 from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
+from app.store.db.documents import as_text
 from app.store.sessions import holds, leases
 from app.store.sessions.codec import from_row, identity_row, to_row
 from app.store.sessions.session_filter import SessionFilter, conditions
@@ -163,11 +166,11 @@ def _readable(row: RowMapping) -> PaymentSession | None:
 def _sessions() -> Select[Any]:
     joined = P.outerjoin(settlements, settlements.c.session_id == P.c.id)
     parts = [
-        c.label(f"settlement_{c.name}")
+        (cast(c, Text) if c is settlements.c.shares else c).label(f"settlement_{c.name}")
         for c in settlements.c
         if c.name not in ("session_id", "authorized_minor")
     ]
-    return select(P.c.body, P.c.tariff, *parts).select_from(joined)
+    return select(as_text(P.c.body), as_text(P.c.tariff), *parts).select_from(joined)
 
 
 # Built once: building a statement takes longer than executing it.

@@ -3,22 +3,25 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from pydantic import TypeAdapter
+import msgspec
 from sqlalchemy import ARRAY, ColumnElement, Text, any_, bindparam, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charging.charge import ChargeReport
 from app.domain.units.ids import OperatorId, SessionId
+from app.store.db.documents import as_text, to_document
 from app.store.sessions import leases
 from app.store.tables import payment_sessions, polled_reports
 
 P = payment_sessions
 S = polled_reports
 
-_REPORT = TypeAdapter(ChargeReport)
+_REPORT = msgspec.json.Decoder(ChargeReport)
 _OF_SESSION = (
-    select(S.c.report).where(S.c.session_id == bindparam("session")).order_by(S.c.seen_at, S.c.charge_id)
+    select(as_text(S.c.report))
+    .where(S.c.session_id == bindparam("session"))
+    .order_by(S.c.seen_at, S.c.charge_id)
 )
 """Built once: every claim of every session executes it."""
 
@@ -64,7 +67,7 @@ async def keep(
 async def of_session(connection: AsyncConnection, session_id: SessionId) -> list[ChargeReport]:
     """Reports of a locked session's charges that were not applied yet, oldest first."""
     rows = await connection.execute(_OF_SESSION, {"session": session_id})
-    return [_REPORT.validate_python(row.report) for row in rows]
+    return [_REPORT.decode(row.report) for row in rows]
 
 
 async def clear(connection: AsyncConnection, session_id: SessionId) -> None:
@@ -85,5 +88,5 @@ def _row(operator_id: OperatorId, session_id: SessionId, report: ChargeReport) -
         "charge_id": report.id,
         "session_id": session_id,
         "seen_at": report.seen_at,
-        "report": _REPORT.dump_python(report, mode="json"),
+        "report": to_document(report),
     }

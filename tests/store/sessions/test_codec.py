@@ -6,7 +6,6 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import partial
 from types import UnionType
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
@@ -19,8 +18,9 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import Settlement
 from app.domain.tariff import Tariff, parse_tariff
 from app.store.db.database import Database, to_json
-from app.store.sessions.codec import from_row, identity_row, to_row
+from app.store.sessions.codec import from_row, identity_row, shares_of, to_row
 from app.store.tables import settlements
+from tests.domain.sessions import new_session
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 COUNTS = st.integers(0, 2**31 - 1)
@@ -84,24 +84,23 @@ def any_of(annotation: Any) -> st.SearchStrategy[Any]:
 SESSIONS = any_of(PaymentSession)
 
 
-def row_of(session: PaymentSession, document: Mapping[str, Any]) -> RowMapping:
+def row_of(session: PaymentSession, documents: Mapping[str, Any]) -> RowMapping:
     row: dict[str, Any] = {f"settlement_{column.name}": None for column in settlements.c}
     if session.settlement is not None:
         row |= {f"settlement_{f.name}": getattr(session.settlement, f.name) for f in fields(Settlement)}
-    return cast(RowMapping, row | dict(document))
+        row["settlement_shares"] = str(shares_of(session.settlement))
+    return cast(RowMapping, row | dict(documents))
 
 
-def document_of(session: PaymentSession) -> str:
-    return to_json({"body": to_row(session)["body"], "tariff": identity_row(session)["tariff"]})
-
-
-read_json = partial(json.loads, parse_float=Decimal)
+def documents_of(session: PaymentSession) -> dict[str, Any]:
+    tariff = identity_row(session)["tariff"]
+    return {"body": str(to_row(session)["body"]), "tariff": None if tariff is None else to_json(tariff)}
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(SESSIONS)
 def test_a_session_comes_back_from_its_document_as_it_was(session: PaymentSession) -> None:
-    back = from_row(row_of(session, read_json(document_of(session))))
+    back = from_row(row_of(session, documents_of(session)))
     assert back == session
     assert (back.tariff is None) == (session.tariff is None)
     assert to_row(back) == to_row(session)
@@ -114,11 +113,27 @@ async def test_postgresql_does_not_change_it_on_the_way(database_url: str, sessi
     database = Database(database_url)
     try:
         async with database.transaction() as connection:
-            query = text("SELECT CAST(CAST(:document AS jsonb) AS text)")
-            document = (await connection.execute(query, {"document": document_of(session)})).scalar_one()
+            query = text(
+                "SELECT CAST(CAST(:body AS jsonb) AS text) AS body, CAST(CAST(:tariff AS jsonb) AS text) AS tariff"
+            )
+            stored = (await connection.execute(query, documents_of(session))).mappings().one()
     finally:
         await database.close()
-    assert from_row(row_of(session, read_json(document))) == session
+    assert from_row(row_of(session, dict(stored))) == session
+
+
+def test_what_this_code_cannot_read_raises_value_error() -> None:
+    session = new_session()
+    good = documents_of(session)
+    body = json.loads(good["body"])
+    for changed in ({"status": "hibernating"}, {"version": 1.5}, {"start": None}, {"learned_kwh_price": "x"}):
+        with pytest.raises(ValueError, match=r"Invalid|Expected"):
+            from_row(row_of(session, good | {"body": json.dumps(body | changed)}))
+    for unreadable in (good | {"body": good["body"][:-1]}, good | {"tariff": "{}"}):
+        with pytest.raises(ValueError, match=r"truncated|elements"):
+            from_row(row_of(session, unreadable))
+    newer = good | {"body": json.dumps(body | {"of_newer_code": 1})}
+    assert from_row(row_of(session, newer)) == session
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
@@ -129,4 +144,4 @@ def test_searchable_columns_say_what_the_document_says(session: PaymentSession) 
     assert row["charge_id"] == (session.charge.id if session.charge else None)
     assert row["needs_attention"] == any(item.acknowledged is None for item in session.attention)
     assert row["amount_minor"] == session.authorized_minor
-    assert not {"tariff", "settlement"} & set(row["body"])
+    assert json.loads(row["body"])["tariff"] is json.loads(row["body"])["settlement"] is None
