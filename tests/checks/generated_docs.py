@@ -7,7 +7,7 @@ from app.domain.session.attention import CODES, SEVERITIES
 from app.domain.session.machine import TRANSITIONS
 from app.domain.session.payment_session import ENDED_STATUSES, Status
 from app.domain.session.states.journal import KINDS
-from app.domain.session.states.phases import PHASES
+from app.domain.session.states.phases import GROUP_MOVES, PHASES, WITH_CHARGE, WITHOUT_CHARGE, Phase
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ARCHITECTURE, JOURNAL = DOCS / "architecture.md", DOCS / "journal.md"
@@ -27,6 +27,22 @@ def diagram() -> Iterator[str]:
     yield "```"
 
 
+GROUPS = {WITHOUT_CHARGE: "without_charge", WITH_CHARGE: "with_charge", (Phase.ENDED,): str(Phase.ENDED)}
+
+
+def phase_diagram() -> Iterator[str]:
+    """The phases as a Mermaid diagram; what every phase of a group has in common is drawn once."""
+    yield from ("```mermaid", "stateDiagram-v2", f"    [*] --> {GROUPS[WITHOUT_CHARGE]}")
+    for group in (WITHOUT_CHARGE, WITH_CHARGE):
+        yield f"    state {GROUPS[group]} {{"
+        yield from (f"        [*] --> {phase}" for phase in group if phase is Phase.READY)
+        for phase in group:
+            yield from (f"        {phase} --> {to}: {why}" for to, why in PHASES[phase].then.items())
+        yield "    }"
+    yield from (f"    {GROUPS[a]} --> {GROUPS[b]}: {why}" for (a, b), why in GROUP_MOVES.items())
+    yield from (f"    {Phase.ENDED} --> [*]", "```")
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
     """A Markdown table; cells hold no vertical bars."""
     names = list(head)
@@ -44,7 +60,7 @@ def plain(words: Iterable[str]) -> str:
 
 
 def state_machine() -> Iterator[str]:
-    """Both tables of the state machine, with the diagram of the first."""
+    """Both tables of the state machine, each with its diagram."""
     yield f"Generated from `app/domain/session/machine.py` and `app/domain/session/states/phases.py` by {COMMAND}."
     yield ""
     yield from diagram()
@@ -56,6 +72,8 @@ def state_machine() -> Iterator[str]:
     yield ""
     yield "A status is what terminals see. The next step depends on the phase, which is derived (`phase_of`) and never"
     yield "stored; `NEXT` in `app/domain/session/next_step.py` has one function for each. The watcher makes every step."
+    yield ""
+    yield from phase_diagram()
     yield ""
     yield from table(
         ("phase", "status", "holds when", "led to by", "what the watcher does", "steps"),

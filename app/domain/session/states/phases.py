@@ -55,12 +55,26 @@ class PhaseRow:
     does: str
     steps: tuple[type[Step], ...]
     """All that its function in `next_step` may return."""
+    then: "Mapping[Phase, str]"
+    """The phases that may follow, and why; besides, see `GROUP_MOVES`."""
 
 
 _S, _P = Status, Phase
 _TERMINAL, _WEBHOOK, _API = Source.TERMINAL, Source.MONTA_WEBHOOK, Source.MONTA_API
 _WATCHER, _OPERATIONS = Source.WATCHER, Source.OPERATIONS
 _MONTA = (_WEBHOOK, _API)
+
+_OVER = "a stop is requested, or the start deadline passes"
+_LOSES = {_P.LOST: "Monta will not bring it to an end"}
+_ENDS = {
+    _P.AWAITING_FINAL: "a report shows its end",
+    _P.FINAL_UNREAD: "a webhook or a list says completed",
+    _P.FINAL: "the final record is read",
+}
+_AGAIN = {
+    _P.RESTARTED: "a report shows that it runs again",
+    _P.STOPPING: "it runs on after a repeated stop",
+}
 
 PHASES: Mapping[Phase, PhaseRow] = {
     _P.READY: PhaseRow(
@@ -69,6 +83,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_TERMINAL, _API, _WATCHER),
         does="Send the start. Before the hold expires: release it.",
         steps=(SendStart, GiveUp),
+        then={_P.START_UNKNOWN: "the intent of a POST is committed", _P.RELEASING: _OVER},
     ),
     _P.BACKOFF: PhaseRow(
         statuses=(_S.AUTHORIZED,),
@@ -76,6 +91,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_API,),
         does="Wait for the retry or the start deadline, so that Monta is not flooded.",
         steps=(Wait, GiveUp),
+        then={_P.READY: "the retry is due", _P.RELEASING: _OVER},
     ),
     _P.START_UNKNOWN: PhaseRow(
         statuses=(_S.AUTHORIZED,),
@@ -83,6 +99,13 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_WATCHER, _API),
         does="Search for our reference; never a second POST, since the first may have started a charge.",
         steps=(SearchCharges, Wait, GiveUp),
+        then={
+            _P.BACKOFF: "the POST certainly had no effect",
+            _P.READY: "a search after the quiet window finds nothing",
+            _P.START_EXHAUSTED: "as for ready, but no POST is left",
+            _P.START_REFUSED: "Monta refuses the POST",
+            _P.RELEASING: "as for ready, but a stop is requested, or the start deadline has passed",
+        },
     ),
     _P.START_EXHAUSTED: PhaseRow(
         statuses=(_S.AUTHORIZED,),
@@ -90,6 +113,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_API,),
         does="Wait for the start deadline: a report may still bring the charge.",
         steps=(Wait, GiveUp),
+        then={_P.RELEASING: _OVER},
     ),
     _P.START_REFUSED: PhaseRow(
         statuses=(_S.AUTHORIZED,),
@@ -97,6 +121,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_API,),
         does="Release the hold; after an earlier ambiguous POST only once a search found nothing.",
         steps=(GiveUp, SearchCharges, Wait),
+        then={},
     ),
     _P.RELEASING: PhaseRow(
         statuses=(_S.AUTHORIZED,),
@@ -104,6 +129,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_TERMINAL, _OPERATIONS, _WATCHER),
         does="Release the hold; after an ambiguous POST only right after a search that found nothing.",
         steps=(GiveUp, SearchCharges, Wait),
+        then={},
     ),
     _P.RUNNING: PhaseRow(
         statuses=(_S.STARTING, _S.CHARGING),
@@ -111,6 +137,12 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=_MONTA,
         does="Stop for the earliest reason that is due; read when the charge is silent or before a stop at the limit.",
         steps=(SendStop, ReadCharge, AskSweep, Wait),
+        then={
+            _P.STOPPING: "a stop is decided",
+            **_ENDS,
+            _P.RESTARTED: "reports show an end and a restart at once",
+            **_LOSES,
+        },
     ),
     _P.STOPPING: PhaseRow(
         statuses=(_S.STOPPING, _S.FINISHING),
@@ -118,6 +150,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_WATCHER,),
         does="Read, then repeat the stop; settle by what is known before the hold expires.",
         steps=(SendStop, ReadCharge, Wait, SettleUnfinished),
+        then={**_ENDS, _P.RESTARTED: "reports show an end and a restart at once", **_LOSES},
     ),
     _P.RESTARTED: PhaseRow(
         statuses=(_S.FINISHING,),
@@ -125,6 +158,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=_MONTA,
         does="Stop it at once.",
         steps=(SendStop,),
+        then={_P.STOPPING: "its stop is sent", **_ENDS, **_LOSES},
     ),
     _P.AWAITING_FINAL: PhaseRow(
         statuses=(_S.FINISHING,),
@@ -132,6 +166,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=_MONTA,
         does="Read until it is; without energy two agreeing reads release the hold. Settle before the hold expires.",
         steps=(ReadCharge, Wait, GiveUp, SettleUnfinished),
+        then={**_AGAIN, _P.FINAL_UNREAD: _ENDS[_P.FINAL_UNREAD], _P.FINAL: _ENDS[_P.FINAL], **_LOSES},
     ),
     _P.FINAL_UNREAD: PhaseRow(
         statuses=(_S.FINISHING,),
@@ -139,6 +174,12 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=_MONTA,
         does="Read the record: money is settled by nothing else. Settle before the hold expires.",
         steps=(ReadCharge, Wait, SettleUnfinished),
+        then={
+            **_AGAIN,
+            _P.AWAITING_FINAL: "the record is not completed yet",
+            _P.FINAL: _ENDS[_P.FINAL],
+            **_LOSES,
+        },
     ),
     _P.FINAL: PhaseRow(
         statuses=(_S.FINISHING,),
@@ -146,6 +187,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_API,),
         does="Settle by it, release when nothing is to bill; read again while it cannot be billed.",
         steps=(Settle, GiveUp, ReadCharge, Wait, SettleUnfinished),
+        then={},
     ),
     _P.LOST: PhaseRow(
         statuses=(_S.STARTING, _S.CHARGING, _S.STOPPING, _S.FINISHING),
@@ -153,6 +195,7 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_API, _WATCHER),
         does="Count it as ended; settle by what is believed of it, or release when it gave nothing.",
         steps=(CountLost, SettleUnfinished, GiveUp, ReadCharge, Wait),
+        then={**_ENDS, **_AGAIN, _P.RUNNING: "Monta shows it again"},
     ),
     _P.ENDED: PhaseRow(
         statuses=(_S.COMPLETED, _S.NOT_STARTED),
@@ -160,8 +203,30 @@ PHASES: Mapping[Phase, PhaseRow] = {
         issuers=(_WATCHER, _OPERATIONS),
         does="Read the record again when a webhook contradicts it; nothing is captured again.",
         steps=(ReadCharge, Wait),
+        then={},
     ),
 }
+
+WITHOUT_CHARGE = tuple(phase for phase, row in PHASES.items() if Status.AUTHORIZED in row.statuses)
+WITH_CHARGE = tuple(phase for phase in PHASES if phase not in (*WITHOUT_CHARGE, Phase.ENDED))
+
+GROUP_MOVES: Mapping[tuple[tuple[Phase, ...], tuple[Phase, ...]], str] = {
+    (WITHOUT_CHARGE, WITH_CHARGE): "a report or a search shows a charge with our reference",
+    (
+        WITHOUT_CHARGE,
+        (Phase.ENDED,),
+    ): "released, at the latest before the hold expires, or ended by operations",
+    (
+        WITH_CHARGE,
+        (Phase.ENDED,),
+    ): "settled or released, at the latest before the hold expires, or ended by operations",
+}
+"""What leads from each phase of one group to each of another."""
+
+
+def may_follow(phase: Phase, other: Phase) -> bool:
+    """Whether `other` may come next after `phase`, by the rows and the moves of groups."""
+    return other in PHASES[phase].then or any(phase in a and other in b for a, b in GROUP_MOVES)
 
 
 def phase_of(session: PaymentSession, policy: Policy, now: datetime) -> Phase:

@@ -21,8 +21,16 @@ from app.domain.session.payment_session import (
     StopRequest,
 )
 from app.domain.session.states.journal import JournalKind
-from app.domain.session.states.phases import PHASES, Phase, phase_of, quiet_until_of
-from tests.domain.sessions import POLICY, T0, Event, after, courses, new_session, play, report
+from app.domain.session.states.phases import (
+    PHASES,
+    WITH_CHARGE,
+    WITHOUT_CHARGE,
+    Phase,
+    may_follow,
+    phase_of,
+    quiet_until_of,
+)
+from tests.domain.sessions import POLICY, T0, Course, Event, after, courses, new_session, play, report
 
 DEADLINE_S = POLICY.start_deadline_s
 MOMENTS = (after(1), after(DEADLINE_S - 1), after(DEADLINE_S + 1), after(POLICY.hold_days * 86_400))
@@ -121,12 +129,22 @@ def test_no_start_is_sent_in_doubt_nor_beyond_the_allowed_posts() -> None:
             assert not start.elsewhere
 
 
+def test_the_groups_hold_each_phase_once() -> None:
+    assert [*WITHOUT_CHARGE, *WITH_CHARGE, Phase.ENDED] == list(Phase)
+
+
 @given(courses)
-def test_every_session_that_is_reached_has_a_phase_of_its_status(course: list[Event]) -> None:
-    played = play(course)
-    for session in played.history:
-        phase = phase_of(session, POLICY, played.now)
-        assert session.status in PHASES[phase].statuses, phase
+def test_every_phase_fits_its_status_and_follows_the_one_before_as_the_rows_say(course: list[Event]) -> None:
+    played = Course(new_session())
+    before = phase_of(played.session, POLICY, played.now)
+    for event in course:
+        known = len(played.history)
+        played.play(event)
+        for session in (*played.history[known:], played.session):
+            phase = phase_of(session, POLICY, played.now)
+            assert session.status in PHASES[phase].statuses, phase
+            assert phase is before or may_follow(before, phase), (before, phase)
+            before = phase
 
 
 @given(courses)
