@@ -2,9 +2,9 @@
 
 from functools import cache
 
-from bench.limit import decisions_per_second, played
-from bench.limit_outcome import Outcome
-from bench.limit_report import quantile, tight
+from bench.limit.figures import decisions_per_second, played
+from bench.limit.outcome import Outcome
+from bench.limit.report import quantile, tight
 
 SEED, SESSIONS = 11, 220
 HALF_A_CENT = 0.5

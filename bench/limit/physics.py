@@ -10,7 +10,7 @@ from random import Random
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import Rate, rates_of
 from app.simulator.site.vehicles import PowerCurve
-from bench.limit_visits import BERLIN, Visit
+from bench.limit.visits import BERLIN, Visit
 
 NEVER = float("inf")
 

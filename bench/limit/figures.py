@@ -1,7 +1,6 @@
-"""Measures the limit: `python bench/limit.py --sessions 10000 --seed 1` prints a table and writes pictures."""
+"""Measures the limit: `python -m bench.limit --sessions 10000 --seed 1` prints a table and writes pictures."""
 
 import argparse
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -9,13 +8,12 @@ from pathlib import Path
 from app.domain.limit.profile import ChargePointProfile
 from app.domain.session.next_step import decide
 from app.domain.session.payment_session import PaymentSession
-from bench.limit_outcome import Outcome
-from bench.limit_play import POLICY, Play
-from bench.limit_report import pictures, table
-from bench.limit_visits import visits
+from bench.limit.outcome import Outcome
+from bench.limit.play import POLICY, Play
+from bench.limit.report import pictures, table
+from bench.limit.visits import visits
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+ROOT = Path(__file__).resolve().parents[2]
 
 ROUNDS = 8
 
@@ -65,7 +63,3 @@ def main() -> None:
     print("\nDecisions a second on one core: " + ", ".join(f"{kind} {speed:,.0f}" for kind, speed in speeds))
     for path in pictures(outcomes, chosen.pictures):
         print(f"wrote {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
-
-
-if __name__ == "__main__":
-    main()

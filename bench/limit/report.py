@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bench.limit_outcome import Outcome
-from bench.limit_visits import CHANGE_AT
+from bench.limit.outcome import Outcome
+from bench.limit.visits import CHANGE_AT
 
 LEARNED_FROM = 20
 Chosen = Callable[[Outcome], bool]

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from bench.limit_physics import NEVER, Cost, Course
-from bench.limit_visits import Visit
+from bench.limit.physics import NEVER, Cost, Course
+from bench.limit.visits import Visit
 
 
 class Played(Protocol):

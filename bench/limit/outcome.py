@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bench.limit_visits import Visit
+from bench.limit.visits import Visit
 
 
 @dataclass(frozen=True)

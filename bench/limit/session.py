@@ -8,7 +8,7 @@ from app.domain.limit.profile import ChargePointProfile
 from app.domain.session.limit import start_limits
 from app.domain.session.payment_session import Authorization, PaymentSession, Start, StartOutcome
 from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
-from bench.limit_visits import Visit
+from bench.limit.visits import Visit
 
 
 def session_of(

@@ -16,11 +16,11 @@ from app.domain.session.next_step import decide
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.reports import apply_report
 from app.domain.units.ids import ChargeId
-from bench.limit_outcome import Outcome
-from bench.limit_physics import NEVER, Cost, Course, first_time, samples
-from bench.limit_rivals import ideal_end_s, peer_end_s
-from bench.limit_session import session_of
-from bench.limit_visits import Visit
+from bench.limit.outcome import Outcome
+from bench.limit.physics import NEVER, Cost, Course, first_time, samples
+from bench.limit.rivals import ideal_end_s, peer_end_s
+from bench.limit.session import session_of
+from bench.limit.visits import Visit
 
 POLICY = Policy(silence_s=250)
 NEAR_S = 1200
