@@ -35,6 +35,7 @@ SETUP_WAIT_S = 900
 USAGE = """usage: python3 run.py COMMAND ...
   demo [--keep]        a one-minute demo: database, Monta simulator, service, watcher and terminals, live
   test [PYTEST ARGS]   format, lint, types, import contracts, migrations, then the tests
+  bench [NAME ...]     measure the service beside the usual way to write one (--quick: two minutes; --help)
   world [--seeds N]    simulated worlds with faults, one from each seed; a seed that breaks a rule prints its story
   tapwatt ARGS         any command of Tapwatt's own command line (try: python3 run.py tapwatt --help)
   lock [--upgrade]     write both lock files anew from pyproject.toml"""
@@ -208,10 +209,20 @@ def command_world(args: list[str]) -> NoReturn:
 
 
 def command_tapwatt(args: list[str]) -> NoReturn:
-    """Replaces this process with Tapwatt's command line; files in `args` are relative to the caller's folder."""
+    """Replaces this process with Tapwatt's command line."""
+    become("app", args)
+
+
+def command_bench(args: list[str]) -> NoReturn:
+    """Replaces this process with the bench (bench/README.md)."""
+    become("bench", args)
+
+
+def become(module: str, args: list[str]) -> NoReturn:
+    """Replaces this process with a module of ours; files in `args` are relative to the caller's folder."""
     ensure(RUN_LOCK)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    os.execve(PY, [str(PY), "-m", "app", *args], {**os.environ, "PYTHONPATH": path})
+    os.execve(PY, [str(PY), "-m", module, *args], {**os.environ, "PYTHONPATH": path})
 
 
 def command_lock(args: list[str]) -> int:
@@ -255,6 +266,8 @@ def main() -> int:
         command_test(rest)
     if command == "world":
         command_world(rest)
+    if command == "bench":
+        command_bench(rest)
     if command == "lock":
         return command_lock(rest)
     if command == "demo":

@@ -1,0 +1,14 @@
+"""The cases by name, in the order in which they run."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from bench.cases import authorize, reads, stops, webhook
+from bench.rig.rig import Rig
+
+CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
+    "webhook": webhook.run,
+    "authorize": authorize.run,
+    "read": reads.run_read,
+    "list": reads.run_list,
+    "stop": stops.run,
+}

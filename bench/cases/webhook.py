@@ -1,0 +1,115 @@
+"""Readings a second: kept (answered with 200) and applied (shown by their sessions), and the time of a delivery."""
+
+import asyncio
+import time
+from typing import Any
+
+from bench.report.rows import CEILING, TAPWATT, USUAL, Goal, Want
+from bench.rig import usual
+from bench.rig.rig import Rig
+from bench.rig.tapwatt import FAST, Running
+
+CASE = "webhook"
+SAMPLE = 200
+"""Sessions in which the newest reading is looked for: one page of the list for operations, of all that got readings."""
+AMOUNT = 50_000
+APPLIED_S = 120.0
+POLL_S = 0.02
+GOALS = {(10, 32): Goal(Want.TIMES, 20)}
+
+
+async def run(rig: Rig) -> None:
+    running = await prepared(rig)
+    for batch, connections in rig.scale.batches:
+        for _ in range(rig.scale.rounds):
+            await _usual(rig, batch, connections)
+            await _tapwatt(rig, running, batch, connections)
+            await _ceiling(rig, batch, connections)
+
+
+async def prepared(rig: Rig) -> Running:
+    """Both systems with `scale.sessions` running sessions and nothing else."""
+    await rig.forget_sessions()
+    await rig.usual.forget_sessions()
+    running = await rig.tapwatt.running(FAST, AMOUNT)
+    await rig.copy(running.original, rig.scale.sessions)
+    await rig.usual.sessions(rig.scale.sessions)
+    await rig.settle(TAPWATT, USUAL)
+    return running
+
+
+def plan(rig: Rig, running: Running, batch: int) -> dict[str, Any]:
+    """Deliveries for all copies in turn."""
+    original = running.original
+    return rig.tapwatt.webhooks(
+        batch, running.began_s, original.first_charge, original.session_format, rig.scale.sessions
+    )
+
+
+async def _usual(rig: Rig, batch: int, connections: int) -> None:
+    given = {
+        "path": f"/webhooks/{usual.ENDPOINT}",
+        "secret": usual.SECRET,
+        "batch": batch,
+        "first": usual.FIRST_CHARGE,
+        "count": rig.scale.sessions,
+        "session": usual.SESSION,
+        "began_s": time.time() - 60,
+        "watts": 150_000,
+    }
+    job = {"port": rig.usual.port, "connections": connections, "kind": "webhook", "plan": given}
+    with rig.measured(USUAL) as window:
+        done = await rig.generator.run(seconds=rig.scale.seconds, **job)
+    _note(rig, USUAL, batch, connections, done)
+    applied = rig.rows.row(CASE, f"{_label(batch, connections)}: applied", "entries/s")
+    applied.add(USUAL, done["units"] / done["seconds"], window.cpu_us(done["units"]))
+
+
+async def _tapwatt(rig: Rig, running: Running, batch: int, connections: int) -> None:
+    job = {"port": rig.tapwatt.port, "connections": connections, "kind": "webhook"}
+    with rig.measured(TAPWATT) as window:
+        done = await rig.generator.run(seconds=rig.scale.seconds, plan=plan(rig, running, batch), **job)
+        drained_s = await applied_after(rig, running, dict(done["newest"]))
+    _note(rig, TAPWATT, batch, connections, done)
+    goal = GOALS.get((batch, connections))
+    applied = rig.rows.row(CASE, f"{_label(batch, connections)}: applied", "entries/s", goal)
+    applied.goal = goal
+    applied.add(TAPWATT, done["units"] / (done["seconds"] + drained_s), window.cpu_us(done["units"]))
+
+
+async def applied_after(rig: Rig, running: Running, newest: dict[int, int]) -> float:
+    """Seconds from now until the sessions of the sample show their newest readings.
+
+    The list for operations shows the copies by their numbers, the highest first; deliveries go round in random order,
+    so that these are a sample of all.
+    """
+    original = running.original
+    began = time.monotonic()
+    wanted = {original.session(number): wh for number, wh in newest.items()}
+    while True:
+        asked = time.monotonic()
+        page = await rig.tapwatt.call("GET", f"/v1/ops/payment-sessions?limit={SAMPLE}", ops=True)
+        if all(session["energy_wh"] >= wanted.get(session["id"], 0) for session in page["data"]):
+            return asked - began
+        if asked - began > APPLIED_S:
+            raise RuntimeError(f"readings are not applied {APPLIED_S:.0f} s after they were sent")
+        await asyncio.sleep(POLL_S)
+
+
+async def _ceiling(rig: Rig, batch: int, connections: int) -> None:
+    with rig.measured(CEILING) as window:
+        done = await rig.ceiling("webhook", batch=batch, connections=connections, seconds=rig.scale.seconds)
+    for what in ("kept", "applied"):
+        row = rig.rows.row(CASE, f"{_label(batch, connections)}: {what}", "entries/s")
+        row.add(CEILING, done["units"] / done["seconds"], window.cpu_us(done["units"]))
+
+
+def _note(rig: Rig, system: str, batch: int, connections: int, done: dict[str, Any]) -> None:
+    label = _label(batch, connections)
+    rig.rows.row(CASE, f"{label}: kept", "entries/s").add(system, done["units"] / done["seconds"])
+    rig.rows.row(CASE, f"{label}: p50", "ms").add(system, done["p50_ms"])
+    rig.rows.row(CASE, f"{label}: p99", "ms").add(system, done["p99_ms"])
+
+
+def _label(batch: int, connections: int) -> str:
+    return f"{batch} a delivery, {connections} connections"

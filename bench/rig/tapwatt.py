@@ -1,0 +1,181 @@
+"""The service under test: `tapwatt serve` and `tapwatt watch` as processes, provisioned as the commands do it."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from app.demo.processes import base_environment, free_port
+from app.domain.tariff import parse_tariff
+from app.domain.units.ids import ChargePointId
+from app.flows.admin import provision
+from app.flows.admin.provision import NewOperator
+from app.settings import KeyedSettings
+from app.store.db.schema import migrate
+from app.wiring import open_context
+from bench.load.generator import Generator
+from bench.rig.copies import Original, original_of
+from bench.rig.database import BenchDatabase
+from bench.rig.processes import Process
+
+Json = dict[str, Any]
+NAME = "tapwatt"
+SECRET_KEY = "a key of the bench only, as long as it has to be"
+FAST, SLOW, DONE, FRESH = "1000000", "2000000", "3000000", "4000000"
+"""Charge points: 300 kW for readings, 11 kW for crossings of the limit, one for ended sessions, one for authorizations."""
+TARIFF = {
+    "currency": "EUR",
+    "tax_included": "YES",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": "1.00", "step_size": 1}]}],
+}
+WATTS = 150_000
+"""The power of the sessions that get readings, half of what their charge points can give."""
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Running:
+    """An original session of which readings are sent, and when its charge began (epoch)."""
+
+    original: Original
+    began_s: float
+
+
+@dataclass
+class Tapwatt:
+    """`service` and `watcher` are started and ended by the cases; keys are those of its operator and terminal."""
+
+    folder: Path
+    database: BenchDatabase
+    monta_port: int
+    http: httpx.AsyncClient
+    generator: Generator
+    port: int = field(default_factory=free_port)
+    terminal_key: str = ""
+    ops_key: str = ""
+    webhook_path: str = ""
+    webhook_secret: str = ""
+    _made: int = 0
+
+    def __post_init__(self) -> None:
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = base_environment() | {
+            "TAPWATT_DATABASE_URL": self.database.url(NAME),
+            "TAPWATT_SECRET_KEY": SECRET_KEY,
+            "TAPWATT_PUBLIC_URL": self.url,
+            "TAPWATT_SILENCE_S": "3600",  # sessions that get no readings while others are measured stay calm
+        }
+        serve = ["app", "serve", "--port", str(self.port)]
+        self.service = Process("service", serve, self.environment, self.folder)
+        self.watcher = Process("watcher", ["app", "watch"], self.environment, self.folder)
+
+    async def provision(self) -> None:
+        """Does what the commands for migrating and provisioning do."""
+        url = self.database.url(NAME)
+        await asyncio.to_thread(migrate, url)
+        new = NewOperator(
+            name="Bench",
+            monta_url=f"http://127.0.0.1:{self.monta_port}/api/v1",
+            client_id="bench",
+            client_secret="bench",
+            paying_team_id="14",
+        )
+        points = [ChargePointId(point) for point in (FAST, SLOW, DONE, FRESH)]
+        async with open_context(KeyedSettings(secret_key=SecretStr(SECRET_KEY)), url) as context:
+            operator = await provision.add_operator(context, new)
+            owner = operator.operator_id
+            terminal = await provision.add_terminal(
+                context, owner, provider="bench", name="Bench", charge_point_ids=points
+            )
+            await provision.set_tariff(context, owner, None, parse_tariff(TARIFF))
+            ops = await provision.add_ops_key(context, None)
+        self.terminal_key, self.ops_key = terminal.api_key, ops.api_key
+        self.webhook_path, self.webhook_secret = operator.webhook_path, operator.webhook_secret
+
+    def start_service(self) -> float:
+        """Starts the service; returns the seconds to its first answer."""
+        began = time.monotonic()
+        self.service.start()
+        with httpx.Client(trust_env=False) as http:
+
+            def answers() -> bool:
+                try:
+                    return http.get(f"{self.url}/health/live").status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            self.service.wait_until(answers)
+        return time.monotonic() - began
+
+    def start_watcher(self) -> None:
+        if self.watcher.child is None:
+            started = self.watcher.says(b"watcher_started")
+            self.watcher.start()
+            self.watcher.wait_until(started)
+
+    async def call(self, method: str, path: str, body: Json | None = None, *, ops: bool = False) -> Json:
+        key = self.ops_key if ops else self.terminal_key
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = await self.http.request(method, self.url + path, json=body, headers=headers)
+        if not answer.is_success:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+        return dict(answer.json())
+
+    async def authorized(self, point: str, amount: int) -> Json:
+        """Authorizes a payment at a charge point; its start follows."""
+        self._made += 1
+        held = {"reference": f"BENCH-{self._made:04d}-9999999", "amount": amount, "currency": "EUR"}
+        card = {"brand": "visa", "last4": "4242", "fingerprint": f"fp-{self._made}"}
+        body = {"charge_point_id": point, "authorization": held | {"card": card}}
+        return await self.call("POST", "/v1/payment-sessions", body)
+
+    async def shown(self, session_id: str, ready: str) -> Json:
+        """Waits until the session has what `ready` names: `charge`, `energy_wh` or `settlement`."""
+        ends_at = time.monotonic() + PATIENCE_S
+        while time.monotonic() < ends_at:
+            session = await self.call("GET", f"/v1/payment-sessions/{session_id}")
+            if session[ready]:
+                return session
+            await asyncio.sleep(0.05)
+        raise RuntimeError(f"{session_id} has no {ready} after {PATIENCE_S:.0f} s")
+
+    async def running(self, point: str, amount: int) -> Running:
+        """Makes an original whose charge runs; of the fast charge point with a first reading."""
+        session = await self.shown((await self.authorized(point, amount))["id"], "charge")
+        began_s = time.time()
+        if point == FAST:
+            await asyncio.sleep(0.5)
+            given = self.webhooks(1, began_s, int(session["charge"]["id"]), session["id"])
+            await self.generator.run(port=self.port, connections=1, seconds=0.1, kind="webhook", plan=given)
+            session = await self.shown(session["id"], "energy_wh")
+        await asyncio.sleep(0.3)  # the watcher gives the session back
+        return Running(await self.original(session), began_s)
+
+    async def original(self, session: Json) -> Original:
+        connection = await self.database.connect(NAME)
+        try:
+            return await original_of(connection, session)
+        finally:
+            await connection.close()
+
+    def webhooks(self, batch: int, began_s: float, charge: int, session: str, count: int = 1) -> Json:
+        """The plan of deliveries for charges from `charge` on."""
+        return {
+            "path": self.webhook_path,
+            "secret": self.webhook_secret,
+            "batch": batch,
+            "first": charge,
+            "count": count,
+            "session": session,
+            "began_s": began_s,
+            "watts": WATTS,
+        }
+
+    async def monta_log(self) -> list[tuple[float, str, str]]:
+        """The calls at Monta since the last look: (monotonic time, kind, charge or session)."""
+        answer = await self.http.get(f"http://127.0.0.1:{self.monta_port}/log")
+        return [(at, kind, about) for at, kind, about in answer.json()["calls"]]
