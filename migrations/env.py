@@ -3,11 +3,11 @@
 import asyncio
 
 from alembic import context
-from sqlalchemy import Connection, pool, text
+from sqlalchemy import Connection, text
 
 from app.store.db.connect import Bounds, WritableHost, asyncpg_url
-from app.store.db.database import engine_on
 from app.store.tables import metadata
+from migrations.engine import engine_on
 
 MIGRATION_LOCK = 0x7461707761747401
 """An advisory lock: of several that migrate at once, one works and the others find nothing left to do."""
@@ -50,7 +50,7 @@ def _run(connection: Connection) -> None:
 async def _online() -> None:
     patient = Bounds(answer_s=MIGRATION_S)
     host = WritableHost(asyncpg_url(_url()), bounds=patient, server_bounds={})
-    engine = engine_on(host, poolclass=pool.NullPool)
+    engine = engine_on(host)
     async with engine.connect() as connection:
         await connection.run_sync(_run)
         await connection.commit()

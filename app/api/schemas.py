@@ -24,7 +24,7 @@ from app.domain.units.ids import ChargePointId
 from app.domain.units.money import is_currency
 from app.flows.terminal.request_stop import ShownCard
 from app.flows.terminal.top_up import MoreAuthorized
-from app.store.db.database import is_json
+from app.store.db.documents import is_json
 
 MAX_AMOUNT_MINOR = 10**12
 """Upper bound for any currency; how much one session may hold depends on its currency."""

@@ -16,7 +16,7 @@ from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.admin import check_setup, provision, queries
 from app.flows.context import Context
 from app.settings import Settings, load_settings, url_problem
-from app.store.db.database import is_json
+from app.store.db.documents import is_json
 from app.strict_json import BadJson, load_json
 
 operator_app = typer.Typer(no_args_is_help=True, help="Operators: accounts at Monta.")

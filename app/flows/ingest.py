@@ -10,7 +10,7 @@ from app.domain.charging.orphan import YOUNG, has_our_form
 from app.domain.units.ids import OperatorId
 from app.flows.context import _is_deletion
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
-from app.store.db.database import Connection
+from app.store.db.connection import Connection
 from app.store.operators import jobs, operator_state
 from app.store.operators.jobs import Job
 from app.store.sessions import inbox

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.units.ids import OperatorId
+from app.store.db.connection import Connection
 from app.store.tables import payment_sessions, settlements, watchers
 
 FORGET_WATCHER = timedelta(days=1)
@@ -15,21 +15,21 @@ FORGET_WATCHER = timedelta(days=1)
 P = payment_sessions
 
 
-async def takes_writes(connection: AsyncConnection) -> bool:
+async def takes_writes(connection: Connection) -> bool:
     """Whether the server takes writes: False on a standby or a read-only database."""
     read_only: str = (await connection.execute(text("SHOW transaction_read_only"))).scalar_one()
     return read_only == "off"
 
 
-async def database_time(connection: AsyncConnection) -> datetime:
+async def database_time(connection: Connection) -> datetime:
     """The database's clock, to compare with ours; never used in a decision."""
     now: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
     return now
 
 
-async def beat(connection: AsyncConnection, watcher_id: str, now: datetime) -> datetime | None:
+async def beat(connection: Connection, watcher_id: str, now: datetime) -> datetime | None:
     """Records a watcher's heartbeat; returns the previous one, None if there was none."""
-    earlier = (
+    earlier: datetime | None = (
         await connection.execute(select(watchers.c.seen_at).where(watchers.c.id == watcher_id))
     ).scalar_one_or_none()
     statement = insert(watchers).values(id=watcher_id, started_at=now, seen_at=now)
@@ -40,11 +40,11 @@ async def beat(connection: AsyncConnection, watcher_id: str, now: datetime) -> d
     return earlier
 
 
-async def leave(connection: AsyncConnection, watcher_id: str) -> None:
+async def leave(connection: Connection, watcher_id: str) -> None:
     await connection.execute(delete(watchers).where(watchers.c.id == watcher_id))
 
 
-async def newest_beat(connection: AsyncConnection) -> datetime | None:
+async def newest_beat(connection: Connection) -> datetime | None:
     found: datetime | None = (await connection.execute(select(func.max(watchers.c.seen_at)))).scalar()
     return found
 
@@ -62,14 +62,14 @@ class Totals:
     energy_wh: int
 
 
-async def by_status(connection: AsyncConnection, operator_id: OperatorId | None) -> dict[str, int]:
+async def by_status(connection: Connection, operator_id: OperatorId | None) -> dict[str, int]:
     query = select(P.c.status, func.count().label("sessions")).group_by(P.c.status)
     if operator_id is not None:
         query = query.where(P.c.operator_id == operator_id)
     return {row.status: row.sessions for row in await connection.execute(query)}
 
 
-async def need_attention(connection: AsyncConnection, operator_id: OperatorId | None) -> int:
+async def need_attention(connection: Connection, operator_id: OperatorId | None) -> int:
     query = select(func.count()).where(P.c.needs_attention)
     if operator_id is not None:
         query = query.where(P.c.operator_id == operator_id)
@@ -77,7 +77,7 @@ async def need_attention(connection: AsyncConnection, operator_id: OperatorId | 
 
 
 async def totals(
-    connection: AsyncConnection, operator_id: OperatorId | None, *, start: datetime, end: datetime
+    connection: Connection, operator_id: OperatorId | None, *, start: datetime, end: datetime
 ) -> list[Totals]:
     """Sums by currency the sessions recorded from `start` (inclusive) to `end` (exclusive)."""
     s = settlements.c

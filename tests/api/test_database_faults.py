@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app.main import create_app
 from app.store.db.database import Database
@@ -50,7 +51,7 @@ async def test_F83_a_read_only_database_promises_nothing_and_heals_by_itself(dat
         name = await admin.fetchval("SELECT current_database()")
         try:
             await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-            await service.context.database.engine.dispose()
+            await service.context.database.close()
             await refused(service)
         finally:
             await admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
@@ -62,11 +63,8 @@ async def test_F83_a_database_that_becomes_read_only_under_open_connections_is_n
     database_url: str,
 ) -> None:
     async with open_service(database_url, pool_size=1) as service:
-        async with (
-            service.context.database.engine.connect() as connection
-        ):  # what a reload does to each connection
-            await connection.exec_driver_sql("SET SESSION default_transaction_read_only = on")
-            await connection.commit()
+        async with service.context.database.read() as connection:  # what a reload does to each connection
+            await connection.execute(text("SET SESSION default_transaction_read_only = on"))
         await refused(service)
         ready = await service.call("GET", "/health/ready")
         assert ready.json()["checks"]["database"] == "is read-only"
@@ -83,7 +81,7 @@ async def test_F83_without_a_free_connection_nothing_is_promised_until_there_is_
         await admin.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
         try:
             async with open_service(url) as service:
-                await service.context.database.engine.dispose()
+                await service.context.database.close()
                 taken = await asyncpg.connect(url)
                 await refused(service)
                 await taken.close()

@@ -12,9 +12,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.db.database import Database
+from app.store.db.connect import WritableHost, asyncpg_url
 from app.store.db.schema import migrate
 from app.store.tables import metadata
+from migrations.engine import engine_on
 from tests.postgres import TestCluster, alembic_config
 
 pytestmark = pytest.mark.anyio
@@ -47,12 +48,8 @@ def empty_url(cluster: TestCluster) -> Iterator[str]:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[AsyncConnection]:
-    database = Database(url)
-    try:
-        async with database.transaction() as connection:
-            yield connection
-    finally:
-        await database.close()
+    async with engine_on(WritableHost(asyncpg_url(url))).begin() as connection:
+        yield connection
 
 
 async def catalog(url: str) -> set[str]:

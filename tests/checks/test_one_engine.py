@@ -12,10 +12,16 @@ def test_F82_connections_are_opened_by_the_stores_one_engine_only() -> None:
         path.relative_to(APP).as_posix(): path.read_text(encoding="utf-8") for path in APP.rglob("*.py")
     }
     opening = {name for name, source in sources.items() if OPENS.search(source)}
-    assert opening == {"store/db/database.py", "store/db/connect.py"}
-    assert len(OPENS.findall(sources["store/db/database.py"])) == 1
-    users = {name for name, source in sources.items() if re.search(r"import .*WritableHost", source)}
-    assert users == {"store/db/database.py", "store/db/listener.py", "store/db/schema.py"}, (
+    assert opening == {"store/db/connect.py"}
+    users = {name for name, source in sources.items() if re.search(r"\bWritableHost\(", source)}
+    assert users == {"store/db/database.py"}
+    listening = {name for name, source in sources.items() if re.search(r"\b_?host\.connect\(", source)}
+    assert listening == {"store/db/database.py", "store/db/listener.py"}, (
         "the listener only hears, it reads nothing"
     )
     assert not re.search(r"\bfetch|\bFROM\b", sources["store/db/listener.py"])
+
+
+def test_nothing_in_the_service_uses_the_engine_or_the_sessions_of_sqlalchemy() -> None:
+    others = re.compile(r"sqlalchemy\.(?:ext\.asyncio|orm|engine|pool|exc)\b")
+    assert [p for p in APP.rglob("*.py") if others.search(p.read_text(encoding="utf-8"))] == []

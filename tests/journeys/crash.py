@@ -3,16 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.units.ids import SessionId
 from app.flows.context import LeaseLost
 from app.flows.session.advance import Advanced, advance
 from app.flows.session.start_charge import start_charge
+from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.sessions import leases, payment_sessions
 from app.store.sessions.leases import Lease
@@ -43,8 +42,11 @@ class Stalling(Database):
         self._rig = rig
         self._seconds = seconds
 
+    def read(self) -> AbstractAsyncContextManager[Connection]:
+        return self.transaction()
+
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, *, urgent: bool = False) -> AsyncIterator[Connection]:
         await self._rig.clock.advance(self._seconds)
         async with self._rig.context.database.transaction() as connection:
             yield connection

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 
 from app.domain.limit.policy import Policy, SmallAuthorizations
 from app.domain.limit.profile import ChargePointProfile
@@ -49,7 +50,7 @@ async def test_F9_a_tiny_authorization_without_any_tariff_is_refused_whatever_th
 ) -> None:
     async with open_rig(database_url, policy=WATCH) as rig:
         async with rig.context.database.transaction() as connection:
-            await connection.exec_driver_sql("UPDATE price_groups SET tariff = NULL")
+            await connection.execute(text("UPDATE price_groups SET tariff = NULL"))
         refused = await rig.call("POST", "/v1/payment-sessions", body=rig.payment(106, 80))
         assert (refused.status_code, refused.json()["code"]) == (422, "amount_too_small")
 

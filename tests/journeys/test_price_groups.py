@@ -6,6 +6,7 @@ Sources of tariffs: Monta's price groups when no tariff was set, kept fresh, wit
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 
 from tests.journeys.checks import ended, minor, the_charge
 from tests.journeys.rig import Rig, energy_tariff, open_rig
@@ -69,7 +70,7 @@ async def test_without_any_tariff_montas_limit_applies_alone_and_the_session_say
         session = await rig.authorize(907, 1000)
         await ended(rig, session)
         async with rig.context.database.transaction() as connection:
-            await connection.exec_driver_sql("UPDATE price_groups SET tariff = NULL")
+            await connection.execute(text("UPDATE price_groups SET tariff = NULL"))
         again = await rig.authorize(106, 1000)
         ops = await rig.ops_session(again["id"])
         assert (ops["tariff_source"], ops["learned_kwh_price"], again["energy_limit_wh"]) == (

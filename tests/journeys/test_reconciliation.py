@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 async def snapshot(rig: Rig, session_id: str) -> Json:
     async with rig.context.database.transaction() as connection:
         row = await connection.execute(select(payment_sessions).where(payment_sessions.c.id == session_id))
-        return dict(row.mappings().one())
+        return dict(row.one())
 
 
 async def go_back(rig: Rig, before: Json) -> None:

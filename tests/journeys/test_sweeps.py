@@ -121,5 +121,5 @@ async def test_F46_a_sweep_touches_no_charge_of_others(database_url: str) -> Non
         assert stranger.state not in ENDED
         assert not [line for line in rig.monta.requests if str(stranger.id) in line.path]
         async with rig.context.database.transaction() as connection:
-            rows = await connection.exec_driver_sql("SELECT count(*) FROM polled_reports")
+            rows = await connection.execute(text("SELECT count(*) FROM polled_reports"))
             assert rows.scalar_one() == 0

@@ -1,59 +1,46 @@
 """PostgreSQL as a replica sees it: real, but each transaction waits for its turn, and its commit may be lost."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, event
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.util import await_only
+import asyncpg
 
+from app.store.db.connection import Connection, Result
 from app.store.db.database import Database
+from app.store.db.statements import Statement
 from tests.world.fault_injector import BEFORE, FREEZES, LOSSES, Place, ReplicaFault
 from tests.world.replica import WATCHING, Replica
-
-OPEN = "open transaction of a world"
 
 
 class _RolledBack(Exception):
     """The fault came before the commit reached the server."""
 
 
-class OpenTransaction:
+class OpenTransaction(Connection):
     """Yields the turn between an unlocked read and the first lock or write, where a check and the action based on
     it can race. From there on it holds locks, and yields only where the fault injector says so; a replica that
     needs one of them then waits in PostgreSQL."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, raw: asyncpg.Connection, replica: Replica) -> None:
+        super().__init__(raw)
         self.wrote = False
         self._replica = replica
         self._reads = 0
         self._interrupted = False
-        self._ticket = 0
-        self._let_pass = 0
 
-    def about_to(self, statement: str) -> None:
-        """Runs where SQLAlchemy's synchronous side waits for asyncio."""
-        self._interrupt(statement)
-        self._ticket, self._let_pass = self._replica.ticket(), self._replica.loop.let_pass
+    async def send(self, statement: Statement, values: list[list[Any]], *, many: bool) -> Result:
+        await self._interrupt(statement.sql.lstrip())
+        ticket, let_pass = self._replica.ticket(), self._replica.loop.let_pass
+        result = await super().send(statement, values, many=many)
+        if let_pass != self._replica.loop.let_pass:
+            # Others went on, since it waited for a lock.
+            await self._replica.my_turn_with_locks(ticket)
+        return result
 
-    def done(self) -> None:
-        """After a statement during which others went on, since it waited for a lock: waits for its turn again."""
-        if self._let_pass != self._replica.loop.let_pass:
-            await_only(self._replica.my_turn_with_locks(self._ticket))
-
-    @asynccontextmanager
-    async def on(self, connection: AsyncConnection) -> AsyncIterator[None]:
-        """Follows what `connection` does until it is about to commit."""
-        info = (await connection.get_raw_connection()).info
-        info[OPEN] = self
-        try:
-            yield
-            if self.wrote:
-                await self._with_locks()
-        finally:
-            info.pop(OPEN, None)
+    async def before_commit(self) -> None:
+        if self.wrote:
+            await self._with_locks()
 
     async def _with_locks(self) -> None:
         """Lets others go on here, who may wait for the locks of this transaction."""
@@ -61,59 +48,55 @@ class OpenTransaction:
         if seconds is not None:
             await self._replica.my_turn_with_locks(after_s=seconds)
 
-    def _interrupt(self, statement: str) -> None:
+    async def _interrupt(self, statement: str) -> None:
         if self.wrote:
-            await_only(self._with_locks())
+            await self._with_locks()
             return
         reads = statement.startswith("SELECT") and "FOR UPDATE" not in statement
         if reads:
             self._reads += 1
             return
         if self._reads and not self._interrupted:
-            await_only(self._replica.my_turn_within_io())
+            await self._replica.my_turn_within_io()
         self._interrupted = True
         self.wrote = True
 
 
-def watch(engine: AsyncEngine) -> None:
-    """Announces each statement to its open transaction before it runs; once for an engine."""
+class WorldDatabase(Database):
+    """The connections that all replicas share; `follow` makes what a transaction uses of one."""
 
-    def tell(connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
-        transaction = connection.info.get(OPEN)
-        if transaction is not None:
-            transaction.about_to(statement.lstrip())
-
-    def tell_done(connection: Connection, *_rest: object) -> None:
-        transaction = connection.info.get(OPEN)
-        if transaction is not None:
-            transaction.done()
-
-    event.listen(engine.sync_engine, "before_cursor_execute", tell)
-    event.listen(engine.sync_engine, "after_cursor_execute", tell_done)
+    def followed(
+        self, follow: Callable[[asyncpg.Connection], OpenTransaction]
+    ) -> AbstractAsyncContextManager[OpenTransaction]:
+        return self._lend(follow)
 
 
 class ReplicaDatabase(Database):
-    """All replicas share one engine."""
+    """One replica's view of the shared connections."""
 
     def __init__(
-        self, engine: AsyncEngine, replica: Replica, observe: Callable[[str | None], Awaitable[None]]
+        self, shared: WorldDatabase, replica: Replica, observe: Callable[[str | None], Awaitable[None]]
     ) -> None:
-        self.engine = engine
+        self._shared = shared
         self._replica = replica
         self._observe = observe
 
+    def read(self) -> AbstractAsyncContextManager[Connection]:
+        return self.transaction()
+
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, *, urgent: bool = False) -> AsyncIterator[Connection]:
         await self._replica.my_turn()
         await self._replica.suffer(self._replica.fault(Place.BEGIN, ""))
         fault = ReplicaFault.NONE
         with self._replica.loop.io(), _as_in_life():
-            opened = OpenTransaction(self._replica)
+            wrote = False
             try:
-                async with self.engine.begin() as connection:
-                    async with opened.on(connection):
-                        yield connection
-                    fault = self._replica.fault(Place.COMMIT, "write" if opened.wrote else "read")
+                async with self._shared.followed(lambda raw: OpenTransaction(raw, self._replica)) as opened:
+                    yield opened
+                    await opened.before_commit()
+                    wrote = opened.wrote
+                    fault = self._replica.fault(Place.COMMIT, "write" if wrote else "read")
                     if fault in BEFORE:
                         raise _RolledBack
                     if fault is ReplicaFault.CANCEL_BEFORE:
@@ -121,7 +104,7 @@ class ReplicaDatabase(Database):
             except _RolledBack:
                 pass
             else:
-                if opened.wrote:
+                if wrote:
                     await self._observe(self._replica.name if WATCHING.get() else None)
         if fault is not ReplicaFault.CANCEL_BEFORE:
             await self._replica.suffer(fault)
@@ -129,7 +112,7 @@ class ReplicaDatabase(Database):
             raise _lost()  # PostgreSQL ends a transaction that idles for 5 s, so one that froze in it has lost it
 
     async def close(self) -> None:
-        """The engine belongs to the environment."""
+        """The connections belong to the environment."""
 
 
 @contextmanager
@@ -141,7 +124,6 @@ def _as_in_life() -> Iterator[None]:
         raise _lost() from error
 
 
-def _lost() -> OperationalError:
+def _lost() -> asyncpg.PostgresConnectionError:
     """What the driver raises when the server is gone while COMMIT is under way."""
-    cause: Any = ConnectionError("connection was closed in the middle of operation")
-    return OperationalError("COMMIT", None, cause)
+    return asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")

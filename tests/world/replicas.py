@@ -7,13 +7,12 @@ from random import Random
 
 import asyncpg
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.domain.limit.policy import Policy
 from app.monta.transport import open_http
 from app.watcher import Watcher
 from tests.build_context import build_context
-from tests.world.database import ReplicaDatabase
+from tests.world.database import ReplicaDatabase, WorldDatabase
 from tests.world.fault_injector import FaultInjector
 from tests.world.loop import WorldClock, WorldLoop
 from tests.world.monta_transport import MontaTransport
@@ -26,11 +25,11 @@ PUBLIC_URL = "https://tapwatt.test"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What worlds of one process share: the loop, the engine, a second connection, and the replicas' HTTP
+    """What worlds of one process share: the loop, the connections, a second connection, and the replicas' HTTP
     applications."""
 
     loop: WorldLoop
-    engine: AsyncEngine
+    database: WorldDatabase
     beside: asyncpg.Connection
     apps: dict[str, FastAPI] = field(default_factory=dict)
     worlds: Iterator[int] = field(default_factory=count)
@@ -89,7 +88,7 @@ class Replicas:
             died=self._fallen,
             hindered=lambda _, seconds: self._hindered(seconds),
         )
-        database = ReplicaDatabase(self._environment.engine, replica, self._observe)
+        database = ReplicaDatabase(self._environment.database, replica, self._observe)
         http = open_http(MontaTransport(replica, self._oracle.simulators, self._oracle.line, self._clock))
         replica.context = build_context(
             database,

@@ -1,23 +1,18 @@
 """Runs worlds by their seeds, one after the other in one loop on one database, and reports violations."""
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
 import structlog
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.store.db.connect import SERVER_BOUNDS, asyncpg_url
-from app.store.db.database import to_json
+from app.store.db.connect import SERVER_BOUNDS, Bounds
 from app.store.tables import metadata
-from tests.world.database import watch
+from tests.world.database import WorldDatabase
 from tests.world.draw import draw
 from tests.world.lock_waits import LockWaits
 from tests.world.loop import WorldLoop
@@ -51,21 +46,19 @@ async def environment(database_url: str) -> AsyncIterator[Environment]:
     assert isinstance(loop, WorldLoop)
     with loop.io():
         beside = await asyncpg.connect(database_url)
-    engine = create_async_engine(
-        asyncpg_url(database_url),
-        max_overflow=MAX_CONNECTIONS,
-        json_serializer=to_json,
-        json_deserializer=partial(json.loads, parse_float=Decimal),
-        connect_args={"server_settings": SERVER_BOUNDS | LOCKS_WITHOUT_HASTE},
+    database = WorldDatabase(
+        database_url,
+        pool_size=MAX_CONNECTIONS // 2,
+        bounds=Bounds(answer_s=None),
+        server_bounds=SERVER_BOUNDS | LOCKS_WITHOUT_HASTE,
     )
-    watch(engine)
     lock_waits = LockWaits(database_url)
     loop.lock_waits = lock_waits.count
     try:
-        yield Environment(loop, engine, beside)
+        yield Environment(loop, database, beside)
     finally:
         with loop.io():
-            await engine.dispose()
+            await database.close()
             await beside.close()
         loop.lock_waits = lambda: 0
         lock_waits.close()

@@ -6,7 +6,8 @@ from app.clock import Clock
 from app.flows.context import Context
 from app.store import health
 from app.store.db import suitability
-from app.store.db.database import Connection, Database, notify
+from app.store.db.connection import Connection
+from app.store.db.database import Database, notify
 from app.store.db.listener import ECHO_CHANNEL
 
 CLOCK_QUESTIONS = 3

@@ -9,7 +9,8 @@ from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalI
 from app.flows.context import Context
 from app.store import health
 from app.store.db import suitability
-from app.store.db.database import Connection, wait_for_standby
+from app.store.db.connection import Connection
+from app.store.db.database import wait_for_standby
 from app.store.db.schema import newest_schema, schema_version
 from app.store.db.secret_box import SecretUnreadable
 from app.store.health import Totals

@@ -15,7 +15,8 @@ from app.monta.client import MontaClient
 from app.monta.errors import MontaError
 from app.monta.lists import ChargeListing
 from app.monta.ports import Purpose
-from app.store.db.database import Connection, retry_on_serialization_failure
+from app.store.db.connection import Connection
+from app.store.db.database import retry_on_serialization_failure
 from app.store.operators import currencies, jobs, operator_sessions, operator_state, orphans, terminals
 from app.store.operators.jobs import Job, JobLease
 from app.store.operators.operator_sessions import KnownCharge

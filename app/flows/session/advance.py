@@ -34,7 +34,8 @@ from app.domain.session.settlement import SettlementBasis
 from app.domain.session.stuck_session import attention_reasons
 from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing, reports_deletion
 from app.flows.ingest import report_of
-from app.store.db.database import Connection, retry_on_serialization_failure
+from app.store.db.connection import Connection
+from app.store.db.database import retry_on_serialization_failure
 from app.store.operators import (
     charge_points,
     currencies,

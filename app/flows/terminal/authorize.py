@@ -17,7 +17,8 @@ from app.domain.session.states.journal import JournalKind
 from app.domain.tariff.time_windows import in_force, out_of_force
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.context import Context
-from app.store.db.database import Connection, retry_on_serialization_failure, wait_for_standby
+from app.store.db.connection import Connection
+from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.operators import charge_points, currencies, operator_state, price_groups, terminals
 from app.store.operators.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
 from app.store.operators.terminals import Terminal

@@ -11,7 +11,8 @@ from app.domain.session.payment_session import PaymentSession, Status, TopUp
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
 from app.flows.context import Context
-from app.store.db.database import Connection, retry_on_serialization_failure, wait_for_standby
+from app.store.db.connection import Connection
+from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.operators import currencies
 from app.store.operators.terminals import Terminal
 from app.store.sessions import holds, payment_sessions

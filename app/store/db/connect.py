@@ -78,6 +78,8 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
+STATEMENTS_KEPT = 300
+"""Prepared statements of each connection; the service has about 200."""
 SESSION = {"application_name": "tapwatt", "timezone": "UTC"}
 SERVER_BOUNDS = {
     "statement_timeout": "5000",
@@ -94,8 +96,8 @@ class Bounds:
 
     connect_s: float = 3.0
     """Per host, so that a host that swallows every packet leaves time for the others."""
-    answer_s: float = 8.0
-    """Timeout for one answer: a server that keeps its own bounds has answered by then."""
+    answer_s: float | None = 8.0
+    """Timeout for one answer: a server that keeps its own bounds has answered by then. None: no timeout."""
 
 
 USUAL_BOUNDS = Bounds()
@@ -130,9 +132,6 @@ def is_pooled(connection: asyncpg.Connection) -> bool:
     """Compares the exact type: asyncpg's metaclass makes every connection an instance of each subclass."""
     return type(connection) is PooledConnection
 
-
-UNPREPARED: Mapping[str, Any] = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
-"""SQLAlchemy's options for a PooledConnection: no statement cache, no statement names."""
 
 POOLERS_WORDS = ("08P01", "42704", "0A000", "42P05", "26000")
 """SQLSTATEs that show that a pooler was taken for a server: a start-up parameter that it does not pass on (or an old
@@ -196,7 +195,12 @@ class WritableHost:
     async def _direct(self, number: int) -> asyncpg.Connection | None:
         """Connects directly, with bounds that last; None: a pooler answers."""
         try:
-            connection = await self._asyncpg(number, server_settings={**SESSION, **self._server_bounds})
+            connection = await self._asyncpg(
+                number,
+                server_settings={**SESSION, **self._server_bounds},
+                statement_cache_size=STATEMENTS_KEPT,
+                max_cached_statement_lifetime=0,
+            )
             if number not in self._pooled:
                 self._pooled[number] = await _is_pooler(connection)
         except asyncpg.PostgresError as error:

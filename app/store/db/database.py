@@ -1,80 +1,65 @@
-"""The database engine: short transactions with written bounds, retries, notifications."""
+"""Opens transactions on PostgreSQL, with written bounds; classifies and retries their errors."""
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
-from decimal import Decimal
-from functools import partial, wraps
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import asyncpg
-from sqlalchemy import event, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
-from sqlalchemy.util import await_only
+from sqlalchemy import text
 
 from app.clock import monotonic_s
-from app.store.db.connect import UNPREPARED, USUAL_BOUNDS, Bounds, WritableHost, asyncpg_url, is_pooled
-from app.store.db.documents import RawJson
-
-Connection: TypeAlias = AsyncConnection
-"""An open transaction, passed through by layers that do not use it themselves."""
+from app.store.db.connect import (
+    SERVER_BOUNDS,
+    USUAL_BOUNDS,
+    Bounds,
+    WritableHost,
+    asyncpg_url,
+    is_pooled,
+)
+from app.store.db.connection import Connection
+from app.store.db.documents import jsonb_decoder, jsonb_encoder
+from app.store.db.pool import Pool, PoolTimeout
 
 DATABASE_ERRORS: tuple[type[Exception], ...] = (
-    DBAPIError,
     PoolTimeout,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
 """What a transaction raises when the database is away, slow or full; whether it committed is unknown."""
 
 
-def sqlstate_of(error: DBAPIError) -> str:
+def sqlstate_of(error: BaseException) -> str:
     """PostgreSQL's SQLSTATE of an error, five characters; empty when there is none."""
-    return str(getattr(error.orig, "sqlstate", None) or "")
+    return str(getattr(error, "sqlstate", None) or "")
 
 
 def is_away(error: BaseException) -> bool:
     """Whether the database is unreachable or unusable for every caller, whatever the statement."""
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or sqlstate_of(error).startswith(AWAY)
-    return isinstance(error, PoolTimeout | OSError | asyncpg.PostgresError | asyncpg.InterfaceError)
+    if isinstance(error, asyncpg.PostgresError):
+        return sqlstate_of(error).startswith(AWAY)
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)  # one that is also a ValueError is about a parameter
+    # An InternalClientError comes from a connection that the server is just ending.
+    return isinstance(error, PoolTimeout | OSError | asyncpg.InternalClientError)
 
 
 REFUSES = ("53", "25006")
 """SQLSTATEs of refused writes: out of disk, memory or connections; read-only."""
-AWAY = (*REFUSES, "08", "57")
-"""These, and connections lost, or ended by an operator or a timeout."""
+AWAY = (*REFUSES, "08", "57", "28", "3D")
+"""These, and connections lost, ended by an operator or a timeout, or refused (user, password, database)."""
 REFUSAL_COUNTS_S = 10.0
 """Seconds for which a process is not ready after a refused write; then the next write tries again."""
-POOL_TIMEOUT_S = 5
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
 
 
-def engine_on(host: WritableHost, **options: Any) -> AsyncEngine:
-    """An engine whose connections `host` opens; through a pooler statements stay unprepared."""
-
-    def open_one() -> DBAPIConnection:
-        connection = await_only(host.connect())
-
-        async def opened() -> asyncpg.Connection:
-            return connection
-
-        how = UNPREPARED if is_pooled(connection) else {}
-        dbapi: Any = engine.dialect.dbapi
-        made: DBAPIConnection = dbapi.connect(async_creator_fn=opened, **how)
-        return made
-
-    engine = create_async_engine(host.url, creator=open_one, hide_parameters=True, **options)
-    return engine
+C = TypeVar("C", bound=Connection)
 
 
 class Database:
@@ -91,35 +76,68 @@ class Database:
         *,
         listen_url: str | None = None,
         pool_size: int = 10,
+        urgent_size: int = 2,
         bounds: Bounds = USUAL_BOUNDS,
+        server_bounds: Mapping[str, str] = SERVER_BOUNDS,
     ) -> None:
         """`listen_url`: where to LISTEN when `url` leads through a pooler."""
-        self.host = WritableHost(asyncpg_url(url), bounds=bounds)
+        self.host = WritableHost(asyncpg_url(url), bounds=bounds, server_bounds=server_bounds)
         self.listen_host = WritableHost(asyncpg_url(listen_url), bounds=bounds) if listen_url else self.host
-        self.engine: AsyncEngine = engine_on(
-            self.host,
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_timeout=POOL_TIMEOUT_S,
-            json_serializer=to_json,
-            json_deserializer=partial(json.loads, parse_float=Decimal),
-        )
-        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        self._pool = Pool(self._connect, size=pool_size, urgent_size=urgent_size)
+
+    def transaction(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
+        """One transaction: committed at the end of the block, rolled back when it raises.
+
+        `urgent` ones, which stop charges, also find a connection when all others are in use.
+        """
+        return self._lend(Connection, urgent=urgent)
+
+    def read(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for statements that only read; each is a transaction of its own."""
+        # Through a pooler only a transaction has its bounds.
+        return self._lend(lambda raw: Connection(raw, begins=is_pooled(raw)))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction: committed at the end of the block, rolled back when it raises."""
+    async def _lend(
+        self, use: Callable[[asyncpg.Connection], C], *, urgent: bool = False
+    ) -> AsyncIterator[C]:
+        raw = await self._pool.acquire(urgent=urgent)
+        connection = use(raw)
         try:
-            async with self.engine.begin() as connection:
-                yield connection
-        except TimeoutError:
-            # The server was cut off or died without a word: every pooled connection leads to it.
-            await self.engine.dispose()
+            yield connection
+            await connection.commit()
+        except BaseException as error:
+            self._note(error)
+            await self._take_back(connection, error)
             raise
-        except DBAPIError as error:
-            if sqlstate_of(error).startswith(REFUSES):
-                self._refused = (monotonic_s(), type(error.orig).__name__)
+        self._pool.release(raw)
+
+    async def _take_back(self, connection: Connection, error: BaseException) -> None:
+        """Takes back a connection whose block raised."""
+        if connection.has_begun:
+            await self._pool.roll_back(connection.raw)
+            return
+        if connection.began and not isinstance(error, asyncpg.PostgresError):
+            connection.raw.terminate()  # a read that was cancelled may still be under way
+        self._pool.release(connection.raw)
+
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, TimeoutError | asyncpg.InvalidCachedStatementError):
+            # The server was cut off or died without a word, or the schema was changed: concerns every connection.
+            self._pool.discard()
+        elif sqlstate_of(error).startswith(REFUSES):
+            self._refused = (monotonic_s(), type(error).__name__)
+
+    async def _connect(self) -> asyncpg.Connection:
+        raw = await self.host.connect()
+        try:
+            await raw.set_type_codec(
+                "jsonb", schema="pg_catalog", format="binary", encoder=jsonb_encoder, decoder=jsonb_decoder
+            )
+        except BaseException:
+            raw.terminate()
             raise
+        return raw
 
     @property
     def refusal(self) -> str | None:
@@ -131,67 +149,33 @@ class Database:
     @property
     def connections_in_use(self) -> int:
         """Connections in open transactions; 0 whenever the process is idle (F84)."""
-        pool = self.engine.pool
-        assert isinstance(pool, AsyncAdaptedQueuePool)
-        return pool.checkedout()
+        return self._pool.in_use
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        """Closes connections that are not in use; a later transaction opens one again."""
+        await self._pool.close()
 
 
-def _refuse_closed(held: DBAPIConnection, *_: object) -> None:
-    """Makes the pool replace a connection that the server has closed. The pool's own `pre_ping` before every
-    transaction would find hardly more and costs three round trips."""
-    driver = held.driver_connection
-    if isinstance(driver, asyncpg.Connection) and driver.is_closed():
-        raise DisconnectionError("the server closed this connection")
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
+_MESSAGE = text(
+    "SELECT pg_logical_emit_message(true, 'tapwatt', '')"
+    " WHERE current_setting('synchronous_standby_names') <> ''"
+)
 
 
-def is_json(value: object) -> bool:
-    """Whether `to_json` can write it and jsonb accept it: no NaN, no NUL characters, no lone surrogates."""
-    if isinstance(value, Mapping):
-        return all(isinstance(k, str) and is_json(k) and is_json(v) for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return all(map(is_json, value))
-    if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
-    return value is None or isinstance(value, int) or (isinstance(value, Decimal) and value.is_finite())
-
-
-def to_json(value: object) -> str:
-    """Encodes JSON for jsonb; a Decimal becomes a number where that is exact, else text. RawJson stays as it is."""
-    if isinstance(value, RawJson):
-        return value
-    return json.dumps(value, default=_decimal, separators=(",", ":"), allow_nan=False)
-
-
-def _decimal(value: object) -> float | str:
-    if not isinstance(value, Decimal):
-        raise TypeError(f"{type(value).__name__} has no JSON form here")
-    number = float(value)
-    return number if Decimal(repr(number)) == value else str(value)
-
-
-async def notify(connection: AsyncConnection, channel: str, payload: str = "") -> None:
+async def notify(connection: Connection, channel: str, payload: str = "") -> None:
     """Notifies listeners when this transaction commits. A lost notification only costs time, since all listeners also
     poll."""
-    await connection.execute(
-        text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload}
-    )
+    await connection.execute(_NOTIFY, {"channel": channel, "payload": payload})
 
 
-async def wait_for_standby(connection: AsyncConnection) -> None:
+async def wait_for_standby(connection: Connection) -> None:
     """Makes this commit wait until the synchronous standby has what this transaction read (F81).
 
     A commit waits for a synchronous standby only if it wrote something, and a wait that was cancelled leaves a row that
     is readable and may still be lost. So a response about an earlier write needs a commit that waits.
     """
-    await connection.execute(
-        text(
-            "SELECT pg_logical_emit_message(true, 'tapwatt', '')"
-            " WHERE current_setting('synchronous_standby_names') <> ''"
-        )
-    )
+    await connection.execute(_MESSAGE)
 
 
 CONFLICTS = frozenset({"40001", "40P01"})
@@ -216,7 +200,7 @@ def retry_on_serialization_failure(
         for attempt in range(1, MAX_TRIES):
             try:
                 return await transaction(*args, **kwargs)
-            except DBAPIError as error:
+            except asyncpg.PostgresError as error:
                 if sqlstate_of(error) not in CONFLICTS:
                     raise
             # Full jitter: transactions that deadlocked once do not meet again.

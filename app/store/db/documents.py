@@ -1,13 +1,20 @@
-"""JSON documents of jsonb columns as text: encoded and decoded by msgspec, without dicts in between."""
+"""JSON documents of jsonb columns: dataclasses as text by msgspec, other values by a codec that keeps numbers exact."""
 
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
 from sqlalchemy import Column, Label, Text, cast, func
 
+JSONB_FORMAT = b"\x01"
+"""The version that precedes the text of jsonb in PostgreSQL's binary protocol."""
+
 
 class RawJson(str):
-    """Text that is JSON already; `to_json` writes it as it is."""
+    """Text that is JSON already; it is sent to the database as it is."""
 
     __slots__ = ()
 
@@ -24,3 +31,41 @@ def to_document(value: object) -> RawJson:
 def as_text(column: Column[Any]) -> Label[str]:
     """Selects a jsonb column as text under its own name; JSON's null as NULL."""
     return func.nullif(cast(column, Text), "null", type_=Text()).label(column.name)
+
+
+def is_json(value: object) -> bool:
+    """Whether `to_json` can write it and jsonb accept it: no NaN, no NUL characters, no lone surrogates."""
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and is_json(k) and is_json(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_json, value))
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
+    return value is None or isinstance(value, int) or (isinstance(value, Decimal) and value.is_finite())
+
+
+def to_json(value: object) -> str:
+    """Encodes JSON for jsonb; a Decimal becomes a number where that is exact, else text. RawJson stays as it is."""
+    if isinstance(value, RawJson):
+        return value
+    return json.dumps(value, default=_decimal, separators=(",", ":"), allow_nan=False)
+
+
+def _decimal(value: object) -> float | str:
+    if not isinstance(value, Decimal):
+        raise TypeError(f"{type(value).__name__} has no JSON form here")
+    number = float(value)
+    return number if Decimal(repr(number)) == value else str(value)
+
+
+def jsonb_encoder(value: object) -> bytes:
+    """Encodes a value of a jsonb parameter."""
+    return JSONB_FORMAT + to_json(value).encode()
+
+
+_loads = partial(json.loads, parse_float=Decimal)
+
+
+def jsonb_decoder(data: bytes) -> object:
+    """Decodes a jsonb value; fractions become Decimal."""
+    return _loads(data[1:])

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import pool, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import text
 
 from app.store.db import suitability
-from app.store.db.connect import WritableHost, asyncpg_url
-from app.store.db.database import engine_on
+from app.store.db.connection import Connection
+from app.store.db.database import Database
 
 
 def migrate(database_url: str) -> None:
@@ -27,12 +26,12 @@ def migrate(database_url: str) -> None:
 
 
 async def _check(database_url: str) -> None:
-    engine = engine_on(WritableHost(asyncpg_url(database_url)), poolclass=pool.NullPool)
+    database = Database(database_url)
     try:
-        async with engine.begin() as connection:
+        async with database.transaction() as connection:
             await suitability.check(connection, to_migrate=True)
     finally:
-        await engine.dispose()
+        await database.close()
 
 
 MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
@@ -49,7 +48,7 @@ def newest_schema() -> str:
     return head
 
 
-async def schema_version(connection: AsyncConnection) -> str | None:
+async def schema_version(connection: Connection) -> str | None:
     """The database's revision; None when it was never migrated."""
     known = await connection.execute(text("SELECT to_regclass('alembic_version')"))
     if known.scalar() is None:

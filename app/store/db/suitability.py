@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import asyncpg
 from sqlalchemy import ARRAY, Text, bindparam, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.db.connect import SERVER_BOUNDS, NotWritable, Silent
+from app.store.db.connection import Connection
+from app.store.db.pool import PoolTimeout
 from app.store.tables import metadata
 
 OLDEST_VERSION = 17
@@ -58,16 +57,16 @@ _BOUNDS = text(
 ).bindparams(bindparam("names", sorted(SERVER_BOUNDS), type_=ARRAY(Text)))
 
 
-async def check(connection: AsyncConnection, *, to_migrate: bool = False) -> None:
+async def check(connection: Connection, *, to_migrate: bool = False) -> None:
     """Raises DatabaseUnsuitable when Tapwatt cannot work with the database."""
-    row = (await connection.execute(_FACTS)).mappings().one()
+    row = (await connection.execute(_FACTS)).one()
     if problem := unsuitable(Facts(**row), to_migrate=to_migrate):
         raise DatabaseUnsuitable(problem)
 
 
-async def missing_bounds(connection: AsyncConnection) -> list[str]:
+async def missing_bounds(connection: Connection) -> list[str]:
     """Timeouts that have no effect in this transaction because something between swallowed them."""
-    return list((await connection.execute(_BOUNDS)).scalars())
+    return (await connection.execute(_BOUNDS)).scalars()
 
 
 def unsuitable(facts: Facts, *, to_migrate: bool) -> str | None:
@@ -142,7 +141,7 @@ def explain(error: BaseException) -> str:
     """Explains any database error in one sentence with what to do; never quotes a URL or a statement."""
     chain = list(_chain(error))
     for each in chain:
-        said = "" if isinstance(each, DBAPIError) else str(each)  # SQLAlchemy's repeats the statement
+        said = str(each)
         if told := next((told for words, told in BY_WORDS if words in said), None):
             return told
     for each in chain:
@@ -172,17 +171,13 @@ def _by_kind(error: BaseException) -> str | None:
 
 
 def _unknown(error: BaseException) -> str:
-    kind = type(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).__name__
-    return f"It does not work ({kind}): check {URL}, and that the server is up."
+    return f"It does not work ({type(error).__name__}): check {URL}, and that the server is up."
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what SQLAlchemy wraps in it, and the causes of each."""
-    left, seen = [error], set[int]()
-    while left:
-        each = left.pop(0)
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        yield each
-        left += [e for e in (getattr(each, "orig", None), each.__cause__) if isinstance(e, BaseException)]
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and its causes."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__

@@ -6,16 +6,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping, bindparam, or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charging.charge_point import ChargePoint, ChargePointReport, ChargePointState, CurrentType
 from app.domain.limit.profile import ChargePointProfile
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import in_force
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
+from app.store.db.connection import Connection, Row
 from app.store.db.documents import as_text, to_document
+from app.store.db.statements import is_any
 from app.store.operators import price_groups
 from app.store.parsed_tariffs import parsed_tariff
 from app.store.tables import charge_points, tariffs, terminal_charge_points
@@ -48,7 +49,7 @@ class TariffFound:
     """When it was set, or read from Monta."""
 
 
-async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequence[ChargePoint]) -> None:
+async def put(connection: Connection, operator_id: OperatorId, points: Sequence[ChargePoint]) -> None:
     """Saves charge points as Monta's record shows them; ignores those that no terminal uses. A later change that a
     webhook reported after the record was requested stays."""
     known = await _locked(connection, operator_id, [point.id for point in points])
@@ -64,7 +65,7 @@ async def put(connection: AsyncConnection, operator_id: OperatorId, points: Sequ
 
 
 async def apply(
-    connection: AsyncConnection, operator_id: OperatorId, reports: Sequence[ChargePointReport]
+    connection: Connection, operator_id: OperatorId, reports: Sequence[ChargePointReport]
 ) -> tuple[ChargePointId, ...]:
     """Applies webhook reports to charge points in Monta's own order; ignores those that no terminal uses.
 
@@ -122,24 +123,24 @@ def _stamps(report: ChargePointReport) -> dict[str, Any]:
 
 
 async def _locked(
-    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId]
+    connection: Connection, operator_id: OperatorId, ids: Sequence[ChargePointId]
 ) -> dict[ChargePointId, dict[str, Any]]:
     """Locks those of these charge points that terminals use, in the order of their ids."""
     query = select(C).where(C.c.operator_id == operator_id).order_by(C.c.charge_point_id).with_for_update()
-    wanted = set(ids)
-    rows = (await connection.execute(query.where(C.c.charge_point_id.in_(wanted)))).mappings()
+    wanted = sorted(set(ids))
+    rows = await connection.execute(query.where(is_any(C.c.charge_point_id, wanted)))
     return {ChargePointId(row["charge_point_id"]): dict(row) for row in rows}
 
 
 async def get(
-    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
+    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> KnownChargePoint | None:
     query = select(C).where(C.c.operator_id == operator_id, C.c.charge_point_id == charge_point_id)
-    row = (await connection.execute(query)).mappings().one_or_none()
+    row = (await connection.execute(query)).one_or_none()
     return _known(row) if row else None
 
 
-async def of_terminal(connection: AsyncConnection, terminal_id: TerminalId) -> list[KnownChargePoint]:
+async def of_terminal(connection: Connection, terminal_id: TerminalId) -> list[KnownChargePoint]:
     links = terminal_charge_points
     query = (
         select(C)
@@ -149,11 +150,11 @@ async def of_terminal(connection: AsyncConnection, terminal_id: TerminalId) -> l
         .where(links.c.terminal_id == terminal_id)
         .order_by(C.c.charge_point_id)
     )
-    return [_known(row) for row in (await connection.execute(query)).mappings()]
+    return [_known(row) for row in (await connection.execute(query))]
 
 
 async def set_tariff(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     charge_point_id: ChargePointId | None,
     tariff: Tariff,
@@ -172,12 +173,12 @@ async def set_tariff(
 
 
 async def are_priced(
-    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[ChargePointId], now: datetime
+    connection: Connection, operator_id: OperatorId, ids: Sequence[ChargePointId], now: datetime
 ) -> frozenset[ChargePointId]:
     """Which of these charge points have a configured tariff in force; all of them when the operator has one."""
     t = tariffs.c
     query = select(t.charge_point_id, as_text(t.tariff)).where(
-        t.operator_id == operator_id, t.charge_point_id.in_([*ids, ""])
+        t.operator_id == operator_id, is_any(t.charge_point_id, [*ids, ""])
     )
     rows = await connection.execute(query)
     found = {row.charge_point_id for row in rows if in_force(parsed_tariff(row.tariff), now)}
@@ -185,7 +186,7 @@ async def are_priced(
 
 
 async def tariff_for(
-    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> TariffFound | None:
     """The tariff that applies: the charge point's, else the operator's, else of Monta's price group."""
     set_here = await tariff_set(connection, operator_id, charge_point_id, now)
@@ -209,7 +210,7 @@ _SET = (
 
 
 async def tariff_set(
-    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> TariffFound | None:
     """The configured tariff in force: the charge point's own before the operator's."""
     for row in await connection.execute(_SET, {"operator": operator_id, "point": charge_point_id}):
@@ -241,7 +242,7 @@ def _columns(point: ChargePoint) -> dict[str, Any]:
     }
 
 
-def _known(row: RowMapping) -> KnownChargePoint:
+def _known(row: Row) -> KnownChargePoint:
     operator_id, point_id = OperatorId(row["operator_id"]), ChargePointId(row["charge_point_id"])
     if row["seen_at"] is None:
         return KnownChargePoint(operator_id, point_id, None)
@@ -268,7 +269,7 @@ MOST_SIBLINGS = 20
 
 
 async def profile_of(
-    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
+    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> ChargePointProfile:
     """The learned profile; the default, which is pessimistic, where nothing was learned."""
     query = select(as_text(POINTS.profile)).where(
@@ -279,7 +280,7 @@ async def profile_of(
 
 
 async def profiles_of_model(
-    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId
+    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> list[ChargePointProfile]:
     """Profiles of the operator's other charge points of the same model; empty when the model is unknown."""
     own = select(POINTS.model).where(
@@ -300,7 +301,7 @@ async def profiles_of_model(
 
 
 async def put_profile(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     charge_point_id: ChargePointId,
     known: ChargePointProfile,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import and_, bindparam, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charging.charge import ChargeReport
 from app.domain.session.limit_checks import CurrencyStatement, StatementSource
 from app.domain.units.ids import ChargePointId, OperatorId
+from app.store.db.connection import Connection
 from app.store.operators import charge_points
 from app.store.operators.price_groups import STALE
 from app.store.tables import charge_points as points
@@ -30,7 +30,7 @@ _STATEMENTS = (
 
 
 async def statements(
-    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> list[CurrencyStatement]:
     """Every statement on a charge point's currency: its tariff in force, price group and last charge."""
     found = []
@@ -69,7 +69,7 @@ def charged(report: ChargeReport, charge_point_id: ChargePointId | None = None) 
     return Charged(point, report.currency, min(report.created_at or report.seen_at, report.seen_at))
 
 
-async def note(connection: AsyncConnection, operator_id: OperatorId, seen: Iterable[Charged]) -> None:
+async def note(connection: Connection, operator_id: OperatorId, seen: Iterable[Charged]) -> None:
     """Keeps the newest currency of each charge point; ignores those that no terminal uses."""
     newest: dict[ChargePointId, Charged] = {}
     for each in seen:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, bindparam, case, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, case, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.units.ids import OperatorId
+from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL, notify
+from app.store.db.statements import are_any
 from app.store.tables import operator_jobs
 from app.store.tables.base import Moment
 
@@ -44,7 +45,7 @@ class JobLease:
     token: int
 
 
-async def add(connection: AsyncConnection, operator_id: OperatorId, due: dict[Job, datetime | None]) -> None:
+async def add(connection: Connection, operator_id: OperatorId, due: dict[Job, datetime | None]) -> None:
     """Adds the jobs of a new operator."""
     rows = [{"operator_id": operator_id, "job": job, "due_at": at} for job, at in due.items()]
     await connection.execute(insert(D), rows)
@@ -72,13 +73,13 @@ _CLAIM = _claim()
 """Built once: watchers execute it constantly, and building takes longer than executing."""
 
 
-async def claim(connection: AsyncConnection, *, now: datetime, until: datetime) -> JobLease | None:
+async def claim(connection: Connection, *, now: datetime, until: datetime) -> JobLease | None:
     """Claims the most overdue unleased job; None: there is none."""
     row = (await connection.execute(_CLAIM, {"now": now, "until": until})).one_or_none()
     return JobLease(OperatorId(row.operator_id), Job(row.job), row.lease_token) if row else None
 
 
-async def lock(connection: AsyncConnection, job: Job, operator_id: OperatorId | None = None) -> None:
+async def lock(connection: Connection, job: Job, operator_id: OperatorId | None = None) -> None:
     """Locks a job of one operator, or of all in the order of their ids. Writers of operators' rows lock jobs first, so
     that there is no deadlock."""
     query = select(D.c.job).where(D.c.job == job).order_by(D.c.operator_id)
@@ -87,35 +88,35 @@ async def lock(connection: AsyncConnection, job: Job, operator_id: OperatorId | 
     await connection.execute(query.with_for_update())
 
 
-async def held(connection: AsyncConnection, lease: JobLease) -> bool:
+async def held(connection: Connection, lease: JobLease) -> bool:
     """Whether the claim still stands; then its row is locked until the transaction ends."""
     query = select(D.c.job).where(*_of(lease)).with_for_update()
     return (await connection.execute(query)).one_or_none() is not None
 
 
-async def renew(connection: AsyncConnection, leases: Collection[JobLease], until: datetime) -> None:
+async def renew(connection: Connection, leases: Collection[JobLease], until: datetime) -> None:
     """Renews claims whose work takes longer than a lease."""
     triples = sorted((lease.operator_id, lease.job.value, lease.token) for lease in leases)
     await connection.execute(
         update(D)
-        .where(tuple_(D.c.operator_id, D.c.job, D.c.lease_token).in_(triples), D.c.lease_until.is_not(None))
+        .where(are_any((D.c.operator_id, D.c.job, D.c.lease_token), triples), D.c.lease_until.is_not(None))
         .values(lease_until=until, due_at=case((ASKED_MEANWHILE, D.c.due_at), else_=until))
     )
 
 
-async def release(connection: AsyncConnection, lease: JobLease, due_at: datetime | None) -> None:
+async def release(connection: Connection, lease: JobLease, due_at: datetime | None) -> None:
     """Releases a claim; due again at `due_at`, or sooner when it was requested meanwhile."""
     next_due = case((ASKED_MEANWHILE, D.c.due_at), else_=literal(due_at, Moment))
     await connection.execute(update(D).where(*_of(lease)).values(lease_until=None, due_at=next_due))
 
 
-async def has_rested(connection: AsyncConnection, operator_id: OperatorId, job: Job) -> bool:
+async def has_rested(connection: Connection, operator_id: OperatorId, job: Job) -> bool:
     """Whether the job is neither planned nor running."""
     query = select(D.c.job).where(D.c.operator_id == operator_id, D.c.job == job, D.c.due_at.is_(None))
     return (await connection.execute(query)).one_or_none() is not None
 
 
-async def make_due(connection: AsyncConnection, operator_id: OperatorId, job: Job, now: datetime) -> None:
+async def make_due(connection: Connection, operator_id: OperatorId, job: Job, now: datetime) -> None:
     """Makes a job due now; writes nothing when it is due already.
 
     Locks the row first and keeps it: a watcher that claims it before this commit would not see the request, and a job

@@ -19,10 +19,10 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.units.ids import OperatorId
+from app.store.db.connection import Connection
 from app.store.db.secret_box import SecretBox
 from app.store.tables import monta_budgets, monta_tokens
 
@@ -42,9 +42,7 @@ class TokenPair:
     refresh_expires_at: datetime
 
 
-async def load_tokens(
-    connection: AsyncConnection, operator_id: OperatorId, box: SecretBox
-) -> TokenPair | None:
+async def load_tokens(connection: Connection, operator_id: OperatorId, box: SecretBox) -> TokenPair | None:
     row = (
         await connection.execute(select(T).where(T.c.operator_id == operator_id, T.c.version > 0))
     ).one_or_none()
@@ -58,7 +56,7 @@ async def load_tokens(
 
 
 async def lease_renewal(
-    connection: AsyncConnection, operator_id: OperatorId, version: int, *, until: datetime, now: datetime
+    connection: Connection, operator_id: OperatorId, version: int, *, until: datetime, now: datetime
 ) -> bool:
     """Leases the renewal of the token pair of this version until `until`; False: it is taken."""
     await connection.execute(insert(T).values(operator_id=operator_id).on_conflict_do_nothing())
@@ -76,7 +74,7 @@ async def lease_renewal(
 
 
 async def save_tokens(
-    connection: AsyncConnection, operator_id: OperatorId, pair: TokenPair, box: SecretBox
+    connection: Connection, operator_id: OperatorId, pair: TokenPair, box: SecretBox
 ) -> int:
     """Saves a new pair and ends the renewal lease; returns its version, one above the row's."""
     sealed = {
@@ -109,7 +107,7 @@ class Count:
 
 
 async def take_request(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     *,
     reserve: Decimal,
@@ -141,7 +139,7 @@ async def take_request(
 
 
 async def open_budget(
-    connection: AsyncConnection, operator_id: OperatorId, *, quota: int, window_s: int, now: datetime
+    connection: Connection, operator_id: OperatorId, *, quota: int, window_s: int, now: datetime
 ) -> None:
     """Opens a budget with an assumed quota; Monta's own figures replace it as soon as they are seen."""
     row = {
@@ -154,7 +152,7 @@ async def open_budget(
 
 
 async def correct_budget(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     *,
     quota: int,
@@ -177,7 +175,7 @@ async def correct_budget(
 
 
 async def block_requests(
-    connection: AsyncConnection, operator_id: OperatorId, until: datetime, *, stops_too: bool
+    connection: Connection, operator_id: OperatorId, until: datetime, *, stops_too: bool
 ) -> None:
     """Blocks requests until `until`, stops only when `stops_too`; a longer block stands."""
     longer: dict[str, object] = {"blocked_until": func.greatest(B.c.blocked_until, until)}
@@ -186,7 +184,7 @@ async def block_requests(
     await connection.execute(update(B).where(B.c.operator_id == operator_id).values(longer))
 
 
-async def budget_left(connection: AsyncConnection) -> dict[OperatorId, tuple[int, int]]:
+async def budget_left(connection: Connection) -> dict[OperatorId, tuple[int, int]]:
     """(remaining, quota) of each operator as of the last request."""
     rows = await connection.execute(select(B.c.operator_id, B.c.remaining, B.c.quota))
     return {OperatorId(r.operator_id): (r.remaining, r.quota) for r in rows}

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import cast, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.session.payment_session import Status
 from app.domain.units.ids import OperatorId, SessionId
+from app.store.db.connection import Connection
+from app.store.db.statements import is_any
 from app.store.sessions import leases
 from app.store.sessions.session_filter import is_active
 from app.store.tables import payment_sessions, settlements
@@ -17,15 +18,13 @@ from app.store.tables.base import Moment
 P = payment_sessions
 
 
-async def count_running(connection: AsyncConnection, operator_id: OperatorId, *, up_to: int) -> int:
+async def count_running(connection: Connection, operator_id: OperatorId, *, up_to: int) -> int:
     """Counts the operator's sessions that have not ended, `up_to` at most."""
     some = select(P.c.id).where(P.c.operator_id == operator_id, is_active()).limit(up_to).subquery()
     return int((await connection.execute(select(func.count()).select_from(some))).scalar_one())
 
 
-async def stale(
-    connection: AsyncConnection, operator_id: OperatorId, before: datetime
-) -> dict[str, datetime]:
+async def stale(connection: Connection, operator_id: OperatorId, before: datetime) -> dict[str, datetime]:
     """Charges of running sessions whose last news is older than `before`, with its age."""
     seen_at = cast(P.c.body["charge"]["seen_at"].astext, Moment)
     query = select(P.c.charge_id, seen_at.label("seen_at")).where(
@@ -45,7 +44,7 @@ class KnownCharge:
 
 
 async def known_charges(
-    connection: AsyncConnection, operator_id: OperatorId, references: Sequence[SessionId]
+    connection: Connection, operator_id: OperatorId, references: Sequence[SessionId]
 ) -> dict[str, KnownCharge]:
     """The operator's sessions among these ids."""
     s = settlements.c
@@ -58,7 +57,7 @@ async def known_charges(
             s.energy_wh,
         )
         .select_from(P.outerjoin(settlements, s.session_id == P.c.id))
-        .where(P.c.operator_id == operator_id, P.c.id.in_(references))
+        .where(P.c.operator_id == operator_id, is_any(P.c.id, references))
     )
     return {
         row.id: KnownCharge(row.charge_id, row.currency, row.settled, row.energy_wh)
@@ -66,9 +65,9 @@ async def known_charges(
     }
 
 
-async def wake_authorized(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
+async def wake_authorized(connection: Connection, operator_id: OperatorId, now: datetime) -> None:
     """Makes due the operator's sessions whose start may have waited. Locks all of them, also those that are due: a
     watcher may be about to release such a one until later."""
     meant = (P.c.operator_id == operator_id, P.c.status == Status.AUTHORIZED)
     locked = await connection.execute(select(P.c.id).where(*meant).order_by(P.c.id).with_for_update())
-    await leases.wake(connection, locked.scalars().all(), now)
+    await leases.wake(connection, locked.scalars(), now)

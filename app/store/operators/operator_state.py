@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, case, literal, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.units.ids import OperatorId
+from app.store.db.connection import Connection
+from app.store.db.statements import is_any
 from app.store.tables import operators, orphans
 from app.store.tables.base import Moment
 
@@ -50,14 +51,14 @@ class CredentialStatus:
     problem: str | None
 
 
-async def facts(connection: AsyncConnection) -> list[OperatorFacts]:
+async def facts(connection: Connection) -> list[OperatorFacts]:
     columns = [O.c[each.name] for each in fields(OperatorFacts)]
     rows = await connection.execute(select(*columns).order_by(O.c.created_at, O.c.id))
-    return [OperatorFacts(**row) for row in rows.mappings()]
+    return [OperatorFacts(**row) for row in rows]
 
 
 async def note_sync(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     *,
     webhook_problem: str | None,
@@ -71,22 +72,22 @@ async def note_sync(
     )
 
 
-async def note_setup(connection: AsyncConnection, operator_id: OperatorId, problem: str | None) -> None:
+async def note_setup(connection: Connection, operator_id: OperatorId, problem: str | None) -> None:
     """Saves the differences between configuration and Monta's records; None: there are none."""
     await connection.execute(update(O).where(O.c.id == operator_id).values(setup_problem=problem))
 
 
-async def note_monta_clock(connection: AsyncConnection, operator_id: OperatorId, ahead_s: int | None) -> None:
+async def note_monta_clock(connection: Connection, operator_id: OperatorId, ahead_s: int | None) -> None:
     """Saves how far Monta's clock is ahead of ours (below 0: behind); None: they agree."""
     await connection.execute(update(O).where(O.c.id == operator_id).values(monta_clock_ahead_s=ahead_s))
 
 
-async def note_webhook_mended(connection: AsyncConnection, operator_id: OperatorId, now: datetime) -> None:
+async def note_webhook_mended(connection: Connection, operator_id: OperatorId, now: datetime) -> None:
     """Records that Monta's webhook configuration was changed by others and has been restored."""
     await connection.execute(update(O).where(O.c.id == operator_id).values(webhook_mended_at=now))
 
 
-async def credential_status(connection: AsyncConnection, operator_id: OperatorId) -> CredentialStatus:
+async def credential_status(connection: Connection, operator_id: OperatorId) -> CredentialStatus:
     query = select(O.c.access_refused_since, O.c.access_problem).where(O.c.id == operator_id)
     row = (await connection.execute(query)).one_or_none()
     if row is None:
@@ -95,14 +96,14 @@ async def credential_status(connection: AsyncConnection, operator_id: OperatorId
 
 
 async def note_credential_status(
-    connection: AsyncConnection, operator_id: OperatorId, known: CredentialStatus
+    connection: Connection, operator_id: OperatorId, known: CredentialStatus
 ) -> None:
     values = {"access_refused_since": known.refused_since, "access_problem": known.problem}
     await connection.execute(update(O).where(O.c.id == operator_id).values(values))
 
 
 async def want_reconciliation(
-    connection: AsyncConnection, now: datetime, *, patience: timedelta
+    connection: Connection, now: datetime, *, patience: timedelta
 ) -> list[OperatorId]:
     """Requests a reconciliation of every operator and holds starts until it is done, `patience` at most. An open
     request stays as it is, so that a process that crashes repeatedly does not hold starts for ever."""
@@ -121,12 +122,12 @@ async def want_reconciliation(
 
 
 async def suspect_orphans(
-    connection: AsyncConnection, operator_id: OperatorId, references: Sequence[str], *, due_at: datetime
+    connection: Connection, operator_id: OperatorId, references: Sequence[str], *, due_at: datetime
 ) -> bool:
     """Schedules a reconciliation for unknown sessions that Monta names, unless their charges are known orphans. Returns
     whether that is sooner than planned."""
     known = select(X.c.session_reference).where(
-        X.c.operator_id == operator_id, X.c.session_reference.in_(references)
+        X.c.operator_id == operator_id, is_any(X.c.session_reference, references)
     )
     if set(references) <= set((await connection.execute(known)).scalars()):
         return False
@@ -139,7 +140,7 @@ async def suspect_orphans(
     return (await connection.execute(sooner)).one_or_none() is not None
 
 
-async def starts_held_since(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
+async def starts_held_since(connection: Connection, operator_id: OperatorId) -> datetime | None:
     """When a reconciliation was requested that is still outstanding; None: no starts are held."""
     query = select(O.c.reconcile_wanted_at).where(
         O.c.id == operator_id,
@@ -149,7 +150,7 @@ async def starts_held_since(connection: AsyncConnection, operator_id: OperatorId
     return found
 
 
-async def reconciliation(connection: AsyncConnection, operator_id: OperatorId) -> Reconciliation | None:
+async def reconciliation(connection: Connection, operator_id: OperatorId) -> Reconciliation | None:
     columns = (
         O.c.reconcile_wanted_at,
         O.c.reconciled_at,
@@ -169,7 +170,7 @@ async def reconciliation(connection: AsyncConnection, operator_id: OperatorId) -
 
 
 async def note_reconciled(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     began: datetime,
     *,
@@ -192,7 +193,7 @@ async def note_reconciled(
 
 
 async def note_reconcile_problem(
-    connection: AsyncConnection, operator_id: OperatorId, problem: str, *, next_at: datetime
+    connection: Connection, operator_id: OperatorId, problem: str, *, next_at: datetime
 ) -> None:
     values = {"reconcile_problem": problem, "reconcile_due_at": next_at}
     await connection.execute(update(O).where(O.c.id == operator_id).values(values))

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, insert, select, update
 
 from app.domain.units.ids import OperatorId
+from app.store.db.connection import Connection, Row
 from app.store.db.secret_box import SecretBox
 from app.store.operators import jobs
 from app.store.operators.jobs import Job
@@ -64,7 +64,7 @@ class Operators:
     def __init__(self, box: SecretBox) -> None:
         self._box = box
 
-    async def add(self, connection: AsyncConnection, operator: Operator, now: datetime) -> None:
+    async def add(self, connection: Connection, operator: Operator, now: datetime) -> None:
         await connection.execute(
             insert(operators).values(
                 id=operator.id,
@@ -93,19 +93,19 @@ class Operators:
         }
         await jobs.add(connection, operator.id, first_due)
 
-    async def get(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
+    async def get(self, connection: Connection, operator_id: OperatorId) -> Operator | None:
         row = await connection.execute(_ONE, {"operator": operator_id})
-        return self._one(row.mappings().one_or_none())
+        return self._one(row.one_or_none())
 
-    async def lock(self, connection: AsyncConnection, operator_id: OperatorId) -> Operator | None:
+    async def lock(self, connection: Connection, operator_id: OperatorId) -> Operator | None:
         """Locks an operator's row against changes until the transaction ends; foreign key checks still pass."""
         query = _ONE.with_for_update(key_share=True)
         row = await connection.execute(query, {"operator": operator_id})
-        return self._one(row.mappings().one_or_none())
+        return self._one(row.one_or_none())
 
     async def change_webhook_secret(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         locked: Operator,
         secret: str,
         *,
@@ -125,28 +125,28 @@ class Operators:
             )
         )
 
-    async def by_endpoint(self, connection: AsyncConnection, endpoint_id: str) -> Operator | None:
+    async def by_endpoint(self, connection: Connection, endpoint_id: str) -> Operator | None:
         row = await connection.execute(
             select(operators).where(operators.c.webhook_endpoint_id == endpoint_id)
         )
-        return self._one(row.mappings().one_or_none())
+        return self._one(row.one_or_none())
 
-    async def all(self, connection: AsyncConnection) -> list[Operator]:
+    async def all(self, connection: Connection) -> list[Operator]:
         rows = await connection.execute(select(operators).order_by(operators.c.created_at, operators.c.id))
-        return [self._from(row) for row in rows.mappings()]
+        return [self._from(row) for row in rows]
 
-    async def check_key(self, connection: AsyncConnection) -> None:
+    async def check_key(self, connection: Connection) -> None:
         """Raises SecretUnreadable when secrets here were encrypted with another key; no check without any secret."""
         row = await connection.execute(select(O).order_by(O.c.created_at.desc(), O.c.id).limit(1))
-        self._one(row.mappings().one_or_none())
+        self._one(row.one_or_none())
 
     def _sealed(self, operator: Operator, secret: str, purpose: str) -> bytes:
         return self._box.seal(secret, owner=operator.id, purpose=purpose)
 
-    def _one(self, row: RowMapping | None) -> Operator | None:
+    def _one(self, row: Row | None) -> Operator | None:
         return None if row is None else self._from(row)
 
-    def _from(self, row: RowMapping) -> Operator:
+    def _from(self, row: Row) -> Operator:
         def opened(purpose: str) -> str:
             return self._box.open(row[purpose], owner=row["id"], purpose=purpose)
 
@@ -181,28 +181,26 @@ _ONE = select(operators).where(operators.c.id == bindparam("operator"))
 """Built once: every call to Monta executes it."""
 
 
-async def set_top_up_max(
-    connection: AsyncConnection, operator_id: OperatorId, amount_minor: int | None
-) -> None:
+async def set_top_up_max(connection: Connection, operator_id: OperatorId, amount_minor: int | None) -> None:
     """Applies to new sessions; running ones keep what Monta was given at the start."""
     await connection.execute(
         update(operators).where(operators.c.id == operator_id).values(top_up_max_minor=amount_minor)
     )
 
 
-async def set_hold_max(connection: AsyncConnection, operator_id: OperatorId, eur: int | None) -> None:
+async def set_hold_max(connection: Connection, operator_id: OperatorId, eur: int | None) -> None:
     """Applies to new sessions; None: the default."""
     await connection.execute(update(operators).where(operators.c.id == operator_id).values(hold_max_eur=eur))
 
 
-async def set_price_unit(connection: AsyncConnection, operator_id: OperatorId, price_unit: str) -> None:
+async def set_price_unit(connection: Connection, operator_id: OperatorId, price_unit: str) -> None:
     """Applies to every later read of Monta's charges, running ones included."""
     await connection.execute(
         update(operators).where(operators.c.id == operator_id).values(price_unit=price_unit)
     )
 
 
-async def note_webhook_secret_set(connection: AsyncConnection, operator: Operator) -> None:
+async def note_webhook_secret_set(connection: Connection, operator: Operator) -> None:
     """Records that Monta has the operator's secret as it was read; one changed meanwhile is still pending."""
     same = O.c.webhook_secret_pending_since == operator.webhook_secret_pending_since
     await connection.execute(
@@ -210,15 +208,13 @@ async def note_webhook_secret_set(connection: AsyncConnection, operator: Operato
     )
 
 
-async def forget_old_webhook_secret(
-    connection: AsyncConnection, operator_id: OperatorId, now: datetime
-) -> None:
+async def forget_old_webhook_secret(connection: Connection, operator_id: OperatorId, now: datetime) -> None:
     """Deletes the previous secret once it is no longer accepted."""
     over = O.c.previous_webhook_secret_until <= now
     gone = {"previous_webhook_secret": None, "previous_webhook_secret_until": None}
     await connection.execute(update(O).where(O.c.id == operator_id, over).values(gone))
 
 
-async def exists(connection: AsyncConnection, operator_id: OperatorId) -> bool:
+async def exists(connection: Connection, operator_id: OperatorId) -> bool:
     query = select(operators.c.id).where(operators.c.id == operator_id)
     return (await connection.execute(query)).one_or_none() is not None

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
 from app.domain.charging.orphan import ListedCharge
 from app.domain.units.ids import ChargeId, OperatorId
+from app.store.db.connection import Connection, Row
+from app.store.db.statements import is_any
 from app.store.tables import orphans, payment_sessions
 
 X = orphans
@@ -49,7 +50,7 @@ class SeveralOrphans(Exception):
 
 
 async def keep(
-    connection: AsyncConnection, operator_id: OperatorId, charge: ListedCharge, *, objection: str | None
+    connection: Connection, operator_id: OperatorId, charge: ListedCharge, *, objection: str | None
 ) -> bool:
     """Saves an orphan or its newer state; returns whether it is new."""
     report, origin = charge.report, charge.origin
@@ -74,7 +75,7 @@ async def keep(
 
 
 async def see(
-    connection: AsyncConnection, operator_id: OperatorId, report: ChargeReport, *, stopped: bool
+    connection: Connection, operator_id: OperatorId, report: ChargeReport, *, stopped: bool
 ) -> None:
     """Saves what Monta answered about an orphan."""
     more = {"problem": None} | ({"stops": X.c.stops + 1} if stopped else {})
@@ -82,13 +83,13 @@ async def see(
 
 
 async def note_problem(
-    connection: AsyncConnection, operator_id: OperatorId, charge_id: ChargeId, problem: str
+    connection: Connection, operator_id: OperatorId, charge_id: ChargeId, problem: str
 ) -> None:
     await connection.execute(update(X).where(*_is(operator_id, charge_id)).values(problem=problem))
 
 
 async def unfinished(
-    connection: AsyncConnection, operator_id: OperatorId, limit: int, *, found_since: datetime
+    connection: Connection, operator_id: OperatorId, limit: int, *, found_since: datetime
 ) -> list[Orphan]:
     """Orphans of ours that Monta has not completed: running ones first, oldest first."""
     query = (
@@ -101,23 +102,23 @@ async def unfinished(
         )
         .where(X.c.found_at >= found_since)
     )
-    query = query.order_by(X.c.state.in_(ENDED), X.c.found_at, X.c.charge_id).limit(limit)
+    query = query.order_by(is_any(X.c.state, sorted(ENDED)), X.c.found_at, X.c.charge_id).limit(limit)
     rows = await connection.execute(query)
-    return [_from(row) for row in rows.mappings()]
+    return [_from(row) for row in rows]
 
 
 async def listed(
-    connection: AsyncConnection, operator_id: OperatorId | None, *, closed: bool, limit: int
+    connection: Connection, operator_id: OperatorId | None, *, closed: bool, limit: int
 ) -> list[Orphan]:
     """Orphans of one operator or of all, newest first; closed ones only on request."""
     query = select(X) if operator_id is None else select(X).where(X.c.operator_id == operator_id)
     if not closed:
         query = query.where(X.c.closed_at.is_(None))
     rows = await connection.execute(query.order_by(X.c.found_at.desc(), X.c.charge_id).limit(limit))
-    return [_from(row) for row in rows.mappings()]
+    return [_from(row) for row in rows]
 
 
-async def count_open(connection: AsyncConnection) -> dict[OperatorId, int]:
+async def count_open(connection: Connection) -> dict[OperatorId, int]:
     query = select(X.c.operator_id, func.count().label("open")).where(X.c.closed_at.is_(None))
     return {
         OperatorId(row.operator_id): row.open
@@ -126,7 +127,7 @@ async def count_open(connection: AsyncConnection) -> dict[OperatorId, int]:
 
 
 async def close(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId | None,
     charge_id: ChargeId,
     *,
@@ -147,11 +148,11 @@ async def close(
         raise SeveralOrphans(charge_id, operators)
     done = {"closed_at": now, "closed_because": because}
     await connection.execute(update(X).where(mine, X.c.closed_at.is_(None)).values(done))
-    row = (await connection.execute(select(X).where(mine))).mappings().one_or_none()
+    row = (await connection.execute(select(X).where(mine))).one_or_none()
     return _from(row) if row else None
 
 
-async def forget_adopted(connection: AsyncConnection, operator_id: OperatorId) -> None:
+async def forget_adopted(connection: Connection, operator_id: OperatorId) -> None:
     """Deletes orphans that a session has adopted (a second restore); the session handles them again."""
     known = exists().where(payment_sessions.c.id == X.c.session_reference)
     await connection.execute(delete(X).where(X.c.operator_id == operator_id, known))
@@ -171,5 +172,5 @@ def _shown(report: ChargeReport) -> dict[str, object]:
     }
 
 
-def _from(row: RowMapping) -> Orphan:
+def _from(row: Row) -> Orphan:
     return Orphan(**{**row, "state": ChargeState(row["state"])})

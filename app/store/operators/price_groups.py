@@ -7,13 +7,14 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charging.price_group import Converted
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import out_of_force
 from app.domain.units.ids import ChargePointId, OperatorId
+from app.store.db.connection import Connection
 from app.store.db.documents import as_text
+from app.store.db.statements import is_any
 from app.store.parsed_tariffs import parsed_tariff
 from app.store.tables import charge_points, price_groups, tariffs
 
@@ -36,7 +37,7 @@ class GroupTariff:
 
 
 async def due(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     *,
     tried_before: datetime,
@@ -55,7 +56,7 @@ async def due(
         .order_by(G.tried_at.asc().nulls_first(), C.price_group_id)
         .limit(limit)
     )
-    return list((await connection.execute(query)).scalars())
+    return (await connection.execute(query)).scalars()
 
 
 def _changed_since_read(now: datetime) -> ColumnElement[bool]:
@@ -64,14 +65,14 @@ def _changed_since_read(now: datetime) -> ColumnElement[bool]:
 
 
 async def note_changed(
-    connection: AsyncConnection, operator_id: OperatorId, ids: Sequence[str], now: datetime
+    connection: Connection, operator_id: OperatorId, ids: Sequence[str], now: datetime
 ) -> None:
     """Marks groups that a webhook reported as changed; ignores those of no charge point here."""
-    here = (G.operator_id == operator_id, G.price_group_id.in_(ids))
+    here = (G.operator_id == operator_id, is_any(G.price_group_id, ids))
     await connection.execute(update(price_groups).where(*here).values(changed_at=now))
 
 
-async def next_told(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
+async def next_told(connection: Connection, operator_id: OperatorId) -> datetime | None:
     """When the first of the reported and unread groups may be read; None: there are none."""
     query = select(func.min(G.tried_at)).where(G.operator_id == operator_id, G.changed_at > G.tried_at)
     tried_at: datetime | None = (await connection.execute(query)).scalar()
@@ -79,7 +80,7 @@ async def next_told(connection: AsyncConnection, operator_id: OperatorId) -> dat
 
 
 async def put(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     price_group_id: str,
     *,
@@ -101,7 +102,7 @@ async def put(
 
 
 async def note_failure(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     price_group_id: str,
     *,
@@ -113,7 +114,7 @@ async def note_failure(
 
 
 async def tariff_of(
-    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
+    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> GroupTariff | None:
     """The tariff of the charge point's public price group; None: no group, not convertible, or stale."""
     same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
@@ -142,7 +143,7 @@ class ChargePointPrice:
 
 
 async def of_charge_points(
-    connection: AsyncConnection, operator_id: OperatorId, now: datetime
+    connection: Connection, operator_id: OperatorId, now: datetime
 ) -> list[ChargePointPrice]:
     """Price sources of every charge point that the operator's terminals use; a group not requested yet has no
     problem."""
@@ -176,7 +177,7 @@ async def of_charge_points(
 
 
 async def learn_price(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     charge_point_id: ChargePointId,
     *,
@@ -190,7 +191,7 @@ async def learn_price(
 
 
 async def learned_price(
-    connection: AsyncConnection, operator_id: OperatorId, charge_point_id: ChargePointId, currency: str
+    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, currency: str
 ) -> Decimal | None:
     """The recent price a kWh here, in major units of this currency."""
     query = select(C.learned_kwh_price).where(
@@ -203,7 +204,7 @@ async def learned_price(
 
 
 async def _upsert(
-    connection: AsyncConnection, operator_id: OperatorId, price_group_id: str, values: dict[str, object]
+    connection: Connection, operator_id: OperatorId, price_group_id: str, values: dict[str, object]
 ) -> None:
     statement = insert(price_groups).values(
         {"operator_id": operator_id, "price_group_id": price_group_id} | values

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
+from app.store.db.connection import Connection
 from app.store.tables import charge_points, ops_keys, terminal_charge_points, terminals
 
 
@@ -36,7 +36,7 @@ def key_hash(api_key: str) -> bytes:
     return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).digest()
 
 
-async def add_terminal(connection: AsyncConnection, terminal: Terminal, api_key: str, now: datetime) -> None:
+async def add_terminal(connection: Connection, terminal: Terminal, api_key: str, now: datetime) -> None:
     await connection.execute(
         insert(terminals).values(
             id=terminal.id,
@@ -50,7 +50,7 @@ async def add_terminal(connection: AsyncConnection, terminal: Terminal, api_key:
 
 
 async def assign(
-    connection: AsyncConnection, terminal: Terminal, charge_point_ids: Sequence[ChargePointId]
+    connection: Connection, terminal: Terminal, charge_point_ids: Sequence[ChargePointId]
 ) -> None:
     """Assigns charge points to a terminal of the operator; unknown charge points are left for sync."""
     rows = [
@@ -61,7 +61,7 @@ async def assign(
     await connection.execute(pg_insert(terminal_charge_points).values(links).on_conflict_do_nothing())
 
 
-async def terminal_by_key(connection: AsyncConnection, api_key: str) -> Terminal | None:
+async def terminal_by_key(connection: Connection, api_key: str) -> Terminal | None:
     t = terminals.c
     query = select(t.id, t.operator_id, t.provider, t.name).where(
         t.key_hash == key_hash(api_key), t.revoked_at.is_(None)
@@ -70,7 +70,7 @@ async def terminal_by_key(connection: AsyncConnection, api_key: str) -> Terminal
     return Terminal(TerminalId(row.id), OperatorId(row.operator_id), row.provider, row.name) if row else None
 
 
-async def terminal_by_id(connection: AsyncConnection, terminal_id: TerminalId) -> Terminal | None:
+async def terminal_by_id(connection: Connection, terminal_id: TerminalId) -> Terminal | None:
     t = terminals.c
     row = (
         await connection.execute(select(t.id, t.operator_id, t.provider, t.name).where(t.id == terminal_id))
@@ -78,14 +78,14 @@ async def terminal_by_id(connection: AsyncConnection, terminal_id: TerminalId) -
     return Terminal(TerminalId(row.id), OperatorId(row.operator_id), row.provider, row.name) if row else None
 
 
-async def providers_of(connection: AsyncConnection, operator_id: OperatorId) -> frozenset[str]:
+async def providers_of(connection: Connection, operator_id: OperatorId) -> frozenset[str]:
     """Provider slugs of the operator's terminals, revoked ones too."""
     query = select(terminals.c.provider).where(terminals.c.operator_id == operator_id).distinct()
     return frozenset((await connection.execute(query)).scalars())
 
 
 async def is_assigned(
-    connection: AsyncConnection, terminal_id: TerminalId, charge_point_id: ChargePointId
+    connection: Connection, terminal_id: TerminalId, charge_point_id: ChargePointId
 ) -> bool:
     links = terminal_charge_points.c
     query = select(links.terminal_id).where(
@@ -94,7 +94,7 @@ async def is_assigned(
     return (await connection.execute(query)).one_or_none() is not None
 
 
-async def add_ops_key(connection: AsyncConnection, key: OpsKey, api_key: str, now: datetime) -> None:
+async def add_ops_key(connection: Connection, key: OpsKey, api_key: str, now: datetime) -> None:
     await connection.execute(
         insert(ops_keys).values(
             id=key.id, operator_id=key.operator_id, key_hash=key_hash(api_key), created_at=now
@@ -102,7 +102,7 @@ async def add_ops_key(connection: AsyncConnection, key: OpsKey, api_key: str, no
     )
 
 
-async def ops_key_by_key(connection: AsyncConnection, api_key: str) -> OpsKey | None:
+async def ops_key_by_key(connection: Connection, api_key: str) -> OpsKey | None:
     k = ops_keys.c
     query = select(k.id, k.operator_id).where(k.key_hash == key_hash(api_key), k.revoked_at.is_(None))
     row = (await connection.execute(query)).one_or_none()

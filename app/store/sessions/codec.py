@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import (
@@ -14,6 +13,7 @@ from app.domain.session.settlement import (
     SettlementBasis,
     SettlementStatus,
 )
+from app.store.db.connection import Row
 from app.store.db.documents import RawJson, to_document
 from app.store.parsed_tariffs import parsed_tariff
 
@@ -57,7 +57,7 @@ def identity_row(session: PaymentSession) -> dict[str, Any]:
     }
 
 
-def from_row(row: RowMapping) -> PaymentSession:
+def from_row(row: Row) -> PaymentSession:
     """A session from a row of payment_sessions joined with its settlement (columns prefixed `settlement_`), whose
     documents are text. Raises ValueError."""
     session = _SESSION.decode(row["body"])
@@ -68,7 +68,7 @@ def from_row(row: RowMapping) -> PaymentSession:
     return session
 
 
-def settlement_from(row: RowMapping) -> Settlement | None:
+def settlement_from(row: Row) -> Settlement | None:
     if row["settlement_action"] is None:
         return None
     return Settlement(

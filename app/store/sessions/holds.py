@@ -5,10 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
+from app.store.db.connection import Connection
+from app.store.db.statements import is_any
 from app.store.tables import hold_policies, holds
 
 H = holds.c
@@ -23,7 +24,7 @@ class KnownHold:
 
 
 async def take(
-    connection: AsyncConnection, session: PaymentSession, reference: str, amount_minor: int, now: datetime
+    connection: Connection, session: PaymentSession, reference: str, amount_minor: int, now: datetime
 ) -> bool:
     """Claims a reference for a session of its terminal; False when it is taken."""
     row = {
@@ -39,13 +40,13 @@ async def take(
     return made.one_or_none() is not None
 
 
-async def leave(connection: AsyncConnection, session: PaymentSession, reference: str) -> None:
+async def leave(connection: Connection, session: PaymentSession, reference: str) -> None:
     """Releases a reference that was claimed in this transaction."""
     mine = (H.terminal_id == session.terminal_id, H.reference == reference, H.session_id == session.id)
     await connection.execute(delete(holds).where(*mine))
 
 
-async def find(connection: AsyncConnection, terminal_id: TerminalId, reference: str) -> KnownHold | None:
+async def find(connection: Connection, terminal_id: TerminalId, reference: str) -> KnownHold | None:
     query = select(H.session_id, H.amount_minor).where(H.terminal_id == terminal_id, H.reference == reference)
     row = (await connection.execute(query)).one_or_none()
     return KnownHold(SessionId(row.session_id), row.amount_minor) if row else None
@@ -57,7 +58,7 @@ def session_ids(terminal_id: TerminalId, reference: str) -> Select[tuple[str]]:
 
 
 async def set_days(
-    connection: AsyncConnection, operator_id: OperatorId, brand: str | None, days: int | None
+    connection: Connection, operator_id: OperatorId, brand: str | None, days: int | None
 ) -> None:
     """Sets for how many days holds of a card scheme (None: of all others) are valid; None: the default."""
     p, name = hold_policies.c, (brand or "").lower()
@@ -70,12 +71,12 @@ async def set_days(
     )
 
 
-async def days_of(connection: AsyncConnection, operator_id: OperatorId, brand: str | None) -> int | None:
+async def days_of(connection: Connection, operator_id: OperatorId, brand: str | None) -> int | None:
     """The policy for this card scheme, else for all others, else None."""
     p, names = hold_policies.c, [(brand or "").lower(), ""]
     query = (
         select(p.days)
-        .where(p.operator_id == operator_id, p.brand.in_(names))
+        .where(p.operator_id == operator_id, is_any(p.brand, names))
         .order_by(p.brand.desc())
         .limit(1)
     )

@@ -21,11 +21,11 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId
+from app.store.db.connection import Connection
+from app.store.db.statements import by_column, insert_rows, is_any
 from app.store.sessions import leases
 from app.store.tables import inbox, payment_sessions
 from app.store.tables.monta import CHARGE_POINT_NEWS_PENDING
@@ -71,7 +71,7 @@ class Kept:
 
 
 async def keep(
-    connection: AsyncConnection, operator_id: OperatorId, entries: Sequence[InboxEntry], now: datetime
+    connection: Connection, operator_id: OperatorId, entries: Sequence[InboxEntry], now: datetime
 ) -> Kept:
     """Saves new entries and makes their sessions due.
 
@@ -81,16 +81,33 @@ async def keep(
     rows = [_row(entry, operator_id, now) for entry in sorted(entries, key=lambda e: e.dedupe_key)]
     if not rows:
         return Kept(new=0, unknown=())
-    kept = await connection.execute(
-        insert(inbox).on_conflict_do_nothing().returning(inbox.c.charge_id, inbox.c.session_reference), rows
-    )
-    new = kept.all()
+    new = (await connection.execute(_KEEP, by_column(rows, _COLUMNS))).all()
     charge_ids = sorted({r.charge_id for r in new if r.charge_id})
     references = sorted({r.session_reference for r in new if r.session_reference})
     known = (
         await _wake(connection, operator_id, charge_ids, references, now) if charge_ids or references else []
     )
     return Kept(new=len(new), unknown=tuple(sorted(set(references).difference(known))))
+
+
+_COLUMNS = (
+    "operator_id",
+    "received_at",
+    "dedupe_key",
+    "raw",
+    "entity_type",
+    "entity_id",
+    "event_type",
+    "event_time",
+    "charge_id",
+    "session_reference",
+    "problem",
+)
+_KEEP = (
+    insert_rows(inbox, *_COLUMNS)
+    .on_conflict_do_nothing()
+    .returning(inbox.c.charge_id, inbox.c.session_reference)
+)
 
 
 def _row(entry: InboxEntry, operator_id: OperatorId, now: datetime) -> dict[str, Any]:
@@ -110,7 +127,7 @@ def _row(entry: InboxEntry, operator_id: OperatorId, now: datetime) -> dict[str,
 
 
 async def _wake(
-    connection: AsyncConnection,
+    connection: Connection,
     operator_id: OperatorId,
     charge_ids: Sequence[str],
     references: Sequence[str],
@@ -126,7 +143,7 @@ async def _wake(
         .order_by(P.c.id)
         .with_for_update()
     )
-    known = (await connection.execute(meant)).scalars().all()
+    known = (await connection.execute(meant)).scalars()
     await leases.wake(connection, known, now)
     return known
 
@@ -158,7 +175,7 @@ _PENDING_OF_CHARGE = _news(
 )
 
 
-async def pending_of(connection: AsyncConnection, session: PaymentSession) -> list[PendingEntry]:
+async def pending_of(connection: Connection, session: PaymentSession) -> list[PendingEntry]:
     """Pending entries about the session's charge or with its reference, oldest first.
 
     Of a backlog only the newest of each charge are read: an entry says all that the ones before it said.
@@ -170,14 +187,14 @@ async def pending_of(connection: AsyncConnection, session: PaymentSession) -> li
     return [PendingEntry(row.id, row.received_at, row.raw) for row in await connection.execute(query, given)]
 
 
-async def mark_applied(connection: AsyncConnection, news: Sequence[PendingEntry], now: datetime) -> None:
+async def mark_applied(connection: Connection, news: Sequence[PendingEntry], now: datetime) -> None:
     if news:
         await connection.execute(
-            update(inbox).where(inbox.c.id.in_([n.id for n in news])).values(applied_at=now)
+            update(inbox).where(is_any(inbox.c.id, [n.id for n in news])).values(applied_at=now)
         )
 
 
-async def prune(connection: AsyncConnection, before: datetime, *, limit: int) -> int:
+async def prune(connection: Connection, before: datetime, *, limit: int) -> int:
     """Deletes entries older than `before` among the `limit` oldest; returns how many. The record has been read since,
     so they hold no news."""
     oldest = select(inbox.c.id, inbox.c.received_at).order_by(inbox.c.id).limit(limit).cte("oldest")
@@ -185,7 +202,7 @@ async def prune(connection: AsyncConnection, before: datetime, *, limit: int) ->
     return (await connection.execute(delete(inbox).where(inbox.c.id.in_(old)))).rowcount
 
 
-async def newest(connection: AsyncConnection, operator_id: OperatorId) -> datetime | None:
+async def newest(connection: Connection, operator_id: OperatorId) -> datetime | None:
     """When Monta last delivered anything for this operator."""
     query = select(func.max(inbox.c.received_at)).where(inbox.c.operator_id == operator_id)
     found: datetime | None = (await connection.execute(query)).scalar()
@@ -201,7 +218,7 @@ _CHARGE_POINT_NEWS = (
 
 
 async def news_of_charge_points(
-    connection: AsyncConnection, operator_id: OperatorId, limit: int
+    connection: Connection, operator_id: OperatorId, limit: int
 ) -> list[PendingEntry]:
     """Pending entries about charge points and price groups, in the order of arrival."""
     rows = await connection.execute(_CHARGE_POINT_NEWS, {"operator": operator_id, "most": limit})

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.units.ids import SessionId
+from app.store.db.connection import Connection
 from app.store.tables import journal
 
 
@@ -21,7 +21,7 @@ class JournalEntry:
 
 
 async def of_session(
-    connection: AsyncConnection, session_id: SessionId, *, after: int = 0, limit: int = 1000
+    connection: Connection, session_id: SessionId, *, after: int = 0, limit: int = 1000
 ) -> list[JournalEntry]:
     """Up to `limit` lines with ids above `after`."""
     query = (

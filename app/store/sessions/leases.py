@@ -19,15 +19,15 @@ from sqlalchemy import (
     select,
     text,
     true,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.units.ids import OperatorId, SessionId
+from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL
+from app.store.db.statements import are_any
 from app.store.tables import operator_jobs, operators, payment_sessions
 
 P = payment_sessions
@@ -123,7 +123,7 @@ _RELEASE = (
 
 
 async def claim(
-    connection: AsyncConnection,
+    connection: Connection,
     *,
     owner: str,
     now: datetime,
@@ -144,7 +144,7 @@ async def claim(
     return [Lease(SessionId(r.id), r.lease_token, OperatorId(r.operator_id), r.due_at) for r in rows]
 
 
-async def wake(connection: AsyncConnection, session_ids: Sequence[str], now: datetime) -> None:
+async def wake(connection: Connection, session_ids: Sequence[str], now: datetime) -> None:
     """Makes sessions due that an earlier statement of this transaction has locked, and notifies watchers.
 
     Lock and check in two statements: within one, a row that was waited for is checked by the version that the statement
@@ -154,17 +154,17 @@ async def wake(connection: AsyncConnection, session_ids: Sequence[str], now: dat
         await connection.execute(_WAKE, {"sessions": list(session_ids), "now": now, "channel": DUE_CHANNEL})
 
 
-async def extend(connection: AsyncConnection, lease: Lease, until: datetime) -> None:
+async def extend(connection: Connection, lease: Lease, until: datetime) -> None:
     """Extends a claim for one more step; the row is locked and known to be ours."""
     await connection.execute(_EXTEND, {"session": lease.session_id, "until": until})
 
 
-async def renew(connection: AsyncConnection, held: Collection[Lease], until: datetime) -> None:
+async def renew(connection: Connection, held: Collection[Lease], until: datetime) -> None:
     """Renews claims whose work takes longer than a lease; skips those that another worker holds by now."""
     pairs = sorted((lease.session_id, lease.token) for lease in held)
     meant = (
         select(P.c.id)
-        .where(tuple_(P.c.id, P.c.lease_token).in_(pairs), P.c.lease_until.is_not(None))
+        .where(are_any((P.c.id, P.c.lease_token), pairs), P.c.lease_until.is_not(None))
         .order_by(P.c.id)
         .with_for_update(skip_locked=True)
         .cte("meant")
@@ -172,12 +172,12 @@ async def renew(connection: AsyncConnection, held: Collection[Lease], until: dat
     await connection.execute(update(P).where(P.c.id.in_(select(meant.c.id))).values(lease_until=until))
 
 
-async def release(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
+async def release(connection: Connection, lease: Lease, due_at: datetime | None) -> None:
     """Releases a claim on a locked row; the session is due again at `due_at`."""
     await connection.execute(_RELEASE, {"session": lease.session_id, "due": due_at})
 
 
-async def release_failed(connection: AsyncConnection, lease: Lease, now: datetime) -> int | None:
+async def release_failed(connection: Connection, lease: Lease, now: datetime) -> int | None:
     """Releases a claim whose handler crashed, with backoff: due after 2, 4, 8, ... 256 seconds. The third crash in a
     row raises attention. Returns the crashes in a row."""
     query = (
@@ -196,7 +196,7 @@ async def release_failed(connection: AsyncConnection, lease: Lease, now: datetim
     return failures
 
 
-async def release_unchanged(connection: AsyncConnection, lease: Lease, now: datetime) -> None:
+async def release_unchanged(connection: Connection, lease: Lease, now: datetime) -> None:
     """Releases a claim that could do nothing: due again at once, not counted as a crash."""
     await connection.execute(
         update(P)
@@ -205,7 +205,7 @@ async def release_unchanged(connection: AsyncConnection, lease: Lease, now: date
     )
 
 
-async def next_due(connection: AsyncConnection) -> datetime | None:
+async def next_due(connection: Connection) -> datetime | None:
     """The next due time of an unleased session or job; None: nothing is planned.
 
     Ignores expired claims: pollers retry within a second or so anyway.
@@ -222,7 +222,7 @@ async def next_due(connection: AsyncConnection) -> datetime | None:
 
 
 async def oldest_due(
-    connection: AsyncConnection, now: datetime, operator_id: OperatorId | None = None
+    connection: Connection, now: datetime, operator_id: OperatorId | None = None
 ) -> datetime | None:
     """The due time that has been waiting longest, of one operator or (None) of all."""
     waiting = (P.c.operator_id == operators.c.id, P.c.due_at <= now)

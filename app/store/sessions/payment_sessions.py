@@ -6,27 +6,26 @@ from typing import Any
 
 import structlog
 from sqlalchemy import (
-    RowMapping,
     Select,
     Text,
     and_,
     bindparam,
     cast,
-    insert,
     literal,
     or_,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.session.attention import stamped
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId, TerminalId
+from app.store.db.connection import Connection, Row
 from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
 from app.store.db.documents import as_text
+from app.store.db.statements import by_column, insert_rows
 from app.store.sessions import holds, leases
 from app.store.sessions.codec import from_row, identity_row, to_row
 from app.store.sessions.session_filter import SessionFilter, conditions
@@ -48,7 +47,7 @@ class Recorded:
 
 
 async def record(
-    connection: AsyncConnection,
+    connection: Connection,
     change: Change,
     *,
     request_hash: bytes,
@@ -72,7 +71,7 @@ async def record(
 
 
 async def find_recorded(
-    connection: AsyncConnection, terminal_id: TerminalId, *, reference: str, idempotency_key: str | None
+    connection: Connection, terminal_id: TerminalId, *, reference: str, idempotency_key: str | None
 ) -> Recorded | None:
     """The session that took one of these keys; the reference takes precedence over the Idempotency-Key."""
     same_key = P.c.idempotency_key == idempotency_key if idempotency_key is not None else literal(False)
@@ -81,18 +80,14 @@ async def find_recorded(
         .add_columns(P.c.request_hash, P.c.idempotency_key)
         .where(P.c.terminal_id == terminal_id, or_(P.c.reference == reference, same_key))
     )
-    found = (
-        (await connection.execute(query.order_by((P.c.reference == reference).desc()).limit(1)))
-        .mappings()
-        .first()
-    )
+    found = (await connection.execute(query.order_by((P.c.reference == reference).desc()).limit(1))).first()
     if found is None:
         return None
     return Recorded(from_row(found), found["request_hash"], found["idempotency_key"])
 
 
 async def lock(
-    connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
+    connection: Connection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
     """Locks and returns a session until the transaction ends. None: unknown, or the lease was lost."""
     locked = _LOCK if lease_token is None else _LOCK_LEASED
@@ -104,7 +99,7 @@ async def lock(
 
 
 async def save(
-    connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime
+    connection: Connection, before: PaymentSession, change: Change, now: datetime
 ) -> PaymentSession:
     """Saves a locked session with its journal lines, and notifies listeners.
 
@@ -122,22 +117,22 @@ async def save(
     return session
 
 
-async def wake(connection: AsyncConnection, session_id: SessionId, now: datetime) -> None:
+async def wake(connection: Connection, session_id: SessionId, now: datetime) -> None:
     """Makes a locked session due, so that a watcher claims it next."""
     await leases.wake(connection, [session_id], now)
 
 
 async def get(
-    connection: AsyncConnection, session_id: SessionId, owner: SessionFilter | None = None
+    connection: Connection, session_id: SessionId, owner: SessionFilter | None = None
 ) -> PaymentSession | None:
     """One session; `owner` narrows to what the caller may see."""
     query = _ONE if owner is None else _ONE.where(*conditions(owner))
-    row = (await connection.execute(query, {"session": session_id})).mappings().one_or_none()
+    row = (await connection.execute(query, {"session": session_id})).one_or_none()
     return from_row(row) if row else None
 
 
 async def find(
-    connection: AsyncConnection,
+    connection: Connection,
     wanted: SessionFilter,
     *,
     limit: int,
@@ -150,11 +145,11 @@ async def find(
             or_(P.c.created_at < before[0], and_(P.c.created_at == before[0], P.c.id < before[1]))
         )
     query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
-    rows = (await connection.execute(query.add_columns(P.c.id))).mappings()
+    rows = await connection.execute(query.add_columns(P.c.id))
     return [session for row in rows if (session := _readable(row)) is not None]
 
 
-def _readable(row: RowMapping) -> PaymentSession | None:
+def _readable(row: Row) -> PaymentSession | None:
     """Decodes a row; an unreadable one is skipped here, and raises attention when a watcher claims it."""
     try:
         return from_row(row)
@@ -178,6 +173,8 @@ _ONE = _sessions().where(P.c.id == bindparam("session"))
 _LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
 _LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
 _SAVE = update(P).where(P.c.id == bindparam("session"))
+_LINE = ("session_id", "at", "kind", "source", "detail")
+_WRITE_LINES = insert_rows(journal, *_LINE)
 
 
 def _with_plan_of(session: PaymentSession, other: PaymentSession) -> PaymentSession:
@@ -189,7 +186,7 @@ def _next_version(session: PaymentSession, version: int, now: datetime) -> Payme
     return replace(session, version=version + 1, updated_at=now, attention=attention)
 
 
-async def _write_lines(connection: AsyncConnection, change: Change, now: datetime) -> None:
+async def _write_lines(connection: Connection, change: Change, now: datetime) -> None:
     lines = [
         {
             "session_id": change.session.id,
@@ -201,4 +198,4 @@ async def _write_lines(connection: AsyncConnection, change: Change, now: datetim
         for line in change.lines
     ]
     if lines:
-        await connection.execute(insert(journal), lines)
+        await connection.execute(_WRITE_LINES, by_column(lines, _LINE))

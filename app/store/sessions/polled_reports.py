@@ -6,10 +6,10 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import ARRAY, ColumnElement, Text, any_, bindparam, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.charging.charge import ChargeReport
 from app.domain.units.ids import OperatorId, SessionId
+from app.store.db.connection import Connection
 from app.store.db.documents import as_text, to_document
 from app.store.sessions import leases
 from app.store.tables import payment_sessions, polled_reports
@@ -27,7 +27,7 @@ _OF_SESSION = (
 
 
 async def keep(
-    connection: AsyncConnection, operator_id: OperatorId, reports: Sequence[ChargeReport], now: datetime
+    connection: Connection, operator_id: OperatorId, reports: Sequence[ChargeReport], now: datetime
 ) -> int:
     """Saves the newest report of each charge that belongs to a session, and makes those sessions due. Returns the count
     of sessions. Some hundreds at once at most.
@@ -64,13 +64,13 @@ async def keep(
     return len(sessions)
 
 
-async def of_session(connection: AsyncConnection, session_id: SessionId) -> list[ChargeReport]:
+async def of_session(connection: Connection, session_id: SessionId) -> list[ChargeReport]:
     """Reports of a locked session's charges that were not applied yet, oldest first."""
     rows = await connection.execute(_OF_SESSION, {"session": session_id})
     return [_REPORT.decode(row.report) for row in rows]
 
 
-async def clear(connection: AsyncConnection, session_id: SessionId) -> None:
+async def clear(connection: Connection, session_id: SessionId) -> None:
     """Deletes applied reports. The session is locked, so nothing newer can have come since the read."""
     await connection.execute(delete(S).where(S.c.session_id == session_id))
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, literal, or_
 from app.domain.session.payment_session import ENDED_STATUSES, Status
 from app.domain.session.settlement import SettlementStatus
 from app.domain.units.ids import OperatorId, TerminalId
+from app.store.db.statements import is_any, is_none_of
 from app.store.sessions import holds
 from app.store.tables import payment_sessions, settlements
 
@@ -84,7 +85,7 @@ def conditions(wanted: SessionFilter) -> list[ColumnElement[bool]]:
 
 
 def is_active() -> ColumnElement[bool]:
-    return P.c.status.not_in([str(s) for s in ENDED_STATUSES])
+    return is_none_of(P.c.status, sorted(ENDED_STATUSES))
 
 
 def _of_kinds(wanted: SessionFilter) -> list[ColumnElement[bool]]:
@@ -94,7 +95,7 @@ def _of_kinds(wanted: SessionFilter) -> list[ColumnElement[bool]]:
     if wanted.occupying:
         found.append(P.c.occupies_charge_point)
     if wanted.charge_ids is not None:
-        found.append(P.c.charge_id.in_(wanted.charge_ids))
+        found.append(is_any(P.c.charge_id, wanted.charge_ids))
     if wanted.created_from is not None:
         found.append(P.c.created_at >= wanted.created_from)
     if wanted.created_before is not None:

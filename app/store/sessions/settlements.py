@@ -5,11 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import Settlement, SettlementStatus
 from app.domain.units.ids import OperatorId, SessionId
+from app.store.db.connection import Connection
 from app.store.sessions.codec import shares_of
 from app.store.tables import captures, payment_sessions, settlements
 
@@ -27,7 +27,7 @@ class OpenSettlements:
 
 
 async def write(
-    connection: AsyncConnection, session: PaymentSession, settlement: Settlement, *, first: bool
+    connection: Connection, session: PaymentSession, settlement: Settlement, *, first: bool
 ) -> None:
     """Inserts a settlement once; later only its reports and the overdue mark may change."""
     where = settlements.c.session_id == session.id
@@ -61,7 +61,7 @@ async def write(
 
 
 async def overdue(
-    connection: AsyncConnection, operator_id: OperatorId, now: datetime, *, limit: int, offset: int = 0
+    connection: Connection, operator_id: OperatorId, now: datetime, *, limit: int, offset: int = 0
 ) -> list[SessionId]:
     """Sessions with an overdue capture report that were not flagged yet, the most overdue first; skips `offset` of
     them."""
@@ -77,7 +77,7 @@ async def overdue(
     return [SessionId(row.session_id) for row in await connection.execute(query)]
 
 
-async def count_open(connection: AsyncConnection, operator_id: OperatorId | None) -> OpenSettlements:
+async def count_open(connection: Connection, operator_id: OperatorId | None) -> OpenSettlements:
     query = select(func.count(), func.count(S.c.overdue_since)).where(DUE)
     if operator_id is not None:
         of_operator = payment_sessions.c.operator_id == operator_id
@@ -97,7 +97,7 @@ class Capture:
     reported_at: datetime
 
 
-async def add_capture(connection: AsyncConnection, session_id: SessionId, capture: Capture) -> Capture | None:
+async def add_capture(connection: Connection, session_id: SessionId, capture: Capture) -> Capture | None:
     """Saves a report once; returns an existing one of the same outcome, reference and hold."""
     made = await connection.execute(
         insert(captures)
@@ -122,7 +122,7 @@ def _key(capture: Capture) -> tuple[str, str, str | None]:
     return capture.outcome, capture.reference, capture.authorization_reference
 
 
-async def captures_of_session(connection: AsyncConnection, session_id: SessionId) -> list[Capture]:
+async def captures_of_session(connection: Connection, session_id: SessionId) -> list[Capture]:
     c = captures.c
     query = (
         select(c.outcome, c.amount_minor, c.reference, c.authorization_reference, c.reported_at)

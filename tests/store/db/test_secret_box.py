@@ -65,7 +65,7 @@ async def test_a_secret_moved_to_another_operators_row_or_column_fails(database_
                 with pytest.raises(SecretUnreadable):
                     await keep.get(connection, OP_OTHER)
                 assert await keep.get(connection, OP_ONE) == operator(OP_ONE)
-                await connection.rollback()
+                await connection.raw.execute("ROLLBACK; BEGIN")
 
 
 @pytest.mark.anyio

@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from decimal import Decimal
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from app.domain.charging.charge import ChargeReport, ChargeState
 from app.domain.units.ids import ChargeId
-from app.store.db.database import Connection, Database
+from app.store.db.connection import Connection
+from app.store.db.database import Database
 from app.store.operators import jobs, monta_access, operator_sessions
 from app.store.operators.jobs import Job
 from app.store.operators.monta_access import Count
@@ -170,7 +172,7 @@ async def test_F114_a_request_that_an_old_version_refuses_is_granted_by_the_new_
             await connection.execute(text("UPDATE monta_budgets SET remaining = 0"))
         statements = 0
 
-        async def corrected_in_between(statement: object, given: object = None) -> object:
+        async def corrected_in_between(statement: Any, given: Any = None) -> object:
             nonlocal statements
             statements += 1
             if statements == 2:
@@ -178,7 +180,7 @@ async def test_F114_a_request_that_an_old_version_refuses_is_granted_by_the_new_
                     await monta_access.correct_budget(
                         other, OP_ONE, quota=10, window_s=600, remaining=9, ends_at=NOW + 60 * SECOND
                     )
-            return await connection.execute(statement, given)  # type: ignore[call-overload]
+            return await connection.execute(statement, given)
 
         async with database.transaction() as connection:
             taken = await monta_access.take_request(

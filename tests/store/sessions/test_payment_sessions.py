@@ -62,7 +62,7 @@ async def test_what_was_recorded_comes_back_exactly_and_is_due_at_once(database_
 
 async def test_of_many_who_record_the_same_at_once_one_does(database_url: str) -> None:  # F1
     async with provisioned(database_url) as one, AsyncExitStack() as stack:
-        other = Database(one.engine.url.render_as_string(hide_password=False).replace("+asyncpg", ""))
+        other = Database(database_url)
         stack.push_async_callback(other.close)
         rivals = [a_session(f"{n}", reference="R") for n in range(40)]
         made = await asyncio.gather(*(record((one, other)[n % 2], s) for n, s in enumerate(rivals)))

@@ -6,9 +6,9 @@ Rules held by constraints whatever the code does: each is broken on purpose.
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import insert, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession, Status
@@ -35,8 +35,8 @@ from tests.store.rows import (
 pytestmark = pytest.mark.anyio
 
 
-def broken_rule(error: DBAPIError) -> str:
-    found: str = error.orig.__cause__.constraint_name  # type: ignore[union-attr]
+def broken_rule(error: asyncpg.PostgresError) -> str:
+    found: str = error.constraint_name
     return found
 
 
@@ -47,7 +47,7 @@ async def put(database: Database, session: PaymentSession, **columns: Any) -> No
 
 
 async def refusal(database: Database, statement: Any) -> str:
-    with pytest.raises(IntegrityError) as refused:
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
         async with database.transaction() as connection:
             await connection.execute(statement)
     return broken_rule(refused.value)
@@ -81,7 +81,7 @@ async def test_a_second_session_that_breaks_a_rule_is_refused_by_its_constraint(
     second, columns = SECOND_ROWS[rule]
     async with provisioned(database_url) as database:
         await put(database, FIRST, idempotency_key="K", charge_id="77")
-        with pytest.raises(IntegrityError) as refused:
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
             await put(database, second, **columns)
     assert broken_rule(refused.value) == rule
 
@@ -171,7 +171,7 @@ async def test_who_decides_with_an_old_picture_of_an_unsettled_session_cannot_se
     async with provisioned(database_url) as database:
         await put(database, FIRST)
         await change(database, FIRST, settled(FIRST, 1500))
-        with pytest.raises(IntegrityError) as refused:
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
             async with database.transaction() as connection:
                 await payment_sessions.save(connection, FIRST, Change(settled(FIRST, 900)), NOW)
         assert broken_rule(refused.value) == "pk_settlements"
@@ -223,6 +223,6 @@ async def test_a_charge_that_another_session_has_cannot_be_adopted(database_url:
         await record(database, one)
         await record(database, two)
         await change(database, one, with_charge(one, "77"))
-        with pytest.raises(IntegrityError) as refused:
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
             await change(database, two, with_charge(two, "77"))
     assert broken_rule(refused.value) == "uq_payment_sessions_operator_id_charge_id"

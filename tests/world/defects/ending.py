@@ -6,7 +6,6 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.limit.policy import Policy
 from app.domain.session import monta_calls
@@ -16,6 +15,7 @@ from app.domain.session.machine import Change, ReadCharge, SendStop, Settle, Ste
 from app.domain.session.payment_session import PaymentSession, StopReason
 from app.domain.session.settlement import Settlement, settle
 from app.flows.terminal import top_up as top_up_flow
+from app.store.db.connection import Connection
 from app.store.sessions import payment_sessions
 from app.store.tables import settlements
 from tests.world.defects.planting import Defect, all_of, deciding, substitute
@@ -58,7 +58,7 @@ def _settles_while_stopping(step: Step, session: PaymentSession, policy: Policy,
 
 
 async def _settlement_follows_the_report(
-    connection: AsyncConnection, before: PaymentSession, change: Change, now: datetime
+    connection: Connection, before: PaymentSession, change: Change, now: datetime
 ) -> PaymentSession:
     """Lets a report of the PSP change the amount."""
     session = change.session

@@ -52,7 +52,7 @@ _MONTA_OF = monta_of
 async def _somebody_elses_monta(context: Context, operator_id: Any) -> Any:
     """Mixes up the operators' clients."""
     async with context.database.transaction() as connection:
-        found = (await connection.execute(select(table.c.operator_id))).scalars().all()
+        found = (await connection.execute(select(table.c.operator_id))).scalars()
     others = sorted(set(found) - {operator_id})
     return await _MONTA_OF(context, others[0] if others else operator_id)
 

@@ -4,15 +4,15 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
+import asyncpg
 from sqlalchemy import select, update
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId
 from app.flows.context import Context
 from app.flows.terminal import authorize
 from app.flows.terminal.authorize import Recorded
+from app.store.db.connection import Connection
 from app.store.sessions import leases, payment_sessions
 from app.store.sessions.leases import Lease
 from app.store.tables import payment_sessions as table
@@ -32,19 +32,19 @@ async def _never_seen_before(*_: object) -> None:
 
 
 async def _lock_whoever(
-    connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
+    connection: Connection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
     await connection.execute(select(table.c.id).where(table.c.id == session_id).with_for_update())
     return await payment_sessions.get(connection, session_id)
 
 
 async def _read_without_lock(
-    connection: AsyncConnection, session_id: SessionId, *, lease_token: int | None = None
+    connection: Connection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
     return await payment_sessions.get(connection, session_id)
 
 
-async def _claim_for_ever(connection: AsyncConnection, *, now: datetime, **how: Any) -> list[Lease]:
+async def _claim_for_ever(connection: Connection, *, now: datetime, **how: Any) -> list[Lease]:
     """Makes leases endless."""
     return await _CLAIM(connection, **how | {"now": now, "until": now + timedelta(days=365)})
 
@@ -52,7 +52,7 @@ async def _claim_for_ever(connection: AsyncConnection, *, now: datetime, **how: 
 _CLAIM = leases.claim
 
 
-async def _release_for_ever(connection: AsyncConnection, lease: Lease, due_at: datetime | None) -> None:
+async def _release_for_ever(connection: Connection, lease: Lease, due_at: datetime | None) -> None:
     """Releases a session without its due time."""
     await connection.execute(
         update(table)
@@ -77,7 +77,7 @@ async def _acknowledge_anyway(context: Context, terminal: Any, payment: Any) -> 
         substitute(authorize, "_new_session", noted)(stack)
         try:
             return await _AUTHORIZE(context, terminal, payment)
-        except DBAPIError:
+        except asyncpg.PostgresError:
             if not kept:
                 raise
             return Recorded(kept[-1], replayed=False)

@@ -1,0 +1,139 @@
+"""Keeps connections open between transactions, in bounded number, with a reserve for urgent ones."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import asyncpg
+
+POOL_TIMEOUT_S = 5
+ROLLBACK_S = 2.0
+"""Timeout of a rollback, after which the connection is closed instead."""
+CLOSE_S = 2.0
+
+
+class PoolTimeout(Exception):
+    """No connection became free within POOL_TIMEOUT_S."""
+
+
+class Pool:
+    """Opens a connection when none is idle; the one used last comes first.
+
+    `size` of them stay open, twice as many are used at once, and urgent work may use `urgent_size` more.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, size: int, urgent_size: int
+    ) -> None:
+        self._connect = connect
+        self._size = size
+        self._most = {False: 2 * size, True: 2 * size + urgent_size}
+        self._idle: list[asyncpg.Connection] = []
+        self._used: set[asyncpg.Connection] = set()
+        self._outdated: set[asyncpg.Connection] = set()
+        """Used ones that are closed when they are released."""
+        self._taken = 0
+        self._waiting: dict[bool, deque[asyncio.Future[None]]] = {True: deque(), False: deque()}
+        self._rollbacks: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_use(self) -> int:
+        """Connections that are lent, or being opened or rolled back."""
+        return self._taken
+
+    async def acquire(self, *, urgent: bool = False) -> asyncpg.Connection:
+        """Lends a connection. Raises PoolTimeout, or what opening one raises."""
+        await self._take_turn(urgent)
+        try:
+            raw = self._open_one() or await self._connect()
+        except BaseException:
+            self._end_turn()
+            raise
+        self._used.add(raw)
+        return raw
+
+    def release(self, raw: asyncpg.Connection) -> None:
+        """Takes a connection back; one that is broken, in a transaction or not needed is closed."""
+        self._used.discard(raw)
+        unfit = raw in self._outdated or raw.is_closed() or raw.is_in_transaction()
+        self._outdated.discard(raw)
+        if unfit or len(self._idle) >= self._size:
+            raw.terminate()
+        else:
+            self._idle.append(raw)
+        self._end_turn()
+
+    async def roll_back(self, raw: asyncpg.Connection) -> None:
+        """Rolls back and takes the connection back, also when the caller is cancelled meanwhile."""
+        work = asyncio.create_task(self._roll_back(raw))
+        self._rollbacks.add(work)
+        work.add_done_callback(self._rollbacks.discard)
+        await asyncio.shield(work)
+
+    def discard(self) -> None:
+        """Closes every connection without a word to the server, those in use when they are released."""
+        for raw in self._idle:
+            raw.terminate()
+        self._idle.clear()
+        self._outdated |= self._used
+
+    async def close(self) -> None:
+        """Closes idle connections, and those in use when they are released. The pool remains usable."""
+        if self._rollbacks:
+            await asyncio.wait(self._rollbacks)
+        self._outdated |= self._used
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(raw.close(timeout=CLOSE_S) for raw in idle), return_exceptions=True)
+
+    def _open_one(self) -> asyncpg.Connection | None:
+        while self._idle:
+            raw = self._idle.pop()
+            if not raw.is_closed():
+                return raw
+        return None
+
+    async def _roll_back(self, raw: asyncpg.Connection) -> None:
+        try:
+            if not raw.is_closed():
+                async with asyncio.timeout(ROLLBACK_S):
+                    await raw.execute("ROLLBACK")
+        except Exception:
+            raw.terminate()
+        except BaseException:
+            raw.terminate()
+            raise
+        finally:
+            self.release(raw)
+
+    def _is_free(self, urgent: bool) -> bool:
+        return self._taken < self._most[urgent]
+
+    async def _take_turn(self, urgent: bool) -> None:
+        waiting = self._waiting[urgent]
+        if self._is_free(urgent) and not waiting:
+            self._taken += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            async with asyncio.timeout(POOL_TIMEOUT_S):
+                await turn
+        except BaseException as error:
+            with suppress(ValueError):
+                waiting.remove(turn)
+            if turn.done() and not turn.cancelled():  # it was granted in the same moment
+                self._end_turn()
+            if isinstance(error, TimeoutError):
+                raise PoolTimeout("all connections of this process are in use") from None
+            raise
+
+    def _end_turn(self) -> None:
+        """Frees a place and grants it to whoever waits, urgent work first."""
+        self._taken -= 1
+        for urgent in (True, False):
+            while self._waiting[urgent] and self._is_free(urgent):
+                turn = self._waiting[urgent].popleft()
+                if not turn.done():
+                    self._taken += 1
+                    turn.set_result(None)
