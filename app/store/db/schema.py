@@ -28,7 +28,7 @@ def migrate(database_url: str) -> None:
 async def _check(database_url: str) -> None:
     database = Database(database_url)
     try:
-        async with database.transaction() as connection:
+        async with database.read() as connection:
             await suitability.check(connection, to_migrate=True)
     finally:
         await database.close()
