@@ -44,7 +44,7 @@ class SharedTokens:
         self._box = box
 
     async def load(self, operator: OperatorId) -> Token | None:
-        async with self._database.transaction() as connection:
+        async with self._database.read(urgent=True) as connection:
             pair = await monta_access.load_tokens(connection, operator, self._box)
         if pair is None:
             return None
@@ -88,13 +88,14 @@ class SharedBudget:
         self._counted: dict[OperatorId, monta_access.Count] = {}
 
     async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
-        async with self._database.transaction() as connection:
+        urgent = purpose is Purpose.STOP
+        async with self._database.transaction(urgent=urgent) as connection:
             if operator not in self._counted:
                 await monta_access.open_budget(
                     connection, operator, quota=DEFAULT_QUOTA, window_s=DEFAULT_WINDOW_S, now=now
                 )
             taken = await monta_access.take_request(
-                connection, operator, reserve=RESERVE[purpose], urgent=purpose is Purpose.STOP, now=now
+                connection, operator, reserve=RESERVE[purpose], urgent=urgent, now=now
             )
         if isinstance(taken, datetime):
             return taken

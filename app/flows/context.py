@@ -106,13 +106,15 @@ class OperatorMissing(Exception):
 
 
 @retry_on_serialization_failure
-async def commit(context: Context, lease: Lease, edit: Callable[[Change], Change]) -> PaymentSession:
+async def commit(
+    context: Context, lease: Lease, edit: Callable[[Change], Change], *, urgent: bool = False
+) -> PaymentSession:
     """Locks the session, applies the edit, saves it with its journal lines and commits; extends the lease.
 
-    Raises LeaseLost when the lease's token is no longer the row's.
+    `urgent`: what comes of a stop. Raises LeaseLost when the lease's token is no longer the row's.
     """
     now = context.clock.now()
-    async with context.database.transaction() as connection:
+    async with context.database.transaction(urgent=urgent) as connection:
         before = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
         if before is None:
             raise LeaseLost(lease.session_id)
@@ -121,12 +123,12 @@ async def commit(context: Context, lease: Lease, edit: Callable[[Change], Change
     return saved
 
 
-async def monta_of(context: Context, operator_id: OperatorId) -> MontaClient:
-    """The client for an operator's account at Monta."""
+async def monta_of(context: Context, operator_id: OperatorId, *, urgent: bool = False) -> MontaClient:
+    """The client for an operator's account at Monta; `urgent`: for a stop."""
     known = context.monta.known(operator_id)
     if known is not None:
         return known
-    async with context.database.transaction() as connection:
+    async with context.database.read(urgent=urgent) as connection:
         operator = await context.operators.get(connection, operator_id)
     if operator is None:
         raise OperatorMissing(operator_id)

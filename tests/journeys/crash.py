@@ -42,7 +42,7 @@ class Stalling(Database):
         self._rig = rig
         self._seconds = seconds
 
-    def read(self) -> AbstractAsyncContextManager[Connection]:
+    def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         return self.transaction()
 
     @asynccontextmanager

@@ -81,7 +81,7 @@ class ReplicaDatabase(Database):
         self._replica = replica
         self._observe = observe
 
-    def read(self) -> AbstractAsyncContextManager[Connection]:
+    def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         return self.transaction()
 
     @asynccontextmanager

@@ -50,6 +50,7 @@ class Refusals:
 
 
 MAX_KEY_CHARS = 200
+STOP_PATHS = ("/stop", "/stop-requests")
 
 terminal_bearer = HTTPBearer(
     scheme_name="terminal_key", auto_error=False, description="`tapwatt terminal add` prints it."
@@ -75,7 +76,7 @@ async def _terminal(
 ) -> Terminal:
     terminal, key = None, _key(bearer)
     if key is not None:
-        terminal = await authenticate.terminal_by_key(context, key)
+        terminal = await authenticate.terminal_by_key(context, key, urgent=_stops(request))
     if terminal is None:
         raise _refused(request, context, KeyKind.TERMINAL)
     return terminal
@@ -88,10 +89,15 @@ async def _ops_key(
 ) -> OpsKey:
     ops_key, key = None, _key(bearer)
     if key is not None:
-        ops_key = await authenticate.ops_key_by_key(context, key)
+        ops_key = await authenticate.ops_key_by_key(context, key, urgent=_stops(request))
     if ops_key is None:
         raise _refused(request, context, KeyKind.OPERATIONS)
     return ops_key
+
+
+def _stops(request: Request) -> bool:
+    """Whether the call stops a charge, which must not wait behind others."""
+    return request.url.path.endswith(STOP_PATHS)
 
 
 def _key(bearer: HTTPAuthorizationCredentials | None) -> str | None:

@@ -5,13 +5,13 @@ from app.store.operators import terminals
 from app.store.operators.terminals import OpsKey, Terminal
 
 
-async def terminal_by_key(context: Context, api_key: str) -> Terminal | None:
+async def terminal_by_key(context: Context, api_key: str, *, urgent: bool = False) -> Terminal | None:
     """Returns the terminal that this key was issued to, or None."""
-    async with context.database.transaction() as connection:
+    async with context.database.read(urgent=urgent) as connection:
         return await terminals.terminal_by_key(connection, api_key)
 
 
-async def ops_key_by_key(context: Context, api_key: str) -> OpsKey | None:
+async def ops_key_by_key(context: Context, api_key: str, *, urgent: bool = False) -> OpsKey | None:
     """Returns the operations key that this key stands for, or None."""
-    async with context.database.transaction() as connection:
+    async with context.database.read(urgent=urgent) as connection:
         return await terminals.ops_key_by_key(connection, api_key)

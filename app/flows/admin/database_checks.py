@@ -15,13 +15,13 @@ CLOCK_QUESTIONS = 3
 
 async def check_suitable(database: Database) -> None:
     """Raises DatabaseUnsuitable when the server cannot keep what the store promises."""
-    async with database.transaction() as connection:
+    async with database.read() as connection:
         await suitability.check(connection)
 
 
 async def clock_skew(database: Database, clock: Clock) -> timedelta:
     """Measures how far the database's clock is ahead of ours, by the shortest of a few round trips."""
-    async with database.transaction() as connection:
+    async with database.read() as connection:
         asked = [await _asked(connection, clock) for _ in range(CLOCK_QUESTIONS)]
     before, theirs, after = min(asked, key=lambda a: a[2] - a[0])
     return theirs - (before + (after - before) / 2)
@@ -41,7 +41,7 @@ async def echo(database: Database, word: str) -> None:
 
 async def check_secret_key(context: Context) -> None:
     """Raises SecretUnreadable when the key is not the one that the operators' secrets were sealed with."""
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         await context.operators.check_key(connection)
 
 

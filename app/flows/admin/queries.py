@@ -56,7 +56,7 @@ class Summary:
 
 
 async def session(context: Context, session_id: SessionId, owner: SessionFilter) -> PaymentSession | None:
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         return await payment_sessions.get(connection, session_id, owner)
 
 
@@ -82,24 +82,24 @@ async def sessions(
 async def journal_of(
     context: Context, session_id: SessionId, *, after: int, limit: int
 ) -> list[JournalEntry]:
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         return await journal.of_session(connection, session_id, after=after, limit=limit)
 
 
 async def captures_of(context: Context, session_id: SessionId) -> list[Capture]:
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         return await captures_of_session(connection, session_id)
 
 
 async def orphans_of(context: Context, operator_id: OperatorId | None, *, closed: bool) -> list[Orphan]:
     """Charges with our reference that no session knows, newest first; MAX_PAGE at most."""
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         return await orphans.listed(connection, operator_id, closed=closed, limit=MAX_PAGE)
 
 
 async def charge_points_of(context: Context, terminal_id: TerminalId) -> list[PricedChargePoint]:
     """A terminal's charge points with the price to show."""
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         points = await charge_points.of_terminal(connection, terminal_id)
         now = context.clock.now()
         prices = [await charge_points.tariff_for(connection, p.operator_id, p.id, now) for p in points]
@@ -109,7 +109,7 @@ async def charge_points_of(context: Context, terminal_id: TerminalId) -> list[Pr
 async def charge_point_of(
     context: Context, terminal_id: TerminalId, charge_point_id: ChargePointId
 ) -> PricedChargePoint | None:
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         if not await terminals.is_assigned(connection, terminal_id, charge_point_id):
             return None
     return next(
@@ -120,7 +120,7 @@ async def charge_point_of(
 async def summary(context: Context, operator_id: OperatorId | None) -> Summary:
     """Counts sessions, sums the last 24 hours and checks that watchers run."""
     now = context.clock.now()
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         known = await operator_state.facts(connection)
         open_orphans = await orphans.count_open(connection)
         left = await monta_access.budget_left(connection)

@@ -27,7 +27,7 @@ async def claim_due(
     `busy` counts the owner's running sessions by operator; with these, an operator gets `per_operator` at most.
     """
     now = context.clock.now()
-    async with context.database.transaction() as connection:
+    async with context.database.transaction(urgent=True) as connection:
         claimed = await leases.claim(
             connection,
             owner=owner,
@@ -52,7 +52,7 @@ def _observe_lateness(context: Context, claimed: Collection[Lease], now: datetim
 
 async def next_due_at(context: Context) -> datetime | None:
     """Returns the earliest due time of all sessions and jobs; None: nothing is planned."""
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         return await leases.next_due(connection)
 
 
@@ -61,7 +61,7 @@ async def renew_leases(
 ) -> None:
     """Extends leases of work that goes on, by the session's lease from now."""
     until = context.clock.now() + timedelta(seconds=context.lease_s)
-    async with context.database.transaction() as connection:
+    async with context.database.transaction(urgent=True) as connection:
         if sessions:
             await leases.renew(connection, sessions, until)
         if operator_jobs:

@@ -13,31 +13,39 @@ async def stop_charge(context: Context, lease: Lease, session: PaymentSession) -
     """Sends one stop; the next one is planned already. 200 means accepted, a refusal may mean that it has ended."""
     if session.charge is None:
         return
-    monta = await monta_of(context, session.operator_id)
+    monta = await monta_of(context, session.operator_id, urgent=True)
     try:
         report = await monta.stop_charge(session.charge.id)
     except MontaError as error:
         failed = error
-        await commit(context, lease, lambda change: _stop_failed(context, change, failed))
+        await commit(context, lease, lambda change: _stop_failed(context, change, failed), urgent=True)
         return
-    await commit(context, lease, lambda change: monta_calls.stop_answered(change, report, context.policy))
+    await commit(
+        context, lease, lambda change: monta_calls.stop_answered(change, report, context.policy), urgent=True
+    )
 
 
 async def stop_duplicate(
     context: Context, lease: Lease, session: PaymentSession, charge_id: ChargeId
 ) -> None:
     """Stops a duplicate charge; repeated until it has ended."""
-    monta = await monta_of(context, session.operator_id)
+    monta = await monta_of(context, session.operator_id, urgent=True)
     try:
         report = await monta.stop_charge(charge_id)
     except MontaError as error:
         failed = error
         await commit(
-            context, lease, lambda change: _duplicate_stop_failed(context, change, charge_id, failed)
+            context,
+            lease,
+            lambda change: _duplicate_stop_failed(context, change, charge_id, failed),
+            urgent=True,
         )
         return
     await commit(
-        context, lease, lambda change: monta_calls.duplicate_stop_answered(change, report, context.policy)
+        context,
+        lease,
+        lambda change: monta_calls.duplicate_stop_answered(change, report, context.policy),
+        urgent=True,
     )
 
 

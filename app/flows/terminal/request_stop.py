@@ -50,7 +50,7 @@ async def request_stop(
 ) -> PaymentSession:
     """Records a stop request; the watcher carries it out once the start is resolved. Repeating changes nothing."""
     now = context.clock.now()
-    async with context.database.transaction() as connection:
+    async with context.database.transaction(urgent=True) as connection:
         if await payment_sessions.get(connection, session_id, owner) is None:
             raise SessionUnknown
         before = await payment_sessions.lock(connection, session_id)
@@ -76,7 +76,7 @@ async def stop_by_card(context: Context, terminal: Terminal, card: ShownCard) ->
     owner = SessionFilter(terminal_id=terminal.id)
     tokens = CardTokens(fingerprint=card.fingerprint, account_reference=card.account_reference)
     wanted = replace(owner, card=tokens, charge_point_id=card.charge_point_id, active=True)
-    async with context.database.transaction() as connection:
+    async with context.database.read(urgent=True) as connection:
         found = await payment_sessions.find(connection, wanted, limit=MAX_OF_ONE_CARD)
     if not found:
         raise NoRunningSession

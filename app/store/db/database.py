@@ -92,10 +92,10 @@ class Database:
         """
         return self._lend(Connection, urgent=urgent)
 
-    def read(self) -> AbstractAsyncContextManager[Connection]:
+    def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         """A connection for statements that only read; each is a transaction of its own."""
         # Through a pooler only a transaction has its bounds.
-        return self._lend(lambda raw: Connection(raw, begins=is_pooled(raw)))
+        return self._lend(lambda raw: Connection(raw, begins=is_pooled(raw)), urgent=urgent)
 
     @asynccontextmanager
     async def _lend(
