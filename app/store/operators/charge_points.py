@@ -132,11 +132,15 @@ async def _locked(
     return {ChargePointId(row["charge_point_id"]): dict(row) for row in rows}
 
 
+_HERE = (C.c.operator_id == bindparam("operator"), C.c.charge_point_id == bindparam("point"))
+_ONE = select(C).where(*_HERE)
+
+
 async def get(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> KnownChargePoint | None:
-    query = select(C).where(C.c.operator_id == operator_id, C.c.charge_point_id == charge_point_id)
-    row = (await connection.execute(query)).one_or_none()
+    given = {"operator": operator_id, "point": charge_point_id}
+    row = (await connection.execute(_ONE, given)).one_or_none()
     return _known(row) if row else None
 
 
@@ -267,15 +271,27 @@ POINTS = charge_points.c
 _PROFILE = msgspec.json.Decoder(ChargePointProfile)
 MOST_SIBLINGS = 20
 
+# Built once: every payment executes them.
+_PROFILE_OF = select(as_text(POINTS.profile)).where(*_HERE)
+_PROFILES = (
+    select(as_text(POINTS.profile))
+    .where(
+        POINTS.operator_id == bindparam("operator"),
+        POINTS.model == select(POINTS.model).where(*_HERE).scalar_subquery(),
+        POINTS.profile.is_not(None),
+        POINTS.charge_point_id != bindparam("point"),
+    )
+    .order_by(POINTS.charge_point_id)
+    .limit(MOST_SIBLINGS)
+)
+
 
 async def profile_of(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> ChargePointProfile:
     """The learned profile; the default, which is pessimistic, where nothing was learned."""
-    query = select(as_text(POINTS.profile)).where(
-        POINTS.operator_id == operator_id, POINTS.charge_point_id == charge_point_id
-    )
-    kept = (await connection.execute(query)).scalar()
+    given = {"operator": operator_id, "point": charge_point_id}
+    kept = (await connection.execute(_PROFILE_OF, given)).scalar()
     return _PROFILE.decode(kept) if kept else ChargePointProfile()
 
 
@@ -283,21 +299,8 @@ async def profiles_of_model(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> list[ChargePointProfile]:
     """Profiles of the operator's other charge points of the same model; empty when the model is unknown."""
-    own = select(POINTS.model).where(
-        POINTS.operator_id == operator_id, POINTS.charge_point_id == charge_point_id
-    )
-    query = (
-        select(as_text(POINTS.profile))
-        .where(
-            POINTS.operator_id == operator_id,
-            POINTS.model == own.scalar_subquery(),
-            POINTS.profile.is_not(None),
-        )
-        .where(POINTS.charge_point_id != charge_point_id)
-        .order_by(POINTS.charge_point_id)
-        .limit(MOST_SIBLINGS)
-    )
-    return [_PROFILE.decode(kept) for kept in (await connection.execute(query)).scalars()]
+    given = {"operator": operator_id, "point": charge_point_id}
+    return [_PROFILE.decode(kept) for kept in (await connection.execute(_PROFILES, given)).scalars()]
 
 
 async def put_profile(

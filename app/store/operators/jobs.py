@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, literal, or_, select, update
+from sqlalchemy import bindparam, case, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -73,6 +74,22 @@ _CLAIM = _claim()
 """Built once: watchers execute it constantly, and building takes longer than executing."""
 
 
+_MINE = (D.c.operator_id == bindparam("operator"), D.c.job == bindparam("kind"))
+_OURS = (*_MINE, D.c.lease_token == bindparam("token"))
+_HELD = select(D.c.job).where(*_OURS).with_for_update()
+_RELEASE = (
+    update(D)
+    .where(*_OURS)
+    .values(
+        lease_until=None,
+        due_at=case((ASKED_MEANWHILE, D.c.due_at), else_=bindparam("due", type_=Moment)),
+    )
+)
+_RESTED = select(D.c.job).where(*_MINE, D.c.due_at.is_(None))
+_LOCK = select(D.c.due_at).where(*_MINE).with_for_update()
+_MAKE_DUE = update(D).where(*_MINE).values(due_at=bindparam("now"))
+
+
 async def claim(connection: Connection, *, now: datetime, until: datetime) -> JobLease | None:
     """Claims the most overdue unleased job; None: there is none."""
     row = (await connection.execute(_CLAIM, {"now": now, "until": until})).one_or_none()
@@ -90,8 +107,7 @@ async def lock(connection: Connection, job: Job, operator_id: OperatorId | None 
 
 async def held(connection: Connection, lease: JobLease) -> bool:
     """Whether the claim still stands; then its row is locked until the transaction ends."""
-    query = select(D.c.job).where(*_of(lease)).with_for_update()
-    return (await connection.execute(query)).one_or_none() is not None
+    return (await connection.execute(_HELD, _of(lease))).one_or_none() is not None
 
 
 async def renew(connection: Connection, leases: Collection[JobLease], until: datetime) -> None:
@@ -106,14 +122,13 @@ async def renew(connection: Connection, leases: Collection[JobLease], until: dat
 
 async def release(connection: Connection, lease: JobLease, due_at: datetime | None) -> None:
     """Releases a claim; due again at `due_at`, or sooner when it was requested meanwhile."""
-    next_due = case((ASKED_MEANWHILE, D.c.due_at), else_=literal(due_at, Moment))
-    await connection.execute(update(D).where(*_of(lease)).values(lease_until=None, due_at=next_due))
+    await connection.execute(_RELEASE, _of(lease) | {"due": due_at})
 
 
 async def has_rested(connection: Connection, operator_id: OperatorId, job: Job) -> bool:
     """Whether the job is neither planned nor running."""
-    query = select(D.c.job).where(D.c.operator_id == operator_id, D.c.job == job, D.c.due_at.is_(None))
-    return (await connection.execute(query)).one_or_none() is not None
+    given = {"operator": operator_id, "kind": job}
+    return (await connection.execute(_RESTED, given)).one_or_none() is not None
 
 
 async def make_due(connection: Connection, operator_id: OperatorId, job: Job, now: datetime) -> None:
@@ -122,16 +137,12 @@ async def make_due(connection: Connection, operator_id: OperatorId, job: Job, no
     Locks the row first and keeps it: a watcher that claims it before this commit would not see the request, and a job
     claimed meanwhile would not run again (F114).
     """
-    mine = (D.c.operator_id == operator_id, D.c.job == job)
-    row = (await connection.execute(select(D.c.due_at).where(*mine).with_for_update())).one_or_none()
+    mine = {"operator": operator_id, "kind": job}
+    row = (await connection.execute(_LOCK, mine)).one_or_none()
     if row is not None and (row.due_at is None or row.due_at > now):
-        await connection.execute(update(D).where(*mine).values(due_at=now))
+        await connection.execute(_MAKE_DUE, mine | {"now": now})
         await notify(connection, DUE_CHANNEL)
 
 
-def _of(lease: JobLease) -> tuple[ColumnElement[bool], ...]:
-    return (
-        D.c.operator_id == lease.operator_id,
-        D.c.job == lease.job,
-        D.c.lease_token == lease.token,
-    )
+def _of(lease: JobLease) -> dict[str, Any]:
+    return {"operator": lease.operator_id, "kind": lease.job, "token": lease.token}

@@ -42,10 +42,11 @@ class TokenPair:
     refresh_expires_at: datetime
 
 
+_TOKENS = select(T).where(T.c.operator_id == bindparam("operator"), T.c.version > 0)
+
+
 async def load_tokens(connection: Connection, operator_id: OperatorId, box: SecretBox) -> TokenPair | None:
-    row = (
-        await connection.execute(select(T).where(T.c.operator_id == operator_id, T.c.version > 0))
-    ).one_or_none()
+    row = (await connection.execute(_TOKENS, {"operator": operator_id})).one_or_none()
     if row is None:
         return None
     access, refresh = (

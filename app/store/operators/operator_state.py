@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, case, literal, or_, select, update
+from sqlalchemy import and_, bindparam, case, literal, or_, select, update
 
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
@@ -140,13 +140,16 @@ async def suspect_orphans(
     return (await connection.execute(sooner)).one_or_none() is not None
 
 
+_HELD_SINCE = select(O.c.reconcile_wanted_at).where(
+    O.c.id == bindparam("operator"),
+    or_(O.c.reconciled_at.is_(None), O.c.reconciled_at < O.c.reconcile_wanted_at),
+)
+
+
 async def starts_held_since(connection: Connection, operator_id: OperatorId) -> datetime | None:
     """When a reconciliation was requested that is still outstanding; None: no starts are held."""
-    query = select(O.c.reconcile_wanted_at).where(
-        O.c.id == operator_id,
-        or_(O.c.reconciled_at.is_(None), O.c.reconciled_at < O.c.reconcile_wanted_at),
-    )
-    found: datetime | None = (await connection.execute(query)).scalar_one_or_none()
+    given = {"operator": operator_id}
+    found: datetime | None = (await connection.execute(_HELD_SINCE, given)).scalar_one_or_none()
     return found
 
 

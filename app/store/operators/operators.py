@@ -126,9 +126,7 @@ class Operators:
         )
 
     async def by_endpoint(self, connection: Connection, endpoint_id: str) -> Operator | None:
-        row = await connection.execute(
-            select(operators).where(operators.c.webhook_endpoint_id == endpoint_id)
-        )
+        row = await connection.execute(_BY_ENDPOINT, {"endpoint": endpoint_id})
         return self._one(row.one_or_none())
 
     async def all(self, connection: Connection) -> list[Operator]:
@@ -179,6 +177,7 @@ class Operators:
 
 _ONE = select(operators).where(operators.c.id == bindparam("operator"))
 """Built once: every call to Monta executes it."""
+_BY_ENDPOINT = select(operators).where(operators.c.webhook_endpoint_id == bindparam("endpoint"))
 
 
 async def set_top_up_max(connection: Connection, operator_id: OperatorId, amount_minor: int | None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.charging.price_group import Converted
@@ -113,18 +113,24 @@ async def note_failure(
     await _upsert(connection, operator_id, price_group_id, {"tried_at": now, "problem": problem})
 
 
+_HERE = (C.operator_id == bindparam("operator"), C.charge_point_id == bindparam("point"))
+_SAME_GROUP = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
+
+# Built once: every payment executes them.
+_TARIFF = (
+    select(as_text(G.tariff), G.gaps, G.read_at)
+    .select_from(charge_points.join(price_groups, _SAME_GROUP))
+    .where(*_HERE, G.tariff.is_not(None), G.read_at > bindparam("since"))
+)
+_LEARNED_PRICE = select(C.learned_kwh_price).where(*_HERE, C.learned_currency == bindparam("currency"))
+
+
 async def tariff_of(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> GroupTariff | None:
     """The tariff of the charge point's public price group; None: no group, not convertible, or stale."""
-    same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
-    query = (
-        select(as_text(G.tariff), G.gaps, G.read_at)
-        .select_from(charge_points.join(price_groups, same_group))
-        .where(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
-        .where(G.tariff.is_not(None), G.read_at > now - STALE)
-    )
-    row = (await connection.execute(query)).one_or_none()
+    given = {"operator": operator_id, "point": charge_point_id, "since": now - STALE}
+    row = (await connection.execute(_TARIFF, given)).one_or_none()
     if row is None or row.tariff is None:
         return None
     return GroupTariff(tariff=parsed_tariff(row.tariff), gaps=tuple(row.gaps), read_at=row.read_at)
@@ -194,12 +200,8 @@ async def learned_price(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, currency: str
 ) -> Decimal | None:
     """The recent price a kWh here, in major units of this currency."""
-    query = select(C.learned_kwh_price).where(
-        C.operator_id == operator_id,
-        C.charge_point_id == charge_point_id,
-        C.learned_currency == currency,
-    )
-    found: Decimal | None = (await connection.execute(query)).scalar_one_or_none()
+    given = {"operator": operator_id, "point": charge_point_id, "currency": currency}
+    found: Decimal | None = (await connection.execute(_LEARNED_PRICE, given)).scalar_one_or_none()
     return found
 
 

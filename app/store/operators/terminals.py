@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
@@ -61,20 +61,25 @@ async def assign(
     await connection.execute(pg_insert(terminal_charge_points).values(links).on_conflict_do_nothing())
 
 
+_T, _K, _LINKS = terminals.c, ops_keys.c, terminal_charge_points.c
+
+# Built once: every call of the API executes some of them.
+_TERMINAL = select(_T.id, _T.operator_id, _T.provider, _T.name)
+_BY_KEY = _TERMINAL.where(_T.key_hash == bindparam("hash"), _T.revoked_at.is_(None))
+_BY_ID = _TERMINAL.where(_T.id == bindparam("terminal"))
+_LINK = select(_LINKS.terminal_id).where(
+    _LINKS.terminal_id == bindparam("terminal"), _LINKS.charge_point_id == bindparam("point")
+)
+_OPS_KEY = select(_K.id, _K.operator_id).where(_K.key_hash == bindparam("hash"), _K.revoked_at.is_(None))
+
+
 async def terminal_by_key(connection: Connection, api_key: str) -> Terminal | None:
-    t = terminals.c
-    query = select(t.id, t.operator_id, t.provider, t.name).where(
-        t.key_hash == key_hash(api_key), t.revoked_at.is_(None)
-    )
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_BY_KEY, {"hash": key_hash(api_key)})).one_or_none()
     return Terminal(TerminalId(row.id), OperatorId(row.operator_id), row.provider, row.name) if row else None
 
 
 async def terminal_by_id(connection: Connection, terminal_id: TerminalId) -> Terminal | None:
-    t = terminals.c
-    row = (
-        await connection.execute(select(t.id, t.operator_id, t.provider, t.name).where(t.id == terminal_id))
-    ).one_or_none()
+    row = (await connection.execute(_BY_ID, {"terminal": terminal_id})).one_or_none()
     return Terminal(TerminalId(row.id), OperatorId(row.operator_id), row.provider, row.name) if row else None
 
 
@@ -87,11 +92,8 @@ async def providers_of(connection: Connection, operator_id: OperatorId) -> froze
 async def is_assigned(
     connection: Connection, terminal_id: TerminalId, charge_point_id: ChargePointId
 ) -> bool:
-    links = terminal_charge_points.c
-    query = select(links.terminal_id).where(
-        links.terminal_id == terminal_id, links.charge_point_id == charge_point_id
-    )
-    return (await connection.execute(query)).one_or_none() is not None
+    given = {"terminal": terminal_id, "point": charge_point_id}
+    return (await connection.execute(_LINK, given)).one_or_none() is not None
 
 
 async def add_ops_key(connection: Connection, key: OpsKey, api_key: str, now: datetime) -> None:
@@ -103,7 +105,5 @@ async def add_ops_key(connection: Connection, key: OpsKey, api_key: str, now: da
 
 
 async def ops_key_by_key(connection: Connection, api_key: str) -> OpsKey | None:
-    k = ops_keys.c
-    query = select(k.id, k.operator_id).where(k.key_hash == key_hash(api_key), k.revoked_at.is_(None))
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_OPS_KEY, {"hash": key_hash(api_key)})).one_or_none()
     return OpsKey(row.id, OperatorId(row.operator_id) if row.operator_id else None) if row else None

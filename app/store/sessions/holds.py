@@ -3,16 +3,31 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, bindparam, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store.db.connection import Connection
-from app.store.db.statements import is_any
 from app.store.tables import hold_policies, holds
 
 H = holds.c
+
+
+# Built once: every payment executes them.
+_TAKE = insert(holds).on_conflict_do_nothing().returning(H.session_id)
+_FIND = select(H.session_id, H.amount_minor).where(
+    H.terminal_id == bindparam("terminal"), H.reference == bindparam("wanted")
+)
+_DAYS = (
+    select(hold_policies.c.days)
+    .where(
+        hold_policies.c.operator_id == bindparam("operator"),
+        or_(hold_policies.c.brand == bindparam("scheme"), hold_policies.c.brand == ""),
+    )
+    .order_by(hold_policies.c.brand.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +49,7 @@ async def take(
         "amount_minor": amount_minor,
         "recorded_at": now,
     }
-    made = await connection.execute(
-        insert(holds).values(row).on_conflict_do_nothing().returning(H.session_id)
-    )
+    made = await connection.execute(_TAKE, row)
     return made.one_or_none() is not None
 
 
@@ -47,8 +60,8 @@ async def leave(connection: Connection, session: PaymentSession, reference: str)
 
 
 async def find(connection: Connection, terminal_id: TerminalId, reference: str) -> KnownHold | None:
-    query = select(H.session_id, H.amount_minor).where(H.terminal_id == terminal_id, H.reference == reference)
-    row = (await connection.execute(query)).one_or_none()
+    given = {"terminal": terminal_id, "wanted": reference}
+    row = (await connection.execute(_FIND, given)).one_or_none()
     return KnownHold(SessionId(row.session_id), row.amount_minor) if row else None
 
 
@@ -73,12 +86,6 @@ async def set_days(
 
 async def days_of(connection: Connection, operator_id: OperatorId, brand: str | None) -> int | None:
     """The policy for this card scheme, else for all others, else None."""
-    p, names = hold_policies.c, [(brand or "").lower(), ""]
-    query = (
-        select(p.days)
-        .where(p.operator_id == operator_id, is_any(p.brand, names))
-        .order_by(p.brand.desc())
-        .limit(1)
-    )
-    days: int | None = (await connection.execute(query)).scalar_one_or_none()
+    given = {"operator": operator_id, "scheme": (brand or "").lower()}
+    days: int | None = (await connection.execute(_DAYS, given)).scalar_one_or_none()
     return days

@@ -11,7 +11,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
-    literal,
     or_,
     select,
     update,
@@ -61,7 +60,7 @@ async def record(
         return False
     row = identity_row(session) | to_row(session)
     row |= {"request_hash": request_hash, "idempotency_key": idempotency_key, "due_at": session.created_at}
-    made = await connection.execute(pg_insert(P).values(row).on_conflict_do_nothing().returning(P.c.id))
+    made = await connection.execute(_RECORD, row)
     if made.one_or_none() is None:
         await holds.leave(connection, session, held.reference)
         return False
@@ -74,13 +73,8 @@ async def find_recorded(
     connection: Connection, terminal_id: TerminalId, *, reference: str, idempotency_key: str | None
 ) -> Recorded | None:
     """The session that took one of these keys; the reference takes precedence over the Idempotency-Key."""
-    same_key = P.c.idempotency_key == idempotency_key if idempotency_key is not None else literal(False)
-    query = (
-        _sessions()
-        .add_columns(P.c.request_hash, P.c.idempotency_key)
-        .where(P.c.terminal_id == terminal_id, or_(P.c.reference == reference, same_key))
-    )
-    found = (await connection.execute(query.order_by((P.c.reference == reference).desc()).limit(1))).first()
+    given = {"terminal": terminal_id, "wanted": reference, "key": idempotency_key}
+    found = (await connection.execute(_RECORDED, given)).first()
     if found is None:
         return None
     return Recorded(from_row(found), found["request_hash"], found["idempotency_key"])
@@ -170,6 +164,18 @@ def _sessions() -> Select[Any]:
 
 # Built once: building a statement takes longer than executing it.
 _ONE = _sessions().where(P.c.id == bindparam("session"))
+_SAME_REFERENCE = P.c.reference == bindparam("wanted")
+_RECORDED = (
+    _sessions()
+    .add_columns(P.c.request_hash, P.c.idempotency_key)
+    .where(
+        P.c.terminal_id == bindparam("terminal"),
+        or_(_SAME_REFERENCE, P.c.idempotency_key == bindparam("key")),
+    )
+    .order_by(_SAME_REFERENCE.desc())
+    .limit(1)
+)
+_RECORD = pg_insert(P).on_conflict_do_nothing().returning(P.c.id)
 _LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
 _LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
 _SAVE = update(P).where(P.c.id == bindparam("session"))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.payment_session import PaymentSession
@@ -16,6 +16,8 @@ from app.store.tables import captures, payment_sessions, settlements
 S = settlements
 DUE = S.c.status == SettlementStatus.DUE
 OF_SESSION = S.c.session_id == payment_sessions.c.id
+_REPORT = update(S).where(S.c.session_id == bindparam("session"))
+_DECIDE = insert(S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,34 +32,29 @@ async def write(
     connection: Connection, session: PaymentSession, settlement: Settlement, *, first: bool
 ) -> None:
     """Inserts a settlement once; later only its reports and the overdue mark may change."""
-    where = settlements.c.session_id == session.id
+    reported = {
+        "status": settlement.status,
+        "shares": shares_of(settlement),
+        "overdue_since": settlement.overdue_since,
+    }
     if not first:
-        reported = {
-            "status": settlement.status,
-            "shares": shares_of(settlement),
-            "overdue_since": settlement.overdue_since,
-        }
-        await connection.execute(update(settlements).where(where).values(reported))
+        await connection.execute(_REPORT, reported | {"session": session.id})
         return
-    await connection.execute(
-        insert(settlements).values(
-            session_id=session.id,
-            action=settlement.action,
-            authorized_minor=session.authorized_minor,
-            to_capture_minor=settlement.to_capture_minor,
-            to_release_minor=settlement.to_release_minor,
-            shortfall_minor=settlement.shortfall_minor,
-            energy_wh=settlement.energy_wh,
-            decided_at=settlement.decided_at,
-            deadline=settlement.deadline,
-            session_date=settlement.session_date,
-            status=settlement.status,
-            basis=settlement.basis,
-            shares=shares_of(settlement),
-            report_due_at=settlement.report_due_at,
-            overdue_since=settlement.overdue_since,
-        )
-    )
+    decided = {
+        "session_id": session.id,
+        "action": settlement.action,
+        "authorized_minor": session.authorized_minor,
+        "to_capture_minor": settlement.to_capture_minor,
+        "to_release_minor": settlement.to_release_minor,
+        "shortfall_minor": settlement.shortfall_minor,
+        "energy_wh": settlement.energy_wh,
+        "decided_at": settlement.decided_at,
+        "deadline": settlement.deadline,
+        "session_date": settlement.session_date,
+        "basis": settlement.basis,
+        "report_due_at": settlement.report_due_at,
+    }
+    await connection.execute(_DECIDE, decided | reported)
 
 
 async def overdue(
