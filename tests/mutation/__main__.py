@@ -1,0 +1,181 @@
+"""`python -m tests.mutation`: mutates a package in a copy of the checkout and counts what the tests notice."""
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from tests.mutation.coverage_map import CoverageMap
+from tests.mutation.mutants import Mutant, places_in
+from tests.postgres import ROOT
+
+TESTS = {
+    "app/domain": ["tests/domain"],
+    "app/store": ["tests/store", "tests/flows", "tests/api"],
+    "app/flows": ["tests/flows", "tests/api", "tests/journeys"],
+}
+"""The tests that may notice a mutant of a package; of them those run that execute the mutated lines."""
+COPIED = ("app", "tests", "migrations", "docs", "bench", "pyproject.toml", "run.py", "README.md")
+START_S = 60.0
+"""Added to a run's expected duration, times `SLOWER`, before it counts as hung: imports and PostgreSQL's start."""
+SLOWER = 5.0
+NO_TESTS_LEFT = 5
+"""pytest's status when it collected nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    mutant: Mutant
+    outcome: str
+    tests: int
+    seconds: float
+
+
+def main(argv: list[str]) -> int:
+    args = _arguments(argv)
+    with checkouts(args.workers) as copies:
+        first, began = copies[0], time.monotonic()
+        known = args.coverage or first / "coverage.json"
+        if not known.exists() and (failed := _cover(first, known, args.package)):
+            return failed
+        places = [place for path in _modules(args.package) for place in places_in(ROOT, path)]
+        drawn = random.Random(args.seed).sample(places, min(args.sample, len(places)))
+        print(f"{len(places)} mutants, {len(drawn)} drawn; {time.monotonic() - began:.0f} s", flush=True)
+        mutants = [place.mutant() for place in drawn]
+        verdicts = list(_run_all(mutants, copies, CoverageMap.read(known), args.tests_s))
+    _report(verdicts, args)
+    return 0
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run.py mutate", description="Mutation run over one package.")
+    parser.add_argument("--package", choices=TESTS, default="app/domain")
+    parser.add_argument("--sample", type=int, default=100, help="mutants drawn (100)")
+    parser.add_argument("--seed", type=int, default=1, help="draws the same mutants of the same code (1)")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with a copy of its own (1)")
+    parser.add_argument(
+        "--tests-s", type=float, default=40.0, help="at most so many seconds of tests a mutant (40)"
+    )
+    parser.add_argument(
+        "--coverage", type=Path, help="file that keeps which tests cover what, for a next run"
+    )
+    return parser.parse_args(argv)
+
+
+def _modules(package: str) -> list[Path]:
+    return [path.relative_to(ROOT) for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+@contextmanager
+def checkouts(count: int) -> Iterator[list[Path]]:
+    """Yields copies of the checkout, removed at the end; the checkout itself is never changed."""
+    with tempfile.TemporaryDirectory(prefix="tapwatt-mutants-") as folder:
+        copies = [Path(folder, str(number)) for number in range(count)]
+        for copy in copies:
+            for name in COPIED:
+                source = ROOT / name
+                if source.is_dir():
+                    shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    copy.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source, copy / name)
+        yield copies
+
+
+def _cover(copy: Path, known: Path, package: str) -> int:
+    """Runs the package's tests once under coverage; a failure ends the run, since no verdict would mean a thing."""
+    command = [sys.executable, "-m", "tests.mutation.covered", str(known.resolve()), package, *TESTS[package]]
+    done = subprocess.run(command, cwd=copy, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        known.unlink(missing_ok=True)
+        print(f"The tests fail without a mutant:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.returncode
+
+
+def _run_all(
+    mutants: list[Mutant], copies: list[Path], coverage: CoverageMap, tests_s: float
+) -> Iterator[Verdict]:
+    """Yields verdicts in the order of the mutants, one run at a time in each copy."""
+    free: SimpleQueue[Path] = SimpleQueue()
+    for copy in copies:
+        free.put(copy)
+
+    def one(mutant: Mutant) -> Verdict:
+        copy = free.get()
+        try:
+            return _judge(mutant, copy, coverage, tests_s)
+        finally:
+            free.put(copy)
+
+    with ThreadPoolExecutor(len(copies)) as pool:
+        for number, verdict in enumerate(pool.map(one, mutants), 1):
+            where = f"{verdict.mutant.path}:{verdict.mutant.lines[0]} {verdict.mutant.operator}"
+            line = (
+                f"{number:4} {verdict.outcome:11} {verdict.seconds:5.1f} s {verdict.tests:4} tests  {where}"
+            )
+            print(line, flush=True)
+            if verdict.outcome not in {"killed", "timeout"}:
+                print(
+                    verdict.mutant.diff((ROOT / verdict.mutant.path).read_text(encoding="utf-8")), flush=True
+                )
+            yield verdict
+
+
+def _judge(mutant: Mutant, copy: Path, coverage: CoverageMap, tests_s: float) -> Verdict:
+    """Writes the mutant, runs the tests that execute it until one fails, and puts the module back."""
+    tests = coverage.tests_of(mutant, tests_s)
+    if not tests:
+        return Verdict(mutant, "not covered", 0, 0.0)
+    module, began = copy / mutant.path, time.monotonic()
+    original = module.read_text(encoding="utf-8")
+    try:
+        _write(module, mutant.source)
+        expected_s = sum(coverage.seconds.get(test, 0.0) for test in tests)
+        outcome = _run(tests, copy, START_S + SLOWER * expected_s)
+    finally:
+        _write(module, original)
+    return Verdict(mutant, outcome, len(tests), time.monotonic() - began)
+
+
+def _write(module: Path, source: str) -> None:
+    """Writes a module and removes its bytecode, whose age and size may still fit."""
+    module.write_text(source, encoding="utf-8")
+    for compiled in module.parent.glob(f"__pycache__/{module.stem}.*.pyc"):
+        compiled.unlink()
+
+
+def _run(tests: list[str], copy: Path, timeout_s: float) -> str:
+    chosen = copy / "chosen-tests.txt"
+    chosen.write_text("\n".join(tests), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", f"@{chosen}"]
+    try:
+        done = subprocess.run(command, cwd=copy, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        return "timeout"
+    if done.returncode == NO_TESTS_LEFT:
+        return "not covered"
+    return "killed" if done.returncode else "survived"
+
+
+def _report(verdicts: list[Verdict], args: argparse.Namespace) -> None:
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    noticed = outcomes["killed"] + outcomes["timeout"]
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    print(f"\n{args.package}, seed {args.seed}: {noticed} of {len(verdicts)} noticed ({counts})")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

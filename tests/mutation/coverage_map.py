@@ -1,0 +1,52 @@
+"""Which tests execute a place, and how long each takes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tests.mutation.mutants import Mutant
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageMap:
+    """Seconds by test, and the tests by file and line."""
+
+    seconds: dict[str, float]
+    lines: dict[str, dict[str, list[str]]]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return cls(found["seconds"], found["lines"])
+
+    def tests_of(self, mutant: Mutant, at_most_s: float) -> list[str]:
+        """Returns the tests to run, the module's own first, then the quickest, `at_most_s` seconds in all."""
+        own = str(_own_test(mutant.path))
+        found = sorted(
+            self._covering(mutant),
+            key=lambda test: (not test.startswith(own), self.seconds.get(test, 0.0)),
+        )
+        chosen, total_s = [], 0.0
+        for test in found:
+            total_s += self.seconds.get(test, 0.0)
+            if chosen and total_s > at_most_s:
+                break
+            chosen.append(test)
+        return chosen
+
+    def _covering(self, mutant: Mutant) -> set[str]:
+        """Tests of the mutated lines, else of the function's, else (code of the import) of the whole module."""
+        by_line = self.lines.get(str(mutant.path), {})
+        if mutant.function is None:
+            return _tests(by_line, 0, 1_000_000)
+        return _tests(by_line, *mutant.lines) or _tests(by_line, *mutant.function)
+
+
+def _tests(by_line: dict[str, list[str]], first: int, last: int) -> set[str]:
+    return {test for line, tests in by_line.items() if first <= int(line) <= last for test in tests if test}
+
+
+def _own_test(path: Path) -> Path:
+    """Returns tests/a/test_b.py of app/a/b.py."""
+    return Path("tests", *path.parts[1:-1], f"test_{path.name}")
