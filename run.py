@@ -37,6 +37,7 @@ USAGE = """usage: python3 run.py COMMAND ...
   test [PYTEST ARGS]   format, lint, types, import contracts, migrations, then the tests
   bench [NAME ...]     measure the service beside the usual way to write one (--quick: two minutes; --help)
   world [--seeds N]    simulated worlds with faults, one from each seed; a seed that breaks a rule prints its story
+  mutate [--sample N]  a seeded sample of small defects, planted in a copy: which of them do the tests notice?
   tapwatt ARGS         any command of Tapwatt's own command line (try: python3 run.py tapwatt --help)
   lock [--upgrade]     write both lock files anew from pyproject.toml"""
 
@@ -208,6 +209,13 @@ def command_world(args: list[str]) -> NoReturn:
     os.execv(PY, [str(PY), "-m", "tests.world", *args])
 
 
+def command_mutate(args: list[str]) -> NoReturn:
+    """Replaces this process with the mutation run (tests/mutation)."""
+    ensure(DEV_LOCK)
+    os.chdir(ROOT)
+    os.execv(PY, [str(PY), "-m", "tests.mutation", *args])
+
+
 def command_tapwatt(args: list[str]) -> NoReturn:
     """Replaces this process with Tapwatt's command line."""
     become("app", args)
@@ -268,6 +276,8 @@ def main() -> int:
         command_world(rest)
     if command == "bench":
         command_bench(rest)
+    if command == "mutate":
+        command_mutate(rest)
     if command == "lock":
         return command_lock(rest)
     if command == "demo":

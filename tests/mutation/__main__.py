@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
 from tests.mutation.coverage_map import CoverageMap
+from tests.mutation.judge import NOTICED, Verdict, are_known, judge
 from tests.mutation.mutants import Mutant, places_in
 from tests.postgres import ROOT
 
@@ -26,19 +26,6 @@ TESTS = {
 }
 """The tests that may notice a mutant of a package; of them those run that execute the mutated lines."""
 COPIED = ("app", "tests", "migrations", "docs", "bench", "pyproject.toml", "run.py", "README.md")
-START_S = 60.0
-"""Added to a run's expected duration, times `SLOWER`, before it counts as hung: imports and PostgreSQL's start."""
-SLOWER = 5.0
-NO_TESTS_LEFT = 5
-"""pytest's status when it collected nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    mutant: Mutant
-    outcome: str
-    tests: int
-    seconds: float
 
 
 def main(argv: list[str]) -> int:
@@ -49,10 +36,14 @@ def main(argv: list[str]) -> int:
         if not known.exists() and (failed := _cover(first, known, args.package)):
             return failed
         places = [place for path in _modules(args.package) for place in places_in(ROOT, path)]
-        drawn = random.Random(args.seed).sample(places, min(args.sample, len(places)))
-        print(f"{len(places)} mutants, {len(drawn)} drawn; {time.monotonic() - began:.0f} s", flush=True)
-        mutants = [place.mutant() for place in drawn]
-        verdicts = list(_run_all(mutants, copies, CoverageMap.read(known), args.tests_s))
+        random.Random(args.seed).shuffle(places)  # so that a smaller sample is the beginning of a larger one
+        drawn = places[: args.sample]
+        print(f"{len(drawn)} of {len(places)} mutants, after {time.monotonic() - began:.0f} s", flush=True)
+        mutants, coverage = [place.mutant() for place in drawn], CoverageMap.read(known)
+        if not are_known({test for each in mutants for test in coverage.tests_of(each, args.tests_s)}, first):
+            print("The file of --coverage names tests that are gone; remove it.")
+            return 1
+        verdicts = list(_run_all(mutants, copies, coverage, args.tests_s))
     _report(verdicts, args)
     return 0
 
@@ -113,7 +104,7 @@ def _run_all(
     def one(mutant: Mutant) -> Verdict:
         copy = free.get()
         try:
-            return _judge(mutant, copy, coverage, tests_s)
+            return judge(mutant, copy, coverage, tests_s)
         finally:
             free.put(copy)
 
@@ -124,54 +115,21 @@ def _run_all(
                 f"{number:4} {verdict.outcome:11} {verdict.seconds:5.1f} s {verdict.tests:4} tests  {where}"
             )
             print(line, flush=True)
-            if verdict.outcome not in {"killed", "timeout"}:
+            if verdict.outcome not in NOTICED:
                 print(
                     verdict.mutant.diff((ROOT / verdict.mutant.path).read_text(encoding="utf-8")), flush=True
                 )
             yield verdict
 
 
-def _judge(mutant: Mutant, copy: Path, coverage: CoverageMap, tests_s: float) -> Verdict:
-    """Writes the mutant, runs the tests that execute it until one fails, and puts the module back."""
-    tests = coverage.tests_of(mutant, tests_s)
-    if not tests:
-        return Verdict(mutant, "not covered", 0, 0.0)
-    module, began = copy / mutant.path, time.monotonic()
-    original = module.read_text(encoding="utf-8")
-    try:
-        _write(module, mutant.source)
-        expected_s = sum(coverage.seconds.get(test, 0.0) for test in tests)
-        outcome = _run(tests, copy, START_S + SLOWER * expected_s)
-    finally:
-        _write(module, original)
-    return Verdict(mutant, outcome, len(tests), time.monotonic() - began)
-
-
-def _write(module: Path, source: str) -> None:
-    """Writes a module and removes its bytecode, whose age and size may still fit."""
-    module.write_text(source, encoding="utf-8")
-    for compiled in module.parent.glob(f"__pycache__/{module.stem}.*.pyc"):
-        compiled.unlink()
-
-
-def _run(tests: list[str], copy: Path, timeout_s: float) -> str:
-    chosen = copy / "chosen-tests.txt"
-    chosen.write_text("\n".join(tests), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", f"@{chosen}"]
-    try:
-        done = subprocess.run(command, cwd=copy, capture_output=True, timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired:
-        return "timeout"
-    if done.returncode == NO_TESTS_LEFT:
-        return "not covered"
-    return "killed" if done.returncode else "survived"
-
-
 def _report(verdicts: list[Verdict], args: argparse.Namespace) -> None:
     outcomes = Counter(verdict.outcome for verdict in verdicts)
-    noticed = outcomes["killed"] + outcomes["timeout"]
+    drawn = Counter(verdict.mutant.operator for verdict in verdicts)
+    noticed = Counter(verdict.mutant.operator for verdict in verdicts if verdict.outcome in NOTICED)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
-    print(f"\n{args.package}, seed {args.seed}: {noticed} of {len(verdicts)} noticed ({counts})")
+    print(f"\n{args.package}, seed {args.seed}: {noticed.total()} of {len(verdicts)} noticed ({counts})")
+    for operator, count in drawn.most_common():
+        print(f"  {operator:16} {noticed[operator]:4} of {count:4}")
 
 
 if __name__ == "__main__":

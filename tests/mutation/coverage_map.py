@@ -27,7 +27,8 @@ class CoverageMap:
             self._covering(mutant),
             key=lambda test: (not test.startswith(own), self.seconds.get(test, 0.0)),
         )
-        chosen, total_s = [], 0.0
+        chosen: list[str] = []
+        total_s = 0.0
         for test in found:
             total_s += self.seconds.get(test, 0.0)
             if chosen and total_s > at_most_s:
@@ -36,10 +37,10 @@ class CoverageMap:
         return chosen
 
     def _covering(self, mutant: Mutant) -> set[str]:
-        """Tests of the mutated lines, else of the function's, else (code of the import) of the whole module."""
+        """Tests of the mutated lines, else of the function's; of code of the import the module's, else all tests."""
         by_line = self.lines.get(str(mutant.path), {})
         if mutant.function is None:
-            return _tests(by_line, 0, 1_000_000)
+            return _tests(by_line, 0, 1_000_000) or set(self.seconds)
         return _tests(by_line, *mutant.lines) or _tests(by_line, *mutant.function)
 
 
