@@ -3,9 +3,10 @@
 import ast
 from pathlib import Path
 
+from tests.mutation.copies import Copy
 from tests.mutation.coverage_map import CoverageMap
-from tests.mutation.judge import judge
-from tests.mutation.mutants import Mutant, places_in
+from tests.mutation.judge import diff_of, judge
+from tests.mutation.mutants import Mutant, mutants_of
 
 SOURCE = '''"""A module."""
 
@@ -21,17 +22,19 @@ def price(wh: int, *, fee: int = 2) -> int:
 MODULE = Path("app", "domain", "price.py")
 
 
-def mutants_of(root: Path, source: str = SOURCE) -> list[Mutant]:
+def written(root: Path, source: str = SOURCE) -> list[Mutant]:
     module = root / MODULE
     module.parent.mkdir(parents=True, exist_ok=True)
     module.write_text(source, encoding="utf-8")
-    return [place.mutant() for place in places_in(root, MODULE)]
+    return mutants_of(root, MODULE)
 
 
 def test_each_mutant_is_the_module_with_one_line_changed(tmp_path: Path) -> None:
-    mutants = mutants_of(tmp_path)
+    mutants = written(tmp_path)
     changed = [
-        next(line.strip() for line in mutant.diff(SOURCE).splitlines() if line.startswith("+")).strip("+ ")
+        next(
+            line.strip() for line in diff_of(SOURCE, mutant.source()).splitlines() if line.startswith("+")
+        ).strip("+ ")
         for mutant in mutants
     ]
     assert sorted(changed) == [
@@ -45,11 +48,11 @@ def test_each_mutant_is_the_module_with_one_line_changed(tmp_path: Path) -> None
         "return max(wh * 4, fee)",
         "return max(wh / 3, fee)",
     ]
-    assert all(ast.parse(mutant.source) for mutant in mutants)
+    assert all(ast.parse(mutant.source()) for mutant in mutants)
 
 
 def test_the_modules_own_tests_come_first_then_the_quickest_until_the_time_is_used(tmp_path: Path) -> None:
-    mutant = next(each for each in mutants_of(tmp_path) if each.lines[0] == 9)
+    mutant = next(each for each in written(tmp_path) if each.lines[0] == 9)
     own, quick, slow = "tests/domain/test_price.py::test_it", "tests/domain/test_a.py::a", "tests/b.py::b"
     elsewhere = "tests/domain/test_a.py::elsewhere"
     coverage = CoverageMap(
@@ -64,14 +67,14 @@ def test_the_modules_own_tests_come_first_then_the_quickest_until_the_time_is_us
 def test_a_mutant_is_killed_survives_or_is_not_covered_and_the_copy_is_restored(tmp_path: Path) -> None:
     test = "test_price.py::test_price"
     (tmp_path / "test_price.py").write_text(
-        "import sys\nsys.path.insert(0, '.')\nfrom app.domain.price import price\n\n\n"
-        "def test_price():\n    assert price(2) == 6\n",
+        "from app.domain.price import price\n\n\ndef test_price():\n    assert price(2) == 6\n",
         encoding="utf-8",
     )
     by_line = {str(line): [test] for line in range(7, 10)}
     coverage = CoverageMap({test: 0.1}, {str(MODULE): by_line})
-    mutants = {each.source.splitlines()[each.lines[0] - 1].strip(): each for each in mutants_of(tmp_path)}
-    assert judge(mutants["return max(wh * 4, fee)"], tmp_path, coverage, 5).outcome == "killed"
-    assert judge(mutants["if wh > 1:"], tmp_path, coverage, 5).outcome == "survived"
-    assert judge(mutants["if wh > 1:"], tmp_path, CoverageMap({}, {}), 5).outcome == "not covered"
+    mutants = {each.source().splitlines()[each.lines[0] - 1].strip(): each for each in written(tmp_path)}
+    with Copy(tmp_path) as copy:
+        assert judge(mutants["return max(wh * 4, fee)"], copy, coverage, 5).outcome == "killed"
+        assert judge(mutants["if wh > 1:"], copy, coverage, 5).outcome == "survived"
+        assert judge(mutants["if wh > 1:"], copy, CoverageMap({}, {}), 5).outcome == "not covered"
     assert (tmp_path / MODULE).read_text(encoding="utf-8") == SOURCE

@@ -2,22 +2,19 @@
 
 import argparse
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
+from tests.mutation.copies import Copy, checkouts
 from tests.mutation.coverage_map import CoverageMap
-from tests.mutation.judge import NOTICED, Verdict, are_known, judge
-from tests.mutation.mutants import Mutant, places_in
-from tests.postgres import ROOT
+from tests.mutation.judge import NOTICED, Verdict, judge
+from tests.mutation.mutants import Mutant, mutants_of
 
 TESTS = {
     "app/domain": ["tests/domain"],
@@ -25,25 +22,25 @@ TESTS = {
     "app/flows": ["tests/flows", "tests/api", "tests/journeys"],
 }
 """The tests that may notice a mutant of a package; of them those run that execute the mutated lines."""
-COPIED = ("app", "tests", "migrations", "docs", "bench", "pyproject.toml", "run.py", "README.md")
+COLLECTED_WITHIN_S = 120.0
 
 
 def main(argv: list[str]) -> int:
     args = _arguments(argv)
     with checkouts(args.workers) as copies:
-        first, began = copies[0], time.monotonic()
+        first, began = copies[0].folder, time.monotonic()
         known = args.coverage or first / "coverage.json"
         if not known.exists() and (failed := _cover(first, known, args.package)):
             return failed
-        places = [place for path in _modules(args.package) for place in places_in(ROOT, path)]
-        random.Random(args.seed).shuffle(places)  # so that a smaller sample is the beginning of a larger one
-        drawn = places[: args.sample]
-        print(f"{len(drawn)} of {len(places)} mutants, after {time.monotonic() - began:.0f} s", flush=True)
-        mutants, coverage = [place.mutant() for place in drawn], CoverageMap.read(known)
-        if not are_known({test for each in mutants for test in coverage.tests_of(each, args.tests_s)}, first):
+        every = [mutant for path in _modules(first, args.package) for mutant in mutants_of(first, path)]
+        random.Random(args.seed).shuffle(every)  # so that a smaller sample is the beginning of a larger one
+        drawn, coverage = every[: args.sample], CoverageMap.read(known)
+        print(f"{len(drawn)} of {len(every)} mutants, after {time.monotonic() - began:.0f} s", flush=True)
+        tests = {test for each in drawn for test in coverage.tests_of(each, args.tests_s)}
+        if not copies[0].passes(sorted(tests), "--collect-only", most_s=COLLECTED_WITHIN_S):
             print("The file of --coverage names tests that are gone; remove it.")
             return 1
-        verdicts = list(_run_all(mutants, copies, coverage, args.tests_s))
+        verdicts = list(_run_all(drawn, copies, coverage, args.tests_s))
     _report(verdicts, args)
     return 0
 
@@ -63,24 +60,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _modules(package: str) -> list[Path]:
-    return [path.relative_to(ROOT) for path in sorted((ROOT / package).rglob("*.py"))]
-
-
-@contextmanager
-def checkouts(count: int) -> Iterator[list[Path]]:
-    """Yields copies of the checkout, removed at the end; the checkout itself is never changed."""
-    with tempfile.TemporaryDirectory(prefix="tapwatt-mutants-") as folder:
-        copies = [Path(folder, str(number)) for number in range(count)]
-        for copy in copies:
-            for name in COPIED:
-                source = ROOT / name
-                if source.is_dir():
-                    shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-                else:
-                    copy.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(source, copy / name)
-        yield copies
+def _modules(copy: Path, package: str) -> list[Path]:
+    return [path.relative_to(copy) for path in sorted((copy / package).rglob("*.py"))]
 
 
 def _cover(copy: Path, known: Path, package: str) -> int:
@@ -94,10 +75,10 @@ def _cover(copy: Path, known: Path, package: str) -> int:
 
 
 def _run_all(
-    mutants: list[Mutant], copies: list[Path], coverage: CoverageMap, tests_s: float
+    mutants: list[Mutant], copies: list[Copy], coverage: CoverageMap, tests_s: float
 ) -> Iterator[Verdict]:
     """Yields verdicts in the order of the mutants, one run at a time in each copy."""
-    free: SimpleQueue[Path] = SimpleQueue()
+    free: SimpleQueue[Copy] = SimpleQueue()
     for copy in copies:
         free.put(copy)
 
@@ -116,9 +97,7 @@ def _run_all(
             )
             print(line, flush=True)
             if verdict.outcome not in NOTICED:
-                print(
-                    verdict.mutant.diff((ROOT / verdict.mutant.path).read_text(encoding="utf-8")), flush=True
-                )
+                print(verdict.diff, flush=True)
             yield verdict
 
 

@@ -1,8 +1,7 @@
-"""Lists the mutants of a module: its source with one operator of mutmut applied at one place."""
+"""Lists the mutants of a module: its source with one operator of mutmut applied to one node."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from difflib import unified_diff
 from pathlib import Path
 
 import libcst as cst
@@ -21,24 +20,7 @@ LOOKED_PAST = ("log", "counter", "cast", "len", "isinstance")
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A module's path in the checkout, the lines of the mutated place and of its function, the mutated source."""
-
-    path: Path
-    lines: tuple[int, int]
-    function: tuple[int, int] | None
-    operator: str
-    source: str
-
-    def diff(self, original: str) -> str:
-        before, after = original.splitlines(keepends=True), self.source.splitlines(keepends=True)
-        return "".join(
-            line for line in unified_diff(before, after, n=1) if not line.startswith(("---", "+++"))
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One way to mutate one node; the mutant's source is made only when it is drawn."""
+    """One way to mutate one node of a module: its path in the checkout, the lines of the node and of its function."""
 
     path: Path
     module: cst.Module
@@ -48,14 +30,15 @@ class Place:
     function: tuple[int, int] | None
     operator: str
 
-    def mutant(self) -> Mutant:
+    def source(self) -> str:
+        """Returns the mutated source; made when it is needed, since it takes a while."""
         changed = self.module.deep_replace(self.node, self.mutated)
         assert isinstance(changed, cst.Module)
-        return Mutant(self.path, self.lines, self.function, self.operator, changed.code)
+        return changed.code
 
 
 class Collector(cst.CSTVisitor):
-    """Collects every place of a module, in the order of the source."""
+    """Collects every mutant of a module, in the order of the source."""
 
     METADATA_DEPENDENCIES = (PositionProvider,)
 
@@ -63,7 +46,7 @@ class Collector(cst.CSTVisitor):
         super().__init__()
         self._path, self._module = path, module
         self._functions: list[cst.FunctionDef] = []
-        self.places: list[Place] = []
+        self.mutants: list[Mutant] = []
 
     def on_visit(self, node: cst.CSTNode) -> bool:
         if isinstance(node, UNTOUCHED) or _is_looked_past(node):
@@ -72,8 +55,8 @@ class Collector(cst.CSTVisitor):
             self._functions.append(node)
         function = self._lines(self._functions[-1].body) if self._functions else None
         for operator, mutated in _mutations(node, inside=function is not None):
-            self.places.append(
-                Place(self._path, self._module, node, mutated, self._lines(node), function, operator)
+            self.mutants.append(
+                Mutant(self._path, self._module, node, mutated, self._lines(node), function, operator)
             )
         return True
 
@@ -107,9 +90,9 @@ def _fewer_arguments(node: cst.CSTNode, mutated: cst.CSTNode) -> bool:
     return isinstance(node, cst.Call) and isinstance(mutated, cst.Call) and len(mutated.args) < len(node.args)
 
 
-def places_in(root: Path, path: Path) -> list[Place]:
-    """Returns every place of `root / path`; a place's path is relative to `root`."""
+def mutants_of(root: Path, path: Path) -> list[Mutant]:
+    """Returns every mutant of `root / path`; its path is relative to `root`."""
     wrapper = MetadataWrapper(cst.parse_module((root / path).read_text(encoding="utf-8")))
     collector = Collector(path, wrapper.module)
     wrapper.visit(collector)
-    return collector.places
+    return collector.mutants
