@@ -7,6 +7,9 @@ import pytest
 import structlog
 
 from app.telemetry import configure_logging
+from tests.shared_database import database_url, recycled
+
+__all__ = ["database_url", "production_logs", "recycled"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,12 @@
-"""The tests themselves: no test module imports another, journeys name what they prove, no test asserts nothing."""
+"""The tests themselves: no test module imports another, journeys name what they prove, no test asserts nothing,
+folders with many database tests share one."""
 
 import ast
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 TESTS = Path(__file__).parent.parent
 ROOT = TESTS.parent
@@ -106,3 +109,10 @@ def test_every_test_asserts_something() -> None:
         if name.startswith("test_") and not asserts(path, function)
     ]
     assert not silent, silent
+
+
+@pytest.mark.parametrize("folder", ["api", "flows", "journeys", "store"])
+def test_folders_with_many_database_tests_share_one(folder: str) -> None:
+    """Without these imports the tests still pass, with a new copy of the database for each: slower by minutes."""
+    taken = set(imported(TESTS / folder / "conftest.py"))
+    assert taken >= {("tests.shared_database", name) for name in ("database_url", "recycled")}
