@@ -2,20 +2,18 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from types import FrameType
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import structlog
-import uvicorn
 from prometheus_client import start_http_server
 
 from app.api.http.live import SessionChanges
 from app.clock import Clock, ScaledClock, SystemClock, utc_now
 from app.flows.admin import database_checks
 from app.flows.context import Context
+from app.http_server import ENDING, Server, run_loop
 from app.main import background, create_app
 from app.settings import KeyedSettings, Settings
 from app.simulator.server import SimulatorServer, about, default_config
@@ -27,8 +25,6 @@ from app.wiring import ready_context
 
 log = structlog.get_logger("running")
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
-GRACE_S = 20
 """Seconds that requests under way may take at shutdown."""
 KEEP_TIME_S = 10.0
 WEBHOOK_TIMEOUT_S = 10.0
@@ -46,7 +42,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
             listens[DUE_CHANNEL] = lambda _: watcher.wake()
         await stack.enter_async_context(_beside(context, listens))
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
-        server = _Server(create_app(context, news=news, metrics=metrics), host, port, news.close)
+        server = Server(create_app(context, news=news, metrics=metrics), host, port, news.close)
         if with_watcher:
             server.on_ready = lambda: log.info("watcher_started", watcher=watcher.name)
         await server.serve()
@@ -85,7 +81,7 @@ async def simulate(
         async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
             return (await http.post(url, content=body, headers=dict(headers))).status_code
 
-        server = _Server(SimulatorServer(config, clock, deliver), host, port, lambda: None)
+        server = Server(SimulatorServer(config, clock, deliver), host, port, lambda: None)
         server.on_ready = lambda: announce(about(config, f"http://{host}:{port}"))
         await server.serve()
 
@@ -118,50 +114,6 @@ async def _keep_time(context: Context) -> None:
             clock.offset += await database_checks.clock_skew(context.database, clock)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, ending long polls at once on shutdown and reporting when it listens."""
-
-    on_ready: Callable[[], None] | None = None
-
-    def __init__(self, app: object, host: str, port: int, on_exit: Callable[[], None]) -> None:
-        config = uvicorn.Config(
-            app,  # type: ignore[arg-type]  # any ASGI app; uvicorn's own union leaves plain callables out
-            host=host,
-            port=port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
-        super().__init__(config)
-        self._on_exit = on_exit
-        self._where = f"http://{host}:{port}"
-
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
-        if self.started:
-            log.info("listening", url=self._where)
-            if self.on_ready is not None:
-                self.on_ready()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Holds the signal back: uvicorn raises it again after shutdown, before the watcher beside it has drained."""
-        loop = asyncio.get_running_loop()
-        for number in ENDING:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in ENDING:
-                loop.remove_signal_handler(number)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._on_exit()
-        super().handle_exit(sig, frame)
-
-
 def _on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in ENDING:
@@ -175,4 +127,4 @@ def run(work: Awaitable[None]) -> None:
         await work
 
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(bounded())
+        run_loop(bounded())

@@ -1,0 +1,126 @@
+"""The HTTP server: uvicorn with bounds on what a client may send, how slowly, and how a process ends."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+try:
+    from uvloop import run as run_loop
+except ImportError:  # not to be had on Windows
+    from asyncio import run as run_loop  # type: ignore[assignment]
+
+__all__ = ["ENDING", "BoundedHttp", "Server", "run_loop"]
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+GRACE_S = 20
+KEEP_ALIVE_S = 75
+"""How long an idle connection is kept: longer than terminals pause between two polls."""
+
+log = structlog.get_logger("processes")
+
+_TOO_LATE = b"408 Request Timeout"
+_TOO_LARGE = b"431 Request Header Fields Too Large"
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Ends a connection whose request head is too large, or whose head or body comes too slowly."""
+
+    most_head_bytes = 64 * 1024
+    head_s = 10.0
+    """From a request's first byte to the end of its head."""
+    body_s = 20.0
+    """From the end of the head to the end of the body."""
+
+    _head_bytes = 0
+    _in_head = True
+    _deadline: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._in_head:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > self.most_head_bytes:
+            self._refuse(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        self._within(self.head_s)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
+        super().on_headers_complete()
+        self._within(self.body_s)
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        self._within(None)
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._within(None)
+        super().connection_lost(exc)
+
+    def _within(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._refuse, _TOO_LATE)
+
+    def _refuse(self, status: bytes) -> None:
+        self._within(None)
+        if not self.transport.is_closing():
+            self.transport.write(
+                b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            )
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, ending long polls at once on shutdown and reporting when it listens."""
+
+    on_ready: Callable[[], None] | None = None
+
+    def __init__(self, app: object, host: str, port: int, on_exit: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]  # any ASGI app; uvicorn's own union leaves plain callables out
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            http=BoundedHttp,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        super().__init__(config)
+        self._on_exit = on_exit
+        self._where = f"http://{host}:{port}"
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            log.info("listening", url=self._where)
+            if self.on_ready is not None:
+                self.on_ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Holds the signal back: uvicorn raises it again after shutdown, before the watcher beside it has drained."""
+        loop = asyncio.get_running_loop()
+        for number in ENDING:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in ENDING:
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)

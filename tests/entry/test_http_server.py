@@ -1,0 +1,101 @@
+"""Tests of app/http_server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from app.http_server import BoundedHttp, Server
+
+pytestmark = pytest.mark.anyio
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Hasty(BoundedHttp):
+    head_s = 0.2
+    body_s = 0.2
+
+
+async def length_of_body(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Answers with the count of bytes that it received."""
+    if scope["type"] != "http":
+        return
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+    body = str(size).encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def served(http: type[BoundedHttp] = BoundedHttp) -> AsyncIterator[int]:
+    """The port of a running server."""
+    server, ready = Server(length_of_body, "127.0.0.1", 0, lambda: None), asyncio.Event()
+    server.config.http, server.config.lifespan = http, "off"
+    server.on_ready = ready.set
+    task = asyncio.create_task(server.serve())
+    try:
+        await ready.wait()
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def said(port: int, *parts: bytes) -> bytes:
+    """Everything that the server answers until it closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+WHOLE = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello"
+
+
+async def test_a_whole_request_is_answered() -> None:
+    async with served(Hasty) as port:
+        answer = await said(port, WHOLE)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"\r\n\r\n5")
+
+
+async def test_requests_on_one_connection_have_their_bounds_each() -> None:
+    kept = WHOLE.replace(b"connection: close\r\n", b"")
+    async with served() as port:
+        answer = await said(port, *[kept] * 3, WHOLE)
+    assert answer.count(b"HTTP/1.1 200") == 4
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"POST / HT", id="a head that stops"),
+        pytest.param(WHOLE[:-1], id="a body that stops"),
+        pytest.param(WHOLE.replace(b": close", b": keep-alive") + b"GET", id="the second head that stops"),
+    ],
+)
+async def test_a_request_that_does_not_go_on_is_cut(sent: bytes) -> None:
+    async with served(Hasty) as port:
+        answer = await said(port, sent)
+    assert answer.endswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+
+
+async def test_a_head_without_end_is_cut() -> None:
+    async with served() as port:
+        answer = await said(port, b"GET / HTTP/1.1\r\n", *[b"x-more: " + b"y" * 8000 + b"\r\n"] * 9)
+    assert answer.startswith(b"HTTP/1.1 431")
