@@ -94,6 +94,9 @@ LEAST_PAUSE_S = 0.1
 BEAT_S = 5.0
 OPERATORS_SHARE = 75
 """The largest share (per cent) of a watcher's slots for one operator, however many of its sessions are due."""
+STOPS_SHARE = 25
+"""The share (per cent) of a watcher's slots that only sessions with a due stop may take: a stop finds a free one,
+whatever else waits."""
 JOBS_SHARE = 25
 """The largest share (per cent) of a watcher's slots for jobs: when Monta hangs, stops still find one."""
 DRAIN_S = 15.0
@@ -107,8 +110,11 @@ class Watcher:
         self.context = context
         self.name = name
         self._rng = random.Random(name)  # noqa: S311  pauses that differ from watcher to watcher
-        self._free = asyncio.Semaphore(concurrency)
+        self._freed = asyncio.Event()
+        self._others_wait = False
+        """Only stops may be claimed until a slot is free again."""
         self._concurrency = concurrency
+        self._for_others = max(1, concurrency - max(1, concurrency * STOPS_SHARE // 100))
         self._per_operator = max(1, concurrency * OPERATORS_SHARE // 100)
         self._most_jobs = max(1, concurrency * JOBS_SHARE // 100)
         self._running: set[asyncio.Task[None]] = set()
@@ -161,45 +167,62 @@ class Watcher:
 
     async def run_round(self) -> int:
         """Claims what is due now, once, and runs it to its end; returns the count of claims."""
-        claimed, job = await self._claim(self._concurrency)
+        claimed, job = await self._claim()
         await asyncio.gather(*(self._run_session(lease) for lease in claimed))
         if job is not None:
             await self._do(job)
         return len(claimed) + (job is not None)
 
     async def _claim_and_spawn(self) -> None:
-        await self._free.acquire()
-        self._free.release()
-        claimed, job = await self._claim(max(1, self._concurrency - len(self._running)))
+        room = self._room()
+        if room.stops <= 0:
+            await self._until_freed()
+            return
+        claimed, job = await self._claim()
+        # Counted as held from here on, not only once their tasks run.
         for lease in claimed:
-            await self._spawn(self._run_session(lease))
+            self._held.add(lease)
+            self._spawn(self._run_session(lease))
         if job is not None:
-            await self._spawn(self._do(job))
+            self._held_jobs.add(job)
+            self._spawn(self._do(job))
         elif not claimed:
-            await self._pause(await self._until_due())
+            self._others_wait = room.others <= 0
+            await self._pause(await self._until_due(stops=self._others_wait))
 
-    async def _spawn(self, work: Awaitable[None]) -> None:
-        await self._free.acquire()
+    def _room(self) -> claim.Room:
+        """What may be claimed now. Others and jobs leave some slots to sessions with a due stop."""
+        others = sum(not lease.for_stop for lease in self._held) + len(self._held_jobs)
+        free = self._concurrency - len(self._running)
+        jobs = self._most_jobs - len(self._held_jobs)
+        return claim.Room(stops=free, others=min(free, self._for_others - others), jobs=min(free, jobs))
 
-        async def run() -> None:
-            try:
-                await work
-            finally:
-                self._free.release()
-
-        task = asyncio.create_task(run())
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
 
-    async def _claim(self, limit: int) -> tuple[list[Lease], JobLease | None]:
-        """Claims up to `limit` due sessions, and a job if one is due and jobs have a slot left."""
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        self._freed.set()
+        if self._others_wait:
+            self.wake()
+
+    async def _until_freed(self) -> None:
+        self._freed.clear()
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._freed, self._stopping)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _claim(self) -> tuple[list[Lease], JobLease | None]:
+        """Claims due sessions, those with a due stop first, and a job if one is due."""
         return await claim.claim_due(
             self.context,
             owner=self.name,
-            limit=limit,
-            busy=Counter(lease.operator_id for lease in self._held),
+            room=self._room(),
+            busy=Counter(lease.operator_id for lease in self._held if not lease.for_stop),
             per_operator=self._per_operator,
-            with_job=len(self._held_jobs) < self._most_jobs,
         )
 
     async def _run_session(self, lease: Lease) -> None:
@@ -239,9 +262,9 @@ class Watcher:
             finally:
                 self._held_jobs.discard(lease)
 
-    async def _until_due(self) -> float | None:
-        """Seconds to the next due time; None: nothing is planned."""
-        due_at = await claim.next_due_at(self.context)
+    async def _until_due(self, *, stops: bool) -> float | None:
+        """Seconds to the next due time, or to that of a stop; None: nothing is planned."""
+        due_at = await claim.next_due_at(self.context, stops=stops)
         if due_at is None:
             return None
         return max(LEAST_PAUSE_S, (due_at - self.context.clock.now()).total_seconds())

@@ -1,7 +1,7 @@
 """The context that every flow gets, and the one way to change a session."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from app.domain.limit.policy import Policy
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
+from app.flows.deliveries import Deliveries
 from app.monta.client import MontaClient
 from app.monta.webhook import Entry
 from app.monta_access import MontaAccess
@@ -91,6 +92,7 @@ class Context:
     """Retention of webhook entries in days."""
     clock_is_virtual: bool = False
     """The clock is not meant to agree with the database's: demo and tests."""
+    deliveries: Deliveries = field(default_factory=Deliveries)
 
 
 HOLD_STARTS = timedelta(seconds=60)
@@ -114,7 +116,7 @@ async def commit(
     `urgent`: what comes of a stop. Raises LeaseLost when the lease's token is no longer the row's.
     """
     now = context.clock.now()
-    async with context.database.transaction(urgent=urgent) as connection:
+    async with context.database.transaction(urgent=urgent or lease.for_stop) as connection:
         before = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
         if before is None:
             raise LeaseLost(lease.session_id)

@@ -7,26 +7,38 @@ from typing import cast
 
 from app.domain.charging.charge import ChargeReport, PriceUnit
 from app.domain.charging.orphan import YOUNG, has_our_form
+from app.domain.limit.policy import Policy
+from app.domain.session.machine import Change, Wait
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.running_reports import may_merge, merge_reports, rescheduled
 from app.domain.units.ids import OperatorId
 from app.flows.context import _is_deletion
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
 from app.store.db.connection import Connection
 from app.store.operators import jobs, operator_state
 from app.store.operators.jobs import Job
-from app.store.sessions import inbox
+from app.store.sessions import inbox, leases, payment_sessions
 from app.store.sessions.inbox import InboxEntry, PendingEntry
 from app.strict_json import JsonIn
 
 
 async def keep_entries(
-    connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], now: datetime
+    connection: Connection,
+    operator_id: OperatorId,
+    entries: Sequence[Entry],
+    now: datetime,
+    *,
+    policy: Policy,
 ) -> int:
-    """Saves webhook entries of charges; returns how many were new.
+    """Saves webhook entries, and applies those of running charges in the same transaction; returns how many were new.
 
     Unknown sessions that they name may have been lost with a database: a search for their charges is scheduled as soon
     as they are old enough to be checked, not only within the hour.
     """
-    kept = await inbox.keep(connection, operator_id, [_inbox_entry(entry) for entry in entries], now)
+    applied = await _merge(connection, operator_id, entries, policy, now)
+    kept = await inbox.keep(
+        connection, operator_id, [_inbox_entry(entry) for entry in entries], now, applied=applied
+    )
     lost, due_at = [reference for reference in kept.unknown if has_our_form(reference)], now + YOUNG
     if lost:
         await jobs.lock(connection, Job.RECONCILE, operator_id)
@@ -35,6 +47,52 @@ async def keep_entries(
     if kept.new and any(e.entity_type in (CHARGE_POINT, PRICE_GROUP) and e.problem is None for e in entries):
         await jobs.make_due(connection, operator_id, Job.CHARGE_POINTS, now)
     return kept.new
+
+
+async def _merge(
+    connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], policy: Policy, now: datetime
+) -> frozenset[str]:
+    """Applies new entries about running charges to their sessions; returns the keys of the applied ones.
+
+    The sessions stay locked, so an entry about one of them is either known by now or new.
+    """
+    by_charge: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.charge is not None and entry.problem is None and not _is_deletion(entry):
+            by_charge.setdefault(entry.charge.id, []).append(entry)
+    if not by_charge:
+        return frozenset()
+    references = {e.charge.partner_external_id for e in entries if e.charge is not None}
+    locked = await payment_sessions.lock_named(
+        connection, operator_id, sorted(by_charge), sorted(filter(None, references))
+    )
+    named = {
+        known.session.id: [
+            (entry.dedupe_key, replace(report, arrived_at=now))
+            for entry in by_charge[known.session.charge.id]
+            if (report := entry.charge) is not None and may_merge(known.session, report)
+        ]
+        for known in locked
+        if known.session.charge is not None and known.session.charge.id in by_charge
+    }
+    keys = [key for pairs in named.values() for key, _ in pairs]
+    old = await inbox.known_keys(connection, operator_id, keys) if keys else frozenset()
+    edits: list[tuple[PaymentSession, Change]] = []
+    due: dict[str, Wait] = {}
+    for known in locked:
+        reports = {key: report for key, report in named.get(known.session.id, ()) if key not in old}
+        newest = sorted(reports.values(), key=lambda report: report.seen_at)[-inbox.READ_OF_EACH :]
+        if not reports:
+            continue
+        merged = merge_reports(known.session, newest, policy, now)
+        edits.append((known.session, merged.change))
+        leased = known.lease_until is not None and known.lease_until > now
+        moved = rescheduled(known.due_at, merged.due, now, leased=leased)
+        if moved is not None:
+            due[known.session.id] = moved
+    await payment_sessions.save_all(connection, edits, now)
+    await leases.reschedule(connection, due, now)
+    return frozenset(keys)
 
 
 def _inbox_entry(entry: Entry) -> InboxEntry:

@@ -458,6 +458,12 @@ def upgrade() -> None:
             nullable=True,
             comment="when the watcher must look next; null: never, unless news comes",
         ),
+        sa.Column(
+            "stop_due_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when a stop falls due: claimed before everything else then",
+        ),
         sa.Column("lease_owner", sa.Text(), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
@@ -516,6 +522,13 @@ def upgrade() -> None:
         ["operator_id", "due_at"],
         unique=False,
         postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_payment_sessions_operator_id_stop_due_at",
+        "payment_sessions",
+        ["operator_id", "stop_due_at"],
+        unique=False,
+        postgresql_where=sa.text("stop_due_at IS NOT NULL"),
     )
     op.create_index(
         "uq_payment_sessions_active_charge_point",
@@ -675,6 +688,11 @@ def downgrade() -> None:
         "uq_payment_sessions_active_charge_point",
         table_name="payment_sessions",
         postgresql_where=sa.text("occupies_charge_point"),
+    )
+    op.drop_index(
+        "ix_payment_sessions_operator_id_stop_due_at",
+        table_name="payment_sessions",
+        postgresql_where=sa.text("stop_due_at IS NOT NULL"),
     )
     op.drop_index(
         "ix_payment_sessions_operator_id_due_at",

@@ -26,8 +26,15 @@ async def count(rig: Rig, where: str) -> int:
         return int(found.scalar_one())
 
 
+@pytest.mark.parametrize(
+    ("state", "pending"),
+    [
+        pytest.param("charging", 0, id="of a running charge, applied as it is kept"),
+        pytest.param("stopped", 1000, id="of its end, left to the watcher"),
+    ],
+)
 async def test_F43_a_backlog_of_thousands_is_kept_at_once_and_taken_in_by_its_newest(
-    database_url: str,
+    database_url: str, state: str, pending: int
 ) -> None:
     async with open_rig(database_url) as rig:
         session = await rig.authorize(106, 5000)
@@ -37,11 +44,11 @@ async def test_F43_a_backlog_of_thousands_is_kept_at_once_and_taken_in_by_its_ne
         backlog = []
         for number in range(1000):
             at = (now - timedelta(seconds=(1000 - number) / 100)).isoformat()
-            told = entry(rig, charge | {"consumedKwh": number / 200, "updatedAt": at})
+            told = entry(rig, charge | {"state": state, "consumedKwh": number / 200, "updatedAt": at})
             backlog.append(told | {"eventTime": at})
         for first in range(0, 1000, 250):
             assert await deliver(rig, *backlog[first : first + 250]) == 200
-        assert await count(rig, "applied_at IS NULL AND charge_id IS NOT NULL") == 1000
+        assert await count(rig, "applied_at IS NULL AND charge_id IS NOT NULL") == pending
         begun = time.perf_counter()
         await rig.work()
         assert time.perf_counter() - begun < 5

@@ -15,6 +15,7 @@ from app.api.http.card_data import as_errors
 from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.settle_manually import AboveAuthorized, AlreadyEnded, AlreadySettled, NotEnded
 from app.flows.context import SessionUnknown
+from app.flows.group_commit import TooManyWaiting
 from app.flows.terminal import authorize, top_up
 from app.flows.terminal.report_capture import CaptureConflict, NotSettled
 from app.flows.terminal.request_stop import NoRunningSession, SeveralSessions
@@ -173,6 +174,7 @@ ANSWERS: Mapping[type[Exception], Answer] = {
         code="bad_signature", detail="X-Monta-Signature does not fit the body and this endpoint's secret."
     ),
     UnreadableDelivery: Answer(code="invalid_body", detail="The delivery cannot be read: {error}."),
+    TooManyWaiting: Answer(code="unavailable"),
     SecretUnreadable: Answer(
         code="unavailable",
         detail="TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with: start this process"

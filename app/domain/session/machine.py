@@ -1,7 +1,7 @@
 """The state machine (status, command) -> status, its steps, and changes with their journal lines."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -196,10 +196,25 @@ class Wait:
     """Nothing before `until`; None: nothing ever, unless news comes."""
 
     until: datetime | None
+    stop_at: datetime | None = field(default=None, compare=False)
+    """When a stop falls due, unless news comes; from then on the session is claimed before all others."""
 
 
 Call: TypeAlias = SendStart | SearchCharges | ReadCharge | SendStop | StopDuplicate
 Step: TypeAlias = Call | AskSweep | GiveUp | Settle | SettleUnfinished | CountLost | Wait
+
+
+def soonest(*waits: Wait) -> Wait:
+    """Ends with the first of these waits, and has the first stop of them."""
+    return Wait(
+        min((wait.until for wait in waits if wait.until is not None), default=None),
+        min((wait.stop_at for wait in waits if wait.stop_at is not None), default=None),
+    )
+
+
+def until_stop(at: datetime) -> Wait:
+    """Waits until a stop is due."""
+    return Wait(at, at)
 
 
 def when(step: Call, due: datetime, now: datetime) -> Call | Wait:

@@ -22,6 +22,8 @@ from app.domain.session.machine import (
     Step,
     StopDuplicate,
     Wait,
+    soonest,
+    until_stop,
     when,
 )
 from app.domain.session.payment_session import (
@@ -48,7 +50,13 @@ def _until_a_stop_is_due(session: PaymentSession, charge: Charge, policy: Policy
     if due_stops:
         return SendStop(due_stops[0][1])
     due, read = _next_read(session, charge, stops, policy)
-    return read if due <= now else Wait(min((due, *stops.values())))
+    return read if due <= now else soonest(Wait(due), until_stop(min(stops.values())))
+
+
+def stop_due_at(session: PaymentSession, policy: Policy, now: datetime) -> datetime | None:
+    """When the first stop of a running charge falls due; None: no charge runs."""
+    charge = session.charge
+    return None if charge is None else min(_stop_times(session, charge, policy, now).values())
 
 
 def _stop_again(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
@@ -59,7 +67,7 @@ def _stop_again(session: PaymentSession, charge: Charge, policy: Policy, now: da
     step = _in_time(_repeat_stop(session, charge, stop, now), session, stop, policy, now)
     stalls = stalls_at(session, charge, policy)
     if isinstance(step, Wait) and stalls is not None and now < stalls:
-        return Wait(stalls if step.until is None else min(step.until, stalls))
+        return soonest(step, Wait(stalls))
     return step
 
 
@@ -74,7 +82,7 @@ def _in_time(step: Step, session: PaymentSession, stop: Stop, policy: Policy, no
     last = max(settle_by(session, policy), stop.decided_at + grace)
     if now >= last:
         return SettleUnfinished()
-    return Wait(last if step.until is None else min(step.until, last)) if isinstance(step, Wait) else step
+    return soonest(step, until_stop(last)) if isinstance(step, Wait) else step
 
 
 def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datetime) -> Step:
@@ -82,7 +90,7 @@ def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datet
     if stop.next_at is None:
         return SendStop(stop.reason)
     if now < stop.next_at:
-        return Wait(stop.next_at)
+        return until_stop(stop.next_at)
     last_read_at = max(charge.seen_at, session.reads.attempted_at or charge.seen_at)
     return SendStop(stop.reason) if last_read_at >= stop.next_at else ReadCharge(charge.id)
 
@@ -121,8 +129,7 @@ def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -
 def _next_read(
     session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
 ) -> tuple[datetime, ReadCharge | AskSweep]:
-    """The next read: a sweep's when the charge has been silent for too long, the session's own when a sweep brings
-    nothing, or one before a stop that rests on an old reading."""
+    """The next read: a sweep's after a long silence, else the session's own, or one before a stop."""
     silent_from = charge.seen_at + timedelta(seconds=policy.silent_after_s)
     overdue_since = session.awaits_sweep_since
     step: ReadCharge | AskSweep = AskSweep(charge.id)
@@ -150,8 +157,7 @@ def _read_ahead(
 
 
 def _last_useful_read(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:
-    """The most useful moment to read before a stop: just after the meter's last sample that will be there in time; just
-    before the stop when the meter's interval is not known."""
+    """When to read before a stop: just after the meter's last sample in time; just before it without an interval."""
     interval_ms = session.meter_history.interval_ms
     if interval_ms:
         interval_s = interval_ms / 1000
@@ -166,17 +172,15 @@ def _last_useful_read(session: PaymentSession, charge: Charge, limit: datetime, 
 SEARCH_OFFSETS_S = (2, 5, 10, 20, 40, 60, 80, 100)
 """When to search for a charge after an unknown start, in seconds from the intent; then at the end of the quiet window
 and regularly after it."""
-
 MINUTELY_SEARCHES = 40
 """Number of searches in the first half hour; later ones follow at growing intervals."""
-
 JUST_SEARCHED = timedelta(seconds=45)
 """An empty search is still fresh for this long: it counts from its request, and the answer may take 20 s."""
 
 
 def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """The most urgent thing to do now, or until when to wait; a due search comes before a stop that it may spare."""
-    waits: list[datetime] = []
+    waits: list[Wait] = []
     for step in (
         NEXT[phase_of(session, policy, now)](session, policy, now),
         _search_duplicates(session, policy, now),
@@ -184,12 +188,9 @@ def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     ):
         if not isinstance(step, Wait):
             return step
-        if step.until is not None:
-            waits.append(step.until)
+        waits.append(step)
     free = free_at(session, policy)
-    if free is not None and free > now:
-        waits.append(free)
-    return Wait(min(waits) if waits else None)
+    return soonest(*waits, Wait(free if free is not None and free > now else None))
 
 
 def _lost(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
@@ -319,8 +320,8 @@ def _stop_duplicates(session: PaymentSession, now: datetime) -> Step:
             continue
         if duplicate.next_at is None or duplicate.next_at <= now:
             return StopDuplicate(duplicate.id)
-        waits.append(duplicate.next_at)
-    return Wait(min(waits) if waits else None)
+        waits.append(until_stop(duplicate.next_at))
+    return soonest(*waits)
 
 
 def _search_duplicates(session: PaymentSession, policy: Policy, now: datetime) -> Step:

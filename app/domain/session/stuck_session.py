@@ -199,6 +199,13 @@ def attention_reasons(session: PaymentSession, policy: Policy, now: datetime) ->
     yield AttentionReason(AttentionCode.NOT_COMPLETED, STUCK if _stuck(charge, policy, now) else None)
 
 
+def with_attention(change: Change, policy: Policy, now: datetime) -> Change:
+    """Raises attention for each reason that holds now."""
+    for reason in attention_reasons(change.session, policy, now):
+        change = change.set_attention(reason.code, reason.why, Source.WATCHER, about=reason.about)
+    return change
+
+
 def _not_believed(session: PaymentSession) -> str | None:
     """Why the running record is not believed; a webhook alone proves nothing, and an ended record has its own code."""
     charge = session.charge

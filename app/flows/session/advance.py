@@ -25,13 +25,13 @@ from app.domain.session.machine import (
     Source,
     StopDuplicate,
     Wait,
+    soonest,
 )
 from app.domain.session.next_step import decide
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.reports import apply_report
 from app.domain.session.settle import release_unused, settle_final, settle_unfinished
 from app.domain.session.settlement import SettlementBasis
-from app.domain.session.stuck_session import attention_reasons
 from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing, reports_deletion
 from app.flows.ingest import report_of
 from app.store.db.connection import Connection
@@ -85,7 +85,7 @@ async def advance(context: Context, lease: Lease, previous: Advanced | None = No
     the charge. `previous`: the step before, in the same claim. Raises LeaseLost.
     """
     decided_at_s, now = context.clock.monotonic(), context.clock.now()
-    async with context.database.transaction() as connection:
+    async with context.database.transaction(urgent=lease.for_stop) as connection:
         before = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
         if before is None:
             raise LeaseLost(lease.session_id)
@@ -105,7 +105,7 @@ async def advance(context: Context, lease: Lease, previous: Advanced | None = No
         adopted = _adopted(before, session, previous)
         if isinstance(step, Wait) and released:
             latest = now + LATE_NEWS if adopted else None
-            await leases.release(connection, lease, min(filter(None, (step.until, latest)), default=None))
+            await leases.release(connection, lease, soonest(step, Wait(latest)))
         else:
             await leases.extend(connection, lease, now + timedelta(seconds=context.lease_s))
     _record_metrics(context, before, session)
@@ -124,9 +124,9 @@ def _adopted(before: PaymentSession, session: PaymentSession, previous: Advanced
 async def yield_session(context: Context, lease: Lease) -> None:
     """Releases a session that has more to do: due again at once, after all others that are due."""
     now = context.clock.now()
-    async with context.database.transaction() as connection:
+    async with context.database.transaction(urgent=lease.for_stop) as connection:
         if await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token) is not None:
-            await leases.release(connection, lease, now)
+            await leases.release(connection, lease, Wait(now))
 
 
 async def _decided_here(
@@ -163,7 +163,7 @@ def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | AskS
         case StopDuplicate(charge_id):
             return step, monta_calls.duplicate_stop_intended(change, charge_id, now=now, policy=policy)
         case SearchCharges() | ReadCharge() | AskSweep() | Wait():
-            return step, _with_attention(change, policy, now)
+            return step, stuck_session.with_attention(change, policy, now)
         case _:
             assert_never(step)
 
@@ -182,12 +182,6 @@ def _concluded(
             return stuck_session.counted_lost(change, why)
         case _:
             assert_never(step)
-
-
-def _with_attention(change: Change, policy: Policy, now: datetime) -> Change:
-    for reason in attention_reasons(change.session, policy, now):
-        change = change.set_attention(reason.code, reason.why, Source.WATCHER, about=reason.about)
-    return change
 
 
 async def _with_news(

@@ -1,6 +1,7 @@
 """Claims due sessions and jobs for a watcher; renews and releases their leases."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.units.ids import OperatorId
@@ -13,32 +14,43 @@ from app.store.sessions.leases import Lease
 JOB_LEASE_S = 60.0
 
 
-async def claim_due(
-    context: Context,
-    *,
-    owner: str,
-    limit: int,
-    busy: Mapping[OperatorId, int],
-    per_operator: int,
-    with_job: bool,
-) -> tuple[list[Lease], JobLease | None]:
-    """Claims up to `limit` due sessions, and `with_job` a due job if there is one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How much more work a watcher may claim."""
 
-    `busy` counts the owner's running sessions by operator; with these, an operator gets `per_operator` at most.
+    stops: int
+    """Sessions whose stop is due."""
+    others: int
+    """All other sessions."""
+    jobs: int
+
+
+async def claim_due(
+    context: Context, *, owner: str, room: Room, busy: Mapping[OperatorId, int], per_operator: int
+) -> tuple[list[Lease], JobLease | None]:
+    """Claims due sessions, those with a due stop first, and a due job if there is one.
+
+    `busy` counts the owner's running sessions by operator; with these, an operator gets `per_operator` at most, stops
+    not counted.
     """
     now = context.clock.now()
+    until = now + timedelta(seconds=context.lease_s)
     async with context.database.transaction(urgent=True) as connection:
         claimed = await leases.claim(
-            connection,
-            owner=owner,
-            now=now,
-            until=now + timedelta(seconds=context.lease_s),
-            limit=limit,
-            busy=busy,
-            per_operator=per_operator,
+            connection, owner=owner, now=now, until=until, limit=room.stops, busy=busy, stops=True
         )
+        if room.others > 0:
+            claimed += await leases.claim(
+                connection,
+                owner=owner,
+                now=now,
+                until=until,
+                limit=room.others,
+                busy=busy,
+                per_operator=per_operator,
+            )
         _observe_lateness(context, claimed, now)
-        if not with_job:
+        if room.jobs <= 0:
             return claimed, None
         until = now + timedelta(seconds=JOB_LEASE_S)
         return claimed, await jobs.claim(connection, now=now, until=until)
@@ -50,10 +62,10 @@ def _observe_lateness(context: Context, claimed: Collection[Lease], now: datetim
             context.telemetry.claimed((now - lease.due_at).total_seconds())
 
 
-async def next_due_at(context: Context) -> datetime | None:
-    """Returns the earliest due time of all sessions and jobs; None: nothing is planned."""
+async def next_due_at(context: Context, *, stops: bool = False) -> datetime | None:
+    """Returns the earliest due time of all sessions and jobs, or of stops only; None: nothing is planned."""
     async with context.database.read() as connection:
-        return await leases.next_due(connection)
+        return await leases.next_due(connection, stops=stops)
 
 
 async def renew_leases(

@@ -63,7 +63,7 @@ async def request_stop(
         change = Change(replace(before, stop_request=StopRequest(reason=reason, at=now, note=note)))
         change = change.note(JournalKind.STOP_REQUESTED, source, reason=reason, note=note)
         session = await payment_sessions.save(connection, before, change, now)
-        await payment_sessions.wake(connection, session_id, now)
+        await payment_sessions.wake(connection, session_id, now, for_stop=True)
     return session
 
 

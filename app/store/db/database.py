@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -167,6 +167,14 @@ async def notify(connection: Connection, channel: str, payload: str = "") -> Non
     """Notifies listeners when this transaction commits. A lost notification only costs time, since all listeners also
     poll."""
     await connection.execute(_NOTIFY, {"channel": channel, "payload": payload})
+
+
+async def notify_all(connection: Connection, channel: str, payloads: Sequence[str]) -> None:
+    """Notifies listeners of several payloads when this transaction commits."""
+    await connection.execute(
+        text("SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) AS payload"),
+        {"channel": channel, "payloads": list(payloads)},
+    )
 
 
 async def wait_for_standby(connection: Connection) -> None:

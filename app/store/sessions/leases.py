@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import (
     ARRAY,
     Boolean,
+    Column,
     Integer,
     Select,
     Text,
@@ -24,9 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from app.domain.session.machine import Wait
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
-from app.store.db.database import DUE_CHANNEL
+from app.store.db.database import DUE_CHANNEL, notify
 from app.store.db.statements import are_any
 from app.store.tables import operator_jobs, operators, payment_sessions
 
@@ -48,31 +50,34 @@ class Lease:
     """Whose session it is; used for fairness only."""
     due_at: datetime | None = field(default=None, compare=False)
     """When it fell due; used for metrics only."""
+    for_stop: bool = field(default=False, compare=False)
+    """Claimed for a stop that is due: its transactions use the connections that are kept for stops."""
 
 
-def _claim() -> ReturningUpdate[tuple[str, int, str, datetime | None]]:
-    """Builds the claim statement. Parameters: `now`, `until`, `owner`, `busy` (counts by operator), and three bounds:
-    `each` for new claims of one operator, `bound` for these and what it has in work, `most` for all claims."""
+def _claim(due_at: Column[datetime]) -> ReturningUpdate[tuple[str, int, str, datetime | None]]:
+    """Builds a claim statement for what is due by a column. Parameters: `now`, `until`, `owner`, `busy` (counts by
+    operator), and three bounds: `each` for new claims of one operator, `bound` for these and what it has in work,
+    `most` for all claims."""
     now = bindparam("now", type_=P.c.due_at.type)
     in_work = bindparam("busy", type_=JSONB)
-    free = (P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
+    free = (due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
     first = (
-        select(P.c.id, P.c.due_at, func.row_number().over(order_by=P.c.due_at).label("number"))
+        select(P.c.id, due_at, func.row_number().over(order_by=due_at).label("number"))
         .where(P.c.operator_id == O.c.id, *free)
-        .order_by(P.c.due_at)
+        .order_by(due_at)
         .limit(bindparam("each", type_=Integer()))
         .lateral("first")
     )
     busy_here = func.coalesce(in_work[O.c.id].astext.cast(Integer), 0)
     place = (busy_here + first.c.number).label("place")
-    fair = select(first.c.id, first.c.due_at, place).select_from(O.join(first, true()))
+    fair = select(first.c.id, first.c[due_at.name], place).select_from(O.join(first, true()))
     fair = fair.where(busy_here + first.c.number <= bindparam("bound", type_=Integer()))
     most = bindparam("most", type_=Integer())
-    chosen = fair.order_by(place, first.c.due_at).limit(most).cte("chosen")
+    chosen = fair.order_by(place, first.c[due_at.name]).limit(most).cte("chosen")
     due = (
         select(P.c.id)
         .where(P.c.id.in_(select(chosen.c.id)), *free)
-        .order_by(P.c.due_at)
+        .order_by(due_at)
         .with_for_update(skip_locked=True)
         .cte("due")
     )
@@ -82,19 +87,20 @@ def _claim() -> ReturningUpdate[tuple[str, int, str, datetime | None]]:
         .values(
             lease_token=P.c.lease_token + 1, lease_owner=bindparam("owner"), lease_until=bindparam("until")
         )
-        .returning(P.c.id, P.c.lease_token, P.c.operator_id, P.c.due_at)
+        .returning(P.c.id, P.c.lease_token, P.c.operator_id, due_at.label("due_at"))
     )
 
 
-def _wake() -> Select[tuple[object]]:
+def _wake(due_at: Column[datetime]) -> Select[tuple[object]]:
+    """Builds the statement that makes sessions due now by this column, and by `due_at`."""
     now = bindparam("now", type_=P.c.due_at.type)
     woken = (
         update(P)
         .where(
             P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))),
-            or_(P.c.due_at.is_(None), P.c.due_at > now),
+            or_(due_at.is_(None), due_at > now, P.c.due_at > now),
         )
-        .values(due_at=now)
+        .values({P.c.due_at: now, due_at: now})
         .returning(P.c.id)
         .cte("woken")
     )
@@ -102,9 +108,14 @@ def _wake() -> Select[tuple[object]]:
 
 
 # Built once: watchers execute these constantly, and building takes longer than executing.
-_CLAIM = _claim()
-_WAKE = _wake()
+_CLAIM = {False: _claim(P.c.due_at), True: _claim(P.c.stop_due_at)}
+_WAKE = {False: _wake(P.c.due_at), True: _wake(P.c.stop_due_at)}
 _EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bindparam("until"))
+_RESCHEDULE = (
+    update(P)
+    .where(P.c.id == bindparam("session"))
+    .values(due_at=bindparam("due"), stop_due_at=bindparam("stop_due"))
+)
 _UNSEEN = func.jsonb_path_exists(
     P.c.body, text("'$.attention[*] ? (@.acknowledged == null)'"), type_=Boolean()
 )
@@ -114,6 +125,7 @@ _RELEASE = (
     .where(P.c.id == bindparam("session"))
     .values(
         due_at=bindparam("due"),
+        stop_due_at=bindparam("stop_due"),
         lease_owner=None,
         lease_until=None,
         failures=0,
@@ -131,27 +143,49 @@ async def claim(
     limit: int,
     busy: Mapping[OperatorId, int] | None = None,
     per_operator: int | None = None,
+    stops: bool = False,
 ) -> list[Lease]:
     """Claims up to `limit` unleased due sessions, most overdue first, fairly across operators. The operator with the
     fewest claims (`busy`, and those before it here) comes first, and none gets more than `per_operator`.
 
-    Reads no more due sessions of one operator than could be claimed.
+    `stops`: only sessions whose stop is due. Reads no more due sessions of one operator than could be claimed.
     """
     given = {"owner": owner, "now": now, "until": until, "busy": dict(busy or {}), "most": limit}
     given |= {"each": limit if per_operator is None else min(limit, per_operator)}
     given |= {"bound": NO_BOUND if per_operator is None else per_operator}
-    rows = await connection.execute(_CLAIM, given)
-    return [Lease(SessionId(r.id), r.lease_token, OperatorId(r.operator_id), r.due_at) for r in rows]
+    rows = await connection.execute(_CLAIM[stops], given)
+    return [
+        Lease(SessionId(r.id), r.lease_token, OperatorId(r.operator_id), r.due_at, for_stop=stops)
+        for r in rows
+    ]
 
 
-async def wake(connection: Connection, session_ids: Sequence[str], now: datetime) -> None:
-    """Makes sessions due that an earlier statement of this transaction has locked, and notifies watchers.
+async def wake(
+    connection: Connection, session_ids: Sequence[str], now: datetime, *, for_stop: bool = False
+) -> None:
+    """Makes sessions due that an earlier statement of this transaction has locked, and notifies watchers. `for_stop`:
+    before all others.
 
     Lock and check in two statements: within one, a row that was waited for is checked by the version that the statement
     began with. If a watcher released the session meanwhile, it would count as due and not be woken (F114).
     """
     if session_ids:
-        await connection.execute(_WAKE, {"sessions": list(session_ids), "now": now, "channel": DUE_CHANNEL})
+        await connection.execute(
+            _WAKE[for_stop], {"sessions": list(session_ids), "now": now, "channel": DUE_CHANNEL}
+        )
+
+
+async def reschedule(connection: Connection, due: Mapping[str, Wait], now: datetime) -> None:
+    """Sets when locked sessions are due, and notifies watchers where that is now."""
+    rows = [{"session": session_id} | _due(wait) for session_id, wait in sorted(due.items())]
+    if rows:
+        await connection.execute(_RESCHEDULE, rows if len(rows) > 1 else rows[0])
+    if any(wait.until is not None and wait.until <= now for wait in due.values()):
+        await notify(connection, DUE_CHANNEL)
+
+
+def _due(wait: Wait) -> dict[str, object]:
+    return {"due": wait.until, "stop_due": wait.stop_at}
 
 
 async def extend(connection: Connection, lease: Lease, until: datetime) -> None:
@@ -172,21 +206,23 @@ async def renew(connection: Connection, held: Collection[Lease], until: datetime
     await connection.execute(update(P).where(P.c.id.in_(select(meant.c.id))).values(lease_until=until))
 
 
-async def release(connection: Connection, lease: Lease, due_at: datetime | None) -> None:
-    """Releases a claim on a locked row; the session is due again at `due_at`."""
-    await connection.execute(_RELEASE, {"session": lease.session_id, "due": due_at})
+async def release(connection: Connection, lease: Lease, wait: Wait) -> None:
+    """Releases a claim on a locked row; the session is due again when `wait` ends."""
+    await connection.execute(_RELEASE, {"session": lease.session_id} | _due(wait))
 
 
 async def release_failed(connection: Connection, lease: Lease, now: datetime) -> int | None:
     """Releases a claim whose handler crashed, with backoff: due after 2, 4, 8, ... 256 seconds. The third crash in a
     row raises attention. Returns the crashes in a row."""
+    again_at = now + func.make_interval(0, 0, 0, 0, 0, 0, func.power(2, func.least(P.c.failures + 1, 8)))
     query = (
         update(P)
         .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
         .values(
             failures=P.c.failures + 1,
             needs_attention=or_(P.c.needs_attention, P.c.failures + 1 >= ATTENTION_FAILURES),
-            due_at=now + func.make_interval(0, 0, 0, 0, 0, 0, func.power(2, func.least(P.c.failures + 1, 8))),
+            due_at=again_at,
+            stop_due_at=case((P.c.stop_due_at.is_not(None), func.greatest(P.c.stop_due_at, again_at))),
             lease_owner=None,
             lease_until=None,
         )
@@ -205,20 +241,25 @@ async def release_unchanged(connection: Connection, lease: Lease, now: datetime)
     )
 
 
-async def next_due(connection: Connection) -> datetime | None:
-    """The next due time of an unleased session or job; None: nothing is planned.
+def _next(due_at: Column[datetime]) -> Select[tuple[datetime | None]]:
+    free = (P.c.operator_id == operators.c.id, due_at.is_not(None), P.c.lease_until.is_(None))
+    first = select(due_at.label("at")).where(*free).order_by(due_at).limit(1).lateral("first")
+    return select(func.min(first.c.at)).select_from(operators.join(first, true()))
+
+
+_NEXT = {False: _next(P.c.due_at), True: _next(P.c.stop_due_at)}
+_NEXT_JOB = select(func.min(operator_jobs.c.due_at)).where(operator_jobs.c.lease_until.is_(None))
+
+
+async def next_due(connection: Connection, *, stops: bool = False) -> datetime | None:
+    """The next due time of an unleased session or job; `stops`: of a stop. None: nothing is planned.
 
     Ignores expired claims: pollers retry within a second or so anyway.
     """
-    free = (P.c.operator_id == operators.c.id, P.c.due_at.is_not(None), P.c.lease_until.is_(None))
-    first = select(P.c.due_at).where(*free).order_by(P.c.due_at).limit(1).lateral("first")
-    sessions = await connection.execute(
-        select(func.min(first.c.due_at)).select_from(operators.join(first, true()))
-    )
-    jobs = await connection.execute(
-        select(func.min(operator_jobs.c.due_at)).where(operator_jobs.c.lease_until.is_(None))
-    )
-    return min((t for t in (sessions.scalar(), jobs.scalar()) if t is not None), default=None)
+    found: list[datetime | None] = []
+    for query in (_NEXT[True],) if stops else (_NEXT[False], _NEXT_JOB):
+        found += (await connection.execute(query)).scalars()
+    return min((at for at in found if at is not None), default=None)
 
 
 async def oldest_due(

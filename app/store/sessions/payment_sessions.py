@@ -1,14 +1,17 @@
 """Stores payment sessions: recorded once, locked for changes, found by their keys."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import (
+    ARRAY,
     Select,
     Text,
     and_,
+    any_,
     bindparam,
     cast,
     or_,
@@ -20,9 +23,9 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from app.domain.session.attention import stamped
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
-from app.domain.units.ids import SessionId, TerminalId
+from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store.db.connection import Connection, Row
-from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify
+from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify, notify_all
 from app.store.db.documents import as_text
 from app.store.db.statements import by_column, insert_rows
 from app.store.sessions import holds, leases
@@ -64,7 +67,7 @@ async def record(
     if made.one_or_none() is None:
         await holds.leave(connection, session, held.reference)
         return False
-    await _write_lines(connection, change, session.created_at)
+    await _write_lines(connection, [change], session.created_at)
     await notify(connection, DUE_CHANNEL)
     return True
 
@@ -92,28 +95,68 @@ async def lock(
     return await get(connection, session_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A locked session, with the due time and the lease that its row has."""
+
+    session: PaymentSession
+    due_at: datetime | None
+    lease_until: datetime | None
+
+
+async def lock_named(
+    connection: Connection, operator_id: OperatorId, charge_ids: Sequence[str], references: Sequence[str]
+) -> list[Locked]:
+    """Locks an operator's sessions that are named by a charge or by their own id, in the order of their ids; skips
+    unreadable ones."""
+    given = {"operator": operator_id, "charge_ids": list(charge_ids), "references": list(references)}
+    found = await connection.execute(_LOCK_NAMED, given)
+    locked = found.scalars()
+    if not locked:
+        return []
+    # A statement of its own, as in `lock`.
+    rows = await connection.execute(_LOCKED, {"sessions": list(locked)})
+    return [
+        Locked(session, row["due_at"], row["lease_until"])
+        for row in rows
+        if (session := _readable(row)) is not None
+    ]
+
+
 async def save(
     connection: Connection, before: PaymentSession, change: Change, now: datetime
 ) -> PaymentSession:
-    """Saves a locked session with its journal lines, and notifies listeners.
+    """Saves one locked session; see `save_all`."""
+    return (await save_all(connection, [(before, change)], now))[0]
+
+
+async def save_all(
+    connection: Connection, edits: Sequence[tuple[PaymentSession, Change]], now: datetime
+) -> list[PaymentSession]:
+    """Saves locked sessions with their journal lines, and notifies listeners.
 
     The version rises with every visible change; bookkeeping of our own reads is not one.
     """
-    session = change.session
-    if _with_plan_of(session, before) != before:
-        session = _next_version(session, before.version, now)
-        await notify(connection, SESSIONS_CHANNEL, session.id)
-    if session != before:
-        await connection.execute(_SAVE, to_row(session) | {"session": session.id})
-    if session.settlement is not None and session.settlement != before.settlement:
-        await write(connection, session, session.settlement, first=before.settlement is None)
-    await _write_lines(connection, change, now)
-    return session
+    saved = [_versioned(before, change.session, now) for before, change in edits]
+    pairs = [(before, session) for (before, _), session in zip(edits, saved, strict=True)]
+    visible = [session.id for before, session in pairs if session.version != before.version]
+    if visible:
+        await notify_all(connection, SESSIONS_CHANNEL, visible)
+    rows = [to_row(session) | {"session": session.id} for before, session in pairs if session != before]
+    if rows:
+        await connection.execute(_SAVE, rows if len(rows) > 1 else rows[0])
+    for before, session in pairs:
+        if session.settlement is not None and session.settlement != before.settlement:
+            await write(connection, session, session.settlement, first=before.settlement is None)
+    await _write_lines(connection, [change for _, change in edits], now)
+    return saved
 
 
-async def wake(connection: Connection, session_id: SessionId, now: datetime) -> None:
-    """Makes a locked session due, so that a watcher claims it next."""
-    await leases.wake(connection, [session_id], now)
+async def wake(
+    connection: Connection, session_id: SessionId, now: datetime, *, for_stop: bool = False
+) -> None:
+    """Makes a locked session due, so that a watcher claims it next; `for_stop`: before all others."""
+    await leases.wake(connection, [session_id], now, for_stop=for_stop)
 
 
 async def get(
@@ -178,21 +221,39 @@ _RECORDED = (
 _RECORD = pg_insert(P).on_conflict_do_nothing().returning(P.c.id)
 _LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
 _LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
+_LOCK_NAMED = (
+    select(P.c.id)
+    .where(
+        P.c.operator_id == bindparam("operator"),
+        or_(
+            P.c.charge_id == any_(bindparam("charge_ids", type_=ARRAY(Text))),
+            P.c.id == any_(bindparam("references", type_=ARRAY(Text))),
+        ),
+    )
+    .order_by(P.c.id)
+    .with_for_update()
+)
+_LOCKED = (
+    _sessions()
+    .add_columns(P.c.id, P.c.due_at, P.c.lease_until)
+    .where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
+    .order_by(P.c.id)
+)
 _SAVE = update(P).where(P.c.id == bindparam("session"))
 _LINE = ("session_id", "at", "kind", "source", "detail")
 _WRITE_LINES = insert_rows(journal, *_LINE)
 
 
-def _with_plan_of(session: PaymentSession, other: PaymentSession) -> PaymentSession:
-    return replace(session, reads=other.reads, version=other.version, updated_at=other.updated_at)
-
-
-def _next_version(session: PaymentSession, version: int, now: datetime) -> PaymentSession:
+def _versioned(before: PaymentSession, session: PaymentSession, now: datetime) -> PaymentSession:
+    """The session with the next version, where anything visible changed."""
+    same = replace(session, reads=before.reads, version=before.version, updated_at=before.updated_at)
+    if same == before:
+        return session
     attention = stamped(session.attention, now)
-    return replace(session, version=version + 1, updated_at=now, attention=attention)
+    return replace(session, version=before.version + 1, updated_at=now, attention=attention)
 
 
-async def _write_lines(connection: Connection, change: Change, now: datetime) -> None:
+async def _write_lines(connection: Connection, changes: Sequence[Change], now: datetime) -> None:
     lines = [
         {
             "session_id": change.session.id,
@@ -201,6 +262,7 @@ async def _write_lines(connection: Connection, change: Change, now: datetime) ->
             "source": line.source,
             "detail": dict(line.detail),
         }
+        for change in changes
         for line in change.lines
     ]
     if lines:

@@ -57,6 +57,7 @@ payment_sessions = Table(
     ),
     Column("tariff", JSONB, comment="the tariff in force at the start, as it was given"),
     Column("due_at", Moment, comment="when the watcher must look next; null: never, unless news comes"),
+    Column("stop_due_at", Moment, comment="when a stop falls due: claimed before everything else then"),
     Column("lease_owner", Text),
     Column("lease_until", Moment),
     Column(
@@ -90,6 +91,12 @@ payment_sessions = Table(
         "operator_id",
         "due_at",
         postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_payment_sessions_operator_id_stop_due_at",
+        "operator_id",
+        "stop_due_at",
+        postgresql_where=text("stop_due_at IS NOT NULL"),
     ),
     Index("ix_payment_sessions_operator_id_created_at", "operator_id", "created_at", "id"),
     Index("ix_payment_sessions_created_at", "created_at", "id"),

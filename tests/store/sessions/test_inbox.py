@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from app.domain.session.machine import Wait
 from app.store.db.database import Database
 from app.store.sessions import inbox, leases
 from app.store.sessions.inbox import InboxEntry, PendingEntry
@@ -68,7 +69,7 @@ async def test_sessions_that_are_not_here_are_named(database_url: str) -> None:
 async def put_to_rest(database: Database) -> None:
     async with database.transaction() as connection:
         for lease in await leases.claim(connection, owner="w", now=NOW, until=NOW + LEASE, limit=10):
-            await leases.release(connection, lease, None)
+            await leases.release(connection, lease, Wait(None))
 
 
 async def test_an_entry_is_kept_once_for_each_operator(database_url: str) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from app.domain.session.machine import Wait
 from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
 from app.store.db.database import Database
 from app.store.operators import terminals
@@ -107,7 +108,7 @@ async def test_a_renewal_keeps_its_own_claim_and_no_other_workers(database_url: 
             assert (await connection.execute(until)).scalar_one() == NOW + 2 * LEASE
             await leases.renew(connection, [late, taken], later)
             assert (await connection.execute(until)).scalar_one() == later
-            await leases.release(connection, taken, NOW)
+            await leases.release(connection, taken, Wait(NOW))
             await leases.renew(connection, [taken], later)
             assert (await connection.execute(until)).scalar_one() is None, "what was released stays free"
 
@@ -117,7 +118,7 @@ async def test_what_was_released_is_due_at_its_next_time(database_url: str) -> N
         await record(database, a_session())
         (lease,) = await claim(database)
         async with database.transaction() as connection:
-            await leases.release(connection, lease, NOW + 5 * SECOND)
+            await leases.release(connection, lease, Wait(NOW + 5 * SECOND))
             assert await leases.next_due(connection) == NOW
             await connection.execute(text("UPDATE operator_jobs SET due_at = NULL"))
             assert await leases.next_due(connection) == NOW + 5 * SECOND
@@ -126,7 +127,7 @@ async def test_what_was_released_is_due_at_its_next_time(database_url: str) -> N
         assert await claim(database, now=NOW + 4 * SECOND) == []
         (again,) = await claim(database, now=NOW + 5 * SECOND)
         async with database.transaction() as connection:
-            await leases.release(connection, again, None)
+            await leases.release(connection, again, Wait(None))
         assert await claim(database, now=NOW + timedelta(days=30)) == []
 
 
@@ -144,7 +145,7 @@ async def test_a_session_that_crashes_its_handler_waits_longer_and_longer(databa
             now = due
         (lease,) = await claim(database, now=now)
         async with database.transaction() as connection:
-            await leases.release(connection, lease, now)
+            await leases.release(connection, lease, Wait(now))
             failures = (await connection.execute(text("SELECT failures FROM payment_sessions"))).scalar()
     assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 256, 256]
     assert failures == 0

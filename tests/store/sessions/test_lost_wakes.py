@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.session.machine import Wait
 from app.domain.units.ids import ChargeId
 from app.store.db.connection import Connection
 from app.store.db.database import Database
@@ -71,7 +72,7 @@ async def due_at(database: Database, table: str = "payment_sessions", where: str
 async def release_later(connection: Connection) -> None:
     """As a watcher that has nothing more to do with it for an hour."""
     assert await payment_sessions.lock(connection, a_session("a").id) is not None
-    await leases.release(connection, Lease(a_session("a").id, 0), LATER)
+    await leases.release(connection, Lease(a_session("a").id, 0), Wait(LATER))
 
 
 REPORT = ChargeReport(

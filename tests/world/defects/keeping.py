@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import select, update
 
+from app.domain.session.machine import Wait
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId
 from app.flows.context import Context
@@ -52,12 +53,12 @@ async def _claim_for_ever(connection: Connection, *, now: datetime, **how: Any) 
 _CLAIM = leases.claim
 
 
-async def _release_for_ever(connection: Connection, lease: Lease, due_at: datetime | None) -> None:
+async def _release_for_ever(connection: Connection, lease: Lease, wait: Wait) -> None:
     """Releases a session without its due time."""
     await connection.execute(
         update(table)
         .where(table.c.id == lease.session_id)
-        .values(due_at=None, lease_owner=None, lease_until=None)
+        .values(due_at=None, stop_due_at=None, lease_owner=None, lease_until=None)
     )
 
 

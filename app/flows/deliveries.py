@@ -1,0 +1,47 @@
+"""What a process remembers for receiving webhooks: operators by endpoint, and deliveries being written."""
+
+from dataclasses import dataclass
+
+from app.domain.units.ids import OperatorId
+from app.flows.group_commit import GroupCommit, Write
+from app.monta.webhook import Delivery
+from app.store.operators.operators import Operator
+
+ENDPOINT_KEPT_S = 1.0
+"""How long an endpoint's operator is remembered: a changed webhook secret is valid everywhere after that."""
+MOST_ENDPOINTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    operator: Operator
+    until_s: float
+
+
+class Endpoints:
+    """Operators by webhook endpoint, for ENDPOINT_KEPT_S; `now_s` is monotonic time."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}
+
+    def get(self, endpoint_id: str, now_s: float) -> Operator | None:
+        known = self._known.get(endpoint_id)
+        return known.operator if known is not None and now_s < known.until_s else None
+
+    def put(self, endpoint_id: str, operator: Operator, now_s: float) -> Operator:
+        if len(self._known) >= MOST_ENDPOINTS:
+            self._known.clear()
+        self._known[endpoint_id] = _Known(operator, now_s + ENDPOINT_KEPT_S)
+        return operator
+
+
+class Deliveries:
+    """State of the webhook endpoint in one process."""
+
+    def __init__(self) -> None:
+        self.endpoints = Endpoints()
+        self._groups: dict[OperatorId, GroupCommit[Delivery]] = {}
+
+    def group(self, operator_id: OperatorId, write: Write[Delivery]) -> GroupCommit[Delivery]:
+        """The group commit of one operator's deliveries; `write` is used when it is new."""
+        return self._groups.setdefault(operator_id, GroupCommit(write))

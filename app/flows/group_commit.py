@@ -1,0 +1,106 @@
+"""Joins deliveries that arrive together in one transaction (group commit)."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+Write: TypeAlias = Callable[[Sequence[T]], Awaitable[None]]
+
+MOST_TOGETHER = 64
+"""Deliveries in one transaction at most."""
+MOST_WAITING = 1_000
+"""Deliveries of one operator that wait at most; then new ones are refused, and Monta sends them again."""
+
+
+class TooManyWaiting(Exception):
+    """More deliveries wait for the database than may wait."""
+
+    def __init__(self) -> None:
+        super().__init__("too many deliveries wait; send this one again later")
+
+
+class _Turn(Enum):
+    DONE = "done"
+    """The transaction that the item was in has been committed."""
+    LEAD = "lead"
+    """The item's owner runs the next transaction."""
+    ALONE = "alone"
+    """The transaction that the item was in has failed: it is tried again by itself."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(Generic[T]):
+    item: T
+    turn: "asyncio.Future[_Turn]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def go(self, turn: _Turn) -> None:
+        if not self.turn.done():
+            self.turn.set_result(turn)
+
+
+class GroupCommit(Generic[T]):
+    """Runs `write` for one item at once when idle; what arrives meanwhile is the next batch.
+
+    Each caller returns when its item is written, and raises what its own item raised: a failed batch is written again
+    item by item, so that one bad item affects no other.
+    """
+
+    def __init__(self, write: Write[T]) -> None:
+        self._write = write
+        self._queue: deque[_Waiting[T]] = deque()
+        self._leading = False
+
+    async def put(self, item: T) -> None:
+        """Raises TooManyWaiting, and what `write` raises."""
+        if not self._leading:
+            self._leading = True
+            await self._lead(_Waiting(item))
+            return
+        if len(self._queue) >= MOST_WAITING:
+            raise TooManyWaiting
+        waiting = _Waiting(item)
+        self._queue.append(waiting)
+        try:
+            turn = await waiting.turn
+        except asyncio.CancelledError:
+            self._leave(waiting)
+            raise
+        if turn is _Turn.LEAD:
+            await self._lead(waiting)
+        elif turn is _Turn.ALONE:
+            await self._write([item])
+
+    async def _lead(self, first: _Waiting[T]) -> None:
+        """Writes the waiting items with its own, then lets the next waiting one lead."""
+        others = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_TOGETHER - 1))]
+        turn = _Turn.ALONE
+        try:
+            await self._write([first.item, *(other.item for other in others)])
+            turn = _Turn.DONE
+        except Exception:
+            if not others:
+                raise
+        finally:
+            for other in others:
+                other.go(turn)
+            self._hand_over()
+        if turn is _Turn.ALONE:
+            await self._write([first.item])
+
+    def _hand_over(self) -> None:
+        if self._queue:
+            self._queue.popleft().go(_Turn.LEAD)
+        else:
+            self._leading = False
+
+    def _leave(self, waiting: _Waiting[T]) -> None:
+        """Removes a cancelled item; passes the lead on if it was just given."""
+        if waiting in self._queue:
+            self._queue.remove(waiting)
+        elif waiting.turn.done() and not waiting.turn.cancelled() and waiting.turn.result() is _Turn.LEAD:
+            self._hand_over()

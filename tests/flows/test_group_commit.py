@@ -1,0 +1,108 @@
+"""Tests of app/flows/group_commit."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from app.flows import group_commit
+from app.flows.group_commit import GroupCommit, TooManyWaiting
+
+pytestmark = pytest.mark.anyio
+
+
+class Writes:
+    """Writes that each wait until `let` is called; items in `bad` fail every write that they are in."""
+
+    def __init__(self, bad: Sequence[int] = ()) -> None:
+        self.batches: list[list[int]] = []
+        self._bad = set(bad)
+        self._open = asyncio.Event()
+
+    async def __call__(self, items: Sequence[int]) -> None:
+        self.batches.append(list(items))
+        await self._open.wait()
+        if self._bad & set(items):
+            raise ValueError("bad")
+
+    def let(self) -> None:
+        self._open.set()
+
+
+async def settled() -> None:
+    """Lets every task go on until it waits."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def put_all(group: GroupCommit[int], items: Sequence[int]) -> list["asyncio.Task[None]"]:
+    tasks = [asyncio.create_task(group.put(item)) for item in items]
+    await settled()
+    return tasks
+
+
+async def test_an_idle_group_writes_at_once_and_what_comes_meanwhile_is_the_next_batch() -> None:
+    writes = Writes()
+    tasks = await put_all(GroupCommit(writes), [1, 2, 3])
+    assert writes.batches == [[1]]
+    writes.let()
+    await asyncio.gather(*tasks)
+    assert writes.batches == [[1], [2, 3]]
+
+
+async def test_a_bad_item_fails_alone_and_the_others_are_written() -> None:
+    writes = Writes(bad=[3])
+    tasks = await put_all(GroupCommit(writes), [1, 2, 3, 4])
+    writes.let()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), type(None), ValueError, type(None)]
+    assert sorted(item for batch in writes.batches if batch != [2, 3, 4] for item in batch) == [1, 2, 3, 4]
+
+
+async def test_a_bad_leader_fails_alone() -> None:
+    writes = Writes(bad=[2])
+    tasks = await put_all(GroupCommit(writes), [1, 2, 3])
+    writes.let()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), ValueError, type(None)]
+
+
+@pytest.mark.parametrize("cancelled", range(5))
+async def test_whoever_is_cancelled_the_others_are_written_and_the_group_goes_on(cancelled: int) -> None:
+    writes = Writes()
+    group: GroupCommit[int] = GroupCommit(writes)
+    tasks = await put_all(group, range(5))
+    tasks[cancelled].cancel()
+    await settled()
+    writes.let()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [task.cancelled() for task in tasks] == [n == cancelled for n in range(5)]
+    async with asyncio.timeout(1):
+        await group.put(9)
+    assert writes.batches[-1] == [9]
+
+
+async def test_the_lead_is_passed_on_when_it_is_given_to_a_cancelled_one() -> None:
+    writes = Writes()
+    group: GroupCommit[int] = GroupCommit(writes)
+    tasks = await put_all(group, [1, 2, 3])
+    writes.let()
+    tasks[0].add_done_callback(lambda _: tasks[1].cancel())
+    async with asyncio.timeout(1):
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results[2] is None
+    async with asyncio.timeout(1):
+        await group.put(9)
+
+
+async def test_a_batch_and_what_waits_for_it_are_bounded() -> None:
+    writes = Writes()
+    group: GroupCommit[int] = GroupCommit(writes)
+    many = 1 + group_commit.MOST_WAITING
+    tasks = await put_all(group, range(many))
+    with pytest.raises(TooManyWaiting):
+        await group.put(many)
+    writes.let()
+    await asyncio.gather(*tasks)
+    assert max(map(len, writes.batches)) == group_commit.MOST_TOGETHER
+    assert sorted(item for batch in writes.batches for item in batch) == list(range(many))
