@@ -10,7 +10,7 @@ from app.domain.charging.orphan import YOUNG, has_our_form
 from app.domain.limit.policy import Policy
 from app.domain.session.machine import Change, Wait
 from app.domain.session.payment_session import PaymentSession
-from app.domain.session.running_reports import may_merge, merge_reports, rescheduled
+from app.domain.session.states.running_reports import may_merge, merge_reports, rescheduled
 from app.domain.units.ids import OperatorId
 from app.flows.context import _is_deletion
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry

@@ -1,4 +1,4 @@
-"""Tests of app/domain/session/running_reports."""
+"""Tests of app/domain/session/states/running_reports."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from app.domain.session.machine import Change, SendStop, Source, Wait
 from app.domain.session.next_step import decide, stop_due_at
 from app.domain.session.payment_session import DuplicateCharge, Lost, PaymentSession, Status
 from app.domain.session.reports import apply_report
-from app.domain.session.running_reports import SOON, may_merge, merge_reports, rescheduled
+from app.domain.session.states.running_reports import SOON, may_merge, merge_reports, rescheduled
 from app.domain.units.ids import ChargeId
 from tests.domain.sessions import POLICY, after, report, running
 
