@@ -129,7 +129,7 @@ class Connection:
         if not self.has_begun:
             return
         try:
-            status = await self.raw.execute("COMMIT")
+            status = await self.raw.execute("COMMIT;")
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             without_values(error)
             raise

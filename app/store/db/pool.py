@@ -97,7 +97,7 @@ class Pool:
         try:
             if not raw.is_closed():
                 async with asyncio.timeout(ROLLBACK_S):
-                    await raw.execute("ROLLBACK")
+                    await raw.execute("ROLLBACK;")
         except Exception:
             raw.terminate()
         except BaseException:

@@ -170,7 +170,7 @@ async def test_a_rollback_goes_on_when_its_caller_is_cancelled() -> None:
     assert pool.in_use == 1
     raw.rollback.set()
     await pool.close()
-    assert (raw.said, pool.in_use) == (["ROLLBACK"], 0)
+    assert (raw.said, pool.in_use) == (["ROLLBACK;"], 0)
 
 
 async def test_a_rollback_without_an_answer_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
