@@ -134,15 +134,15 @@ class Processes:
             stdout=output,
             stderr=errors,
             start_new_session=True,  # Ctrl-C is for the demo, which ends its children in order
-            preexec_fn=_die_with_parent if _LIBC else None,  # noqa: PLW1509  no thread runs yet
+            preexec_fn=die_with_parent,  # noqa: PLW1509  no thread runs yet
         )
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
-    """Ends a child when the demo is killed (kill -9)."""
+def die_with_parent() -> None:
+    """Ends a child when its parent is killed (kill -9), on Linux; runs in the child before its program."""
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

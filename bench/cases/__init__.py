@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from bench.cases import authorize, reads, stops, webhook
+from bench.cases import authorize, finished, process, reads, starts, stops, ticks, webhook
 from bench.rig.rig import Rig
 
 CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
@@ -10,5 +10,9 @@ CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "authorize": authorize.run,
     "read": reads.run_read,
     "list": reads.run_list,
+    "start": starts.run,
     "stop": stops.run,
+    "process": process.run,
+    "tick": ticks.run,
+    "finished": finished.run,
 }

@@ -1,13 +1,14 @@
 """The load generator: `python -m bench.load` reads jobs as lines of JSON and prints one line for each.
 
 A job's connections send their next request when the last one is answered, so the load is bounded. Several jobs may
-run at once. A job: `{"id", "port", "connections", "seconds", "gap_s", "kind", "plan"}`, or for the ceiling
-`{"id", "ceiling", "url", ...}`.
+run at once. A job: `{"id", "port", "connections", "seconds", "kind", "plan"}`, with `gap_s` or `pace_s` (a pause before each
+request, fixed or on average), or for the ceiling `{"id", "ceiling", "url", ...}`.
 """
 
 import asyncio
 import gc
 import json
+import random
 import sys
 import time
 from collections import Counter
@@ -56,6 +57,7 @@ class Run:
         } | self.plan.result()
 
     async def _send_all(self, connection: Connection, requests: Iterator[Request]) -> None:
+        await self._pause()
         while time.monotonic() < self.ends_at and (request := next(requests, None)) is not None:
             began = time.monotonic()
             self.plan.sent(request, began)
@@ -72,8 +74,13 @@ class Run:
                 self.plan.acknowledged(request)
             elif not self._example:
                 self._example = body[:300].decode(errors="replace")
-            if self.job.get("gap_s"):
-                await asyncio.sleep(self.job["gap_s"])
+            await self._pause()
+
+    async def _pause(self) -> None:
+        if self.job.get("gap_s"):
+            await asyncio.sleep(self.job["gap_s"])
+        elif self.job.get("pace_s"):
+            await asyncio.sleep(random.expovariate(1 / self.job["pace_s"]))
 
 
 def _quantile(ordered: list[float], share: float) -> float:

@@ -17,6 +17,8 @@ class Want(StrEnum):
     """At least this many times the usual way's figure."""
     SHARE = "share"
     """At most this share of the usual way's figure."""
+    NEAR = "near"
+    """At most this many times the ceiling's figure."""
     LEAST = "least"
     MOST = "most"
 
@@ -32,6 +34,8 @@ class Goal:
                 return f">= {self.bound:g} x"
             case Want.SHARE:
                 return f"<= {self.bound:g} x"
+            case Want.NEAR:
+                return f"<= {self.bound:g} x ceiling"
             case Want.LEAST:
                 return f">= {self.bound:g}"
             case Want.MOST:
@@ -71,7 +75,12 @@ class Row:
         ours = self.figure(TAPWATT)
         if self.goal is None or ours is None:
             return None
-        measured = self.ratio if self.goal.want in (Want.TIMES, Want.SHARE) else ours
+        measured: float | None = ours
+        if self.goal.want in (Want.TIMES, Want.SHARE):
+            measured = self.ratio
+        elif self.goal.want is Want.NEAR:
+            ceiling = self.figure(CEILING)
+            measured = ours / ceiling if ceiling else None
         if measured is None:
             return None
         at_least = self.goal.want in (Want.TIMES, Want.LEAST)

@@ -1,7 +1,7 @@
 """Makes many sessions from one that the service itself made: its rows in all tables, with other ids."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,13 +91,22 @@ async def original_of(connection: Any, shown: dict[str, Any]) -> Original:
 
 
 async def copy(
-    connection: Any, original: Original, count: int, *, first: int = 0, apart: timedelta = timedelta(0)
+    connection: Any,
+    original: Original,
+    count: int,
+    *,
+    first: int = 0,
+    apart: timedelta = timedelta(0),
+    without: Collection[str] = (),
 ) -> None:
-    """Inserts `count` copies; each was made `apart` earlier than the one before it."""
+    """Inserts `count` copies, from number `first` on; each was made `apart` earlier than the one before it. `without`:
+    tables that are left out."""
     await connection.execute("SET session_replication_role = replica")  # no foreign keys while loading
     for start in range(first, first + count, CHUNK):
         numbers = range(start, min(start + CHUNK, first + count))
         for table, rows in original.tables.items():
+            if table in without:
+                continue
             columns = list(rows[0])
             records = [
                 tuple(row[column] for column in columns)

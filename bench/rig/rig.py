@@ -47,7 +47,7 @@ class Scale:
 FULL = Scale(
     rounds=3,
     seconds=2.0,
-    sessions=10_000,
+    sessions=20_000,
     points=6_000,
     batches=tuple((batch, connections) for batch in (1, 10, 100) for connections in (1, 32, 128)),
     callers=(1, 16, 64),
@@ -61,7 +61,7 @@ QUICK = Scale(
     seconds=1.0,
     sessions=2_000,
     points=3_000,
-    batches=((10, 32), (100, 128)),
+    batches=((10, 32), (100, 8)),
     callers=(1, 16, 64),
     starts=100,
     stops=25,

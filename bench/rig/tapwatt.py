@@ -34,7 +34,11 @@ TARIFF = {
 }
 WATTS = 150_000
 """The power of the sessions that get readings, half of what their charge points can give."""
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
+
+
+class NotAnswered(Exception):
+    """The service answered with an error; while it is overloaded it may answer the same call later."""
 
 
 @dataclass
@@ -122,7 +126,7 @@ class Tapwatt:
         headers = {"Authorization": f"Bearer {key}"}
         answer = await self.http.request(method, self.url + path, json=body, headers=headers)
         if not answer.is_success:
-            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+            raise NotAnswered(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
         return dict(answer.json())
 
     async def authorized(self, point: str, amount: int) -> Json:

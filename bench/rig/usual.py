@@ -1,6 +1,7 @@
 """Starts the usual way (`bench/usual`) under uvicorn, on a database of its own, and fills its tables."""
 
 import hashlib
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,9 +63,15 @@ class Usual:
                 endpoint=ENDPOINT, secret=SECRET, key_hash=key_hash, point=FIRST_POINT, points=self.points
             )
         )
+        self.start()
+
+    def start(self) -> float:
+        """Starts the service; returns the seconds to its first answer."""
+        began = time.monotonic()
         self.service.start()
         with httpx.Client(trust_env=False) as http:
             self.service.wait_until(lambda: _answers(http, f"http://127.0.0.1:{self.port}/health"))
+        return time.monotonic() - began
 
     async def forget_sessions(self) -> None:
         await self._execute("TRUNCATE payment_sessions")

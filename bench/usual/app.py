@@ -124,11 +124,11 @@ async def page(
     terminal: Caller,
     limit: Annotated[int, Query(le=200)] = 50,
     reference: str | None = None,
-    last4: str | None = None,
+    status: str | None = None,
 ) -> dict[str, list[PaymentSession]]:
     query = select(PaymentSession).order_by(PaymentSession.created_at.desc(), PaymentSession.id.desc())
     if reference is not None:
         query = query.where(PaymentSession.reference == reference)
-    if last4 is not None:
-        query = query.where(PaymentSession.card_last4 == last4)
+    if status is not None:
+        query = query.where(PaymentSession.status == status)
     return {"data": list(await db.scalars(query.limit(limit)))}

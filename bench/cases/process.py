@@ -1,0 +1,60 @@
+"""What one process costs: memory, and the time from its start to its first answer."""
+
+import asyncio
+import subprocess
+import sys
+import time
+
+from bench.cases import webhook
+from bench.report.rows import CEILING, TAPWATT, USUAL, Goal, Want
+from bench.rig.processes import memory_mb
+from bench.rig.rig import Rig
+
+CASE = "process"
+OURS = "import sys, app.cli, app.processes; print(*(n for n in sys.modules if n.split('.')[0] in TOPS))"
+TOPS = (
+    "TOPS = {'alembic', 'anyio', 'asyncpg', 'cryptography', 'fastapi', 'httpcore', 'httptools', 'httpx', 'msgspec',\
+ 'prometheus_client', 'pydantic', 'pydantic_core', 'pydantic_settings', 'rich', 'sqlalchemy', 'starlette', 'structlog',\
+ 'typer', 'uvicorn', 'uvloop'}"
+)
+"""The packages that the service depends on; which of their modules it loads is found out."""
+
+
+async def run(rig: Rig) -> None:
+    modules = await asyncio.to_thread(_imported, f"{TOPS}\n{OURS}")
+    bare = "\n".join(f"import {name}" for name in modules.split())
+    ready = rig.rows.row(CASE, "start to first answer", "s", Goal(Want.NEAR, 1.25))
+    fresh = rig.rows.row(CASE, "memory after the start", "MB", Goal(Want.MOST, 80))
+    for _ in range(rig.scale.rounds):
+        ready.add(CEILING, await asyncio.to_thread(_import_s, bare))
+        rig.usual.service.stop()
+        ready.add(USUAL, rig.usual.start())
+        fresh.add(USUAL, memory_mb(rig.usual.service.pid))
+        rig.tapwatt.service.stop()
+        ready.add(TAPWATT, rig.tapwatt.start_service())
+        fresh.add(TAPWATT, memory_mb(rig.tapwatt.service.pid))
+    await _loaded(rig)
+
+
+async def _loaded(rig: Rig) -> None:
+    """Memory after deliveries on many connections."""
+    running = await webhook.prepared(rig)
+    await webhook.usual_round(rig, 10, 32)
+    await webhook.tapwatt_round(rig, running, 10, 32)
+    row = rig.rows.row(CASE, "memory after deliveries", "MB", Goal(Want.MOST, 80))
+    row.add(USUAL, memory_mb(rig.usual.service.pid))
+    row.add(TAPWATT, memory_mb(rig.tapwatt.service.pid))
+    rig.rows.row(CASE, "memory of the watcher", "MB", Goal(Want.MOST, 80)).add(
+        TAPWATT, memory_mb(rig.tapwatt.watcher.pid)
+    )
+
+
+def _imported(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def _import_s(code: str) -> float:
+    """Seconds of an interpreter that only imports."""
+    began = time.monotonic()
+    _imported(code)
+    return time.monotonic() - began
