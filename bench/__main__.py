@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import CASES
-from bench.report import table
+from bench.report import page, table
 from bench.report.rows import Rows
 from bench.rig import machine
 from bench.rig.rig import FULL, QUICK, SMALLEST, open_rig
@@ -36,6 +36,9 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--compare", type=Path, metavar="FILE", help="show the rows beside those of an earlier --json"
     )
+    parser.add_argument(
+        "--markdown", action="store_true", help="also write the tables and the picture of docs/performance.md"
+    )
     chosen = parser.parse_args(given)
     unknown = [name for name in chosen.names if name not in CASES]
     if unknown:
@@ -47,14 +50,19 @@ async def measure(chosen: argparse.Namespace, rows: Rows) -> dict[str, Any]:
     """Runs the chosen cases; returns what they ran on."""
     scale = SMALLEST if chosen.smallest else QUICK if chosen.quick else FULL
     began = time.monotonic()
+    failed: list[str] = []
     async with open_rig(scale, rows) as rig:
         facts = machine.facts(rig.database.version, rig.folder)
         _say(f"started in {time.monotonic() - began:.0f} s")
         for name in chosen.names or CASES:
             case_began = time.monotonic()
-            await CASES[name](rig)
+            try:
+                await CASES[name](rig)
+            except Exception as error:  # the other cases' figures are not lost
+                failed.append(f"{name}: {type(error).__name__}: {error}")
+                _say(f"FAILED {failed[-1]}")
             _say(f"{name}: {time.monotonic() - case_began:.0f} s")
-    return facts | {"took_s": round(time.monotonic() - began), "quick": chosen.quick}
+    return facts | {"took_s": round(time.monotonic() - began), "quick": chosen.quick, "failed": failed}
 
 
 def main(given: list[str]) -> int:
@@ -67,10 +75,14 @@ def main(given: list[str]) -> int:
     print("\nCPU for each unit\n" + table.plain(table.cpu(rows)))
     if earlier is not None:
         print(f"\nCompared with {chosen.compare}\n" + table.plain(table.compared(rows, earlier)))
+    if chosen.markdown:
+        page.write(rows, facts)
     if chosen.json:
         document = {"facts": facts, "rows": [row.json() for row in rows]}
         chosen.json.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    return 0
+    for failure in facts["failed"]:
+        print(f"FAILED {failure}")
+    return 1 if facts["failed"] else 0
 
 
 def _say(text: str) -> None:
