@@ -84,9 +84,12 @@ LOCKS_KEPT_S = (0.0, 0.5, 3.0)
 class RandomFaults:
     """Random faults while `dangerous`; none in the quiet phase."""
 
-    def __init__(self, rates: Rates, rng: Random, *, longest_freeze_s: float) -> None:
+    def __init__(
+        self, rates: Rates, rng: Random, *, longest_freeze_s: float, shortest_freeze_s: float = 20.0
+    ) -> None:
         self.dangerous = True
         self._longest_freeze_s = longest_freeze_s
+        self._shortest_freeze_s = shortest_freeze_s
         self._rates = rates
         self._rng = rng
 
@@ -122,7 +125,7 @@ class RandomFaults:
         return ReplicaFault.NONE
 
     def freeze_s(self) -> float:
-        return self._rng.uniform(20, self._longest_freeze_s)
+        return self._rng.uniform(self._shortest_freeze_s, self._longest_freeze_s)
 
     def down_s(self) -> float:
         return self._rng.choice((0.5, 5.0, 40.0, 90.0))

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 
 from app.domain.charging.charge import ENDED, ChargeState
 from tests.world.ledger import Row
+from tests.world.loop import monotonic_rate
 from tests.world.monta_transport import Sent
 from tests.world.oracle import Oracle
 
 QUIET_WINDOW_S = 120
+SEND_GUARD_S = 5
 MAX_POSTS = 2
 RELEASE_S = timedelta(seconds=45)
 """From the last search that found no charge to the release, where no replica crashes in between."""
@@ -188,6 +190,10 @@ class Invariants:
             assert not earlier or (request.at - earlier[-1].at).total_seconds() >= QUIET_WINDOW_S, (
                 f"{(request.at - earlier[-1].at).total_seconds():.1f} s after the one before"
             )
+        with self._story.rule("a start leaves within its guard by the monotonic clock"):
+            rate = monotonic_rate(self._oracle.plan.seed)
+            since_s = (request.at - row.intent_at).total_seconds() if row.intent_at is not None else 0.0
+            assert since_s * rate <= SEND_GUARD_S + 0.01, f"{since_s:.1f} s after its intent, at rate {rate}"
         with self._story.rule("no third start"):
             assert len(earlier) < MAX_POSTS, f"{len(earlier) + 1} starts that Monta may have done"
 

@@ -10,6 +10,7 @@ STATE = """
 SELECT due.at AS next_due, s.id, s.operator_id, s.terminal_id, s.charge_point_id, s.reference, s.amount_minor, s.status,
     s.version, s.charge_id, s.occupies_charge_point,
     s.needs_attention, s.created_at, s.due_at, s.lease_owner, s.lease_until, s.lease_token,
+    (s.body->'start'->>'intent_at')::timestamptz AS intent_at,
     coalesce((s.body->'charge'->>'energy_wh')::bigint, 0) AS energy_wh,
     t.action, t.authorized_minor, t.to_capture_minor, t.to_release_minor, t.shortfall_minor, t.decided_at, t.basis
 FROM (
@@ -55,6 +56,8 @@ class Row:
     lease_until: datetime | None
     lease_token: int
     settled: Settled | None
+    intent_at: datetime | None
+    """Of the last start."""
 
     @property
     def ended(self) -> bool:
@@ -98,6 +101,7 @@ def _row(record: Any) -> Row:
         lease_until=record["lease_until"],
         lease_token=record["lease_token"],
         settled=settled,
+        intent_at=record["intent_at"],
     )
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 BEGINNING = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -123,17 +124,32 @@ class _Selector(selectors.BaseSelector):
         return self._real.get_map()
 
 
-class WorldClock:
-    """Implements `app.clock.Clock` with the loop's time; each world begins at BEGINNING."""
+RATES = (0.75, 1.0, 1.25)
+"""Seconds of the monotonic clock in one second of wall time: far more than clocks drift, so that a guard that is
+measured by the wrong one shows."""
 
-    def __init__(self, loop: WorldLoop) -> None:
+
+def monotonic_rate(seed: int) -> float:
+    """How fast the monotonic clock of this world runs."""
+    return Random(f"clocks {seed}").choice(RATES)
+
+
+class WorldClock:
+    """Implements `app.clock.Clock` with the loop's time; each world begins at BEGINNING.
+
+    The monotonic clock has an origin and a rate of its own, drawn from the seed.
+    """
+
+    def __init__(self, loop: WorldLoop, seed: int) -> None:
         self._loop = loop
+        self._rate = monotonic_rate(seed)
+        self._origin_s = Random(f"origin {seed}").uniform(0, 1e6)
 
     def now(self) -> datetime:
         return BEGINNING + timedelta(seconds=self._loop.time())
 
     def monotonic(self) -> float:
-        return self._loop.time()
+        return self._origin_s + self._loop.time() * self._rate
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))

@@ -72,6 +72,7 @@ class Plan:
     monta: tuple[SimulatorConfig, ...]
     payments: tuple[Payment, ...]
     rates: Rates = field(default_factory=Rates)
+    shortest_freeze_s: float = 20.0
     longest_freeze_s: float = 120.0
     outages: tuple[Outage, ...] = ()
     happenings: tuple[Happening, ...] = ()

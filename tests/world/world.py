@@ -51,12 +51,17 @@ class World:
     ) -> None:
         environment.loop.begin_anew()
         self.plan = plan
-        self.clock = WorldClock(environment.loop)
+        self.clock = WorldClock(environment.loop, plan.seed)
         self.story = Story(self.clock.now)
         self._environment = environment
         self._rng = Random(f"world {plan.seed}")
         faults = Random(f"blows {plan.seed}")
-        self._random_faults = RandomFaults(plan.rates, faults, longest_freeze_s=plan.longest_freeze_s)
+        self._random_faults = RandomFaults(
+            plan.rates,
+            faults,
+            longest_freeze_s=plan.longest_freeze_s,
+            shortest_freeze_s=plan.shortest_freeze_s,
+        )
         self._injector: FaultInjector = injector or self._random_faults
         self._scheduler = Scheduler(Random(f"turns {plan.seed}"))
         self._tasks: list[asyncio.Task[Any]] = []

@@ -13,6 +13,7 @@ from app.store.operators import operator_state, orphans
 from app.store.operators.orphans import Orphan
 from tests.world.defects.planting import Defect, deciding, sorting, substitute
 from tests.world.faults import monta, service, site
+from tests.world.loop import WorldClock
 
 
 def _unknown_is_not_done(change: Change, why: str, policy: Policy) -> Change:
@@ -88,6 +89,11 @@ async def _always(*_: object) -> None:
 
 DEFECTS: tuple[Defect, ...] = (
     Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(service.stalls,)),
+    Defect(
+        name="the send guard looks at the wall clock",
+        plant=substitute(WorldClock, "monotonic", lambda clock: clock.now().timestamp()),
+        under=(service.short_stalls,),
+    ),
     Defect(
         name="blind second start",
         plant=substitute(monta_calls, "start_unknown", _unknown_is_not_done),

@@ -25,6 +25,12 @@ def stalls(_rng: Random, plan: Plan) -> Plan:
     return replace(plan, rates=rates, longest_freeze_s=480.0, replicas=max(2, plan.replicas))
 
 
+def short_stalls(_rng: Random, plan: Plan) -> Plan:
+    """Freeze between deciding and sending for about as long as the send guard lasts."""
+    rates = replace(plan.rates, stall=0.5)
+    return replace(plan, rates=rates, shortest_freeze_s=4.2, longest_freeze_s=4.9)
+
+
 def lost_commits(rng: Random, plan: Plan) -> Plan:
     return replace(plan, rates=replace(plan.rates, lost_commit=rng.choice((0.02, 0.1))))
 
