@@ -1,7 +1,7 @@
 """Executes statements on a borrowed connection and gives their rows."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from sqlalchemy import Executable
@@ -73,6 +73,18 @@ class Result:
 
 
 Rows: TypeAlias = Sequence[Params]
+Replace: TypeAlias = Callable[[asyncpg.Connection], Awaitable[asyncpg.Connection]]
+T = TypeVar("T")
+
+CLOSED = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What the first statement raises on a connection that the server has closed."""
 
 
 class Connection:
@@ -81,10 +93,14 @@ class Connection:
     A transaction begins with its first statement. Errors are asyncpg's, without the values of parameters and rows.
     """
 
-    __slots__ = ("_begins", "began", "raw")
+    __slots__ = ("_begins", "_replace", "began", "raw")
 
-    def __init__(self, raw: asyncpg.Connection, *, begins: bool = True) -> None:
+    def __init__(
+        self, raw: asyncpg.Connection, *, begins: bool = True, replace: Replace | None = None
+    ) -> None:
+        """`replace` lends another connection in place of one that the server has closed."""
         self.raw = raw
+        self._replace = replace
         self.began = False
         """Whether a statement was sent."""
         self._begins = begins
@@ -114,7 +130,22 @@ class Connection:
         if not self.began:
             self.began = True
             if self._begins:
-                await self.raw.execute("BEGIN;")
+                await self._first(lambda: self.raw.execute("BEGIN;"))
+            else:
+                return await self._first(lambda: self._run(statement, values, many=many))
+        return await self._run(statement, values, many=many)
+
+    async def _first(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Begins, or reads; once more where the server had closed the connection while it was idle."""
+        try:
+            return await work()
+        except CLOSED as error:
+            if self._replace is None or isinstance(error, TimeoutError):
+                raise
+            self.raw = await self._replace(self.raw)
+        return await work()
+
+    async def _run(self, statement: Statement, values: list[list[Any]], *, many: bool) -> Result:
         if many:
             await self.raw.executemany(statement.sql, values)
             return Result(())

@@ -90,12 +90,14 @@ class Database:
 
         `urgent` ones, which stop charges, also find a connection when all others are in use.
         """
-        return self._lend(Connection, urgent=urgent)
+        return self._lend(lambda raw: Connection(raw, replace=self._pool.replace), urgent=urgent)
 
     def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         """A connection for statements that only read; each is a transaction of its own."""
         # Through a pooler only a transaction has its bounds.
-        return self._lend(lambda raw: Connection(raw, begins=is_pooled(raw)), urgent=urgent)
+        return self._lend(
+            lambda raw: Connection(raw, begins=is_pooled(raw), replace=self._pool.replace), urgent=urgent
+        )
 
     @asynccontextmanager
     async def _lend(
@@ -110,7 +112,7 @@ class Database:
             self._note(error)
             await self._take_back(connection, error)
             raise
-        self._pool.release(raw)
+        self._pool.release(connection.raw)
 
     async def _take_back(self, connection: Connection, error: BaseException) -> None:
         """Takes back a connection whose block raised."""

@@ -64,6 +64,16 @@ class Pool:
             self._idle.append(raw)
         self._end_turn()
 
+    async def replace(self, raw: asyncpg.Connection) -> asyncpg.Connection:
+        """Lends a new connection in place of one that the server has closed; closes the idle ones, too."""
+        self._used.discard(raw)
+        self._outdated.discard(raw)
+        raw.terminate()
+        self.discard()
+        new = await self._connect()
+        self._used.add(new)
+        return new
+
     async def roll_back(self, raw: asyncpg.Connection) -> None:
         """Rolls back and takes the connection back, also when the caller is cancelled meanwhile."""
         work = asyncio.create_task(self._roll_back(raw))

@@ -231,3 +231,41 @@ async def test_the_listener_hears_comes_back_and_wakes_everyone_after_a_break(da
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         await database.close()
+
+
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
+
+
+async def test_connections_that_the_server_closed_while_idle_are_replaced_before_anything_is_done(
+    database_url: str,
+) -> None:
+    database, admin = Database(database_url), await asyncpg.connect(database_url)
+    try:
+        for _ in range(20):
+            async with database.transaction() as one, database.transaction() as other:
+                await one.execute(text("SELECT 1"))
+                await other.execute(text("SELECT 1"))
+            await admin.execute(CUT)
+            async with database.transaction() as connection:
+                assert (await connection.execute(text("SELECT 2"))).scalar() == 2
+            await admin.execute(CUT)
+            async with database.read() as connection:
+                assert (await connection.execute(text("SELECT 3"))).scalar() == 3
+        assert database.connections_in_use == 0
+    finally:
+        await database.close()
+        await admin.close()
+
+
+async def test_a_connection_that_is_lost_within_a_transaction_is_not_replaced(database_url: str) -> None:
+    database, admin = Database(database_url), await asyncpg.connect(database_url)
+    try:
+        with pytest.raises(DATABASE_ERRORS):
+            async with database.transaction() as connection:
+                await connection.execute(text("SELECT 1"))
+                await admin.execute(CUT)
+                await connection.execute(text("SELECT 2"))
+        assert database.connections_in_use == 0
+    finally:
+        await database.close()
+        await admin.close()
