@@ -257,14 +257,18 @@ async def test_connections_that_the_server_closed_while_idle_are_replaced_before
         await admin.close()
 
 
+async def _use_a_cut_connection(database: Database, admin: asyncpg.Connection) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text("SELECT 1"))
+        await admin.execute(CUT)
+        await connection.execute(text("SELECT 2"))
+
+
 async def test_a_connection_that_is_lost_within_a_transaction_is_not_replaced(database_url: str) -> None:
     database, admin = Database(database_url), await asyncpg.connect(database_url)
     try:
         with pytest.raises(DATABASE_ERRORS):
-            async with database.transaction() as connection:
-                await connection.execute(text("SELECT 1"))
-                await admin.execute(CUT)
-                await connection.execute(text("SELECT 2"))
+            await _use_a_cut_connection(database, admin)
         assert database.connections_in_use == 0
     finally:
         await database.close()
