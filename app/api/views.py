@@ -126,10 +126,9 @@ class ChargePointOut(BaseModel):
     price: dict[str, object] | None = Field(description="the OCPI tariff to show, when one is set")
 
 
-def session_fields(session: PaymentSession, policy: Policy) -> dict[str, object]:
-    """Returns the fields of PaymentSessionOut."""
-    held = session.authorization
-    used = amount_used_minor(session, policy)
+def session_fields(session: PaymentSession, used_minor: int) -> dict[str, object]:
+    """Returns the fields of PaymentSessionOut; `used_minor` is the session's amount used."""
+    held, authorized_minor = session.authorization, session.authorized_minor
     settled = session.settlement
     return {
         "id": session.id,
@@ -140,9 +139,9 @@ def session_fields(session: PaymentSession, policy: Policy) -> dict[str, object]
         "display_reference": session.display_reference,
         "authorization_reference": held.reference,
         "currency": held.currency,
-        "amount_authorized": session.authorized_minor,
-        "amount_used": used,
-        "amount_remaining": session.authorized_minor - used,
+        "amount_authorized": authorized_minor,
+        "amount_used": used_minor,
+        "amount_remaining": authorized_minor - used_minor,
         "energy_wh": settled.energy_wh if settled else session.energy_wh,
         "energy_limit_wh": energy_limit_wh(session),
         "charge": _charge(session.charge) if session.charge else None,
@@ -157,18 +156,19 @@ def session_fields(session: PaymentSession, policy: Policy) -> dict[str, object]
 
 
 def session_out(session: PaymentSession, policy: Policy) -> PaymentSessionOut:
-    return PaymentSessionOut.model_validate(session_fields(session, policy))
+    return PaymentSessionOut.model_validate(session_fields(session, amount_used_minor(session, policy)))
 
 
 def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
     latest = session.charge.latest if session.charge else None
     price: Decimal | None = None if latest is None else latest.price or latest.claimed_price or latest.price
+    used = amount_used(session, policy)
     more: dict[str, object] = {
         "operator_id": session.operator_id,
         "card_brand": session.authorization.card.brand,
         "card_last4": session.authorization.card.last4,
         "attention": attention_out(session),
-        "amount_used_error": amount_used(session, policy).error_minor,
+        "amount_used_error": used.error_minor,
         "expected_end": expected_end(session, policy),
         "limits": limits_out(session),
         "authorizations": authorizations_out(session),
@@ -183,12 +183,12 @@ def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
         "monta_price": None if price is None else str(price),
         "metadata": dict(session.metadata),
     }
-    return OpsSessionOut.model_validate(session_fields(session, policy) | more)
+    return OpsSessionOut.model_validate(session_fields(session, used.amount_minor) | more)
 
 
 def topped_up_out(session: PaymentSession, policy: Policy) -> ToppedUpOut:
-    limits: dict[str, object] = {"limits": limits_out(session)}
-    return ToppedUpOut.model_validate(session_fields(session, policy) | limits)
+    fields = session_fields(session, amount_used_minor(session, policy))
+    return ToppedUpOut.model_validate(fields | {"limits": limits_out(session)})
 
 
 def capture_out(capture: Capture) -> CaptureOut:

@@ -1,6 +1,7 @@
 """The energy that an amount buys at worst."""
 
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from app.domain.tariff.model import Dimension, Tariff
@@ -16,6 +17,7 @@ from app.domain.tariff.time_windows import SCALE
 from app.domain.units.money import to_major
 
 
+@lru_cache(maxsize=1024)
 def energy_for_amount(
     tariff: Tariff, amount_minor: int, *, least_power_w: int | None = None, parked_s: int = 0
 ) -> int | None:
