@@ -35,12 +35,12 @@ def signature_is_valid(secret: str, body: bytes, header: str | None) -> bool:
     """Whether `header` (X-Monta-Signature, `sha1=<hex>`) signs `body`.
 
     Monta's two published examples differ in what they sign: the bytes as sent, or the JSON minified. Both
-    need the secret, so either is accepted. The comparison takes the same time wherever the difference lies.
+    need the secret, so either is accepted. A comparison takes the same time wherever the difference lies.
     """
     if not secret or header is None:
         return False
     given = header.strip().lower().encode("utf-8", "surrogatepass")
-    return any(hmac.compare_digest(_signature(secret, text), given) for text in (body, minify(body)))
+    return any(hmac.compare_digest(_signature(secret, form(body)), given) for form in (bytes, minify))
 
 
 def _signature(secret: str, body: bytes) -> bytes:

@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.strict_json import (
+    _UNUSUAL,
     MAX_DEPTH,
     BadJson,
     BadNumber,
     JsonIn,
     TooDeep,
     Writable,
+    _load_any,
+    _load_usual,
     clean_text,
     dump_json,
     load_json,
@@ -60,6 +63,66 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 )
 def test_a_number_that_is_none_never_comes_in_as_a_number_f45(spelling: str) -> None:
     assert isinstance(load(spelling), BadNumber)
+
+
+ODD = st.sampled_from(
+    [
+        *(
+            "NaN",
+            "-Infinity",
+            "1" * 400,
+            "1" * 401,
+            "-" + "1" * 5000,
+            "0.1",
+            "-0",
+            "-0.0",
+            "1E2",
+            "1e400",
+            "01",
+            "1.",
+        ),
+        *(
+            '"\\u0000"',
+            '"\\ud800"',
+            '"\\ud83d\\ude00"',
+            '"\x01"',
+            '"\t"',
+            '"\x7f"',
+            '"\ud800"',
+            '"\u2028"',
+            "'a'",
+        ),
+        *(
+            '{"a": 1, "a": 2}',
+            '{"a": 1,}',
+            "[1,]",
+            "{1: 2}",
+            "tru",
+            "\ufeff1",
+            "[" * 65 + "]" * 65,
+            "",
+            "18446744073709551616",
+        ),
+    ]
+)
+
+
+@patient
+@given(
+    st.recursive(
+        ODD | SCALARS.map(json.dumps), lambda inner: st.lists(inner).map(lambda p: f"[{','.join(p)}]")
+    )
+)
+def test_the_quick_parser_reads_what_pythons_own_reads(text: str) -> None:
+    body = text.encode("utf-8", "surrogatepass")
+    quick = _load_usual(body)
+    if quick is not _UNUSUAL:
+        assert spelled(quick) == spelled(_load_any(body))
+
+
+def spelled(value: JsonIn) -> str:
+    """1, 1.0 and True are equal in Python, but not here."""
+    return repr(value)
 
 
 def test_numbers_come_in_exactly_and_never_as_floats() -> None:
