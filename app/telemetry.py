@@ -58,6 +58,13 @@ class ProcessTelemetry:
             registry=r,
         )
 
+        self._stop_late = Histogram(
+            "tapwatt_stop_lateness_seconds",
+            "From when a stop fell due to its first call at Monta.",
+            buckets=SHORT_BUCKETS_S,
+            registry=r,
+        )
+
     def webhook_kept(self, lag_s: float | None, entries: int) -> None:
         self._entries.inc(entries)
         if lag_s is not None:
@@ -88,6 +95,9 @@ class ProcessTelemetry:
 
     def claimed(self, late_s: float) -> None:
         self._late.observe(max(0.0, late_s))
+
+    def stop_sent(self, late_s: float) -> None:
+        self._stop_late.observe(max(0.0, late_s))
 
     def claim_ended(self, took_s: float) -> None:
         self._turns.observe(max(0.0, took_s))

@@ -52,6 +52,10 @@ class Telemetry(Protocol):
         """A request of this kind came without a valid key."""
         ...
 
+    def stop_sent(self, late_s: float) -> None:
+        """A stop is sent, this long after it fell due."""
+        ...
+
     def stop_confirmed(self, latency_s: float) -> None:
         """Time from our first stop call to Monta's report that no energy flows."""
         ...

@@ -76,3 +76,14 @@ async def test_F113_a_watchers_claims_and_lateness_are_measured(database_url: st
         figures = rig.context.telemetry.registry
         for name in ("tapwatt_watcher_claim_seconds_count", "tapwatt_watcher_lateness_seconds_count"):
             assert (figures.get_sample_value(name) or 0) > 2
+
+
+async def test_how_late_stops_are_sent_is_measured(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(907, 5000)
+        await rig.pass_time(100)
+        await rig.stop(session["id"])
+        await rig.until(session["id"], "completed")
+        assert isinstance(rig.context.telemetry, ProcessTelemetry)
+        figures = rig.context.telemetry.registry
+        assert 0 < rig.stops() == figures.get_sample_value("tapwatt_stop_lateness_seconds_count")

@@ -14,6 +14,8 @@ async def stop_charge(context: Context, lease: Lease, session: PaymentSession) -
     if session.charge is None:
         return
     monta = await monta_of(context, session.operator_id, urgent=True)
+    if lease.for_stop and lease.due_at is not None:
+        context.telemetry.stop_sent((context.clock.now() - lease.due_at).total_seconds())
     try:
         report = await monta.stop_charge(session.charge.id)
     except MontaError as error:
