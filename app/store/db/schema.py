@@ -4,8 +4,6 @@ import asyncio
 from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import text
 
 from app.store.db import suitability
@@ -18,6 +16,9 @@ def migrate(database_url: str) -> None:
 
     Raises DatabaseUnsuitable, before anything is changed.
     """
+    from alembic import command  # slow to import, and only migrations need it
+    from alembic.config import Config
+
     asyncio.run(_check(database_url))
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
