@@ -7,7 +7,7 @@ from app.flows.context import Context
 from app.store import health
 from app.store.db import suitability
 from app.store.db.connection import Connection
-from app.store.db.database import Database, notify
+from app.store.db.database import Database
 from app.store.db.listener import ECHO_CHANNEL
 
 CLOCK_QUESTIONS = 3
@@ -36,7 +36,7 @@ async def _asked(connection: Connection, clock: Clock) -> tuple[datetime, dateti
 async def echo(database: Database, word: str) -> None:
     """Sends a word to the listener, which proves that it listens to the server that is written to."""
     async with database.transaction() as connection:
-        await notify(connection, ECHO_CHANNEL, word)
+        connection.notify(ECHO_CHANNEL, word)
 
 
 async def check_secret_key(context: Context) -> None:

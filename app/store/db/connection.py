@@ -93,7 +93,7 @@ class Connection:
     A transaction begins with its first statement. Errors are asyncpg's, without the values of parameters and rows.
     """
 
-    __slots__ = ("_begins", "_replace", "began", "raw")
+    __slots__ = ("_begins", "_notifications", "_replace", "began", "raw")
 
     def __init__(
         self, raw: asyncpg.Connection, *, begins: bool = True, replace: Replace | None = None
@@ -104,6 +104,7 @@ class Connection:
         self.began = False
         """Whether a statement was sent."""
         self._begins = begins
+        self._notifications: list[str] = []
 
     @property
     def has_begun(self) -> bool:
@@ -155,17 +156,31 @@ class Connection:
         count = status.rpartition(" ")[2]
         return Result((), int(count) if count.isdigit() else 0)
 
+    def notify(self, channel: str, *payloads: str) -> None:
+        """Notifies listeners when this transaction commits, in the message that commits it.
+
+        A lost notification only costs time, since all listeners also poll.
+        """
+        self._notifications += [
+            f"SELECT pg_notify({_quoted(channel)}, {_quoted(p)});" for p in payloads or ("",)
+        ]
+
     async def commit(self) -> None:
         """Ends the transaction. Raises InFailedSQLTransactionError when one of its statements had failed."""
-        if not self.has_begun:
+        message = "".join(self._notifications) + ("COMMIT;" if self.has_begun else "")
+        if not message:
             return
         try:
-            status = await self.raw.execute("COMMIT;")
+            status = await self.raw.execute(message)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             without_values(error)
             raise
-        if status != "COMMIT":
+        if self.has_begun and status != "COMMIT":
             raise asyncpg.InFailedSQLTransactionError("a statement failed, so nothing was committed")
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def without_values(error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -158,25 +158,10 @@ class Database:
         await self._pool.close()
 
 
-_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 _MESSAGE = text(
     "SELECT pg_logical_emit_message(true, 'tapwatt', '')"
     " WHERE current_setting('synchronous_standby_names') <> ''"
 )
-
-
-async def notify(connection: Connection, channel: str, payload: str = "") -> None:
-    """Notifies listeners when this transaction commits. A lost notification only costs time, since all listeners also
-    poll."""
-    await connection.execute(_NOTIFY, {"channel": channel, "payload": payload})
-
-
-async def notify_all(connection: Connection, channel: str, payloads: Sequence[str]) -> None:
-    """Notifies listeners of several payloads when this transaction commits."""
-    await connection.execute(
-        text("SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) AS payload"),
-        {"channel": channel, "payloads": list(payloads)},
-    )
 
 
 async def wait_for_standby(connection: Connection) -> None:

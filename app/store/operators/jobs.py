@@ -12,7 +12,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
-from app.store.db.database import DUE_CHANNEL, notify
+from app.store.db.database import DUE_CHANNEL
 from app.store.db.statements import are_any
 from app.store.tables import operator_jobs
 from app.store.tables.base import Moment
@@ -141,7 +141,7 @@ async def make_due(connection: Connection, operator_id: OperatorId, job: Job, no
     row = (await connection.execute(_LOCK, mine)).one_or_none()
     if row is not None and (row.due_at is None or row.due_at > now):
         await connection.execute(_MAKE_DUE, mine | {"now": now})
-        await notify(connection, DUE_CHANNEL)
+        connection.notify(DUE_CHANNEL)
 
 
 def _of(lease: JobLease) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    Update,
     any_,
     bindparam,
     case,
-    exists,
     func,
     or_,
     select,
@@ -28,7 +28,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from app.domain.session.machine import Wait
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
-from app.store.db.database import DUE_CHANNEL, notify
+from app.store.db.database import DUE_CHANNEL
 from app.store.db.statements import are_any
 from app.store.tables import operator_jobs, operators, payment_sessions
 
@@ -91,20 +91,17 @@ def _claim(due_at: Column[datetime]) -> ReturningUpdate[tuple[str, int, str, dat
     )
 
 
-def _wake(due_at: Column[datetime]) -> Select[tuple[object]]:
+def _wake(due_at: Column[datetime]) -> Update:
     """Builds the statement that makes sessions due now by this column, and by `due_at`."""
     now = bindparam("now", type_=P.c.due_at.type)
-    woken = (
+    return (
         update(P)
         .where(
             P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))),
             or_(due_at.is_(None), due_at > now, P.c.due_at > now),
         )
         .values({P.c.due_at: now, due_at: now})
-        .returning(P.c.id)
-        .cte("woken")
     )
-    return select(func.pg_notify(bindparam("channel"), "")).where(exists(select(woken.c.id)))
 
 
 # Built once: watchers execute these constantly, and building takes longer than executing.
@@ -170,9 +167,9 @@ async def wake(
     began with. If a watcher released the session meanwhile, it would count as due and not be woken (F114).
     """
     if session_ids:
-        await connection.execute(
-            _WAKE[for_stop], {"sessions": list(session_ids), "now": now, "channel": DUE_CHANNEL}
-        )
+        woken = await connection.execute(_WAKE[for_stop], {"sessions": list(session_ids), "now": now})
+        if woken.rowcount:
+            connection.notify(DUE_CHANNEL)
 
 
 async def reschedule(connection: Connection, due: Mapping[str, Wait], now: datetime) -> None:
@@ -181,7 +178,7 @@ async def reschedule(connection: Connection, due: Mapping[str, Wait], now: datet
     if rows:
         await connection.execute(_RESCHEDULE, rows if len(rows) > 1 else rows[0])
     if any(wait.until is not None and wait.until <= now for wait in due.values()):
-        await notify(connection, DUE_CHANNEL)
+        connection.notify(DUE_CHANNEL)
 
 
 def _due(wait: Wait) -> dict[str, object]:

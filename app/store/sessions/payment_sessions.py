@@ -25,7 +25,7 @@ from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store.db.connection import Connection, Row
-from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, notify, notify_all
+from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL
 from app.store.db.documents import as_text
 from app.store.db.statements import by_column, insert_rows
 from app.store.sessions import holds, leases
@@ -68,7 +68,7 @@ async def record(
         await holds.leave(connection, session, held.reference)
         return False
     await _write_lines(connection, [change], session.created_at)
-    await notify(connection, DUE_CHANNEL)
+    connection.notify(DUE_CHANNEL)
     return True
 
 
@@ -141,7 +141,7 @@ async def save_all(
     pairs = [(before, session) for (before, _), session in zip(edits, saved, strict=True)]
     visible = [session.id for before, session in pairs if session.version != before.version]
     if visible:
-        await notify_all(connection, SESSIONS_CHANNEL, visible)
+        connection.notify(SESSIONS_CHANNEL, *visible)
     rows = [to_row(session) | {"session": session.id} for before, session in pairs if session != before]
     if rows:
         await connection.execute(_SAVE, rows if len(rows) > 1 else rows[0])

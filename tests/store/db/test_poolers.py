@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from app.store.db import suitability
 from app.store.db.connect import SERVER_BOUNDS, NotWritable, Silent, is_pooled
-from app.store.db.database import DATABASE_ERRORS, Database, notify
+from app.store.db.database import DATABASE_ERRORS, Database
 from app.store.db.listener import ECHO_CHANNEL, Listener
 from app.store.db.pool import PoolTimeout
 from app.store.db.schema import migrate
@@ -139,14 +139,14 @@ async def test_F112_notifications_arrive_around_the_pooler_and_one_that_swallows
         async def say(word: str) -> None:
             async with database.transaction() as connection:
                 await connection.execute(text("SELECT pg_sleep(0.01)"))
-                await notify(connection, ECHO_CHANNEL, word)
+                connection.notify(ECHO_CHANNEL, word)
 
         async with opened(url, listen_url=database_url) as database:
             around = Listener(database.listen_host, {"tapwatt_test": heard.put_nowait}, echo=say)
             async with listening(around):
                 assert await asyncio.wait_for(heard.get(), 5) == ""
                 async with database.transaction() as connection:
-                    await notify(connection, "tapwatt_test", "ps_1")
+                    connection.notify("tapwatt_test", "ps_1")
                 assert await asyncio.wait_for(heard.get(), 5) == "ps_1"
                 assert around.problem is None
             through = Listener(database.host, {"tapwatt_test": heard.put_nowait})
@@ -161,7 +161,7 @@ async def test_F112_where_we_listen_must_be_the_database_that_we_write_to(
 
         async def say(word: str) -> None:
             async with database.transaction() as connection:
-                await notify(connection, ECHO_CHANNEL, word)
+                connection.notify(ECHO_CHANNEL, word)
 
         wrong = Listener(database.listen_host, {}, echo=say, echo_s=0.3)
         right = Listener(database.host, {}, echo=say)

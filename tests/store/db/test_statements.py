@@ -207,3 +207,19 @@ async def test_a_password_or_a_database_that_is_refused_means_that_the_database_
         async with database.read():
             pass
     assert is_away(refused.value)
+
+
+async def test_notifications_arrive_with_the_commit_that_they_are_sent_with(database_url: str) -> None:
+    heard: list[tuple[str, str]] = []
+    async with provisioned(database_url) as database, database.read() as ear:
+        await ear.raw.add_listener("one", lambda _c, _pid, channel, payload: heard.append((channel, payload)))
+        await ear.raw.add_listener("two", lambda _c, _pid, channel, payload: heard.append((channel, payload)))
+        async with database.transaction() as connection:
+            await connection.execute(insert(watchers), rows("a"))
+            connection.notify("one", "it's", "b\\'; DROP TABLE watchers; --")
+        async with database.transaction() as connection:
+            connection.notify("two")
+        await ear.execute(text("SELECT 1"))
+        assert heard == [("one", "it's"), ("one", "b\\'; DROP TABLE watchers; --"), ("two", "")]
+        assert (await ear.execute(select(W.id))).scalars() == ["a"]
+        ear.raw.terminate()
