@@ -137,11 +137,14 @@ class Connection:
         return await self._run(statement, values, many=many)
 
     async def _first(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Begins, or reads; once more where the server had closed the connection while it was idle."""
+        """Begins, or reads; once more where the server had closed the connection while it was idle.
+
+        An InterfaceError that is a ValueError is about a parameter.
+        """
         try:
             return await work()
         except CLOSED as error:
-            if self._replace is None or isinstance(error, TimeoutError):
+            if self._replace is None or isinstance(error, TimeoutError | ValueError):
                 raise
             self.raw = await self._replace(self.raw)
         return await work()

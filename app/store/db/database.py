@@ -53,10 +53,20 @@ REFUSES = ("53", "25006")
 """SQLSTATEs of refused writes: out of disk, memory or connections; read-only."""
 AWAY = (*REFUSES, "08", "57", "28", "3D")
 """These, and connections lost, ended by an operator or a timeout, or refused (user, password, database)."""
+ONE_ONLY = (*REFUSES, "57014", "25P03", "57P05")
+"""SQLSTATEs of errors after which other connections still work: also a statement or a session that took too long."""
 REFUSAL_COUNTS_S = 10.0
 """Seconds for which a process is not ready after a refused write; then the next write tries again."""
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
+
+
+def _concerns_all(error: BaseException) -> bool:
+    """Whether other connections of the pool are probably as useless: the server was cut off, died or ended them, or
+    the schema was changed."""
+    if isinstance(error, TimeoutError | asyncpg.InvalidCachedStatementError):
+        return True
+    return is_away(error) and not sqlstate_of(error).startswith(ONE_ONLY)
 
 
 C = TypeVar("C", bound=Connection)
@@ -124,8 +134,7 @@ class Database:
         self._pool.release(connection.raw)
 
     def _note(self, error: BaseException) -> None:
-        if isinstance(error, TimeoutError | asyncpg.InvalidCachedStatementError):
-            # The server was cut off or died without a word, or the schema was changed: concerns every connection.
+        if _concerns_all(error):
             self._pool.discard()
         elif sqlstate_of(error).startswith(REFUSES):
             self._refused = (monotonic_s(), type(error).__name__)

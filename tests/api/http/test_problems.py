@@ -92,10 +92,6 @@ async def test_with_the_database_gone_everything_says_so_and_when_to_ask_again()
     await database.close()
 
 
-@pytest.mark.filterwarnings(
-    "ignore:coroutine 'Connection:RuntimeWarning"
-)  # SQLAlchemy's, on a connection cut in mid call
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_service_whose_connections_are_cut_recovers_by_itself(database_url: str) -> None:  # F6
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
     async with open_service(database_url) as service:

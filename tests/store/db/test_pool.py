@@ -183,6 +183,15 @@ async def test_a_rollback_without_an_answer_closes_the_connection(monkeypatch: p
     assert pool.in_use == 0
 
 
+async def test_a_lost_connection_is_replaced_in_its_place() -> None:
+    server, pool = a_pool()
+    lost: Any = await pool.acquire()
+    raw = await pool.replace(lost)
+    assert (lost.closed, raw, pool.in_use) == (True, server.opened[1], 1)
+    pool.release(raw)
+    assert (await pool.acquire(), pool.in_use) == (raw, 1)
+
+
 async def test_after_a_break_every_connection_is_replaced_those_in_use_at_their_release() -> None:
     server, pool = a_pool(size=2)
     idle, used = await pool.acquire(), await pool.acquire()

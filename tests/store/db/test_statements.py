@@ -223,3 +223,25 @@ async def test_notifications_arrive_with_the_commit_that_they_are_sent_with(data
         assert heard == [("one", "it's"), ("one", "b\\'; DROP TABLE watchers; --"), ("two", "")]
         assert (await ear.execute(select(W.id))).scalars() == ["a"]
         ear.raw.terminate()
+
+
+@pytest.mark.parametrize("how", ["terminated", "half dead"])
+async def test_a_connection_that_was_ended_while_idle_is_replaced_without_an_error(
+    database_url: str, how: str
+) -> None:
+    """Half dead: the server has ended it, but the loop has not read that yet."""
+    cut = text("SELECT pg_terminate_backend(:pid, 1000)")
+    async with provisioned(database_url) as database, database.read() as admin:
+        for lend in (database.transaction, database.read):
+            async with lend() as connection:
+                pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+                raw = connection.raw
+            if how == "half dead":
+                raw._transport.pause_reading()
+            assert (await admin.execute(cut, {"pid": pid})).scalar_one()
+            async with lend() as connection:
+                if how == "half dead":
+                    raw._transport.resume_reading()
+                assert (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() != pid
+        assert database.connections_in_use == 1
+    assert database.connections_in_use == 0
