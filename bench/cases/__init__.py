@@ -7,12 +7,14 @@ from bench.rig.rig import Rig
 
 CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "webhook": webhook.run,
-    "authorize": authorize.run,
     "read": reads.run_read,
     "list": reads.run_list,
-    "start": starts.run,
     "stop": stops.run,
+    "overload": stops.run_overload,
+    "authorize": authorize.run,
+    "start": starts.run,
     "process": process.run,
     "tick": ticks.run,
     "finished": finished.run,
 }
+"""Those that use the same running sessions come first."""

@@ -39,8 +39,9 @@ async def run(rig: Rig) -> None:
 async def _loaded(rig: Rig) -> None:
     """Memory after deliveries on many connections."""
     running = await webhook.prepared(rig)
-    await webhook.usual_round(rig, 10, 32)
-    await webhook.tapwatt_round(rig, running, 10, 32)
+    batch, connections = rig.scale.batches[0]
+    await webhook.usual_load(rig, batch, connections)
+    await webhook.tapwatt_load(rig, running, batch, connections)
     row = rig.rows.row(CASE, "memory after deliveries", "MB", Goal(Want.MOST, 80))
     row.add(USUAL, memory_mb(rig.usual.service.pid))
     row.add(TAPWATT, memory_mb(rig.tapwatt.service.pid))

@@ -7,7 +7,7 @@ from typing import Any
 from bench.cases import webhook
 from bench.report.rows import TAPWATT, Goal, Want
 from bench.rig.rig import Rig
-from bench.rig.tapwatt import FAST, SLOW, Running
+from bench.rig.tapwatt import Running
 
 CASE = "stop"
 LIMIT_MINOR, CROSSING_WH = 100, 990
@@ -19,33 +19,59 @@ LOAD = (10, 32)
 
 
 async def run(rig: Rig) -> None:
+    running = await webhook.prepared(rig)
     for _ in range(rig.scale.rounds):
-        running, crossing = await _prepared(rig)
-        _note(rig, "idle", await _crossed(rig, crossing), Goal(Want.MOST, 50))
-        running, crossing = await _prepared(rig)
+        _note(rig, "idle", await _crossed(rig, await _crossing(rig)), Goal(Want.MOST, 50))
+        crossing = await _crossing(rig)
         seconds = rig.scale.stops * GAP_S + 1
-        plan = webhook.plan(rig, running, LOAD[0])
-        load = rig.generator.run(
-            seconds=seconds, port=rig.tapwatt.port, connections=LOAD[1], kind="webhook", plan=plan
-        )
-        loaded = asyncio.create_task(load)
-        await asyncio.sleep(seconds / 4)
-        times = await _crossed(rig, crossing)
-        done = await loaded
+        times, done = await _under_load(rig, running, crossing, connections=LOAD[1], seconds=seconds)
         _note(rig, "ingest saturated", times, Goal(Want.MOST, 250))
         await webhook.applied_after(rig, running, dict(done["newest"]))
 
 
-async def _prepared(rig: Rig) -> tuple[Running, Running]:
-    """Running sessions for readings, and others just before their limit; the watcher is idle."""
-    await rig.forget_sessions()
-    running = await rig.tapwatt.running(FAST, webhook.AMOUNT)
-    crossing = await rig.tapwatt.running(SLOW, LIMIT_MINOR)
-    await rig.copy(running.original, rig.scale.sessions)
-    await rig.copy(crossing.original, rig.scale.stops)
+async def run_overload(rig: Rig) -> None:
+    """Many more senders than can be served: stops, refusals, and how soon everything is applied afterwards."""
+    running, case, connections = await webhook.prepared(rig), "overload", rig.scale.overload
+    crossing = await _crossing(rig)
+    times, done = await _under_load(
+        rig, running, crossing, connections=connections, seconds=rig.scale.overload_s, tolerant=True
+    )
+    _note(rig, f"{connections} senders", times, Goal(Want.MOST, 1000), case=case)
+    recovered_s = await webhook.applied_after(rig, running, dict(done["newest"]))
+    refused = sum(n for status, n in done["statuses"].items() if not status.startswith("2"))
+    label = f"{connections} senders"
+    rig.rows.row(case, f"{label}: kept", "entries/s").add(TAPWATT, done["units"] / done["seconds"])
+    rig.rows.row(case, f"{label}: refused, to be repeated", "%").add(
+        TAPWATT, 100 * refused / max(sum(done["statuses"].values()), 1)
+    )
+    rig.rows.row(case, f"{label}: all applied, after the end", "s").add(TAPWATT, recovered_s)
+
+
+async def _crossing(rig: Rig) -> Running:
+    """Sessions just before their limit; the watcher is idle."""
+    crossing = await rig.tapwatt.running(next(rig.slow_points), LIMIT_MINOR)
+    await rig.copy(crossing.original, rig.scale.stops, without=("journal",))
     await rig.settle(TAPWATT)
     await rig.tapwatt.monta_log()
-    return running, crossing
+    return crossing
+
+
+async def _under_load(
+    rig: Rig, running: Running, crossing: Running, *, connections: int, seconds: float, tolerant: bool = False
+) -> tuple[list[float], dict[str, Any]]:
+    """Crossings while deliveries saturate the service; returns their times and what the load did."""
+    load = rig.generator.run(
+        seconds=seconds,
+        port=rig.tapwatt.port,
+        connections=connections,
+        kind="webhook",
+        plan=webhook.plan(rig, running, LOAD[0]),
+        tolerant=tolerant,
+    )
+    loaded = asyncio.create_task(load)
+    await asyncio.sleep(seconds / 4)
+    times = await _crossed(rig, crossing)
+    return times, await loaded
 
 
 async def _crossed(rig: Rig, crossing: Running) -> list[float]:
@@ -60,6 +86,7 @@ async def _crossed(rig: Rig, crossing: Running) -> list[float]:
         connections=1,
         gap_s=GAP_S,
         kind="webhook",
+        tolerant=True,
         plan=given | {"wh": CROSSING_WH},
     )
     sent = {str(original.first_charge + number): at for number, at in done["sent"]}
@@ -73,8 +100,10 @@ async def _crossed(rig: Rig, crossing: Running) -> list[float]:
     return sorted((stopped.get(charge, at + STOPPED_S) - at) * 1000 for charge, at in sent.items())
 
 
-def _note(rig: Rig, label: str, times_ms: list[float], goal: Goal) -> None:
+def _note(rig: Rig, label: str, times_ms: list[float], goal: Goal, *, case: str = CASE) -> None:
     shares = (("p50", 0.5, None), ("p99", 0.99, goal), ("max", 1.0, None))
     for name, share, wanted in shares:
-        row = rig.rows.row(CASE, f"{label}: {name}", "ms", wanted)
+        row = rig.rows.row(
+            case, f"{label}: stop {name}" if case != CASE else f"{label}: {name}", "ms", wanted
+        )
         row.add(TAPWATT, times_ms[min(len(times_ms) - 1, int(share * len(times_ms)))])

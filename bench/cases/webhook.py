@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import time
+from datetime import timedelta
 from typing import Any
 
 from bench.report.rows import CEILING, TAPWATT, USUAL, Goal, Want
 from bench.rig import usual
 from bench.rig.rig import Rig
-from bench.rig.tapwatt import FAST, NotAnswered, Running
+from bench.rig.tapwatt import FAST, WATTS, NotAnswered, Running
 
 CASE = "webhook"
 SAMPLE = 200
@@ -30,13 +31,16 @@ async def run(rig: Rig) -> None:
 
 
 async def prepared(rig: Rig) -> Running:
-    """Both systems with `scale.sessions` running sessions and nothing else."""
+    """Both systems with `scale.sessions` running sessions; an earlier case's are used again."""
+    if rig.running is not None:
+        return rig.running
     await rig.forget_sessions()
     await rig.usual.forget_sessions()
     running = await rig.tapwatt.running(FAST, AMOUNT)
-    await rig.copy(running.original, rig.scale.sessions)
+    await rig.copy(running.original, rig.scale.sessions, without=("journal",))
     await rig.usual.sessions(rig.scale.sessions)
     await rig.settle(TAPWATT, USUAL)
+    rig.running = running
     return running
 
 
@@ -49,7 +53,15 @@ def plan(rig: Rig, running: Running, batch: int) -> dict[str, Any]:
 
 
 async def usual_round(rig: Rig, batch: int, connections: int) -> None:
-    """One round of the usual way, which applies before it answers."""
+    with rig.measured(USUAL) as window:
+        done = await usual_load(rig, batch, connections)
+    _note(rig, USUAL, batch, connections, done)
+    applied = rig.rows.row(CASE, f"{_label(batch, connections)}: applied", "entries/s")
+    applied.add(USUAL, done["units"] / done["seconds"], window.cpu_us(done["units"]))
+
+
+async def usual_load(rig: Rig, batch: int, connections: int) -> dict[str, Any]:
+    """Deliveries to the usual way, which applies before it answers."""
     given = {
         "path": f"/webhooks/{usual.ENDPOINT}",
         "secret": usual.SECRET,
@@ -58,27 +70,40 @@ async def usual_round(rig: Rig, batch: int, connections: int) -> None:
         "count": rig.scale.sessions,
         "session": usual.SESSION,
         "began_s": time.time() - 60,
-        "watts": 150_000,
+        "watts": WATTS,
     }
-    job = {"port": rig.usual.port, "connections": connections, "kind": "webhook", "plan": given}
-    with rig.measured(USUAL) as window:
-        done = await rig.generator.run(seconds=rig.scale.seconds, tolerant=True, **job)
-    _note(rig, USUAL, batch, connections, done)
-    applied = rig.rows.row(CASE, f"{_label(batch, connections)}: applied", "entries/s")
-    applied.add(USUAL, done["units"] / done["seconds"], window.cpu_us(done["units"]))
+    return await rig.generator.run(
+        seconds=rig.scale.seconds,
+        port=rig.usual.port,
+        connections=connections,
+        kind="webhook",
+        plan=given,
+        tolerant=True,
+    )
 
 
 async def tapwatt_round(rig: Rig, running: Running, batch: int, connections: int) -> None:
-    """One round of ours: the load, then the wait until all of it is applied."""
-    job = {"port": rig.tapwatt.port, "connections": connections, "kind": "webhook"}
     with rig.measured(TAPWATT) as window:
-        done = await rig.generator.run(seconds=rig.scale.seconds, plan=plan(rig, running, batch), **job)
-        drained_s = await applied_after(rig, running, dict(done["newest"]))
+        done, drained_s = await tapwatt_load(rig, running, batch, connections)
     _note(rig, TAPWATT, batch, connections, done)
     goal = GOALS.get((batch, connections))
-    applied = rig.rows.row(CASE, f"{_label(batch, connections)}: applied", "entries/s", goal)
+    applied = rig.rows.row(CASE, f"{_label(batch, connections)}: applied", "entries/s")
     applied.goal = goal
     applied.add(TAPWATT, done["units"] / (done["seconds"] + drained_s), window.cpu_us(done["units"]))
+
+
+async def tapwatt_load(
+    rig: Rig, running: Running, batch: int, connections: int
+) -> tuple[dict[str, Any], float]:
+    """Deliveries to our service; returns what was done, and the seconds until all of it was applied."""
+    done = await rig.generator.run(
+        seconds=rig.scale.seconds,
+        port=rig.tapwatt.port,
+        connections=connections,
+        kind="webhook",
+        plan=plan(rig, running, batch),
+    )
+    return done, await applied_after(rig, running, dict(done["newest"]))
 
 
 async def applied_after(rig: Rig, running: Running, newest: dict[int, int]) -> float:
@@ -88,12 +113,14 @@ async def applied_after(rig: Rig, running: Running, newest: dict[int, int]) -> f
     so that these are a sample of all.
     """
     original = running.original
+    until = (original.created_at + timedelta(milliseconds=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    path = f"/v1/ops/payment-sessions?limit={SAMPLE}&to={until}"  # without sessions that were made later
     began = time.monotonic()
     wanted = {original.session(number): wh for number, wh in newest.items()}
     while True:
         asked = time.monotonic()
         with contextlib.suppress(NotAnswered):
-            page = await rig.tapwatt.call("GET", f"/v1/ops/payment-sessions?limit={SAMPLE}", ops=True)
+            page = await rig.tapwatt.call("GET", path, ops=True)
             if all(session["energy_wh"] >= wanted.get(session["id"], 0) for session in page["data"]):
                 return asked - began
         if asked - began > APPLIED_S:

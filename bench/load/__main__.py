@@ -22,6 +22,8 @@ from bench.load.plans import Job, Plan, Request, plan_of
 
 ANSWER_S = 60.0
 """The longest wait for one answer."""
+REFUSED_S = 0.1
+"""The pause after an error, so that refusals alone do not fill the service's time."""
 
 
 class Run:
@@ -72,8 +74,9 @@ class Run:
             if status < 300:
                 self.units += request.units
                 self.plan.acknowledged(request)
-            elif not self._example:
-                self._example = body[:300].decode(errors="replace")
+            else:
+                self._example = self._example or body[:300].decode(errors="replace")
+                await asyncio.sleep(REFUSED_S)
             await self._pause()
 
     async def _pause(self) -> None:

@@ -1,5 +1,6 @@
 """Opens everything that the cases need, and measures CPU while a system works."""
 
+import itertools
 import shutil
 import tempfile
 import time
@@ -18,7 +19,7 @@ from bench.rig import copies
 from bench.rig.copies import Original
 from bench.rig.database import BenchDatabase
 from bench.rig.processes import Process, cpu_s
-from bench.rig.tapwatt import FRESH, Tapwatt
+from bench.rig.tapwatt import FRESH, SLOW, Running, Tapwatt
 from bench.rig.usual import Usual
 
 Job = dict[str, Any]
@@ -40,6 +41,9 @@ class Scale:
     callers: tuple[int, ...]
     starts: int
     stops: int
+    overload: int
+    """Connections that send more than can be served, for `overload_s`."""
+    overload_s: float
     ticks: tuple[int, ...]
     finished: int
 
@@ -47,12 +51,14 @@ class Scale:
 FULL = Scale(
     rounds=3,
     seconds=2.0,
-    sessions=20_000,
+    sessions=100_000,
     points=6_000,
     batches=tuple((batch, connections) for batch in (1, 10, 100) for connections in (1, 32, 128)),
     callers=(1, 16, 64),
     starts=400,
     stops=100,
+    overload=512,
+    overload_s=30.0,
     ticks=(10_000, 100_000, 1_000_000),
     finished=100_000,
 )
@@ -65,6 +71,8 @@ QUICK = Scale(
     callers=(1, 16, 64),
     starts=100,
     stops=25,
+    overload=256,
+    overload_s=5.0,
     ticks=(10_000, 50_000),
     finished=10_000,
 )
@@ -77,6 +85,8 @@ SMALLEST = Scale(
     callers=(4,),
     starts=5,
     stops=3,
+    overload=8,
+    overload_s=1.0,
     ticks=(100,),
     finished=100,
 )
@@ -104,7 +114,10 @@ class Rig:
     tapwatt: Tapwatt
     usual: Usual
     folder: Path
+    running: Running | None = None
+    """The original of the sessions that run now in both systems; None: there are none."""
     fresh_point: int = 0
+    slow_points: Iterator[str] = field(default_factory=lambda: itertools.cycle(SLOW))
     _prepared: bool = False
 
     async def ceiling(self, kind: str, **job: Any) -> Job:
@@ -131,6 +144,7 @@ class Rig:
         return parts | {"postgres": self.database.cpu_s()}
 
     async def forget_sessions(self) -> None:
+        self.running = None
         connection = await self.database.connect(TAPWATT)
         await copies.forget_sessions(connection)
         await connection.close()

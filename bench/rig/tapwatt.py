@@ -25,8 +25,10 @@ from bench.rig.processes import Process
 Json = dict[str, Any]
 NAME = "tapwatt"
 SECRET_KEY = "a key of the bench only, as long as it has to be"
-FAST, SLOW, DONE, FRESH = "1000000", "2000000", "3000000", "4000000"
-"""Charge points: 300 kW for readings, 11 kW for crossings of the limit, one for ended sessions, one for authorizations."""
+FAST, DONE, FRESH = "1000000", "3000000", "4000000"
+"""Charge points: 300 kW for readings, one for ended sessions, one for authorizations."""
+SLOW = tuple(str(2_000_000 + 10_000 * number) for number in range(20))
+"""Charge points of 11 kW for crossings of the limit, one after the other."""
 TARIFF = {
     "currency": "EUR",
     "tax_included": "YES",
@@ -88,7 +90,7 @@ class Tapwatt:
             client_secret="bench",
             paying_team_id="14",
         )
-        points = [ChargePointId(point) for point in (FAST, SLOW, DONE, FRESH)]
+        points = [ChargePointId(point) for point in (FAST, *SLOW, DONE, FRESH)]
         async with open_context(KeyedSettings(secret_key=SecretStr(SECRET_KEY)), url) as context:
             operator = await provision.add_operator(context, new)
             owner = operator.operator_id
