@@ -1,6 +1,6 @@
 """Saves Monta's webhook entries in the inbox, and decodes them as reports."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -28,14 +28,13 @@ async def keep_entries(
     entries: Sequence[Entry],
     now: datetime,
     *,
-    policy: Policy,
+    applied: Collection[str] = (),
 ) -> int:
-    """Saves webhook entries, and applies those of running charges in the same transaction; returns how many were new.
+    """Saves webhook entries; returns how many were new. `applied`: keys of those that `apply_running` has applied.
 
     Unknown sessions that they name may have been lost with a database: a search for their charges is scheduled as soon
     as they are old enough to be checked, not only within the hour.
     """
-    applied = await _merge(connection, operator_id, entries, policy, now)
     kept = await inbox.keep(
         connection, operator_id, [_inbox_entry(entry) for entry in entries], now, applied=applied
     )
@@ -49,7 +48,7 @@ async def keep_entries(
     return kept.new
 
 
-async def _merge(
+async def apply_running(
     connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], policy: Policy, now: datetime
 ) -> frozenset[str]:
     """Applies new entries about running charges to their sessions; returns the keys of the applied ones.

@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.charging.charge import ChargeReport, ChargeState
-from app.domain.limit.policy import Policy
 from app.domain.units.ids import ChargeId
 from app.flows.ingest import keep_entries
 from app.flows.operator.reconcile import demand
@@ -82,7 +81,7 @@ async def test_a_webhook_of_a_lost_session_locks_the_job_before_the_operator(dat
 
         async def keep() -> int:
             async with rig.context.database.transaction() as connection:
-                return await keep_entries(connection, operator_id, [entry], now, policy=Policy())
+                return await keep_entries(connection, operator_id, [entry], now)
 
         async with rig.context.database.transaction() as connection:
             await jobs.lock(connection, Job.RECONCILE, operator_id)

@@ -180,7 +180,7 @@ async def _take_undelivered(context: Context, operator: Operator, monta: MontaCl
     for first in range(0, len(keys), KEPT_AT_ONCE):
         async with context.database.transaction() as connection:
             some = [entries[key] for key in keys[first : first + KEPT_AT_ONCE]]
-            new += await keep_entries(connection, operator.id, some, now, policy=context.policy)
+            new += await keep_entries(connection, operator.id, some, now)
     lately = [d for d in failed if d.created_at is None or d.created_at >= now - timedelta(seconds=EVERY_S)]
     if new:
         log.warning("undelivered_entries_taken", operator_id=operator.id, entries=new)

@@ -7,7 +7,7 @@ from functools import partial
 from app.domain.charging.charge import PriceUnit
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
-from app.flows.ingest import keep_entries
+from app.flows.ingest import apply_running, keep_entries
 from app.monta.webhook import Delivery, read_delivery, signature_is_valid
 from app.store.db.database import retry_on_serialization_failure
 from app.store.operators.operators import Operator
@@ -66,8 +66,10 @@ def _is_signed(operator: Operator, body: bytes, signature: str | None, now: date
 async def _keep(context: Context, operator_id: OperatorId, deliveries: Sequence[Delivery]) -> None:
     """Saves deliveries in one transaction, whole or not at all."""
     entries = [entry for delivery in deliveries for entry in delivery.entries]
+    now = context.clock.now()
     async with context.database.transaction() as connection:
-        await keep_entries(connection, operator_id, entries, context.clock.now(), policy=context.policy)
+        applied = await apply_running(connection, operator_id, entries, context.policy, now)
+        await keep_entries(connection, operator_id, entries, now, applied=applied)
 
 
 def _lag_s(delivery: Delivery, now: datetime) -> float | None:
