@@ -87,9 +87,12 @@ async def note_webhook_mended(connection: Connection, operator_id: OperatorId, n
     await connection.execute(update(O).where(O.c.id == operator_id).values(webhook_mended_at=now))
 
 
+_CREDENTIAL = select(O.c.access_refused_since, O.c.access_problem).where(O.c.id == bindparam("operator"))
+"""Built once: every payment executes it."""
+
+
 async def credential_status(connection: Connection, operator_id: OperatorId) -> CredentialStatus:
-    query = select(O.c.access_refused_since, O.c.access_problem).where(O.c.id == operator_id)
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_CREDENTIAL, {"operator": operator_id})).one_or_none()
     if row is None:
         return CredentialStatus(refused_since=None, problem=None)
     return CredentialStatus(refused_since=row.access_refused_since, problem=row.access_problem)

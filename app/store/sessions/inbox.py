@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     Integer,
     Select,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
-from app.store.db.statements import by_column, insert_rows, is_any
+from app.store.db.statements import by_column, insert_rows
 from app.store.sessions import leases
 from app.store.tables import inbox, payment_sessions
 from app.store.tables.monta import CHARGE_POINT_NEWS_PENDING
@@ -146,6 +147,26 @@ def _row(entry: InboxEntry, operator_id: OperatorId, now: datetime) -> dict[str,
     }
 
 
+_NAMED = (
+    select(P.c.id)
+    .where(
+        P.c.operator_id == bindparam("operator"),
+        or_(
+            P.c.charge_id == any_(bindparam("charge_ids", type_=ARRAY(Text))),
+            P.c.id == any_(bindparam("references", type_=ARRAY(Text))),
+        ),
+    )
+    .order_by(P.c.id)
+    .with_for_update()
+)
+_APPLY = (
+    update(inbox)
+    .where(inbox.c.id == any_(bindparam("entries", type_=ARRAY(BigInteger))))
+    .values(applied_at=bindparam("now"))
+)
+"""Built once: every delivery and every turn executes them."""
+
+
 async def _wake(
     connection: Connection,
     operator_id: OperatorId,
@@ -155,15 +176,8 @@ async def _wake(
 ) -> Sequence[str]:
     """Wakes the sessions that entries name. Uses arrays, since a delivery may name more charges than a statement may
     have parameters."""
-    by_charge = P.c.charge_id == any_(bindparam("charge_ids", list(charge_ids), type_=ARRAY(Text)))
-    by_reference = P.c.id == any_(bindparam("references", list(references), type_=ARRAY(Text)))
-    meant = (
-        select(P.c.id)
-        .where(P.c.operator_id == operator_id, or_(by_charge, by_reference))
-        .order_by(P.c.id)
-        .with_for_update()
-    )
-    known = (await connection.execute(meant)).scalars()
+    given = {"operator": operator_id, "charge_ids": list(charge_ids), "references": list(references)}
+    known = (await connection.execute(_NAMED, given)).scalars()
     await leases.wake(connection, known, now)
     return known
 
@@ -209,9 +223,7 @@ async def pending_of(connection: Connection, session: PaymentSession) -> list[Pe
 
 async def mark_applied(connection: Connection, news: Sequence[PendingEntry], now: datetime) -> None:
     if news:
-        await connection.execute(
-            update(inbox).where(is_any(inbox.c.id, [n.id for n in news])).values(applied_at=now)
-        )
+        await connection.execute(_APPLY, {"entries": [n.id for n in news], "now": now})
 
 
 async def prune(connection: Connection, before: datetime, *, limit: int) -> int:
