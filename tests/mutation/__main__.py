@@ -18,7 +18,7 @@ from tests.mutation.mutants import Mutant, mutants_of
 
 TESTS = {
     "app/domain": ["tests/domain"],
-    "app/store": ["tests/store", "tests/flows", "tests/api"],
+    "app/store": ["tests/store", "tests/flows"],
     "app/flows": ["tests/flows", "tests/api", "tests/journeys"],
 }
 """The tests that may notice a mutant of a package; of them those run that execute the mutated lines."""

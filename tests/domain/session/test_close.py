@@ -204,3 +204,12 @@ def test_F109_whenever_it_comes_it_settles_once_and_no_charge_runs_on_unwatched(
         assert duplicate.state in ENDED or duplicate.live or duplicate.over_at is not None
     assert ChargeState.OTHER not in ENDED
     assert played.now >= T0
+
+
+def test_F109_stops_of_a_lost_charge_go_on_as_planned_and_others_begin_at_once() -> None:
+    before = lost(Lost.STALLED)
+    assert before.stop is not None
+    (duplicate,) = close(before, 0).session.duplicates
+    assert (duplicate.attempts, duplicate.next_at) == (before.stop.attempts, before.stop.next_at)
+    (other,) = close(stopping(), 0).session.duplicates
+    assert (other.attempts, other.next_at) == (0, None)

@@ -209,3 +209,11 @@ def test_a_shortfall_names_its_likeliest_cause() -> None:
     parked = replace(plain, tariff=tariff(("ENERGY", "0.50"), ("PARKING_TIME", "3.00")))
     unknown = replace(plain, monta_limits=None)
     assert [cause_of_shortfall(each) for each in (parked, unknown)] == ["fees_after_stop", "unknown"]
+
+
+def test_a_session_without_a_measured_power_leaves_the_known_peaks() -> None:
+    unmeasured = replace(charging(), meter_history=MeterHistory())
+    before = ChargePointProfile(peaks_w=(11_000, 10_900))
+    assert learned(before, unmeasured, POLICY).peaks_w == (11_000, 10_900)
+    measured = learned(before, charging(), POLICY).peaks_w
+    assert measured == (11_000, 10_900, charging().meter_history.peak_w)

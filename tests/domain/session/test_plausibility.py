@@ -7,7 +7,7 @@ import pytest
 from app.domain.charging.charge import Charge
 from app.domain.session.machine import Source
 from app.domain.session.payment_session import Authorization, PaymentSession
-from app.domain.session.plausibility import last_believed, price_above_tariff, unbillable
+from app.domain.session.plausibility import energy_until, last_believed, price_above_tariff, unbillable
 from app.domain.session.reports import apply_report
 from app.domain.session.settlement import SettlementBasis
 from tests.domain.sessions import POLICY, after, report, running
@@ -116,3 +116,13 @@ def test_F97_without_a_tariff_nor_energy_a_price_is_held_against_what_can_have_f
         change = running(tariff=None, authorization=hold)
         session = apply_report(change, shown, Source.MONTA_API, POLICY).session
         assert (unbillable(session, charge_of(session), POLICY) is not None) == held
+
+
+def test_energy_flows_until_a_report_arrives_but_never_after_the_first_known_end() -> None:
+    session = ended("7.90")
+    assert session.charge_ended_at is not None
+    read_again = report("completed", 90_000)
+    assert energy_until(session, read_again) == session.charge_ended_at
+    assert energy_until(session, report("charging", 90_000)) == after(90_000), "it runs again"
+    arrived = report("charging", 400, arrived_at=after(405))
+    assert energy_until(running(1000).session, arrived) == after(405)

@@ -171,6 +171,7 @@ def test_what_is_no_number_is_a_problem_of_its_field(price: object) -> None:
         (tariff(start_date_time="yesterday"), "start_date_time"),
         (tariff(end_date_time=0), "end_date_time"),
         (tariff(id="x" * 37), "id"),
+        (tariff(id=""), "id"),
         ([], "tariff"),
         (None, "tariff"),
         ("tariff", "tariff"),
