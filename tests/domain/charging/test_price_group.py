@@ -206,12 +206,3 @@ def test_the_tariffs_bound_is_never_below_what_monta_charges(
     paid = at_monta(shown, wh, charging_min, parked_min)
     assert paid <= most
     assert paid <= cost(tariff, wh=wh, charging_min=charging_min, parked_min=parked_min)
-
-
-def test_idle_minutes_that_may_be_free_are_not_sure_to_cost_anything() -> None:
-    shown = group(kwh("0.49"), MINUTE_FEE, fee(PricingType.IDLE, "0.10", after_min=10))
-    at = START + timedelta(minutes=65)
-    monta_charges = Decimal("4.90") + 60 * Decimal("0.05")
-    assert lower_bound(tariff_of(shown), Reading(started_at=START, at=at, energy_wh=10_000), UTC_ZONE) <= (
-        monta_charges
-    ), "five minutes without charging, of which the first ten are free"

@@ -279,25 +279,3 @@ def test_unknown_parking_is_taken_where_it_was_dearest() -> None:
     )
     known = Reading(started_at=START, at=START + timedelta(hours=3), energy_wh=0, parked_at_most_s=5400)
     assert Decimal(15) <= upper_bound(tariff, known, known.at, 0, UTC_ZONE) <= Decimal("15.1")
-
-
-def test_elements_below_the_energy_so_far_no_longer_count_for_what_may_come() -> None:
-    prices = [("9.00", {"max_kwh": 5}), ("0.20", {"min_kwh": 5, "max_kwh": 10}), ("0.30", {"min_kwh": 10})]
-    tariff = parse_tariff(
-        {
-            "id": "t",
-            "currency": "EUR",
-            "elements": [
-                {
-                    "price_components": [{"type": "ENERGY", "price": each, "step_size": 1}],
-                    "restrictions": when,
-                }
-                for each, when in prices
-            ],
-        }
-    )
-    points = tuple(MeterPoint(at=START + timedelta(minutes=n), energy_wh=n * 100) for n in range(60))
-    now = replace(reading(7000), earlier=points)
-    so_far = upper_bound(tariff, now, now.at, 10_000, UTC_ZONE)
-    in_an_hour = upper_bound(tariff, now, now.at + timedelta(hours=1), 10_000, UTC_ZONE)
-    assert Decimal("2.00") < in_an_hour - so_far <= Decimal("3.01"), "10 kWh at 0.20 and 0.30 a kWh"
