@@ -59,6 +59,8 @@ class LoadBalancer:
             raise Unanswered("no replica listens")
         replica = self._rng.choice(living)
         slot = replica.name.partition(".")[0]
-        app = self._environment.apps.setdefault(slot, create_app(replica.context))
+        app = self._environment.apps.get(slot)
+        if app is None:
+            app = self._environment.apps[slot] = create_app(replica.context)
         app.state.context = replica.context
         return await replica.answer(app, request, patience_s=patience_s)
