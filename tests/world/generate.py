@@ -1,22 +1,27 @@
 """Draws charge points with their cars, and payments at them, before any fault."""
 
+from decimal import Decimal
 from random import Random
 
 from app.simulator.charge_points import PRICE_GROUPS
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
+from app.simulator.site.prices import PriceGroup
 from app.simulator.site.vehicles import VEHICLES
 from tests.world.plan import PAYING_TEAM, Payment
 
 POINTS = 3
 """Charge points of each operator; they have the same ids at both, as they may at two accounts of Monta."""
 CARS = tuple(sorted(VEHICLES))
+IDLE_FEE_GROUP = PriceGroup(
+    id=26, name="HPC, idle fee at once", kwh_price=Decimal("0.79"), idle_fee=Decimal("0.08")
+)
 
 
 def draw_monta(rng: Random, seed: int, number: int) -> SimulatorConfig:
     points = tuple(draw_point(rng, 11 + n) for n in range(POINTS))
     return SimulatorConfig(
         points=points,
-        price_groups=PRICE_GROUPS,
+        price_groups=(*PRICE_GROUPS, IDLE_FEE_GROUP),
         seed=seed,  # the same for both operators: their charges have the same ids
         client_id=f"client-{number}",
         paying_team_ids=(PAYING_TEAM,),

@@ -3,8 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from app.domain.charging.charge import ENDED, ChargeState
+from app.simulator.faults.catalog import Misreport
+from app.simulator.site.charge import Charge
+from app.simulator.site.prices import price
 from tests.world.ledger import Row
 from tests.world.loop import monotonic_rate
 from tests.world.monta_transport import Sent
@@ -18,6 +22,7 @@ RELEASE_S = timedelta(seconds=45)
 WAY = ("authorized", "starting", "charging", "stopping", "finishing", "completed", "not_started")
 
 
+CENT = Decimal("0.01")
 CALLS_AN_HOUR = 60
 HOUR = timedelta(hours=1)
 
@@ -81,11 +86,25 @@ class Invariants:
             )
         with self._story.rule("nothing is captured above the authorization"):
             assert settled is None or 0 <= settled.to_capture <= row.amount, f"{settled}"
+        with self._story.rule("top-ups stay within the operator's ceiling"):
+            most = self._oracle.plan.top_up_max
+            assert most is None or row.amount <= most, f"{row.amount} of {most}"
         with self._story.rule("an ended session is settled, and no other"):
             assert (settled is not None) == row.ended, f"{row}"
         if row.charge_id is not None:
+            adopted = [c for c in self._oracle.charges_of(row) if str(c.id) == row.charge_id]
             with self._story.rule("only a charge of ours is adopted"):
-                assert row.charge_id in {str(c.id) for c in self._oracle.charges_of(row)}, f"{row.charge_id}"
+                assert adopted, f"{row.charge_id}"
+            for charge in adopted:
+                self._price_is_known(row, charge)
+
+    def _price_is_known(self, row: Row, charge: Charge) -> None:
+        """A price that Monta has shown is of the past, and prices only rise."""
+        if row.price is None or self._oracle.misreport_of(charge) != Misreport():
+            return
+        most = price(charge.price_group, charge.usage(self._story.now())).total
+        with self._story.rule("the known price is not above what the charge costs by now"):
+            assert row.price <= most + CENT, f"{row.price}, {most} at most"
 
     def _compared(self, before: Row, row: Row) -> None:
         with self._story.rule("the status never goes back"):
@@ -104,11 +123,14 @@ class Invariants:
             self._settled(row)
 
     def _fenced(self, before: Row, row: Row, watcher: str | None) -> None:
-        """Any caller may make a session due, and raise attention about an ended one; only its lease's holder works
-        on it."""
+        """Any caller may make a session due, apply a report of its running charge, and raise attention about an ended
+        one; only its lease's holder works on it."""
         expected = replace(before, due_at=row.due_at)
         if before.ended:
             expected = replace(expected, version=row.version, needs_attention=row.needs_attention)
+        elif before.status == row.status == "charging":
+            expected = replace(expected, version=row.version, energy_wh=row.energy_wh, price=row.price)
+            expected = replace(expected, needs_attention=row.needs_attention)
         unworked = expected == row
         if watcher is None or unworked or before.lease_token != row.lease_token:
             return

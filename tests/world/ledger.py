@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ SELECT due.at AS next_due, s.id, s.operator_id, s.terminal_id, s.charge_point_id
     s.version, s.charge_id, s.occupies_charge_point,
     s.needs_attention, s.created_at, s.due_at, s.lease_owner, s.lease_until, s.lease_token,
     (s.body->'start'->>'intent_at')::timestamptz AS intent_at,
+    (s.body->'charge'->'latest'->>'price')::numeric AS price,
     coalesce((s.body->'charge'->>'energy_wh')::bigint, 0) AS energy_wh,
     t.action, t.authorized_minor, t.to_capture_minor, t.to_release_minor, t.shortfall_minor, t.decided_at, t.basis
 FROM (
@@ -58,6 +60,8 @@ class Row:
     settled: Settled | None
     intent_at: datetime | None
     """Of the last start."""
+    price: Decimal | None
+    """Of the charge as Monta's record showed it last, in major units."""
 
     @property
     def ended(self) -> bool:
@@ -102,6 +106,7 @@ def _row(record: Any) -> Row:
         lease_token=record["lease_token"],
         settled=settled,
         intent_at=record["intent_at"],
+        price=record["price"],
     )
 
 

@@ -43,6 +43,8 @@ class Line:
     """Every request of every replica, oldest first."""
 
     sent: list[Sent] = field(default_factory=list)
+    delay_s: float = 0.0
+    """From a replica's call to the moment that its request leaves."""
     watchdog: Callable[[Sent], None] = lambda _: None
 
     def starts_of(self, reference: str) -> list[Sent]:
@@ -67,6 +69,8 @@ class MontaTransport(httpx.AsyncBaseTransport):
         fault = replica.fault(Place.SEND, what)
         if fault in BEFORE:
             await replica.suffer(fault)
+        if self._line.delay_s:
+            await self._clock.sleep(self._line.delay_s)
         if fault is ReplicaFault.LOST_BEFORE:
             raise httpx.ReadError("the connection was reset", request=request)
         trace = request.extensions.get("trace")

@@ -10,6 +10,10 @@ from app.simulator.faults.catalog import FaultKind, Misreport, PointFaults
 from tests.world.fault_injector import Rates
 
 PAYING_TEAM = 4711
+TOP_UP = 500
+"""Amount of each top-up, in minor units."""
+TOP_UPS_TAKEN = 2
+"""Number of top-ups that the operator's ceiling leaves room for, after the highest first hold."""
 PRICE_CHANGES = {"dearer": Decimal("1.5"), "cheaper": Decimal("0.5")}
 """Later price of a kWh, as a multiple."""
 SOON_S, SHORT_WATCH_S = 120.0, 360.0
@@ -38,6 +42,8 @@ class Payment:
     vanishes: bool = False
     """The terminal never polls again once its payment was acknowledged."""
     tops_up_after_s: float | None = None
+    top_ups: int = 1
+    """Number of top-ups, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,23 @@ class Plan:
     webhook_loss: float = 0.0
     forged: int = 0
     """Number of forgeries and replays; Monta itself signs one delivery wrongly, as in a rotation."""
+    outsiders: int = 0
+    """Number of calls about a session by keys of other terminals and other operators."""
+    line_s: float = 0.0
+    """Delay of each request to Monta on its way, in seconds."""
     webhooks_off: tuple[float, float] | None = None
     """From when to when no delivery reaches us."""
     restored: tuple[float, float] | None = None
     """When a backup of the database is made, and when it is all that is left."""
     danger_s: float = 480.0
     """Seconds after which the quiet phase begins."""
+
+    @property
+    def top_up_max(self) -> int | None:
+        """The operators' ceiling for a session with top-ups, in minor units; None: no payment is topped up."""
+        if all(payment.tops_up_after_s is None for payment in self.payments):
+            return None
+        return max(payment.amount for payment in self.payments) + TOP_UPS_TAKEN * TOP_UP
 
     @property
     def limits_work(self) -> bool:
@@ -134,6 +151,8 @@ class Plan:
             "search_lag_s",
             "webhook_loss",
             "forged",
+            "outsiders",
+            "line_s",
             "webhooks_off",
             "restored",
             "outages",

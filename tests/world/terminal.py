@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import httpx
 
 from app.clock import Clock
-from tests.world.plan import Payment
+from tests.world.plan import TOP_UP, Payment
 from tests.world.replica import Unanswered
 from tests.world.story import Story
 
@@ -19,6 +19,11 @@ POLL_S = (60.0, 400.0)
 REFUSED_CLOCK_S = 86_400
 SHORTEST_HOLD_S = 120
 GIVES_UP = frozenset({400, 401, 404, 409, 422})
+
+
+def card_of(payment: Payment) -> str:
+    """The card's fingerprint as every terminal reads it."""
+    return f"card of {payment.reference}"
 
 
 class SessionLost(Exception):
@@ -97,7 +102,8 @@ class Terminal:
             return
         if payment.tops_up_after_s is not None:
             await self._clock.sleep(payment.tops_up_after_s)
-            await self._top_up()
+            for number in range(payment.top_ups):
+                await self._top_up(f"{payment.reference}-more-{number}")
         if payment.cancels_after_s is not None:
             await self._clock.sleep(payment.cancels_after_s)
             answer = await self._insist("POST", f"/v1/payment-sessions/{self.ledger.session_id}/stop")
@@ -108,7 +114,8 @@ class Terminal:
     async def _authorize(self, key: str | None) -> bool:
         """Calls until there is a conclusive answer; returns whether a session runs for this payment."""
         payment, ledger = self.ledger.payment, self.ledger
-        held = {"reference": payment.reference, "amount": payment.amount, "currency": "EUR"}
+        held: Json = {"reference": payment.reference, "amount": payment.amount, "currency": "EUR"}
+        held["card"] = {"fingerprint": card_of(payment)}
         body = {"charge_point_id": str(payment.point), "authorization": held | self._dates()}
         headers = {"Idempotency-Key": key} if key else {}
         answer = await self._insist("POST", "/v1/payment-sessions", body=body, headers=headers)
@@ -147,12 +154,11 @@ class Terminal:
         ledger.authorized.setdefault(ledger.payment.reference, ledger.payment.amount)
         self._see(session)
 
-    async def _top_up(self) -> None:
-        reference, amount = f"{self.ledger.payment.reference}-more", 500
+    async def _top_up(self, reference: str) -> None:
         path = f"/v1/payment-sessions/{self.ledger.session_id}/authorizations"
-        answer = await self._insist("POST", path, body={"reference": reference, "amount": amount})
+        answer = await self._insist("POST", path, body={"reference": reference, "amount": TOP_UP})
         if answer is not None and answer.status_code in (200, 201):
-            self.ledger.authorized[reference] = amount
+            self.ledger.authorized[reference] = TOP_UP
             self._see(answer.json())
 
     async def _follow(self) -> None:

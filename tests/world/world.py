@@ -21,6 +21,7 @@ from tests.world.liveness import Expectations
 from tests.world.load_balancer import LoadBalancer
 from tests.world.loop import WorldClock
 from tests.world.oracle import Oracle
+from tests.world.outsiders import Outsiders
 from tests.world.people import happen
 from tests.world.plan import Plan
 from tests.world.replicas import Environment, Replicas
@@ -74,6 +75,7 @@ class World:
         self.invariants = Invariants(self.oracle)
         self.expectations = Expectations(self.oracle)
         self.oracle.line.watchdog = self.invariants.sent
+        self.oracle.line.delay_s = plan.line_s
         self._replicas = Replicas(
             environment,
             self.oracle,
@@ -118,7 +120,7 @@ class World:
 
     async def _begin(self) -> None:
         setup = self._replicas.new("setup", Once(None, ReplicaFault.NONE))
-        keys = [await self._add_operator(setup.context, number) for number in range(len(self.plan.monta))]
+        added = [await self._add_operator(setup.context, number) for number in range(len(self.plan.monta))]
         for slot in range(self.plan.replicas):
             self._replicas.start_replica(chr(ord("a") + slot))
         for simulator in self.simulators.values():
@@ -128,20 +130,35 @@ class World:
             terminal = Terminal(
                 payment,
                 api=self._load_balancer.api,
-                key=keys[payment.operator],
+                key=added[payment.operator].terminal_key,
                 clock=self.clock,
                 rng=Random(f"{payment.reference} {self.plan.seed}"),
                 story=self.story,
             )
             self.oracle.ledgers.append(terminal.ledger)
             self._tasks.append(self._environment.loop.create_task(terminal.live(), name=terminal.name))
+        if self.plan.outsiders:
+            await self._let_outsiders_try(setup.context, added)
 
-    async def _add_operator(self, context: Context, number: int) -> str:
-        """The key of its terminal."""
-        host, payments = f"monta{number}.test", self.plan.payments
-        tops_up = any(payment.tops_up_after_s is not None for payment in payments)
+    async def _let_outsiders_try(self, context: Context, added: list[operators.Added]) -> None:
+        keys = {
+            number: await operators.give_out(context, each.operator_id, self.plan.monta[number])
+            for number, each in enumerate(added)
+        }
+        outsiders = Outsiders(
+            self.oracle.ledgers,
+            keys,
+            api=self._load_balancer.api,
+            clock=self.clock,
+            rng=Random(f"outsiders {self.plan.seed}"),
+            story=self.story,
+        )
+        self._tasks.append(self._environment.loop.create_task(outsiders.live(self.plan.outsiders)))
+
+    async def _add_operator(self, context: Context, number: int) -> operators.Added:
+        host, config = f"monta{number}.test", self.plan.monta[number]
         added = await operators.add(
-            context, f"operator {number}", self.plan.monta[number], host, tops_up=tops_up
+            context, f"operator {number}", config, host, top_up_max=self.plan.top_up_max
         )
         self.oracle.host_of[added.operator_id] = host
         forger = Forger(
@@ -152,7 +169,7 @@ class World:
             story=self.story,
         )
         self._tasks.append(self._environment.loop.create_task(forger.live(self.plan.forged)))
-        return added.terminal_key
+        return added
 
     async def _danger(self) -> None:
         begin = self.clock.now()

@@ -3,8 +3,19 @@
 from dataclasses import replace
 from random import Random
 
-from tests.world.generate import draw_point
-from tests.world.plan import Happening, Payment, Plan, with_fault
+from app.domain.limit.policy import Policy
+from app.simulator.config import Driver
+from app.simulator.faults.catalog import PointFaults
+from tests.world.generate import IDLE_FEE_GROUP, draw_point
+from tests.world.plan import TOP_UPS_TAKEN, Happening, Payment, Plan, with_fault
+
+POLICY = Policy()
+WORST_LATENCY_S = POLICY.stop_latency_s * POLICY.unknown_latency_factor
+IDLE_RESERVE_S = float(POLICY.idle_reserve_s)
+SLOW_LINE_S = POLICY.reaction_s - 0.05
+"""Just within what our own stop allows for."""
+STRONG_CAR = "Hyundai Ioniq 5"
+"""It takes 150 kW and more from 10 % on."""
 
 
 def stops_ignored(rng: Random, plan: Plan) -> Plan:
@@ -78,13 +89,55 @@ def change_of_mind(rng: Random, plan: Plan) -> Plan:
 
 def top_up(rng: Random, plan: Plan) -> Plan:
     first, *others = plan.payments
-    return replace(plan, payments=(replace(first, tops_up_after_s=rng.uniform(5, 400)), *others))
+    after_s = rng.uniform(5, 400)
+    times = 1 if after_s < 200 else TOP_UPS_TAKEN + 1
+    return replace(plan, payments=(replace(first, tops_up_after_s=after_s, top_ups=times), *others))
+
+
+def top_ups_beyond_the_ceiling(_rng: Random, plan: Plan) -> Plan:
+    """One more at once than the operator's ceiling leaves room for."""
+    first, *others = plan.payments
+    first = replace(
+        first, tops_up_after_s=1.0, top_ups=TOP_UPS_TAKEN + 1, cancels_after_s=None, vanishes=False
+    )
+    return replace(plan, payments=(first, *others))
+
+
+def outsiders(_rng: Random, plan: Plan) -> Plan:
+    """Other terminals and other operators use what they know of the sessions."""
+    return replace(plan, outsiders=40)
 
 
 def long_charge(_rng: Random, plan: Plan) -> Plan:
     """An authorization above what this car can use within half an hour."""
     first, *others = plan.payments
     return replace(plan, payments=(replace(first, amount=9000, cancels_after_s=None), *others))
+
+
+def worst_case(rng: Random, plan: Plan) -> Plan:
+    """All that our own stop must allow for, at once: the charger's full power from the first second on, the longest
+    latency of a stop, a slow connection, a cable that is left in where that costs money."""
+    first, config = plan.payments[0], plan.monta[plan.payments[0].operator]
+    driver = Driver(vehicle=STRONG_CAR, soc_percent=10.0, unplugs_after_stop_s=IDLE_RESERVE_S - 2)
+    points = tuple(
+        replace(
+            point,
+            max_w=150_000,
+            price_group_id=rng.choice((25, IDLE_FEE_GROUP.id)),
+            meter_interval_s=30.0,
+            meter_step_wh=None,
+            ramp_s=0.0,
+            stop_latency_s=WORST_LATENCY_S,
+            driver=driver,
+            faults=PointFaults(limits_ignored=True),
+        )
+        if point.id == first.point
+        else point
+        for point in config.points
+    )
+    monta = tuple(replace(each, points=points) if each is config else each for each in plan.monta)
+    paid = replace(first, amount=rng.choice((500, 800)), cancels_after_s=None, tops_up_after_s=None)
+    return replace(plan, monta=monta, payments=(paid, *plan.payments[1:]), line_s=SLOW_LINE_S)
 
 
 def full_house(rng: Random, plan: Plan) -> Plan:
