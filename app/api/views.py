@@ -21,6 +21,7 @@ from app.domain.limit.policy import Policy
 from app.domain.session.limit import amount_used, amount_used_minor, energy_limit_wh, expected_end
 from app.domain.session.payment_session import NotStartedReason, PaymentSession, Status, StopReason
 from app.domain.session.settlement import SettlementBasis
+from app.domain.units.ids import SessionId
 from app.store.operators.charge_points import KnownChargePoint, TariffFound
 from app.store.sessions.journal import JournalEntry
 from app.store.sessions.settlements import Capture
@@ -159,7 +160,27 @@ def session_out(session: PaymentSession, policy: Policy) -> PaymentSessionOut:
     return PaymentSessionOut.model_validate(session_fields(session, amount_used_minor(session, policy)))
 
 
+MOST_KEPT = 400
+"""Views of sessions kept by a process: two of the longest pages, less than 10 MB."""
+_KEPT: dict[SessionId, tuple[Policy, PaymentSession, OpsSessionOut]] = {}
+
+
 def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
+    """Returns the view for operations; that of an unchanged session is kept, since lists show most sessions again.
+
+    A view depends on session and policy alone, so a kept one is never stale.
+    """
+    known_policy, known, shown = _KEPT.get(session.id, (None, None, None))
+    if shown is None or known_policy is not policy or known != session:
+        shown = _ops_session_out(session, policy)
+        _KEPT.pop(session.id, None)
+        if len(_KEPT) >= MOST_KEPT:
+            del _KEPT[next(iter(_KEPT))]
+        _KEPT[session.id] = policy, session, shown
+    return shown
+
+
+def _ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
     latest = session.charge.latest if session.charge else None
     price: Decimal | None = None if latest is None else latest.price or latest.claimed_price or latest.price
     used = amount_used(session, policy)
