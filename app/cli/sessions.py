@@ -1,12 +1,13 @@
 """Commands about payment sessions: list, show, settle, acknowledge, close."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
 
 from app.cli.common import fail, with_context
 from app.cli.tables import session_table, time_line
-from app.domain.session.payment_session import Status
+from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.units.ids import SessionId
 from app.flows.admin import queries
 from app.flows.admin.acknowledge import AttentionUnknown
@@ -22,6 +23,11 @@ from app.flows.admin.settle_manually import (
 from app.flows.context import Context, SessionUnknown
 from app.settings import load_settings
 from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter
+
+CALLER = "command line"
+"""Who acknowledges or closes, in the journal."""
+MAX_WORDS = 200
+"""Longer reasons and notes are cut, as the API refuses them."""
 
 app = typer.Typer()
 session_app = typer.Typer(no_args_is_help=True, help="One payment session.")
@@ -49,21 +55,14 @@ def session_settle(
 ) -> None:
     """Settle an ended charge whose price Tapwatt holds for operations."""
 
-    async def decide(context: Context) -> str:
-        session = await settle_manually(
-            context,
-            SessionId(session_id),
-            EVERY_SESSION,
-            amount_minor=amount,
-            reason=reason[:200],
+    async def settle(context: Context) -> PaymentSession:
+        found = SessionId(session_id)
+        return await settle_manually(
+            context, found, EVERY_SESSION, amount_minor=amount, reason=reason[:MAX_WORDS]
         )
-        lines = await queries.journal_of(context, session.id, after=0, limit=1000)
-        return time_line(session, lines, context.policy)
 
     try:
-        typer.echo(with_context(load_settings(), decide))
-    except SessionUnknown:
-        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+        _show_after(session_id, settle)
     except (NotEnded, AlreadySettled) as error:
         fail(f"{error}.")
 
@@ -76,22 +75,14 @@ def session_acknowledge(
 ) -> None:
     """Acknowledge why a session needs attention."""
 
-    async def see(context: Context) -> str:
-        session = await acknowledge_item(
-            context,
-            SessionId(session_id),
-            EVERY_SESSION,
-            code=code,
-            by="command line",
-            note=note[:200],
+    async def acknowledge(context: Context) -> PaymentSession:
+        found = SessionId(session_id)
+        return await acknowledge_item(
+            context, found, EVERY_SESSION, code=code, by=CALLER, note=note[:MAX_WORDS]
         )
-        lines = await queries.journal_of(context, session.id, after=0, limit=1000)
-        return time_line(session, lines, context.policy)
 
     try:
-        typer.echo(with_context(load_settings(), see))
-    except SessionUnknown:
-        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+        _show_after(session_id, acknowledge)
     except AttentionUnknown:
         fail(f"This payment session has no attention item {code!r}; `tapwatt session show` lists them.")
 
@@ -106,22 +97,14 @@ def session_close(
 ) -> None:
     """End a payment session in any state; its charge is stopped if one may run."""
 
-    async def end(context: Context) -> str:
-        session = await close_manually(
-            context,
-            SessionId(session_id),
-            EVERY_SESSION,
-            amount_minor=amount,
-            reason=reason[:200],
-            by="command line",
+    async def close(context: Context) -> PaymentSession:
+        found = SessionId(session_id)
+        return await close_manually(
+            context, found, EVERY_SESSION, amount_minor=amount, reason=reason[:MAX_WORDS], by=CALLER
         )
-        lines = await queries.journal_of(context, session.id, after=0, limit=1000)
-        return time_line(session, lines, context.policy)
 
     try:
-        typer.echo(with_context(load_settings(), end))
-    except SessionUnknown:
-        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+        _show_after(session_id, close)
     except AlreadyEnded as error:
         fail(f"{error}.")
     except AboveAuthorized as error:
@@ -132,14 +115,24 @@ def session_close(
 def session_show(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
     """Show one payment session and its time line: every fact, decision and call."""
 
-    async def find(context: Context) -> str | None:
+    async def find(context: Context) -> PaymentSession:
         session = await queries.session(context, SessionId(session_id), EVERY_SESSION)
         if session is None:
-            return None
+            raise SessionUnknown
+        return session
+
+    _show_after(session_id, find)
+
+
+def _show_after(session_id: str, flow: Callable[[Context], Awaitable[PaymentSession]]) -> None:
+    """Runs a flow, then prints the session that it returns with its time line."""
+
+    async def run(context: Context) -> str:
+        session = await flow(context)
         lines = await queries.journal_of(context, session.id, after=0, limit=1000)
         return time_line(session, lines, context.policy)
 
-    shown = with_context(load_settings(), find)
-    if shown is None:
+    try:
+        typer.echo(with_context(load_settings(), run))
+    except SessionUnknown:
         fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
-    typer.echo(shown)

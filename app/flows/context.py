@@ -12,12 +12,10 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.deliveries import Deliveries
 from app.monta.client import MontaClient
-from app.monta.webhook import Entry
 from app.monta_access import MontaAccess
 from app.store.db.database import Database, retry_on_serialization_failure
 from app.store.operators.operators import Operators
 from app.store.sessions import leases, payment_sessions
-from app.store.sessions.inbox import PendingEntry
 from app.store.sessions.leases import Lease
 
 
@@ -139,15 +137,6 @@ async def monta_of(context: Context, operator_id: OperatorId, *, urgent: bool = 
     if operator is None:
         raise OperatorMissing(operator_id)
     return context.monta.of(operator)
-
-
-def _is_deletion(entry: Entry) -> bool:
-    return (entry.entity_type or "").lower() == "charge" and entry.event_type == "deleted"
-
-
-def reports_deletion(item: PendingEntry) -> bool:
-    """Whether a webhook says that Monta has deleted the charge."""
-    return item.raw is not None and item.raw.get("eventType") == "deleted"
 
 
 class SessionUnknown(Exception):

@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
+import structlog
+
 from app.domain.charging.charge import ChargeReport, PriceUnit
 from app.domain.charging.orphan import YOUNG, has_our_form
 from app.domain.limit.policy import Policy
@@ -12,7 +14,6 @@ from app.domain.session.machine import Change, Wait
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.running_reports import may_merge, merge_reports, rescheduled
 from app.domain.units.ids import OperatorId
-from app.flows.context import _is_deletion
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
 from app.store.db.connection import Connection
 from app.store.operators import jobs, operator_state
@@ -20,6 +21,8 @@ from app.store.operators.jobs import Job
 from app.store.sessions import inbox, leases, payment_sessions
 from app.store.sessions.inbox import InboxEntry, PendingEntry
 from app.strict_json import JsonIn
+
+log = structlog.get_logger("webhook")
 
 
 async def keep_entries(
@@ -35,6 +38,9 @@ async def keep_entries(
     Unknown sessions that they name may have been lost with a database: a search for their charges is scheduled as soon
     as they are old enough to be checked, not only within the hour.
     """
+    left_out = sorted({name for entry in entries for name in entry.dropped_fields})
+    if left_out:
+        log.warning("webhook_fields_left_out", operator_id=operator_id, fields=left_out)
     kept = await inbox.keep(
         connection, operator_id, [_inbox_entry(entry) for entry in entries], now, applied=applied
     )
@@ -120,3 +126,12 @@ def report_of(item: PendingEntry, unit: PriceUnit) -> ChargeReport | None:
     happened_at = entry.event_time or entry.charge.updated_at or item.received_at
     seen_at = min(happened_at, item.received_at)
     return replace(entry.charge, seen_at=seen_at, arrived_at=item.received_at)
+
+
+def _is_deletion(entry: Entry) -> bool:
+    return (entry.entity_type or "").lower() == "charge" and entry.event_type == "deleted"
+
+
+def reports_deletion(item: PendingEntry) -> bool:
+    """Whether a webhook says that Monta has deleted the charge."""
+    return item.raw is not None and item.raw.get("eventType") == "deleted"

@@ -5,6 +5,7 @@ Webhooks that are lost, late, doubled, shuffled, forged or poisoned: the record 
 
 import pytest
 from sqlalchemy import insert, select, text
+from structlog.testing import capture_logs
 
 from app.store.tables import inbox
 from tests.journeys.checks import ended, kinds, minor, the_charge
@@ -108,7 +109,11 @@ async def test_F40_F41_a_poisoned_or_unknown_entry_never_harms_the_others(databa
         good = entry(rig, charge | {"consumedKwh": 9.99, "updatedAt": rig.clock.now().isoformat()})
         unknown = entry(rig, charge | {"id": 4711, "partnerExternalId": "ps_of_nobody"})
         poison = [None, 7, {}, {"entityType": "charge", "payload": 3}, {"entityType": "wallet-transaction"}]
-        assert await deliver(rig, *poison, unknown, good) == 200
+        odd = entry(rig, charge | {"priceLimit": "free", "updatedAt": rig.clock.now().isoformat()})
+        with capture_logs() as lines:
+            assert await deliver(rig, *poison, unknown, odd, good) == 200
+        (left_out,) = [line for line in lines if line["event"] == "webhook_fields_left_out"]
+        assert left_out["fields"] == ["priceLimit"]
         await rig.work()
         assert (await rig.session(session["id"]))["energy_wh"] == 9990
 

@@ -1,6 +1,7 @@
 """Endpoints of operations: lists, details, journals, stops, settlements, the summary."""
 
-from typing import Annotated
+from collections.abc import Coroutine
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
@@ -35,7 +36,7 @@ from app.store.sessions.session_filter import SessionFilter
 
 router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
 
-SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
+SessionPath = Annotated[SessionId, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
 
 
 CURSOR = "MjAyNi0xMS0yMlQxMDowMDowMSswMDowMCBwc18x"
@@ -160,16 +161,10 @@ async def stop(
     body: Annotated[OpsStopIn, examples.OPS_STOP_IN],
 ) -> OpsSessionOut:
     """Idempotent; the reason stays in the journal."""
-    session = await shielded(
-        request_stop(
-            context,
-            SessionId(session_id),
-            _visible_to(key),
-            reason=StopReason.OPERATIONS,
-            note=body.reason,
-        )
+    return await _changed(
+        context,
+        request_stop(context, session_id, _visible_to(key), reason=StopReason.OPERATIONS, note=body.reason),
     )
-    return ops_session_out(session, context.policy)
 
 
 @router.post(
@@ -185,16 +180,10 @@ async def settle(
     body: Annotated[OpsSettleIn, examples.OPS_SETTLE_IN],
 ) -> OpsSessionOut:
     """For a session held in `finishing`; at most the authorization is captured. Idempotent by amount."""
-    session = await shielded(
-        settle_manually(
-            context,
-            SessionId(session_id),
-            _visible_to(key),
-            amount_minor=body.amount,
-            reason=body.reason,
-        )
+    return await _changed(
+        context,
+        settle_manually(context, session_id, _visible_to(key), amount_minor=body.amount, reason=body.reason),
     )
-    return ops_session_out(session, context.policy)
 
 
 @router.post(
@@ -212,17 +201,10 @@ async def acknowledge(
 ) -> OpsSessionOut:
     """Items with this code stay visible, with the note, and no longer count as `needs_attention`; a new cause of
     the same code does again. Idempotent."""
-    session = await shielded(
-        acknowledge_item(
-            context,
-            SessionId(session_id),
-            _visible_to(key),
-            code=code,
-            by=key.id,
-            note=body.note,
-        )
+    return await _changed(
+        context,
+        acknowledge_item(context, session_id, _visible_to(key), code=code, by=key.id, note=body.note),
     )
-    return ops_session_out(session, context.policy)
 
 
 @router.post(
@@ -240,17 +222,17 @@ async def close(
     """Settles by `amount` at once (0 releases everything). A charge that may run is stopped and watched until it
     has ended; nothing beyond `amount` is captured. Idempotent by amount; the journal keeps the reason and the
     key's id."""
-    session = await shielded(
+    return await _changed(
+        context,
         close_manually(
-            context,
-            SessionId(session_id),
-            _visible_to(key),
-            amount_minor=body.amount,
-            reason=body.reason,
-            by=key.id,
-        )
+            context, session_id, _visible_to(key), amount_minor=body.amount, reason=body.reason, by=key.id
+        ),
     )
-    return ops_session_out(session, context.policy)
+
+
+async def _changed(context: Context, flow: Coroutine[Any, Any, PaymentSession]) -> OpsSessionOut:
+    """Runs a flow to its end, whatever the client does, and shows the session that it returns."""
+    return ops_session_out(await shielded(flow), context.policy)
 
 
 def _visible_to(key: OpsKey) -> SessionFilter:
@@ -258,8 +240,8 @@ def _visible_to(key: OpsKey) -> SessionFilter:
     return SessionFilter(operator_id=key.operator_id)
 
 
-async def _visible(context: Context, key: OpsKey, session_id: str) -> PaymentSession:
-    session = await queries.session(context, SessionId(session_id), _visible_to(key))
+async def _visible(context: Context, key: OpsKey, session_id: SessionId) -> PaymentSession:
+    session = await queries.session(context, session_id, _visible_to(key))
     if session is None:
         raise SessionUnknown
     return session

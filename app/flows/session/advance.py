@@ -32,8 +32,8 @@ from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.reports import apply_report
 from app.domain.session.settle import release_unused, settle_final, settle_unfinished
 from app.domain.session.settlement import SettlementBasis
-from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing, reports_deletion
-from app.flows.ingest import report_of
+from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing
+from app.flows.ingest import report_of, reports_deletion
 from app.store.db.connection import Connection
 from app.store.db.database import retry_on_serialization_failure
 from app.store.operators import (

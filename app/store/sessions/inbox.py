@@ -234,13 +234,6 @@ async def prune(connection: Connection, before: datetime, *, limit: int) -> int:
     return (await connection.execute(delete(inbox).where(inbox.c.id.in_(old)))).rowcount
 
 
-async def newest(connection: Connection, operator_id: OperatorId) -> datetime | None:
-    """When Monta last delivered anything for this operator."""
-    query = select(func.max(inbox.c.received_at)).where(inbox.c.operator_id == operator_id)
-    found: datetime | None = (await connection.execute(query)).scalar()
-    return found
-
-
 _CHARGE_POINT_NEWS = (
     select(inbox.c.id, inbox.c.received_at, inbox.c.raw)
     .where(inbox.c.operator_id == bindparam("operator"), text(CHARGE_POINT_NEWS_PENDING))

@@ -78,8 +78,6 @@ async def test_an_entry_is_kept_once_for_each_operator(database_url: str) -> Non
         assert (await inbox.keep(connection, OP_ONE, [entry("b"), entry("c")], NOW)).new == 1
         assert (await inbox.keep(connection, OP_OTHER, [entry("a")], NOW + SECOND)).new == 1
         assert (await inbox.keep(connection, OP_ONE, [], NOW)).new == 0
-        assert await inbox.newest(connection, OP_ONE) == NOW
-        assert await inbox.newest(connection, OP_OTHER) == NOW + SECOND
 
 
 async def test_news_by_charge_id_or_reference_wakes_the_session_and_no_other(
