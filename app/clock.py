@@ -7,7 +7,8 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time for due times and leases, monotonic time for the send guard, and the only way to wait."""
+    """The one source of time, and the only way to wait. Wall time for due times and leases, monotonic time for the
+    send guard."""
 
     def now(self) -> datetime:
         """The present, aware and in UTC."""
@@ -27,7 +28,7 @@ UNBROKEN = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def utc_now() -> datetime:
-    """The machine's wall clock, for the origin of a clock; due times and leases use a Clock."""
+    """The machine's wall clock, for the origin of a clock. Due times and leases use a Clock."""
     return datetime.now(UTC)
 
 

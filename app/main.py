@@ -81,7 +81,7 @@ async def _on_field_errors(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_wrong_key(request: Request, error: Exception) -> JSONResponse:
-    """Answers 503 at every endpoint while the encryption key is wrong; callers retry, and nothing is written with
+    """Answers 503 at every endpoint while the encryption key is wrong. Callers retry, and nothing is written with
     a wrong key."""
     log.error("secret_key_is_wrong", path=_shown(request.url.path), why=str(error))
     return await on_known_error(request, error)
@@ -93,8 +93,8 @@ async def _on_database_error(request: Request, error: Exception) -> JSONResponse
 
 
 def _shown(path: str) -> str:
-    """Returns a path for the log without secrets: a webhook's address is known to Monta only, and unknown parts
-    may hold anything."""
+    """Returns a path for the log without secrets. A webhook's address is known to Monta only, and unknown parts may
+    hold anything."""
     before, webhooks, _ = path.partition("/webhooks/")
     return f"{shown_path(before)}{webhooks}..." if webhooks else shown_path(path)
 
@@ -104,7 +104,7 @@ SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")
 
 
 class RequestIds:
-    """Gives every request an id, adds it to the answer and every log line, and turns a crash into a problem."""
+    """Gives every request an id, and turns a crash into a problem. The id is in the answer and every log line."""
 
     def __init__(self, app: ASGIApp, new_id: Callable[[], str]) -> None:
         self._app = app

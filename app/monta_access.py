@@ -176,7 +176,7 @@ class MontaAccess:
         return made.client if made is not None and fresh else None
 
     def of(self, operator: Operator) -> MontaClient:
-        """Returns the operator's client; a new one only when its account at Monta has changed."""
+        """Returns the operator's client. A new one only when its account at Monta has changed."""
         made, account, now_s = self._clients.get(operator.id), _account(operator), self._clock.monotonic()
         if made is None or made.account != account:
             made = _Made(self._client(operator, self._tokens), account, now_s)

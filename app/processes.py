@@ -52,7 +52,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
 
 
 async def watch(settings: KeyedSettings, url: str) -> None:
-    """Runs the watcher alone until SIGINT or SIGTERM; work under way is finished first."""
+    """Runs the watcher alone until SIGINT or SIGTERM. Work under way is finished first."""
     async with ready_context(settings, url) as context:
         watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
         if settings.watcher_metrics_port is not None and isinstance(context.telemetry, ProcessTelemetry):
@@ -72,7 +72,7 @@ async def simulate(
     speed: float,
     announce: Callable[[Mapping[str, object]], None],
 ) -> None:
-    """Runs the simulator as a server until SIGINT or SIGTERM; `announce` receives what a gateway needs to know."""
+    """Runs the simulator as a server until SIGINT or SIGTERM. `announce` receives what a gateway needs to know."""
     origin = settings.clock_origin or utc_now()
     clock: Clock = SystemClock() if speed == 1 else ScaledClock(speed, origin)
     config = default_config(speed=speed)
@@ -106,7 +106,7 @@ def _echo(database: Database) -> Echo | None:
 
 
 async def _keep_time(context: Context) -> None:
-    """Keeps the offset to the database's clock current, so that steps of the local clock have no effect (F62)."""
+    """Keeps the offset to the database's clock current. Steps of the local clock have no effect (F62)."""
     clock = context.clock
     while isinstance(clock, SystemClock):
         await asyncio.sleep(KEEP_TIME_S)

@@ -12,7 +12,7 @@ MAX_DEPTH = 64
 """Nesting beyond this is refused; Monta's deepest object has fewer than ten levels."""
 
 MAX_DIGITS = 400
-"""A number with more digits, or beyond 10^±300, is no measurement; PostgreSQL and Python have limits of their own."""
+"""A number with more digits, or beyond 10^±300, is no measurement. PostgreSQL and Python have limits of their own."""
 
 
 class BadJson(ValueError):
@@ -29,7 +29,7 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class BadNumber:
-    """Replaces NaN, Infinity and numbers out of bounds; no reader accepts it as a number."""
+    """Replaces NaN, Infinity and numbers out of bounds. No reader accepts it as a number."""
 
     spelling: str
 
@@ -45,7 +45,7 @@ Writable = None | bool | int | Decimal | str | Sequence["Writable"] | Mapping[st
 
 
 def load_json(data: bytes | str, *, max_bytes: int) -> JsonIn:
-    """Parses UTF-8 JSON: integers as int, all other numbers as Decimal; the last duplicate key counts.
+    """Parses UTF-8 JSON: integers as int, all other numbers as Decimal. The last duplicate key counts.
 
     NUL characters and lone surrogates in strings stay (see `storable`). Raises BadJson, TooDeep.
     """

@@ -112,7 +112,7 @@ SECRET_WORDS = ("secret", "token", "authorization_header", "api_key", "password"
 
 
 def configure_logging(*, level: str, as_json: bool) -> None:
-    """Configures structured logs on standard error; never a traceback's local variables, never a value under a secret's
+    """Configures structured logs on standard error. Never a traceback's local variables, never a value under a secret's
     name."""
     renderer: Any = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
@@ -159,7 +159,7 @@ def mask_card_numbers(
 
 
 def without_card_numbers(text: str, field: Field) -> str:
-    """The text without lines that hold a card number; empty when only several lines together do."""
+    """The text without lines that hold a card number. Empty when only several lines together do."""
     lines = [MASKED if looks_like_card_number(line, field) else line for line in text.splitlines()]
     shown = "\n".join(lines)
     return MASKED if looks_like_card_number(shown, field) else shown

@@ -29,7 +29,7 @@ from app.store.operators.jobs import Job, JobLease
 from app.store.sessions.leases import Lease
 
 MAX_STEPS = 25
-"""Steps in one claim; a session that needs more is due again at once, after the others."""
+"""Steps in one claim. A session that needs more is due again at once, after the others."""
 
 
 async def run_steps(context: Context, lease: Lease) -> None:
@@ -100,11 +100,11 @@ whatever else waits."""
 JOBS_SHARE = 25
 """The largest share (per cent) of a watcher's slots for jobs: when Monta hangs, stops still find one."""
 DRAIN_S = 15.0
-"""Timeout at shutdown for running work; a lease that is not released expires and is taken over."""
+"""Timeout at shutdown for running work. A lease that is not released expires and is taken over."""
 
 
 class Watcher:
-    """Runs due sessions and jobs; several watchers may run at once, on several machines."""
+    """Runs due sessions and jobs. Several watchers may run at once, on several machines."""
 
     def __init__(self, context: Context, *, name: str, concurrency: int = 32) -> None:
         self.context = context
@@ -159,14 +159,14 @@ class Watcher:
         await demand(self.context)
 
     async def run_due(self) -> int:
-        """Runs everything that is due now to its end, for tests; returns the count of claims."""
+        """Runs everything that is due now to its end, for tests. Returns the count of claims."""
         done = 0
         while ran := await self.run_round():
             done += ran
         return done
 
     async def run_round(self) -> int:
-        """Claims what is due now, once, and runs it to its end; returns the count of claims."""
+        """Claims what is due now, once, and runs it to its end. Returns the count of claims."""
         claimed, job = await self._claim()
         await asyncio.gather(*(self._run_session(lease) for lease in claimed))
         if job is not None:
@@ -263,7 +263,7 @@ class Watcher:
                 self._held_jobs.discard(lease)
 
     async def _until_due(self, *, stops: bool) -> float | None:
-        """Seconds to the next due time, or to that of a stop; None: nothing is planned."""
+        """Seconds to the next due time, or to that of a stop. None: nothing is planned."""
         due_at = await claim.next_due_at(self.context, stops=stops)
         if due_at is None:
             return None
@@ -285,7 +285,7 @@ class Watcher:
             await self.context.clock.sleep(BEAT_S)
 
     async def keep_leases(self) -> None:
-        """Renews leases, since a call to Monta may take longer; those of a dead process expire."""
+        """Renews leases, since a call to Monta may take longer. Those of a dead process expire."""
         while True:
             await self.context.clock.sleep(self.context.lease_s / 3)
             if self._held or self._held_jobs:

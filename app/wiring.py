@@ -1,4 +1,4 @@
-"""Builds the context from settings; the only place that reads the machine's clock and makes identifiers."""
+"""Builds the context from settings. The only place that reads the machine's clock and makes identifiers."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -69,7 +69,7 @@ def policy_from(settings: Settings) -> Policy:
 
 
 async def clock_for(settings: Settings, database: Database) -> Clock:
-    """The machine's clock adjusted to the database's; in the demo, the clock that all its processes share."""
+    """The machine's clock adjusted to the database's. In the demo, the clock that all its processes share."""
     if settings.clock_origin is not None:
         return ScaledClock(settings.clock_speed, settings.clock_origin)
     clock = SystemClock()

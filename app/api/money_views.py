@@ -135,7 +135,7 @@ NUMBERS = frozenset(
         *("min_duration", "max_duration"),
     }
 )
-"""Fields that are numbers in OCPI; a tariff may have been given with text in them."""
+"""Fields that are numbers in OCPI. A tariff may have been given with text in them."""
 
 
 def price_out(tariff: Tariff, as_of: datetime | None) -> dict[str, object]:

@@ -40,7 +40,7 @@ KNOWN_ERRORS = (
 
 
 def main() -> None:
-    """Reports a known error as one message with exit status 1; a wrong argument is typer's, with status 2."""
+    """Reports a known error as one message with exit status 1. A wrong argument is typer's, with status 2."""
     try:
         app()
     except KNOWN_ERRORS as error:

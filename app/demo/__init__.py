@@ -19,7 +19,7 @@ LOOK_S = 0.2
 
 
 def run_demo(*, keep: bool = False, speed: float = 60) -> int:
-    """Runs the demo; exit status 0 when all adds up, 1 when not, 128 + n when ended by signal n (Ctrl-C: 130)."""
+    """Runs the demo. Exit status 0 when all adds up, 1 when not, 128 + n when ended by signal n (Ctrl-C: 130)."""
     interrupts = Interrupts()
     with interrupts.caught():
         try:

@@ -41,8 +41,8 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Finishes the block before a signal takes effect: it is raised at the end, also in place of an error,
-        which it most likely caused (Ctrl-C reaches every process in the foreground)."""
+        """Finishes the block before a signal takes effect. It is raised at the end, also in place of an error, which
+        it most likely caused (Ctrl-C reaches every process in the foreground)."""
         self._holds += 1
         try:
             yield
@@ -52,7 +52,7 @@ class Interrupts:
 
     @contextmanager
     def handled_by(self, handler: Callable[[], object]) -> Iterator[None]:
-        """Calls `handler` on a signal within the block instead; Interrupted is raised at its end."""
+        """Calls `handler` on a signal within the block instead. Interrupted is raised at its end."""
         self._handler = handler
         try:
             with self.held():

@@ -14,7 +14,7 @@ from app.demo.stories import Story
 from app.demo.terminals import CALL_S, Api, Bank, Terminal
 
 LONGEST_S = 3 * 3600
-"""Upper bound of a story in seconds of the demo's clock; a slow machine gets SLACK_S more of real time."""
+"""Upper bound of a story in seconds of the demo's clock. A slow machine gets SLACK_S more of real time."""
 SLACK_S = 60.0
 LOOK_S = 0.2
 

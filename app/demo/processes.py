@@ -59,7 +59,7 @@ class Child:
 
 
 class Processes:
-    """Runs `python -m app ...` with one environment; `folder` is the working folder, `logs` holds the logs."""
+    """Runs `python -m app ...` with one environment. `folder` is the working folder, `logs` holds the logs."""
 
     def __init__(
         self, folder: Path, logs: Path, environment: Mapping[str, str], interrupts: Interrupts
@@ -102,7 +102,7 @@ class Processes:
                 raise DemoFailed(f"The {child.name} {_how_it_ended(status)}.\n{tail_of(child.log)}")
 
     def end(self) -> None:
-        """Asks all children to end, then kills the rest; takes a little more than TERMINATE_S at most."""
+        """Asks all children to end, then kills the rest. Takes a little more than TERMINATE_S at most."""
         for child in reversed(self.children):
             child.process.terminate()
         deadline = monotonic_s() + TERMINATE_S
@@ -142,7 +142,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_parent() -> None:
-    """Ends a child when its parent is killed (kill -9), on Linux; runs in the child before its program."""
+    """Ends a child when its parent is killed (kill -9), on Linux. Runs in the child before its program."""
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -23,7 +23,7 @@ from app.simulator.server import about, default_config
 READY_S = 45.0
 POLL_S = 0.1
 USUAL_GROUP = 25
-"""Price group of the operator's default tariff; charge points of other groups get their own."""
+"""Price group of the operator's default tariff. Charge points of other groups get their own."""
 
 Command = tuple[str, str]
 """A command's name and its arguments; files are relative to the working folder."""
@@ -43,7 +43,7 @@ class Installation:
 
 
 def provisioned(processes: Processes, folder: Path, ports: tuple[int, int], points: set[str]) -> Installation:
-    """Runs the setup commands and waits until all works; `ports`: of the service and of the simulator."""
+    """Runs the setup commands and waits until all works. `ports`: of the service and of the simulator."""
     monta = about(default_config(), f"http://127.0.0.1:{ports[1]}")
     _write_secret(folder / "client-secret", str(monta["client_secret"]))
     operator, ops = _run(processes, _operator_add(monta), ("ops-key-add", "ops-key add --json"))
@@ -110,7 +110,7 @@ def _wait_until_ready(installation: Installation) -> None:
 def _wait_for(
     installation: Installation, path: str, problem: str, fits: Callable[[httpx.Response], bool]
 ) -> None:
-    """Polls until GET gives a matching answer, READY_S at most; a child that ends stops the wait."""
+    """Polls until GET gives a matching answer, READY_S at most. A child that ends stops the wait."""
     give_up_at = monotonic_s() + READY_S
     said = "nothing"
     headers = {"Authorization": f"Bearer {installation.terminal_key}"}
@@ -134,8 +134,8 @@ Say = Callable[[str], None]
 
 
 def settings_of_the_demo(speed: float) -> dict[str, str]:
-    """Returns durations in seconds of the demo's clock: the defaults, or longer where `speed` turns a real moment
-    (a call, a busy machine) into more than they allow for. Longer ones are cut to the settings' bounds."""
+    """Returns durations in seconds of the demo's clock. The defaults, or longer where `speed` turns a real moment (a
+    call, a busy machine) into more than they allow for. Longer ones are cut to the settings' bounds."""
     real = {
         "START_DEADLINE_S": (300, 4, 3600),
         "SEND_GUARD_S": (5, 1, 60),
@@ -153,7 +153,7 @@ def settings_of_the_demo(speed: float) -> dict[str, str]:
 
 @contextmanager
 def set_up(speed: float, interrupts: Interrupts, say: Say, *, points: set[str]) -> Iterator[Installation]:
-    """Sets everything up for the block; afterwards removes all of it, or after a failure all but the logs."""
+    """Sets everything up for the block. Afterwards removes all of it, or after a failure all but the logs."""
     with _folder(interrupts) as folder, ExitStack() as stack:
         logs = folder / "logs"
         logs.mkdir()

@@ -19,7 +19,7 @@ class Gesture(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a session must end; `proof` lists the kinds of journal lines it requires."""
+    """How a session must end. `proof` lists the kinds of journal lines it requires."""
 
     status: Status = Status.COMPLETED
     stop_reason: StopReason | None = None

@@ -15,7 +15,7 @@ GROUP_OF_POINT: dict[str, int] = {str(p.id): p.price_group_id for p in (*NORMAL_
 
 
 def ocpi_tariff(group: PriceGroup) -> dict[str, object]:
-    """Builds an OCPI 2.3.0 Tariff with taxes included, never cheaper than `group`; prices as text, exact.
+    """Builds an OCPI 2.3.0 Tariff with taxes included, never cheaper than `group`. Prices as text, exact.
 
     OCPI counts the free minutes of a fee from the session's start, Monta those of the idle fee from the end of
     charging: ours begins earlier, so the limit stays on the safe side.
@@ -40,7 +40,7 @@ def _start(group: PriceGroup) -> list[dict[str, object]]:
 
 
 def _timed(kind: str, minute_fee: Decimal, after_min: int) -> dict[str, object]:
-    """Returns the element of a fee, priced per hour as in OCPI; none for no fee."""
+    """Returns the element of a fee, priced per hour as in OCPI. None for no fee."""
     if not minute_fee:
         return {}
     element: dict[str, object] = {"price_components": [_component(kind, minute_fee * HOUR_MIN)]}

@@ -23,7 +23,7 @@ def kwh(energy_wh: int) -> str:
 
 
 def bar(used: int, authorized: int, width: int, *, ascii_only: bool = False) -> str:
-    """Draws `width` cells for used of authorized; full only when all is used, and never empty once some is."""
+    """Draws `width` cells for used of authorized. Full only when all is used, and never empty once some is."""
     steps = 1 if ascii_only else 8
     filled = 0 if authorized <= 0 else max(0, min(used, authorized)) * width * steps // authorized
     if filled == 0 and used > 0 and authorized > 0 and not ascii_only:

@@ -14,7 +14,7 @@ from app.embedded.host import SOCKET_DIR_PREFIX, EmbeddedPostgresError, Host
 INITDB_S = 120
 LOG_TAIL_LINES = 12
 PID_FILE_LINES = 8
-"""postmaster.pid: the pid first, the socket's folder fifth, the status last; shorter while it starts."""
+"""postmaster.pid: the pid first, the socket's folder fifth, the status last. Shorter while it starts."""
 
 
 def server_environment() -> dict[str, str]:
@@ -24,7 +24,7 @@ def server_environment() -> dict[str, str]:
 
 
 def make_ready(host: Host, settings: Mapping[str, str]) -> None:
-    """Creates the cluster if it is missing; refuses one that this PostgreSQL cannot open."""
+    """Creates the cluster if it is missing. Refuses one that this PostgreSQL cannot open."""
     if not host.cluster.exists():
         _initialise(host, durable=settings.get("fsync") != "off")
         return
@@ -67,7 +67,7 @@ def _initialise(host: Host, *, durable: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
-    """What the server writes about itself; `socket_dir` is empty and `ready` false while it starts."""
+    """What the server writes about itself. `socket_dir` is empty and `ready` false while it starts."""
 
     pid: int
     socket_dir: str
@@ -75,7 +75,7 @@ class PidFile:
 
 
 def read_pid_file(host: Host) -> PidFile | None:
-    """Reads the server's file in the cluster, whether it lives or not; None when unreadable."""
+    """Reads the server's file in the cluster, whether it lives or not. None when unreadable."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = (host.cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         ready = len(lines) >= PID_FILE_LINES and lines[PID_FILE_LINES - 1].strip() == "ready"

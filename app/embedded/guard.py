@@ -31,7 +31,7 @@ class RunAs(StrEnum):
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command to its end; with a lock, interrupts it (fast shutdown) once no other process holds it."""
+    """Runs the command to its end. With a lock, interrupts it (fast shutdown) once no other process holds it."""
     run_as, lock_fd, socket_dir, *command = arguments
     child = _start(RunAs(run_as), command)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -76,8 +76,7 @@ def _die_with_parent() -> None:
 
 
 def _interrupt_when_unused(lock_fd: int, child: "subprocess.Popen[bytes]") -> None:
-    """Waits for the lock alone: every process that uses the server holds it shared, and the system frees it on
-    exit."""
+    """Waits for the lock alone. Every process that uses the server holds it shared, and the system frees it on exit."""
     fcntl.flock(lock_fd, fcntl.LOCK_EX)
     child.send_signal(signal.SIGINT)
 

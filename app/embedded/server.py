@@ -1,4 +1,4 @@
-"""One embedded PostgreSQL for a data folder: started by its first user, shared by all, ended by its last."""
+"""One embedded PostgreSQL for a data folder. Started by its first user, shared by all, ended by its last."""
 
 import contextlib
 import os
@@ -79,7 +79,7 @@ class EmbeddedPostgres:
 
     @property
     def _lock(self) -> Path:
-        """Lock held shared by every user; the guard ends the server when it gets it alone."""
+        """Lock held shared by every user. The guard ends the server when it gets it alone."""
         return self.data_dir / "in-use.lock"
 
     def _is_down(self) -> bool:
@@ -138,7 +138,7 @@ def _is_ready(host: Host, socket_dir: str) -> bool:
 
 
 def _running(host: Host) -> str:
-    """Returns the socket's folder of a server that already serves this cluster, or an empty string; bounded by
+    """Returns the socket's folder of a server that already serves this cluster, or an empty string. Bounded by
     WAIT_S.
 
     A server is found while it starts or stops only when its guard or its starter was killed.

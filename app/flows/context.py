@@ -113,7 +113,7 @@ class OperatorMissing(Exception):
 async def commit(
     context: Context, lease: Lease, edit: Callable[[Change], Change], *, urgent: bool = False
 ) -> PaymentSession:
-    """Locks the session, applies the edit, saves it with its journal lines and commits; extends the lease.
+    """Locks the session, applies the edit, saves it with its journal lines and commits. Extends the lease.
 
     `urgent`: what comes of a stop. Raises LeaseLost when the lease's token is no longer the row's.
     """

@@ -43,5 +43,5 @@ class Deliveries:
         self._groups: dict[OperatorId, GroupCommit[Delivery]] = {}
 
     def group(self, operator_id: OperatorId, write: Write[Delivery]) -> GroupCommit[Delivery]:
-        """The group commit of one operator's deliveries; `write` is used when it is new."""
+        """The group commit of one operator's deliveries. `write` is used when it is new."""
         return self._groups.setdefault(operator_id, GroupCommit(write))

@@ -14,7 +14,7 @@ Write: TypeAlias = Callable[[Sequence[T]], Awaitable[None]]
 MOST_TOGETHER = 64
 """Deliveries in one transaction at most."""
 MOST_WAITING = 1_000
-"""Deliveries of one operator that wait at most; then new ones are refused, and Monta sends them again."""
+"""Deliveries of one operator that wait at most. Then new ones are refused, and Monta sends them again."""
 
 
 class TooManyWaiting(Exception):
@@ -44,7 +44,7 @@ class _Waiting(Generic[T]):
 
 
 class GroupCommit(Generic[T]):
-    """Runs `write` for one item at once when idle; what arrives meanwhile is the next batch.
+    """Runs `write` for one item at once when idle. What arrives meanwhile is the next batch.
 
     Each caller returns when its item is written, and raises what its own item raised: a failed batch is written again
     item by item, so that one bad item affects no other.

@@ -33,7 +33,7 @@ async def keep_entries(
     *,
     applied: Collection[str] = (),
 ) -> int:
-    """Saves webhook entries; returns how many were new. `applied`: keys of those that `apply_running` has applied.
+    """Saves webhook entries. Returns how many were new. `applied`: keys of those that `apply_running` has applied.
 
     Unknown sessions that they name may have been lost with a database: a search for their charges is scheduled as soon
     as they are old enough to be checked, not only within the hour.
@@ -57,7 +57,7 @@ async def keep_entries(
 async def apply_running(
     connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], policy: Policy, now: datetime
 ) -> frozenset[str]:
-    """Applies new entries about running charges to their sessions; returns the keys of the applied ones.
+    """Applies new entries about running charges to their sessions. Returns the keys of the applied ones.
 
     The sessions stay locked, so an entry about one of them is either known by now or new.
     """
@@ -117,7 +117,7 @@ def _inbox_entry(entry: Entry) -> InboxEntry:
 
 
 def report_of(item: PendingEntry, unit: PriceUnit) -> ChargeReport | None:
-    """Decodes a report as of the event's time, not its arrival; None: it is not readable as a charge."""
+    """Decodes a report as of the event's time, not its arrival. None: it is not readable as a charge."""
     if item.raw is None:
         return None
     entry = read_entry(cast(JsonIn, item.raw), item.received_at, price_unit=unit)

@@ -1,4 +1,4 @@
-"""Makes one call within the rate budget and with a token, and reads its answer; collects paged lists."""
+"""Makes one call within the rate budget and with a token, and reads its answer. Collects paged lists."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

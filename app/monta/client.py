@@ -115,7 +115,7 @@ class MontaClient:
     async def find_charges(
         self, partner_external_id: str, *, purpose: Purpose = Purpose.START
     ) -> tuple[ChargeReport, ...]:
-        """Returns all charges with this partnerExternalId; an empty result does not prove that none runs.
+        """Returns all charges with this partnerExternalId. An empty result does not prove that none runs.
 
         An unreadable row, or more pages than the bound, raises OutcomeUnknown: a charge might be missed there.
         """
@@ -167,7 +167,7 @@ class MontaClient:
             raise
 
     async def list_charge_points(self, *, max_pages: int = MAX_LISTED_PAGES) -> tuple[ChargePoint, ...]:
-        """Lists all charge points visible to the credential, each once; those without an id are left out."""
+        """Lists all charge points visible to the credential, each once. Those without an id are left out."""
         overdue_since = self._clock.now()
         rows = await self._caller.list("/charge-points", max_pages, Purpose.READ, {})
         read = (read_charge_point(row, overdue_since) for row in rows.rows)

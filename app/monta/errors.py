@@ -54,7 +54,7 @@ class Unauthorized(NotDone):
 
 
 class QuotaExceeded(NotDone):
-    """Monta answered 429 (`by_monta`), or our own count of its quota is exhausted; free again at `retry_at`."""
+    """Monta answered 429 (`by_monta`), or our own count of its quota is exhausted. Free again at `retry_at`."""
 
     retry_at: datetime
 
@@ -72,7 +72,7 @@ class OutcomeUnknown(MontaError):
 
 
 def refusal_of(error: MontaError) -> int | None:
-    """Returns the status with which Monta certainly refused this call; None for every other error."""
+    """Returns the status with which Monta certainly refused this call. None for every other error."""
     return error.status if isinstance(error, Refused) else None
 
 
@@ -101,7 +101,7 @@ OF_STATUS = {
     422: Outcome.REFUSED,
     429: Outcome.QUOTA,
 }
-"""Conclusive statuses other than 2xx; all others, 5xx in particular, leave the outcome unknown."""
+"""Conclusive statuses other than 2xx. All others, 5xx in particular, leave the outcome unknown."""
 
 OF_FAILURE: dict[type[Exception], Outcome] = {
     # Connection was never established, so no byte of the request was sent.
@@ -128,11 +128,11 @@ OF_FAILURE: dict[type[Exception], Outcome] = {
     httpx.RequestNotRead: Outcome.UNKNOWN,
     httpx.CookieConflict: Outcome.UNKNOWN,
 }
-"""Every concrete exception of httpx; a test walks httpx's class tree and fails when one is missing here."""
+"""Every concrete exception of httpx. A test walks httpx's class tree and fails when one is missing here."""
 
 
 def outcome_of(what: int | Exception) -> Outcome:
-    """Classifies an HTTP status or exception of a call; anything not listed is unknown.
+    """Classifies an HTTP status or exception of a call. Anything not listed is unknown.
 
     Source: Monta's reference on errors and quotas, and the project-wide classification. Not done: refused locally,
     connect error, pool timeout, 400/401/403/404/409/422/429. Done: 2xx. Unknown: everything else.

@@ -1,4 +1,4 @@
-"""Reads one JSON object from Monta field by field; invalid values become None and are named."""
+"""Reads one JSON object from Monta field by field. Invalid values become None and are named."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
 def id_of(value: JsonIn) -> str | None:
-    """A positive int64 as digits, whether Monta wrote a number or a string; None when it is no id."""
+    """A positive int64 as digits, whether Monta wrote a number or a string. None when it is no id."""
     is_spelled = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19
     if is_spelled or (isinstance(value, Decimal) and value.is_finite() and value.adjusted() < 19):
         value = _whole(Decimal(str(value)))
@@ -46,7 +46,7 @@ def date_of(value: JsonIn) -> datetime | None:
 
 
 def decimal_of(value: JsonIn) -> Decimal | None:
-    """Reads a number exactly as Monta wrote it, quoted or not; None for anything else."""
+    """Reads a number exactly as Monta wrote it, quoted or not. None for anything else."""
     if isinstance(value, Decimal):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):

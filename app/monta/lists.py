@@ -23,7 +23,7 @@ MAX_LOG_PAGES = 5
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of all pages in Monta's order; rows that moved during the reading may come twice. `complete` is
+    """The rows of all pages in Monta's order. Rows that moved during the reading may come twice. `complete` is
     False when the page bound ended the reading, or Monta refused a further page."""
 
     rows: tuple[JsonIn, ...]
@@ -50,7 +50,7 @@ async def all_pages(fetch: Callable[[int], Awaitable[JsonIn]], *, max_pages: int
 
 
 def _is_last(answer: JsonIn, page: int) -> bool:
-    """Whether this is the last page by `meta.totalPageCount`; without it only an empty page is, since Monta may
+    """Whether this is the last page by `meta.totalPageCount`. Without it only an empty page is, since Monta may
     have reduced `perPage`."""
     if isinstance(answer, list):
         return True  # a bare list has no pages
@@ -75,7 +75,7 @@ class ChargeListing:
 
 
 def read_listing(rows: Rows, seen_at: datetime, price_unit: PriceUnit) -> ChargeListing:
-    """Reads the rows of all pages into charges; overlapping pages may repeat a charge, the newest report counts."""
+    """Reads the rows of all pages into charges. Overlapping pages may repeat a charge, the newest report counts."""
     charges: dict[ChargeId, ChargeReport] = {}
     origins: dict[ChargeId, Origin] = {}
     unreadable = 0

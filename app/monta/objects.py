@@ -23,7 +23,7 @@ MAX_PRICE = 1_000_000_000
 LAST4 = re.compile("[0-9]{4}")
 
 MAX_AHEAD = timedelta(days=1)
-"""An `updatedAt` further ahead of us is an error; accepted, it would make every later true report seem stale."""
+"""An `updatedAt` further ahead of us is an error. Accepted, it would make every later true report seem stale."""
 
 
 class UnreadableCharge(ValueError):
@@ -39,8 +39,8 @@ class ChargeRead:
 
 
 def unwrapped(value: JsonIn, key: str) -> JsonIn:
-    """Unwraps an object: Monta answers with the bare object (reference, Start a charge), one known client with
-    {"charge": {...}}."""
+    """Unwraps an object in an answer. Monta answers with the bare object (reference, Start a charge), one known
+    client with {"charge": {...}}."""
     if isinstance(value, dict) and "id" not in value and isinstance(value.get(key), dict):
         return value[key]
     return value
@@ -83,7 +83,7 @@ def read_charge(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pri
 
 
 def read_charge_point(value: JsonIn, seen_at: datetime) -> ChargePoint | None:
-    """A ChargePoint object (reference, Charge points); None when it is no object with a usable id."""
+    """A ChargePoint object (reference, Charge points). None when it is no object with a usable id."""
     if not isinstance(value, dict):
         return None
     f = Fields(value)
@@ -126,7 +126,7 @@ POINT_FIELDS = {
 
 
 def reported_fields_of_charge_point(value: Mapping[str, JsonIn]) -> frozenset[str]:
-    """Names the fields of a charge point that are present and valid; a webhook may omit the others."""
+    """Names the fields of a charge point that are present and valid. A webhook may omit the others."""
     f = Fields(value)
     for read, names in (
         (f.text, ("name", "state", "type", "modelName")),
@@ -143,7 +143,7 @@ def reported_fields_of_charge_point(value: Mapping[str, JsonIn]) -> frozenset[st
 
 
 def _model(brand: str | None, name: str | None) -> str | None:
-    """Joins brand and model name; a brand alone would group charge points that have nothing in common."""
+    """Joins brand and model name. A brand alone would group charge points that have nothing in common."""
     return f"{brand or ''} {name}".strip() if name else None
 
 
@@ -161,7 +161,7 @@ def _thousandfold(number: Decimal | None) -> int | None:
 
 
 def _price_scale(currency: Fields, unit: PriceUnit) -> int:
-    """Returns how many decimal places to shift a price by; two when Monta does not name the currency's decimals."""
+    """Returns how many decimal places to shift a price by. Two when Monta does not name the currency's decimals."""
     if unit is PriceUnit.MAJOR:
         return 0
     decimals = currency.decimal("decimals", high=4)
@@ -191,7 +191,7 @@ class StartCharge:
     price_limit: Decimal | None = None
 
     def mistakes(self) -> tuple[str, ...]:
-        """Names the fields that Monta would refuse or that must not leave us; empty when it can be sent."""
+        """Names the fields that Monta would refuse or that must not leave us. Empty when it can be sent."""
         sound = {
             "paying_team_id": id_of(self.paying_team_id) is not None,
             "charge_point_id": id_of(self.charge_point_id) is not None,
@@ -233,7 +233,7 @@ class StartCharge:
 
 
 def _is_card(text: str) -> bool:
-    """Whether the text contains a card number: the last check, since Monta shows these fields to drivers and keeps
+    """Whether the text contains a card number. The last check, since Monta shows these fields to drivers and keeps
     them."""
     return looks_like_card_number(text, Field.IDENTIFIER)
 
@@ -254,7 +254,7 @@ MAX_ELEMENTS = 50
 
 
 def read_price_group(value: JsonIn) -> PriceGroup | None:
-    """A PriceGroup object (reference, Price groups); None when it is no object with a usable id."""
+    """A PriceGroup object (reference, Price groups). None when it is no object with a usable id."""
     if not isinstance(value, dict):
         return None
     f = Fields(value)
@@ -309,7 +309,7 @@ LAST4_CHARS = 4
 
 
 def read_origin(value: JsonIn) -> Origin:
-    """Reads the origin of a Charge object (reference, Charges); missing or invalid values are None."""
+    """Reads the origin of a Charge object (reference, Charges). Missing or invalid values are None."""
     f = Fields(value if isinstance(value, dict) else {})
     session = f.object("genericPaymentSession")
     last4 = session.text("cardLast4", max_chars=100)

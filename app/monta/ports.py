@@ -42,17 +42,17 @@ class TokenStore(Protocol):
         ...
 
     async def lease_renewal(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
-        """Leases the renewal of the pair of `version` (0: none yet) until `until`; False when another replica
+        """Leases the renewal of the pair of `version` (0: none yet) until `until`. False when another replica
         holds the lease or the pair is already newer."""
         ...
 
     async def save(self, operator: OperatorId, token: Token) -> Token:
-        """Saves a new pair and ends the renewal lease; returns the pair with its version."""
+        """Saves a new pair and ends the renewal lease. Returns the pair with its version."""
         ...
 
 
 class Purpose(StrEnum):
-    """Why a request is made; decides how much of the budget it may use."""
+    """Why a request is made. Decides how much of the budget it may use."""
 
     STOP = "stop"
     START = "start"

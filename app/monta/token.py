@@ -13,7 +13,7 @@ from app.monta.transport import Call, Transport, read_answer
 from app.strict_json import JsonIn, dump_json
 
 MARGIN = timedelta(seconds=60)
-"""A pair is renewed this long before it expires; until then replicas that do not renew keep using it."""
+"""A pair is renewed this long before it expires. Until then replicas that do not renew keep using it."""
 
 LAST_USE = timedelta(seconds=5)
 """A pair with less than this left is not used: it could expire on its way to Monta."""
@@ -32,7 +32,7 @@ before."""
 
 SHORTEST_LIFE = MARGIN + timedelta(seconds=30)
 LONGEST_LIFE = timedelta(hours=24)
-"""Longest lifetime accepted for a new pair, whatever date Monta writes; a 401 corrects the rest."""
+"""Longest lifetime accepted for a new pair, whatever date Monta writes. A 401 corrects the rest."""
 
 
 class TokenKeeper:
@@ -68,8 +68,8 @@ class TokenKeeper:
         return await self._obtain(None)
 
     async def after_refusal(self, bad: Token) -> Token:
-        """Returns a token other than `bad`, which Monta answered with 401: one renewed by another replica, or a
-        new one. Raises NotSent, QuotaExceeded, Unauthorized."""
+        """Returns a token other than `bad`, which Monta answered with 401. One renewed by another replica, or a new
+        one. Raises NotSent, QuotaExceeded, Unauthorized."""
         return await self._obtain(bad.version)
 
     async def _obtain(self, bad: int | None) -> Token:
@@ -97,7 +97,7 @@ class TokenKeeper:
                 await self._clock.sleep(POLL_S)
 
     def _serves(self, token: Token) -> bool:
-        """Whether to use the pair without a renewal: it is fresh, or it is valid and a renewal failed just now."""
+        """Whether to use the pair without a renewal. It is fresh, or it is valid and a renewal failed just now."""
         now = self._clock.now()
         if token.access_expires_at - MARGIN > now:
             return True
@@ -107,7 +107,7 @@ class TokenKeeper:
         return token.access_expires_at - LAST_USE > self._clock.now()
 
     async def _leads(self, version: int) -> bool:
-        """Whether this replica holds the renewal lease; it still does when its last try failed before the lease
+        """Whether this replica holds the renewal lease. It still does when its last try failed before the lease
         expired."""
         now = self._clock.now()
         if self._lead is not None and self._lead[0] == version and now < self._lead[1]:
@@ -131,7 +131,7 @@ class TokenKeeper:
         return self._held
 
     async def _fetch(self, stored: Token | None) -> Token:
-        """Fetches a new pair with the refresh token while valid; otherwise, or when refused, with the credentials."""
+        """Fetches a new pair with the refresh token while valid. Otherwise, or when refused, with the credentials."""
         if stored is not None and stored.refresh and stored.refresh_expires_at - LAST_USE > self._clock.now():
             # Refresh tokens can be used once and may be lost with an answer; the credentials can always be used.
             with contextlib.suppress(Refused, Unauthorized, OutcomeUnknown):
@@ -169,7 +169,7 @@ class TokenKeeper:
 
 
 def read_token(value: JsonIn, now: datetime) -> Token | None:
-    """Reads a Token object (reference, Authentication); None without an access token that fits into a header."""
+    """Reads a Token object (reference, Authentication). None without an access token that fits into a header."""
     fields = value if isinstance(value, dict) else {}
     access, refresh = fields.get("accessToken"), fields.get("refreshToken")
     if not isinstance(access, str) or not _fits_a_header(access):

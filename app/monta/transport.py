@@ -1,4 +1,4 @@
-"""Sends one request to Monta and sorts its answer; no retry, cache, redirect or cookie."""
+"""Sends one request to Monta and sorts its answer. No retry, cache, redirect or cookie."""
 
 import asyncio
 import contextlib
@@ -31,11 +31,11 @@ Http: TypeAlias = httpx.AsyncClient
 """The HTTP client type in use."""
 
 MAX_CONNECTIONS = 50
-"""A few parallel connections are fair use; waiting for one is bounded by the pool timeout."""
+"""A few parallel connections are fair use. Waiting for one is bounded by the pool timeout."""
 
 
 def open_http(transport: httpx.AsyncBaseTransport | None = None) -> Http:
-    """Opens the connection pool for all operators; `transport` replaces the network (simulator in process).
+    """Opens the connection pool for all operators. `transport` replaces the network (simulator in process).
 
     Proxies and other settings of the environment are ignored: a stop is a GET, and no cache may answer it.
     """
@@ -48,14 +48,14 @@ MAX_BLOCK_S = 3600
 """Longest block a header may set, in seconds: an absurd value must not keep stops from being sent."""
 
 FIRST_BLOCK_S = 5
-"""Block in seconds after a 429 without headers; doubles with each further one in a row, up to
+"""Block in seconds after a 429 without headers. Doubles with each further one in a row, up to
 `MAX_SILENT_BLOCK_S`."""
 
 MAX_SILENT_BLOCK_S = 300
 
 
 def quota_seen(headers: Mapping[str, str]) -> QuotaSeen | None:
-    """Reads the quota headers (reference, Integration notes), names in any case; None when none is valid.
+    """Reads the quota headers (reference, Integration notes), names in any case. None when none is valid.
 
     Under the policy Fair-Use there is no number to count by, whatever other headers are present.
     """
@@ -72,8 +72,9 @@ def quota_seen(headers: Mapping[str, str]) -> QuotaSeen | None:
 
 
 def blocked_until(headers: Mapping[str, str], now: datetime, *, in_a_row: int) -> datetime:
-    """Returns until when a 429 blocks: Retry-After (seconds or HTTP date), else RateLimit-ResetsIn, else a backoff
-    that grows with the number of 429s in a row; between one second and `MAX_BLOCK_S`."""
+    """Returns until when a 429 blocks further requests. By Retry-After (seconds or HTTP date), else
+    RateLimit-ResetsIn, else a backoff that grows with the number of 429s in a row. Between one second and
+    `MAX_BLOCK_S`."""
     lower = {name.lower(): value for name, value in headers.items()}
     seconds = _retry_after_s(lower.get("retry-after"), now)
     if seconds is None:
@@ -142,7 +143,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers and body; the body is None when it was incomplete or beyond its bound."""
+    """Status, headers and body. The body is None when it was incomplete or beyond its bound."""
 
     status: int
     headers: Mapping[str, str]
@@ -328,7 +329,7 @@ def _error(outcome: Outcome, answer: Answer, call: Call) -> MontaError:
 
 
 def _words(answer: Answer, secrets: tuple[str, ...]) -> tuple[str | None, str | None, str | None]:
-    """Reads errorCode, message and readableMessage (or its undocumented spelling); the body may be HTML or empty."""
+    """Reads errorCode, message and readableMessage (or its undocumented spelling). The body may be HTML or empty."""
     try:
         said = load_json(answer.body or b"", max_bytes=MAX_ANSWER_BYTES)
     except BadJson:

@@ -27,7 +27,7 @@ STRING_OR_SPACE = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|[ \t\n\r]+', re.D
 
 
 def minify(body: bytes) -> bytes:
-    """Removes white space between JSON tokens; strings and the spelling of numbers are unchanged."""
+    """Removes white space between JSON tokens. Strings and the spelling of numbers are unchanged."""
     return STRING_OR_SPACE.sub(lambda found: found[1] or b"", body)
 
 
@@ -56,7 +56,7 @@ ENTRIES = re.compile(r'\s*"entries"\s*:\s*(.*)', re.DOTALL)
 
 
 def split_entries(text: str) -> list[str] | None:
-    """Returns the texts of the elements of the root object's `entries` list (the last one, as in the parser); None
+    """Returns the texts of the elements of the root object's `entries` list (the last one, as in the parser). None
     when there is none. One pass for each of the two levels, no recursion; the elements are not validated."""
     members = _members(text, "{")
     named = [found[1] for found in map(ENTRIES.fullmatch, members or []) if found]
@@ -64,7 +64,7 @@ def split_entries(text: str) -> list[str] | None:
 
 
 def _members(text: str, bracket: str) -> list[str] | None:
-    """Returns the texts between the outermost commas of a list or object; None for unbalanced brackets."""
+    """Returns the texts between the outermost commas of a list or object. None for unbalanced brackets."""
     text = text.strip()
     cuts = _cuts(text)
     if text[:1] != bracket or not cuts or cuts[-1] != len(text) - 1:
@@ -219,7 +219,7 @@ def _read_text(text: str, seen_at: datetime, price_unit: PriceUnit) -> Entry:
 
 
 def _charge_of(payload: JsonIn, entity_id: str | None, seen_at: datetime, unit: PriceUnit) -> ChargeRead:
-    """Reads the charge of an entry; the entry's id is used when the payload has none, otherwise both must match."""
+    """Reads the charge of an entry. The entry's id is used when the payload has none, otherwise both must match."""
     if isinstance(payload, dict) and payload.get("id") is None:
         payload = {**payload, "id": entity_id}
     read = read_charge(payload, seen_at, price_unit=unit)
@@ -242,7 +242,7 @@ def _point_of(
     event_time: datetime | None,
     arrived_at: datetime,
 ) -> ChargePointReport | None:
-    """Reads what an entry says about a charge point; None when unreadable, or when entry and payload name
+    """Reads what an entry says about a charge point. None when unreadable, or when entry and payload name
     different ones."""
     event_at = min(event_time or arrived_at, arrived_at)
     if payload is None and event_type == "deleted" and id_of(entity_id) is not None:

@@ -23,12 +23,12 @@ GATEWAY_SCOPES = frozenset(
         "webhooks:read",
     }
 )
-"""Scopes that a gateway asks its operator for; `delete` includes `write`, which includes `read`."""
+"""Scopes that a gateway asks its operator for. `delete` includes `write`, which includes `read`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """What a charge point's driver does without being asked; seconds and Wh, None: never.
+    """What a charge point's driver does without being asked. Seconds and Wh, None: never.
 
     `plugs_in_after_s` counts from a start without a car, `unplugs_after_stop_s` from the end of the power,
     `next_car_after_s` from completed until a fresh car has replaced the previous one.
@@ -87,7 +87,7 @@ class SimulatorConfig:
     seed: int = 1
     currency: Currency = field(default_factory=Currency)
     prices_in_minor_units: bool = False
-    """Prices of charges as in Monta's newest text; its reference and all recorded charges show major units."""
+    """Prices of charges as in Monta's newest text. Its reference and all recorded charges show major units."""
     client_id: str = "simulator-client"
     client_secret: str = field(default="simulator-secret-do-not-use-elsewhere", repr=False)
     consumer_name: str = "Tapwatt gateway"
@@ -96,7 +96,7 @@ class SimulatorConfig:
     owner_team_id: int = 13
     paying_team_ids: tuple[int, ...] = (4711,)
     credential_team_ids: tuple[int, ...] = ()
-    """Teams that the credential is restricted to, as Monta shows them; none: all of the operator's."""
+    """Teams that the credential is restricted to, as Monta shows them. None: all of the operator's."""
     scopes: frozenset[str] = ALL_SCOPES
     rate_limit: int = 1000
     rate_window_s: int = 600

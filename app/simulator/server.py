@@ -15,7 +15,7 @@ _FASTEST_POST_S = 0.1
 
 
 def default_config(*, speed: float = 1.0, seed: int = 1) -> SimulatorConfig:
-    """Ordinary charge points with a car at each, and the magic ones; webhooks to http on loopback allowed."""
+    """Ordinary charge points with a car at each, and the magic ones. Webhooks to http on loopback allowed."""
     config = SimulatorConfig(
         points=NORMAL_POINTS + MAGIC_POINTS, price_groups=PRICE_GROUPS, seed=seed, allows_http_loopback=True
     )

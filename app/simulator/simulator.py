@@ -75,7 +75,7 @@ class Simulator:
     # Time
 
     def next_event_at(self) -> datetime | None:
-        """Returns when the next event or delivery is due; None: nothing happens without an action."""
+        """Returns when the next event or delivery is due. None: nothing happens without an action."""
         due = [at for at in (self._timeline.next_at(), self._deliveries.next_at()) if at is not None]
         return min(due, default=None)
 
@@ -169,7 +169,7 @@ class Simulator:
         return self._drivers.local_start(self._point(point_id), rfid)
 
     def set_kwh_price(self, group_id: int, price: Decimal) -> None:
-        """Changes a price group's kWh price, in major units; running charges keep their price."""
+        """Changes a price group's kWh price, in major units. Running charges keep their price."""
         self._site.groups[group_id] = replace(self._site.groups[group_id], kwh_price=price)
 
     def set_currency(self, currency: Currency) -> None:

@@ -18,7 +18,7 @@ class NotJson(ValueError):
 
 
 def dumps(value: JsonValue) -> bytes:
-    """Writes compact JSON, exactly the bytes that are sent and signed; a lone surrogate becomes `?`, as in Java."""
+    """Writes compact JSON, exactly the bytes that are sent and signed. A lone surrogate becomes `?`, as in Java."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_number).encode(
         errors="replace"
     )
@@ -32,7 +32,7 @@ def _number(value: object) -> float:
 
 
 def loads(body: bytes) -> JsonValue:
-    """Parses JSON with Decimal for every fraction; NotJson for anything else: NaN, 1e999 and excessive depth
+    """Parses JSON with Decimal for every fraction. NotJson for anything else: NaN, 1e999 and excessive depth
     included."""
     if body.count(b"[") + body.count(b"{") > 100_000:
         raise NotJson("too many brackets")

@@ -129,7 +129,7 @@ def example_of(code: str, detail: str | None = None) -> dict[str, Any]:
 
 
 def problems(*codes: str, **details: str) -> Responses:
-    """Returns the error responses with these codes, by status; `details` replaces a code's default text."""
+    """Returns the error responses with these codes, by status. `details` replaces a code's default text."""
     found: Responses = {}
     for status in sorted({KINDS[code].status for code in (*codes, *details)}):
         here = [code for code in dict.fromkeys((*codes, *details)) if KINDS[code].status == status]

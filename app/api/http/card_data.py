@@ -28,7 +28,7 @@ IDENTIFIERS = frozenset(
 """Fields of our schemas that hold references, tokens and keys. Every other field is text, whatever its name."""
 
 MONTAS = frozenset({"charge_id", "charge_point_id", "cursor", "operator_id"})
-"""Long digit strings that are only compared with known ids; unknown ones go nowhere."""
+"""Long digit strings that are only compared with known ids. Unknown ones go nowhere."""
 
 HEADERS = ("idempotency-key", "prefer")
 """The headers that are read; all others are ignored."""
@@ -47,7 +47,7 @@ def refuse_card_data(value: object, model: type[BaseModel]) -> object:
 
 
 def fields_of_request(request: Request) -> list[str]:
-    """Names the query parameters and headers that hold a card number; unknown names are given as `query`."""
+    """Names the query parameters and headers that hold a card number. Unknown names are given as `query`."""
     found = {
         name if name in IDENTIFIERS else "query"
         for name, value in request.query_params.multi_items()
@@ -104,7 +104,7 @@ def _is_card(text: str, name: str) -> bool:
 
 
 def _text_of(value: object) -> str:
-    """Returns a fraction's whole part only, unless that is long: digits behind a price's decimal point are no card
+    """Returns a fraction's whole part only, unless that is long. Digits behind a price's decimal point are no card
     number."""
     if isinstance(value, Decimal):
         spelled = f"{value:f}" if value.is_finite() and value.adjusted() < 40 else ""

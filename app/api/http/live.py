@@ -1,4 +1,4 @@
-"""Waits for changes of a session: long polls are woken by the database's notifications, and poll as a fallback."""
+"""Waits for changes of a session. Long polls are woken by the database's notifications, and poll as a fallback."""
 
 import asyncio
 from collections import defaultdict
@@ -20,7 +20,7 @@ class SessionChanges:
         self._closing = asyncio.Event()
 
     def notify(self, session_id: str) -> None:
-        """Wakes the waiters of a session; an empty id wakes all (the listener was disconnected for a while)."""
+        """Wakes the waiters of a session. An empty id wakes all (the listener was disconnected for a while)."""
         waiting = self._waiting.get(session_id, set()) if session_id else set().union(*self._waiting.values())
         for event in waiting:
             event.set()
@@ -33,7 +33,7 @@ class SessionChanges:
     async def wait_for(
         self, session_id: str, seconds: float, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]
     ) -> T:
-        """Reads, and reads again at each change, until it is `enough` or the time is over; MAX_WAIT_S at most."""
+        """Reads, and reads again at each change, until it is `enough` or the time is over. MAX_WAIT_S at most."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + min(seconds, MAX_WAIT_S)
         changed = asyncio.Event()

@@ -80,7 +80,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 class Problem(HTTPException):
-    """An error response, raised anywhere above the flows; `code` is one of KINDS, `detail` says what happened and
+    """An error response, raised anywhere above the flows. `code` is one of KINDS, `detail` says what happened and
     what to do.
 
     `session_id` names the caller's own payment session concerned, `sessions` several of them.
@@ -252,7 +252,7 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
 
 
 async def on_invalid_request(request: Request, error: Exception) -> JSONResponse:
-    """Lists each invalid field with what to do about it; the values that were sent are left out."""
+    """Lists each invalid field with what to do about it. The values that were sent are left out."""
     assert isinstance(error, RequestValidationError)
     details = error.errors()
     if any(e["loc"][:1] == ("path",) for e in details):
@@ -279,7 +279,7 @@ def card_data_problem(fields: Sequence[str]) -> Problem:
 
 
 def _field_error(request: Request, error: Mapping[str, Any]) -> Mapping[str, str]:
-    """Names the invalid field by known names only: a name invented by the caller is a value that was sent."""
+    """Names the invalid field by known names only. A name invented by the caller is a value that was sent."""
     location, message = tuple(error["loc"]), str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         location = location[:-1]

@@ -82,7 +82,7 @@ def _is_json(content_type: str) -> bool:
 
 
 async def shielded(write: Coroutine[Any, Any, T]) -> T:
-    """Runs a write to its end even when the client disconnects; bounded by a deadline of its own."""
+    """Runs a write to its end even when the client disconnects. Bounded by a deadline of its own."""
 
     async def bounded() -> T:
         async with asyncio.timeout(WRITE_DEADLINE_S):

@@ -9,7 +9,7 @@ from app.domain.units.ids import ChargeId, ChargePointId
 
 
 class ChargeState(StrEnum):
-    """Monta's charge states (STATES); `OTHER` also stands for any name that we do not know."""
+    """Monta's charge states (STATES). `OTHER` also stands for any name that we do not know."""
 
     PAYING = "paying"
     RESERVED = "reserved"
@@ -26,7 +26,7 @@ class ChargeState(StrEnum):
 
 
 ENDED = frozenset({ChargeState.STOPPED, ChargeState.RELEASING, ChargeState.RELEASED, ChargeState.COMPLETED})
-"""No energy flows in these states; only `completed` is final, the others may be restarted."""
+"""No energy flows in these states. Only `completed` is final, the others may be restarted."""
 
 
 POWERLESS = frozenset({ChargeState.PAYING, ChargeState.RESERVED, ChargeState.STARTING, ChargeState.SCHEDULED})
@@ -37,8 +37,8 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeReport:
-    """One charge object as Monta's record looked at `seen_at`: the time of the request for a REST answer, for a webhook
-    the event's own time (never later than its arrival), so that an old event does not count as new.
+    """One charge object as Monta showed it at `seen_at`. That is the time of the request for a REST answer, for a
+    webhook the event's own time (never later than its arrival), so that an old event does not count as new.
 
     Prices are in major units of `currency`; energy is in watt-hours. What Monta left out is None.
     """
@@ -65,11 +65,11 @@ class ChargeReport:
     stop_reason: str | None = None
     cable_plugged_in_at: datetime | None = None
     arrived_at: datetime | None = None
-    """When a webhook arrived, by our clock; None: `seen_at` is by our clock already."""
+    """When a webhook arrived, by our clock. None: `seen_at` is by our clock already."""
     as_of: datetime | None = None
-    """Since when at the latest the record was like this, by our clock; set when the report is applied."""
+    """Since when at the latest the record was like this, by our clock. Set when the report is applied."""
     from_record: bool = False
-    """Read from the record (REST), not reported by a webhook; set when it is merged."""
+    """Read from the record (REST), not reported by a webhook. Set when it is merged."""
     claimed_wh: int | None = None
     """A reported energy that is impossible: set aside, and `energy_wh` is None."""
     claimed_price: Decimal | None = None
@@ -80,7 +80,7 @@ class ChargeReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """All that is known of one charge: the join of every report that came, in whatever order and however often.
+    """All that is known of one charge. The join of every report that came, in any order and any number of times.
 
     `latest` is the report that counts for state and price; `energy_wh` is the highest meter reading ever reported (the
     limit never trusts a meter that runs backwards) and `energy_at` the earliest moment at which it is known to have
@@ -119,12 +119,12 @@ class Charge:
 
     @property
     def priced(self) -> ChargeReport | None:
-        """The newest report with a price; a later report without one does not clear it."""
+        """The newest report with a price. A later report without one does not clear it."""
         return self.latest if self.latest.price is not None else self.last_priced
 
     @property
     def named(self) -> ChargeReport | None:
-        """The newest report that names a currency; a later report without one does not clear it."""
+        """The newest report that names a currency. A later report without one does not clear it."""
         return self.latest if self.latest.currency is not None else self.last_named
 
     @property
@@ -213,7 +213,7 @@ def _precedence(report: ChargeReport) -> tuple[bool, datetime, bool, datetime, d
 
 class PriceUnit(StrEnum):
     """The unit of Charge.price: Monta's reference and all recorded charges say major, its newest text says
-    minor; so it is a setting of the operator. Limits are in major units in every source."""
+    minor. It is a setting of the operator. Limits are in major units in every source."""
 
     MAJOR = "major"
     MINOR = "minor"

@@ -8,7 +8,7 @@ from app.domain.units.ids import ChargePointId
 
 
 class ChargePointState(StrEnum):
-    """Monta's charge point states (reference, Charge points); `OTHER` also stands for any name we do not
+    """Monta's charge point states (reference, Charge points). `OTHER` also stands for any name we do not
     know."""
 
     AVAILABLE = "available"

@@ -17,7 +17,7 @@ YOUNG = timedelta(minutes=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who started a charge, as Monta shows it; `card_last4` and `display_reference` help operations to find the
+    """Who started a charge, as Monta shows it. `card_last4` and `display_reference` help operations to find the
     driver."""
 
     provider: str | None = None
@@ -45,7 +45,7 @@ def has_our_form(reference: str | None) -> bool:
 
 
 def objection_to(charge: ListedCharge, providers: Collection[str], paying_team_id: str) -> str | None:
-    """Why a charge with a reference of our form may be another system's; None: it is proved to be ours. Both the
+    """Why a charge with a reference of our form may be another system's. None: it is proved to be ours. Both the
     provider and the paying team must be shown, and be those of the operator's terminals and account."""
     origin = charge.origin
     if origin.provider not in providers:

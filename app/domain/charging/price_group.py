@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 
 class PricingType(StrEnum):
-    """What a pricing element counts; `OTHER` stands for any name that we do not know."""
+    """What a pricing element counts. `OTHER` stands for any name that we do not know."""
 
     KWH = "kwh"
     MIN = "min"
@@ -70,7 +70,7 @@ class PriceGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """An OCPI Tariff object, or None when no bound is known; and in words what it leaves out of the group."""
+    """An OCPI Tariff object, and in words what it leaves out. None when no bound is known."""
 
     tariff: Mapping[str, object] | None
     gaps: tuple[str, ...]
@@ -84,7 +84,7 @@ ANY_POWER_KW = Decimal("0.001")
 """A restriction that every energy meets but a lower bound cannot rely on: so a highest price counts for the upper bound
 without raising the lower one."""
 VAT_AT_MOST = Decimal("1.27")
-"""The highest VAT, since Monta's texts disagree whether a spot price's bounds contain it; no country has more than 27
+"""The highest VAT, since Monta's texts disagree whether a spot price's bounds contain it. No country has more than 27
 %."""
 MINUTE_S = 60
 
@@ -138,7 +138,7 @@ def _elements(group: PriceGroup, gaps: list[str]) -> list[Object]:
 
 
 def _energy(prices: list[Pricing], gaps: list[str]) -> list[Object]:
-    """One price a kWh; of several possible ones the highest, and the lowest for the lower bound."""
+    """One price a kWh. Of several possible ones the highest, and the lowest for the lower bound."""
     bounds = [_energy_bounds(price, gaps) for price in prices]
     if not bounds:
         return []
@@ -173,7 +173,7 @@ def _energy_bounds(price: Pricing, gaps: list[str]) -> tuple[Decimal, Decimal]:
 
 
 def _with_additions(price: Pricing, low: Decimal, high: Decimal) -> tuple[Decimal, Decimal]:
-    """Adds percentages, then absolute amounts; Monta does not document how it counts a percentage."""
+    """Adds percentages, then absolute amounts. Monta does not document how it counts a percentage."""
     added = Decimal(0)
     for addition in price.additions:
         if addition.is_percentage or addition.value is None:
@@ -205,7 +205,7 @@ def _minutes(fees: list[Pricing], gaps: list[str]) -> list[Object]:
 
 
 def _parking(fees: list[Pricing], gaps: list[str]) -> list[Object]:
-    """Fees for minutes without charging; OCPI cannot express an idle fee's own free minutes and highest sum."""
+    """Fees for minutes without charging. OCPI cannot express an idle fee's own free minutes and highest sum."""
     idle = [fee for fee in fees if fee.type is PricingType.IDLE]
     if idle:
         gaps.append(MINUTES_GAP)

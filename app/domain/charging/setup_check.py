@@ -9,7 +9,7 @@ from app.domain.units.ids import ChargePointId
 _RANKS = {"read": 1, "write": 2, "delete": 3}
 _EVERY = max(_RANKS.values())
 _SHORT_LIST = frozenset({"charge-points", "charge-transactions", "control-charging"})
-"""The entities that the old form of scopes can name; other scopes are unknown there."""
+"""The entities that the old form of scopes can name. Other scopes are unknown there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ def scope_warnings(scopes: Iterable[str], *, always_only: bool = False) -> tuple
 
 
 def may_control(scopes: Iterable[str]) -> bool:
-    """Whether charges may be started and stopped; certain only where scopes name their permissions."""
+    """Whether charges may be started and stopped. Certain only where scopes name their permissions."""
     held = _held(scopes)
     return held is None or _covers(held[0], CONTROL) or not held[1]
 
 
 def _held(scopes: Iterable[str]) -> tuple[dict[str, int], bool] | None:
-    """The highest permission by entity, and whether the list is complete; None: no scopes reported."""
+    """The highest permission by entity, and whether the list is complete. None: no scopes reported."""
     words = [scope.strip().lower() for scope in scopes if scope.strip()]
     if not words:
         return None
@@ -124,7 +124,7 @@ class ConfiguredChargePoint:
 
 
 def paying_team_warnings(paying_team_id: str, teams: Iterable[str]) -> tuple[str, ...]:
-    """Compares the paying team with `teams`, the credential's; none means all of the operator's."""
+    """Compares the paying team with `teams`, the credential's. None means all of the operator's."""
     known = sorted(teams)
     if not known or paying_team_id in known:
         return ()
@@ -171,7 +171,7 @@ SHOWN = 5
 
 
 def summary_of(warnings: Iterable[str]) -> str | None:
-    """All warnings as one text, the first few in full; None: there are none."""
+    """All warnings as one text, the first few in full. None: there are none."""
     every = tuple(warnings)
     more = f"; and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
     return "; ".join(every[:SHOWN]) + more or None

@@ -7,16 +7,16 @@ from itertools import pairwise
 from app.domain.tariff import MeterPoint
 
 RECENT, SPACED, OLDER = 6, 7, 40
-"""Points kept as they came; older ones, one in SPACED_S; the first and last of each hour, for prices by time."""
+"""Points kept as they came. Older ones, one in SPACED_S; the first and last of each hour, for prices by time."""
 SPACED_S = 40
 ROUNDING_WH = 10
 """Two readings with two decimals of a kWh may each be off by half of the last one."""
 BLOCK_WH, BLOCK_S = 250, 50.0
 """Power is measured over at least this energy or time, so that rounding blurs it less."""
 WINDOW_WH, WINDOW_S = 2000, 900.0
-"""A steady power is measured over this energy or time where available; then rounding is 1 %."""
+"""A steady power is measured over this energy or time where available. Rounding is 1 % of it."""
 RAMP_S = 20
-"""Energy of this many seconds at the present power must have flowed before; until then the car ramps up."""
+"""Energy of this many seconds at the present power must have flowed before. Until then the car ramps up."""
 STEADY = 1.01
 """Factor by which a steady power may rise until the next reading."""
 JUMP = 1.25
@@ -30,18 +30,18 @@ STEPS_WH = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterHistory:
-    """What one charge's readings show; derived once at each new reading, so that decisions are cheap."""
+    """What one charge's readings show. Derived once at each new reading, so that decisions are cheap."""
 
     points: tuple[MeterPoint, ...] = ()
     """Ascending in time and energy."""
     first_at: datetime | None = None
     """The time of the first reading."""
     interval_ms: int | None = None
-    """The meter's reporting interval; None: not known, or it reports by steps of energy."""
+    """The meter's reporting interval. None: not known, or it reports by steps of energy."""
     step_wh: int | None = None
     """The meter's step of energy; None: not known."""
     estimated_max_w: int | None = None
-    """The estimated maximum power of car and charger until the next reading; None: not known."""
+    """The estimated maximum power of car and charger until the next reading. None: not known."""
     peak_w: int = 0
     """The highest power after the ramp."""
     jumped: bool = False
@@ -123,7 +123,7 @@ def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
 
 
 def _idle_ms(points: tuple[MeterPoint, ...], estimated_max_w: int | None) -> int:
-    """The part of the newest gap between readings that may have been idle; all of the first ones."""
+    """The part of the newest gap between readings that may have been idle. All of the first ones."""
     if len(points) < 2:
         return 0
     gap_ms = (points[-1].at - points[-2].at) // timedelta(milliseconds=1)
@@ -134,13 +134,13 @@ def _idle_ms(points: tuple[MeterPoint, ...], estimated_max_w: int | None) -> int
 
 
 def _step_wh(points: tuple[MeterPoint, ...]) -> int | None:
-    """The step of a meter that has only ever shown whole kWh: it reports each kWh, not each minute."""
+    """The step of a meter that has only ever shown whole kWh. It reports each kWh, not each minute."""
     shown = [point.energy_wh for point in points if point.energy_wh]
     return STEPS_WH if shown and not any(wh % STEPS_WH for wh in shown) else None
 
 
 def _interval_ms(points: tuple[MeterPoint, ...]) -> int | None:
-    """The time between samples, when all times are near multiples of one; some samples may have been lost."""
+    """The time between samples, when all times are near multiples of one. Some samples may have been lost."""
     gaps = [(later.at - one.at).total_seconds() for one, later in pairwise(points)]
     if len(gaps) < 2:
         return None
@@ -173,7 +173,7 @@ def _block(start: MeterPoint, end: MeterPoint) -> _Block:
 
 
 def _back(points: tuple[MeterPoint, ...], end: int, least_wh: int, least_s: float) -> int | None:
-    """The newest point at least this energy or time before the one at `end`; None: the history is too short."""
+    """The newest point at least this energy or time before the one at `end`. None: the history is too short."""
     last = points[end]
     for index in range(end - 1, -1, -1):
         point = points[index]
@@ -211,7 +211,7 @@ def _with_power(meter_history: MeterHistory) -> MeterHistory:
 
 
 def _estimated_max_w(points: tuple[MeterPoint, ...], start: int, now: _Block) -> int:
-    """The steady power over a long window; the last block's where it differs, and a rise goes on."""
+    """The steady power over a long window. The last block's where it differs, and a rise goes on."""
     reach = _back(points, len(points) - 1, WINDOW_WH, WINDOW_S)
     window = 0 if reach is None else min(reach, start)
     while window < start and points[window].energy_wh * 3600 < now.mean_w * RAMP_S:

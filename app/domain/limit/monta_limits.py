@@ -26,7 +26,7 @@ class LimitProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MontaLimits:
-    """Limits for Monta's start call: kWh (1 to 500, two decimals), price (from 1, major units); None: none.
+    """Limits for Monta's start call: kWh (1 to 500, two decimals), price (from 1, major units). None: none.
 
     `problems`: limits left out because they are too small. `kwh_covers_price`: the kWh limit alone keeps the
     price within the authorization, since the tariff is known and no minute costs anything.
@@ -100,7 +100,7 @@ def monta_limits_for(
 
 
 def admitted(limits: MontaLimits, *, tariff_known: bool, small: SmallAuthorizations) -> bool:
-    """Whether a session may start with these limits: below Monta's least only with our watcher alone, where a tariff
+    """Whether a session may start with these limits. Below Monta's least only with our watcher alone, where a tariff
     gives the price and the policy allows it."""
     if limits.price_limit is not None and not (tariff_known and limits.problems):
         return True
@@ -110,7 +110,7 @@ def admitted(limits: MontaLimits, *, tariff_known: bool, small: SmallAuthorizati
 def idle_fee_reserve_minor(
     tariff: Tariff | None, authorized_minor: int, currency: str, *, parked_s: int, most_share: Fraction
 ) -> int:
-    """The reserve for fees while a cable is left in for `parked_s` after the stop; limited to a share of the
+    """The reserve for fees while a cable is left in for `parked_s` after the stop. Limited to a share of the
     authorization, and such that the rest is not below the least limit that Monta takes."""
     known = same_currency(tariff, currency)
     if known is None:
@@ -139,7 +139,7 @@ def _kwh_limit(energy_wh: int, reaction_wh: int) -> Decimal:
 def _price_limit(
     known: Tariff | None, usable_minor: int, currency: str, reaction_wh: int, reaction_s: float
 ) -> Decimal:
-    """The amount less what flows until the limit acts, at the dearest price; less than half a minor unit of it counts
+    """The amount less what flows until the limit acts, at the dearest price. Less than half a minor unit of it counts
     as none, since bills are rounded."""
     full = to_major(usable_minor, currency)
     if known is None or not reaction_wh:

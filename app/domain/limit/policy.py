@@ -16,7 +16,7 @@ class SmallAuthorizations(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The defaults are those of the contract; all are bounds, none is a promise of Monta's."""
+    """The defaults are those of the contract. All are bounds, none is a promise of Monta's."""
 
     start_deadline_s: float = 300
     quiet_window_s: float = 120
@@ -27,7 +27,7 @@ class Policy:
     stop_retry_s: float = 10
     settle_poll_s: float = 10
     stop_latency_s: float = 15
-    """The usual stop latency, from the call to no power; assumed until a charge point's own is learned."""
+    """The usual stop latency, from the call to no power. Assumed until a charge point's own is learned."""
 
     unknown_latency_factor: float = 2
     """Where nothing was learned a stop may take this multiple of the usual latency: 30 s."""
@@ -36,7 +36,7 @@ class Policy:
     least_read_s: float = 1
     """Timeout of a read just before a stop; then the stop goes first."""
     limit_reaction_s: float = 2
-    """Reaction time of Monta's own limits; they are set below the authorization by the energy of this time at full
+    """Reaction time of Monta's own limits. They are set below the authorization by the energy of this time at full
     power."""
     limit_trial_s: float = 4
     """Trial of Monta's limits: once they are set to act this long before our own stop does, where"""
@@ -84,7 +84,7 @@ class Policy:
     hold_days: int = 2
     """Days for which a hold is valid without `expires_at` (schemes: two days and less with the card present)."""
     hold_max_eur: int = 1000
-    """The most that one session may hold, where the operator has no ceiling of its own; other currencies alike."""
+    """The most that one session may hold, where the operator has no ceiling of its own. Other currencies alike."""
     unknown_ac_power_w: int = 43_000
     """What an AC charge point may give when Monta does not say: the most that a type 2 plug carries."""
     unknown_power_w: int = 400_000
@@ -96,13 +96,13 @@ class Policy:
     lowest_power_w: int = 1_000
     """A rating below this is a fault: no vehicle charges as slowly."""
     report_skew_s: float = 5
-    """A report's `updatedAt` may be this far ahead of our clock; a later one is cut to this."""
+    """A report's `updatedAt` may be this far ahead of our clock. A later one is cut to this."""
     clock_skew_s: float = 10
-    """Difference of Monta's clock from ours above which it is reported; no decision depends on it."""
+    """Difference of Monta's clock from ours above which it is reported. No decision depends on it."""
     answer_s: float = 30
     """The longest delay between a request and the moment that its answer describes."""
     backoff_max_s: float = 65
-    """Upper bound of the backoff between failed calls; with it a session makes at most 60 fruitless calls an hour."""
+    """Upper bound of the backoff between failed calls. With it a session makes at most 60 fruitless calls an hour."""
     stop_pause_max_s: float = 240
     """Upper bound of the pause between stops (each with a read) of a charge that does not change."""
     stop_idle_pause_s: float = 300
@@ -123,7 +123,7 @@ class Policy:
     odd_state_s: float = 200
     """A charge with energy in a passing or unknown state is stopped after this time."""
     restart_window_s: float = 300
-    """Time in which an ended charge may be restarted; afterwards its charge point is free for the next payment."""
+    """Time in which an ended charge may be restarted. Afterwards its charge point is free for the next payment."""
 
     @property
     def silent_after_s(self) -> float:
@@ -132,7 +132,7 @@ class Policy:
 
 
 def power_bound_w(rated_w: int | None, current: CurrentType | None, policy: Policy) -> int:
-    """The highest power of a charge point by Monta's rating; an impossible rating is ignored."""
+    """The highest power of a charge point by Monta's rating. An impossible rating is ignored."""
     is_ac = current is CurrentType.AC
     highest_w = policy.highest_ac_power_w if is_ac else policy.highest_power_w
     if rated_w is not None and policy.lowest_power_w <= rated_w <= highest_w:
@@ -141,7 +141,7 @@ def power_bound_w(rated_w: int | None, current: CurrentType | None, policy: Poli
 
 
 def growing_s(pause_s: float, times: int, policy: Policy) -> float:
-    """A pause that grows by half each time, so that what does not change is polled less and less often."""
+    """A pause that grows by half each time. What does not change is polled less and less often."""
     return float(min(pause_s * 1.5 ** min(max(0, times), 20), policy.settle_poll_max_s))
 
 

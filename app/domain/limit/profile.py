@@ -45,7 +45,7 @@ def latency_bound_s(profile: ChargePointProfile | None, policy: Policy) -> float
 
 
 def tries_the_limit(profile: ChargePointProfile | None) -> bool:
-    """Whether the next session should test that Monta's limits act at once: only there can a learned stop latency be
+    """Whether the next session should test that Monta's limits act at once. Only there can a learned stop latency be
     relied upon, since it may change at any stop."""
     return (
         profile is not None

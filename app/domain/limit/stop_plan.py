@@ -55,8 +55,8 @@ def plan_stop(
     energy_limit_wh: int | None = None,
     horizon: timedelta = HORIZON,
 ) -> StopPlan:
-    """Computes the latest time of a stop such that, at full power until `stop_latency_s` later, the total stays within
-    the authorization and the energy within the driver's limit.
+    """Computes the latest time of a stop that keeps the price authorized. At full power until `stop_latency_s` later,
+    the total stays within the authorization and the energy within the driver's limit.
 
     When that is impossible already, the time is `stop_latency_s` before the reading: due at once. A tariff in another
     currency counts as none.
@@ -114,7 +114,7 @@ def used(
 def _safe_by_tariff(
     forecast: Forecast, authorized_minor: int, currency: str, reading: Reading, end_us: int
 ) -> tuple[int | None, Basis]:
-    """Until when, in µs from the reading, full power keeps within the authorization; None: beyond `end_us`.
+    """Until when, in µs from the reading, full power keeps within the authorization. None: beyond `end_us`.
 
     A running price above our own bound becomes the base: the tariff that we know is not what Monta charges.
     """

@@ -32,7 +32,7 @@ UNITS_PER_EUR = {
     50_000: "IDR LAK VND",
     200_000: "IRR LBP",
 }
-"""Currencies with larger ordinary amounts than EUR, by roughly this factor; all others count as EUR."""
+"""Currencies with larger ordinary amounts than EUR, by roughly this factor. All others count as EUR."""
 _UNITS = {code: units for units, codes in UNITS_PER_EUR.items() for code in codes.split()}
 
 
@@ -45,8 +45,8 @@ class TermProblem:
 
 
 def valid_until(held: Authorization, created_at: datetime, days: timedelta) -> datetime:
-    """Until when a first hold is valid, by our clock: never longer than `expires_at`, than if it was made when it was
-    recorded, or than LONGEST."""
+    """Until when a first hold is valid, by our clock. Never longer than `expires_at`, than if it was made when it
+    was recorded, or than LONGEST."""
     authorized_at, expires_at = held.authorized_at, held.expires_at
     began = min(authorized_at or created_at, created_at)
     if expires_at is None:
@@ -92,7 +92,7 @@ def _over_by(field: str, until: datetime, now: datetime) -> TermProblem | None:
 
 
 def most_minor(currency: str, policy: Policy, eur: int | None = None) -> int:
-    """The most that one session may hold, in minor units; `eur` is the operator's own ceiling, None: the default."""
+    """The most that one session may hold, in minor units. `eur` is the operator's own ceiling, None: the default."""
     ceiling = policy.hold_max_eur if eur is None else eur
     return int(ceiling * units_per_eur(currency) * 10 ** exponent(currency))
 
@@ -121,7 +121,7 @@ class Hold:
 
 
 def holds(session: PaymentSession, policy: Policy) -> tuple[Hold, ...]:
-    """All holds, the first to expire first; of two that expire together the older one."""
+    """All holds, the first to expire first. Of two that expire together the older one."""
     days = timedelta(days=session.hold_days if session.hold_days is not None else policy.hold_days)
     first = session.authorization
     found = [
@@ -158,7 +158,7 @@ def settle_by(session: PaymentSession, policy: Policy) -> datetime:
 
 
 def hold_margin(session: PaymentSession, policy: Policy) -> timedelta:
-    """How long before the hold expires a charge is stopped; a tenth of a short hold."""
+    """How long before the hold expires a charge is stopped. A tenth of a short hold."""
     lasts = hold_deadline(session, policy) - session.created_at
     return max(timedelta(), min(timedelta(seconds=policy.hold_margin_s), lasts / 10))
 

@@ -15,7 +15,7 @@ from app.domain.units.money import Rounding, to_minor
 BLUR_WH = 10
 """Energy is shown in two decimals of a kWh."""
 MAX_RECHECKS = 12
-"""Reads of one ended session that webhooks may cause; afterwards only the hourly reconciliation compares it."""
+"""Reads of one ended session that webhooks may cause. Afterwards only the hourly reconciliation compares it."""
 UNFINISHED = frozenset(
     {SettlementBasis.LAST_PRICE, SettlementBasis.TARIFF_MINIMUM, SettlementBasis.NOTHING_KNOWN}
 )
@@ -23,7 +23,7 @@ GONE = "Monta no longer has the record of the charge that was settled"
 
 
 def compare_late_price(change: Change) -> Change:
-    """Compares the final record with the settlement; journals each difference once and captures nothing again. It
+    """Compares the final record with the settlement. Journals each difference once and captures nothing again. It
     closes when the record agrees again."""
     session = change.session
     charge, settlement = session.charge, session.settlement
@@ -97,7 +97,7 @@ def flows_on(session: PaymentSession, report: ChargeReport, source: Source) -> b
 
 
 def recheck(session: PaymentSession, policy: Policy, now: datetime) -> ReadCharge | Wait:
-    """When to read an ended session's record again, at growing intervals; never without a reason."""
+    """When to read an ended session's record again, at growing intervals. Never without a reason."""
     reads, charge = session.reads, session.charge
     if charge is None or reads.contradicted_at is None or reads.rechecks >= MAX_RECHECKS:
         return Wait(None)

@@ -71,7 +71,7 @@ def _price_beyond(session: PaymentSession, charge: Charge) -> tuple[float, float
 KEPT = 20
 """Number of remembered stops: an old behaviour is forgotten with the twentieth stop after it."""
 TRUST = 40
-"""Sessions for which a prompt limit of Monta's is remembered; each new one renews it."""
+"""Sessions for which a prompt limit of Monta's is remembered. Each new one renews it."""
 MOST_LATENCY_S = 300
 """A longer stop met an outage: it is neither learned nor does it keep what was learned."""
 DISTRUST = 10
@@ -107,8 +107,8 @@ def learned(profile: ChargePointProfile, session: PaymentSession, policy: Policy
 
 
 def _outlasted(session: PaymentSession, charge: Charge, profile: ChargePointProfile) -> bool:
-    """Whether Monta's limit ended the charge after our stop had exceeded every observed latency: then the latency is
-    unknown again."""
+    """Whether Monta's limit ended the charge although our stop was sent. It had exceeded every observed latency:
+    then the latency is unknown again."""
     stop, ended_at = session.stop, charge.latest.stopped_at
     if stop is None or ended_at is None or not by_montas_limit(charge) or not profile.stop_latencies_ms:
         return False
@@ -116,7 +116,7 @@ def _outlasted(session: PaymentSession, charge: Charge, profile: ChargePointProf
 
 
 def stop_latency_ms(session: PaymentSession, charge: Charge, meter_history: MeterHistory) -> int | None:
-    """From our first stop call to the end of the energy; None: we did not stop it, or something else ended it first.
+    """From our first stop call to the end of the energy. None: we did not stop it, or something else ended it first.
 
     Monta's stop time counts, unless it lies after the end was known, or the energy that came after the last reading
     took longer than that.

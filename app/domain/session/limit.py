@@ -157,9 +157,9 @@ def _earlier(session: PaymentSession, at: datetime, energy_wh: int) -> tuple[Met
 
 
 def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w: int) -> tuple[datetime, int]:
-    """Since when at most how much more than the shown energy can have flowed: the tighter of two bounds. A charge that
-    has not begun gave nothing until Monta last confirmed it; a silent meter is not trusted for long, and an impossible
-    reading confirms nothing."""
+    """How much more than the shown energy can have flowed, and since when. The tighter of two bounds. A charge that
+    has not begun gave nothing until Monta last confirmed it; a silent meter is not trusted for long, and an
+    impossible reading confirms nothing."""
     first, newest = charge.energy_at, charge.seen_at
     if charge.state in POWERLESS and charge.gave_nothing:
         return max(first, newest), METER_ROUNDING_WH
@@ -195,8 +195,8 @@ def stop_plan(
 
 
 def _beyond(plan: StopPlan, without: StopPlan, covered_until: datetime) -> StopPlan:
-    """Adjusts the plan where the tariff ends: a later stop must also be safe without a tariff, by Monta's running
-    price; what was safe by the tariff until then stays safe."""
+    """Adjusts the plan where the tariff ends. A later stop must also be safe without a tariff, by Monta's running
+    price. What was safe by the tariff until then stays safe."""
     if plan.stop_at is not None and plan.stop_at <= covered_until:
         return plan
     if without.stop_at is None or (plan.stop_at is not None and plan.stop_at <= without.stop_at):
@@ -224,7 +224,7 @@ def _plan(
 def limit_at(
     session: PaymentSession, charge: Charge, policy: Policy, now: datetime | None = None
 ) -> datetime | None:
-    """The latest time to send the stop so that the authorization is never exceeded; None: beyond the horizon.
+    """The latest time to send the stop so that the authorization is never exceeded. None: beyond the horizon.
 
     With `now`: where no stop can be due for FAR, only a time before which none can: quicker with prices by time.
     """
@@ -236,7 +236,7 @@ def limit_at(
 
 
 def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:
-    """The expected end by the limit at the present power; None: not known, or not within the horizon."""
+    """The expected end by the limit at the present power. None: not known, or not within the horizon."""
     charge, power_w = session.charge, session.meter_history.estimated_max_w
     if charge is None or charge.ended or session.ended or not power_w:
         return None
@@ -290,7 +290,7 @@ def _lasts(session: PaymentSession, policy: Policy) -> bool:
 
 
 def _trial_wh(session: PaymentSession, policy: Policy) -> int:
-    """Energy by which Monta's limit is lowered for a trial, in a few sessions where it is useful and cheap: it then
+    """Energy by which Monta's limit is lowered for a trial. In a few sessions where it is useful and cheap, it then
     acts before our own stop, and the record shows whether it acts at once."""
     profile, rated_w, tariff = session.profile, session.power_bound_w, session.tariff
     usual_w = usual_peak_w(profile)
@@ -312,7 +312,7 @@ def amount_used_minor(session: PaymentSession, policy: Policy) -> int:
 
 
 def amount_used(session: PaymentSession, policy: Policy) -> Used:
-    """What the driver has used so far, never more than the authorization; the captured amount once it is settled."""
+    """What the driver has used so far, never more than the authorization. The captured amount once it is settled."""
     if session.settlement is not None:
         return Used(amount_minor=session.settlement.to_capture_minor, error_minor=0)
     if session.charge is None or session.ended:
@@ -328,14 +328,14 @@ def amount_used(session: PaymentSession, policy: Policy) -> Used:
 
 
 def energy_limit_wh(session: PaymentSession) -> int | None:
-    """The energy limit to show; None while it is not known how much the authorization buys."""
+    """The energy limit to show. None while it is not known how much the authorization buys."""
     return affordable_wh(session.tariff, session.authorized_minor, session.energy_limit_wh)
 
 
 def compare_price(
     change: Change, before: Charge | None, known: Charge, source: Source, policy: Policy
 ) -> Change:
-    """Journals once that Monta's price has passed the tariff; the plan then counts from Monta's price (basis
+    """Journals once that Monta's price has passed the tariff. The plan then counts from Monta's price (basis
     `reported_price`)."""
     if before is not None and before.latest.price == known.latest.price:
         return change

@@ -34,7 +34,7 @@ class CurrencyStatement:
 
 
 def contradiction(held: str, statements: Iterable[CurrencyStatement]) -> str | None:
-    """The currency that contradicts a hold in `held`; None: there is none, or nothing is known."""
+    """The currency that contradicts a hold in `held`. None: there is none, or nothing is known."""
     known = [statement for statement in statements if is_currency(statement.code)]
     stated = [statement for statement in known if statement.source is StatementSource.STATED]
     seen = [statement for statement in known if statement.source is StatementSource.SEEN]
@@ -43,7 +43,7 @@ def contradiction(held: str, statements: Iterable[CurrencyStatement]) -> str | N
 
 
 def other_currency(session: PaymentSession, charge: Charge) -> str | None:
-    """The currency that Monta shows for the charge when it is not the hold's; None: the hold's, or none is shown."""
+    """The currency that Monta shows for the charge when it is not the hold's. None: the hold's, or none is shown."""
     shown = charge.currency
     return shown if shown is not None and shown != session.authorization.currency else None
 
@@ -99,7 +99,7 @@ def by_montas_limit(charge: Charge) -> bool:
 
 
 def _echo(change: Change, before: Charge | None, known: Charge, source: Source) -> Change:
-    """Compares the limits that Monta shows with those sent; missing ones are journaled once power flows."""
+    """Compares the limits that Monta shows with those sent. Missing ones are journaled once power flows."""
     sent = change.session.monta_limits
     shown = (known.latest.kwh_limit, known.latest.price_limit)
     if sent is None or known.ended or (sent.kwh_limit, sent.price_limit) == shown:

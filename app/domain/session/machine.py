@@ -56,7 +56,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One row of the table: in `status`, `command` leads to `to`; who may issue it, and why."""
+    """One row of the table: in `status`, `command` leads to `to`. `issuers` may issue it; `cause` says why."""
 
     status: Status
     command: Command
@@ -128,7 +128,7 @@ TABLE: Mapping[tuple[Status, Command], Status] = {(row.status, row.command): row
 
 
 def after(status: Status, command: Command) -> Status:
-    """The status that `command` leads to; raises NotAllowed for a pair that is not in the table."""
+    """The status that `command` leads to. Raises NotAllowed for a pair that is not in the table."""
     try:
         return TABLE[status, command]
     except KeyError:
@@ -197,7 +197,7 @@ class Wait:
 
     until: datetime | None
     stop_at: datetime | None = field(default=None, compare=False)
-    """When a stop falls due, unless news comes; from then on the session is claimed before all others."""
+    """When a stop falls due, unless news comes. From then on the session is claimed before all others."""
 
 
 Call: TypeAlias = SendStart | SearchCharges | ReadCharge | SendStop | StopDuplicate
@@ -248,7 +248,7 @@ class Change:
         return replace(self, session=session)
 
     def apply(self, command: Command, source: Source) -> "Change":
-        """Applies a command by the table; raises NotAllowed for a pair that is absent."""
+        """Applies a command by the table. Raises NotAllowed for a pair that is absent."""
         old, new = self.session.status, after(self.session.status, command)
         if new is old:
             return self
@@ -281,7 +281,7 @@ class Change:
     def set_attention(
         self, code: AttentionCode, detail: str | None, source: Source, *, about: str = ""
     ) -> "Change":
-        """Bring this code up to what holds now: this one cause and no other; `detail` None: no cause at all."""
+        """Bring this code up to what holds now: this one cause and no other. `detail` None: no cause at all."""
         change = self
         for item in self.session.attention:
             if item.code == code and (detail is None or item.about != about):

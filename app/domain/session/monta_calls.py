@@ -32,7 +32,7 @@ WATCHER = Source.WATCHER
 
 
 def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
-    """Records the intent of a start: from here on a charge may exist until a certain answer or a search."""
+    """Records the intent of a start. From here on a charge may exist until a certain answer or a search."""
     phase, change = phase_of(change.session, policy, now), _with_limits(change, policy)
     start = change.session.start
     start = replace(
@@ -50,7 +50,7 @@ def start_intended(change: Change, now: datetime, policy: Policy) -> Change:
 
 
 def _with_limits(change: Change, policy: Policy) -> Change:
-    """Sets the limits sent to Monta; decided once, since they cannot change after the start."""
+    """Sets the limits sent to Monta. Decided once, since they cannot change after the start."""
     session = change.session
     if session.monta_limits is not None:
         return change
@@ -82,7 +82,7 @@ def _text(number: Decimal | None) -> str | None:
 
 
 def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Change:
-    """Adopts the charge of a start's answer; this POST may still have made a second one.
+    """Adopts the charge of a start's answer. This POST may still have made a second one.
 
     A webhook would report a second charge, so one search follows unless a webhook comes first (see `reports`).
     """
@@ -114,7 +114,7 @@ def start_refused(change: Change, why: str) -> Change:
 
 
 def start_not_done(change: Change, why: str, *, retry_at: datetime) -> Change:
-    """Records a POST that certainly had no effect; it does not count, and another may follow at `retry_at`."""
+    """Records a POST that certainly had no effect. It does not count, and another may follow at `retry_at`."""
     start = change.session.start
     start = replace(
         start,
@@ -192,13 +192,13 @@ def read_failed(
 
 
 def read_cut_short(change: Change, why: str, *, now: datetime) -> Change:
-    """Records a read that was cancelled for a due stop; not a failure of Monta's."""
+    """Records a read that was cancelled for a due stop. Not a failure of Monta's."""
     reads = replace(change.session.reads, attempted_at=now)
     return change.to(replace(change.session, reads=reads)).note(JournalKind.READ_CUT_SHORT, API, why=why)
 
 
 def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: Policy) -> Change:
-    """Records the intent of a stop, first or repeated; the next attempt is scheduled before this one is sent."""
+    """Records the intent of a stop, first or repeated. The next attempt is scheduled before this one is sent."""
     session, phase = change.session, phase_of(change.session, policy, now)
     stop = session.stop or Stop(reason=reason, decided_at=now)
     if session.stop is None:
@@ -276,7 +276,7 @@ def _one_answer_more(reads: Reads) -> Reads:
 
 
 def duplicate_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, policy: Policy) -> Change:
-    """Records the intent of a stop of a duplicate charge; after too long a time it is the last one."""
+    """Records the intent of a stop of a duplicate charge. After too long a time it is the last one."""
 
     def again(duplicate: DuplicateCharge) -> DuplicateCharge:
         last = now - duplicate.found_at >= timedelta(seconds=policy.duplicate_stop_for_s)
@@ -312,7 +312,7 @@ def duplicate_stop_failed(
     policy: Policy,
     status: int | None = None,
 ) -> Change:
-    """Records a failed stop of a duplicate charge; after repeated 404s it need not be stopped."""
+    """Records a failed stop of a duplicate charge. After repeated 404s it need not be stopped."""
 
     def failed(duplicate: DuplicateCharge) -> DuplicateCharge:
         missing = counted(duplicate.missing, now) if status == NOT_FOUND else duplicate.missing

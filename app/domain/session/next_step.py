@@ -54,7 +54,7 @@ def _until_a_stop_is_due(session: PaymentSession, charge: Charge, policy: Policy
 
 
 def stop_due_at(session: PaymentSession, policy: Policy, now: datetime) -> datetime | None:
-    """When the first stop of a running charge falls due; None: no charge runs."""
+    """When the first stop of a running charge falls due. None: no charge runs."""
     charge = session.charge
     return None if charge is None else min(_stop_times(session, charge, policy, now).values())
 
@@ -77,7 +77,7 @@ def _stop_restarted(session: PaymentSession, charge: Charge, policy: Policy, now
 
 
 def _in_time(step: Step, session: PaymentSession, stop: Stop, policy: Policy, now: datetime) -> Step:
-    """Settles a charge that no stop ends before its hold expires; the stop has its time first."""
+    """Settles a charge that no stop ends before its hold expires. The stop has its time first."""
     grace = min(timedelta(seconds=policy.stop_grace_s), hold_margin(session, policy) / 2)
     last = max(settle_by(session, policy), stop.decided_at + grace)
     if now >= last:
@@ -98,7 +98,7 @@ def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datet
 def _stop_times(
     session: PaymentSession, charge: Charge, policy: Policy, now: datetime
 ) -> dict[StopReason, datetime]:
-    """When each reason to stop falls due; a reason that cannot arise is left out."""
+    """When each reason to stop falls due. A reason that cannot arise is left out."""
     times: dict[StopReason, datetime] = {}
     if session.stop_request is not None:
         times[session.stop_request.reason] = session.stop_request.at
@@ -148,7 +148,7 @@ def _next_read(
 def _read_ahead(
     session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
 ) -> datetime | None:
-    """When to read once more before a stop at the limit; None: it was done, or no such stop is near."""
+    """When to read once more before a stop at the limit. None: it was done, or no such stop is near."""
     limit = stops.get(StopReason.LIMIT_REACHED)
     if limit is None:
         return None
@@ -157,7 +157,7 @@ def _read_ahead(
 
 
 def _last_useful_read(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:
-    """When to read before a stop: just after the meter's last sample in time; just before it without an interval."""
+    """When to read before a stop: just after the meter's last sample in time. Just before it without an interval."""
     interval_ms = session.meter_history.interval_ms
     if interval_ms:
         interval_s = interval_ms / 1000
@@ -170,16 +170,16 @@ def _last_useful_read(session: PaymentSession, charge: Charge, limit: datetime, 
 
 
 SEARCH_OFFSETS_S = (2, 5, 10, 20, 40, 60, 80, 100)
-"""When to search for a charge after an unknown start, in seconds from the intent; then at the end of the quiet window
+"""When to search for a charge after an unknown start, in seconds from the intent. Then at the end of the quiet window
 and regularly after it."""
 MINUTELY_SEARCHES = 40
-"""Number of searches in the first half hour; later ones follow at growing intervals."""
+"""Number of searches in the first half hour. Later ones follow at growing intervals."""
 JUST_SEARCHED = timedelta(seconds=45)
 """An empty search is still fresh for this long: it counts from its request, and the answer may take 20 s."""
 
 
 def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """The most urgent thing to do now, or until when to wait; a due search comes before a stop that it may spare."""
+    """The most urgent thing to do now, or until when to wait. A due search comes before a stop that it may spare."""
     waits: list[Wait] = []
     for step in (
         NEXT[phase_of(session, policy, now)](session, policy, now),
@@ -194,7 +194,7 @@ def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
 
 
 def _lost(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    """Count the charge as ended; then release when it gave nothing, else settle by what is believed of it."""
+    """Count the charge as ended. Then release when it gave nothing, else settle by what is believed of it."""
     why = loss_of(session, charge, policy, now) if session.lost is None else None
     if why is not None:
         return CountLost(why)
@@ -214,12 +214,12 @@ def _back_off(session: PaymentSession, policy: Policy, now: datetime) -> Step:
 
 
 def _await_deadline(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """Send no further POST; a report may still bring the charge until the start deadline."""
+    """Send no further POST. A report may still bring the charge until the start deadline."""
     return Wait(session.start.deadline)
 
 
 def _release(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """Releases the hold; after an ambiguous POST only right after an empty search, so that a late charge is this
+    """Releases the hold. After an ambiguous POST only right after an empty search, so that a late charge is this
     session's and not a duplicate of a released one."""
     start, requested = session.start, session.stop_request is not None
     reason = NotStartedReason.CANCELED if requested else NotStartedReason.START_TIMEOUT
@@ -241,7 +241,7 @@ def _refused(session: PaymentSession, policy: Policy, now: datetime) -> Step:
 
 
 def _search(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """Searches for a charge that may exist, until it is found or the quiet window has passed without it."""
+    """Searches for a charge that an unknown start may have made. Until it is found, or the quiet window has passed."""
     intent_at, quiet_until = session.start.intent_at or session.created_at, quiet_until_of(session, policy)
     searched_at = session.start.searched_at or intent_at
     planned = [
@@ -260,7 +260,7 @@ def _read_final(session: PaymentSession, charge: Charge, policy: Policy, now: da
 
 
 def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    """Settle by the final record, or release when nothing is to bill; read it again while it cannot be billed."""
+    """Settle by the final record, or release when nothing is to bill. Read it again while it cannot be billed."""
     if _nothing_to_bill(session, charge):
         return GiveUp(_why_nothing_ran(session, charge))
     if unbillable(session, charge, policy) is not None:
@@ -269,7 +269,7 @@ def _final(session: PaymentSession, charge: Charge, policy: Policy, now: datetim
 
 
 def _gone(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    """Settles without a final record by what is plausible; holds the session for operations when nothing is."""
+    """Settles without a final record by what is plausible. Holds the session for operations when nothing is."""
     if last_believed(session, charge, policy)[1] is not SettlementBasis.NOTHING_KNOWN:
         return SettleUnfinished()
     due = (session.reads.attempted_at or now) + timedelta(seconds=policy.settle_poll_max_s)
@@ -277,7 +277,7 @@ def _gone(session: PaymentSession, charge: Charge, policy: Policy, now: datetime
 
 
 def _final_read_due(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> datetime:
-    """At once when a webhook says `completed`; while the record does not agree, as seldom as any other poll."""
+    """At once when a webhook says `completed`. While the record does not agree, as seldom as any other poll."""
     attempted_at, reported_at = session.reads.attempted_at, charge.completed_reported_at
     if reported_at is not None and (attempted_at is None or attempted_at <= reported_at):
         return session.reads.not_before or now
@@ -285,7 +285,7 @@ def _final_read_due(session: PaymentSession, charge: Charge, policy: Policy, now
 
 
 def _await_final(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    """Stopped, but not final: read until it is; without any energy two agreeing reads release the hold."""
+    """Stopped, but not final: read until it is. Without any energy two agreeing reads release the hold."""
     if charge.gave_nothing and session.reads.idle_reads >= policy.idle_reads:
         return GiveUp(_why_nothing_ran(session, charge))
     return when(ReadCharge(charge.id), _final_read_due(session, charge, policy, now), now)
@@ -397,4 +397,4 @@ NEXT: Mapping[Phase, NextStep] = {
     Phase.LOST: _before_settlement(_lost),
     Phase.ENDED: recheck,
 }
-"""One function for each phase; `PHASES` says which steps it may return, and why."""
+"""One function for each phase. `PHASES` says which steps it may return, and why."""

@@ -84,7 +84,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopUp:
-    """One more hold on the same charge; `amount_minor` in the currency of the first one."""
+    """One more hold on the same charge. `amount_minor` in the currency of the first one."""
 
     reference: str
     amount_minor: int
@@ -102,11 +102,11 @@ class Start:
     outcome: StartOutcome = StartOutcome.NOT_DONE
     posts: int = 0
     intent_at: datetime | None = None
-    """When the intent of the last POST was committed; the POST was sent within the send guard of it, or never."""
+    """When the intent of the last POST was committed. The POST was sent within the send guard of it, or never."""
     retry_at: datetime | None = None
     """The earliest next attempt (rate limit, connection refused)."""
     not_done: int = 0
-    """POSTs that certainly had no effect (refused connection, rate limit); they do not count as posts."""
+    """POSTs that certainly had no effect (refused connection, rate limit). They do not count as posts."""
     refusal: str | None = None
     ambiguous_at: datetime | None = None
     """The last POST with an unknown effect: duplicate charges may appear for a while after it."""
@@ -117,7 +117,7 @@ class Start:
     elsewhere: bool = False
     """A search found a charge with our reference that cannot be ours: no further POST, it might end there too."""
     monta_ahead_s: int = 0
-    """Monta's clock minus ours, as far as our charge proves it; 0: they agree, or nothing is known."""
+    """Monta's clock minus ours, as far as our charge proves it. 0: they agree, or nothing is known."""
 
 
 class Lost(StrEnum):
@@ -144,7 +144,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequest:
-    """A stop requested by terminal, card or operations; carried out once the start is resolved."""
+    """A stop requested by terminal, card or operations. Carried out once the start is resolved."""
 
     reason: StopReason
     at: datetime
@@ -197,7 +197,7 @@ class Standstill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reads:
-    """State of our own reads of the charge; its changes are not visible outside."""
+    """State of our own reads of the charge. Its changes are not visible outside."""
 
     attempted_at: datetime | None = None
     failures: int = 0
@@ -250,10 +250,10 @@ class PaymentSession:
     tariff_gaps: tuple[str, ...] = ()
     """What the converted tariff leaves out of Monta's price group, in words."""
     learned_kwh_price: Decimal | None = None
-    """Without a tariff: the recent price a kWh here, in major units; an estimate."""
+    """Without a tariff: the recent price a kWh here, in major units. An estimate."""
     top_ups: tuple[TopUp, ...] = ()
     top_up_max_minor: int | None = None
-    """The most that the authorization may reach, by the operator's policy; Monta's own limits start there."""
+    """The most that the authorization may reach, by the operator's policy. Monta's own limits start there."""
     hold_max_minor: int | None = None
     """The most that all its holds together may come to, by the operator's policy."""
     hold_days: int | None = None
@@ -265,11 +265,11 @@ class PaymentSession:
     updated_at: datetime
     charge: Charge | None = None
     charge_ended_at: datetime | None = None
-    """When the charge was first known to have ended, by our own clock; None: it runs, or runs again."""
+    """When the charge was first known to have ended, by our own clock. None: it runs, or runs again."""
     lost: Lost | None = None
     """Why the charge counts as ended without Monta's word; None: it does not."""
     point_free_at: datetime | None = None
-    """From then on no charge of this session can run at its charge point; never taken back."""
+    """From then on no charge of this session can run at its charge point. Never taken back."""
     stop_request: StopRequest | None = None
     stop: Stop | None = None
     stop_reason: StopReason | None = None
@@ -279,7 +279,7 @@ class PaymentSession:
     """Why operations should look, oldest first, acknowledged items included."""
     settlement: Settlement | None = None
     settled_record: ChargeReport | None = None
-    """Monta's final record as it was when the session was settled; None: there was none yet."""
+    """Monta's final record as it was when the session was settled. None: there was none yet."""
     watch_until: datetime | None = None
     """Until when Monta is searched for duplicate charges, also after the end."""
     reads: Reads = field(default_factory=Reads)

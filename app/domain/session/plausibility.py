@@ -28,7 +28,7 @@ SLACK_WH = 1000
 
 
 def began_at(session: PaymentSession) -> datetime:
-    """The earliest moment, by our own clock, at which our charge can have begun: no date of Monta's counts."""
+    """The earliest moment at which our charge can have begun. By our own clock: no date of Monta's counts."""
     start = session.start
     return start.intent_at if start.posts == 1 and start.intent_at is not None else session.created_at
 
@@ -59,7 +59,7 @@ def most_energy_wh(session: PaymentSession, until: datetime, policy: Policy) -> 
 
 
 def energy_until(session: PaymentSession, report: ChargeReport) -> datetime:
-    """Until when energy can have flowed into a report, by our clock: its arrival; of an ended charge not later than its
+    """Until when energy can have flowed into a report, by our clock: its arrival. Of an ended charge not later than its
     first known end, however often its record is read."""
     arrived_at, ended_at = report.arrived_at or report.seen_at, session.charge_ended_at
     return arrived_at if ended_at is None or report.state not in ENDED else min(arrived_at, ended_at)
@@ -82,11 +82,11 @@ ABOVE_BOUND_MINOR = 500
 """A price above the tariff's highest by more than BELIEVED_FACTOR and this amount is not believed. Below that Monta's
 price counts, up to the authorization, and the difference is reported."""
 UNIT_FACTOR = 20
-"""A mix-up of units is a factor of 100 (or 1,000 for three decimals); fees and rounding never come near this."""
+"""A mix-up of units is a factor of 100 (or 1,000 for three decimals). Fees and rounding never come near this."""
 AUTHORIZATION_FACTOR = 10
 """Without a tariff: our stop and Monta's limit would both have had to fail by this factor."""
 HIGHEST_KWH_PRICE_EUR = 3
-"""Highest price a kWh anywhere; a final price above what this and the two that follow allow together is held for
+"""Highest price a kWh anywhere. A final price above what this and the two that follow allow together is held for
 operations. Other currencies alike, by their ordinary amounts."""
 HIGHEST_HOUR_PRICE_EUR = 60
 """Fees for a cable that is left in: 1 EUR a minute."""
@@ -99,7 +99,7 @@ METER_ROUNDING_WH = 5
 
 
 def without_impossible(session: PaymentSession, report: ChargeReport, policy: Policy) -> ChargeReport:
-    """Sets aside an impossible energy or price of a report, and keeps it beside, with the reason in words.
+    """Sets aside an impossible energy or price of a report. It is kept beside, with the reason in words.
 
     An impossible energy also sets aside the price of the same report; an ended charge's price of 0 or below stays, for
     it is a release.
@@ -114,7 +114,7 @@ def without_impossible(session: PaymentSession, report: ChargeReport, policy: Po
 
 
 def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:
-    """Why a final record is held for operations instead of settled, in words; None: it can be billed.
+    """Why a final record is held for operations instead of settled, in words. None: it can be billed.
 
     A negative price is possible: nothing is captured then, so there is nothing to decide.
     """
@@ -151,8 +151,8 @@ def negative_price_unexpected(session: PaymentSession, charge: Charge, policy: P
 def last_believed(
     session: PaymentSession, charge: Charge, policy: Policy
 ) -> tuple[int | None, SettlementBasis]:
-    """The amount in minor units to settle by when the final record is missing or not believed, and no time is left:
-    never more than is plausible."""
+    """The amount to settle by without a final record, in minor units. The record is missing or not believed, and no
+    time is left. Never more than is plausible."""
     currency, price = session.authorization.currency, charge.latest.price
     if price is not None and price < 0:
         return 0, SettlementBasis.LAST_PRICE
@@ -179,7 +179,7 @@ def _without_price(report: ChargeReport) -> ChargeReport:
 
 
 def _too_much_energy(session: PaymentSession, report: ChargeReport, policy: Policy) -> str | None:
-    """Why the energy exceeds what the charge point can have given in this time; None: it does not."""
+    """Why the energy exceeds what the charge point can have given in this time. None: it does not."""
     if report.energy_wh is None:
         return None
     ended = session.charge.latest if session.charge is not None and session.charge.ended else None
@@ -216,7 +216,7 @@ def _odd_price(session: PaymentSession, report: ChargeReport, policy: Policy) ->
 
 
 def _energy_of(session: PaymentSession, report: ChargeReport) -> int:
-    """The energy that a price is for: of a completed charge the record's; before that the meter never falls."""
+    """The energy that a price is for: of a completed charge the record's. Before that the meter never falls."""
     if report.energy_wh is not None and report.state is ChargeState.COMPLETED:
         return report.energy_wh
     return max(report.energy_wh or 0, session.energy_wh)
@@ -236,7 +236,8 @@ def _off_average(report: ChargeReport, price: Decimal, wh: int, currency: str) -
 def _odd_without_tariff(
     session: PaymentSession, report: ChargeReport, price: Decimal, wh: int, policy: Policy
 ) -> str | None:
-    """Checks a price by the authorization, by this charge's and recent prices a kWh, and by the highest anywhere."""
+    """Checks that a price is plausible. By the authorization, this charge's and recent prices a kWh, and the highest
+    anywhere."""
     currency = session.authorization.currency
     authorized = to_major(session.authorized_minor, currency)
     if price > authorized * AUTHORIZATION_FACTOR:
@@ -254,7 +255,7 @@ def _odd_without_tariff(
 
 
 def _most_anywhere(session: PaymentSession, report: ChargeReport, wh: int, policy: Policy) -> Decimal:
-    """The highest possible cost of this energy and time, in major units; without a known energy, of the most that can
+    """The highest possible cost of this energy and time, in major units. Without a known energy, of the most that can
     have flowed. Only for an ended charge: while it runs, too high a price stops it, which is safe."""
     reported = report.energy_wh is not None or wh > 0
     until = _time_until(session, report)
@@ -275,7 +276,7 @@ def _usual_kwh_price(session: PaymentSession) -> Decimal | None:
 
 
 def _least_minor(session: PaymentSession, charge: Charge, policy: Policy) -> int | None:
-    """The tariff's lower bound for the believed energy; None: no tariff, or no energy."""
+    """The tariff's lower bound for the believed energy. None: no tariff, or no energy."""
     tariff, wh = _tariff(session), final_energy_wh(charge)
     if tariff is None or not wh:
         return None
@@ -292,14 +293,14 @@ def _most(session: PaymentSession, report: ChargeReport, wh: int, tariff: Tariff
 
 
 def _reading(session: PaymentSession, report: ChargeReport, wh: int, policy: Policy) -> Reading:
-    """The charge as a report shows it; time runs on until the cable was released. Monta's dates count where they lie
+    """The charge as a report shows it. Time runs on until the cable was released. Monta's dates count where they lie
     within our own."""
     began, until = started_at(session, report, policy), _time_until(session, report)
     return Reading(started_at=min(began, until), at=until, energy_wh=wh, meter_error_wh=METER_ROUNDING_WH)
 
 
 def _time_until(session: PaymentSession, report: ChargeReport) -> datetime:
-    """When time stopped to count: Monta's date, where it is not before the last reading; else until it was seen."""
+    """When time stopped to count. Monta's date, where it is not before the last reading; else until it was seen."""
     seen_at, completed_at = report.arrived_at or report.seen_at, report.completed_at
     earliest = session.meter_history.points[-1].at if session.meter_history.points else session.created_at
     return seen_at if completed_at is None or completed_at < earliest else min(completed_at, seen_at)
@@ -311,16 +312,16 @@ def _tariff(session: PaymentSession) -> Tariff | None:
 
 
 def _tariff_throughout(session: PaymentSession, report: ChargeReport) -> Tariff | None:
-    """The tariff, if it was valid for the report's whole time; None: it was not."""
+    """The tariff, if it was valid for the report's whole time. None: it was not."""
     tariff = _tariff(session)
     ends_at = None if tariff is None else tariff.end_date_time
     return tariff if ends_at is None or _time_until(session, report) <= ends_at else None
 
 
 def why_unlikely(tariff: Tariff, authorized_minor: int, learned_kwh_price: Decimal | None) -> str | None:
-    """Why a converted tariff is dropped, in words: its price a kWh differs by the factor of a mix-up of units from the
-    recent price here (major units), or, where that is unknown, the authorization would not buy the least that Monta
-    sells. None: it is plausible."""
+    """Why a converted tariff is dropped, in words. Its price a kWh differs by the factor of a mix-up of units from
+    the recent price here (major units), or, where that is unknown, the authorization would not buy the least that
+    Monta sells. None: it is plausible."""
     prices = [
         each.rates[Dimension.ENERGY].gross * 1000
         for each in rates_of(tariff).elements

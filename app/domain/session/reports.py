@@ -39,14 +39,14 @@ ENDS = ("stopped_at", "completed_at", "failed_at", "cable_plugged_in_at")
 
 @dataclass(frozen=True, slots=True)
 class Believed:
-    """A report in our own time; `odd` names the times that are impossible as Monta gives them."""
+    """A report in our own time. `odd` names the times that are impossible as Monta gives them."""
 
     report: ChargeReport
     odd: tuple[str, ...]
 
 
 def clock_difference_s(session: PaymentSession, report: ChargeReport, policy: Policy) -> int:
-    """Monta's clock minus ours in whole seconds, as far as a report of our charge proves it: created before its payment
+    """Monta's clock minus ours in seconds, as far as a report proves it. Our charge was created before its payment
     session, or after the answer. 0: nothing is proved."""
     reported = [t for t in (report.created_at, report.updated_at) if t is not None]
     if report.created_at is None:
@@ -123,7 +123,7 @@ def apply_report(change: Change, report: ChargeReport, source: Source, policy: P
 def apply_search_result(
     change: Change, reports: Iterable[ChargeReport], *, at: datetime, policy: Policy
 ) -> Change:
-    """Applies the complete answer of a search for our reference, sent at `at`; adopts the oldest charge."""
+    """Applies the complete answer of a search for our reference, sent at `at`. Adopts the oldest charge."""
     found = sorted(reports, key=lambda r: (r.created_at or r.seen_at, r.id))
     start = replace(change.session.start, searches=change.session.start.searches + 1, searched_at=at)
     if all(_foreign(change.session, r) is not None for r in found):
@@ -161,7 +161,7 @@ def _in_our_time(
 
 
 def _foreign(session: PaymentSession, report: ChargeReport) -> str | None:
-    """Why a report with our reference cannot be of a charge that we started; None: it may be. Never for its times,
+    """Why a report with our reference cannot be of a charge that we started. None: it may be. Never for its times,
     since that would compare Monta's clock with ours."""
     if any(duplicate.id == report.id for duplicate in session.duplicates):
         return None
@@ -240,7 +240,7 @@ def _stopped_again(change: Change, report: ChargeReport, source: Source, policy:
 def _reported(
     change: Change, before: Charge | None, known: Charge, report: ChargeReport, source: Source
 ) -> Change:
-    """Journals what changed, and a meter that runs backwards; clears attention that an end resolves."""
+    """Journals what changed, and a meter that runs backwards. Clears attention that an end resolves."""
     if before is None or (known.latest.state, known.energy_wh) != (before.latest.state, before.energy_wh):
         change = change.note(
             Kind.CHARGE_REPORTED,
@@ -284,7 +284,7 @@ def _set_aside(change: Change, before: Charge | None, report: ChargeReport, sour
 
 
 def _meter_history(session: PaymentSession, report: ChargeReport) -> MeterHistory:
-    """Adds a reading as of the moment that Monta confirms, not its arrival; the final record is none."""
+    """Adds a reading as of the moment that Monta confirms, not its arrival. The final record is none."""
     if report.energy_wh is None or report.state in ENDED:
         return session.meter_history
     tariff = session.tariff
@@ -297,7 +297,7 @@ def _meter_history(session: PaymentSession, report: ChargeReport) -> MeterHistor
 
 
 def _observed_max_w(session: PaymentSession, before: Charge | None, known: Charge) -> int:
-    """The highest average power so far; readings less than a second apart are ignored."""
+    """The highest average power so far. Readings less than a second apart are ignored."""
     if before is None:
         return session.observed_max_w
     seconds = int((known.energy_at - before.energy_at).total_seconds())

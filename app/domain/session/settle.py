@@ -72,7 +72,7 @@ LATE = "the PSP's report came after the hold had expired"
 
 
 def flag_overdue(change: Change, now: datetime) -> Change:
-    """Flags a settlement whose capture result the terminal has not reported in time; once, and not a young one."""
+    """Flags a settlement whose capture result the terminal has not reported in time. Once, and not a young one."""
     session, settlement = change.session, change.session.settlement
     if settlement is None or settlement.status is not SettlementStatus.DUE:
         return change
@@ -129,7 +129,7 @@ UNFINISHED = {
 
 
 def settle_final(change: Change, now: datetime, policy: Policy) -> Change:
-    """Bills Monta's final price, at most the authorization; a negative one is a release. The charge's final record must
+    """Bills Monta's final price, at most the authorization. A negative one is a release. The charge's final record must
     be billable."""
     session = change.session
     charge = session.charge
@@ -243,7 +243,7 @@ def closed_by_person(
 
 
 def _watched_until(session: PaymentSession, now: datetime, policy: Policy) -> datetime | None:
-    """Until when a charge of ours may still appear; None when none was ever requested."""
+    """Until when a charge of ours may still appear. None when none was ever requested."""
     if session.start.intent_at is None or (session.charge is not None and session.charge.final_read):
         return session.watch_until
     until = now + timedelta(seconds=policy.duplicate_watch_s)

@@ -42,7 +42,7 @@ class CaptureOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldShare:
-    """The part of one hold, named by its authorization's reference; capture and release are its amount, always."""
+    """The part of one hold, named by its authorization's reference. Capture and release are its amount, always."""
 
     reference: str
     amount_minor: int
@@ -93,7 +93,7 @@ def settle(
     session_date: datetime,
     basis: SettlementBasis = SettlementBasis.FINAL_PRICE,
 ) -> Settlement:
-    """Captures the price but never more than was authorized; a price of 0 is a release.
+    """Captures the price but never more than was authorized. A price of 0 is a release.
 
     Raises ValueError for a negative price or authorization: those are held for operations, not settled.
     """
@@ -119,13 +119,13 @@ MAX_REPORTS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureReport:
-    """One thing that the PSP did; amounts in minor units, `reference` is the PSP's."""
+    """One thing that the PSP did. Amounts in minor units, `reference` is the PSP's."""
 
     outcome: CaptureOutcome
     amount_minor: int
     reference: str
     authorization_reference: str | None = None
-    """The hold that it was done with; None: the only one, or all of them."""
+    """The hold that it was done with. None: the only one, or all of them."""
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class _Moved:
 
 
 def same_report(one: CaptureReport, other: CaptureReport) -> bool:
-    """Whether one repeats the other: the same act under the same reference, if it does not name another hold."""
+    """Whether one repeats the other. The same act under the same reference, if it does not name another hold."""
     if (one.outcome, one.reference) != (other.outcome, other.reference):
         return False
     holds = {one.authorization_reference, other.authorization_reference}
@@ -166,7 +166,7 @@ def after_reports(settlement: Settlement, reports: Iterable[CaptureReport]) -> S
 
 
 def what_differs(settlement: Settlement, reports: Collection[CaptureReport]) -> str | None:
-    """How the PSP's reports differ from the settlement, in words; None: it did not fail."""
+    """How the PSP's reports differ from the settlement, in words. None: it did not fail."""
     if settlement.status is not SettlementStatus.FAILED:
         return None
     captured, released = _sum(reports, CaptureOutcome.CAPTURED), _sum(reports, CaptureOutcome.RELEASED)
@@ -186,7 +186,7 @@ def _whole(settlement: Settlement) -> HoldShare:
 
 
 def _moved(shares: tuple[HoldShare, ...], reports: set[CaptureReport], *, named: set[str]) -> list[_Moved]:
-    """What was done with each hold; a report without a hold applies to all, each in turn as far as it was settled."""
+    """What was done with each hold. A report without a hold applies to all, each in turn as far as it was settled."""
     moved = {share.reference: _Moved() for share in shares}
     pooled = _Moved()
     for report in reports:
@@ -249,7 +249,7 @@ def _paid_otherwise(settlement: Settlement, shares: tuple[HoldShare, ...], moved
 
 
 def _together(settlement: Settlement, shares: tuple[HoldShare, ...]) -> SettlementStatus:
-    """Confirmed when each hold that is captured is; without a capture, when each is released."""
+    """Confirmed when each hold that is captured is. Without a capture, when each is released."""
     if any(s.status is SettlementStatus.FAILED for s in shares):
         return SettlementStatus.FAILED
     asked = [s for s in shares if s.to_capture_minor or settlement.action is SettlementAction.RELEASE]

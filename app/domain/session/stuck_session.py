@@ -24,7 +24,7 @@ from app.domain.session.states.journal import JournalKind
 
 NOT_FOUND = 404
 PASSING = frozenset({ChargeState.OTHER, ChargeState.PAYING, ChargeState.STOPPING})
-"""States that should pass soon with energy on the meter; OTHER stands for every unknown one."""
+"""States that should pass soon with energy on the meter. OTHER stands for every unknown one."""
 
 WORDS = {
     Lost.GONE: "Monta does not know the charge any more; it counts as ended",
@@ -34,7 +34,7 @@ WORDS = {
 
 
 def observed(change: Change, now: datetime) -> Change:
-    """Notes since when, by our clock, the charge has not changed; a stalled one that changes is no longer lost."""
+    """Notes since when, by our clock, the charge has not changed. A stalled one that changes is no longer lost."""
     session, charge = change.session, change.session.charge
     if charge is None or session.ended:
         return change
@@ -48,7 +48,7 @@ def observed(change: Change, now: datetime) -> Change:
 
 
 def loss_of(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Lost | None:
-    """Why the charge must count as ended now; None: Monta may still report its end."""
+    """Why the charge must count as ended now. None: Monta may still report its end."""
     reads = session.reads
     if charge.final_read:
         return None
@@ -62,7 +62,7 @@ def loss_of(session: PaymentSession, charge: Charge, policy: Policy, now: dateti
 
 
 def stalls_at(session: PaymentSession, charge: Charge, policy: Policy) -> datetime | None:
-    """When the charge counts as stalled if nothing of it changes; None: too few stops were answered."""
+    """When the charge counts as stalled if nothing of it changes. None: too few stops were answered."""
     stop, still = session.stop, session.reads.still
     if stop is None or stop.confirmed_at is not None or still is None or not _shows(still, charge):
         return None
@@ -82,7 +82,7 @@ def counted_lost(change: Change, why: Lost) -> Change:
 
 
 def seen_again(session: PaymentSession, report: ChargeReport, *, by_rest: bool) -> PaymentSession:
-    """Clears a loss when a report shows the charge again: the record always, a webhook when it is newer."""
+    """Clears a loss when a report shows the charge again. The record always, a webhook when it is newer."""
     reads = session.reads
     if not by_rest and (reads.missing is None or report.seen_at <= reads.missing.since):
         return session
@@ -112,7 +112,7 @@ def is_gone(missing: Refusals | None, policy: Policy, now: datetime) -> bool:
 
 
 def odd_since(session: PaymentSession, charge: Charge) -> datetime | None:
-    """Since when a charge with energy has been in a state that should pass soon; None: it is not."""
+    """Since when a charge with energy has been in a state that should pass soon. None: it is not."""
     still = session.reads.still
     if charge.state not in PASSING or not charge.energy_wh or still is None or not _shows(still, charge):
         return None
@@ -144,8 +144,8 @@ def free_at(session: PaymentSession, policy: Policy) -> datetime | None:
 
 
 def _over(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> bool:
-    """Whether the charge is completed by the record, released from the cable, lost, or ended for too long to
-    restart."""
+    """Whether the charge can no longer restart. It is completed by the record, released from the cable, lost, or
+    ended for too long."""
     if session.lost is not None or charge.final_read or charge.state is ChargeState.RELEASED:
         return True
     at = free_at(session, policy)
@@ -169,7 +169,7 @@ EXPIRING = "the hold is about to expire, and the payment session is not settled"
 
 @dataclass(frozen=True, slots=True)
 class AttentionReason:
-    """Why operations should look, in words, and for which cause; `why` None: there is no reason."""
+    """Why operations should look, in words, and for which cause. `why` None: there is no reason."""
 
     code: AttentionCode
     why: str | None
@@ -177,7 +177,7 @@ class AttentionReason:
 
 
 def attention_reasons(session: PaymentSession, policy: Policy, now: datetime) -> Iterator[AttentionReason]:
-    """Every code that is checked here, each time, so that each closes as soon as its cause is gone."""
+    """All codes that are checked here, each time. So each closes as soon as its cause is gone."""
     going = not session.ended
     unknown = session.start.outcome is StartOutcome.UNKNOWN and now >= session.start.deadline
     yield AttentionReason(AttentionCode.START_UNKNOWN, START_UNRESOLVED if going and unknown else None)
@@ -207,7 +207,7 @@ def with_attention(change: Change, policy: Policy, now: datetime) -> Change:
 
 
 def _not_believed(session: PaymentSession) -> str | None:
-    """Why the running record is not believed; a webhook alone proves nothing, and an ended record has its own code."""
+    """Why the running record is not believed. A webhook alone proves nothing, and an ended record has its own code."""
     charge = session.charge
     if charge is None or charge.ended or charge.latest.set_aside_why is None or not charge.latest.from_record:
         return None

@@ -68,7 +68,7 @@ def _bought(rates: Rates, amount: Fraction, least_power_w: int | None, parked_s:
 
 
 def _steps_of_all_energy(rates: Rates, bands: list[int]) -> int | None:
-    """The step in Wh that every other step divides, where all energy is rounded as one sum; None: it may be that only
+    """The step in Wh that every other step divides, where all energy is rounded as one sum. None: it may be that only
     a part is, from wherever it begins to have a price, or that steps do not fit into each other."""
     steps = sorted(
         {each.rates[Dimension.ENERGY].step for each in rates.elements if Dimension.ENERGY in each.rates}

@@ -12,7 +12,7 @@ DOWN = Context(prec=28, rounding=ROUND_FLOOR)
 
 
 def lower_bound(tariff: Tariff, reading: Reading, tz: ZoneInfo) -> Decimal:
-    """The lowest total in major units that the session can have at the reading; no less will be billed.
+    """The lowest total in major units that the session can have at the reading. No less will be billed.
 
     Takes each price at its lowest over the whole past, and steps as not yet rounded up.
     """
@@ -32,7 +32,7 @@ def lower_bound(tariff: Tariff, reading: Reading, tz: ZoneInfo) -> Decimal:
 
 
 def _lowest(rates: Rates, active: tuple[int, ...], dimension: Dimension) -> Fraction:
-    """The lowest price that may be in force; nothing when no element is sure to be active."""
+    """The lowest price that may be in force. Nothing when no element is sure to be active."""
     found: list[Fraction] = []
     for index in active:
         element = rates.elements[index]

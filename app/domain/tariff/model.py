@@ -39,8 +39,8 @@ class PriceComponent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restrictions:
-    """When an element is active: local time of day and dates (end excluded), energy and duration so far,
-    current and power of the moment. `weekdays`: Monday is 0. With `reservation` the element is ignored."""
+    """When an element is active. Local time of day and dates (end excluded), energy and duration so far, current and
+    power of the moment. `weekdays`: Monday is 0. With `reservation` the element is ignored."""
 
     start_time: time | None = None
     end_time: time | None = None
@@ -68,7 +68,7 @@ class Element:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceLimit:
-    """A least or highest cost of a session in major units; both sides apply, each on its own, where given."""
+    """A least or highest cost of a session in major units. Both sides apply, each on its own, where given."""
 
     before_tax: Decimal | None
     total: Decimal | None
@@ -92,7 +92,7 @@ class Tariff:
     source: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     def __hash__(self) -> int:
-        """Hashes by name and first price: derived values are looked up at each decision, and tariffs that come with
+        """Hashes by name and first price. Derived values are looked up at each decision, and tariffs that come with
         payments often have no name of their own, or all the same."""
         first = self.elements[0].components if self.elements else ()
         return hash((self.id, len(self.elements), first[0].price if first else None))
@@ -135,6 +135,6 @@ class Reading:
 
     @property
     def since(self) -> datetime:
-        """The start of the session; not after the reading, even when two clocks disagree, nor absurdly long before."""
+        """The start of the session. Not after the reading, even when two clocks disagree, nor absurdly long before."""
         began = min(self.started_at, self.at)
         return began if self.at < _OLDEST else max(began, self.at - LONGEST_SESSION)

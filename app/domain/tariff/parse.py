@@ -144,7 +144,7 @@ class Fields:
             return None
 
     def moment(self, name: str) -> datetime | None:
-        """An RFC 3339 time; without an offset it is in UTC, as OCPI has it."""
+        """An RFC 3339 time. Without an offset it is in UTC, as OCPI has it."""
         value = self._get(name)
         if value is None:
             return None
@@ -190,7 +190,7 @@ class Fields:
 
 
 def _decimal(value: object, most_decimals: int) -> Decimal | None:
-    """Exact from int and Decimal, by its shortest text from float, never from bool; None: no number."""
+    """Exact from int and Decimal, by its shortest text from float, never from bool. None: no number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     if isinstance(value, int):
@@ -217,7 +217,7 @@ WEEKDAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", 
 
 
 class InvalidTariff(ValueError):
-    """The object is no tariff that we can use; `problems` names every field that is wrong."""
+    """The object is no tariff that we can use. `problems` names every field that is wrong."""
 
     def __init__(self, problems: tuple[FieldProblem, ...]) -> None:
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
@@ -225,7 +225,7 @@ class InvalidTariff(ValueError):
 
 
 def parse_tariff(obj: object) -> Tariff:
-    """Read an OCPI 2.3.0 (or 2.2.1) Tariff object as decoded from JSON; raises InvalidTariff, nothing else.
+    """Read an OCPI 2.3.0 (or 2.2.1) Tariff object as decoded from JSON. Raises InvalidTariff, nothing else.
 
     Numbers may be int, Decimal, float or numeric text. Texts for people are ignored, and kept in `source`.
     """

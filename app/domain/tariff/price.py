@@ -84,7 +84,7 @@ def as_price(before: Fraction, total: Fraction) -> Price:
 
 
 def _decimal(value: Fraction) -> Decimal:
-    """Exact, or to 28 digits where thirds have no end: never so near to half a cent that it would matter."""
+    """Exact, or to 28 digits where thirds have no end. Never so near to half a cent that it would matter."""
     return WIDE.divide(Decimal(value.numerator), Decimal(value.denominator))
 
 
@@ -128,7 +128,7 @@ def _cut(
 def _in_force(
     rates: Rates, cell: Cell, energy: Fraction, period: Period
 ) -> dict[Dimension, tuple[int, Rate]]:
-    """For each dimension the first element that has it and is active; only the period's kind of time."""
+    """For each dimension the first element that has it and is active. Only the period's kind of time."""
     power = _power_w(period)
     current = Fraction(period.current_a) if period.current_a is not None else power / MAINS_V
     idle_kind = Dimension.PARKING_TIME if period.kind is PeriodKind.CHARGING else Dimension.TIME
@@ -183,7 +183,7 @@ def _amount(piece: _Piece, dimension: Dimension) -> Fraction:
 
 
 def _step_up(lines: dict[int, tuple[Rate, Fraction]], last: int) -> None:
-    """Round the sum of a dimension up to the step of its last rate; the surplus is billed at that rate."""
+    """Round the sum of a dimension up to the step of its last rate. The surplus is billed at that rate."""
     rate, amount = lines[last]
     whole = sum((each for _, each in lines.values()), Fraction(0))
     lines[last] = (rate, amount + -(-whole // rate.step) * rate.step - whole)
@@ -192,7 +192,7 @@ def _step_up(lines: dict[int, tuple[Rate, Fraction]], last: int) -> None:
 def _limited(
     before: Fraction, total: Fraction, tariff: Tariff, highest_tax: Fraction
 ) -> tuple[Fraction, Fraction]:
-    """Least and highest price, each side on its own; a side not given follows the other in proportion."""
+    """Least and highest price, each side on its own. A side not given follows the other in proportion."""
     for limit, pick in ((tariff.min_price, max), (tariff.max_price, min)):
         if limit is not None:
             before, total = _one_limit(before, total, limit, pick is max, highest_tax)

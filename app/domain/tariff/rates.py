@@ -22,7 +22,7 @@ UNITS = {Dimension.FLAT: 1, Dimension.ENERGY: 1000, Dimension.TIME: 3600, Dimens
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One component's price for one session, Wh or second, before and with taxes; step in Wh or seconds."""
+    """One component's price for one session, Wh or second, before and with taxes. Step in Wh or seconds."""
 
     net: Fraction
     gross: Fraction
@@ -59,7 +59,7 @@ class Rates:
 
     @cached_property
     def plain(self) -> dict[Dimension, Rate] | None:
-        """The one rate of each dimension when no element that counts is restricted; None otherwise."""
+        """The one rate of each dimension when no element that counts is restricted. None otherwise."""
         first: dict[Dimension, Rate] = {}
         for element in self.elements:
             wanted = element.rates.keys() - first.keys()

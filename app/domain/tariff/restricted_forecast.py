@@ -147,8 +147,8 @@ class _Stretch:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """The start of a cell and the worst of what lies between the reading and it: the cost by time with energy
-    and by minutes alone, all that may be in force, and the dearest energy of each band."""
+    """The start of a cell, and the worst between the reading and it. Holds the cost by time with energy and by
+    minutes alone, all that may be in force, and the dearest energy of each band."""
 
     cell: int
     at_us: int
@@ -159,7 +159,7 @@ class _Mark:
 
 
 class RestrictedForecast:
-    """Two bounds, the lower counts: by time, each cell at its dearest; by energy, each band at its dearest.
+    """Two bounds, of which the lower counts. By time, each cell at its dearest; by energy, each band at its dearest.
 
     The past is taken between its known energies at the dearest prices there. All grow with time, energy and
     power: the energies that a stretch may have always start at the last earlier reading, not at this one.
@@ -224,7 +224,7 @@ class RestrictedForecast:
         )
 
     def _by_bands(self, ahead: int, dearest: tuple[int, ...]) -> int:
-        """Energy so far and to come, each band at its dearest; the most for any energy so far."""
+        """Energy so far and to come, each band at its dearest. The most for any energy so far."""
         low, high = self._floor, self._span.energy
         tries = {high, low, *self._bands, *(band - ahead for band in self._bands)}
         return max(
@@ -308,12 +308,12 @@ class RestrictedForecast:
 
 
 def _within(cell: Cell, start_us: int, end_us: int) -> bool:
-    """Whether a stretch has a moment in the cell; one of no length has its own moment."""
+    """Whether a stretch has a moment in the cell. One of no length has its own moment."""
     return cell.start_us < max(end_us, start_us + 1) and cell.end_us > start_us
 
 
 def _points(reading: Reading, span: Span, found: list[Cell]) -> list[tuple[int, int]]:
-    """Start, earlier readings and the reading, as µs since the start and energy; those out of order left out.
+    """Start, earlier readings and the reading, as µs since the start and energy. Those out of order left out.
 
     So are earlier readings amid one cell: they would add nothing but their error.
     """

@@ -17,7 +17,8 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A stretch of a session, in µs since its start, and the elements (by index) whose times allow them."""
+    """A stretch of a session, and the elements that its times allow. In µs since the session's start; elements by
+    index."""
 
     start_us: int
     end_us: int
@@ -30,7 +31,7 @@ def microseconds(length: timedelta) -> int:
 
 
 def cells(elements: tuple[Restrictions, ...], started_at: datetime, end_us: int, tz: ZoneInfo) -> list[Cell]:
-    """Cut a session, from its start to `end_us`, wherever an element may start or cease to be active by time.
+    """Cuts a session where an element may start or end by time. From its start to `end_us`.
 
     Always at least one cell; day, date and hour are those of `tz`, also over changes of its offset.
     """
@@ -191,7 +192,7 @@ PER_SECOND = 3600
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A session's past: length, energy at most (its error included), time without charging at most; its power
+    """A session's past: length, energy at most (its error included), time without charging at most. Its power
     from now on."""
 
     past_us: int

@@ -14,7 +14,7 @@ from app.domain.tariff.time_windows import PER_SECOND, SCALE, Span, microseconds
 
 
 def latest_within(cost: Callable[[int], int], allowed: int, end: int, resolution: int) -> int | None:
-    """The last point up to `end` at which the cost is at most `allowed`, early by `resolution` at most.
+    """The last point up to `end` with a cost of at most `allowed`. Early by `resolution` at most.
 
     None: at `end` it still is. 0: at 0 it is not, or no longer just after. Each round tries where a straight
     line would pass, then a point just beside that, then the middle; so the gap halves at least.
@@ -48,7 +48,7 @@ def up_to(amount: int, step: int) -> int:
 
 
 class PlainForecast:
-    """Flat fee, energy and minutes at one price each; exact where at most one kind of time costs anything."""
+    """Flat fee, energy and minutes at one price each. Exact where at most one kind of time costs anything."""
 
     def __init__(self, prices: PlainPrices, span: Span) -> None:
         self.span = span
@@ -98,7 +98,7 @@ class PlainForecast:
         return self.time * (self.span.past_us + until_us) + dearer * parked + self._time_surplus()
 
     def _charging_or_parked(self, until_us: int) -> int:
-        """From now on each moment is charging at full power or parked, whichever costs more; steps on top."""
+        """From now on each moment is charging at full power or parked, whichever costs more. Steps on top."""
         dearer = max(0, self.parking - self.time)
         past = self.energy * self.span.energy + self.time * self.span.past_us + dearer * self.span.parked_us
         moment = max(self.energy * self.span.power_w + self.time, self.parking)
@@ -114,7 +114,7 @@ UP = Context(prec=28, rounding=ROUND_CEILING)
 
 
 class CostForecast(Protocol):
-    """A session's highest cost as a function of time, in whole parts of a major unit; it never falls."""
+    """A session's highest cost as a function of time, in whole parts of a major unit. It never falls."""
 
     def cost(self, until_us: int) -> int:
         """The highest cost `until_us` after the reading, times the tariff's denominator and SCALE."""
@@ -122,7 +122,7 @@ class CostForecast(Protocol):
 
 
 class Forecast:
-    """The bound for one tariff, reading and power, ready to be asked for many times up to the horizon."""
+    """The bound for one tariff, reading and power. Can be asked for many times up to the horizon."""
 
     def __init__(
         self, tariff: Tariff, reading: Reading, max_power_w: int, tz: ZoneInfo, horizon_us: int
@@ -161,7 +161,7 @@ class Forecast:
 
 
 def upper_bound(tariff: Tariff, reading: Reading, until: datetime, max_power_w: int, tz: ZoneInfo) -> Decimal:
-    """The highest total, in major units, that a session can have at `until` at any power up to `max_power_w`.
+    """The highest total of a session at `until`, in major units. At any power up to `max_power_w`.
 
     Includes taxes as the tariff names them. Never falls when `until`, the energy or the power rises. The past
     may have had any power. Exact for flat fee, energy and one kind of time without restrictions.

@@ -141,7 +141,7 @@ _DATES = re.compile(
     rf"|{_AT_FIRST}{_DAY}([-./]){_MONTH}\2 ?20[0-9]{{2}}(?![0-9]){_TIME}"
     rf"|(?<![0-9])20[23][0-9]{_MONTH}{_DAY}[0-9]{{0,12}}(?![0-9])"
 )
-"""2026-11-22, 22.11.2026, also with a time; 20261122 with up to twelve digits after it. No card begins with 20."""
+"""2026-11-22, 22.11.2026, also with a time. 20261122 with up to twelve digits after it. No card begins with 20."""
 _DATED_TOKEN = re.compile(
     rf"(?<![0-9A-Za-z])[A-Za-z][0-9]{{1,2}}202[4-9]{_MONTH}{_DAY}[0-9]{{0,10}}(?![0-9])"
 )
@@ -238,7 +238,7 @@ def _has_letter(token: str) -> bool:
 
 
 def _is_grouped_card(groups: list[str]) -> bool:
-    """Groups as people and machines write cards: all of one size but for the last, or 4-6-5 and 4-6-4."""
+    """Whether the groups are as cards are written. All of one size but for the last, or 4-6-5 and 4-6-4."""
     return any(
         _is_usual([len(g) for g in part]) and is_card_number("".join(part)) for part in _parts(groups, 2)
     )

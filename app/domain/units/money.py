@@ -16,7 +16,7 @@ _CODES_BY_EXPONENT = {
     4: "CLF UYW",
 }
 EXPONENTS = {code: exponent for exponent, codes in _CODES_BY_EXPONENT.items() for code in codes.split()}
-"""Decimals of the minor unit of every active code; metals, baskets and test codes have none: left out."""
+"""Decimals of the minor unit of every active code. Metals, baskets and test codes have none: left out."""
 
 EXACT = Context(prec=60)
 """Wide enough for any amount here, so that scaling by powers of ten never rounds."""
@@ -54,7 +54,7 @@ def is_currency(code: str) -> bool:
 
 
 def exponent(currency: str) -> int:
-    """Decimals of the currency's minor unit: 2 for EUR, 0 for JPY, 3 for KWD; raises UnknownCurrency."""
+    """Decimals of the currency's minor unit: 2 for EUR, 0 for JPY, 3 for KWD. Raises UnknownCurrency."""
     try:
         return EXPONENTS[currency]
     except KeyError:

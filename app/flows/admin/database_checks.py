@@ -46,7 +46,7 @@ async def check_secret_key(context: Context) -> None:
 
 
 async def beat(context: Context, watcher: str, now: datetime) -> datetime | None:
-    """Records that a watcher lives; returns its previous heartbeat as the database knows it."""
+    """Records that a watcher lives. Returns its previous heartbeat as the database knows it."""
     async with context.database.transaction() as connection:
         return await health.beat(connection, watcher, now)
 

@@ -18,7 +18,7 @@ from app.store.sessions import holds
 
 SECRET_OVERLAP = timedelta(hours=1)
 """Overlap in which the previous webhook secret stays valid: Monta gets the new one within a minute or so and retries
-failed deliveries every minute; polling finds what it signs with the old one later."""
+failed deliveries every minute. Polling finds what it signs with the old one later."""
 
 
 class OperatorUnknown(Exception):
@@ -68,7 +68,7 @@ class AddedOperator:
 
 @dataclass(frozen=True, slots=True)
 class ChangedSecret:
-    """`secret` is shown now and never again; the previous one stays valid until `before_until`, None: it is deleted."""
+    """`secret` is shown now and never again. The previous one stays valid until `before_until`, None: it is deleted."""
 
     webhook_secret: str = field(repr=False)
     before_until: datetime | None
@@ -76,7 +76,7 @@ class ChangedSecret:
 
 @dataclass(frozen=True, slots=True)
 class AddedKey:
-    """`id` names a terminal or an operations key; `api_key` is shown now and never again."""
+    """`id` names a terminal or an operations key. `api_key` is shown now and never again."""
 
     id: str
     api_key: str = field(repr=False)
@@ -103,7 +103,7 @@ async def add_operator(context: Context, new: NewOperator) -> AddedOperator:
 
 
 async def change_webhook_secret(context: Context, operator_id: OperatorId, *, at_once: bool) -> ChangedSecret:
-    """Changes the webhook secret; the next sync gives it to Monta, and the previous one stays valid for SECRET_OVERLAP.
+    """Changes the webhook secret. The next sync gives it to Monta, and the previous one stays valid for SECRET_OVERLAP.
 
     `at_once` deletes the previous one now, for a leaked secret. Raises OperatorUnknown, SecretJustChanged (of two
     changes within the overlap the first secret would be lost while Monta may still sign with it).
@@ -126,7 +126,7 @@ async def change_webhook_secret(context: Context, operator_id: OperatorId, *, at
 
 
 async def set_top_up_max(context: Context, operator_id: OperatorId, amount_minor: int | None) -> None:
-    """Sets the most that top-ups may raise an authorization to, in minor units; None: no policy. Raises
+    """Sets the most that top-ups may raise an authorization to, in minor units. None: no policy. Raises
     OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
@@ -135,7 +135,7 @@ async def set_top_up_max(context: Context, operator_id: OperatorId, amount_minor
 
 
 async def set_hold_max(context: Context, operator_id: OperatorId, eur: int | None) -> None:
-    """Sets the most that one session may hold, in EUR (other currencies by their usual size); None: the default. Raises
+    """Sets the most that one session may hold, in EUR (other currencies by their usual size). None: the default. Raises
     OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
@@ -154,7 +154,7 @@ async def set_price_unit(context: Context, operator_id: OperatorId, price_unit: 
 async def set_hold_days(
     context: Context, operator_id: OperatorId, brand: str | None, days: int | None
 ) -> None:
-    """Sets for how many days holds of a card scheme (None: of all others) are valid without `expires_at`; None: the
+    """Sets for how many days holds of a card scheme (None: of all others) are valid without `expires_at`. None: the
     default. Raises OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):

@@ -28,7 +28,7 @@ MAX_PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class SessionPage:
-    """`next` is the (created_at, id) to go on after; None on the last page."""
+    """`next` is the (created_at, id) to go on after. None on the last page."""
 
     sessions: Sequence[PaymentSession]
     next: tuple[datetime, str] | None

@@ -17,7 +17,7 @@ from app.store.sessions.settlements import overdue
 log = structlog.get_logger("overdue_captures")
 
 EVERY = timedelta(minutes=10)
-"""Interval of the check, and so its delay at most; ended sessions need no due time of their own for it."""
+"""Interval of the check, and so its delay at most. Ended sessions need no due time of their own for it."""
 AGAIN = timedelta(seconds=10)
 MAX_ASKED = 100
 """Sessions read at once."""

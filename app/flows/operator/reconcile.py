@@ -36,13 +36,13 @@ OVERLAP = timedelta(minutes=10)
 """Comparisons overlap: Monta's lists lag, and young charges are left for the next one."""
 MOST_BEHIND = timedelta(days=30)
 AGAIN = timedelta(seconds=10)
-"""First pause between stops of a running orphan; a failed comparison is retried after three times that."""
+"""First pause between stops of a running orphan. A failed comparison is retried after three times that."""
 FINAL_READ = timedelta(minutes=1)
 AGE_SHARE = 4
 ORPHAN_PAUSE_MAX = timedelta(minutes=5)
 """Upper bound of the pause, which is a quarter of the orphan's known age."""
 ORPHANS_FOR = timedelta(days=7)
-"""Age after which an orphan is no longer stopped automatically; operations have it in their list."""
+"""Age after which an orphan is no longer stopped automatically. Operations have it in their list."""
 MAX_ORPHANS = 50
 """Orphans stopped or read in one run."""
 BATCH = 200
@@ -66,7 +66,7 @@ async def demand(context: Context) -> None:
 async def close_orphan(
     context: Context, operator_id: OperatorId | None, charge_id: ChargeId, *, because: str
 ) -> Orphan | None:
-    """Closes an orphan for operations; None: there is none that the caller may see.
+    """Closes an orphan for operations. None: there is none that the caller may see.
 
     Raises orphans.SeveralOrphans: without an operator, where more than one has a charge of this id.
     """
@@ -140,7 +140,7 @@ async def _note(
 
 @retry_on_serialization_failure
 async def _let_starts_go(context: Context, lease: JobLease) -> None:
-    """Releases held starts in a transaction of its own: ingest locks sessions first, and this job's row after them."""
+    """Releases held starts in a transaction of its own. Ingest locks sessions first, and this job's row after them."""
     async with context.database.transaction() as connection:
         await operator_sessions.wake_authorized(connection, lease.operator_id, context.clock.now())
 
@@ -212,8 +212,8 @@ async def _keep_orphan(
 
 
 def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
-    """Whether a listed charge is news to its session: not adopted, or, of an ended session, running or with another
-    final price, currency or energy. Sessions follow everything else by themselves."""
+    """Whether a listed charge is news to its session. It was not adopted, or, of an ended session, running or with
+    another final price, currency or energy. Sessions follow everything else by themselves."""
     if report.id != session.charge_id:
         return True
     if session.settled_minor is None or session.settled_wh is None:
@@ -230,7 +230,7 @@ def _is_news(report: ChargeReport, session: KnownCharge) -> bool:
 
 
 async def _follow_orphans(context: Context, lease: JobLease, monta: MontaClient) -> timedelta | None:
-    """Stops running orphans and reads ended ones until they are completed; returns when to repeat, or None."""
+    """Stops running orphans and reads ended ones until they are completed. Returns when to repeat, or None."""
     async with context.database.transaction() as connection:
         await orphans.forget_adopted(connection, lease.operator_id)
         since = context.clock.now() - ORPHANS_FOR

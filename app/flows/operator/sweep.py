@@ -26,14 +26,14 @@ log = structlog.get_logger("sweep")
 RETRY_S = 10
 """Retry delay after a sweep without an answer, while a session waits for it."""
 LIST_FROM = 4
-"""Number of silent charges from which a list call is worth it; fewer are read one by one."""
+"""Number of silent charges from which a list call is worth it. Fewer are read one by one."""
 REACH = timedelta(minutes=30)
 """Charges updated longer ago are requested by state: a list of all since then would be long."""
 SOON = timedelta(seconds=20)
 """Charges that would be silent within this time are swept as well, so that soon all are read together."""
 MAX_SILENT = 2000
 MAX_PAGES = 40
-"""Pages of one query: 4,000 charges; at one sweep in 72 s a third of Monta's usual quota at worst."""
+"""Pages of one query: 4,000 charges. At one sweep in 72 s a third of Monta's usual quota at worst."""
 MAX_SINGLE = 60
 BATCH = 200
 """Polled reports saved in one transaction."""
@@ -81,7 +81,7 @@ async def sweep(context: Context, lease: JobLease) -> None:
 
 
 async def _silent(context: Context, operator_id: OperatorId) -> list[_Silent]:
-    """Silent charges and those soon to be, the nearest limit first; none unless one is silent."""
+    """Silent charges and those soon to be, the nearest limit first. None unless one is silent."""
     now, policy = context.clock.now(), context.policy
     before = now - timedelta(seconds=policy.silent_after_s) + SOON
     async with context.database.transaction() as connection:
@@ -139,7 +139,7 @@ class _Sweep:
     async def _listed(
         self, left: Sequence[_Silent], *, since: datetime | None = None, state: ChargeState | None = None
     ) -> list[_Silent]:
-        """Requests one list and saves reports of our charges; returns those that were not in it."""
+        """Requests one list and saves reports of our charges. Returns those that were not in it."""
         listing = await self._monta.list_charges(
             since, state=state, purpose=Purpose.SWEEP, max_pages=MAX_PAGES
         )

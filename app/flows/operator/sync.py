@@ -43,13 +43,13 @@ PRICES_EVERY_S = 1800
 MAX_SEARCHED = 30
 """Charge points missing from Monta's list that one sync reads one by one."""
 MAX_PRICE_GROUPS = 30
-"""Price groups of one operator read by one sync; the others follow at the next."""
+"""Price groups of one operator read by one sync. The others follow at the next."""
 KEPT_AT_ONCE = 200
 PRUNED_AT_ONCE = 1000
 MAX_PRUNINGS = 20
 MAX_BATCHES = 50
 MAX_OUTDATED = 5
-"""Outdated charge points of one operator read by one run; sync finds the others."""
+"""Outdated charge points of one operator read by one run. Sync finds the others."""
 EVENT_TYPES = ("charges", "charge-points")
 
 
@@ -123,7 +123,7 @@ async def _apply_batch(context: Context, lease: JobLease) -> tuple[bool, Sequenc
 async def _read_outdated(
     context: Context, operator_id: OperatorId, monta: MontaClient, ids: Sequence[ChargePointId]
 ) -> str | None:
-    """Reads the records of these charge points one by one; returns what went wrong, in words."""
+    """Reads the records of these charge points one by one. Returns what went wrong, in words."""
     for id_ in ids:
         try:
             point = await monta.find_charge_point(id_)
@@ -162,7 +162,7 @@ async def _register_webhook(context: Context, operator: Operator, monta: MontaCl
 
 
 async def _take_undelivered(context: Context, operator: Operator, monta: MontaClient) -> str | None:
-    """Fetches undelivered entries from Monta's log and saves them as if they had been delivered; known entries are
+    """Fetches undelivered entries from Monta's log and saves them as if they had been delivered. Known entries are
     recognized by their contents. Returns why deliveries fail, in Monta's words."""
     if context.public_url is None:
         return None
@@ -188,7 +188,7 @@ async def _take_undelivered(context: Context, operator: Operator, monta: MontaCl
 
 
 async def _prune_inbox(context: Context) -> None:
-    """Deletes old entries, a thousand at a time and some thousands a sync, so that deletions never delay other work."""
+    """Deletes old entries, some thousands a sync. A thousand at a time, so that deletions never delay other work."""
     before = context.clock.now() - timedelta(days=context.inbox_days)
     for _ in range(MAX_PRUNINGS):
         async with context.database.transaction() as connection:
@@ -197,7 +197,7 @@ async def _prune_inbox(context: Context) -> None:
 
 
 def _host(url: str | None) -> str | None:
-    """The part of a URL that may be shown: a path may be a secret, and ours is when nothing else differs."""
+    """The part of a URL that may be shown. A path may be a secret, and ours is when nothing else differs."""
     try:
         return urlsplit(url or "").hostname
     except ValueError:
@@ -226,7 +226,7 @@ async def _refresh_charge_points(
 async def _compare_setup(
     context: Context, operator: Operator, monta: MontaClient, points: Sequence[ChargePoint]
 ) -> None:
-    """Compares configured teams, charge points and prices with Monta's; keeps the last result when Monta does not
+    """Compares configured teams, charge points and prices with Monta's. Keeps the last result when Monta does not
     answer."""
     async with context.database.transaction() as connection:
         prices = await price_groups.of_charge_points(connection, operator.id, context.clock.now())
@@ -260,7 +260,7 @@ async def _compare_setup(
 
 
 async def _refresh_prices(context: Context, operator_id: OperatorId, monta: MontaClient) -> str | None:
-    """Reads the price groups that are due, one by one; notes and skips a group that Monta refuses to show."""
+    """Reads the price groups that are due, one by one. Notes and skips a group that Monta refuses to show."""
     before = context.clock.now() - timedelta(seconds=PRICES_EVERY_S)
     async with context.database.transaction() as connection:
         wanted = await price_groups.due(

@@ -202,7 +202,7 @@ async def _with_news(
 
 
 async def _with_polled_reports(connection: Connection, change: Change, policy: Policy) -> Change:
-    """Applies polled reports of this session and deletes them; the row is locked, and this will be committed."""
+    """Applies polled reports of this session and deletes them. The row is locked, and this will be committed."""
     reports = await polled_reports.of_session(connection, change.session.id)
     for report in reports:
         change = apply_report(change, report, Source.MONTA_API, policy)

@@ -63,7 +63,7 @@ def _observe_lateness(context: Context, claimed: Collection[Lease], now: datetim
 
 
 async def next_due_at(context: Context, *, stops: bool = False) -> datetime | None:
-    """Returns the earliest due time of all sessions and jobs, or of stops only; None: nothing is planned."""
+    """Returns the earliest due time of all sessions and jobs, or of stops only. None: nothing is planned."""
     async with context.database.read() as connection:
         return await leases.next_due(connection, stops=stops)
 
@@ -87,6 +87,6 @@ async def release_unchanged(context: Context, lease: Lease) -> None:
 
 
 async def release_failed(context: Context, lease: Lease) -> None:
-    """Releases a session whose step raised; it is retried after a pause that grows."""
+    """Releases a session whose step raised. It is retried after a pause that grows."""
     async with context.database.transaction() as connection:
         await leases.release_failed(connection, lease, context.clock.now())

@@ -70,7 +70,7 @@ async def search_charges(context: Context, lease: Lease, session: PaymentSession
 
 
 async def _note_clock(context: Context, operator: Operator, session: PaymentSession) -> None:
-    """Records for operations how Monta's clock differs from ours; written only when that has changed."""
+    """Records for operations how Monta's clock differs from ours. Written only when that has changed."""
     ahead_s, policy = session.start.monta_ahead_s, context.policy
     shown_s = ahead_s if abs(ahead_s) > policy.clock_skew_s else None
     before = operator.monta_clock_ahead_s

@@ -75,7 +75,7 @@ class CurrencyMismatch(AuthorizeRefused):
 
 
 class HoldNotTaken(AuthorizeRefused):
-    """The hold's times or amount do not allow a charge; `field` of the authorization."""
+    """The hold's times or amount do not allow a charge. `field` of the authorization."""
 
     def __init__(self, problem: TermProblem) -> None:
         super().__init__(problem.message)
@@ -146,7 +146,7 @@ async def _once(context: Context, terminal: Terminal, payment: PaymentAuthorized
 
 
 async def _earlier(connection: Connection, terminal: Terminal, payment: PaymentAuthorized) -> Recorded | None:
-    """The session that this very call recorded before; raises when its keys were used for something else."""
+    """The session that this very call recorded before. Raises when its keys were used for something else."""
     reference = payment.authorization.reference
     found = await payment_sessions.find_recorded(
         connection, terminal.id, reference=reference, idempotency_key=payment.idempotency_key
@@ -246,7 +246,7 @@ def _check_terms(
 async def _priced(
     connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
 ) -> tuple[TariffFound | None, Decimal | None, tuple[str, ...]]:
-    """The tariff, the learned price a kWh where no tariff is sure, and why an unlikely tariff was dropped."""
+    """The tariff, the learned price a kWh, and why a tariff was dropped. Learned where no tariff is sure."""
     found = await _tariff(connection, terminal, payment, now)
     if found is not None and not _is_a_guess(found):
         return found, None, ()
@@ -303,7 +303,7 @@ async def _learned(connection: Connection, terminal: Terminal, payment: PaymentA
 
 
 def _check_affordable(payment: PaymentAuthorized, priced: TariffFound | None, policy: Policy) -> None:
-    """Checks the amount against Monta's least limits; a converted tariff refuses no payment for its price."""
+    """Checks the amount against Monta's least limits. A converted tariff refuses no payment for its price."""
     held, known = payment.authorization, None if priced is None or _is_a_guess(priced) else priced.tariff
     limits = monta_limits_for(known, held.amount_minor, held.currency)
     if not admitted(limits, tariff_known=priced is not None, small=policy.small_authorizations):

@@ -26,7 +26,7 @@ class CaptureConflict(Exception):
 async def report_capture(
     context: Context, session_id: SessionId, owner: SessionFilter, report: CaptureReport
 ) -> PaymentSession:
-    """Records what the PSP did, in parts or as a whole; the settlement's status follows the sum. Idempotent.
+    """Records what the PSP did, in parts or as a whole. The settlement's status follows the sum. Idempotent.
 
     Raises SessionUnknown, NotSettled, CaptureConflict.
     """

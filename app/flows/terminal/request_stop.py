@@ -1,4 +1,4 @@
-"""Records a stop request of a terminal, a card or operations; the watcher carries it out."""
+"""Records a stop request of a terminal, a card or operations. The watcher carries it out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ async def request_stop(
     reason: StopReason,
     note: str | None = None,
 ) -> PaymentSession:
-    """Records a stop request; the watcher carries it out once the start is resolved. Repeating changes nothing."""
+    """Records a stop request. The watcher carries it out once the start is resolved. Repeating changes nothing."""
     now = context.clock.now()
     async with context.database.transaction(urgent=True) as connection:
         if await payment_sessions.get(connection, session_id, owner) is None:

@@ -106,7 +106,7 @@ async def top_up(
 
 
 async def _known(connection: Connection, session: PaymentSession, more: MoreAuthorized) -> bool:
-    """Whether this very hold was recorded before; raises ReferenceTaken when its reference names another one."""
+    """Whether this very hold was recorded before. Raises ReferenceTaken when its reference names another one."""
     known = await holds.find(connection, session.terminal_id, more.reference)
     if known is None:
         return False

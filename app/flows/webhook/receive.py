@@ -36,7 +36,7 @@ async def receive(context: Context, endpoint_id: str, body: bytes, signature: st
 async def _sender(
     context: Context, endpoint_id: str, body: bytes, signature: str | None, now: datetime
 ) -> Operator:
-    """The operator whose webhook secret signs the body; a secret that was changed just now is read again."""
+    """The operator whose webhook secret signs the body. A secret that was changed just now is read again."""
     endpoints, now_s = context.deliveries.endpoints, context.clock.monotonic()
     operator = endpoints.get(endpoint_id, now_s)
     if operator is None:

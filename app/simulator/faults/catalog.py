@@ -58,7 +58,7 @@ class WebhookFaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Misreport:
-    """Wrong values in Monta's records of a charge point's charges; seconds count from the charge's start."""
+    """Wrong values in Monta's records of a charge point's charges. Seconds count from the charge's start."""
 
     clock_offset_s: float = 0.0
     """All times of the record are off by this much."""
@@ -71,11 +71,11 @@ class Misreport:
     currency: str | None = None
     """The currency of every record, as Monta writes it."""
     state_word: str | None = None
-    """The state of every record from `state_word_after_s` on, permanently; one that says that the charge has ended
+    """The state of every record from `state_word_after_s` on, permanently. One that says that the charge has ended
     shows only once it has."""
     state_word_after_s: float = 0.0
     gone_after_s: float | None = None
-    """From then on the charge is answered with 404, is in no list and sends no webhook; its power ends then."""
+    """From then on the charge is answered with 404, is in no list and sends no webhook. Its power ends then."""
 
 
 FOR_EVER = 1_000_000_000

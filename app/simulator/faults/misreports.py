@@ -25,7 +25,7 @@ _TIMES = (
 
 
 def misreported(site: Site, charge: Charge, shown: JsonObject) -> JsonObject:
-    """Returns the Charge object with its charge point's misreports applied; `shown` is the true one."""
+    """Returns the Charge object with its charge point's misreports applied. `shown` is the true one."""
     misreport = site.points[charge.point_id].config.faults.misreport
     if misreport == Misreport():
         return shown
@@ -45,7 +45,7 @@ def misreported(site: Site, charge: Charge, shown: JsonObject) -> JsonObject:
 
 
 def _shows_word(site: Site, charge: Charge, misreport: Misreport) -> bool:
-    """Whether the state word applies now: one that says that the charge has ended shows only once it has."""
+    """Whether the state word applies now. One that says that the charge has ended shows only once it has."""
     if misreport.state_word is None or not _is_due(site, charge, misreport.state_word_after_s):
         return False
     return misreport.state_word not in ENDED or charge.state in ENDED

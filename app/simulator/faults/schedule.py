@@ -66,7 +66,7 @@ class FaultSchedule:
         self.forged_signatures = 0
 
     def take(self, method: str, path: str, at: datetime) -> Fault | None:
-        """Returns the fault for this request; a fault for a number of requests is used up."""
+        """Returns the fault for this request. A fault for a number of requests is used up."""
         for span in self._spans:
             if span.since <= at < span.until and fnmatchcase(path, span.path):
                 return span.fault

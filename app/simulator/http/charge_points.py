@@ -34,7 +34,7 @@ _COORDINATE = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,20})?")
 
 
 class ChargePointEndpoints:
-    """Each endpoint takes the call and the id in its path, and answers; refusals are raised."""
+    """Each endpoint takes the call and the id in its path, and answers. Refusals are raised."""
 
     def __init__(self, site: Site) -> None:
         self._site = site

@@ -27,7 +27,7 @@ from app.simulator.wire import JsonValue
 
 
 def start_order(site: Site, call: Call) -> StartOrder:
-    """Reads the order from the body of POST /charges; 400 when malformed, 404 for unknown ids."""
+    """Reads the order from the body of POST /charges. 400 when malformed, 404 for unknown ids."""
     body = body_object(call)
     for name in ("payingTeamId", "chargePointId"):
         required(body, name)
@@ -66,7 +66,7 @@ _PERIODS_S = frozenset({"300", "600", "900", "1800", "3600"})
 
 
 class ChargeEndpoints:
-    """Each endpoint takes the call and the id in its path, and answers; refusals are raised."""
+    """Each endpoint takes the call and the id in its path, and answers. Refusals are raised."""
 
     def __init__(self, site: Site, lifecycle: Lifecycle, faults: FaultSchedule) -> None:
         self._site = site

@@ -70,7 +70,7 @@ class RequestChecks:
 
 
 def version_headers(call: Call) -> dict[str, str]:
-    """Returns `Monta-Version`: v1 when absent; the old date names still work and announce their end."""
+    """Returns `Monta-Version`: v1 when absent. The old date names still work and announce their end."""
     version = call.headers.get("monta-version", "v1")
     if version in _STABLE:
         return {}

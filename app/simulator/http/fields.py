@@ -70,7 +70,7 @@ def number(fields: JsonObject, name: str, low: int, high: int | None = None) -> 
 
 
 def boolean(fields: JsonObject, name: str) -> bool:
-    """Reads true or false; False when it is left out; null is not allowed."""
+    """Reads true or false. False when it is left out; null is not allowed."""
     value = fields.get(name, False)
     if not isinstance(value, bool):
         raise bad_request(f"{name}: must be true or false")

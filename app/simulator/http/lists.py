@@ -64,7 +64,7 @@ class _Span:
 
 
 def matching_charges(site: Site, call: Call, lag_s: float) -> list[Charge]:
-    """Returns the charges that match a query, newest first; those younger than `lag_s` are not found yet."""
+    """Returns the charges that match a query, newest first. Those younger than `lag_s` are not found yet."""
     check_operator(site, call)
     visible_until = call.at - timedelta(seconds=lag_s)
     tests = (_by_ids(site, call), _by_words(call), _by_dates(call))

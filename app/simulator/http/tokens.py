@@ -65,7 +65,7 @@ class Tokens:
             raise Refusal(403, ErrorCode.ACCESS_FORBIDDEN, f"Missing scope {' or '.join(scopes)}")
 
     def expire_access(self) -> None:
-        """Invalidates every access token at once; refresh tokens stay valid (a token expiring in flight)."""
+        """Invalidates every access token at once. Refresh tokens stay valid (a token expiring in flight)."""
         self._accesses.clear()
 
     def me(self, _call: Call) -> Answer:
@@ -117,5 +117,5 @@ class Tokens:
 
 
 def _in_short(scopes: frozenset[str]) -> list[str]:
-    """Returns those of `scopes` that are on the closed list; it has no names for the rest."""
+    """Returns those of `scopes` that are on the closed list. It has no names for the rest."""
     return sorted(_SHORT_SCOPES & {scope.partition(":")[0] for scope in scopes})

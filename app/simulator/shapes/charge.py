@@ -149,7 +149,7 @@ def _auth(charge: Charge) -> JsonValue:
 
 
 def periods(charge: Charge, size_s: int) -> list[tuple[datetime, int]]:
-    """(start, Wh) for each period of `size_s` up to the last reading; they add up to that reading."""
+    """(start, Wh) for each period of `size_s` up to the last reading. They add up to that reading."""
     if not charge.legs or charge.metered_at is None:
         return []
     first = charge.legs[0].started_at

@@ -57,7 +57,7 @@ class Leg:
         return ramp * self.curve.power_at(self.stored_wh(at))
 
     def time_of(self, delivered_wh: float) -> datetime | None:
-        """Returns when this leg will have delivered that much, unless ended before; None: more than the car takes."""
+        """Returns when this leg will have delivered that much, unless ended before. None: more than the car takes."""
         target = self.battery_wh + delivered_wh
         if target > self.curve.battery_wh:
             return None

@@ -79,7 +79,7 @@ class Drivers:
             timeline.after(driver.next_car_after_s, lambda _at: self._own_car(point))
 
     def _leave(self, point: Point, car: Plugged | None, charge: Charge) -> None:
-        """Makes the driver of `charge` leave; a charge that goes on or was started by another user keeps its car."""
+        """Makes the driver of `charge` leave. A charge that goes on or was started by another user keeps its car."""
         mine = point.charge is None or point.charge is charge
         if mine and point.plugged is car and charge.state in ENDED:
             self.unplug(point)

@@ -15,7 +15,7 @@ _RESTARTABLE = frozenset({ChargeState.RESERVED, ChargeState.STOPPED, ChargeState
 
 
 class NotPossible(Exception):
-    """The charge's or charge point's state does not allow it; Monta answers 400 BAD_REQUEST."""
+    """The charge's or charge point's state does not allow it. Monta answers 400 BAD_REQUEST."""
 
 
 class Lifecycle:
@@ -133,7 +133,7 @@ class Lifecycle:
             self._power_off(charge)
 
     def _vanish(self, charge: Charge) -> None:
-        """Loses the charge at Monta, and with it the charge point's session: power ends, and no webhook is sent."""
+        """Loses the charge at Monta, and with it the point's session. Power ends, and no webhook is sent."""
         self.stop_at_once(charge, "Gone")
 
     def _await_power(self, charge: Charge) -> None:

@@ -24,7 +24,7 @@ class UnknownId(LookupError):
 
 @dataclass(slots=True, eq=False)
 class Plugged:
-    """A car at the cable; `stored_wh` is its battery's energy when power last began or ended."""
+    """A car at the cable. `stored_wh` is its battery's energy when power last began or ended."""
 
     vehicle: Vehicle
     stored_wh: float

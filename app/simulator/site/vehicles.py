@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 FLOOR_W = 200.0
-"""Lowest power in W of a car that is not full; with 0 W at the end of a curve it would never be full."""
+"""Lowest power in W of a car that is not full. With 0 W at the end of a curve it would never be full."""
 _FLAT = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class PowerCurve:
-    """`energies_wh` rise strictly from 0 to the size of the battery; `powers_w` belong to them."""
+    """`energies_wh` rise strictly from 0 to the size of the battery. `powers_w` belong to them."""
 
     energies_wh: tuple[float, ...]
     powers_w: tuple[float, ...]
@@ -41,7 +41,7 @@ class PowerCurve:
         return stored
 
     def hours_to(self, energy_wh: float, target_wh: float) -> float:
-        """Hours of charging at full capability until `target_wh` are stored; infinite beyond the battery."""
+        """Hours of charging at full capability until `target_wh` are stored. Infinite beyond the battery."""
         if target_wh > self.battery_wh:
             return math.inf
         stored, hours = energy_wh, 0.0
@@ -78,7 +78,8 @@ class PowerCurve:
 
 
 def power_curve(points: Sequence[tuple[float, float]], battery_wh: float, cap_w: float) -> PowerCurve:
-    """Builds the curve of a car's `points` [(state of charge in %, W)] at a charger that gives at most `cap_w`."""
+    """Builds the power curve of a car at a charger. `points`: [(state of charge in %, W)]. The charger gives at most
+    `cap_w`."""
     nodes = [(percent / 100 * battery_wh, power) for percent, power in points]
     energies: list[float] = []
     powers: list[float] = []
@@ -94,7 +95,7 @@ def power_curve(points: Sequence[tuple[float, float]], battery_wh: float, cap_w:
 
 
 def _crossing(left: tuple[float, float], right: tuple[float, float], cap_w: float) -> float | None:
-    """Returns where the line between two nodes passes `cap_w`, strictly inside; None when it does not."""
+    """Returns where the line between two nodes passes `cap_w`, strictly inside. None when it does not."""
     if (left[1] - cap_w) * (right[1] - cap_w) >= 0:
         return None
     return left[0] + (right[0] - left[0]) * (cap_w - left[1]) / (right[1] - left[1])
@@ -102,7 +103,7 @@ def _crossing(left: tuple[float, float], right: tuple[float, float], cap_w: floa
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """A model of car; `ac_w` is the power of its on-board charger, `dc_curve` that of its battery."""
+    """A model of car. `ac_w` is the power of its on-board charger, `dc_curve` that of its battery."""
 
     name: str
     battery_wh: int
@@ -199,4 +200,4 @@ def _read(table: str) -> dict[str, Vehicle]:
 
 
 VEHICLES: dict[str, Vehicle] = _read(_TABLE)
-"""The cars by name; a name that two model years share has the year in it."""
+"""The cars by name. A name that two model years share has the year in it."""

@@ -1,4 +1,4 @@
-"""Delivers the outbox in signed batches on a cadence; a failed batch is retried every 60 s for 24 hours."""
+"""Delivers the outbox in signed batches on a cadence. A failed batch is retried every 60 s for 24 hours."""
 
 import asyncio
 from collections import deque
@@ -13,7 +13,7 @@ from app.simulator.webhooks.outbox import Entry, EntryStatus, Outbox, WebhookCon
 from app.simulator.wire import dumps
 
 Deliver = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
-"""POSTs a body to a URL and returns the status; raises when there is no answer."""
+"""POSTs a body to a URL and returns the status. Raises when there is no answer."""
 MAX_DELIVERIES_KEPT = 10_000
 PATIENCE_S = 10.0
 """Real seconds that a receiver has to answer, however fast the clock runs."""

@@ -35,7 +35,7 @@ _STATUSES = frozenset({"pending", "completed", "failed"})
 
 
 class WebhookEndpoints:
-    """Each endpoint takes the call and the id in its path, and answers; refusals are raised."""
+    """Each endpoint takes the call and the id in its path, and answers. Refusals are raised."""
 
     def __init__(self, site: Site, outbox: Outbox) -> None:
         self._site = site

@@ -61,7 +61,7 @@ class Entry:
 
 
 def signature(secret: str, body: bytes) -> str:
-    """Returns HMAC-SHA1 in hex over the exact bytes that are sent; the header adds `sha1=`."""
+    """Returns HMAC-SHA1 in hex over the exact bytes that are sent. The header adds `sha1=`."""
     return hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()
 
 

@@ -20,7 +20,7 @@ DEFAULT_PORT = 5432
 
 
 class DatabaseUrlInvalid(ValueError):
-    """The URL cannot be used; the message says what to write instead and never repeats a password."""
+    """The URL cannot be used. The message says what to write instead and never repeats a password."""
 
 
 def asyncpg_url(url: str) -> URL:
@@ -108,7 +108,7 @@ class NotWritable(ConnectionError):
 
 
 class Silent(ConnectionError):
-    """No host answered in time; unlike TimeoutError, which an open connection raises when it dies."""
+    """No host answered in time. Unlike TimeoutError, which an open connection raises when it dies."""
 
 
 class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
@@ -163,7 +163,7 @@ class WritableHost:
         self._last = 0
 
     async def connect(self) -> asyncpg.Connection:
-        """Raises the last host's error; an answer from a server takes precedence over a timeout."""
+        """Raises the last host's error. An answer from a server takes precedence over a timeout."""
         said: Exception | None = None
         for n in range(len(self._hosts)):
             number = (self._last + n) % len(self._hosts)

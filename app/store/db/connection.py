@@ -24,7 +24,7 @@ class NotOneRow(LookupError):
 
 
 class Result:
-    """The rows of a statement, all of them read; `rowcount` counts them, or those that were changed."""
+    """The rows of a statement, all of them read. `rowcount` counts them, or those that were changed."""
 
     __slots__ = ("_rows", "rowcount")
 

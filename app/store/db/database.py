@@ -31,7 +31,7 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
 )
-"""What a transaction raises when the database is away, slow or full; whether it committed is unknown."""
+"""What a transaction raises when the database is away, slow or full. Whether it committed is unknown."""
 
 
 def sqlstate_of(error: BaseException) -> str:
@@ -56,7 +56,7 @@ AWAY = (*REFUSES, "08", "57", "28", "3D")
 ONE_ONLY = (*REFUSES, "57014", "25P03", "57P05")
 """SQLSTATEs of errors after which other connections still work: also a statement or a session that took too long."""
 REFUSAL_COUNTS_S = 10.0
-"""Seconds for which a process is not ready after a refused write; then the next write tries again."""
+"""Seconds for which a process is not ready after a refused write. Then the next write tries again."""
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
 
@@ -73,7 +73,7 @@ C = TypeVar("C", bound=Connection)
 
 
 class Database:
-    """Opens transactions on a PostgreSQL URL; of several hosts the writable one is used.
+    """Opens transactions on a PostgreSQL URL. Of several hosts the writable one is used.
 
     Raises DatabaseUrlInvalid.
     """
@@ -103,7 +103,7 @@ class Database:
         return self._lend(lambda raw: Connection(raw, replace=self._pool.replace), urgent=urgent)
 
     def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
-        """A connection for statements that only read; each is a transaction of its own."""
+        """A connection for statements that only read. Each is a transaction of its own."""
         # Through a pooler only a transaction has its bounds.
         return self._lend(
             lambda raw: Connection(raw, begins=is_pooled(raw), replace=self._pool.replace), urgent=urgent
@@ -152,7 +152,7 @@ class Database:
 
     @property
     def refusal(self) -> str | None:
-        """Why the server refused writes lately: disk full, or read-only; None: it takes them (F83)."""
+        """Why the server refused writes lately: disk full, or read-only. None: it takes them (F83)."""
         if self._refused is None or monotonic_s() - self._refused[0] > REFUSAL_COUNTS_S:
             return None
         return f"refuses writes ({self._refused[1]})"

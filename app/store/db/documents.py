@@ -14,7 +14,7 @@ JSONB_FORMAT = b"\x01"
 
 
 class RawJson(str):
-    """Text that is JSON already; it is sent to the database as it is."""
+    """Text that is JSON already. It is sent to the database as it is."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ def to_document(value: object) -> RawJson:
 
 
 def as_text(column: Column[Any]) -> Label[str]:
-    """Selects a jsonb column as text under its own name; JSON's null as NULL."""
+    """Selects a jsonb column as text under its own name. JSON's null as NULL."""
     return func.nullif(cast(column, Text), "null", type_=Text()).label(column.name)
 
 
@@ -45,7 +45,7 @@ def is_json(value: object) -> bool:
 
 
 def to_json(value: object) -> str:
-    """Encodes JSON for jsonb; a Decimal becomes a number where that is exact, else text. RawJson stays as it is."""
+    """Encodes JSON for jsonb. A Decimal becomes a number where that is exact, else text. RawJson stays as it is."""
     if isinstance(value, RawJson):
         return value
     return json.dumps(value, default=_decimal, separators=(",", ":"), allow_nan=False)

@@ -54,7 +54,7 @@ class Pool:
         return raw
 
     def release(self, raw: asyncpg.Connection) -> None:
-        """Takes a connection back; one that is broken, in a transaction or not needed is closed."""
+        """Takes a connection back. One that is broken, in a transaction or not needed is closed."""
         self._used.discard(raw)
         unfit = raw in self._outdated or raw.is_closed() or raw.is_in_transaction()
         self._outdated.discard(raw)

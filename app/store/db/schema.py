@@ -12,7 +12,7 @@ from app.store.db.database import Database
 
 
 def migrate(database_url: str) -> None:
-    """Runs all missing migrations; repeatable, and safe from several machines at once (one waits).
+    """Runs all missing migrations. Repeatable, and safe from several machines at once (one waits).
 
     Raises DatabaseUnsuitable, before anything is changed.
     """

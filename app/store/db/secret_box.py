@@ -1,5 +1,5 @@
-"""Encrypts secrets at rest with AES-256-GCM, each bound to its owner and purpose, so that a ciphertext fails in another
-row."""
+"""Encrypts secrets at rest with AES-256-GCM. Each is bound to its owner and purpose, so that a ciphertext fails in
+another row."""
 
 import os
 

@@ -94,7 +94,7 @@ def _compile(statement: Any, params: Params) -> Statement:
 
 
 def is_any(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """The condition that a column has one of these values; its SQL is the same for every number of them."""
+    """The condition that a column has one of these values. Its SQL is the same for every number of them."""
     return column == any_(_array(column, values))
 
 
@@ -115,7 +115,7 @@ def _array(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[A
 
 
 def insert_rows(table: Table, *names: str) -> Any:
-    """An INSERT of any number of rows in one statement; its parameters are a list of values for each column."""
+    """An INSERT of any number of rows in one statement. Its parameters are a list of values for each column."""
     arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
     rows = func.unnest(*arrays).table_valued(*names).render_derived()
     return insert(table).from_select(names, select(*(rows.c[name] for name in names)))

@@ -1,4 +1,4 @@
-"""Checks whether Tapwatt can work with a database; if not, says in one sentence what to do."""
+"""Checks whether Tapwatt can work with a database. If not, says in one sentence what to do."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ URL = "TAPWATT_DATABASE_URL"
 
 
 class DatabaseUnsuitable(Exception):
-    """Tapwatt cannot work with this database; the message says why and what to do."""
+    """Tapwatt cannot work with this database. The message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ BY_STATE = {
 
 
 def explain(error: BaseException) -> str:
-    """Explains any database error in one sentence with what to do; never quotes a URL or a statement."""
+    """Explains any database error in one sentence with what to do. Never quotes a URL or a statement."""
     chain = list(_chain(error))
     for each in chain:
         said = str(each)

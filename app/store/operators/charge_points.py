@@ -50,7 +50,7 @@ class TariffFound:
 
 
 async def put(connection: Connection, operator_id: OperatorId, points: Sequence[ChargePoint]) -> None:
-    """Saves charge points as Monta's record shows them; ignores those that no terminal uses. A later change that a
+    """Saves charge points as Monta's record shows them. Ignores those that no terminal uses. A later change that a
     webhook reported after the record was requested stays."""
     known = await _locked(connection, operator_id, [point.id for point in points])
     fresh_ones = [p for p in points if p.id in known and not _is_newer(known[p.id], p)]
@@ -67,7 +67,7 @@ async def put(connection: Connection, operator_id: OperatorId, points: Sequence[
 async def apply(
     connection: Connection, operator_id: OperatorId, reports: Sequence[ChargePointReport]
 ) -> tuple[ChargePointId, ...]:
-    """Applies webhook reports to charge points in Monta's own order; ignores those that no terminal uses.
+    """Applies webhook reports to charge points in Monta's own order. Ignores those that no terminal uses.
 
     Returns those whose record should be read: their report is older than what is kept and differs from it, with no
     other report for QUIET. Monta's clock may have been set back.
@@ -99,14 +99,14 @@ def _is_old(report: ChargePointReport, row: Mapping[str, Any]) -> bool:
 
 
 def _is_newer(row: Mapping[str, Any], point: ChargePoint) -> bool:
-    """Whether what is kept arrived after the record was requested and is of a later change; by both clocks."""
+    """Whether what is kept arrived after the record was requested and is of a later change. By both clocks."""
     if row["seen_at"] is None or row["updated_at"] is None or point.updated_at is None:
         return False
     return bool(row["seen_at"] > point.seen_at and row["updated_at"] > point.updated_at)
 
 
 def _reported_columns(report: ChargePointReport, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that the report has; all of them where nothing was known yet."""
+    """The columns that the report has. All of them where nothing was known yet."""
     if report.shown is None:
         return {"deleted_at": report.event_at}
     columns = _columns(report.shown)
@@ -179,7 +179,7 @@ async def set_tariff(
 async def are_priced(
     connection: Connection, operator_id: OperatorId, ids: Sequence[ChargePointId], now: datetime
 ) -> frozenset[ChargePointId]:
-    """Which of these charge points have a configured tariff in force; all of them when the operator has one."""
+    """Which of these charge points have a configured tariff in force. All of them when the operator has one."""
     t = tariffs.c
     query = select(t.charge_point_id, as_text(t.tariff)).where(
         t.operator_id == operator_id, is_any(t.charge_point_id, [*ids, ""])
@@ -298,7 +298,7 @@ async def profile_of(
 async def profiles_of_model(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> list[ChargePointProfile]:
-    """Profiles of the operator's other charge points of the same model; empty when the model is unknown."""
+    """Profiles of the operator's other charge points of the same model. Empty when the model is unknown."""
     given = {"operator": operator_id, "point": charge_point_id}
     return [_PROFILE.decode(kept) for kept in (await connection.execute(_PROFILES, given)).scalars()]
 

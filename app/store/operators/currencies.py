@@ -61,7 +61,7 @@ class Charged:
 
 
 def charged(report: ChargeReport, charge_point_id: ChargePointId | None = None) -> Charged | None:
-    """The currency that a report shows; as of the charge's start by Monta's clock, never later than it was seen by
+    """The currency that a report shows. As of the charge's start by Monta's clock, never later than it was seen by
     ours."""
     point = charge_point_id or report.charge_point_id
     if report.currency is None or point is None:
@@ -70,7 +70,7 @@ def charged(report: ChargeReport, charge_point_id: ChargePointId | None = None) 
 
 
 async def note(connection: Connection, operator_id: OperatorId, seen: Iterable[Charged]) -> None:
-    """Keeps the newest currency of each charge point; ignores those that no terminal uses."""
+    """Keeps the newest currency of each charge point. Ignores those that no terminal uses."""
     newest: dict[ChargePointId, Charged] = {}
     for each in seen:
         known = newest.get(each.charge_point_id)

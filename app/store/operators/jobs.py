@@ -19,7 +19,7 @@ from app.store.tables.base import Moment
 
 D = operator_jobs
 ASKED_MEANWHILE = D.c.due_at < D.c.lease_until
-"""A claim moves the due time to its own end; an earlier one was set by another transaction since."""
+"""A claim moves the due time to its own end. An earlier one was set by another transaction since."""
 
 
 class Job(StrEnum):
@@ -28,7 +28,7 @@ class Job(StrEnum):
     SWEEP = "sweep"
     """Read silent charges, many with one call; due when a session asks."""
     RECONCILE = "reconcile"
-    """Compare Monta's list with our sessions; stop charges of ours that no session knows."""
+    """Compare Monta's list with our sessions. Stop charges of ours that no session knows."""
     CHECK_CREDENTIAL = "check_credential"
     """Check whether Monta refuses the credential permanently; due when a call was refused."""
     CHARGE_POINTS = "charge_points"
@@ -106,7 +106,7 @@ async def lock(connection: Connection, job: Job, operator_id: OperatorId | None 
 
 
 async def held(connection: Connection, lease: JobLease) -> bool:
-    """Whether the claim still stands; then its row is locked until the transaction ends."""
+    """Whether the claim still stands. Then its row is locked until the transaction ends."""
     return (await connection.execute(_HELD, _of(lease))).one_or_none() is not None
 
 

@@ -59,7 +59,7 @@ async def load_tokens(connection: Connection, operator_id: OperatorId, box: Secr
 async def lease_renewal(
     connection: Connection, operator_id: OperatorId, version: int, *, until: datetime, now: datetime
 ) -> bool:
-    """Leases the renewal of the token pair of this version until `until`; False: it is taken."""
+    """Leases the renewal of the token pair of this version until `until`. False: it is taken."""
     await connection.execute(insert(T).values(operator_id=operator_id).on_conflict_do_nothing())
     query = (
         update(T)
@@ -77,7 +77,7 @@ async def lease_renewal(
 async def save_tokens(
     connection: Connection, operator_id: OperatorId, pair: TokenPair, box: SecretBox
 ) -> int:
-    """Saves a new pair and ends the renewal lease; returns its version, one above the row's."""
+    """Saves a new pair and ends the renewal lease. Returns its version, one above the row's."""
     sealed = {
         "access": box.seal(pair.access, owner=operator_id, purpose="access"),
         "refresh": box.seal(pair.refresh, owner=operator_id, purpose="refresh"),
@@ -142,7 +142,7 @@ async def take_request(
 async def open_budget(
     connection: Connection, operator_id: OperatorId, *, quota: int, window_s: int, now: datetime
 ) -> None:
-    """Opens a budget with an assumed quota; Monta's own figures replace it as soon as they are seen."""
+    """Opens a budget with an assumed quota. Monta's own figures replace it as soon as they are seen."""
     row = {
         "quota": quota,
         "window_s": window_s,
@@ -161,7 +161,7 @@ async def correct_budget(
     remaining: int,
     ends_at: datetime,
 ) -> None:
-    """Corrects the budget by Monta's headers; within one window the smaller count wins, since calls may be under way.
+    """Corrects the budget by Monta's headers. Within one window the smaller count wins, since calls may be under way.
 
     A count of another quota (ours was assumed, or the agreement was changed) is ignored.
     """

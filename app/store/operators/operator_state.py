@@ -78,7 +78,7 @@ async def note_setup(connection: Connection, operator_id: OperatorId, problem: s
 
 
 async def note_monta_clock(connection: Connection, operator_id: OperatorId, ahead_s: int | None) -> None:
-    """Saves how far Monta's clock is ahead of ours (below 0: behind); None: they agree."""
+    """Saves how far Monta's clock is ahead of ours (below 0: behind). None: they agree."""
     await connection.execute(update(O).where(O.c.id == operator_id).values(monta_clock_ahead_s=ahead_s))
 
 
@@ -150,7 +150,7 @@ _HELD_SINCE = select(O.c.reconcile_wanted_at).where(
 
 
 async def starts_held_since(connection: Connection, operator_id: OperatorId) -> datetime | None:
-    """When a reconciliation was requested that is still outstanding; None: no starts are held."""
+    """When a reconciliation was requested that is still outstanding. None: no starts are held."""
     given = {"operator": operator_id}
     found: datetime | None = (await connection.execute(_HELD_SINCE, given)).scalar_one_or_none()
     return found
@@ -184,7 +184,7 @@ async def note_reconciled(
     next_at: datetime,
     problem: str | None,
 ) -> None:
-    """Records a reconciliation that began then; the next comes sooner when it was requested meanwhile."""
+    """Records a reconciliation that began then. The next comes sooner when it was requested meanwhile."""
     asked = and_(O.c.reconcile_due_at > began, O.c.reconcile_due_at < next_at)
     values: dict[str, object] = {
         "reconciled_at": began,

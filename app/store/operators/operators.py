@@ -22,7 +22,7 @@ PREVIOUS_WEBHOOK_SECRET = "previous_webhook_secret"  # noqa: S105 - the name of 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """One operator's account at Monta; `paying_team_id` is the team that its charges are booked to."""
+    """One operator's account at Monta. `paying_team_id` is the team that its charges are booked to."""
 
     id: OperatorId
     name: str
@@ -33,9 +33,9 @@ class Operator:
     price_unit: str = "major"
     time_zone: str = "UTC"
     top_up_max_minor: int | None = None
-    """The most that top-ups may raise an authorization to; None: up to Monta's limit of the start."""
+    """The most that top-ups may raise an authorization to. None: up to Monta's limit of the start."""
     hold_max_eur: int | None = None
-    """The most that one session may hold, in EUR (other currencies by their usual size); None: the default."""
+    """The most that one session may hold, in EUR (other currencies by their usual size). None: the default."""
     monta_clock_ahead_s: int | None = None
     webhook_endpoint_id: str = field(repr=False)
     webhook_secret: str = field(repr=False)
@@ -98,7 +98,7 @@ class Operators:
         return self._one(row.one_or_none())
 
     async def lock(self, connection: Connection, operator_id: OperatorId) -> Operator | None:
-        """Locks an operator's row against changes until the transaction ends; foreign key checks still pass."""
+        """Locks an operator's row against changes until the transaction ends. Foreign key checks still pass."""
         query = _ONE.with_for_update(key_share=True)
         row = await connection.execute(query, {"operator": operator_id})
         return self._one(row.one_or_none())
@@ -112,7 +112,7 @@ class Operators:
         now: datetime,
         before_until: datetime | None,
     ) -> None:
-        """Replaces the webhook secret; the previous one stays valid until `before_until`, None: it is deleted."""
+        """Replaces the webhook secret. The previous one stays valid until `before_until`, None: it is deleted."""
         before = self._sealed(locked, locked.webhook_secret, PREVIOUS_WEBHOOK_SECRET)
         await connection.execute(
             update(O)
@@ -134,7 +134,7 @@ class Operators:
         return [self._from(row) for row in rows]
 
     async def check_key(self, connection: Connection) -> None:
-        """Raises SecretUnreadable when secrets here were encrypted with another key; no check without any secret."""
+        """Raises SecretUnreadable when secrets here were encrypted with another key. No check without any secret."""
         row = await connection.execute(select(O).order_by(O.c.created_at.desc(), O.c.id).limit(1))
         self._one(row.one_or_none())
 
@@ -181,7 +181,7 @@ _BY_ENDPOINT = select(operators).where(operators.c.webhook_endpoint_id == bindpa
 
 
 async def set_top_up_max(connection: Connection, operator_id: OperatorId, amount_minor: int | None) -> None:
-    """Applies to new sessions; running ones keep what Monta was given at the start."""
+    """Applies to new sessions. Running ones keep what Monta was given at the start."""
     await connection.execute(
         update(operators).where(operators.c.id == operator_id).values(top_up_max_minor=amount_minor)
     )
@@ -200,7 +200,7 @@ async def set_price_unit(connection: Connection, operator_id: OperatorId, price_
 
 
 async def note_webhook_secret_set(connection: Connection, operator: Operator) -> None:
-    """Records that Monta has the operator's secret as it was read; one changed meanwhile is still pending."""
+    """Records that Monta has the operator's secret as it was read. One changed meanwhile is still pending."""
     same = O.c.webhook_secret_pending_since == operator.webhook_secret_pending_since
     await connection.execute(
         update(O).where(O.c.id == operator.id, same).values(webhook_secret_pending_since=None)

@@ -20,7 +20,7 @@ X = orphans
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """`ours`: proved to be of our start, so it is stopped; any other is only reported. Price in major units."""
+    """`ours`: proved to be of our start, so it is stopped. Any other is only reported. Price in major units."""
 
     operator_id: OperatorId
     charge_id: ChargeId
@@ -110,7 +110,7 @@ async def unfinished(
 async def listed(
     connection: Connection, operator_id: OperatorId | None, *, closed: bool, limit: int
 ) -> list[Orphan]:
-    """Orphans of one operator or of all, newest first; closed ones only on request."""
+    """Orphans of one operator or of all, newest first. Closed ones only on request."""
     query = select(X) if operator_id is None else select(X).where(X.c.operator_id == operator_id)
     if not closed:
         query = query.where(X.c.closed_at.is_(None))
@@ -153,7 +153,7 @@ async def close(
 
 
 async def forget_adopted(connection: Connection, operator_id: OperatorId) -> None:
-    """Deletes orphans that a session has adopted (a second restore); the session handles them again."""
+    """Deletes orphans that a session has adopted (a second restore). The session handles them again."""
     known = exists().where(payment_sessions.c.id == X.c.session_reference)
     await connection.execute(delete(X).where(X.c.operator_id == operator_id, known))
 

@@ -44,8 +44,8 @@ async def due(
     now: datetime,
     limit: int,
 ) -> Sequence[str]:
-    """Price groups of charge points that terminals use and that are due for a read: not requested since then, or
-    reported as changed by a webhook; the oldest first."""
+    """Price groups of charge points in use that are due for a read. They were not requested since then, or reported
+    as changed by a webhook. The oldest first."""
     known = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
     query = (
         select(C.price_group_id)
@@ -67,13 +67,13 @@ def _changed_since_read(now: datetime) -> ColumnElement[bool]:
 async def note_changed(
     connection: Connection, operator_id: OperatorId, ids: Sequence[str], now: datetime
 ) -> None:
-    """Marks groups that a webhook reported as changed; ignores those of no charge point here."""
+    """Marks groups that a webhook reported as changed. Ignores those of no charge point here."""
     here = (G.operator_id == operator_id, is_any(G.price_group_id, ids))
     await connection.execute(update(price_groups).where(*here).values(changed_at=now))
 
 
 async def next_told(connection: Connection, operator_id: OperatorId) -> datetime | None:
-    """When the first of the reported and unread groups may be read; None: there are none."""
+    """When the first of the reported and unread groups may be read. None: there are none."""
     query = select(func.min(G.tried_at)).where(G.operator_id == operator_id, G.changed_at > G.tried_at)
     tried_at: datetime | None = (await connection.execute(query)).scalar()
     return None if tried_at is None else tried_at + READ_AGAIN
@@ -128,7 +128,7 @@ _LEARNED_PRICE = select(C.learned_kwh_price).where(*_HERE, C.learned_currency ==
 async def tariff_of(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> GroupTariff | None:
-    """The tariff of the charge point's public price group; None: no group, not convertible, or stale."""
+    """The tariff of the charge point's public price group. None: no group, not convertible, or stale."""
     given = {"operator": operator_id, "point": charge_point_id, "since": now - STALE}
     row = (await connection.execute(_TARIFF, given)).one_or_none()
     if row is None or row.tariff is None:
@@ -151,7 +151,7 @@ class ChargePointPrice:
 async def of_charge_points(
     connection: Connection, operator_id: OperatorId, now: datetime
 ) -> list[ChargePointPrice]:
-    """Price sources of every charge point that the operator's terminals use; a group not requested yet has no
+    """Price sources of every charge point that the operator's terminals use. A group not requested yet has no
     problem."""
     same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
     set_here = select(tariffs.c.charge_point_id, as_text(tariffs.c.tariff)).where(

@@ -32,7 +32,7 @@ class OpsKey:
 
 
 def key_hash(api_key: str) -> bytes:
-    """Hashes an API key; keys are long and random, so a plain hash is enough."""
+    """Hashes an API key. Keys are long and random, so a plain hash is enough."""
     return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -52,7 +52,7 @@ async def add_terminal(connection: Connection, terminal: Terminal, api_key: str,
 async def assign(
     connection: Connection, terminal: Terminal, charge_point_ids: Sequence[ChargePointId]
 ) -> None:
-    """Assigns charge points to a terminal of the operator; unknown charge points are left for sync."""
+    """Assigns charge points to a terminal of the operator. Unknown charge points are left for sync."""
     rows = [
         {"operator_id": terminal.operator_id, "charge_point_id": c} for c in sorted(set(charge_point_ids))
     ]

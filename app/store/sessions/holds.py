@@ -1,4 +1,4 @@
-"""Stores the references of all holds, first ones and top-ups; each pays for one session, once."""
+"""Stores the references of all holds, first ones and top-ups. Each pays for one session, once."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,7 +41,7 @@ class KnownHold:
 async def take(
     connection: Connection, session: PaymentSession, reference: str, amount_minor: int, now: datetime
 ) -> bool:
-    """Claims a reference for a session of its terminal; False when it is taken."""
+    """Claims a reference for a session of its terminal. False when it is taken."""
     row = {
         "terminal_id": session.terminal_id,
         "reference": reference,
@@ -73,7 +73,7 @@ def session_ids(terminal_id: TerminalId, reference: str) -> Select[tuple[str]]:
 async def set_days(
     connection: Connection, operator_id: OperatorId, brand: str | None, days: int | None
 ) -> None:
-    """Sets for how many days holds of a card scheme (None: of all others) are valid; None: the default."""
+    """Sets for how many days holds of a card scheme (None: of all others) are valid. None: the default."""
     p, name = hold_policies.c, (brand or "").lower()
     if days is None:
         await connection.execute(delete(hold_policies).where(p.operator_id == operator_id, p.brand == name))

@@ -32,7 +32,7 @@ from app.store.tables import inbox, payment_sessions
 from app.store.tables.monta import CHARGE_POINT_NEWS_PENDING
 
 PENDING_LIMIT = 5000
-"""Entries of one session applied in one transaction; the rest follow in the next."""
+"""Entries of one session applied in one transaction. The rest follow in the next."""
 READ_OF_EACH = 50
 """Entries of one charge that are read of a backlog, the newest."""
 
@@ -41,7 +41,7 @@ P = payment_sessions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxEntry:
-    """One webhook entry to be kept; `raw` is what Monta sent, safe for jsonb."""
+    """One webhook entry to be kept. `raw` is what Monta sent, safe for jsonb."""
 
     dedupe_key: str
     raw: Mapping[str, Any]

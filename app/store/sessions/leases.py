@@ -42,7 +42,7 @@ NO_BOUND = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A claim on one session; every later write carries `token`, which fences off late workers."""
+    """A claim on one session. Every later write carries `token`, which fences off late workers."""
 
     session_id: SessionId
     token: int
@@ -116,7 +116,7 @@ _RESCHEDULE = (
 _UNSEEN = func.jsonb_path_exists(
     P.c.body, text("'$.attention[*] ? (@.acknowledged == null)'"), type_=Boolean()
 )
-"""Attention in the document itself; attention raised for a crashed handler ends once the handler works again."""
+"""Attention in the document itself. Attention raised for a crashed handler ends once the handler works again."""
 _RELEASE = (
     update(P)
     .where(P.c.id == bindparam("session"))
@@ -186,12 +186,12 @@ def _due(wait: Wait) -> dict[str, object]:
 
 
 async def extend(connection: Connection, lease: Lease, until: datetime) -> None:
-    """Extends a claim for one more step; the row is locked and known to be ours."""
+    """Extends a claim for one more step. The row is locked and known to be ours."""
     await connection.execute(_EXTEND, {"session": lease.session_id, "until": until})
 
 
 async def renew(connection: Connection, held: Collection[Lease], until: datetime) -> None:
-    """Renews claims whose work takes longer than a lease; skips those that another worker holds by now."""
+    """Renews claims whose work takes longer than a lease. Skips those that another worker holds by now."""
     pairs = sorted((lease.session_id, lease.token) for lease in held)
     meant = (
         select(P.c.id)
@@ -204,7 +204,7 @@ async def renew(connection: Connection, held: Collection[Lease], until: datetime
 
 
 async def release(connection: Connection, lease: Lease, wait: Wait) -> None:
-    """Releases a claim on a locked row; the session is due again when `wait` ends."""
+    """Releases a claim on a locked row. The session is due again when `wait` ends."""
     await connection.execute(_RELEASE, {"session": lease.session_id} | _due(wait))
 
 
@@ -249,7 +249,7 @@ _NEXT_JOB = select(func.min(operator_jobs.c.due_at)).where(operator_jobs.c.lease
 
 
 async def next_due(connection: Connection, *, stops: bool = False) -> datetime | None:
-    """The next due time of an unleased session or job; `stops`: of a stop. None: nothing is planned.
+    """The next due time of an unleased session or job. `stops`: of a stop. None: nothing is planned.
 
     Ignores expired claims: pollers retry within a second or so anyway.
     """

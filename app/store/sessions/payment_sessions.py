@@ -55,7 +55,7 @@ async def record(
     request_hash: bytes,
     idempotency_key: str | None,
 ) -> bool:
-    """Inserts a new session, due at once; False when a key (reference, Idempotency-Key, charge point) is taken."""
+    """Inserts a new session, due at once. False when a key (reference, Idempotency-Key, charge point) is taken."""
     session = change.session
     session = replace(session, attention=stamped(session.attention, session.created_at))
     held = session.authorization
@@ -75,7 +75,7 @@ async def record(
 async def find_recorded(
     connection: Connection, terminal_id: TerminalId, *, reference: str, idempotency_key: str | None
 ) -> Recorded | None:
-    """The session that took one of these keys; the reference takes precedence over the Idempotency-Key."""
+    """The session that took one of these keys. The reference takes precedence over the Idempotency-Key."""
     given = {"terminal": terminal_id, "wanted": reference, "key": idempotency_key}
     found = (await connection.execute(_RECORDED, given)).first()
     if found is None:
@@ -107,7 +107,7 @@ class Locked:
 async def lock_named(
     connection: Connection, operator_id: OperatorId, charge_ids: Sequence[str], references: Sequence[str]
 ) -> list[Locked]:
-    """Locks an operator's sessions that are named by a charge or by their own id, in the order of their ids; skips
+    """Locks an operator's sessions that are named by a charge or by their own id, in the order of their ids. Skips
     unreadable ones."""
     given = {"operator": operator_id, "charge_ids": list(charge_ids), "references": list(references)}
     found = await connection.execute(_LOCK_NAMED, given)
@@ -155,7 +155,7 @@ async def save_all(
 async def wake(
     connection: Connection, session_id: SessionId, now: datetime, *, for_stop: bool = False
 ) -> None:
-    """Makes a locked session due, so that a watcher claims it next; `for_stop`: before all others."""
+    """Makes a locked session due, so that a watcher claims it next. `for_stop`: before all others."""
     await leases.wake(connection, [session_id], now, for_stop=for_stop)
 
 

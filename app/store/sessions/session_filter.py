@@ -1,4 +1,4 @@
-"""Says which payment sessions a query means, in plain values; only the store turns it into SQL."""
+"""Says which payment sessions a query means, in plain values. Only the store turns it into SQL."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ P = payment_sessions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardTokens:
-    """One card, or one account behind several cards: a session matches by either; without both, none does."""
+    """One card, or one account behind several cards: a session matches by either. Without both, none does."""
 
     fingerprint: str | None = None
     account_reference: str | None = None

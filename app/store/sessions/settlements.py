@@ -31,7 +31,7 @@ class OpenSettlements:
 async def write(
     connection: Connection, session: PaymentSession, settlement: Settlement, *, first: bool
 ) -> None:
-    """Inserts a settlement once; later only its reports and the overdue mark may change."""
+    """Inserts a settlement once. Later only its reports and the overdue mark may change."""
     reported = {
         "status": settlement.status,
         "shares": shares_of(settlement),
@@ -60,7 +60,7 @@ async def write(
 async def overdue(
     connection: Connection, operator_id: OperatorId, now: datetime, *, limit: int, offset: int = 0
 ) -> list[SessionId]:
-    """Sessions with an overdue capture report that were not flagged yet, the most overdue first; skips `offset` of
+    """Sessions with an overdue capture report that were not flagged yet, the most overdue first. Skips `offset` of
     them."""
     query = (
         select(S.c.session_id)
@@ -95,7 +95,7 @@ class Capture:
 
 
 async def add_capture(connection: Connection, session_id: SessionId, capture: Capture) -> Capture | None:
-    """Saves a report once; returns an existing one of the same outcome, reference and hold."""
+    """Saves a report once. Returns an existing one of the same outcome, reference and hold."""
     made = await connection.execute(
         insert(captures)
         .values(

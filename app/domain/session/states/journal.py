@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class JournalKind(StrEnum):
-    """What a journal line records; stored as plain text, so that an unknown kind of another release can be read."""
+    """What a journal line records. Stored as plain text, so that an unknown kind of another release can be read."""
 
     PAYMENT_AUTHORIZED = "payment_authorized"
     TOPPED_UP = "topped_up"
@@ -182,4 +182,4 @@ KINDS: Mapping[JournalKind, KindRow] = {
     K.ATTENTION_ENDED: KindRow("The cause is gone; the attention item was closed.", "code, why"),
     K.ATTENTION_ACKNOWLEDGED: KindRow("Operations acknowledged all items of a code.", "code, by, note"),
 }
-"""In the order in which a session meets them; the reference page is generated from it."""
+"""In the order in which a session meets them. The reference page is generated from it."""

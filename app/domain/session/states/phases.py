@@ -1,4 +1,5 @@
-"""Phases of a payment session: what it waits for, finer than its status, with the steps that each may lead to."""
+"""Phases of a payment session: what it waits for. They are finer than its status; a table has the steps that each
+may lead to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseRow:
-    """One phase: when it holds, whose fact or decision leads there, and what the watcher does in it, and why."""
+    """One row of the table of phases. When it holds, whose fact or decision leads there, and what the watcher does
+    in it."""
 
     statuses: tuple[Status, ...]
     """In which of them it occurs."""
@@ -273,6 +275,6 @@ def _is_lost(session: PaymentSession, charge: Charge, policy: Policy, now: datet
 
 
 def quiet_until_of(session: PaymentSession, policy: Policy) -> datetime:
-    """Until when no second POST may be sent: counted from the last moment at which the first may have left."""
+    """Until when no second POST may be sent. Counted from the last moment at which the first may have left."""
     intent_at = session.start.intent_at or session.created_at
     return intent_at + timedelta(seconds=policy.send_guard_s + policy.quiet_window_s)

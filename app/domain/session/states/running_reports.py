@@ -19,14 +19,14 @@ session, such as news that named only a charge just adopted."""
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A session with its reports applied, and until when it may wait; `now`: a step is due at once."""
+    """A session with its reports applied, and until when it may wait. `now`: a step is due at once."""
 
     change: Change
     due: Wait
 
 
 def may_merge(session: PaymentSession, report: ChargeReport) -> bool:
-    """Whether a report only goes on with a charge that runs; all others need a watcher's turn."""
+    """Whether a report only goes on with a charge that runs. All others need a watcher's turn."""
     charge = session.charge
     return (
         session.status is Status.CHARGING
