@@ -45,7 +45,11 @@ class ProcessTelemetry:
         self._calls = Counter("tapwatt_monta_calls", "Calls to Monta.", ["call", "outcome"], registry=r)
         self._swept = Counter("tapwatt_sweep_reads", "Reads of silent charges.", ["how"], registry=r)
         self._silent = Counter("tapwatt_silent_charges", "Charges found silent by sweeps.", registry=r)
-        self._turns = Histogram(
+        self._add_watcher(r)
+
+    def _add_watcher(self, r: CollectorRegistry) -> None:
+        """The watcher's own pace."""
+        self._claims = Histogram(
             "tapwatt_watcher_claim_seconds",
             "One claim of a session, calls included.",
             buckets=SHORT_BUCKETS_S,
@@ -57,7 +61,6 @@ class ProcessTelemetry:
             buckets=SHORT_BUCKETS_S,
             registry=r,
         )
-
         self._stop_late = Histogram(
             "tapwatt_stop_lateness_seconds",
             "From when a stop fell due to its first call at Monta.",
@@ -100,7 +103,7 @@ class ProcessTelemetry:
         self._stop_late.observe(max(0.0, late_s))
 
     def claim_ended(self, took_s: float) -> None:
-        self._turns.observe(max(0.0, took_s))
+        self._claims.observe(max(0.0, took_s))
 
     def text(self) -> str:
         """Prometheus' exposition format."""

@@ -83,8 +83,8 @@ def make_socket_dir(host: Host) -> str:
 def _rights() -> RunAs:
     if os.geteuid() != 0:
         return RunAs.SAME_USER
-    probe = _guarded(RunAs.USER_NAMESPACE, [shutil.which("true") or "/bin/true"])
-    works = subprocess.run(probe, capture_output=True, check=False, timeout=30).returncode == 0
+    command = _guarded(RunAs.USER_NAMESPACE, [shutil.which("true") or "/bin/true"])
+    works = subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
     return RunAs.USER_NAMESPACE if works else RunAs.NOBODY
 
 

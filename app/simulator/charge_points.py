@@ -34,7 +34,7 @@ class Magic:
     happens: str
 
 
-_HABITS = Driver(unplugs_after_stop_s=20.0, next_car_after_s=30.0)
+_DEFAULT_DRIVER = Driver(unplugs_after_stop_s=20.0, next_car_after_s=30.0)
 
 
 def _normal(number: int, name: str, max_w: int, group: int, vehicle: str) -> PointConfig:
@@ -62,7 +62,7 @@ NORMAL_POINTS: tuple[PointConfig, ...] = (
 
 
 def _magic(
-    number: int, name: str, faults: PointFaults, driver: Driver = _HABITS, group: int = 25
+    number: int, name: str, faults: PointFaults, driver: Driver = _DEFAULT_DRIVER, group: int = 25
 ) -> PointConfig:
     return PointConfig(
         id=number,
@@ -103,7 +103,7 @@ _TABLE: tuple[tuple[PointConfig, str], ...] = (
     ),
     (
         _magic(906, "Never plugged in", PointFaults(), Driver(arrives_plugged_in=False)),
-        "nobody plugs in: the charge stays starting",
+        "no car is plugged in: the charge stays starting",
     ),
     (
         _magic(907, "Unplugged", PointFaults(), Driver(unplugs_after_wh=3_000, next_car_after_s=30.0)),
@@ -144,7 +144,7 @@ _TABLE: tuple[tuple[PointConfig, str], ...] = (
     ),
     (
         _magic(916, "Restarted by others", PointFaults(restarts_after_s=8.0)),
-        "8 s after the first stop somebody restarts the charge; the second stop holds",
+        "8 s after the first stop another user restarts the charge; the second stop holds",
     ),
     (
         _magic(917, "Payment removed", PointFaults(price_waived=True)),

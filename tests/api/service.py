@@ -279,7 +279,7 @@ def fields_of(problem: Json) -> list[str]:
 
 def make_context(database: Database, clock: Any, *, virtual: bool = True) -> Context:
     def unreachable(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("nobody is there", request=request)
+        raise httpx.ConnectError("connection refused", request=request)
 
     return build_context(database, clock, open_http(httpx.MockTransport(unreachable)), virtual=virtual)
 

@@ -49,10 +49,10 @@ async def test_F111_with_several_sessions_of_one_card_nothing_is_stopped_until_o
             assert (answer.status_code, answer.json()["id"]) == (202, first["id"])
         assert (await stop_requested(service, first), await stop_requested(service, second)) == (True, False)
         for point in ("103", "999"):
-            nobody = await service.call(
+            unknown = await service.call(
                 "POST", STOP, {"card_fingerprint": "card one", "charge_point_id": point}
             )
-            assert_problem(nobody, 404, "not_found")
+            assert_problem(unknown, 404, "not_found")
         left = await service.call("POST", STOP, {"card_fingerprint": "card one"})
         assert (left.status_code, left.json()["id"]) == (202, second["id"])
 

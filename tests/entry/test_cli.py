@@ -240,9 +240,9 @@ def test_a_watcher_ends_cleanly_when_it_is_asked_to(
 
 @contextmanager
 def serving(folder: Path, url: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     process = start(folder, url, "serve", "--port", str(port), *arguments)
     try:
         assert process.stderr is not None

@@ -216,10 +216,10 @@ async def open_rig(
     """The rig, provisioned and with its sync done; webhooks are registered unless `public_url` is None."""
     config = config or replace(default_config(), webhook_cadence_s=2.0)
     clock = RigClock()
-    doors: list[httpx.AsyncClient] = []
+    clients: list[httpx.AsyncClient] = []
 
     async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        answer = await doors[0].post(url.removeprefix(PUBLIC_URL), content=body, headers=dict(headers))
+        answer = await clients[0].post(url.removeprefix(PUBLIC_URL), content=body, headers=dict(headers))
         return answer.status_code
 
     simulator = Simulator(config, clock, deliver)
@@ -233,7 +233,7 @@ async def open_rig(
         with lent_app(context) as app:
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
-                doors.append(http)
+                clients.append(http)
                 rig = Rig(context, clock, simulator, http)
                 await rig.provision(config)
                 await rig.work()

@@ -94,7 +94,7 @@ async def test_F53_a_changed_webhook_configuration_is_repaired_and_reported(
         config = rig.monta.outbox.config
         assert config is not None
         rig.monta.outbox.config = type(config)(
-            url="https://somebody.else/hook", secret=config.secret, event_types=config.event_types, headers={}
+            url="https://other.example/hook", secret=config.secret, event_types=config.event_types, headers={}
         )
         await rig.pass_time(901)
         assert rig.monta.outbox.config is not None

@@ -50,7 +50,9 @@ async def test_F44_monta_gets_a_changed_secret_as_soon_as_it_answers_and_no_deli
         assert rig.calls(*PUT) == before + 2, "once told, it is not told again"
         async with rig.context.database.transaction() as connection:
             row = (await connection.execute(text(KEPT))).one()
-        assert tuple(row) == (None, None, None, None), "nobody is blamed, and the old secret is forgotten"
+        assert tuple(row) == (None, None, None, None), (
+            "no problem is reported, and the old secret is forgotten"
+        )
 
 
 KEPT = """

@@ -85,8 +85,8 @@ async def test_the_same_card_shown_again_stops_its_own_session_and_no_other(data
         last = await rig.until(mine["id"], "completed")
         assert last["stop_reason"] == "driver"
         assert (await rig.session(other["id"]))["status"] == "charging"
-        nobody = await rig.call("POST", "/v1/stop-requests", body={"card_fingerprint": "card-1"})
-        assert nobody.status_code == 404
+        unknown = await rig.call("POST", "/v1/stop-requests", body={"card_fingerprint": "card-1"})
+        assert unknown.status_code == 404
 
 
 async def test_operations_stop_a_charge_and_the_journal_says_why(database_url: str) -> None:

@@ -58,4 +58,4 @@ async def test_F87_a_state_that_this_code_does_not_know_is_left_alone_and_report
         await write("authorized")
         await rig.until(session["id"], "charging", within_s=300)
         assert len(starts(rig)) == 2
-        assert (await row())[1:] == (False, 0), "F110: what asked for a person is gone"
+        assert (await row())[1:] == (False, 0), "F110: the attention item is gone"

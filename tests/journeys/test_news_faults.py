@@ -124,7 +124,7 @@ async def test_F44_a_forged_delivery_is_refused_and_has_no_effect(database_url: 
         await rig.pass_time(70)
         before = await rig.session(session["id"])
         forged = entry(rig, await as_monta_shows_it(rig) | {"state": "completed", "price": 0})
-        assert await deliver(rig, forged, secret="a secret of somebody else") == 401
+        assert await deliver(rig, forged, secret="another operator's secret") == 401
         await rig.work()
         assert await rig.session(session["id"]) == before
 

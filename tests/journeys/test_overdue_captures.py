@@ -110,7 +110,7 @@ async def test_sessions_that_cannot_be_asked_about_hold_up_no_other_and_are_not_
                 assert await listed(rig, "needs_attention=true") == [last]
                 rig.watchers = watchers
                 await rig.pass_time(EVERY.total_seconds() - 1)
-            failed = [line["session_id"] for line in lines if line["event"] == "outcome_not_asked_for"]
+            failed = [line["session_id"] for line in lines if line["event"] == "capture_not_flagged"]
             assert sorted(failed) == sorted(first), "once each until the next time"
         finally:
             await sql(rig, *UNDO)

@@ -82,7 +82,7 @@ async def test_F106_a_charge_whose_cable_stays_in_frees_its_point_after_minutes(
         rig.monta.stop_button(session["charge_point_id"])
         await rig.until(session["id"], "finishing")
         await rig.pass_time(30)
-        assert not await point_is_free(rig, session["charge_point_id"]), "somebody may restart it"
+        assert not await point_is_free(rig, session["charge_point_id"]), "it may be restarted"
         await rig.pass_time(300)
         assert (await rig.session(session["id"]))["status"] == "finishing"
         assert await point_is_free(rig, session["charge_point_id"])

@@ -59,7 +59,7 @@ async def test_without_a_connection_the_start_was_certainly_not_sent_f95(
         httpx.WriteError("cut"),
         httpx.ReadError("cut"),
         httpx.RemoteProtocolError("closed without an answer"),
-        OSError("nobody foresaw this"),
+        OSError("an unforeseen error"),
     ],
 )
 async def test_a_lost_answer_is_unknown_and_the_start_is_not_sent_again_f19(

@@ -188,12 +188,12 @@ async def test_a_pair_that_still_lives_serves_when_it_cannot_be_renewed(rig: Rig
 
 async def test_a_caller_that_goes_away_leaves_the_others_a_token(rig: Rig) -> None:
     client = rig.replica()
-    gate = rig.line.gates["POST /auth/token"] = asyncio.Event()
+    event = rig.line.gates["POST /auth/token"] = asyncio.Event()
     calls = [asyncio.create_task(client.get_charge(FIVE)) for _ in range(5)]
     for _ in range(20):
         await asyncio.sleep(0)
     calls[0].cancel()
-    gate.set()
+    event.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
     assert all(getattr(answer, "id", None) == FIVE for answer in answers[1:])
@@ -201,12 +201,12 @@ async def test_a_caller_that_goes_away_leaves_the_others_a_token(rig: Rig) -> No
 
 async def test_the_calls_of_one_process_wait_without_asking_the_store_over_and_over(rig: Rig) -> None:
     client = rig.replica()
-    gate = rig.line.gates["POST /auth/token"] = asyncio.Event()
+    event = rig.line.gates["POST /auth/token"] = asyncio.Event()
     calls = [asyncio.create_task(client.get_charge(FIVE)) for _ in range(20)]
     for _ in range(100):
         await asyncio.sleep(0)
     assert rig.tokens.loads == 1
-    gate.set()
+    event.set()
     await asyncio.gather(*calls)
     assert rig.monta.issued == 1
 

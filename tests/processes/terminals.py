@@ -101,7 +101,7 @@ async def audit(fleet: Fleet, acknowledged: Sequence[str]) -> Counter[str]:
         " FROM payment_sessions p LEFT JOIN settlements s ON s.session_id = p.id"
     )
     assert {row["id"] for row in rows} == set(acknowledged), (
-        "a session was lost, or recorded though nobody was told"
+        "a session was lost, or recorded though no terminal got an answer"
     )
     charges: dict[str, list[Json]] = {}
     for charge in books["charges"]:

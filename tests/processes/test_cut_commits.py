@@ -41,8 +41,8 @@ class Shears:
             return Fate.PASS
         self._left -= 1
         fate = self._rng.choice((Fate.LOST, Fate.UNANSWERED))
-        door = "door" if "payment_authorized" in transaction.kinds else "watcher"
-        self.cut[f"{door} {fate}"] += 1
+        part = "api" if "payment_authorized" in transaction.kinds else "watcher"
+        self.cut[f"{part} {fate}"] += 1
         return fate
 
 

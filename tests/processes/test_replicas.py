@@ -80,7 +80,7 @@ async def test_F22_a_replica_frozen_between_its_intent_and_its_post_sends_nothin
             other.send(signal.SIGCONT)
     await asyncio.sleep(FREEZE_S)
     assert (await fleet.books())["posts"].get(session, 0) == 0, (
-        "the intent was sent by somebody who only looked"
+        "the intent was sent by a replica that only read"
     )
     replica.send(signal.SIGCONT)
     await fleet.ready(replica)

@@ -81,7 +81,7 @@ class Turmoil:
         held = {r["id"]: r["lease_token"] for r in await self.fleet.rows(HELD, watchers)}
         now = "SELECT id, lease_token, lease_owner FROM payment_sessions WHERE id = ANY($1)"
         while held:
-            assert time.monotonic() < struck_at + GIVE_UP_S, f"nobody took over {held}"
+            assert time.monotonic() < struck_at + GIVE_UP_S, f"no replica took over {held}"
             for row in await self.fleet.rows(now, list(held)):
                 if row["lease_token"] > held[row["id"]]:
                     self.took_over_s.append(time.monotonic() - struck_at)

@@ -16,7 +16,7 @@ from tests.simulator_transport import SimulatorTransport
 from tests.virtual_clock import VirtualClock
 
 STAYS = Driver()
-"""A car is plugged in and nobody does anything by habit."""
+"""A car is plugged in; its driver does nothing by default."""
 AC, DC, IDLE = 102, 106, 105
 POINTS = (
     PointConfig(id=AC, name="AC 11 kW", max_w=11_000, price_group_id=21, driver=STAYS),
@@ -49,7 +49,7 @@ class Received:
     async def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         assert url == HOOK["webhookUrl"]
         if self.status is None:
-            raise ConnectionError("nobody is at home")
+            raise ConnectionError("connection refused")
         self.bodies.append(body)
         self.headers.append(headers)
         return self.status

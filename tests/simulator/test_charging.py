@@ -235,8 +235,8 @@ async def test_a_local_start_is_a_charge_without_our_external_id() -> None:
 
 
 async def test_drivers_bring_a_fresh_car_after_each_charge() -> None:
-    habits = Driver(unplugs_after_stop_s=20, next_car_after_s=30)
-    points = tuple(replace(point, driver=habits) for point in POINTS)
+    driver = Driver(unplugs_after_stop_s=20, next_car_after_s=30)
+    points = tuple(replace(point, driver=driver) for point in POINTS)
     rig = await a_rig(replace(CONFIG, points=points))
     for number in range(3):
         charge = await rig.start(IDLE, partnerExternalId=f"ps_{number}")

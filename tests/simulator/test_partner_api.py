@@ -209,7 +209,7 @@ async def test_every_documented_filter_selects() -> None:
 
     own = [second["id"], first["id"]]
     assert await found(partnerExternalId="ps_2") == [second["id"]]
-    assert await found(partnerExternalId="nobody") == []
+    assert await found(partnerExternalId="unknown") == []
     assert await found(chargePointId=AC) == [first["id"]]
     assert await found(state="completed") == [first["id"]]
     assert await found(fromDate="2026-11-22T10:01:50Z", chargePointId=DC) == [second["id"]]

@@ -131,8 +131,8 @@ class Plan:
     def stops_work(self) -> bool:
         """Whether every charge point follows a stop at once, and stays stopped."""
         faults = [point.faults for config in self.monta for point in config.points]
-        obeyed = all(not q.stops_ignored and q.restarts_after_s is None for q in faults)
-        return obeyed and all(happening.what != "offline" for happening in self.happenings)
+        stops_work = all(not q.stops_ignored and q.restarts_after_s is None for q in faults)
+        return stops_work and all(happening.what != "offline" for happening in self.happenings)
 
     def __str__(self) -> str:
         drawn = [

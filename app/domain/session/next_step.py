@@ -223,8 +223,8 @@ def _release(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     session's and not a duplicate of a released one."""
     start, requested = session.start, session.stop_request is not None
     reason = NotStartedReason.CANCELED if requested else NotStartedReason.START_TIMEOUT
-    in_doubt = start.ambiguous_at is not None or start.outcome is StartOutcome.UNKNOWN
-    if not in_doubt or (start.empty_at is not None and now <= start.empty_at + JUST_SEARCHED):
+    unresolved = start.ambiguous_at is not None or start.outcome is StartOutcome.UNKNOWN
+    if not unresolved or (start.empty_at is not None and now <= start.empty_at + JUST_SEARCHED):
         return GiveUp(reason)
     due = start.searched_at + timedelta(seconds=policy.stop_retry_s) if start.searched_at else now
     return when(SearchCharges(), max(due, session.reads.not_before or due), now)

@@ -42,7 +42,7 @@ async def check_credential(context: Context, lease: JobLease) -> None:
         log.error("monta_refuses_the_credential", operator_id=operator.id, why=str(refusal))
     except MontaError as error:
         due_at = now + AGAIN
-        log.warning("probe_without_answer", operator_id=operator.id, error=str(error))
+        log.warning("credential_check_without_answer", operator_id=operator.id, error=str(error))
     else:
         if credential_status.problem is not None:
             log.info("monta_takes_the_credential_again", operator_id=operator.id)

@@ -50,7 +50,7 @@ async def _try_to_ask(context: Context, session_id: SessionId) -> bool:
     except Exception as error:
         if is_away(error):
             raise
-        log.exception("outcome_not_asked_for", session_id=session_id)
+        log.exception("capture_not_flagged", session_id=session_id)
         return False
     return True
 

@@ -201,8 +201,8 @@ async def test_F103_with_a_failing_database_no_card_number_is_logged(
 
 
 def test_F103_the_last_filter_of_the_log_masks_what_all_others_missed() -> None:
-    trouble = "Traceback:\n  File x\nDETAIL: Key (reference)=(4111-1111-1111-1111) exists"
-    event: dict[str, Any] = {"event": "x", "exception": trouble, "charge_id": "689100419745380035", "n": 4}
+    text = "Traceback:\n  File x\nDETAIL: Key (reference)=(4111-1111-1111-1111) exists"
+    event: dict[str, Any] = {"event": "x", "exception": text, "charge_id": "689100419745380035", "n": 4}
     shown = mask_card_numbers(None, "info", dict(event))
     assert "4111" not in str(shown)
     assert shown["exception"].startswith("Traceback:\n  File x\n***")

@@ -66,10 +66,10 @@ STATES = {
     "charging": running(3000).session,
     "charging, topped up": running(3000, top_ups=(TOP_UP,)).session,
     "paused": apply_report(running(3000), report("paused", 400), Source.MONTA_API, POLICY).session,
-    "in a state that nobody knows": apply_report(
+    "in an unknown state": apply_report(
         running(3000), report("other", 400), Source.MONTA_API, POLICY
     ).session,
-    "charging, wished to stop": replace(running(3000).session, stop_request=STOP_REQUEST),
+    "charging, requested to stop": replace(running(3000).session, stop_request=STOP_REQUEST),
     "stopping": stopping(),
     "stopped": stopped("stopped"),
     "releasing": stopped("releasing"),

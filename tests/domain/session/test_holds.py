@@ -109,7 +109,7 @@ def test_a_report_about_an_unknown_hold_is_no_report() -> None:
             two_holds(1200),
             [
                 CaptureReport(
-                    outcome=CAPTURED, amount_minor=1, reference="psp", authorization_reference="nobody's"
+                    outcome=CAPTURED, amount_minor=1, reference="psp", authorization_reference="unknown"
                 )
             ],
         )

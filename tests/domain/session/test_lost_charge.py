@@ -268,9 +268,9 @@ def test_F107_stops_of_an_unpaid_charge_are_bounded(stop: str, search: str) -> N
 @pytest.mark.parametrize("search", ["403", "503"])
 def test_F107_a_start_unknown_whose_search_never_works_ends_with_its_hold(search: str) -> None:
     posted = monta_calls.start_intended(Change(new_session()), T0, POLICY)
-    doubted = monta_calls.start_unknown(posted, "504", POLICY).session
-    held = replace(doubted.authorization, expires_at=after(6 * 3600))
-    life = Mute(read="403", stop="403", search=search).lives(replace(doubted, authorization=held), 7, at_s=1)
+    unknown = monta_calls.start_unknown(posted, "504", POLICY).session
+    held = replace(unknown.authorization, expires_at=after(6 * 3600))
+    life = Mute(read="403", stop="403", search=search).lives(replace(unknown, authorization=held), 7, at_s=1)
     assert life.session.status is Status.NOT_STARTED
     assert life.busiest_hour() <= 60
 

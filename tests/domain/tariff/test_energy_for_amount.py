@@ -78,7 +78,7 @@ def test_energy_that_is_priced_only_from_some_kwh_on_is_rounded_up_from_there() 
     assert [energy_for_amount(known, minor) for minor in (0, 4, 8, 16)] == [28_500, 28_500, 28_500, 29_500]
 
 
-def test_steps_that_do_not_fit_into_each_other_are_kept_back_whole() -> None:
+def test_steps_that_do_not_fit_into_each_other_are_reserved_whole() -> None:
     elements = [
         {
             "price_components": [{"type": "ENERGY", "price": "1", "step_size": 700}],
@@ -110,10 +110,10 @@ def test_more_money_never_buys_less(known: Tariff, amount_minor: int, more_minor
 def test_what_was_bought_never_costs_more_at_the_assumed_power_and_parking(
     known: Tariff, amount_minor: int, tz: ZoneInfo, seconds: int, parked_s: int, parks_first: bool
 ) -> None:
-    probe = energy_for_amount(known, amount_minor)
-    assume(probe is not None and probe > 0)
-    assert probe is not None
-    least_power_w = max(1, probe * 3600 // seconds)
+    affordable_wh = energy_for_amount(known, amount_minor)
+    assume(affordable_wh is not None and affordable_wh > 0)
+    assert affordable_wh is not None
+    least_power_w = max(1, affordable_wh * 3600 // seconds)
     bought = energy_for_amount(known, amount_minor, least_power_w=least_power_w, parked_s=parked_s)
     assume(bought)
     assert bought is not None

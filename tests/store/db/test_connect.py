@@ -58,9 +58,9 @@ async def test_F81_a_server_that_falls_silent_is_released_and_all_that_the_pool_
     try:
         await asyncio.gather(*(work() for _ in range(5)))
         proxy.die()
-        with pytest.raises(DATABASE_ERRORS) as trouble:
+        with pytest.raises(DATABASE_ERRORS) as raised:
             await work()
-        assert is_away(trouble.value)
+        assert is_away(raised.value)
         began = time.monotonic()
         await work()
         assert time.monotonic() - began < BRIEF.connect_s + QUICK_S, (

@@ -219,13 +219,13 @@ async def test_numbers_stay_exact_in_json_documents(database_url: str) -> None:
 
 async def test_the_listener_hears_comes_back_and_wakes_everyone_after_a_break(database_url: str) -> None:
     database = Database(database_url)
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    listening = asyncio.create_task(Listener(database.host, {"tapwatt_test": heard.put_nowait}).run())
+    received: asyncio.Queue[str] = asyncio.Queue()
+    listening = asyncio.create_task(Listener(database.host, {"tapwatt_test": received.put_nowait}).run())
     try:
-        assert await asyncio.wait_for(heard.get(), 5) == ""
+        assert await asyncio.wait_for(received.get(), 5) == ""
         admin = await asyncpg.connect(database_url)
         await admin.execute("NOTIFY tapwatt_test, 'ps_1'")
-        assert await asyncio.wait_for(heard.get(), 5) == "ps_1"
+        assert await asyncio.wait_for(received.get(), 5) == "ps_1"
         await admin.close()
     finally:
         listening.cancel()

@@ -121,19 +121,19 @@ async def test_F112_migrations_go_through_pgbouncer_again_and_again(empty_url: s
 @needs_pgbouncer
 async def test_F112_statement_mode_is_named_by_everything(database_url: str) -> None:
     async with pooler(database_url, "statement") as url, opened(url) as database:
-        with pytest.raises(DATABASE_ERRORS) as trouble:
+        with pytest.raises(DATABASE_ERRORS) as raised:
             await work(database, 1)
-        assert "pool_mode = transaction" in explain(trouble.value)
-        with pytest.raises(DATABASE_ERRORS) as trouble:
+        assert "pool_mode = transaction" in explain(raised.value)
+        with pytest.raises(DATABASE_ERRORS) as raised:
             await asyncio.to_thread(migrate, url)
-        assert "pool_mode = transaction" in explain(trouble.value)
+        assert "pool_mode = transaction" in explain(raised.value)
 
 
 @needs_pgbouncer
 async def test_F112_notifications_arrive_around_the_pooler_and_one_that_swallows_them_is_named(
     database_url: str,
 ) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    received: asyncio.Queue[str] = asyncio.Queue()
     async with pooler(database_url, "transaction", default_pool_size="2") as url:
 
         async def say(word: str) -> None:
@@ -142,14 +142,14 @@ async def test_F112_notifications_arrive_around_the_pooler_and_one_that_swallows
                 connection.notify(ECHO_CHANNEL, word)
 
         async with opened(url, listen_url=database_url) as database:
-            around = Listener(database.listen_host, {"tapwatt_test": heard.put_nowait}, echo=say)
+            around = Listener(database.listen_host, {"tapwatt_test": received.put_nowait}, echo=say)
             async with listening(around):
-                assert await asyncio.wait_for(heard.get(), 5) == ""
+                assert await asyncio.wait_for(received.get(), 5) == ""
                 async with database.transaction() as connection:
                     connection.notify("tapwatt_test", "ps_1")
-                assert await asyncio.wait_for(heard.get(), 5) == "ps_1"
+                assert await asyncio.wait_for(received.get(), 5) == "ps_1"
                 assert around.problem is None
-            through = Listener(database.host, {"tapwatt_test": heard.put_nowait})
+            through = Listener(database.host, {"tapwatt_test": received.put_nowait})
             async with listening(through):
                 await until(lambda: "TAPWATT_LISTEN_DATABASE_URL" in (through.problem or ""))
 

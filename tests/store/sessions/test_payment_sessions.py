@@ -294,10 +294,10 @@ async def fail_after_a_change(database: Database, session: PaymentSession) -> No
 async def test_listeners_hear_of_changes_and_of_what_is_due_once_they_are_committed(
     database_url: str,
 ) -> None:
-    heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    received: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
 
     def hear(_connection: object, _pid: int, channel: str, payload: str) -> None:
-        heard.put_nowait((channel, payload))
+        received.put_nowait((channel, payload))
 
     session = a_session()
     async with provisioned(database_url) as database:
@@ -306,12 +306,12 @@ async def test_listeners_hear_of_changes_and_of_what_is_due_once_they_are_commit
             for channel in (DUE_CHANNEL, SESSIONS_CHANNEL):
                 await ear.add_listener(channel, hear)
             await record(database, session)
-            assert await asyncio.wait_for(heard.get(), 5) == (DUE_CHANNEL, "")
+            assert await asyncio.wait_for(received.get(), 5) == (DUE_CHANNEL, "")
             with pytest.raises(ZeroDivisionError):
                 await fail_after_a_change(database, session)
             await change(database, session, with_charge(session, "77"))
-            assert await asyncio.wait_for(heard.get(), 5) == (SESSIONS_CHANNEL, session.id)
-            assert heard.empty()
+            assert await asyncio.wait_for(received.get(), 5) == (SESSIONS_CHANNEL, session.id)
+            assert received.empty()
         finally:
             await ear.close()
 
