@@ -88,7 +88,7 @@ async def totals(
             *(
                 func.coalesce(func.sum(c), 0)
                 for c in (
-                    P.c.amount_minor,
+                    P.c.authorized_minor,
                     s.to_capture_minor,
                     s.to_release_minor,
                     s.shortfall_minor,

@@ -426,7 +426,7 @@ def upgrade() -> None:
         sa.Column("card_last4", sa.Text(), nullable=True),
         sa.Column("card_fingerprint", sa.Text(), nullable=True),
         sa.Column("card_account_reference", sa.Text(), nullable=True),
-        sa.Column("amount_minor", sa.BigInteger(), nullable=False, comment="all holds together"),
+        sa.Column("authorized_minor", sa.BigInteger(), nullable=False, comment="all holds together"),
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -480,7 +480,7 @@ def upgrade() -> None:
             nullable=False,
             comment="crashes of the watcher's handler in a row",
         ),
-        sa.CheckConstraint("amount_minor > 0", name=op.f("ck_payment_sessions_amount_is_positive")),
+        sa.CheckConstraint("authorized_minor > 0", name=op.f("ck_payment_sessions_authorized_is_positive")),
         sa.ForeignKeyConstraint(
             ["terminal_id", "operator_id"],
             ["terminals.id", "terminals.operator_id"],

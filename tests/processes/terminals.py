@@ -97,7 +97,7 @@ async def audit(fleet: Fleet, acknowledged: Sequence[str]) -> Counter[str]:
     )
     books = await fleet.books()
     rows = await fleet.rows(
-        "SELECT p.id, p.status, p.charge_id, p.amount_minor, s.to_capture_minor, s.to_release_minor"
+        "SELECT p.id, p.status, p.charge_id, p.authorized_minor, s.to_capture_minor, s.to_release_minor"
         " FROM payment_sessions p LEFT JOIN settlements s ON s.session_id = p.id"
     )
     assert {row["id"] for row in rows} == set(acknowledged), (
@@ -130,7 +130,7 @@ async def _story(fleet: Fleet, session_id: str) -> str:
 def _audit_one(session_id: str, row: Json, posts: int, charges: list[Json]) -> Counter[str]:
     assert row["status"] in ("completed", "not_started"), (session_id, row["status"])
     assert row["to_capture_minor"] is not None, f"{session_id} was not settled"
-    assert row["to_capture_minor"] + row["to_release_minor"] == row["amount_minor"]
+    assert row["to_capture_minor"] + row["to_release_minor"] == row["authorized_minor"]
     assert posts <= 1, f"{posts} POSTs for {session_id}"
     assert len(charges) <= 1, f"{len(charges)} charges for {session_id}"
     assert all(charge["ended"] for charge in charges), f"a charge of {session_id} has not ended"

@@ -8,7 +8,8 @@ from typing import Any
 import asyncpg
 
 STATE = """
-SELECT due.at AS next_due, s.id, s.operator_id, s.terminal_id, s.charge_point_id, s.reference, s.amount_minor, s.status,
+SELECT due.at AS next_due, s.id, s.operator_id, s.terminal_id, s.charge_point_id, s.reference,
+    s.authorized_minor AS held_minor, s.status,
     s.version, s.charge_id, s.occupies_charge_point,
     s.needs_attention, s.created_at, s.due_at, s.lease_owner, s.lease_until, s.lease_token,
     (s.body->'start'->>'intent_at')::timestamptz AS intent_at,
@@ -92,7 +93,7 @@ def _row(record: Any) -> Row:
         terminal_id=record["terminal_id"],
         charge_point_id=record["charge_point_id"],
         reference=record["reference"],
-        amount=record["amount_minor"],
+        amount=record["held_minor"],
         status=record["status"],
         version=record["version"],
         charge_id=record["charge_id"],

@@ -33,7 +33,7 @@ def to_row(session: PaymentSession) -> dict[str, Any]:
         "needs_attention": session.needs_attention,
         "occupies_charge_point": session.occupies_charge_point,
         "updated_at": session.updated_at,
-        "amount_minor": session.authorized_minor,
+        "authorized_minor": session.authorized_minor,
         "body": to_document(replace(session, tariff=None, settlement=None)),
     }
 

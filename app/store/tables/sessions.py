@@ -35,7 +35,7 @@ payment_sessions = Table(
     Column("card_last4", Text),
     Column("card_fingerprint", Text),
     Column("card_account_reference", Text),
-    Column("amount_minor", BigInteger, nullable=False, comment="all holds together"),
+    Column("authorized_minor", BigInteger, nullable=False, comment="all holds together"),
     Column("currency", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("version", Integer, nullable=False),
@@ -78,7 +78,7 @@ payment_sessions = Table(
     UniqueConstraint("terminal_id", "reference"),
     UniqueConstraint("terminal_id", "idempotency_key"),
     UniqueConstraint("operator_id", "charge_id"),
-    CheckConstraint("amount_minor > 0", name="amount_is_positive"),
+    CheckConstraint("authorized_minor > 0", name="authorized_is_positive"),
     Index(
         "uq_payment_sessions_active_charge_point",
         "operator_id",

@@ -145,5 +145,5 @@ def test_searchable_columns_say_what_the_document_says(session: PaymentSession) 
     assert row["status"] == session.status
     assert row["charge_id"] == (session.charge.id if session.charge else None)
     assert row["needs_attention"] == any(item.acknowledged is None for item in session.attention)
-    assert row["amount_minor"] == session.authorized_minor
+    assert row["authorized_minor"] == session.authorized_minor
     assert json.loads(row["body"])["tariff"] is json.loads(row["body"])["settlement"] is None

@@ -66,7 +66,10 @@ SECOND_ROWS = {
     "uq_payment_sessions_operator_id_charge_id": (a_session("b", charge_point="102"), {"charge_id": "77"}),
     "uq_payment_sessions_active_charge_point": (a_session("b"), {}),
     "pk_payment_sessions": (a_session("first", charge_point="102", reference="other"), {}),
-    "ck_payment_sessions_amount_is_positive": (a_session("b", charge_point="102", amount_minor=0), {}),
+    "ck_payment_sessions_authorized_is_positive": (
+        a_session("b", charge_point="102", amount_minor=0),
+        {},
+    ),
     "fk_payment_sessions_terminal_id_operator_id": (
         a_session("b", terminal=TRM_ONE, operator_id=OP_OTHER),
         {},
