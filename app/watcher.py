@@ -174,8 +174,8 @@ class Watcher:
         return len(claimed) + (job is not None)
 
     async def _claim_and_spawn(self) -> None:
-        room = self._room()
-        if room.stops <= 0:
+        capacity = self._capacity()
+        if capacity.stops <= 0:
             await self._until_freed()
             return
         claimed, job = await self._claim()
@@ -187,15 +187,15 @@ class Watcher:
             self._held_jobs.add(job)
             self._spawn(self._do(job))
         elif not claimed:
-            self._others_wait = room.others <= 0
+            self._others_wait = capacity.others <= 0
             await self._pause(await self._until_due(stops=self._others_wait))
 
-    def _room(self) -> claim.Room:
+    def _capacity(self) -> claim.Capacity:
         """What may be claimed now. Others and jobs leave some slots to sessions with a due stop."""
         others = sum(not lease.for_stop for lease in self._held) + len(self._held_jobs)
         free = self._concurrency - len(self._running)
         jobs = self._most_jobs - len(self._held_jobs)
-        return claim.Room(stops=free, others=min(free, self._for_others - others), jobs=min(free, jobs))
+        return claim.Capacity(stops=free, others=min(free, self._for_others - others), jobs=min(free, jobs))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
@@ -220,7 +220,7 @@ class Watcher:
         return await claim.claim_due(
             self.context,
             owner=self.name,
-            room=self._room(),
+            capacity=self._capacity(),
             busy=Counter(lease.operator_id for lease in self._held if not lease.for_stop),
             per_operator=self._per_operator,
         )

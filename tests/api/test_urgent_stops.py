@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from app.flows.context import monta_of
-from app.flows.session.claim import Room, claim_due
+from app.flows.session.claim import Capacity, claim_due
 from app.monta.ports import Purpose
 from app.monta_access import SharedBudget
 from app.store.db import pool
@@ -55,7 +55,7 @@ async def test_a_watcher_claims_and_calls_while_all_connections_are_in_use(busy:
     service, session_id = busy
     context, operator_id = service.context, service.one.operator.operator_id
     claimed, _ = await claim_due(
-        context, owner="w", room=Room(stops=1, others=1, jobs=0), busy={}, per_operator=1
+        context, owner="w", capacity=Capacity(stops=1, others=1, jobs=0), busy={}, per_operator=1
     )
     assert [lease.session_id for lease in claimed] == [session_id]
     await monta_of(context, operator_id, urgent=True)

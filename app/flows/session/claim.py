@@ -15,7 +15,7 @@ JOB_LEASE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Capacity:
     """How much more work a watcher may claim."""
 
     stops: int
@@ -26,7 +26,7 @@ class Room:
 
 
 async def claim_due(
-    context: Context, *, owner: str, room: Room, busy: Mapping[OperatorId, int], per_operator: int
+    context: Context, *, owner: str, capacity: Capacity, busy: Mapping[OperatorId, int], per_operator: int
 ) -> tuple[list[Lease], JobLease | None]:
     """Claims due sessions, those with a due stop first, and a due job if there is one.
 
@@ -37,20 +37,20 @@ async def claim_due(
     until = now + timedelta(seconds=context.lease_s)
     async with context.database.transaction(urgent=True) as connection:
         claimed = await leases.claim(
-            connection, owner=owner, now=now, until=until, limit=room.stops, busy=busy, stops=True
+            connection, owner=owner, now=now, until=until, limit=capacity.stops, busy=busy, stops=True
         )
-        if room.others > 0:
+        if capacity.others > 0:
             claimed += await leases.claim(
                 connection,
                 owner=owner,
                 now=now,
                 until=until,
-                limit=room.others,
+                limit=capacity.others,
                 busy=busy,
                 per_operator=per_operator,
             )
         _observe_lateness(context, claimed, now)
-        if room.jobs <= 0:
+        if capacity.jobs <= 0:
             return claimed, None
         until = now + timedelta(seconds=JOB_LEASE_S)
         return claimed, await jobs.claim(connection, now=now, until=until)
