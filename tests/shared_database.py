@@ -10,7 +10,7 @@ from app.store.tables import metadata
 from tests.postgres import TEMPLATE, TestCluster
 
 ALONE = (
-    "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
 EMPTY = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
