@@ -32,6 +32,7 @@ class BoundedHttp(HttpToolsProtocol):
     """Ends a connection whose request head is too large, or whose head or body comes too slowly."""
 
     most_head_bytes = 64 * 1024
+    """Counted by reads; the read that ends the head does not count, since most of it may be the body."""
     head_s = 10.0
     """From a request's first byte to the end of its head."""
     body_s = 20.0
@@ -39,11 +40,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _head_ended = False
     _deadline: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
+        was_in_head, self._head_ended = self._in_head, False
         super().data_received(data)
-        if not self._in_head:
+        if not was_in_head or self._head_ended:  # at least a part of this read was a body
             return
         self._head_bytes += len(data)
         if self._head_bytes > self.most_head_bytes:
@@ -54,7 +57,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._head_bytes, self._head_ended = False, 0, True
         super().on_headers_complete()
         self._within(self.body_s)
 

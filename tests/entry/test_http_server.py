@@ -95,6 +95,14 @@ async def test_a_request_that_does_not_go_on_is_cut(sent: bytes) -> None:
     assert answer.endswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
 
 
+async def test_a_large_body_that_comes_in_one_read_is_no_large_head() -> None:
+    size = 200_000
+    large = WHOLE.replace(b"content-length: 5", b"content-length: %d" % size).replace(b"hello", b"x" * size)
+    async with served() as port:
+        answers = [await said(port, large) for _ in range(20)]
+    assert all(answer.endswith(b"\r\n\r\n200000") for answer in answers)
+
+
 async def test_a_head_without_end_is_cut() -> None:
     async with served() as port:
         answer = await said(port, b"GET / HTTP/1.1\r\n", *[b"x-more: " + b"y" * 8000 + b"\r\n"] * 9)
