@@ -141,11 +141,6 @@ def low_quota(rng: Random, plan: Plan) -> Plan:
     return replace(plan, monta=tuple(replace(config, rate_limit=limit) for config in plan.monta))
 
 
-def minor_units(_rng: Random, plan: Plan) -> Plan:
-    """Prices of charges in minor units, as the operators' accounts say."""
-    return replace(plan, monta=tuple(replace(config, prices_in_minor_units=True) for config in plan.monta))
-
-
 def scarce_quota(_rng: Random, plan: Plan) -> Plan:
     return replace(plan, monta=tuple(replace(config, rate_limit=30) for config in plan.monta))
 
