@@ -1,6 +1,6 @@
 """Saves Monta's webhook entries in the inbox, and decodes them as reports."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -61,31 +61,20 @@ async def apply_running(
 
     The sessions stay locked, so an entry about one of them is either known by now or new.
     """
-    by_charge: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if entry.charge is not None and entry.problem is None and not _is_deletion(entry):
-            by_charge.setdefault(entry.charge.id, []).append(entry)
+    by_charge = _of_charges(entries)
     if not by_charge:
         return frozenset()
     references = {e.charge.partner_external_id for e in entries if e.charge is not None}
     locked = await payment_sessions.lock_named(
         connection, operator_id, sorted(by_charge), sorted(filter(None, references))
     )
-    named = {
-        known.session.id: [
-            (entry.dedupe_key, replace(report, arrived_at=now))
-            for entry in by_charge[known.session.charge.id]
-            if (report := entry.charge) is not None and may_merge(known.session, report)
-        ]
-        for known in locked
-        if known.session.charge is not None and known.session.charge.id in by_charge
-    }
+    named = {known.session.id: _mergeable(known.session, by_charge, now) for known in locked}
     keys = [key for pairs in named.values() for key, _ in pairs]
     old = await inbox.known_keys(connection, operator_id, keys) if keys else frozenset()
     edits: list[tuple[PaymentSession, Change]] = []
     due: dict[str, Wait] = {}
     for known in locked:
-        reports = {key: report for key, report in named.get(known.session.id, ()) if key not in old}
+        reports = {key: report for key, report in named[known.session.id] if key not in old}
         newest = sorted(reports.values(), key=lambda report: report.seen_at)[-inbox.READ_OF_EACH :]
         if not reports:
             continue
@@ -98,6 +87,27 @@ async def apply_running(
     await payment_sessions.save_all(connection, edits, now)
     await leases.reschedule(connection, due, now)
     return frozenset(keys)
+
+
+def _of_charges(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Readable entries about charges that were not deleted, by charge."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.charge is not None and entry.problem is None and not _is_deletion(entry):
+            found.setdefault(entry.charge.id, []).append(entry)
+    return found
+
+
+def _mergeable(
+    session: PaymentSession, by_charge: Mapping[str, Sequence[Entry]], now: datetime
+) -> list[tuple[str, ChargeReport]]:
+    """Keys and reports of a session's entries that need no watcher's turn."""
+    entries = () if session.charge is None else by_charge.get(session.charge.id, ())
+    return [
+        (entry.dedupe_key, replace(entry.charge, arrived_at=now))
+        for entry in entries
+        if entry.charge is not None and may_merge(session, entry.charge)
+    ]
 
 
 def _inbox_entry(entry: Entry) -> InboxEntry:
