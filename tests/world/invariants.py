@@ -123,14 +123,11 @@ class Invariants:
             self._settled(row)
 
     def _fenced(self, before: Row, row: Row, watcher: str | None) -> None:
-        """Any caller may make a session due, apply a report of its running charge, and raise attention about an ended
-        one; only its lease's holder works on it."""
+        """Any watcher may make a session due, and raise attention about an ended one; only its lease's holder works on
+        it."""
         expected = replace(before, due_at=row.due_at)
         if before.ended:
             expected = replace(expected, version=row.version, needs_attention=row.needs_attention)
-        elif before.status == row.status == "charging":
-            expected = replace(expected, version=row.version, energy_wh=row.energy_wh, price=row.price)
-            expected = replace(expected, needs_attention=row.needs_attention)
         unworked = expected == row
         if watcher is None or unworked or before.lease_token != row.lease_token:
             return
