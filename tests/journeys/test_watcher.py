@@ -5,10 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from app.domain.units.ids import OperatorId, SessionId
 from app.flows.admin import provision
 from app.flows.admin.provision import NewOperator
 from app.monta.transport import Timeouts
 from app.simulator.faults.catalog import FaultKind
+from app.store.sessions import payment_sessions
+from app.store.sessions.leases import Lease
 from app.watcher import Watcher
 from tests.journeys.checks import starts
 from tests.journeys.rig import MONTA_URL, Rig, open_rig
@@ -91,3 +94,39 @@ async def test_a_database_that_went_back_behind_a_heartbeat_has_everything_compa
         assert await value(rig, due) == 1
         await rig.work()
         assert rig.calls("GET", "/charges") == searches + 1
+
+
+LEASED = "SELECT count(*) FROM payment_sessions WHERE lease_until > :now"
+
+
+async def test_a_due_stop_finds_a_slot_while_all_other_sessions_hang(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        rig.watchers = [Watcher(rig.context, name="small", concurrency=4)]
+        now = rig.clock.now()
+        rig.monta.faults.between(now, now + timedelta(minutes=1), FaultKind.SLOW, path="/charges", seconds=15)
+        for point in (101, 102, 103, 104, 105, 106):
+            await rig.authorize(point, 1000)
+        for _ in range(4):
+            await rig.work()
+        assert await value(rig, LEASED) == 3, "one slot of four is kept for stops"
+        waiting = SessionId(
+            str(await value(rig, "SELECT max(id) FROM payment_sessions WHERE lease_until IS NULL"))
+        )
+        async with rig.context.database.transaction() as connection:
+            await payment_sessions.wake(connection, waiting, now, for_stop=True)
+        for _ in range(4):
+            await rig.work()
+        assert await value(rig, LEASED) == 4
+        assert await value(rig, f"SELECT lease_token FROM payment_sessions WHERE id = '{waiting}'") == 1
+        await rig.pass_time(120)
+        assert await value(rig, LEASED) == 0
+
+
+async def test_other_work_of_many_operators_leaves_a_quarter_of_the_slots_to_stops(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        watcher = Watcher(rig.context, name="small", concurrency=8)
+        others = [Lease(SessionId(f"ps_{n}"), 1, OperatorId(f"op_{n}")) for n in range(6)]
+        stops = [Lease(SessionId(f"ps_{n}"), 1, OperatorId(f"op_{n}"), for_stop=True) for n in range(6, 8)]
+        for held, left in ((others[:5], 1), (others, 0), ([*others[:5], *stops], 1), (stops, 6)):
+            watcher._held = set(held)
+            assert watcher._capacity().others == left

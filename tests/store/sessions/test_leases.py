@@ -203,3 +203,54 @@ async def test_F56_the_operator_with_less_work_comes_first_and_none_takes_all_sl
         assert await claim_fairly(database, limit=4, busy={OP_ONE: 6}) == {OP_OTHER: 4}
         assert await claim_fairly(database, limit=9, busy={OP_ONE: 9, OP_OTHER: 4}) == {OP_OTHER: 5}
         assert await claim_fairly(database, limit=9, busy={OP_ONE: 9, OP_OTHER: 9}) == {}
+
+
+async def claim_stops(database: Database, now: datetime = NOW) -> list[Lease]:
+    async with database.transaction() as connection:
+        return await leases.claim(connection, owner="w", now=now, until=now + LEASE, limit=10, stops=True)
+
+
+async def test_only_sessions_whose_stop_is_due_are_claimed_for_stops(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await four_sessions(database)
+        ours = await claim(database)
+        assert await claim_stops(database) == []
+        waits = [Wait(NOW), Wait(NOW + SECOND, NOW + 9 * SECOND), Wait(NOW, NOW), Wait(None)]
+        async with database.transaction() as connection:
+            for lease, wait in zip(ours, waits, strict=True):
+                await leases.release(connection, lease, wait)
+            assert await leases.next_due(connection, stops=True) == NOW
+        (first,) = await claim_stops(database)
+        assert (first.session_id, first.for_stop, first.due_at) == (ours[2].session_id, True, NOW)
+        (second,) = await claim_stops(database, NOW + 9 * SECOND)
+        assert second.session_id == ours[1].session_id
+
+
+async def test_a_requested_stop_is_due_at_once_even_where_the_session_was_due_already(
+    database_url: str,
+) -> None:
+    async with provisioned(database_url) as database:
+        await record(database, session := a_session())
+        async with database.transaction() as connection:
+            await leases.wake(connection, [session.id], NOW)
+        assert await claim_stops(database) == []
+        async with database.transaction() as connection:
+            await leases.wake(connection, [session.id], NOW, for_stop=True)
+        assert [lease.session_id for lease in await claim_stops(database)] == [session.id]
+
+
+async def test_a_crashed_handler_delays_the_stop_too_and_a_later_due_time_replaces_it(
+    database_url: str,
+) -> None:
+    async with provisioned(database_url) as database:
+        await record(database, session := a_session())
+        async with database.transaction() as connection:
+            await leases.wake(connection, [session.id], NOW, for_stop=True)
+        (lease,) = await claim_stops(database)
+        async with database.transaction() as connection:
+            await leases.release_failed(connection, lease, NOW)
+        assert await claim_stops(database, NOW + SECOND) == []
+        assert len(await claim_stops(database, NOW + 2 * SECOND)) == 1
+        async with database.transaction() as connection:
+            await leases.reschedule(connection, {session.id: Wait(NOW + 60 * SECOND)}, NOW)
+        assert await claim_stops(database, NOW + timedelta(days=1)) == []
