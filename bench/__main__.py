@@ -27,7 +27,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
         "names", nargs="*", metavar="NAME", help=f"cases to run: {', '.join(CASES)}; all by default"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="fewer rounds and sizes, two minutes; shows big changes only"
+        "--quick", action="store_true", help="fewer rounds and sizes, a few minutes; shows big changes only"
     )
     parser.add_argument(
         "--smallest", action="store_true", help="only see that everything runs; the figures mean nothing"
