@@ -21,7 +21,9 @@ bench/README.md says what each case measures."""
 
 def arguments(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="run.py bench", description="Measure the service, in 15 minutes at most.", epilog=EPILOG
+        prog="run.py bench",
+        description="Measure the service; all cases are meant to take 15 minutes at most.",
+        epilog=EPILOG,
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"cases to run: {', '.join(CASES)}; all by default"
