@@ -23,12 +23,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 EXAMPLES = 60
-"""Of each property, unless it says otherwise: new ones at each run."""
+"""Of each property, unless it says otherwise."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Properties have no time limit for one example, since a busy machine is no bug."""
-    settings.register_profile("tapwatt", max_examples=EXAMPLES * config.getoption("--times"), deadline=None)
+    """Properties have no time limit for one example, since a busy machine is no bug.
+
+    The default run draws the same examples each time, so that a failure belongs to the change that was made; with
+    `--times` above 1, or with `--hypothesis-seed=random` or a number, they are new ones."""
+    times = config.getoption("--times")
+    drawn_anew = times > 1 or config.getoption("--hypothesis-seed") is not None
+    settings.register_profile(
+        "tapwatt", max_examples=EXAMPLES * times, deadline=None, derandomize=not drawn_anew
+    )
     settings.load_profile("tapwatt")
 
 
