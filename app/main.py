@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.docs.openapi import DocumentedApp, error_codes
 from app.api.http.auth import Refusals
 from app.api.http.card_data import shown_path
+from app.api.http.hot_paths import HotPaths
 from app.api.http.live import SessionChanges
 from app.api.http.problems import (
     ANSWERS,
@@ -23,6 +24,7 @@ from app.api.http.problems import (
     on_known_error,
     problem_response,
 )
+from app.api.kept_views import KeptViews
 from app.api.routes import health, monta_webhook, ops, orphans, terminal
 from app.api.schemas import FieldErrors
 from app.flows.context import Context
@@ -52,6 +54,7 @@ def create_app(
     app.state.news = news or SessionChanges()
     app.state.process_metrics = metrics
     app.state.refusals = Refusals()
+    app.state.views = KeptViews()
     app.documented = (
         terminal.router,
         monta_webhook.router,
@@ -69,6 +72,7 @@ def create_app(
     app.add_exception_handler(SecretUnreadable, _on_wrong_key)
     for error in DATABASE_ERRORS:
         app.add_exception_handler(error, _on_database_error)
+    app.add_middleware(HotPaths, paths=(terminal.HOT, ops.HOT), handlers=app.exception_handlers)
     app.add_middleware(RequestIds, new_id=lambda: app.state.context.ids.new("req"))
     return app
 

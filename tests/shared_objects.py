@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from app.api.http.auth import Refusals
 from app.api.http.live import SessionChanges
+from app.api.kept_views import KeptViews
 from app.flows.context import Context
 from app.main import create_app
 from app.store.db.database import Database
@@ -39,6 +40,7 @@ def lent_app(context: Context, news: SessionChanges | None = None) -> Iterator[F
         _APPS.append(create_app(context))
     app = _APPS.pop()
     app.state.context, app.state.news, app.state.refusals = context, news or SessionChanges(), Refusals()
+    app.state.views = KeptViews()
     routes = list(app.routes)
     yield app
     if app.routes == routes:

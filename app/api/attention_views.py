@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from app.api.money_views import Moment
+from app.api.money_views import Moment, rfc3339
 from app.domain.session.attention import Attention
 from app.domain.session.payment_session import PaymentSession
 
@@ -22,15 +22,16 @@ class AttentionOut(BaseModel):
     )
 
 
-def attention_out(session: PaymentSession) -> list[AttentionOut]:
+def attention_fields(session: PaymentSession) -> list[dict[str, object]]:
+    """Returns the fields of every AttentionOut of a session."""
     return [_item(session, item) for item in session.attention]
 
 
-def _item(session: PaymentSession, item: Attention) -> AttentionOut:
+def _item(session: PaymentSession, item: Attention) -> dict[str, object]:
     seen = item.acknowledged
-    return AttentionOut(
-        code=item.code,
-        detail=item.detail,
-        since=item.since or session.updated_at,
-        acknowledged=AcknowledgedOut(at=seen.at, by=seen.by, note=seen.note) if seen else None,
-    )
+    return {
+        "code": item.code,
+        "detail": item.detail,
+        "since": rfc3339(item.since or session.updated_at),
+        "acknowledged": {"at": rfc3339(seen.at), "by": seen.by, "note": seen.note} if seen else None,
+    }

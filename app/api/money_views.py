@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, Field, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, Field, PlainSerializer
 
 from app.domain.session.limit_checks import limits_shown
 from app.domain.session.payment_session import PaymentSession
@@ -61,14 +61,6 @@ class SettlementOut(BaseModel):
         default=[], description="after a top-up only: hold by hold, the first to expire first"
     )
 
-    @model_serializer(mode="wrap")
-    def _without_a_list_of_one(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Omits a list of one hold, which the other fields describe already."""
-        shown: dict[str, object] = plain(self)
-        if len(self.authorizations) <= 1:
-            shown.pop("authorizations", None)
-        return shown
-
 
 class AuthorizationOut(BaseModel):
     reference: str
@@ -76,52 +68,56 @@ class AuthorizationOut(BaseModel):
     expires_at: Moment | None = Field(description="as the terminal said; null: by policy")
 
 
-def settlement_out(session: PaymentSession, settled: Settlement) -> SettlementOut:
-    return SettlementOut(
-        action=settled.action,
-        amount_to_capture=settled.to_capture_minor,
-        amount_to_release=settled.to_release_minor,
-        shortfall=settled.shortfall_minor,
-        deadline=settled.deadline,
-        status=settled.status,
-        energy_wh=settled.energy_wh,
-        receipt=ReceiptOut(
-            date=settled.session_date.astimezone(UTC).date().isoformat(),
-            display_reference=session.display_reference,
-            card_last4=session.authorization.card.last4,
-            url=RECEIPT_URL,
-        ),
-        authorizations=[
-            HoldShareOut(
-                reference=share.reference,
-                amount=share.amount_minor,
-                amount_to_capture=share.to_capture_minor,
-                amount_to_release=share.to_release_minor,
-                status=share.status,
-            )
+def settlement_fields(session: PaymentSession, settled: Settlement) -> dict[str, object]:
+    """Returns the fields of SettlementOut. A list of one hold is left out: the other fields say the same."""
+    shown: dict[str, object] = {
+        "action": settled.action,
+        "amount_to_capture": settled.to_capture_minor,
+        "amount_to_release": settled.to_release_minor,
+        "shortfall": settled.shortfall_minor,
+        "deadline": rfc3339(settled.deadline),
+        "status": settled.status,
+        "energy_wh": settled.energy_wh,
+        "receipt": {
+            "date": settled.session_date.astimezone(UTC).date().isoformat(),
+            "display_reference": session.display_reference,
+            "card_last4": session.authorization.card.last4,
+            "url": RECEIPT_URL,
+        },
+    }
+    if len(settled.shares) > 1:
+        shown["authorizations"] = [
+            {
+                "reference": share.reference,
+                "amount": share.amount_minor,
+                "amount_to_capture": share.to_capture_minor,
+                "amount_to_release": share.to_release_minor,
+                "status": share.status,
+            }
             for share in settled.shares
-        ],
-    )
+        ]
+    return shown
 
 
-def limits_out(session: PaymentSession) -> LimitsOut:
+def limits_fields(session: PaymentSession) -> dict[str, object]:
+    """Returns the fields of LimitsOut."""
     shown = limits_shown(session)
-    return LimitsOut(
-        own_limit=shown.own_limit_minor,
-        monta_price_limit=shown.monta_price_limit_minor,
-        monta_kwh_limit=shown.monta_kwh_limit_wh,
-        amount_usable=shown.usable_minor,
-    )
+    return {
+        "own_limit": shown.own_limit_minor,
+        "monta_price_limit": shown.monta_price_limit_minor,
+        "monta_kwh_limit": shown.monta_kwh_limit_wh,
+        "amount_usable": shown.usable_minor,
+    }
 
 
-def authorizations_out(session: PaymentSession) -> list[AuthorizationOut]:
+def authorizations_fields(session: PaymentSession) -> list[dict[str, object]]:
+    """Returns the fields of every AuthorizationOut of a session, the first hold first."""
     first = session.authorization
+    holds = ((first.reference, first.amount_minor, first.expires_at),)
+    more = ((t.reference, t.amount_minor, t.expires_at) for t in session.top_ups)
     return [
-        AuthorizationOut(reference=first.reference, amount=first.amount_minor, expires_at=first.expires_at),
-        *(
-            AuthorizationOut(reference=t.reference, amount=t.amount_minor, expires_at=t.expires_at)
-            for t in session.top_ups
-        ),
+        {"reference": reference, "amount": amount, "expires_at": None if end is None else rfc3339(end)}
+        for reference, amount, end in (*holds, *more)
     ]
 
 

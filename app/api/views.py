@@ -1,27 +1,32 @@
-"""Response bodies: sessions, charge points and journals."""
+"""Response bodies: sessions, charge points and journals.
 
+Sessions are encoded without their models, which describe them in OpenAPI: a test compares the two.
+"""
+
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Generic, TypeVar
 
+import msgspec
 from pydantic import BaseModel, Field
 
-from app.api.attention_views import AttentionOut, attention_out
+from app.api.attention_views import AttentionOut, attention_fields
 from app.api.money_views import (
     AuthorizationOut,
     LimitsOut,
     Moment,
     SettlementOut,
-    authorizations_out,
-    limits_out,
+    authorizations_fields,
+    limits_fields,
     price_out,
-    settlement_out,
+    rfc3339,
+    settlement_fields,
 )
 from app.domain.charging.charge import Charge
 from app.domain.limit.policy import Policy
 from app.domain.session.limit import amount_used, amount_used_minor, energy_limit_wh, expected_end
 from app.domain.session.payment_session import NotStartedReason, PaymentSession, Status, StopReason
 from app.domain.session.settlement import SettlementBasis
-from app.domain.units.ids import SessionId
 from app.store.operators.charge_points import KnownChargePoint, TariffFound
 from app.store.sessions.journal import JournalEntry
 from app.store.sessions.settlements import Capture
@@ -127,6 +132,10 @@ class ChargePointOut(BaseModel):
     price: dict[str, object] | None = Field(description="the OCPI tariff to show, when one is set")
 
 
+ENCODER = msgspec.json.Encoder()
+"""Writes what a terminal or operations get of a session; the models above describe it."""
+
+
 def session_fields(session: PaymentSession, used_minor: int) -> dict[str, object]:
     """Returns the fields of PaymentSessionOut; `used_minor` is the session's amount used."""
     held, authorized_minor = session.authorization, session.authorized_minor
@@ -146,70 +155,58 @@ def session_fields(session: PaymentSession, used_minor: int) -> dict[str, object
         "energy_wh": settled.energy_wh if settled else session.energy_wh,
         "energy_limit_wh": energy_limit_wh(session),
         "charge": _charge(session.charge) if session.charge else None,
-        "start_deadline": session.start.deadline,
+        "start_deadline": rfc3339(session.start.deadline),
         "stop_reason": session.stop_reason,
         "not_started_reason": session.not_started_reason,
-        "settlement": settlement_out(session, settled) if settled else None,
+        "settlement": settlement_fields(session, settled) if settled else None,
         "needs_attention": session.needs_attention,
-        "created_at": session.created_at,
-        "updated_at": session.updated_at,
+        "created_at": rfc3339(session.created_at),
+        "updated_at": rfc3339(session.updated_at),
     }
 
 
-def session_out(session: PaymentSession, policy: Policy) -> PaymentSessionOut:
-    return PaymentSessionOut.model_validate(session_fields(session, amount_used_minor(session, policy)))
+def session_json(session: PaymentSession, policy: Policy) -> bytes:
+    """Encodes a PaymentSessionOut."""
+    return ENCODER.encode(session_fields(session, amount_used_minor(session, policy)))
 
 
-MOST_KEPT = 400
-"""Views of sessions kept by a process: two of the longest pages, less than 10 MB."""
-_KEPT: dict[SessionId, tuple[Policy, PaymentSession, OpsSessionOut]] = {}
-
-
-def ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
-    """Returns the view for operations; that of an unchanged session is kept, since lists show most sessions again.
-
-    A view depends on session and policy alone, so a kept one is never stale.
-    """
-    known_policy, known, shown = _KEPT.get(session.id, (None, None, None))
-    if shown is None or known_policy is not policy or known != session:
-        shown = _ops_session_out(session, policy)
-        _KEPT.pop(session.id, None)
-        if len(_KEPT) >= MOST_KEPT:
-            del _KEPT[next(iter(_KEPT))]
-        _KEPT[session.id] = policy, session, shown
-    return shown
-
-
-def _ops_session_out(session: PaymentSession, policy: Policy) -> OpsSessionOut:
+def ops_session_json(session: PaymentSession, policy: Policy) -> bytes:
+    """Encodes an OpsSessionOut."""
     latest = session.charge.latest if session.charge else None
     price: Decimal | None = None if latest is None else latest.price or latest.claimed_price or latest.price
-    used = amount_used(session, policy)
+    used, end = amount_used(session, policy), expected_end(session, policy)
     more: dict[str, object] = {
         "operator_id": session.operator_id,
         "card_brand": session.authorization.card.brand,
         "card_last4": session.authorization.card.last4,
-        "attention": attention_out(session),
+        "attention": attention_fields(session),
         "amount_used_error": used.error_minor,
-        "expected_end": expected_end(session, policy),
-        "limits": limits_out(session),
-        "authorizations": authorizations_out(session),
+        "expected_end": None if end is None else rfc3339(end),
+        "limits": limits_fields(session),
+        "authorizations": authorizations_fields(session),
         "tariff_source": session.tariff_source,
-        "tariff_gaps": list(session.tariff_gaps),
+        "tariff_gaps": session.tariff_gaps,
         "learned_kwh_price": None if session.learned_kwh_price is None else str(session.learned_kwh_price),
         "settlement_basis": session.settlement.basis if session.settlement else None,
         "stop_attempts": session.stop.attempts if session.stop else 0,
         "duplicate_charges": [
-            ChargeOut(id=e.id, state=e.state, seen_at=e.seen_at) for e in session.duplicates
+            {"id": e.id, "state": e.state, "seen_at": rfc3339(e.seen_at)} for e in session.duplicates
         ],
         "monta_price": None if price is None else str(price),
-        "metadata": dict(session.metadata),
+        "metadata": session.metadata,
     }
-    return OpsSessionOut.model_validate(session_fields(session, used.amount_minor) | more)
+    return ENCODER.encode(session_fields(session, used.amount_minor) | more)
 
 
-def topped_up_out(session: PaymentSession, policy: Policy) -> ToppedUpOut:
+def topped_up_json(session: PaymentSession, policy: Policy) -> bytes:
+    """Encodes a ToppedUpOut."""
     fields = session_fields(session, amount_used_minor(session, policy))
-    return ToppedUpOut.model_validate(fields | {"limits": limits_out(session)})
+    return ENCODER.encode(fields | {"limits": limits_fields(session)})
+
+
+def page_json(items: Iterable[bytes], next_cursor: str | None = None) -> bytes:
+    """Encodes a Page of encoded items."""
+    return b'{"data":[%b],"next_cursor":%b}' % (b",".join(items), ENCODER.encode(next_cursor))
 
 
 def capture_out(capture: Capture) -> CaptureOut:
@@ -238,5 +235,5 @@ def charge_point_out(point: KnownChargePoint, price: TariffFound | None) -> Char
     )
 
 
-def _charge(charge: Charge) -> ChargeOut:
-    return ChargeOut(id=charge.id, state=charge.state, seen_at=charge.seen_at)
+def _charge(charge: Charge) -> dict[str, object]:
+    return {"id": charge.id, "state": charge.state, "seen_at": rfc3339(charge.seen_at)}

@@ -1,35 +1,55 @@
-"""Tests of app/api/views: what operations see is computed once for each state of a session, and is never stale."""
+"""Tests of app/api/views: the encoded answers are what their models describe, whatever happened to the session."""
 
+import json
 from dataclasses import replace
 
-from app.api.views import _KEPT, MOST_KEPT, _ops_session_out, ops_session_out
-from app.domain.units.ids import SessionId
-from tests.domain.sessions import POLICY, new_session, running
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.views import (
+    OpsSessionOut,
+    Page,
+    PaymentSessionOut,
+    ToppedUpOut,
+    ops_session_json,
+    page_json,
+    session_json,
+    topped_up_json,
+)
+from app.domain.session.attention import Acknowledgement, Attention
+from app.domain.session.payment_session import PaymentSession
+from tests.domain.sessions import POLICY, T0, Event, courses, new_session, play
+
+NOTES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+ENCODED = (
+    (PaymentSessionOut, session_json),
+    (OpsSessionOut, ops_session_json),
+    (ToppedUpOut, topped_up_json),
+)
 
 
-def test_the_view_of_an_unchanged_session_is_kept_and_that_of_a_changed_one_is_not() -> None:
-    session = running(1200).session
-    shown = ops_session_out(session, POLICY)
-    assert ops_session_out(replace(session), POLICY) is shown, "an equal session, loaded again"
-    for changed in (
-        replace(session, version=session.version + 1),
-        replace(session, metadata={"lane": "7"}),
-        running(1300).session,
-    ):
-        assert ops_session_out(changed, POLICY) == _ops_session_out(changed, POLICY)
-        assert ops_session_out(changed, POLICY) != shown
-    assert ops_session_out(session, POLICY) == shown
+def assert_as_described(session: PaymentSession) -> None:
+    for model, encode in ENCODED:
+        body = encode(session, POLICY)
+        described = model.model_validate_json(body, strict=False, extra="forbid")
+        assert json.loads(body) == described.model_dump(mode="json", exclude_unset=True)
+        assert set(json.loads(body)) == set(model.model_fields), "every field is always there"
 
 
-def test_another_policy_has_a_view_of_its_own() -> None:
-    session = running(1200).session
-    shown = ops_session_out(session, POLICY)
-    assert ops_session_out(session, replace(POLICY)) is not shown
+@given(courses, NOTES)
+def test_an_encoded_session_is_what_its_model_says(course: list[Event], note: str) -> None:
+    session = play(course).session
+    assert_as_described(session)
+    seen = Acknowledgement(at=T0, by="ops_1", note=note)
+    items = (Attention(code="shortfall", detail=note, since=T0, acknowledged=seen), *session.attention)
+    assert_as_described(replace(session, attention=items, metadata={"lane": note}))
 
 
-def test_the_number_of_kept_views_is_bounded() -> None:
-    for number in range(MOST_KEPT + 5):
-        ops_session_out(new_session(id=SessionId(f"ps_{number}")), POLICY)
-    assert len(_KEPT) == MOST_KEPT
-    assert SessionId("ps_4") not in _KEPT
-    assert SessionId(f"ps_{MOST_KEPT + 4}") in _KEPT
+def test_a_page_is_what_its_model_says() -> None:
+    sessions = [new_session(), new_session(metadata={"lane": 'ä"\\'})]
+    for cursor in (None, 'a"b'):
+        body = page_json((session_json(s, POLICY) for s in sessions), cursor)
+        described = Page[PaymentSessionOut].model_validate_json(body, extra="forbid")
+        assert [item.id for item in described.data] == [s.id for s in sessions]
+        assert (described.next_cursor, "next_cursor" in json.loads(body)) == (cursor, True)
+    assert json.loads(page_json([])) == {"data": [], "next_cursor": None}

@@ -69,11 +69,12 @@ async def context_of(request: Request) -> Context:
 ContextHere = Annotated[Context, Depends(context_of)]
 
 
-async def _terminal(
+async def terminal_of(
     request: Request,
     context: ContextHere,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(terminal_bearer)],
 ) -> Terminal:
+    """Returns the calling terminal. Raises Problem `unauthorized`."""
     terminal, key = None, _key(bearer)
     if key is not None:
         terminal = await authenticate.terminal_by_key(context, key, urgent=_stops(request))
@@ -82,11 +83,12 @@ async def _terminal(
     return terminal
 
 
-async def _ops_key(
+async def ops_key_of(
     request: Request,
     context: ContextHere,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(ops_bearer)],
 ) -> OpsKey:
+    """Returns the calling operations key. Raises Problem `unauthorized`."""
     ops_key, key = None, _key(bearer)
     if key is not None:
         ops_key = await authenticate.ops_key_by_key(context, key, urgent=_stops(request))
@@ -116,5 +118,5 @@ def _refused(request: Request, context: Context, kind: KeyKind) -> Problem:
     )
 
 
-CallingTerminal = Annotated[Terminal, Depends(_terminal)]
-CallingOps = Annotated[OpsKey, Depends(_ops_key)]
+CallingTerminal = Annotated[Terminal, Depends(terminal_of)]
+CallingOps = Annotated[OpsKey, Depends(ops_key_of)]

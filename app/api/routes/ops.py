@@ -1,16 +1,21 @@
 """Endpoints of operations: lists, details, journals, stops, settlements, the summary."""
 
+import re
 from collections.abc import Coroutine
+from re import Match
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.docs import ops_examples as examples
 from app.api.docs.example_objects import SESSION_ID
-from app.api.http.auth import CallingOps, ContextHere
+from app.api.http.auth import CallingOps, ContextHere, ops_bearer, ops_key_of
 from app.api.http.cursor import from_cursor, to_cursor
-from app.api.http.requests import StrictRoute, shielded
+from app.api.http.hot_paths import HotPath
+from app.api.http.requests import StrictRequest, StrictRoute, shielded
+from app.api.http.responses import JsonBytes
+from app.api.kept_views import KeptViews
 from app.api.money_views import Moment
 from app.api.schemas import PRINTABLE, AcknowledgeIn, OpsCloseIn, OpsSettleIn, OpsStopIn
 from app.api.schemas import Moment as MomentIn
@@ -21,7 +26,8 @@ from app.api.views import (
     Page,
     capture_out,
     journal_out,
-    ops_session_out,
+    ops_session_json,
+    page_json,
 )
 from app.domain.session.payment_session import PaymentSession, Status, StopReason
 from app.domain.session.settlement import SettlementStatus
@@ -32,6 +38,7 @@ from app.flows.admin.settle_manually import close_manually, settle_manually
 from app.flows.context import Context, SessionUnknown
 from app.flows.terminal.request_stop import request_stop
 from app.store.operators.terminals import OpsKey
+from app.store.sessions.payment_sessions import SessionState
 from app.store.sessions.session_filter import SessionFilter
 
 router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
@@ -39,6 +46,7 @@ router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"
 SessionPath = Annotated[SessionId, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
 
 
+DEFAULT_PAGE = 50
 CURSOR = "MjAyNi0xMS0yMlQxMDowMDowMSswMDowMCBwc18x"
 
 
@@ -64,7 +72,7 @@ class SessionQuery(BaseModel):
     settlement_status: Annotated[SettlementStatus | None, Field(examples=["due"])] = None
     start: Annotated[MomentIn | None, Field(alias="from", examples=["2026-11-22T00:00:00Z"])] = None
     end: Annotated[MomentIn | None, Field(alias="to", examples=["2026-11-23T00:00:00Z"])] = None
-    limit: Annotated[int, Field(ge=1, le=queries.MAX_PAGE, examples=[50])] = 50
+    limit: Annotated[int, Field(ge=1, le=queries.MAX_PAGE, examples=[50])] = DEFAULT_PAGE
     cursor: Annotated[str | None, Field(max_length=200, examples=[CURSOR])] = None
 
     model_config = {"extra": "forbid"}
@@ -91,29 +99,65 @@ class SessionQuery(BaseModel):
     "/payment-sessions",
     summary="Payment sessions, newest first",
     operation_id="opsListPaymentSessions",
+    response_model=Page[OpsSessionOut],
     responses=examples.OPS_SESSIONS,
 )
 async def payment_sessions(
-    context: ContextHere, key: CallingOps, wanted: Annotated[SessionQuery, Query()]
-) -> Page[OpsSessionOut]:
+    request: Request, context: ContextHere, key: CallingOps, wanted: Annotated[SessionQuery, Query()]
+) -> Response:
     """Filters combine; `cursor` is the `next_cursor` of the previous page."""
-    page = await queries.sessions(
-        context, wanted.of(key), limit=wanted.limit, after=from_cursor(wanted.cursor)
+    return await _page(request, context, wanted.of(key), wanted.limit, wanted.cursor)
+
+
+async def _usual_page(request: StrictRequest, match: Match[str]) -> Response | None:
+    """The list without filters."""
+    context: Context = request.app.state.context
+    key = await ops_key_of(request, context, await ops_bearer(request))
+    limit = int(match["limit"] or DEFAULT_PAGE)
+    if not 1 <= limit <= queries.MAX_PAGE:
+        return None
+    return await _page(request, context, _visible_to(key), limit, match["cursor"])
+
+
+async def _page(
+    request: Request, context: Context, wanted: SessionFilter, limit: int, cursor: str | None
+) -> Response:
+    kept: KeptViews = request.app.state.views
+    views: dict[SessionId, bytes] = {}
+
+    def is_known(state: SessionState) -> bool:
+        view = kept.get(state)
+        if view is not None:
+            views[state.id] = view  # kept for this answer, since others may take its place meanwhile
+        return view is not None
+
+    page = await queries.session_states(
+        context, wanted, limit=limit, after=from_cursor(cursor), is_known=is_known
     )
-    return Page(
-        data=[ops_session_out(s, context.policy) for s in page.sessions],
-        next_cursor=to_cursor(*page.next) if page.next else None,
-    )
+    for state, session in page.read:
+        views[state.id] = kept.put(state, ops_session_json(session, context.policy))
+    shown = (views[state.id] for state in page.states if state.id in views)
+    return JsonBytes(page_json(shown, to_cursor(*page.next) if page.next else None))
+
+
+HOT = HotPath(
+    "GET",
+    re.compile(
+        r"/v1/ops/payment-sessions\?(?:limit=(?P<limit>[0-9]{1,3}))?(?:&?cursor=(?P<cursor>[\w=-]{1,200}))?"
+    ),
+    _usual_page,
+)
 
 
 @router.get(
     "/payment-sessions/{id}",
     summary="One payment session",
     operation_id="opsGetPaymentSession",
+    response_model=OpsSessionOut,
     responses=examples.OPS_SESSION,
 )
-async def payment_session(context: ContextHere, key: CallingOps, session_id: SessionPath) -> OpsSessionOut:
-    return ops_session_out(await _visible(context, key, session_id), context.policy)
+async def payment_session(context: ContextHere, key: CallingOps, session_id: SessionPath) -> Response:
+    return JsonBytes(ops_session_json(await _visible(context, key, session_id), context.policy))
 
 
 @router.get(
@@ -152,6 +196,7 @@ async def captures(context: ContextHere, key: CallingOps, session_id: SessionPat
     status_code=202,
     summary="Stop a session",
     operation_id="opsStopPaymentSession",
+    response_model=OpsSessionOut,
     responses=examples.OPS_STOP,
 )
 async def stop(
@@ -159,11 +204,12 @@ async def stop(
     key: CallingOps,
     session_id: SessionPath,
     body: Annotated[OpsStopIn, examples.OPS_STOP_IN],
-) -> OpsSessionOut:
+) -> Response:
     """Idempotent; the reason stays in the journal."""
     return await _changed(
         context,
         request_stop(context, session_id, _visible_to(key), reason=StopReason.OPERATIONS, note=body.reason),
+        202,
     )
 
 
@@ -171,6 +217,7 @@ async def stop(
     "/payment-sessions/{id}/settle",
     summary="Settle an ended charge by hand",
     operation_id="opsSettlePaymentSession",
+    response_model=OpsSessionOut,
     responses=examples.OPS_SETTLE,
 )
 async def settle(
@@ -178,7 +225,7 @@ async def settle(
     key: CallingOps,
     session_id: SessionPath,
     body: Annotated[OpsSettleIn, examples.OPS_SETTLE_IN],
-) -> OpsSessionOut:
+) -> Response:
     """For a session held in `finishing`; at most the authorization is captured. Idempotent by amount."""
     return await _changed(
         context,
@@ -190,6 +237,7 @@ async def settle(
     "/payment-sessions/{id}/attention/{code}/acknowledge",
     summary="Acknowledge attention",
     operation_id="opsAcknowledgeAttention",
+    response_model=OpsSessionOut,
     responses=examples.ACKNOWLEDGE,
 )
 async def acknowledge(
@@ -198,7 +246,7 @@ async def acknowledge(
     session_id: SessionPath,
     code: Annotated[str, Path(pattern="^[a-z0-9_]{1,64}$", examples=["shortfall"])],
     body: Annotated[AcknowledgeIn, examples.ACKNOWLEDGE_IN],
-) -> OpsSessionOut:
+) -> Response:
     """Items with this code stay visible, with the note, and no longer count as `needs_attention`; a new cause of
     the same code does again. Idempotent."""
     return await _changed(
@@ -211,6 +259,7 @@ async def acknowledge(
     "/payment-sessions/{id}/close",
     summary="Close a session in any state",
     operation_id="opsClosePaymentSession",
+    response_model=OpsSessionOut,
     responses=examples.OPS_CLOSE,
 )
 async def close(
@@ -218,7 +267,7 @@ async def close(
     key: CallingOps,
     session_id: SessionPath,
     body: Annotated[OpsCloseIn, examples.OPS_CLOSE_IN],
-) -> OpsSessionOut:
+) -> Response:
     """Settles by `amount` at once (0 releases everything). A charge that may run is stopped and watched until it
     has ended; nothing beyond `amount` is captured. Idempotent by amount; the journal keeps the reason and the
     key's id."""
@@ -230,9 +279,11 @@ async def close(
     )
 
 
-async def _changed(context: Context, flow: Coroutine[Any, Any, PaymentSession]) -> OpsSessionOut:
+async def _changed(
+    context: Context, flow: Coroutine[Any, Any, PaymentSession], status: int = 200
+) -> Response:
     """Runs a flow to its end, whatever the client does, and shows the session that it returns."""
-    return ops_session_out(await shielded(flow), context.policy)
+    return JsonBytes(ops_session_json(await shielded(flow), context.policy), status)
 
 
 def _visible_to(key: OpsKey) -> SessionFilter:

@@ -1,15 +1,19 @@
 """Endpoints of payment terminals."""
 
+import re
+from re import Match
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from app.api.docs import examples
 from app.api.docs.example_objects import SESSION_ID
-from app.api.http.auth import CallingTerminal, ContextHere
+from app.api.http.auth import CallingTerminal, ContextHere, terminal_bearer, terminal_of
+from app.api.http.hot_paths import HotPath
 from app.api.http.live import MAX_WAIT_S, SessionChanges
 from app.api.http.problems import Problem
-from app.api.http.requests import StrictRoute, shielded
+from app.api.http.requests import StrictRequest, StrictRoute, shielded
+from app.api.http.responses import JsonBytes
 from app.api.schemas import CaptureIn, KeyHeader, PaymentSessionIn, Reference, StopRequestIn, TopUpIn
 from app.api.views import (
     ChargePointOut,
@@ -17,8 +21,9 @@ from app.api.views import (
     PaymentSessionOut,
     ToppedUpOut,
     charge_point_out,
-    session_out,
-    topped_up_out,
+    page_json,
+    session_json,
+    topped_up_json,
 )
 from app.domain.session.payment_session import PaymentSession, Status, StopReason
 from app.domain.units.ids import ChargePointId, SessionId
@@ -33,6 +38,7 @@ from app.store.sessions.session_filter import SessionFilter
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["terminals"])
 
+REPLAYED = {"Idempotency-Replayed": "true"}
 SessionPath = Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=[SESSION_ID])]
 Wait = Annotated[
     float, Query(ge=0, description=f"hold the answer until a change, {MAX_WAIT_S} s at most", examples=[10])
@@ -50,7 +56,6 @@ Wait = Annotated[
 async def payment_authorized(
     *,
     request: Request,
-    response: Response,
     context: ContextHere,
     terminal: CallingTerminal,
     body: Annotated[PaymentSessionIn, examples.PAYMENT_SESSION_IN],
@@ -58,7 +63,7 @@ async def payment_authorized(
         KeyHeader | None, Header(examples=["2f1c9a3e-5b7d-4e6f-8a90-1b2c3d4e5f60"])
     ] = None,
     prefer: Annotated[str | None, Header(max_length=100, examples=["wait=10"])] = None,
-) -> PaymentSessionOut:
+) -> Response:
     """Records a payment session durably; its start follows at once.
 
     The same reference with the same contents answers 200 with the session's present state (`Idempotency-Replayed:
@@ -66,27 +71,32 @@ async def payment_authorized(
     """
     payment = body.payment(idempotency_key)
     recorded = await shielded(authorize.authorize(context, terminal, payment))
-    session = recorded.session
-    if recorded.replayed:
-        response.status_code = 200
-        response.headers["Idempotency-Replayed"] = "true"
-    response.headers["Location"] = f"/v1/payment-sessions/{session.id}"
+    session, headers = recorded.session, {}
     seconds = preferred_wait(prefer)
     if seconds:
-        response.headers["Preference-Applied"] = f"wait={seconds}"
+        headers["Preference-Applied"] = f"wait={seconds}"
         session = await _news(request).wait_for(
             session.id,
             seconds,
             lambda: _own(context, terminal, session.id),
             lambda s: s.status is not Status.AUTHORIZED,
         )
-    return session_out(session, context.policy)
+    return _recorded(context, session, replayed=recorded.replayed, headers=headers)
+
+
+def _recorded(
+    context: Context, session: PaymentSession, *, replayed: bool, headers: dict[str, str]
+) -> Response:
+    headers["Location"] = f"/v1/payment-sessions/{session.id}"
+    headers |= REPLAYED if replayed else {}
+    return JsonBytes(session_json(session, context.policy), 200 if replayed else 201, headers)
 
 
 @router.get(
     "/payment-sessions",
     summary="Find by authorization reference",
     operation_id="findPaymentSessions",
+    response_model=Page[PaymentSessionOut],
     responses=examples.SESSIONS,
 )
 async def find_payment_sessions(
@@ -94,17 +104,18 @@ async def find_payment_sessions(
     context: ContextHere,
     terminal: CallingTerminal,
     reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
-) -> Page[PaymentSessionOut]:
+) -> Response:
     """For a lost answer or a reboot: the session of this authorization, or an empty list."""
     wanted = SessionFilter(terminal_id=terminal.id, hold_reference=reference)
     page = await queries.sessions(context, wanted, limit=1, for_good=True)
-    return Page(data=[session_out(s, context.policy) for s in page.sessions])
+    return JsonBytes(page_json(session_json(s, context.policy) for s in page.sessions))
 
 
 @router.get(
     "/payment-sessions/{id}",
     summary="One payment session",
     operation_id="getPaymentSession",
+    response_model=PaymentSessionOut,
     responses=examples.SESSION,
 )
 async def payment_session(
@@ -117,13 +128,23 @@ async def payment_session(
     version: Annotated[
         int, Query(ge=0, description="answer when the version passes this one", examples=[7])
     ] = 0,
-) -> PaymentSessionOut:
+) -> Response:
     """The present state; with `wait` and `version`, as soon as its version passes that one, or after the time is
     over."""
     session = await _news(request).wait_for(
         session_id, wait, lambda: _own(context, terminal, session_id), lambda s: s.version > version
     )
-    return session_out(session, context.policy)
+    return JsonBytes(session_json(session, context.policy))
+
+
+async def _usual_read(request: StrictRequest, match: Match[str]) -> Response | None:
+    """A session as it is now, without waiting."""
+    context: Context = request.app.state.context
+    terminal = await terminal_of(request, context, await terminal_bearer(request))
+    return JsonBytes(session_json(await _own(context, terminal, match["id"]), context.policy))
+
+
+HOT = HotPath("GET", re.compile(r"/v1/payment-sessions/(?P<id>ps_[0-9a-z]{26})\?"), _usual_read)
 
 
 @router.post(
@@ -131,22 +152,24 @@ async def payment_session(
     status_code=202,
     summary="Stop, or cancel before the start",
     operation_id="stopPaymentSession",
+    response_model=PaymentSessionOut,
     responses=examples.STOP,
 )
 async def stop_payment_session(
     *, context: ContextHere, terminal: CallingTerminal, session_id: SessionPath
-) -> PaymentSessionOut:
+) -> Response:
     """Idempotent. The session follows: `stopping`, `finishing`, then its settlement."""
     session = await shielded(
         request_stop(context, SessionId(session_id), _owned_by(terminal), reason=StopReason.DRIVER)
     )
-    return session_out(session, context.policy)
+    return JsonBytes(session_json(session, context.policy), 202)
 
 
 @router.post(
     "/payment-sessions/{id}/captures",
     summary="Report a capture or release",
     operation_id="reportCapture",
+    response_model=PaymentSessionOut,
     responses=examples.CAPTURE,
 )
 async def report_capture(
@@ -155,7 +178,7 @@ async def report_capture(
     terminal: CallingTerminal,
     session_id: SessionPath,
     body: Annotated[CaptureIn, examples.CAPTURE_IN],
-) -> PaymentSessionOut:
+) -> Response:
     """Idempotent by outcome, reference and hold. Outcomes may be reported in parts, in any order, and after a
     failure.
 
@@ -166,7 +189,7 @@ async def report_capture(
     session = await shielded(
         record_capture(context, SessionId(session_id), _owned_by(terminal), body.report())
     )
-    return session_out(session, context.policy)
+    return JsonBytes(session_json(session, context.policy))
 
 
 @router.post(
@@ -174,6 +197,7 @@ async def report_capture(
     status_code=202,
     summary="Stop by the same card",
     operation_id="stopByCard",
+    response_model=PaymentSessionOut,
     responses=examples.STOP_BY_CARD,
 )
 async def stop_session_of_card(
@@ -181,14 +205,14 @@ async def stop_session_of_card(
     context: ContextHere,
     terminal: CallingTerminal,
     body: Annotated[StopRequestIn, examples.STOP_REQUEST_IN],
-) -> PaymentSessionOut:
+) -> Response:
     """Stops this card's own running session at this terminal; 404 when there is none.
 
     With several of one card, 409 `several_sessions` names them, and nothing is stopped until `charge_point_id`
     selects one.
     """
     session = await shielded(request_stop_by_card(context, terminal, body.card()))
-    return session_out(session, context.policy)
+    return JsonBytes(session_json(session, context.policy), 202)
 
 
 @router.get(
@@ -257,19 +281,16 @@ def _news(request: Request) -> SessionChanges:
 )
 async def top_up_payment_session(
     *,
-    response: Response,
     context: ContextHere,
     terminal: CallingTerminal,
     session_id: SessionPath,
     body: Annotated[TopUpIn, examples.TOP_UP_IN],
-) -> ToppedUpOut:
+) -> Response:
     """Idempotent by reference: a repetition answers 200 with `Idempotency-Replayed: true`.
 
     409 `session_ended` once the end is decided: nothing was recorded, so release the new hold. `limits` states how
     far the charge can go: Monta's own limit was sent at the start and cannot be raised.
     """
     done = await shielded(top_up.top_up(context, terminal, SessionId(session_id), body.more()))
-    if done.replayed:
-        response.status_code = 200
-        response.headers["Idempotency-Replayed"] = "true"
-    return topped_up_out(done.session, context.policy)
+    body_json = topped_up_json(done.session, context.policy)
+    return JsonBytes(body_json, 200, REPLAYED) if done.replayed else JsonBytes(body_json, 201)

@@ -1,6 +1,6 @@
 """Reads sessions, journals, charge points and totals within what the caller may see."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from app.store.operators.operator_state import OperatorFacts
 from app.store.operators.orphans import Orphan
 from app.store.sessions import journal, leases, payment_sessions
 from app.store.sessions.journal import JournalEntry
+from app.store.sessions.payment_sessions import SessionState
 from app.store.sessions.session_filter import SessionFilter
 from app.store.sessions.settlements import Capture, OpenSettlements, captures_of_session, count_open
 
@@ -77,6 +78,37 @@ async def sessions(
         found = await payment_sessions.find(connection, wanted, limit=limit + 1, before=after)
     more = found[limit - 1] if len(found) > limit else None
     return SessionPage(found[:limit], (more.created_at, more.id) if more else None)
+
+
+@dataclass(frozen=True, slots=True)
+class StatePage:
+    """Sessions of a page, newest first, each with the state of its row; `next` as in SessionPage.
+
+    `read`: those that the caller did not know in this state, with the state in which they were read.
+    """
+
+    states: Sequence[SessionState]
+    read: Sequence[tuple[SessionState, PaymentSession]]
+    next: tuple[datetime, str] | None
+
+
+async def session_states(
+    context: Context,
+    wanted: SessionFilter,
+    *,
+    limit: int,
+    after: tuple[datetime, str] | None,
+    is_known: Callable[[SessionState], bool],
+) -> StatePage:
+    """As `sessions`, without loading the sessions that the caller knows: most of a list that is polled."""
+    limit = max(1, min(limit, MAX_PAGE))
+    async with context.database.read() as connection:
+        found = await payment_sessions.find_states(connection, wanted, limit=limit + 1, before=after)
+        states = found[:limit]
+        missing = [state.id for state in states if not is_known(state)]
+        read = await payment_sessions.get_states(connection, missing) if missing else []
+    more = states[-1] if len(found) > limit else None
+    return StatePage(states, read, (more.created_at, more.id) if more else None)
 
 
 async def journal_of(

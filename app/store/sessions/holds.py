@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, bindparam, delete, or_, select
+from sqlalchemy import BindParameter, Select, bindparam, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.payment_session import PaymentSession
@@ -65,7 +65,7 @@ async def find(connection: Connection, terminal_id: TerminalId, reference: str) 
     return KnownHold(SessionId(row.session_id), row.amount_minor) if row else None
 
 
-def session_ids(terminal_id: TerminalId, reference: str) -> Select[tuple[str]]:
+def session_ids(terminal_id: BindParameter[str], reference: BindParameter[str]) -> Select[tuple[str]]:
     """Subquery for the sessions of a hold's reference."""
     return select(H.session_id).where(H.terminal_id == terminal_id, H.reference == reference)
 

@@ -1,21 +1,24 @@
 """Stores payment sessions: recorded once, locked for changes, found by their keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import structlog
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Select,
     Text,
-    and_,
     any_,
     bindparam,
     cast,
+    literal_column,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as pg_insert
@@ -24,19 +27,22 @@ from app.domain.session.attention import stamped
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
-from app.store.db.connection import Connection, Row
+from app.store.db.connection import Connection, Result, Row
 from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL
 from app.store.db.documents import as_text
 from app.store.db.statements import by_column, insert_rows
 from app.store.sessions import holds, leases
 from app.store.sessions.codec import from_row, identity_row, to_row
-from app.store.sessions.session_filter import SessionFilter, conditions
+from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter, Shape, conditions, shape_of
 from app.store.sessions.settlements import write
 from app.store.tables import journal, payment_sessions, settlements
+from app.store.tables.base import Moment
 
 log = structlog.get_logger("store")
 
 P = payment_sessions
+MOST_SHAPES = 300
+"""Shapes of filters whose statements are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,18 @@ class Recorded:
     session: PaymentSession
     request_hash: bytes
     idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """Which version of a session's row was read. Equal states: nothing of the row was changed in between."""
+
+    id: SessionId
+    created_at: datetime
+    xmin: int
+    """The transaction that wrote the row. Version and time are compared, too: a failover may use its number again."""
+    version: int
+    updated_at: datetime
 
 
 async def record(
@@ -160,11 +178,11 @@ async def wake(
 
 
 async def get(
-    connection: Connection, session_id: SessionId, owner: SessionFilter | None = None
+    connection: Connection, session_id: SessionId, owner: SessionFilter = EVERY_SESSION
 ) -> PaymentSession | None:
     """One session; `owner` narrows to what the caller may see."""
-    query = _ONE if owner is None else _ONE.where(*conditions(owner))
-    row = (await connection.execute(query, {"session": session_id})).one_or_none()
+    shape, given = shape_of(owner)
+    row = (await connection.execute(_one(shape), given | {"session": session_id})).one_or_none()
     return from_row(row) if row else None
 
 
@@ -176,14 +194,46 @@ async def find(
     before: tuple[datetime, str] | None = None,
 ) -> list[PaymentSession]:
     """Sessions, newest first; `before` is the (created_at, id) of the last one of the page before."""
-    query = _sessions().where(*conditions(wanted))
-    if before is not None:
-        query = query.where(
-            or_(P.c.created_at < before[0], and_(P.c.created_at == before[0], P.c.id < before[1]))
-        )
-    query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
-    rows = await connection.execute(query.add_columns(P.c.id))
+    rows = await _page(connection, _found, wanted, limit, before)
     return [session for row in rows if (session := _readable(row)) is not None]
+
+
+async def find_states(
+    connection: Connection,
+    wanted: SessionFilter,
+    *,
+    limit: int,
+    before: tuple[datetime, str] | None = None,
+) -> list[SessionState]:
+    """As `find`, but of each session only what shows whether its row was changed."""
+    rows = await _page(connection, _states, wanted, limit, before)
+    return [SessionState(*row) for row in rows]
+
+
+async def get_states(
+    connection: Connection, ids: Sequence[SessionId]
+) -> list[tuple[SessionState, PaymentSession]]:
+    """Sessions with the state of the row that each was read from. Skips unreadable ones."""
+    rows = await connection.execute(_STATES_AND_SESSIONS, {"sessions": list(ids)})
+    return [
+        (SessionState(row["id"], row["created_at"], row["xmin"], row["version"], row["updated_at"]), session)
+        for row in rows
+        if (session := _readable(row)) is not None
+    ]
+
+
+async def _page(
+    connection: Connection,
+    statement: Callable[[Shape, bool], Select[Any]],
+    wanted: SessionFilter,
+    limit: int,
+    before: tuple[datetime, str] | None,
+) -> Result:
+    shape, given = shape_of(wanted)
+    given["most"] = limit
+    if before is not None:
+        given["before_at"], given["before_id"] = before
+    return await connection.execute(statement(shape, before is not None), given)
 
 
 def _readable(row: Row) -> PaymentSession | None:
@@ -205,8 +255,44 @@ def _sessions() -> Select[Any]:
     return select(as_text(P.c.body), as_text(P.c.tariff), *parts).select_from(joined)
 
 
-# Built once: building a statement takes longer than executing it.
-_ONE = _sessions().where(P.c.id == bindparam("session"))
+# Built once for each shape of a filter: building a statement takes longer than executing it.
+@lru_cache(MOST_SHAPES)
+def _one(owner: Shape) -> Select[Any]:
+    return _sessions().where(P.c.id == bindparam("session"), *conditions(owner))
+
+
+@lru_cache(MOST_SHAPES)
+def _found(wanted: Shape, follows: bool) -> Select[Any]:
+    return _newest_first(_sessions().add_columns(P.c.id), wanted, follows)
+
+
+@lru_cache(MOST_SHAPES)
+def _states(wanted: Shape, follows: bool) -> Select[Any]:
+    query = select(*_STATE)
+    if any(name == "settlement_status" for name, _ in wanted):
+        query = query.select_from(P.join(settlements, settlements.c.session_id == P.c.id))
+    return _newest_first(query, wanted, follows)
+
+
+def _newest_first(query: Select[Any], wanted: Shape, follows: bool) -> Select[Any]:
+    """A page of sessions; one that follows another begins after its last (created_at, id)."""
+    query = query.where(*conditions(wanted))
+    if follows:
+        last = tuple_(bindparam("before_at", type_=Moment), bindparam("before_id", type_=Text))
+        query = query.where(tuple_(P.c.created_at, P.c.id) < last)
+    return query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(bindparam("most", type_=BigInteger))
+
+
+_STATE = (
+    P.c.id,
+    P.c.created_at,
+    literal_column("payment_sessions.xmin", BigInteger).label("xmin"),
+    P.c.version,
+    P.c.updated_at,
+)
+_STATES_AND_SESSIONS = (
+    _sessions().add_columns(*_STATE).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
+)
 _SAME_REFERENCE = P.c.reference == bindparam("wanted")
 _RECORDED = (
     _sessions()

@@ -1,15 +1,16 @@
 """Says which payment sessions a query means, in plain values. Only the store turns it into SQL."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any, TypeAlias, cast
 
-from sqlalchemy import ColumnElement, literal, or_
+from sqlalchemy import ARRAY, ColumnElement, Text, any_, bindparam, literal, literal_column, or_
 
 from app.domain.session.payment_session import ENDED_STATUSES, Status
 from app.domain.session.settlement import SettlementStatus
 from app.domain.units.ids import OperatorId, TerminalId
-from app.store.db.statements import is_any, is_none_of
+from app.store.db.statements import is_none_of
 from app.store.sessions import holds
 from app.store.tables import payment_sessions, settlements
 
@@ -67,50 +68,74 @@ _EQUAL = {
     "terminal_id": P.c.terminal_id,
     "charge_point_id": P.c.charge_point_id,
     "charge_id": P.c.charge_id,
-    "status": P.c.status,
     "reference": P.c.reference,
     "display_reference": P.c.display_reference,
     "card_last4": P.c.card_last4,
-    "needs_attention": P.c.needs_attention,
-    "settlement_status": settlements.c.status,
 }
+_LISTS = {"charge_ids": P.c.charge_id}
+_CARD = {"fingerprint": P.c.card_fingerprint, "account_reference": P.c.card_account_reference}
+_LITERAL = ("status", "needs_attention", "settlement_status", "active", "occupying")
+"""Fields of few values, which stand in the statement itself, so that PostgreSQL can use partial indexes."""
+
+Shape: TypeAlias = tuple[tuple[str, object], ...]
+"""What is asked for: fields with the values that stand in the statement, None for parameters."""
+Given: TypeAlias = dict[str, Any]
 
 
-def conditions(wanted: SessionFilter) -> list[ColumnElement[bool]]:
+def shape_of(wanted: SessionFilter) -> tuple[Shape, Given]:
+    """Splits a filter into the shape of its statement and the parameters."""
+    shape: list[tuple[str, object]] = []
+    given: Given = {}
+    for each in fields(wanted):
+        value = getattr(wanted, each.name)
+        if value is None or (value is False and each.name != "needs_attention"):
+            continue
+        if each.name == "card":
+            tokens = {name: getattr(value, name) for name in _CARD if getattr(value, name) is not None}
+            shape.append(("card", tuple(tokens)))
+            given |= {f"card_{name}_is": token for name, token in tokens.items()}
+        elif each.name in _LITERAL:
+            shape.append((each.name, value))
+        else:
+            shape.append((each.name, None))
+            given[f"{each.name}_is"] = list(value) if each.name in _LISTS else value
+    return tuple(shape), given
+
+
+def conditions(shape: Shape) -> list[ColumnElement[bool]]:
     """The WHERE clause of a query over payment sessions joined to their settlements."""
-    equal = [
-        column == value for name, column in _EQUAL.items() if (value := getattr(wanted, name)) is not None
-    ]
-    return [*equal, *_of_kinds(wanted), *_of_payment(wanted)]
+    return [_condition(name, value) for name, value in shape]
 
 
 def is_active() -> ColumnElement[bool]:
     return is_none_of(P.c.status, sorted(ENDED_STATUSES))
 
 
-def _of_kinds(wanted: SessionFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.active:
-        found.append(is_active())
-    if wanted.occupying:
-        found.append(P.c.occupies_charge_point)
-    if wanted.charge_ids is not None:
-        found.append(is_any(P.c.charge_id, wanted.charge_ids))
-    if wanted.created_from is not None:
-        found.append(P.c.created_at >= wanted.created_from)
-    if wanted.created_before is not None:
-        found.append(P.c.created_at < wanted.created_before)
-    return found
+def _condition(name: str, value: object) -> ColumnElement[bool]:
+    if name in _EQUAL:
+        return _EQUAL[name] == bindparam(f"{name}_is")
+    if name in _LISTS:
+        return _LISTS[name] == any_(bindparam(f"{name}_is", type_=ARRAY(Text)))
+    if name == "card":
+        names = cast(tuple[str, ...], value)
+        return or_(literal(False), *(_CARD[each] == bindparam(f"card_{each}_is") for each in names))
+    return _OTHERS[name](value)
 
 
-def _of_payment(wanted: SessionFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.hold_reference is not None and wanted.terminal_id is not None:
-        found.append(P.c.id.in_(holds.session_ids(wanted.terminal_id, wanted.hold_reference)))
-    if wanted.card is not None:
-        tokens = (
-            (P.c.card_fingerprint, wanted.card.fingerprint),
-            (P.c.card_account_reference, wanted.card.account_reference),
-        )
-        found.append(or_(literal(False), *(column == value for column, value in tokens if value is not None)))
-    return found
+_OTHERS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
+    "status": lambda value: P.c.status == _word(Status(value)),
+    "settlement_status": lambda value: settlements.c.status == _word(SettlementStatus(value)),
+    "needs_attention": lambda value: P.c.needs_attention if value else ~P.c.needs_attention,
+    "active": lambda _: is_active(),
+    "occupying": lambda _: P.c.occupies_charge_point,
+    "created_from": lambda _: P.c.created_at >= bindparam("created_from_is"),
+    "created_before": lambda _: P.c.created_at < bindparam("created_before_is"),
+    "hold_reference": lambda _: P.c.id.in_(
+        holds.session_ids(bindparam("terminal_id_is"), bindparam("hold_reference_is"))
+    ),
+}
+
+
+def _word(value: Status | SettlementStatus) -> ColumnElement[str]:
+    """A word of ours as a constant of the statement; an enum's value holds no quote."""
+    return literal_column(f"'{value}'", Text)

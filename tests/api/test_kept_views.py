@@ -1,0 +1,65 @@
+"""Tests of app/api/kept_views: what operations list is made once for each state of a row, and is never stale."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.api.kept_views import MOST_KEPT, KeptViews
+from app.domain.units.ids import SessionId
+from app.store.sessions.payment_sessions import SessionState
+from tests.api.service import Service, open_service
+from tests.domain.sessions import T0
+
+STATE = SessionState(SessionId("ps_1"), T0, 700, 3, T0)
+LIST = "/v1/ops/payment-sessions"
+
+
+def test_a_view_is_found_by_the_very_state_that_it_was_made_of() -> None:
+    views = KeptViews()
+    assert views.get(STATE) is None
+    assert views.put(STATE, b"3") == views.get(STATE) == b"3"
+    later = STATE.updated_at + timedelta(seconds=1)
+    for other in (
+        replace(STATE, xmin=701),
+        replace(STATE, version=4),
+        replace(STATE, updated_at=later),
+        replace(STATE, id=SessionId("ps_2")),
+    ):
+        assert views.get(other) is None
+    views.put(replace(STATE, xmin=701), b"4")
+    assert views.get(STATE) is None
+
+
+def test_the_number_of_kept_views_is_bounded() -> None:
+    views = KeptViews()
+    for number in range(MOST_KEPT + 5):
+        views.put(replace(STATE, id=SessionId(f"ps_{number}")), b"")
+    assert len(views) == MOST_KEPT
+    assert views.get(replace(STATE, id=SessionId("ps_4"))) is None
+    assert views.get(replace(STATE, id=SessionId(f"ps_{MOST_KEPT + 4}"))) == b""
+
+
+async def shown(service: Service, name: str, query: str = "") -> dict[object, object]:
+    """What the list shows in one field, by session."""
+    answer = await service.call("GET", f"{LIST}{query}", key=service.all_ops.api_key)
+    return {item["id"]: item[name] for item in answer.json()["data"]}
+
+
+@pytest.mark.anyio
+async def test_a_list_shows_a_change_at_once_also_one_without_a_new_version(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        one, two, three = [(await service.authorize(str(101 + n), f"A-{n}"))["id"] for n in range(3)]
+        assert await shown(service, "energy_wh") == {one: 0, two: 0, three: 0}
+        views: KeptViews = service.apps[0].state.views
+        assert len(views) == 3
+        await service.charging(two, "77", 1234)
+        assert await shown(service, "energy_wh", "?limit=3") == {one: 0, two: 1234, three: 0}
+        async with service.context.database.transaction() as connection:
+            await connection.raw.execute(
+                "UPDATE payment_sessions SET body = jsonb_set(body, '{metadata}', '{\"lane\": \"9\"}') WHERE id = $1",
+                one,
+            )
+        assert await shown(service, "metadata") == {one: {"lane": "9"}, two: {}, three: {}}
+        filtered = await shown(service, "metadata", "?needs_attention=false&status=authorized")
+        assert filtered == {one: {"lane": "9"}, three: {}}
