@@ -49,6 +49,7 @@ def create_app(
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is app/telemetry
     )
     app.state.context = context
     app.state.news = news or SessionChanges()

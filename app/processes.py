@@ -17,7 +17,7 @@ from app.http_server import ENDING, Server, run_loop
 from app.main import background, create_app
 from app.settings import KeyedSettings, Settings
 from app.simulator.server import SimulatorServer, about, default_config
-from app.store.db.database import DATABASE_ERRORS, DUE_CHANNEL, SESSIONS_CHANNEL, Database
+from app.store.db.database import DATABASE_ERRORS, DUE_CHANNEL, KEYS_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.db.listener import Echo, Listener
 from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
@@ -37,7 +37,10 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         telemetry = context.telemetry
         metrics = telemetry.text if isinstance(telemetry, ProcessTelemetry) else (lambda: "")
         watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
-        listens: dict[str, Callable[[str], None]] = {SESSIONS_CHANNEL: news.notify}
+        listens: dict[str, Callable[[str], None]] = {
+            SESSIONS_CHANNEL: news.notify,
+            KEYS_CHANNEL: lambda _: context.known_keys.forget(),
+        }
         if with_watcher:
             listens[DUE_CHANNEL] = lambda _: watcher.wake()
         await stack.enter_async_context(_beside(context, listens))

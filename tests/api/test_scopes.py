@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app.domain.session.payment_session import Status
 from tests.api.service import LOOK, Json, Service, assert_problem, open_service, payment
+from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -149,6 +150,9 @@ async def test_another_scheme_or_a_revoked_key_opens_nothing(database_url: str) 
         async with service.context.database.transaction() as connection:
             await connection.execute(text("UPDATE terminals SET revoked_at = now()"))
             await connection.execute(text("UPDATE ops_keys SET revoked_at = now()"))
+        clock = service.context.clock
+        assert isinstance(clock, VirtualClock)
+        await clock.advance(1)
         assert_problem(await service.call("GET", "/v1/charge-points"), 401, "unauthorized")
         ops = await service.call("GET", "/v1/ops/summary", key=service.all_ops.api_key)
         assert_problem(ops, 401, "unauthorized")

@@ -59,6 +59,8 @@ REFUSAL_COUNTS_S = 10.0
 """Seconds for which a process is not ready after a refused write. Then the next write tries again."""
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
+KEYS_CHANNEL = "tapwatt_keys"
+"""Announces that an API key was revoked or changed."""
 
 
 def _concerns_all(error: BaseException) -> bool:

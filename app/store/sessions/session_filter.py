@@ -77,6 +77,8 @@ _CARD = {"fingerprint": P.c.card_fingerprint, "account_reference": P.c.card_acco
 _LITERAL = ("status", "needs_attention", "settlement_status", "active", "occupying")
 """Fields of few values, which stand in the statement itself, so that PostgreSQL can use partial indexes."""
 
+_NAMES = tuple(each.name for each in fields(SessionFilter))
+
 Shape: TypeAlias = tuple[tuple[str, object], ...]
 """What is asked for: fields with the values that stand in the statement, None for parameters."""
 Given: TypeAlias = dict[str, Any]
@@ -86,19 +88,19 @@ def shape_of(wanted: SessionFilter) -> tuple[Shape, Given]:
     """Splits a filter into the shape of its statement and the parameters."""
     shape: list[tuple[str, object]] = []
     given: Given = {}
-    for each in fields(wanted):
-        value = getattr(wanted, each.name)
-        if value is None or (value is False and each.name != "needs_attention"):
+    for name in _NAMES:
+        value = getattr(wanted, name)
+        if value is None or (value is False and name != "needs_attention"):
             continue
-        if each.name == "card":
-            tokens = {name: getattr(value, name) for name in _CARD if getattr(value, name) is not None}
+        if name == "card":
+            tokens = {token: getattr(value, token) for token in _CARD if getattr(value, token) is not None}
             shape.append(("card", tuple(tokens)))
-            given |= {f"card_{name}_is": token for name, token in tokens.items()}
-        elif each.name in _LITERAL:
-            shape.append((each.name, value))
+            given |= {f"card_{token}_is": one for token, one in tokens.items()}
+        elif name in _LITERAL:
+            shape.append((name, value))
         else:
-            shape.append((each.name, None))
-            given[f"{each.name}_is"] = list(value) if each.name in _LISTS else value
+            shape.append((name, None))
+            given[f"{name}_is"] = list(value) if name in _LISTS else value
     return tuple(shape), given
 
 

@@ -1,0 +1,81 @@
+"""Tests of app/flows/known_keys: keys are looked up once a moment, and a revoked one is refused within a second."""
+
+import asyncio
+
+import pytest
+
+from app.flows import known_keys
+from app.flows.known_keys import KEPT_S, KnownKeys
+
+pytestmark = pytest.mark.anyio
+
+
+class Table:
+    """Keys by hash, and how often they were looked up."""
+
+    def __init__(self) -> None:
+        self.owners = {b"a": "one"}
+        self.asked = 0
+
+    async def find(self, keys: KnownKeys[str], now_s: float, key_hash: bytes = b"a") -> str | None:
+        async def look_up() -> str | None:
+            self.asked += 1
+            return self.owners.get(key_hash)
+
+        return await keys.find(key_hash, now_s, look_up)
+
+
+async def test_a_key_is_looked_up_once_a_moment_and_an_unknown_one_each_time() -> None:
+    keys, table = KnownKeys[str](), Table()
+    assert [await table.find(keys, 5.0), await table.find(keys, 5.0 + KEPT_S - 0.01)] == ["one", "one"]
+    assert table.asked == 1
+    assert [await table.find(keys, 5.0, b"b"), await table.find(keys, 5.0, b"b")] == [None, None]
+    assert table.asked == 3
+    table.owners[b"b"] = "two"
+    assert await table.find(keys, 5.0, b"b") == "two"
+
+
+async def test_F11_a_revoked_key_is_refused_within_a_second_without_any_notification() -> None:
+    keys, table = KnownKeys[str](), Table()
+    await table.find(keys, 5.0)
+    table.owners.clear()
+    assert await table.find(keys, 5.0 + KEPT_S) is None
+    assert KEPT_S < 1
+
+
+async def test_F11_a_revoked_key_is_refused_at_once_where_it_is_announced() -> None:
+    keys, table = KnownKeys[str](), Table()
+    await table.find(keys, 5.0)
+    table.owners.clear()
+    keys.forget()
+    assert await table.find(keys, 5.0) is None
+
+
+async def test_F11_what_was_read_before_an_announcement_is_not_kept_after_it() -> None:
+    keys, read, told = KnownKeys[str](), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> str | None:
+        read.set()
+        await told.wait()
+        return "one"
+
+    async def gone() -> str | None:
+        return None
+
+    call = asyncio.create_task(keys.find(b"a", 5.0, slow))
+    await read.wait()
+    keys.forget()
+    told.set()
+    assert await call == "one", "it was valid when the call came"
+    assert await keys.find(b"a", 5.0, gone) is None
+
+
+async def test_the_number_of_kept_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_keys, "MOST_KEYS", 3)
+    keys, table = KnownKeys[str](), Table()
+    table.owners = {bytes([n]): str(n) for n in range(10)}
+    for key_hash in table.owners:
+        await table.find(keys, 5.0, key_hash)
+        assert len(keys._known) <= 3
+    assert await table.find(keys, 5.0, bytes([9])) == "9"
+    assert table.asked == 10
