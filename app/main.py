@@ -25,7 +25,7 @@ from app.api.http.problems import (
     problem_response,
 )
 from app.api.kept_views import KeptViews
-from app.api.routes import health, monta_webhook, ops, orphans, terminal
+from app.api.routes import health, monta_webhook, ops, orphans, reconciliation, terminal
 from app.api.schemas import FieldErrors
 from app.flows.context import Context
 from app.store.db.database import DATABASE_ERRORS
@@ -61,6 +61,7 @@ def create_app(
         monta_webhook.router,
         ops.router,
         orphans.router,
+        reconciliation.router,
         health.router,
     )
     for router in app.documented:

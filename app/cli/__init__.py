@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import orphans, policies, processes, provisioning, sessions
+from app.cli import orphans, policies, processes, provisioning, reconciliation, sessions
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
 from app.flows.admin import check_setup, provision
@@ -22,6 +22,7 @@ app.add_typer(provisioning.tariff_app, name="tariff")
 app.add_typer(provisioning.ops_key_app, name="ops-key")
 app.add_typer(sessions.app)
 app.add_typer(sessions.session_app, name="session")
+app.add_typer(reconciliation.app)
 app.add_typer(orphans.app)
 app.add_typer(orphans.orphan_app, name="orphan")
 

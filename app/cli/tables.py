@@ -45,7 +45,7 @@ def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
             format_minor(s.authorized_minor, held.currency),
             _why(s),
         )
-    return _rendered(table)
+    return rendered(table)
 
 
 def orphan_table(orphans: Sequence[Orphan]) -> str:
@@ -66,7 +66,7 @@ def orphan_table(orphans: Sequence[Orphan]) -> str:
             f"{o.display_reference or ''} {o.card_last4 or ''}".strip(),
             o.closed_because or o.problem or ("stopped by us" if o.stops else "ours"),
         )
-    return _rendered(table)
+    return rendered(table)
 
 
 def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy) -> str:
@@ -91,7 +91,7 @@ def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Po
         since = (line.at - session.created_at).total_seconds()
         detail = " ".join(f"{k}={v}" for k, v in line.detail.items() if v is not None)
         table.add_row(line.at.strftime("%H:%M:%S.%f")[:-3], f"{since:.1f}", line.kind, line.source, detail)
-    return "\n".join(head) + "\n\n" + _rendered(table)
+    return "\n".join(head) + "\n\n" + rendered(table)
 
 
 def _attention(item: Attention) -> str:
@@ -109,7 +109,7 @@ def _kwh(session: PaymentSession) -> str:
     return f"{wh / 1000:.3f}"
 
 
-def _rendered(table: Table) -> str:
+def rendered(table: Table) -> str:
     out = StringIO()
     Console(file=out, width=WIDTH, color_system=None).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

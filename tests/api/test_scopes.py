@@ -39,6 +39,7 @@ OTHER_PATHS = {
     "/v1/ops/summary",
     "/v1/ops/orphans",
     "/v1/ops/orphans/{charge_id}/close",
+    "/v1/ops/reconciliation",
 }
 """Paths that name no session; what each of them shows to whom has tests of its own."""
 QUERIES = {"/v1/payment-sessions": "?reference=A-1", "/v1/payment-sessions/{id}": "?wait=30&version=99"}

@@ -18,8 +18,15 @@ from app.api.docs.example_objects import (
 from app.api.views import PaymentSessionOut
 
 
-def json_example(example: Any, description: str, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    answer = {"description": description, "content": {"application/json": {"example": example}}}
+def json_example(
+    example: Any,
+    description: str,
+    headers: Mapping[str, Any] | None = None,
+    other: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A response with its example; `other`: further media types that it may have."""
+    content = {"application/json": {"example": example}} | dict(other or {})
+    answer: dict[str, Any] = {"description": description, "content": content}
     return answer | ({"headers": dict(headers)} if headers else {})
 
 

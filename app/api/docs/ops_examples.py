@@ -171,3 +171,58 @@ ORPHAN: Responses = {
     **problems(*WITH_BODY, not_found="This key sees no such orphan charge."),
 }
 ORPHAN_CLOSE_IN = named_body("close", {"reason": "found by its card, captured by hand"})
+_DAY_MONEY = {
+    "currency": "EUR",
+    "amount_authorized": 12000,
+    "amount_captured": 4215,
+    "amount_released": 5785,
+    "amount_open": 2000,
+    "amount_above": 0,
+    "amount_settled": 4215,
+    "amount_monta": 4239,
+}
+RECONCILIATION: Responses = {
+    200: json_example(
+        {
+            "date": "2026-11-22",
+            "as_of": "2026-11-23T06:00:00.000Z",
+            "sessions": 6,
+            "totals": [
+                _DAY_MONEY
+                | {
+                    "operator_id": OPS["operator_id"],
+                    "terminal_id": OPS["terminal_id"],
+                    "sessions": 6,
+                    "differing": 1,
+                }
+            ],
+            "differing": [
+                _DAY_MONEY
+                | {
+                    "amount_authorized": 2000,
+                    "amount_captured": 790,
+                    "amount_released": 1210,
+                    "amount_open": 0,
+                    "amount_settled": 790,
+                    "amount_monta": 814,
+                    "session_id": OPS["id"],
+                    "terminal_id": OPS["terminal_id"],
+                    "display_reference": OPS["display_reference"],
+                    "differences": [
+                        {
+                            "kind": "late_meter",
+                            "meaning": "The record's energy differs from the energy that was settled.",
+                            "amount": 24,
+                            "detail": "settled 7.90 EUR for 10000 Wh, Monta shows 8.14 EUR for 10304 Wh",
+                        }
+                    ],
+                }
+            ],
+        },
+        "The day as it stands now; with `format=csv` one row a session",
+        other={
+            "text/csv": {"schema": {"type": "string"}, "example": "operator_id,terminal_id,session_id\r\n"}
+        },
+    ),
+    **problems(*WITH_FIELDS),
+}

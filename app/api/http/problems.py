@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from app.api.http.card_data import as_errors
 from app.flows.admin.acknowledge import AttentionUnknown
+from app.flows.admin.reconciliation import TooManySessions
 from app.flows.admin.settle_manually import AboveAuthorized, AlreadyEnded, AlreadySettled, NotEnded
 from app.flows.context import SessionUnknown
 from app.flows.group_commit import TooManyWaiting
@@ -168,6 +169,7 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     AttentionUnknown: Answer(
         code="not_found", detail="This payment session has no attention item with this code."
     ),
+    TooManySessions: Answer(code="invalid_request", detail=_FIELDS, field="terminal_id"),
     SeveralOrphans: Answer(code="invalid_request", detail="{error}; name one with ?operator_id="),
     UnknownEndpoint: Answer(code="not_found", detail="There is no such webhook endpoint."),
     BadSignature: Answer(

@@ -163,14 +163,14 @@ def _difference(session: PaymentSession, settlement: Settlement, report: ChargeR
         return differs
     if energy is not None and abs(energy - settlement.energy_wh) >= BLUR_WH:
         return differs
-    released = session.status is Status.NOT_STARTED and _was_released(session, report)
+    released = session.status is Status.NOT_STARTED and was_released(session, report)
     if price is None or (released and not energy):
         return None
     price_minor = max(0, to_minor(price, session.authorization.currency, Rounding.HALF_UP))
     return None if price_minor == settlement.to_capture_minor + settlement.shortfall_minor else differs
 
 
-def _was_released(session: PaymentSession, report: ChargeReport) -> bool:
+def was_released(session: PaymentSession, report: ChargeReport) -> bool:
     """Whether a start was given up before any energy: released, even when Monta charges a fee."""
     return session.stop is not None or report.failed_at is not None
 

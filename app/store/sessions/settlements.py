@@ -1,5 +1,6 @@
 """Stores settlements, and what the PSP did with each settled hold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import Settlement, SettlementStatus
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
+from app.store.db.statements import is_any
 from app.store.sessions.codec import shares_of
 from app.store.tables import captures, payment_sessions, settlements
 
@@ -120,19 +122,28 @@ def _key(capture: Capture) -> tuple[str, str, str | None]:
 
 
 async def captures_of_session(connection: Connection, session_id: SessionId) -> list[Capture]:
+    """The PSP's reports of one session, oldest first."""
+    return (await captures_of_sessions(connection, [session_id])).get(session_id, [])
+
+
+async def captures_of_sessions(
+    connection: Connection, session_ids: Sequence[SessionId]
+) -> dict[SessionId, list[Capture]]:
+    """The PSP's reports of each session that has any, oldest first."""
     c = captures.c
     query = (
-        select(c.outcome, c.amount_minor, c.reference, c.authorization_reference, c.reported_at)
-        .where(c.session_id == session_id)
+        select(c.session_id, c.outcome, c.amount_minor, c.reference, c.authorization_reference, c.reported_at)
+        .where(is_any(c.session_id, session_ids))
         .order_by(c.id)
     )
-    return [
-        Capture(
+    found: dict[SessionId, list[Capture]] = {}
+    for r in await connection.execute(query):
+        capture = Capture(
             outcome=r.outcome,
             amount_minor=r.amount_minor,
             reference=r.reference,
             authorization_reference=r.authorization_reference,
             reported_at=r.reported_at,
         )
-        for r in await connection.execute(query)
-    ]
+        found.setdefault(SessionId(r.session_id), []).append(capture)
+    return found

@@ -1,0 +1,109 @@
+"""Command that reconciles a day: holds, captures and Monta's prices."""
+
+from datetime import date, timedelta
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli.common import fail, with_context
+from app.cli.tables import rendered
+from app.domain.reconciliation.csv_tables import sessions_csv
+from app.domain.reconciliation.differences import MEANINGS
+from app.domain.reconciliation.financial_advice import financial_advice
+from app.domain.reconciliation.report import DayReport
+from app.domain.units.ids import OperatorId, TerminalId
+from app.domain.units.money import format_minor
+from app.flows.admin.reconciliation import TooManySessions, reconcile_day
+from app.flows.context import Context
+from app.settings import load_settings
+from app.store.sessions.session_filter import SessionFilter
+from app.strict_json import dump_json
+
+app = typer.Typer()
+
+
+@app.command()
+def reconcile(
+    day: Annotated[
+        str, typer.Option("--date", metavar="DATE", help="As 2026-11-22, or `today` or `yesterday` (UTC).")
+    ] = "yesterday",
+    operator: Annotated[str | None, typer.Option(metavar="OPERATOR", help="Only this operator.")] = None,
+    terminal: Annotated[str | None, typer.Option(metavar="TERMINAL", help="Only this terminal.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row a session.")] = False,
+    advice: Annotated[
+        bool,
+        typer.Option("--financial-advice", help="Print OCPI 2.3.0 Financial Advice Confirmations as JSON."),
+    ] = False,
+) -> None:
+    """Compare what was held, what the PSP did and what Monta charged. Exits with 3 when something differs."""
+    wanted = SessionFilter(
+        operator_id=OperatorId(operator) if operator is not None else None,
+        terminal_id=TerminalId(terminal) if terminal is not None else None,
+    )
+
+    async def find(context: Context) -> DayReport:
+        return await reconcile_day(context, wanted, _day(day, context.clock.now().date()))
+
+    try:
+        found = with_context(load_settings(), find)
+    except TooManySessions as error:
+        fail(f"{error}.")
+    if as_csv:
+        typer.echo(sessions_csv(found), nl=False)
+    elif advice:
+        confirmations = [financial_advice(s.session, s.reports) for s in found.sessions]
+        typer.echo(dump_json([c for c in confirmations if c is not None]))
+    else:
+        typer.echo(_tables(found))
+    raise SystemExit(DIFFERS if found.differing else 0)
+
+
+DIFFERS = 3
+"""Exit status when at least one session differs."""
+
+
+def _day(text: str, today: date) -> date:
+    named = {"today": today, "yesterday": today - timedelta(days=1)}
+    if text in named:
+        return named[text]
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        fail(f"--date {text!r} is no date: write it as 2026-11-22, `today` or `yesterday`.")
+
+
+def _tables(found: DayReport) -> str:
+    if not found.sessions:
+        return f"No payment sessions on {found.day.isoformat()}."
+    sums = Table(
+        *("terminal", "sessions", "differ", "authorized", "captured", "released", "open", "above", "Monta"),
+        box=None,
+        pad_edge=False,
+    )
+    for t in found.totals:
+        amounts = (
+            t.authorized_minor,
+            t.captured_minor,
+            t.released_minor,
+            t.open_minor,
+            t.above_minor,
+            t.monta_minor,
+        )
+        sums.add_row(
+            t.terminal_id, str(t.sessions), str(t.differing), *(format_minor(a, t.currency) for a in amounts)
+        )
+    return "\n".join([rendered(sums), *_lines(found)])
+
+
+def _lines(found: DayReport) -> list[str]:
+    if not found.differing:
+        return ["", "Hold, captures and Monta agree in every session."]
+    lines = [""]
+    for each in found.differing:
+        lines.append(f"{each.session_id}  {each.session.display_reference}")
+        lines += [
+            f"  {d.kind}: {format_minor(d.amount_minor, each.balance.currency)}. {MEANINGS[d.kind]} {d.detail}"
+            for d in each.differences
+        ]
+    return lines

@@ -1,0 +1,1 @@
+"""Compares what was held, what the PSP moved and what Monta charges, session by session and in sums."""

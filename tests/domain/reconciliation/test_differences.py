@@ -1,0 +1,258 @@
+"""Reconciliation of generated days: every planted difference is found and named, and nothing else is."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from app.domain.charging.charge import Charge, ChargeReport, ChargeState
+from app.domain.reconciliation.balance import PspReport
+from app.domain.reconciliation.differences import MEANINGS, DifferenceKind
+from app.domain.reconciliation.report import ReconciledSession, day_report, reconciled
+from app.domain.session.payment_session import Authorization, PaymentSession, Status
+from app.domain.session.settlement import (
+    CaptureOutcome,
+    CaptureReport,
+    SettlementBasis,
+    after_reports,
+    settle,
+)
+from app.domain.units.ids import SessionId, TerminalId
+from tests.domain.sessions import POLICY, T0, new_session, report
+
+Kind = DifferenceKind
+CAPTURED, RELEASED, FAILED = CaptureOutcome.CAPTURED, CaptureOutcome.RELEASED, CaptureOutcome.FAILED
+NOW = T0 + timedelta(days=30)
+DEADLINE = T0 + timedelta(days=7)
+DECIDED = T0 + timedelta(hours=1)
+REPORTED = DECIDED + timedelta(minutes=1)
+
+
+def final(energy_wh: int, price: str, **more: object) -> ChargeReport:
+    return report("completed", 3600, energy_wh=energy_wh, price=Decimal(price), from_record=True, **more)
+
+
+def with_record(session: PaymentSession, record: ChargeReport) -> PaymentSession:
+    """The session once Monta's record was read as this."""
+    known = Charge(
+        latest=record,
+        energy_wh=record.energy_wh or 0,
+        energy_at=record.seen_at,
+        seen_at=record.seen_at,
+        final_read=record.state is ChargeState.COMPLETED,
+    )
+    return replace(session, charge=known)
+
+
+def settled(
+    price_minor: int = 790,
+    energy_wh: int = 10_000,
+    *,
+    authorized_minor: int = 2000,
+    number: int = 1,
+    basis: SettlementBasis = SettlementBasis.FINAL_PRICE,
+    record: ChargeReport | None = None,
+) -> PaymentSession:
+    """A session that was settled by Monta's final price, or by `record`."""
+    terminal_id = TerminalId(f"trm_{number % 7}")
+    held = Authorization(reference=f"A-{number}", amount_minor=authorized_minor, currency="EUR")
+    session = new_session(id=SessionId(f"ps_{number:05}"), terminal_id=terminal_id, authorization=held)
+    known = record or final(energy_wh, f"{price_minor / 100:.2f}")
+    session = replace(with_record(session, known), settled_record=known)
+    settlement = settle(
+        authorized_minor,
+        price_minor,
+        energy_wh=energy_wh,
+        at=DECIDED,
+        deadline=DEADLINE,
+        session_date=T0,
+        basis=basis,
+    )
+    status = Status.COMPLETED if settlement.to_capture_minor else Status.NOT_STARTED
+    return replace(session, settlement=settlement, status=status)
+
+
+def captured(session: PaymentSession) -> list[PspReport]:
+    """What the PSP reports when it does what was settled."""
+    assert session.settlement is not None
+    amount = session.settlement.to_capture_minor
+    done = (CAPTURED, amount) if amount else (RELEASED, session.settlement.to_release_minor)
+    return [PspReport(outcome=done[0], amount_minor=done[1], reported_at=REPORTED, reference="P-1")]
+
+
+def by_reports(session: PaymentSession, reports: list[PspReport]) -> PaymentSession:
+    """The session with the status that these reports give its settlement."""
+    assert session.settlement is not None
+    told = [
+        CaptureReport(outcome=r.outcome, amount_minor=r.amount_minor, reference=r.reference) for r in reports
+    ]
+    return replace(session, settlement=after_reports(session.settlement, told))
+
+
+def kinds(session: PaymentSession, reports: list[PspReport], now: datetime = NOW) -> dict[Kind, int]:
+    found = reconciled(by_reports(session, reports) if session.settlement else session, reports, POLICY, now)
+    return {d.kind: d.amount_minor for d in found.differences}
+
+
+def test_three_sides_that_agree_show_no_difference() -> None:
+    assert kinds(settled(), captured(settled())) == {}
+    released = settled(0, 0, basis=SettlementBasis.NOTHING_RAN)
+    assert kinds(released, captured(released)) == {}
+
+
+Planted = tuple[PaymentSession, list[PspReport]]
+
+
+def late_meter(s: PaymentSession) -> Planted:
+    return with_record(s, final(12_000, "9.48")), captured(s)
+
+
+def tariff_change(s: PaymentSession) -> Planted:
+    return with_record(s, final(10_000, "8.50")), captured(s)
+
+
+def rounding(s: PaymentSession) -> Planted:
+    return with_record(s, final(10_000, "7.91")), captured(s)
+
+
+def currency(s: PaymentSession) -> Planted:
+    return with_record(s, final(10_000, "7.90", currency="SEK")), captured(s)
+
+
+def by_hand(s: PaymentSession) -> Planted:
+    assert s.settlement is not None
+    mine = settled(500, basis=SettlementBasis.PERSON).settlement
+    assert mine is not None
+    changed = replace(s, settlement=mine)
+    return changed, captured(changed)
+
+
+def overrun(s: PaymentSession) -> Planted:
+    known = final(40_000, "31.60")
+    return _resettled(s, known, 3160, 40_000)
+
+
+def release_after_energy(s: PaymentSession) -> Planted:
+    changed, reports = _resettled(s, final(0, "0"), 0, 0)
+    return with_record(changed, final(6_000, "2.94")), reports
+
+
+def capture_missing(s: PaymentSession) -> Planted:
+    return s, []
+
+
+def capture_refused(s: PaymentSession) -> Planted:
+    return s, [PspReport(outcome=FAILED, amount_minor=790, reported_at=REPORTED, reference="P-1")]
+
+
+def capture_late(s: PaymentSession) -> Planted:
+    return s, [replace(r, reported_at=DEADLINE + timedelta(hours=1)) for r in captured(s)]
+
+
+def capture_of_another_amount(s: PaymentSession) -> Planted:
+    return s, [replace(r, amount_minor=2000) for r in captured(s)]
+
+
+def captured_twice(s: PaymentSession) -> Planted:
+    return s, [*captured(s), *(replace(r, reference="P-2") for r in captured(s))]
+
+
+def never_settled(s: PaymentSession) -> Planted:
+    return replace(s, settlement=None, settled_record=None, status=Status.FINISHING), []
+
+
+def _resettled(s: PaymentSession, known: ChargeReport, price_minor: int, energy_wh: int) -> Planted:
+    settlement = settled(price_minor, energy_wh, record=known).settlement
+    changed = replace(with_record(s, known), settled_record=known, settlement=settlement)
+    return changed, captured(changed)
+
+
+PLANTED: list[tuple[Callable[[PaymentSession], Planted], dict[Kind, int]]] = [
+    (late_meter, {Kind.LATE_METER: 158}),
+    (tariff_change, {Kind.TARIFF_CHANGE: 60}),
+    (rounding, {Kind.ROUNDING: 1}),
+    (currency, {Kind.CURRENCY: -790}),
+    (by_hand, {Kind.SETTLED_BY_HAND: 290}),
+    (overrun, {Kind.OVERRUN: 1160}),
+    (release_after_energy, {Kind.RELEASE_AFTER_ENERGY: 294}),
+    (capture_missing, {Kind.CAPTURE_MISSING: 790}),
+    (capture_refused, {Kind.CAPTURE_DIFFERS: 790}),
+    (capture_late, {Kind.CAPTURE_LATE: 0}),
+    (capture_of_another_amount, {Kind.CAPTURE_DIFFERS: -1210}),
+    (captured_twice, {Kind.SEVERAL_CAPTURES: -790}),
+    (never_settled, {Kind.NOT_SETTLED: 790}),
+]
+
+
+@pytest.mark.parametrize(("plant", "expected"), PLANTED, ids=lambda p: getattr(p, "__name__", ""))
+def test_each_difference_is_named_with_its_amount(
+    plant: Callable[[PaymentSession], Planted], expected: dict[Kind, int]
+) -> None:
+    assert kinds(*plant(settled())) == expected
+
+
+def test_every_kind_is_planted_and_has_words() -> None:
+    assert {kind for _, expected in PLANTED for kind in expected} == set(Kind) == MEANINGS.keys()
+
+
+def test_the_documented_kinds_are_these() -> None:
+    page = (Path(__file__).parents[3] / "docs/reconciliation.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
+    assert rows == [(kind.value, words) for kind, words in MEANINGS.items()]
+
+
+def test_a_capture_that_is_not_due_yet_is_no_difference() -> None:
+    assert kinds(settled(), [], now=DECIDED + timedelta(hours=1)) == {}
+    unsettled = replace(settled(), settlement=None, status=Status.FINISHING)
+    assert kinds(unsettled, [], now=DECIDED) == {}
+
+
+def test_a_fee_of_a_charge_that_gave_nothing_is_no_difference() -> None:
+    record = final(0, "0.50", failed_at=T0)
+    released = settled(0, 0, basis=SettlementBasis.NOTHING_RAN, record=record)
+    assert kinds(released, captured(released)) == {}
+
+
+def test_settled_by_the_last_price_agrees_when_the_record_shows_that_price() -> None:
+    early = replace(settled(basis=SettlementBasis.LAST_PRICE), settled_record=None)
+    assert kinds(with_record(early, final(10_100, "7.90")), captured(early)) == {}
+    assert kinds(with_record(early, final(10_100, "7.98")), captured(early)) == {Kind.LATE_METER: 8}
+
+
+def test_200_differences_among_5000_sessions_are_found_and_no_others() -> None:
+    chance = Random(20261122)
+    faulty = dict.fromkeys(chance.sample(range(5000), 200))
+    found, expected = [], Counter[Kind]()
+    for number in range(5000):
+        price = chance.randrange(1, 2000)
+        session = settled(price, 10 * price, number=number)
+        if number in faulty:
+            plant, named = PLANTED[number % len(PLANTED)]
+            session, reports = plant(settled(number=number))
+            expected.update(named.keys())
+        else:
+            reports = captured(session)
+        session = by_reports(session, reports) if session.settlement else session
+        found.append(reconciled(session, reports, POLICY, NOW))
+    day = day_report(T0.date(), found, NOW)
+    assert {s.session_id for s in day.differing} == {f"ps_{n:05}" for n in faulty}
+    assert Counter(d.kind for s in day.sessions for d in s.differences) == expected
+    assert_adds_up(day.sessions, day.totals)
+
+
+def assert_adds_up(sessions: tuple[ReconciledSession, ...], totals: object) -> None:
+    """To the cent: each session, each terminal, and all terminals against all sessions."""
+    assert isinstance(totals, tuple)
+    for m in [*(s.balance for s in sessions), *totals]:
+        moved = m.captured_minor + m.released_minor + m.open_minor
+        assert m.authorized_minor + m.above_minor == moved
+    for name in ("authorized_minor", "captured_minor", "released_minor", "open_minor", "above_minor"):
+        assert sum(getattr(t, name) for t in totals) == sum(getattr(s.balance, name) for s in sessions), name
+    assert sum(t.sessions for t in totals) == len(sessions)
+    assert sum(t.differing for t in totals) == sum(bool(s.differences) for s in sessions)

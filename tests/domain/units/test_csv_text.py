@@ -1,0 +1,24 @@
+"""CSV that no spreadsheet takes for formulas."""
+
+import csv
+from io import StringIO
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.units.csv_text import FORMULA_STARTS, csv_text
+
+CELLS = st.none() | st.integers() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+@given(st.lists(st.lists(CELLS, min_size=2, max_size=2), max_size=5))
+def test_every_cell_is_read_back_and_none_is_a_formula(rows: list[list[object]]) -> None:
+    header, *read = csv.reader(StringIO(csv_text(("a", "b"), rows), newline=""))
+    assert header == ["a", "b"]
+    for given_row, row in zip(rows, read, strict=True):
+        for value, cell in zip(given_row, row, strict=True):
+            if isinstance(value, str):
+                assert not cell.startswith(FORMULA_STARTS)
+                assert cell.removeprefix("'") == value.removeprefix("'")
+            else:
+                assert cell == ("" if value is None else str(value))
