@@ -27,6 +27,9 @@ from app.api.http.problems import (
 from app.api.kept_views import KeptViews
 from app.api.routes import health, monta_webhook, ops, orphans, reconciliation, terminal
 from app.api.schemas import FieldErrors
+from app.console.board import Boards
+from app.console.http.signed_in import FailedSignIns
+from app.console.routes import routers as console_routers
 from app.flows.context import Context
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.secret_box import SecretUnreadable
@@ -38,9 +41,16 @@ charge, stops it before the authorized amount would be exceeded, and states exac
 
 
 def create_app(
-    context: Context, *, news: SessionChanges | None = None, metrics: Callable[[], str] = lambda: ""
+    context: Context,
+    *,
+    news: SessionChanges | None = None,
+    metrics: Callable[[], str] = lambda: "",
+    allow_plain_http: bool = False,
 ) -> FastAPI:
-    """Builds the HTTP service around a context that the caller opens and closes."""
+    """Builds the HTTP service around a context that the caller opens and closes.
+
+    `allow_plain_http`: the console's cookies are sent over plain http too (development).
+    """
     app = DocumentedApp(
         title="Tapwatt",
         version="0.1.0",
@@ -56,6 +66,8 @@ def create_app(
     app.state.process_metrics = metrics
     app.state.refusals = Refusals()
     app.state.views = KeptViews()
+    app.state.boards, app.state.failed_sign_ins = Boards(), FailedSignIns()
+    app.state.allow_plain_http = allow_plain_http
     app.documented = (
         terminal.router,
         monta_webhook.router,
@@ -66,6 +78,8 @@ def create_app(
     )
     for router in app.documented:
         app.include_router(router)
+    for router in console_routers:
+        app.include_router(router, include_in_schema=False)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(FieldErrors, _on_field_errors)
@@ -106,7 +120,7 @@ def _shown(path: str) -> str:
 
 
 SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-"""Headers of every answer: session data is outdated at once, and no proxy may cache it."""
+"""Headers of every answer that does not set them itself. Session data is outdated at once: no proxy may cache it."""
 
 
 class RequestIds:
@@ -128,9 +142,11 @@ class RequestIds:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
+                given = message.get("headers", [])
+                names = {name for name, _ in given}
                 message["headers"] = [
-                    *message.get("headers", []),
-                    *SAFE,
+                    *given,
+                    *(header for header in SAFE if header[0] not in names),
                     (b"x-request-id", request_id.encode()),
                 ]
             await send(message)

@@ -45,7 +45,8 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
             listens[DUE_CHANNEL] = lambda _: watcher.wake()
         await stack.enter_async_context(_beside(context, listens))
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
-        server = Server(create_app(context, news=news, metrics=metrics), host, port, news.close)
+        app = create_app(context, news=news, metrics=metrics, allow_plain_http=settings.allow_plain_http)
+        server = Server(app, host, port, news.close)
         if with_watcher:
             server.on_ready = lambda: log.info("watcher_started", watcher=watcher.name)
         await server.serve()

@@ -299,6 +299,21 @@ def upgrade() -> None:
         sa.UniqueConstraint("key_hash", name=op.f("uq_ops_keys_key_hash")),
     )
     op.create_table(
+        "console_sessions",
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("ops_key_id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "seen_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="the last request; idle sessions end",
+        ),
+        sa.ForeignKeyConstraint(["ops_key_id"], ["ops_keys.id"], name=op.f("fk_console_sessions_ops_key_id")),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_console_sessions")),
+        comment="Who is signed in to the console. The token itself is in the browser only.",
+    )
+    op.create_table(
         "orphans",
         sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("charge_id", sa.Text(), nullable=False),
@@ -511,6 +526,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_payment_sessions_created_at", "payment_sessions", ["created_at", "id"], unique=False)
     op.create_index(
+        "ix_payment_sessions_needs_attention",
+        "payment_sessions",
+        ["operator_id", "created_at"],
+        unique=False,
+        postgresql_where=sa.text("needs_attention"),
+    )
+    op.create_index(
         "ix_payment_sessions_operator_id_created_at",
         "payment_sessions",
         ["operator_id", "created_at", "id"],
@@ -700,6 +722,11 @@ def downgrade() -> None:
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.drop_index("ix_payment_sessions_operator_id_created_at", table_name="payment_sessions")
+    op.drop_index(
+        "ix_payment_sessions_needs_attention",
+        table_name="payment_sessions",
+        postgresql_where=sa.text("needs_attention"),
+    )
     op.drop_index("ix_payment_sessions_created_at", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_card_fingerprint", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_card_account_reference", table_name="payment_sessions")
@@ -710,6 +737,7 @@ def downgrade() -> None:
     op.drop_table("polled_reports")
     op.drop_table("price_groups")
     op.drop_table("orphans")
+    op.drop_table("console_sessions")
     op.drop_table("ops_keys")
     op.drop_index(
         "ix_operator_jobs_due_at",

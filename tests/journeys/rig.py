@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from app.domain.limit.policy import Policy
 from app.domain.tariff import parse_tariff
@@ -44,9 +45,10 @@ class Rig:
     """One operator, one terminal, all charge points of the simulator; every step is taken by `pass_time`."""
 
     def __init__(
-        self, context: Context, clock: RigClock, simulator: Simulator, http: httpx.AsyncClient
+        self, context: Context, clock: RigClock, simulator: Simulator, app: FastAPI, http: httpx.AsyncClient
     ) -> None:
         self.context = context
+        self.app = app
         self.clock = clock
         self.monta = simulator
         self.http = http
@@ -234,7 +236,7 @@ async def open_rig(
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
                 clients.append(http)
-                rig = Rig(context, clock, simulator, http)
+                rig = Rig(context, clock, simulator, app, http)
                 await rig.provision(config)
                 await rig.work()
                 yield rig

@@ -30,6 +30,15 @@ class SessionChanges:
         self._closing.set()
         self.notify("")
 
+    @property
+    def closed(self) -> bool:
+        return self._closing.is_set()
+
+    async def closed_within(self, seconds: float) -> bool:
+        """Waits until the process ends, for `seconds` at most; returns whether it does."""
+        await _first(self._closing, seconds)
+        return self.closed
+
     async def wait_for(
         self, session_id: str, seconds: float, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]
     ) -> T:

@@ -194,7 +194,7 @@ def problem_of(error: Exception, request: Request) -> Problem:
     """Returns the problem for an exception by its row in ANSWERS, or by that of its nearest base class."""
     answer = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     detail = answer.detail
-    if answer.ops_detail is not None and request.url.path.startswith("/v1/ops/"):
+    if answer.ops_detail is not None and request.url.path.startswith(("/v1/ops/", "/console/")):
         detail = answer.ops_detail
     field = getattr(error, "field", None) or answer.field
     errors = [] if field is None else [{"field": field, "message": answer.message or str(error)}]

@@ -16,6 +16,7 @@ from app.store.db.secret_box import SecretUnreadable
 from app.store.health import Totals
 from app.store.operators import charge_points, monta_access, operator_state, orphans, terminals
 from app.store.operators.charge_points import KnownChargePoint, TariffFound
+from app.store.operators.names import Names, names_of
 from app.store.operators.operator_state import OperatorFacts
 from app.store.operators.orphans import Orphan
 from app.store.sessions import journal, leases, payment_sessions
@@ -116,6 +117,13 @@ async def journal_of(
 ) -> list[JournalEntry]:
     async with context.database.read() as connection:
         return await journal.of_session(connection, session_id, after=after, limit=limit)
+
+
+async def names_of_session(context: Context, session: PaymentSession) -> Names:
+    """The names of its operator, terminal and charge point."""
+    point = (session.operator_id, session.charge_point_id)
+    async with context.database.read() as connection:
+        return await names_of(connection, [session.terminal_id], [point])
 
 
 async def captures_of(context: Context, session_id: SessionId) -> list[Capture]:

@@ -32,6 +32,7 @@ class SessionFilter:
     Raises ValueError for a `hold_reference` without the terminal that it belongs to.
     """
 
+    ids: Sequence[str] | None = None
     operator_id: OperatorId | None = None
     terminal_id: TerminalId | None = None
     charge_point_id: str | None = None
@@ -72,7 +73,7 @@ _EQUAL = {
     "display_reference": P.c.display_reference,
     "card_last4": P.c.card_last4,
 }
-_LISTS = {"charge_ids": P.c.charge_id}
+_LISTS = {"ids": P.c.id, "charge_ids": P.c.charge_id}
 _CARD = {"fingerprint": P.c.card_fingerprint, "account_reference": P.c.card_account_reference}
 _LITERAL = ("status", "needs_attention", "settlement_status", "active", "occupying")
 """Fields of few values, which stand in the statement itself, so that PostgreSQL can use partial indexes."""

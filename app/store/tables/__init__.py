@@ -4,6 +4,7 @@ from app.store.tables.base import metadata
 from app.store.tables.monta import inbox, monta_budgets, monta_tokens, orphans, polled_reports, watchers
 from app.store.tables.provisioning import (
     charge_points,
+    console_sessions,
     hold_policies,
     operator_jobs,
     operators,
@@ -18,6 +19,7 @@ from app.store.tables.sessions import captures, holds, journal, payment_sessions
 __all__ = [
     "captures",
     "charge_points",
+    "console_sessions",
     "hold_policies",
     "holds",
     "inbox",

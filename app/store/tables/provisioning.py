@@ -174,3 +174,13 @@ ops_keys = Table(
     Column("created_at", Moment, nullable=False),
     Column("revoked_at", Moment),
 )
+
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("ops_key_id", Text, ForeignKey("ops_keys.id"), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False, comment="the last request; idle sessions end"),
+    comment="Who is signed in to the console. The token itself is in the browser only.",
+)

@@ -100,6 +100,12 @@ payment_sessions = Table(
     ),
     Index("ix_payment_sessions_operator_id_created_at", "operator_id", "created_at", "id"),
     Index("ix_payment_sessions_created_at", "created_at", "id"),
+    Index(
+        "ix_payment_sessions_needs_attention",
+        "operator_id",
+        "created_at",
+        postgresql_where=text("needs_attention"),
+    ),
     Index("ix_payment_sessions_card_fingerprint", "terminal_id", "card_fingerprint"),
     Index("ix_payment_sessions_card_account_reference", "terminal_id", "card_account_reference"),
 )

@@ -1,0 +1,205 @@
+"""Keeps what Live shows: one look a second for all viewers of an operator, sent as differences."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.api.http.live import SessionChanges
+from app.console.views.formats import amount, epoch_ms, since
+from app.console.views.rows import Row, row_of
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import OperatorId, SessionId
+from app.flows.console import live
+from app.flows.console.live import LiveNews
+from app.flows.console.sign_in import still_signed_in
+from app.flows.context import Context
+
+log = structlog.get_logger("console")
+
+EVERY_S = 1.0
+MOST_VIEWERS = 100
+"""Open streams of this process; one more is answered with 503."""
+MOST_BOARDS = 50
+"""Boards of operators kept in memory; one without viewers makes room."""
+KEPT = timedelta(minutes=5)
+"""How long a session stays on the page after its end."""
+MOST_ENDED = 200
+REMEMBERED = 60
+"""Looks for which removed rows are known. A viewer that is further behind gets all rows."""
+
+_VIEWERS = itertools.count(1)
+
+
+@dataclass(slots=True)
+class _Known:
+    """A session on the board. `changed`: the number of the look that brought its row."""
+
+    row: Row
+    currency: str
+    runs: bool
+    changed: int
+    ended_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Board:
+    """The sessions of one operator, or of all, as the last look found them."""
+
+    context: Context
+    operator_id: OperatorId | None
+    number: int = 0
+    """Of the last look."""
+    tiles: Mapping[str, object] = field(default_factory=dict)
+    now: datetime | None = None
+    failing: bool = False
+    """The last look failed; most often the database does not answer."""
+    viewers: dict[int, str] = field(default_factory=dict)
+    """The tokens of those who watch, by a number of the viewer."""
+    _sessions: dict[SessionId, _Known] = field(default_factory=dict)
+    _gone: dict[SessionId, int] = field(default_factory=dict)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _sent: dict[int, bytes] = field(default_factory=dict)
+    """Encoded differences since a look, made once for all viewers."""
+    _task: "asyncio.Task[None] | None" = None
+
+    def rows(self) -> list[Row]:
+        return sorted((known.row for known in self._sessions.values()), key=lambda row: row["order"])
+
+    async def look(self) -> None:
+        """Reads what changed since the last look."""
+        async with self._looking:
+            known = {i: k.row["version"] for i, k in self._sessions.items() if k.runs}
+            news = await live.look(self.context, self.operator_id, known)
+            self.number += 1
+            for session in news.changed:
+                self._put(session, news)
+            self._forget(news.now)
+            self.now, self.tiles = news.now, self._tiles(news)
+            self._sent.clear()
+
+    def _put(self, session: PaymentSession, news: LiveNews) -> None:
+        self._sessions[session.id] = _Known(
+            row=row_of(session, news.names, self.context.policy),
+            currency=session.authorization.currency,
+            runs=session.id in news.running,
+            changed=self.number,
+            ended_at=session.updated_at if session.ended else None,
+        )
+        self._gone.pop(session.id, None)
+
+    def _forget(self, now: datetime) -> None:
+        """Removes sessions that ended a while ago, and the oldest of too many."""
+        over = [i for i, k in self._sessions.items() if not k.runs]
+        over.sort(key=lambda i: self._sessions[i].ended_at or now)
+        surplus = len(over) - MOST_ENDED
+        for place, session_id in enumerate(over):
+            ended_at = self._sessions[session_id].ended_at
+            if place < surplus or ended_at is None or ended_at < now - KEPT:
+                del self._sessions[session_id]
+                self._gone[session_id] = self.number
+        self._gone = {i: at for i, at in self._gone.items() if at > self.number - REMEMBERED}
+
+    def _tiles(self, news: LiveNews) -> Mapping[str, object]:
+        runs = [known for known in self._sessions.values() if known.runs]
+        sums: dict[str, tuple[int, int]] = {}
+        for known in runs:
+            authorized, used = sums.get(known.currency, (0, 0))
+            row = known.row
+            sums[known.currency] = (authorized + row["authorized_minor"], used + row["used_minor"])
+        return {
+            "running": str(len(runs)),
+            "charging": str(sum(1 for known in runs if known.row["status"] == "charging")),
+            "authorized": _per_currency({c: a for c, (a, _) in sums.items()}),
+            "used": _per_currency({c: u for c, (_, u) in sums.items()}),
+            "attention": str(news.needs_attention),
+            "overdue": str(news.captures_overdue),
+            "oldest_due": "none" if news.oldest_due_at is None else since(news.oldest_due_at, news.now),
+        }
+
+    def difference(self, seen: int) -> bytes:
+        """What changed after the look of this number, as a server-sent event. 0, or too long ago: all rows."""
+        if seen not in self._sent:
+            whole = seen == 0 or seen < self.number - REMEMBERED
+            changed = [k for k in self._sessions.values() if whole or k.changed > seen]
+            body = {
+                "now": epoch_ms(self.now),
+                "all": whole,
+                "tiles": self.tiles,
+                "rows": [known.row for known in changed],
+                "gone": [] if whole else [i for i, at in self._gone.items() if at > seen],
+            }
+            text = json.dumps(body, separators=(",", ":"))
+            self._sent[seen] = f"event: look\ndata: {text}\n\n".encode()
+        return self._sent[seen]
+
+    async def watch(self, token: str, closing: SessionChanges) -> AsyncGenerator[bytes, None]:
+        """Sends what changes until the session of the console is over or the process ends."""
+        me = next(_VIEWERS)
+        self.viewers[me] = token
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(closing))
+        seen = 0
+        try:
+            yield b"retry: 2000\n\n"
+            while me in self.viewers and not closing.closed:
+                if self.failing:
+                    yield b"event: away\ndata: {}\n\n"
+                elif self.number > seen:
+                    seen, difference = self.number, self.difference(seen)
+                    yield difference
+                await self._news.wait()
+            yield b"event: over\ndata: {}\n\n"
+        finally:
+            self.viewers.pop(me, None)
+
+    async def _run(self, closing: SessionChanges) -> None:
+        """Looks once a second while anyone watches, and lets those go who are no longer signed in."""
+        while self.viewers and not closing.closed:
+            try:
+                await self.look()
+                valid = await still_signed_in(self.context, list(set(self.viewers.values())))
+                self.viewers = {me: token for me, token in self.viewers.items() if token in valid}
+                self.failing = False
+            except Exception as error:  # viewers are told, and the next look tries again
+                log.warning("console_look_failed", error=type(error).__name__)
+                self.failing = True
+            self._publish()
+            await closing.closed_within(EVERY_S)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Wakes all viewers; each goes on to wait for the next look."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+def _per_currency(sums: Mapping[str, int]) -> str:
+    return (
+        " + ".join(f"{amount(minor, currency)} {currency}" for currency, minor in sorted(sums.items())) or "0"
+    )
+
+
+@dataclass(slots=True)
+class Boards:
+    """The boards of this process, one an operator and one for keys that see all."""
+
+    _boards: dict[OperatorId | None, Board] = field(default_factory=dict)
+
+    def of(self, context: Context, operator_id: OperatorId | None) -> Board:
+        board = self._boards.get(operator_id)
+        if board is None or board.context is not context:
+            idle = [scope for scope, each in self._boards.items() if not each.viewers]
+            if len(self._boards) >= MOST_BOARDS and idle:
+                del self._boards[idle[0]]
+            board = self._boards[operator_id] = Board(context, operator_id)
+        return board
+
+    @property
+    def full(self) -> bool:
+        return sum(len(board.viewers) for board in self._boards.values()) >= MOST_VIEWERS

@@ -1,0 +1,1 @@
+"""How the console speaks HTTP: pages, forms, sign-in, assets."""

@@ -1,0 +1,160 @@
+"""Renders pages from templates, with the headers that every page has, and errors as pages."""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+
+from app.api.http.problems import ANSWERS, KINDS, Problem, problem_of
+from app.console.http.assets import address_of
+from app.console.views import formats
+from app.flows.console.sign_in import SignedIn
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+"""Nothing inline, nothing from elsewhere, in no frame."""
+
+SIGN_IN = "/console/sign-in"
+
+templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+templates.filters.update(formats.FILTERS)
+templates.globals["asset"] = address_of
+
+PAGES = (
+    ("/console", "Live"),
+    ("/console/search", "Search"),
+    ("/console/money", "Money"),
+    ("/console/equipment", "Terminals"),
+    ("/console/health", "Health"),
+)
+
+
+class SignInNeeded(Exception):
+    """The page needs a session, and the browser has none that is valid."""
+
+
+class Refused(Exception):
+    """A request that the console does not carry out; the words are for the person at the browser."""
+
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        super().__init__(title)
+        self.status = status
+        self.title = title
+        self.detail = detail
+
+
+def page(
+    request: Request,
+    template: str,
+    viewer: SignedIn | None = None,
+    *,
+    status: int = 200,
+    **values: object,
+) -> HTMLResponse:
+    """Renders a template. It knows the viewer, their CSRF token and whether they may act."""
+    known = {
+        "viewer": viewer,
+        "csrf": csrf_of(viewer.token) if viewer else "",
+        "may_act": viewer is not None and may_act(viewer),
+        "path": request.url.path,
+        "pages": PAGES,
+    }
+    return HTMLResponse(templates.get_template(template).render(known | values), status)
+
+
+def csrf_of(token: str) -> str:
+    """The token that every form of a session carries; it proves that the form is a page of ours."""
+    return hmac.new(token.encode(), b"console form", hashlib.sha256).hexdigest()
+
+
+def may_act(viewer: SignedIn) -> bool:
+    """Whether the key may change anything."""
+    return viewer.key is not None
+
+
+def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
+    return page(request, "error.html", status=status, title=title, detail=detail)
+
+
+class ConsoleRoute(APIRoute):
+    """A route whose errors are pages, and whose answers all have HEADERS."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def shown(request: Request) -> Response:
+            try:
+                response = await handler(request)
+            except SignInNeeded:
+                response = _to_sign_in(request)
+            except Refused as error:
+                response = error_page(request, error.status, error.title, error.detail)
+            except RequestValidationError:
+                response = error_page(
+                    request, 404, "There is nothing under this address", "Check the address, or search."
+                )
+            except HTTPException as error:
+                response = _problem_page(request, error)
+            except tuple(ANSWERS) as error:
+                response = _problem_page(request, problem_of(error, request))
+            response.headers.update(HEADERS)
+            return response
+
+        return shown
+
+
+def _to_sign_in(request: Request) -> Response:
+    """A page that is fetched leads back here after signing in; a form does not, since it would be sent unseen."""
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if request.headers.get("accept", "").startswith("text/event-stream"):
+        return Response(status_code=204)  # ends the stream: the browser does not ask again
+    query = f"?next={quote(wanted)}" if request.method == "GET" and wanted != "/console" else ""
+    return RedirectResponse(SIGN_IN + query, 303)
+
+
+def _problem_page(request: Request, error: HTTPException) -> HTMLResponse:
+    if not isinstance(error, Problem):
+        return error_page(request, error.status_code, "This did not work", "Go back and try again.")
+    reasons = "; ".join(f"{e['field']} {e['message']}" for e in error.errors)
+    title = KINDS[error.code].title
+    response = error_page(request, error.status_code, title, reasons or str(error.detail))
+    _retry_after(response, error.headers)
+    return response
+
+
+def _retry_after(response: HTMLResponse, headers: Mapping[str, str] | None) -> None:
+    if headers and "Retry-After" in headers:
+        response.headers["Retry-After"] = headers["Retry-After"]

@@ -1,0 +1,101 @@
+"""Knows who is at the browser by a cookie, and limits failed sign-ins."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+
+from app.api.http.auth import ContextHere
+from app.console.http.forms import form_of
+from app.console.http.pages import Refused, SignInNeeded, csrf_of, may_act
+from app.flows.console.sign_in import SignedIn, signed_in
+
+COOKIE = "tapwatt_console"
+SIGN_IN_COOKIE = "tapwatt_sign_in"
+PATH = "/console"
+MAX_COOKIE_CHARS = 200
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+MOST_FAILURES = 10
+FAILURES_WITHIN_S = 300.0
+MOST_ADDRESSES = 1000
+"""Addresses whose failures are counted; the longest known is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSignIns:
+    """Counts failed sign-ins of this process by address. A key has 256 random bits; this protects the database."""
+
+    _failures: dict[str, list[float]] = field(default_factory=dict)
+
+    def wait_s(self, address: str, now_s: float) -> int:
+        """Seconds until this address may try again; 0: now."""
+        recent = [at for at in self._failures.get(address, ()) if now_s - at < FAILURES_WITHIN_S]
+        if len(recent) < MOST_FAILURES:
+            return 0
+        return int(FAILURES_WITHIN_S - (now_s - recent[0])) + 1
+
+    def count(self, address: str, now_s: float) -> None:
+        earlier = self._failures.pop(address, [])
+        self._failures[address] = [*earlier, now_s][-MOST_FAILURES:]
+        if len(self._failures) > MOST_ADDRESSES:
+            del self._failures[next(iter(self._failures))]
+
+    def forget(self, address: str) -> None:
+        self._failures.pop(address, None)
+
+
+def set_cookie(request: Request, response: Response, name: str, value: str) -> None:
+    """Sets a cookie that no script reads and no other site sends; Secure except on plain http in development."""
+    response.set_cookie(
+        name, value, path=PATH, httponly=True, samesite="strict", secure=not _in_development(request)
+    )
+
+
+def drop_cookie(request: Request, response: Response, name: str) -> None:
+    response.delete_cookie(
+        name, path=PATH, httponly=True, samesite="strict", secure=not _in_development(request)
+    )
+
+
+def _in_development(request: Request) -> bool:
+    """Plain http to this very machine, or where the settings allow it. Behind a proxy the host is the public one."""
+    plain = request.url.scheme == "http"
+    return plain and (bool(request.app.state.allow_plain_http) or request.url.hostname in LOOPBACK)
+
+
+async def viewer_if_any(request: Request, context: ContextHere) -> SignedIn | None:
+    token = request.cookies.get(COOKIE, "")
+    if not token or len(token) > MAX_COOKIE_CHARS:
+        return None
+    return await signed_in(context, token)
+
+
+async def _viewer(request: Request, context: ContextHere) -> SignedIn:
+    found = await viewer_if_any(request, context)
+    if found is None:
+        raise SignInNeeded
+    return found
+
+
+Viewer = Annotated[SignedIn, Depends(_viewer)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """A form of a person who may act, and their session."""
+
+    viewer: SignedIn
+    fields: dict[str, str]
+
+
+async def _act(request: Request, viewer: Viewer) -> Act:
+    fields = await form_of(request, csrf_of(viewer.token))
+    if not may_act(viewer):
+        raise Refused(
+            403, "This key may only read", "Nothing was changed. Sign in with a key of the role `operate`."
+        )
+    return Act(viewer=viewer, fields=dict(fields))
+
+
+Acting = Annotated[Act, Depends(_act)]

@@ -1,0 +1,150 @@
+"""One session: amounts, chart, time line, and what operations can do about it."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.api.http.auth import ContextHere
+from app.api.http.requests import shielded
+from app.api.views import ops_session_out
+from app.console.http.forms import reason_of
+from app.console.http.pages import ConsoleRoute, Refused, page
+from app.console.http.signed_in import Acting, Viewer
+from app.console.views.chart import chart_of
+from app.console.views.formats import money
+from app.console.views.timeline import timeline_of
+from app.domain.session.attention import CODES
+from app.domain.session.payment_session import PaymentSession, StopReason
+from app.domain.session.settle import may_be_settled_by_person
+from app.domain.units.ids import SessionId
+from app.domain.units.money import exponent
+from app.flows.admin import queries
+from app.flows.admin.acknowledge import acknowledge
+from app.flows.admin.settle_manually import close_manually, settle_manually
+from app.flows.context import Context, SessionUnknown
+from app.flows.terminal.request_stop import STOPPABLE, request_stop
+from app.store.operators.terminals import OpsKey
+from app.store.sessions.session_filter import SessionFilter
+
+router = APIRouter(prefix="/console/sessions", route_class=ConsoleRoute)
+
+SessionPath = Annotated[SessionId, Path(alias="id", pattern="^[ -~]{1,64}$")]
+MOST_LINES = 1000
+"""Journal lines of a page; the newest ones are left out beyond, and the page says so."""
+DONE = {
+    "stop": "The stop is requested. The watcher sends it now.",
+    "settle": "The session is settled by this amount.",
+    "close": "The session is closed by this amount.",
+    "acknowledge": "Noted. The item no longer counts as open.",
+}
+
+
+@router.get("/{id}")
+async def session_page(
+    request: Request, context: ContextHere, viewer: Viewer, session_id: SessionPath, done: str = ""
+) -> Response:
+    session = await _visible(context, viewer.key, session_id)
+    lines = await queries.journal_of(context, session.id, after=0, limit=MOST_LINES + 1)
+    names = await queries.names_of_session(context, session)
+    now = context.clock.now()
+    return page(
+        request,
+        "session.html",
+        viewer,
+        s=session,
+        shown=ops_session_out(session, context.policy),
+        names=names,
+        codes=CODES,
+        captures=await queries.captures_of(context, session.id),
+        chart=chart_of(session, lines, context.policy, now),
+        timeline=timeline_of(lines[:MOST_LINES], session.created_at),
+        cut=len(lines) > MOST_LINES,
+        done=DONE.get(done, ""),
+        now=now,
+        may_stop=session.status in STOPPABLE and session.stop_request is None,
+        may_settle=may_be_settled_by_person(session),
+        may_close=not session.ended,
+        decimals=exponent(session.authorization.currency),
+    )
+
+
+@router.post("/{id}/stop")
+async def stop(context: ContextHere, act: Acting, session_id: SessionPath) -> Response:
+    """Requests a stop; the reason and the key are in the journal."""
+    note = _signed(reason_of(act.fields), act.viewer.key)
+    owner = _visible_to(act.viewer.key)
+    flow = request_stop(context, session_id, owner, reason=StopReason.OPERATIONS, note=note)
+    await shielded(flow)
+    return _back(session_id, "stop")
+
+
+@router.post("/{id}/settle")
+async def settle(context: ContextHere, act: Acting, session_id: SessionPath) -> Response:
+    """Settles an ended charge by an amount."""
+    key, reason = act.viewer.key, reason_of(act.fields)
+    amount = _amount(act.fields.get("amount", ""), await _visible(context, key, session_id))
+    owner = _visible_to(key)
+    flow = settle_manually(context, session_id, owner, amount_minor=amount, reason=_signed(reason, key))
+    await shielded(flow)
+    return _back(session_id, "settle")
+
+
+@router.post("/{id}/close")
+async def close(context: ContextHere, act: Acting, session_id: SessionPath) -> Response:
+    """Ends a session in any status by an amount."""
+    key, reason = act.viewer.key, reason_of(act.fields)
+    amount = _amount(act.fields.get("amount", ""), await _visible(context, key, session_id))
+    owner = _visible_to(key)
+    flow = close_manually(context, session_id, owner, amount_minor=amount, reason=reason, by=key.id)
+    await shielded(flow)
+    return _back(session_id, "close")
+
+
+@router.post("/{id}/acknowledge")
+async def acknowledge_item(context: ContextHere, act: Acting, session_id: SessionPath) -> Response:
+    """Notes that an attention item was seen."""
+    key, note = act.viewer.key, reason_of(act.fields)
+    code, owner = act.fields.get("code", ""), _visible_to(key)
+    await shielded(acknowledge(context, session_id, owner, code=code, by=key.id, note=note))
+    return _back(session_id, "acknowledge")
+
+
+def _signed(reason: str, key: OpsKey) -> str:
+    """The reason with the key that acted, for journal lines without a field for it."""
+    return f"{reason} ({key.id})"
+
+
+def _back(session_id: SessionId, done: str) -> Response:
+    return RedirectResponse(f"/console/sessions/{session_id}?done={done}", 303)
+
+
+def _amount(text: str, session: PaymentSession) -> int:
+    """An amount in major units, as a person writes it, in minor units. Raises Refused."""
+    currency = session.authorization.currency
+    try:
+        given = Decimal(text.strip().replace(",", ".", 1))
+        minor = given.scaleb(exponent(currency)) if given.is_finite() else Decimal(-1)
+    except InvalidOperation:
+        minor = Decimal(-1)
+    if minor < 0 or minor != minor.to_integral_value() or minor > session.authorized_minor:
+        most = money(session.authorized_minor, currency)
+        raise Refused(
+            422,
+            "The amount is not right",
+            f"Nothing was changed. Go back and write 0 to {most}, such as 12.34; the hold covers no more.",
+        )
+    return int(minor)
+
+
+def _visible_to(key: OpsKey) -> SessionFilter:
+    return SessionFilter(operator_id=key.operator_id)
+
+
+async def _visible(context: Context, key: OpsKey, session_id: SessionId) -> PaymentSession:
+    """The session, when the key may see it. Raises SessionUnknown."""
+    session = await queries.session(context, session_id, _visible_to(key))
+    if session is None:
+        raise SessionUnknown
+    return session

@@ -1,0 +1,12 @@
+"""Every other address under /console, as a page instead of the API's JSON."""
+
+from fastapi import APIRouter, Response
+
+from app.console.http.pages import ConsoleRoute, Refused
+
+router = APIRouter(prefix="/console", route_class=ConsoleRoute)
+
+
+@router.get("/{rest:path}")
+async def unknown(rest: str) -> Response:
+    raise Refused(404, "There is nothing under this address", "Check the address, or search.")

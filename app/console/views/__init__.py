@@ -1,0 +1,1 @@
+"""What the pages show: plain values made of sessions, journals and totals."""

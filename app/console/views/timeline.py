@@ -1,0 +1,93 @@
+"""Tells a session's journal: facts, decisions and calls, each with its cause and its delay."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.console.views.formats import words
+from app.domain.session.states.journal import KINDS, JournalKind
+from app.store.sessions.journal import JournalEntry
+
+K = JournalKind
+
+CAUSES: Mapping[str, tuple[str, ...]] = {
+    K.START_INTENDED: (K.PAYMENT_AUTHORIZED, K.START_NOT_DONE),
+    K.START_ACCEPTED: (K.START_INTENDED,),
+    K.START_REFUSED: (K.START_INTENDED,),
+    K.START_NOT_DONE: (K.START_INTENDED,),
+    K.START_UNKNOWN: (K.START_INTENDED,),
+    K.SEARCHED: (K.START_UNKNOWN, K.START_INTENDED),
+    K.SEARCH_FAILED: (K.START_UNKNOWN, K.START_INTENDED),
+    K.CHARGE_ADOPTED: (K.START_ACCEPTED, K.SEARCHED, K.START_INTENDED),
+    K.STOP_INTENDED: (K.STOP_DECIDED,),
+    K.STOP_ACCEPTED: (K.STOP_INTENDED,),
+    K.STOP_FAILED: (K.STOP_INTENDED,),
+    K.STOP_DECIDED: (K.STOP_REQUESTED, K.CHARGE_REPORTED),
+    K.DUPLICATE_CHARGE_STOP_INTENDED: (K.DUPLICATE_CHARGE_FOUND,),
+    K.DUPLICATE_CHARGE_STOP_ACCEPTED: (K.DUPLICATE_CHARGE_STOP_INTENDED,),
+    K.DUPLICATE_CHARGE_STOP_FAILED: (K.DUPLICATE_CHARGE_STOP_INTENDED,),
+    K.SETTLEMENT_DECIDED: (K.CLOSED_BY_OPERATIONS, K.AMOUNT_DECIDED, K.CHARGE_REPORTED),
+    K.CAPTURE_REPORTED: (K.SETTLEMENT_DECIDED,),
+    K.ATTENTION_ENDED: (K.ATTENTION_NEEDED,),
+    K.ATTENTION_ACKNOWLEDGED: (K.ATTENTION_NEEDED,),
+}
+"""What leads to a line: the nearest earlier one of these kinds, those named first before the others."""
+
+CALLS = frozenset(
+    {K.START_INTENDED, K.START_ACCEPTED, K.START_REFUSED, K.START_NOT_DONE, K.START_UNKNOWN}
+    | {K.SEARCHED, K.SEARCH_FAILED, K.READ_FAILED, K.READ_CUT_SHORT}
+    | {K.STOP_INTENDED, K.STOP_ACCEPTED, K.STOP_FAILED}
+    | {K.DUPLICATE_CHARGE_STOP_INTENDED, K.DUPLICATE_CHARGE_STOP_ACCEPTED, K.DUPLICATE_CHARGE_STOP_FAILED}
+)
+DECISIONS = frozenset(
+    {K.STATUS_CHANGED, K.STOP_DECIDED, K.SETTLEMENT_DECIDED, K.AMOUNT_DECIDED, K.CLOSED_BY_OPERATIONS}
+    | {K.CHARGE_LOST, K.ATTENTION_NEEDED, K.ATTENTION_ENDED, K.ATTENTION_ACKNOWLEDGED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One line: what, by whom, what it says, what led to it and how long before."""
+
+    at: datetime
+    since_tap: timedelta
+    sort: str
+    """fact, decision or call."""
+    title: str
+    meaning: str
+    source: str
+    facts: tuple[tuple[str, str], ...]
+    cause: str | None
+    delay: timedelta | None
+    """Since the cause."""
+    raw: str
+
+
+def timeline_of(lines: Sequence[JournalEntry], began_at: datetime) -> list[TimelineEntry]:
+    """The journal in its own order."""
+    latest: dict[str, datetime] = {}
+    told = []
+    for line in lines:
+        told.append(_entry(line, began_at, latest))
+        latest[line.kind] = line.at
+    return told
+
+
+def _entry(line: JournalEntry, began_at: datetime, latest: Mapping[str, datetime]) -> TimelineEntry:
+    cause = next((kind for kind in CAUSES.get(line.kind, ()) if kind in latest), None)
+    known = next((row for kind, row in KINDS.items() if kind == line.kind), None)
+    return TimelineEntry(
+        at=line.at,
+        since_tap=line.at - began_at,
+        sort="call" if line.kind in CALLS else "decision" if line.kind in DECISIONS else "fact",
+        title=words(line.kind),
+        meaning=known.records if known else "",
+        source=words(line.source),
+        facts=tuple(
+            (words(k), words(v) if k == "reason" else str(v)) for k, v in line.detail.items() if v is not None
+        ),
+        cause=words(cause) if cause else None,
+        delay=line.at - latest[cause] if cause else None,
+        raw=json.dumps(line.detail, indent=2, ensure_ascii=False, sort_keys=True, default=str),
+    )

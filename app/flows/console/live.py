@@ -1,0 +1,57 @@
+"""Reads what runs now: the sessions that changed since the last look, and the figures above them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import OperatorId, SessionId
+from app.flows.context import Context
+from app.store import health
+from app.store.operators.names import Names, names_of
+from app.store.sessions import leases, payment_sessions
+from app.store.sessions.running import running_versions
+from app.store.sessions.session_filter import SessionFilter
+from app.store.sessions.settlements import count_open
+
+MOST_RUNNING = 2000
+"""Sessions that one look shows; the newest ones where more run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveNews:
+    """What runs at `now`. `changed`: new sessions, those with another version, and those that have ended since."""
+
+    now: datetime
+    running: Mapping[SessionId, int]
+    """Versions by id."""
+    changed: list[PaymentSession]
+    names: Names
+    """Of the changed sessions' terminals, charge points and operators."""
+    needs_attention: int
+    captures_overdue: int
+    oldest_due_at: datetime | None
+
+
+async def look(context: Context, operator_id: OperatorId | None, known: Mapping[SessionId, int]) -> LiveNews:
+    """Looks at one operator's sessions, or (None) at all. `known`: versions of the sessions that were running."""
+    now = context.clock.now()
+    async with context.database.read() as connection:
+        running = await running_versions(connection, operator_id, limit=MOST_RUNNING)
+        wanted = [each for each, version in running.items() if known.get(each) != version]
+        wanted += [each for each in known if each not in running]
+        meant = SessionFilter(operator_id=operator_id, ids=sorted(wanted))
+        changed = await payment_sessions.find(connection, meant, limit=len(wanted)) if wanted else []
+        return LiveNews(
+            now=now,
+            running=running,
+            changed=changed,
+            names=await names_of(
+                connection,
+                {s.terminal_id for s in changed},
+                {(s.operator_id, s.charge_point_id) for s in changed},
+            ),
+            needs_attention=await health.need_attention(connection, operator_id),
+            captures_overdue=(await count_open(connection, operator_id)).overdue,
+            oldest_due_at=await leases.oldest_due(connection, now, operator_id),
+        )

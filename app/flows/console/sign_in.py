@@ -1,0 +1,57 @@
+"""Signs people in to the console with an operations key, and out again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.flows.context import Context
+from app.store.operators import console_sessions, terminals
+from app.store.operators.console_sessions import SEEN_AGAIN
+from app.store.operators.terminals import OpsKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """A session of the console: its token, and the key that decides what it sees."""
+
+    token: str = field(repr=False)
+    key: OpsKey
+
+
+async def sign_in(context: Context, api_key: str) -> SignedIn | None:
+    """Opens a session for an operations key. None: the key is not valid."""
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        key = await terminals.ops_key_by_key(connection, api_key)
+        if key is None:
+            return None
+        token = context.ids.secret("tw_console")
+        await console_sessions.add(connection, token, key, now)
+    return SignedIn(token=token, key=key)
+
+
+async def signed_in(context: Context, token: str) -> SignedIn | None:
+    """The session of a token, noted as in use. None: it is over, signed out, or its key is revoked."""
+    now = context.clock.now()
+    async with context.database.read() as connection:
+        found = await console_sessions.key_of(connection, token, now)
+    if found is None:
+        return None
+    key, seen_at = found
+    if seen_at <= now - SEEN_AGAIN:
+        async with context.database.transaction() as connection:
+            await console_sessions.note_seen(connection, [token], now)
+    return SignedIn(token=token, key=key)
+
+
+async def still_signed_in(context: Context, tokens: Sequence[str]) -> frozenset[str]:
+    """Those of these tokens that are still valid; each is noted as in use."""
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        await console_sessions.note_seen(connection, tokens, now)
+        return await console_sessions.valid(connection, tokens, now)
+
+
+async def sign_out(context: Context, token: str) -> None:
+    """Ends a session at once, in every process."""
+    async with context.database.transaction() as connection:
+        await console_sessions.remove(connection, token)

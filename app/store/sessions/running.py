@@ -1,0 +1,22 @@
+"""Finds the sessions that run, by version, so that only changed ones are read."""
+
+from sqlalchemy import select
+
+from app.domain.units.ids import OperatorId, SessionId
+from app.store.db.connection import Connection
+from app.store.sessions.session_filter import is_active
+from app.store.tables import payment_sessions
+
+P = payment_sessions
+
+
+async def running_versions(
+    connection: Connection, operator_id: OperatorId | None, *, limit: int
+) -> dict[SessionId, int]:
+    """The versions of up to `limit` sessions that have not ended, newest first. A session that runs always has a due
+    time, so the index of these is enough."""
+    query = select(P.c.id, P.c.version).where(P.c.due_at.is_not(None), is_active())
+    if operator_id is not None:
+        query = query.where(P.c.operator_id == operator_id)
+    query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
+    return {SessionId(row.id): row.version for row in await connection.execute(query)}

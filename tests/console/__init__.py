@@ -1,0 +1,1 @@
+"""The console through the real app, as a browser uses it."""

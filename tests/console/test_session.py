@@ -1,0 +1,261 @@
+"""One session: what its page shows of real journeys, what operations may do there, hostile strings everywhere."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.domain.session.attention import Acknowledgement, Attention
+from app.domain.session.payment_session import Card, Status
+from tests.api.service import LOOK, Service, open_service
+from tests.console.accessibility import check
+from tests.console.browser import Browser, opened
+from tests.console.html import Node
+from tests.journeys.checks import ended
+from tests.journeys.rig import energy_tariff, open_rig
+
+pytestmark = pytest.mark.anyio
+
+HOSTILE = "\"'><script src=//evil.test></script><img src=x onerror=alert(1)>{{ 7*7 }}&amp;"
+
+
+def facts(page: Node) -> dict[str, str]:
+    """Each term of a description list with its text."""
+    found: dict[str, str] = {}
+    for one in page.all("dl"):
+        cells = [node for node in one.walk() if node.tag in ("dt", "dd")]
+        found |= {dt.text: dd.text for dt, dd in zip(cells[::2], cells[1::2], strict=True)}
+    return found
+
+
+async def shown(browser: Browser, session_id: str) -> Node:
+    page = await browser.get(f"/console/sessions/{session_id}")
+    check(page)
+    return page
+
+
+async def test_a_stopped_charge_is_told_with_its_chart_its_decisions_and_their_causes(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig, opened(rig.app) as browser:
+        await rig.set_tariff(energy_tariff("0.79"))
+        session = await rig.authorize(106, 2000, authorization={"card": {"brand": "visa", "last4": "4242"}})
+        await browser.sign_in(rig.ops.api_key)
+        check(await shown(browser, session["id"]))
+        await rig.until(session["id"], "charging")
+        await rig.pass_time(200)
+        running = await shown(browser, session["id"])
+        chart = running.one("svg", class_="chart")
+        assert chart.one("polyline", class_="cost forecast").attributes["points"]
+        assert "at the present rate the limit is reached at" in chart.attributes["aria-label"]
+
+        last = await ended(rig, session)
+        page = await shown(browser, session["id"])
+        known = facts(page)
+        settled = last["settlement"]
+        assert known["Authorized"] == "20.00 EUR"
+        assert known["To capture"].startswith(f"{settled['amount_to_capture'] / 100:.2f} EUR")
+        assert known["To release"] == f"{settled['amount_to_release'] / 100:.2f} EUR"
+        assert known["Reference"] == "A-1"
+        assert known["Card"] == "visa •••• 4242"
+        assert known["Stopped because"].startswith("limit reached")
+        assert known["Monta's charge"].startswith(last["charge"]["id"])
+        chart = page.one("svg", class_="chart")
+        assert not chart.all("polyline", class_="cost forecast")
+        assert len(chart.one("polyline", class_="energy line").attributes["points"].split()) > 5
+        decided = [item.text.split(" ", 2)[2] for item in page.one("ul", class_="legend").all("li")]
+        assert decided == ["start intended", "stop decided: limit reached", "settlement decided: capture"]
+
+        journal = await rig.journal(session["id"])
+        rows = page.one("table").one("tbody").all("tr")
+        assert len(rows) == len(journal)
+        for row, line in zip(rows, journal, strict=True):
+            assert line["kind"].replace("_", " ") in row.one("th").text
+            assert json.loads(row.one("pre").text) == line["detail"]
+        by_kind = {line["kind"]: row for row, line in zip(rows, journal, strict=True)}
+        assert by_kind["stop_accepted"].all("td")[2].text.startswith("stop intended")
+        assert by_kind["stop_intended"].one("span", class_="badge").text == "call"
+        assert by_kind["stop_decided"].one("span", class_="badge busy").text == "decision"
+
+
+def form_to(page: Node, action: str) -> Node:
+    return next(form for form in page.all("form") if form.attributes["action"].endswith(f"/{action}"))
+
+
+async def test_a_stop_is_requested_with_a_reason_and_the_key_in_the_journal(database_url: str) -> None:
+    async with open_rig(database_url) as rig, opened(rig.app) as browser:
+        await rig.set_tariff(energy_tariff("0.79"))
+        session = await rig.authorize(106, 2000)
+        await rig.until(session["id"], "charging")
+        await browser.sign_in(rig.ops.api_key)
+        page = await shown(browser, session["id"])
+        refused = await browser.send(form_to(page, "stop"), {"reason": "  "}, 422)
+        check(refused)
+        assert "Nothing was changed" in refused.text
+        page = await browser.send(form_to(page, "stop"), {"reason": "cable is hot"})
+        assert page.one(role="status").text.startswith("The stop is requested")
+        assert not [f for f in page.all("form") if f.attributes["action"].endswith("/stop")]
+        last = await ended(rig, session)
+        assert last["stop_reason"] == "operations"
+        line = next(each for each in await rig.journal(session["id"]) if each["kind"] == "stop_requested")
+        assert line["detail"]["note"] == f"cable is hot ({rig.ops.id})"
+        assert line["source"] == "operations"
+
+
+async def test_a_session_is_closed_by_an_amount_that_the_hold_covers(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        await browser.sign_in(service.one.ops.api_key)
+        page = await shown(browser, session["id"])
+        for wrong in ("50.01", "-1", "1.234", "NaN", "1e3", "ten", ""):
+            await browser.send(form_to(page, "close"), {"amount": wrong, "reason": "test"}, 422)
+        page = await browser.send(form_to(page, "close"), {"amount": "12,34", "reason": "meter broken"})
+        assert facts(page)["To capture"].startswith("12.34 EUR")
+        assert not [f for f in page.all("form") if f.attributes["action"].endswith("/close")]
+        journal = await journal_of(service, session["id"])
+        closed = next(line for line in journal if line["kind"] == "closed_by_operations")
+        assert closed["detail"] | {"status": None} == {
+            "amount_minor": 1234,
+            "reason": "meter broken",
+            "by": service.one.ops.id,
+            "status": None,
+        }
+
+
+async def test_a_form_that_came_too_late_says_so(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        await browser.sign_in(service.one.ops.api_key)
+        page = await shown(browser, session["id"])
+        await service.settle(session["id"], 700)
+        late = await browser.send(form_to(page, "close"), {"amount": "1", "reason": "late"}, 409)
+        check(late)
+        assert "settlement is never changed" in late.text
+
+
+async def test_attention_says_what_to_do_and_is_acknowledged_with_a_note(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        await service.change(
+            session["id"], attention=(Attention(code="stop_unconfirmed", detail="3 stops"), *LOOK)
+        )
+        await browser.sign_in(service.one.ops.api_key)
+        page = await shown(browser, session["id"])
+        assert "Stop it in Monta's portal" in page.text
+        assert len(page.all("div", class_="notice problem")) == 1
+        form = next(f for f in page.all("form") if f.all("input", name="code", value="stop_unconfirmed"))
+        page = await browser.send(form, {"reason": "stopped at the post"})
+        assert "stopped at the post" in page.text
+        assert service.one.ops.id in page.text
+        detail = await service.call(
+            "GET", f"/v1/ops/payment-sessions/{session['id']}", key=service.one.ops.api_key
+        )
+        seen = {item["code"]: item["acknowledged"] for item in detail.json()["attention"]}
+        assert seen["stop_unconfirmed"]["by"] == service.one.ops.id
+        assert seen["other"] is None
+
+
+async def journal_of(service: Service, session_id: str) -> list[dict[str, Any]]:
+    answer = await service.call(
+        "GET", f"/v1/ops/payment-sessions/{session_id}/journal", key=service.all_ops.api_key
+    )
+    lines: list[dict[str, Any]] = answer.json()["data"]
+    return lines
+
+
+async def test_a_key_of_another_operator_neither_sees_nor_changes_a_session(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        await service.change(session["id"], attention=LOOK)
+        live = await browser.sign_in(service.other.ops.api_key)
+        csrf = live.one("form", action="/console/sign-out").one("input", name="csrf").attributes["value"]
+        page = await browser.get(f"/console/sessions/{session['id']}", 404)
+        check(page)
+        assert session["display_reference"] not in page.text
+        fields = {"csrf": csrf, "reason": "mine", "amount": "1", "code": "other"}
+        for action in ("stop", "settle", "close", "acknowledge"):
+            answer = await browser.post(f"/console/sessions/{session['id']}/{action}", fields)
+            assert answer.status_code == 404, action
+        assert [line["kind"] for line in await journal_of(service, session["id"])] == ["payment_authorized"]
+
+
+async def make_hostile(service: Service, session_id: str) -> None:
+    """Puts a hostile string into every text that a session, its journal and its names have."""
+    before = await service.charging(session_id, "77")
+    now = service.context.clock.now()
+    await service.change(
+        session_id,
+        display_reference=HOSTILE,
+        authorization=replace(
+            before.authorization,
+            reference=HOSTILE,
+            card=Card(brand=HOSTILE, last4=HOSTILE, fingerprint=HOSTILE),
+        ),
+        metadata={HOSTILE: HOSTILE},
+        tariff_source=HOSTILE,
+        tariff_gaps=(HOSTILE,),
+        attention=(
+            Attention(code="other", detail=HOSTILE, since=now),
+            Attention(code=HOSTILE, detail=HOSTILE, since=now),
+            Attention(
+                code="shortfall",
+                detail=HOSTILE,
+                since=now,
+                acknowledged=Acknowledgement(at=now, by=HOSTILE, note=HOSTILE),
+            ),
+        ),
+    )
+    await service.show("101")
+    statements = (
+        "UPDATE operators SET name = :text",
+        "UPDATE terminals SET name = :text, provider = :text",
+        "UPDATE charge_points SET name = :text",
+        "INSERT INTO journal (session_id, at, kind, source, detail) VALUES (:session, :now, :text, :text,"
+        " jsonb_build_object(CAST(:text AS text), CAST(:text AS text), 'reason', CAST(:text AS text)))",
+    )
+    async with service.context.database.transaction() as connection:
+        for statement in statements:
+            given = {"text": HOSTILE, "session": session_id, "now": now}
+            await connection.execute(
+                text(statement), {name: value for name, value in given.items() if f":{name}" in statement}
+            )
+
+
+async def test_hostile_strings_in_every_field_stay_text_on_every_page(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        await make_hostile(service, session["id"])
+        live = await browser.sign_in(service.one.ops.api_key)
+        assert live.one("h1").text == "Live"
+        page = await shown(browser, session["id"])
+        for each in (live, page):
+            check(each)
+            assert "{{ 7*7 }}" in each.text
+            assert "49" not in each.one("h1").text
+            assert not each.one("main").all("img", "script")
+            assert "<script src=//evil.test>" in each.text, "shown as it is"
+        known = facts(page)
+        for name in ("Operator", "Terminal", "Charge point", "Reference", "Card", HOSTILE):
+            assert "onerror=alert(1)" in known[name], name
+
+
+async def test_a_session_of_every_status_has_a_page(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        await browser.sign_in(service.one.ops.api_key)
+        session = await service.authorize()
+        for status in (Status.AUTHORIZED, Status.STARTING, Status.STOPPING, Status.FINISHING):
+            await service.change(session["id"], status=status)
+            page = await shown(browser, session["id"])
+            assert page.one("h1").text.endswith(status.value)
+        settled = await service.settle(session["id"], 7000)
+        assert settled.settlement is not None
+        flagged = replace(
+            settled.settlement, overdue_since=settled.settlement.decided_at + timedelta(hours=1)
+        )
+        await service.change(session["id"], settlement=flagged)
+        page = await shown(browser, session["id"])
+        assert "shortfall 20.00 EUR" in facts(page)["To release"]
+        assert "overdue since" in facts(page)["Outcome"]

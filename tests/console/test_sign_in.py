@@ -1,0 +1,204 @@
+"""Signing in with an operations key: cookies, tokens of forms, ends, limits; what no one may do without it."""
+
+from datetime import timedelta
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app.console.http.signed_in import COOKIE, FAILURES_WITHIN_S, MOST_ADDRESSES, MOST_FAILURES, FailedSignIns
+from app.store.operators.console_sessions import IDLE, LONGEST
+from tests.api.service import Service, open_service, wait
+from tests.console.browser import FORM, opened
+
+pytestmark = pytest.mark.anyio
+
+
+async def revoke(service: Service, key_id: str) -> None:
+    statement = text("UPDATE ops_keys SET revoked_at = created_at WHERE id = :key")
+    async with service.context.database.transaction() as connection:
+        await connection.execute(statement, {"key": key_id})
+
+
+def cookie(answer: httpx.Response, name: str = COOKIE) -> str:
+    return next(each for each in answer.headers.get_list("set-cookie") if each.startswith(f"{name}="))
+
+
+async def test_a_key_opens_the_console_and_signing_out_closes_it_for_good(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        page = await browser.get("/console")
+        assert page.one("h1").text == "Sign in"
+        live = await browser.sign_in(service.one.ops.api_key)
+        assert live.one("h1").text == "Live"
+        token = browser.http.cookies[COOKIE]
+        page = await browser.send(live.one("form", action="/console/sign-out"))
+        assert page.one("h1").text == "Sign in"
+        assert COOKIE not in browser.http.cookies
+        browser.http.cookies.set(COOKIE, token, domain="tapwatt.test", path="/console")
+        assert (await browser.get("/console")).one("h1").text == "Sign in"
+
+
+async def test_cookies_are_for_this_site_and_no_script_and_leave_over_tls_only(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        form = (await browser.get("/console/sign-in")).one("form")
+        nonce = form.one("input", name="csrf").attributes["value"]
+        fields = {"csrf": nonce, "next": "/console", "key": service.one.ops.api_key}
+        browser.http.follow_redirects = False
+        answer = await browser.post("/console/sign-in", fields)
+        assert answer.status_code == 303
+        for word in ("HttpOnly", "SameSite=strict", "Secure", "Path=/console"):
+            assert word in cookie(answer)
+        assert "Max-Age" not in cookie(answer)
+        assert service.one.ops.api_key not in str(answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "secure"),
+    [("127.0.0.1", False, False), ("tapwatt.test", True, False), ("tapwatt.test", False, True)],
+)
+async def test_a_cookie_without_tls_is_for_development_only(
+    database_url: str, host: str, allowed: bool, secure: bool
+) -> None:
+    async with open_service(database_url) as service:
+        app = service.apps[0]
+        app.state.allow_plain_http = allowed
+        try:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as http:
+                answer = await http.get("/console/sign-in")
+                assert ("Secure" in cookie(answer, "tapwatt_sign_in")) is secure
+        finally:
+            app.state.allow_plain_http = False
+
+
+async def test_a_wrong_key_is_refused_and_ten_of_them_close_the_door_for_a_while(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        for _ in range(MOST_FAILURES):
+            page = await browser.sign_in("tw_ops_wrong", 401)
+            assert page.one(role="alert").text == "This key is not valid."
+        page = await browser.sign_in(service.one.ops.api_key, 429)
+        assert "Too many failed sign-ins" in page.one(role="alert").text
+        await wait(service, timedelta(seconds=FAILURES_WITHIN_S + 1))
+        assert (await browser.sign_in(service.one.ops.api_key)).one("h1").text == "Live"
+
+
+def test_failures_are_counted_for_a_bounded_number_of_addresses() -> None:
+    failed = FailedSignIns()
+    for number in range(MOST_ADDRESSES + 5):
+        for _ in range(MOST_FAILURES):
+            failed.count(f"address {number}", 0.0)
+    waiting = [n for n in range(MOST_ADDRESSES + 5) if failed.wait_s(f"address {n}", 1.0)]
+    assert waiting == list(range(5, MOST_ADDRESSES + 5))
+    failed.forget("address 7")
+    assert not failed.wait_s("address 7", 1.0)
+
+
+async def test_a_terminals_key_does_not_open_the_console(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        await browser.sign_in(service.one.terminal.api_key, 401)
+        await browser.sign_in("x" * 300, 401)
+
+
+async def test_a_session_ends_when_its_key_is_revoked(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        await browser.sign_in(service.one.ops.api_key)
+        assert (await browser.get("/console")).one("h1").text == "Live"
+        await revoke(service, service.one.ops.id)
+        assert (await browser.get("/console")).one("h1").text == "Sign in"
+
+
+async def test_a_session_ends_when_it_is_idle_and_after_half_a_day_at_the_latest(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        await browser.sign_in(service.one.ops.api_key)
+        for _ in range(int(LONGEST / IDLE) * 2 - 1):
+            await wait(service, IDLE / 2)
+            assert (await browser.get("/console")).one("h1").text == "Live"
+        await wait(service, IDLE / 2)
+        assert (await browser.get("/console")).one("h1").text == "Sign in"
+        await browser.sign_in(service.one.ops.api_key)
+        await wait(service, IDLE + timedelta(seconds=1))
+        assert (await browser.get("/console")).one("h1").text == "Sign in"
+
+
+async def test_signing_in_leads_to_the_page_that_was_wanted_and_to_no_other_site(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        page = await browser.get("/console/sessions/ps_1?done=stop")
+        assert page.one("input", name="next").attributes["value"] == "/console/sessions/ps_1?done=stop"
+        for elsewhere in ("//evil.test", "https://evil.test", "/consoleevil", "/console\\..\\x", "/v1/ops"):
+            page = await browser.get(f"/console/sign-in?next={elsewhere}")
+            assert page.one("input", name="next").attributes["value"] == "/console"
+
+
+async def test_a_form_of_another_site_or_session_changes_nothing(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        path = f"/console/sessions/{session['id']}"
+        live = await browser.sign_in(service.one.ops.api_key)
+        csrf = live.one("form", action="/console/sign-out").one("input", name="csrf").attributes["value"]
+        fields = {"csrf": csrf, "reason": "because"}
+        forged = [
+            await browser.post(f"{path}/stop", {"reason": "because"}),
+            await browser.post(f"{path}/stop", fields | {"csrf": "0" * 64}),
+            await browser.post(f"{path}/stop", fields | {"csrf": "ö"}),
+            await browser.post(f"{path}/stop", fields, FORM | {"Sec-Fetch-Site": "cross-site"}),
+            await browser.post(f"{path}/stop", fields, FORM | {"Sec-Fetch-Site": "same-site"}),
+            await browser.post(
+                f"{path}/stop", fields, {"Content-Type": FORM["Content-Type"], "Origin": "https://evil.test"}
+            ),
+            await browser.post("/console/sign-out", {"csrf": ""}),
+            await browser.post("/console/sign-in", {"csrf": "", "key": service.one.ops.api_key}),
+        ]
+        assert [answer.status_code for answer in forged] == [403] * len(forged)
+        async with opened(service.apps[0]) as stranger:
+            answer = await stranger.post(f"{path}/stop", fields)
+            assert answer.url.path == "/console/sign-in"
+        detail = await service.call(
+            "GET", f"/v1/ops/payment-sessions/{session['id']}/journal", key=service.one.ops.api_key
+        )
+        assert [line["kind"] for line in detail.json()["data"]] == ["payment_authorized"]
+        assert (await browser.post(f"{path}/stop", fields)).status_code == 200
+
+
+async def test_a_body_that_is_too_long_or_no_form_is_refused(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        await browser.sign_in(service.one.ops.api_key)
+        assert (await browser.post("/console/sign-out", {"csrf": "x" * 9000})).status_code == 413
+        answer = await browser.http.post("/console/sign-out", content=b"csrf=\xff&a=%ff", headers=FORM)
+        assert answer.status_code == 400
+        answer = await browser.http.post("/console/sign-out", content=b"&".join([b"a=1"] * 50), headers=FORM)
+        assert answer.status_code == 400
+
+
+PAGES = ("/console", "/console/", "/console/sign-in", "/console/nothing", "/console/sessions/ps_none")
+
+
+async def test_every_page_allows_nothing_inline_and_nothing_from_elsewhere(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        for signed_in in (False, True):
+            for path in PAGES:
+                answer = await browser.http.get(path)
+                policy = answer.headers["content-security-policy"]
+                assert "default-src 'none'" in policy
+                assert "frame-ancestors 'none'" in policy
+                assert "unsafe" not in policy
+                assert answer.headers["cache-control"] == "no-store"
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert answer.headers["content-type"] == "text/html; charset=utf-8"
+            if not signed_in:
+                await browser.sign_in(service.one.ops.api_key)
+
+
+async def test_files_are_kept_by_browsers_under_names_that_change_with_their_contents(
+    database_url: str,
+) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        page = await browser.get("/console/sign-in")
+        address = page.one("link", rel="stylesheet").attributes["href"]
+        answer = await browser.http.get(address)
+        assert answer.headers["content-type"] == "text/css; charset=utf-8"
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        again = await browser.http.get(address, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        gone = await browser.http.get("/console/static/console-0123456789abcdef.css")
+        assert gone.status_code == 404
+        assert (await browser.http.get("/console/static/..%2f..%2fmain.py")).status_code == 404
