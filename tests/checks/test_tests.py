@@ -111,7 +111,7 @@ def test_every_test_asserts_something() -> None:
     assert not silent, silent
 
 
-@pytest.mark.parametrize("folder", ["api", "flows", "journeys", "store"])
+@pytest.mark.parametrize("folder", ["api", "console", "flows", "journeys", "store"])
 def test_folders_with_many_database_tests_share_one(folder: str) -> None:
     """Without these imports the tests still pass, with a new copy of the database for each: slower by minutes."""
     taken = set(imported(TESTS / folder / "conftest.py"))

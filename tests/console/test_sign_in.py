@@ -95,8 +95,9 @@ def test_failures_are_counted_for_a_bounded_number_of_addresses() -> None:
 
 async def test_a_terminals_key_does_not_open_the_console(database_url: str) -> None:
     async with open_service(database_url) as service, opened(service.apps[0]) as browser:
-        await browser.sign_in(service.one.terminal.api_key, 401)
-        await browser.sign_in("x" * 300, 401)
+        for wrong in (service.one.terminal.api_key, "x" * 300, ""):
+            page = await browser.sign_in(wrong, 401)
+            assert page.one(role="alert").text == "This key is not valid."
 
 
 async def test_a_session_ends_when_its_key_is_revoked(database_url: str) -> None:

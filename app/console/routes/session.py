@@ -8,7 +8,6 @@ from fastapi.responses import RedirectResponse
 
 from app.api.http.auth import ContextHere
 from app.api.http.requests import shielded
-from app.api.views import ops_session_out
 from app.console.http.forms import reason_of
 from app.console.http.pages import ConsoleRoute, Refused, page
 from app.console.http.signed_in import Acting, Viewer
@@ -16,6 +15,8 @@ from app.console.views.chart import chart_of
 from app.console.views.formats import money
 from app.console.views.timeline import timeline_of
 from app.domain.session.attention import CODES
+from app.domain.session.limit import amount_used_minor, expected_end
+from app.domain.session.limit_checks import limits_shown
 from app.domain.session.payment_session import PaymentSession, StopReason
 from app.domain.session.settle import may_be_settled_by_person
 from app.domain.units.ids import SessionId
@@ -54,7 +55,11 @@ async def session_page(
         "session.html",
         viewer,
         s=session,
-        shown=ops_session_out(session, context.policy),
+        used=amount_used_minor(session, context.policy),
+        energy_wh=session.settlement.energy_wh if session.settlement else session.energy_wh,
+        expected_end=expected_end(session, context.policy),
+        limits=limits_shown(session),
+        monta_price=_monta_price(session),
         names=names,
         codes=CODES,
         captures=await queries.captures_of(context, session.id),
@@ -109,6 +114,14 @@ async def acknowledge_item(context: ContextHere, act: Acting, session_id: Sessio
     code, owner = act.fields.get("code", ""), _visible_to(key)
     await shielded(acknowledge(context, session_id, owner, code=code, by=key.id, note=note))
     return _back(session_id, "acknowledge")
+
+
+def _monta_price(session: PaymentSession) -> Decimal | None:
+    """The price that Monta showed last, in major units, also one that was set aside."""
+    latest = session.charge.latest if session.charge else None
+    if latest is None:
+        return None
+    return latest.price if latest.price is not None else latest.claimed_price
 
 
 def _signed(reason: str, key: OpsKey) -> str:
