@@ -27,9 +27,7 @@ from app.api.http.problems import (
 from app.api.kept_views import KeptViews
 from app.api.routes import health, monta_webhook, ops, orphans, reconciliation, terminal
 from app.api.schemas import FieldErrors
-from app.console.board import Boards
-from app.console.http.signed_in import FailedSignIns
-from app.console.routes import routers as console_routers
+from app.console import routes as console
 from app.flows.context import Context
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.secret_box import SecretUnreadable
@@ -66,8 +64,6 @@ def create_app(
     app.state.process_metrics = metrics
     app.state.refusals = Refusals()
     app.state.views = KeptViews()
-    app.state.boards, app.state.failed_sign_ins = Boards(), FailedSignIns()
-    app.state.allow_plain_http = allow_plain_http
     app.documented = (
         terminal.router,
         monta_webhook.router,
@@ -78,8 +74,7 @@ def create_app(
     )
     for router in app.documented:
         app.include_router(router)
-    for router in console_routers:
-        app.include_router(router, include_in_schema=False)
+    console.add_to(app, allow_plain_http=allow_plain_http)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(FieldErrors, _on_field_errors)

@@ -12,8 +12,7 @@ from fastapi import FastAPI
 from app.api.http.auth import Refusals
 from app.api.http.live import SessionChanges
 from app.api.kept_views import KeptViews
-from app.console.board import Boards
-from app.console.http.signed_in import FailedSignIns
+from app.console import routes as console
 from app.flows.context import Context
 from app.main import create_app
 from app.store.db.database import Database
@@ -43,7 +42,7 @@ def lent_app(context: Context, news: SessionChanges | None = None) -> Iterator[F
     app = _APPS.pop()
     app.state.context, app.state.news, app.state.refusals = context, news or SessionChanges(), Refusals()
     app.state.views = KeptViews()
-    app.state.boards, app.state.failed_sign_ins = Boards(), FailedSignIns()
+    console.forget(app)
     routes = list(app.routes)
     yield app
     if app.routes == routes:
