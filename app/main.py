@@ -37,6 +37,16 @@ log = structlog.get_logger("http")
 DESCRIPTION = """Card payment at EV chargers on Monta. A terminal reports an authorized payment; Tapwatt starts the
 charge, stops it before the authorized amount would be exceeded, and states exactly what to capture."""
 
+ROUTERS = (
+    terminal.router,
+    monta_webhook.router,
+    ops.router,
+    orphans.router,
+    reconciliation.router,
+    health.router,
+)
+"""The documented endpoints."""
+
 
 def create_app(
     context: Context,
@@ -64,17 +74,17 @@ def create_app(
     app.state.process_metrics = metrics
     app.state.refusals = Refusals()
     app.state.views = KeptViews()
-    app.documented = (
-        terminal.router,
-        monta_webhook.router,
-        ops.router,
-        orphans.router,
-        reconciliation.router,
-        health.router,
-    )
+    app.documented = ROUTERS
     for router in app.documented:
         app.include_router(router)
     console.add_to(app, allow_plain_http=allow_plain_http)
+    _answer_errors(app)
+    app.add_middleware(HotPaths, paths=(terminal.HOT, ops.HOT), handlers=app.exception_handlers)
+    app.add_middleware(RequestIds, new_id=lambda: app.state.context.ids.new("req"))
+    return app
+
+
+def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(FieldErrors, _on_field_errors)
@@ -83,9 +93,6 @@ def create_app(
     app.add_exception_handler(SecretUnreadable, _on_wrong_key)
     for error in DATABASE_ERRORS:
         app.add_exception_handler(error, _on_database_error)
-    app.add_middleware(HotPaths, paths=(terminal.HOT, ops.HOT), handlers=app.exception_handlers)
-    app.add_middleware(RequestIds, new_id=lambda: app.state.context.ids.new("req"))
-    return app
 
 
 async def _on_field_errors(request: Request, error: Exception) -> JSONResponse:
