@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     small_authorizations: SmallAuthorizations = SmallAuthorizations.REFUSE
 
     inbox_days: Annotated[int, Field(ge=2, le=3650)] = 14
+    delivery_days: Annotated[int, Field(ge=2, le=3650)] = 14
     watcher_concurrency: Annotated[int, Field(ge=1, le=500)] = 32
     watcher_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"

@@ -104,6 +104,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
             lease_s=settings.lease_s,
             public_url=settings.public_url,
             inbox_days=settings.inbox_days,
+            delivery_days=settings.delivery_days,
             clock_is_virtual=settings.clock_origin is not None,
         )
     finally:

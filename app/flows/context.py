@@ -94,6 +94,8 @@ class Context:
     public_url: str | None = None
     inbox_days: int = 14
     """Retention of webhook entries in days."""
+    delivery_days: int = 14
+    """Retention of webhook deliveries as they were sent, in days."""
     clock_is_virtual: bool = False
     """The clock is not meant to agree with the database's: demo and tests."""
     deliveries: Deliveries = field(default_factory=Deliveries)

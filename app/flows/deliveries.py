@@ -6,6 +6,7 @@ from app.domain.units.ids import OperatorId
 from app.flows.group_commit import GroupCommit, Write
 from app.monta.webhook import Delivery
 from app.store.operators.operators import Operator
+from app.store.sessions.deliveries import KeptDelivery
 
 ENDPOINT_KEPT_S = 1.0
 """How long an endpoint's operator is remembered: a changed webhook secret is valid everywhere after that."""
@@ -35,13 +36,21 @@ class Endpoints:
         return operator
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A delivery with a valid signature: its entries, and as it is kept."""
+
+    delivery: Delivery
+    kept: KeptDelivery
+
+
 class Deliveries:
     """State of the webhook endpoint in one process."""
 
     def __init__(self) -> None:
         self.endpoints = Endpoints()
-        self._groups: dict[OperatorId, GroupCommit[Delivery]] = {}
+        self._groups: dict[OperatorId, GroupCommit[Signed]] = {}
 
-    def group(self, operator_id: OperatorId, write: Write[Delivery]) -> GroupCommit[Delivery]:
+    def group(self, operator_id: OperatorId, write: Write[Signed]) -> GroupCommit[Signed]:
         """The group commit of one operator's deliveries. `write` is used when it is new."""
         return self._groups.setdefault(operator_id, GroupCommit(write))

@@ -1,4 +1,4 @@
-"""Saves Monta's webhook entries in the inbox, and decodes them as reports."""
+"""Applies Monta's webhook entries to running sessions, keeps the others, and decodes them as reports."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +33,8 @@ async def keep_entries(
     *,
     applied: Collection[str] = (),
 ) -> int:
-    """Saves webhook entries. Returns how many were new. `applied`: keys of those that `apply_running` has applied.
+    """Saves webhook entries for the watcher, except those that `apply_running` has applied (their keys). Returns how
+    many were new.
 
     Unknown sessions that they name may have been lost with a database: a search for their charges is scheduled as soon
     as they are old enough to be checked, not only within the hour.
@@ -41,9 +42,8 @@ async def keep_entries(
     left_out = sorted({name for entry in entries for name in entry.dropped_fields})
     if left_out:
         log.warning("webhook_fields_left_out", operator_id=operator_id, fields=left_out)
-    kept = await inbox.keep(
-        connection, operator_id, [_inbox_entry(entry) for entry in entries], now, applied=applied
-    )
+    waiting = [_inbox_entry(entry) for entry in entries if entry.dedupe_key not in applied]
+    kept = await inbox.keep(connection, operator_id, waiting, now)
     lost, due_at = [reference for reference in kept.unknown if has_our_form(reference)], now + YOUNG
     if lost:
         await jobs.lock(connection, Job.RECONCILE, operator_id)
@@ -57,9 +57,9 @@ async def keep_entries(
 async def apply_running(
     connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], policy: Policy, now: datetime
 ) -> frozenset[str]:
-    """Applies new entries about running charges to their sessions. Returns the keys of the applied ones.
+    """Applies entries about running charges to their sessions. Returns the keys of the applied ones.
 
-    The sessions stay locked, so an entry about one of them is either known by now or new.
+    An entry that was applied before changes nothing, since merging is idempotent.
     """
     by_charge = _of_charges(entries)
     if not by_charge:
@@ -68,13 +68,12 @@ async def apply_running(
     locked = await payment_sessions.lock_named(
         connection, operator_id, sorted(by_charge), sorted(filter(None, references))
     )
-    named = {known.session.id: _mergeable(known.session, by_charge, now) for known in locked}
-    keys = [key for pairs in named.values() for key, _ in pairs]
-    old = await inbox.known_keys(connection, operator_id, keys) if keys else frozenset()
+    keys: set[str] = set()
     edits: list[tuple[PaymentSession, Change]] = []
     due: dict[str, Wait] = {}
     for known in locked:
-        reports = {key: report for key, report in named[known.session.id] if key not in old}
+        reports = dict(_mergeable(known.session, by_charge, now))
+        keys.update(reports)
         newest = sorted(reports.values(), key=lambda report: report.seen_at)[-inbox.READ_OF_EACH :]
         if not reports:
             continue

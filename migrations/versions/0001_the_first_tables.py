@@ -188,6 +188,25 @@ def upgrade() -> None:
         comment="How long a hold is good when the terminal does not say.",
     )
     op.create_table(
+        "deliveries",
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False, comment="SHA-256 of the body"),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("signature", sa.Text(), nullable=False, comment="X-Monta-Signature, as it was sent"),
+        sa.Column(
+            "charge_ids", sa.ARRAY(sa.Text()), nullable=False, comment="the charges that its entries name"
+        ),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="as it was sent, compressed by zlib"),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_deliveries_operator_id")),
+        sa.PrimaryKeyConstraint("operator_id", "digest", name=op.f("pk_deliveries")),
+        comment="Every signed delivery whose entries have taken effect or are in the inbox.",
+    )
+    op.create_index(
+        "ix_deliveries_operator_id_received_at", "deliveries", ["operator_id", "received_at"], unique=False
+    )
+    # Compressed already: PostgreSQL must not try again.
+    op.execute("ALTER TABLE deliveries ALTER body SET STORAGE EXTERNAL")
+    op.create_table(
         "inbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("operator_id", sa.Text(), nullable=False),
@@ -205,7 +224,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_inbox_operator_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
         sa.UniqueConstraint("operator_id", "dedupe_key", name=op.f("uq_inbox_operator_id_dedupe_key")),
-        comment="Every entry of every signed webhook, before it has any effect.",
+        comment="Entries of signed webhooks that wait for a watcher, or did; see deliveries.",
     )
     op.create_index(
         "ix_inbox_news_by_charge",
@@ -765,6 +784,8 @@ def downgrade() -> None:
         postgresql_where=sa.text("applied_at IS NULL AND charge_id IS NOT NULL"),
     )
     op.drop_table("inbox")
+    op.drop_index("ix_deliveries_operator_id_received_at", table_name="deliveries")
+    op.drop_table("deliveries")
     op.drop_table("hold_policies")
     op.drop_table("charge_points")
     op.drop_table("watchers")

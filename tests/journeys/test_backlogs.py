@@ -20,9 +20,9 @@ from tests.journeys.rig import Rig, open_rig
 pytestmark = pytest.mark.anyio
 
 
-async def count(rig: Rig, where: str) -> int:
+async def count(rig: Rig, where: str, of: str = "inbox") -> int:
     async with rig.context.database.transaction() as connection:
-        found = await connection.execute(text(f"SELECT count(*) FROM inbox WHERE {where}"))
+        found = await connection.execute(text(f"SELECT count(*) FROM {of} WHERE {where}"))
         return int(found.scalar_one())
 
 
@@ -123,11 +123,14 @@ async def test_entries_older_than_the_setting_are_deleted_and_younger_ones_stay(
         await rig.pass_time(1000)
         everything = await count(rig, "true")
         assert everything > 0
+        assert rig.context.inbox_days == rig.context.delivery_days
         old = rig.clock.now() - timedelta(days=rig.context.inbox_days, seconds=1)
         async with rig.context.database.transaction() as connection:
             await connection.execute(text("UPDATE inbox SET received_at = :old"), {"old": old})
+            await connection.execute(text("UPDATE deliveries SET received_at = :old"), {"old": old})
         await rig.pass_time(1000)
         assert await count(rig, "true") == 0
+        assert await count(rig, "true", of="deliveries") == 0
 
 
 async def test_pruning_takes_no_more_than_it_is_allowed(database_url: str) -> None:

@@ -30,7 +30,7 @@ from app.store.operators import charge_points, jobs, operators, price_groups
 from app.store.operators.jobs import JobLease
 from app.store.operators.operator_state import note_setup, note_sync, note_webhook_mended
 from app.store.operators.operators import Operator
-from app.store.sessions import inbox
+from app.store.sessions import deliveries, inbox
 from app.strict_json import JsonIn
 
 log = structlog.get_logger("sync")
@@ -47,6 +47,8 @@ MAX_PRICE_GROUPS = 30
 KEPT_AT_ONCE = 200
 PRUNED_AT_ONCE = 1000
 MAX_PRUNINGS = 20
+MAX_DELIVERY_PRUNINGS = 300
+"""Every EVERY_S: more than 300 deliveries a second, since each is kept once."""
 MAX_BATCHES = 50
 MAX_OUTDATED = 5
 """Outdated charge points of one operator read by one run. Sync finds the others."""
@@ -68,7 +70,7 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
         await _compare_setup(context, operator, monta, points)
     pause = RETRY_S if webhook_problem or sync_problem else EVERY_S
     webhook_problem = webhook_problem or await _take_undelivered(context, operator, monta)
-    await _prune_inbox(context)
+    await _prune(context, operator.id)
     async with context.database.transaction() as connection:
         await operators.forget_old_webhook_secret(connection, operator.id, context.clock.now())
         await note_sync(connection, operator.id, webhook_problem=webhook_problem, sync_problem=sync_problem)
@@ -187,13 +189,21 @@ async def _take_undelivered(context: Context, operator: Operator, monta: MontaCl
     return f"Monta could not deliver webhooks: {lately[0].error or 'no reason given'}" if lately else None
 
 
-async def _prune_inbox(context: Context) -> None:
-    """Deletes old entries, some thousands a sync. A thousand at a time, so that deletions never delay other work."""
-    before = context.clock.now() - timedelta(days=context.inbox_days)
+async def _prune(context: Context, operator_id: OperatorId) -> None:
+    """Deletes old entries and deliveries, some thousands a sync. A thousand at a time, so that deletions never delay
+    other work."""
+    now = context.clock.now()
+    entries_before = now - timedelta(days=context.inbox_days)
+    deliveries_before = now - timedelta(days=context.delivery_days)
     for _ in range(MAX_PRUNINGS):
         async with context.database.transaction() as connection:
-            if await inbox.prune(connection, before, limit=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
-                return
+            if await inbox.prune(connection, entries_before, limit=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
+                break
+    for _ in range(MAX_DELIVERY_PRUNINGS):
+        async with context.database.transaction() as connection:
+            pruned = await deliveries.prune(connection, operator_id, deliveries_before, limit=PRUNED_AT_ONCE)
+        if pruned < PRUNED_AT_ONCE:
+            return
 
 
 def _host(url: str | None) -> str | None:

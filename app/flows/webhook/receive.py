@@ -1,5 +1,7 @@
-"""Saves the entries of signed webhook deliveries, and applies those of running charges at once."""
+"""Keeps signed webhook deliveries, and applies their entries of running charges at once."""
 
+import hashlib
+import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -7,10 +9,15 @@ from functools import partial
 from app.domain.charging.charge import PriceUnit
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
+from app.flows.deliveries import Signed
 from app.flows.ingest import apply_running, keep_entries
 from app.monta.webhook import Delivery, read_delivery, signature_is_valid
 from app.store.db.database import retry_on_serialization_failure
 from app.store.operators.operators import Operator
+from app.store.sessions import deliveries
+from app.store.sessions.deliveries import KeptDelivery
+
+MOST_SIGNATURE_CHARS = 200
 
 
 class UnknownEndpoint(Exception):
@@ -29,7 +36,8 @@ async def receive(context: Context, endpoint_id: str, body: bytes, signature: st
     now = context.clock.now()
     operator = await _sender(context, endpoint_id, body, signature, now)
     delivery = read_delivery(body, now, price_unit=PriceUnit(operator.price_unit))
-    await context.deliveries.group(operator.id, partial(_keep, context, operator.id)).put(delivery)
+    signed = Signed(delivery, _to_keep(body, signature, delivery))
+    await context.deliveries.group(operator.id, partial(_keep, context, operator.id)).put(signed)
     context.telemetry.webhook_kept(_lag_s(delivery, now), len(delivery.entries))
 
 
@@ -62,14 +70,31 @@ def _is_signed(operator: Operator, body: bytes, signature: str | None, now: date
     return any(signature_is_valid(secret, body, signature) for secret in operator.webhook_secrets(now))
 
 
+def _to_keep(body: bytes, signature: str | None, delivery: Delivery) -> KeptDelivery:
+    """The delivery as it is kept: compressed at the quickest level, since it is written once and hardly ever read."""
+    charges = {entry.charge.id for entry in delivery.entries if entry.charge is not None}
+    return KeptDelivery(
+        digest=hashlib.sha256(body).digest(),
+        signature=(signature or "")[:MOST_SIGNATURE_CHARS],
+        body=zlib.compress(body, level=1),
+        charge_ids=tuple(sorted(charges)),
+    )
+
+
 @retry_on_serialization_failure
-async def _keep(context: Context, operator_id: OperatorId, deliveries: Sequence[Delivery]) -> None:
-    """Saves deliveries in one transaction, whole or not at all."""
-    entries = [entry for delivery in deliveries for entry in delivery.entries]
+async def _keep(context: Context, operator_id: OperatorId, signed: Sequence[Signed]) -> None:
+    """Applies and saves deliveries in one transaction, whole or not at all. One that was kept before has no effect."""
     now = context.clock.now()
+    by_digest = {each.kept.digest: each for each in signed}
     async with context.database.transaction() as connection:
+        known = await deliveries.known(connection, operator_id, list(by_digest))
+        new = [each for digest, each in by_digest.items() if digest not in known]
+        if not new:
+            return
+        entries = [entry for each in new for entry in each.delivery.entries]
         applied = await apply_running(connection, operator_id, entries, context.policy, now)
         await keep_entries(connection, operator_id, entries, now, applied=applied)
+        await deliveries.keep(connection, operator_id, [each.kept for each in new], now)
 
 
 def _lag_s(delivery: Delivery, now: datetime) -> float | None:

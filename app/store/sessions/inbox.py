@@ -1,6 +1,6 @@
-"""Stores webhook entries before they have any effect; each is applied once."""
+"""Stores webhook entries that wait for a watcher; each is applied once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -71,35 +71,20 @@ class Kept:
     unknown: tuple[str, ...]
 
 
-async def known_keys(connection: Connection, operator_id: OperatorId, keys: Sequence[str]) -> frozenset[str]:
-    """Those keys whose entries were saved before."""
-    found = await connection.execute(_KNOWN, {"operator": operator_id, "keys": list(keys)})
-    return frozenset(found.scalars())
-
-
 async def keep(
-    connection: Connection,
-    operator_id: OperatorId,
-    entries: Sequence[InboxEntry],
-    now: datetime,
-    *,
-    applied: Collection[str] = (),
+    connection: Connection, operator_id: OperatorId, entries: Sequence[InboxEntry], now: datetime
 ) -> Kept:
-    """Saves new entries, and makes the sessions due that entries name which were not `applied` (keys) already.
+    """Saves new entries, and makes the sessions due that they name.
 
     Writes entries in the order of their keys, then locks sessions in the order of their ids: overlapping deliveries
     never deadlock.
     """
-    rows = [
-        _row(entry, operator_id, now) | {"applied_at": now if entry.dedupe_key in applied else None}
-        for entry in sorted(entries, key=lambda e: e.dedupe_key)
-    ]
+    rows = [_row(entry, operator_id, now) for entry in sorted(entries, key=lambda e: e.dedupe_key)]
     if not rows:
         return Kept(new=0, unknown=())
     new = (await connection.execute(_KEEP, by_column(rows, _COLUMNS))).all()
-    pending = [r for r in new if r.applied_at is None]
-    charge_ids = sorted({r.charge_id for r in pending if r.charge_id})
-    references = sorted({r.session_reference for r in pending if r.session_reference})
+    charge_ids = sorted({r.charge_id for r in new if r.charge_id})
+    references = sorted({r.session_reference for r in new if r.session_reference})
     known = (
         await _wake(connection, operator_id, charge_ids, references, now) if charge_ids or references else []
     )
@@ -118,16 +103,11 @@ _COLUMNS = (
     "charge_id",
     "session_reference",
     "problem",
-    "applied_at",
 )
 _KEEP = (
     insert_rows(inbox, *_COLUMNS)
     .on_conflict_do_nothing()
-    .returning(inbox.c.charge_id, inbox.c.session_reference, inbox.c.applied_at)
-)
-_KNOWN = select(inbox.c.dedupe_key).where(
-    inbox.c.operator_id == bindparam("operator"),
-    inbox.c.dedupe_key == any_(bindparam("keys", type_=ARRAY(Text))),
+    .returning(inbox.c.charge_id, inbox.c.session_reference)
 )
 
 

@@ -1,7 +1,15 @@
 """Every table. Rules that must hold whatever the code does are constraints here, not checks in Python."""
 
 from app.store.tables.base import metadata
-from app.store.tables.monta import inbox, monta_budgets, monta_tokens, orphans, polled_reports, watchers
+from app.store.tables.monta import (
+    deliveries,
+    inbox,
+    monta_budgets,
+    monta_tokens,
+    orphans,
+    polled_reports,
+    watchers,
+)
 from app.store.tables.provisioning import (
     charge_points,
     console_sessions,
@@ -20,6 +28,7 @@ __all__ = [
     "captures",
     "charge_points",
     "console_sessions",
+    "deliveries",
     "hold_policies",
     "holds",
     "inbox",

@@ -1,6 +1,7 @@
 """Tables about Monta that replicas share: inbox, tokens, budgets, and watchers' heartbeats."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -59,7 +60,21 @@ inbox = Table(
         "id",
         postgresql_where=text(CHARGE_POINT_NEWS_PENDING),
     ),
-    comment="Every entry of every signed webhook, before it has any effect.",
+    comment="Entries of signed webhooks that wait for a watcher, or did; see deliveries.",
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the body"),
+    Column("received_at", Moment, nullable=False),
+    Column("signature", Text, nullable=False, comment="X-Monta-Signature, as it was sent"),
+    Column("charge_ids", ARRAY(Text), nullable=False, comment="the charges that its entries name"),
+    Column("body", LargeBinary, nullable=False, comment="as it was sent, compressed by zlib"),
+    PrimaryKeyConstraint("operator_id", "digest"),
+    Index("ix_deliveries_operator_id_received_at", "operator_id", "received_at"),
+    comment="Every signed delivery whose entries have taken effect or are in the inbox.",
 )
 
 polled_reports = Table(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from typing import Any
 
 import httpx
@@ -41,6 +42,22 @@ async def test_a_signed_delivery_is_kept_before_it_is_answered_and_wakes_its_ses
         async with service.context.database.transaction() as connection:
             due = (await connection.execute(text("SELECT due_at FROM payment_sessions"))).scalar()
         assert due == service.context.clock.now()
+
+
+async def test_a_delivery_is_kept_as_it_was_sent_and_a_repeated_one_changes_nothing(
+    database_url: str,
+) -> None:
+    body = delivery(charge_entry(77), charge_entry(78))
+    async with open_service(database_url, replicas=2) as service:
+        for answer in await asyncio.gather(*(service.webhook(body) for _ in range(6))):
+            assert_taken(answer)
+        async with service.context.database.transaction() as connection:
+            rows = (await connection.execute(text("SELECT * FROM deliveries"))).all()
+            await connection.execute(text("DELETE FROM inbox"))
+        assert [(zlib.decompress(row.body), row.charge_ids) for row in rows] == [(body, ["77", "78"])]
+        assert rows[0].signature == sign(service.one.operator.webhook_secret, body)
+        assert_taken(await service.webhook(body))
+        assert await kept(service) == [], "its entries have had their effect"
 
 
 async def test_redeliveries_in_any_order_are_kept_once(database_url: str) -> None:  # F39

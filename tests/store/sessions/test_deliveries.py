@@ -1,0 +1,48 @@
+"""Deliveries are kept once, as they were sent, found by their charges, and deleted when they are old."""
+
+import zlib
+from datetime import timedelta
+
+import pytest
+
+from app.domain.units.ids import ChargeId
+from app.store.sessions import deliveries
+from app.store.sessions.deliveries import KeptDelivery
+from tests.store.rows import NOW, OP_ONE, OP_OTHER, SECOND, provisioned
+
+pytestmark = pytest.mark.anyio
+
+
+def sent(digest: bytes, *charge_ids: str, body: bytes = b'{"entries": []}') -> KeptDelivery:
+    return KeptDelivery(
+        digest=digest, signature="sha1=00", body=zlib.compress(body, level=1), charge_ids=charge_ids
+    )
+
+
+async def test_a_delivery_is_kept_once_for_each_operator_and_read_as_it_was_sent(database_url: str) -> None:
+    body = b'{"entries": [1, 2],  "pending": 0}'
+    async with provisioned(database_url) as database, database.transaction() as connection:
+        await deliveries.keep(connection, OP_ONE, [sent(b"a", "7", body=body), sent(b"b", "8")], NOW)
+        await deliveries.keep(connection, OP_ONE, [sent(b"a", "9")], NOW + SECOND)
+        assert await deliveries.known(connection, OP_ONE, [b"a", b"b", b"c"]) == {b"a", b"b"}
+        assert await deliveries.known(connection, OP_OTHER, [b"a"]) == frozenset()
+        (found,) = await deliveries.of_charge(
+            connection, OP_ONE, ChargeId("7"), since=NOW, until=NOW, limit=10
+        )
+        assert (found.sent_body(), found.signature, found.received_at) == (body, "sha1=00", NOW)
+        later = {"since": NOW + SECOND, "until": NOW + 2 * SECOND, "limit": 10}
+        assert await deliveries.of_charge(connection, OP_ONE, ChargeId("7"), **later) == []
+        assert await deliveries.of_charge(connection, OP_ONE, ChargeId("9"), **later) == []
+
+
+async def test_old_deliveries_are_deleted_oldest_first_and_of_one_operator(database_url: str) -> None:
+    async with provisioned(database_url) as database, database.transaction() as connection:
+        for age in range(4):
+            at = NOW - timedelta(days=age)
+            await deliveries.keep(connection, OP_ONE, [sent(bytes([age]))], at)
+            await deliveries.keep(connection, OP_OTHER, [sent(bytes([age]))], at)
+        assert await deliveries.prune(connection, OP_ONE, NOW - timedelta(days=1), limit=1) == 1
+        every = [bytes([age]) for age in range(4)]
+        assert await deliveries.known(connection, OP_ONE, every) == {b"\0", b"\1", b"\2"}
+        assert await deliveries.prune(connection, OP_ONE, NOW - timedelta(days=1), limit=9) == 1
+        assert await deliveries.known(connection, OP_OTHER, every) == set(every)
