@@ -12,6 +12,7 @@ from prometheus_client import start_http_server
 from app.api.http.live import SessionChanges
 from app.clock import Clock, ScaledClock, SystemClock, utc_now
 from app.flows.admin import database_checks
+from app.flows.admin.authenticate import keep_recording_key_uses
 from app.flows.context import Context
 from app.http_server import ENDING, Server, run_loop
 from app.main import background, create_app
@@ -44,6 +45,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         if with_watcher:
             listens[DUE_CHANNEL] = lambda _: watcher.wake()
         await stack.enter_async_context(_beside(context, listens))
+        await stack.enter_async_context(background(lambda: keep_recording_key_uses(context)))
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
         app = create_app(context, news=news, metrics=metrics, allow_plain_http=settings.allow_plain_http)
         server = Server(app, host, port, news.close)

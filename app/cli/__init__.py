@@ -2,10 +2,10 @@
 
 import typer
 
-from app.cli import orphans, policies, processes, provisioning, reconciliation, sessions
+from app.cli import keys, orphans, policies, processes, provisioning, reconciliation, sessions
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
-from app.flows.admin import check_setup, provision
+from app.flows.admin import check_setup, manage_keys, provision
 from app.settings import SettingsWrong
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.secret_box import SecretUnreadable
@@ -19,7 +19,7 @@ app.add_typer(processes.app)
 app.add_typer(policies.operator_app, name="operator")
 app.add_typer(provisioning.terminal_app, name="terminal")
 app.add_typer(provisioning.tariff_app, name="tariff")
-app.add_typer(provisioning.ops_key_app, name="ops-key")
+app.add_typer(keys.ops_key_app, name="ops-key")
 app.add_typer(sessions.app)
 app.add_typer(sessions.session_app, name="session")
 app.add_typer(reconciliation.app)
@@ -32,7 +32,10 @@ KNOWN_ERRORS = (
     SecretUnreadable,
     NotMigrated,
     DatabaseUnsuitable,
-    provision.OperatorUnknown,
+    manage_keys.OperatorUnknown,
+    manage_keys.TerminalUnknown,
+    manage_keys.KeyUnknown,
+    manage_keys.KeyRefused,
     provision.SecretJustChanged,
     check_setup.EveryStartWouldFail,
     provision.ChargePointNotKnown,

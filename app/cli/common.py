@@ -14,6 +14,7 @@ from app.wiring import database_url, ready_context
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Settings)
+MAX_TEXT_CHARS = 200
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; secrets are shown this once.")]
 
 
@@ -44,6 +45,11 @@ def warn(messages: Iterable[str]) -> None:
     """Prints warnings to standard error, apart from the facts."""
     for message in messages:
         typer.echo(f"warning: {message}", err=True)
+
+
+def check_text(option: str, text: str) -> None:
+    if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT_CHARS:
+        fail(f"{option} must be a text of {MAX_TEXT_CHARS} characters at most, and not empty.")
 
 
 def fail(message: str) -> NoReturn:

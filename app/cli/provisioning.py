@@ -1,4 +1,4 @@
-"""Commands that provision operators, terminals, tariffs and keys for operations."""
+"""Commands that provision operators, terminals and tariffs."""
 
 import json
 import sys
@@ -8,12 +8,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from app.cli.common import AsJson, fail, print_facts, warn, with_context
+from app.cli.common import AsJson, check_text, fail, print_facts, warn, with_context
+from app.cli.keys import ExpiresIn, terminal_key_app, terms, until
 from app.domain.charging.charge import PriceUnit
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
 from app.domain.tariff.time_windows import out_of_force
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.admin import check_setup, provision, queries
+from app.flows.admin.manage_keys import AddedKey
 from app.flows.context import Context
 from app.settings import Settings, load_settings, url_problem
 from app.store.db.documents import is_json
@@ -21,8 +23,8 @@ from app.strict_json import BadJson, load_json
 
 operator_app = typer.Typer(no_args_is_help=True, help="Operators: accounts at Monta.")
 terminal_app = typer.Typer(no_args_is_help=True, help="Payment terminals.")
+terminal_app.add_typer(terminal_key_app, name="key")
 tariff_app = typer.Typer(no_args_is_help=True, help="Tariffs that drivers are shown.")
-ops_key_app = typer.Typer(no_args_is_help=True, help="Keys for operations.")
 
 OperatorOption = Annotated[str, typer.Option("--operator", help="The operator's id, op_...")]
 PriceUnitOption = Annotated[
@@ -31,7 +33,6 @@ PriceUnitOption = Annotated[
         help="The unit of the prices that Monta shows of charges: EUR 1.23 is 1.23 major, 123 minor."
     ),
 ]
-MAX_TEXT_CHARS = 200
 MAX_TARIFF_BYTES = 256 * 1024
 
 
@@ -56,7 +57,7 @@ def operator_add(
     """Add an operator's account at Monta."""
     settings = load_settings()
     for option, text in (("--name", name), ("--client-id", client_id)):
-        _check_text(option, text)
+        check_text(option, text)
     _check_access(settings, monta_url, time_zone)
     new = provision.NewOperator(
         name=name,
@@ -119,9 +120,11 @@ def terminal_add(
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Add it without asking Monta about its charge points.")
     ] = False,
+    expires_in: ExpiresIn = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a terminal and the charge points that it may start."""
+    """Add a terminal with its first key, and the charge points that it may start."""
+    key = terms("first", expires_in)
     for point in charge_point:
         if not (point.isascii() and point.isdigit() and len(point) <= 19):
             fail("--charge-point must be Monta's id of the charge point: digits only.")
@@ -129,24 +132,24 @@ def terminal_add(
         provider.isascii() and provider.isprintable() and " " not in provider and 0 < len(provider) <= 64
     ):
         fail("--provider must be a slug of 64 characters at most, without spaces.")
-    _check_text("--name", name)
+    check_text("--name", name)
     points = [ChargePointId(p) for p in charge_point]
     owner = OperatorId(operator)
 
-    async def add(context: Context) -> tuple[provision.AddedKey, check_setup.Compared]:
+    async def add(context: Context) -> tuple[AddedKey, check_setup.Compared]:
         compared = (
             check_setup.Compared(())
             if unchecked
             else await check_setup.compare_charge_points(context, owner, points)
         )
         added = await provision.add_terminal(
-            context, owner, provider=provider, name=name, charge_point_ids=points
+            context, owner, provider=provider, name=name, charge_point_ids=points, key=key
         )
         return added, compared
 
     added, compared = with_context(load_settings(), add)
     warn(compared.warnings)
-    print_facts(as_json, terminal_id=added.id, api_key=added.api_key)
+    print_facts(as_json, terminal_id=added.id, api_key=added.api_key, **until(added))
 
 
 @tariff_app.command("set")
@@ -170,19 +173,6 @@ def tariff_set(
     if tariff.end_date_time is not None:
         warn([f"the tariff ends at {tariff.end_date_time:%Y-%m-%d %H:%M} UTC; set the next one by then"])
     print_facts(as_json, operator_id=operator, charge_point_id=charge_point, currency=tariff.currency)
-
-
-@ops_key_app.command("add")
-def ops_key_add(
-    operator: Annotated[
-        str | None, typer.Option("--operator", help="Sees this operator only; without it, all.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a key for operations."""
-    owner = OperatorId(operator) if operator else None
-    added = with_context(load_settings(), lambda context: provision.add_ops_key(context, owner))
-    print_facts(as_json, ops_key_id=added.id, api_key=added.api_key)
 
 
 @operator_app.command("list")
@@ -224,11 +214,6 @@ def _check_access(settings: Settings, monta_url: str, time_zone: str) -> None:
         ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         fail("--time-zone must be an IANA name such as Europe/Copenhagen.")
-
-
-def _check_text(option: str, text: str) -> None:
-    if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT_CHARS:
-        fail(f"{option} must be a text of {MAX_TEXT_CHARS} characters at most, and not empty.")
 
 
 def _secret_from(file: Path) -> str:

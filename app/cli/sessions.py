@@ -7,6 +7,7 @@ import typer
 
 from app.cli.common import fail, with_context
 from app.cli.tables import session_table, time_line
+from app.domain.session.machine import Caller
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.units.ids import SessionId
 from app.flows.admin import queries
@@ -24,8 +25,8 @@ from app.flows.context import Context, SessionUnknown
 from app.settings import load_settings
 from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter
 
-CALLER = "command line"
-"""Who acknowledges or closes, in the journal."""
+CALLER = Caller("command line")
+"""Who settles, acknowledges or closes, in the journal."""
 MAX_WORDS = 200
 """Longer reasons and notes are cut, as the API refuses them."""
 
@@ -58,7 +59,7 @@ def session_settle(
     async def settle(context: Context) -> PaymentSession:
         found = SessionId(session_id)
         return await settle_manually(
-            context, found, EVERY_SESSION, amount_minor=amount, reason=reason[:MAX_WORDS]
+            context, found, EVERY_SESSION, amount_minor=amount, reason=reason[:MAX_WORDS], by=CALLER
         )
 
     try:

@@ -1,6 +1,6 @@
 """Formats sessions and orphans as tables, and one session as a time line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 
 from rich.console import Console
@@ -66,6 +66,17 @@ def orphan_table(orphans: Sequence[Orphan]) -> str:
             f"{o.display_reference or ''} {o.card_last4 or ''}".strip(),
             o.closed_because or o.problem or ("stopped by us" if o.stops else "ours"),
         )
+    return rendered(table)
+
+
+def facts_table(rows: Sequence[Mapping[str, str | None]], shown: Sequence[str], *, empty: str) -> str:
+    """Formats one line a row; columns without any value are left out."""
+    if not rows:
+        return empty
+    columns = [name for name in shown if any(row.get(name) for row in rows)]
+    table = Table(*(name.replace("_", " ") for name in columns), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(row.get(name) or "" for name in columns))
     return rendered(table)
 
 

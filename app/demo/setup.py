@@ -46,7 +46,9 @@ def provisioned(processes: Processes, folder: Path, ports: tuple[int, int], poin
     """Runs the setup commands and waits until all works. `ports`: of the service and of the simulator."""
     monta = about(default_config(), f"http://127.0.0.1:{ports[1]}")
     _write_secret(folder / "client-secret", str(monta["client_secret"]))
-    operator, ops = _run(processes, _operator_add(monta), ("ops-key-add", "ops-key add --json"))
+    operator, ops = _run(
+        processes, _operator_add(monta), ("ops-key-add", "ops-key add --json --all-operators")
+    )
     usual, *tariffs = _tariff_commands(folder, operator["operator_id"], points)
     terminal, _ = _run(processes, _terminal_add(operator["operator_id"], points), usual)
     _run(processes, *tariffs)  # after the terminal, which registers its charge points

@@ -11,12 +11,13 @@ from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.deliveries import Deliveries
+from app.flows.key_uses import KeyUses
 from app.flows.known_keys import KnownKeys
 from app.monta.client import MontaClient
 from app.monta_access import MontaAccess
 from app.store.db.database import Database, retry_on_serialization_failure
+from app.store.operators.keys import PresentedKey
 from app.store.operators.operators import Operators
-from app.store.operators.terminals import OpsKey, Terminal
 from app.store.sessions import leases, payment_sessions
 from app.store.sessions.leases import Lease
 
@@ -99,7 +100,8 @@ class Context:
     clock_is_virtual: bool = False
     """The clock is not meant to agree with the database's: demo and tests."""
     deliveries: Deliveries = field(default_factory=Deliveries)
-    known_keys: KnownKeys[Terminal | OpsKey] = field(default_factory=KnownKeys)
+    known_keys: KnownKeys[PresentedKey] = field(default_factory=KnownKeys)
+    key_uses: KeyUses = field(default_factory=KeyUses)
 
 
 HOLD_STARTS = timedelta(seconds=60)

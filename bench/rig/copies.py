@@ -10,13 +10,13 @@ NEVER = "'alembic_version', 'inbox', 'deliveries', 'watchers'"
 """Tables that are not copied: what came in is not the session's."""
 ABOUT_OPERATORS = (
     "alembic_version",
+    "api_keys",
     "charge_points",
     "hold_policies",
     "monta_budgets",
     "monta_tokens",
     "operator_jobs",
     "operators",
-    "ops_keys",
     "price_groups",
     "tariffs",
     "terminal_charge_points",

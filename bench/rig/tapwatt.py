@@ -13,6 +13,7 @@ from app.demo.processes import base_environment, free_port
 from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargePointId
 from app.flows.admin import provision
+from app.flows.admin.manage_keys import add_ops_key
 from app.flows.admin.provision import NewOperator
 from app.settings import KeyedSettings
 from app.store.db.schema import migrate
@@ -98,7 +99,7 @@ class Tapwatt:
                 context, owner, provider="bench", name="Bench", charge_point_ids=points
             )
             await provision.set_tariff(context, owner, None, parse_tariff(TARIFF))
-            ops = await provision.add_ops_key(context, None)
+            ops = await add_ops_key(context, None)
         self.terminal_key, self.ops_key = terminal.api_key, ops.api_key
         self.webhook_path, self.webhook_secret = operator.webhook_path, operator.webhook_secret
 

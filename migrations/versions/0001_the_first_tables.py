@@ -9,6 +9,20 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+ANNOUNCE_KEY = """
+CREATE FUNCTION announce_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('tapwatt_keys', OLD.id);
+  RETURN NULL;
+END
+$$
+"""
+WHEN_A_KEY_CHANGES = """
+CREATE TRIGGER announce_key
+AFTER DELETE OR UPDATE OF operator_id, role, name, key_hash, expires_at, revoked_at ON api_keys
+FOR EACH ROW EXECUTE FUNCTION announce_key()
+"""
+
 
 def upgrade() -> None:
     op.create_table(
@@ -307,32 +321,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.create_table(
-        "ops_keys",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("operator_id", sa.Text(), nullable=True, comment="null: every operator"),
-        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_ops_keys_operator_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_ops_keys")),
-        sa.UniqueConstraint("key_hash", name=op.f("uq_ops_keys_key_hash")),
-    )
-    op.create_table(
-        "console_sessions",
-        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("ops_key_id", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column(
-            "seen_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="the last request; idle sessions end",
-        ),
-        sa.ForeignKeyConstraint(["ops_key_id"], ["ops_keys.id"], name=op.f("fk_console_sessions_ops_key_id")),
-        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_console_sessions")),
-        comment="Who is signed in to the console. The token itself is in the browser only.",
-    )
-    op.create_table(
         "orphans",
         sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("charge_id", sa.Text(), nullable=False),
@@ -439,14 +427,12 @@ def upgrade() -> None:
         sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_terminals_operator_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_terminals")),
         sa.UniqueConstraint("id", "operator_id", name=op.f("uq_terminals_id_operator_id")),
-        sa.UniqueConstraint("key_hash", name=op.f("uq_terminals_key_hash")),
     )
+    _create_keys()
     op.create_table(
         "payment_sessions",
         sa.Column("id", sa.Text(), nullable=False),
@@ -716,6 +702,77 @@ def upgrade() -> None:
     )
 
 
+def _create_keys() -> None:
+    """Creates keys, the trigger that announces their changes, and who is signed in by one."""
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False, comment="terminal or ops"),
+        sa.Column("operator_id", sa.Text(), nullable=True, comment="null: an ops key for every operator"),
+        sa.Column(
+            "terminal_id",
+            sa.Text(),
+            nullable=True,
+            comment="of a terminal's key; a terminal may have several",
+        ),
+        sa.Column("role", sa.Text(), nullable=True, comment="of an ops key: read, or operate"),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("key_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True, comment="null: never"),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True, comment="to the minute"),
+        sa.Column("last_used_from", sa.Text(), nullable=True, comment="the address that last used it"),
+        sa.CheckConstraint("kind IN ('terminal', 'ops')", name=op.f("ck_api_keys_kind_is_known")),
+        sa.CheckConstraint(
+            "(kind = 'terminal') = (terminal_id IS NOT NULL) AND (kind = 'ops' OR operator_id IS NOT NULL)",
+            name=op.f("ck_api_keys_owner_fits"),
+        ),
+        sa.CheckConstraint(
+            "(kind = 'ops') = (role IS NOT NULL)", name=op.f("ck_api_keys_only_ops_keys_have_roles")
+        ),
+        sa.CheckConstraint("role IN ('read', 'operate')", name=op.f("ck_api_keys_role_is_known")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_api_keys_operator_id")),
+        sa.ForeignKeyConstraint(
+            ["terminal_id", "operator_id"],
+            ["terminals.id", "terminals.operator_id"],
+            name=op.f("fk_api_keys_terminal_id_operator_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
+        sa.UniqueConstraint("key_hash", name=op.f("uq_api_keys_key_hash")),
+        comment="Sessions belong to a terminal, never to one of its keys.",
+    )
+    op.create_index(
+        "ix_api_keys_terminal_id",
+        "api_keys",
+        ["terminal_id"],
+        unique=False,
+        postgresql_where=sa.text("terminal_id IS NOT NULL"),
+    )
+    op.execute(ANNOUNCE_KEY)
+    op.execute(WHEN_A_KEY_CHANGES)
+    op.create_table(
+        "console_sessions",
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("ops_key_id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "seen_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="the last request; idle sessions end",
+        ),
+        sa.ForeignKeyConstraint(
+            ["ops_key_id"],
+            ["api_keys.id"],
+            name=op.f("fk_console_sessions_ops_key_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_console_sessions")),
+        comment="Who is signed in to the console. The token itself is in the browser only.",
+    )
+
+
 def downgrade() -> None:
     op.drop_index("ix_settlements_due", table_name="settlements", postgresql_where=sa.text("status = 'due'"))
     op.drop_table("settlements")
@@ -750,14 +807,14 @@ def downgrade() -> None:
     op.drop_index("ix_payment_sessions_card_fingerprint", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_card_account_reference", table_name="payment_sessions")
     op.drop_table("payment_sessions")
+    op.drop_table("console_sessions")
+    op.execute("DROP TABLE api_keys; DROP FUNCTION announce_key()")
     op.drop_table("terminals")
     op.drop_table("tariffs")
     op.drop_index("ix_polled_reports_session_id", table_name="polled_reports")
     op.drop_table("polled_reports")
     op.drop_table("price_groups")
     op.drop_table("orphans")
-    op.drop_table("console_sessions")
-    op.drop_table("ops_keys")
     op.drop_index(
         "ix_operator_jobs_due_at",
         table_name="operator_jobs",

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,10 +25,11 @@ from app.domain.session.settlement import settle
 from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId
 from app.flows.admin import provision
-from app.flows.admin.provision import AddedKey, AddedOperator, NewOperator
+from app.flows.admin.manage_keys import AddedKey, add_ops_key
+from app.flows.admin.provision import AddedOperator, NewOperator
 from app.flows.context import Context
 from app.monta.transport import open_http
-from app.store.db.database import SESSIONS_CHANNEL, Database
+from app.store.db.database import KEYS_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.db.listener import Listener
 from app.store.operators import charge_points
 from app.store.sessions import payment_sessions
@@ -74,7 +75,7 @@ class Service:
 
     async def provision(self) -> None:
         self.one, self.other = [await self._household(n) for n in ("one", "other")]
-        self.all_ops = await provision.add_ops_key(self.context, None)
+        self.all_ops = await add_ops_key(self.context, None)
 
     async def _household(self, name: str) -> Tenant:
         new = NewOperator(
@@ -86,9 +87,7 @@ class Service:
         )
         operator = await provision.add_operator(self.context, new)
         terminal = await self.add_terminal(operator.operator_id)
-        return Tenant(
-            operator, terminal, await provision.add_ops_key(self.context, OperatorId(operator.operator_id))
-        )
+        return Tenant(operator, terminal, await add_ops_key(self.context, OperatorId(operator.operator_id)))
 
     async def add_terminal(self, operator_id: OperatorId, *points: str) -> AddedKey:
         ids = [ChargePointId(p) for p in points or POINTS]
@@ -301,7 +300,9 @@ async def open_service(
                 httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test")
             )
             if listening:
-                ear = Listener(database.host, {SESSIONS_CHANNEL: news.notify})
+                ear = Listener(
+                    database.host, {SESSIONS_CHANNEL: news.notify, KEYS_CHANNEL: _forgets(context)}
+                )
                 stack.push_async_callback(_ended, asyncio.create_task(ear.run()))
             apps.append(app)
             all_contexts.append(context)
@@ -309,6 +310,10 @@ async def open_service(
         service = Service(apps, all_contexts, clients)
         await service.provision()
         yield service
+
+
+def _forgets(context: Context) -> Callable[[str], None]:
+    return lambda _: context.known_keys.forget()
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

@@ -149,8 +149,7 @@ async def test_another_scheme_or_a_revoked_key_opens_nothing(database_url: str) 
         lower = await service.clients[0].get("/v1/charge-points", headers={"Authorization": f"bearer {key}"})
         assert lower.status_code == 200
         async with service.context.database.transaction() as connection:
-            await connection.execute(text("UPDATE terminals SET revoked_at = now()"))
-            await connection.execute(text("UPDATE ops_keys SET revoked_at = now()"))
+            await connection.execute(text("UPDATE api_keys SET revoked_at = now()"))
         clock = service.context.clock
         assert isinstance(clock, VirtualClock)
         await clock.advance(1)

@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.flows.admin.provision import AddedKey, NewOperator
+from app.domain.units.ids import KeyId
+from app.flows.admin.manage_keys import AddedKey
+from app.flows.admin.provision import NewOperator
 from app.main import create_app
 from app.monta.ports import Token
 from app.store.db.database import Database
@@ -132,7 +134,7 @@ async def test_what_is_logged_under_a_secrets_name_is_masked() -> None:
 
 
 async def test_values_that_hold_a_secret_leave_it_out_of_their_repr() -> None:
-    shown = repr(AddedKey("trm_1", "canary")) + repr(
+    shown = repr(AddedKey("trm_1", "canary", KeyId("key_1"))) + repr(
         NewOperator(name="n", monta_url="u", client_id="c", client_secret="canary", paying_team_id="1")
     )
     assert "canary" not in shown

@@ -112,6 +112,8 @@ def journal() -> Iterator[str]:
     yield from ("", "## Journal kinds", "")
     yield "Each line of a session's journal is a fact, a decision or a call: time, kind, source and detail. Times are"
     yield "UTC, amounts in minor units, energy in watt-hours. An intent is written before its call, the outcome after."
+    yield "Lines of a terminal or of operations also say who acted: `by` (the id of an API key, or `command line`) and"
+    yield "`by_name` (the key's name)."
     yield ""
     yield from table(
         ("kind", "what it records", "detail"),

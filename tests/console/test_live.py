@@ -153,7 +153,7 @@ async def test_a_stream_ends_with_the_key_the_sign_out_and_the_process(database_
             pass
         assert (await event_of(two))[0] == "look"
         async with service.context.database.transaction() as connection:
-            await connection.execute(text("UPDATE ops_keys SET revoked_at = created_at"))
+            await connection.execute(text("UPDATE api_keys SET revoked_at = created_at"))
         while (await event_of(two))[0] != "over":
             pass
         third = board.watch("any token", closing)

@@ -101,7 +101,8 @@ async def test_a_stop_is_requested_with_a_reason_and_the_key_in_the_journal(data
         last = await ended(rig, session)
         assert last["stop_reason"] == "operations"
         line = next(each for each in await rig.journal(session["id"]) if each["kind"] == "stop_requested")
-        assert line["detail"]["note"] == f"cable is hot ({rig.ops.id})"
+        assert line["detail"]["note"] == "cable is hot"
+        assert line["detail"]["by"] == rig.ops.id
         assert line["source"] == "operations"
 
 
@@ -121,6 +122,7 @@ async def test_a_session_is_closed_by_an_amount_that_the_hold_covers(database_ur
             "amount_minor": 1234,
             "reason": "meter broken",
             "by": service.one.ops.id,
+            "by_name": "operations",
             "status": None,
         }
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def revoke(service: Service, key_id: str) -> None:
-    statement = text("UPDATE ops_keys SET revoked_at = created_at WHERE id = :key")
+    statement = text("UPDATE api_keys SET revoked_at = created_at WHERE id = :key")
     async with service.context.database.transaction() as connection:
         await connection.execute(statement, {"key": key_id})
 

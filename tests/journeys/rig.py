@@ -14,7 +14,8 @@ from app.domain.limit.policy import Policy
 from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargePointId
 from app.flows.admin import provision
-from app.flows.admin.provision import AddedKey, AddedOperator, NewOperator
+from app.flows.admin.manage_keys import AddedKey, add_ops_key
+from app.flows.admin.provision import AddedOperator, NewOperator
 from app.flows.context import Context
 from app.monta.transport import Timeouts, open_http
 from app.simulator.config import SimulatorConfig
@@ -79,7 +80,7 @@ class Rig:
             name="lane 3",
             charge_point_ids=points,
         )
-        self.ops = await provision.add_ops_key(self.context, None)
+        self.ops = await add_ops_key(self.context, None)
 
     async def set_tariff(self, source: Json) -> None:
         await provision.set_tariff(self.context, self.operator.operator_id, None, parse_tariff(source))

@@ -10,10 +10,11 @@ from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import Authorization, Card, PaymentSession, Start, Status
 from app.domain.session.settlement import settle
 from app.domain.session.states.journal import JournalKind
-from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
+from app.domain.units.ids import ChargeId, ChargePointId, KeyId, OperatorId, SessionId, TerminalId
 from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
-from app.store.operators import terminals
+from app.store.operators import keys, terminals
+from app.store.operators.keys import ApiKey, KeyKind
 from app.store.operators.operators import Operator, Operators
 from app.store.operators.terminals import Terminal
 from app.store.sessions import payment_sessions
@@ -38,6 +39,17 @@ def operator(operator_id: OperatorId = OP_ONE) -> Operator:
     )
 
 
+def terminal_key(terminal: Terminal, key_id: str | None = None) -> ApiKey:
+    return ApiKey(
+        id=KeyId(key_id or f"key_{terminal.id}"),
+        kind=KeyKind.TERMINAL,
+        operator_id=terminal.operator_id,
+        terminal_id=terminal.id,
+        name="first",
+        created_at=NOW,
+    )
+
+
 @asynccontextmanager
 async def provisioned(database_url: str) -> AsyncIterator[Database]:
     """A database with two operators, each with one terminal for the charge points 101 to 104."""
@@ -49,7 +61,8 @@ async def provisioned(database_url: str) -> AsyncIterator[Database]:
             for op, trm in ((OP_ONE, TRM_ONE), (OP_OTHER, TRM_OTHER)):
                 await keep.add(connection, operator(op), NOW)
                 terminal = Terminal(trm, op, "tapwatt", "lane")
-                await terminals.add_terminal(connection, terminal, f"key of {trm}", NOW)
+                await terminals.add_terminal(connection, terminal, NOW)
+                await keys.add(connection, terminal_key(terminal), keys.key_hash(f"key of {trm}"))
                 await terminals.assign(connection, terminal, points)
         yield database
     finally:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.admin import provision
+from app.flows.admin.manage_keys import add_ops_key
 from app.flows.admin.provision import NewOperator
 from app.flows.context import Context
 from app.simulator.config import SimulatorConfig
@@ -51,4 +52,4 @@ async def add_terminal(context: Context, operator_id: OperatorId, config: Simula
 async def give_out(context: Context, operator_id: OperatorId, config: SimulatorConfig) -> Keys:
     """Adds a second terminal for the same charge points, and a key for operations."""
     sibling = await add_terminal(context, operator_id, config)
-    return Keys(sibling, (await provision.add_ops_key(context, operator_id)).api_key)
+    return Keys(sibling, (await add_ops_key(context, operator_id)).api_key)

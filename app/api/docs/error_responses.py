@@ -67,6 +67,7 @@ DETAILS: Mapping[str, str] = {
     "invalid_body": "The body is not valid JSON.",
     "body_too_large": "The body may have 65536 bytes at most.",
     "unauthorized": "Send a valid key as `Authorization: Bearer <key>`.",
+    "read_only_key": "This operations key may only read; an act needs a key with the role `operate`.",
     "bad_signature": "X-Monta-Signature does not fit the body and this endpoint's secret.",
     "not_found": "This terminal has no such payment session.",
     "method_not_allowed": "Method Not Allowed; see /docs for what this service offers.",
@@ -160,3 +161,5 @@ WITH_FIELDS = (*ALWAYS, "invalid_request")
 """Codes of operations with fields or parameters that can be invalid."""
 WITH_BODY = (*WITH_FIELDS, "invalid_body", "body_too_large", "unsupported_media_type")
 """Codes of operations with a body."""
+OPS_ACT = (*WITH_BODY, "read_only_key")
+"""Codes of operations' calls that change something."""

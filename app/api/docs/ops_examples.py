@@ -1,6 +1,6 @@
 """One example for every operation of the operations API, for the OpenAPI document."""
 
-from app.api.docs.error_responses import ALWAYS, WITH_BODY, WITH_FIELDS, Responses, problems
+from app.api.docs.error_responses import ALWAYS, OPS_ACT, WITH_FIELDS, Responses, problems
 from app.api.docs.example_objects import OPS
 from app.api.docs.examples import json_example, named_body
 
@@ -30,21 +30,21 @@ OPS_SESSIONS: Responses = {
 }
 OPS_STOP: Responses = {
     202: json_example(OPS, "Taken down; the stop follows"),
-    **problems(*WITH_BODY, not_found=UNSEEN),
+    **problems(*OPS_ACT, not_found=UNSEEN),
 }
 OPS_SETTLE: Responses = {
     200: json_example(OPS, "Settled"),
-    **problems("session_running", "already_settled", *WITH_BODY, not_found=UNSEEN),
+    **problems("session_running", "already_settled", *OPS_ACT, not_found=UNSEEN),
 }
 ACKNOWLEDGE: Responses = {
     200: json_example(ACKNOWLEDGED, "Acknowledged"),
-    **problems(*WITH_BODY, not_found=UNSEEN),
+    **problems(*OPS_ACT, not_found=UNSEEN),
 }
 OPS_CLOSE: Responses = {
     200: json_example(OPS, "Ended and settled"),
     **problems(
         "session_ended",
-        *WITH_BODY,
+        *OPS_ACT,
         not_found=UNSEEN,
         session_ended="this payment session has ended, and its settlement is never changed.",
     ),
@@ -168,7 +168,7 @@ ORPHANS: Responses = {
 }
 ORPHAN: Responses = {
     200: json_example(ORPHAN_CHARGE, "Closed"),
-    **problems(*WITH_BODY, not_found="This key sees no such orphan charge."),
+    **problems(*OPS_ACT, not_found="This key sees no such orphan charge."),
 }
 ORPHAN_CLOSE_IN = named_body("close", {"reason": "found by its card, captured by hand"})
 _DAY_MONEY = {

@@ -11,7 +11,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from app.api.http.problems import Problem
 from app.flows.admin import authenticate
 from app.flows.context import Context
-from app.store.operators.terminals import OpsKey, Terminal
+from app.store.operators.keys import OpsKey, Role
+from app.store.operators.terminals import Terminal
 
 log = structlog.get_logger("api")
 
@@ -77,7 +78,7 @@ async def terminal_of(
     """Returns the calling terminal. Raises Problem `unauthorized`."""
     terminal, key = None, _key(bearer)
     if key is not None:
-        terminal = await authenticate.terminal_by_key(context, key, urgent=_stops(request))
+        terminal = await authenticate.terminal_by_key(context, key, _address(request), urgent=_stops(request))
     if terminal is None:
         raise _refused(request, context, KeyKind.TERMINAL)
     return terminal
@@ -91,10 +92,30 @@ async def ops_key_of(
     """Returns the calling operations key. Raises Problem `unauthorized`."""
     ops_key, key = None, _key(bearer)
     if key is not None:
-        ops_key = await authenticate.ops_key_by_key(context, key, urgent=_stops(request))
+        ops_key = await authenticate.ops_key_by_key(context, key, _address(request), urgent=_stops(request))
     if ops_key is None:
         raise _refused(request, context, KeyKind.OPERATIONS)
     return ops_key
+
+
+CallingOps = Annotated[OpsKey, Depends(ops_key_of)]
+"""An operations key of any role: for what only reads."""
+
+
+async def _acting_ops_key(key: CallingOps) -> OpsKey:
+    if key.role is not Role.OPERATE:
+        raise Problem(
+            "read_only_key", "This operations key may only read; an act needs a key with the role `operate`."
+        )
+    return key
+
+
+ActingOps = Annotated[OpsKey, Depends(_acting_ops_key)]
+"""An operations key that may act: for every call that changes something."""
+
+
+def _address(request: Request) -> str | None:
+    return None if request.client is None else request.client.host
 
 
 def _stops(request: Request) -> bool:
@@ -119,4 +140,3 @@ def _refused(request: Request, context: Context, kind: KeyKind) -> Problem:
 
 
 CallingTerminal = Annotated[Terminal, Depends(terminal_of)]
-CallingOps = Annotated[OpsKey, Depends(ops_key_of)]

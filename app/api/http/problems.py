@@ -71,6 +71,7 @@ KINDS: Mapping[str, Kind] = {
     "invalid_body": Kind(400, "The body cannot be read", False, _NOT_POSSIBLE),
     "body_too_large": Kind(413, "The body is too large", False, _NOT_POSSIBLE),
     "unauthorized": Kind(401, "The key is missing or not valid", False, "This terminal is not set up."),
+    "read_only_key": Kind(403, "This key may only read", False, _NOT_POSSIBLE),
     "bad_signature": Kind(401, "The signature is not valid", False, ""),
     "not_found": Kind(404, "There is no such thing here", False, "Nothing found."),
     "method_not_allowed": Kind(405, "The method is not allowed here", False, _NOT_POSSIBLE),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.api.docs import ops_examples as examples
 from app.api.docs.example_objects import SESSION_ID
-from app.api.http.auth import CallingOps, ContextHere, ops_bearer, ops_key_of
+from app.api.http.auth import ActingOps, CallingOps, ContextHere, ops_bearer, ops_key_of
 from app.api.http.cursor import from_cursor, to_cursor
 from app.api.http.hot_paths import HotPath
 from app.api.http.requests import StrictRequest, StrictRoute, shielded
@@ -37,7 +37,7 @@ from app.flows.admin.acknowledge import acknowledge as acknowledge_item
 from app.flows.admin.settle_manually import close_manually, settle_manually
 from app.flows.context import Context, SessionUnknown
 from app.flows.terminal.request_stop import request_stop
-from app.store.operators.terminals import OpsKey
+from app.store.operators.keys import OpsKey
 from app.store.sessions.payment_sessions import SessionState
 from app.store.sessions.session_filter import SessionFilter
 
@@ -201,14 +201,21 @@ async def captures(context: ContextHere, key: CallingOps, session_id: SessionPat
 )
 async def stop(
     context: ContextHere,
-    key: CallingOps,
+    key: ActingOps,
     session_id: SessionPath,
     body: Annotated[OpsStopIn, examples.OPS_STOP_IN],
 ) -> Response:
     """Idempotent; the reason stays in the journal."""
     return await _changed(
         context,
-        request_stop(context, session_id, _visible_to(key), reason=StopReason.OPERATIONS, note=body.reason),
+        request_stop(
+            context,
+            session_id,
+            _visible_to(key),
+            reason=StopReason.OPERATIONS,
+            note=body.reason,
+            by=key.caller,
+        ),
         202,
     )
 
@@ -222,14 +229,16 @@ async def stop(
 )
 async def settle(
     context: ContextHere,
-    key: CallingOps,
+    key: ActingOps,
     session_id: SessionPath,
     body: Annotated[OpsSettleIn, examples.OPS_SETTLE_IN],
 ) -> Response:
     """For a session held in `finishing`; at most the authorization is captured. Idempotent by amount."""
     return await _changed(
         context,
-        settle_manually(context, session_id, _visible_to(key), amount_minor=body.amount, reason=body.reason),
+        settle_manually(
+            context, session_id, _visible_to(key), amount_minor=body.amount, reason=body.reason, by=key.caller
+        ),
     )
 
 
@@ -242,7 +251,7 @@ async def settle(
 )
 async def acknowledge(
     context: ContextHere,
-    key: CallingOps,
+    key: ActingOps,
     session_id: SessionPath,
     code: Annotated[str, Path(pattern="^[a-z0-9_]{1,64}$", examples=["shortfall"])],
     body: Annotated[AcknowledgeIn, examples.ACKNOWLEDGE_IN],
@@ -251,7 +260,7 @@ async def acknowledge(
     the same code does again. Idempotent."""
     return await _changed(
         context,
-        acknowledge_item(context, session_id, _visible_to(key), code=code, by=key.id, note=body.note),
+        acknowledge_item(context, session_id, _visible_to(key), code=code, by=key.caller, note=body.note),
     )
 
 
@@ -264,7 +273,7 @@ async def acknowledge(
 )
 async def close(
     context: ContextHere,
-    key: CallingOps,
+    key: ActingOps,
     session_id: SessionPath,
     body: Annotated[OpsCloseIn, examples.OPS_CLOSE_IN],
 ) -> Response:
@@ -274,7 +283,7 @@ async def close(
     return await _changed(
         context,
         close_manually(
-            context, session_id, _visible_to(key), amount_minor=body.amount, reason=body.reason, by=key.id
+            context, session_id, _visible_to(key), amount_minor=body.amount, reason=body.reason, by=key.caller
         ),
     )
 

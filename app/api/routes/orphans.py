@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from app.api.docs import ops_examples as examples
-from app.api.http.auth import CallingOps, ContextHere
+from app.api.http.auth import ActingOps, CallingOps, ContextHere
 from app.api.http.problems import Problem
 from app.api.http.requests import StrictRoute, shielded
 from app.api.money_views import Moment
@@ -92,7 +92,7 @@ async def orphans(
 )
 async def close(
     context: ContextHere,
-    key: CallingOps,
+    key: ActingOps,
     charge_id: Annotated[str, Path(pattern="^[0-9]{1,20}$", examples=["689100419745380035"])],
     body: Annotated[OpsStopIn, examples.ORPHAN_CLOSE_IN],
     operator_id: Annotated[

@@ -160,7 +160,9 @@ async def stop_payment_session(
 ) -> Response:
     """Idempotent. The session follows: `stopping`, `finishing`, then its settlement."""
     session = await shielded(
-        request_stop(context, SessionId(session_id), _owned_by(terminal), reason=StopReason.DRIVER)
+        request_stop(
+            context, SessionId(session_id), _owned_by(terminal), reason=StopReason.DRIVER, by=terminal.key
+        )
     )
     return JsonBytes(session_json(session, context.policy), 202)
 
@@ -187,7 +189,7 @@ async def report_capture(
     when more was captured, the amount due was released, or the PSP refused and nothing has made up for it yet.
     """
     session = await shielded(
-        record_capture(context, SessionId(session_id), _owned_by(terminal), body.report())
+        record_capture(context, SessionId(session_id), _owned_by(terminal), body.report(), by=terminal.key)
     )
     return JsonBytes(session_json(session, context.policy))
 

@@ -18,6 +18,7 @@ from app.api.http.problems import ANSWERS, KINDS, Problem, problem_of
 from app.console.http.assets import address_of
 from app.console.views import formats
 from app.flows.console.sign_in import SignedIn
+from app.store.operators.keys import Role
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -102,7 +103,7 @@ def csrf_of(token: str) -> str:
 
 def may_act(viewer: SignedIn) -> bool:
     """Whether the key may change anything."""
-    return viewer.key is not None
+    return viewer.key.role is Role.OPERATE
 
 
 def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:

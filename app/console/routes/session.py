@@ -26,7 +26,7 @@ from app.flows.admin.acknowledge import acknowledge
 from app.flows.admin.settle_manually import close_manually, settle_manually
 from app.flows.context import Context, SessionUnknown
 from app.flows.terminal.request_stop import STOPPABLE, request_stop
-from app.store.operators.terminals import OpsKey
+from app.store.operators.keys import OpsKey
 from app.store.sessions.session_filter import SessionFilter
 
 router = APIRouter(prefix="/console/sessions", route_class=ConsoleRoute)
@@ -78,9 +78,9 @@ async def session_page(
 @router.post("/{id}/stop")
 async def stop(context: ContextHere, act: Acting, session_id: SessionPath) -> Response:
     """Requests a stop; the reason and the key are in the journal."""
-    note = _signed(reason_of(act.fields), act.viewer.key)
-    owner = _visible_to(act.viewer.key)
-    flow = request_stop(context, session_id, owner, reason=StopReason.OPERATIONS, note=note)
+    note, key = reason_of(act.fields), act.viewer.key
+    owner = _visible_to(key)
+    flow = request_stop(context, session_id, owner, reason=StopReason.OPERATIONS, note=note, by=key.caller)
     await shielded(flow)
     return _back(session_id, "stop")
 
@@ -91,7 +91,7 @@ async def settle(context: ContextHere, act: Acting, session_id: SessionPath) -> 
     key, reason = act.viewer.key, reason_of(act.fields)
     amount = _amount(act.fields.get("amount", ""), await _visible(context, key, session_id))
     owner = _visible_to(key)
-    flow = settle_manually(context, session_id, owner, amount_minor=amount, reason=_signed(reason, key))
+    flow = settle_manually(context, session_id, owner, amount_minor=amount, reason=reason, by=key.caller)
     await shielded(flow)
     return _back(session_id, "settle")
 
@@ -102,7 +102,7 @@ async def close(context: ContextHere, act: Acting, session_id: SessionPath) -> R
     key, reason = act.viewer.key, reason_of(act.fields)
     amount = _amount(act.fields.get("amount", ""), await _visible(context, key, session_id))
     owner = _visible_to(key)
-    flow = close_manually(context, session_id, owner, amount_minor=amount, reason=reason, by=key.id)
+    flow = close_manually(context, session_id, owner, amount_minor=amount, reason=reason, by=key.caller)
     await shielded(flow)
     return _back(session_id, "close")
 
@@ -112,7 +112,7 @@ async def acknowledge_item(context: ContextHere, act: Acting, session_id: Sessio
     """Notes that an attention item was seen."""
     key, note = act.viewer.key, reason_of(act.fields)
     code, owner = act.fields.get("code", ""), _visible_to(key)
-    await shielded(acknowledge(context, session_id, owner, code=code, by=key.id, note=note))
+    await shielded(acknowledge(context, session_id, owner, code=code, by=key.caller, note=note))
     return _back(session_id, "acknowledge")
 
 
@@ -122,11 +122,6 @@ def _monta_price(session: PaymentSession) -> Decimal | None:
     if latest is None:
         return None
     return latest.price if latest.price is not None else latest.claimed_price
-
-
-def _signed(reason: str, key: OpsKey) -> str:
-    """The reason with the key that acted, for journal lines without a field for it."""
-    return f"{reason} ({key.id})"
 
 
 def _back(session_id: SessionId, done: str) -> Response:

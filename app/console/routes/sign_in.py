@@ -59,7 +59,7 @@ async def sign_in(request: Request, context: ContextHere) -> Response:
         response.headers["Retry-After"] = str(wait_s)
         return response
     key = fields.get("key", "").strip()
-    found = await shielded(flow.sign_in(context, key)) if 0 < len(key) <= MAX_KEY_CHARS else None
+    found = await shielded(flow.sign_in(context, key, address)) if 0 < len(key) <= MAX_KEY_CHARS else None
     if found is None:
         failed.count(address, now_s)
         refusals: Refusals = request.app.state.refusals

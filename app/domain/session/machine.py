@@ -226,6 +226,18 @@ Detail: TypeAlias = Mapping[str, str | int | bool | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who acts: an API key by its id and name, or the command line. Never the key itself."""
+
+    id: str
+    name: str | None = None
+
+
+_CALLERS = frozenset({Source.TERMINAL, Source.OPERATIONS})
+"""Sources whose journal lines name the caller."""
+
+
+@dataclass(frozen=True, slots=True)
 class JournalLine:
     """One line of a session's journal: a fact, a decision or a call. `detail` holds no secret and no card data."""
 
@@ -240,8 +252,14 @@ class Change:
 
     session: PaymentSession
     lines: tuple[JournalLine, ...] = ()
+    by: Caller | None = None
+    """Who asked for this change; named in each line of a terminal or of operations."""
 
     def note(self, kind: JournalKind, source: Source, **detail: str | int | bool | None) -> "Change":
+        if self.by is not None and source in _CALLERS:
+            detail["by"] = self.by.id
+            if self.by.name is not None:
+                detail["by_name"] = self.by.name
         return replace(self, lines=(*self.lines, JournalLine(kind, source, detail)))
 
     def to(self, session: PaymentSession) -> "Change":

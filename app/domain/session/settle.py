@@ -202,7 +202,7 @@ def may_be_settled_by_person(session: PaymentSession) -> bool:
 
 
 def closed_by_person(
-    change: Change, amount_minor: int, reason: str, *, by: str, now: datetime, policy: Policy
+    change: Change, amount_minor: int, reason: str, *, now: datetime, policy: Policy
 ) -> Change:
     """Closes a session in any state by operations' amount, at most the authorization. Its charge is stopped if it may
     run; after an unknown start Monta is searched, and a charge that appears is stopped.
@@ -217,7 +217,6 @@ def closed_by_person(
         Source.OPERATIONS,
         amount_minor=amount_minor,
         reason=reason,
-        by=by,
         status=session.status,
     )
     settlement = settle(

@@ -1,7 +1,7 @@
 """Records that operations have seen an attention item."""
 
 from app.domain.session.attention import Acknowledgement
-from app.domain.session.machine import Change
+from app.domain.session.machine import Caller, Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId
 from app.flows.context import Context, SessionUnknown
@@ -16,7 +16,7 @@ class AttentionUnknown(Exception):
 
 @retry_on_serialization_failure
 async def acknowledge(
-    context: Context, session_id: SessionId, owner: SessionFilter, *, code: str, by: str, note: str
+    context: Context, session_id: SessionId, owner: SessionFilter, *, code: str, by: Caller, note: str
 ) -> PaymentSession:
     """Acknowledges attention of one code, with who and when; repeatable.
 
@@ -31,5 +31,5 @@ async def acknowledge(
             raise SessionUnknown
         if all(item.code != code for item in before.attention):
             raise AttentionUnknown
-        change = Change(before).acknowledge(code, Acknowledgement(at=now, by=by, note=note))
+        change = Change(before, by=by).acknowledge(code, Acknowledgement(at=now, by=by.id, note=note))
         return await payment_sessions.save(connection, before, change, now)

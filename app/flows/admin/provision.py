@@ -1,4 +1,4 @@
-"""Creates operators, terminals, tariffs and keys; each secret is shown once."""
+"""Creates operators, terminals and tariffs; each secret is shown once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,22 +8,18 @@ from app.domain.charging.charge import PriceUnit
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import expired, out_of_force
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
+from app.flows.admin.manage_keys import AddedKey, KeyTerms, OperatorUnknown, make_terminal_key
 from app.flows.context import Context
 from app.monta.webhook import delivery_path
 from app.store.operators import charge_points, jobs, operators, terminals
 from app.store.operators.jobs import Job
 from app.store.operators.operators import Operator
-from app.store.operators.terminals import OpsKey, Terminal
+from app.store.operators.terminals import Terminal
 from app.store.sessions import holds
 
 SECRET_OVERLAP = timedelta(hours=1)
 """Overlap in which the previous webhook secret stays valid: Monta gets the new one within a minute or so and retries
 failed deliveries every minute. Polling finds what it signs with the old one later."""
-
-
-class OperatorUnknown(Exception):
-    def __init__(self, operator_id: str) -> None:
-        super().__init__(f"there is no operator {operator_id!r}; `tapwatt operator list` shows them")
 
 
 class SecretJustChanged(Exception):
@@ -72,14 +68,6 @@ class ChangedSecret:
 
     webhook_secret: str = field(repr=False)
     before_until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class AddedKey:
-    """`id` names a terminal or an operations key. `api_key` is shown now and never again."""
-
-    id: str
-    api_key: str = field(repr=False)
 
 
 async def add_operator(context: Context, new: NewOperator) -> AddedOperator:
@@ -169,18 +157,19 @@ async def add_terminal(
     provider: str,
     name: str,
     charge_point_ids: Sequence[ChargePointId],
+    key: KeyTerms = KeyTerms(name="first"),
 ) -> AddedKey:
-    """Adds a terminal; its charge points are read from Monta next. Raises OperatorUnknown."""
+    """Adds a terminal with one key; its charge points are read from Monta next. Raises OperatorUnknown."""
     now = context.clock.now()
     terminal = Terminal(TerminalId(context.ids.new("trm")), operator_id, provider, name)
-    api_key = context.ids.secret("tw_terminal")
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)
-        await terminals.add_terminal(connection, terminal, api_key, now)
+        await terminals.add_terminal(connection, terminal, now)
+        added = await make_terminal_key(context, connection, operator_id, terminal.id, key)
         await terminals.assign(connection, terminal, charge_point_ids)
         await jobs.make_due(connection, operator_id, Job.SYNC, now)
-    return AddedKey(terminal.id, api_key)
+    return added
 
 
 async def set_tariff(
@@ -201,14 +190,3 @@ async def set_tariff(
         ):
             raise ChargePointNotKnown(charge_point_id)
         await charge_points.set_tariff(connection, operator_id, charge_point_id, tariff, context.clock.now())
-
-
-async def add_ops_key(context: Context, operator_id: OperatorId | None) -> AddedKey:
-    """Adds a key that sees one operator, or (None) all. Raises OperatorUnknown."""
-    key = OpsKey(context.ids.new("opk"), operator_id)
-    api_key = context.ids.secret("tw_ops")
-    async with context.database.transaction() as connection:
-        if operator_id is not None and not await operators.exists(connection, operator_id):
-            raise OperatorUnknown(operator_id)
-        await terminals.add_ops_key(connection, key, api_key, context.clock.now())
-    return AddedKey(key.id, api_key)

@@ -1,6 +1,6 @@
 """Settles or closes a session by an amount that operations decide."""
 
-from app.domain.session.machine import Change
+from app.domain.session.machine import Caller, Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settle import closed_by_person, may_be_settled_by_person, settle_by_person
 from app.domain.session.settlement import Settlement, SettlementBasis
@@ -29,7 +29,13 @@ class AboveAuthorized(Exception):
 
 @retry_on_serialization_failure
 async def settle_manually(
-    context: Context, session_id: SessionId, owner: SessionFilter, *, amount_minor: int, reason: str
+    context: Context,
+    session_id: SessionId,
+    owner: SessionFilter,
+    *,
+    amount_minor: int,
+    reason: str,
+    by: Caller,
 ) -> PaymentSession:
     """Settles an ended charge by operations' amount, cut to the authorization. Idempotent by amount.
 
@@ -49,7 +55,7 @@ async def settle_manually(
             raise AlreadySettled("this payment session is settled, and a settlement is never changed")
         if not may_be_settled_by_person(before):
             raise NotEnded("the charge has not ended; stop it first, and wait until the session is finishing")
-        change = settle_by_person(Change(before), amount_minor, reason, now=now, policy=context.policy)
+        change = settle_by_person(Change(before, by=by), amount_minor, reason, now=now, policy=context.policy)
         session = await payment_sessions.save(connection, before, change, now)
         await payment_sessions.wake(connection, session_id, now)
     return session
@@ -57,7 +63,13 @@ async def settle_manually(
 
 @retry_on_serialization_failure
 async def close_manually(
-    context: Context, session_id: SessionId, owner: SessionFilter, *, amount_minor: int, reason: str, by: str
+    context: Context,
+    session_id: SessionId,
+    owner: SessionFilter,
+    *,
+    amount_minor: int,
+    reason: str,
+    by: Caller,
 ) -> PaymentSession:
     """Ends a session in any state by operations' amount, and stops its charge if one may run. Idempotent.
 
@@ -77,7 +89,7 @@ async def close_manually(
             return before
         if amount_minor > before.authorized_minor:
             raise AboveAuthorized("must not be more than what was authorized")
-        change = closed_by_person(Change(before), amount_minor, reason, by=by, now=now, policy=context.policy)
+        change = closed_by_person(Change(before, by=by), amount_minor, reason, now=now, policy=context.policy)
         session = await payment_sessions.save(connection, before, change, now)
         await payment_sessions.wake(connection, session_id, now)
     return session

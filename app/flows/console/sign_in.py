@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.flows.context import Context
-from app.store.operators import console_sessions, terminals
+from app.store.operators import console_sessions, keys
 from app.store.operators.console_sessions import SEEN_AGAIN
-from app.store.operators.terminals import OpsKey
+from app.store.operators.keys import OpsKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,20 +17,22 @@ class SignedIn:
     key: OpsKey
 
 
-async def sign_in(context: Context, api_key: str) -> SignedIn | None:
-    """Opens a session for an operations key. None: the key is not valid."""
+async def sign_in(context: Context, api_key: str, address: str | None = None) -> SignedIn | None:
+    """Opens a session for an operations key, used from this address. None: the key is not valid."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
-        key = await terminals.ops_key_by_key(connection, api_key)
-        if key is None:
+        found = await keys.presented(connection, keys.key_hash(api_key))
+        if found is None or not found.is_valid(now) or not isinstance(found.principal, OpsKey):
             return None
+        key = found.principal
         token = context.ids.secret("tw_console")
         await console_sessions.add(connection, token, key, now)
+    context.key_uses.note(key.id, now, address)
     return SignedIn(token=token, key=key)
 
 
 async def signed_in(context: Context, token: str) -> SignedIn | None:
-    """The session of a token, noted as in use. None: it is over, signed out, or its key is revoked."""
+    """The session of a token, noted as in use. None: it is over, signed out, or its key is revoked or expired."""
     now = context.clock.now()
     async with context.database.read() as connection:
         found = await console_sessions.key_of(connection, token, now)

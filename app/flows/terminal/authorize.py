@@ -125,7 +125,7 @@ async def _once(context: Context, terminal: Terminal, payment: PaymentAuthorized
             )
         point = await _charge_point(connection, terminal, payment.charge_point_id)
         session = await _new_session(context, connection, terminal, payment, point)
-        change = Change(session).note(
+        change = Change(session, by=terminal.key).note(
             JournalKind.PAYMENT_AUTHORIZED,
             Source.TERMINAL,
             reference=session.authorization.reference,

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from app.domain.session.machine import Change
+from app.domain.session.machine import Caller, Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settle import reported
 from app.domain.session.settlement import MAX_REPORTS, CaptureOutcome, CaptureReport, HoldUnknown, same_report
@@ -24,7 +24,12 @@ class CaptureConflict(Exception):
 
 @retry_on_serialization_failure
 async def report_capture(
-    context: Context, session_id: SessionId, owner: SessionFilter, report: CaptureReport
+    context: Context,
+    session_id: SessionId,
+    owner: SessionFilter,
+    report: CaptureReport,
+    *,
+    by: Caller | None = None,
 ) -> PaymentSession:
     """Records what the PSP did, in parts or as a whole. The settlement's status follows the sum. Idempotent.
 
@@ -49,7 +54,7 @@ async def report_capture(
         if len(known) >= MAX_REPORTS:
             raise CaptureConflict(f"{MAX_REPORTS} outcomes of this payment session were reported already")
         try:
-            change = reported(Change(before), [*known, report], now)
+            change = reported(Change(before, by=by), [*known, report], now)
         except HoldUnknown:
             raise CaptureConflict("this payment session has no authorization with this reference") from None
         await add_capture(connection, session_id, _to_keep(report, now))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from app.domain.session.machine import Change, Source
+from app.domain.session.machine import Caller, Change, Source
 from app.domain.session.payment_session import PaymentSession, Status, StopReason, StopRequest
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import ChargePointId, SessionId
@@ -47,6 +47,7 @@ async def request_stop(
     *,
     reason: StopReason,
     note: str | None = None,
+    by: Caller | None = None,
 ) -> PaymentSession:
     """Records a stop request. The watcher carries it out once the start is resolved. Repeating changes nothing."""
     now = context.clock.now()
@@ -60,7 +61,7 @@ async def request_stop(
             await wait_for_standby(connection)
             return before
         source = Source.OPERATIONS if reason is StopReason.OPERATIONS else Source.TERMINAL
-        change = Change(replace(before, stop_request=StopRequest(reason=reason, at=now, note=note)))
+        change = Change(replace(before, stop_request=StopRequest(reason=reason, at=now, note=note)), by=by)
         change = change.note(JournalKind.STOP_REQUESTED, source, reason=reason, note=note)
         session = await payment_sessions.save(connection, before, change, now)
         await payment_sessions.wake(connection, session_id, now, for_stop=True)
@@ -83,4 +84,6 @@ async def stop_by_card(context: Context, terminal: Terminal, card: ShownCard) ->
     running = [s for s in found if s.status in STOPPABLE and s.stop_request is None]
     if len(running) > 1:
         raise SeveralSessions(running)
-    return await request_stop(context, (running or found)[0].id, owner, reason=StopReason.DRIVER)
+    return await request_stop(
+        context, (running or found)[0].id, owner, reason=StopReason.DRIVER, by=terminal.key
+    )

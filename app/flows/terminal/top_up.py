@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.domain.limit.policy import Policy
 from app.domain.session.holds import TermProblem, amount_problem, most_minor, top_up_time_problem
 from app.domain.session.limit_checks import contradiction, limits_shown, other_currency
-from app.domain.session.machine import Change, Source
+from app.domain.session.machine import Caller, Change, Source
 from app.domain.session.payment_session import PaymentSession, Status, TopUp
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
@@ -100,7 +100,9 @@ async def top_up(
         await _check_currency(connection, before, now)
         if not await holds.take(connection, before, more.reference, more.amount_minor, now):
             raise ReferenceTaken("this authorization reference was used before")
-        session = await payment_sessions.save(connection, before, _raised(before, more, now), now)
+        session = await payment_sessions.save(
+            connection, before, _raised(before, more, now, terminal.key), now
+        )
         await payment_sessions.wake(connection, session_id, now)
     return ToppedUp(session=session, replayed=False)
 
@@ -159,11 +161,11 @@ async def _check_currency(connection: Connection, session: PaymentSession, now: 
         )
 
 
-def _raised(session: PaymentSession, more: MoreAuthorized, now: datetime) -> Change:
+def _raised(session: PaymentSession, more: MoreAuthorized, now: datetime, by: Caller | None) -> Change:
     added = TopUp(
         reference=more.reference, amount_minor=more.amount_minor, at=now, expires_at=more.expires_at
     )
-    change = Change(replace(session, top_ups=(*session.top_ups, added)))
+    change = Change(replace(session, top_ups=(*session.top_ups, added)), by=by)
     shown = limits_shown(change.session)
     return change.note(
         JournalKind.TOPPED_UP,

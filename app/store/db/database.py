@@ -60,7 +60,7 @@ REFUSAL_COUNTS_S = 10.0
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
 KEYS_CHANNEL = "tapwatt_keys"
-"""Announces that an API key was revoked or changed."""
+"""Announces the id of an API key that was revoked, removed or changed; a trigger does, whoever changed it."""
 
 
 def _concerns_all(error: BaseException) -> bool:

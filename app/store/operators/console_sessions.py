@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
-from app.domain.units.ids import OperatorId
+from app.domain.units.ids import KeyId, OperatorId
 from app.store.db.connection import Connection
 from app.store.db.statements import is_any
-from app.store.operators.terminals import OpsKey
-from app.store.tables import console_sessions, ops_keys
+from app.store.operators.keys import OpsKey, Role
+from app.store.tables import api_keys, console_sessions
 
 IDLE = timedelta(minutes=30)
 """Without a request for this long a session ends."""
@@ -21,7 +21,7 @@ MOST_OF_A_KEY = 100
 SEEN_AGAIN = timedelta(minutes=1)
 """How exactly the last use is kept: a write for each request would be one too many."""
 
-S, K = console_sessions.c, ops_keys.c
+S, K = console_sessions.c, api_keys.c
 
 
 def token_hash(token: str) -> bytes:
@@ -47,31 +47,34 @@ async def add(connection: Connection, token: str, key: OpsKey, now: datetime) ->
 
 _VALID = (
     K.revoked_at.is_(None),
+    or_(K.expires_at.is_(None), K.expires_at > bindparam("now")),
     S.created_at > bindparam("began_after"),
     S.seen_at > bindparam("seen_after"),
 )
-_FROM = console_sessions.join(ops_keys, S.ops_key_id == K.id)
+_FROM = console_sessions.join(api_keys, S.ops_key_id == K.id)
 _KEY = (
-    select(K.id, K.operator_id, S.seen_at)
+    select(K.id, K.operator_id, K.role, K.name, S.seen_at)
     .select_from(_FROM)
     .where(S.token_hash == bindparam("hash"), *_VALID)
 )
 
 
 def _bounds(now: datetime) -> dict[str, datetime]:
-    return {"began_after": now - LONGEST, "seen_after": now - IDLE}
+    return {"now": now, "began_after": now - LONGEST, "seen_after": now - IDLE}
 
 
 async def key_of(connection: Connection, token: str, now: datetime) -> tuple[OpsKey, datetime] | None:
-    """The key that a valid session was opened with, and when it was used last. None: over, signed out or revoked."""
+    """The key that a valid session was opened with, and when it was used last. None: the session is over, or the
+    key is."""
     row = (await connection.execute(_KEY, {"hash": token_hash(token)} | _bounds(now))).one_or_none()
     if row is None:
         return None
-    return OpsKey(row.id, OperatorId(row.operator_id) if row.operator_id else None), row.seen_at
+    owner = OperatorId(row.operator_id) if row.operator_id else None
+    return OpsKey(KeyId(row.id), owner, Role(row.role), row["name"]), row.seen_at
 
 
 async def valid(connection: Connection, tokens: Sequence[str], now: datetime) -> frozenset[str]:
-    """Those of these tokens whose session is neither over nor signed out, and whose key is not revoked."""
+    """Those of these tokens whose session is neither over nor signed out, and whose key is valid."""
     hashes = {token_hash(token): token for token in tokens}
     query = select(S.token_hash).select_from(_FROM).where(is_any(S.token_hash, sorted(hashes)), *_VALID)
     found = (await connection.execute(query, _bounds(now))).scalars()

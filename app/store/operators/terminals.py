@@ -1,16 +1,16 @@
-"""Stores terminals, their charge points, and the API keys of terminals and operations."""
+"""Stores terminals and their charge points."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
+from app.domain.session.machine import Caller
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
-from app.store.tables import charge_points, ops_keys, terminal_charge_points, terminals
+from app.store.tables import charge_points, terminal_charge_points, terminals
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +21,17 @@ class Terminal:
     operator_id: OperatorId
     provider: str
     name: str
+    key: Caller | None = field(default=None, compare=False)
+    """The key that a call was made with. None: not from a call."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpsKey:
-    """An operations key; `operator_id` None sees every operator."""
-
-    id: str
-    operator_id: OperatorId | None
-
-
-def key_hash(api_key: str) -> bytes:
-    """Hashes an API key. Keys are long and random, so a plain hash is enough."""
-    return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).digest()
-
-
-async def add_terminal(connection: Connection, terminal: Terminal, api_key: str, now: datetime) -> None:
+async def add_terminal(connection: Connection, terminal: Terminal, now: datetime) -> None:
     await connection.execute(
         insert(terminals).values(
             id=terminal.id,
             operator_id=terminal.operator_id,
             provider=terminal.provider,
             name=terminal.name,
-            key_hash=key_hash(api_key),
             created_at=now,
         )
     )
@@ -61,21 +49,14 @@ async def assign(
     await connection.execute(pg_insert(terminal_charge_points).values(links).on_conflict_do_nothing())
 
 
-_T, _K, _LINKS = terminals.c, ops_keys.c, terminal_charge_points.c
+_T, _LINKS = terminals.c, terminal_charge_points.c
 
 # Built once: every call of the API executes some of them.
 _TERMINAL = select(_T.id, _T.operator_id, _T.provider, _T.name)
-_BY_KEY = _TERMINAL.where(_T.key_hash == bindparam("hash"), _T.revoked_at.is_(None))
 _BY_ID = _TERMINAL.where(_T.id == bindparam("terminal"))
 _LINK = select(_LINKS.terminal_id).where(
     _LINKS.terminal_id == bindparam("terminal"), _LINKS.charge_point_id == bindparam("point")
 )
-_OPS_KEY = select(_K.id, _K.operator_id).where(_K.key_hash == bindparam("hash"), _K.revoked_at.is_(None))
-
-
-async def terminal_by_key(connection: Connection, api_key: str) -> Terminal | None:
-    row = (await connection.execute(_BY_KEY, {"hash": key_hash(api_key)})).one_or_none()
-    return Terminal(TerminalId(row.id), OperatorId(row.operator_id), row.provider, row.name) if row else None
 
 
 async def terminal_by_id(connection: Connection, terminal_id: TerminalId) -> Terminal | None:
@@ -84,7 +65,7 @@ async def terminal_by_id(connection: Connection, terminal_id: TerminalId) -> Ter
 
 
 async def providers_of(connection: Connection, operator_id: OperatorId) -> frozenset[str]:
-    """Provider slugs of the operator's terminals, revoked ones too."""
+    """Provider slugs of the operator's terminals."""
     query = select(terminals.c.provider).where(terminals.c.operator_id == operator_id).distinct()
     return frozenset((await connection.execute(query)).scalars())
 
@@ -94,16 +75,3 @@ async def is_assigned(
 ) -> bool:
     given = {"terminal": terminal_id, "point": charge_point_id}
     return (await connection.execute(_LINK, given)).one_or_none() is not None
-
-
-async def add_ops_key(connection: Connection, key: OpsKey, api_key: str, now: datetime) -> None:
-    await connection.execute(
-        insert(ops_keys).values(
-            id=key.id, operator_id=key.operator_id, key_hash=key_hash(api_key), created_at=now
-        )
-    )
-
-
-async def ops_key_by_key(connection: Connection, api_key: str) -> OpsKey | None:
-    row = (await connection.execute(_OPS_KEY, {"hash": key_hash(api_key)})).one_or_none()
-    return OpsKey(row.id, OperatorId(row.operator_id) if row.operator_id else None) if row else None

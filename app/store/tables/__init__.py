@@ -1,6 +1,7 @@
 """Every table. Rules that must hold whatever the code does are constraints here, not checks in Python."""
 
 from app.store.tables.base import metadata
+from app.store.tables.keys import api_keys
 from app.store.tables.monta import (
     deliveries,
     inbox,
@@ -16,7 +17,6 @@ from app.store.tables.provisioning import (
     hold_policies,
     operator_jobs,
     operators,
-    ops_keys,
     price_groups,
     tariffs,
     terminal_charge_points,
@@ -25,6 +25,7 @@ from app.store.tables.provisioning import (
 from app.store.tables.sessions import captures, holds, journal, payment_sessions, settlements
 
 __all__ = [
+    "api_keys",
     "captures",
     "charge_points",
     "console_sessions",
@@ -38,7 +39,6 @@ __all__ = [
     "monta_tokens",
     "operator_jobs",
     "operators",
-    "ops_keys",
     "orphans",
     "payment_sessions",
     "polled_reports",

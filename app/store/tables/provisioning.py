@@ -1,4 +1,4 @@
-"""Operators, terminals, charge points, tariffs and keys."""
+"""Operators, terminals, charge points and tariffs."""
 
 from sqlalchemy import (
     BigInteger,
@@ -82,9 +82,7 @@ terminals = Table(
     Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
     Column("provider", Text, nullable=False),
     Column("name", Text, nullable=False),
-    Column("key_hash", LargeBinary, nullable=False, unique=True),
     Column("created_at", Moment, nullable=False),
-    Column("revoked_at", Moment),
     UniqueConstraint("id", "operator_id"),
 )
 
@@ -165,21 +163,11 @@ tariffs = Table(
     PrimaryKeyConstraint("operator_id", "charge_point_id"),
 )
 
-ops_keys = Table(
-    "ops_keys",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("operator_id", Text, ForeignKey("operators.id"), comment="null: every operator"),
-    Column("key_hash", LargeBinary, nullable=False, unique=True),
-    Column("created_at", Moment, nullable=False),
-    Column("revoked_at", Moment),
-)
-
 console_sessions = Table(
     "console_sessions",
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
-    Column("ops_key_id", Text, ForeignKey("ops_keys.id"), nullable=False),
+    Column("ops_key_id", Text, ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("seen_at", Moment, nullable=False, comment="the last request; idle sessions end"),
     comment="Who is signed in to the console. The token itself is in the browser only.",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.domain.charging.charge import ENDED, ChargeState
 from app.domain.session import monta_calls, stuck_session
-from app.domain.session.machine import Change, NotAllowed, SearchCharges, Source, StopDuplicate, Wait
+from app.domain.session.machine import Caller, Change, NotAllowed, SearchCharges, Source, StopDuplicate, Wait
 from app.domain.session.next_step import decide
 from app.domain.session.payment_session import Lost, PaymentSession, Status, StopReason, StopRequest, TopUp
 from app.domain.session.reports import apply_report, apply_search_result
@@ -82,8 +82,11 @@ STATES = {
 }
 
 
+CALLER = Caller("opk_1", "night shift")
+
+
 def close(session: PaymentSession, amount_minor: int) -> Change:
-    return closed_by_person(Change(session), amount_minor, "because", by="opk_1", now=NOW, policy=POLICY)
+    return closed_by_person(Change(session, by=CALLER), amount_minor, "because", now=NOW, policy=POLICY)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -108,8 +111,9 @@ def test_F109_a_session_in_any_state_is_ended_and_settled_by_the_amount_of_opera
     assert line.detail == {
         "amount_minor": amount_minor,
         "reason": "because",
-        "by": "opk_1",
         "status": before.status,
+        "by": "opk_1",
+        "by_name": "night shift",
     }
     assert (session.status is Status.NOT_STARTED) == (before.charge is None and not amount_minor)
     assert (session.stop_reason is None) == (session.status is Status.NOT_STARTED)
@@ -185,7 +189,7 @@ def test_F109_whenever_it_comes_it_settles_once_and_no_charge_runs_on_unwatched(
     if played.session.ended:
         return
     closed = closed_by_person(
-        Change(played.session), amount_minor, "because", by="opk_1", now=played.now, policy=POLICY
+        Change(played.session), amount_minor, "because", now=played.now, policy=POLICY
     ).session
     settlement = closed.settlement
     assert settlement is not None

@@ -14,10 +14,12 @@ _SETTLE = settle_manually.settle_manually
 
 
 async def _settle_any(
-    context: Any, session_id: Any, _owner: SessionFilter, *, amount_minor: int, reason: str
+    context: Any, session_id: Any, _owner: SessionFilter, *, amount_minor: int, reason: str, by: Any
 ) -> PaymentSession:
     """Ignores whose key it is."""
-    return await _SETTLE(context, session_id, SessionFilter(), amount_minor=amount_minor, reason=reason)
+    return await _SETTLE(
+        context, session_id, SessionFilter(), amount_minor=amount_minor, reason=reason, by=by
+    )
 
 
 def _at_any_terminal(*, terminal_id: Any) -> SessionFilter:

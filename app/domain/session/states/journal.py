@@ -172,7 +172,7 @@ KINDS: Mapping[JournalKind, KindRow] = {
     K.SHORTFALL: KindRow("The charge cost more than was authorized; its likeliest cause.", "cause"),
     K.AMOUNT_DECIDED: KindRow("Operations decided the amount of an ended charge.", "amount_minor, reason"),
     K.CLOSED_BY_OPERATIONS: KindRow(
-        "Operations ended the session, in whatever status it was.", "amount_minor, reason, by, status"
+        "Operations ended the session, in whatever status it was.", "amount_minor, reason, status"
     ),
     K.CAPTURE_REPORTED: KindRow(
         "The terminal reported what the PSP did.",

@@ -1,0 +1,190 @@
+"""Adds, lists, changes, revokes and removes API keys of terminals and of operations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from app.domain.units.ids import KeyId, OperatorId, TerminalId
+from app.flows.context import Context
+from app.store.db.connection import Connection
+from app.store.operators import keys, operators, terminals
+from app.store.operators.keys import ApiKey, KeyKind, Role
+
+MOST_VALID_KEYS = 20
+"""Valid keys of one terminal: enough to replace one, and to notice a script that only adds."""
+
+
+class OperatorUnknown(Exception):
+    def __init__(self, operator_id: str) -> None:
+        super().__init__(f"there is no operator {operator_id!r}; `tapwatt operator list` shows them")
+
+
+class TerminalUnknown(Exception):
+    def __init__(self, terminal_id: str) -> None:
+        super().__init__(f"there is no terminal {terminal_id!r}; `tapwatt terminal list` shows them")
+
+
+class KeyUnknown(Exception):
+    def __init__(self, key_id: str, kind: KeyKind) -> None:
+        shown = "tapwatt ops-key list" if kind is KeyKind.OPS else "tapwatt terminal key list"
+        super().__init__(f"there is no such key {key_id!r}; `{shown}` shows them")
+
+
+class KeyRefused(Exception):
+    """What was asked of a key is not possible; says what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedKey:
+    """`id` names a terminal or an operations key. `api_key` is shown now and never again."""
+
+    id: str
+    api_key: str = field(repr=False)
+    key_id: KeyId
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTerms:
+    """Name and validity of a new key. `expires_in` None: until it is revoked."""
+
+    name: str
+    expires_in: timedelta | None = None
+
+
+async def make_terminal_key(
+    context: Context,
+    connection: Connection,
+    operator_id: OperatorId,
+    terminal_id: TerminalId,
+    terms: KeyTerms,
+) -> AddedKey:
+    """Makes a key of a terminal within a transaction."""
+    now = context.clock.now()
+    key = ApiKey(
+        id=KeyId(context.ids.new("key")),
+        kind=KeyKind.TERMINAL,
+        operator_id=operator_id,
+        terminal_id=terminal_id,
+        name=terms.name,
+        created_at=now,
+        expires_at=None if terms.expires_in is None else now + terms.expires_in,
+    )
+    secret = context.ids.secret("tw_terminal")
+    await keys.add(connection, key, keys.key_hash(secret))
+    return AddedKey(terminal_id, secret, key.id, key.expires_at)
+
+
+async def add_terminal_key(context: Context, terminal_id: TerminalId, terms: KeyTerms) -> AddedKey:
+    """Adds one more key to a terminal. Its sessions are the terminal's, so each of its keys sees all of them.
+
+    Raises TerminalUnknown, KeyRefused.
+    """
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        terminal = await terminals.terminal_by_id(connection, terminal_id)
+        if terminal is None:
+            raise TerminalUnknown(terminal_id)
+        known = await keys.listed(connection, KeyKind.TERMINAL, operator_id=None, terminal_id=terminal_id)
+        if sum(key.is_valid(now) for key in known) >= MOST_VALID_KEYS:
+            raise KeyRefused(
+                f"terminal {terminal_id!r} has {MOST_VALID_KEYS} valid keys, which is the most: revoke those not"
+                " in use (`tapwatt terminal key list` shows when each was)"
+            )
+        return await make_terminal_key(context, connection, terminal.operator_id, terminal_id, terms)
+
+
+async def add_ops_key(
+    context: Context,
+    operator_id: OperatorId | None,
+    *,
+    role: Role = Role.OPERATE,
+    terms: KeyTerms = KeyTerms(name="operations"),
+) -> AddedKey:
+    """Adds a key that sees one operator, or (None) all. Raises OperatorUnknown."""
+    now = context.clock.now()
+    key = ApiKey(
+        id=KeyId(context.ids.new("opk")),
+        kind=KeyKind.OPS,
+        operator_id=operator_id,
+        role=role,
+        name=terms.name,
+        created_at=now,
+        expires_at=None if terms.expires_in is None else now + terms.expires_in,
+    )
+    secret = context.ids.secret("tw_ops")
+    async with context.database.transaction() as connection:
+        if operator_id is not None and not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await keys.add(connection, key, keys.key_hash(secret))
+    return AddedKey(key.id, secret, key.id, key.expires_at)
+
+
+async def list_keys(
+    context: Context,
+    kind: KeyKind,
+    *,
+    operator_id: OperatorId | None = None,
+    terminal_id: TerminalId | None = None,
+) -> Sequence[ApiKey]:
+    """Keys of one kind, oldest first, revoked and expired ones too. Raises TerminalUnknown."""
+    async with context.database.read() as connection:
+        if terminal_id is not None and await terminals.terminal_by_id(connection, terminal_id) is None:
+            raise TerminalUnknown(terminal_id)
+        return await keys.listed(connection, kind, operator_id=operator_id, terminal_id=terminal_id)
+
+
+async def key_of(context: Context, key_id: KeyId, kind: KeyKind) -> ApiKey:
+    """One key. Raises KeyUnknown."""
+    async with context.database.read() as connection:
+        return await _known(connection, key_id, kind)
+
+
+async def revoke_key(context: Context, key_id: KeyId, kind: KeyKind) -> ApiKey:
+    """Revokes a key: every replica refuses it within a second. Repeatable. Raises KeyUnknown."""
+    async with context.database.transaction() as connection:
+        await _known(connection, key_id, kind)
+        await keys.revoke(connection, key_id, context.clock.now())
+        return await _known(connection, key_id, kind)
+
+
+async def set_ops_key(
+    context: Context,
+    key_id: KeyId,
+    *,
+    name: str | None = None,
+    role: Role | None = None,
+    expires_in: timedelta | None = None,
+) -> ApiKey:
+    """Changes an operations key's name, role or expiry (from now); None: as it is. Raises KeyUnknown, KeyRefused."""
+    now = context.clock.now()
+    async with context.database.transaction() as connection:
+        key = await _known(connection, key_id, KeyKind.OPS)
+        if not key.is_valid(now):
+            raise KeyRefused(
+                f"the key {key_id!r} is revoked or has expired, and stays so: add one with `tapwatt ops-key add`"
+            )
+        values: dict[str, object] = {"name": name or key.name, "role": role or key.role}
+        if expires_in is not None:
+            values["expires_at"] = now + expires_in
+        await keys.change(connection, key_id, **values)
+        return await _known(connection, key_id, KeyKind.OPS)
+
+
+async def remove_ops_key(context: Context, key_id: KeyId) -> None:
+    """Removes an operations key that was never used. Journals name the others. Raises KeyUnknown, KeyRefused."""
+    async with context.database.transaction() as connection:
+        key = await _known(connection, key_id, KeyKind.OPS)
+        if key.last_used_at is not None:
+            raise KeyRefused(
+                f"the key {key_id!r} was used, so journals may name it: revoke it instead with"
+                f" `tapwatt ops-key revoke {key_id}`"
+            )
+        await keys.remove(connection, key_id)
+
+
+async def _known(connection: Connection, key_id: KeyId, kind: KeyKind) -> ApiKey:
+    key = await keys.get(connection, key_id)
+    if key is None or key.kind is not kind:
+        raise KeyUnknown(key_id, kind)
+    return key
