@@ -123,13 +123,15 @@ async def test_the_journal_shows_everything_oldest_first_page_by_page(database_u
                     "at": "2026-11-22T10:00:00.000Z",
                     "kind": "payment_authorized",
                     "source": "terminal",
-                    "detail": {"reference": "A-1", "amount_minor": 5000, "currency": "EUR", "tariff": None},
+                    "detail": {"reference": "A-1", "amount_minor": 5000, "currency": "EUR", "tariff": None}
+                    | {"by": service.one.terminal.key_id, "by_name": "first"},
                 },
                 {
                     "at": "2026-11-22T10:00:00.000Z",
                     "kind": "stop_requested",
                     "source": "operations",
-                    "detail": {"reason": "operations", "note": "cable trapped"},
+                    "detail": {"reason": "operations", "note": "cable trapped"}
+                    | {"by": service.all_ops.key_id, "by_name": "operations"},
                 },
             ],
             "next_cursor": None,
