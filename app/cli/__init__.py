@@ -6,6 +6,7 @@ from app.cli import keys, orphans, policies, processes, provisioning, reconcilia
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
 from app.flows.admin import check_setup, manage_keys, provision
+from app.flows.context import OperatorUnknown
 from app.settings import SettingsWrong
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.secret_box import SecretUnreadable
@@ -32,7 +33,7 @@ KNOWN_ERRORS = (
     SecretUnreadable,
     NotMigrated,
     DatabaseUnsuitable,
-    manage_keys.OperatorUnknown,
+    OperatorUnknown,
     manage_keys.TerminalUnknown,
     manage_keys.KeyUnknown,
     manage_keys.KeyRefused,

@@ -11,8 +11,8 @@ from app.cli.common import AsJson, check_text, fail, print_facts, with_context
 from app.cli.tables import facts_table
 from app.domain.units.ids import KeyId, OperatorId, TerminalId
 from app.flows.admin import manage_keys, queries
-from app.flows.admin.manage_keys import AddedKey, KeyTerms
 from app.flows.context import Context
+from app.flows.make_key import AddedKey, KeyTerms
 from app.settings import load_settings
 from app.store.operators.keys import ApiKey, KeyKind, Role
 

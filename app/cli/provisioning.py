@@ -15,8 +15,8 @@ from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
 from app.domain.tariff.time_windows import out_of_force
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.admin import check_setup, provision, queries
-from app.flows.admin.manage_keys import AddedKey
 from app.flows.context import Context
+from app.flows.make_key import AddedKey
 from app.settings import Settings, load_settings, url_problem
 from app.store.db.documents import is_json
 from app.strict_json import BadJson, load_json

@@ -146,5 +146,10 @@ async def monta_of(context: Context, operator_id: OperatorId, *, urgent: bool = 
     return context.monta.of(operator)
 
 
+class OperatorUnknown(Exception):
+    def __init__(self, operator_id: str) -> None:
+        super().__init__(f"there is no operator {operator_id!r}; `tapwatt operator list` shows them")
+
+
 class SessionUnknown(Exception):
     """There is no such session, or it is not the caller's."""

@@ -25,9 +25,10 @@ from app.domain.session.settlement import settle
 from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId
 from app.flows.admin import provision
-from app.flows.admin.manage_keys import AddedKey, add_ops_key
+from app.flows.admin.manage_keys import add_ops_key
 from app.flows.admin.provision import AddedOperator, NewOperator
 from app.flows.context import Context
+from app.flows.make_key import AddedKey
 from app.monta.transport import open_http
 from app.store.db.database import KEYS_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.db.listener import Listener

@@ -13,7 +13,8 @@ import pytest
 from app.domain.units.ids import TerminalId
 from app.flows.admin import manage_keys
 from app.flows.admin.authenticate import record_key_uses
-from app.flows.admin.manage_keys import MOST_VALID_KEYS, AddedKey, KeyRefused, KeyTerms, KeyUnknown
+from app.flows.admin.manage_keys import MOST_VALID_KEYS, KeyRefused, KeyUnknown
+from app.flows.make_key import AddedKey, KeyTerms
 from app.store.db.database import KEYS_CHANNEL
 from app.store.db.listener import Listener
 from app.store.operators.keys import ApiKey, KeyKind, Role

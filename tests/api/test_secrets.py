@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from app.domain.units.ids import KeyId
-from app.flows.admin.manage_keys import AddedKey
 from app.flows.admin.provision import NewOperator
+from app.flows.make_key import AddedKey
 from app.main import create_app
 from app.monta.ports import Token
 from app.store.db.database import Database

@@ -14,9 +14,10 @@ from app.domain.limit.policy import Policy
 from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargePointId
 from app.flows.admin import provision
-from app.flows.admin.manage_keys import AddedKey, add_ops_key
+from app.flows.admin.manage_keys import add_ops_key
 from app.flows.admin.provision import AddedOperator, NewOperator
 from app.flows.context import Context
+from app.flows.make_key import AddedKey
 from app.monta.transport import Timeouts, open_http
 from app.simulator.config import SimulatorConfig
 from app.simulator.server import default_config

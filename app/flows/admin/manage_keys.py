@@ -1,22 +1,17 @@
 """Adds, lists, changes, revokes and removes API keys of terminals and of operations."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from app.domain.units.ids import KeyId, OperatorId, TerminalId
-from app.flows.context import Context
+from app.flows.context import Context, OperatorUnknown
+from app.flows.make_key import AddedKey, KeyTerms, make_key
 from app.store.db.connection import Connection
 from app.store.operators import keys, operators, terminals
 from app.store.operators.keys import ApiKey, KeyKind, Role
 
 MOST_VALID_KEYS = 20
 """Valid keys of one terminal: enough to replace one, and to notice a script that only adds."""
-
-
-class OperatorUnknown(Exception):
-    def __init__(self, operator_id: str) -> None:
-        super().__init__(f"there is no operator {operator_id!r}; `tapwatt operator list` shows them")
 
 
 class TerminalUnknown(Exception):
@@ -32,47 +27,6 @@ class KeyUnknown(Exception):
 
 class KeyRefused(Exception):
     """What was asked of a key is not possible; says what to do instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddedKey:
-    """`id` names a terminal or an operations key. `api_key` is shown now and never again."""
-
-    id: str
-    api_key: str = field(repr=False)
-    key_id: KeyId
-    expires_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyTerms:
-    """Name and validity of a new key. `expires_in` None: until it is revoked."""
-
-    name: str
-    expires_in: timedelta | None = None
-
-
-async def make_terminal_key(
-    context: Context,
-    connection: Connection,
-    operator_id: OperatorId,
-    terminal_id: TerminalId,
-    terms: KeyTerms,
-) -> AddedKey:
-    """Makes a key of a terminal within a transaction."""
-    now = context.clock.now()
-    key = ApiKey(
-        id=KeyId(context.ids.new("key")),
-        kind=KeyKind.TERMINAL,
-        operator_id=operator_id,
-        terminal_id=terminal_id,
-        name=terms.name,
-        created_at=now,
-        expires_at=None if terms.expires_in is None else now + terms.expires_in,
-    )
-    secret = context.ids.secret("tw_terminal")
-    await keys.add(connection, key, keys.key_hash(secret))
-    return AddedKey(terminal_id, secret, key.id, key.expires_at)
 
 
 async def add_terminal_key(context: Context, terminal_id: TerminalId, terms: KeyTerms) -> AddedKey:
@@ -91,7 +45,9 @@ async def add_terminal_key(context: Context, terminal_id: TerminalId, terms: Key
                 f"terminal {terminal_id!r} has {MOST_VALID_KEYS} valid keys, which is the most: revoke those not"
                 " in use (`tapwatt terminal key list` shows when each was)"
             )
-        return await make_terminal_key(context, connection, terminal.operator_id, terminal_id, terms)
+        return await make_key(
+            context, connection, terms, operator_id=terminal.operator_id, terminal_id=terminal_id
+        )
 
 
 async def add_ops_key(
@@ -102,22 +58,10 @@ async def add_ops_key(
     terms: KeyTerms = KeyTerms(name="operations"),
 ) -> AddedKey:
     """Adds a key that sees one operator, or (None) all. Raises OperatorUnknown."""
-    now = context.clock.now()
-    key = ApiKey(
-        id=KeyId(context.ids.new("opk")),
-        kind=KeyKind.OPS,
-        operator_id=operator_id,
-        role=role,
-        name=terms.name,
-        created_at=now,
-        expires_at=None if terms.expires_in is None else now + terms.expires_in,
-    )
-    secret = context.ids.secret("tw_ops")
     async with context.database.transaction() as connection:
         if operator_id is not None and not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)
-        await keys.add(connection, key, keys.key_hash(secret))
-    return AddedKey(key.id, secret, key.id, key.expires_at)
+        return await make_key(context, connection, terms, operator_id=operator_id, role=role)
 
 
 async def list_keys(

@@ -8,8 +8,8 @@ from app.domain.charging.charge import PriceUnit
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import expired, out_of_force
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
-from app.flows.admin.manage_keys import AddedKey, KeyTerms, OperatorUnknown, make_terminal_key
-from app.flows.context import Context
+from app.flows.context import Context, OperatorUnknown
+from app.flows.make_key import AddedKey, KeyTerms, make_key
 from app.monta.webhook import delivery_path
 from app.store.operators import charge_points, jobs, operators, terminals
 from app.store.operators.jobs import Job
@@ -166,7 +166,7 @@ async def add_terminal(
         if not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)
         await terminals.add_terminal(connection, terminal, now)
-        added = await make_terminal_key(context, connection, operator_id, terminal.id, key)
+        added = await make_key(context, connection, key, operator_id=operator_id, terminal_id=terminal.id)
         await terminals.assign(connection, terminal, charge_point_ids)
         await jobs.make_due(connection, operator_id, Job.SYNC, now)
     return added

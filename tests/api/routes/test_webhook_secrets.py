@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from app.domain.units.ids import OperatorId
 from app.flows.admin import provision
-from app.flows.admin.manage_keys import OperatorUnknown
 from app.flows.admin.provision import SECRET_OVERLAP, SecretJustChanged
+from app.flows.context import OperatorUnknown
 from tests.api.service import Service, assert_problem, charge_entry, delivery, open_service, sign
 from tests.virtual_clock import VirtualClock
 
