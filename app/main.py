@@ -30,6 +30,7 @@ from app.api.schemas import FieldErrors
 from app.console import routes as console
 from app.flows.context import Context
 from app.store.db.database import DATABASE_ERRORS
+from app.store.db.scope import NONE, limited_to
 from app.store.db.secret_box import SecretUnreadable
 
 log = structlog.get_logger("http")
@@ -153,7 +154,8 @@ class RequestIds:
                 ]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        # No operator's rows until a key or an endpoint names one.
+        with limited_to(NONE), structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, tagged)
             except Exception:

@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     )
 
     database_url: Annotated[SecretStr, AfterValidator(_known_database)] | None = None
+    owner_database_url: Annotated[SecretStr, AfterValidator(_known_database)] | None = None
     listen_database_url: Annotated[SecretStr, AfterValidator(_known_database)] | None = None
     data_dir: Path = Path(".tapwatt")
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None

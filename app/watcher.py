@@ -24,6 +24,7 @@ from app.flows.session.read_charge import read_charge
 from app.flows.session.start_charge import search_charges, start_charge
 from app.flows.session.stop_charge import stop_charge, stop_duplicate
 from app.store.db.database import is_away
+from app.store.db.scope import limited_to
 from app.store.db.secret_box import SecretUnreadable
 from app.store.operators.jobs import Job, JobLease
 from app.store.sessions.leases import Lease
@@ -229,7 +230,8 @@ class Watcher:
         """Runs one session; its failure affects no other (F93)."""
         self._held.add(lease)
         began_s = self.context.clock.monotonic()
-        with structlog.contextvars.bound_contextvars(session_id=lease.session_id):
+        session = structlog.contextvars.bound_contextvars(session_id=lease.session_id)
+        with session, limited_to(lease.operator_id):
             try:
                 await run_steps(self.context, lease)
             except LeaseLost:
@@ -254,7 +256,8 @@ class Watcher:
     async def _do(self, lease: JobLease) -> None:
         """Runs one job; a failed one is due again when its lease has ended."""
         self._held_jobs.add(lease)
-        with structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, job=lease.job):
+        job = structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, job=lease.job)
+        with job, limited_to(lease.operator_id):
             try:
                 await run_job(self.context, lease)
             except Exception:

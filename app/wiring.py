@@ -129,4 +129,16 @@ def database_url(settings: Settings) -> Iterator[str]:
         yield settings.database_url.get_secret_value()
         return
     with EmbeddedPostgres(settings.data_dir) as server:
-        yield server.url
+        yield server.service_url
+
+
+@contextmanager
+def migration_urls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The database's URLs for its owner, who migrates, and for the service. They may be the same."""
+    if settings.database_url is not None:
+        service = settings.database_url.get_secret_value()
+        owner = settings.owner_database_url
+        yield owner.get_secret_value() if owner else service, service
+        return
+    with EmbeddedPostgres(settings.data_dir) as server:
+        yield server.owner_url, server.service_url

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import settings
 
-from app.store.db.schema import migrate
-from tests.postgres import TEMPLATE, TestCluster, running_cluster
+from tests.postgres import TEMPLATE, TestCluster, as_service, running_cluster
 
 LONG = 20
 
@@ -96,13 +95,12 @@ def cluster() -> Iterator[TestCluster]:
 @pytest.fixture(scope="session")
 def migrated_cluster(cluster: TestCluster) -> TestCluster:
     """The same server with the migrated database that `database_url` copies."""
-    cluster.execute(f"CREATE DATABASE {TEMPLATE}")
-    migrate(cluster.url_of(TEMPLATE))
+    cluster.migrate_template()
     return cluster
 
 
 @pytest.fixture
 def database_url(migrated_cluster: TestCluster) -> Iterator[str]:
-    """`postgresql://...` of a database of one's own with every table and no rows."""
+    """`postgresql://...` of a database of one's own with every table and no rows, for the service's user."""
     with migrated_cluster.database(TEMPLATE) as url:
-        yield url
+        yield as_service(url)

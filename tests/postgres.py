@@ -11,6 +11,8 @@ import asyncpg
 from alembic.config import Config
 
 from app.embedded import EmbeddedPostgres
+from app.embedded.cluster import OWNER, SERVICE
+from app.store.db.schema import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,6 +21,24 @@ FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 SETTINGS = {**FORGETFUL, "max_connections": "200", "autovacuum": "off", "max_wal_size": "4GB"}
 
 TEMPLATE = "tapwatt_template"
+
+
+def as_user(url: str, user: str) -> str:
+    """The same database for another user."""
+    before, _, rest = url.partition("://")
+    return f"{before}://{user}@{rest.partition('@')[2]}"
+
+
+def as_service(url: str) -> str:
+    return as_user(url, SERVICE)
+
+
+def as_owner(url: str) -> str:
+    return as_user(url, OWNER)
+
+
+def as_superuser(url: str) -> str:
+    return as_user(url, "postgres")
 
 
 class TestCluster:
@@ -37,18 +57,25 @@ class TestCluster:
         self._runner.close()
 
     def url_of(self, database: str) -> str:
+        """The superuser's URL; see `as_service` and `as_owner`."""
         return self._base_url.replace("/postgres?", f"/{database}?")
+
+    def migrate_template(self) -> None:
+        """Makes the migrated database that `database(TEMPLATE)` copies."""
+        self.execute(f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}")
+        url = self.url_of(TEMPLATE)
+        migrate(as_owner(url), service_url=as_service(url))
 
     def execute(self, statement: str) -> None:
         self._runner.run(self._admin.execute(statement))
 
     @contextmanager
     def database(self, template: str = "template0") -> Iterator[str]:
-        """The URL of a new copy of `template`, dropped at the end even when something is still connected."""
+        """The owner's URL of a new copy of `template`, dropped at the end even when something is still connected."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}")
         try:
-            yield self.url_of(name)
+            yield as_owner(self.url_of(name))
         finally:
             self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from app.store.tables import metadata
-from tests.postgres import TEMPLATE, TestCluster
+from tests.postgres import TEMPLATE, TestCluster, as_service, as_superuser
 
 ALONE = (
     "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
@@ -20,9 +20,9 @@ class Recycled:
     """Empties the database, after disconnecting whatever is still connected."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.url = as_service(url)
         self._runner = asyncio.Runner()
-        self._admin: asyncpg.Connection = self._runner.run(asyncpg.connect(url))
+        self._admin: asyncpg.Connection = self._runner.run(asyncpg.connect(as_superuser(url)))
 
     def forget(self) -> None:
         self._runner.run(self._admin.execute(ALONE))

@@ -9,7 +9,7 @@ import typer
 
 from app.cli.common import started
 from app.settings import load_settings, load_settings_without_key
-from app.wiring import database_url
+from app.wiring import database_url, migration_urls
 
 app = typer.Typer()
 
@@ -20,8 +20,8 @@ def migrate() -> None:
     from app.store.db.schema import migrate as run_migrations
 
     settings = load_settings_without_key()
-    with database_url(settings) as url:
-        run_migrations(url)
+    with migration_urls(settings) as (owner, service):
+        run_migrations(owner, service_url=service)
     typer.echo("The database is up to date.")
 
 

@@ -178,7 +178,8 @@ def set_up(speed: float, interrupts: Interrupts, say: Say, *, points: set[str]) 
         # Children end before the database does: callbacks run in reverse order.
         stack.callback(processes.end)
         stack.callback(interrupts.ignore)
-        processes.environment["TAPWATT_DATABASE_URL"] = database.url
+        processes.environment["TAPWATT_OWNER_DATABASE_URL"] = database.owner_url
+        processes.environment["TAPWATT_DATABASE_URL"] = database.service_url
         say("tables")
         processes.run_all([("migrate", ("migrate",))])
         say("HTTP service")

@@ -62,7 +62,37 @@ def _initialise(host: Host, *, durable: bool) -> None:
     )
     if done.returncode:
         raise EmbeddedPostgresError(f"initdb failed in {host.home}:\n{_tail(done.stdout)}")
+    _make_roles(host, draft)
     draft.rename(host.cluster)
+
+
+OWNER, SERVICE = "tapwatt_owner", "tapwatt_service"
+"""Who migrates, and who serves: the latter is bound by row level security."""
+_ROLES = (
+    f"CREATE ROLE {OWNER} LOGIN",
+    f"CREATE ROLE {SERVICE} LOGIN",
+    f"ALTER DATABASE postgres OWNER TO {OWNER}",
+)
+
+
+def _make_roles(host: Host, cluster: Path) -> None:
+    """Makes the two users before the first start, in PostgreSQL's single-user mode, which reads lines."""
+    orders = cluster / "roles.sql"
+    orders.write_text("".join(f"{order}\n" for order in _ROLES), encoding="ascii")
+    host.own(orders)
+    script = 'exec "$0" --single -F -D "$1" postgres < "$2"'
+    done = subprocess.run(
+        host.guarded(["/bin/sh", "-c", script, host.binaries / "postgres", cluster, orders]),
+        env=server_environment(),
+        capture_output=True,
+        text=True,
+        timeout=INITDB_S,
+        check=False,
+        start_new_session=True,
+    )
+    orders.unlink()
+    if done.returncode or "ERROR" in done.stderr:
+        raise EmbeddedPostgresError(f"The users of {cluster} could not be made:\n{_tail(done.stderr)}")
 
 
 @dataclass(frozen=True, slots=True)

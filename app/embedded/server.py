@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from app.embedded.cluster import (
+    OWNER,
+    SERVICE,
     answers,
     is_alive,
     log_tail,
@@ -37,10 +39,23 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """`postgresql://postgres@/postgres?host=<folder of the socket>`."""
+        """`postgresql://postgres@/postgres?host=<folder of the socket>`: the superuser."""
+        return self._url("postgres")
+
+    @property
+    def owner_url(self) -> str:
+        """The same for migrations."""
+        return self._url(OWNER)
+
+    @property
+    def service_url(self) -> str:
+        """The same for everything else."""
+        return self._url(SERVICE)
+
+    def _url(self, user: str) -> str:
         if self._in_use is None:
             raise EmbeddedPostgresError("The embedded PostgreSQL is not started.")
-        return f"postgresql://postgres@/postgres?host={self._socket_dir}"
+        return f"postgresql://{user}@/postgres?host={self._socket_dir}"
 
     def __enter__(self) -> Self:
         return self.start()

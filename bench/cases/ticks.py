@@ -43,7 +43,7 @@ async def _looks(rig: Rig) -> list[float]:
     """Times in ms, sorted, of rounds of the real watcher in this process; it claims, finds nothing, and returns."""
     times_ms = []
     settings = KeyedSettings(secret_key=SecretStr(SECRET_KEY))
-    async with open_context(settings, rig.database.url(NAME)) as context:
+    async with open_context(settings, rig.database.service_url(NAME)) as context:
         watcher = Watcher(context, name="bench")
         for number in range(WARM + LOOKS):
             began = time.monotonic()

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 
 from app.embedded import EmbeddedPostgres
-from app.embedded.cluster import read_pid_file
+from app.embedded.cluster import OWNER, SERVICE, read_pid_file
 from app.embedded.host import find_host
 from bench.rig.processes import cpu_s
 
@@ -32,7 +32,7 @@ class BenchDatabase:
         self.server.start()
         connection = await asyncpg.connect(self.server.url)
         for name in names:
-            await connection.execute(f'CREATE DATABASE "{name}"')
+            await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER}')
         self.version = await connection.fetchval("SHOW server_version")
         off = [name for name in DURABLE if await connection.fetchval(f"SHOW {name}") != "on"]
         await connection.close()
@@ -40,7 +40,14 @@ class BenchDatabase:
             raise NotDurable(", ".join(off))
 
     def url(self, name: str) -> str:
+        """The superuser's URL."""
         return self.server.url.replace("/postgres?", f"/{name}?")
+
+    def service_url(self, name: str) -> str:
+        return self.url(name).replace("//postgres@", f"//{SERVICE}@")
+
+    def owner_url(self, name: str) -> str:
+        return self.url(name).replace("//postgres@", f"//{OWNER}@")
 
     async def connect(self, name: str) -> Any:
         return await asyncpg.connect(self.url(name))

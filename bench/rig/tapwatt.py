@@ -71,7 +71,7 @@ class Tapwatt:
     def __post_init__(self) -> None:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = base_environment() | {
-            "TAPWATT_DATABASE_URL": self.database.url(NAME),
+            "TAPWATT_DATABASE_URL": self.database.service_url(NAME),
             "TAPWATT_SECRET_KEY": SECRET_KEY,
             "TAPWATT_PUBLIC_URL": self.url,
             "TAPWATT_SILENCE_S": "3600",  # sessions that get no readings while others are measured stay calm
@@ -82,8 +82,8 @@ class Tapwatt:
 
     async def provision(self) -> None:
         """Does what the commands for migrating and provisioning do."""
-        url = self.database.url(NAME)
-        await asyncio.to_thread(migrate, url)
+        url = self.database.service_url(NAME)
+        await asyncio.to_thread(migrate, self.database.owner_url(NAME), service_url=url)
         new = NewOperator(
             name="Bench",
             monta_url=f"http://127.0.0.1:{self.monta_port}/api/v1",

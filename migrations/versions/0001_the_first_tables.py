@@ -23,6 +23,35 @@ AFTER DELETE OR UPDATE OF operator_id, role, name, key_hash, expires_at, revoked
 FOR EACH ROW EXECUTE FUNCTION announce_key()
 """
 
+PROTECTED = {
+    "operators": "id",
+    **dict.fromkeys(
+        (
+            "operator_jobs",
+            "terminals",
+            "charge_points",
+            "terminal_charge_points",
+            "hold_policies",
+            "price_groups",
+            "tariffs",
+            "api_keys",
+            "inbox",
+            "deliveries",
+            "polled_reports",
+            "orphans",
+            "monta_tokens",
+            "monta_budgets",
+            "payment_sessions",
+            "holds",
+            "settlements",
+            "captures",
+            "journal",
+        ),
+        "operator_id",
+    ),
+}
+"""Tables with row level security, and the column that names a row's operator."""
+
 
 def upgrade() -> None:
     op.create_table(
@@ -506,7 +535,7 @@ def upgrade() -> None:
             ["terminals.id", "terminals.operator_id"],
             name=op.f("fk_payment_sessions_terminal_id_operator_id"),
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_payment_sessions")),
+        sa.PrimaryKeyConstraint("id", "operator_id", name=op.f("pk_payment_sessions")),
         sa.UniqueConstraint(
             "operator_id", "charge_id", name=op.f("uq_payment_sessions_operator_id_charge_id")
         ),
@@ -586,6 +615,7 @@ def upgrade() -> None:
         "captures",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("amount_minor", sa.BigInteger(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False),
@@ -596,7 +626,11 @@ def upgrade() -> None:
             comment="the hold that it was done with; null: all of them",
         ),
         sa.Column("reported_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["session_id"], ["payment_sessions.id"], name=op.f("fk_captures_session_id")),
+        sa.ForeignKeyConstraint(
+            ["session_id", "operator_id"],
+            ["payment_sessions.id", "payment_sessions.operator_id"],
+            name=op.f("fk_captures_session_id_operator_id"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_captures")),
         sa.UniqueConstraint(
             "session_id",
@@ -613,13 +647,14 @@ def upgrade() -> None:
         sa.Column("terminal_id", sa.Text(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False),
         sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("amount_minor", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("amount_minor > 0", name=op.f("ck_holds_amount_is_positive")),
         sa.ForeignKeyConstraint(
-            ["session_id"],
-            ["payment_sessions.id"],
-            name=op.f("fk_holds_session_id"),
+            ["session_id", "operator_id"],
+            ["payment_sessions.id", "payment_sessions.operator_id"],
+            name=op.f("fk_holds_session_id_operator_id"),
             initially="DEFERRED",
             deferrable=True,
         ),
@@ -631,17 +666,23 @@ def upgrade() -> None:
         "journal",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("detail", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.ForeignKeyConstraint(["session_id"], ["payment_sessions.id"], name=op.f("fk_journal_session_id")),
+        sa.ForeignKeyConstraint(
+            ["session_id", "operator_id"],
+            ["payment_sessions.id", "payment_sessions.operator_id"],
+            name=op.f("fk_journal_session_id_operator_id"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
     )
     op.create_index("ix_journal_session_id_id", "journal", ["session_id", "id"], unique=False)
     op.create_table(
         "settlements",
         sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("authorized_minor", sa.BigInteger(), nullable=False),
         sa.Column("to_capture_minor", sa.BigInteger(), nullable=False),
@@ -689,7 +730,9 @@ def upgrade() -> None:
             name=op.f("ck_settlements_not_negative"),
         ),
         sa.ForeignKeyConstraint(
-            ["session_id"], ["payment_sessions.id"], name=op.f("fk_settlements_session_id")
+            ["session_id", "operator_id"],
+            ["payment_sessions.id", "payment_sessions.operator_id"],
+            name=op.f("fk_settlements_session_id_operator_id"),
         ),
         sa.PrimaryKeyConstraint("session_id", name=op.f("pk_settlements")),
     )
@@ -700,6 +743,10 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status = 'due'"),
     )
+    asked = "current_setting('tapwatt.operator_id', true)"
+    for table, mine in PROTECTED.items():
+        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        op.execute(f"CREATE POLICY of_operator ON {table} USING ({mine} = {asked} OR {asked} = '*')")
 
 
 def _create_keys() -> None:

@@ -15,10 +15,12 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app.embedded.cluster import OWNER
 from app.main import create_app
 from app.store.db.database import Database
 from app.store.db.schema import migrate
 from tests.api.service import Service, assert_problem, make_context, open_service, payment
+from tests.postgres import as_owner, as_service, as_superuser
 from tests.processes.pair import Server
 from tests.virtual_clock import VirtualClock
 
@@ -29,7 +31,7 @@ PATH = "/v1/payment-sessions"
 
 @asynccontextmanager
 async def admin_of(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    admin = await asyncpg.connect(database_url)
+    admin = await asyncpg.connect(as_superuser(database_url))
     try:
         yield admin
     finally:
@@ -75,7 +77,7 @@ async def test_F83_without_a_free_connection_nothing_is_promised_until_there_is_
 ) -> None:
     """As an ordinary user too: superusers have no such bound."""
     role = "tapwatt_few"
-    url = database_url.replace("postgres@", f"{role}@")
+    url = as_superuser(database_url).replace("postgres@", f"{role}@")
     async with admin_of(database_url) as admin:
         await admin.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN CONNECTION LIMIT 1")
         await admin.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
@@ -113,9 +115,10 @@ async def test_F83_a_full_disk_promises_nothing_and_heals_by_itself(small_disk: 
     (server.host.cluster / "pg_wal").symlink_to(log)
     try:
         await server.start({})
-        await server.execute("CREATE DATABASE tapwatt")
-        await asyncio.to_thread(migrate, server.url("tapwatt"))
-        async with admin_of(server.url("tapwatt")) as admin, open_service(server.url("tapwatt")) as service:
+        await server.execute(f"CREATE DATABASE tapwatt OWNER {OWNER}")
+        url = as_service(server.url("tapwatt"))
+        await asyncio.to_thread(migrate, as_owner(url), service_url=url)
+        async with admin_of(url) as admin, open_service(url) as service:
             await admin.execute("CREATE TABLE filler (filling text)")
             with pytest.raises(asyncpg.DiskFullError):
                 await _fill(admin)

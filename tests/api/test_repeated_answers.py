@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.api.service import Service, open_service, payment
+from tests.postgres import as_superuser
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +22,7 @@ HELD_S = 0.7
 @pytest.fixture
 async def standby_away(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """From `execute(AWAY)` on, commits of this database wait for a standby that does not come."""
-    admin = await asyncpg.connect(database_url)
+    admin = await asyncpg.connect(as_superuser(database_url))
     name = await admin.fetchval("SELECT current_database()")
     await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = on")
     try:

@@ -24,6 +24,7 @@ from tests.api.service import (
     payment,
 )
 from tests.build_context import SECRET_KEY
+from tests.postgres import as_superuser
 from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +109,7 @@ async def test_the_answers_of_a_service_whose_database_refuses_show_nothing(
     database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = "tw_terminal_canary-key"
-    database = Database(database_url.replace("postgres@", "nobody:canary-password@"))
+    database = Database(as_superuser(database_url).replace("postgres@", "nobody:canary-password@"))
     app = create_app(make_context(database, VirtualClock()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tapwatt.test") as http:
         headers = {"Authorization": f"Bearer {key}"}

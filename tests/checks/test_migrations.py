@@ -16,7 +16,7 @@ from app.store.db.connect import WritableHost, asyncpg_url
 from app.store.db.schema import migrate
 from app.store.tables import metadata
 from migrations.engine import engine_on
-from tests.postgres import TestCluster, alembic_config
+from tests.postgres import TestCluster, alembic_config, as_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -31,8 +31,10 @@ SELECT format('column %s.%s %s not_null=%s default=%s identity=%s comment=%s', a
 UNION SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public'
 UNION SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
   FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-UNION SELECT format('table %s options=%s comment=%s', relname, reloptions, obj_description(oid, 'pg_class'))
+UNION SELECT format('table %s options=%s protected=%s comment=%s', relname, reloptions, relrowsecurity,
+                    obj_description(oid, 'pg_class'))
   FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+UNION SELECT format('policy %s %s %s %s %s', tablename, policyname, cmd, qual, with_check) FROM pg_policies
 UNION SELECT format('trigger %s', pg_get_triggerdef(oid)) FROM pg_trigger WHERE NOT tgisinternal
 UNION SELECT format('function %s', pg_get_functiondef(oid)) FROM pg_proc
  WHERE pronamespace = 'public'::regnamespace
@@ -87,7 +89,7 @@ def test_there_is_one_line_of_migrations_with_one_head() -> None:
 
 def test_migrating_a_migrated_database_changes_nothing(database_url: str) -> None:
     before = asyncio.run(catalog(database_url))
-    migrate(database_url)
+    migrate(as_owner(database_url))
     assert asyncio.run(catalog(database_url)) == before
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app.embedded.cluster import OWNER, SERVICE
 from app.store.db.schema import migrate
 from tests.conftest import Sized
+from tests.postgres import as_owner, as_service
 from tests.processes.fleet import Fleet, open_fleet
 from tests.processes.pair import Pair, open_pair
 from tests.processes.proxy import Proxy
@@ -34,11 +36,11 @@ async def deployment(anyio_backend: str, sized: Sized) -> AsyncIterator[Deployme
     """The proxy connects to whichever server is the primary; the other replicas know both."""
     with tempfile.TemporaryDirectory(prefix="tapwatt-pair-") as folder:
         async with open_pair(Path(folder)) as pair:
-            await pair.primary.execute(f"CREATE DATABASE {DATABASE}")
-            url = pair.url(DATABASE)
-            await asyncio.to_thread(migrate, url)
+            await pair.primary.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+            url = as_service(pair.url(DATABASE))
+            await asyncio.to_thread(migrate, as_owner(url), service_url=url)
             async with Proxy(lambda: asyncio.open_connection("127.0.0.1", pair.primary.port)) as proxy:
-                through = f"postgresql://postgres@127.0.0.1:{proxy.port}/{DATABASE}"
+                through = f"postgresql://{SERVICE}@127.0.0.1:{proxy.port}/{DATABASE}"
                 points = sized(FEWEST_POINTS, 500)
                 async with open_fleet(url, [through, url, url], points=points, seed=1) as fleet:
                     yield Deployment(fleet, pair, proxy, sized)

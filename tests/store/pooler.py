@@ -37,7 +37,7 @@ async def pooler(database_url: str, mode: str, **more: str) -> AsyncIterator[str
             process = await asyncio.create_subprocess_exec(*command, stdout=null, stderr=null)
             try:
                 await _listening(port)
-                yield f"postgresql://postgres@127.0.0.1:{port}/{name}"
+                yield f"postgresql://tapwatt_service@127.0.0.1:{port}/{name}"
             finally:
                 process.send_signal(signal.SIGINT)
                 await process.wait()

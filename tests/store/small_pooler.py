@@ -110,7 +110,7 @@ async def small_pooler(
     server = await asyncio.start_server(pooler.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        yield f"postgresql://postgres@127.0.0.1:{port}/{name}", pooler
+        yield f"postgresql://tapwatt_service@127.0.0.1:{port}/{name}", pooler
     finally:
         server.close()
         await pooler.close()

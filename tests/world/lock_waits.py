@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from tests.postgres import as_superuser
+
 WAITING = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
@@ -22,7 +24,7 @@ class LockWaits:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._connection: asyncpg.Connection = self._run(asyncpg.connect(database_url))
+        self._connection: asyncpg.Connection = self._run(asyncpg.connect(as_superuser(database_url)))
 
     def count(self) -> int:
         """Returns the number of statements that wait for a lock now."""

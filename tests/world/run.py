@@ -12,6 +12,7 @@ import structlog
 
 from app.store.db.connect import SERVER_BOUNDS, Bounds
 from app.store.tables import metadata
+from tests.postgres import as_superuser
 from tests.world.database import WorldDatabase
 from tests.world.draw import draw
 from tests.world.lock_waits import LockWaits
@@ -45,7 +46,7 @@ async def environment(database_url: str) -> AsyncIterator[Environment]:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, WorldLoop)
     with loop.io():
-        beside = await asyncpg.connect(database_url)
+        beside = await asyncpg.connect(as_superuser(database_url))
     database = WorldDatabase(
         database_url,
         pool_size=MAX_CONNECTIONS // 2,

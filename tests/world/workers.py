@@ -6,8 +6,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.pool import Pool
 from queue import Queue
 
-from app.store.db.schema import migrate
-from tests.postgres import TEMPLATE, running_cluster
+from tests.postgres import TEMPLATE, as_service, running_cluster
 from tests.world.crash_points import CrashPoint, crash_points, strike
 from tests.world.run import Ended, Worlds, run_seeds
 from tests.world.story import Violation
@@ -22,11 +21,10 @@ def pool_of(workers: int) -> Iterator[Pool]:
     spawn = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         cluster = stack.enter_context(running_cluster())
-        cluster.execute(f"CREATE DATABASE {TEMPLATE}")
-        migrate(cluster.url_of(TEMPLATE))
+        cluster.migrate_template()
         urls = spawn.Queue()
         for _ in range(workers):
-            urls.put(stack.enter_context(cluster.database(TEMPLATE)))
+            urls.put(as_service(stack.enter_context(cluster.database(TEMPLATE))))
         yield stack.enter_context(spawn.Pool(workers, initializer=take_database, initargs=(urls,)))
 
 

@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from app.api.http.problems import Problem
 from app.flows.admin import authenticate
 from app.flows.context import Context
+from app.store.db import scope
 from app.store.operators.keys import OpsKey, Role
 from app.store.operators.terminals import Terminal
 
@@ -81,6 +82,7 @@ async def terminal_of(
         terminal = await authenticate.terminal_by_key(context, key, _address(request), urgent=_stops(request))
     if terminal is None:
         raise _refused(request, context, KeyKind.TERMINAL)
+    scope.narrow(terminal.operator_id)
     return terminal
 
 
@@ -95,6 +97,7 @@ async def ops_key_of(
         ops_key = await authenticate.ops_key_by_key(context, key, _address(request), urgent=_stops(request))
     if ops_key is None:
         raise _refused(request, context, KeyKind.OPERATIONS)
+    scope.narrow(ops_key.operator_id)
     return ops_key
 
 

@@ -8,6 +8,7 @@ from app.api.http.auth import ContextHere
 from app.domain.session.payment_session import Status
 from app.flows.admin import queries
 from app.flows.context import Context
+from app.store.db.scope import EVERY, limited_to
 from app.store.db.suitability import explain
 
 router = APIRouter(tags=["health"])
@@ -62,7 +63,8 @@ async def metrics(request: Request, context: ContextHere) -> Response:
 
 async def _database_figures(context: Context) -> str:
     registry = CollectorRegistry()
-    found = await queries.summary(context, None)
+    with limited_to(EVERY):
+        found = await queries.summary(context, None)
     now = context.clock.now()
     sessions = Gauge("tapwatt_sessions", "Payment sessions by status.", ["status"], registry=registry)
     for status in Status:

@@ -9,6 +9,7 @@ from app.api.http.auth import ContextHere
 from app.console.http.forms import form_of
 from app.console.http.pages import Refused, SignInNeeded, csrf_of, may_act
 from app.flows.console.sign_in import SignedIn, signed_in
+from app.store.db import scope
 
 COOKIE = "tapwatt_console"
 SIGN_IN_COOKIE = "tapwatt_sign_in"
@@ -75,6 +76,7 @@ async def _viewer(request: Request, context: ContextHere) -> SignedIn:
     found = await viewer_if_any(request, context)
     if found is None:
         raise SignInNeeded
+    scope.narrow(found.key.operator_id)
     return found
 
 

@@ -113,8 +113,8 @@ def settle(
     )
 
 
-MAX_REPORTS = 500
-"""Capture reports of one session; more of them are refused."""
+MAX_REPORTS = 20
+"""Capture reports of one session, and one more for each top-up; further ones are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ import contextlib
 
 from app.flows.context import Context
 from app.store.db.database import DATABASE_ERRORS
+from app.store.db.scope import EVERY, limited_to
 from app.store.operators import keys
 from app.store.operators.keys import OpsKey, PresentedKey, key_hash
 from app.store.operators.terminals import Terminal
@@ -40,8 +41,9 @@ async def _presented(context: Context, api_key: str, *, urgent: bool) -> Present
     hashed = key_hash(api_key)
 
     async def look_up() -> PresentedKey | None:
-        async with context.database.read(urgent=urgent) as connection:
-            return await keys.presented(connection, hashed)
+        with limited_to(EVERY):
+            async with context.database.read(urgent=urgent) as connection:
+                return await keys.presented(connection, hashed)
 
     found = await context.known_keys.find(hashed, context.clock.monotonic(), look_up)
     return found if found is not None and found.is_valid(context.clock.now()) else None

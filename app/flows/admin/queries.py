@@ -12,6 +12,7 @@ from app.store.db import suitability
 from app.store.db.connection import Connection
 from app.store.db.database import wait_for_standby
 from app.store.db.schema import newest_schema, schema_version
+from app.store.db.scope import EVERY, limited_to
 from app.store.db.secret_box import SecretUnreadable
 from app.store.health import Totals
 from app.store.operators import charge_points, monta_access, operator_state, orphans, terminals
@@ -199,7 +200,11 @@ MAX_WATCHER_AGE = timedelta(seconds=30)
 
 async def readiness(context: Context) -> Readiness:
     """Checks whether this process can serve, and whether a watcher runs."""
-    now = context.clock.now()
+    with limited_to(EVERY):
+        return await _readiness(context, context.clock.now())
+
+
+async def _readiness(context: Context, now: datetime) -> Readiness:
     async with context.database.transaction() as connection:
         writable = await health.takes_writes(connection)
         unbound = await suitability.missing_bounds(connection)

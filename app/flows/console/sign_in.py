@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.flows.context import Context
+from app.store.db.scope import EVERY, limited_to
 from app.store.operators import console_sessions, keys
 from app.store.operators.console_sessions import SEEN_AGAIN
 from app.store.operators.keys import OpsKey
@@ -19,6 +20,11 @@ class SignedIn:
 
 async def sign_in(context: Context, api_key: str, address: str | None = None) -> SignedIn | None:
     """Opens a session for an operations key, used from this address. None: the key is not valid."""
+    with limited_to(EVERY):
+        return await _opened(context, api_key, address)
+
+
+async def _opened(context: Context, api_key: str, address: str | None) -> SignedIn | None:
     now = context.clock.now()
     async with context.database.transaction() as connection:
         found = await keys.presented(connection, keys.key_hash(api_key))
@@ -34,8 +40,9 @@ async def sign_in(context: Context, api_key: str, address: str | None = None) ->
 async def signed_in(context: Context, token: str) -> SignedIn | None:
     """The session of a token, noted as in use. None: it is over, signed out, or its key is revoked or expired."""
     now = context.clock.now()
-    async with context.database.read() as connection:
-        found = await console_sessions.key_of(connection, token, now)
+    with limited_to(EVERY):
+        async with context.database.read() as connection:
+            found = await console_sessions.key_of(connection, token, now)
     if found is None:
         return None
     key, seen_at = found

@@ -51,13 +51,14 @@ async def report_capture(
                 raise CaptureConflict("this outcome was reported with another amount before")
             await wait_for_standby(connection)
             return before
-        if len(known) >= MAX_REPORTS:
-            raise CaptureConflict(f"{MAX_REPORTS} outcomes of this payment session were reported already")
+        most = MAX_REPORTS + len(before.top_ups)
+        if len(known) >= most:
+            raise CaptureConflict(f"{most} outcomes of this payment session were reported already")
         try:
             change = reported(Change(before, by=by), [*known, report], now)
         except HoldUnknown:
             raise CaptureConflict("this payment session has no authorization with this reference") from None
-        await add_capture(connection, session_id, _to_keep(report, now))
+        await add_capture(connection, before, _to_keep(report, now))
         return await payment_sessions.save(connection, before, change, now)
 
 

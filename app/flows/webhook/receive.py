@@ -13,6 +13,7 @@ from app.flows.deliveries import Signed
 from app.flows.ingest import apply_running, keep_entries
 from app.monta.webhook import Delivery, read_delivery, signature_is_valid
 from app.store.db.database import retry_on_serialization_failure
+from app.store.db.scope import EVERY, limited_to, narrow
 from app.store.operators.operators import Operator
 from app.store.sessions import deliveries
 from app.store.sessions.deliveries import KeptDelivery
@@ -35,6 +36,7 @@ async def receive(context: Context, endpoint_id: str, body: bytes, signature: st
     """
     now = context.clock.now()
     operator = await _sender(context, endpoint_id, body, signature, now)
+    narrow(operator.id)
     delivery = read_delivery(body, now, price_unit=PriceUnit(operator.price_unit))
     signed = Signed(delivery, _to_keep(body, signature, delivery))
     await context.deliveries.group(operator.id, partial(_keep, context, operator.id)).put(signed)
@@ -59,8 +61,9 @@ async def _sender(
 
 
 async def _load(context: Context, endpoint_id: str) -> Operator:
-    async with context.database.read() as connection:
-        operator = await context.operators.by_endpoint(connection, endpoint_id)
+    with limited_to(EVERY):
+        async with context.database.read() as connection:
+            operator = await context.operators.by_endpoint(connection, endpoint_id)
     if operator is None:
         raise UnknownEndpoint
     return operator

@@ -11,6 +11,8 @@ import asyncpg
 from sqlalchemy import URL
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
+from app.store.db.scope import NONE
+
 _FORM = re.compile(
     r"(?:postgresql|postgres)(?:\+\w+)?://(?:(?P<login>[^/?]*)@)?(?P<hosts>[^/?@]*)(?:/(?P<name>[^/?]*))?(?:\?(?P<query>.*))?"
 )
@@ -111,7 +113,14 @@ class Silent(ConnectionError):
     """No host answered in time. Unlike TimeoutError, which an open connection raises when it dies."""
 
 
-class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+class ServerConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection to the server itself."""
+
+    scope: str | None = NONE
+    """What `scope.SETTING` is outside of transactions; None: not known."""
+
+
+class PooledConnection(ServerConnection):
     """A connection through a transaction pooler, which may use another server connection for each transaction.
 
     Session state does not outlive a transaction: the bounds are set by the message that begins it, and statements are
@@ -199,6 +208,7 @@ class WritableHost:
                 number,
                 server_settings={**SESSION, **self._server_bounds},
                 statement_cache_size=STATEMENTS_KEPT,
+                connection_class=ServerConnection,
                 max_cached_statement_lifetime=0,
             )
             if number not in self._pooled:

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 from sqlalchemy import Executable
 
+from app.store.db import scope
+from app.store.db.scope import SETTING
 from app.store.db.statements import Params, Statement, compiled
 
 
@@ -93,7 +95,7 @@ class Connection:
     A transaction begins with its first statement. Errors are asyncpg's, without the values of parameters and rows.
     """
 
-    __slots__ = ("_begins", "_notifications", "_replace", "began", "raw")
+    __slots__ = ("_begins", "_notifications", "_replace", "_scope", "began", "raw")
 
     def __init__(
         self, raw: asyncpg.Connection, *, begins: bool = True, replace: Replace | None = None
@@ -104,6 +106,7 @@ class Connection:
         self.began = False
         """Whether a statement was sent."""
         self._begins = begins
+        self._scope = scope.current()
         self._notifications: list[str] = []
 
     @property
@@ -131,9 +134,22 @@ class Connection:
         if not self.began:
             self.began = True
             if self._begins:
-                await self._first(lambda: self.raw.execute("BEGIN;"))
+                await self._first(self._begin)
             else:
-                return await self._first(lambda: self._run(statement, values, many=many))
+                return await self._first(lambda: self._read(statement, values, many=many))
+        return await self._run(statement, values, many=many)
+
+    async def _begin(self) -> None:
+        """Begins a transaction and says whose rows it may see, in one message."""
+        narrow = "" if self.raw.scope == self._scope else f" SET LOCAL {SETTING} = {_quoted(self._scope)};"
+        await self.raw.execute(f"BEGIN;{narrow}")
+
+    async def _read(self, statement: Statement, values: list[list[Any]], *, many: bool) -> Result:
+        """Reads without a transaction: the connection keeps the scope for the next reads of the same operator."""
+        if self.raw.scope != self._scope:
+            self.raw.scope = None  # unknown, should this be cancelled
+            await self.raw.execute(f"SET {SETTING} = {_quoted(self._scope)};")
+            self.raw.scope = self._scope
         return await self._run(statement, values, many=many)
 
     async def _first(self, work: Callable[[], Awaitable[T]]) -> T:

@@ -7,6 +7,8 @@ from contextlib import suppress
 
 import asyncpg
 
+from app.store.db import scope
+
 POOL_TIMEOUT_S = 5
 ROLLBACK_S = 2.0
 """Timeout of a rollback, after which the connection is closed instead."""
@@ -97,11 +99,11 @@ class Pool:
         await asyncio.gather(*(raw.close(timeout=CLOSE_S) for raw in idle), return_exceptions=True)
 
     def _open_one(self) -> asyncpg.Connection | None:
-        while self._idle:
-            raw = self._idle.pop()
-            if not raw.is_closed():
-                return raw
-        return None
+        """Takes an idle connection, if possible one that sees the same operator's rows already."""
+        self._idle = [raw for raw in self._idle if not raw.is_closed()]
+        wanted, last = scope.current(), len(self._idle) - 1
+        fits = (n for n in range(last, -1, -1) if self._idle[n].scope == wanted)
+        return self._idle.pop(next(fits, last)) if self._idle else None
 
     async def _roll_back(self, raw: asyncpg.Connection) -> None:
         try:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from app.store.db import suitability
+from app.store.db import roles, suitability
 from app.store.db.connection import Connection
 from app.store.db.database import Database
 
 
-def migrate(database_url: str) -> None:
+def migrate(database_url: str, *, service_url: str | None = None) -> None:
     """Runs all missing migrations. Repeatable, and safe from several machines at once (one waits).
 
+    `service_url`: with another user, it is given the rights that the service needs, and made where it is missing.
     Raises DatabaseUnsuitable, before anything is changed.
     """
     from alembic import command  # slow to import, and only migrations need it
@@ -24,6 +25,8 @@ def migrate(database_url: str) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
     command.upgrade(config, "head")
+    if service_url is not None:
+        asyncio.run(roles.let_in(database_url, service_url))
 
 
 async def _check(database_url: str) -> None:

@@ -17,6 +17,7 @@ OLDEST_VERSION = 17
 """The first version with transaction_timeout, which bounds forgotten transactions."""
 TABLES = sorted(table.name for table in metadata.sorted_tables)
 URL = "TAPWATT_DATABASE_URL"
+OWNER_URL = "TAPWATT_OWNER_DATABASE_URL"
 
 
 class DatabaseUnsuitable(Exception):
@@ -91,10 +92,13 @@ def _reasons(facts: Facts, *, to_migrate: bool) -> Iterator[str]:
     if not facts.has_schema:
         yield "The database's user may use no schema: GRANT USAGE ON SCHEMA public to it."
     if to_migrate and not facts.may_create:
-        yield "The database's user may not create tables: GRANT CREATE ON SCHEMA public to it."
+        yield (
+            f"The database's user may not create tables: let {OWNER_URL} name its owner, or GRANT CREATE ON SCHEMA"
+            " public to it."
+        )
     if facts.forbidden:
         some = ", ".join(facts.forbidden[:3]) + (", ..." if len(facts.forbidden) > 3 else "")
-        yield f"The database's user may not read and write {some}: use the user that ran `tapwatt migrate`."
+        yield f"The database's user may not read and write {some}: run `tapwatt migrate` with {OWNER_URL}."
 
 
 BY_WORDS = (
@@ -126,8 +130,8 @@ BY_STATE = {
     "28": f"The server refuses the user or the password that {URL} names, or its pg_hba.conf refuses this machine.",
     "3D000": f"There is no database of the name that {URL} gives: make it with CREATE DATABASE ... ENCODING 'UTF8'.",
     "42704": f"The server does not know a setting that Tapwatt needs: it must be PostgreSQL {OLDEST_VERSION} or newer.",
-    "42501": "The database's user lacks a right: use the user that ran `tapwatt migrate`; for that, GRANT CREATE ON"
-    " SCHEMA public to it.",
+    "42501": f"The database's user lacks a right: run `tapwatt migrate` with {OWNER_URL}, whose user needs CREATE ON"
+    " SCHEMA public.",
     "25006": f"The database takes no writes: it is a standby or read-only; let {URL} name the primary.",
     "53300": "The server takes no more connections: raise its max_connections, or put PgBouncer before it.",
     "53": "The server is out of disk space or memory.",

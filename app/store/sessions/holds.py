@@ -46,6 +46,7 @@ async def take(
         "terminal_id": session.terminal_id,
         "reference": reference,
         "session_id": session.id,
+        "operator_id": session.operator_id,
         "amount_minor": amount_minor,
         "recorded_at": now,
     }

@@ -250,7 +250,7 @@ def _sessions() -> Select[Any]:
     parts = [
         (cast(c, Text) if c is settlements.c.shares else c).label(f"settlement_{c.name}")
         for c in settlements.c
-        if c.name not in ("session_id", "authorized_minor")
+        if c.name not in ("session_id", "operator_id", "authorized_minor")
     ]
     return select(as_text(P.c.body), as_text(P.c.tariff), *parts).select_from(joined)
 
@@ -326,7 +326,7 @@ _LOCKED = (
     .order_by(P.c.id)
 )
 _SAVE = update(P).where(P.c.id == bindparam("session"))
-_LINE = ("session_id", "at", "kind", "source", "detail")
+_LINE = ("session_id", "operator_id", "at", "kind", "source", "detail")
 _WRITE_LINES = insert_rows(journal, *_LINE)
 
 
@@ -343,6 +343,7 @@ async def _write_lines(connection: Connection, changes: Sequence[Change], now: d
     lines = [
         {
             "session_id": change.session.id,
+            "operator_id": change.session.operator_id,
             "at": now,
             "kind": line.kind,
             "source": line.source,

@@ -44,6 +44,7 @@ async def write(
         return
     decided = {
         "session_id": session.id,
+        "operator_id": session.operator_id,
         "action": settlement.action,
         "authorized_minor": session.authorized_minor,
         "to_capture_minor": settlement.to_capture_minor,
@@ -96,12 +97,13 @@ class Capture:
     reported_at: datetime
 
 
-async def add_capture(connection: Connection, session_id: SessionId, capture: Capture) -> Capture | None:
+async def add_capture(connection: Connection, session: PaymentSession, capture: Capture) -> Capture | None:
     """Saves a report once. Returns an existing one of the same outcome, reference and hold."""
     made = await connection.execute(
         insert(captures)
         .values(
-            session_id=session_id,
+            session_id=session.id,
+            operator_id=session.operator_id,
             outcome=capture.outcome,
             amount_minor=capture.amount_minor,
             reference=capture.reference,
@@ -113,7 +115,7 @@ async def add_capture(connection: Connection, session_id: SessionId, capture: Ca
     )
     if made.one_or_none() is not None:
         return None
-    earlier = await captures_of_session(connection, session_id)
+    earlier = await captures_of_session(connection, session.id)
     return next(c for c in earlier if _key(c) == _key(capture))
 
 

@@ -1,6 +1,7 @@
 """Every table. Rules that must hold whatever the code does are constraints here, not checks in Python."""
 
 from app.store.tables.base import metadata
+from app.store.tables.isolation import protect_all
 from app.store.tables.keys import api_keys
 from app.store.tables.monta import (
     deliveries,
@@ -23,6 +24,8 @@ from app.store.tables.provisioning import (
     terminals,
 )
 from app.store.tables.sessions import captures, holds, journal, payment_sessions, settlements
+
+protect_all()
 
 __all__ = [
     "api_keys",

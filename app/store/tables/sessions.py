@@ -5,7 +5,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -21,10 +20,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from app.store.tables.base import Moment, metadata
 
+_SESSION = ["session_id", "operator_id"]
+_SESSIONS_KEY = ["payment_sessions.id", "payment_sessions.operator_id"]
+"""What belongs to a session belongs to its operator: the foreign keys see to it."""
+
 payment_sessions = Table(
     "payment_sessions",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Text, nullable=False),
     Column("operator_id", Text, nullable=False),
     Column("terminal_id", Text, nullable=False),
     Column("charge_point_id", Text, nullable=False),
@@ -74,6 +77,7 @@ payment_sessions = Table(
         server_default="0",
         comment="crashes of the watcher's handler in a row",
     ),
+    PrimaryKeyConstraint("id", "operator_id"),
     ForeignKeyConstraint(["terminal_id", "operator_id"], ["terminals.id", "terminals.operator_id"]),
     UniqueConstraint("terminal_id", "reference"),
     UniqueConstraint("terminal_id", "idempotency_key"),
@@ -115,15 +119,12 @@ holds = Table(
     metadata,
     Column("terminal_id", Text, nullable=False),
     Column("reference", Text, nullable=False),
-    Column(
-        "session_id",
-        Text,
-        ForeignKey("payment_sessions.id", deferrable=True, initially="DEFERRED"),
-        nullable=False,
-    ),
+    Column("session_id", Text, nullable=False),
+    Column("operator_id", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
     Column("recorded_at", Moment, nullable=False),
     PrimaryKeyConstraint("terminal_id", "reference"),
+    ForeignKeyConstraint(_SESSION, _SESSIONS_KEY, deferrable=True, initially="DEFERRED"),
     CheckConstraint("amount_minor > 0", name="amount_is_positive"),
     Index("ix_holds_session_id", "session_id"),
     comment="Every hold of every session, first and top-ups: one reference pays for one session.",
@@ -132,7 +133,8 @@ holds = Table(
 settlements = Table(
     "settlements",
     metadata,
-    Column("session_id", Text, ForeignKey("payment_sessions.id"), primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("operator_id", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("authorized_minor", BigInteger, nullable=False),
     Column("to_capture_minor", BigInteger, nullable=False),
@@ -158,6 +160,7 @@ settlements = Table(
         comment="flagged for operations then without a capture report",
     ),
     Column("overdue_since", Moment, comment="when it was flagged for operations; null: not, or not yet"),
+    ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     CheckConstraint("to_capture_minor + to_release_minor = authorized_minor", name="adds_up"),
     CheckConstraint(
         "to_capture_minor >= 0 AND to_release_minor >= 0 AND shortfall_minor >= 0", name="not_negative"
@@ -170,12 +173,14 @@ captures = Table(
     "captures",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
-    Column("session_id", Text, ForeignKey("payment_sessions.id"), nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("operator_id", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
     Column("reference", Text, nullable=False),
     Column("authorization_reference", Text, comment="the hold that it was done with; null: all of them"),
     Column("reported_at", Moment, nullable=False),
+    ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     UniqueConstraint(
         "session_id",
         "outcome",
@@ -191,10 +196,12 @@ journal = Table(
     "journal",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
-    Column("session_id", Text, ForeignKey("payment_sessions.id"), nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("operator_id", Text, nullable=False),
     Column("at", Moment, nullable=False),
     Column("kind", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("detail", JSONB, nullable=False),
+    ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     Index("ix_journal_session_id_id", "session_id", "id"),
 )

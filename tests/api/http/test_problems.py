@@ -13,6 +13,7 @@ from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
 from app.store.operators.operators import Operators
 from tests.api.service import assert_problem, make_context, open_service, payment, sign
+from tests.postgres import as_superuser
 from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -95,7 +96,7 @@ async def test_with_the_database_gone_everything_says_so_and_when_to_ask_again()
 async def test_a_service_whose_connections_are_cut_recovers_by_itself(database_url: str) -> None:  # F6
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
     async with open_service(database_url) as service:
-        admin = await asyncpg.connect(database_url)
+        admin = await asyncpg.connect(as_superuser(database_url))
         try:
             recorded = set()
             for n in range(12):

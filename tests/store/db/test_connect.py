@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from app.store.db.connect import Bounds, NotWritable, WritableHost, asyncpg_url
 from app.store.db.database import DATABASE_ERRORS, Database, is_away
+from tests.postgres import as_superuser
 from tests.processes.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +31,7 @@ def several(database_url: str, *ports: int) -> str:
     """Loopback ports first, the server's own socket last."""
     name, folder = database_url.split("@/")[1].split("?host=")
     hosts = [f"127.0.0.1:{port}" for port in ports] + [f"{quote(folder, safe='')}:5432"]
-    return f"postgresql://postgres@{','.join(hosts)}/{name}"
+    return f"postgresql://tapwatt_service@{','.join(hosts)}/{name}"
 
 
 async def test_F81_a_host_that_swallows_everything_uses_up_its_own_time_only_and_is_asked_last_from_then_on(
@@ -72,7 +73,7 @@ async def test_F81_a_server_that_falls_silent_is_released_and_all_that_the_pool_
 
 
 async def test_a_server_that_takes_no_writes_is_not_used(database_url: str) -> None:
-    admin = await asyncpg.connect(database_url)
+    admin = await asyncpg.connect(as_superuser(database_url))
     name = await admin.fetchval("SELECT current_database()")
     try:
         await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -84,6 +85,6 @@ async def test_a_server_that_takes_no_writes_is_not_used(database_url: str) -> N
 
 
 async def test_a_servers_message_is_shown_rather_than_the_silence_of_others(database_url: str) -> None:
-    url = several(database_url, 1).replace("postgres@", "nobody_knows_him@")
+    url = several(database_url, 1).replace("tapwatt_service@", "nobody_knows_him@")
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
         await WritableHost(asyncpg_url(url)).connect()

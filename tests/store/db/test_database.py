@@ -13,6 +13,7 @@ from app.store.db.connect import SERVER_BOUNDS, DatabaseUrlInvalid, asyncpg_url
 from app.store.db.database import DATABASE_ERRORS, Database
 from app.store.db.documents import to_json
 from app.store.db.listener import Listener
+from tests.postgres import as_superuser
 
 pytestmark = pytest.mark.anyio
 
@@ -187,7 +188,7 @@ async def test_a_transaction_that_raises_leaves_nothing(database_url: str) -> No
 
 async def test_the_first_host_that_can_be_written_to_is_used(database_url: str) -> None:
     name, socket = database_url.split("@/")[1].split("?host=")
-    several = f"postgresql://postgres@localhost:1,{socket.replace('/', '%2F')}:5432/{name}"
+    several = f"postgresql://tapwatt_service@localhost:1,{socket.replace('/', '%2F')}:5432/{name}"
     database = Database(several)
     try:
         async with database.transaction() as connection:
@@ -223,7 +224,7 @@ async def test_the_listener_hears_comes_back_and_wakes_everyone_after_a_break(da
     listening = asyncio.create_task(Listener(database.host, {"tapwatt_test": received.put_nowait}).run())
     try:
         assert await asyncio.wait_for(received.get(), 5) == ""
-        admin = await asyncpg.connect(database_url)
+        admin = await asyncpg.connect(as_superuser(database_url))
         await admin.execute("NOTIFY tapwatt_test, 'ps_1'")
         assert await asyncio.wait_for(received.get(), 5) == "ps_1"
         await admin.close()
@@ -239,7 +240,7 @@ CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_
 async def test_connections_that_the_server_closed_while_idle_are_replaced_before_anything_is_done(
     database_url: str,
 ) -> None:
-    database, admin = Database(database_url), await asyncpg.connect(database_url)
+    database, admin = Database(database_url), await asyncpg.connect(as_superuser(database_url))
     try:
         for _ in range(20):
             async with database.transaction() as one, database.transaction() as other:
@@ -265,7 +266,7 @@ async def _use_a_cut_connection(database: Database, admin: asyncpg.Connection) -
 
 
 async def test_a_connection_that_is_lost_within_a_transaction_is_not_replaced(database_url: str) -> None:
-    database, admin = Database(database_url), await asyncpg.connect(database_url)
+    database, admin = Database(database_url), await asyncpg.connect(as_superuser(database_url))
     try:
         with pytest.raises(DATABASE_ERRORS):
             await _use_a_cut_connection(database, admin)

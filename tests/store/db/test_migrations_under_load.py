@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 
 from app.store.db.schema import MIGRATIONS
+from tests.postgres import as_owner, as_superuser
 
 pytestmark = pytest.mark.anyio
 
@@ -43,10 +44,10 @@ def with_one_more(folder: Path, head: str, url: str) -> Config:
 async def test_F86_a_migration_waits_for_a_lock_two_seconds_and_no_reader_waits_longer(
     database_url: str, tmp_path: Path
 ) -> None:
-    admin = await asyncpg.connect(database_url)
-    reader = await asyncpg.connect(database_url)
+    admin = await asyncpg.connect(as_superuser(database_url))
+    reader = await asyncpg.connect(as_superuser(database_url))
     head = await admin.fetchval("SELECT version_num FROM alembic_version")
-    config = with_one_more(tmp_path, head, database_url)
+    config = with_one_more(tmp_path, head, as_owner(database_url))
     try:
         long_one = admin.transaction()
         await long_one.start()

@@ -7,6 +7,7 @@ import pytest
 
 from app.store.db import pool as module
 from app.store.db.pool import Pool, PoolTimeout
+from app.store.db.scope import NONE
 
 pytestmark = pytest.mark.anyio
 
@@ -16,6 +17,7 @@ class Raw:
 
     def __init__(self) -> None:
         self.closed = False
+        self.scope: str | None = NONE
         self.open_transaction = False
         self.said: list[str] = []
         self.rollback: asyncio.Event | None = None

@@ -20,7 +20,7 @@ from app.store.db.listener import ECHO_CHANNEL, Listener
 from app.store.db.pool import PoolTimeout
 from app.store.db.schema import migrate
 from app.store.db.suitability import DatabaseUnsuitable, Facts, explain, unsuitable
-from tests.postgres import TEMPLATE, TestCluster
+from tests.postgres import TEMPLATE, TestCluster, as_superuser
 from tests.store.pooler import needs_pgbouncer, pooler
 from tests.store.small_pooler import small_pooler
 
@@ -60,7 +60,7 @@ def latin_url(cluster: TestCluster) -> Iterator[str]:
 def strangers_url(cluster: TestCluster, database_url: str) -> Iterator[str]:
     """As a user who has no rights at all."""
     cluster.execute("CREATE ROLE stranger LOGIN")
-    yield database_url.replace("postgres@", "stranger@")
+    yield as_superuser(database_url).replace("postgres@", "stranger@")
     cluster.execute("DROP ROLE stranger")
 
 
@@ -256,7 +256,8 @@ def test_F112_who_may_not_create_tables_can_serve_but_not_migrate() -> None:
 async def test_F112_a_real_servers_facts_are_read(database_url: str, latin_url: str) -> None:
     async with opened(database_url) as database, database.transaction() as connection:
         await suitability.check(connection)
-        await suitability.check(connection, to_migrate=True)
+        with pytest.raises(DatabaseUnsuitable, match="TAPWATT_OWNER_DATABASE_URL"):
+            await suitability.check(connection, to_migrate=True)
     with pytest.raises(DatabaseUnsuitable, match="LATIN1"):
         await asyncio.to_thread(migrate, latin_url)
 

@@ -18,6 +18,7 @@ from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.sessions import journal, payment_sessions
 from app.store.sessions.session_filter import EVERY_SESSION, CardTokens, SessionFilter
 from app.store.sessions.settlements import Capture, add_capture, captures_of_session
+from tests.postgres import as_superuser
 from tests.store.rows import (
     NOW,
     OP_OTHER,
@@ -209,9 +210,9 @@ async def test_reports_of_the_psp_are_kept_once_and_in_order(database_url: str) 
     async with provisioned(database_url) as database:
         await record(database, session)
         async with database.transaction() as connection:
-            assert await add_capture(connection, session.id, first) is None
-            assert await add_capture(connection, session.id, second) is None
-            assert await add_capture(connection, session.id, replace(first, amount_minor=7)) == first
+            assert await add_capture(connection, session, first) is None
+            assert await add_capture(connection, session, second) is None
+            assert await add_capture(connection, session, replace(first, amount_minor=7)) == first
             assert await captures_of_session(connection, session.id) == [first, second]
 
 
@@ -301,7 +302,7 @@ async def test_listeners_hear_of_changes_and_of_what_is_due_once_they_are_commit
 
     session = a_session()
     async with provisioned(database_url) as database:
-        ear = await asyncpg.connect(database_url)
+        ear = await asyncpg.connect(as_superuser(database_url))
         try:
             for channel in (DUE_CHANNEL, SESSIONS_CHANNEL):
                 await ear.add_listener(channel, hear)

@@ -128,6 +128,7 @@ async def test_F106_a_session_of_which_no_charge_can_run_any_more_frees_its_char
 
 SETTLEMENT = {
     "session_id": FIRST.id,
+    "operator_id": FIRST.operator_id,
     "action": "capture",
     "authorized_minor": 2000,
     "to_capture_minor": 1500,
@@ -147,7 +148,8 @@ WRONG_SETTLEMENTS = [
     ("ck_settlements_not_negative", {"shortfall_minor": -1}),
     ("ck_settlements_action_fits", {"action": "release"}),
     ("ck_settlements_action_fits", {"to_capture_minor": 0, "to_release_minor": 2000}),
-    ("fk_settlements_session_id", {"session_id": "ps_nobody"}),
+    ("fk_settlements_session_id_operator_id", {"session_id": "ps_nobody"}),
+    ("fk_settlements_session_id_operator_id", {"operator_id": "op_another"}),
 ]
 
 
@@ -188,6 +190,7 @@ async def test_who_decides_with_an_old_picture_of_an_unsettled_session_cannot_se
 async def test_a_report_of_the_psp_and_an_inbox_entry_are_kept_once(database_url: str) -> None:
     report = {
         "session_id": FIRST.id,
+        "operator_id": FIRST.operator_id,
         "outcome": "captured",
         "amount_minor": 5,
         "reference": "r",

@@ -1,0 +1,28 @@
+"""Row level security: PostgreSQL's own check that a transaction touches the rows of its operator only."""
+
+from sqlalchemy import DDL, event
+
+from app.store.db.scope import EVERY, SETTING
+from app.store.tables.base import metadata
+
+OWNER_COLUMNS = {"operators": "id"}
+"""Columns that name a row's operator where it is not `operator_id`."""
+SHARED = frozenset({"watchers", "console_sessions"})
+"""Tables without an operator: a console session is found by its token, and then its key names one."""
+
+
+def protection(table: str) -> tuple[str, str]:
+    """The statements that protect a table from every role but its owner and superusers."""
+    mine, asked = OWNER_COLUMNS.get(table, "operator_id"), f"current_setting('{SETTING}', true)"
+    return (
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY of_operator ON {table} USING ({mine} = {asked} OR {asked} = '{EVERY}')",
+    )
+
+
+def protect_all() -> None:
+    """Makes `metadata.create_all` protect every table that has an operator."""
+    for table in metadata.sorted_tables:
+        if table.name not in SHARED:
+            for statement in protection(table.name):
+                event.listen(table, "after_create", DDL(statement))  # type: ignore[no-untyped-call]
