@@ -35,6 +35,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
     """Runs the HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
     news = SessionChanges()
     async with ready_context(settings, url) as context, AsyncExitStack() as stack:
+        await database_checks.warn_if_unbound(context.database)
         telemetry = context.telemetry
         metrics = telemetry.text if isinstance(telemetry, ProcessTelemetry) else (lambda: "")
         watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
@@ -60,6 +61,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
 async def watch(settings: KeyedSettings, url: str) -> None:
     """Runs the watcher alone until SIGINT or SIGTERM. Work under way is finished first."""
     async with ready_context(settings, url) as context:
+        await database_checks.warn_if_unbound(context.database)
         watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
         if settings.watcher_metrics_port is not None and isinstance(context.telemetry, ProcessTelemetry):
             start_http_server(settings.watcher_metrics_port, registry=context.telemetry.registry)

@@ -53,7 +53,7 @@ def _configuration(home: Path, mode: str, port: int, server_port: int, more: dic
         "default_pool_size": "6",
         "max_client_conn": "200",
     } | more
-    lines = ["[databases]", f"* = host=127.0.0.1 port={server_port} user=postgres", "[pgbouncer]"]
+    lines = ["[databases]", f"* = host=127.0.0.1 port={server_port} user=tapwatt_service", "[pgbouncer]"]
     config = home / "pgbouncer.ini"
     config.write_text("\n".join([*lines, *(f"{k} = {v}" for k, v in settings.items()), ""]), encoding="utf-8")
     return config

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+import structlog
+
 from app.clock import Clock
 from app.flows.context import Context
 from app.store import health
@@ -10,6 +12,8 @@ from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.db.listener import ECHO_CHANNEL
 
+log = structlog.get_logger("database")
+
 CLOCK_QUESTIONS = 3
 
 
@@ -17,6 +21,16 @@ async def check_suitable(database: Database) -> None:
     """Raises DatabaseUnsuitable when the server cannot keep what the store promises."""
     async with database.read() as connection:
         await suitability.check(connection)
+
+
+async def warn_if_unbound(database: Database) -> None:
+    """Logs that row level security does not bind the service's user: it owns the tables, or is a superuser."""
+    async with database.read() as connection:
+        if not await suitability.is_bound(connection):
+            log.warning(
+                "row_level_security_is_off",
+                do="let TAPWATT_DATABASE_URL name another user than TAPWATT_OWNER_DATABASE_URL, and migrate",
+            )
 
 
 async def clock_skew(database: Database, clock: Clock) -> timedelta:

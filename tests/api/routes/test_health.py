@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,7 +19,7 @@ from app.store import health
 from app.store.db.database import Database
 from app.telemetry import ProcessTelemetry
 from tests.api.service import LOOK, charge_entry, delivery, make_context, open_service
-from tests.postgres import TestCluster
+from tests.postgres import TestCluster, as_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -97,17 +98,17 @@ async def test_F84_open_transactions_can_be_seen_in_the_metrics(database_url: st
 
 
 async def test_an_older_or_newer_schema_is_not_ready(database_url: str) -> None:  # F86
+    owner = await asyncpg.connect(as_owner(database_url))
     async with open_service(database_url) as service:
         await beat(service.context)
+        was = await owner.fetchval("SELECT version_num FROM alembic_version")
         for version in ("0000", "9999"):
-            async with service.context.database.transaction() as connection:
-                was = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
-                await connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+            await owner.execute("UPDATE alembic_version SET version_num = $1", version)
             answer = await ask(service.context)
-            async with service.context.database.transaction() as connection:
-                await connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": was})
+            await owner.execute("UPDATE alembic_version SET version_num = $1", was)
             assert answer.status_code == 503
             assert "tapwatt migrate" in answer.json()["checks"]["schema"]
+    await owner.close()
 
 
 @pytest.fixture
