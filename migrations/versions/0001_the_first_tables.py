@@ -743,6 +743,11 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status = 'due'"),
     )
+    _protect()
+
+
+def _protect() -> None:
+    """Lets a role see the rows of the operator that its transaction names, or of every operator."""
     asked = "current_setting('tapwatt.operator_id', true)"
     for table, mine in PROTECTED.items():
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")

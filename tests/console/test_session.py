@@ -215,8 +215,10 @@ async def make_hostile(service: Service, session_id: str) -> None:
         "UPDATE operators SET name = :text",
         "UPDATE terminals SET name = :text, provider = :text",
         "UPDATE charge_points SET name = :text",
-        "INSERT INTO journal (session_id, at, kind, source, detail) VALUES (:session, :now, :text, :text,"
-        " jsonb_build_object(CAST(:text AS text), CAST(:text AS text), 'reason', CAST(:text AS text)))",
+        "INSERT INTO journal (session_id, operator_id, at, kind, source, detail)"
+        " SELECT id, operator_id, CAST(:now AS timestamptz), :text, :text,"
+        " jsonb_build_object(CAST(:text AS text), CAST(:text AS text), 'reason', CAST(:text AS text))"
+        " FROM payment_sessions WHERE id = :session",
     )
     async with service.context.database.transaction() as connection:
         for statement in statements:
