@@ -57,14 +57,15 @@ async def ready(context: ContextHere, response: Response) -> dict[str, object]:
 )
 async def metrics(request: Request, context: ContextHere) -> Response:
     """The state of all sessions from the database, and this process's own counters."""
-    text = (await _database_figures(context)) + request.app.state.process_metrics()
+    with limited_to(EVERY):
+        text = await _database_figures(context)
+    text += request.app.state.process_metrics()
     return Response(text, media_type=PROMETHEUS)
 
 
 async def _database_figures(context: Context) -> str:
     registry = CollectorRegistry()
-    with limited_to(EVERY):
-        found = await queries.summary(context, None)
+    found = await queries.summary(context, None)
     now = context.clock.now()
     sessions = Gauge("tapwatt_sessions", "Payment sessions by status.", ["status"], registry=registry)
     for status in Status:
