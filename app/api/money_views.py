@@ -12,6 +12,7 @@ from app.domain.session.limit_checks import limits_shown
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import Settlement, SettlementAction, SettlementStatus
 from app.domain.tariff import Tariff
+from app.domain.tariff.tax import tax_split
 
 RECEIPT_URL = "https://receipt.monta.com"
 
@@ -48,6 +49,12 @@ class LimitsOut(BaseModel):
     amount_usable: int = Field(description="how much of the authorization the charge can use at most")
 
 
+class TaxOut(BaseModel):
+    rate: float = Field(description="in percent")
+    net: int
+    tax: int
+
+
 class SettlementOut(BaseModel):
     action: SettlementAction
     amount_to_capture: int
@@ -57,6 +64,9 @@ class SettlementOut(BaseModel):
     status: SettlementStatus
     energy_wh: int
     receipt: ReceiptOut
+    tax: list[TaxOut] = Field(
+        default=[], description="of the amount to capture; left out when the tariff has no single rate"
+    )
     authorizations: list[HoldShareOut] = Field(
         default=[], description="after a top-up only: hold by hold, the first to expire first"
     )
@@ -85,6 +95,8 @@ def settlement_fields(session: PaymentSession, settled: Settlement) -> dict[str,
             "url": RECEIPT_URL,
         },
     }
+    if taxes := tax_split(session.tariff, settled.to_capture_minor):
+        shown["tax"] = [{"rate": _number(t.rate), "net": t.net_minor, "tax": t.tax_minor} for t in taxes]
     if len(settled.shares) > 1:
         shown["authorizations"] = [
             {

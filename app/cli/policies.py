@@ -40,6 +40,16 @@ PriceUnitChange = Annotated[
         " It applies to all that is read from now on, running charges included."
     ),
 ]
+LeastCapture = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=10_000, help="A final price below this, in minor units, is released; 0: none is."
+    ),
+]
+LeastEnergy = Annotated[
+    int | None,
+    typer.Option(min=0, max=10_000, help="The price of less energy, in Wh, is released; 0: none is."),
+]
 Brand = Annotated[str | None, typer.Option(help="The days are for this card scheme only, such as visa.")]
 
 
@@ -55,23 +65,28 @@ def operator_set(
     hold_days: HoldDays = None,
     hold_max: HoldMax = None,
     brand: Brand = None,
+    least_capture: LeastCapture = None,
+    least_energy: LeastEnergy = None,
     price_unit: PriceUnitChange = None,
     as_json: AsJson = False,
 ) -> None:
     """Set an operator's policies; they apply to new sessions."""
-    if not no_top_up_max and {top_up_max, hold_days, hold_max, price_unit} == {None}:
-        fail("Nothing to set: give --top-up-max, --no-top-up-max, --hold-days, --hold-max or --price-unit.")
+    given = {top_up_max, hold_days, hold_max, least_capture, least_energy, price_unit}
+    if not no_top_up_max and given == {None}:
+        fail("Nothing to set: `tapwatt operator set --help` lists the policies.")
     if top_up_max is not None and no_top_up_max:
         fail("--top-up-max and --no-top-up-max contradict each other.")
 
+    owner = OperatorId(operator)
+
     async def change(context: Context) -> None:
-        owner = OperatorId(operator)
         if top_up_max is not None or no_top_up_max:
             await provision.set_top_up_max(context, owner, top_up_max)
         if hold_days is not None:
             await provision.set_hold_days(context, owner, brand, hold_days)
         if hold_max is not None:
             await provision.set_hold_max(context, owner, hold_max)
+        await _set_least(context, owner, least_capture, least_energy)
         if price_unit is not None:
             await provision.set_price_unit(context, owner, price_unit.value)
 
@@ -83,8 +98,17 @@ def operator_set(
         hold_days=_text(hold_days),
         brand=brand,
         hold_max=_text(hold_max),
+        least_capture=_text(least_capture),
+        least_energy=_text(least_energy),
         price_unit=_text(price_unit),
     )
+
+
+async def _set_least(
+    context: Context, owner: OperatorId, capture_minor: int | None, energy_wh: int | None
+) -> None:
+    if capture_minor is not None or energy_wh is not None:
+        await provision.set_least_settlement(context, owner, capture_minor=capture_minor, energy_wh=energy_wh)
 
 
 def _text(value: object) -> str | None:

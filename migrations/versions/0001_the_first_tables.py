@@ -81,6 +81,20 @@ def upgrade() -> None:
             comment="the most of one hold, in EUR, other currencies alike; null: usual",
         ),
         sa.Column(
+            "least_capture_minor",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="a lower price is released",
+        ),
+        sa.Column(
+            "least_energy_wh",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="the price of less is released",
+        ),
+        sa.Column(
             "monta_clock_ahead_s",
             sa.BigInteger(),
             nullable=True,

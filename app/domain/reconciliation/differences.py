@@ -101,7 +101,7 @@ def _with_monta(session: PaymentSession, settlement: Settlement) -> Iterator[Dif
         )
         return
     energy_wh = record.energy_wh if record.energy_wh is not None else record.claimed_wh
-    owed = settlement.to_capture_minor + settlement.shortfall_minor
+    owed = _owed_minor(session, settlement)
     price = record_price_minor(record, currency)
     unpaid = 0 if price is None else price - owed
     moved_wh = 0 if energy_wh is None else energy_wh - _settled_wh(session, settlement)
@@ -114,6 +114,14 @@ def _with_monta(session: PaymentSession, settlement: Settlement) -> Iterator[Dif
         yield Difference(
             kind=kind, amount_minor=unpaid, detail=f"{detail}Monta shows {shown} for {energy_wh} Wh"
         )
+
+
+def _owed_minor(session: PaymentSession, settlement: Settlement) -> int:
+    """The price that was settled by, waived ones included."""
+    known = session.settled_record
+    if settlement.basis is SettlementBasis.BELOW_LEAST and known is not None:
+        return record_price_minor(known, session.authorization.currency) or 0
+    return settlement.to_capture_minor + settlement.shortfall_minor
 
 
 def _settled_wh(session: PaymentSession, settlement: Settlement) -> int:

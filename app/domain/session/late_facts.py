@@ -159,7 +159,7 @@ def _difference(session: PaymentSession, settlement: Settlement, report: ChargeR
     differs = f"{words}, which is not what was settled by"
     if report.currency not in (None, session.authorization.currency):
         return differs
-    if settlement.basis is SettlementBasis.PERSON:
+    if settlement.basis in (SettlementBasis.PERSON, SettlementBasis.BELOW_LEAST):
         return differs
     if energy is not None and abs(energy - settlement.energy_wh) >= BLUR_WH:
         return differs

@@ -258,6 +258,10 @@ class PaymentSession:
     """The most that all its holds together may come to, by the operator's policy."""
     hold_days: int | None = None
     """How long a hold without `expires_at` is good, by the operator's policy for the card's scheme."""
+    least_capture_minor: int = 0
+    """The operator's least capture: a lower final price is released."""
+    least_energy_wh: int = 0
+    """The operator's least energy: the price of less is released."""
     time_zone: str = "UTC"
     metadata: Mapping[str, str] = field(default_factory=dict)
     status: Status = Status.AUTHORIZED

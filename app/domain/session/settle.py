@@ -141,9 +141,18 @@ def settle_final(change: Change, now: datetime, policy: Policy) -> Change:
     if negative_price_unexpected(session, charge, policy):
         why = f"Monta's final price is {charge.latest.price}, where the tariff has the driver pay: released"
         change = change.raise_attention(Code.NEGATIVE_PRICE, why, WATCHER)
+    if _below_least(session, price_minor, final_energy_wh(charge)):
+        change = change.note(JournalKind.BELOW_LEAST, WATCHER, price_minor=price_minor)
+        return _billed(change, 0, SettlementBasis.BELOW_LEAST, now=now, policy=policy)
     change = _billed(change, price_minor, SettlementBasis.FINAL_PRICE, now=now, policy=policy)
     above = price_above_tariff(session, charge, policy)
     return change if above is None else change.raise_attention(Code.PRICE_ABOVE_TARIFF, above, WATCHER)
+
+
+def _below_least(session: PaymentSession, price_minor: int, energy_wh: int) -> bool:
+    """Whether the operator's policy waives this price. One of 0 is a release anyway."""
+    least = price_minor < session.least_capture_minor or energy_wh < session.least_energy_wh
+    return price_minor > 0 and least
 
 
 def settle_unfinished(change: Change, now: datetime, policy: Policy) -> Change:

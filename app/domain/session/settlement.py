@@ -30,6 +30,8 @@ class SettlementBasis(StrEnum):
     NOTHING_RAN = "nothing_ran"
     PERSON = "person"
     """Operations decided the amount."""
+    BELOW_LEAST = "below_least"
+    """Monta's final price or energy is below the operator's least: released."""
 
 
 class CaptureOutcome(StrEnum):

@@ -131,6 +131,19 @@ async def set_hold_max(context: Context, operator_id: OperatorId, eur: int | Non
         await operators.set_hold_max(connection, operator_id, eur)
 
 
+async def set_least_settlement(
+    context: Context, operator_id: OperatorId, *, capture_minor: int | None, energy_wh: int | None
+) -> None:
+    """Sets below which final price (minor units) or energy a charge is released. None leaves a value as it is. Raises
+    OperatorUnknown."""
+    async with context.database.transaction() as connection:
+        if not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        await operators.set_least_settlement(
+            connection, operator_id, capture_minor=capture_minor, energy_wh=energy_wh
+        )
+
+
 async def set_price_unit(context: Context, operator_id: OperatorId, price_unit: str) -> None:
     """Sets the unit of Monta's charge prices, `major` or `minor`. Raises OperatorUnknown."""
     async with context.database.transaction() as connection:

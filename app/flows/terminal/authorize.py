@@ -227,6 +227,8 @@ async def _new_session(
         top_up_max_minor=operator.top_up_max_minor if operator else None,
         hold_max_minor=most,
         hold_days=hold_days,
+        least_capture_minor=operator.least_capture_minor if operator else 0,
+        least_energy_wh=operator.least_energy_wh if operator else 0,
         time_zone=operator.time_zone if operator else "UTC",
         metadata=payment.metadata,
     )

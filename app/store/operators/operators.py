@@ -36,6 +36,10 @@ class Operator:
     """The most that top-ups may raise an authorization to. None: up to Monta's limit of the start."""
     hold_max_eur: int | None = None
     """The most that one session may hold, in EUR (other currencies by their usual size). None: the default."""
+    least_capture_minor: int = 0
+    """A final price below this is released."""
+    least_energy_wh: int = 0
+    """The price of less energy is released."""
     monta_clock_ahead_s: int | None = None
     webhook_endpoint_id: str = field(repr=False)
     webhook_secret: str = field(repr=False)
@@ -159,6 +163,8 @@ class Operators:
                 "time_zone",
                 "top_up_max_minor",
                 "hold_max_eur",
+                "least_capture_minor",
+                "least_energy_wh",
                 "monta_clock_ahead_s",
                 "webhook_endpoint_id",
                 "previous_webhook_secret_until",
@@ -190,6 +196,15 @@ async def set_top_up_max(connection: Connection, operator_id: OperatorId, amount
 async def set_hold_max(connection: Connection, operator_id: OperatorId, eur: int | None) -> None:
     """Applies to new sessions; None: the default."""
     await connection.execute(update(operators).where(operators.c.id == operator_id).values(hold_max_eur=eur))
+
+
+async def set_least_settlement(
+    connection: Connection, operator_id: OperatorId, *, capture_minor: int | None, energy_wh: int | None
+) -> None:
+    """Applies to new sessions; None leaves a value as it is."""
+    given = {"least_capture_minor": capture_minor, "least_energy_wh": energy_wh}
+    values = {name: value for name, value in given.items() if value is not None}
+    await connection.execute(update(operators).where(operators.c.id == operator_id).values(values))
 
 
 async def set_price_unit(connection: Connection, operator_id: OperatorId, price_unit: str) -> None:

@@ -41,6 +41,20 @@ operators = Table(
         "hold_max_eur", Integer, comment="the most of one hold, in EUR, other currencies alike; null: usual"
     ),
     Column(
+        "least_capture_minor",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="a lower price is released",
+    ),
+    Column(
+        "least_energy_wh",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="the price of less is released",
+    ),
+    Column(
         "monta_clock_ahead_s", BigInteger, comment="as its records last showed; null: it agrees with ours"
     ),
     Column("webhook_endpoint_id", Text, nullable=False, unique=True),

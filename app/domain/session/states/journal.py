@@ -51,6 +51,7 @@ class JournalKind(StrEnum):
 
     SETTLEMENT_DECIDED = "settlement_decided"
     NEGATIVE_PRICE = "negative_price"
+    BELOW_LEAST = "below_least"
     SHORTFALL = "shortfall"
     AMOUNT_DECIDED = "amount_decided"
     CLOSED_BY_OPERATIONS = "closed_by_operations"
@@ -169,6 +170,9 @@ KINDS: Mapping[JournalKind, KindRow] = {
         "phase, action, to_capture_minor, to_release_minor, shortfall_minor, energy_wh, basis",
     ),
     K.NEGATIVE_PRICE: KindRow("Monta's final price is below zero; the holds are released.", "price"),
+    K.BELOW_LEAST: KindRow(
+        "The final price or energy is below the operator's least: released.", "price_minor"
+    ),
     K.SHORTFALL: KindRow("The charge cost more than was authorized; its likeliest cause.", "cause"),
     K.AMOUNT_DECIDED: KindRow("Operations decided the amount of an ended charge.", "amount_minor, reason"),
     K.CLOSED_BY_OPERATIONS: KindRow(
