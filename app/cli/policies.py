@@ -21,6 +21,9 @@ TopUpMax = Annotated[
     int | None,
     typer.Option(min=0, help="Top-ups may raise an authorization to this amount, in minor units."),
 ]
+NoTopUpMax = Annotated[
+    bool, typer.Option("--no-top-up-max", help="Remove the policy: Monta's limit is the first authorization.")
+]
 HoldDays = Annotated[
     int | None,
     typer.Option(min=1, max=60, help="Days that a hold is valid when the terminal does not say."),
@@ -58,10 +61,7 @@ def operator_set(
     operator: OperatorOption,
     *,
     top_up_max: TopUpMax = None,
-    no_top_up_max: Annotated[
-        bool,
-        typer.Option("--no-top-up-max", help="Remove the policy: Monta's limit is the first authorization."),
-    ] = False,
+    no_top_up_max: NoTopUpMax = False,
     hold_days: HoldDays = None,
     hold_max: HoldMax = None,
     brand: Brand = None,
@@ -71,8 +71,15 @@ def operator_set(
     as_json: AsJson = False,
 ) -> None:
     """Set an operator's policies; they apply to new sessions."""
-    given = {top_up_max, hold_days, hold_max, least_capture, least_energy, price_unit}
-    if not no_top_up_max and given == {None}:
+    policies = {
+        "top_up_max": top_up_max,
+        "hold_days": hold_days,
+        "hold_max": hold_max,
+        "least_capture": least_capture,
+        "least_energy": least_energy,
+        "price_unit": price_unit,
+    }
+    if not no_top_up_max and set(policies.values()) == {None}:
         fail("Nothing to set: `tapwatt operator set --help` lists the policies.")
     if top_up_max is not None and no_top_up_max:
         fail("--top-up-max and --no-top-up-max contradict each other.")
@@ -91,17 +98,8 @@ def operator_set(
             await provision.set_price_unit(context, owner, price_unit.value)
 
     with_context(load_settings(), change)
-    print_facts(
-        as_json,
-        operator_id=operator,
-        top_up_max=_text(top_up_max),
-        hold_days=_text(hold_days),
-        brand=brand,
-        hold_max=_text(hold_max),
-        least_capture=_text(least_capture),
-        least_energy=_text(least_energy),
-        price_unit=_text(price_unit),
-    )
+    facts = {name: _text(value) for name, value in policies.items()}
+    print_facts(as_json, operator_id=operator, brand=brand, **facts)
 
 
 async def _set_least(

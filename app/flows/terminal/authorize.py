@@ -1,6 +1,6 @@
 """Records an authorized payment once, however often the terminal reports it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -21,6 +21,7 @@ from app.store.db.connection import Connection
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.operators import charge_points, currencies, operator_state, price_groups, terminals
 from app.store.operators.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
+from app.store.operators.operators import Operator
 from app.store.operators.terminals import Terminal
 from app.store.sessions import holds, payment_sessions
 from app.store.sessions.session_filter import SessionFilter
@@ -208,7 +209,7 @@ async def _new_session(
     priced, learned_price, why_unpriced = await _priced(connection, terminal, payment, now)
     _check_affordable(payment, priced, context.policy)
     seen = point.seen if point else None
-    return PaymentSession(
+    session = PaymentSession(
         id=context.ids.session_id(),
         operator_id=terminal.operator_id,
         terminal_id=terminal.id,
@@ -224,13 +225,21 @@ async def _new_session(
         tariff_source=priced.source if priced else None,
         tariff_gaps=(*_shown_in_vain(payment, now), *(priced.gaps if priced else why_unpriced)),
         learned_kwh_price=None if priced else learned_price,
-        top_up_max_minor=operator.top_up_max_minor if operator else None,
         hold_max_minor=most,
         hold_days=hold_days,
-        least_capture_minor=operator.least_capture_minor if operator else 0,
-        least_energy_wh=operator.least_energy_wh if operator else 0,
-        time_zone=operator.time_zone if operator else "UTC",
         metadata=payment.metadata,
+    )
+    return session if operator is None else _with_policies(session, operator)
+
+
+def _with_policies(session: PaymentSession, operator: Operator) -> PaymentSession:
+    """The operator's policies as they are now; later changes apply to later sessions."""
+    return replace(
+        session,
+        top_up_max_minor=operator.top_up_max_minor,
+        least_capture_minor=operator.least_capture_minor,
+        least_energy_wh=operator.least_energy_wh,
+        time_zone=operator.time_zone,
     )
 
 
