@@ -83,7 +83,6 @@ def operator_set(
         fail("Nothing to set: `tapwatt operator set --help` lists the policies.")
     if top_up_max is not None and no_top_up_max:
         fail("--top-up-max and --no-top-up-max contradict each other.")
-
     owner = OperatorId(operator)
 
     async def change(context: Context) -> None:
@@ -98,8 +97,7 @@ def operator_set(
             await provision.set_price_unit(context, owner, price_unit.value)
 
     with_context(load_settings(), change)
-    facts = {name: _text(value) for name, value in policies.items()}
-    print_facts(as_json, operator_id=operator, brand=brand, **facts)
+    print_facts(as_json, operator_id=operator, brand=brand, **{n: _text(v) for n, v in policies.items()})
 
 
 async def _set_least(

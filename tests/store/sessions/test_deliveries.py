@@ -30,9 +30,12 @@ async def test_a_delivery_is_kept_once_for_each_operator_and_read_as_it_was_sent
             connection, OP_ONE, ChargeId("7"), since=NOW, until=NOW, limit=10
         )
         assert (found.sent_body(), found.signature, found.received_at) == (body, "sha1=00", NOW)
-        later = {"since": NOW + SECOND, "until": NOW + 2 * SECOND, "limit": 10}
-        assert await deliveries.of_charge(connection, OP_ONE, ChargeId("7"), **later) == []
-        assert await deliveries.of_charge(connection, OP_ONE, ChargeId("9"), **later) == []
+        since, until = NOW + SECOND, NOW + 2 * SECOND
+        for charge_id in (ChargeId("7"), ChargeId("9")):
+            later = await deliveries.of_charge(
+                connection, OP_ONE, charge_id, since=since, until=until, limit=10
+            )
+            assert later == []
 
 
 async def test_old_deliveries_are_deleted_oldest_first_and_of_one_operator(database_url: str) -> None:
