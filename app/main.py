@@ -91,7 +91,7 @@ def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(FieldErrors, _on_field_errors)
     for error in ANSWERS:
         app.add_exception_handler(error, on_known_error)
-    app.add_exception_handler(SecretUnreadable, _on_wrong_key)
+    app.add_exception_handler(SecretUnreadable, _on_unreadable)
     for error in DATABASE_ERRORS:
         app.add_exception_handler(error, _on_database_error)
 
@@ -103,10 +103,10 @@ async def _on_field_errors(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _on_wrong_key(request: Request, error: Exception) -> JSONResponse:
-    """Answers 503 at every endpoint while the encryption key is wrong. Callers retry, and nothing is written with
-    a wrong key."""
-    log.error("secret_key_is_wrong", path=_shown(request.url.path), why=str(error))
+async def _on_unreadable(request: Request, error: Exception) -> JSONResponse:
+    """Answers 503 where an operator's secrets are needed and cannot be decrypted. Callers retry, and nothing is
+    written."""
+    log.error("operator_unreadable", path=_shown(request.url.path), why=str(error))
     return await on_known_error(request, error)
 
 

@@ -19,11 +19,11 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.limit.policy import SmallAuthorizations
+from app.secret_strength import weakness
 from app.store.db.connect import DatabaseUrlInvalid, asyncpg_url
 
 PREFIX = "TAPWATT_"
 SECRETS_FOLDER = Path("/run/secrets")
-MIN_SECRET_KEY_CHARS = 32
 MAKE_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
@@ -41,9 +41,10 @@ def _known_database(url: SecretStr) -> SecretStr:
     return url
 
 
-def _long_enough(key: SecretStr) -> SecretStr:
-    if len(key.get_secret_value()) < MIN_SECRET_KEY_CHARS:
-        raise ValueError(f"must have {MIN_SECRET_KEY_CHARS} characters at least: make one with {MAKE_KEY}")
+def _strong(key: SecretStr) -> SecretStr:
+    why = weakness(key.get_secret_value())
+    if why is not None:
+        raise ValueError(f"{why}: make one with {MAKE_KEY}")
     return key
 
 
@@ -97,7 +98,8 @@ class Settings(BaseSettings):
     owner_database_url: Annotated[SecretStr, AfterValidator(_known_database)] | None = None
     listen_database_url: Annotated[SecretStr, AfterValidator(_known_database)] | None = None
     data_dir: Path = Path(".tapwatt")
-    secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
+    secret_key: Annotated[SecretStr, AfterValidator(_strong)] | None = None
+    old_secret_keys: SecretStr | None = None
     allow_plain_http: bool = False
     public_url: str | None = None
 
@@ -167,7 +169,13 @@ class Settings(BaseSettings):
 class KeyedSettings(Settings):
     """For every process that reads or writes operators' secrets."""
 
-    secret_key: Annotated[SecretStr, AfterValidator(_long_enough)]
+    secret_key: Annotated[SecretStr, AfterValidator(_strong)]
+
+    @property
+    def older_secret_keys(self) -> list[str]:
+        """Keys before the present one, separated by commas or lines, with which secrets may still be encrypted."""
+        given = self.old_secret_keys.get_secret_value() if self.old_secret_keys else ""
+        return [key.strip() for key in given.replace("\n", ",").split(",") if key.strip()]
 
 
 def load_settings() -> KeyedSettings:

@@ -27,6 +27,7 @@ from app.store.db.database import is_away
 from app.store.db.scope import limited_to
 from app.store.db.secret_box import SecretUnreadable
 from app.store.operators.jobs import Job, JobLease
+from app.store.operators.secret_keys import WrongSecretKey
 from app.store.sessions.leases import Lease
 
 MAX_STEPS = 25
@@ -154,7 +155,7 @@ class Watcher:
                 await database_checks.leave(self.context, self.name)
 
     async def begin(self) -> None:
-        """Requests a reconciliation before the first claim. Raises SecretUnreadable: with a wrong key nothing is
+        """Requests a reconciliation before the first claim. Raises WrongSecretKey: with a wrong key nothing is
         claimed or changed."""
         await database_checks.check_secret_key(self.context)
         await demand(self.context)
@@ -260,6 +261,8 @@ class Watcher:
         with job, limited_to(lease.operator_id):
             try:
                 await run_job(self.context, lease)
+            except SecretUnreadable as error:
+                log.error("operator_unreadable", why=str(error))
             except Exception:
                 log.exception("job_failed")
             finally:
@@ -309,8 +312,8 @@ class Watcher:
     async def _survive(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:
             await work()
-        except SecretUnreadable:
-            log.error("secret_key_is_wrong", do="start with the TAPWATT_SECRET_KEY that sealed the secrets")
+        except WrongSecretKey as error:
+            log.error("secret_key_is_wrong", why=str(error))
             raise
         except Exception as error:
             log.warning("database_trouble", error=type(error).__name__)

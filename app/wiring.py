@@ -10,7 +10,7 @@ from app.domain.limit.policy import Policy
 from app.domain.units.ids import SessionId
 from app.embedded import EmbeddedPostgres
 from app.flows.admin import queries
-from app.flows.admin.database_checks import check_suitable, clock_skew
+from app.flows.admin.database_checks import check_secret_key, check_suitable, clock_skew
 from app.flows.context import Context
 from app.monta.transport import Timeouts, open_http
 from app.monta_access import MontaAccess
@@ -80,7 +80,7 @@ async def clock_for(settings: Settings, database: Database) -> Clock:
 @asynccontextmanager
 async def open_context(settings: KeyedSettings, database_url: str) -> AsyncIterator[Context]:
     """Opens the context of one process and closes everything in it at the end. Raises DatabaseUnsuitable."""
-    box = SecretBox(settings.secret_key.get_secret_value())
+    box = SecretBox(settings.secret_key.get_secret_value(), settings.older_secret_keys)
     listen_url = settings.listen_database_url
     database = Database(database_url, listen_url=listen_url.get_secret_value() if listen_url else None)
     http = open_http()
@@ -114,11 +114,12 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
 
 @asynccontextmanager
 async def ready_context(settings: KeyedSettings, url: str) -> AsyncIterator[Context]:
-    """The context on a database that fits this code. Raises NotMigrated."""
+    """The context on a database that fits this code and key. Raises NotMigrated, WrongSecretKey."""
     async with open_context(settings, url) as context:
         found = await queries.readiness(context)
         if found.schema is not None:
             raise NotMigrated(f"The database's schema {found.schema}.")
+        await check_secret_key(context)
         yield context
 
 

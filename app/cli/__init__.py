@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import keys, orphans, policies, processes, provisioning, reconciliation, sessions
+from app.cli import keys, orphans, policies, processes, provisioning, reconciliation, secret_key, sessions
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
 from app.flows.admin import check_setup, manage_keys, provision
@@ -21,6 +21,7 @@ app.add_typer(policies.operator_app, name="operator")
 app.add_typer(provisioning.terminal_app, name="terminal")
 app.add_typer(provisioning.tariff_app, name="tariff")
 app.add_typer(keys.ops_key_app, name="ops-key")
+app.add_typer(secret_key.secret_key_app, name="secret-key")
 app.add_typer(sessions.app)
 app.add_typer(sessions.session_app, name="session")
 app.add_typer(reconciliation.app)

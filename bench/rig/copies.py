@@ -18,6 +18,7 @@ ABOUT_OPERATORS = (
     "operator_jobs",
     "operators",
     "price_groups",
+    "secret_keys",
     "tariffs",
     "terminal_charge_points",
     "terminals",

@@ -771,6 +771,33 @@ def _protect() -> None:
 def _create_keys() -> None:
     """Creates keys, the trigger that announces their changes, and who is signed in by one."""
     op.create_table(
+        "secret_keys",
+        sa.Column(
+            "key_id",
+            sa.Text(),
+            nullable=False,
+            comment="derived from TAPWATT_SECRET_KEY; reveals nothing of it",
+        ),
+        sa.Column(
+            "sample", sa.LargeBinary(), nullable=False, comment="a known text, encrypted with this key"
+        ),
+        sa.Column(
+            "active",
+            sa.Boolean(),
+            nullable=False,
+            comment="what is encrypted now is encrypted with this one",
+        ),
+        sa.PrimaryKeyConstraint("key_id", name=op.f("pk_secret_keys")),
+        comment="Keys that secrets here are encrypted with, to tell a wrong one before anything is written.",
+    )
+    op.create_index(
+        "uq_secret_keys_active",
+        "secret_keys",
+        ["active"],
+        unique=True,
+        postgresql_where=sa.text("active"),
+    )
+    op.create_table(
         "api_keys",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False, comment="terminal or ops"),
@@ -873,9 +900,7 @@ def downgrade() -> None:
     op.drop_index("ix_payment_sessions_card_fingerprint", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_card_account_reference", table_name="payment_sessions")
     op.drop_table("payment_sessions")
-    op.drop_table("console_sessions")
-    op.drop_table("api_keys")
-    op.execute("DROP FUNCTION announce_key()")
+    _drop_keys()
     op.drop_table("terminals")
     op.drop_table("tariffs")
     op.drop_index("ix_polled_reports_session_id", table_name="polled_reports")
@@ -914,3 +939,10 @@ def downgrade() -> None:
     op.drop_table("charge_points")
     op.drop_table("watchers")
     op.drop_table("operators")
+
+
+def _drop_keys() -> None:
+    op.drop_table("secret_keys")
+    op.drop_table("console_sessions")
+    op.drop_table("api_keys")
+    op.execute("DROP FUNCTION announce_key()")

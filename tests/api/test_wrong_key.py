@@ -11,8 +11,9 @@ from sqlalchemy import text
 
 from app.flows.context import Context
 from app.main import create_app
-from app.store.db.secret_box import SecretBox, SecretUnreadable
+from app.store.db.secret_box import SecretBox
 from app.store.operators.operators import Operators
+from app.store.operators.secret_keys import WrongSecretKey
 from app.watcher import Watcher
 from tests.api.service import Service, charge_entry, delivery, open_service, sign
 
@@ -55,7 +56,7 @@ async def test_F90_webhooks_are_answered_503_so_that_monta_sends_them_again(data
 async def test_F90_a_watcher_with_a_wrong_key_ends_and_has_touched_nothing(database_url: str) -> None:
     async with open_service(database_url) as service:
         await service.authorize()
-        with pytest.raises(SecretUnreadable, match="TAPWATT_SECRET_KEY"):
+        with pytest.raises(WrongSecretKey, match="TAPWATT_SECRET_KEY"):
             await Watcher(with_wrong_key(service), name="wrong").run()
         async with service.context.database.transaction() as connection:
             row = (

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from app.cli import app
 from tests.postgres import ROOT, TestCluster
 
-KEY = "canary-key-that-is-as-long-as-it-has-to-be"
+KEY = "canary-Zk3vQ8mX1pL7rT5wB9nD2fH6jS4"
 WAIT_S = 40
 ADD = ["operator", "add", "--name", "Nordlade", "--client-id", "c", "--paying-team-id", "11"]
 TARIFF = {

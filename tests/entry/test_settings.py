@@ -14,7 +14,7 @@ from app.settings import (
     url_problem,
 )
 
-KEY = "canary-key-that-is-as-long-as-it-has-to-be"
+KEY = "canary-Zk3vQ8mX1pL7rT5wB9nD2fH6jS4"
 Environment = Callable[[Mapping[str, str]], None]
 
 

@@ -31,7 +31,7 @@ from app.wiring import open_context
 from tests.postgres import ROOT
 from tests.processes.monta_process import FIRST_POINT
 
-SECRET_KEY = "a key for tests only, as long as it has to be"
+SECRET_KEY = "for-tests-Vq7nX2kM9sD4wL1zR8cT5bG3"
 LEASE_S = 5.0
 """Not below the bound on an idle transaction: a frozen replica may hold a row's lock that long."""
 SEND_GUARD_S = 1.5

@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 OP_ONE, OP_OTHER = OperatorId("op_one"), OperatorId("op_other")
 TRM_ONE, TRM_OTHER = TerminalId("trm_one"), TerminalId("trm_other")
-SECRET_KEY = "a key for tests only, as long as it has to be"
+SECRET_KEY = "for-tests-Vq7nX2kM9sD4wL1zR8cT5bG3"
 
 
 def operator(operator_id: OperatorId = OP_ONE) -> Operator:

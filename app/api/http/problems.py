@@ -180,8 +180,8 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     TooManyWaiting: Answer(code="unavailable"),
     SecretUnreadable: Answer(
         code="unavailable",
-        detail="TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with: start this process"
-        " with that key. Nothing was recorded.",
+        detail="The operator's secrets cannot be decrypted: they are damaged, or TAPWATT_SECRET_KEY is wrong. Nothing"
+        " was recorded; /health/ready and the list of operators say which.",
         retry_after_s=30,
     ),
 } | dict.fromkeys(

@@ -54,7 +54,7 @@ async def echo(database: Database, word: str) -> None:
 
 
 async def check_secret_key(context: Context) -> None:
-    """Raises SecretUnreadable when the key is not the one that the operators' secrets were sealed with."""
+    """Raises WrongSecretKey when the key is not the one that secrets were encrypted with."""
     async with context.database.read() as connection:
         await context.operators.check_key(connection)
 

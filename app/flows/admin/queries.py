@@ -13,13 +13,13 @@ from app.store.db.connection import Connection
 from app.store.db.database import wait_for_standby
 from app.store.db.schema import newest_schema, schema_version
 from app.store.db.scope import EVERY, limited_to
-from app.store.db.secret_box import SecretUnreadable
 from app.store.health import Totals
 from app.store.operators import charge_points, monta_access, operator_state, orphans, terminals
 from app.store.operators.charge_points import KnownChargePoint, TariffFound
 from app.store.operators.names import Names, names_of
 from app.store.operators.operator_state import OperatorFacts
 from app.store.operators.orphans import Orphan
+from app.store.operators.secret_keys import WrongSecretKey
 from app.store.sessions import journal, leases, payment_sessions
 from app.store.sessions.journal import JournalEntry
 from app.store.sessions.payment_sessions import SessionState
@@ -240,6 +240,6 @@ def _database_problem(context: Context, writable: bool, unbound: Sequence[str]) 
 async def _wrong_key(context: Context, connection: Connection) -> str | None:
     try:
         await context.operators.check_key(connection)
-    except SecretUnreadable:
-        return "TAPWATT_SECRET_KEY is not the key that the operators' secrets were sealed with"
+    except WrongSecretKey as error:
+        return str(error)
     return None

@@ -26,6 +26,7 @@ from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
 from app.monta.webhook import PRICE_GROUP, delivery_path, read_entry
 from app.store.db.database import retry_on_serialization_failure
+from app.store.db.secret_box import SecretUnreadable
 from app.store.operators import charge_points, jobs, operators, price_groups
 from app.store.operators.jobs import JobLease
 from app.store.operators.operator_state import note_setup, note_sync, note_webhook_mended
@@ -58,8 +59,12 @@ EVENT_TYPES = ("charges", "charge-points")
 async def sync_operator(context: Context, lease: JobLease) -> None:
     """Synchronizes one operator with Monta. Never raises for a Monta failure: the problem is noted for operations and
     retried after a minute."""
-    async with context.database.transaction() as connection:
-        operator = await context.operators.get(connection, lease.operator_id)
+    try:
+        async with context.database.transaction() as connection:
+            operator = await context.operators.get(connection, lease.operator_id)
+    except SecretUnreadable as error:
+        await _note_unreadable(context, lease, error)
+        return
     if operator is None:
         return
     monta = context.monta.of(operator)
@@ -76,6 +81,18 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
         await note_sync(connection, operator.id, webhook_problem=webhook_problem, sync_problem=sync_problem)
         due_at = context.clock.now() + timedelta(seconds=pause)
         await jobs.release(connection, lease, due_at)
+
+
+async def _note_unreadable(context: Context, lease: JobLease, error: SecretUnreadable) -> None:
+    """Shows operations that an operator's secrets are damaged. The other operators go on."""
+    log.error("operator_unreadable", why=str(error))
+    problem = (
+        f"{error}: nothing can be asked of Monta. Set it again with `tapwatt operator set --client-secret-file` or"
+        " `tapwatt operator change-webhook-secret --at-once`"
+    )
+    async with context.database.transaction() as connection:
+        await note_sync(connection, lease.operator_id, webhook_problem=None, sync_problem=problem)
+        await jobs.release(connection, lease, context.clock.now() + timedelta(seconds=RETRY_S))
 
 
 async def apply_charge_point_news(context: Context, lease: JobLease) -> None:

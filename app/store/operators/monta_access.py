@@ -1,9 +1,11 @@
 """Stores Monta's token pairs and rate budgets, shared by all replicas: one row each an operator."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
+import structlog
 from sqlalchemy import (
     ColumnElement,
     Integer,
@@ -22,9 +24,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.units.ids import OperatorId
-from app.store.db.connection import Connection
-from app.store.db.secret_box import SecretBox
+from app.store.db.connection import Connection, Row
+from app.store.db.secret_box import SecretBox, SecretUnreadable
+from app.store.operators.secret_keys import sealing_key
 from app.store.tables import monta_budgets, monta_tokens
+
+log = structlog.get_logger("store")
 
 T = monta_tokens
 B = monta_budgets
@@ -46,14 +51,49 @@ _TOKENS = select(T).where(T.c.operator_id == bindparam("operator"), T.c.version 
 
 
 async def load_tokens(connection: Connection, operator_id: OperatorId, box: SecretBox) -> TokenPair | None:
+    """The shared pair. An unreadable one is over: the credential brings another."""
     row = (await connection.execute(_TOKENS, {"operator": operator_id})).one_or_none()
-    if row is None:
-        return None
-    access, refresh = (
-        box.open(sealed, owner=operator_id, purpose=name)
-        for sealed, name in ((row.access, "access"), (row.refresh, "refresh"))
-    )
+    return None if row is None else _opened(row, operator_id, box)
+
+
+async def reseal_tokens(connection: Connection, operator_id: OperatorId, box: SecretBox, key_id: str) -> None:
+    """Encrypts an operator's tokens anew with the key of this id. Their version stays."""
+    row = (await connection.execute(_TOKENS.with_for_update(), {"operator": operator_id})).one_or_none()
+    if row is not None:
+        pair = _opened(row, operator_id, box)
+        await connection.execute(
+            update(T).where(T.c.operator_id == operator_id).values(_sealed(operator_id, pair, box, key_id))
+        )
+
+
+async def forget_tokens(connection: Connection, operator_id: OperatorId) -> None:
+    """Ends the shared pair, which belongs to another account or address."""
+    over = {"access_expires_at": _OVER, "refresh_expires_at": _OVER, "version": T.c.version + 1}
+    await connection.execute(update(T).where(T.c.operator_id == operator_id, T.c.version > 0).values(over))
+
+
+_OVER = datetime(2000, 1, 1, tzinfo=UTC)
+"""When a pair ended that must not be used again."""
+
+
+def _opened(row: Row, operator_id: OperatorId, box: SecretBox) -> TokenPair:
+    try:
+        access, refresh = (
+            box.open(row[name], owner=operator_id, purpose=name) for name in ("access", "refresh")
+        )
+    except SecretUnreadable as error:
+        log.error("tokens_unreadable", operator_id=operator_id, why=str(error))
+        return TokenPair(row.version, "", _OVER, "", _OVER)
     return TokenPair(row.version, access, row.access_expires_at, refresh, row.refresh_expires_at)
+
+
+def _sealed(operator_id: OperatorId, pair: TokenPair, box: SecretBox, key_id: str) -> dict[str, Any]:
+    return {
+        "access": box.seal(pair.access, owner=operator_id, purpose="access", key_id=key_id),
+        "refresh": box.seal(pair.refresh, owner=operator_id, purpose="refresh", key_id=key_id),
+        "access_expires_at": pair.access_expires_at,
+        "refresh_expires_at": pair.refresh_expires_at,
+    }
 
 
 async def lease_renewal(
@@ -77,13 +117,8 @@ async def lease_renewal(
 async def save_tokens(
     connection: Connection, operator_id: OperatorId, pair: TokenPair, box: SecretBox
 ) -> int:
-    """Saves a new pair and ends the renewal lease. Returns its version, one above the row's."""
-    sealed = {
-        "access": box.seal(pair.access, owner=operator_id, purpose="access"),
-        "refresh": box.seal(pair.refresh, owner=operator_id, purpose="refresh"),
-        "access_expires_at": pair.access_expires_at,
-        "refresh_expires_at": pair.refresh_expires_at,
-    }
+    """Saves a new pair and ends the renewal lease. Returns its version, one above the row's. Raises WrongSecretKey."""
+    sealed = _sealed(operator_id, pair, box, await sealing_key(connection, box))
     statement = insert(T).values(operator_id=operator_id, version=1, **sealed)
     statement = statement.on_conflict_do_update(
         index_elements=[T.c.operator_id],

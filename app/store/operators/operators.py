@@ -11,6 +11,7 @@ from app.store.db.connection import Connection, Row
 from app.store.db.secret_box import SecretBox
 from app.store.operators import jobs
 from app.store.operators.jobs import Job
+from app.store.operators.secret_keys import check, sealing_key
 from app.store.tables import operators
 
 O = operators  # noqa: E741
@@ -68,19 +69,25 @@ class Operators:
     def __init__(self, box: SecretBox) -> None:
         self._box = box
 
+    @property
+    def box(self) -> SecretBox:
+        return self._box
+
     async def add(self, connection: Connection, operator: Operator, now: datetime) -> None:
+        """Raises WrongSecretKey, as all that encrypts."""
+        key_id = await sealing_key(connection, self._box)
         await connection.execute(
             insert(operators).values(
                 id=operator.id,
                 name=operator.name,
                 monta_url=operator.monta_url,
                 client_id=operator.client_id,
-                client_secret=self._sealed(operator, operator.client_secret, CLIENT_SECRET),
+                client_secret=self._sealed_client_secret(operator, key_id),
                 paying_team_id=operator.paying_team_id,
                 price_unit=operator.price_unit,
                 time_zone=operator.time_zone,
                 webhook_endpoint_id=operator.webhook_endpoint_id,
-                webhook_secret=self._sealed(operator, operator.webhook_secret, WEBHOOK_SECRET),
+                webhook_secret=self._sealed(operator, operator.webhook_secret, WEBHOOK_SECRET, key_id),
                 created_at=now,
                 reconciled_at=now,
                 reconciled_deep_at=now,
@@ -117,12 +124,13 @@ class Operators:
         before_until: datetime | None,
     ) -> None:
         """Replaces the webhook secret. The previous one stays valid until `before_until`, None: it is deleted."""
-        before = self._sealed(locked, locked.webhook_secret, PREVIOUS_WEBHOOK_SECRET)
+        key_id = await sealing_key(connection, self._box)
+        before = self._sealed(locked, locked.webhook_secret, PREVIOUS_WEBHOOK_SECRET, key_id)
         await connection.execute(
             update(O)
             .where(O.c.id == locked.id)
             .values(
-                webhook_secret=self._sealed(locked, secret, WEBHOOK_SECRET),
+                webhook_secret=self._sealed(locked, secret, WEBHOOK_SECRET, key_id),
                 previous_webhook_secret=None if before_until is None else before,
                 previous_webhook_secret_until=before_until,
                 webhook_secret_pending_since=now,
@@ -138,19 +146,36 @@ class Operators:
         return [self._from(row) for row in rows]
 
     async def check_key(self, connection: Connection) -> None:
-        """Raises SecretUnreadable when secrets here were encrypted with another key. No check without any secret."""
-        row = await connection.execute(select(O).order_by(O.c.created_at.desc(), O.c.id).limit(1))
-        self._one(row.one_or_none())
+        """Raises WrongSecretKey when secrets here were encrypted with another key. No check without any secret."""
+        await check(connection, self._box)
 
-    def _sealed(self, operator: Operator, secret: str, purpose: str) -> bytes:
-        return self._box.seal(secret, owner=operator.id, purpose=purpose)
+    async def reseal(self, connection: Connection, operator_id: OperatorId, key_id: str) -> None:
+        """Encrypts an operator's secrets anew with the key of this id. Raises SecretUnreadable."""
+        operator = await self.lock(connection, operator_id)
+        if operator is None:
+            return
+        before = operator.previous_webhook_secret
+        values = {
+            CLIENT_SECRET: self._sealed_client_secret(operator, key_id),
+            WEBHOOK_SECRET: self._sealed(operator, operator.webhook_secret, WEBHOOK_SECRET, key_id),
+            PREVIOUS_WEBHOOK_SECRET: None
+            if before is None
+            else self._sealed(operator, before, PREVIOUS_WEBHOOK_SECRET, key_id),
+        }
+        await connection.execute(update(O).where(O.c.id == operator_id).values(values))
+
+    def _sealed(self, operator: Operator, secret: str, purpose: str, key_id: str) -> bytes:
+        return self._box.seal(secret, owner=operator.id, purpose=purpose, key_id=key_id)
+
+    def _sealed_client_secret(self, operator: Operator, key_id: str) -> bytes:
+        return self._sealed(operator, operator.client_secret, _for_address(operator.monta_url), key_id)
 
     def _one(self, row: Row | None) -> Operator | None:
         return None if row is None else self._from(row)
 
     def _from(self, row: Row) -> Operator:
-        def opened(purpose: str) -> str:
-            return self._box.open(row[purpose], owner=row["id"], purpose=purpose)
+        def opened(column: str, purpose: str | None = None) -> str:
+            return self._box.open(row[column], owner=row["id"], purpose=purpose or column)
 
         plain: dict[str, Any] = {
             name: row[name]
@@ -174,11 +199,16 @@ class Operators:
         changed = row[PREVIOUS_WEBHOOK_SECRET] is not None
         return Operator(
             id=OperatorId(row["id"]),
-            client_secret=opened(CLIENT_SECRET),
+            client_secret=opened(CLIENT_SECRET, _for_address(row["monta_url"])),
             webhook_secret=opened(WEBHOOK_SECRET),
             previous_webhook_secret=opened(PREVIOUS_WEBHOOK_SECRET) if changed else None,
             **plain,
         )
+
+
+def _for_address(monta_url: str) -> str:
+    """The purpose of a client secret: who changes the address in the database cannot have the secret sent there."""
+    return f"{CLIENT_SECRET} for {monta_url}"
 
 
 _ONE = select(operators).where(operators.c.id == bindparam("operator"))

@@ -2,7 +2,7 @@
 
 from app.store.tables.base import metadata
 from app.store.tables.isolation import protect_all
-from app.store.tables.keys import api_keys
+from app.store.tables.keys import api_keys, secret_keys
 from app.store.tables.monta import (
     deliveries,
     inbox,
@@ -46,6 +46,7 @@ __all__ = [
     "payment_sessions",
     "polled_reports",
     "price_groups",
+    "secret_keys",
     "settlements",
     "tariffs",
     "terminal_charge_points",

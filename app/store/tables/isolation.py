@@ -7,8 +7,8 @@ from app.store.tables.base import metadata
 
 OWNER_COLUMNS = {"operators": "id"}
 """Columns that name a row's operator where it is not `operator_id`."""
-SHARED = frozenset({"watchers", "console_sessions"})
-"""Tables without an operator: a console session is found by its token, and then its key names one."""
+SHARED = frozenset({"watchers", "console_sessions", "secret_keys"})
+"""Tables without an operator. A console session is found by its token, and then its key names one."""
 
 
 def protection(table: str) -> tuple[str, str]:

@@ -1,7 +1,8 @@
-"""API keys of terminals and operations, and the trigger that announces a key that is no longer valid."""
+"""API keys, the trigger that announces one that is no longer valid, and the keys that encrypt secrets."""
 
 from sqlalchemy import (
     DDL,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -41,6 +42,18 @@ api_keys = Table(
     CheckConstraint("role IN ('read', 'operate')", name="role_is_known"),
     Index("ix_api_keys_terminal_id", "terminal_id", postgresql_where=text("terminal_id IS NOT NULL")),
     comment="Sessions belong to a terminal, never to one of its keys.",
+)
+
+secret_keys = Table(
+    "secret_keys",
+    metadata,
+    Column(
+        "key_id", Text, primary_key=True, comment="derived from TAPWATT_SECRET_KEY; reveals nothing of it"
+    ),
+    Column("sample", LargeBinary, nullable=False, comment="a known text, encrypted with this key"),
+    Column("active", Boolean, nullable=False, comment="what is encrypted now is encrypted with this one"),
+    Index("uq_secret_keys_active", "active", unique=True, postgresql_where=text("active")),
+    comment="Keys that secrets here are encrypted with, to tell a wrong one before anything is written.",
 )
 
 _ANNOUNCE = DDL(  # type: ignore[no-untyped-call]

@@ -1,0 +1,111 @@
+"""Knows which key secrets are encrypted with, by a sample that only the right key decrypts."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, delete, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from app.domain.units.ids import OperatorId
+from app.store.db.connection import Connection, Row
+from app.store.db.secret_box import FORMAT, SecretBox, SecretUnreadable, key_id_of
+from app.store.tables import monta_tokens, operators, secret_keys
+
+S, O, M = secret_keys.c, operators.c, monta_tokens.c  # noqa: E741
+SAMPLE = "tapwatt"
+"""The known text; owner and purpose of each sample too."""
+LOST = "that was lost from the table secret_keys"
+MAX_TRIES = 5
+
+
+class WrongSecretKey(SecretUnreadable):
+    """TAPWATT_SECRET_KEY is not a key that this database's secrets were encrypted with."""
+
+    def __init__(self, wanted: str, box: SecretBox) -> None:
+        super().__init__(
+            "TAPWATT_SECRET_KEY is not the key that the secrets in this database were encrypted with: their key has"
+            f" the id {wanted}, this one {box.key_id}. Nothing was written. Set the right key; to change keys, set the"
+            " old one as TAPWATT_OLD_SECRET_KEYS and run `tapwatt secret-key rotate`."
+        )
+
+
+_ACTIVE = select(S.key_id, S.sample).where(S.active)
+_ACTIVE_LOCKED = _ACTIVE.with_for_update(read=True)
+
+
+async def check(connection: Connection, box: SecretBox) -> str | None:
+    """Raises WrongSecretKey unless the box has the active key. Returns its id; None: nothing is encrypted yet."""
+    row = (await connection.execute(_ACTIVE)).one_or_none()
+    if row is not None:
+        return _checked(row, box)
+    if (await connection.execute(select(O.id).limit(1))).one_or_none() is not None:
+        raise WrongSecretKey(LOST, box)
+    return None
+
+
+async def sealing_key(connection: Connection, box: SecretBox) -> str:
+    """Returns the id of the key to encrypt with, which stays active until this transaction ends.
+
+    The first secret of a database registers TAPWATT_SECRET_KEY. Raises WrongSecretKey.
+    """
+    for _ in range(MAX_TRIES):
+        # A row that was waited for is no longer active: the new one is seen by the next statement.
+        row = (await connection.execute(_ACTIVE_LOCKED)).one_or_none()
+        if row is not None:
+            return _checked(row, box)
+        known, used = select(S.key_id).exists(), select(O.id).exists()
+        first = select(literal(box.key_id), literal(_sample(box)), literal(True)).where(~known, ~used)
+        names = ("key_id", "sample", "active")
+        await connection.execute(insert(secret_keys).from_select(names, first).on_conflict_do_nothing())
+    raise WrongSecretKey(LOST, box)
+
+
+async def activate(connection: Connection, box: SecretBox) -> None:
+    """Makes TAPWATT_SECRET_KEY the key that everything is encrypted with from this commit on.
+
+    Waits for transactions that encrypt with the one before. Raises WrongSecretKey unless the box has that one too.
+    """
+    if await sealing_key(connection, box) == box.key_id:
+        return
+    await connection.execute(update(secret_keys).where(S.active).values(active=False))
+    row = {"key_id": box.key_id, "sample": _sample(box), "active": True}
+    statement = insert(secret_keys).values(row)
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=[S.key_id], set_={"active": True})
+    )
+
+
+async def retire_others(connection: Connection, key_id: str) -> None:
+    """Forgets all keys but this one."""
+    await connection.execute(delete(secret_keys).where(S.key_id != key_id))
+
+
+def _under_another(key_id: str, *columns: ColumnElement[bytes]) -> ColumnElement[bool]:
+    head = FORMAT + bytes.fromhex(key_id)
+    return or_(*(func.substring(column, 1, len(head)) != head for column in columns))
+
+
+async def operators_under_another_key(connection: Connection, key_id: str) -> Sequence[OperatorId]:
+    """Operators with a secret or a token that is not encrypted with this key, by id."""
+    secrets = select(O.id).where(
+        _under_another(key_id, O.client_secret, O.webhook_secret, O.previous_webhook_secret)
+    )
+    tokens = select(M.operator_id).where(_under_another(key_id, M.access, M.refresh))
+    found = await connection.execute(secrets.union(tokens).order_by("id"))
+    return [OperatorId(each) for each in found.scalars()]
+
+
+def _sample(box: SecretBox) -> bytes:
+    return box.seal(SAMPLE, owner=SAMPLE, purpose="sample")
+
+
+def _checked(row: Row, box: SecretBox) -> str:
+    key_id: str = row["key_id"]
+    try:
+        if (
+            key_id_of(row["sample"]) == key_id
+            and box.open(row["sample"], owner=SAMPLE, purpose="sample") == SAMPLE
+        ):
+            return key_id
+    except SecretUnreadable:
+        pass
+    raise WrongSecretKey(key_id, box)

@@ -1,0 +1,167 @@
+"""Tests of app/cli/keys, app/cli/secret_key: keys of terminals and operations, and the secret key, by command."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.store.db.database import Database
+from app.store.db.secret_box import SecretBox
+from tests.store.rows import OP_ONE, OP_OTHER, SECRET_KEY, TRM_ONE, provisioned
+
+NEW_KEY = "the next one: hT4mQ9xK2vB7nZ1cW8rL5pD3"
+
+
+@pytest.fixture
+def tenants(database_url: str) -> str:
+    """The URL of a database with two operators and a terminal each."""
+
+    async def make() -> None:
+        async with provisioned(database_url):
+            pass
+
+    asyncio.run(make())
+    return database_url
+
+
+def run(url: str, *arguments: str, **settings: str) -> tuple[int, str]:
+    found = CliRunner().invoke(
+        app,
+        [*arguments],
+        env={"TAPWATT_DATABASE_URL": url, "TAPWATT_SECRET_KEY": SECRET_KEY, "TERM": "dumb"} | settings,
+    )
+    return found.exit_code, f"{found.output} {found.exception or ''}"
+
+
+def facts(url: str, *arguments: str, **settings: str) -> Any:
+    status, told = run(url, *arguments, "--json", **settings)
+    assert status == 0, told
+    return json.loads(told)
+
+
+def rows(url: str, statement: str) -> list[tuple[Any, ...]]:
+    async def read() -> list[tuple[Any, ...]]:
+        database = Database(url)
+        try:
+            async with database.read() as connection:
+                return [tuple(row) for row in await connection.execute(text(statement))]
+        finally:
+            await database.close()
+
+    return asyncio.run(read())
+
+
+def test_a_terminals_keys_are_added_listed_and_revoked(tenants: str) -> None:
+    of = ["--terminal", TRM_ONE]
+    added = facts(tenants, "terminal", "key", "add", *of, "--name", "after the repair", "--expires-in", "30")
+    assert set(added) == {"terminal_id", "key_id", "api_key", "expires_at"}
+    first, second = facts(tenants, "terminal", "key", "list", *of)["data"]
+    assert (first["state"], second["state"], second["name"]) == ("valid", "valid", "after the repair")
+    assert second["key_id"] == added["key_id"]
+    revoked = facts(tenants, "terminal", "key", "revoke", added["key_id"])
+    assert revoked["revoked_at"] is not None
+    status, shown = run(tenants, "terminal", "key", "list", *of)
+    assert (status, "revoked" in shown, added["api_key"] in shown) == (0, True, False)
+
+
+def test_an_operations_key_sees_one_operator_unless_all_are_asked_for(tenants: str) -> None:
+    status, told = run(tenants, "ops-key", "add")
+    assert (status, "--all-operators" in told, "2 operators" in told) == (1, True, True)
+    one = facts(tenants, "ops-key", "add", "--operator", OP_ONE, "--role", "read", "--name", "night shift")
+    everything = facts(tenants, "ops-key", "add", "--all-operators")
+    assert set(one) == set(everything) == {"ops_key_id", "api_key"}
+    shown = facts(tenants, "ops-key", "show", one["ops_key_id"])
+    assert (shown["operator_id"], shown["role"], shown["name"]) == (OP_ONE, "read", "night shift")
+    assert facts(tenants, "ops-key", "show", everything["ops_key_id"])["operator_id"] is None
+    assert len(facts(tenants, "ops-key", "list")["data"]) == 2
+    assert [each["key_id"] for each in facts(tenants, "ops-key", "list", "--operator", OP_ONE)["data"]] == [
+        one["ops_key_id"]
+    ]
+    changed = facts(tenants, "ops-key", "set", one["ops_key_id"], "--role", "operate", "--expires-in", "7")
+    assert (changed["role"], changed["name"], changed["expires_at"] is None) == (
+        "operate",
+        "night shift",
+        False,
+    )
+    assert facts(tenants, "ops-key", "revoke", one["ops_key_id"])["key_id"] == one["ops_key_id"]
+    assert facts(tenants, "ops-key", "remove", everything["ops_key_id"]) == {
+        "removed": everything["ops_key_id"]
+    }
+
+
+def test_a_wrong_argument_about_keys_says_what_to_do(tenants: str) -> None:
+    both = ["--all-operators", "--operator", OP_OTHER]
+    cases: list[tuple[list[str], int, str]] = [
+        (["terminal", "key", "add", "--terminal", "trm_none"], 1, "tapwatt terminal list"),
+        (["terminal", "key", "list", "--terminal", "trm_none"], 1, "tapwatt terminal list"),
+        (["terminal", "key", "revoke", "key_none"], 1, "tapwatt terminal key list"),
+        (["ops-key", "add", *both], 1, "contradict"),
+        (["ops-key", "add", "--operator", OP_ONE, "--role", "admin"], 2, "--role"),
+        (["ops-key", "add", "--operator", OP_ONE, "--expires-in", "0"], 2, "--expires-in"),
+        (["ops-key", "add", "--operator", OP_ONE, "--name", " "], 1, "--name"),
+        (["ops-key", "show", f"key_{TRM_ONE}"], 1, "tapwatt ops-key list"),
+        (["ops-key", "set", "opk_none"], 1, "Nothing to set"),
+        (["ops-key", "revoke", "opk_none"], 1, "opk_none"),
+    ]
+    for arguments, expected, words in cases:
+        status, told = run(tenants, *arguments)
+        assert (status, words in told) == (expected, True), (arguments, told)
+
+
+WRITING = [
+    ["ops-key", "add", "--operator", OP_ONE],
+    ["terminal", "key", "add", "--terminal", TRM_ONE],
+    ["terminal", "key", "revoke", f"key_{TRM_ONE}"],
+    ["operator", "change-webhook-secret", "--operator", OP_ONE],
+    ["operator", "set", "--operator", OP_ONE, "--hold-max", "5"],
+    ["secret-key", "rotate"],
+    ["serve", "--port", "1"],
+    ["watch"],
+]
+
+
+@pytest.mark.parametrize("command", WRITING, ids=lambda command: " ".join(command[:2]))
+def test_F90_with_a_mistyped_secret_key_every_command_and_process_ends_and_writes_nothing(
+    tenants: str, command: list[str]
+) -> None:
+    state = "SELECT (SELECT string_agg(o::text, '') FROM operators o), (SELECT string_agg(k::text, '') FROM api_keys k)"
+    before = rows(tenants, state)
+    mistyped = SECRET_KEY[:-1] + "x"
+    status, told = run(tenants, *command, TAPWATT_SECRET_KEY=mistyped)
+    assert status == 1
+    assert "TAPWATT_SECRET_KEY is not the key" in told
+    assert SecretBox(SECRET_KEY).key_id in told
+    assert mistyped not in told
+    assert rows(tenants, state) == before
+
+
+def test_F90_the_secret_key_is_changed_by_one_command(tenants: str) -> None:
+    new = {"TAPWATT_SECRET_KEY": NEW_KEY}
+    both = new | {"TAPWATT_OLD_SECRET_KEYS": f"some other, {SECRET_KEY}"}
+    done = facts(tenants, "secret-key", "rotate", **both)
+    assert done == {"key_id": SecretBox(NEW_KEY).key_id, "operators": "2", "left": "0"}
+    facts(tenants, "operator", "change-webhook-secret", "--operator", OP_ONE, **new)
+    status, told = run(tenants, "operator", "list")
+    assert (status, "TAPWATT_SECRET_KEY" in told) == (1, True)
+    assert rows(tenants, "SELECT key_id, active FROM secret_keys") == [(SecretBox(NEW_KEY).key_id, True)]
+
+
+def test_F90_a_damaged_secret_is_named_and_the_others_are_changed(tenants: str) -> None:
+    async def damage() -> None:
+        database = Database(tenants)
+        statement = text("UPDATE operators SET client_secret = '\\x00' WHERE id = :id")
+        async with database.transaction() as connection:
+            await connection.execute(statement, {"id": OP_OTHER})
+        await database.close()
+
+    asyncio.run(damage())
+    both = {"TAPWATT_SECRET_KEY": NEW_KEY, "TAPWATT_OLD_SECRET_KEYS": SECRET_KEY}
+    status, told = run(tenants, "secret-key", "rotate", **both)
+    assert status == 1
+    assert f"the client_secret of {OP_OTHER}" in told
+    assert "--client-secret-file" in told
+    assert len(rows(tenants, "SELECT key_id FROM secret_keys")) == 2, "the older key is still known"
