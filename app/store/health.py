@@ -49,6 +49,20 @@ async def newest_beat(connection: Connection) -> datetime | None:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class SeenWatcher:
+    id: str
+    started_at: datetime
+    seen_at: datetime
+
+
+async def listed_watchers(connection: Connection, *, limit: int) -> list[SeenWatcher]:
+    """Watchers whose heartbeat is not forgotten, the newest heartbeat first."""
+    w = watchers.c
+    query = select(w.id, w.started_at, w.seen_at).order_by(w.seen_at.desc(), w.id).limit(limit)
+    return [SeenWatcher(r.id, r.started_at, r.seen_at) for r in await connection.execute(query)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """Totals over the sessions of one operator or of all, in minor units of one currency."""

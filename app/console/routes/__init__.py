@@ -4,9 +4,18 @@ from fastapi import FastAPI
 
 from app.console.board import Boards
 from app.console.http.signed_in import FailedSignIns
-from app.console.routes import live, session, sign_in, unknown
+from app.console.routes import equipment, health, live, money, search, session, sign_in, unknown
 
-routers = (sign_in.router, live.router, session.router, unknown.router)
+routers = (
+    sign_in.router,
+    live.router,
+    session.router,
+    search.router,
+    money.router,
+    equipment.router,
+    health.router,
+    unknown.router,
+)
 """In the order in which addresses are matched: the last one takes what no other does."""
 
 

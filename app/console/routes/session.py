@@ -48,7 +48,7 @@ async def session_page(
 ) -> Response:
     session = await _visible(context, viewer.key, session_id)
     lines = await queries.journal_of(context, session.id, after=0, limit=MOST_LINES + 1)
-    names = await queries.names_of_session(context, session)
+    names = await queries.names_of_places(context, [session])
     now = context.clock.now()
     return page(
         request,

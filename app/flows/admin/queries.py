@@ -120,11 +120,11 @@ async def journal_of(
         return await journal.of_session(connection, session_id, after=after, limit=limit)
 
 
-async def names_of_session(context: Context, session: PaymentSession) -> Names:
-    """The names of its operator, terminal and charge point."""
-    point = (session.operator_id, session.charge_point_id)
+async def names_of_places(context: Context, of: Sequence[PaymentSession]) -> Names:
+    """The names of these sessions' operators, terminals and charge points."""
+    points = {(s.operator_id, s.charge_point_id) for s in of}
     async with context.database.read() as connection:
-        return await names_of(connection, [session.terminal_id], [point])
+        return await names_of(connection, {s.terminal_id for s in of}, points)
 
 
 async def captures_of(context: Context, session_id: SessionId) -> list[Capture]:

@@ -141,7 +141,7 @@ async def get(
 ) -> KnownChargePoint | None:
     given = {"operator": operator_id, "point": charge_point_id}
     row = (await connection.execute(_ONE, given)).one_or_none()
-    return _known(row) if row else None
+    return known_from(row) if row else None
 
 
 async def of_terminal(connection: Connection, terminal_id: TerminalId) -> list[KnownChargePoint]:
@@ -154,7 +154,7 @@ async def of_terminal(connection: Connection, terminal_id: TerminalId) -> list[K
         .where(links.c.terminal_id == terminal_id)
         .order_by(C.c.charge_point_id)
     )
-    return [_known(row) for row in (await connection.execute(query))]
+    return [known_from(row) for row in (await connection.execute(query))]
 
 
 async def set_tariff(
@@ -246,7 +246,8 @@ def _columns(point: ChargePoint) -> dict[str, Any]:
     }
 
 
-def _known(row: Row) -> KnownChargePoint:
+def known_from(row: Row) -> KnownChargePoint:
+    """A charge point from its whole row."""
     operator_id, point_id = OperatorId(row["operator_id"]), ChargePointId(row["charge_point_id"])
     if row["seen_at"] is None:
         return KnownChargePoint(operator_id, point_id, None)

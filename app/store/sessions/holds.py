@@ -71,6 +71,11 @@ def session_ids(terminal_id: BindParameter[str], reference: BindParameter[str]) 
     return select(H.session_id).where(H.terminal_id == terminal_id, H.reference == reference)
 
 
+def sessions_of_any_terminal(reference: BindParameter[str]) -> Select[tuple[str]]:
+    """Subquery for the sessions with a hold of this reference; a reference is unique within its terminal only."""
+    return select(H.session_id).where(H.reference == reference)
+
+
 async def set_days(
     connection: Connection, operator_id: OperatorId, brand: str | None, days: int | None
 ) -> None:

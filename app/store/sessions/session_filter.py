@@ -5,7 +5,18 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import ARRAY, ColumnElement, Text, any_, bindparam, literal, literal_column, or_
+from sqlalchemy import (
+    ARRAY,
+    BindParameter,
+    ColumnElement,
+    Text,
+    any_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    or_,
+)
 
 from app.domain.session.payment_session import ENDED_STATUSES, Status
 from app.domain.session.settlement import SettlementStatus
@@ -49,6 +60,8 @@ class SessionFilter:
     hold_reference: str | None = None
     """Of any authorization that pays for the session, the first or a later one."""
     display_reference: str | None = None
+    any_id: str | None = None
+    """Its own id, its charge's, its display reference, or the reference of any of its holds."""
     card: CardTokens | None = None
     card_last4: str | None = None
     needs_attention: bool | None = None
@@ -133,10 +146,23 @@ _OTHERS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
     "occupying": lambda _: P.c.occupies_charge_point,
     "created_from": lambda _: P.c.created_at >= bindparam("created_from_is"),
     "created_before": lambda _: P.c.created_at < bindparam("created_before_is"),
+    "any_id": lambda _: _any_id(),
     "hold_reference": lambda _: P.c.id.in_(
         holds.session_ids(bindparam("terminal_id_is"), bindparam("hold_reference_is"))
     ),
 }
+
+
+def _any_id() -> ColumnElement[bool]:
+    """People type display references in small letters too."""
+    wanted: BindParameter[str] = bindparam("any_id_is", type_=Text)
+    return or_(
+        P.c.id == wanted,
+        P.c.charge_id == wanted,
+        P.c.display_reference == wanted,
+        P.c.display_reference == func.upper(wanted),
+        P.c.id.in_(holds.sessions_of_any_terminal(wanted)),
+    )
 
 
 def _word(value: Status | SettlementStatus) -> ColumnElement[str]:

@@ -77,6 +77,24 @@ async def overdue(
     return [SessionId(row.session_id) for row in await connection.execute(query)]
 
 
+async def unreported(
+    connection: Connection, operator_id: OperatorId | None, expires_before: datetime, *, limit: int
+) -> list[SessionId]:
+    """Sessions without a capture report whose hold expires by then, and those whose report is overdue: up to `limit` of
+    each, the most urgent first."""
+    found: list[SessionId] = []
+    for condition, order in ((S.c.deadline <= expires_before, S.c.deadline), _OVERDUE):
+        query = select(S.c.session_id).where(DUE, condition).order_by(order, S.c.session_id).limit(limit)
+        if operator_id is not None:
+            of_operator = payment_sessions.c.operator_id == operator_id
+            query = query.join_from(S, payment_sessions, OF_SESSION).where(of_operator)
+        found += [SessionId(row.session_id) for row in await connection.execute(query)]
+    return found
+
+
+_OVERDUE = (S.c.overdue_since.is_not(None), S.c.overdue_since)
+
+
 async def count_open(connection: Connection, operator_id: OperatorId | None) -> OpenSettlements:
     query = select(func.count(), func.count(S.c.overdue_since)).where(DUE)
     if operator_id is not None:

@@ -1,0 +1,30 @@
+"""Terminals and charge points: state, what holds them, price, latest use."""
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.http.auth import ContextHere
+from app.console.http.pages import ConsoleRoute, page
+from app.console.http.signed_in import Viewer
+from app.console.views.prices import price_words
+from app.flows.console.equipment import MOST_SHOWN, USED_WITHIN, list_equipment
+
+router = APIRouter(prefix="/console", route_class=ConsoleRoute)
+
+TROUBLED = frozenset({"error", "disconnected", "maintenance", "passive"})
+"""Monta's states in which a charge point cannot charge."""
+
+
+@router.get("/equipment")
+async def equipment_page(request: Request, context: ContextHere, viewer: Viewer) -> Response:
+    found = await list_equipment(context, viewer.key.operator_id)
+    return page(
+        request,
+        "equipment.html",
+        viewer,
+        e=found,
+        prices={place: price_words(price) for place, price in found.prices.items()},
+        troubled=TROUBLED,
+        most=MOST_SHOWN,
+        days=USED_WITHIN.days,
+        several_operators=viewer.key.operator_id is None,
+    )

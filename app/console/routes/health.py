@@ -1,0 +1,68 @@
+"""Health: checks, operators, webhooks, stops, lateness, quota, watchers."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.api.http.auth import ContextHere
+from app.api.routes.health import CHECKS
+from app.console.http.pages import ConsoleRoute, page
+from app.console.http.signed_in import Viewer
+from app.flows.admin import queries
+from app.flows.console.health import UNCONFIRMED_AFTER, pulse
+
+router = APIRouter(prefix="/console", route_class=ConsoleRoute)
+
+COUNTERS = {
+    "tapwatt_webhooks_refused": "Webhooks refused",
+    "tapwatt_keys_refused": "Calls with a wrong key",
+    "tapwatt_webhook_entries": "Webhook entries kept",
+    "tapwatt_sessions_overshot": "Sessions that cost more than authorized",
+}
+"""Counters of this process that the page shows, since its start."""
+AVERAGES = {
+    "tapwatt_stop_lateness_seconds": "Stops sent this late, on average",
+    "tapwatt_watcher_lateness_seconds": "Due work claimed this late, on average",
+    "tapwatt_stop_latency_seconds": "From a stop to Monta's confirmation, on average",
+    "tapwatt_webhook_lag_seconds": "Age of webhooks on arrival, on average",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    name: str
+    value: str
+
+
+@router.get("/health")
+async def health_page(request: Request, context: ContextHere, viewer: Viewer) -> Response:
+    operator_id = viewer.key.operator_id
+    ready = await queries.readiness(context)
+    checks = {name: getattr(ready, name) for name in CHECKS}
+    return page(
+        request,
+        "health.html",
+        viewer,
+        checks=checks,
+        summary=await queries.summary(context, operator_id),
+        pulse=await pulse(context, operator_id),
+        unconfirmed_after=UNCONFIRMED_AFTER,
+        figures=_figures(request.app.state.process_metrics()) if operator_id is None else [],
+        connections=context.database.connections_in_use,
+    )
+
+
+def _figures(exposition: str) -> list[Figure]:
+    """This process's counters and averages. They count all operators together, so only keys that see all get them."""
+    found: list[Figure] = []
+    for family in text_string_to_metric_families(exposition):
+        if family.name in COUNTERS:
+            total = sum(s.value for s in family.samples if s.name == f"{family.name}_total")
+            found.append(Figure(COUNTERS[family.name], f"{total:g}"))
+        elif family.name in AVERAGES:
+            count = sum(s.value for s in family.samples if s.name == f"{family.name}_count")
+            total = sum(s.value for s in family.samples if s.name == f"{family.name}_sum")
+            if count:
+                found.append(Figure(AVERAGES[family.name], f"{total / count:.2f} s of {count:g}"))
+    return found

@@ -1,0 +1,44 @@
+"""Reads what says whether all works: webhooks, stops that are not confirmed, watchers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.domain.session.payment_session import PaymentSession, Status
+from app.domain.units.ids import OperatorId
+from app.flows.context import Context
+from app.store import health
+from app.store.health import SeenWatcher
+from app.store.sessions import inbox, payment_sessions
+from app.store.sessions.session_filter import SessionFilter
+
+UNCONFIRMED_AFTER = timedelta(seconds=60)
+MOST_STOPS = 100
+MOST_WATCHERS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """`last_webhook_at`: an operator without one among the last entries is missing."""
+
+    now: datetime
+    last_webhook_at: Mapping[OperatorId, datetime]
+    unconfirmed: list[PaymentSession]
+    """Stops that were decided more than UNCONFIRMED_AFTER ago and are not confirmed, the oldest first."""
+    watchers: list[SeenWatcher]
+
+
+async def pulse(context: Context, operator_id: OperatorId | None) -> Pulse:
+    """Looks at one operator, or (None) at all."""
+    now = context.clock.now()
+    stopping = SessionFilter(operator_id=operator_id, status=Status.STOPPING, active=True)
+    async with context.database.read() as connection:
+        found = await payment_sessions.find(connection, stopping, limit=MOST_STOPS)
+        late = [s for s in found if s.stop is not None and s.stop.decided_at <= now - UNCONFIRMED_AFTER]
+        heard = await inbox.last_received(connection)
+        return Pulse(
+            now=now,
+            last_webhook_at={o: at for o, at in heard.items() if operator_id in (None, o)},
+            unconfirmed=sorted(late, key=lambda s: (s.stop.decided_at if s.stop else now, s.id)),
+            watchers=await health.listed_watchers(connection, limit=MOST_WATCHERS),
+        )

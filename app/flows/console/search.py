@@ -1,0 +1,52 @@
+"""Finds payment sessions for people, with the names of their terminals and charge points."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.session.payment_session import PaymentSession
+from app.flows.context import Context
+from app.store.operators.names import Names, names_of
+from app.store.sessions import payment_sessions
+from app.store.sessions.session_filter import SessionFilter
+
+PAGE = 50
+CSV_PAGE = 200
+MOST_CSV = 10_000
+"""Sessions of one CSV file; a longer list is narrowed by its dates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page of sessions, newest first. `next`: the (created_at, id) to go on after; None: there are no more."""
+
+    sessions: Sequence[PaymentSession]
+    names: Names
+    next: tuple[datetime, str] | None
+
+
+async def search(
+    context: Context, wanted: SessionFilter, *, after: tuple[datetime, str] | None = None, limit: int = PAGE
+) -> Found:
+    """One page of the sessions that match."""
+    async with context.database.read() as connection:
+        found = await payment_sessions.find(connection, wanted, limit=limit + 1, before=after)
+        shown = found[:limit]
+        names = await names_of(
+            connection,
+            {s.terminal_id for s in shown},
+            {(s.operator_id, s.charge_point_id) for s in shown},
+        )
+    last = shown[-1] if len(found) > limit else None
+    return Found(shown, names, (last.created_at, last.id) if last else None)
+
+
+async def search_all(context: Context, wanted: SessionFilter) -> AsyncIterator[Found]:
+    """All pages, each read in a transaction of its own; MOST_CSV sessions at most."""
+    after: tuple[datetime, str] | None = None
+    for _ in range(MOST_CSV // CSV_PAGE):
+        page = await search(context, wanted, after=after, limit=CSV_PAGE)
+        yield page
+        if page.next is None:
+            return
+        after = page.next

@@ -1,0 +1,134 @@
+"""Reads terminals and charge points for people, with what became of their latest sessions."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from app.domain.session.payment_session import Status
+from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
+from app.store.db.connection import Connection
+from app.store.operators.charge_points import KnownChargePoint, known_from
+from app.store.tables import charge_points, payment_sessions, terminal_charge_points, terminals
+
+P, T, C, L = payment_sessions.c, terminals.c, charge_points.c, terminal_charge_points.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """Sessions recorded since some time; `not_started` of them brought no charge."""
+
+    sessions: int
+    not_started: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownTerminal:
+    id: TerminalId
+    operator_id: OperatorId
+    name: str
+    provider: str
+    created_at: datetime
+    charge_points: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCharge:
+    """A session of ours that holds a charge point."""
+
+    session_id: str
+    display_reference: str
+    status: str
+
+
+Place = tuple[OperatorId, ChargePointId]
+
+
+async def listed_terminals(
+    connection: Connection, operator_id: OperatorId | None, *, limit: int
+) -> list[KnownTerminal]:
+    """Up to `limit` terminals whose key is not revoked, by name."""
+    served = (
+        select(func.count())
+        .where(L.terminal_id == T.id)
+        .correlate(terminals)
+        .scalar_subquery()
+        .label("served")
+    )
+    query = (
+        select(T.id, T.operator_id, T.name, T.provider, T.created_at, served)
+        .where(T.revoked_at.is_(None))
+        .order_by(T.name, T.id)
+        .limit(limit)
+    )
+    rows = await connection.execute(_of(query, operator_id, T.operator_id))
+    return [
+        KnownTerminal(
+            id=TerminalId(r.id),
+            operator_id=OperatorId(r.operator_id),
+            name=r.name,
+            provider=r.provider,
+            created_at=r.created_at,
+            charge_points=r.served,
+        )
+        for r in rows
+    ]
+
+
+async def listed_points(
+    connection: Connection, operator_id: OperatorId | None, *, limit: int
+) -> list[KnownChargePoint]:
+    """Up to `limit` charge points that terminals use, by name."""
+    query = select(charge_points).order_by(C.name.nulls_last(), C.operator_id, C.charge_point_id).limit(limit)
+    return [known_from(row) for row in await connection.execute(_of(query, operator_id, C.operator_id))]
+
+
+async def use_of_terminals(
+    connection: Connection, operator_id: OperatorId | None, since: datetime
+) -> dict[TerminalId, Use]:
+    rows = await connection.execute(_of(_use(P.terminal_id, since=since), operator_id, P.operator_id))
+    return {TerminalId(r.terminal_id): _used(r) for r in rows}
+
+
+async def use_of_points(
+    connection: Connection, operator_id: OperatorId | None, since: datetime
+) -> dict[Place, Use]:
+    query = _use(P.operator_id, P.charge_point_id, since=since)
+    rows = await connection.execute(_of(query, operator_id, P.operator_id))
+    return {(OperatorId(r.operator_id), ChargePointId(r.charge_point_id)): _used(r) for r in rows}
+
+
+async def own_charges(connection: Connection, operator_id: OperatorId | None) -> dict[Place, OwnCharge]:
+    """The session that holds each charge point; there is one at most."""
+    query = select(P.operator_id, P.charge_point_id, P.id, P.display_reference, P.status).where(
+        P.occupies_charge_point
+    )
+    return {
+        (OperatorId(r.operator_id), ChargePointId(r.charge_point_id)): OwnCharge(
+            session_id=r.id, display_reference=r.display_reference, status=r.status
+        )
+        for r in await connection.execute(_of(query, operator_id, P.operator_id))
+    }
+
+
+def _use(*keys: Any, since: datetime) -> Select[Any]:
+    return (
+        select(
+            *keys,
+            func.count().label("sessions"),
+            func.count().filter(P.status == Status.NOT_STARTED).label("not_started"),
+            func.max(P.created_at).label("last_at"),
+        )
+        .where(P.created_at >= since)
+        .group_by(*keys)
+    )
+
+
+def _of(query: Select[Any], operator_id: OperatorId | None, column: ColumnElement[Any]) -> Select[Any]:
+    return query if operator_id is None else query.where(column == operator_id)
+
+
+def _used(row: Any) -> Use:
+    return Use(sessions=row.sessions, not_started=row.not_started, last_at=row.last_at)
