@@ -9,7 +9,7 @@ from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store import health
 from app.store.health import SeenWatcher
-from app.store.sessions import inbox, payment_sessions
+from app.store.sessions import deliveries, payment_sessions
 from app.store.sessions.session_filter import SessionFilter
 
 UNCONFIRMED_AFTER = timedelta(seconds=60)
@@ -19,7 +19,7 @@ MOST_WATCHERS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """`last_webhook_at`: an operator without one among the last entries is missing."""
+    """`last_webhook_at`: an operator without one is missing."""
 
     now: datetime
     last_webhook_at: Mapping[OperatorId, datetime]
@@ -35,7 +35,7 @@ async def pulse(context: Context, operator_id: OperatorId | None) -> Pulse:
     async with context.database.read() as connection:
         found = await payment_sessions.find(connection, stopping, limit=MOST_STOPS)
         late = [s for s in found if s.stop is not None and s.stop.decided_at <= now - UNCONFIRMED_AFTER]
-        heard = await inbox.last_received(connection)
+        heard = await deliveries.last_received(connection)
         return Pulse(
             now=now,
             last_webhook_at={o: at for o, at in heard.items() if operator_id in (None, o)},

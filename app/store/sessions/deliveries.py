@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ARRAY, LargeBinary, Text, any_, bindparam, delete, select
+from sqlalchemy import ARRAY, LargeBinary, Text, any_, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.units.ids import ChargeId, OperatorId
 from app.store.db.connection import Connection
-from app.store.tables import deliveries
+from app.store.tables import deliveries, operators
 
 D = deliveries
 
@@ -80,6 +80,13 @@ async def of_charge(
         )
         for row in rows
     ]
+
+
+async def last_received(connection: Connection) -> dict[OperatorId, datetime]:
+    """When each operator's newest delivery came; one without any is missing."""
+    newest = select(func.max(D.c.received_at)).where(D.c.operator_id == operators.c.id).scalar_subquery()
+    rows = await connection.execute(select(operators.c.id, newest.label("at")))
+    return {OperatorId(row.id): row.at for row in rows if row.at is not None}
 
 
 async def prune(connection: Connection, operator_id: OperatorId, before: datetime, *, limit: int) -> int:

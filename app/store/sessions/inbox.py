@@ -228,18 +228,3 @@ async def news_of_charge_points(
     """Pending entries about charge points and price groups, in the order of arrival."""
     rows = await connection.execute(_CHARGE_POINT_NEWS, {"operator": operator_id, "most": limit})
     return [PendingEntry(row.id, row.received_at, row.raw) for row in rows]
-
-
-NEWEST = 100_000
-"""Entries that `last_received` looks at, so that it takes no longer when there are many."""
-
-
-async def last_received(connection: Connection) -> dict[OperatorId, datetime]:
-    """When each operator's newest webhook entry came. Operators without one among the NEWEST are missing."""
-    newest = select(func.max(inbox.c.id)).scalar_subquery()
-    query = (
-        select(inbox.c.operator_id, func.max(inbox.c.received_at).label("at"))
-        .where(inbox.c.id > newest - NEWEST)
-        .group_by(inbox.c.operator_id)
-    )
-    return {OperatorId(row.operator_id): row.at for row in await connection.execute(query)}
