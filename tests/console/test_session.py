@@ -10,6 +10,9 @@ from sqlalchemy import text
 
 from app.domain.session.attention import Acknowledgement, Attention
 from app.domain.session.payment_session import Card, Status
+from app.domain.units.ids import OperatorId
+from app.flows.admin.manage_keys import add_ops_key
+from app.store.operators.keys import Role
 from tests.api.service import LOOK, Service, open_service
 from tests.console.accessibility import check
 from tests.console.browser import Browser, opened
@@ -181,6 +184,24 @@ async def test_a_key_of_another_operator_neither_sees_nor_changes_a_session(data
         for action in ("stop", "settle", "close", "acknowledge"):
             answer = await browser.post(f"/console/sessions/{session['id']}/{action}", fields)
             assert answer.status_code == 404, action
+        assert [line["kind"] for line in await journal_of(service, session["id"])] == ["payment_authorized"]
+
+
+async def test_a_key_that_may_only_read_sees_all_and_changes_nothing(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        await service.change(session["id"], attention=LOOK)
+        reader = await add_ops_key(
+            service.context, OperatorId(service.one.operator.operator_id), role=Role.READ
+        )
+        live = await browser.sign_in(reader.api_key)
+        page = await shown(browser, session["id"])
+        assert [f.attributes["action"] for f in page.all("form")] == ["/console/sign-out"]
+        csrf = live.one("form", action="/console/sign-out").one("input", name="csrf").attributes["value"]
+        fields = {"csrf": csrf, "reason": "mine", "amount": "1", "code": "other"}
+        for action in ("stop", "settle", "close", "acknowledge"):
+            answer = await browser.post(f"/console/sessions/{session['id']}/{action}", fields)
+            assert answer.status_code == 403, action
         assert [line["kind"] for line in await journal_of(service, session["id"])] == ["payment_authorized"]
 
 

@@ -10,9 +10,9 @@ from app.domain.session.payment_session import Status
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
 from app.store.operators.charge_points import KnownChargePoint, known_from
-from app.store.tables import charge_points, payment_sessions, terminal_charge_points, terminals
+from app.store.tables import api_keys, charge_points, payment_sessions, terminal_charge_points, terminals
 
-P, T, C, L = payment_sessions.c, terminals.c, charge_points.c, terminal_charge_points.c
+P, T, C, L, K = payment_sessions.c, terminals.c, charge_points.c, terminal_charge_points.c, api_keys.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,11 @@ class KnownTerminal:
     operator_id: OperatorId
     name: str
     provider: str
-    created_at: datetime
     charge_points: int
+    keys: int
+    """Keys that are not revoked."""
+    heard_at: datetime | None
+    """When one of its keys was used last; None: not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +52,23 @@ Place = tuple[OperatorId, ChargePointId]
 async def listed_terminals(
     connection: Connection, operator_id: OperatorId | None, *, limit: int
 ) -> list[KnownTerminal]:
-    """Up to `limit` terminals whose key is not revoked, by name."""
-    served = (
-        select(func.count())
-        .where(L.terminal_id == T.id)
-        .correlate(terminals)
-        .scalar_subquery()
-        .label("served")
+    """Up to `limit` terminals by name."""
+    served = select(func.count()).where(L.terminal_id == T.id).correlate(terminals).scalar_subquery()
+    of_terminal = K.terminal_id == T.id
+    live = (
+        select(func.count()).where(of_terminal, K.revoked_at.is_(None)).correlate(terminals).scalar_subquery()
     )
+    heard = select(func.max(K.last_used_at)).where(of_terminal).correlate(terminals).scalar_subquery()
     query = (
-        select(T.id, T.operator_id, T.name, T.provider, T.created_at, served)
-        .where(T.revoked_at.is_(None))
+        select(
+            T.id,
+            T.operator_id,
+            T.name,
+            T.provider,
+            served.label("served"),
+            live.label("keys"),
+            heard.label("heard_at"),
+        )
         .order_by(T.name, T.id)
         .limit(limit)
     )
@@ -70,8 +79,9 @@ async def listed_terminals(
             operator_id=OperatorId(r.operator_id),
             name=r.name,
             provider=r.provider,
-            created_at=r.created_at,
             charge_points=r.served,
+            keys=r["keys"],
+            heard_at=r.heard_at,
         )
         for r in rows
     ]
