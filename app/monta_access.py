@@ -1,6 +1,6 @@
 """Provides each operator's Monta client; all replicas share tokens and rate budget."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -144,10 +144,10 @@ CHECKED_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A client and the account it was made from."""
+    """A client, and the operator that it was made for as read last."""
 
     client: MontaClient
-    account: tuple[str, ...] = field(repr=False)
+    operator: Operator
     checked_s: float
 
 
@@ -169,18 +169,23 @@ class MontaAccess:
         self._credential_status = SharedCredentialStatus(database)
         self._clients: dict[OperatorId, _Made] = {}
 
-    def known(self, operator_id: OperatorId) -> MontaClient | None:
-        """Returns the cached client, or None when its account should be read again."""
+    def known(self, operator_id: OperatorId) -> Operator | None:
+        """Returns the operator as remembered, or None when it should be read again."""
         made = self._clients.get(operator_id)
         fresh = made is not None and self._clock.monotonic() - made.checked_s < CHECKED_S
-        return made.client if made is not None and fresh else None
+        return made.operator if made is not None and fresh else None
+
+    def remember(self, operator: Operator) -> None:
+        """Remembers an operator that was just read for CHECKED_S."""
+        client = self.of(operator)
+        self._clients[operator.id] = _Made(client, operator, self._clock.monotonic())
 
     def of(self, operator: Operator) -> MontaClient:
         """Returns the operator's client. A new one only when its account at Monta has changed."""
-        made, account, now_s = self._clients.get(operator.id), _account(operator), self._clock.monotonic()
-        if made is None or made.account != account:
-            made = _Made(self._client(operator, self._tokens), account, now_s)
-        self._clients[operator.id] = replace(made, checked_s=now_s)
+        made = self._clients.get(operator.id)
+        if made is None or _account(made.operator) != _account(operator):
+            made = _Made(self._client(operator, self._tokens), operator, self._clock.monotonic())
+            self._clients[operator.id] = made
         return made.client
 
     def read_only(self, operator: Operator) -> MontaClient:

@@ -19,10 +19,11 @@ from app.flows.operator.reconcile import demand, reconcile
 from app.flows.operator.sweep import sweep
 from app.flows.operator.sync import apply_charge_point_news, sync_operator
 from app.flows.session import claim
-from app.flows.session.advance import Advanced, advance, yield_session
+from app.flows.session.advance import Advanced, Edit, yield_session
 from app.flows.session.read_charge import read_charge
-from app.flows.session.start_charge import search_charges, start_charge
+from app.flows.session.start_charge import learn_charge_point, note_clock, search_charges, start_charge
 from app.flows.session.stop_charge import stop_charge, stop_duplicate
+from app.flows.session.turns import Turns
 from app.store.db.database import is_away
 from app.store.db.scope import limited_to
 from app.store.db.secret_box import SecretUnreadable
@@ -34,36 +35,59 @@ MAX_STEPS = 25
 """Steps in one claim. A session that needs more is due again at once, after the others."""
 
 
-async def run_steps(context: Context, lease: Lease) -> None:
-    """Runs a session step by step until it waits."""
+async def run_steps(turns: Turns, lease: Lease) -> None:
+    """Runs a session step by step until it waits: its next decision is committed with what came of its last call."""
     decided: Advanced | None = None
+    outcome: Edit | None = None
     for _ in range(MAX_STEPS):
-        decided = await advance(context, lease, decided)
+        decided = await _advanced(turns, lease, decided, outcome)
+        outcome = None
         if not isinstance(decided.step, Wait):
-            await _call(context, lease, decided)
+            outcome = await _call(turns, lease, decided)
         elif decided.released:
             return
-    await yield_session(context, lease)
+    if decided is not None and outcome is not None:
+        await turns.commit(lease, decided, outcome)
+    await yield_session(turns.context, lease)
 
 
-async def _call(context: Context, lease: Lease, decided: Advanced) -> None:
-    """Makes the decided call, whose intent is committed, and commits its outcome."""
-    session = decided.session
+async def _advanced(turns: Turns, lease: Lease, previous: Advanced | None, outcome: Edit | None) -> Advanced:
+    """The next decision. What a start or a search has shown of Monta's clock is recorded."""
+    decided = await turns.advance(lease, previous, outcome)
+    called = None if previous is None else previous.step
+    if isinstance(called, SendStart | SearchCharges) and decided.session.charge is not None:
+        await note_clock(turns.context, decided.session)
+    return decided
+
+
+async def _call(turns: Turns, lease: Lease, decided: Advanced) -> Edit | None:
+    """Makes the decided call, whose intent is committed. Returns what came of it, to be committed; None: it is."""
+    context, session = turns.context, decided.session
     match decided.step:
         case SendStart():
-            await start_charge(context, lease, session, decided_at_s=decided.decided_at_s)
+            return await _start(turns, lease, decided)
         case SearchCharges():
-            await search_charges(context, lease, session)
+            return await search_charges(context, session)
         case ReadCharge(charge_id):
-            await read_charge(context, lease, session, charge_id)
+            return await read_charge(context, session, charge_id)
         case SendStop():
-            await stop_charge(context, lease, session)
+            return await stop_charge(context, lease, session)
         case StopDuplicate(charge_id):
-            await stop_duplicate(context, lease, session, charge_id)
+            return await stop_duplicate(context, session, charge_id)
         case Wait():
-            return
+            return None
         case _:
             assert_never(decided.step)
+
+
+async def _start(turns: Turns, lease: Lease, decided: Advanced) -> Edit | None:
+    """Starts the charge. The next decision depends on the charge point's rating: it is read first if it is unknown."""
+    outcome = await start_charge(turns.context, decided)
+    if decided.session.power_bound_w is not None:
+        return outcome
+    if (await turns.commit(lease, decided, outcome)).charge is not None:
+        await learn_charge_point(turns.context, decided.session)
+    return None
 
 
 async def run_job(context: Context, lease: JobLease) -> None:
@@ -111,6 +135,7 @@ class Watcher:
     def __init__(self, context: Context, *, name: str, concurrency: int = 32) -> None:
         self.context = context
         self.name = name
+        self._turns = Turns(context)
         self._rng = random.Random(name)  # noqa: S311  pauses that differ from watcher to watcher
         self._freed = asyncio.Event()
         self._others_wait = False
@@ -234,7 +259,7 @@ class Watcher:
         session = structlog.contextvars.bound_contextvars(session_id=lease.session_id)
         with session, limited_to(lease.operator_id):
             try:
-                await run_steps(self.context, lease)
+                await run_steps(self._turns, lease)
             except LeaseLost:
                 log.warning("lease_lost")
             except Exception as error:

@@ -1,25 +1,20 @@
-"""The context that every flow gets, and the one way to change a session."""
+"""The context that every flow gets, and the clients of operators at Monta."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 from app.clock import Clock
 from app.domain.limit.policy import Policy
-from app.domain.session.machine import Change
-from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.deliveries import Deliveries
 from app.flows.key_uses import KeyUses
 from app.flows.known_keys import KnownKeys
 from app.monta.client import MontaClient
 from app.monta_access import MontaAccess
-from app.store.db.database import Database, retry_on_serialization_failure
+from app.store.db.database import Database
 from app.store.operators.keys import PresentedKey
-from app.store.operators.operators import Operators
-from app.store.sessions import leases, payment_sessions
-from app.store.sessions.leases import Lease
+from app.store.operators.operators import Operator, Operators
 
 
 class IdMaker(Protocol):
@@ -116,26 +111,8 @@ class OperatorMissing(Exception):
     """A session's operator is not in the database: it was restored from two different backups."""
 
 
-@retry_on_serialization_failure
-async def commit(
-    context: Context, lease: Lease, edit: Callable[[Change], Change], *, urgent: bool = False
-) -> PaymentSession:
-    """Locks the session, applies the edit, saves it with its journal lines and commits. Extends the lease.
-
-    `urgent`: what comes of a stop. Raises LeaseLost when the lease's token is no longer the row's.
-    """
-    now = context.clock.now()
-    async with context.database.transaction(urgent=urgent or lease.for_stop) as connection:
-        before = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
-        if before is None:
-            raise LeaseLost(lease.session_id)
-        saved = await payment_sessions.save(connection, before, edit(Change(before)), now)
-        await leases.extend(connection, lease, now + timedelta(seconds=context.lease_s))
-    return saved
-
-
-async def monta_of(context: Context, operator_id: OperatorId, *, urgent: bool = False) -> MontaClient:
-    """The client for an operator's account at Monta; `urgent`: for a stop."""
+async def operator_of(context: Context, operator_id: OperatorId, *, urgent: bool = False) -> Operator:
+    """An operator as it was some seconds ago at most (`monta_access.CHECKED_S`). `urgent`: for a stop."""
     known = context.monta.known(operator_id)
     if known is not None:
         return known
@@ -143,7 +120,13 @@ async def monta_of(context: Context, operator_id: OperatorId, *, urgent: bool = 
         operator = await context.operators.get(connection, operator_id)
     if operator is None:
         raise OperatorMissing(operator_id)
-    return context.monta.of(operator)
+    context.monta.remember(operator)
+    return operator
+
+
+async def monta_of(context: Context, operator_id: OperatorId, *, urgent: bool = False) -> MontaClient:
+    """The client for an operator's account at Monta; `urgent`: for a stop."""
+    return context.monta.of(await operator_of(context, operator_id, urgent=urgent))
 
 
 class OperatorUnknown(Exception):

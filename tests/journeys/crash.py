@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 from app.domain.units.ids import SessionId
-from app.flows.context import LeaseLost
 from app.flows.session.advance import Advanced, advance
 from app.flows.session.start_charge import start_charge
+from app.flows.session.turns import Turns
 from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.sessions import leases, payment_sessions
@@ -69,10 +68,14 @@ async def killed_in_mid_call(rig: Rig, after_s: float) -> None:
 
 async def post_and_forget(rig: Rig) -> None:
     """Kills a watcher between Monta's answer to its POST and its commit: the answer is not recorded."""
-    lease, decided = await intend(rig)
-    dead = replace(lease, token=lease.token + 1)
-    with contextlib.suppress(LeaseLost):
-        await start_charge(rig.context, dead, decided.session, decided_at_s=decided.decided_at_s)
+    _, decided = await intend(rig)
+    await start_charge(rig.context, decided)
+
+
+async def call(rig: Rig, lease: Lease, decided: Advanced) -> None:
+    """Makes the start that was decided, and commits what came of it."""
+    outcome = await start_charge(rig.context, decided)
+    await Turns(rig.context).commit(lease, decided, outcome)
 
 
 async def row_of(rig: Rig, session_id: str) -> object:

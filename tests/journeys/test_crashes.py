@@ -11,11 +11,10 @@ from sqlalchemy import text
 from app.domain.session.machine import SendStart, SendStop
 from app.flows.context import LeaseLost
 from app.flows.session.advance import advance
-from app.flows.session.start_charge import start_charge
 from app.simulator.faults.catalog import FaultKind
 from app.watcher import Watcher
 from tests.journeys.checks import check_settlement, ended, kinds, minor, starts, the_charge
-from tests.journeys.crash import Stalling, claim, intend, killed_in_mid_call, post_and_forget, row_of
+from tests.journeys.crash import Stalling, call, claim, intend, killed_in_mid_call, post_and_forget, row_of
 from tests.journeys.rig import energy_tariff, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -95,7 +94,7 @@ async def test_F22_a_stalled_watcher_that_lost_its_lease_sends_nothing(database_
         before = await row_of(rig, session["id"])
         posts = rig.calls("POST", "/charges")
         with pytest.raises(LeaseLost):
-            await start_charge(rig.context, lease, decided.session, decided_at_s=decided.decided_at_s)
+            await call(rig, lease, decided)
         assert rig.calls("POST", "/charges") == posts == 0
         assert await row_of(rig, session["id"]) == before
         await ended(rig, session)
@@ -109,7 +108,7 @@ async def test_F22_a_watcher_that_stalls_within_its_lease_sends_again_with_a_new
         lease, decided = await intend(rig)
         watchers, rig.watchers = rig.watchers, []
         await rig.pass_time(6)
-        await start_charge(rig.context, lease, decided.session, decided_at_s=decided.decided_at_s)
+        await call(rig, lease, decided)
         assert rig.calls("POST", "/charges") == 0
         assert "start_not_done" in await kinds(rig, session["id"])
         rig.watchers = watchers
@@ -125,7 +124,7 @@ async def test_F22_a_watcher_that_stalls_before_its_commit_sends_nothing_by_its_
         lease = await claim(rig)
         decided = await advance(replace(rig.context, database=Stalling(rig, 160)), lease)
         assert isinstance(decided.step, SendStart)
-        await start_charge(rig.context, lease, decided.session, decided_at_s=decided.decided_at_s)
+        await call(rig, lease, decided)
         assert rig.calls("POST", "/charges") == 0, "by its intent's time the quiet window is over"
         rig.watchers = watchers
         await ended(rig, session)
@@ -137,7 +136,7 @@ async def test_F22_a_watcher_that_is_just_in_time_sends_once(database_url: str) 
         lease, decided = await intend(rig)
         watchers, rig.watchers = rig.watchers, []
         await rig.pass_time(4)
-        await start_charge(rig.context, lease, decided.session, decided_at_s=decided.decided_at_s)
+        await call(rig, lease, decided)
         assert rig.calls("POST", "/charges") == 1
         rig.watchers = watchers
         await ended(rig, session)

@@ -1,15 +1,16 @@
-"""Advances one session: applies its news, decides the next step, commits before any call."""
+"""Advances sessions: applies what came of their calls and their news, decides, commits before any call."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import assert_never
+from typing import TypeAlias, assert_never
+
+import structlog
 
 from app.domain.charging.charge import PriceUnit
 from app.domain.limit.policy import Policy, power_bound_w
 from app.domain.limit.profile import with_model
 from app.domain.session import late_facts, monta_calls, stuck_session
-from app.domain.session.learning import learned
 from app.domain.session.machine import (
     AskSweep,
     Call,
@@ -31,30 +32,29 @@ from app.domain.session.next_step import decide
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.reports import apply_report
 from app.domain.session.settle import release_unused, settle_final, settle_unfinished
-from app.domain.session.settlement import SettlementBasis
+from app.domain.units.ids import OperatorId
 from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing
 from app.flows.ingest import report_of, reports_deletion
+from app.flows.session.learn import learn
 from app.store.db.connection import Connection
-from app.store.db.database import retry_on_serialization_failure
-from app.store.operators import (
-    charge_points,
-    currencies,
-    jobs,
-    operator_sessions,
-    operator_state,
-    price_groups,
-)
+from app.store.db.database import DATABASE_ERRORS, retry_on_serialization_failure
+from app.store.operators import charge_points, jobs, operator_sessions, operator_state
 from app.store.operators.jobs import Job
-from app.store.sessions import inbox, leases, payment_sessions, polled_reports
+from app.store.sessions import claimed, inbox, leases, payment_sessions, polled_reports
+from app.store.sessions.claimed import Claimed
 from app.store.sessions.inbox import PendingEntry
 from app.store.sessions.leases import Lease
 
-LEARN_FROM_WH = 500
-"""Smaller charges teach no price: fees and rounding outweigh it."""
-
+log = structlog.get_logger("session")
 
 SWEEP_FROM = 4
 """Below this many running sessions of an operator each reads its own charge: a list call would save nothing."""
+LATE_NEWS = timedelta(seconds=10)
+"""The database's `transaction_timeout`: a webhook's transaction that began before the charge id was committed here
+woke no session, and has ended by then."""
+
+Edit: TypeAlias = Callable[[Change], Change]
+"""What came of a call, as a change of its session. It may be applied again, when a transaction is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,55 +69,219 @@ class Advanced:
     decided_at_s: float
     """Monotonic time of the decision, which the intent carries. The send guard counts from here, as the quiet window
     does: counted from the commit, a process that was suspended before it could send after that window."""
+    provider: str
+    """Of the session's terminal, as Monta's receipts show it."""
 
 
-LATE_NEWS = timedelta(seconds=10)
-"""The database's `transaction_timeout`: a webhook's transaction that began before the charge id was committed here
-woke no session, and has ended by then."""
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One claimed session's part of a transaction: what came of its call is applied, then its next step decided."""
+
+    lease: Lease
+    outcome: Edit | None = None
+    previous: Advanced | None = None
+    """The step before, in the same claim."""
+    decides: bool = True
+    """False: only the outcome is saved."""
+    saved: PaymentSession | None = None
+    advanced: Advanced | None = None
+    error: Exception | None = None
+    """What this session's own rules raised, or LeaseLost. The outcome of its call is saved all the same."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is about a stop: such turns wait for no others, and use the connections kept for stops."""
+        step = None if self.previous is None else self.previous.step
+        return self.lease.for_stop or isinstance(step, SendStop | StopDuplicate)
+
+    @property
+    def is_taken(self) -> bool:
+        return self.saved is not None or self.error is not None
+
+    def begin(self) -> None:
+        """Forgets what a transaction that did not commit had made of it."""
+        self.saved = self.advanced = self.error = None
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A session on its way through one transaction."""
+
+    turn: Turn
+    before: PaymentSession
+    change: Change
+    provider: str
+    step: Call | Wait | None = None
+    """None: nothing was decided."""
+    news: list[PendingEntry] = field(default_factory=list)
+    polled: bool = False
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the session has adopted its charge since its claim began."""
+        previous = self.turn.previous
+        if self.change.session.charge is None:
+            return False
+        since_previous = previous is not None and (previous.adopted or previous.session.charge is None)
+        return self.before.charge is None or since_previous
+
+    def waits_until(self, now: datetime) -> Wait | None:
+        """When the session is due again, which is released then. None: it goes on, or has more news than were read.
+
+        After adopting its charge it is due again soon, for news that named only the charge.
+        """
+        if not isinstance(self.step, Wait) or len(self.news) >= inbox.PENDING_LIMIT:
+            return None
+        return soonest(self.step, Wait(now + LATE_NEWS if self.adopted else None))
+
+
+async def advance(context: Context, lease: Lease, previous: Advanced | None = None) -> Advanced:
+    """Advances one session in a transaction of its own. Raises LeaseLost, and what its rules raise."""
+    turn = Turn(lease, previous=previous)
+    await take_turns(context, [turn])
+    if turn.error is not None:
+        raise turn.error
+    assert turn.advanced is not None, "a turn that raised nothing has decided"
+    return turn.advanced
 
 
 @retry_on_serialization_failure
-async def advance(context: Context, lease: Lease, previous: Advanced | None = None) -> Advanced:
-    """Locks the session, applies its news, decides until a call or a wait is due, and commits.
+async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
+    """Locks sessions, applies outcomes and news, decides until a call or a wait is due, and commits: one transaction.
 
     A session whose next step is Wait is released in the same transaction, so that news which came in meanwhile is
-    either seen here or finds the session free. After adopting its charge it is due again soon, for news that named only
-    the charge. `previous`: the step before, in the same claim. Raises LeaseLost.
+    either seen here or finds the session free. A single turn waits for its row; of several, those whose rows are locked
+    by others are left untaken. What a session's own rules raise concerns its turn only.
     """
     decided_at_s, now = context.clock.monotonic(), context.clock.now()
-    async with context.database.transaction(urgent=lease.for_stop) as connection:
-        before = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
-        if before is None:
-            raise LeaseLost(lease.session_id)
-        news = await inbox.pending_of(connection, before)
-        change = await _with_news(context, connection, Change(before), news)
-        change = late_facts.compare_late_price(await _with_polled_reports(connection, change, context.policy))
-        change = await _with_charge_point(connection, change, context.policy)
-        change = stuck_session.observed(change, now)
-        step, change = await _decided_here(connection, change, context.policy, now)
-        change = stuck_session.freed(change, now, context.policy)
-        session = await payment_sessions.save(connection, before, change, now)
-        await _teach(connection, before, session, context.policy)
-        await _learn_price(connection, before, session)
-        await _learn_currency(connection, before, session)
-        await inbox.mark_applied(connection, news, now)
-        released = isinstance(step, Wait) and len(news) < inbox.PENDING_LIMIT
-        adopted = _adopted(before, session, previous)
-        if isinstance(step, Wait) and released:
-            latest = now + LATE_NEWS if adopted else None
-            await leases.release(connection, lease, soonest(step, Wait(latest)))
-        else:
-            await leases.extend(connection, lease, now + timedelta(seconds=context.lease_s))
-    _record_metrics(context, before, session)
-    return Advanced(step, session, released, adopted, decided_at_s)
+    until = now + timedelta(seconds=context.lease_s)
+    for turn in turns:
+        turn.begin()
+    async with context.database.transaction(urgent=any(turn.urgent for turn in turns)) as connection:
+        locked = await claimed.lock(connection, [turn.lease for turn in turns], wait=len(turns) == 1)
+        deciding = _Deciding(context, connection, now)
+        done = []
+        for turn in turns:
+            row = locked.get(turn.lease.session_id)
+            work = None if row is None else await deciding.work_on(turn, row)
+            if work is not None:
+                done.append(work)
+            elif len(turns) == 1 and row is None:
+                turn.error = LeaseLost(turn.lease.session_id)
+        waits = [work.waits_until(now) for work in done]
+        claims = {
+            work.before.id: leases.extended(until)
+            if wait is None
+            else leases.released(work.change.session, wait)
+            for work, wait in zip(done, waits, strict=True)
+        }
+        edits = [(work.before, work.change) for work in done]
+        saved = await payment_sessions.save_all(connection, edits, now, claims=claims)
+        await _note_used(context, connection, done, saved, now)
+    for work, session, wait in zip(done, saved, waits, strict=True):
+        _record_metrics(context, work.before, session)
+        work.turn.saved = session
+        if work.step is not None:
+            work.turn.advanced = Advanced(
+                work.step, session, wait is not None, work.adopted, decided_at_s, work.provider
+            )
 
 
-def _adopted(before: PaymentSession, session: PaymentSession, previous: Advanced | None) -> bool:
-    """Whether the session has adopted its charge since this claim began."""
-    if session.charge is None:
-        return False
-    since_previous = previous is not None and (previous.adopted or previous.session.charge is None)
-    return before.charge is None or since_previous
+async def _note_used(
+    context: Context,
+    connection: Connection,
+    done: Sequence[_Work],
+    saved: Sequence[PaymentSession],
+    now: datetime,
+) -> None:
+    """Learns from the saved sessions, and removes the news that they have applied."""
+    # By charge point, so that transactions which learn of the same ones never deadlock.
+    for work, session in sorted(zip(done, saved, strict=True), key=lambda pair: pair[1].charge_point_id):
+        await learn(connection, work.before, session, context.policy)
+    await inbox.mark_applied(connection, [entry for work in done for entry in work.news], now)
+    for work in done:
+        if work.polled:
+            await polled_reports.clear(connection, work.before.id)
+
+
+class _Deciding:
+    """Decides for sessions that one transaction has locked; what several of them need is read once."""
+
+    def __init__(self, context: Context, connection: Connection, now: datetime) -> None:
+        self._context = context
+        self._connection = connection
+        self._now = now
+        self._held_since: dict[OperatorId, datetime | None] = {}
+
+    async def work_on(self, turn: Turn, row: Claimed) -> _Work | None:
+        """Applies the outcome and decides. None: the session's own rules raised before there was anything to save.
+
+        Errors of the database pass through: they end the transaction for all.
+        """
+        try:
+            before = row.session()
+            outcome = Change(before) if turn.outcome is None else turn.outcome(Change(before))
+        except DATABASE_ERRORS:
+            raise
+        except Exception as error:
+            turn.error = error
+            return None
+        work = _Work(turn, before, outcome, row.provider)
+        if not turn.decides:
+            return work
+        try:
+            await self._decide(work, row)
+        except DATABASE_ERRORS:
+            raise
+        except Exception as error:
+            turn.error = error
+            return None if turn.outcome is None else _Work(turn, before, outcome, row.provider)
+        return work
+
+    async def _decide(self, work: _Work, row: Claimed) -> None:
+        policy, connection = self._context.policy, self._connection
+        change = work.change
+        if row.has_news:
+            work.news = await inbox.pending_of(connection, change.session)
+            change = await _with_news(self._context, connection, change, work.news)
+        if row.has_polled_reports:
+            work.polled = True
+            for report in await polled_reports.of_session(connection, work.before.id):
+                change = apply_report(change, report, Source.MONTA_API, policy)
+        change = late_facts.compare_late_price(change)
+        change = await _with_charge_point(connection, change, policy)
+        change = stuck_session.observed(change, self._now)
+        work.step, change = await self._decided_here(change)
+        work.change = stuck_session.freed(change, self._now, policy)
+
+    async def _decided_here(self, change: Change) -> tuple[Call | Wait, Change]:
+        """The domain's decision, with a sweep requested where that saves calls. While starts are held for a
+        reconciliation, nothing is started, and no hold of a session that seems to have no charge is released."""
+        policy, now, connection = self._context.policy, self._now, self._connection
+        first = decide(change.session, policy, now)
+        if change.session.status is Status.AUTHORIZED and isinstance(first, SendStart | GiveUp):
+            held_since = await self._starts_held_since(change.session.operator_id)
+            if held_since is not None and now < held_since + HOLD_STARTS:
+                return Wait(held_since + HOLD_STARTS), change
+        step, change = _decided(change, policy, now)
+        if not isinstance(step, AskSweep):
+            return step, change
+        session = change.session
+        if (
+            await operator_sessions.count_running(connection, session.operator_id, up_to=SWEEP_FROM)
+            < SWEEP_FROM
+        ):
+            return ReadCharge(step.charge_id), change
+        await jobs.make_due(connection, session.operator_id, Job.SWEEP, now)
+        step, change = _decided(monta_calls.sweep_asked(change, now), policy, now)
+        return (ReadCharge(step.charge_id) if isinstance(step, AskSweep) else step), change
+
+    async def _starts_held_since(self, operator_id: OperatorId) -> datetime | None:
+        if operator_id not in self._held_since:
+            self._held_since[operator_id] = await operator_state.starts_held_since(
+                self._connection, operator_id
+            )
+        return self._held_since[operator_id]
 
 
 @retry_on_serialization_failure
@@ -127,27 +291,6 @@ async def yield_session(context: Context, lease: Lease) -> None:
     async with context.database.transaction(urgent=lease.for_stop) as connection:
         if await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token) is not None:
             await leases.release(connection, lease, Wait(now))
-
-
-async def _decided_here(
-    connection: Connection, change: Change, policy: Policy, now: datetime
-) -> tuple[Call | Wait, Change]:
-    """The domain's decision, with a sweep requested where that saves calls. While starts are held for a reconciliation,
-    nothing is started, and no hold of a session that seems to have no charge is released."""
-    first = decide(change.session, policy, now)
-    if change.session.status is Status.AUTHORIZED and isinstance(first, SendStart | GiveUp):
-        held_since = await operator_state.starts_held_since(connection, change.session.operator_id)
-        if held_since is not None and now < held_since + HOLD_STARTS:
-            return Wait(held_since + HOLD_STARTS), change
-    step, change = _decided(change, policy, now)
-    if not isinstance(step, AskSweep):
-        return step, change
-    session = change.session
-    if await operator_sessions.count_running(connection, session.operator_id, up_to=SWEEP_FROM) < SWEEP_FROM:
-        return ReadCharge(step.charge_id), change
-    await jobs.make_due(connection, session.operator_id, Job.SWEEP, now)
-    step, change = _decided(monta_calls.sweep_asked(change, now), policy, now)
-    return (ReadCharge(step.charge_id) if isinstance(step, AskSweep) else step), change
 
 
 def _decided(change: Change, policy: Policy, now: datetime) -> tuple[Call | AskSweep | Wait, Change]:
@@ -201,16 +344,6 @@ async def _with_news(
     return change
 
 
-async def _with_polled_reports(connection: Connection, change: Change, policy: Policy) -> Change:
-    """Applies polled reports of this session and deletes them. The row is locked, and this will be committed."""
-    reports = await polled_reports.of_session(connection, change.session.id)
-    for report in reports:
-        change = apply_report(change, report, Source.MONTA_API, policy)
-    if reports:
-        await polled_reports.clear(connection, change.session.id)
-    return change
-
-
 async def _with_charge_point(connection: Connection, change: Change, policy: Policy) -> Change:
     """Copies the charge point's rating as soon as it is known, and once its learned profile."""
     session = change.session
@@ -228,52 +361,6 @@ async def _with_charge_point(connection: Connection, change: Change, policy: Pol
         bound = power_bound_w(known.seen.max_power_w, known.seen.type, policy)
         session = replace(session, power_bound_w=bound)
     return change.to(session)
-
-
-async def _teach(
-    connection: Connection, before: PaymentSession, after: PaymentSession, policy: Policy
-) -> None:
-    """Learns about the charge point from a session just settled by its final record."""
-    settlement = after.settlement
-    if settlement is None or before.settlement is not None or after.charge is None:
-        return
-    if settlement.basis is not SettlementBasis.FINAL_PRICE:
-        return
-    place = (after.operator_id, after.charge_point_id)
-    known = await charge_points.profile_of(connection, *place)
-    taught = learned(known, after, policy)
-    if taught != known:
-        await charge_points.put_profile(connection, *place, taught)
-
-
-async def _learn_price(connection: Connection, before: PaymentSession, session: PaymentSession) -> None:
-    """Learns the price a kWh, fees included: an estimate for sessions without a tariff."""
-    settled, charge = session.settlement, session.charge
-    if settled is None or before.settlement is not None or charge is None:
-        return
-    price = charge.latest.price
-    if settled.basis is not SettlementBasis.FINAL_PRICE or settled.energy_wh < LEARN_FROM_WH:
-        return
-    if price is None or price <= 0 or settled.shortfall_minor:
-        return
-    await price_groups.learn_price(
-        connection,
-        session.operator_id,
-        session.charge_point_id,
-        kwh_price=(price * 1000 / settled.energy_wh).quantize(Decimal("0.0001")),
-        currency=session.authorization.currency,
-    )
-
-
-async def _learn_currency(connection: Connection, before: PaymentSession, session: PaymentSession) -> None:
-    """Learns the charge's currency, once: later holds in another currency are refused."""
-    charge = session.charge
-    if charge is None or charge.named is None:
-        return
-    if before.charge is not None and before.charge.currency == charge.currency:
-        return
-    seen = currencies.charged(charge.named, session.charge_point_id)
-    await currencies.note(connection, session.operator_id, [] if seen is None else [seen])
 
 
 def _record_metrics(context: Context, before: PaymentSession, session: PaymentSession) -> None:

@@ -9,10 +9,10 @@ from app.domain.session.limit import limit_at
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import ChargeId
-from app.flows.context import Context, commit, monta_of
+from app.flows.context import Context, monta_of
+from app.flows.session.advance import Edit
 from app.monta.errors import MontaError, refusal_of, retry_at_of
 from app.monta.ports import Purpose
-from app.store.sessions.leases import Lease
 
 NOT_FOUND = 404
 
@@ -21,25 +21,20 @@ class StopIsDue(Exception):
     """A read was cancelled because a stop fell due."""
 
 
-async def read_charge(context: Context, lease: Lease, session: PaymentSession, charge_id: ChargeId) -> None:
+async def read_charge(context: Context, session: PaymentSession, charge_id: ChargeId) -> Edit:
     """Reads the charge; when a stop depends on it, with a start's share of the rate budget."""
     monta = await monta_of(context, session.operator_id)
     purpose = Purpose.START if session.stop is not None and not session.ended else Purpose.READ
     try:
         report = await _in_time(context, session, monta.get_charge(charge_id, purpose=purpose))
     except StopIsDue as due:
-        why = str(due)
-        now = context.clock.now()
-        await commit(context, lease, lambda change: monta_calls.read_cut_short(change, why, now=now))
-        return
+        why, cut_at = str(due), context.clock.now()
+        return lambda change: monta_calls.read_cut_short(change, why, now=cut_at)
     except MontaError as error:
         failed = error
-        await commit(context, lease, lambda change: _read_failed(context, change, failed))
-        return
-    now = context.clock.now()
-    await commit(
-        context, lease, lambda change: monta_calls.read(change, report, now=now, policy=context.policy)
-    )
+        return lambda change: _read_failed(context, change, failed)
+    read_at = context.clock.now()
+    return lambda change: monta_calls.read(change, report, now=read_at, policy=context.policy)
 
 
 async def _in_time(

@@ -1,5 +1,6 @@
 """Starts a charge with one guarded POST, and searches for it when its outcome is unknown."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -11,43 +12,34 @@ from app.domain.session import monta_calls
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.reports import apply_search_result
-from app.flows.context import Context, OperatorMissing, commit, monta_of
-from app.monta.client import MontaClient
+from app.flows.context import Context, monta_of, operator_of
+from app.flows.session.advance import Advanced, Edit
 from app.monta.errors import MontaError, NotDone, NotSent, Refused, retry_at_of
 from app.monta.objects import StartCharge
-from app.store.operators import charge_points, operator_state, terminals
+from app.store.operators import charge_points, operator_state
 from app.store.operators.operators import Operator
-from app.store.sessions.leases import Lease
 
 log = structlog.get_logger("start")
 
 
-async def start_charge(
-    context: Context, lease: Lease, session: PaymentSession, *, decided_at_s: float
-) -> None:
-    """Starts the charge: sends the committed intent's POST within its guard, and commits the outcome. `decided_at_s`:
-    the intent's monotonic time."""
+async def start_charge(context: Context, decided: Advanced) -> Edit:
+    """Starts the charge: sends the committed intent's POST within its guard. Returns what came of it."""
+    session = decided.session
+    operator = await operator_of(context, session.operator_id)
     monta = await monta_of(context, session.operator_id)
-    request, operator = await _request(context, session)
-    guard_ends_s = decided_at_s + context.policy.send_guard_s
+    guard_ends_s = decided.decided_at_s + context.policy.send_guard_s
     try:
         report = await monta.start_charge(
-            request, still_allowed=lambda: context.clock.monotonic() <= guard_ends_s
+            _request(session, operator, decided.provider),
+            still_allowed=lambda: context.clock.monotonic() <= guard_ends_s,
         )
     except MontaError as error:
         failed = error
-        await commit(context, lease, lambda change: _not_accepted(context, change, failed))
-        return
-    started = await commit(
-        context, lease, lambda change: monta_calls.start_accepted(change, report, context.policy)
-    )
-    if started.charge is not None:
-        await _note_clock(context, operator, started)
-    if session.power_bound_w is None:
-        await _learn_charge_point(context, monta, session)
+        return lambda change: _not_accepted(context, change, failed)
+    return lambda change: monta_calls.start_accepted(change, report, context.policy)
 
 
-async def search_charges(context: Context, lease: Lease, session: PaymentSession) -> None:
+async def search_charges(context: Context, session: PaymentSession) -> Edit:
     """Searches by our reference over all pages. An empty answer counts from the moment of the request."""
     overdue_since = context.clock.now()
     monta = await monta_of(context, session.operator_id)
@@ -55,22 +47,13 @@ async def search_charges(context: Context, lease: Lease, session: PaymentSession
         reports: tuple[ChargeReport, ...] = await monta.find_charges(session.id)
     except MontaError as error:
         failed = error
-        await commit(context, lease, lambda change: _search_failed(context, change, failed))
-        return
-    found = await commit(
-        context,
-        lease,
-        lambda change: apply_search_result(change, reports, at=overdue_since, policy=context.policy),
-    )
-    if session.charge is None and found.charge is not None and found.start.monta_ahead_s:
-        async with context.database.transaction() as connection:
-            operator = await context.operators.get(connection, session.operator_id)
-        if operator is not None:
-            await _note_clock(context, operator, found)
+        return lambda change: _search_failed(context, change, failed)
+    return lambda change: apply_search_result(change, reports, at=overdue_since, policy=context.policy)
 
 
-async def _note_clock(context: Context, operator: Operator, session: PaymentSession) -> None:
+async def note_clock(context: Context, session: PaymentSession) -> None:
     """Records for operations how Monta's clock differs from ours. Written only when that has changed."""
+    operator = await operator_of(context, session.operator_id)
     ahead_s, policy = session.start.monta_ahead_s, context.policy
     shown_s = ahead_s if abs(ahead_s) > policy.clock_skew_s else None
     before = operator.monta_clock_ahead_s
@@ -81,6 +64,7 @@ async def _note_clock(context: Context, operator: Operator, session: PaymentSess
     log.warning("monta_clock_differs", operator_id=operator.id, ahead_s=ahead_s)
     async with context.database.transaction() as connection:
         await operator_state.note_monta_clock(connection, operator.id, shown_s)
+    context.monta.of(replace(operator, monta_clock_ahead_s=shown_s))
 
 
 def _not_accepted(context: Context, change: Change, error: MontaError) -> Change:
@@ -104,30 +88,25 @@ def _search_failed(context: Context, change: Change, error: MontaError) -> Chang
     )
 
 
-async def _request(context: Context, session: PaymentSession) -> tuple[StartCharge, Operator]:
+def _request(session: PaymentSession, operator: Operator, provider: str) -> StartCharge:
     held = session.authorization
     limits = session.monta_limits or MontaLimits(kwh_limit=None, price_limit=None)
-    async with context.database.transaction() as connection:
-        terminal = await terminals.terminal_by_id(connection, session.terminal_id)
-        operator = await context.operators.get(connection, session.operator_id)
-    if terminal is None or operator is None:
-        raise OperatorMissing(session.operator_id)
-    request = StartCharge(
+    return StartCharge(
         paying_team_id=operator.paying_team_id,
         charge_point_id=session.charge_point_id,
         partner_external_id=session.id,
-        provider=terminal.provider,
+        provider=provider,
         external_id=session.display_reference,
         card_brand=held.card.brand,
         card_last4=held.card.last4,
         kwh_limit=limits.kwh_limit,
         price_limit=limits.price_limit,
     )
-    return request, operator
 
 
-async def _learn_charge_point(context: Context, monta: MontaClient, session: PaymentSession) -> None:
+async def learn_charge_point(context: Context, session: PaymentSession) -> None:
     """Reads a charge point that Monta has not shown yet: its rating makes the limit more exact."""
+    monta = await monta_of(context, session.operator_id)
     try:
         point = await monta.get_charge_point(session.charge_point_id)
     except MontaError as error:

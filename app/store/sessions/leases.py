@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.session.machine import Wait
+from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL
@@ -183,6 +184,23 @@ async def reschedule(connection: Connection, due: Mapping[str, Wait], now: datet
 
 def _due(wait: Wait) -> dict[str, object]:
     return {"due": wait.until, "stop_due": wait.stop_at}
+
+
+def extended(until: datetime) -> dict[str, object]:
+    """The columns that extend a claim."""
+    return {"lease_until": until}
+
+
+def released(session: PaymentSession, wait: Wait) -> dict[str, object]:
+    """The columns that release a claim. Attention raised for a crashed handler ends."""
+    return {
+        "due_at": wait.until,
+        "stop_due_at": wait.stop_at,
+        "lease_owner": None,
+        "lease_until": None,
+        "failures": 0,
+        "needs_attention": session.needs_attention,
+    }
 
 
 async def extend(connection: Connection, lease: Lease, until: datetime) -> None:

@@ -1,6 +1,6 @@
 """Stores payment sessions: recorded once, locked for changes, found by their keys."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -30,7 +30,7 @@ from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store.db.connection import Connection, Result, Row
 from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL
 from app.store.db.documents import as_text
-from app.store.db.statements import by_column, insert_rows
+from app.store.db.statements import Params, by_column, insert_rows
 from app.store.sessions import holds, leases
 from app.store.sessions.codec import from_row, identity_row, to_row
 from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter, Shape, conditions, shape_of
@@ -149,20 +149,29 @@ async def save(
 
 
 async def save_all(
-    connection: Connection, edits: Sequence[tuple[PaymentSession, Change]], now: datetime
+    connection: Connection,
+    edits: Sequence[tuple[PaymentSession, Change]],
+    now: datetime,
+    *,
+    claims: Mapping[SessionId, Params] | None = None,
 ) -> list[PaymentSession]:
     """Saves locked sessions with their journal lines, and notifies listeners.
 
-    The version rises with every visible change; bookkeeping of our own reads is not one.
+    The version rises with every visible change; bookkeeping of our own reads is not one. `claims`: what becomes of the
+    claim on each session (`leases.extended`, `leases.released`), written by the same UPDATE of its row.
     """
     saved = [_versioned(before, change.session, now) for before, change in edits]
     pairs = [(before, session) for (before, _), session in zip(edits, saved, strict=True)]
     visible = [session.id for before, session in pairs if session.version != before.version]
     if visible:
         connection.notify(SESSIONS_CHANNEL, *visible)
-    rows = [to_row(session) | {"session": session.id} for before, session in pairs if session != before]
-    if rows:
-        await connection.execute(_SAVE, rows if len(rows) > 1 else rows[0])
+    rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for before, session in pairs:
+        row = {**(to_row(session) if session != before else {}), **(claims or {}).get(session.id, {})}
+        if row:
+            rows.setdefault(tuple(row), []).append(row | {"session": session.id})
+    for alike in rows.values():
+        await connection.execute(_SAVE, alike if len(alike) > 1 else alike[0])
     for before, session in pairs:
         if session.settlement is not None and session.settlement != before.settlement:
             await write(connection, session, session.settlement, first=before.settlement is None)
@@ -245,7 +254,8 @@ def _readable(row: Row) -> PaymentSession | None:
         return None
 
 
-def _sessions() -> Select[Any]:
+def sessions_query() -> Select[Any]:
+    """Selects what `from_row` reads."""
     joined = P.outerjoin(settlements, settlements.c.session_id == P.c.id)
     parts = [
         (cast(c, Text) if c is settlements.c.shares else c).label(f"settlement_{c.name}")
@@ -258,12 +268,12 @@ def _sessions() -> Select[Any]:
 # Built once for each shape of a filter: building a statement takes longer than executing it.
 @lru_cache(MOST_SHAPES)
 def _one(owner: Shape) -> Select[Any]:
-    return _sessions().where(P.c.id == bindparam("session"), *conditions(owner))
+    return sessions_query().where(P.c.id == bindparam("session"), *conditions(owner))
 
 
 @lru_cache(MOST_SHAPES)
 def _found(wanted: Shape, follows: bool) -> Select[Any]:
-    return _newest_first(_sessions().add_columns(P.c.id), wanted, follows)
+    return _newest_first(sessions_query().add_columns(P.c.id), wanted, follows)
 
 
 @lru_cache(MOST_SHAPES)
@@ -291,11 +301,11 @@ _STATE = (
     P.c.updated_at,
 )
 _STATES_AND_SESSIONS = (
-    _sessions().add_columns(*_STATE).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
+    sessions_query().add_columns(*_STATE).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
 )
 _SAME_REFERENCE = P.c.reference == bindparam("wanted")
 _RECORDED = (
-    _sessions()
+    sessions_query()
     .add_columns(P.c.request_hash, P.c.idempotency_key)
     .where(
         P.c.terminal_id == bindparam("terminal"),
@@ -320,7 +330,7 @@ _LOCK_NAMED = (
     .with_for_update()
 )
 _LOCKED = (
-    _sessions()
+    sessions_query()
     .add_columns(P.c.id, P.c.due_at, P.c.lease_until)
     .where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
     .order_by(P.c.id)
