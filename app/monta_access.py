@@ -1,14 +1,17 @@
 """Provides each operator's Monta client; all replicas share tokens and rate budget."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import structlog
 
 from app.clock import Clock
 from app.domain.charging.charge import PriceUnit
 from app.domain.units.ids import OperatorId
+from app.group_commit import GroupCommit
 from app.monta.client import MontaClient
 from app.monta.ports import Credentials, Purpose, QuotaSeen, Token, TokenStore
 from app.monta.transport import Http, Timeouts
@@ -80,27 +83,55 @@ class ReadOnlyTokens:
         return token
 
 
+@dataclass(slots=True, eq=False)
+class _Request:
+    """One request that waits for its grant."""
+
+    now: datetime
+    retry_at: datetime | None = None
+    """Set when it was refused."""
+
+
+class _NotAll(Exception):
+    """The budget does not cover all requests that came together: each is counted by itself."""
+
+
 class SharedBudget:
-    """Implements monta.ports.Budget on PostgreSQL; each call is one UPDATE of one row."""
+    """Implements monta.ports.Budget on PostgreSQL: one UPDATE of one row, which requests that come together share.
+
+    The row is locked until its commit is on disk, so that one request after the other would wait for all before it.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._counted: dict[OperatorId, monta_access.Count] = {}
+        self._groups: dict[tuple[OperatorId, Purpose], GroupCommit[_Request]] = {}
 
     async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
-        urgent = purpose is Purpose.STOP
+        key = (operator, purpose)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = GroupCommit(partial(self._take, operator, purpose))
+        request = _Request(now)
+        await group.put(request)
+        return request.retry_at
+
+    async def _take(self, operator: OperatorId, purpose: Purpose, requests: Sequence[_Request]) -> None:
+        urgent, now = purpose is Purpose.STOP, max(request.now for request in requests)
         async with self._database.transaction(urgent=urgent) as connection:
             if operator not in self._counted:
                 await monta_access.open_budget(
                     connection, operator, quota=DEFAULT_QUOTA, window_s=DEFAULT_WINDOW_S, now=now
                 )
-            taken = await monta_access.take_request(
-                connection, operator, reserve=RESERVE[purpose], urgent=urgent, now=now
+            taken = await monta_access.take_requests(
+                connection, operator, count=len(requests), reserve=RESERVE[purpose], urgent=urgent, now=now
             )
-        if isinstance(taken, datetime):
-            return taken
-        self._counted[operator] = taken
-        return None
+        if not isinstance(taken, datetime):
+            self._counted[operator] = taken
+        elif len(requests) == 1:
+            requests[0].retry_at = taken
+        else:
+            raise _NotAll
 
     async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
         if seen.limit is None or seen.remaining is None or seen.resets_in_s is None or seen.limit <= 0:

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
+from functools import partial
 from typing import assert_never
 
 import structlog
@@ -19,11 +20,11 @@ from app.flows.operator.reconcile import demand, reconcile
 from app.flows.operator.sweep import sweep
 from app.flows.operator.sync import apply_charge_point_news, sync_operator
 from app.flows.session import claim
-from app.flows.session.advance import Advanced, Edit, yield_session
+from app.flows.session.advance import take_turns, yield_session
 from app.flows.session.read_charge import read_charge
 from app.flows.session.start_charge import learn_charge_point, note_clock, search_charges, start_charge
 from app.flows.session.stop_charge import stop_charge, stop_duplicate
-from app.flows.session.turns import Turns
+from app.flows.turns import Advanced, Edit, Turns
 from app.store.db.database import is_away
 from app.store.db.scope import limited_to
 from app.store.db.secret_box import SecretUnreadable
@@ -35,37 +36,39 @@ MAX_STEPS = 25
 """Steps in one claim. A session that needs more is due again at once, after the others."""
 
 
-async def run_steps(turns: Turns, lease: Lease) -> None:
+async def run_steps(context: Context, turns: Turns, lease: Lease) -> None:
     """Runs a session step by step until it waits: its next decision is committed with what came of its last call."""
     decided: Advanced | None = None
     outcome: Edit | None = None
     for _ in range(MAX_STEPS):
-        decided = await _advanced(turns, lease, decided, outcome)
+        decided = await _advanced(context, turns, lease, decided, outcome)
         outcome = None
         if not isinstance(decided.step, Wait):
-            outcome = await _call(turns, lease, decided)
+            outcome = await _call(context, turns, lease, decided)
         elif decided.released:
             return
     if decided is not None and outcome is not None:
         await turns.commit(lease, decided, outcome)
-    await yield_session(turns.context, lease)
+    await yield_session(context, lease)
 
 
-async def _advanced(turns: Turns, lease: Lease, previous: Advanced | None, outcome: Edit | None) -> Advanced:
+async def _advanced(
+    context: Context, turns: Turns, lease: Lease, previous: Advanced | None, outcome: Edit | None
+) -> Advanced:
     """The next decision. What a start or a search has shown of Monta's clock is recorded."""
     decided = await turns.advance(lease, previous, outcome)
     called = None if previous is None else previous.step
     if isinstance(called, SendStart | SearchCharges) and decided.session.charge is not None:
-        await note_clock(turns.context, decided.session)
+        await note_clock(context, decided.session)
     return decided
 
 
-async def _call(turns: Turns, lease: Lease, decided: Advanced) -> Edit | None:
+async def _call(context: Context, turns: Turns, lease: Lease, decided: Advanced) -> Edit | None:
     """Makes the decided call, whose intent is committed. Returns what came of it, to be committed; None: it is."""
-    context, session = turns.context, decided.session
+    session = decided.session
     match decided.step:
         case SendStart():
-            return await _start(turns, lease, decided)
+            return await _start(context, turns, lease, decided)
         case SearchCharges():
             return await search_charges(context, session)
         case ReadCharge(charge_id):
@@ -80,13 +83,13 @@ async def _call(turns: Turns, lease: Lease, decided: Advanced) -> Edit | None:
             assert_never(decided.step)
 
 
-async def _start(turns: Turns, lease: Lease, decided: Advanced) -> Edit | None:
+async def _start(context: Context, turns: Turns, lease: Lease, decided: Advanced) -> Edit | None:
     """Starts the charge. The next decision depends on the charge point's rating: it is read first if it is unknown."""
-    outcome = await start_charge(turns.context, decided)
+    outcome = await start_charge(context, decided)
     if decided.session.power_bound_w is not None:
         return outcome
     if (await turns.commit(lease, decided, outcome)).charge is not None:
-        await learn_charge_point(turns.context, decided.session)
+        await learn_charge_point(context, decided.session)
     return None
 
 
@@ -135,7 +138,7 @@ class Watcher:
     def __init__(self, context: Context, *, name: str, concurrency: int = 32) -> None:
         self.context = context
         self.name = name
-        self._turns = Turns(context)
+        self._turns = Turns(partial(take_turns, context))
         self._rng = random.Random(name)  # noqa: S311  pauses that differ from watcher to watcher
         self._freed = asyncio.Event()
         self._others_wait = False
@@ -259,7 +262,7 @@ class Watcher:
         session = structlog.contextvars.bound_contextvars(session_id=lease.session_id)
         with session, limited_to(lease.operator_id):
             try:
-                await run_steps(self._turns, lease)
+                await run_steps(self.context, self._turns, lease)
             except LeaseLost:
                 log.warning("lease_lost")
             except Exception as error:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.domain.units.ids import OperatorId
-from app.flows.group_commit import GroupCommit, Write
+from app.group_commit import GroupCommit, Write
 from app.monta.webhook import Delivery
 from app.store.operators.operators import Operator
 from app.store.sessions.deliveries import KeptDelivery

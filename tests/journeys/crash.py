@@ -5,11 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from app.domain.units.ids import SessionId
-from app.flows.session.advance import Advanced, advance
+from app.flows.session.advance import advance, take_turns
 from app.flows.session.start_charge import start_charge
-from app.flows.session.turns import Turns
+from app.flows.turns import Advanced, Turns
 from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.sessions import leases, payment_sessions
@@ -75,7 +76,7 @@ async def post_and_forget(rig: Rig) -> None:
 async def call(rig: Rig, lease: Lease, decided: Advanced) -> None:
     """Makes the start that was decided, and commits what came of it."""
     outcome = await start_charge(rig.context, decided)
-    await Turns(rig.context).commit(lease, decided, outcome)
+    await Turns(partial(take_turns, rig.context)).commit(lease, decided, outcome)
 
 
 async def row_of(rig: Rig, session_id: str) -> object:

@@ -16,11 +16,11 @@ from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.reconciliation import TooManySessions
 from app.flows.admin.settle_manually import AboveAuthorized, AlreadyEnded, AlreadySettled, NotEnded
 from app.flows.context import SessionUnknown
-from app.flows.group_commit import TooManyWaiting
 from app.flows.terminal import authorize, top_up
 from app.flows.terminal.report_capture import CaptureConflict, NotSettled
 from app.flows.terminal.request_stop import NoRunningSession, SeveralSessions
 from app.flows.webhook.receive import BadSignature, UnknownEndpoint
+from app.group_commit import TooManyWaiting
 from app.monta.webhook import UnreadableDelivery
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.secret_box import SecretUnreadable

@@ -1,9 +1,9 @@
 """Advances sessions: applies what came of their calls and their news, decides, commits before any call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 import structlog
 
@@ -35,7 +35,8 @@ from app.domain.session.settle import release_unused, settle_final, settle_unfin
 from app.domain.units.ids import OperatorId
 from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing
 from app.flows.ingest import report_of, reports_deletion
-from app.flows.session.learn import learn
+from app.flows.learn import learn
+from app.flows.turns import Advanced, Turn
 from app.store.db.connection import Connection
 from app.store.db.database import DATABASE_ERRORS, retry_on_serialization_failure
 from app.store.operators import charge_points, jobs, operator_sessions, operator_state
@@ -52,55 +53,6 @@ SWEEP_FROM = 4
 LATE_NEWS = timedelta(seconds=10)
 """The database's `transaction_timeout`: a webhook's transaction that began before the charge id was committed here
 woke no session, and has ended by then."""
-
-Edit: TypeAlias = Callable[[Change], Change]
-"""What came of a call, as a change of its session. It may be applied again, when a transaction is repeated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Advanced:
-    """What was decided and committed: the call to make now, or Wait, and then the lease is released."""
-
-    step: Call | Wait
-    session: PaymentSession
-    released: bool
-    adopted: bool
-    """The session took its charge in this step, or since this claim began."""
-    decided_at_s: float
-    """Monotonic time of the decision, which the intent carries. The send guard counts from here, as the quiet window
-    does: counted from the commit, a process that was suspended before it could send after that window."""
-    provider: str
-    """Of the session's terminal, as Monta's receipts show it."""
-
-
-@dataclass(slots=True, eq=False)
-class Turn:
-    """One claimed session's part of a transaction: what came of its call is applied, then its next step decided."""
-
-    lease: Lease
-    outcome: Edit | None = None
-    previous: Advanced | None = None
-    """The step before, in the same claim."""
-    decides: bool = True
-    """False: only the outcome is saved."""
-    saved: PaymentSession | None = None
-    advanced: Advanced | None = None
-    error: Exception | None = None
-    """What this session's own rules raised, or LeaseLost. The outcome of its call is saved all the same."""
-
-    @property
-    def urgent(self) -> bool:
-        """Whether it is about a stop: such turns wait for no others, and use the connections kept for stops."""
-        step = None if self.previous is None else self.previous.step
-        return self.lease.for_stop or isinstance(step, SendStop | StopDuplicate)
-
-    @property
-    def is_taken(self) -> bool:
-        return self.saved is not None or self.error is not None
-
-    def begin(self) -> None:
-        """Forgets what a transaction that did not commit had made of it."""
-        self.saved = self.advanced = self.error = None
 
 
 @dataclass(slots=True, eq=False)

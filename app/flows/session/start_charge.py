@@ -13,7 +13,7 @@ from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.reports import apply_search_result
 from app.flows.context import Context, monta_of, operator_of
-from app.flows.session.advance import Advanced, Edit
+from app.flows.turns import Advanced, Edit
 from app.monta.errors import MontaError, NotDone, NotSent, Refused, retry_at_of
 from app.monta.objects import StartCharge
 from app.store.operators import charge_points, operator_state

@@ -5,7 +5,7 @@ from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import ChargeId
 from app.flows.context import Context, monta_of
-from app.flows.session.advance import Edit
+from app.flows.turns import Edit
 from app.monta.errors import MontaError, refusal_of, retry_at_of
 from app.store.sessions.leases import Lease
 

@@ -142,21 +142,23 @@ class Count:
         return same and self.remaining <= remaining
 
 
-async def take_request(
+async def take_requests(
     connection: Connection,
     operator_id: OperatorId,
     *,
+    count: int = 1,
     reserve: Decimal,
     urgent: bool,
     now: datetime,
 ) -> "Count | datetime":
-    """Deducts one request from the budget unless fewer than `reserve` (a share of the quota) would be left.
+    """Deducts requests from the budget, all or none: none when fewer than `reserve` (a share of the quota) would be
+    left before the last.
 
     One UPDATE of one row, so the count is exact over all replicas. `urgent`: only a block of stops holds it back.
 
     Returns the count when granted, else when to retry.
     """
-    given = {"operator": operator_id, "now": now} | ({} if urgent else {"reserve": reserve})
+    given = {"operator": operator_id, "now": now, "count": count} | ({} if urgent else {"reserve": reserve})
     for _ in range(2):
         counted = (await connection.execute(_TAKE_URGENT if urgent else _TAKE, given)).one_or_none()
         if counted is not None:
@@ -235,12 +237,13 @@ def _take(*, urgent: bool) -> ReturningUpdate[tuple[int, int, datetime]]:
     block = B.c.stops_blocked_until if urgent else B.c.blocked_until
     fresh = B.c.window_ends_at <= now
     remaining = case((fresh, B.c.quota), else_=B.c.remaining)
-    enough = true() if urgent else remaining > B.c.quota * bindparam("reserve", type_=Numeric())
+    count = bindparam("count", type_=Integer())
+    enough = true() if urgent else remaining - (count - 1) > B.c.quota * bindparam("reserve", type_=Numeric())
     return (
         update(B)
         .where(B.c.operator_id == bindparam("operator"), or_(block.is_(None), block <= now), enough)
         .values(
-            remaining=func.greatest(remaining - 1, 0),
+            remaining=func.greatest(remaining - count, 0),
             window_ends_at=case((fresh, now + _window()), else_=B.c.window_ends_at),
         )
         .returning(B.c.quota, B.c.remaining, B.c.window_ends_at)

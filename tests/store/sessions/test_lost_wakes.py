@@ -184,7 +184,7 @@ async def test_F114_a_request_that_an_old_version_refuses_is_granted_by_the_new_
             return await connection.execute(statement, given)
 
         async with database.transaction() as connection:
-            taken = await monta_access.take_request(
+            taken = await monta_access.take_requests(
                 SimpleNamespace(execute=corrected_in_between),  # type: ignore[arg-type]
                 OP_ONE,
                 reserve=Decimal("0.3"),

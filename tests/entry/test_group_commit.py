@@ -1,12 +1,12 @@
-"""Tests of app/flows/group_commit."""
+"""Tests of app/group_commit."""
 
 import asyncio
 from collections.abc import Sequence
 
 import pytest
 
-from app.flows import group_commit
-from app.flows.group_commit import GroupCommit, TooManyWaiting
+from app import group_commit
+from app.group_commit import GroupCommit, TooManyWaiting
 
 pytestmark = pytest.mark.anyio
 

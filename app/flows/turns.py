@@ -1,0 +1,93 @@
+"""Turns of claimed sessions: those that come together share one transaction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from app.domain.session.machine import Call, Change, SendStop, StopDuplicate, Wait
+from app.domain.session.payment_session import PaymentSession
+from app.group_commit import GroupCommit, Write
+from app.store.sessions.leases import Lease
+
+Edit: TypeAlias = Callable[[Change], Change]
+"""What came of a call, as a change of its session. It may be applied again, when a transaction is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """What was decided and committed: the call to make now, or Wait, and then the lease is released."""
+
+    step: Call | Wait
+    session: PaymentSession
+    released: bool
+    adopted: bool
+    """The session took its charge in this step, or since this claim began."""
+    decided_at_s: float
+    """Monotonic time of the decision, which the intent carries. The send guard counts from here, as the quiet window
+    does: counted from the commit, a process that was suspended before it could send after that window."""
+    provider: str
+    """Of the session's terminal, as Monta's receipts show it."""
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One claimed session's part of a transaction: what came of its call is applied, then its next step decided."""
+
+    lease: Lease
+    outcome: Edit | None = None
+    previous: Advanced | None = None
+    """The step before, in the same claim."""
+    decides: bool = True
+    """False: only the outcome is saved."""
+    saved: PaymentSession | None = None
+    advanced: Advanced | None = None
+    error: Exception | None = None
+    """What this session's own rules raised, or LeaseLost. The outcome of its call is saved all the same."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is about a stop: such turns wait for no others, and use the connections kept for stops."""
+        step = None if self.previous is None else self.previous.step
+        return self.lease.for_stop or isinstance(step, SendStop | StopDuplicate)
+
+    @property
+    def is_taken(self) -> bool:
+        return self.saved is not None or self.error is not None
+
+    def begin(self) -> None:
+        """Forgets what a transaction that did not commit had made of it."""
+        self.saved = self.advanced = self.error = None
+
+
+class Turns:
+    """Takes a turn at once when no other is under way; what comes meanwhile shares the next transaction.
+
+    Turns about stops have transactions of their own, on the connections that are kept for them.
+    """
+
+    def __init__(self, take: Write[Turn]) -> None:
+        """`take` runs turns in one transaction."""
+        self._take = take
+        self._groups = {urgent: GroupCommit(take) for urgent in (False, True)}
+
+    async def advance(
+        self, lease: Lease, previous: Advanced | None = None, outcome: Edit | None = None
+    ) -> Advanced:
+        """Applies the outcome of the last call, and decides. Raises LeaseLost, and what the session's rules raise."""
+        turn = await self._taken(Turn(lease, outcome, previous))
+        assert turn.advanced is not None, "a turn that raised nothing has decided"
+        return turn.advanced
+
+    async def commit(self, lease: Lease, previous: Advanced, outcome: Edit) -> PaymentSession:
+        """Saves the outcome of a call without deciding. Raises LeaseLost."""
+        turn = await self._taken(Turn(lease, outcome, previous, decides=False))
+        assert turn.saved is not None, "a turn that raised nothing is saved"
+        return turn.saved
+
+    async def _taken(self, turn: Turn) -> Turn:
+        await self._groups[turn.urgent].put(turn)
+        if not turn.is_taken:  # another transaction had locked its row: it waits for that one alone
+            await self._take([turn])
+        if turn.error is not None:
+            raise turn.error
+        return turn
