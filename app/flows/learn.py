@@ -1,25 +1,35 @@
-"""Learns from a session as it is saved: its charge point's profile, price and currency."""
+"""Learns from sessions as they are saved: their charge points' profile, price and currency."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from app.domain.limit.policy import Policy
 from app.domain.session.learning import learned
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import SettlementBasis
+from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
 from app.store.operators import charge_points, currencies, price_groups
+from app.store.operators.currencies import Charged
 
 LEARN_FROM_WH = 500
 """Smaller charges teach no price: fees and rounding outweigh it."""
 
 
 async def learn(
-    connection: Connection, before: PaymentSession, after: PaymentSession, policy: Policy
+    connection: Connection, changes: Sequence[tuple[PaymentSession, PaymentSession]], policy: Policy
 ) -> None:
-    """Writes what this change of the session says about its charge point; most changes say nothing."""
-    await _learn_profile(connection, before, after, policy)
-    await _learn_price(connection, before, after)
-    await _learn_currency(connection, before, after)
+    """Writes what changed sessions (before, after) say about their charge points; most changes say nothing."""
+    for before, after in changes:
+        await _learn_profile(connection, before, after, policy)
+        await _learn_price(connection, before, after)
+    seen: dict[OperatorId, list[Charged]] = {}
+    for before, after in changes:
+        charged = _currency(before, after)
+        if charged is not None:
+            seen.setdefault(after.operator_id, []).append(charged)
+    for operator_id in sorted(seen):
+        await currencies.note(connection, operator_id, seen[operator_id])
 
 
 async def _learn_profile(
@@ -57,12 +67,11 @@ async def _learn_price(connection: Connection, before: PaymentSession, session: 
     )
 
 
-async def _learn_currency(connection: Connection, before: PaymentSession, session: PaymentSession) -> None:
-    """Learns the charge's currency, once: later holds in another currency are refused."""
+def _currency(before: PaymentSession, session: PaymentSession) -> Charged | None:
+    """The charge's currency, once: later holds in another currency are refused."""
     charge = session.charge
     if charge is None or charge.named is None:
-        return
+        return None
     if before.charge is not None and before.charge.currency == charge.currency:
-        return
-    seen = currencies.charged(charge.named, session.charge_point_id)
-    await currencies.note(connection, session.operator_id, [] if seen is None else [seen])
+        return None
+    return currencies.charged(charge.named, session.charge_point_id)

@@ -231,6 +231,14 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_charge_points_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", "charge_point_id", name=op.f("pk_charge_points")),
+        postgresql_with={"fillfactor": 80},
+    )
+    op.create_index(
+        "ix_charge_points_model",
+        "charge_points",
+        ["operator_id", "model", "charge_point_id"],
+        unique=False,
+        postgresql_where=sa.text("profile IS NOT NULL"),
     )
     op.create_table(
         "hold_policies",
@@ -559,18 +567,25 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "terminal_id", "reference", name=op.f("uq_payment_sessions_terminal_id_reference")
         ),
+        postgresql_with={
+            "fillfactor": 70,
+            "autovacuum_vacuum_scale_factor": 0.02,
+            "autovacuum_analyze_scale_factor": 0.02,
+        },
     )
     op.create_index(
         "ix_payment_sessions_card_account_reference",
         "payment_sessions",
         ["terminal_id", "card_account_reference"],
         unique=False,
+        postgresql_where=sa.text("card_account_reference IS NOT NULL"),
     )
     op.create_index(
         "ix_payment_sessions_card_fingerprint",
         "payment_sessions",
         ["terminal_id", "card_fingerprint"],
         unique=False,
+        postgresql_where=sa.text("card_fingerprint IS NOT NULL"),
     )
     op.create_index("ix_payment_sessions_created_at", "payment_sessions", ["created_at", "id"], unique=False)
     op.create_index(
@@ -936,6 +951,7 @@ def downgrade() -> None:
     op.drop_index("ix_deliveries_operator_id_received_at", table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_table("hold_policies")
+    op.drop_index("ix_charge_points_model", table_name="charge_points")
     op.drop_table("charge_points")
     op.drop_table("watchers")
     op.drop_table("operators")

@@ -9,7 +9,7 @@ import structlog
 
 from app.domain.charging.charge import PriceUnit
 from app.domain.limit.policy import Policy, power_bound_w
-from app.domain.limit.profile import with_model
+from app.domain.limit.profile import ChargePointProfile, with_model
 from app.domain.session import late_facts, monta_calls, stuck_session
 from app.domain.session.machine import (
     AskSweep,
@@ -40,6 +40,7 @@ from app.flows.turns import Advanced, Turn
 from app.store.db.connection import Connection
 from app.store.db.database import DATABASE_ERRORS, retry_on_serialization_failure
 from app.store.operators import charge_points, jobs, operator_sessions, operator_state
+from app.store.operators.charge_points import ChargePointFacts, Place
 from app.store.operators.jobs import Job
 from app.store.sessions import claimed, inbox, leases, payment_sessions, polled_reports
 from app.store.sessions.claimed import Claimed
@@ -60,9 +61,9 @@ class _Work:
     """A session on its way through one transaction."""
 
     turn: Turn
+    row: Claimed
     before: PaymentSession
     change: Change
-    provider: str
     step: Call | Wait | None = None
     """None: nothing was decided."""
     news: list[PendingEntry] = field(default_factory=list)
@@ -112,14 +113,9 @@ async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
     async with context.database.transaction(urgent=any(turn.urgent for turn in turns)) as connection:
         locked = await claimed.lock(connection, [turn.lease for turn in turns], wait=len(turns) == 1)
         deciding = _Deciding(context, connection, now)
-        done = []
-        for turn in turns:
-            row = locked.get(turn.lease.session_id)
-            work = None if row is None else await deciding.work_on(turn, row)
-            if work is not None:
-                done.append(work)
-            elif len(turns) == 1 and row is None:
-                turn.error = LeaseLost(turn.lease.session_id)
+        done = await deciding.work_on(
+            [(turn, row) for turn in turns if (row := locked.get(turn.lease.session_id))]
+        )
         waits = [work.waits_until(now) for work in done]
         claims = {
             work.before.id: leases.extended(until)
@@ -130,12 +126,14 @@ async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
         edits = [(work.before, work.change) for work in done]
         saved = await payment_sessions.save_all(connection, edits, now, claims=claims)
         await _note_used(context, connection, done, saved, now)
+    if len(turns) == 1 and not locked:
+        turns[0].error = LeaseLost(turns[0].lease.session_id)
     for work, session, wait in zip(done, saved, waits, strict=True):
         _record_metrics(context, work.before, session)
         work.turn.saved = session
         if work.step is not None:
             work.turn.advanced = Advanced(
-                work.step, session, wait is not None, work.adopted, decided_at_s, work.provider
+                work.step, session, wait is not None, work.adopted, decided_at_s, work.row.provider
             )
 
 
@@ -148,8 +146,11 @@ async def _note_used(
 ) -> None:
     """Learns from the saved sessions, and removes the news that they have applied."""
     # By charge point, so that transactions which learn of the same ones never deadlock.
-    for work, session in sorted(zip(done, saved, strict=True), key=lambda pair: pair[1].charge_point_id):
-        await learn(connection, work.before, session, context.policy)
+    pairs = sorted(
+        ((work.before, session) for work, session in zip(done, saved, strict=True)),
+        key=lambda pair: _place(pair[1]),
+    )
+    await learn(connection, pairs, context.policy)
     await inbox.mark_applied(connection, [entry for work in done for entry in work.news], now)
     for work in done:
         if work.polled:
@@ -164,44 +165,46 @@ class _Deciding:
         self._connection = connection
         self._now = now
         self._held_since: dict[OperatorId, datetime | None] = {}
+        self._places: dict[Place, ChargePointFacts] = {}
 
-    async def work_on(self, turn: Turn, row: Claimed) -> _Work | None:
-        """Applies the outcome and decides. None: the session's own rules raised before there was anything to save.
+    async def work_on(self, claims: Sequence[tuple[Turn, Claimed]]) -> list[_Work]:
+        """Applies outcomes and decides. Leaves out turns whose own rules raise before there is anything to save.
 
         Errors of the database pass through: they end the transaction for all.
         """
-        try:
-            before = row.session()
-            outcome = Change(before) if turn.outcome is None else turn.outcome(Change(before))
-        except DATABASE_ERRORS:
-            raise
-        except Exception as error:
-            turn.error = error
-            return None
-        work = _Work(turn, before, outcome, row.provider)
-        if not turn.decides:
-            return work
-        try:
-            await self._decide(work, row)
-        except DATABASE_ERRORS:
-            raise
-        except Exception as error:
-            turn.error = error
-            return None if turn.outcome is None else _Work(turn, before, outcome, row.provider)
-        return work
+        begun = [work for turn, row in claims if (work := _begun(turn, row)) is not None]
+        places = {
+            _place(work.before) for work in begun if not work.before.ended and _lacks_facts(work.before)
+        }
+        if places:
+            self._places = await charge_points.facts_of(self._connection, sorted(places))
+        return [work for work in begun if not work.turn.decides or await self._has_decided(work)]
 
-    async def _decide(self, work: _Work, row: Claimed) -> None:
+    async def _has_decided(self, work: _Work) -> bool:
+        """Decides. False: the session's rules raised, and there is no outcome to save either."""
+        outcome = work.change
+        try:
+            await self._decide(work)
+        except DATABASE_ERRORS:
+            raise
+        except Exception as error:
+            work.turn.error = error
+            work.change, work.step, work.news, work.polled = outcome, None, [], False
+            return work.turn.outcome is not None
+        return True
+
+    async def _decide(self, work: _Work) -> None:
         policy, connection = self._context.policy, self._connection
         change = work.change
-        if row.has_news:
+        if work.row.has_news:
             work.news = await inbox.pending_of(connection, change.session)
             change = await _with_news(self._context, connection, change, work.news)
-        if row.has_polled_reports:
+        if work.row.has_polled_reports:
             work.polled = True
             for report in await polled_reports.of_session(connection, work.before.id):
                 change = apply_report(change, report, Source.MONTA_API, policy)
         change = late_facts.compare_late_price(change)
-        change = await _with_charge_point(connection, change, policy)
+        change = _with_charge_point(change, self._places.get(_place(work.before)), policy)
         change = stuck_session.observed(change, self._now)
         work.step, change = await self._decided_here(change)
         work.change = stuck_session.freed(change, self._now, policy)
@@ -234,6 +237,18 @@ class _Deciding:
                 self._connection, operator_id
             )
         return self._held_since[operator_id]
+
+
+def _begun(turn: Turn, row: Claimed) -> _Work | None:
+    """Decodes the session and applies the outcome of its call. None: that raised."""
+    try:
+        before = row.session()
+        return _Work(
+            turn, row, before, Change(before) if turn.outcome is None else turn.outcome(Change(before))
+        )
+    except Exception as error:
+        turn.error = error
+        return None
 
 
 @retry_on_serialization_failure
@@ -296,23 +311,26 @@ async def _with_news(
     return change
 
 
-async def _with_charge_point(connection: Connection, change: Change, policy: Policy) -> Change:
+def _with_charge_point(change: Change, known: ChargePointFacts | None, policy: Policy) -> Change:
     """Copies the charge point's rating as soon as it is known, and once its learned profile."""
     session = change.session
-    if session.ended or (session.power_bound_w is not None and session.profile is not None):
+    if session.ended or not _lacks_facts(session):
         return change
-    place = (session.operator_id, session.charge_point_id)
     if session.profile is None:
-        own, siblings = (
-            await charge_points.profile_of(connection, *place),
-            await charge_points.profiles_of_model(connection, *place),
-        )
-        session = replace(session, profile=with_model(own, siblings))
-    known = await charge_points.get(connection, *place)
-    if session.power_bound_w is None and known is not None and known.seen is not None:
-        bound = power_bound_w(known.seen.max_power_w, known.seen.type, policy)
-        session = replace(session, power_bound_w=bound)
+        profile = ChargePointProfile() if known is None else with_model(known.profile, known.siblings)
+        session = replace(session, profile=profile)
+    seen = None if known is None else known.known.seen
+    if session.power_bound_w is None and seen is not None:
+        session = replace(session, power_bound_w=power_bound_w(seen.max_power_w, seen.type, policy))
     return change.to(session)
+
+
+def _lacks_facts(session: PaymentSession) -> bool:
+    return session.power_bound_w is None or session.profile is None
+
+
+def _place(session: PaymentSession) -> Place:
+    return (session.operator_id, session.charge_point_id)
 
 
 def _record_metrics(context: Context, before: PaymentSession, session: PaymentSession) -> None:

@@ -1,12 +1,12 @@
 """Stores charge points as Monta last showed them, their tariffs and learned profiles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import ARRAY, Text, bindparam, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.charging.charge_point import ChargePoint, ChargePointReport, ChargePointState, CurrentType
@@ -268,40 +268,75 @@ def known_from(row: Row) -> KnownChargePoint:
     return KnownChargePoint(operator_id, point_id, seen)
 
 
-POINTS = charge_points.c
 _PROFILE = msgspec.json.Decoder(ChargePointProfile)
 MOST_SIBLINGS = 20
-
-# Built once: every payment executes them.
-_PROFILE_OF = select(as_text(POINTS.profile)).where(*_HERE)
-_PROFILES = (
-    select(as_text(POINTS.profile))
+_S = charge_points.alias("siblings")
+_SIBLINGS = (
+    select(cast(_S.c.profile, Text))
     .where(
-        POINTS.operator_id == bindparam("operator"),
-        POINTS.model == select(POINTS.model).where(*_HERE).scalar_subquery(),
-        POINTS.profile.is_not(None),
-        POINTS.charge_point_id != bindparam("point"),
+        _S.c.operator_id == C.c.operator_id,
+        _S.c.model == C.c.model,
+        _S.c.profile.is_not(None),
+        _S.c.charge_point_id != C.c.charge_point_id,
     )
-    .order_by(POINTS.charge_point_id)
+    .order_by(_S.c.charge_point_id)
     .limit(MOST_SIBLINGS)
+    .correlate(C)
 )
+_PLACES = (
+    func.unnest(bindparam("operators", type_=ARRAY(Text)), bindparam("points", type_=ARRAY(Text)))
+    .table_valued("operator_id", "charge_point_id")
+    .render_derived()
+)
+# Built once: every payment executes them.
+_FACTS = select(
+    *(c for c in C.c if c.name != "profile"),
+    as_text(C.c.profile),
+    func.array(_SIBLINGS.scalar_subquery(), type_=ARRAY(Text)).label("siblings"),
+).select_from(
+    C.join(
+        _PLACES,
+        (C.c.operator_id == _PLACES.c.operator_id) & (C.c.charge_point_id == _PLACES.c.charge_point_id),
+    )
+)
+_PROFILE_OF = select(as_text(C.c.profile)).where(*_HERE)
+
+Place: TypeAlias = tuple[OperatorId, ChargePointId]
+
+
+@dataclass(frozen=True, slots=True)
+class ChargePointFacts:
+    """What a session wants to know of its charge point when it begins."""
+
+    known: KnownChargePoint
+    profile: ChargePointProfile
+    """The learned profile; the default, which is pessimistic, where nothing was learned."""
+    siblings: tuple[ChargePointProfile, ...]
+    """Profiles of the operator's other charge points of the same model. Empty when the model is unknown."""
+
+
+async def facts_of(connection: Connection, places: Collection[Place]) -> dict[Place, ChargePointFacts]:
+    """What is known of several charge points, in one statement. Leaves out those that no terminal uses."""
+    given = {"operators": [operator for operator, _ in places], "points": [point for _, point in places]}
+    found = {}
+    for row in await connection.execute(_FACTS, given):
+        known = _known(row)
+        found[(known.operator_id, known.id)] = ChargePointFacts(
+            known, _profile(row["profile"]), tuple(map(_profile, row["siblings"]))
+        )
+    return found
 
 
 async def profile_of(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId
 ) -> ChargePointProfile:
-    """The learned profile; the default, which is pessimistic, where nothing was learned."""
+    """The learned profile, or the default."""
     given = {"operator": operator_id, "point": charge_point_id}
-    kept = (await connection.execute(_PROFILE_OF, given)).scalar()
+    return _profile((await connection.execute(_PROFILE_OF, given)).scalar())
+
+
+def _profile(kept: str | None) -> ChargePointProfile:
     return _PROFILE.decode(kept) if kept else ChargePointProfile()
-
-
-async def profiles_of_model(
-    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId
-) -> list[ChargePointProfile]:
-    """Profiles of the operator's other charge points of the same model. Empty when the model is unknown."""
-    given = {"operator": operator_id, "point": charge_point_id}
-    return [_PROFILE.decode(kept) for kept in (await connection.execute(_PROFILES, given)).scalars()]
 
 
 async def put_profile(
@@ -311,5 +346,5 @@ async def put_profile(
     known: ChargePointProfile,
 ) -> None:
     """Saves the profile. The last write wins: two sessions of one charge point never run at once."""
-    mine = (POINTS.operator_id == operator_id) & (POINTS.charge_point_id == charge_point_id)
+    mine = (C.c.operator_id == operator_id) & (C.c.charge_point_id == charge_point_id)
     await connection.execute(update(charge_points).where(mine).values(profile=to_document(known)))

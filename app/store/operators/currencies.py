@@ -69,6 +69,17 @@ def charged(report: ChargeReport, charge_point_id: ChargePointId | None = None) 
     return Charged(point, report.currency, min(report.created_at or report.seen_at, report.seen_at))
 
 
+_NOTE = (
+    update(points)
+    .where(
+        C.operator_id == bindparam("operator"),
+        C.charge_point_id == bindparam("point"),
+        or_(C.charged_at.is_(None), C.charged_at < bindparam("began_at", type_=C.charged_at.type)),
+    )
+    .values(charged_currency=bindparam("code"), charged_at=bindparam("began_at", type_=C.charged_at.type))
+)
+
+
 async def note(connection: Connection, operator_id: OperatorId, seen: Iterable[Charged]) -> None:
     """Keeps the newest currency of each charge point. Ignores those that no terminal uses."""
     newest: dict[ChargePointId, Charged] = {}
@@ -76,8 +87,9 @@ async def note(connection: Connection, operator_id: OperatorId, seen: Iterable[C
         known = newest.get(each.charge_point_id)
         if known is None or known.at < each.at:
             newest[each.charge_point_id] = each
-    for each in sorted(newest.values(), key=lambda c: c.charge_point_id):
-        here = (C.operator_id == operator_id, C.charge_point_id == each.charge_point_id)
-        older = or_(C.charged_at.is_(None), C.charged_at < each.at)
-        values = {"charged_currency": each.currency, "charged_at": each.at}
-        await connection.execute(update(points).where(*here, older).values(values))
+    rows = [
+        {"operator": operator_id, "point": each.charge_point_id, "code": each.currency, "began_at": each.at}
+        for each in sorted(newest.values(), key=lambda c: c.charge_point_id)
+    ]
+    if rows:
+        await connection.execute(_NOTE, rows)

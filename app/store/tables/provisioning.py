@@ -123,6 +123,14 @@ charge_points = Table(
     Column("deleted_at", Moment, comment="Monta has it no more"),
     Column("profile", JSONB, comment="what its settled sessions taught: stop latency, meter, power"),
     PrimaryKeyConstraint("operator_id", "charge_point_id"),
+    Index(
+        "ix_charge_points_model",
+        "operator_id",
+        "model",
+        "charge_point_id",
+        postgresql_where=text("profile IS NOT NULL"),
+    ),
+    postgresql_with={"fillfactor": 80},
 )
 
 terminal_charge_points = Table(
