@@ -1,0 +1,201 @@
+"""Sessions whose turns come together share one transaction, and none of them harms another."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from sqlalchemy import text
+
+from app.domain.session.machine import Change, SendStart
+from app.domain.session.payment_session import StartOutcome
+from app.domain.units.ids import SessionId
+from app.flows.session import advance
+from app.flows.session.advance import take_turns
+from app.flows.turns import Turn, Turns
+from app.store.db.connection import Connection, Result
+from app.store.db.database import Database
+from app.store.db.statements import Statement
+from app.store.sessions import leases, payment_sessions
+from app.store.sessions.leases import Lease
+from tests.journeys.rig import Rig, open_rig
+
+pytestmark = pytest.mark.anyio
+
+POINTS = (101, 103, 105, 106)
+
+
+async def claimed(rig: Rig, count: int = 3) -> list[Lease]:
+    """Authorizes on `count` charge points and claims the sessions, in that order."""
+    ids = [(await rig.authorize(point))["id"] for point in POINTS[:count]]
+    now = rig.context.clock.now()
+    async with rig.context.database.transaction() as connection:
+        found = await leases.claim(
+            connection, owner="test", now=now, until=now + timedelta(seconds=rig.context.lease_s), limit=count
+        )
+    return sorted(found, key=lambda lease: ids.index(lease.session_id))
+
+
+class Counted(Database):
+    """Counts the statements and transactions of another database."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._under = rig.context.database
+        self.statements = self.transactions = 0
+
+    def transaction(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
+        return self._counted(urgent)
+
+    @asynccontextmanager
+    async def _counted(self, urgent: bool) -> AsyncIterator[Connection]:
+        counted = self
+
+        class Counting(Connection):
+            async def send(self, statement: Statement, values: list[list[object]], *, many: bool) -> Result:
+                counted.statements += 1
+                return await super().send(statement, values, many=many)
+
+        self.transactions += 1
+        async with self._under._lend(Counting, urgent=urgent) as connection:
+            yield connection
+
+
+async def test_three_sessions_cost_as_many_statements_as_one(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        claims, counts = await claimed(rig, 4), []
+        for some in (claims[:1], claims[1:]):
+            database = Counted(rig)
+            turns = [Turn(lease) for lease in some]
+            await take_turns(replace(rig.context, database=database), turns)
+            assert all(turn.advanced and isinstance(turn.advanced.step, SendStart) for turn in turns)
+            counts.append((database.transactions, database.statements))
+        assert counts[0] == counts[1]
+        assert counts[0][0] == 1
+
+
+async def test_F93_a_session_that_cannot_be_read_fails_its_own_turn_only(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        good, bad, other = await claimed(rig)
+        async with rig.context.database.transaction() as connection:
+            await connection.execute(
+                text("UPDATE payment_sessions SET body = '{}' WHERE id = :id"), {"id": bad.session_id}
+            )
+        turns = [Turn(lease) for lease in (good, bad, other)]
+        await take_turns(rig.context, turns)
+        assert isinstance(turns[1].error, ValueError)
+        assert [turn.advanced is not None for turn in turns] == [True, False, True]
+        assert not turns[1].saved
+
+
+async def test_a_row_that_another_transaction_has_locked_holds_up_no_other_session(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        locked, free, other = await claimed(rig)
+        async with rig.context.database.transaction() as connection:
+            assert await payment_sessions.lock(connection, locked.session_id) is not None
+            turns = [Turn(lease) for lease in (locked, free, other)]
+            await take_turns(rig.context, turns)
+            assert [turn.is_taken for turn in turns] == [False, True, True]
+            together = Turns(partial(take_turns, rig.context))
+            waiting = [asyncio.create_task(together.advance(lease)) for lease in (free, locked, other)]
+            for task in (waiting[0], waiting[2]):
+                await task
+            assert not waiting[1].done()
+        assert isinstance((await waiting[1]).step, SendStart)
+
+
+async def test_what_came_of_a_call_is_saved_also_when_nothing_can_be_decided(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    def refused(change: Change) -> Change:
+        start = replace(change.session.start, outcome=StartOutcome.UNKNOWN)
+        return change.to(replace(change.session, start=start))
+
+    async with open_rig(database_url) as rig:
+        called, first = await claimed(rig, 2)
+        monkeypatch.setattr(advance, "decide", broken)
+        turns = [Turn(called, refused), Turn(first)]
+        await take_turns(rig.context, turns)
+        assert [type(turn.error) for turn in turns] == [ZeroDivisionError] * 2
+        assert [turn.saved is not None for turn in turns] == [True, False]
+        async with rig.context.database.transaction() as connection:
+            saved = await payment_sessions.get(connection, SessionId(called.session_id))
+        assert saved is not None
+        assert saved.start.outcome is StartOutcome.UNKNOWN
+
+
+async def test_a_batch_that_the_database_refuses_is_repeated_session_by_session(database_url: str) -> None:
+    def clash(change: Change) -> Change:
+        """Makes a document that PostgreSQL refuses, so that the statement for all of them fails."""
+        return change.to(replace(change.session, display_reference="\0"))
+
+    async with open_rig(database_url) as rig:
+        good, bad, other = await claimed(rig)
+        together = Turns(partial(take_turns, rig.context))
+
+        async def refused(lease: Lease) -> object:
+            return await together.advance(lease, None, clash if lease is bad else None)
+
+        results = await asyncio.gather(*map(refused, (other, bad, good)), return_exceptions=True)
+        assert [isinstance(each, Exception) for each in results] == [False, True, False]
+
+
+async def test_turns_about_stops_wait_for_no_other_turns(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        slow, stop, _ = await claimed(rig)
+        held = asyncio.Event()
+        began: list[str] = []
+
+        async def take(turns: object) -> None:
+            assert isinstance(turns, list)
+            began.extend(turn.lease.session_id for turn in turns)
+            if not turns[0].urgent:
+                await held.wait()
+            await take_turns(rig.context, turns)
+
+        together = Turns(take)
+        waiting = asyncio.create_task(together.advance(slow))
+        await asyncio.sleep(0)
+        await together.advance(replace(stop, for_stop=True))
+        assert began == [slow.session_id, stop.session_id]
+        assert not waiting.done()
+        held.set()
+        await waiting
+
+
+async def test_claims_and_intents_write_no_index_entry(database_url: str) -> None:
+    figures = text(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'payment_sessions'"
+    )
+
+    async def counted(connection: Connection) -> tuple[int, int]:
+        await connection.execute(text("SELECT pg_stat_force_next_flush()"))
+        await connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+        row = (await connection.execute(figures)).one()
+        return (row[0], row[1])
+
+    async with open_rig(database_url) as rig:
+        for point in POINTS:
+            await rig.authorize(point)
+        async with rig.context.database.read() as connection:
+            await counted(connection)
+        async with rig.context.database.read() as connection:
+            before = await counted(connection)
+        now = rig.context.clock.now()
+        async with rig.context.database.transaction() as connection:
+            claims = await leases.claim(
+                connection, owner="t", now=now, until=now + timedelta(seconds=30), limit=4
+            )
+        await take_turns(rig.context, [Turn(lease) for lease in claims])
+        async with rig.context.database.read() as connection:
+            await counted(connection)
+        async with rig.context.database.read() as connection:
+            after = await counted(connection)
+        updates, hot = after[0] - before[0], after[1] - before[1]
+        assert updates == 2 * len(POINTS), "one UPDATE for the claim, one for the intent with its lease"
+        assert hot >= updates * 3 // 4
