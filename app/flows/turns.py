@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from app.domain.session.machine import Call, Change, SendStop, StopDuplicate, Wait
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import OperatorId
 from app.group_commit import GroupCommit, Write
 from app.store.sessions.leases import Lease
 
@@ -62,13 +63,14 @@ class Turn:
 class Turns:
     """Takes a turn at once when no other is under way; what comes meanwhile shares the next transaction.
 
-    Turns about stops have transactions of their own, on the connections that are kept for them.
+    A transaction sees one operator's rows, so each operator has a group. Turns about stops have transactions of their
+    own, on the connections that are kept for them.
     """
 
     def __init__(self, take: Write[Turn]) -> None:
         """`take` runs turns in one transaction."""
         self._take = take
-        self._groups = {urgent: GroupCommit(take) for urgent in (False, True)}
+        self._groups: dict[tuple[OperatorId, bool], GroupCommit[Turn]] = {}
 
     async def advance(
         self, lease: Lease, previous: Advanced | None = None, outcome: Edit | None = None
@@ -85,7 +87,11 @@ class Turns:
         return turn.saved
 
     async def _taken(self, turn: Turn) -> Turn:
-        await self._groups[turn.urgent].put(turn)
+        key = (turn.lease.operator_id, turn.urgent)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = GroupCommit(self._take)
+        await group.put(turn)
         if not turn.is_taken:  # another transaction had locked its row: it waits for that one alone
             await self._take([turn])
         if turn.error is not None:
