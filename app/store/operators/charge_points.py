@@ -320,7 +320,7 @@ async def facts_of(connection: Connection, places: Collection[Place]) -> dict[Pl
     given = {"operators": [operator for operator, _ in places], "points": [point for _, point in places]}
     found = {}
     for row in await connection.execute(_FACTS, given):
-        known = _known(row)
+        known = known_from(row)
         found[(known.operator_id, known.id)] = ChargePointFacts(
             known, _profile(row["profile"]), tuple(map(_profile, row["siblings"]))
         )
