@@ -1,4 +1,4 @@
-"""Joins deliveries that arrive together in one transaction (group commit)."""
+"""Joins what arrives together, such as deliveries and payments, in one transaction (group commit)."""
 
 import asyncio
 from collections import deque
@@ -12,16 +12,16 @@ T = TypeVar("T")
 Write: TypeAlias = Callable[[Sequence[T]], Awaitable[None]]
 
 MOST_TOGETHER = 64
-"""Deliveries in one transaction at most."""
+"""Items in one transaction at most."""
 MOST_WAITING = 1_000
-"""Deliveries of one operator that wait at most. Then new ones are refused, and Monta sends them again."""
+"""Items of one group that wait at most. Then new ones are refused, and their senders send them again."""
 
 
 class TooManyWaiting(Exception):
-    """More deliveries wait for the database than may wait."""
+    """More items wait for the database than may wait."""
 
     def __init__(self) -> None:
-        super().__init__("too many deliveries wait; send this one again later")
+        super().__init__("too many calls wait; send this one again later")
 
 
 class _Turn(Enum):

@@ -10,6 +10,7 @@ from app.domain.units.ids import OperatorId, SessionId
 from app.flows.deliveries import Deliveries
 from app.flows.key_uses import KeyUses
 from app.flows.known_keys import KnownKeys
+from app.flows.payments import Payments
 from app.monta.client import MontaClient
 from app.monta_access import MontaAccess
 from app.store.db.database import Database
@@ -95,6 +96,7 @@ class Context:
     clock_is_virtual: bool = False
     """The clock is not meant to agree with the database's: demo and tests."""
     deliveries: Deliveries = field(default_factory=Deliveries)
+    payments: Payments = field(default_factory=Payments)
     known_keys: KnownKeys[PresentedKey] = field(default_factory=KnownKeys)
     key_uses: KeyUses = field(default_factory=KeyUses)
 

@@ -1,7 +1,9 @@
 """Keeps for a moment whom API keys stand for, so that busy callers cost no query each time."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 KEPT_S = 0.9
@@ -25,15 +27,43 @@ class KnownKeys(Generic[T]):
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Known[T]] = {}
+        self._asked: dict[bytes, tuple[asyncio.Future[T | None], float]] = {}
+        """Lookups under way, and until when others may join them."""
         self._forgotten = 0
 
     async def find(
-        self, key_hash: bytes, now_s: float, look_up: Callable[[], Awaitable[T | None]]
+        self,
+        key_hash: bytes,
+        now_s: float,
+        look_up: Callable[[], Awaitable[T | None]],
+        *,
+        urgent: bool = False,
     ) -> T | None:
-        """Returns whom the key stands for, looked up unless that was done a moment ago."""
+        """Returns whom the key stands for, looked up unless that was done a moment ago.
+
+        Callers of one key share a lookup; an `urgent` one has its own, since others may wait for a connection.
+        """
         known = self._known.get(key_hash)
         if known is not None and now_s < known.until_s:
             return known.owner
+        if urgent:
+            return await self._look_up(key_hash, now_s, look_up)
+        asked, until_s = self._asked.get(key_hash, (None, 0.0))
+        if asked is None or now_s >= until_s:
+            asked = asyncio.ensure_future(self._look_up(key_hash, now_s, look_up))
+            self._asked[key_hash] = asked, now_s + KEPT_S
+            asked.add_done_callback(partial(self._answered, key_hash))
+        return await asyncio.shield(asked)
+
+    def forget(self) -> None:
+        """Forgets all keys, and those being looked up now: some key was revoked or changed."""
+        self._forgotten += 1
+        self._known.clear()
+        self._asked.clear()
+
+    async def _look_up(
+        self, key_hash: bytes, now_s: float, look_up: Callable[[], Awaitable[T | None]]
+    ) -> T | None:
         forgotten = self._forgotten
         owner = await look_up()
         if owner is not None and forgotten == self._forgotten:
@@ -42,7 +72,8 @@ class KnownKeys(Generic[T]):
             self._known[key_hash] = _Known(owner, now_s + KEPT_S)
         return owner
 
-    def forget(self) -> None:
-        """Forgets all keys, and those being looked up now: some key was revoked or changed."""
-        self._forgotten += 1
-        self._known.clear()
+    def _answered(self, key_hash: bytes, asked: "asyncio.Future[T | None]") -> None:
+        if self._asked.get(key_hash, (None, 0.0))[0] is asked:
+            del self._asked[key_hash]
+        if not asked.cancelled():
+            asked.exception()  # also where every caller has gone away meanwhile

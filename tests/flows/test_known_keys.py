@@ -10,6 +10,11 @@ from app.flows.known_keys import KEPT_S, KnownKeys
 pytestmark = pytest.mark.anyio
 
 
+async def all_begun() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 class Table:
     """Keys by hash, and how often they were looked up."""
 
@@ -68,6 +73,54 @@ async def test_F11_what_was_read_before_an_announcement_is_not_kept_after_it() -
     told.set()
     assert await call == "one", "it was valid when the call came"
     assert await keys.find(b"a", 5.0, gone) is None
+
+
+async def test_callers_of_one_key_share_a_lookup_and_an_urgent_one_does_not_wait_for_it() -> None:
+    keys, table, free = KnownKeys[str](), Table(), asyncio.Event()
+
+    async def slow() -> str | None:
+        table.asked += 1
+        await free.wait()
+        return "one"
+
+    calls = [asyncio.create_task(keys.find(b"a", 5.0 + n / 100, slow)) for n in range(10)]
+    await all_begun()
+    calls[0].cancel()
+    assert await keys.find(b"a", 5.2, lambda: table.find(KnownKeys[str](), 5.2), urgent=True) == "one"
+    keys.forget()
+    late = asyncio.create_task(keys.find(b"a", 5.3, slow))
+    await all_begun()
+    assert table.asked == 3, "one for ten callers, the urgent one, one after what was announced"
+    free.set()
+    assert [await call for call in (*calls[1:], late)] == ["one"] * 10
+
+
+async def test_a_failed_lookup_fails_its_callers_and_the_next_one_asks_again() -> None:
+    keys, table = KnownKeys[str](), Table()
+
+    async def fails() -> str | None:
+        raise ConnectionError
+
+    for each in await asyncio.gather(
+        *(keys.find(b"a", 5.0, fails) for _ in range(3)), return_exceptions=True
+    ):
+        assert isinstance(each, ConnectionError)
+    assert await table.find(keys, 5.0) == "one"
+
+
+async def test_F11_nobody_joins_a_lookup_that_is_a_second_old() -> None:
+    keys, table, never = KnownKeys[str](), Table(), asyncio.Event()
+
+    async def hangs() -> str | None:
+        await never.wait()
+        return "one"
+
+    call = asyncio.create_task(keys.find(b"a", 5.0, hangs))
+    await all_begun()
+    table.owners.clear()
+    assert await table.find(keys, 5.0 + KEPT_S) is None
+    call.cancel()
+    never.set()
 
 
 async def test_the_number_of_kept_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,8 @@ from app.domain.session.payment_session import Authorization, Card, PaymentSessi
 from app.domain.units.ids import ChargeId, ChargePointId
 from app.flows.admin import provision
 from app.flows.context import Context
-from app.store.sessions import payment_sessions
+from app.store.sessions import payment_sessions, recording
+from app.store.sessions.recording import NewPayment
 from app.watcher import Watcher
 from tests.api.service import charge_entry, delivery, make_context, sign
 from tests.conftest import Sized
@@ -92,7 +93,8 @@ class Depot:
         )
         async with self.context.database.transaction() as connection:
             change = Change(session)
-            assert await payment_sessions.record(connection, change, request_hash=b"", idempotency_key=None)
+            new = NewPayment(change=change, request_hash=b"", idempotency_key=None)
+            assert await recording.record(connection, [new])
             before = await payment_sessions.lock(connection, session.id)
             assert before is not None
             running = replace(

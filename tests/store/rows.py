@@ -17,7 +17,8 @@ from app.store.operators import keys, terminals
 from app.store.operators.keys import ApiKey, KeyKind
 from app.store.operators.operators import Operator, Operators
 from app.store.operators.terminals import Terminal
-from app.store.sessions import payment_sessions
+from app.store.sessions import payment_sessions, recording
+from app.store.sessions.recording import NewPayment
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -103,7 +104,8 @@ async def record(
 ) -> bool:
     change = Change(session).note(JournalKind.PAYMENT_AUTHORIZED, Source.TERMINAL)
     async with database.transaction() as connection:
-        return await payment_sessions.record(connection, change, request_hash=contents, idempotency_key=key)
+        new = NewPayment(change=change, request_hash=contents, idempotency_key=key)
+        return bool(await recording.record(connection, [new]))
 
 
 async def change(

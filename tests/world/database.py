@@ -84,6 +84,9 @@ class ReplicaDatabase(Database):
     def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         return self.transaction()
 
+    def single(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
+        return self.transaction()
+
     @asynccontextmanager
     async def transaction(self, *, urgent: bool = False) -> AsyncIterator[Connection]:
         await self._replica.my_turn()

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from app.api.http.card_data import fields_of_request
@@ -58,6 +59,17 @@ class StrictRequest(Request):
             raise json.JSONDecodeError(str(error), "", 0) from error
 
 
+M = TypeVar("M", bound=BaseModel)
+
+
+async def body_as(request: StrictRequest, model: type[M]) -> M | None:
+    """The body as this model. None: it is not one, or no JSON."""
+    try:
+        return model.model_validate(await request.json())
+    except ValueError:
+        return None
+
+
 class StrictRoute(APIRoute):
     """A route whose handler gets StrictRequests."""
 
@@ -65,7 +77,7 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            if self.body_field is not None and not _is_json(request.headers.get("content-type", "")):
+            if self.body_field is not None and not is_json_type(request.headers.get("content-type", "")):
                 raise Problem("unsupported_media_type", "Send the body with Content-Type: application/json.")
             if fields := fields_of_request(request):
                 raise card_data_problem(fields)
@@ -74,7 +86,7 @@ class StrictRoute(APIRoute):
         return strict
 
 
-def _is_json(content_type: str) -> bool:
+def is_json_type(content_type: str) -> bool:
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")

@@ -12,7 +12,7 @@ from app.api.http.auth import CallingTerminal, ContextHere, terminal_bearer, ter
 from app.api.http.hot_paths import HotPath
 from app.api.http.live import MAX_WAIT_S, SessionChanges
 from app.api.http.problems import Problem
-from app.api.http.requests import StrictRequest, StrictRoute, shielded
+from app.api.http.requests import StrictRequest, StrictRoute, body_as, is_json_type, shielded
 from app.api.http.responses import JsonBytes
 from app.api.schemas import CaptureIn, KeyHeader, PaymentSessionIn, Reference, StopRequestIn, TopUpIn
 from app.api.views import (
@@ -92,6 +92,19 @@ def _recorded(
     return JsonBytes(session_json(session, context.policy), 200 if replayed else 201, headers)
 
 
+async def _usual_payment(request: StrictRequest, _match: Match[str]) -> Response | None:
+    """A payment without preferences; of a body that is not right the framework's route says why."""
+    context: Context = request.app.state.context
+    if not is_json_type(request.headers.get("content-type", "")):
+        return None
+    terminal = await terminal_of(request, context, await terminal_bearer(request))
+    body = await body_as(request, PaymentSessionIn)
+    if body is None:
+        return None
+    recorded = await shielded(authorize.authorize(context, terminal, body.payment(None)))
+    return _recorded(context, recorded.session, replayed=recorded.replayed, headers={})
+
+
 @router.get(
     "/payment-sessions",
     summary="Find by authorization reference",
@@ -144,7 +157,10 @@ async def _usual_read(request: StrictRequest, match: Match[str]) -> Response | N
     return JsonBytes(session_json(await _own(context, terminal, match["id"]), context.policy))
 
 
-HOT = HotPath("GET", re.compile(r"/v1/payment-sessions/(?P<id>ps_[0-9a-z]{26})\?"), _usual_read)
+HOT = (
+    HotPath("GET", re.compile(r"/v1/payment-sessions/(?P<id>ps_[0-9a-z]{26})\?"), _usual_read),
+    HotPath("POST", re.compile(r"/v1/payment-sessions\?"), _usual_payment),
+)
 
 
 @router.post(

@@ -45,7 +45,7 @@ async def _presented(context: Context, api_key: str, *, urgent: bool) -> Present
             async with context.database.read(urgent=urgent) as connection:
                 return await keys.presented(connection, hashed)
 
-    found = await context.known_keys.find(hashed, context.clock.monotonic(), look_up)
+    found = await context.known_keys.find(hashed, context.clock.monotonic(), look_up, urgent=urgent)
     return found if found is not None and found.is_valid(context.clock.now()) else None
 
 

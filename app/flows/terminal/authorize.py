@@ -1,8 +1,10 @@
 """Records an authorized payment once, however often the terminal reports it."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import structlog
 
@@ -17,13 +19,14 @@ from app.domain.session.states.journal import JournalKind
 from app.domain.tariff.time_windows import in_force, out_of_force
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.context import Context
+from app.flows.payments import PaymentCall
 from app.store.db.connection import Connection
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
-from app.store.operators import charge_points, currencies, operator_state, price_groups, terminals
-from app.store.operators.charge_points import PRICE_GROUP, KnownChargePoint, TariffFound
-from app.store.operators.operators import Operator
+from app.store.operators.charge_points import PRICE_GROUP, TariffFound
 from app.store.operators.terminals import Terminal
-from app.store.sessions import holds, payment_sessions
+from app.store.sessions import holds, payment_facts, payment_sessions, recording
+from app.store.sessions.payment_facts import PaymentFacts, PaymentKeys
+from app.store.sessions.recording import NewPayment
 from app.store.sessions.session_filter import SessionFilter
 
 log = structlog.get_logger("authorize")
@@ -107,42 +110,86 @@ MAX_TRIES = 3
 async def authorize(context: Context, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
     """Records a session, or finds the one that the same call recorded before. Raises AuthorizeRefused."""
     for _ in range(MAX_TRIES):
+        call = PaymentCall(terminal, payment)
+        await context.payments.group(terminal.operator_id, partial(_record, context)).put(call)
+        if call.refusal is not None:
+            raise call.refusal
+        if call.session is not None:
+            return Recorded(call.session, replayed=False)
         try:
-            return await _once(context, terminal, payment)
+            return await _recorded_before(context, call)
         except _KeyTaken:
             continue
     raise ChargePointBusy("the charge point has an active payment session")
 
 
 @retry_on_serialization_failure
-async def _once(context: Context, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
+async def _record(context: Context, calls: Sequence[PaymentCall]) -> None:
+    """Records the sessions of an operator's calls in one statement, whole or not at all. Leaves calls with a key in
+    use as they are."""
+    now = context.clock.now()
+    async with context.database.single() as connection:
+        known = await payment_facts.load(connection, [_keys(call) for call in calls], now)
+        new: dict[PaymentCall, NewPayment] = {}
+        for call, facts in zip(calls, known, strict=True):
+            call.refusal = None
+            if not facts.is_known:
+                _judge(context, call, facts, new, now)
+        made = await recording.record(connection, list(new.values())) if new else frozenset()
+    for call, payment in new.items():
+        if payment.change.session.id in made:
+            call.session = payment.change.session
+
+
+def _judge(
+    context: Context,
+    call: PaymentCall,
+    facts: PaymentFacts,
+    new: dict[PaymentCall, NewPayment],
+    now: datetime,
+) -> None:
+    """Adds the session of a call, unless it is refused or another one of the same charge point comes first."""
+    terminal, payment = call.terminal, call.payment
+    try:
+        session = _new_session(context, terminal, payment, facts, now)
+    except AuthorizeRefused as refusal:
+        call.refusal = refusal
+        return
+    if any(other.excludes(call) for other in new):
+        return
+    change = Change(session, by=terminal.key).note(
+        JournalKind.PAYMENT_AUTHORIZED,
+        Source.TERMINAL,
+        reference=session.authorization.reference,
+        amount_minor=session.authorization.amount_minor,
+        currency=session.authorization.currency,
+        tariff=session.tariff_source,
+    )
+    new[call] = NewPayment(
+        change=change, request_hash=payment.fingerprint(), idempotency_key=payment.idempotency_key
+    )
+
+
+def _keys(call: PaymentCall) -> PaymentKeys:
+    terminal, payment = call.terminal, call.payment
+    return PaymentKeys(
+        operator_id=terminal.operator_id,
+        terminal_id=terminal.id,
+        charge_point_id=payment.charge_point_id,
+        reference=payment.authorization.reference,
+        idempotency_key=payment.idempotency_key,
+        card_brand=payment.authorization.card.brand,
+    )
+
+
+@retry_on_serialization_failure
+async def _recorded_before(context: Context, call: PaymentCall) -> Recorded:
+    """The session that took this call's keys, where that was this very call. Raises AuthorizeRefused and _KeyTaken."""
     async with context.database.transaction() as connection:
-        earlier = await _earlier(connection, terminal, payment)
+        earlier = await _earlier(connection, call.terminal, call.payment)
         if earlier is not None:
             return earlier
-        if (await operator_state.credential_status(connection, terminal.operator_id)).problem is not None:
-            raise MontaRefusesOperator(
-                "charging is not possible at the moment; release the hold, or ask again later"
-            )
-        point = await _charge_point(connection, terminal, payment.charge_point_id)
-        session = await _new_session(context, connection, terminal, payment, point)
-        change = Change(session, by=terminal.key).note(
-            JournalKind.PAYMENT_AUTHORIZED,
-            Source.TERMINAL,
-            reference=session.authorization.reference,
-            amount_minor=session.authorization.amount_minor,
-            currency=session.authorization.currency,
-            tariff=session.tariff_source,
-        )
-        made = await payment_sessions.record(
-            connection, change, request_hash=payment.fingerprint(), idempotency_key=payment.idempotency_key
-        )
-        if made:
-            return Recorded(session, replayed=False)
-        earlier = await _earlier(connection, terminal, payment)
-        if earlier is not None:
-            return earlier
-        await _refuse_if_busy(connection, terminal, payment.charge_point_id)
+        await _refuse_if_busy(connection, call.terminal, call.payment.charge_point_id)
     raise _KeyTaken
 
 
@@ -175,14 +222,6 @@ async def _taken_meanwhile(connection: Connection, terminal: Terminal, reference
     raise ReferenceConflict("this authorization reference was used for a top-up", known.session_id)
 
 
-async def _charge_point(
-    connection: Connection, terminal: Terminal, charge_point_id: ChargePointId
-) -> KnownChargePoint | None:
-    if not await terminals.is_assigned(connection, terminal.id, charge_point_id):
-        raise ChargePointUnknown("this charge point is not assigned to the terminal")
-    return await charge_points.get(connection, terminal.operator_id, charge_point_id)
-
-
 async def _refuse_if_busy(connection: Connection, terminal: Terminal, charge_point_id: ChargePointId) -> None:
     """Raises ChargePointBusy; names the conflicting session only to its own terminal."""
     there = SessionFilter(operator_id=terminal.operator_id, charge_point_id=charge_point_id, occupying=True)
@@ -192,24 +231,23 @@ async def _refuse_if_busy(connection: Connection, terminal: Terminal, charge_poi
         raise ChargePointBusy("the charge point has an active payment session", own)
 
 
-async def _new_session(
-    context: Context,
-    connection: Connection,
-    terminal: Terminal,
-    payment: PaymentAuthorized,
-    point: KnownChargePoint | None,
+def _new_session(
+    context: Context, terminal: Terminal, payment: PaymentAuthorized, known: PaymentFacts, now: datetime
 ) -> PaymentSession:
-    now = context.clock.now()
-    held, brand = payment.authorization, payment.authorization.card.brand
-    operator = await context.operators.get(connection, terminal.operator_id)
-    hold_days = await holds.days_of(connection, terminal.operator_id, brand)
-    most = most_minor(held.currency, context.policy, operator.hold_max_eur if operator else None)
-    _check_terms(held, now, hold_days, most, context.policy)
-    await _check_currency(connection, terminal, payment, now)
-    priced, learned_price, why_unpriced = await _priced(connection, terminal, payment, now)
-    _check_affordable(payment, priced, context.policy)
-    seen = point.seen if point else None
-    session = PaymentSession(
+    """The session of a payment. Raises AuthorizeRefused."""
+    if known.credential_problem is not None:
+        raise MontaRefusesOperator(
+            "charging is not possible at the moment; release the hold, or ask again later"
+        )
+    if not known.is_assigned:
+        raise ChargePointUnknown("this charge point is not assigned to the terminal")
+    held, policy = payment.authorization, context.policy
+    most = most_minor(held.currency, policy, known.hold_max_eur)
+    _check_terms(held, now, known.hold_days, most, policy)
+    _check_currency(payment, known)
+    priced, learned_price, why_unpriced = _priced(payment, known, now)
+    _check_affordable(payment, priced, policy)
+    return PaymentSession(
         id=context.ids.session_id(),
         operator_id=terminal.operator_id,
         terminal_id=terminal.id,
@@ -218,28 +256,20 @@ async def _new_session(
         authorization=payment.authorization,
         created_at=now,
         updated_at=now,
-        start=Start(deadline=now + timedelta(seconds=context.policy.start_deadline_s)),
-        power_bound_w=power_bound_w(seen.max_power_w, seen.type, context.policy) if seen else None,
+        start=Start(deadline=now + timedelta(seconds=policy.start_deadline_s)),
+        power_bound_w=power_bound_w(known.max_power_w, known.current_type, policy) if known.is_seen else None,
         energy_limit_wh=payment.energy_limit_wh,
         tariff=priced.tariff if priced else None,
         tariff_source=priced.source if priced else None,
         tariff_gaps=(*_shown_in_vain(payment, now), *(priced.gaps if priced else why_unpriced)),
         learned_kwh_price=None if priced else learned_price,
+        top_up_max_minor=known.top_up_max_minor,
+        least_capture_minor=known.least_capture_minor,
+        least_energy_wh=known.least_energy_wh,
         hold_max_minor=most,
-        hold_days=hold_days,
+        hold_days=known.hold_days,
+        time_zone=known.time_zone,
         metadata=payment.metadata,
-    )
-    return session if operator is None else _with_policies(session, operator)
-
-
-def _with_policies(session: PaymentSession, operator: Operator) -> PaymentSession:
-    """The operator's policies as they are now; later changes apply to later sessions."""
-    return replace(
-        session,
-        top_up_max_minor=operator.top_up_max_minor,
-        least_capture_minor=operator.least_capture_minor,
-        least_energy_wh=operator.least_energy_wh,
-        time_zone=operator.time_zone,
     )
 
 
@@ -254,27 +284,20 @@ def _check_terms(
         raise HoldNotTaken(problem)
 
 
-async def _priced(
-    connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
+def _priced(
+    payment: PaymentAuthorized, known: PaymentFacts, now: datetime
 ) -> tuple[TariffFound | None, Decimal | None, tuple[str, ...]]:
     """The tariff, the learned price a kWh, and why a tariff was dropped. Learned where no tariff is sure."""
-    found = await _tariff(connection, terminal, payment, now)
+    found, held = known.tariff, payment.authorization
+    if payment.tariff is not None and in_force(payment.tariff, now):
+        found = TariffFound(tariff=payment.tariff, source="payment")
     if found is not None and not _is_a_guess(found):
         return found, None, ()
-    learned_price = await _learned(connection, terminal, payment)
+    learned_price = known.learned_kwh_price if known.learned_currency == held.currency else None
     if found is None:
         return None, learned_price, ()
-    why = why_unlikely(found.tariff, payment.authorization.amount_minor, learned_price)
+    why = why_unlikely(found.tariff, held.amount_minor, learned_price)
     return (found, learned_price, ()) if why is None else (None, learned_price, (why,))
-
-
-async def _tariff(
-    connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
-) -> TariffFound | None:
-    """The tariff of the payment, else of the charge point, the operator, or Monta's price group."""
-    if payment.tariff is not None and in_force(payment.tariff, now):
-        return TariffFound(tariff=payment.tariff, source="payment")
-    return await charge_points.tariff_for(connection, terminal.operator_id, payment.charge_point_id, now)
 
 
 def _shown_in_vain(payment: PaymentAuthorized, now: datetime) -> tuple[str, ...]:
@@ -286,16 +309,13 @@ def _shown_in_vain(payment: PaymentAuthorized, now: datetime) -> tuple[str, ...]
     return (f"the tariff that came with the payment prices nothing now: {why}",)
 
 
-async def _check_currency(
-    connection: Connection, terminal: Terminal, payment: PaymentAuthorized, now: datetime
-) -> None:
+def _check_currency(payment: PaymentAuthorized, known: PaymentFacts) -> None:
     """Checks the hold's currency against the charge point's, in which Monta reads the limit. Raises
     CurrencyMismatch."""
     held = payment.authorization.currency
     if payment.tariff is not None and payment.tariff.currency != held:
         raise CurrencyMismatch
-    statements = await currencies.statements(connection, terminal.operator_id, payment.charge_point_id, now)
-    other = contradiction(held, statements)
+    other = contradiction(held, known.currencies)
     if other is not None:
         raise CurrencyMismatch(other)
 
@@ -303,14 +323,6 @@ async def _check_currency(
 def _is_a_guess(found: TariffFound) -> bool:
     """Whether the tariff was converted from Monta's price group, and not configured."""
     return found.source == PRICE_GROUP
-
-
-async def _learned(connection: Connection, terminal: Terminal, payment: PaymentAuthorized) -> Decimal | None:
-    """The learned price a kWh, where there is no tariff."""
-    currency = payment.authorization.currency
-    return await price_groups.learned_price(
-        connection, terminal.operator_id, payment.charge_point_id, currency
-    )
 
 
 def _check_affordable(payment: PaymentAuthorized, priced: TariffFound | None, policy: Policy) -> None:

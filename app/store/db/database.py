@@ -106,6 +106,13 @@ class Database:
 
     def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         """A connection for statements that only read. Each is a transaction of its own."""
+        return self.single(urgent=urgent)
+
+    def single(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
+        """A connection on which each statement is a transaction of its own: for a change that is one statement.
+
+        Through a pooler all of them are one transaction.
+        """
         # Through a pooler only a transaction has its bounds.
         return self._lend(
             lambda raw: Connection(raw, begins=is_pooled(raw), replace=self._pool.replace), urgent=urgent

@@ -116,9 +116,14 @@ def _array(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[A
 
 def insert_rows(table: Table, *names: str) -> Any:
     """An INSERT of any number of rows in one statement. Its parameters are a list of values for each column."""
-    arrays = [bindparam(name, type_=ARRAY(table.c[name].type)) for name in names]
-    rows = func.unnest(*arrays).table_valued(*names).render_derived()
+    rows = given_rows({name: table.c[name] for name in names})
     return insert(table).from_select(names, select(*(rows.c[name] for name in names)))
+
+
+def given_rows(columns: Mapping[str, ColumnElement[Any]], place: str | None = None) -> Any:
+    """Rows from parameters: a list of values for each of these names. `place` names a column that counts them."""
+    arrays = [bindparam(name, type_=ARRAY(column.type)) for name, column in columns.items()]
+    return func.unnest(*arrays).table_valued(*columns, with_ordinality=place).render_derived()
 
 
 def by_column(rows: Sequence[Params], names: Sequence[str]) -> dict[str, list[Any]]:

@@ -1,6 +1,6 @@
 """Stores charge points as Monta last showed them, their tariffs and learned profiles."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -210,18 +210,28 @@ _SET = (
     )
     .order_by(tariffs.c.charge_point_id.desc())
 )
-"""Built once: every payment executes it."""
 
 
 async def tariff_set(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> TariffFound | None:
     """The configured tariff in force: the charge point's own before the operator's."""
-    for row in await connection.execute(_SET, {"operator": operator_id, "point": charge_point_id}):
-        tariff = parsed_tariff(row.tariff)
-        if in_force(tariff, now):
-            source = "charge_point" if row.charge_point_id else "operator"
-            return TariffFound(tariff=tariff, source=source, as_of=row.set_at)
+    given = {"operator": operator_id, "point": charge_point_id}
+    rows = [
+        ("charge_point" if row.charge_point_id else "operator", row.tariff, row.set_at)
+        for row in await connection.execute(_SET, given)
+    ]
+    return configured_tariff(rows, now)
+
+
+def configured_tariff(
+    candidates: Iterable[tuple[str, str | None, datetime]], now: datetime
+) -> TariffFound | None:
+    """The first one in force of tariffs, given as source, text and time at which it was set."""
+    for source, text, set_at in candidates:
+        tariff = None if text is None else parsed_tariff(text)
+        if tariff is not None and in_force(tariff, now):
+            return TariffFound(tariff=tariff, source=source, as_of=set_at)
     return None
 
 

@@ -9,8 +9,9 @@ from sqlalchemy import and_, bindparam, or_, select, update
 from app.domain.charging.charge import ChargeReport
 from app.domain.session.limit_checks import CurrencyStatement, StatementSource
 from app.domain.units.ids import ChargePointId, OperatorId
-from app.store.db.connection import Connection
+from app.store.db.connection import Connection, Row
 from app.store.operators import charge_points
+from app.store.operators.charge_points import TariffFound
 from app.store.operators.price_groups import STALE
 from app.store.tables import charge_points as points
 from app.store.tables import price_groups as groups
@@ -20,30 +21,36 @@ G = groups.c
 
 
 _STATEMENTS = (
-    select(G.currency, G.read_at, C.charged_currency, C.charged_at)
+    select(
+        G.currency.label("group_currency"), G.read_at.label("group_read_at"), C.charged_currency, C.charged_at
+    )
     .select_from(
         points.outerjoin(groups, and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id))
     )
     .where(C.operator_id == bindparam("operator"), C.charge_point_id == bindparam("point"))
 )
-"""Built once: every payment executes it."""
 
 
 async def statements(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> list[CurrencyStatement]:
     """Every statement on a charge point's currency: its tariff in force, price group and last charge."""
-    found = []
     set_here = await charge_points.tariff_set(connection, operator_id, charge_point_id, now)
-    if set_here is not None:
-        found.append(CurrencyStatement(code=set_here.tariff.currency, source=StatementSource.STATED, at=now))
     given = {"operator": operator_id, "point": charge_point_id}
     row = (await connection.execute(_STATEMENTS, given)).one_or_none()
+    return of_row(row, set_here, now)
+
+
+def of_row(row: Row | None, set_here: TariffFound | None, now: datetime) -> list[CurrencyStatement]:
+    """The same from a row of the charge point with its price group, and the configured tariff in force."""
+    found = []
+    if set_here is not None:
+        found.append(CurrencyStatement(code=set_here.tariff.currency, source=StatementSource.STATED, at=now))
     if row is None:
         return found
-    if row.currency is not None and row.read_at is not None:
-        lately = StatementSource.STATED if row.read_at > now - STALE else StatementSource.SEEN
-        found.append(CurrencyStatement(code=row.currency, source=lately, at=row.read_at))
+    if row.group_currency is not None and row.group_read_at is not None:
+        lately = StatementSource.STATED if row.group_read_at > now - STALE else StatementSource.SEEN
+        found.append(CurrencyStatement(code=row.group_currency, source=lately, at=row.group_read_at))
     if row.charged_currency is not None:
         found.append(
             CurrencyStatement(code=row.charged_currency, source=StatementSource.SEEN, at=row.charged_at)

@@ -88,7 +88,6 @@ async def note_webhook_mended(connection: Connection, operator_id: OperatorId, n
 
 
 _CREDENTIAL = select(O.c.access_refused_since, O.c.access_problem).where(O.c.id == bindparam("operator"))
-"""Built once: every payment executes it."""
 
 
 async def credential_status(connection: Connection, operator_id: OperatorId) -> CredentialStatus:

@@ -116,24 +116,29 @@ async def note_failure(
 _HERE = (C.operator_id == bindparam("operator"), C.charge_point_id == bindparam("point"))
 _SAME_GROUP = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
 
-# Built once: every payment executes them.
 _TARIFF = (
     select(as_text(G.tariff), G.gaps, G.read_at)
     .select_from(charge_points.join(price_groups, _SAME_GROUP))
-    .where(*_HERE, G.tariff.is_not(None), G.read_at > bindparam("since"))
+    .where(*_HERE)
 )
-_LEARNED_PRICE = select(C.learned_kwh_price).where(*_HERE, C.learned_currency == bindparam("currency"))
 
 
 async def tariff_of(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> GroupTariff | None:
     """The tariff of the charge point's public price group. None: no group, not convertible, or stale."""
-    given = {"operator": operator_id, "point": charge_point_id, "since": now - STALE}
+    given = {"operator": operator_id, "point": charge_point_id}
     row = (await connection.execute(_TARIFF, given)).one_or_none()
-    if row is None or row.tariff is None:
+    return None if row is None else group_tariff(row.tariff, row.gaps, row.read_at, now)
+
+
+def group_tariff(
+    text: str | None, gaps: Sequence[str] | None, read_at: datetime | None, now: datetime
+) -> GroupTariff | None:
+    """The same from the columns of a price group."""
+    if text is None or read_at is None or read_at <= now - STALE:
         return None
-    return GroupTariff(tariff=parsed_tariff(row.tariff), gaps=tuple(row.gaps), read_at=row.read_at)
+    return GroupTariff(tariff=parsed_tariff(text), gaps=tuple(gaps or ()), read_at=read_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,15 +199,6 @@ async def learn_price(
     here = and_(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
     learned = {"learned_kwh_price": kwh_price, "learned_currency": currency}
     await connection.execute(update(charge_points).where(here).values(learned))
-
-
-async def learned_price(
-    connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, currency: str
-) -> Decimal | None:
-    """The recent price a kWh here, in major units of this currency."""
-    given = {"operator": operator_id, "point": charge_point_id, "currency": currency}
-    found: Decimal | None = (await connection.execute(_LEARNED_PRICE, given)).scalar_one_or_none()
-    return found
 
 
 async def _upsert(

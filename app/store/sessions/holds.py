@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BindParameter, Select, bindparam, delete, or_, select
+from sqlalchemy import BindParameter, Select, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.payment_session import PaymentSession
@@ -18,15 +18,6 @@ H = holds.c
 _TAKE = insert(holds).on_conflict_do_nothing().returning(H.session_id)
 _FIND = select(H.session_id, H.amount_minor).where(
     H.terminal_id == bindparam("terminal"), H.reference == bindparam("wanted")
-)
-_DAYS = (
-    select(hold_policies.c.days)
-    .where(
-        hold_policies.c.operator_id == bindparam("operator"),
-        or_(hold_policies.c.brand == bindparam("scheme"), hold_policies.c.brand == ""),
-    )
-    .order_by(hold_policies.c.brand.desc())
-    .limit(1)
 )
 
 
@@ -52,12 +43,6 @@ async def take(
     }
     made = await connection.execute(_TAKE, row)
     return made.one_or_none() is not None
-
-
-async def leave(connection: Connection, session: PaymentSession, reference: str) -> None:
-    """Releases a reference that was claimed in this transaction."""
-    mine = (H.terminal_id == session.terminal_id, H.reference == reference, H.session_id == session.id)
-    await connection.execute(delete(holds).where(*mine))
 
 
 async def find(connection: Connection, terminal_id: TerminalId, reference: str) -> KnownHold | None:
@@ -88,10 +73,3 @@ async def set_days(
     await connection.execute(
         statement.on_conflict_do_update(index_elements=[p.operator_id, p.brand], set_={"days": days})
     )
-
-
-async def days_of(connection: Connection, operator_id: OperatorId, brand: str | None) -> int | None:
-    """The policy for this card scheme, else for all others, else None."""
-    given = {"operator": operator_id, "scheme": (brand or "").lower()}
-    days: int | None = (await connection.execute(_DAYS, given)).scalar_one_or_none()
-    return days

@@ -1,4 +1,4 @@
-"""Stores payment sessions: recorded once, locked for changes, found by their keys."""
+"""Stores payment sessions: locked for changes, found by their keys."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,18 +21,17 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from app.domain.session.attention import stamped
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store.db.connection import Connection, Result, Row
-from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL
+from app.store.db.database import SESSIONS_CHANNEL
 from app.store.db.documents import as_text
 from app.store.db.statements import Params, by_column, insert_rows
-from app.store.sessions import holds, leases
-from app.store.sessions.codec import from_row, identity_row, to_row
+from app.store.sessions import leases
+from app.store.sessions.codec import from_row, to_row
 from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter, Shape, conditions, shape_of
 from app.store.sessions.settlements import write
 from app.store.tables import journal, payment_sessions, settlements
@@ -64,30 +63,6 @@ class SessionState:
     """The transaction that wrote the row. Version and time are compared, too: a failover may use its number again."""
     version: int
     updated_at: datetime
-
-
-async def record(
-    connection: Connection,
-    change: Change,
-    *,
-    request_hash: bytes,
-    idempotency_key: str | None,
-) -> bool:
-    """Inserts a new session, due at once. False when a key (reference, Idempotency-Key, charge point) is taken."""
-    session = change.session
-    session = replace(session, attention=stamped(session.attention, session.created_at))
-    held = session.authorization
-    if not await holds.take(connection, session, held.reference, held.amount_minor, session.created_at):
-        return False
-    row = identity_row(session) | to_row(session)
-    row |= {"request_hash": request_hash, "idempotency_key": idempotency_key, "due_at": session.created_at}
-    made = await connection.execute(_RECORD, row)
-    if made.one_or_none() is None:
-        await holds.leave(connection, session, held.reference)
-        return False
-    await _write_lines(connection, [change], session.created_at)
-    connection.notify(DUE_CHANNEL)
-    return True
 
 
 async def find_recorded(
@@ -314,7 +289,6 @@ _RECORDED = (
     .order_by(_SAME_REFERENCE.desc())
     .limit(1)
 )
-_RECORD = pg_insert(P).on_conflict_do_nothing().returning(P.c.id)
 _LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
 _LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
 _LOCK_NAMED = (

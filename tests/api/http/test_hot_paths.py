@@ -1,6 +1,7 @@
 """Tests of app/api/http/hot_paths: a call is answered alike, whether its usual form is answered at once or not."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -8,7 +9,7 @@ from starlette.types import Scope
 
 from app.api.http.hot_paths import HotPaths
 from app.api.routes import ops, terminal
-from tests.api.service import Service, open_service
+from tests.api.service import Service, open_service, payment
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +26,7 @@ async def service(database_url: str) -> AsyncIterator[Service]:
 def usual(method: str, url: str) -> bool:
     """Whether a call is answered without the framework's route."""
     called = url if "?" in url else f"{url}?"
-    return any(path.method == method and path.form.fullmatch(called) for path in (terminal.HOT, ops.HOT))
+    return any(path.method == method and path.form.fullmatch(called) for path in (*terminal.HOT, ops.HOT))
 
 
 def shown(answer: httpx.Response) -> object:
@@ -69,6 +70,47 @@ async def test_a_list_is_the_same_both_ways_page_by_page(service: Service) -> No
     assert seen == 5
     assert (await service.call("GET", LIST, key=service.other.ops.api_key)).json()["data"] == []
     assert await both(service, LIST, key=service.one.terminal.api_key) == 401
+
+
+@pytest.mark.parametrize(
+    ("status", "changed"),
+    [
+        (200, {}),
+        (409, {"metadata": {"lane": "2"}}),
+        (404, {"charge_point_id": "999", "authorization": {"reference": "A-2"}}),
+        (422, {"authorization": {"amount": -1}}),
+        (422, {"authorization": {"amount": "x"}, "lane": 3, "energy_limit_wh": 0}),
+        (422, {"metadata": {"lane": "4111 1111 1111 1111"}}),
+        (422, {"tariff": {"currency": "EUR", "elements": []}}),
+    ],
+)
+async def test_a_payment_is_answered_the_same_both_ways(
+    service: Service, status: int, changed: dict[str, Any]
+) -> None:
+    assert usual("POST", PATH)
+    await service.authorize()
+    body = payment(**changed)
+    quick = await service.call("POST", PATH, body)
+    slow = await service.call("POST", PATH, body, headers={"Prefer": "nothing"})
+    assert shown(quick) == shown(slow)
+    assert quick.status_code == status
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b'{"a": NaN}', b"\xff", b"[" * 9_000])
+async def test_a_body_that_is_no_payment_is_answered_the_same_both_ways(
+    service: Service, body: bytes
+) -> None:
+    own = {"Authorization": f"Bearer {service.one.terminal.api_key}", "Content-Type": "application/json"}
+    for headers in (own, own | {"Content-Type": "text/plain"}, own | {"Content-Length": "99999999"}):
+        quick = await service.clients[0].post(PATH, content=body, headers=headers)
+        slow = await service.clients[0].post(PATH, content=body, headers=headers | {"Prefer": "nothing"})
+        assert shown(quick) == shown(slow)
+        assert quick.status_code in (400, 413, 415, 422)
+
+
+async def test_a_wrong_key_is_refused_before_the_body_is_read(service: Service) -> None:
+    answer = await service.call("POST", PATH, {"no": "payment"}, key="wrong")
+    assert answer.status_code == 401
 
 
 async def test_what_is_out_of_the_ordinary_goes_to_the_frameworks_route() -> None:

@@ -1,6 +1,7 @@
 """Defects in what is kept: keys, rows, locks and leases."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,10 +15,11 @@ from app.flows.context import Context
 from app.flows.terminal import authorize
 from app.flows.terminal.authorize import Recorded
 from app.store.db.connection import Connection
-from app.store.sessions import leases, payment_sessions
+from app.store.sessions import leases, payment_facts, payment_sessions
 from app.store.sessions.leases import Lease
+from app.store.sessions.payment_facts import PaymentFacts
 from app.store.tables import payment_sessions as table
-from tests.world.defects.planting import Defect, substitute
+from tests.world.defects.planting import Defect, all_of, substitute
 from tests.world.faults import service, site
 
 NO_UNIQUE_KEYS = (
@@ -30,6 +32,13 @@ NO_UNIQUE_KEYS = (
 
 async def _never_seen_before(*_: object) -> None:
     return None
+
+
+async def _facts_as_if_new(connection: Connection, *how: Any) -> list[PaymentFacts]:
+    return [replace(facts, is_known=False) for facts in await _LOAD_FACTS(connection, *how)]
+
+
+_LOAD_FACTS = payment_facts.load
 
 
 async def _lock_whoever(
@@ -70,8 +79,8 @@ async def _acknowledge_anyway(context: Context, terminal: Any, payment: Any) -> 
     kept: list[PaymentSession] = []
     made = authorize._new_session
 
-    async def noted(*args: Any) -> PaymentSession:
-        kept.append(await made(*args))
+    def noted(*args: Any) -> PaymentSession:
+        kept.append(made(*args))
         return kept[-1]
 
     with ExitStack() as stack:
@@ -88,7 +97,10 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(site.impatience,)),
     Defect(
         name="no look for an earlier call, and no unique keys",
-        plant=substitute(authorize, "_earlier", _never_seen_before),
+        plant=all_of(
+            substitute(authorize, "_earlier", _never_seen_before),
+            substitute(payment_facts, "load", _facts_as_if_new),
+        ),
         schema=NO_UNIQUE_KEYS,
         under=(site.impatience,),
     ),

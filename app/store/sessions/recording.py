@@ -1,0 +1,121 @@
+"""Records new payment sessions, any number in one statement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from app.domain.session.attention import stamped
+from app.domain.session.machine import Change
+from app.domain.units.ids import SessionId
+from app.store.db.connection import Connection
+from app.store.db.database import DUE_CHANNEL
+from app.store.db.statements import by_column, given_rows
+from app.store.sessions.codec import identity_row, to_row
+from app.store.tables import holds, journal, payment_sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPayment:
+    """A new session with its journal lines, and what its terminal's call is known by."""
+
+    change: Change
+    request_hash: bytes
+    idempotency_key: str | None
+
+
+async def record(connection: Connection, payments: Sequence[NewPayment]) -> frozenset[SessionId]:
+    """Records sessions, due at once; returns those that were. The others' reference, Idempotency-Key or charge point
+    was taken.
+
+    One statement, so that nothing is left of it when it fails. Raises UniqueViolationError where the reference is
+    that of a top-up.
+    """
+    # In one order everywhere, so that processes wait for each other and do not deadlock.
+    ordered = sorted(payments, key=lambda p: (p.change.session.operator_id, p.change.session.charge_point_id))
+    rows = [_row(payment) for payment in ordered]
+    lines = [
+        {
+            "line_operator": payment.change.session.operator_id,
+            "line_session": payment.change.session.id,
+            "line_at": payment.change.session.created_at,
+            "line_kind": line.kind,
+            "line_source": line.source,
+            "line_detail": dict(line.detail),
+        }
+        for payment in ordered
+        for line in payment.change.lines
+    ]
+    given = by_column(rows, _COLUMNS) | by_column(lines, tuple(_LINE))
+    made = await connection.execute(_RECORD, given)
+    return frozenset(SessionId(row.id) for row in made)
+
+
+def _row(payment: NewPayment) -> dict[str, Any]:
+    session = payment.change.session
+    session = replace(session, attention=stamped(session.attention, session.created_at))
+    return (
+        identity_row(session)
+        | to_row(session)
+        | {
+            "request_hash": payment.request_hash,
+            "idempotency_key": payment.idempotency_key,
+            "due_at": session.created_at,
+            "hold_minor": session.authorization.amount_minor,
+        }
+    )
+
+
+S, H, J = payment_sessions, holds, journal
+_SESSION_COLUMNS = (
+    *("id", "operator_id", "terminal_id", "charge_point_id", "reference", "idempotency_key", "request_hash"),
+    *("display_reference", "card_last4", "card_fingerprint", "card_account_reference", "authorized_minor"),
+    *("currency", "status", "version", "charge_id", "occupies_charge_point", "needs_attention"),
+    *("created_at", "updated_at", "body", "tariff", "due_at"),
+)
+_COLUMNS = (*_SESSION_COLUMNS, "hold_minor")
+_LINE = {
+    "line_operator": J.c.operator_id,
+    "line_session": J.c.session_id,
+    "line_at": J.c.at,
+    "line_kind": J.c.kind,
+    "line_source": J.c.source,
+    "line_detail": J.c.detail,
+}
+
+
+def _statement() -> Any:
+    """Sessions of free keys first, then the holds and journal lines of those that were made."""
+    named = {name: S.c[name] for name in _SESSION_COLUMNS} | {"hold_minor": H.c.amount_minor}
+    given = select(given_rows(named)).cte("given")
+    lines = given_rows(_LINE).c
+    made = (
+        insert(S)
+        .from_select(_SESSION_COLUMNS, select(*(given.c[name] for name in _SESSION_COLUMNS)))
+        .on_conflict_do_nothing()
+        .returning(S.c.id)
+        .cte("made")
+    )
+    is_made = given.c.id.in_(select(made.c.id))
+    taken = insert(H).from_select(
+        ("operator_id", "terminal_id", "reference", "session_id", "amount_minor", "recorded_at"),
+        select(
+            given.c.operator_id,
+            given.c.terminal_id,
+            given.c.reference,
+            given.c.id,
+            given.c.hold_minor,
+            given.c.created_at,
+        ).where(is_made),
+    )
+    written = insert(J).from_select(
+        ("operator_id", "session_id", "at", "kind", "source", "detail"),
+        select(*(lines[name] for name in _LINE)).where(lines.line_session.in_(select(made.c.id))),
+    )
+    wakes = func.pg_notify(DUE_CHANNEL, "")
+    return select(made.c.id, wakes).add_cte(taken.cte("taken"), written.cte("written"))
+
+
+_RECORD = _statement()
