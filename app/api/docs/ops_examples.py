@@ -10,6 +10,10 @@ ACKNOWLEDGED = OPS | {
     "attention": [
         {
             "code": "shortfall",
+            "severity": "warning",
+            "what_to_do": "Look at the journal's cause: a late stop, a fee after the stop, or a limit that Monta"
+            " missed.",
+            "amount_at_risk": 12,
             "detail": "the charge cost 12 minor units more than was authorized",
             "since": "2026-11-22T10:09:31.000Z",
             "acknowledged": {

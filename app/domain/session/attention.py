@@ -200,6 +200,20 @@ CODES: Mapping[AttentionCode, CodeRow] = {
 }
 
 
+UNKNOWN = CodeRow(
+    Severity.WARNING,
+    "This version of the service does not know the code.",
+    "Look at the session's journal; update this replica if others are newer.",
+    BY_HAND,
+)
+"""Stands for a code of a newer version."""
+
+
+def row_of(code: str) -> CodeRow:
+    """The row of a stored code."""
+    return CODES[AttentionCode(code)] if code in set(AttentionCode) else UNKNOWN
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
     """An acknowledgement: `by` names the key or the command line."""

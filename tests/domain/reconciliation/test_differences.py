@@ -5,94 +5,32 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from app.domain.charging.charge import Charge, ChargeReport, ChargeState
+from app.domain.charging.charge import ChargeReport
 from app.domain.reconciliation.balance import PspReport
 from app.domain.reconciliation.differences import MEANINGS, DifferenceKind
 from app.domain.reconciliation.report import ReconciledSession, day_report, reconciled
-from app.domain.session.payment_session import Authorization, PaymentSession, Status
-from app.domain.session.settlement import (
-    CaptureOutcome,
-    CaptureReport,
-    SettlementBasis,
-    after_reports,
-    settle,
+from app.domain.session.payment_session import PaymentSession, Status
+from app.domain.session.settlement import SettlementBasis
+from tests.domain.reconciliation.days import (
+    DEADLINE,
+    DECIDED,
+    FAILED,
+    NOW,
+    REPORTED,
+    by_reports,
+    captured,
+    final,
+    settled,
+    with_record,
 )
-from app.domain.units.ids import SessionId, TerminalId
-from tests.domain.sessions import POLICY, T0, new_session, report
+from tests.domain.sessions import POLICY, T0
 
 Kind = DifferenceKind
-CAPTURED, RELEASED, FAILED = CaptureOutcome.CAPTURED, CaptureOutcome.RELEASED, CaptureOutcome.FAILED
-NOW = T0 + timedelta(days=30)
-DEADLINE = T0 + timedelta(days=7)
-DECIDED = T0 + timedelta(hours=1)
-REPORTED = DECIDED + timedelta(minutes=1)
-
-
-def final(energy_wh: int, price: str, **more: object) -> ChargeReport:
-    return report("completed", 3600, energy_wh=energy_wh, price=Decimal(price), from_record=True, **more)
-
-
-def with_record(session: PaymentSession, record: ChargeReport) -> PaymentSession:
-    """The session once Monta's record was read as this."""
-    known = Charge(
-        latest=record,
-        energy_wh=record.energy_wh or 0,
-        energy_at=record.seen_at,
-        seen_at=record.seen_at,
-        final_read=record.state is ChargeState.COMPLETED,
-    )
-    return replace(session, charge=known)
-
-
-def settled(
-    price_minor: int = 790,
-    energy_wh: int = 10_000,
-    *,
-    authorized_minor: int = 2000,
-    number: int = 1,
-    basis: SettlementBasis = SettlementBasis.FINAL_PRICE,
-    record: ChargeReport | None = None,
-) -> PaymentSession:
-    """A session that was settled by Monta's final price, or by `record`."""
-    terminal_id = TerminalId(f"trm_{number % 7}")
-    held = Authorization(reference=f"A-{number}", amount_minor=authorized_minor, currency="EUR")
-    session = new_session(id=SessionId(f"ps_{number:05}"), terminal_id=terminal_id, authorization=held)
-    known = record or final(energy_wh, f"{price_minor / 100:.2f}")
-    session = replace(with_record(session, known), settled_record=known)
-    settlement = settle(
-        authorized_minor,
-        price_minor,
-        energy_wh=energy_wh,
-        at=DECIDED,
-        deadline=DEADLINE,
-        session_date=T0,
-        basis=basis,
-    )
-    status = Status.COMPLETED if settlement.to_capture_minor else Status.NOT_STARTED
-    return replace(session, settlement=settlement, status=status)
-
-
-def captured(session: PaymentSession) -> list[PspReport]:
-    """What the PSP reports when it does what was settled."""
-    assert session.settlement is not None
-    amount = session.settlement.to_capture_minor
-    done = (CAPTURED, amount) if amount else (RELEASED, session.settlement.to_release_minor)
-    return [PspReport(outcome=done[0], amount_minor=done[1], reported_at=REPORTED, reference="P-1")]
-
-
-def by_reports(session: PaymentSession, reports: list[PspReport]) -> PaymentSession:
-    """The session with the status that these reports give its settlement."""
-    assert session.settlement is not None
-    told = [
-        CaptureReport(outcome=r.outcome, amount_minor=r.amount_minor, reference=r.reference) for r in reports
-    ]
-    return replace(session, settlement=after_reports(session.settlement, told))
 
 
 def kinds(session: PaymentSession, reports: list[PspReport], now: datetime = NOW) -> dict[Kind, int]:
