@@ -10,6 +10,7 @@ from app.store.db.connection import Connection, Result
 from app.store.db.database import Database
 from app.store.db.statements import Statement
 from tests.world.fault_injector import BEFORE, FREEZES, LOSSES, Place, ReplicaFault
+from tests.world.ledger import LOOKED_AT
 from tests.world.replica import WATCHING, Replica
 
 
@@ -22,9 +23,13 @@ class OpenTransaction(Connection):
     it can race. From there on it holds locks, and yields only where the fault injector says so; a replica that
     needs one of them then waits in PostgreSQL."""
 
-    def __init__(self, raw: asyncpg.Connection, replica: Replica) -> None:
-        super().__init__(raw)
+    def __init__(self, raw: asyncpg.Connection, replica: Replica, *, begins: bool) -> None:
+        super().__init__(raw, begins=begins)
         self.wrote = False
+        self.changed = False
+        """Whether some row was written, and not only looked for."""
+        self.shows = False
+        """Whether such a row is one that the rules look at after each commit."""
         self._replica = replica
         self._reads = 0
         self._interrupted = False
@@ -33,6 +38,9 @@ class OpenTransaction(Connection):
         await self._interrupt(statement.sql.lstrip())
         ticket, let_pass = self._replica.ticket(), self._replica.loop.let_pass
         result = await super().send(statement, values, many=many)
+        if self.wrote and (many or result.rowcount > 0):
+            self.changed = True
+            self.shows = self.shows or any(table in statement.sql for table in LOOKED_AT)
         if let_pass != self._replica.loop.let_pass:
             # Others went on, since it waited for a lock.
             await self._replica.my_turn_with_locks(ticket)
@@ -75,31 +83,35 @@ class ReplicaDatabase(Database):
     """One replica's view of the shared connections."""
 
     def __init__(
-        self, shared: WorldDatabase, replica: Replica, observe: Callable[[str | None], Awaitable[None]]
+        self, shared: WorldDatabase, replica: Replica, observe: Callable[[str | None, bool], Awaitable[None]]
     ) -> None:
         self._shared = shared
         self._replica = replica
         self._observe = observe
 
     def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
-        return self.transaction()
+        return self._open(begins=False)
+
+    def transaction(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
+        return self._open(begins=True)
 
     def single(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         return self.transaction()
 
     @asynccontextmanager
-    async def transaction(self, *, urgent: bool = False) -> AsyncIterator[Connection]:
+    async def _open(self, *, begins: bool) -> AsyncIterator[Connection]:
         await self._replica.my_turn()
+        self._replica.about_to_claim &= not WATCHING.get()
         await self._replica.suffer(self._replica.fault(Place.BEGIN, ""))
         fault = ReplicaFault.NONE
         with self._replica.loop.io(), _as_in_life():
-            wrote = False
             try:
-                async with self._shared.followed(lambda raw: OpenTransaction(raw, self._replica)) as opened:
+                async with self._shared.followed(
+                    lambda raw: OpenTransaction(raw, self._replica, begins=begins)
+                ) as opened:
                     yield opened
                     await opened.before_commit()
-                    wrote = opened.wrote
-                    fault = self._replica.fault(Place.COMMIT, "write" if wrote else "read")
+                    fault = self._replica.fault(Place.COMMIT, "write" if opened.wrote else "read")
                     if fault in BEFORE:
                         raise _RolledBack
                     if fault is ReplicaFault.CANCEL_BEFORE:
@@ -107,8 +119,8 @@ class ReplicaDatabase(Database):
             except _RolledBack:
                 pass
             else:
-                if wrote:
-                    await self._observe(self._replica.name if WATCHING.get() else None)
+                if opened.changed:
+                    await self._observe(self._replica.name if WATCHING.get() else None, opened.shows)
         if fault is not ReplicaFault.CANCEL_BEFORE:
             await self._replica.suffer(fault)
         if fault in LOSSES or (fault in FREEZES and fault in BEFORE):

@@ -23,7 +23,9 @@ FROM (
 ) AS due LEFT JOIN payment_sessions s ON true LEFT JOIN settlements t ON t.session_id = s.id
 """
 """All sessions, and when the next work may begin: what is due, or withheld by a dead worker's lease. One
-statement, since it runs after each commit."""
+statement, since it runs after each commit that changed a row of these tables."""
+LOOKED_AT = ("payment_sessions", "settlements", "operator_jobs", "orphans")
+"""The tables of this statement, and of `read_orphans`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,8 @@ class Replica:
         self.alive = True
         self.watches = False
         """Whether its watcher claims what is due: not before it has begun."""
+        self.about_to_claim = False
+        """Whether its watcher was woken and has not begun to claim: it will find what becomes due meanwhile, too."""
         self.freezes = 0
         """Number of freezes in effect."""
         self._scheduler = scheduler
@@ -192,6 +194,7 @@ class Replica:
     async def watch(self) -> None:
         """One round of its watcher."""
         WATCHING.set(True)
+        self.about_to_claim = True
         await self.watcher.run_round()
 
     async def gone(self) -> None:

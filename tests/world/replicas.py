@@ -48,7 +48,7 @@ class Replicas:
         policy: Policy,
         injector: FaultInjector,
         scheduler: Scheduler,
-        observe: Callable[[str | None], Awaitable[None]],
+        observe: Callable[[str | None, bool], Awaitable[None]],
         hindered: Callable[[float], None],
     ) -> None:
         self.replicas: dict[str, Replica] = {}
@@ -68,7 +68,9 @@ class Replicas:
 
     @property
     def watching(self) -> list[Replica]:
-        return [replica for replica in self.replicas.values() if replica.watches and replica.may_go_on]
+        """Those that may be woken to claim what is due."""
+        replicas = self.replicas.values()
+        return [r for r in replicas if r.watches and r.may_go_on and not r.about_to_claim]
 
     def start_replica(self, slot: str) -> None:
         self._incarnations[slot] = self._incarnations.get(slot, 0) + 1

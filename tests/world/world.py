@@ -68,6 +68,8 @@ class World:
         self._tasks: list[asyncio.Task[Any]] = []
         self._next_due: datetime | None = None
         self._written = asyncio.Event()
+        self._changed = True
+        """Whether some row was, since the last look at the deadlines."""
         self._beside = asyncio.Lock()
         self._turns_now, self._turned_at_s = 0, 0.0
         self.simulators: dict[str, Simulator] = {}
@@ -248,8 +250,12 @@ class World:
 
     # The database
 
-    async def _observe(self, watcher: str | None) -> None:
-        """Checks after each commit that wrote, within the commit, so that no replica acts in between."""
+    async def _observe(self, watcher: str | None, shows: bool) -> None:
+        """Checks after each commit that changed a row, within the commit, so that no replica acts in between. `shows`:
+        the rules look at that row."""
+        self._changed = True
+        if not shows:
+            return
         async with self._beside:
             rows, self._next_due = await ledger.read_state(self._environment.beside)
             if self.oracle.forgotten:
@@ -258,6 +264,9 @@ class World:
         self._written.set()
 
     async def _nothing_unnoticed(self) -> None:
+        if not self._changed:
+            return  # only a change could have left an entry unnoticed
+        self._changed = False
         with self._environment.loop.io():
             async with self._beside:
                 unnoticed = await ledger.read_unnoticed(self._environment.beside, self.clock.now())
@@ -279,6 +288,7 @@ class World:
             rows, self._next_due = await ledger.read_state(self._environment.beside)
         self.story.add("world", f"the database is lost, its backup has {len(rows)} sessions")
         self.invariants.went_back(rows, self.clock.now())
+        self._changed = True
         self._written.set()
 
     async def _dispatch(self) -> None:
