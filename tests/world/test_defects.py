@@ -37,8 +37,9 @@ class Noticed:
 
 
 async def noticed(on: Environment, defect: Defect) -> Noticed | None:
-    """Returns the first seed in which the defect breaks a rule, and the rule."""
-    for seed in range(1, defect.seeds + 1):
+    """Returns the first seed in which the defect breaks a rule, and the rule. The seed that is known to notice it is
+    tried first; should it no longer do so, the others are."""
+    for seed in sorted(range(1, defect.seeds + 1), key=lambda seed: seed != defect.noticed_in):
         await forget(on)
         with planted(defect):
             ended = await run_one(World(on, draw(seed, defect.under), policy=defect.policy))

@@ -103,7 +103,7 @@ DEFECTS: tuple[Defect, ...] = (
         under=(site.deaf_charge_point,),
     ),
     Defect(name="takes a cent less", plant=substitute(settle_module, "to_minor", _a_cent_less)),
-    Defect(name="settles by the last price seen", plant=deciding(_settles_when_stopped)),
+    Defect(name="settles by the last price seen", plant=deciding(_settles_when_stopped), noticed_in=2),
     Defect(name="settles while the charge runs", plant=deciding(_settles_while_stopping)),
     Defect(
         name="the settlement is rewritten",
@@ -113,5 +113,6 @@ DEFECTS: tuple[Defect, ...] = (
         name="top-ups after the end",
         plant=substitute(top_up_flow, "_check", _top_up_always),
         under=(site.top_up,),
+        noticed_in=2,
     ),
 )

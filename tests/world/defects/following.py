@@ -84,6 +84,7 @@ DEFECTS: tuple[Defect, ...] = (
             site.restart_by_others,
             site.long_charge,
         ),
+        noticed_in=8,
     ),
     Defect(
         name="operators mixed up",

@@ -94,7 +94,7 @@ async def _acknowledge_anyway(context: Context, terminal: Any, payment: Any) -> 
 
 
 DEFECTS: tuple[Defect, ...] = (
-    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(site.impatience,)),
+    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(site.impatience,), noticed_in=2),
     Defect(
         name="no look for an earlier call, and no unique keys",
         plant=all_of(
@@ -108,21 +108,24 @@ DEFECTS: tuple[Defect, ...] = (
         name="acknowledged though not committed",
         plant=substitute(authorize, "authorize", _acknowledge_anyway),
         under=(service.many_lost_commits,),
+        noticed_in=7,
     ),
     Defect(
         name="no fencing",
         plant=substitute(payment_sessions, "lock", _lock_whoever),
         under=(service.long_freezes,),
+        noticed_in=2,
     ),
     Defect(
         name="sessions are not locked",
         plant=substitute(payment_sessions, "lock", _read_without_lock),
         under=(site.change_of_mind,),
+        noticed_in=2,
     ),
     Defect(
         name="leases never run out",
         plant=substitute(leases, "claim", _claim_for_ever),
         under=(service.crashes,),
     ),
-    Defect(name="no due time", plant=substitute(leases, "release", _release_for_ever)),
+    Defect(name="no due time", plant=substitute(leases, "release", _release_for_ever), noticed_in=3),
 )

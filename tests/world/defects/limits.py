@@ -31,7 +31,12 @@ DEFECTS: tuple[Defect, ...] = (
         plant=substitute(limit, "_plan", _without_reserve),
         under=(site.worst_case,),
     ),
-    Defect(name="no time to react in the plan", policy=Policy(reaction_s=0), under=(site.worst_case,)),
+    Defect(
+        name="no time to react in the plan",
+        policy=Policy(reaction_s=0),
+        under=(site.worst_case,),
+        noticed_in=3,
+    ),
     Defect(
         name="top-ups forget earlier ones",
         plant=substitute(top_up_flow, "_check", _from_the_first_hold),

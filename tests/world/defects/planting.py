@@ -32,6 +32,8 @@ class Defect:
     under: tuple[Befall, ...] = ()
     """Faults added to every seed: those that the safeguard is there for."""
     seeds: int = 25
+    noticed_in: int = 1
+    """The seed that is tried first, since a rule detected it there when it was planted."""
 
 
 def substitute(where: Any, name: str, new: Any) -> Plant:

@@ -93,11 +93,13 @@ DEFECTS: tuple[Defect, ...] = (
         name="the send guard looks at the wall clock",
         plant=substitute(WorldClock, "monotonic", lambda clock: clock.now().timestamp()),
         under=(service.short_stalls,),
+        noticed_in=5,
     ),
     Defect(
         name="blind second start",
         plant=substitute(monta_calls, "start_unknown", _unknown_is_not_done),
         under=(service.lost_lines, monta.start_trouble),
+        noticed_in=2,
     ),
     Defect(
         name="no intent before the start",
@@ -122,6 +124,7 @@ DEFECTS: tuple[Defect, ...] = (
         name="a broken line means not sent",
         plant=sorting(_broken_lines_are_not_sent),
         under=(service.lost_lines, monta.start_trouble),
+        noticed_in=2,
     ),
     Defect(
         name="release without search",
@@ -141,6 +144,7 @@ DEFECTS: tuple[Defect, ...] = (
             monta.very_late_start,
             monta.mute_webhooks,
         ),
+        noticed_in=3,
     ),
     Defect(name="duplicate charges go on", plant=deciding(_leaves_extras), under=(monta.late_start,)),
     # after a restore
@@ -153,6 +157,7 @@ DEFECTS: tuple[Defect, ...] = (
         name="charges of lost sessions go on",
         plant=substitute(orphans, "unfinished", _no_orphans),
         under=(service.restored_backup, site.long_charge),
+        noticed_in=3,
     ),
     # quota
     Defect(
