@@ -10,6 +10,8 @@ from hypothesis import settings
 from tests.postgres import TEMPLATE, TestCluster, as_service, running_cluster
 
 LONG = 20
+PATIENCE_S = 20.0
+"""How long a test waits for what should happen at once, so that a busy machine fails none of them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

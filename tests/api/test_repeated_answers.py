@@ -46,6 +46,7 @@ async def test_F81_a_repeated_call_is_not_answered_before_the_standby_has_what_i
         await service.call("POST", f"{PATH}/{session['id']}/stop")
         await standby(standby_away, "nobody")
         calls = _calls(service, session["id"])
+        await calls["read"]
         await asyncio.wait(set(calls.values()), timeout=HELD_S)
         assert {name for name, call in calls.items() if call.done()} == {"read"}
         await standby(standby_away, "")

@@ -93,7 +93,7 @@ def test_ctrl_c_ends_everything_at_once(tmp_path: Path, moment: str) -> None:
     with demo(tmp_path) as process:
         read_until(process, moment)
         os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 130, output
     assert "nothing is left running" in output
     assert nothing_left(tmp_path)
@@ -107,7 +107,7 @@ def test_a_process_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path)
             time.sleep(POLL_S)
         simulator = next(pid for pid in processes_of(tmp_path) if "simulator" in _arguments(pid))
         os.kill(simulator, signal.SIGKILL)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=LONGEST_S)
     assert process.returncode == 1, output
     assert "The simulator was killed by SIGKILL" in output
     assert "listening" in output

@@ -7,6 +7,7 @@ import pytest
 
 from app import group_commit
 from app.group_commit import GroupCommit, TooManyWaiting
+from tests.conftest import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +78,7 @@ async def test_whoever_is_cancelled_the_others_are_written_and_the_group_goes_on
     writes.let()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert [task.cancelled() for task in tasks] == [n == cancelled for n in range(5)]
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await group.put(9)
     assert writes.batches[-1] == [9]
 
@@ -88,10 +89,10 @@ async def test_the_lead_is_passed_on_when_it_is_given_to_a_cancelled_one() -> No
     tasks = await put_all(group, [1, 2, 3])
     writes.let()
     tasks[0].add_done_callback(lambda _: tasks[1].cancel())
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         results = await asyncio.gather(*tasks, return_exceptions=True)
     assert results[2] is None
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await group.put(9)
 
 

@@ -247,6 +247,14 @@ class World:
         for replica in self._replicas.replicas.values():
             await replica.gone()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end_what_was_shielded()
+
+    async def _end_what_was_shielded(self) -> None:
+        """Work that goes on without its caller would else stay in wait for a turn, for the garbage collector to end."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     # The database
 

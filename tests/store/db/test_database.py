@@ -13,6 +13,7 @@ from app.store.db.connect import SERVER_BOUNDS, DatabaseUrlInvalid, asyncpg_url
 from app.store.db.database import DATABASE_ERRORS, Database
 from app.store.db.documents import to_json
 from app.store.db.listener import Listener
+from tests.conftest import PATIENCE_S
 from tests.postgres import as_superuser
 
 pytestmark = pytest.mark.anyio
@@ -160,7 +161,7 @@ async def test_cancelled_transactions_leave_no_connection_behind(database_url: s
             async with database.transaction() as connection:
                 assert (await connection.execute(text("SELECT 3"))).scalar() == 3
         assert database.connections_in_use == 0
-        async with asyncio.timeout(5), database.transaction() as connection:
+        async with asyncio.timeout(PATIENCE_S), database.transaction() as connection:
             idle = text("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
             assert (await connection.execute(idle)).scalar() == 0
     finally:
@@ -223,10 +224,10 @@ async def test_the_listener_hears_comes_back_and_wakes_everyone_after_a_break(da
     received: asyncio.Queue[str] = asyncio.Queue()
     listening = asyncio.create_task(Listener(database.host, {"tapwatt_test": received.put_nowait}).run())
     try:
-        assert await asyncio.wait_for(received.get(), 5) == ""
+        assert await asyncio.wait_for(received.get(), PATIENCE_S) == ""
         admin = await asyncpg.connect(as_superuser(database_url))
         await admin.execute("NOTIFY tapwatt_test, 'ps_1'")
-        assert await asyncio.wait_for(received.get(), 5) == "ps_1"
+        assert await asyncio.wait_for(received.get(), PATIENCE_S) == "ps_1"
         await admin.close()
     finally:
         listening.cancel()

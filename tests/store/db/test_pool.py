@@ -8,6 +8,7 @@ import pytest
 from app.store.db import pool as module
 from app.store.db.pool import Pool, PoolTimeout
 from app.store.db.scope import NONE
+from tests.conftest import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +96,7 @@ async def test_a_wait_for_a_connection_is_bounded_and_leaves_nothing(monkeypatch
     for raw in lent:
         pool.release(raw)
     assert pool.in_use == 0
-    assert await asyncio.wait_for(pool.acquire(), 1)
+    assert await asyncio.wait_for(pool.acquire(), PATIENCE_S)
 
 
 async def test_urgent_work_has_a_reserve_and_comes_before_what_waits() -> None:
@@ -103,17 +104,17 @@ async def test_urgent_work_has_a_reserve_and_comes_before_what_waits() -> None:
     lent = [await pool.acquire() for _ in range(2)]
     ordinary = asyncio.create_task(pool.acquire())
     await asyncio.sleep(0)
-    reserve = await asyncio.wait_for(pool.acquire(urgent=True), 1)
+    reserve = await asyncio.wait_for(pool.acquire(urgent=True), PATIENCE_S)
     urgent = asyncio.create_task(pool.acquire(urgent=True))
     await asyncio.sleep(0)
     pool.release(lent[0])
-    assert await asyncio.wait_for(urgent, 1)
+    assert await asyncio.wait_for(urgent, PATIENCE_S)
     assert not ordinary.done()
     pool.release(lent[1])
     await asyncio.sleep(0)
     assert not ordinary.done(), "the reserve is not for it"
     pool.release(reserve)
-    assert await asyncio.wait_for(ordinary, 1)
+    assert await asyncio.wait_for(ordinary, PATIENCE_S)
 
 
 async def test_those_who_wait_are_served_in_their_order() -> None:
@@ -149,7 +150,7 @@ async def test_a_cancelled_wait_gives_its_place_on(granted: bool) -> None:
     for raw in lent:
         pool.release(raw)
     assert pool.in_use == 0
-    assert [await asyncio.wait_for(pool.acquire(), 1) for _ in range(2)]
+    assert [await asyncio.wait_for(pool.acquire(), PATIENCE_S) for _ in range(2)]
 
 
 async def test_a_connection_that_cannot_be_opened_keeps_no_place() -> None:

@@ -20,6 +20,7 @@ from app.store.db.listener import ECHO_CHANNEL, Listener
 from app.store.db.pool import PoolTimeout
 from app.store.db.schema import migrate
 from app.store.db.suitability import DatabaseUnsuitable, Facts, explain, unsuitable
+from tests.conftest import PATIENCE_S
 from tests.postgres import TEMPLATE, TestCluster, as_superuser
 from tests.store.pooler import needs_pgbouncer, pooler
 from tests.store.small_pooler import small_pooler
@@ -144,10 +145,10 @@ async def test_F112_notifications_arrive_around_the_pooler_and_one_that_swallows
         async with opened(url, listen_url=database_url) as database:
             around = Listener(database.listen_host, {"tapwatt_test": received.put_nowait}, echo=say)
             async with listening(around):
-                assert await asyncio.wait_for(received.get(), 5) == ""
+                assert await asyncio.wait_for(received.get(), PATIENCE_S) == ""
                 async with database.transaction() as connection:
                     connection.notify("tapwatt_test", "ps_1")
-                assert await asyncio.wait_for(received.get(), 5) == "ps_1"
+                assert await asyncio.wait_for(received.get(), PATIENCE_S) == "ps_1"
                 assert around.problem is None
             through = Listener(database.host, {"tapwatt_test": received.put_nowait})
             async with listening(through):

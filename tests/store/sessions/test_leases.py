@@ -14,6 +14,7 @@ from app.store.operators import terminals
 from app.store.operators.terminals import Terminal
 from app.store.sessions import leases, payment_sessions
 from app.store.sessions.leases import Lease
+from tests.conftest import PATIENCE_S
 from tests.store.rows import NOW, OP_ONE, OP_OTHER, SECOND, TRM_ONE, TRM_OTHER, a_session, provisioned, record
 
 pytestmark = pytest.mark.anyio
@@ -156,7 +157,7 @@ async def test_a_locked_row_is_skipped_not_waited_for(database_url: str) -> None
         await four_sessions(database)
         async with database.transaction() as connection:
             await payment_sessions.lock(connection, SessionId("ps_0"))
-            got = await asyncio.wait_for(claim(database), 1)
+            got = await asyncio.wait_for(claim(database), PATIENCE_S)
     assert sorted(lease.session_id for lease in got) == ["ps_1", "ps_2", "ps_3"]
 
 

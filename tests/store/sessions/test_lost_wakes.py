@@ -27,6 +27,7 @@ from app.store.operators.monta_access import Count
 from app.store.sessions import inbox, leases, payment_sessions, polled_reports
 from app.store.sessions.inbox import InboxEntry
 from app.store.sessions.leases import Lease
+from tests.conftest import PATIENCE_S
 from tests.store.rows import NOW, OP_ONE, SECOND, a_session, change, provisioned, record, with_charge
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +40,7 @@ WAITING = text(
 
 
 async def somebody_waits(database: Database) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.transaction() as connection:
                 if (await connection.execute(WAITING)).scalar():

@@ -18,6 +18,7 @@ from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.sessions import journal, payment_sessions
 from app.store.sessions.session_filter import EVERY_SESSION, CardTokens, SessionFilter
 from app.store.sessions.settlements import Capture, add_capture, captures_of_session
+from tests.conftest import PATIENCE_S
 from tests.postgres import as_superuser
 from tests.store.rows import (
     NOW,
@@ -307,11 +308,11 @@ async def test_listeners_hear_of_changes_and_of_what_is_due_once_they_are_commit
             for channel in (DUE_CHANNEL, SESSIONS_CHANNEL):
                 await ear.add_listener(channel, hear)
             await record(database, session)
-            assert await asyncio.wait_for(received.get(), 5) == (DUE_CHANNEL, "")
+            assert await asyncio.wait_for(received.get(), PATIENCE_S) == (DUE_CHANNEL, "")
             with pytest.raises(ZeroDivisionError):
                 await fail_after_a_change(database, session)
             await change(database, session, with_charge(session, "77"))
-            assert await asyncio.wait_for(received.get(), 5) == (SESSIONS_CHANNEL, session.id)
+            assert await asyncio.wait_for(received.get(), PATIENCE_S) == (SESSIONS_CHANNEL, session.id)
             assert received.empty()
         finally:
             await ear.close()
