@@ -126,6 +126,10 @@ class ReplicaDatabase(Database):
         if fault in LOSSES or (fault in FREEZES and fault in BEFORE):
             raise _lost()  # PostgreSQL ends a transaction that idles for 5 s, so one that froze in it has lost it
 
+    @property
+    def is_crowded(self) -> bool:
+        return False
+
     async def close(self) -> None:
         """The connections belong to the environment."""
 

@@ -1,34 +1,71 @@
-"""Waits for changes of a session. Long polls are woken by the database's notifications, and poll as a fallback."""
+"""Waits for changes of sessions. Long polls are woken by the database's notifications; a sweep is the fallback."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import structlog
+
+from app.domain.session.payment_session import PaymentSession
+from app.store.db.database import DATABASE_ERRORS
 
 MAX_WAIT_S = 30
-POLL_AGAIN_S = 1.0
-"""Longest delay in seconds when a notification is lost."""
+SWEEP_S = 1.0
+"""Longest delay in seconds when a notification is lost. One sweep looks at all sessions that are waited for."""
+SWEPT_AT_ONCE = 1_000
+"""Sessions of one statement of a sweep."""
+MOST_WAITING = 10_000
+"""Long polls of a process at once. Then new ones are refused, and asked to come again."""
 
-T = TypeVar("T")
+log = structlog.get_logger("live")
+
+Versions: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
+"""Reads the versions of sessions, all with one statement."""
+
+
+class TooManyPolls(Exception):
+    """More calls wait for changes than may wait, or the process is overloaded."""
+
+    def __init__(self) -> None:
+        super().__init__("too many calls wait for changes; ask without waiting, or again later")
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    version: int = 0
+    """The version that it saw last."""
 
 
 class SessionChanges:
-    """Keeps which session is waited for in this process."""
+    """Keeps which sessions are waited for in this process."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: dict[str, set[_Waiter]] = {}
+        self._polls = 0
+        self._sweeping: asyncio.Task[None] | None = None
+        self._sweep_now = asyncio.Event()
         self._closing = asyncio.Event()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more call may wait."""
+        return self._polls < MOST_WAITING
+
     def notify(self, session_id: str) -> None:
-        """Wakes the waiters of a session. An empty id wakes all (the listener was disconnected for a while)."""
-        waiting = self._waiting.get(session_id, set()) if session_id else set().union(*self._waiting.values())
-        for event in waiting:
-            event.set()
+        """Wakes the waiters of a session. An empty id looks at all of them now (the listener was disconnected for a
+        while)."""
+        if not session_id:
+            self._sweep_now.set()
+        for waiter in self._waiting.get(session_id, ()):
+            waiter.changed.set()
 
     def close(self) -> None:
         """Answers all waiters now, since the process ends."""
         self._closing.set()
-        self.notify("")
+        for session_id in self._waiting:
+            self.notify(session_id)
 
     @property
     def closed(self) -> bool:
@@ -40,25 +77,67 @@ class SessionChanges:
         return self.closed
 
     async def wait_for(
-        self, session_id: str, seconds: float, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool]
-    ) -> T:
-        """Reads, and reads again at each change, until it is `enough` or the time is over. MAX_WAIT_S at most."""
-        loop = asyncio.get_running_loop()
+        self,
+        session_id: str,
+        seconds: float,
+        look: Callable[[], Awaitable[PaymentSession]],
+        enough: Callable[[PaymentSession], bool],
+        versions: Versions,
+    ) -> PaymentSession:
+        """Reads, and reads again at each change, until it is `enough` or the time is over. MAX_WAIT_S at most.
+
+        Raises TooManyPolls.
+        """
+        if not self.has_room:
+            raise TooManyPolls
+        loop, waiter = asyncio.get_running_loop(), _Waiter()
         ends_at = loop.time() + min(seconds, MAX_WAIT_S)
-        changed = asyncio.Event()
-        self._waiting[session_id].add(changed)
+        self._join(session_id, waiter, versions)
         try:
             while True:
-                changed.clear()
+                waiter.changed.clear()
                 seen = await look()
+                waiter.version = seen.version
                 left = ends_at - loop.time()
-                if enough(seen) or left <= 0 or self._closing.is_set():
+                if enough(seen) or left <= 0 or self.closed:
                     return seen
-                await _first(changed, min(left, POLL_AGAIN_S))
+                await _first(waiter.changed, left)
         finally:
-            self._waiting[session_id].discard(changed)
-            if not self._waiting[session_id]:
-                del self._waiting[session_id]
+            self._leave(session_id, waiter)
+
+    def _join(self, session_id: str, waiter: _Waiter, versions: Versions) -> None:
+        self._polls += 1
+        self._waiting.setdefault(session_id, set()).add(waiter)
+        if self._sweeping is None:
+            self._sweeping = asyncio.create_task(self._sweep(versions))
+
+    def _leave(self, session_id: str, waiter: _Waiter) -> None:
+        self._polls -= 1
+        self._waiting[session_id].discard(waiter)
+        if not self._waiting[session_id]:
+            del self._waiting[session_id]
+        if not self._waiting and self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+
+    async def _sweep(self, versions: Versions) -> None:
+        """Wakes those whose session has another version than they saw, while anything is waited for."""
+        while True:
+            await _first(self._sweep_now, SWEEP_S)
+            self._sweep_now.clear()
+            waited_for = tuple(self._waiting)
+            try:
+                for n in range(0, len(waited_for), SWEPT_AT_ONCE):
+                    ids = waited_for[n : n + SWEPT_AT_ONCE]
+                    self._wake_changed(ids, await versions(ids))
+            except DATABASE_ERRORS as error:
+                log.warning("sweep_failed", error=type(error).__name__)
+
+    def _wake_changed(self, ids: Sequence[str], versions: Mapping[str, int]) -> None:
+        for session_id in ids:
+            for waiter in self._waiting.get(session_id, ()):
+                if waiter.version != versions.get(session_id):
+                    waiter.changed.set()
 
 
 async def _first(event: asyncio.Event, seconds: float) -> None:

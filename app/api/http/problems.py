@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.api.http.card_data import as_errors
+from app.api.http.live import TooManyPolls
 from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.reconciliation import TooManySessions
 from app.flows.admin.settle_manually import AboveAuthorized, AlreadyEnded, AlreadySettled, NotEnded
@@ -178,6 +179,7 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     ),
     UnreadableDelivery: Answer(code="invalid_body", detail="The delivery cannot be read: {error}."),
     TooManyWaiting: Answer(code="unavailable"),
+    TooManyPolls: Answer(code="unavailable"),
     SecretUnreadable: Answer(
         code="unavailable",
         detail="The operator's secrets cannot be decrypted: they are damaged, or TAPWATT_SECRET_KEY is wrong. Nothing"

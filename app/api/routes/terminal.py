@@ -1,6 +1,7 @@
 """Endpoints of payment terminals."""
 
 import re
+from functools import partial
 from re import Match
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from app.api.docs import examples
 from app.api.docs.example_objects import SESSION_ID
 from app.api.http.auth import CallingTerminal, ContextHere, terminal_bearer, terminal_of
 from app.api.http.hot_paths import HotPath
-from app.api.http.live import MAX_WAIT_S, SessionChanges
+from app.api.http.live import MAX_WAIT_S, SessionChanges, TooManyPolls
 from app.api.http.problems import Problem
 from app.api.http.requests import StrictRequest, StrictRoute, body_as, is_json_type, shielded
 from app.api.http.responses import JsonBytes
@@ -73,13 +74,14 @@ async def payment_authorized(
     recorded = await shielded(authorize.authorize(context, terminal, payment))
     session, headers = recorded.session, {}
     seconds = preferred_wait(prefer)
-    if seconds:
+    if seconds and _may_wait(request, context):
         headers["Preference-Applied"] = f"wait={seconds}"
         session = await _news(request).wait_for(
             session.id,
             seconds,
             lambda: _own(context, terminal, session.id),
             lambda s: s.status is not Status.AUTHORIZED,
+            partial(queries.session_versions, context),
         )
     return _recorded(context, session, replayed=recorded.replayed, headers=headers)
 
@@ -144,21 +146,50 @@ async def payment_session(
 ) -> Response:
     """The present state; with `wait` and `version`, as soon as its version passes that one, or after the time is
     over."""
-    session = await _news(request).wait_for(
-        session_id, wait, lambda: _own(context, terminal, session_id), lambda s: s.version > version
-    )
-    return JsonBytes(session_json(session, context.policy))
+    return await _read(request, terminal, session_id, seconds=wait, version=version)
 
 
 async def _usual_read(request: StrictRequest, match: Match[str]) -> Response | None:
-    """A session as it is now, without waiting."""
     context: Context = request.app.state.context
     terminal = await terminal_of(request, context, await terminal_bearer(request))
-    return JsonBytes(session_json(await _own(context, terminal, match["id"]), context.policy))
+    wait, version = int(match["wait"] or 0), int(match["version"] or 0)
+    return await _read(request, terminal, match["id"], seconds=wait, version=version)
+
+
+async def _read(
+    request: Request, terminal: Terminal, session_id: str, *, seconds: float, version: int
+) -> Response:
+    """A session as it is now, or once its version has passed this one."""
+    context: Context = request.app.state.context
+    if not seconds:
+        session = await _own(context, terminal, session_id)
+    elif _may_wait(request, context):
+        session = await _news(request).wait_for(
+            session_id,
+            seconds,
+            lambda: _own(context, terminal, session_id),
+            lambda s: s.version > version,
+            partial(queries.session_versions, context),
+        )
+    else:
+        raise TooManyPolls
+    return JsonBytes(session_json(session, context.policy))
+
+
+def _may_wait(request: Request, context: Context) -> bool:
+    """Whether a call may wait for changes: under overload it must not."""
+    return _news(request).has_room and not context.database.is_crowded
 
 
 HOT = (
-    HotPath("GET", re.compile(r"/v1/payment-sessions/(?P<id>ps_[0-9a-z]{26})\?"), _usual_read),
+    HotPath(
+        "GET",
+        re.compile(
+            r"/v1/payment-sessions/(?P<id>ps_[0-9a-z]{26})\?"
+            r"(?:wait=(?P<wait>[0-9]{1,3}))?(?:&?version=(?P<version>[0-9]{1,9}))?"
+        ),
+        _usual_read,
+    ),
     HotPath("POST", re.compile(r"/v1/payment-sessions\?"), _usual_payment),
 )
 

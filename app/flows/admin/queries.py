@@ -113,6 +113,13 @@ async def session_states(
     return StatePage(states, read, (more.created_at, more.id) if more else None)
 
 
+async def session_versions(context: Context, ids: Sequence[str]) -> dict[str, int]:
+    """The versions of these sessions, whoever owns them; unknown ones are left out."""
+    with limited_to(EVERY):
+        async with context.database.read() as connection:
+            return await payment_sessions.versions(connection, ids)
+
+
 async def journal_of(
     context: Context, session_id: SessionId, *, after: int, limit: int
 ) -> list[JournalEntry]:

@@ -171,6 +171,11 @@ class Database:
         """Connections in open transactions; 0 whenever the process is idle (F84)."""
         return self._pool.in_use
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many wait for a connection that work which can be put off should be refused."""
+        return self._pool.is_crowded
+
     async def close(self) -> None:
         """Closes connections that are not in use; a later transaction opens one again."""
         await self._pool.close()

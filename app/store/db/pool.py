@@ -13,6 +13,8 @@ POOL_TIMEOUT_S = 5
 ROLLBACK_S = 2.0
 """Timeout of a rollback, after which the connection is closed instead."""
 CLOSE_S = 2.0
+CROWDED = 100
+"""Waiting for a connection, about a tenth of a second of work: then what can be put off is refused."""
 
 
 class PoolTimeout(Exception):
@@ -43,6 +45,11 @@ class Pool:
     def in_use(self) -> int:
         """Connections that are lent, or being opened or rolled back."""
         return self._taken
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether many wait for a connection."""
+        return len(self._waiting[False]) >= CROWDED
 
     async def acquire(self, *, urgent: bool = False) -> asyncpg.Connection:
         """Lends a connection. Raises PoolTimeout, or what opening one raises."""

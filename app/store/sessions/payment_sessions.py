@@ -206,6 +206,11 @@ async def get_states(
     ]
 
 
+async def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """The versions of these sessions; unknown ones are left out."""
+    return {row.id: row.version for row in await connection.execute(_VERSIONS, {"sessions": list(ids)})}
+
+
 async def _page(
     connection: Connection,
     statement: Callable[[Shape, bool], Select[Any]],
@@ -278,6 +283,7 @@ _STATE = (
 _STATES_AND_SESSIONS = (
     sessions_query().add_columns(*_STATE).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
 )
+_VERSIONS = select(P.c.id, P.c.version).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
 _SAME_REFERENCE = P.c.reference == bindparam("wanted")
 _RECORDED = (
     sessions_query()
