@@ -243,6 +243,7 @@ def invitation(installation: Installation) -> str:
     return f"""
 Everything still runs, on the demo's fast clock, until Ctrl-C.
 
+  console     {tapwatt}/console     sign in with {installation.ops_key}
   API         {tapwatt}/v1          pages: {tapwatt}/docs
   metrics     {tapwatt}/metrics     health: {tapwatt}/health/ready
   simulator   {monta}   (client id {installation.client_id}, secret {installation.client_secret})

@@ -64,7 +64,7 @@ async def session_page(
         codes=CODES,
         captures=await queries.captures_of(context, session.id),
         chart=chart_of(session, lines, context.policy, now),
-        timeline=timeline_of(lines[:MOST_LINES], session.created_at),
+        timeline=timeline_of(lines[:MOST_LINES], session.created_at, session.authorization.currency),
         cut=len(lines) > MOST_LINES,
         done=DONE.get(done, ""),
         now=now,

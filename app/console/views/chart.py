@@ -20,6 +20,7 @@ HEIGHT = 296
 MOST_POINTS = 300
 """Readings drawn; of more, every second, third, ... one."""
 MOST_DECISIONS = 12
+LABEL_WIDTH = 14
 LEAST_SPAN = timedelta(minutes=1)
 
 DECISIONS = frozenset(
@@ -47,6 +48,8 @@ class Decision:
 
     number: int
     x: float
+    label_x: float
+    """Where its number stands: beside that of the decision before when both would meet."""
     text: str
 
 
@@ -174,10 +177,14 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 def _decisions(lines: Sequence[JournalEntry], scale: _Scale) -> tuple[Decision, ...]:
     decided = [line for line in lines if line.kind in DECISIONS][:MOST_DECISIONS]
-    return tuple(
-        Decision(number, scale.x(line.at), f"{clock_time(line.at)} {words(line.kind)}{_because(line)}")
-        for number, line in enumerate(decided, 1)
-    )
+    found: list[Decision] = []
+    for number, line in enumerate(decided, 1):
+        x = scale.x(line.at)
+        label_x = max(x, found[-1].label_x + LABEL_WIDTH) if found else x
+        found.append(
+            Decision(number, x, label_x, f"{clock_time(line.at)} {words(line.kind)}{_because(line)}")
+        )
+    return tuple(found)
 
 
 def _because(line: JournalEntry) -> str:

@@ -1,11 +1,11 @@
 """Tells a session's journal: facts, decisions and calls, each with its cause and its delay."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.console.views.formats import words
+from app.console.views.formats import duration, kwh, money, words
 from app.domain.session.states.journal import KINDS, JournalKind
 from app.store.sessions.journal import JournalEntry
 
@@ -40,6 +40,8 @@ CALLS = frozenset(
     | {K.STOP_INTENDED, K.STOP_ACCEPTED, K.STOP_FAILED}
     | {K.DUPLICATE_CHARGE_STOP_INTENDED, K.DUPLICATE_CHARGE_STOP_ACCEPTED, K.DUPLICATE_CHARGE_STOP_FAILED}
 )
+WORDS = frozenset({"reason", "phase", "state", "status", "old", "new", "action", "basis", "code", "command"})
+"""Fields whose values are codes."""
 DECISIONS = frozenset(
     {K.STATUS_CHANGED, K.STOP_DECIDED, K.SETTLEMENT_DECIDED, K.AMOUNT_DECIDED, K.CLOSED_BY_OPERATIONS}
     | {K.CHARGE_LOST, K.ATTENTION_NEEDED, K.ATTENTION_ENDED, K.ATTENTION_ACKNOWLEDGED}
@@ -64,17 +66,19 @@ class TimelineEntry:
     raw: str
 
 
-def timeline_of(lines: Sequence[JournalEntry], began_at: datetime) -> list[TimelineEntry]:
-    """The journal in its own order."""
+def timeline_of(lines: Sequence[JournalEntry], began_at: datetime, currency: str) -> list[TimelineEntry]:
+    """The journal in its own order. `currency`: of its amounts in minor units."""
     latest: dict[str, datetime] = {}
     told = []
     for line in lines:
-        told.append(_entry(line, began_at, latest))
+        told.append(_entry(line, began_at, latest, currency))
         latest[line.kind] = line.at
     return told
 
 
-def _entry(line: JournalEntry, began_at: datetime, latest: Mapping[str, datetime]) -> TimelineEntry:
+def _entry(
+    line: JournalEntry, began_at: datetime, latest: Mapping[str, datetime], currency: str
+) -> TimelineEntry:
     cause = next((kind for kind in CAUSES.get(line.kind, ()) if kind in latest), None)
     known = next((row for kind, row in KINDS.items() if kind == line.kind), None)
     return TimelineEntry(
@@ -85,9 +89,29 @@ def _entry(line: JournalEntry, began_at: datetime, latest: Mapping[str, datetime
         meaning=known.records if known else "",
         source=words(line.source),
         facts=tuple(
-            (words(k), words(v) if k == "reason" else str(v)) for k, v in line.detail.items() if v is not None
+            _fact(name, value, currency)
+            for name, value in line.detail.items()
+            if value is not None and name != "by"
         ),
         cause=words(cause) if cause else None,
         delay=line.at - latest[cause] if cause else None,
         raw=json.dumps(line.detail, indent=2, ensure_ascii=False, sort_keys=True, default=str),
     )
+
+
+def _fact(name: str, value: object, currency: str) -> tuple[str, str]:
+    """A field of the detail, with its unit; the payload has it as it is stored."""
+    if name == "by_name":
+        return "by", str(value)
+    suffix = next((each for each in UNITS if name.endswith(each)), None)
+    if suffix is not None and isinstance(value, int):
+        return words(name.removesuffix(suffix)), UNITS[suffix](value, currency)
+    return words(name), words(str(value)) if name in WORDS else str(value)
+
+
+UNITS: Mapping[str, Callable[[int, str], str]] = {
+    "_minor": money,
+    "_wh": lambda energy_wh, _: f"{kwh(energy_wh)} kWh",
+    "_ms": lambda milliseconds, _: duration(milliseconds / 1000),
+}
+"""How a number is shown by the end of its field's name."""

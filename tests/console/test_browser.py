@@ -1,0 +1,131 @@
+"""The console in chromium: signing in, rows that change while one looks, acting. Skipped without chromium."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.console.serving import serving
+from tests.journeys.checks import ended
+from tests.journeys.rig import energy_tariff, open_rig
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="no chromium on this machine: apt-get install chromium, or any that is on the PATH",
+    ),
+]
+SHOWN_WITHIN_MS = 10_000
+
+
+@asynccontextmanager
+async def chromium(url: str, *, theme: str = "light", width: int = 1280) -> "AsyncIterator[Page]":
+    """A page of a fresh browser; fails at the end when the page reported any error, such as a blocked script."""
+    errors: list[str] = []
+    async with playwright.async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = await browser.new_context(
+            base_url=url, color_scheme=theme, viewport={"width": width, "height": 800}
+        )
+        page = await context.new_page()
+        page.set_default_timeout(SHOWN_WITHIN_MS)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield page
+        await browser.close()
+    assert not errors
+
+
+async def sign_in(page: "Page", key: str) -> None:
+    await page.goto("/console")
+    await page.fill("#key", key)
+    await page.press("#key", "Enter")
+    await page.wait_for_selector("#stream-state:has-text('Live')")
+
+
+async def test_rows_come_change_and_stay_in_place_and_a_person_acts(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with open_rig(database_url) as rig, serving(rig.app) as served, chromium(served.url) as page:
+        await rig.set_tariff(energy_tariff("0.79"))
+        await sign_in(page, rig.ops.api_key)
+        assert await page.is_visible("#none")
+        session = await rig.authorize(106, 2000)
+        row = f"tr[data-id='{session['id']}']"
+        await page.wait_for_selector(row)
+        await page.evaluate("row => { document.querySelector(row).marked = true; }", row)
+        await rig.until(session["id"], "charging")
+        await rig.pass_time(120)
+        await page.wait_for_selector(f"{row} [data-f=status]:has-text('charging')")
+        now = await rig.ops_session(session["id"])
+        energy = f"{now['energy_wh'] / 1000:.2f}"
+        await page.wait_for_selector(f"{row} [data-f=energy]:has-text('{energy}')")
+        assert await page.evaluate("row => document.querySelector(row).marked", row), "the same row, patched"
+        assert await page.get_attribute(f"{row} progress", "max") == "2000"
+        assert await page.inner_text("[data-tile=charging]") == "1"
+        await page.screenshot(path=tmp_path / "live.png")
+
+        await page.click(f"{row} a")
+        await page.click("summary:has-text('Stop the charge')")
+        await page.fill("#stop-reason", "cable is hot")
+        await page.click("button:has-text('Stop the charge')")
+        assert "The stop is requested" in await page.inner_text("[role=status]")
+        last = await ended(rig, session)
+        assert last["stop_reason"] == "operations"
+        await page.goto(f"/console/sessions/{session['id']}")
+        assert await page.is_visible("svg.chart")
+        await page.screenshot(path=tmp_path / "session.png", full_page=True)
+
+
+async def test_the_keyboard_reaches_everything_and_its_focus_is_seen(database_url: str) -> None:
+    async with open_rig(database_url) as rig, serving(rig.app) as served, chromium(served.url) as page:
+        await sign_in(page, rig.ops.api_key)
+        seen = []
+        for _ in range(9):
+            await page.keyboard.press("Tab")
+            seen.append(
+                await page.evaluate(
+                    "() => [document.activeElement.textContent.trim(),"
+                    " getComputedStyle(document.activeElement).outlineStyle]"
+                )
+            )
+        assert [text for text, _ in seen[:7]] == [
+            "Skip to the contents",
+            "Tapwatt",
+            "Live",
+            "Search",
+            "Money",
+            "Terminals",
+            "Health",
+        ]
+        assert {outline for _, outline in seen} == {"solid"}
+        await page.focus("#pause")
+        await page.keyboard.press("Enter")
+        assert await page.get_attribute("#pause", "aria-pressed") == "true"
+        assert await page.inner_text("#stream-state") == "Paused"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_pages_fit_a_phone_in_both_themes(database_url: str, theme: str, tmp_path: Path) -> None:
+    async with open_rig(database_url) as rig, serving(rig.app) as served:
+        await rig.set_tariff(energy_tariff("0.79"))
+        session = await rig.authorize(106, 2000)
+        await ended(rig, session)
+        async with chromium(served.url, theme=theme, width=390) as page:
+            await sign_in(page, rig.ops.api_key)
+            ground = await page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+            assert ground == {"light": "rgb(246, 247, 248)", "dark": "rgb(18, 23, 28)"}[theme]
+            for path in ("", "/search", "/money", "/equipment", "/health", f"/sessions/{session['id']}"):
+                await page.goto(f"/console{path}")
+                wide = await page.evaluate("() => document.documentElement.scrollWidth")
+                assert wide <= 390, f"{path} is {wide} wide"
+            await page.screenshot(path=tmp_path / "phone.png", full_page=True)
