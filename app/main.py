@@ -1,8 +1,6 @@
 """Entry point for HTTP: opens the context, mounts the routes, closes the context."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 from fastapi import FastAPI, Request
@@ -166,15 +164,3 @@ class RequestIds:
                     "internal_error", "The request failed here; nothing is known to be recorded."
                 )
                 await problem_response(Request(scope), problem)(scope, receive, tagged)
-
-
-@contextlib.asynccontextmanager
-async def background(*work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Runs endless work beside the block and cancels it at the end."""
-    tasks = [asyncio.ensure_future(w()) for w in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 import typer
 
+from app import lean_imports as lean_imports  # before all other imports of ours
 from app.cli import keys, orphans, policies, processes, provisioning, reconciliation, secret_key, sessions
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError

@@ -4,10 +4,9 @@ from datetime import date, timedelta
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from app.cli.common import fail, with_context
-from app.cli.tables import rendered
+from app.cli.tables import plain_table, rendered
 from app.domain.reconciliation.csv_tables import sessions_csv
 from app.domain.reconciliation.differences import MEANINGS
 from app.domain.reconciliation.financial_advice import financial_advice
@@ -76,10 +75,8 @@ def _day(text: str, today: date) -> date:
 def _tables(found: DayReport) -> str:
     if not found.sessions:
         return f"No payment sessions on {found.day.isoformat()}."
-    sums = Table(
-        *("terminal", "sessions", "differ", "authorized", "captured", "released", "open", "above", "Monta"),
-        box=None,
-        pad_edge=False,
+    sums = plain_table(
+        *("terminal", "sessions", "differ", "authorized", "captured", "released", "open", "above", "Monta")
     )
     for t in found.totals:
         amounts = (

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from app.domain.limit.policy import Policy
 from app.domain.session.attention import Attention
@@ -14,14 +12,24 @@ from app.domain.units.money import format_minor
 from app.store.operators.orphans import Orphan
 from app.store.sessions.journal import JournalEntry
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 WIDTH = 140
+
+
+def plain_table(*columns: str) -> "Table":
+    """A table without lines. rich is imported by commands that print one, not by every process."""
+    from rich.table import Table
+
+    return Table(*columns, box=None, pad_edge=False)
 
 
 def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
     """Formats one line a session."""
     if not sessions:
         return "No payment sessions."
-    table = Table(
+    table = plain_table(
         "recorded",
         "id",
         "charge point",
@@ -30,8 +38,6 @@ def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
         "used",
         "authorized",
         "why",
-        box=None,
-        pad_edge=False,
     )
     for s in sessions:
         held = s.authorization
@@ -53,7 +59,7 @@ def orphan_table(orphans: Sequence[Orphan]) -> str:
     if not orphans:
         return "No charges that no payment session knows."
     columns = ("found", "charge", "for session", "charge point", "state", "kWh", "price", "slip", "what")
-    table = Table(*columns, box=None, pad_edge=False)
+    table = plain_table(*columns)
     for o in orphans:
         table.add_row(
             o.found_at.strftime("%Y-%m-%d %H:%M"),
@@ -74,7 +80,7 @@ def facts_table(rows: Sequence[Mapping[str, str | None]], shown: Sequence[str], 
     if not rows:
         return empty
     columns = [name for name in shown if any(row.get(name) for row in rows)]
-    table = Table(*(name.replace("_", " ") for name in columns), box=None, pad_edge=False)
+    table = plain_table(*(name.replace("_", " ") for name in columns))
     for row in rows:
         table.add_row(*(row.get(name) or "" for name in columns))
     return rendered(table)
@@ -97,7 +103,7 @@ def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Po
             f" {format_minor(settled.to_release_minor, held.currency)}, {settled.status}"
         )
     head += [_attention(item) for item in session.attention]
-    table = Table("time (UTC)", "+ s", "what", "by", "detail", box=None, pad_edge=False)
+    table = plain_table("time (UTC)", "+ s", "what", "by", "detail")
     for line in lines:
         since = (line.at - session.created_at).total_seconds()
         detail = " ".join(f"{k}={v}" for k, v in line.detail.items() if v is not None)
@@ -120,7 +126,9 @@ def _kwh(session: PaymentSession) -> str:
     return f"{wh / 1000:.3f}"
 
 
-def rendered(table: Table) -> str:
+def rendered(table: "Table") -> str:
     out = StringIO()
+    from rich.console import Console
+
     Console(file=out, width=WIDTH, color_system=None).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ from bench.rig.processes import Process
 
 Json = dict[str, Any]
 NAME = "tapwatt"
-SECRET_KEY = "a key of the bench only, as long as it has to be"
+SECRET_KEY = token_urlsafe(48)
 FAST, DONE, FRESH = "1000000", "3000000", "4000000"
 """Charge points: 300 kW for readings, one for ended sessions, one for authorizations."""
 SLOW = tuple(str(2_000_000 + 10_000 * number) for number in range(20))
