@@ -141,6 +141,8 @@ class Watcher:
         self._turns = Turns(partial(take_turns, context))
         self._rng = random.Random(name)  # noqa: S311  pauses that differ from watcher to watcher
         self._freed = asyncio.Event()
+        self._idle = False
+        """Nothing is known to be due."""
         self._others_wait = False
         """Only stops may be claimed until a slot is free again."""
         self._concurrency = concurrency
@@ -156,6 +158,7 @@ class Watcher:
 
     def wake(self) -> None:
         """Wakes the watcher, since something is due."""
+        self._idle = False
         self._wake.set()
 
     def stop(self) -> None:
@@ -246,14 +249,22 @@ class Watcher:
             wait.cancel()
 
     async def _claim(self) -> tuple[list[Lease], JobLease | None]:
-        """Claims due sessions, those with a due stop first, and a job if one is due."""
-        return await claim.claim_due(
+        """Claims due sessions, those with a due stop first, and a job if one is due.
+
+        Looks first whether there is any, where nothing says so: the last claim found none, no notification came, and no
+        due time was waited for.
+        """
+        if self._idle and not await claim.is_anything_due(self.context):
+            return [], None
+        found = await claim.claim_due(
             self.context,
             owner=self.name,
             capacity=self._capacity(),
             busy=Counter(lease.operator_id for lease in self._held if not lease.for_stop),
             per_operator=self._per_operator,
         )
+        self._idle = found == ([], None)
+        return found
 
     async def _run_session(self, lease: Lease) -> None:
         """Runs one session; its failure affects no other (F93)."""
@@ -310,6 +321,8 @@ class Watcher:
             waits.append(self.context.clock.sleep(due_in_s))
         tasks = [asyncio.ensure_future(wait) for wait in waits]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if due_in_s is not None and tasks[-1].done():
+            self._idle = False
         for task in tasks:
             task.cancel()
 

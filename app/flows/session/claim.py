@@ -25,6 +25,12 @@ class Capacity:
     jobs: int
 
 
+async def is_anything_due(context: Context) -> bool:
+    """Whether a claim would find a session or a job."""
+    async with context.database.read(urgent=True) as connection:
+        return await leases.is_anything_due(connection, context.clock.now())
+
+
 async def claim_due(
     context: Context, *, owner: str, capacity: Capacity, busy: Mapping[OperatorId, int], per_operator: int
 ) -> tuple[list[Lease], JobLease | None]:

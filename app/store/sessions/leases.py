@@ -8,6 +8,7 @@ from sqlalchemy import (
     ARRAY,
     Boolean,
     Column,
+    ColumnElement,
     Integer,
     Select,
     Text,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    exists,
     func,
     or_,
     select,
@@ -275,6 +277,35 @@ async def next_due(connection: Connection, *, stops: bool = False) -> datetime |
     for query in (_NEXT[True],) if stops else (_NEXT[False], _NEXT_JOB):
         found += (await connection.execute(query)).scalars()
     return min((at for at in found if at is not None), default=None)
+
+
+def _claimable(due_at: Column[datetime]) -> ColumnElement[bool]:
+    now = bindparam("now", type_=P.c.due_at.type)
+    free = (due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
+    first = (
+        select(P.c.id)
+        .where(P.c.operator_id == operators.c.id, *free)
+        .order_by(due_at)
+        .limit(1)
+        .lateral("first")
+    )
+    return exists().select_from(operators.join(first, true()))
+
+
+def _work() -> Select[tuple[bool]]:
+    now = bindparam("now", type_=P.c.due_at.type)
+    jobs = operator_jobs.c
+    job = exists().where(jobs.due_at <= now, or_(jobs.lease_until.is_(None), jobs.lease_until <= now))
+    return select(or_(_claimable(P.c.stop_due_at), _claimable(P.c.due_at), job))
+
+
+_WORK = _work()
+
+
+async def is_anything_due(connection: Connection, now: datetime) -> bool:
+    """Whether a session or a job can be claimed now: one statement, where claiming in vain would be a transaction."""
+    found: bool = (await connection.execute(_WORK, {"now": now})).scalar_one()
+    return found
 
 
 async def oldest_due(

@@ -255,3 +255,29 @@ async def test_a_crashed_handler_delays_the_stop_too_and_a_later_due_time_replac
         async with database.transaction() as connection:
             await leases.reschedule(connection, {session.id: Wait(NOW + 60 * SECOND)}, NOW)
         assert await claim_stops(database, NOW + timedelta(days=1)) == []
+
+
+async def test_a_look_for_due_work_agrees_with_what_a_claim_finds(database_url: str) -> None:
+    async def due(at: datetime) -> bool:
+        async with database.read() as connection:
+            return await leases.is_anything_due(connection, at)
+
+    async with provisioned(database_url) as database:
+        async with database.transaction() as connection:
+            await connection.execute(text("UPDATE operator_jobs SET due_at = NULL"))
+        assert not await due(NOW)
+        await record(database, a_session())
+        assert not await due(NOW - SECOND), "not before its time"
+        assert await due(NOW)
+        (lease,) = await claim(database)
+        assert not await due(NOW), "another watcher has it"
+        assert await due(NOW + LEASE), "its lease has expired"
+        async with database.transaction() as connection:
+            await leases.release(connection, lease, Wait(NOW + 60 * SECOND, NOW + 2 * SECOND))
+        assert not await due(NOW + SECOND)
+        assert await due(NOW + 2 * SECOND), "a stop is due before the session's other work"
+        async with database.transaction() as connection:
+            await connection.execute(text("UPDATE payment_sessions SET due_at = NULL, stop_due_at = NULL"))
+            await connection.execute(text("UPDATE operator_jobs SET due_at = now() WHERE job = 'sync'"))
+        assert not await due(NOW - 3650 * 86400 * SECOND)
+        assert await due(NOW + 3650 * 86400 * SECOND), "a job is due"
