@@ -1,5 +1,6 @@
 """Every environment variable: typed, frozen, secrets masked. All problems are reported in one message."""
 
+from base64 import b64decode
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -46,6 +47,31 @@ def _strong(key: SecretStr) -> SecretStr:
     if why is not None:
         raise ValueError(f"{why}: make one with {MAKE_KEY}")
     return key
+
+
+def _signs(secret: SecretStr) -> SecretStr:
+    kind, _, key = secret.get_secret_value().partition("_")
+    try:
+        long_enough = kind == "whsec" and len(b64decode(key, validate=True)) >= 24
+    except ValueError:
+        long_enough = False
+    if not long_enough:
+        raise ValueError("must be whsec_ and 24 bytes or more in base64, as Standard Webhooks say")
+    return secret
+
+
+def _known_mail_server(url: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        sound = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError("must be smtps://user:password@host:465, or smtp://host:587 (with STARTTLS)")
+    return url
+
+
+ADDRESS = "^[^@\\s,<>]+@[^@\\s,<>]+$"
 
 
 def is_loopback(url: str) -> bool:
@@ -116,6 +142,11 @@ class Settings(BaseSettings):
 
     inbox_days: Annotated[int, Field(ge=2, le=3650)] = 14
     delivery_days: Annotated[int, Field(ge=2, le=3650)] = 14
+    alert_webhook_secret: Annotated[SecretStr, AfterValidator(_signs)] | None = None
+    alert_webhook_url: str | None = None
+    smtp_url: Annotated[SecretStr, AfterValidator(_known_mail_server)] | None = None
+    alert_email_from: Annotated[str, Field(pattern=ADDRESS)] | None = None
+    alert_email_to: Annotated[str, Field(pattern=f"^{ADDRESS[1:-1]}(, *{ADDRESS[1:-1]})*$")] | None = None
     watcher_concurrency: Annotated[int, Field(ge=1, le=500)] = 32
     watcher_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
@@ -124,7 +155,21 @@ class Settings(BaseSettings):
     clock_speed: Annotated[float, Field(ge=1, le=1000)] = 1
     clock_origin: datetime | None = None
 
-    @field_validator("public_url")
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _alerts_are_signed(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url and info.data.get("alert_webhook_secret") is None:
+            raise ValueError(f"needs {PREFIX}ALERT_WEBHOOK_SECRET, which signs what is sent there")
+        return url
+
+    @field_validator("alert_email_to")
+    @classmethod
+    def _mail_can_be_sent(cls, to: str | None, info: ValidationInfo) -> str | None:
+        if to and not (info.data.get("smtp_url") and info.data.get("alert_email_from")):
+            raise ValueError(f"needs {PREFIX}SMTP_URL and {PREFIX}ALERT_EMAIL_FROM")
+        return to
+
+    @field_validator("public_url", "alert_webhook_url")
     @classmethod
     def _public_url_is_sound(cls, url: str | None, info: ValidationInfo) -> str | None:
         problem = url and url_problem(url, allow_plain_http=bool(info.data.get("allow_plain_http")))

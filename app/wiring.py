@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from random import Random, SystemRandom
 
+from app.alerting.outlets import EmailOutlet, Outlet, WebhookOutlet
 from app.clock import Clock, ScaledClock, SystemClock
 from app.domain.limit.policy import Policy
 from app.domain.units.ids import SessionId
@@ -110,6 +111,25 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
     finally:
         await http.aclose()
         await database.close()
+
+
+@asynccontextmanager
+async def open_outlets(settings: Settings) -> AsyncIterator[list[Outlet]]:
+    """The ways on which alerts reach operations, as configured; none by default."""
+    async with open_http() as http:
+        found: list[Outlet] = []
+        if settings.alert_webhook_url is not None and settings.alert_webhook_secret is not None:
+            secret = settings.alert_webhook_secret.get_secret_value()
+            found.append(WebhookOutlet(http, settings.alert_webhook_url, secret))
+        if settings.alert_email_to and settings.alert_email_from and settings.smtp_url is not None:
+            receivers = [address.strip() for address in settings.alert_email_to.split(",")]
+            console_url = f"{settings.public_url}/console" if settings.public_url else None
+            found.append(
+                EmailOutlet(
+                    settings.smtp_url.get_secret_value(), settings.alert_email_from, receivers, console_url
+                )
+            )
+        yield found
 
 
 @asynccontextmanager

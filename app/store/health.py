@@ -28,14 +28,15 @@ async def database_time(connection: Connection) -> datetime:
 
 
 async def beat(connection: Connection, watcher_id: str, now: datetime) -> datetime | None:
-    """Records a watcher's heartbeat; returns the previous one, None if there was none."""
+    """Records a watcher's heartbeat and how far its clock is ahead; returns the previous heartbeat, None if there was
+    none."""
+    ahead_ms = round((now - await database_time(connection)).total_seconds() * 1000)
     earlier: datetime | None = (
         await connection.execute(select(watchers.c.seen_at).where(watchers.c.id == watcher_id))
     ).scalar_one_or_none()
-    statement = insert(watchers).values(id=watcher_id, started_at=now, seen_at=now)
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=[watchers.c.id], set_={"seen_at": now})
-    )
+    statement = insert(watchers).values(id=watcher_id, started_at=now, seen_at=now, clock_ahead_ms=ahead_ms)
+    fresh = {"seen_at": now, "clock_ahead_ms": ahead_ms}
+    await connection.execute(statement.on_conflict_do_update(index_elements=[watchers.c.id], set_=fresh))
     await connection.execute(delete(watchers).where(watchers.c.seen_at < now - FORGET_WATCHER))
     return earlier
 

@@ -35,6 +35,7 @@ PROTECTED = {
             "price_groups",
             "tariffs",
             "api_keys",
+            "alerts",
             "inbox",
             "deliveries",
             "polled_reports",
@@ -176,6 +177,13 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "clock_ahead_ms",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="its clock minus the database's at its last heartbeat",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_watchers")),
     )
     op.create_table(
@@ -772,7 +780,59 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status = 'due'"),
     )
+    _create_alerts()
     _protect()
+
+
+def _create_alerts() -> None:
+    """Creates what operations hear of, and which process says it."""
+    op.create_table(
+        "alerts",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=True, comment="null: of the installation"),
+        sa.Column("session_id", sa.Text(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column(
+            "about",
+            sa.Text(),
+            server_default="",
+            nullable=False,
+            comment="which of several causes of one code",
+        ),
+        sa.Column("severity", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "closed_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="kept until a message has said so",
+        ),
+        sa.Column(
+            "sent_at", sa.DateTime(timezone=True), nullable=True, comment="when it was last in a message"
+        ),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_alerts_operator_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alerts")),
+        comment="What is wrong now, and what has ended since operations heard of it.",
+    )
+    op.create_index(
+        "uq_alerts_open",
+        "alerts",
+        ["operator_id", "session_id", "code", "about"],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=sa.text("closed_at IS NULL"),
+    )
+    op.create_table(
+        "alert_runs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "sent_at", sa.DateTime(timezone=True), nullable=True, comment="when the last message was sent"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_runs")),
+        comment="One row: which process may send alerts, and when it last did.",
+    )
 
 
 def _protect() -> None:
@@ -954,6 +1014,14 @@ def downgrade() -> None:
     op.drop_index("ix_charge_points_model", table_name="charge_points")
     op.drop_table("charge_points")
     op.drop_table("watchers")
+    op.drop_table("alert_runs")
+    op.drop_index(
+        "uq_alerts_open",
+        table_name="alerts",
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=sa.text("closed_at IS NULL"),
+    )
+    op.drop_table("alerts")
     op.drop_table("operators")
 
 

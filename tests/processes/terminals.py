@@ -81,7 +81,7 @@ async def _unsettled(fleet: Fleet, ids: Sequence[str]) -> str:
     query = (
         "SELECT p.id, p.status, p.due_at, p.lease_until, array_agg(j.kind || ' ' || j.detail ORDER BY j.id)"
         " FROM payment_sessions p JOIN journal j ON j.session_id = p.id LEFT JOIN settlements s ON s.session_id = p.id"
-        " WHERE p.id = ANY($1) AND s.session_id IS NULL GROUP BY p.id LIMIT 3"
+        " WHERE p.id = ANY($1) AND s.session_id IS NULL GROUP BY p.id, p.status, p.due_at, p.lease_until LIMIT 3"
     )
     return f"not settled: {[dict(row) for row in await fleet.rows(query, ids)]}"
 

@@ -1,5 +1,6 @@
 """Every table. Rules that must hold whatever the code does are constraints here, not checks in Python."""
 
+from app.store.tables.alerts import alert_runs, alerts
 from app.store.tables.base import metadata
 from app.store.tables.isolation import protect_all
 from app.store.tables.keys import api_keys, secret_keys
@@ -28,6 +29,8 @@ from app.store.tables.sessions import captures, holds, journal, payment_sessions
 protect_all()
 
 __all__ = [
+    "alert_runs",
+    "alerts",
     "api_keys",
     "captures",
     "charge_points",

@@ -145,4 +145,11 @@ watchers = Table(
     Column("id", Text, primary_key=True),
     Column("started_at", Moment, nullable=False),
     Column("seen_at", Moment, nullable=False),
+    Column(
+        "clock_ahead_ms",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="its clock minus the database's at its last heartbeat",
+    ),
 )

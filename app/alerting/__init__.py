@@ -1,0 +1,1 @@
+"""Sends alerts to operations: as a signed webhook and as e-mail."""
