@@ -50,13 +50,9 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         if with_watcher:
             listens[DUE_CHANNEL] = lambda _: watcher.wake()
         await stack.enter_async_context(_beside(context, listens))
-<<<<<<< HEAD
         await stack.enter_async_context(_background(lambda: keep_recording_key_uses(context)))
-=======
-        await stack.enter_async_context(background(lambda: keep_recording_key_uses(context)))
         if with_watcher:
             await _alerting(stack, settings, context)
->>>>>>> d17a515 (Alerts: what is wrong reaches operations by signed webhook and e-mail, grouped, and closes itself)
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
         app = create_app(context, news=news, metrics=metrics, allow_plain_http=settings.allow_plain_http)
         server = Server(app, host, port, news.close)
@@ -81,19 +77,14 @@ async def watch(settings: KeyedSettings, url: str) -> None:
         if settings.watcher_metrics_port is not None and isinstance(context.telemetry, ProcessTelemetry):
             start_http_server(settings.watcher_metrics_port, registry=context.telemetry.registry)
         _on_signals(watcher.stop)
-<<<<<<< HEAD
-        async with _beside(context, {DUE_CHANNEL: lambda _: watcher.wake()}):
-            _settle()
-=======
         async with _beside(context, {DUE_CHANNEL: lambda _: watcher.wake()}), AsyncExitStack() as stack:
             await _alerting(stack, settings, context)
->>>>>>> d17a515 (Alerts: what is wrong reaches operations by signed webhook and e-mail, grouped, and closes itself)
+            _settle()
             log.info("watcher_started", watcher=watcher.name)
             await watcher.run()
             log.info("watcher_ended", watcher=watcher.name)
 
 
-<<<<<<< HEAD
 def _settle() -> None:
     """Exempts what the start has made from garbage collections, and gives memory that it has freed back to the system.
 
@@ -102,12 +93,12 @@ def _settle() -> None:
     gc.freeze()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-=======
+
+
 async def _alerting(stack: AsyncExitStack, settings: Settings, context: Context) -> None:
     """Sends alerts for as long as the stack is open."""
     outlets = await stack.enter_async_context(open_outlets(settings))
-    await stack.enter_async_context(background(lambda: keep_sending(context, outlets)))
->>>>>>> d17a515 (Alerts: what is wrong reaches operations by signed webhook and e-mail, grouped, and closes itself)
+    await stack.enter_async_context(_background(lambda: keep_sending(context, outlets)))
 
 
 async def simulate(

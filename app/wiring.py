@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from random import Random, SystemRandom
 
-from app.alerting.outlets import EmailOutlet, Outlet, WebhookOutlet
+from app.alerting.outlet import Outlet
 from app.clock import Clock, ScaledClock, SystemClock
 from app.domain.limit.policy import Policy
 from app.domain.units.ids import SessionId
@@ -119,9 +119,13 @@ async def open_outlets(settings: Settings) -> AsyncIterator[list[Outlet]]:
     async with open_http() as http:
         found: list[Outlet] = []
         if settings.alert_webhook_url is not None and settings.alert_webhook_secret is not None:
+            from app.alerting.webhook import WebhookOutlet
+
             secret = settings.alert_webhook_secret.get_secret_value()
             found.append(WebhookOutlet(http, settings.alert_webhook_url, secret))
         if settings.alert_email_to and settings.alert_email_from and settings.smtp_url is not None:
+            from app.alerting.email import EmailOutlet
+
             receivers = [address.strip() for address in settings.alert_email_to.split(",")]
             console_url = f"{settings.public_url}/console" if settings.public_url else None
             found.append(

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.alerting.outlets import NotDelivered
+from app.alerting.outlet import NotDelivered
 from app.domain.alerts.message import GROUP, REPEAT, Message
 from app.flows.operator.send_alerts import send_alerts
 from app.store.operators import operator_state

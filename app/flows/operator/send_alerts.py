@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app.alerting.outlets import NotDelivered, Outlet
+from app.alerting.outlet import NotDelivered, Outlet
 from app.domain.alerts.causes import Cause, changes, of_clocks, of_operator
 from app.domain.alerts.message import Message, message_due
 from app.domain.session.attention import row_of

@@ -1,4 +1,4 @@
-"""Where alerts are sent: a webhook signed by Standard Webhooks, and e-mail by SMTP."""
+"""Sends alerts as e-mail by SMTP."""
 
 import asyncio
 import smtplib
@@ -7,61 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-import httpx
-import msgspec
-from standardwebhooks import Webhook
-
-from app.domain.alerts.message import Message, data, subject, text
-
-TIMEOUT_S = 10.0
-"""Of each connection, answer and SMTP command."""
-EVENT_TYPE = "operations.alert"
-
-
-class NotDelivered(Exception):
-    """The receiver did not take the message; it is sent again later. Without the receiver's words."""
-
-
-class Outlet(Protocol):
-    """One way to operations."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def send(self, message: Message, now: datetime) -> None:
-        """Delivers a message. Raises NotDelivered."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookOutlet:
-    """POSTs `{type, timestamp, data}` with the headers of Standard Webhooks. Never follows a redirect."""
-
-    http: httpx.AsyncClient
-    url: str
-    secret: str
-    """`whsec_` and base64."""
-    name: str = "webhook"
-
-    async def send(self, message: Message, now: datetime) -> None:
-        body = msgspec.json.encode({"type": EVENT_TYPE, "timestamp": now, "data": data(message)}).decode()
-        headers = {
-            "content-type": "application/json",
-            "webhook-id": message.id,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Webhook(self.secret).sign(message.id, now, body),
-        }
-        try:
-            answer = await self.http.post(
-                self.url, content=body, headers=headers, timeout=TIMEOUT_S, follow_redirects=False
-            )
-        except httpx.HTTPError as error:
-            raise NotDelivered(type(error).__name__) from None
-        if not answer.is_success:
-            raise NotDelivered(f"answered {answer.status_code}")
+from app.alerting.outlet import TIMEOUT_S, NotDelivered
+from app.domain.alerts.message import Message, subject, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,69 @@
+"""Alerts as e-mail."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+
+import pytest
+
+from app.alerting.email import EmailOutlet
+from app.alerting.outlet import NotDelivered
+from tests.alerting.messages import NOW, message
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def mail_server(*, takes_mail: bool = True) -> AsyncIterator[tuple[int, list[EmailMessage]]]:
+    """An SMTP server on loopback with as much of RFC 5321 as one mail needs."""
+    got: list[EmailMessage] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.test\r\n")
+        while line := await reader.readline():
+            verb = line.split(None, 1)[0].upper()
+            if verb == b"DATA":
+                writer.write(b"354 go on\r\n")
+                data = await reader.readuntil(b"\r\n.\r\n")
+                mail = message_from_bytes(data[:-5], policy=policy.default)
+                assert isinstance(mail, EmailMessage)
+                got.append(mail)
+            elif verb == b"RCPT" and not takes_mail:
+                writer.write(b"550 no such person\r\n")
+                continue
+            writer.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
+            if verb == b"QUIT":
+                break
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], got
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def email(port: int) -> EmailOutlet:
+    return EmailOutlet(f"smtp://127.0.0.1:{port}", "tapwatt@ops.test", ["a@ops.test", "b@ops.test"])
+
+
+async def test_the_mail_says_what_is_wrong_and_what_to_do() -> None:
+    async with mail_server() as (port, got):
+        await email(port).send(message("Ärger \r\nBcc: x@evil.test"), NOW)
+    (mail,) = got
+    assert mail["Subject"] == "[Tapwatt] critical: credential_refused"
+    assert (mail["To"], mail["Bcc"]) == ("a@ops.test, b@ops.test", None)
+    assert "What to do: Make a new credential" in mail.get_content()
+    assert "Ärger" in mail.get_content()
+
+
+async def test_a_mail_that_is_not_taken_is_not_delivered() -> None:
+    async with mail_server(takes_mail=False) as (port, got):
+        with pytest.raises(NotDelivered, match="SMTPRecipientsRefused"):
+            await email(port).send(message(), NOW)
+    assert got == []
+    with pytest.raises(NotDelivered):
+        await email(port).send(message(), NOW)
