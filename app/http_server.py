@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,19 +23,50 @@ GRACE_S = 20
 KEEP_ALIVE_S = 75
 """How long an idle connection is kept: longer than terminals pause between two polls."""
 
+MOST_CONNECTIONS = 4_000
+MOST_OF_ONE_ADDRESS = 1_000
+"""Connections of a process at once; of one address, which may be a proxy's. See docs/settings.md."""
+
 log = structlog.get_logger("processes")
 
 _TOO_LATE = b"408 Request Timeout"
 _TOO_LARGE = b"431 Request Header Fields Too Large"
 
 
+_TOO_MANY = b"503 Service Unavailable"
+
+
+class Connections:
+    """Counts open connections, all and by address, within bounds."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._open: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return self._open.total()
+
+    def admit(self, address: str) -> bool:
+        """Counts one more; False: it is one too many. Call `ended` for it in either case."""
+        self._open[address] += 1
+        return self._open[address] <= self._most_of_one and len(self) <= self._most
+
+    def ended(self, address: str) -> None:
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
+
+
 class BoundedHttp(HttpToolsProtocol):
-    """Ends a connection whose request head is too large, or whose head or body comes too slowly."""
+    """Ends a connection that is one too many, whose request head is too large, or that is too slow."""
+
+    open_connections = Connections(MOST_CONNECTIONS, MOST_OF_ONE_ADDRESS)
 
     most_head_bytes = 64 * 1024
     """Counted by reads; the read that ends the head does not count, since most of it may be the body."""
     head_s = 10.0
-    """From a request's first byte to the end of its head."""
+    """From the connection's start, later from a request's first byte, to the end of its head."""
     body_s = 20.0
     """From the end of the head to the end of the body."""
 
@@ -42,6 +74,17 @@ class BoundedHttp(HttpToolsProtocol):
     _in_head = True
     _head_ended = False
     _deadline: asyncio.TimerHandle | None = None
+
+    _address = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if isinstance(peer, tuple) else ""
+        if self.open_connections.admit(self._address):
+            self._within(self.head_s)
+        else:
+            self._refuse(_TOO_MANY)
 
     def data_received(self, data: bytes) -> None:
         was_in_head, self._head_ended = self._in_head, False
@@ -68,6 +111,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._within(None)
+        self.open_connections.ended(self._address)
         super().connection_lost(exc)
 
     def _within(self, seconds: float | None) -> None:
@@ -89,7 +133,16 @@ class Server(uvicorn.Server):
 
     on_ready: Callable[[], None] | None = None
 
-    def __init__(self, app: object, host: str, port: int, on_exit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: object,
+        host: str,
+        port: int,
+        on_exit: Callable[[], None],
+        connections: Connections | None = None,
+    ) -> None:
+        if connections is None:
+            connections = Connections(MOST_CONNECTIONS, MOST_OF_ONE_ADDRESS)
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]  # any ASGI app; uvicorn's own union leaves plain callables out
             host=host,
@@ -97,7 +150,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
-            http=BoundedHttp,
+            http=type("Http", (BoundedHttp,), {"open_connections": connections}),
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
         )

@@ -22,6 +22,7 @@ from app.api.http.problems import (
     on_known_error,
     problem_response,
 )
+from app.api.http.rate_limits import Quotas, RateLimits
 from app.api.kept_views import KeptViews
 from app.api.routes import health, monta_webhook, ops, orphans, reconciliation, terminal
 from app.api.schemas import FieldErrors
@@ -72,6 +73,7 @@ def create_app(
     app.state.news = news or SessionChanges()
     app.state.process_metrics = metrics
     app.state.refusals = Refusals()
+    app.state.limits = RateLimits(Quotas())
     app.state.views = KeptViews()
     app.documented = ROUTERS
     for router in app.documented:

@@ -6,6 +6,7 @@ import ctypes
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import httpx
 import structlog
@@ -16,13 +17,16 @@ from app.flows.admin import database_checks
 from app.flows.admin.authenticate import keep_recording_key_uses
 from app.flows.context import Context
 from app.flows.operator.send_alerts import keep_sending
-from app.http_server import ENDING, Server, run_loop
+from app.http_server import ENDING, Connections, Server, run_loop
 from app.settings import KeyedSettings, Settings
 from app.store.db.database import DATABASE_ERRORS, DUE_CHANNEL, KEYS_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.db.listener import Echo, Listener
 from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
 from app.wiring import open_outlets, ready_context
+
+if TYPE_CHECKING:
+    from app.api.http.rate_limits import Quotas
 
 log = structlog.get_logger("running")
 
@@ -35,6 +39,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
     """Runs the HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
     # Imported here: a watcher alone needs none of it.
     from app.api.http.live import SessionChanges
+    from app.api.http.rate_limits import RateLimits
     from app.main import create_app
 
     news = SessionChanges()
@@ -55,7 +60,9 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
             await _alerting(stack, settings, context)
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
         app = create_app(context, news=news, metrics=metrics, allow_plain_http=settings.allow_plain_http)
-        server = Server(app, host, port, news.close)
+        app.state.limits = RateLimits(_quotas(settings))
+        connections = Connections(settings.connections, settings.connections_per_address)
+        server = Server(app, host, port, news.close, connections)
 
         def ready() -> None:
             _settle()
@@ -67,6 +74,17 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         watcher.stop()
         if watching is not None:
             await watching
+
+
+def _quotas(settings: Settings) -> "Quotas":
+    from app.api.http.rate_limits import Quotas
+
+    return Quotas(
+        calls=settings.calls_per_minute,
+        operator_calls=settings.operator_calls_per_minute,
+        new_holds=settings.new_holds_per_minute,
+        failed_keys=settings.failed_keys_per_minute,
+    )
 
 
 async def watch(settings: KeyedSettings, url: str) -> None:

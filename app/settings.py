@@ -102,6 +102,7 @@ def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
 
 S = TypeVar("S", bound="Settings")
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+PerMinute = Annotated[int, Field(ge=1, le=100_000_000)]
 QUIET_WINDOW_S = 120.0
 SEND_GUARD_S = 5.0
 START_TIMEOUT_S = 30.0
@@ -139,6 +140,13 @@ class Settings(BaseSettings):
     settle_poll_s: Annotated[float, Field(gt=0, le=600)] = 10
     stop_latency_s: Annotated[float, Field(ge=0, le=600)] = 15
     small_authorizations: SmallAuthorizations = SmallAuthorizations.REFUSE
+
+    calls_per_minute: PerMinute = 1_200
+    operator_calls_per_minute: PerMinute = 60_000
+    new_holds_per_minute: PerMinute = 120
+    failed_keys_per_minute: PerMinute = 60
+    connections: Annotated[int, Field(ge=10, le=100_000)] = 4_000
+    connections_per_address: Annotated[int, Field(ge=10, le=100_000)] = 1_000
 
     inbox_days: Annotated[int, Field(ge=2, le=3650)] = 14
     delivery_days: Annotated[int, Field(ge=2, le=3650)] = 14

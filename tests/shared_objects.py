@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from app.api.http.auth import Refusals
 from app.api.http.live import SessionChanges
+from app.api.http.rate_limits import Quotas, RateLimits
 from app.api.kept_views import KeptViews
 from app.console import routes as console
 from app.flows.context import Context
@@ -34,6 +35,10 @@ async def lent_database(url: str, *, pool_size: int = 10) -> AsyncIterator[Datab
         stock.append(database)
 
 
+ENDLESS = Quotas(calls=10**9, operator_calls=10**9, new_holds=10**9, failed_keys=10**9)
+"""Tests call more often than terminals do."""
+
+
 @contextmanager
 def lent_app(context: Context, news: SessionChanges | None = None) -> Iterator[FastAPI]:
     """The HTTP service around `context`; it comes back unless a test gave it routes of its own."""
@@ -42,6 +47,7 @@ def lent_app(context: Context, news: SessionChanges | None = None) -> Iterator[F
     app = _APPS.pop()
     app.state.context, app.state.news, app.state.refusals = context, news or SessionChanges(), Refusals()
     app.state.views = KeptViews()
+    app.state.limits = RateLimits(ENDLESS)
     console.forget(app)
     routes = list(app.routes)
     yield app

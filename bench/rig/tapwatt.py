@@ -26,6 +26,8 @@ from bench.rig.processes import Process
 
 Json = dict[str, Any]
 NAME = "tapwatt"
+ENDLESS = "100000000"
+"""Calls a minute: cases measure what is possible, not what is allowed."""
 SECRET_KEY = token_urlsafe(48)
 FAST, DONE, FRESH = "1000000", "3000000", "4000000"
 """Charge points: 300 kW for readings, one for ended sessions, one for authorizations."""
@@ -75,6 +77,9 @@ class Tapwatt:
             "TAPWATT_DATABASE_URL": self.database.service_url(NAME),
             "TAPWATT_SECRET_KEY": SECRET_KEY,
             "TAPWATT_PUBLIC_URL": self.url,
+            "TAPWATT_CALLS_PER_MINUTE": ENDLESS,
+            "TAPWATT_OPERATOR_CALLS_PER_MINUTE": ENDLESS,
+            "TAPWATT_NEW_HOLDS_PER_MINUTE": ENDLESS,
             "TAPWATT_SILENCE_S": "3600",  # sessions that get no readings while others are measured stay calm
         }
         serve = ["app", "serve", "--port", str(self.port)]

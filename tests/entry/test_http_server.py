@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.http_server import BoundedHttp, Server
+from app.http_server import BoundedHttp, Connections, Server
 
 pytestmark = pytest.mark.anyio
 
@@ -107,3 +107,35 @@ async def test_a_head_without_end_is_cut() -> None:
     async with served() as port:
         answer = await said(port, b"GET / HTTP/1.1\r\n", *[b"x-more: " + b"y" * 8000 + b"\r\n"] * 9)
     assert answer.startswith(b"HTTP/1.1 431")
+
+
+async def test_a_connection_on_which_nothing_is_sent_is_closed() -> None:
+    async with served(Hasty) as port:
+        assert (await said(port)).startswith(b"HTTP/1.1 408")
+
+
+async def test_connections_are_bounded_by_address_and_the_others_are_served_on() -> None:
+    class Few(BoundedHttp):
+        open_connections = Connections(most=10, most_of_one=2)
+
+    async with served(Few) as port:
+        first = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for reader, writer in first:
+            writer.write(WHOLE.replace(b"connection: close\r\n", b""))
+            assert (await reader.readuntil(b"5")).startswith(b"HTTP/1.1 200")
+        assert (await said(port, WHOLE)).startswith(b"HTTP/1.1 503")
+        for _, writer in first:
+            writer.close()
+            await writer.wait_closed()
+        async with asyncio.timeout(10):
+            while len(Few.open_connections):  # noqa: ASYNC110  nothing tells of it
+                await asyncio.sleep(0)
+        assert (await said(port, WHOLE)).startswith(b"HTTP/1.1 200")
+
+
+def test_all_connections_together_are_bounded_too() -> None:
+    connections = Connections(most=3, most_of_one=2)
+    assert [connections.admit(address) for address in "aabbc"] == [True, True, True, False, False]
+    for address in "aabbc":
+        connections.ended(address)
+    assert len(connections) == 0

@@ -91,8 +91,10 @@ def test_minify_changes_no_value_and_nothing_is_left_to_minify(
         (rb'{ "a b\" c" : 1.50 }', rb'{"a b\" c":1.50}'),
         (rb"[ 1E+2 , -0.0 , 10 ]", rb"[1E+2,-0.0,10]"),
         (rb'["\u0041\\" , "\\\\"]', rb'["\u0041\\","\\\\"]'),
-        (b'["\t tab" ,\r\n"\xc3\xa4 "]', b'["\t tab","\xc3\xa4 "]'),
-        (b'  "never closed \\', b'"never closed \\'),
+        (b'["\\t tab" ,\r\n"\xc3\xa4 "]', b'["\\t tab","\xc3\xa4 "]'),
+        (b'  "never closed \\', b'  "never closed \\'),
+        (b'["a control character \x01" ]', b'["a control character \x01" ]'),
+        (b"[ " * 5000, b"[ " * 5000),
     ],
 )
 def test_minify_leaves_strings_and_the_spelling_of_numbers_alone(body: bytes, small: bytes) -> None:

@@ -72,6 +72,7 @@ DETAILS: Mapping[str, str] = {
     "not_found": "This terminal has no such payment session.",
     "method_not_allowed": "Method Not Allowed; see /docs for what this service offers.",
     "unsupported_media_type": "Send the body with Content-Type: application/json.",
+    "too_many_requests": "This caller's limit of calls a minute is reached; wait as Retry-After says.",
     "unavailable": "Nothing is known to be recorded; ask again with the same reference.",
     "internal_error": "The request failed here; nothing is known to be recorded.",
 }
@@ -151,11 +152,12 @@ def _response(status: int, examples: Mapping[str, Any]) -> dict[str, Any]:
         "description": "; ".join(f"`{code}`: {KINDS[code].title.lower()}" for code in examples),
         "content": {MEDIA_TYPE: {"schema": schema, "examples": named}},
     }
-    headers = {503: {"Retry-After": RETRY_AFTER}, 401: {"WWW-Authenticate": WWW_AUTHENTICATE}}.get(status)
+    after = {"Retry-After": RETRY_AFTER}
+    headers = {503: after, 429: after, 401: {"WWW-Authenticate": WWW_AUTHENTICATE}}.get(status)
     return response | ({"headers": headers} if headers and "bad_signature" not in examples else {})
 
 
-ALWAYS = ("unauthorized", "card_data_not_allowed", "unavailable", "internal_error")
+ALWAYS = ("unauthorized", "card_data_not_allowed", "too_many_requests", "unavailable", "internal_error")
 """Codes of every operation that needs a key."""
 WITH_FIELDS = (*ALWAYS, "invalid_request")
 """Codes of operations with fields or parameters that can be invalid."""

@@ -1,14 +1,16 @@
 """Authenticates terminals and operations by their keys, and counts refused keys."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.http.problems import Problem
+from app.api.http.rate_limits import RateLimits, too_many
 from app.flows.admin import authenticate
 from app.flows.context import Context
 from app.store.db import scope
@@ -16,6 +18,8 @@ from app.store.operators.keys import OpsKey, Role
 from app.store.operators.terminals import Terminal
 
 log = structlog.get_logger("api")
+
+T = TypeVar("T")
 
 WINDOW_S = 60.0
 MANY = 60
@@ -35,8 +39,7 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Counts refused keys of this process. It blocks no caller: a key has 256 random bits, and the proxy, which
-    sees the callers at all replicas, limits them."""
+    """Counts refused keys of this process. RateLimits slows callers down; a valid key is never refused for others."""
 
     _windows: dict[KeyKind, _Window] = field(default_factory=lambda: {kind: _Window() for kind in KeyKind})
 
@@ -52,6 +55,7 @@ class Refusals:
 
 
 MAX_KEY_CHARS = 200
+HOLD_PATHS = ("/payment-sessions", "/authorizations")
 STOP_PATHS = ("/stop", "/stop-requests")
 
 terminal_bearer = HTTPBearer(
@@ -79,9 +83,12 @@ async def terminal_of(
     """Returns the calling terminal. Raises Problem `unauthorized`."""
     terminal, key = None, _key(bearer)
     if key is not None:
-        terminal = await authenticate.terminal_by_key(context, key, _address(request), urgent=_stops(request))
+        terminal = await authenticate.terminal_by_key(
+            context, key, address_of(request), urgent=_stops(request)
+        )
     if terminal is None:
-        raise _refused(request, context, KeyKind.TERMINAL)
+        raise await _refused(request, context, KeyKind.TERMINAL)
+    await _count(request, context, terminal.id, terminal.operator_id)
     scope.narrow(terminal.operator_id)
     return terminal
 
@@ -94,9 +101,10 @@ async def ops_key_of(
     """Returns the calling operations key. Raises Problem `unauthorized`."""
     ops_key, key = None, _key(bearer)
     if key is not None:
-        ops_key = await authenticate.ops_key_by_key(context, key, _address(request), urgent=_stops(request))
+        ops_key = await authenticate.ops_key_by_key(context, key, address_of(request), urgent=_stops(request))
     if ops_key is None:
-        raise _refused(request, context, KeyKind.OPERATIONS)
+        raise await _refused(request, context, KeyKind.OPERATIONS)
+    await _count(request, context, ops_key.id, ops_key.operator_id)
     scope.narrow(ops_key.operator_id)
     return ops_key
 
@@ -117,7 +125,7 @@ ActingOps = Annotated[OpsKey, Depends(_acting_ops_key)]
 """An operations key that may act: for every call that changes something."""
 
 
-def _address(request: Request) -> str | None:
+def address_of(request: Request) -> str | None:
     return None if request.client is None else request.client.host
 
 
@@ -132,9 +140,35 @@ def _key(bearer: HTTPAuthorizationCredentials | None) -> str | None:
     return bearer.credentials
 
 
-def _refused(request: Request, context: Context, kind: KeyKind) -> Problem:
+def limits_of(request: Request) -> RateLimits:
+    limits: RateLimits = request.app.state.limits
+    return limits
+
+
+async def count_failures(request: Request, work: Awaitable[T], *failures: type[Exception]) -> T:
+    """Awaits what checks the caller itself. Each of `failures` counts as a failed key of the address."""
+    try:
+        return await work
+    except failures:
+        context: Context = request.app.state.context
+        await limits_of(request).failure(address_of(request), context.clock.monotonic())
+        raise
+
+
+async def _count(request: Request, context: Context, caller: str, operator_id: str | None) -> None:
+    """Raises Problem `too_many_requests`."""
+    holds = request.method == "POST" and request.url.path.endswith(HOLD_PATHS)
+    await limits_of(request).call(
+        caller, operator_id, context.clock.monotonic(), stops=_stops(request), holds=holds
+    )
+
+
+async def _refused(request: Request, context: Context, kind: KeyKind) -> Problem:
     refusals: Refusals = request.app.state.refusals
     refusals.count(context, kind)
+    wait_s = await limits_of(request).failure(address_of(request), context.clock.monotonic())
+    if wait_s:
+        return too_many(wait_s)
     return Problem(
         "unauthorized",
         "Send a valid key as `Authorization: Bearer <key>`.",

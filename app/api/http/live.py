@@ -1,6 +1,7 @@
 """Waits for changes of sessions. Long polls are woken by the database's notifications; a sweep is the fallback."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -8,6 +9,7 @@ from typing import TypeAlias
 import structlog
 
 from app.domain.session.payment_session import PaymentSession
+from app.store.db import scope
 from app.store.db.database import DATABASE_ERRORS
 
 MAX_WAIT_S = 30
@@ -15,6 +17,8 @@ SWEEP_S = 1.0
 """Longest delay in seconds when a notification is lost. One sweep looks at all sessions that are waited for."""
 SWEPT_AT_ONCE = 1_000
 """Sessions of one statement of a sweep."""
+MOST_OF_ONE_CALLER = 200
+"""Long polls of one terminal at once: as many as a terminal has charge points, and more."""
 MOST_WAITING = 10_000
 """Long polls of a process at once. Then new ones are refused, and asked to come again."""
 
@@ -22,6 +26,10 @@ log = structlog.get_logger("live")
 
 Versions: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
 """Reads the versions of sessions, all with one statement."""
+
+
+class TooManyWaits(Exception):
+    """This terminal has as many long polls as one may have at once."""
 
 
 class TooManyPolls(Exception):
@@ -43,7 +51,8 @@ class SessionChanges:
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[_Waiter]] = {}
-        self._polls = 0
+        self._polls: Counter[str] = Counter()
+        """Long polls by who waits."""
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_now = asyncio.Event()
         self._closing = asyncio.Event()
@@ -51,7 +60,7 @@ class SessionChanges:
     @property
     def has_room(self) -> bool:
         """Whether one more call may wait."""
-        return self._polls < MOST_WAITING
+        return self._polls.total() < MOST_WAITING
 
     def notify(self, session_id: str) -> None:
         """Wakes the waiters of a session. An empty id looks at all of them now (the listener was disconnected for a
@@ -83,16 +92,20 @@ class SessionChanges:
         look: Callable[[], Awaitable[PaymentSession]],
         enough: Callable[[PaymentSession], bool],
         versions: Versions,
+        *,
+        by: str,
     ) -> PaymentSession:
         """Reads, and reads again at each change, until it is `enough` or the time is over. MAX_WAIT_S at most.
 
-        Raises TooManyPolls.
+        `by`: the caller. Raises TooManyPolls, TooManyWaits.
         """
         if not self.has_room:
             raise TooManyPolls
+        if self._polls[by] >= MOST_OF_ONE_CALLER:
+            raise TooManyWaits
         loop, waiter = asyncio.get_running_loop(), _Waiter()
         ends_at = loop.time() + min(seconds, MAX_WAIT_S)
-        self._join(session_id, waiter, versions)
+        self._join(session_id, waiter, versions, by)
         try:
             while True:
                 waiter.changed.clear()
@@ -103,16 +116,18 @@ class SessionChanges:
                     return seen
                 await _first(waiter.changed, left)
         finally:
-            self._leave(session_id, waiter)
+            self._leave(session_id, waiter, by)
 
-    def _join(self, session_id: str, waiter: _Waiter, versions: Versions) -> None:
-        self._polls += 1
+    def _join(self, session_id: str, waiter: _Waiter, versions: Versions, by: str) -> None:
+        self._polls[by] += 1
         self._waiting.setdefault(session_id, set()).add(waiter)
         if self._sweeping is None:
             self._sweeping = asyncio.create_task(self._sweep(versions))
 
-    def _leave(self, session_id: str, waiter: _Waiter) -> None:
-        self._polls -= 1
+    def _leave(self, session_id: str, waiter: _Waiter, by: str) -> None:
+        self._polls[by] -= 1
+        if not self._polls[by]:
+            del self._polls[by]
         self._waiting[session_id].discard(waiter)
         if not self._waiting[session_id]:
             del self._waiting[session_id]
@@ -122,6 +137,7 @@ class SessionChanges:
 
     async def _sweep(self, versions: Versions) -> None:
         """Wakes those whose session has another version than they saw, while anything is waited for."""
+        scope.narrow(None)  # of every operator: the task was begun by the request of one
         while True:
             await _first(self._sweep_now, SWEEP_S)
             self._sweep_now.clear()

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.api.http.card_data import as_errors
-from app.api.http.live import TooManyPolls
+from app.api.http.live import TooManyPolls, TooManyWaits
 from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.reconciliation import TooManySessions
 from app.flows.admin.settle_manually import AboveAuthorized, AlreadyEnded, AlreadySettled, NotEnded
@@ -77,6 +77,7 @@ KINDS: Mapping[str, Kind] = {
     "not_found": Kind(404, "There is no such thing here", False, "Nothing found."),
     "method_not_allowed": Kind(405, "The method is not allowed here", False, _NOT_POSSIBLE),
     "unsupported_media_type": Kind(415, "Send application/json", False, _NOT_POSSIBLE),
+    "too_many_requests": Kind(429, "Too many calls", True, "Please try again in a moment."),
     "unavailable": Kind(503, "Not possible at the moment", True, "Please try again in a moment."),
     "internal_error": Kind(500, "Something went wrong here", True, "Please try again in a moment."),
 }
@@ -180,6 +181,9 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     UnreadableDelivery: Answer(code="invalid_body", detail="The delivery cannot be read: {error}."),
     TooManyWaiting: Answer(code="unavailable"),
     TooManyPolls: Answer(code="unavailable"),
+    TooManyWaits: Answer(
+        code="too_many_requests", detail="This terminal waits for too many sessions at once.", retry_after_s=5
+    ),
     SecretUnreadable: Answer(
         code="unavailable",
         detail="The operator's secrets cannot be decrypted: they are damaged, or TAPWATT_SECRET_KEY is wrong. Nothing"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -16,6 +17,9 @@ from app.strict_json import BadJson, load_json
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_WEBHOOK_BYTES = 1024 * 1024
+MOST_UNFINISHED_BYTES = 64 * 1024 * 1024
+MOST_OF_ONE_ADDRESS = 16 * 1024 * 1024
+"""Memory for bodies on their way; a proxy that all callers share passes on whole bodies, at once."""
 WRITE_DEADLINE_S = 12.0
 """Longer than the database's own bound on a transaction, in seconds."""
 
@@ -28,16 +32,47 @@ async def bounded_body(request: Request, limit: int) -> bytes:
     if announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
     parts: list[bytes] = []
-    size = 0
+    size, address = 0, request.client.host if request.client else ""
     try:
         async for part in request.stream():
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
             parts.append(part)
+            if not UNFINISHED.admit(address, len(part)):
+                raise Problem("unavailable", "Too many bodies are on their way; send this one again.")
     except ClientDisconnect:
         raise Problem("invalid_body", "The connection ended before the body did.") from None
+    finally:
+        UNFINISHED.ended(address, sum(map(len, parts)))
     return b"".join(parts)
+
+
+class UnfinishedBodies:
+    """Counts the bytes of bodies that have come in part, all and by address, within bounds."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most = most
+        self._most_of_one = most_of_one
+        self._bytes: Counter[str] = Counter()
+
+    @property
+    def total(self) -> int:
+        return self._bytes.total()
+
+    def admit(self, address: str, size: int) -> bool:
+        """Counts more bytes; False: these are too many."""
+        self._bytes[address] += size
+        return self._bytes[address] <= self._most_of_one and self.total <= self._most
+
+    def ended(self, address: str, size: int) -> None:
+        self._bytes[address] -= size
+        if not self._bytes[address]:
+            del self._bytes[address]
+
+
+UNFINISHED = UnfinishedBodies(MOST_UNFINISHED_BYTES, MOST_OF_ONE_ADDRESS)
+"""Of this process."""
 
 
 def _too_large(limit: int) -> Problem:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Request
 
 from app.api.docs import examples
-from app.api.http.auth import ContextHere
+from app.api.http.auth import ContextHere, count_failures
 from app.api.http.requests import MAX_WEBHOOK_BYTES, bounded_body, shielded
 from app.flows.webhook import receive
 from app.monta.webhook import DELIVERY_PATH
@@ -28,5 +28,6 @@ async def deliver(
 ) -> dict[str, str]:
     """200 `{}` once every entry is stored; an invalid entry does not fail the others."""
     body = await bounded_body(request, MAX_WEBHOOK_BYTES)
-    await shielded(receive.receive(context, endpoint_id, body, x_monta_signature))
+    kept = shielded(receive.receive(context, endpoint_id, body, x_monta_signature))
+    await count_failures(request, kept, receive.BadSignature, receive.UnknownEndpoint)
     return {}

@@ -82,6 +82,7 @@ async def payment_authorized(
             lambda: _own(context, terminal, session.id),
             lambda s: s.status is not Status.AUTHORIZED,
             partial(queries.session_versions, context),
+            by=terminal.id,
         )
     return _recorded(context, session, replayed=recorded.replayed, headers=headers)
 
@@ -170,6 +171,7 @@ async def _read(
             lambda: _own(context, terminal, session_id),
             lambda s: s.version > version,
             partial(queries.session_versions, context),
+            by=terminal.id,
         )
     else:
         raise TooManyPolls

@@ -44,7 +44,12 @@ class Sessions:
 
     async def follow(self, session_id: str, seconds: float = 20) -> int:
         session = await self.news.wait_for(
-            session_id, seconds, lambda: self.look(session_id), lambda s: s.version > 1, self.versions
+            session_id,
+            seconds,
+            lambda: self.look(session_id),
+            lambda s: s.version > 1,
+            self.versions,
+            by=session_id,
         )
         return session.version
 
