@@ -567,13 +567,13 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", "operator_id", name=op.f("pk_payment_sessions")),
         sa.UniqueConstraint(
-            "operator_id", "charge_id", name=op.f("uq_payment_sessions_operator_id_charge_id")
+            "charge_id", "operator_id", name=op.f("uq_payment_sessions_charge_id_operator_id")
         ),
         sa.UniqueConstraint(
             "terminal_id", "idempotency_key", name=op.f("uq_payment_sessions_terminal_id_idempotency_key")
         ),
         sa.UniqueConstraint(
-            "terminal_id", "reference", name=op.f("uq_payment_sessions_terminal_id_reference")
+            "reference", "terminal_id", name=op.f("uq_payment_sessions_reference_terminal_id")
         ),
         postgresql_with={
             "fillfactor": 70,
@@ -597,11 +597,40 @@ def upgrade() -> None:
     )
     op.create_index("ix_payment_sessions_created_at", "payment_sessions", ["created_at", "id"], unique=False)
     op.create_index(
+        "ix_payment_sessions_terminal_id_created_at",
+        "payment_sessions",
+        ["terminal_id", "created_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_payment_sessions_charge_point_id_created_at",
+        "payment_sessions",
+        ["charge_point_id", "created_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_payment_sessions_display_reference", "payment_sessions", ["display_reference"], unique=False
+    )
+    op.create_index(
+        "ix_payment_sessions_card_last4",
+        "payment_sessions",
+        ["card_last4", "created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("card_last4 IS NOT NULL"),
+    )
+    op.create_index(
         "ix_payment_sessions_needs_attention",
         "payment_sessions",
-        ["operator_id", "created_at"],
+        ["created_at", "id"],
         unique=False,
         postgresql_where=sa.text("needs_attention"),
+    )
+    op.create_index(
+        "ix_payment_sessions_not_completed",
+        "payment_sessions",
+        ["status", "created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("status <> 'completed'"),
     )
     op.create_index(
         "ix_payment_sessions_operator_id_created_at",
@@ -695,7 +724,7 @@ def upgrade() -> None:
             initially="DEFERRED",
             deferrable=True,
         ),
-        sa.PrimaryKeyConstraint("terminal_id", "reference", name=op.f("pk_holds")),
+        sa.PrimaryKeyConstraint("reference", "terminal_id", name=op.f("pk_holds")),
         comment="Every hold of every session, first and top-ups: one reference pays for one session.",
     )
     op.create_index("ix_holds_session_id", "holds", ["session_id"], unique=False)
@@ -774,6 +803,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("session_id", name=op.f("pk_settlements")),
     )
     op.create_index(
+        "ix_settlements_failed",
+        "settlements",
+        ["session_id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'failed'"),
+    )
+    op.create_index(
         "ix_settlements_due",
         "settlements",
         ["overdue_since", "report_due_at"],
@@ -840,7 +876,8 @@ def _protect() -> None:
     asked = "current_setting('tapwatt.operator_id', true)"
     for table, mine in PROTECTED.items():
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"CREATE POLICY of_operator ON {table} USING ({mine} = {asked} OR {asked} = '*')")
+        visible = f"CASE {asked} WHEN '*' THEN true ELSE {mine} = {asked} END"
+        op.execute(f"CREATE POLICY of_operator ON {table} USING ({visible})")
 
 
 def _create_keys() -> None:
@@ -942,6 +979,9 @@ def _create_keys() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index(
+        "ix_settlements_failed", table_name="settlements", postgresql_where=sa.text("status = 'failed'")
+    )
     op.drop_index("ix_settlements_due", table_name="settlements", postgresql_where=sa.text("status = 'due'"))
     op.drop_table("settlements")
     op.drop_index("ix_journal_session_id_id", table_name="journal")
@@ -967,10 +1007,23 @@ def downgrade() -> None:
     )
     op.drop_index("ix_payment_sessions_operator_id_created_at", table_name="payment_sessions")
     op.drop_index(
+        "ix_payment_sessions_not_completed",
+        table_name="payment_sessions",
+        postgresql_where=sa.text("status <> 'completed'"),
+    )
+    op.drop_index(
         "ix_payment_sessions_needs_attention",
         table_name="payment_sessions",
         postgresql_where=sa.text("needs_attention"),
     )
+    op.drop_index(
+        "ix_payment_sessions_card_last4",
+        table_name="payment_sessions",
+        postgresql_where=sa.text("card_last4 IS NOT NULL"),
+    )
+    op.drop_index("ix_payment_sessions_display_reference", table_name="payment_sessions")
+    op.drop_index("ix_payment_sessions_charge_point_id_created_at", table_name="payment_sessions")
+    op.drop_index("ix_payment_sessions_terminal_id_created_at", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_created_at", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_card_fingerprint", table_name="payment_sessions")
     op.drop_index("ix_payment_sessions_card_account_reference", table_name="payment_sessions")

@@ -12,11 +12,15 @@ SHARED = frozenset({"watchers", "console_sessions", "secret_keys", "alert_runs"}
 
 
 def protection(table: str) -> tuple[str, str]:
-    """The statements that protect a table from every role but its owner and superusers."""
+    """The statements that protect a table from every role but its owner and superusers.
+
+    A CASE, since PostgreSQL takes it for true of half the rows: an OR it takes for true of one in 200, and then sorts
+    whole tables instead of reading the newest rows of an index.
+    """
     mine, asked = OWNER_COLUMNS.get(table, "operator_id"), f"current_setting('{SETTING}', true)"
     return (
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
-        f"CREATE POLICY of_operator ON {table} USING ({mine} = {asked} OR {asked} = '{EVERY}')",
+        f"CREATE POLICY of_operator ON {table} USING (CASE {asked} WHEN '{EVERY}' THEN true ELSE {mine} = {asked} END)",
     )
 
 

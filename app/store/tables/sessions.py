@@ -79,9 +79,9 @@ payment_sessions = Table(
     ),
     PrimaryKeyConstraint("id", "operator_id"),
     ForeignKeyConstraint(["terminal_id", "operator_id"], ["terminals.id", "terminals.operator_id"]),
-    UniqueConstraint("terminal_id", "reference"),
+    UniqueConstraint("reference", "terminal_id"),
     UniqueConstraint("terminal_id", "idempotency_key"),
-    UniqueConstraint("operator_id", "charge_id"),
+    UniqueConstraint("charge_id", "operator_id"),
     CheckConstraint("authorized_minor > 0", name="authorized_is_positive"),
     Index(
         "uq_payment_sessions_active_charge_point",
@@ -104,11 +104,29 @@ payment_sessions = Table(
     ),
     Index("ix_payment_sessions_operator_id_created_at", "operator_id", "created_at", "id"),
     Index("ix_payment_sessions_created_at", "created_at", "id"),
+    # Lists and searches, newest first, by the filters that operations combine.
+    Index("ix_payment_sessions_terminal_id_created_at", "terminal_id", "created_at", "id"),
+    Index("ix_payment_sessions_charge_point_id_created_at", "charge_point_id", "created_at", "id"),
+    Index("ix_payment_sessions_display_reference", "display_reference"),
+    Index(
+        "ix_payment_sessions_card_last4",
+        "card_last4",
+        "created_at",
+        "id",
+        postgresql_where=text("card_last4 IS NOT NULL"),
+    ),
     Index(
         "ix_payment_sessions_needs_attention",
-        "operator_id",
         "created_at",
+        "id",
         postgresql_where=text("needs_attention"),
+    ),
+    Index(
+        "ix_payment_sessions_not_completed",
+        "status",
+        "created_at",
+        "id",
+        postgresql_where=text("status <> 'completed'"),
     ),
     Index(
         "ix_payment_sessions_card_fingerprint",
@@ -139,7 +157,7 @@ holds = Table(
     Column("operator_id", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
     Column("recorded_at", Moment, nullable=False),
-    PrimaryKeyConstraint("terminal_id", "reference"),
+    PrimaryKeyConstraint("reference", "terminal_id"),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY, deferrable=True, initially="DEFERRED"),
     CheckConstraint("amount_minor > 0", name="amount_is_positive"),
     Index("ix_holds_session_id", "session_id"),
@@ -182,6 +200,7 @@ settlements = Table(
         "to_capture_minor >= 0 AND to_release_minor >= 0 AND shortfall_minor >= 0", name="not_negative"
     ),
     CheckConstraint("(action = 'capture') = (to_capture_minor > 0)", name="action_fits"),
+    Index("ix_settlements_failed", "session_id", postgresql_where=text("status = 'failed'")),
     Index("ix_settlements_due", "overdue_since", "report_due_at", postgresql_where=text("status = 'due'")),
 )
 

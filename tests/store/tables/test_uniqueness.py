@@ -55,7 +55,7 @@ async def refusal(database: Database, statement: Any) -> str:
 
 FIRST = a_session("first")
 SECOND_ROWS = {
-    "uq_payment_sessions_terminal_id_reference": (
+    "uq_payment_sessions_reference_terminal_id": (
         a_session("b", charge_point="102", reference="A-first"),
         {},
     ),
@@ -63,7 +63,7 @@ SECOND_ROWS = {
         a_session("b", charge_point="102"),
         {"idempotency_key": "K"},
     ),
-    "uq_payment_sessions_operator_id_charge_id": (a_session("b", charge_point="102"), {"charge_id": "77"}),
+    "uq_payment_sessions_charge_id_operator_id": (a_session("b", charge_point="102"), {"charge_id": "77"}),
     "uq_payment_sessions_active_charge_point": (a_session("b"), {}),
     "pk_payment_sessions": (a_session("first", charge_point="102", reference="other"), {}),
     "ck_payment_sessions_authorized_is_positive": (
@@ -231,4 +231,4 @@ async def test_a_charge_that_another_session_has_cannot_be_adopted(database_url:
         await change(database, one, with_charge(one, "77"))
         with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
             await change(database, two, with_charge(two, "77"))
-    assert broken_rule(refused.value) == "uq_payment_sessions_operator_id_charge_id"
+    assert broken_rule(refused.value) == "uq_payment_sessions_charge_id_operator_id"
