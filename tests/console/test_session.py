@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app.console.views.chart import chart_of
 from app.domain.session.attention import Acknowledgement, Attention
 from app.domain.session.payment_session import Card, Status
-from app.domain.units.ids import OperatorId
+from app.domain.units.ids import OperatorId, SessionId
+from app.flows.admin import queries
 from app.flows.admin.manage_keys import add_ops_key
 from app.store.operators.keys import Role
+from app.store.sessions.session_filter import SessionFilter
 from tests.api.service import LOOK, Service, open_service
 from tests.console.accessibility import check
 from tests.console.browser import Browser, opened
@@ -82,6 +85,25 @@ async def test_a_stopped_charge_is_told_with_its_chart_its_decisions_and_their_c
         assert by_kind["stop_accepted"].all("td")[2].text.startswith("stop intended")
         assert by_kind["stop_intended"].one("span", class_="badge").text == "call"
         assert by_kind["stop_decided"].one("span", class_="badge busy").text == "decision"
+
+
+async def test_a_reading_between_the_two_reads_of_a_page_never_lets_the_energy_fall(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        await rig.set_tariff(energy_tariff("0.79"))
+        session = await rig.authorize(106, 2000)
+        await rig.until(session["id"], "charging")
+        await rig.pass_time(60)
+        earlier = await queries.session(rig.context, SessionId(session["id"]), SessionFilter())
+        await rig.pass_time(60)
+        lines = await queries.journal_of(rig.context, SessionId(session["id"]), after=0, limit=1000)
+        assert earlier is not None
+        chart = chart_of(earlier, lines, rig.context.policy, rig.clock.now())
+        assert chart is not None
+        heights = [float(point.split(",")[1]) for point in chart.energy.split()]
+        assert len(heights) > 3
+        assert heights == sorted(heights, reverse=True)
 
 
 def form_to(page: Node, action: str) -> Node:

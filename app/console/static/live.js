@@ -34,7 +34,7 @@
 
   function fill(row, values) {
     for (const name of ["status", "point", "place", "reference", "used", "authorized", "energy", "power", "news", "attention"]) {
-      set(part(row, name), values[name]);
+      for (const node of row.querySelectorAll(`[data-f="${name}"]`)) set(node, values[name]);
     }
     part(row, "reference").href = `/console/sessions/${encodeURIComponent(values.id)}`;
     const bar = part(row, "bar");

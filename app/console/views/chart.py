@@ -147,7 +147,7 @@ def _points(session: PaymentSession, lines: Sequence[JournalEntry], policy: Poli
     if settled is not None:
         paid = settled.to_capture_minor + settled.shortfall_minor
         found.append(_Point(settled.decided_at, settled.energy_wh, paid))
-    elif session.charge is not None:
+    elif session.charge is not None and session.energy_wh >= found[-1].energy_wh:
         used = amount_used_minor(session, policy)
         found.append(_Point(max(found[-1].at, session.charge.seen_at), session.energy_wh, used))
     step = len(found) // MOST_POINTS + 1
