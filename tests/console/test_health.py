@@ -6,9 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from app.domain.alerts.causes import Cause
+from app.domain.session.attention import Severity
 from app.domain.session.payment_session import Status, Stop, StopReason
+from app.domain.units.ids import OperatorId
 from app.flows.console.health import UNCONFIRMED_AFTER
-from app.store import health
+from app.store import alerts, health
 from tests.api.service import open_service, wait
 from tests.console.accessibility import check
 from tests.console.browser import opened
@@ -91,3 +94,37 @@ async def test_what_is_wrong_is_named(database_url: str) -> None:
             session["id"], status=Status.FINISHING, stop=replace(stop, confirmed_at=running.created_at)
         )
         assert "Every stop is confirmed." in (await browser.get("/console/health")).text
+
+
+async def test_open_alerts_say_what_to_do_to_whom_they_concern(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        session = await service.authorize()
+        mine = OperatorId(service.one.operator.operator_id)
+        causes = [
+            Cause(
+                code="shortfall",
+                severity=Severity.INFO,
+                detail="by 1.00",
+                operator_id=mine,
+                session_id=session["id"],
+            ),
+            Cause(code="webhook_silent", severity=Severity.WARNING, detail="for 20 min", operator_id=mine),
+            Cause(code="clock_wrong", severity=Severity.CRITICAL, detail="3 s", about="watcher-1"),
+        ]
+        now = service.context.clock.now()
+        async with service.context.database.transaction() as connection:
+            await alerts.open_and_close(connection, causes, [], now)
+        shown = {}
+        for name, key in (("all", service.all_ops), ("one", service.one.ops), ("other", service.other.ops)):
+            async with opened(service.apps[0]) as person:
+                await person.sign_in(key.api_key)
+                page = await person.get("/console/health")
+                check(page)
+                found = section(page, "Open alerts")
+                shown[name] = [row.one("th").text for row in found.all("tr") if row.within("tbody")]
+                if name == "one":
+                    link = found.one("a").attributes["href"]
+                    assert link == f"/console/sessions/{session['id']}"
+                    assert "See in Monta's portal whether the webhook is active" in found.text
+        own = ["webhook silent for 20 min", "shortfall by 1.00"]
+        assert shown == {"all": ["clock wrong 3 s", *own], "one": own, "other": []}

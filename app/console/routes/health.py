@@ -9,6 +9,7 @@ from app.api.http.auth import ContextHere
 from app.api.routes.health import CHECKS
 from app.console.http.pages import ConsoleRoute, page
 from app.console.http.signed_in import Viewer
+from app.domain.alerts import causes
 from app.flows.admin import queries
 from app.flows.console.health import UNCONFIRMED_AFTER, pulse
 
@@ -48,6 +49,7 @@ async def health_page(request: Request, context: ContextHere, viewer: Viewer) ->
         summary=await queries.summary(context, operator_id),
         pulse=await pulse(context, operator_id),
         unconfirmed_after=UNCONFIRMED_AFTER,
+        row_of=causes.words,
         figures=_figures(request.app.state.process_metrics()) if operator_id is None else [],
         connections=context.database.connections_in_use,
     )

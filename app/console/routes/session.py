@@ -14,7 +14,8 @@ from app.console.http.signed_in import Acting, Viewer
 from app.console.views.chart import chart_of
 from app.console.views.formats import money
 from app.console.views.timeline import timeline_of
-from app.domain.session.attention import CODES
+from app.domain.reconciliation.at_risk import at_risk_minor
+from app.domain.session.attention import row_of
 from app.domain.session.limit import amount_used_minor, expected_end
 from app.domain.session.limit_checks import limits_shown
 from app.domain.session.payment_session import PaymentSession, StopReason
@@ -61,7 +62,7 @@ async def session_page(
         limits=limits_shown(session),
         monta_price=_monta_price(session),
         names=names,
-        codes=CODES,
+        items=[(item, row_of(item.code), at_risk_minor(session, item)) for item in session.attention],
         captures=await queries.captures_of(context, session.id),
         chart=chart_of(session, lines, context.policy, now),
         timeline=timeline_of(lines[:MOST_LINES], session.created_at, session.authorization.currency),

@@ -1,13 +1,15 @@
 """Reads what says whether all works: webhooks, stops that are not confirmed, watchers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.alerts.message import Alert
+from app.domain.session.attention import Severity
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
-from app.store import health
+from app.store import alerts, health
 from app.store.health import SeenWatcher
 from app.store.sessions import deliveries, payment_sessions
 from app.store.sessions.session_filter import SessionFilter
@@ -15,6 +17,7 @@ from app.store.sessions.session_filter import SessionFilter
 UNCONFIRMED_AFTER = timedelta(seconds=60)
 MOST_STOPS = 100
 MOST_WATCHERS = 50
+MOST_ALERTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class Pulse:
     unconfirmed: list[PaymentSession]
     """Stops that were decided more than UNCONFIRMED_AFTER ago and are not confirmed, the oldest first."""
     watchers: list[SeenWatcher]
+    alerts: list[Alert]
+    """Open alerts, MOST_ALERTS at most, critical ones first; those of the installation for keys that see all."""
 
 
 async def pulse(context: Context, operator_id: OperatorId | None) -> Pulse:
@@ -41,4 +46,14 @@ async def pulse(context: Context, operator_id: OperatorId | None) -> Pulse:
             last_webhook_at={o: at for o, at in heard.items() if operator_id in (None, o)},
             unconfirmed=sorted(late, key=lambda s: (s.stop.decided_at if s.stop else now, s.id)),
             watchers=await health.listed_watchers(connection, limit=MOST_WATCHERS),
+            alerts=_open(await alerts.unsettled_alerts(connection), operator_id),
         )
+
+
+def _open(found: Sequence[Alert], operator_id: OperatorId | None) -> list[Alert]:
+    shown = [
+        alert for alert in found if alert.closed_at is None and operator_id in (None, alert.cause.operator_id)
+    ]
+    order = list(Severity)
+    shown.sort(key=lambda alert: (order.index(alert.cause.severity), alert.opened_at, alert.id))
+    return shown[:MOST_ALERTS]
