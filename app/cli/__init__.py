@@ -3,10 +3,20 @@
 import typer
 
 from app import lean_imports as lean_imports  # before all other imports of ours
-from app.cli import keys, orphans, policies, processes, provisioning, reconciliation, secret_key, sessions
+from app.cli import (
+    keys,
+    orphans,
+    policies,
+    processes,
+    reconciliation,
+    secret_key,
+    sessions,
+    tariffs,
+    terminals,
+)
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
-from app.flows.admin import check_setup, manage_keys, provision
+from app.flows.admin import check_setup, manage_keys, manage_operators, provision
 from app.flows.context import OperatorUnknown
 from app.settings import SettingsWrong
 from app.store.db.database import DATABASE_ERRORS
@@ -19,8 +29,8 @@ app = typer.Typer(
 )
 app.add_typer(processes.app)
 app.add_typer(policies.operator_app, name="operator")
-app.add_typer(provisioning.terminal_app, name="terminal")
-app.add_typer(provisioning.tariff_app, name="tariff")
+app.add_typer(terminals.terminal_app, name="terminal")
+app.add_typer(tariffs.tariff_app, name="tariff")
 app.add_typer(keys.ops_key_app, name="ops-key")
 app.add_typer(secret_key.secret_key_app, name="secret-key")
 app.add_typer(sessions.app)
@@ -39,6 +49,7 @@ KNOWN_ERRORS = (
     manage_keys.TerminalUnknown,
     manage_keys.KeyUnknown,
     manage_keys.KeyRefused,
+    manage_operators.OperatorInUse,
     provision.SecretJustChanged,
     check_setup.EveryStartWouldFail,
     provision.ChargePointNotKnown,

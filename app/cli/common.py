@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
+from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.settings import KeyedSettings, Settings
 from app.telemetry import configure_logging
@@ -15,6 +16,13 @@ from app.wiring import database_url, ready_context
 T = TypeVar("T")
 S = TypeVar("S", bound=Settings)
 MAX_TEXT_CHARS = 200
+OperatorOption = Annotated[str, typer.Option("--operator", help="The operator's id, op_...")]
+OptionalOperator = Annotated[
+    str | None, typer.Option("--operator", help="The operator's id, as the argument.")
+]
+OperatorArgument = Annotated[
+    str | None, typer.Argument(metavar="OPERATOR", help="The operator's id, op_...; or give --operator.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; secrets are shown this once.")]
 
 
@@ -45,6 +53,18 @@ def warn(messages: Iterable[str]) -> None:
     """Prints warnings to standard error, apart from the facts."""
     for message in messages:
         typer.echo(f"warning: {message}", err=True)
+
+
+def the_operator(argument: str | None, option: str | None) -> OperatorId:
+    """The operator that a command is about, named by its argument or by --operator."""
+    return OperatorId(one_of("operator", argument, option))
+
+
+def one_of(what: str, argument: str | None, option: str | None) -> str:
+    """What a command is about, named once."""
+    if (argument is None) == (option is None):
+        fail(f"Name the {what} once: as the argument, or with --{what}. `tapwatt {what} list` shows all.")
+    return argument or option or ""
 
 
 def check_text(option: str, text: str) -> None:

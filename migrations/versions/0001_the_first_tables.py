@@ -124,6 +124,12 @@ def upgrade() -> None:
             comment="when it was changed; null: Monta has this one",
         ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "disabled_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="since when no new payments are taken; null: they are",
+        ),
         sa.Column("webhook_problem", sa.Text(), nullable=True),
         sa.Column(
             "webhook_mended_at",

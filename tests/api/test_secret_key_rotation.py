@@ -202,6 +202,7 @@ async def test_F90_a_damaged_row_is_the_problem_of_its_operator_alone(database_u
             "UPDATE operators SET client_secret = set_byte(client_secret, 30, get_byte(client_secret, 30) # 1)"
             f" WHERE id = '{broken.operator_id}'",
         )
+        await sync_operator(service.context, JobLease(broken.operator_id, Job.SYNC, 0))
         refused = await service.call("POST", "/v1/payment-sessions", payment())
         assert_problem(refused, 503, "unavailable")
         body = delivery(charge_entry(77, consumedKwh=1))
@@ -213,7 +214,6 @@ async def test_F90_a_damaged_row_is_the_problem_of_its_operator_alone(database_u
         assert (await service.webhook(body, signature=signed, path=other.webhook_path)).status_code == 200
         assert (await queries.readiness(service.context)).secrets is None
 
-        await sync_operator(service.context, JobLease(broken.operator_id, Job.SYNC, 0))
         summary = await service.call("GET", "/v1/ops/summary", key=service.all_ops.api_key)
         problems = {each["id"]: each["sync_problem"] for each in summary.json()["operators"]}
         assert "--client-secret-file" in problems[broken.operator_id]

@@ -137,6 +137,7 @@ NOT_ANSWERED = {
     "TerminalUnknown": "the command line's",
     "KeyUnknown": "the command line's",
     "KeyRefused": "the command line's",
+    "OperatorInUse": "the command line's",
     "SecretJustChanged": "the command line's",
     "TariffExpired": "the command line's",
     "ChargePointNotKnown": "the command line's",

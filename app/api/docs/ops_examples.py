@@ -132,6 +132,7 @@ SUMMARY: Responses = {
                     "access_problem": None,
                     "reconciled_at": "2026-11-22T10:00:00.000Z",
                     "reconcile_problem": None,
+                    "disabled_at": None,
                     "open_orphans": 0,
                     "budget_remaining": 812,
                     "budget_quota": 1000,

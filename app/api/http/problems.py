@@ -150,6 +150,7 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     authorize.AmountTooSmall: Answer(
         code="amount_too_small", field="authorization.amount", names_session=True
     ),
+    authorize.OperatorDisabled: Answer(code="unavailable", field="charge_point_id", names_session=True),
     authorize.MontaRefusesOperator: Answer(code="unavailable", field="charge_point_id", names_session=True),
     top_up.NoSuchSession: Answer(code="not_found", detail=_NO_SESSION),
     top_up.SessionEnded: Answer(code="session_ended", names_session=True),

@@ -336,6 +336,7 @@ class OperatorOut(BaseModel):
     access_problem: str | None = Field(description="Monta refuses the credential: new payments are refused")
     reconciled_at: Moment | None = Field(description="Monta's charges were compared with ours up to then")
     reconcile_problem: str | None
+    disabled_at: Moment | None = Field(description="since when no new payments are taken; null: they are")
     open_orphans: int = Field(description="charges of ours without a payment session; see /v1/ops/orphans")
     budget_remaining: int | None = Field(description="requests left in Monta's current window")
     budget_quota: int | None
@@ -391,6 +392,7 @@ async def summary(context: ContextHere, key: CallingOps) -> SummaryOut:
                 access_problem=o.access_problem,
                 reconciled_at=o.reconciled_at,
                 reconcile_problem=o.reconcile_problem,
+                disabled_at=o.disabled_at,
                 open_orphans=found.open_orphans.get(o.id, 0),
                 budget_remaining=found.budget_left.get(o.id, (None, None))[0],
                 budget_quota=found.budget_left.get(o.id, (None, None))[1],

@@ -11,6 +11,7 @@ from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.flows.context import Context, OperatorUnknown
 from app.flows.make_key import AddedKey, KeyTerms, make_key
 from app.monta.webhook import delivery_path
+from app.store.db.connection import Connection
 from app.store.operators import charge_points, jobs, operators, terminals
 from app.store.operators.jobs import Job
 from app.store.operators.operators import Operator
@@ -100,17 +101,28 @@ async def change_webhook_secret(context: Context, operator_id: OperatorId, *, at
     secret = context.ids.secret("whsec")
     until = None if at_once else now + SECRET_OVERLAP
     async with context.database.transaction() as connection:
-        operator = await context.operators.lock(connection, operator_id)
-        if operator is None:
-            raise OperatorUnknown(operator_id)
-        still = operator.previous_webhook_secret_until
-        if not at_once and still is not None and len(operator.webhook_secrets(now)) > 1:
-            raise SecretJustChanged(still)
-        await context.operators.change_webhook_secret(
-            connection, operator, secret, now=now, before_until=until
-        )
-        await jobs.make_due(connection, operator_id, Job.SYNC, now)
+        if until is None:
+            if not await context.operators.replace_webhook_secret(connection, operator_id, secret, now):
+                raise OperatorUnknown(operator_id)
+        else:
+            await _overlap(context, connection, operator_id, secret, until)
+        for job in (Job.SYNC, Job.CHECK_CREDENTIAL):
+            await jobs.make_due(connection, operator_id, job, now)
     return ChangedSecret(secret, until)
+
+
+async def _overlap(
+    context: Context, connection: Connection, operator_id: OperatorId, secret: str, until: datetime
+) -> None:
+    """Changes the webhook secret and keeps the present one until then. Raises OperatorUnknown, SecretJustChanged."""
+    now = context.clock.now()
+    operator = await context.operators.lock(connection, operator_id)
+    if operator is None:
+        raise OperatorUnknown(operator_id)
+    still = operator.previous_webhook_secret_until
+    if still is not None and len(operator.webhook_secrets(now)) > 1:
+        raise SecretJustChanged(still)
+    await context.operators.change_webhook_secret(connection, operator, secret, now=now, before_until=until)
 
 
 async def set_top_up_max(context: Context, operator_id: OperatorId, amount_minor: int | None) -> None:

@@ -29,7 +29,13 @@ from app.store.db.database import retry_on_serialization_failure
 from app.store.db.secret_box import SecretUnreadable
 from app.store.operators import charge_points, jobs, operators, price_groups
 from app.store.operators.jobs import JobLease
-from app.store.operators.operator_state import note_setup, note_sync, note_webhook_mended
+from app.store.operators.operator_state import (
+    CredentialStatus,
+    note_credential_status,
+    note_setup,
+    note_sync,
+    note_webhook_mended,
+)
 from app.store.operators.operators import Operator
 from app.store.sessions import deliveries, inbox
 from app.strict_json import JsonIn
@@ -84,7 +90,7 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
 
 
 async def _note_unreadable(context: Context, lease: JobLease, error: SecretUnreadable) -> None:
-    """Shows operations that an operator's secrets are damaged. The other operators go on."""
+    """Shows operations that an operator's secrets are damaged, and refuses its new payments. The others go on."""
     log.error("operator_unreadable", why=str(error))
     problem = (
         f"{error}: nothing can be asked of Monta. Set it again with `tapwatt operator set --client-secret-file` or"
@@ -92,6 +98,8 @@ async def _note_unreadable(context: Context, lease: JobLease, error: SecretUnrea
     )
     async with context.database.transaction() as connection:
         await note_sync(connection, lease.operator_id, webhook_problem=None, sync_problem=problem)
+        refused = CredentialStatus(refused_since=context.clock.now(), problem=f"{error}: no call is possible")
+        await note_credential_status(connection, lease.operator_id, refused)
         await jobs.release(connection, lease, context.clock.now() + timedelta(seconds=RETRY_S))
 
 

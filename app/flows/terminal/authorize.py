@@ -90,6 +90,13 @@ class MontaRefusesOperator(AuthorizeRefused):
     """Monta refuses the operator's credential: nothing could be started, so no hold is kept for it."""
 
 
+class OperatorDisabled(AuthorizeRefused):
+    """Operations take no new payments of the operator."""
+
+
+NOT_POSSIBLE = "charging is not possible at the moment; release the hold, or ask again later"
+
+
 class AmountTooSmall(AuthorizeRefused):
     """The authorization buys less than Monta's least limit, and the policy does not run without that."""
 
@@ -236,9 +243,9 @@ def _new_session(
 ) -> PaymentSession:
     """The session of a payment. Raises AuthorizeRefused."""
     if known.credential_problem is not None:
-        raise MontaRefusesOperator(
-            "charging is not possible at the moment; release the hold, or ask again later"
-        )
+        raise MontaRefusesOperator(NOT_POSSIBLE)
+    if known.is_disabled:
+        raise OperatorDisabled(NOT_POSSIBLE)
     if not known.is_assigned:
         raise ChargePointUnknown("this charge point is not assigned to the terminal")
     held, policy = payment.authorization, context.policy

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, bindparam, case, literal, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, literal, or_, select, update
 
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
@@ -31,6 +31,7 @@ class OperatorFacts:
     access_problem: str | None
     reconciled_at: datetime | None
     reconcile_problem: str | None
+    disabled_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,24 @@ async def credential_status(connection: Connection, operator_id: OperatorId) -> 
     if row is None:
         return CredentialStatus(refused_since=None, problem=None)
     return CredentialStatus(refused_since=row.access_refused_since, problem=row.access_problem)
+
+
+async def set_disabled(connection: Connection, operator_id: OperatorId, at: datetime | None) -> None:
+    """Takes no new payments of an operator from `at` on; the first time stays. None: takes them again."""
+    disabled_at = None if at is None else func.coalesce(O.c.disabled_at, at)
+    await connection.execute(update(O).where(O.c.id == operator_id).values(disabled_at=disabled_at))
+
+
+_SETTINGS = (
+    *("client_id", "paying_team_id", "price_unit", "time_zone", "top_up_max_minor", "hold_max_eur"),
+    *("least_capture_minor", "least_energy_wh", "disabled_at", "created_at"),
+)
+
+
+async def settings_of(connection: Connection, operator_id: OperatorId) -> dict[str, object]:
+    """The settings of an operator that are no secrets, by column."""
+    query = select(*(O.c[name] for name in _SETTINGS)).where(O.c.id == operator_id)
+    return dict((await connection.execute(query)).one())
 
 
 async def note_credential_status(

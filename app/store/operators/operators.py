@@ -121,9 +121,9 @@ class Operators:
         secret: str,
         *,
         now: datetime,
-        before_until: datetime | None,
+        before_until: datetime,
     ) -> None:
-        """Replaces the webhook secret. The previous one stays valid until `before_until`, None: it is deleted."""
+        """Replaces the webhook secret. The previous one stays valid until `before_until`."""
         key_id = await sealing_key(connection, self._box)
         before = self._sealed(locked, locked.webhook_secret, PREVIOUS_WEBHOOK_SECRET, key_id)
         await connection.execute(
@@ -131,11 +131,50 @@ class Operators:
             .where(O.c.id == locked.id)
             .values(
                 webhook_secret=self._sealed(locked, secret, WEBHOOK_SECRET, key_id),
-                previous_webhook_secret=None if before_until is None else before,
+                previous_webhook_secret=before,
                 previous_webhook_secret_until=before_until,
                 webhook_secret_pending_since=now,
             )
         )
+
+    async def replace_webhook_secret(
+        self, connection: Connection, operator_id: OperatorId, secret: str, now: datetime
+    ) -> bool:
+        """Replaces the webhook secret and forgets the ones before, which need not be readable. False: no operator."""
+        key_id = await sealing_key(connection, self._box)
+        values = {
+            WEBHOOK_SECRET: self._box.seal(secret, owner=operator_id, purpose=WEBHOOK_SECRET, key_id=key_id),
+            PREVIOUS_WEBHOOK_SECRET: None,
+            "previous_webhook_secret_until": None,
+            "webhook_secret_pending_since": now,
+        }
+        statement = update(O).where(O.c.id == operator_id).values(values).returning(O.c.id)
+        return (await connection.execute(statement)).one_or_none() is not None
+
+    async def change_account(
+        self,
+        connection: Connection,
+        operator_id: OperatorId,
+        *,
+        client_secret: str | None,
+        **columns: str | None,
+    ) -> None:
+        """Sets columns of the account, None: as it is. A new address takes the client secret along.
+
+        Raises SecretUnreadable when the present secret is needed and damaged.
+        """
+        values: dict[str, Any] = {name: value for name, value in columns.items() if value is not None}
+        if client_secret is not None or "monta_url" in values:
+            key_id = await sealing_key(connection, self._box)
+            query = select(O.c.monta_url, O.c.client_secret).where(O.c.id == operator_id).with_for_update()
+            row = (await connection.execute(query)).one()
+            secret = client_secret or self._box.open(
+                row["client_secret"], owner=operator_id, purpose=_for_address(row["monta_url"])
+            )
+            purpose = _for_address(values.get("monta_url", row["monta_url"]))
+            values[CLIENT_SECRET] = self._box.seal(secret, owner=operator_id, purpose=purpose, key_id=key_id)
+        if values:
+            await connection.execute(update(O).where(O.c.id == operator_id).values(values))
 
     async def by_endpoint(self, connection: Connection, endpoint_id: str) -> Operator | None:
         row = await connection.execute(_BY_ENDPOINT, {"endpoint": endpoint_id})

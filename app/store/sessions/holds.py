@@ -73,3 +73,10 @@ async def set_days(
     await connection.execute(
         statement.on_conflict_do_update(index_elements=[p.operator_id, p.brand], set_={"days": days})
     )
+
+
+async def all_days_of(connection: Connection, operator_id: OperatorId) -> list[tuple[str, int]]:
+    """Card schemes and their days; an empty scheme stands for all others."""
+    p = hold_policies.c
+    query = select(p.brand, p.days).where(p.operator_id == operator_id).order_by(p.brand)
+    return [(row.brand, row.days) for row in await connection.execute(query)]

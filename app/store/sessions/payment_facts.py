@@ -48,6 +48,8 @@ class PaymentFacts:
     """A hold with this reference, or a session with this Idempotency-Key, is recorded already."""
     credential_problem: str | None
     """Monta refuses the operator's credential permanently."""
+    is_disabled: bool
+    """Operations take no new payments of the operator."""
     is_assigned: bool
     """The charge point belongs to the terminal."""
     is_seen: bool
@@ -98,6 +100,7 @@ def _facts(row: Row, now: datetime) -> PaymentFacts:
     return PaymentFacts(
         is_known=row.hold_session is not None or row.key_session is not None,
         credential_problem=row.access_problem,
+        is_disabled=row.disabled_at is not None,
         is_assigned=row.assigned is not None,
         is_seen=row.seen_at is not None,
         current_type=CurrentType(row.current_type) if row.current_type else None,
@@ -137,6 +140,7 @@ def _of_operator(n: Any) -> Iterator[Any]:
     yield _one(
         *(o.access_problem, o.top_up_max_minor, o.hold_max_eur, o.least_capture_minor, o.least_energy_wh),
         o.time_zone,
+        o.disabled_at,
         where=[o.id == n.operators],
     )
     yield _one(

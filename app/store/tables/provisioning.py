@@ -63,6 +63,7 @@ operators = Table(
     Column("previous_webhook_secret_until", Moment, comment="it is taken until then, and forgotten"),
     Column("webhook_secret_pending_since", Moment, comment="when it was changed; null: Monta has this one"),
     Column("created_at", Moment, nullable=False),
+    Column("disabled_at", Moment, comment="since when no new payments are taken; null: they are"),
     Column("webhook_problem", Text),
     Column("webhook_mended_at", Moment, comment="when its configuration at Monta was last found changed"),
     Column("sync_problem", Text),
