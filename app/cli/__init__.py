@@ -16,8 +16,9 @@ from app.cli import (
 )
 from app.cli.common import fail
 from app.embedded import EmbeddedPostgresError
-from app.flows.admin import check_setup, manage_keys, manage_operators, provision
+from app.flows.admin import check_setup, manage_keys, manage_operators, manage_terminals, provision
 from app.flows.context import OperatorUnknown
+from app.flows.make_key import TerminalUnknown
 from app.settings import SettingsWrong
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.secret_box import SecretUnreadable
@@ -46,7 +47,10 @@ KNOWN_ERRORS = (
     NotMigrated,
     DatabaseUnsuitable,
     OperatorUnknown,
-    manage_keys.TerminalUnknown,
+    TerminalUnknown,
+    manage_terminals.TerminalInUse,
+    manage_terminals.NamesTaken,
+    check_setup.SiteUnusable,
     manage_keys.KeyUnknown,
     manage_keys.KeyRefused,
     manage_operators.OperatorInUse,

@@ -1,5 +1,6 @@
 """Makes an API key within a transaction: its secret is shown once, its hash is stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -8,6 +9,11 @@ from app.flows.context import Context
 from app.store.db.connection import Connection
 from app.store.operators import keys
 from app.store.operators.keys import ApiKey, KeyKind, Role
+
+
+class TerminalUnknown(Exception):
+    def __init__(self, terminal_id: str) -> None:
+        super().__init__(f"there is no terminal {terminal_id!r}; `tapwatt terminal list` shows them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,35 @@ async def make_key(
     role: Role | None = None,
 ) -> AddedKey:
     """Makes a key of a terminal, or without one of operations, which have a role."""
+    key, secret = _drawn(context, terms, operator_id, terminal_id, role)
+    await keys.add(connection, (key, keys.key_hash(secret)))
+    return AddedKey(terminal_id or key.id, secret, key.id, key.expires_at)
+
+
+async def make_terminal_keys(
+    context: Context,
+    connection: Connection,
+    terms: KeyTerms,
+    operator_id: OperatorId,
+    terminal_ids: Sequence[TerminalId],
+) -> list[AddedKey]:
+    """Makes a key for each of these terminals, in one statement."""
+    drawn = [_drawn(context, terms, operator_id, each, None) for each in terminal_ids]
+    await keys.add(connection, *((key, keys.key_hash(secret)) for key, secret in drawn))
+    return [
+        AddedKey(each, secret, key.id, key.expires_at)
+        for each, (key, secret) in zip(terminal_ids, drawn, strict=True)
+    ]
+
+
+def _drawn(
+    context: Context,
+    terms: KeyTerms,
+    operator_id: OperatorId | None,
+    terminal_id: TerminalId | None,
+    role: Role | None,
+) -> tuple[ApiKey, str]:
+    """A new key and its secret."""
     now, kind = context.clock.now(), KeyKind.OPS if terminal_id is None else KeyKind.TERMINAL
     key = ApiKey(
         id=KeyId(context.ids.new("opk" if kind is KeyKind.OPS else "key")),
@@ -49,6 +84,4 @@ async def make_key(
         created_at=now,
         expires_at=None if terms.expires_in is None else now + terms.expires_in,
     )
-    secret = context.ids.secret(f"tw_{kind}")
-    await keys.add(connection, key, keys.key_hash(secret))
-    return AddedKey(terminal_id or key.id, secret, key.id, key.expires_at)
+    return key, context.ids.secret(f"tw_{kind}")

@@ -166,10 +166,14 @@ class MontaClient:
                 return None
             raise
 
-    async def list_charge_points(self, *, max_pages: int = MAX_LISTED_PAGES) -> tuple[ChargePoint, ...]:
-        """Lists all charge points visible to the credential, each once. Those without an id are left out."""
+    async def list_charge_points(
+        self, *, site_id: str | None = None, max_pages: int = MAX_LISTED_PAGES
+    ) -> tuple[ChargePoint, ...]:
+        """Lists all charge points visible to the credential, or those of a site, each once. Those without an id are
+        left out."""
         overdue_since = self._clock.now()
-        rows = await self._caller.list("/charge-points", max_pages, Purpose.READ, {})
+        filters = {} if site_id is None else {"siteId": site_id}
+        rows = await self._caller.list("/charge-points", max_pages, Purpose.READ, filters)
         read = (read_charge_point(row, overdue_since) for row in rows.rows)
         return tuple({point.id: point for point in read if point is not None}.values())
 

@@ -94,6 +94,8 @@ class SimulatorConfig:
     operator_id: int = 96
     operator_name: str = "Simulated Monta"
     owner_team_id: int = 13
+    site_id: int = 17
+    """Monta's id of the one site of all charge points."""
     paying_team_ids: tuple[int, ...] = (4711,)
     credential_team_ids: tuple[int, ...] = ()
     """Teams that the credential is restricted to, as Monta shows them. None: all of the operator's."""

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.domain.units.ids import TerminalId
-from app.flows.admin import manage_keys
+from app.flows.admin import manage_keys, manage_operators
 from app.flows.admin.authenticate import record_key_uses
 from app.flows.admin.manage_keys import MOST_VALID_KEYS, KeyRefused, KeyUnknown
 from app.flows.make_key import AddedKey, KeyTerms
@@ -237,3 +237,23 @@ async def test_every_replica_hears_of_a_changed_key_and_refuses_a_revoked_one_at
 
 async def summary(service: Service, key: AddedKey, client: int) -> httpx.Response:
     return await service.call("GET", "/v1/ops/summary", key=key.api_key, client=client)
+
+
+async def test_a_disabled_operator_takes_no_new_payments_and_what_runs_goes_on(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        session = await service.authorize("101", "A-1")
+        await manage_operators.set_enabled(service.context, service.one.operator.operator_id, enabled=False)
+        refused = await service.call("POST", "/v1/payment-sessions", payment("102", "A-2"))
+        assert_problem(refused, 503, "unavailable")
+        assert (await service.call("POST", "/v1/payment-sessions", payment("101", "A-1"))).status_code == 200
+        path = f"/v1/payment-sessions/{session['id']}"
+        assert (await service.call("POST", f"{path}/stop")).status_code == 202
+        theirs = await service.call(
+            "POST", "/v1/payment-sessions", payment(), key=service.other.terminal.api_key
+        )
+        assert theirs.status_code == 201
+        summary = await service.call("GET", "/v1/ops/summary", key=service.one.ops.api_key)
+        assert summary.json()["operators"][0]["disabled_at"] is not None
+        await manage_operators.set_enabled(service.context, service.one.operator.operator_id, enabled=True)
+        again = await service.call("POST", "/v1/payment-sessions", payment("102", "A-2"))
+        assert again.status_code == 201

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.units.ids import ChargePointId
 from app.flows.admin import check_setup, provision
-from app.flows.admin.check_setup import EveryStartWouldFail
+from app.flows.admin.check_setup import EveryStartWouldFail, SiteUnusable
 from app.simulator.faults.catalog import FaultKind
 from app.simulator.server import default_config
 from tests.journeys.rig import Rig, energy_tariff, open_rig
@@ -140,3 +140,19 @@ async def test_F116_sync_reports_a_scope_without_which_nothing_works_until_it_is
         rig.monta.tokens.scopes = WITHOUT_PRICES
         await rig.pass_time(SYNC_S)
         assert await setup_problem(rig) == ""
+
+
+async def test_a_terminal_takes_all_charge_points_of_a_site_and_hundreds_are_compared_at_once(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        owner, config = rig.operator.operator_id, rig.monta.config
+        points = await check_setup.charge_points_of_site(rig.context, owner, str(config.site_id))
+        assert points == [str(point.id) for point in sorted(config.points, key=lambda point: point.id)]
+        with pytest.raises(SiteUnusable, match="no charge points of site '999'"):
+            await check_setup.charge_points_of_site(rig.context, owner, "999")
+        wanted = [*points, ChargePointId("4040")]
+        assert await check_setup.unknown_charge_points(rig.context, owner, wanted) == ["4040"]
+        rig.monta.faults.next("GET", "/charge-points", FaultKind.UNAVAILABLE, times=9)
+        with pytest.raises(SiteUnusable, match="Nothing was added"):
+            await check_setup.charge_points_of_site(rig.context, owner, str(config.site_id))

@@ -63,7 +63,7 @@ async def provisioned(database_url: str) -> AsyncIterator[Database]:
                 await keep.add(connection, operator(op), NOW)
                 terminal = Terminal(trm, op, "tapwatt", "lane")
                 await terminals.add_terminal(connection, terminal, NOW)
-                await keys.add(connection, terminal_key(terminal), keys.key_hash(f"key of {trm}"))
+                await keys.add(connection, (terminal_key(terminal), keys.key_hash(f"key of {trm}")))
                 await terminals.assign(connection, terminal, points)
         yield database
     finally:

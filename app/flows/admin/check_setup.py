@@ -14,7 +14,7 @@ from app.domain.charging.setup_check import (
 )
 from app.domain.tariff import InvalidTariff, parse_tariff
 from app.domain.units.ids import ChargePointId, OperatorId
-from app.flows.context import Context
+from app.flows.context import Context, OperatorUnknown
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
 from app.store.operators import charge_points
@@ -28,6 +28,10 @@ class EveryStartWouldFail(Exception):
         super().__init__(
             "Nothing was added. " + "; ".join(reasons) + ". --unchecked adds the terminal all the same."
         )
+
+
+class SiteUnusable(Exception):
+    """Monta shows no charge points; says what was asked and why there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,38 @@ async def compare_charge_points(
     return Compared(
         (*paying_team_warnings(operator.paying_team_id, teams), *charge_point_warnings(places, teams))
     )
+
+
+async def charge_points_of_site(
+    context: Context, operator_id: OperatorId, site_id: str
+) -> list[ChargePointId]:
+    """All charge points that Monta lists for a site. Raises OperatorUnknown, SiteUnusable."""
+    listed = await _listed(context, operator_id, site_id)
+    if not listed:
+        raise SiteUnusable(
+            f"Nothing was added: Monta shows no charge points of site {site_id!r} to this credential."
+        )
+    return listed
+
+
+async def unknown_charge_points(
+    context: Context, operator_id: OperatorId, charge_point_ids: Sequence[ChargePointId]
+) -> list[ChargePointId]:
+    """Those of these charge points that Monta does not list. Raises OperatorUnknown, SiteUnusable."""
+    known = set(await _listed(context, operator_id, None))
+    return [each for each in dict.fromkeys(charge_point_ids) if each not in known]
+
+
+async def _listed(context: Context, operator_id: OperatorId, site_id: str | None) -> list[ChargePointId]:
+    async with context.database.read() as connection:
+        operator = await context.operators.get(connection, operator_id)
+    if operator is None:
+        raise OperatorUnknown(operator_id)
+    try:
+        points = await context.monta.read_only(operator).list_charge_points(site_id=site_id)
+    except MontaError as error:
+        raise SiteUnusable(f"Nothing was added: Monta does not list its charge points ({error}).") from None
+    return [point.id for point in points if point.deleted_at is None]
 
 
 async def _price_problems(monta: MontaClient, points: Sequence[ChargePoint]) -> dict[str, str]:

@@ -5,18 +5,13 @@ from datetime import timedelta
 
 from app.domain.units.ids import KeyId, OperatorId, TerminalId
 from app.flows.context import Context, OperatorUnknown
-from app.flows.make_key import AddedKey, KeyTerms, make_key
+from app.flows.make_key import AddedKey, KeyTerms, TerminalUnknown, make_key
 from app.store.db.connection import Connection
 from app.store.operators import keys, operators, terminals
 from app.store.operators.keys import ApiKey, KeyKind, Role
 
 MOST_VALID_KEYS = 20
 """Valid keys of one terminal: enough to replace one, and to notice a script that only adds."""
-
-
-class TerminalUnknown(Exception):
-    def __init__(self, terminal_id: str) -> None:
-        super().__init__(f"there is no terminal {terminal_id!r}; `tapwatt terminal list` shows them")
 
 
 class KeyUnknown(Exception):

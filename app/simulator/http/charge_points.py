@@ -53,7 +53,7 @@ class ChargePointEndpoints:
             return (
                 in_box
                 and team_id in {None, self._site.config.owner_team_id}
-                and site_id is None
+                and site_id in {None, self._site.config.site_id}
                 and state in {None, point_state(point)}
                 and external_id in {None, ""}
                 and (updated_since is None or point.updated_at >= updated_since)

@@ -76,7 +76,7 @@ def _ownership(site: Site, point: Point) -> dict[str, JsonValue]:
     config = point.config
     return {
         "teamId": site.config.owner_team_id,
-        "siteId": None,
+        "siteId": site.config.site_id,
         "operator": operator_json(site),
         "partnerExternalId": None,
         "partnerCustomPayload": None,

@@ -135,20 +135,23 @@ async def presented(connection: Connection, hashed: bytes) -> PresentedKey | Non
     return PresentedKey(key_id, OpsKey(key_id, owner, Role(row["role"]), row["name"]), row["expires_at"])
 
 
-async def add(connection: Connection, key: ApiKey, hashed: bytes) -> None:
-    await connection.execute(
-        insert(api_keys).values(
-            id=key.id,
-            kind=key.kind,
-            operator_id=key.operator_id,
-            terminal_id=key.terminal_id,
-            role=key.role,
-            name=key.name,
-            key_hash=hashed,
-            created_at=key.created_at,
-            expires_at=key.expires_at,
-        )
-    )
+async def add(connection: Connection, *new: tuple[ApiKey, bytes]) -> None:
+    """Adds keys with their hashes."""
+    rows = [
+        {
+            "id": key.id,
+            "kind": key.kind,
+            "operator_id": key.operator_id,
+            "terminal_id": key.terminal_id,
+            "role": key.role,
+            "name": key.name,
+            "key_hash": hashed,
+            "created_at": key.created_at,
+            "expires_at": key.expires_at,
+        }
+        for key, hashed in new
+    ]
+    await connection.execute(insert(api_keys), rows)
 
 
 async def listed(

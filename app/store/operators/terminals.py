@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from app.domain.session.machine import Caller
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
+from app.store.db.statements import is_any
 from app.store.tables import charge_points, terminal_charge_points, terminals
 
 
@@ -25,28 +26,96 @@ class Terminal:
     """The key that a call was made with. None: not from a call."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTerminal:
+    terminal: Terminal
+    charge_point_ids: tuple[ChargePointId, ...]
+    created_at: datetime
+
+
 async def add_terminal(connection: Connection, terminal: Terminal, now: datetime) -> None:
-    await connection.execute(
-        insert(terminals).values(
-            id=terminal.id,
-            operator_id=terminal.operator_id,
-            provider=terminal.provider,
-            name=terminal.name,
-            created_at=now,
-        )
-    )
+    await add_terminals(connection, [terminal], now)
+
+
+async def add_terminals(connection: Connection, new: Sequence[Terminal], now: datetime) -> None:
+    rows = [
+        {
+            "id": each.id,
+            "operator_id": each.operator_id,
+            "provider": each.provider,
+            "name": each.name,
+            "created_at": now,
+        }
+        for each in new
+    ]
+    await connection.execute(insert(terminals), rows)
 
 
 async def assign(
     connection: Connection, terminal: Terminal, charge_point_ids: Sequence[ChargePointId]
 ) -> None:
     """Assigns charge points to a terminal of the operator. Unknown charge points are left for sync."""
-    rows = [
-        {"operator_id": terminal.operator_id, "charge_point_id": c} for c in sorted(set(charge_point_ids))
+    await assign_all(connection, [(terminal, charge_point_ids)])
+
+
+async def assign_all(
+    connection: Connection, wanted: Sequence[tuple[Terminal, Sequence[ChargePointId]]]
+) -> None:
+    """Assigns charge points to several terminals, as `assign` does, in two statements."""
+    pairs = {(t.operator_id, point) for t, points in wanted for point in points}
+    rows = [{"operator_id": o, "charge_point_id": point} for o, point in sorted(pairs)]
+    await connection.execute(pg_insert(charge_points).on_conflict_do_nothing(), rows)
+    links = [
+        {"operator_id": t.operator_id, "charge_point_id": point, "terminal_id": t.id}
+        for t, points in wanted
+        for point in sorted(set(points))
     ]
-    await connection.execute(pg_insert(charge_points).values(rows).on_conflict_do_nothing())
-    links = [row | {"terminal_id": terminal.id} for row in rows]
-    await connection.execute(pg_insert(terminal_charge_points).values(links).on_conflict_do_nothing())
+    await connection.execute(pg_insert(terminal_charge_points).on_conflict_do_nothing(), links)
+
+
+async def unassign(
+    connection: Connection, terminal_id: TerminalId, charge_point_ids: Sequence[ChargePointId]
+) -> None:
+    """Takes charge points from a terminal. Sessions that run there stay its own."""
+    links = terminal_charge_points.c
+    mine = (links.terminal_id == terminal_id, is_any(links.charge_point_id, charge_point_ids))
+    await connection.execute(delete(terminal_charge_points).where(*mine))
+
+
+async def rename(connection: Connection, terminal_id: TerminalId, name: str) -> None:
+    await connection.execute(update(terminals).where(terminals.c.id == terminal_id).values(name=name))
+
+
+async def listed(
+    connection: Connection, *, operator_id: OperatorId | None = None, terminal_id: TerminalId | None = None
+) -> list[ListedTerminal]:
+    """Terminals with their charge points, oldest first; None: of every operator, all of them."""
+    wanted = [terminals.c.operator_id == operator_id] if operator_id is not None else []
+    if terminal_id is not None:
+        wanted.append(terminals.c.id == terminal_id)
+    query = (
+        select(
+            *_TERMINAL.selected_columns, _T.created_at, func.array_agg(_LINKS.charge_point_id).label("points")
+        )
+        .select_from(terminals.outerjoin(terminal_charge_points, _LINKS.terminal_id == _T.id))
+        .where(*wanted)
+        .group_by(_T.id)
+        .order_by(_T.created_at, _T.id)
+    )
+    return [
+        ListedTerminal(
+            terminal=Terminal(
+                TerminalId(row["id"]), OperatorId(row["operator_id"]), row["provider"], row["name"]
+            ),
+            charge_point_ids=tuple(sorted((p for p in row["points"] if p is not None), key=_by_number)),
+            created_at=row["created_at"],
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+def _by_number(charge_point_id: str) -> tuple[int, str]:
+    return len(charge_point_id), charge_point_id
 
 
 _T, _LINKS = terminals.c, terminal_charge_points.c
