@@ -72,14 +72,11 @@ def terminal_add(
     owner = OperatorId(operator)
 
     async def add(context: Context) -> tuple[AddedKey, check_setup.Compared]:
-        everything = points + (
-            await check_setup.charge_points_of_site(context, owner, site) if site is not None else []
-        )
-        compared = (
-            check_setup.Compared(())
-            if unchecked
-            else await check_setup.compare_charge_points(context, owner, everything)
-        )
+        of_site = await check_setup.charge_points_of_site(context, owner, site) if site is not None else []
+        everything = points + of_site
+        compared = check_setup.Compared(())
+        if not unchecked:
+            compared = await check_setup.compare_charge_points(context, owner, everything)
         added = await provision.add_terminal(
             context, owner, provider=provider, name=name, charge_point_ids=everything, key=key
         )

@@ -192,7 +192,7 @@ def test_terminals_come_in_and_go_out_as_csv_all_or_none(tenants: str, tmp_path:
     status, told = run(tenants, "terminal", "list", "--operator", OP_ONE, "--csv")
     listed = list(csv.DictReader(io.StringIO(told.strip())))
     assert {row["name"] for row in listed} == {"lane", *(f"lane {n}" for n in range(300))}
-    file.write_text(told.replace("lane", "track"), encoding="utf-8")
+    file.write_text(told.strip().replace("lane", "track"), encoding="utf-8")
     assert len(facts(tenants, *command)["data"]) == 301, "what goes out comes in"
 
 

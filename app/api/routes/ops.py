@@ -382,17 +382,7 @@ async def summary(context: ContextHere, key: CallingOps) -> SummaryOut:
         oldest_due_at=found.oldest_due_at,
         operators=[
             OperatorOut(
-                id=o.id,
-                name=o.name,
-                webhook_problem=o.webhook_problem,
-                webhook_mended_at=o.webhook_mended_at,
-                sync_problem=o.sync_problem,
-                setup_problem=o.setup_problem,
-                monta_clock_ahead_s=o.monta_clock_ahead_s,
-                access_problem=o.access_problem,
-                reconciled_at=o.reconciled_at,
-                reconcile_problem=o.reconcile_problem,
-                disabled_at=o.disabled_at,
+                **{name: getattr(o, name) for name in OperatorOut.model_fields if hasattr(o, name)},
                 open_orphans=found.open_orphans.get(o.id, 0),
                 budget_remaining=found.budget_left.get(o.id, (None, None))[0],
                 budget_quota=found.budget_left.get(o.id, (None, None))[1],

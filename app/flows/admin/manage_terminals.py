@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.flows.context import Context, OperatorUnknown
 from app.flows.make_key import AddedKey, KeyTerms, TerminalUnknown, make_terminal_keys
+from app.store import removal
 from app.store.db.connection import Connection
-from app.store.operators import jobs, operators, removal, terminals
+from app.store.operators import jobs, operators, terminals
 from app.store.operators.jobs import Job
 from app.store.operators.terminals import ListedTerminal, Terminal
 
