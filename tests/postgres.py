@@ -41,6 +41,17 @@ def as_superuser(url: str) -> str:
     return as_user(url, "postgres")
 
 
+async def run_as_owner(url: str, *statements: str) -> None:
+    """Runs statements that the service's user may not, in one transaction."""
+    connection = await asyncpg.connect(as_owner(url))
+    try:
+        async with connection.transaction():
+            for statement in statements:
+                await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
 class TestCluster:
     """The session's server; makes and drops databases over one connection and a loop of its own."""
 

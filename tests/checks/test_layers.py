@@ -22,6 +22,7 @@ HTTP_FOLDERS = {
     "app/monta/": "Monta's endpoints",
     "app/simulator/": "serves Monta's endpoints",
     "app/demo/": "plays the terminals, a client of our endpoints",
+    "app/console/": "the console's pages",
     "app/main.py": "assembles the endpoints",
 }
 

@@ -14,6 +14,7 @@ ALLOWED = {
     ("app/store/db/listener.py", "connect"),  # by the same
     ("migrations/engine.py", "connect"),  # by the same, for alembic
     ("migrations/engine.py", "create_async_engine"),
+    ("app/store/db/roles.py", "connect"),  # by the same, as the owner who lets the service's user in
     ("app/embedded/cluster.py", "connect"),  # a socket: whether the embedded server answers
 }
 
@@ -46,6 +47,6 @@ def test_F82_nothing_else_opens_a_connection() -> None:
 
 
 def test_F82_there_is_one_setting_that_holds_an_address_of_a_database() -> None:
-    """And one for the listener, which reads nothing: a way around a pooler (F112)."""
+    """And one for the listener, which reads nothing: a way around a pooler (F112). The owner's is for migrations."""
     named = {name for name in Settings.model_fields if "database" in name or "dsn" in name}
-    assert named == {"database_url", "listen_database_url"}
+    assert named == {"database_url", "listen_database_url", "owner_database_url"}

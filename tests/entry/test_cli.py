@@ -166,7 +166,7 @@ def test_what_is_wrong_on_the_command_line_is_named(
         (["tariff", "set", "--operator", "op_none", "--file", "tariff.json"], 1, ["op_none"]),
         (["tariff", "set", "--operator", "op_none", "--file", "over.json"], 1, ["ended at 2020-01-01"]),
         ([*ADD, *monta, *secret, "--price-unit", "cents"], 2, ["--price-unit"]),
-        (["operator", "set", "--operator", "op_none"], 1, ["--price-unit"]),
+        (["operator", "set", "--operator", "op_none"], 1, ["Nothing to set", "--help"]),
         (["operator", "set", "--operator", "op_none", "--price-unit", "minor"], 1, ["op_none"]),
         (["ops-key", "add", "--operator", "op_none"], 1, ["op_none"]),
         (

@@ -41,7 +41,7 @@ async def test_F62_a_machine_whose_clock_is_wrong_from_the_start_takes_over_the_
     database_url: str,
 ) -> None:
     database = Database(database_url)
-    settings = KeyedSettings.model_validate({"secret_key": "k" * 32})
+    settings = KeyedSettings.model_validate({"secret_key": "a-key-of-the-tests-0123456789-XYZ"})
     try:
         with time_machine.travel(datetime.now(UTC) - timedelta(hours=3), tick=True):
             clock = await clock_for(settings, database)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from app.telemetry import configure_logging
 from tests.journeys.checks import starts
 from tests.journeys.rig import energy_tariff, open_rig
+from tests.postgres import run_as_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -16,8 +17,9 @@ FAILURES = text("SELECT failures, needs_attention FROM payment_sessions WHERE id
 TRIES = text("SELECT last_value FROM refusals")
 REFUSE = (
     "CREATE SEQUENCE refusals",
+    "GRANT ALL ON SEQUENCE refusals TO PUBLIC",
     """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-       IF nextval('refusals') <= 4 THEN RAISE EXCEPTION 'refused' USING ERRCODE = '{sqlstate}'; END IF;
+       IF nextval('refusals') <= 4 THEN RAISE EXCEPTION 'refused' USING ERRCODE = 'SQLSTATE'; END IF;
        RETURN NEW; END $$""",
     "CREATE TRIGGER refuse BEFORE INSERT ON journal FOR EACH ROW EXECUTE FUNCTION refuse()",
 )
@@ -36,15 +38,9 @@ async def test_F93_only_what_is_wrong_with_a_session_itself_counts_as_its_failur
     database_url: str, sqlstate: str, failures: int
 ) -> None:
     async with open_rig(database_url) as rig:
-
-        async def sql(*statements: str) -> None:
-            async with rig.context.database.transaction() as connection:
-                for statement in statements:
-                    await connection.execute(text(statement.format(sqlstate=sqlstate)))
-
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(106, 500)
-        await sql(*REFUSE)
+        await run_as_owner(database_url, *(s.replace("SQLSTATE", sqlstate) for s in REFUSE))
         try:
             most, attention_raised, tries = 0, False, 0
             while not starts(rig):
@@ -56,4 +52,4 @@ async def test_F93_only_what_is_wrong_with_a_session_itself_counts_as_its_failur
             assert (most, attention_raised) == (failures, failures >= 3)
             assert tries > 4, "nothing was refused"
         finally:
-            await sql(*UNDO)
+            await run_as_owner(database_url, *UNDO)

@@ -60,7 +60,8 @@ async def test_a_mixed_up_unit_is_held_until_operations_decide(
         assert (await settle(rig, session, right + 1))[1]["code"] == "already_settled"
         (line,) = [each for each in await rig.journal(session["id"]) if each["kind"] == "amount_decided"]
         assert line["source"] == "operations"
-        assert line["detail"] == {"amount_minor": right, "reason": "the meter says so"}
+        named = {"by": rig.ops.id, "by_name": "operations"}
+        assert line["detail"] == {"amount_minor": right, "reason": "the meter says so"} | named
         last = await ended(rig, session)
         assert last["settlement"]["amount_to_capture"] == right
 

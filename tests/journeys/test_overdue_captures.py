@@ -14,6 +14,7 @@ from app.flows.operator.overdue_captures import EVERY, flag_overdue_captures
 from app.store.operators import jobs
 from app.store.operators.jobs import Job, JobLease
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.postgres import run_as_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +100,11 @@ async def test_sessions_that_cannot_be_asked_about_hold_up_no_other_and_are_not_
         *first, last = [(await settled(rig))["id"] for _ in range(4)]
         watchers, rig.watchers = rig.watchers, []
         await rig.pass_time(GOOD_FOR.total_seconds() / 2)
-        await sql(rig, *REFUSE, f"INSERT INTO refused VALUES ('{first[0]}'), ('{first[1]}'), ('{first[2]}')")
+        await run_as_owner(
+            database_url,
+            *REFUSE,
+            f"INSERT INTO refused VALUES ('{first[0]}'), ('{first[1]}'), ('{first[2]}')",
+        )
         try:
             async with rig.context.database.transaction() as connection:
                 await jobs.make_due(
@@ -113,23 +118,18 @@ async def test_sessions_that_cannot_be_asked_about_hold_up_no_other_and_are_not_
             failed = [line["session_id"] for line in lines if line["event"] == "capture_not_flagged"]
             assert sorted(failed) == sorted(first), "once each until the next time"
         finally:
-            await sql(rig, *UNDO)
+            await run_as_owner(database_url, *UNDO)
 
 
 REFUSE = (
     "CREATE TABLE refused (id text)",
+    "GRANT SELECT ON refused TO PUBLIC",
     """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
        IF EXISTS (SELECT FROM refused WHERE id = NEW.session_id) THEN RAISE EXCEPTION 'refused'; END IF;
        RETURN NEW; END $$""",
     "CREATE TRIGGER refuse BEFORE INSERT ON journal FOR EACH ROW EXECUTE FUNCTION refuse()",
 )
 UNDO = ("DROP TRIGGER refuse ON journal", "DROP FUNCTION refuse", "DROP TABLE refused")
-
-
-async def sql(rig: Rig, *statements: str) -> None:
-    async with rig.context.database.transaction() as connection:
-        for statement in statements:
-            await connection.execute(text(statement))
 
 
 async def outcomes_lease(rig: Rig) -> JobLease:

@@ -16,13 +16,15 @@ from app.flows.operator.reconcile import demand
 from app.monta.webhook import Entry
 from app.store.operators import jobs, operator_state
 from app.store.operators.jobs import Job
-from tests.journeys.rig import Rig, open_rig
+from tests.journeys.rig import open_rig
+from tests.postgres import run_as_owner
 
 pytestmark = pytest.mark.anyio
 
 LOST = "ps_01kaq4nbt5y3v1z9c7p5a3s1df"
 CONFLICT = (
     "CREATE SEQUENCE conflicts",
+    "GRANT ALL ON SEQUENCE conflicts TO PUBLIC",
     """CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
        IF nextval('conflicts') % 2 = 1 THEN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END IF;
        RETURN NEW; END $$""",
@@ -33,24 +35,18 @@ UNDO = ("DROP TRIGGER conflict ON operators", "DROP FUNCTION conflict", "DROP SE
 WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
-async def sql(rig: Rig, *statements: str) -> None:
-    async with rig.context.database.transaction() as connection:
-        for statement in statements:
-            await connection.execute(text(statement))
-
-
 async def test_a_reconciliation_that_was_rolled_back_for_anothers_sake_is_noted_at_once(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
         await rig.pass_time(60)
         searches = rig.calls("GET", "/charges")
-        await sql(rig, *CONFLICT)
+        await run_as_owner(database_url, *CONFLICT)
         try:
             await demand(rig.context)
             await rig.work()
         finally:
-            await sql(rig, *UNDO)
+            await run_as_owner(database_url, *UNDO)
         async with rig.context.database.transaction() as connection:
             state = await operator_state.reconciliation(connection, rig.operator.operator_id)
         assert state is not None

@@ -1,4 +1,7 @@
-"""Sessions whose turns come together share one transaction, and none of them harms another."""
+"""Tests of app/flows/session/advance.
+
+Sessions whose turns come together share one transaction, and none of them harms another.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

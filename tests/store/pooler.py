@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 from app.demo.processes import free_port
+from app.embedded.cluster import SERVICE
 from tests.processes.proxy import Proxy
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -20,7 +21,7 @@ needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not
 
 
 @asynccontextmanager
-async def pooler(database_url: str, mode: str, **more: str) -> AsyncIterator[str]:
+async def pooler(database_url: str, mode: str, *, user: str = SERVICE, **more: str) -> AsyncIterator[str]:
     """The URL of the same database through a PgBouncer of this pool mode.
 
     Between the two stands a proxy: the server's socket may belong to root, whom PgBouncer does not work for.
@@ -31,19 +32,20 @@ async def pooler(database_url: str, mode: str, **more: str) -> AsyncIterator[str
         port = free_port()
         with tempfile.TemporaryDirectory(prefix="tapwatt-pooler-") as made:
             Path(made).chmod(0o777)
-            config = _configuration(Path(made), mode, port, proxy.port, more)
+            config = _configuration(Path(made), mode, port, proxy.port, more | {"user": user})
             command = [PGBOUNCER, *(["-u", "nobody"] if os.geteuid() == 0 else []), str(config)]
             null = asyncio.subprocess.DEVNULL
             process = await asyncio.create_subprocess_exec(*command, stdout=null, stderr=null)
             try:
                 await _listening(port)
-                yield f"postgresql://tapwatt_service@127.0.0.1:{port}/{name}"
+                yield f"postgresql://{user}@127.0.0.1:{port}/{name}"
             finally:
                 process.send_signal(signal.SIGINT)
                 await process.wait()
 
 
 def _configuration(home: Path, mode: str, port: int, server_port: int, more: dict[str, str]) -> Path:
+    user = more.pop("user")
     settings = {
         "listen_addr": "127.0.0.1",
         "listen_port": str(port),
@@ -53,7 +55,7 @@ def _configuration(home: Path, mode: str, port: int, server_port: int, more: dic
         "default_pool_size": "6",
         "max_client_conn": "200",
     } | more
-    lines = ["[databases]", f"* = host=127.0.0.1 port={server_port} user=tapwatt_service", "[pgbouncer]"]
+    lines = ["[databases]", f"* = host=127.0.0.1 port={server_port} user={user}", "[pgbouncer]"]
     config = home / "pgbouncer.ini"
     config.write_text("\n".join([*lines, *(f"{k} = {v}" for k, v in settings.items()), ""]), encoding="utf-8")
     return config

@@ -5,7 +5,7 @@ watcher's claims, commands, metrics) sees all of them.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 from app.domain.units.ids import OperatorId
@@ -35,4 +35,6 @@ def limited_to(scope: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _scope.reset(token)
+        # A task that is thrown away half-way is closed in another context, which has nothing to restore.
+        with suppress(ValueError):
+            _scope.reset(token)

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
+from app.embedded.cluster import OWNER
 from app.store.db import suitability
 from app.store.db.connect import SERVER_BOUNDS, NotWritable, Silent, is_pooled
 from app.store.db.database import DATABASE_ERRORS, Database
@@ -112,7 +113,7 @@ async def test_F112_behind_pgbouncer_all_works_and_every_transaction_has_its_bou
 
 @needs_pgbouncer
 async def test_F112_migrations_go_through_pgbouncer_again_and_again(empty_url: str) -> None:
-    async with pooler(empty_url, "transaction") as url:
+    async with pooler(empty_url, "transaction", user=OWNER) as url:
         for _ in range(2):
             await asyncio.to_thread(migrate, url)
         async with opened(url) as database:
