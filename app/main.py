@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.docs.openapi import DocumentedApp, error_codes
+from app.api.figures import Figures
 from app.api.http.auth import Refusals
 from app.api.http.card_data import shown_path
 from app.api.http.hot_paths import HotPaths
@@ -73,6 +74,7 @@ def create_app(
     app.state.news = news or SessionChanges()
     app.state.process_metrics = metrics
     app.state.refusals = Refusals()
+    app.state.figures = Figures()
     app.state.limits = RateLimits(Quotas())
     app.state.views = KeptViews()
     app.documented = ROUTERS

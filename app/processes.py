@@ -26,6 +26,7 @@ from app.watcher import Watcher
 from app.wiring import open_outlets, ready_context
 
 if TYPE_CHECKING:
+    from app.api.figures import Figures
     from app.api.http.rate_limits import Quotas
 
 log = structlog.get_logger("running")
@@ -61,6 +62,8 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
         app = create_app(context, news=news, metrics=metrics, allow_plain_http=settings.allow_plain_http)
         app.state.limits = RateLimits(_quotas(settings))
+        await stack.enter_async_context(_background(lambda: app.state.figures.keep_reading(context)))
+        _serve_metrics(settings, app.state.figures, telemetry)
         connections = Connections(settings.connections, settings.connections_per_address)
         server = Server(app, host, port, news.close, connections)
 
@@ -74,6 +77,14 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         watcher.stop()
         if watching is not None:
             await watching
+
+
+def _serve_metrics(settings: Settings, figures: "Figures", telemetry: object) -> None:
+    from app.api.figures import Together
+
+    if settings.metrics_port is not None and isinstance(telemetry, ProcessTelemetry):
+        together = Together(figures, telemetry.registry)
+        start_http_server(settings.metrics_port, registry=together)  # type: ignore[arg-type]
 
 
 def _quotas(settings: Settings) -> "Quotas":

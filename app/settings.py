@@ -156,6 +156,7 @@ class Settings(BaseSettings):
     alert_email_from: Annotated[str, Field(pattern=ADDRESS)] | None = None
     alert_email_to: Annotated[str, Field(pattern=f"^{ADDRESS[1:-1]}(, *{ADDRESS[1:-1]})*$")] | None = None
     watcher_concurrency: Annotated[int, Field(ge=1, le=500)] = 32
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     watcher_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     log_format: Annotated[str, Field(pattern="^(json|text)$")] = "json"

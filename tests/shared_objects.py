@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import FastAPI
 
+from app.api.figures import Figures
 from app.api.http.auth import Refusals
 from app.api.http.live import SessionChanges
 from app.api.http.rate_limits import Quotas, RateLimits
@@ -46,7 +47,7 @@ def lent_app(context: Context, news: SessionChanges | None = None) -> Iterator[F
         _APPS.append(create_app(context))
     app = _APPS.pop()
     app.state.context, app.state.news, app.state.refusals = context, news or SessionChanges(), Refusals()
-    app.state.views = KeptViews()
+    app.state.views, app.state.figures = KeptViews(), Figures()
     app.state.limits = RateLimits(ENDLESS)
     console.forget(app)
     routes = list(app.routes)

@@ -44,11 +44,10 @@ async def test_F90_webhooks_are_answered_503_so_that_monta_sends_them_again(data
             ready = await client.get("/health/ready")
             assert ready.status_code == 503
             assert "TAPWATT_SECRET_KEY" in ready.json()["checks"]["secrets"]
-            summary = await client.get(
-                "/v1/ops/summary", headers={"Authorization": f"Bearer {service.all_ops.api_key}"}
-            )
+            ops = {"Authorization": f"Bearer {service.all_ops.api_key}"}
+            summary = await client.get("/v1/ops/summary", headers=ops)
             assert summary.status_code == 200
-            assert (await client.get("/metrics")).status_code == 200
+            assert (await client.get("/metrics", headers=ops)).status_code == 200
         assert (await service.webhook(body)).status_code == 200
         assert await count(service, "inbox") == 1
 

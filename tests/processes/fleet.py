@@ -23,6 +23,7 @@ from app.demo.processes import base_environment, free_port, tail_of
 from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargePointId
 from app.flows.admin import provision
+from app.flows.admin.manage_keys import add_ops_key
 from app.flows.admin.provision import NewOperator
 from app.settings import KeyedSettings
 from app.simulator.http.asgi import BASE
@@ -126,6 +127,7 @@ class Fleet:
         self.monta = monta
         self.http = http
         self.terminal_key = ""
+        self.ops_key = ""
         self.points: list[str] = []
         self.admin: asyncpg.Pool
 
@@ -198,8 +200,9 @@ async def _provision(fleet: Fleet, url: str) -> None:
             context, operator.operator_id, provider="tapwatt", name="lane 3", charge_point_ids=points
         )
         await provision.set_tariff(context, operator.operator_id, None, parse_tariff(TARIFF))
+        ops = await add_ops_key(context, None)
         assert isinstance(context.clock, SystemClock)
-    fleet.terminal_key = terminal.api_key
+    fleet.terminal_key, fleet.ops_key = terminal.api_key, ops.api_key
 
 
 @contextmanager

@@ -119,8 +119,9 @@ async def _nothing_is_open(deployment: Deployment) -> None:
 async def _is_seen_at_rest(deployment: Deployment, replica: Process) -> None:
     """Its watcher takes a connection now and then; one that is never released is in use at every check."""
     ends_at = time.monotonic() + AT_REST_S
+    ops = {"Authorization": f"Bearer {deployment.fleet.ops_key}"}
     while True:
-        lines = (await deployment.fleet.http.get(f"{replica.url}/metrics")).text.splitlines()
+        lines = (await deployment.fleet.http.get(f"{replica.url}/metrics", headers=ops)).text.splitlines()
         (in_use,) = [line for line in lines if line.startswith(IN_USE)]
         if in_use == f"{IN_USE}0.0":
             return

@@ -154,7 +154,7 @@ METRICS: Responses = {
         "description": "Prometheus' text format",
         "content": {"text/plain": {"example": 'tapwatt_sessions{status="charging"} 12.0\n'}},
     },
-    **problems("unavailable", "internal_error"),
+    **problems(*ALWAYS, not_found="Metrics need an operations key that is for every operator."),
 }
 
 

@@ -1,6 +1,6 @@
 """Finds the sessions that run, by version, so that only changed ones are read."""
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
@@ -20,3 +20,9 @@ async def running_versions(
         query = query.where(P.c.operator_id == operator_id)
     query = query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(limit)
     return {SessionId(row.id): row.version for row in await connection.execute(query)}
+
+
+async def count_running(connection: Connection) -> dict[str, int]:
+    """Sessions of all operators that have not ended, by status."""
+    query = select(P.c.status, func.count().label("sessions")).where(P.c.due_at.is_not(None), is_active())
+    return {row.status: row.sessions for row in await connection.execute(query.group_by(P.c.status))}

@@ -8,9 +8,11 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
+from app.api.figures import Together
 from app.clock import SystemClock
 from app.flows.admin.database_checks import clock_skew
 from app.flows.context import Context
@@ -25,11 +27,11 @@ pytestmark = pytest.mark.anyio
 
 
 async def ask(
-    context: Context, path: str = "/health/ready", metrics: Callable[[], str] = lambda: ""
+    context: Context, path: str = "/health/ready", metrics: Callable[[], str] = lambda: "", key: str = ""
 ) -> httpx.Response:
     transport = httpx.ASGITransport(create_app(context, metrics=metrics))
     async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
-        return await http.get(path)
+        return await http.get(path, headers={"Authorization": f"Bearer {key}"} if key else {})
 
 
 async def beat(context: Context, age_s: float = 0) -> None:
@@ -88,7 +90,7 @@ async def test_F84_open_transactions_can_be_seen_in_the_metrics(database_url: st
     async with open_service(database_url) as service:
 
         async def in_use() -> str:
-            lines = (await ask(service.context, "/metrics")).text.splitlines()
+            lines = (await ask(service.context, "/metrics", key=service.all_ops.api_key)).text.splitlines()
             return next(line for line in lines if line.startswith("tapwatt_database_connections_in_use"))
 
         assert (await in_use()).endswith(" 0.0")
@@ -149,7 +151,7 @@ async def test_the_metrics_are_prometheus_text_and_say_what_is_true(database_url
             )
             await connection.execute(text(budget), {"o": service.one.operator.operator_id})
         service.context.clock.set(service.context.clock.now() + timedelta(seconds=5))  # type: ignore[attr-defined]
-        answer = await ask(context, "/metrics", telemetry.text)
+        answer = await ask(context, "/metrics", telemetry.text, service.all_ops.api_key)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     samples: dict[tuple[str, frozenset[Any]], float] = {}
@@ -165,7 +167,7 @@ async def test_the_metrics_are_prometheus_text_and_say_what_is_true(database_url
 
     assert value("tapwatt_sessions", status="charging") == 1
     assert value("tapwatt_sessions", status="authorized") == 1
-    assert value("tapwatt_sessions", status="completed") == 0
+    assert ("tapwatt_sessions", frozenset({("status", "completed")})) not in samples, "no count over history"
     assert value("tapwatt_sessions_needing_attention") == 1
     assert value("tapwatt_monta_budget_remaining", operator=service.one.operator.operator_id) == 812
     assert value("tapwatt_oldest_due_seconds") == 5
@@ -174,3 +176,21 @@ async def test_the_metrics_are_prometheus_text_and_say_what_is_true(database_url
     assert value("tapwatt_webhooks_refused_total", why="bad_signature") == 1
     assert value("tapwatt_stop_latency_seconds_count") == 1
     assert value("tapwatt_overshoot_minor_total", currency="EUR") == 120
+
+
+async def test_metrics_are_for_keys_of_every_operator_and_read_the_database_at_an_interval(
+    database_url: str,
+) -> None:
+    async with open_service(database_url) as service:
+        figures, every = service.apps[0].state.figures, service.all_ops.api_key
+        for key, status in (("", 401), (service.one.terminal.api_key, 401), (service.one.ops.api_key, 404)):
+            assert (await service.call("GET", "/metrics", key=key)).status_code == status
+        assert 'tapwatt_sessions{status="authorized"} 0.0' in await figures.text(service.context)
+        await service.authorize("101", "A-1")
+        shown = (await service.call("GET", "/metrics", key=every)).text
+        assert 'tapwatt_sessions{status="authorized"} 0.0' in shown
+        service.context.clock.set(service.context.clock.now() + timedelta(seconds=5))  # type: ignore[attr-defined]
+        await figures.read(service.context)
+        shown = (await service.call("GET", "/metrics", key=every)).text
+        assert 'tapwatt_sessions{status="authorized"} 1.0' in shown
+        assert generate_latest(Together(figures)).decode() in shown  # type: ignore[arg-type]

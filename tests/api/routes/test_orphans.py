@@ -37,7 +37,7 @@ async def test_F81_operations_see_orphans_close_them_and_are_counted_for_them(da
         assert (shown["charge_id"], shown["session_reference"], shown["card_last4"]) == ("77", LOST, "4242")
         summary = (await service.call("GET", "/v1/ops/summary", key=key)).json()
         assert sorted(o["open_orphans"] for o in summary["operators"]) == [0, 1]
-        metrics = (await service.call("GET", "/metrics", key="")).text
+        metrics = (await service.call("GET", "/metrics", key=service.all_ops.api_key)).text
         assert f'tapwatt_orphan_charges{{operator="{service.one.operator.operator_id}"}} 1.0' in metrics
         done = await service.call("POST", "/v1/ops/orphans/77/close", key=key, body={"reason": "by hand"})
         assert (done.status_code, done.json()["closed_because"]) == (200, "by hand")
