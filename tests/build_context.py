@@ -1,5 +1,6 @@
 """The one builder of the service under test: its context, with a transport in place of Monta's network."""
 
+from collections.abc import Sequence
 from random import Random
 
 import httpx
@@ -29,9 +30,10 @@ def build_context(
     chance: Random | None = None,
     public_url: str | None = None,
     virtual: bool = True,
+    older_secret_keys: Sequence[str] = (),
 ) -> Context:
     """As `app.wiring` builds it from settings; `chance` makes its identifiers repeatable."""
-    box = SecretBox(SECRET_KEY)
+    box = SecretBox(SECRET_KEY, older_secret_keys)
     return Context(
         database=database,
         clock=clock,

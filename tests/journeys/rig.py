@@ -1,7 +1,7 @@
 """The whole of Tapwatt under virtual time: service, watchers, a real database, the simulator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -216,6 +216,7 @@ async def open_rig(
     policy: Policy | None = None,
     public_url: str | None = PUBLIC_URL,
     timeouts: Timeouts | None = None,
+    older_secret_keys: Sequence[str] = (),
 ) -> AsyncIterator[Rig]:
     """The rig, provisioned and with its sync done; webhooks are registered unless `public_url` is None."""
     config = config or replace(default_config(), webhook_cadence_s=2.0)
@@ -232,7 +233,13 @@ async def open_rig(
         open_http(SimulatorTransport(simulator)) as monta_http,
     ):
         context = build_context(
-            database, clock, monta_http, policy=policy, timeouts=timeouts, public_url=public_url
+            database,
+            clock,
+            monta_http,
+            policy=policy,
+            timeouts=timeouts,
+            public_url=public_url,
+            older_secret_keys=older_secret_keys,
         )
         with lent_app(context) as app:
             transport = httpx.ASGITransport(app)
