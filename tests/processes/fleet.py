@@ -29,7 +29,7 @@ from app.settings import KeyedSettings
 from app.simulator.http.asgi import BASE
 from app.simulator.server import about, default_config
 from app.wiring import open_context
-from tests.postgres import ROOT
+from tests.postgres import ROOT, as_superuser
 from tests.processes.monta_process import FIRST_POINT
 
 SECRET_KEY = "for-tests-Vq7nX2kM9sD4wL1zR8cT5bG3"
@@ -120,7 +120,7 @@ async def until(done: Callable[[], bool], within_s: float, what: str) -> None:
 
 
 class Fleet:
-    """The replicas, the simulated Monta and a terminal's key; `admin` connects to the database directly."""
+    """The replicas, the simulated Monta and a terminal's key; `admin` sees every row of the database."""
 
     def __init__(self, replicas: list[Process], monta: Process, http: httpx.AsyncClient) -> None:
         self.replicas = replicas
@@ -255,7 +255,7 @@ async def open_fleet(
         fleet = Fleet(replicas, monta, http)
         fleet.points = [str(FIRST_POINT + n) for n in range(points)]
         await _provision(fleet, admin_url)
-        fleet.admin = await asyncpg.create_pool(admin_url, min_size=0, max_size=8)
+        fleet.admin = await asyncpg.create_pool(as_superuser(admin_url), min_size=0, max_size=8)
         stack.push_async_callback(fleet.admin.close)
         for process in (monta, *replicas):
             stack.callback(process.kill)
