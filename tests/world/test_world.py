@@ -1,6 +1,6 @@
 """Worlds by the hundred: whatever the seed, every rule holds and everything finishes.
 
-150 worlds by default, 500 with `--times 20`, any number with `python3 run.py world --seeds N`."""
+100 worlds by default, 500 with `--times 20`, any number with `python3 run.py world --seeds N`."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.conftest import Sized
 from tests.world.run import Worlds, run_seeds
 
 SEEDS, LOT = 500, 20
-WORLDS = (6, LOT)
+WORLDS = (4, LOT)
 """Of each lot: by default, in the long run."""
 
 
