@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -18,6 +19,7 @@ from tests.api.service import LOOK, Service, open_service, wait
 from tests.console.accessibility import check
 from tests.console.browser import opened
 from tests.journeys.rig import energy_tariff, open_rig
+from tests.postgres import as_superuser
 
 pytestmark = pytest.mark.anyio
 
@@ -217,3 +219,26 @@ async def test_a_stream_without_a_session_is_not_asked_for_again(database_url: s
     async with open_service(database_url) as service, opened(service.apps[0]) as browser:
         answer = await browser.http.get("/console/live/stream", headers={"Accept": "text/event-stream"})
         assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_viewers_are_told_when_a_look_fails_and_go_on_afterwards(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        session = await service.authorize()
+        board, token = Board(service.context, None), await token_of(service, service.all_ops.api_key)
+        stream = board.watch(token, SessionChanges())
+        assert (await event_of(stream))[0] == "look"
+        admin = await asyncpg.connect(as_superuser(database_url))
+        await admin.execute("REVOKE SELECT ON payment_sessions FROM tapwatt_service")
+        try:
+            while (await event_of(stream))[0] != "away":
+                pass
+        finally:
+            await admin.execute("GRANT SELECT ON payment_sessions TO tapwatt_service")
+            await admin.close()
+        await service.charging(session["id"], "77", energy_wh=1500)
+        while True:
+            name, look = await event_of(stream)
+            if name == "look" and look["rows"]:
+                break
+        assert look["rows"][0]["energy"] == "1.50"
+        await stream.aclose()
