@@ -4,6 +4,8 @@ import typer
 
 from app import lean_imports as lean_imports  # before all other imports of ours
 from app.cli import (
+    attention,
+    doctor,
     keys,
     orphans,
     policies,
@@ -36,6 +38,8 @@ app.add_typer(keys.ops_key_app, name="ops-key")
 app.add_typer(secret_key.secret_key_app, name="secret-key")
 app.add_typer(sessions.app)
 app.add_typer(sessions.session_app, name="session")
+app.add_typer(attention.app)
+app.add_typer(doctor.app)
 app.add_typer(reconciliation.app)
 app.add_typer(orphans.app)
 app.add_typer(orphans.orphan_app, name="orphan")

@@ -1,0 +1,103 @@
+"""Judges an installation: what was examined, whether it is right, and what to do about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from app.domain.alerts.causes import ALERTS, AlertCode, OperatorHealth, of_clocks, of_operator
+from app.domain.session.attention import Severity
+
+EXPIRES_SOON = timedelta(days=14)
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was examined; `what_to_do` is empty when all is well."""
+
+    about: str
+    verdict: Verdict
+    found: str
+    what_to_do: str = ""
+
+
+ADVICE = {
+    "database": "See that the server runs, takes writes and is reached without a pooler that drops settings.",
+    "schema": "Run `tapwatt migrate`.",
+    "clock": "See that this machine keeps time by NTP.",
+    "watcher": "Start `tapwatt watch`, or `tapwatt serve` with its watcher.",
+    "secrets": "Set TAPWATT_SECRET_KEY to the key that the secrets were encrypted with.",
+}
+
+
+def of_process(problems: Mapping[str, str | None]) -> list[Finding]:
+    """By the names of ADVICE: the problem that readiness found, or None."""
+    return [
+        Finding(about=name, verdict=Verdict.OK, found="as it should be")
+        if problem is None
+        else Finding(about=name, verdict=Verdict.WRONG, found=problem, what_to_do=ADVICE[name])
+        for name, problem in problems.items()
+    ]
+
+
+def of_isolation(*, bound: bool) -> Finding:
+    """Whether row level security binds the user that the service connects as."""
+    about = "row level security"
+    if bound:
+        return Finding(about=about, verdict=Verdict.OK, found="binds the service's user")
+    return Finding(
+        about=about,
+        verdict=Verdict.WARNING,
+        found="does not bind the service's user, who owns the tables or is a superuser",
+        what_to_do="Let TAPWATT_DATABASE_URL name another user than TAPWATT_OWNER_DATABASE_URL, and migrate.",
+    )
+
+
+def of_watchers(ahead: Mapping[str, timedelta]) -> list[Finding]:
+    """Watchers whose clocks are wrong, by the watcher's id."""
+    return [_cause(f"watcher {cause.about}", cause.detail, cause.code) for cause in of_clocks(ahead)]
+
+
+def of_account(health: OperatorHealth, warnings: Sequence[str], now: datetime) -> list[Finding]:
+    """An operator's account as it is stored, with what Monta's own records showed just now."""
+    about = f"operator {health.id}"
+    found = [_cause(about, cause.detail, cause.code) for cause in of_operator(health, now)]
+    advice = ALERTS[AlertCode.SETUP_DIFFERS].action
+    found += [
+        Finding(about=about, verdict=Verdict.WARNING, found=words, what_to_do=advice) for words in warnings
+    ]
+    newest = health.newest_delivery_at
+    shown = "no webhook yet" if newest is None else f"last webhook at {newest:%Y-%m-%d %H:%M} UTC"
+    return found or [Finding(about=about, verdict=Verdict.OK, found=f"Monta takes the credential; {shown}")]
+
+
+def of_key(key_id: str, name: str, expires_at: datetime | None, now: datetime) -> list[Finding]:
+    """A key that expires within EXPIRES_SOON, or has."""
+    if expires_at is None or expires_at - now >= EXPIRES_SOON:
+        return []
+    over = expires_at <= now
+    return [
+        Finding(
+            about=f"key {key_id} ({name})",
+            verdict=Verdict.WRONG if over else Verdict.WARNING,
+            found=f"{'expired' if over else 'expires'} at {expires_at:%Y-%m-%d %H:%M} UTC",
+            what_to_do="Add a new key, put it into use, then revoke this one.",
+        )
+    ]
+
+
+def worst(found: Sequence[Finding]) -> Verdict:
+    """The worst verdict of all."""
+    return max((f.verdict for f in found), key=list(Verdict).index, default=Verdict.OK)
+
+
+def _cause(about: str, found: str, code: str) -> Finding:
+    row = ALERTS[AlertCode(code)]
+    verdict = Verdict.WRONG if row.severity is Severity.CRITICAL else Verdict.WARNING
+    return Finding(about=about, verdict=verdict, found=found, what_to_do=row.action)

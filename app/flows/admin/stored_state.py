@@ -1,0 +1,38 @@
+"""Reads what is stored of accounts, watchers and keys, for `tapwatt doctor`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.alerts.causes import OperatorHealth
+from app.flows.context import Context
+from app.store import alerts
+from app.store.db import suitability
+from app.store.operators import keys
+from app.store.operators.keys import ApiKey, KeyKind
+
+SEEN_WATCHERS = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredState:
+    """`clocks_ahead`: of each watcher that was seen lately, by its id. `keys`: those that are not revoked."""
+
+    is_bound: bool
+    accounts: Sequence[OperatorHealth]
+    clocks_ahead: dict[str, timedelta]
+    keys: Sequence[ApiKey]
+
+
+async def stored_state(context: Context) -> StoredState:
+    """Changes nothing, and asks nobody but the database."""
+    async with context.database.read() as connection:
+        every = [await keys.listed(connection, kind, operator_id=None) for kind in KeyKind]
+        return StoredState(
+            is_bound=await suitability.is_bound(connection),
+            accounts=await alerts.health_of_operators(connection),
+            clocks_ahead={}
+            if context.clock_is_virtual
+            else await alerts.clocks_ahead(connection, context.clock.now() - SEEN_WATCHERS),
+            keys=[key for kind in every for key in kind if key.revoked_at is None],
+        )
