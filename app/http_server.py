@@ -140,7 +140,10 @@ class Server(uvicorn.Server):
         port: int,
         on_exit: Callable[[], None],
         connections: Connections | None = None,
+        *,
+        trusted_proxies: str | None = None,
     ) -> None:
+        """`trusted_proxies`: addresses and networks whose X-Forwarded-For names the caller."""
         if connections is None:
             connections = Connections(MOST_CONNECTIONS, MOST_OF_ONE_ADDRESS)
         config = uvicorn.Config(
@@ -150,6 +153,8 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=trusted_proxies is not None,
+            forwarded_allow_ips=trusted_proxies,
             http=type("Http", (BoundedHttp,), {"open_connections": connections}),
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,

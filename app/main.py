@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.docs.openapi import DocumentedApp, error_codes
 from app.api.figures import Figures
-from app.api.http.auth import Refusals
-from app.api.http.card_data import shown_path
+from app.api.http.auth import Refusals, route_of
+from app.api.http.foreign import note_foreign_access
 from app.api.http.hot_paths import HotPaths
 from app.api.http.live import SessionChanges
 from app.api.http.problems import (
@@ -25,10 +25,12 @@ from app.api.http.problems import (
 )
 from app.api.http.rate_limits import Quotas, RateLimits
 from app.api.kept_views import KeptViews
-from app.api.routes import health, monta_webhook, ops, orphans, reconciliation, terminal
+from app.api.routes import evidence, health, monta_webhook, ops, orphans, reconciliation, terminal
 from app.api.schemas import FieldErrors
 from app.console import routes as console
-from app.flows.context import Context
+from app.flows.context import Context, SessionUnknown
+from app.flows.terminal.top_up import NoSuchSession
+from app.security_log import calling_from
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.scope import NONE, limited_to
 from app.store.db.secret_box import SecretUnreadable
@@ -44,6 +46,7 @@ ROUTERS = (
     ops.router,
     orphans.router,
     reconciliation.router,
+    evidence.router,
     health.router,
 )
 """The documented endpoints."""
@@ -93,6 +96,8 @@ def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(FieldErrors, _on_field_errors)
     for error in ANSWERS:
         app.add_exception_handler(error, on_known_error)
+    for error in (SessionUnknown, NoSuchSession):
+        app.add_exception_handler(error, _on_session_unknown)
     app.add_exception_handler(SecretUnreadable, _on_unreadable)
     for error in DATABASE_ERRORS:
         app.add_exception_handler(error, _on_database_error)
@@ -105,23 +110,21 @@ async def _on_field_errors(request: Request, error: Exception) -> JSONResponse:
     )
 
 
+async def _on_session_unknown(request: Request, error: Exception) -> JSONResponse:
+    await note_foreign_access(request)
+    return await on_known_error(request, error)
+
+
 async def _on_unreadable(request: Request, error: Exception) -> JSONResponse:
     """Answers 503 where an operator's secrets are needed and cannot be decrypted. Callers retry, and nothing is
     written."""
-    log.error("operator_unreadable", path=_shown(request.url.path), why=str(error))
+    log.error("operator_unreadable", route=route_of(request), why=str(error))
     return await on_known_error(request, error)
 
 
 async def _on_database_error(request: Request, error: Exception) -> JSONResponse:
-    log.warning("database_trouble", error=type(error).__name__, path=_shown(request.url.path))
+    log.warning("database_trouble", error=type(error).__name__, route=route_of(request))
     return await on_known_error(request, error)
-
-
-def _shown(path: str) -> str:
-    """Returns a path for the log without secrets. A webhook's address is known to Monta only, and unknown parts may
-    hold anything."""
-    before, webhooks, _ = path.partition("/webhooks/")
-    return f"{shown_path(before)}{webhooks}..." if webhooks else shown_path(path)
 
 
 SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -156,12 +159,14 @@ class RequestIds:
                 ]
             await send(message)
 
+        address = scope["client"][0] if scope.get("client") else None
+        bound = structlog.contextvars.bound_contextvars(request_id=request_id)
         # No operator's rows until a key or an endpoint names one.
-        with limited_to(NONE), structlog.contextvars.bound_contextvars(request_id=request_id):
+        with limited_to(NONE), bound, calling_from(address):
             try:
                 await self._app(scope, receive, tagged)
             except Exception:
-                log.exception("request_failed", path=_shown(scope["path"]))
+                log.exception("request_failed", route=route_of(Request(scope)))
                 if begun:
                     raise
                 problem = Problem(

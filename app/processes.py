@@ -65,7 +65,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         await stack.enter_async_context(_background(lambda: app.state.figures.keep_reading(context)))
         _serve_metrics(settings, app.state.figures, telemetry)
         connections = Connections(settings.connections, settings.connections_per_address)
-        server = Server(app, host, port, news.close, connections)
+        server = Server(app, host, port, news.close, connections, trusted_proxies=settings.trusted_proxies)
 
         def ready() -> None:
             _settle()

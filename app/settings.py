@@ -2,7 +2,7 @@
 
 from base64 import b64decode
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -108,6 +108,16 @@ SEND_GUARD_S = 5.0
 START_TIMEOUT_S = 30.0
 
 
+def _networks(given: str) -> str:
+    for each in given.split(","):
+        try:
+            if each.strip():
+                ip_network(each.strip())
+        except ValueError:
+            raise ValueError("must be addresses or networks, as in 10.0.0.5,10.1.0.0/16") from None
+    return given
+
+
 class Settings(BaseSettings):
     """Defaults are those of the table in docs/settings.md."""
 
@@ -129,6 +139,7 @@ class Settings(BaseSettings):
     old_secret_keys: SecretStr | None = None
     allow_plain_http: bool = False
     public_url: str | None = None
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = None
 
     start_deadline_s: Annotated[float, Field(ge=1, le=3600)] = 300
     start_timeout_s: Annotated[float, Field(gt=0, le=120)] = START_TIMEOUT_S
@@ -149,6 +160,7 @@ class Settings(BaseSettings):
     connections_per_address: Annotated[int, Field(ge=10, le=100_000)] = 1_000
 
     inbox_days: Annotated[int, Field(ge=2, le=3650)] = 14
+    card_days: Annotated[int, Field(ge=30, le=3650)] = 540
     delivery_days: Annotated[int, Field(ge=2, le=3650)] = 14
     alert_webhook_secret: Annotated[SecretStr, AfterValidator(_signs)] | None = None
     alert_webhook_url: str | None = None

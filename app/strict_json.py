@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -37,6 +37,8 @@ class BadNumber:
 JsonIn = None | bool | int | float | Decimal | str | BadNumber | list["JsonIn"] | dict[str, "JsonIn"]
 """What `load_json` returns. Floats never occur in it, but do in JSON that was stored in PostgreSQL and read back."""
 
+ObjectHook = Callable[[list[tuple[str, JsonIn]]], dict[str, JsonIn]]
+
 Storable = None | bool | int | float | str | list["Storable"] | dict[str, "Storable"]
 """JSON that `json.dumps` writes and PostgreSQL's jsonb accepts."""
 
@@ -59,6 +61,32 @@ def load_json(data: bytes | str, *, max_bytes: int) -> JsonIn:
     return value
 
 
+def load_unambiguous(data: bytes, *, max_bytes: int) -> JsonIn:
+    """The same, but raises BadJson for an object that has one name twice: two readers might take either value."""
+    value = load_json(data, max_bytes=max_bytes)
+    names = sum(len(each) for each in _objects(value))
+    # Each name is followed by a colon; only a text may have more of them, and only then is it parsed again.
+    if data.count(b":") != names:
+        _load_any(data, object_pairs_hook=_unambiguous)
+    return value
+
+
+def _objects(value: JsonIn) -> Iterator[dict[str, JsonIn]]:
+    """All objects within a value of at most MAX_DEPTH levels."""
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(child, CONTAINERS):
+            yield from _objects(child)
+
+
+def _unambiguous(pairs: list[tuple[str, JsonIn]]) -> dict[str, JsonIn]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadJson("an object has the same name twice")
+    return found
+
+
 def _load_usual(data: bytes | str) -> JsonIn:
     """Parses by msgspec, in a third of the time; _UNUSUAL for what it refuses (NaN, lone surrogates, what is no
     JSON) or would read otherwise (long integers)."""
@@ -72,12 +100,20 @@ def _load_usual(data: bytes | str) -> JsonIn:
     return value
 
 
-def _load_any(data: bytes | str) -> JsonIn:
+def _load_any(data: bytes | str, object_pairs_hook: ObjectHook | None = None) -> JsonIn:
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
-        value: JsonIn = json.loads(text, parse_int=_integer, parse_float=_decimal, parse_constant=BadNumber)
+        value: JsonIn = json.loads(
+            text,
+            parse_int=_integer,
+            parse_float=_decimal,
+            parse_constant=BadNumber,
+            object_pairs_hook=object_pairs_hook,
+        )
     except RecursionError as error:
         raise TooDeep("nested too deeply") from error
+    except BadJson:
+        raise
     except (
         ValueError
     ) as error:  # also UnicodeDecodeError and JSONDecodeError; their texts would quote the body

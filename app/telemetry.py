@@ -1,6 +1,7 @@
 """Prometheus metrics and structured logs of one process."""
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -23,6 +24,9 @@ class ProcessTelemetry:
         self._entries = Counter("tapwatt_webhook_entries", "Webhook entries kept.", registry=r)
         self._refused = Counter("tapwatt_webhooks_refused", "Deliveries refused.", ["why"], registry=r)
         self._keys = Counter("tapwatt_keys_refused", "Calls without a valid key.", ["kind"], registry=r)
+        self._foreign = Counter(
+            "tapwatt_foreign_access", "Calls for sessions of others, by valid keys.", ["kind"], registry=r
+        )
         self._lag = Histogram(
             "tapwatt_webhook_lag_seconds",
             "Age of a delivery's oldest event when it came.",
@@ -79,6 +83,9 @@ class ProcessTelemetry:
     def key_refused(self, kind: str) -> None:
         self._keys.labels(kind).inc()
 
+    def foreign_access(self, kind: str) -> None:
+        self._foreign.labels(kind).inc()
+
     def stop_confirmed(self, latency_s: float) -> None:
         self._stop.observe(max(0.0, latency_s))
 
@@ -128,6 +135,7 @@ def configure_logging(*, level: str, as_json: bool) -> None:
             structlog.processors.format_exc_info,
             mask_secrets,
             mask_card_numbers,
+            escape_controls,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -161,6 +169,30 @@ def mask_card_numbers(
     return event
 
 
+def escape_controls(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escapes control bytes, so that no text moves a terminal's cursor or begins a line of its own. A traceback
+    keeps its lines, indented."""
+    for name, value in event.items():
+        if name == "exception":
+            event[name] = indented(str(value))
+        elif isinstance(value, str):  # of all else the representation is written, which has none
+            event[name] = escaped(value)
+    return event
+
+
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""C0, DEL and C1, other ends of lines, and what reverses the direction of text."""
+
+
+def escaped(text: str) -> str:
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def indented(traceback: str) -> str:
+    """A traceback whose lines cannot be taken for lines of the log; an error's text may have any."""
+    return "\n".join(f"    {escaped(line)}" for line in traceback.split("\n"))
+
+
 def without_card_numbers(text: str, field: Field) -> str:
     """The text without lines that hold a card number. Empty when only several lines together do."""
     lines = [MASKED if looks_like_card_number(line, field) else line for line in text.splitlines()]
@@ -169,7 +201,13 @@ def without_card_numbers(text: str, field: Field) -> str:
 
 
 class CarefulFormatter(logging.Formatter):
-    """Formats what libraries log, with secrets and card numbers masked."""
+    """Formats what libraries log, with secrets and card numbers masked, and control bytes escaped."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        return escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return indented(super().formatException(ei))
 
     def format(self, record: logging.LogRecord) -> str:
         written = super().format(record)

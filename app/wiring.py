@@ -106,6 +106,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
             public_url=settings.public_url,
             inbox_days=settings.inbox_days,
             delivery_days=settings.delivery_days,
+            card_days=settings.card_days,
             clock_is_virtual=settings.clock_origin is not None,
         )
     finally:

@@ -109,3 +109,14 @@ def alembic_config(url: str) -> Config:
     config = Config(toml_file=ROOT / "pyproject.toml")
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config
+
+
+async def unguarded(url: str, *statements: str) -> None:
+    """Runs statements as a superuser without triggers, also those that refuse to change evidence; all or none."""
+    connection = await asyncpg.connect(as_superuser(url))
+    try:
+        async with connection.transaction():
+            for statement in ("SET LOCAL session_replication_role = replica", *statements):
+                await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -6,8 +6,10 @@ from app import lean_imports as lean_imports  # before all other imports of ours
 from app.cli import (
     attention,
     doctor,
+    evidence,
     keys,
     orphans,
+    personal_data,
     policies,
     processes,
     reconciliation,
@@ -37,10 +39,12 @@ app.add_typer(tariffs.tariff_app, name="tariff")
 app.add_typer(keys.ops_key_app, name="ops-key")
 app.add_typer(secret_key.secret_key_app, name="secret-key")
 app.add_typer(sessions.app)
-app.add_typer(sessions.session_app, name="session")
 app.add_typer(attention.app)
 app.add_typer(doctor.app)
+app.add_typer(personal_data.app, name="session")
+app.add_typer(sessions.session_app, name="session")
 app.add_typer(reconciliation.app)
+app.add_typer(evidence.evidence_app, name="evidence")
 app.add_typer(orphans.app)
 app.add_typer(orphans.orphan_app, name="orphan")
 

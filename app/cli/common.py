@@ -2,13 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, NoReturn, TypeVar
 
+import click
 import typer
 
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
+from app.security_log import Act, Result, write
 from app.settings import KeyedSettings, Settings
 from app.telemetry import configure_logging
 from app.wiring import database_url, ready_context
@@ -33,14 +38,50 @@ def started(settings: S) -> S:
 
 
 def with_context(settings: KeyedSettings, work: Callable[[Context], Awaitable[T]]) -> T:
+    """Runs a command's work. The security log names every command that changes something, and its result."""
     configure_logging(level="warning", as_json=False)
 
     async def run(url: str) -> T:
         async with ready_context(settings, url) as context:
             return await work(context)
 
-    with database_url(settings) as url:
+    with database_url(settings) as url, _recorded():
         return asyncio.run(run(url))
+
+
+READING = frozenset({"list", "show", "check", "evidence", "sessions", "orphans", "reconcile"})
+"""Commands that change nothing; all others are in the security log."""
+IDENTIFIER = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}")
+
+
+@contextmanager
+def _recorded() -> Iterator[None]:
+    command = click.get_current_context(silent=True)
+    if command is None or command.info_name in READING:
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        _record(command, Result.FAILED)
+        raise
+    _record(command, Result.DONE)
+
+
+def _record(command: click.Context, result: Result) -> None:
+    """Names the options that were given, and the values that are identifiers of our own; no other value."""
+    given = {name: value for name, value in command.params.items() if value not in (None, False, (), [])}
+    ids = [v for v in given.values() if isinstance(v, str) and IDENTIFIER.fullmatch(v)]
+    configure_logging(level="info", as_json=True)
+    write(
+        Act.COMMAND,
+        result,
+        who=f"user {os.getuid()}",
+        command=command.command_path,
+        options=" ".join(sorted(given)),
+        ids=" ".join(ids) or None,
+    )
+    configure_logging(level="warning", as_json=False)
 
 
 def print_facts(as_json: bool, **facts: str | None) -> None:

@@ -13,6 +13,7 @@ from app.flows.known_keys import KnownKeys
 from app.flows.payments import Payments
 from app.monta.client import MontaClient
 from app.monta_access import MontaAccess
+from app.security_log import SecurityLog
 from app.store.db.database import Database
 from app.store.operators.keys import PresentedKey
 from app.store.operators.operators import Operator, Operators
@@ -44,6 +45,10 @@ class Telemetry(Protocol):
         ...
 
     def webhook_refused(self, why: str) -> None: ...
+
+    def foreign_access(self, kind: str) -> None:
+        """A valid key of this kind asked for a session that is not its own."""
+        ...
 
     def key_refused(self, kind: str) -> None:
         """A request of this kind came without a valid key."""
@@ -91,10 +96,13 @@ class Context:
     public_url: str | None = None
     inbox_days: int = 14
     """Retention of webhook entries in days."""
+    card_days: int = 540
+    """Retention of sessions' cards and metadata in days."""
     delivery_days: int = 14
     """Retention of webhook deliveries as they were sent, in days."""
     clock_is_virtual: bool = False
     """The clock is not meant to agree with the database's: demo and tests."""
+    security: SecurityLog = field(default_factory=SecurityLog)
     deliveries: Deliveries = field(default_factory=Deliveries)
     payments: Payments = field(default_factory=Payments)
     known_keys: KnownKeys[PresentedKey] = field(default_factory=KnownKeys)

@@ -195,13 +195,29 @@ def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pric
         entity_id=entity_id,
         event_type=event_type,
         event_time=event_time,
-        raw=raw,
+        raw=_needed(raw, entity_type),
         dedupe_key=_dedupe_key(raw),
         charge=_as_of(read.report, event_time, seen_at) if read else None,
         point=point,
         problem=problem,
         dropped_fields=read.problems if read else (),
     )
+
+
+ABOUT_THE_ENTRY = frozenset({"entityType", "entityId", "eventType", "eventTime"})
+READ_KINDS = frozenset({"charge", CHARGE_POINT, PRICE_GROUP})
+PERSONAL_IN_CHARGES = frozenset({"user", "chargeAuth", "vehicleId"})
+"""Fields of a charge that name a person or a vehicle; none is read."""
+
+
+def _needed(raw: dict[str, Storable], entity_type: str | None) -> dict[str, Storable]:
+    """What is kept of an entry: of kinds that nothing reads (users, teams) only that it came."""
+    if (entity_type or "").lower() not in READ_KINDS:
+        return {name: value for name, value in raw.items() if name in ABOUT_THE_ENTRY}
+    payload = raw.get("payload")
+    if not isinstance(payload, dict) or PERSONAL_IN_CHARGES.isdisjoint(payload):
+        return raw
+    return raw | {"payload": {n: v for n, v in payload.items() if n not in PERSONAL_IN_CHARGES}}
 
 
 def parked(kept: Storable, problem: str, *, key: str | None = None) -> Entry:

@@ -22,6 +22,65 @@ CREATE TRIGGER announce_key
 AFTER DELETE OR UPDATE OF operator_id, role, name, key_hash, expires_at, revoked_at ON api_keys
 FOR EACH ROW EXECUTE FUNCTION announce_key()
 """
+REFUSE = """\
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% of % is refused: its rows are evidence', TG_OP, TG_TABLE_NAME
+    USING ERRCODE = 'restrict_violation';
+END
+$$"""
+
+KEEP_SETTLEMENT = """\
+CREATE FUNCTION keep_settlement() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF to_jsonb(NEW) - '{status,overdue_since,shares}'::text[]
+      IS DISTINCT FROM to_jsonb(OLD) - '{status,overdue_since,shares}'::text[]
+    OR (SELECT jsonb_agg(share - 'status' ORDER BY n)
+          FROM jsonb_array_elements(NEW.shares) WITH ORDINALITY AS new_shares (share, n))
+      IS DISTINCT FROM
+       (SELECT jsonb_agg(share - 'status' ORDER BY n)
+          FROM jsonb_array_elements(OLD.shares) WITH ORDINALITY AS old_shares (share, n))
+  THEN
+    RAISE EXCEPTION 'a settlement is decided once; only what the PSP did with it may change'
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END
+$$"""
+
+_NEVER = "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+TRIGGERS = (
+    f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON journal {_NEVER}",
+    f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON captures {_NEVER}",
+    f"CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON settlements {_NEVER}",
+    "CREATE TRIGGER decided_once BEFORE UPDATE ON settlements FOR EACH ROW EXECUTE FUNCTION keep_settlement()",
+    "CREATE TRIGGER recorded_once BEFORE UPDATE OF id, operator_id, terminal_id, charge_point_id, reference,"
+    f" request_hash, currency, created_at, tariff ON payment_sessions {_NEVER}",
+)
+
+
+def _guard_evidence() -> None:
+    op.create_index(
+        "ix_settlements_due",
+        "settlements",
+        ["overdue_since", "report_due_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'due'"),
+    )
+    op.create_index(
+        "ix_payment_sessions_personal",
+        "payment_sessions",
+        ["operator_id", "created_at"],
+        unique=False,
+        postgresql_where=sa.text("personal"),
+    )
+    _run(REFUSE, KEEP_SETTLEMENT, *TRIGGERS)
+
+
+def _run(*statements: str) -> None:
+    for statement in statements:
+        op.execute(statement)
+
 
 PROTECTED = {
     "operators": "id",
@@ -523,6 +582,13 @@ def upgrade() -> None:
             comment="whether another payment must wait for this one; once false, for ever",
         ),
         sa.Column("needs_attention", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column(
+            "personal",
+            sa.Boolean(),
+            server_default="false",
+            nullable=False,
+            comment="whether card or metadata are kept; see docs/privacy.md",
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column(
@@ -748,6 +814,12 @@ def upgrade() -> None:
             ["payment_sessions.id", "payment_sessions.operator_id"],
             name=op.f("fk_journal_session_id_operator_id"),
         ),
+        sa.Column(
+            "hash",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="of this line and the hash of the session's line before",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
     )
     op.create_index("ix_journal_session_id_id", "journal", ["session_id", "id"], unique=False)
@@ -815,14 +887,8 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status = 'failed'"),
     )
-    op.create_index(
-        "ix_settlements_due",
-        "settlements",
-        ["overdue_since", "report_due_at"],
-        unique=False,
-        postgresql_where=sa.text("status = 'due'"),
-    )
     _create_alerts()
+    _guard_evidence()
     _protect()
 
 
@@ -1081,7 +1147,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("closed_at IS NULL"),
     )
     op.drop_table("alerts")
-    op.drop_table("operators")
+    _run("DROP TABLE operators", "DROP FUNCTION refuse_change", "DROP FUNCTION keep_settlement")
 
 
 def _drop_keys() -> None:

@@ -71,6 +71,33 @@ def run(folder: Path, url: str | None, *arguments: str, **more: str) -> tuple[in
     return process.returncode, out, err
 
 
+def security_lines(written: str) -> list[dict[str, str]]:
+    lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("stream") == "security"]
+
+
+def test_commands_that_change_something_are_recorded_without_values(database_url: str, folder: Path) -> None:
+    add = [*ADD, "--monta-url", "http://localhost:9/api/v1", "--client-secret-file", "secret", "--json"]
+    status, out, err = run(folder, database_url, *add)
+    assert status == 0, err
+    (line,) = security_lines(err)
+    assert (line["event"], line["result"]) == ("command", "done")
+    assert line["command"].endswith("operator add")
+    assert "paying_team_id" in line["options"]
+    assert "Nordlade" not in err
+    assert line["who"] == f"user {os.getuid()}"
+    operator_id = json.loads(out)["operator_id"]
+    status, _, err = run(
+        folder, database_url, "operator", "set", "--operator", operator_id, "--hold-max", "5"
+    )
+    assert [(line["result"], line["ids"]) for line in security_lines(err)] == [("done", operator_id)]
+    status, _, err = run(folder, database_url, "operator", "set", "--operator", "op_none", "--hold-max", "5")
+    assert status == 1
+    assert [line["result"] for line in security_lines(err)] == ["failed"]
+    status, _, err = run(folder, database_url, "operator", "list")
+    assert (status, security_lines(err)) == (0, [])
+
+
 def facts(folder: Path, url: str, *arguments: str) -> dict[str, str]:
     status, out, err = run(folder, url, *arguments, "--json")
     assert status == 0, err

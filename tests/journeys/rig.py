@@ -58,6 +58,7 @@ class Rig:
         self.operator: AddedOperator
         self.terminal: AddedKey
         self.ops: AddedKey
+        self.database_url: str
         self.seen: dict[str, list[Json]] = {}
         """Every state of each session shown to a terminal, in order."""
         self._references = 0
@@ -246,6 +247,7 @@ async def open_rig(
             async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
                 clients.append(http)
                 rig = Rig(context, clock, simulator, app, http)
+                rig.database_url = database_url
                 await rig.provision(config)
                 await rig.work()
                 yield rig

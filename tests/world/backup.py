@@ -3,6 +3,7 @@
 import asyncpg
 
 from app.store.tables import metadata
+from tests.shared_database import UNGUARDED
 
 TABLES = [table.name for table in metadata.sorted_tables]
 PREPARE = "; ".join(
@@ -12,9 +13,11 @@ PREPARE = "; ".join(
 KEEP = "; ".join(
     f"DELETE FROM backup.{name}; INSERT INTO backup.{name} TABLE public.{name}" for name in TABLES
 )
-GO_BACK = "; ".join(
-    [f"DELETE FROM public.{name}" for name in reversed(TABLES)]
-    + [f"INSERT INTO public.{name} OVERRIDING SYSTEM VALUE TABLE backup.{name}" for name in TABLES]
+GO_BACK = UNGUARDED.format(
+    "; ".join(
+        [f"DELETE FROM public.{name}" for name in reversed(TABLES)]
+        + [f"INSERT INTO public.{name} OVERRIDING SYSTEM VALUE TABLE backup.{name}" for name in TABLES]
+    )
 )
 
 

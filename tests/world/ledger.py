@@ -1,11 +1,16 @@
 """Reads the rows after each commit, independently of the service, for the invariants."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
+
+from app.domain.evidence.chain import Line, Linked, broken_at
 
 STATE = """
 SELECT due.at AS next_due, s.id, s.operator_id, s.terminal_id, s.charge_point_id, s.reference,
@@ -131,3 +136,34 @@ async def read_unnoticed(connection: asyncpg.Connection, now: datetime) -> list[
     """Returns references of sessions with unapplied entries that are neither due nor worked on: a lost wake-up
     (F114)."""
     return [record["reference"] for record in await connection.fetch(UNNOTICED, now)]
+
+
+CHAINS = """
+SELECT s.id, s.body->'journal' AS head, j.at, j.kind, j.source, j.detail, j.hash
+  FROM payment_sessions s JOIN journal j ON j.session_id = s.id ORDER BY s.id, j.id
+"""
+
+
+async def read_broken_chains(connection: asyncpg.Connection) -> list[str]:
+    """Returns what does not fit in the journals' chains of hashes, by session."""
+    broken = []
+    for session_id, found in groupby(await connection.fetch(CHAINS), key=itemgetter("id")):
+        records = list(found)
+        head = json.loads(records[0]["head"])
+        lines = [
+            Linked(
+                Line(
+                    session_id=session_id,
+                    number=number,
+                    at=record["at"],
+                    kind=record["kind"],
+                    source=record["source"],
+                    detail=json.loads(record["detail"]),
+                ),
+                record["hash"].hex(),
+            )
+            for number, record in enumerate(records, start=1)
+        ]
+        why = broken_at(lines, head=head["hash"], count=head["lines"])
+        broken += [] if why is None else [f"{session_id}: {why}"]
+    return broken

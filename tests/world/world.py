@@ -106,6 +106,7 @@ class World:
                 await self._quiet_phase()
             if not self.story.violations:
                 self.expectations.finished()
+                await self._evidence()
         finally:
             await self._end()
         if self.story.violations:
@@ -237,6 +238,13 @@ class World:
             and self.oracle.lost_are_told()
         )
         return terminals and sessions and lost
+
+    async def _evidence(self) -> None:
+        with self._environment.loop.io():
+            async with self._beside:
+                broken = await ledger.read_broken_chains(self._environment.beside)
+        with self.story.rule("every session's journal is an unbroken chain of hashes"):
+            assert not broken, f"{broken}"
 
     async def _end(self) -> None:
         self._environment.loop.choose = lambda: False

@@ -64,7 +64,7 @@ DETAILS: Mapping[str, str] = {
     "already_settled": "this payment session is settled, and a settlement is never changed.",
     "not_settled": "this payment session is not settled yet; wait for its settlement.",
     "capture_conflict": "this outcome was reported with another amount before.",
-    "invalid_body": "The body is not valid JSON.",
+    "invalid_body": "The body is not valid JSON, or an object in it has the same name twice.",
     "body_too_large": "The body may have 65536 bytes at most.",
     "unauthorized": "Send a valid key as `Authorization: Bearer <key>`.",
     "read_only_key": "This operations key may only read; an act needs a key with the role `operate`.",

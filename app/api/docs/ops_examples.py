@@ -92,6 +92,62 @@ CAPTURES: Responses = {
     200: json_example({"data": [_CAPTURE], "next_cursor": None}, "Oldest first"),
     **problems(*ALWAYS, not_found=UNSEEN),
 }
+_HASH = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8"
+EVIDENCE: Responses = {
+    200: json_example(
+        {
+            "format": "tapwatt-evidence-1",
+            "made_at": "2026-11-22T12:00:00.000000+00:00",
+            "session": {
+                "id": OPS["id"],
+                "operator_id": OPS["operator_id"],
+                "terminal_id": "trm_01kaq4kzrw8m6n4b2v0c9x7z5l",
+                "status": "completed",
+                "created_at": "2026-11-22T10:00:01.000000+00:00",
+            },
+            "request": {
+                "charge_point_id": "101",
+                "reference": "A-2026-000123",
+                "amount_minor": 5000,
+                "currency": "EUR",
+                "authorized_at": None,
+                "expires_at": None,
+                "display_reference": "K7QM-4TXP",
+                "energy_limit_wh": None,
+                "created_at": "2026-11-22T10:00:01.000000+00:00",
+                "tariff": None,
+            },
+            "card": {"brand": "visa", "last4": "4242", "fingerprint": None, "account_reference": None},
+            "metadata": {},
+            "journal": [
+                {
+                    "number": 1,
+                    "at": "2026-11-22T10:00:01.000000+00:00",
+                    "kind": "payment_authorized",
+                    "source": "terminal",
+                    "detail": {
+                        "reference": "A-2026-000123",
+                        "amount_minor": 5000,
+                        "currency": "EUR",
+                        "tariff": None,
+                        "request": _HASH,
+                    },
+                    "hash": _HASH,
+                }
+            ],
+            "chain": {"algorithm": "sha256", "lines": 1, "head": _HASH},
+            "decisions": [],
+            "calls": [],
+            "settlement": None,
+            "final_record": None,
+            "captures": [],
+            "deliveries": [],
+            "seal": _HASH,
+        },
+        "The bundle",
+    ),
+    **problems(*ALWAYS, not_found=UNSEEN),
+}
 SUMMARY: Responses = {
     200: json_example(
         {

@@ -1,18 +1,20 @@
 """Authenticates terminals and operations by their keys, and counts refused keys."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import structlog
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.http.problems import Problem
 from app.api.http.rate_limits import RateLimits, too_many
 from app.flows.admin import authenticate
 from app.flows.context import Context
+from app.security_log import Act, Result, write
 from app.store.db import scope
 from app.store.operators.keys import OpsKey, Role
 from app.store.operators.terminals import Terminal
@@ -56,6 +58,8 @@ class Refusals:
 
 MAX_KEY_CHARS = 200
 HOLD_PATHS = ("/payment-sessions", "/authorizations")
+CALLER = "tapwatt.caller"
+"""Where a request's scope keeps who was authenticated."""
 STOP_PATHS = ("/stop", "/stop-requests")
 
 terminal_bearer = HTTPBearer(
@@ -81,6 +85,9 @@ async def terminal_of(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(terminal_bearer)],
 ) -> Terminal:
     """Returns the calling terminal. Raises Problem `unauthorized`."""
+    known = request.scope.get(CALLER)
+    if isinstance(known, Terminal):
+        return known
     terminal, key = None, _key(bearer)
     if key is not None:
         terminal = await authenticate.terminal_by_key(
@@ -89,6 +96,7 @@ async def terminal_of(
     if terminal is None:
         raise await _refused(request, context, KeyKind.TERMINAL)
     await _count(request, context, terminal.id, terminal.operator_id)
+    request.scope[CALLER] = terminal
     scope.narrow(terminal.operator_id)
     return terminal
 
@@ -99,12 +107,16 @@ async def ops_key_of(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(ops_bearer)],
 ) -> OpsKey:
     """Returns the calling operations key. Raises Problem `unauthorized`."""
+    known = request.scope.get(CALLER)
+    if isinstance(known, OpsKey):
+        return known
     ops_key, key = None, _key(bearer)
     if key is not None:
         ops_key = await authenticate.ops_key_by_key(context, key, address_of(request), urgent=_stops(request))
     if ops_key is None:
         raise await _refused(request, context, KeyKind.OPERATIONS)
     await _count(request, context, ops_key.id, ops_key.operator_id)
+    request.scope[CALLER] = ops_key
     scope.narrow(ops_key.operator_id)
     return ops_key
 
@@ -127,6 +139,12 @@ ActingOps = Annotated[OpsKey, Depends(_acting_ops_key)]
 
 def address_of(request: Request) -> str | None:
     return None if request.client is None else request.client.host
+
+
+def route_of(request: Request) -> str:
+    """The method and the route's template: an address without the identifiers in it."""
+    route = request.scope.get("route")
+    return f"{request.method} {getattr(route, 'path_format', '...')}"
 
 
 def _stops(request: Request) -> bool:
@@ -166,6 +184,9 @@ async def _count(request: Request, context: Context, caller: str, operator_id: s
 async def _refused(request: Request, context: Context, kind: KeyKind) -> Problem:
     refusals: Refusals = request.app.state.refusals
     refusals.count(context, kind)
+    context.security.refused(
+        Act.KEY_REFUSED, context.clock.monotonic(), kind=kind.value, route=route_of(request)
+    )
     wait_s = await limits_of(request).failure(address_of(request), context.clock.monotonic())
     if wait_s:
         return too_many(wait_s)
@@ -174,6 +195,28 @@ async def _refused(request: Request, context: Context, kind: KeyKind) -> Problem
         "Send a valid key as `Authorization: Bearer <key>`.",
         headers={"WWW-Authenticate": "Bearer"},
     )
+
+
+async def authenticate_first(request: Request, calls: Collection[object]) -> None:
+    """Authenticates as a route with these dependencies will do, before anything else of the request is looked at.
+
+    Raises Problem `unauthorized` or `read_only_key`.
+    """
+    context = request.app.state.context
+    if terminal_of in calls:
+        await terminal_of(request, context, await terminal_bearer(request))
+    elif ops_key_of in calls:
+        key = await ops_key_of(request, context, await ops_bearer(request))
+        if _acting_ops_key in calls:
+            await _acting_ops_key(key)
+            write(Act.KEY_ACTS, Result.ALLOWED, who=key.name, key_id=key.id, route=route_of(request))
+
+
+def calls_of(dependant: Dependant) -> Iterator[object]:
+    """The functions that a route depends on, directly or not."""
+    for needed in dependant.dependencies:
+        yield needed.call
+        yield from calls_of(needed)
 
 
 CallingTerminal = Annotated[Terminal, Depends(terminal_of)]

@@ -268,7 +268,12 @@ async def on_invalid_request(request: Request, error: Exception) -> JSONResponse
     if any(e["loc"][:1] == ("path",) for e in details):
         return problem_response(request, Problem("not_found", "There is nothing under this address."))
     if any(e["type"] == "json_invalid" for e in details):
-        return problem_response(request, Problem("invalid_body", "The body is not valid JSON."))
+        return problem_response(
+            request,
+            Problem(
+                "invalid_body", "The body is not valid JSON, or an object in it has the same name twice."
+            ),
+        )
     if any(e["type"] == "card_data_not_allowed" for e in details):
         found = [e for e in details if e["type"] == "card_data_not_allowed"]
         fields = [field for error in found for field in error["ctx"]["fields"]]

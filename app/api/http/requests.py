@@ -11,9 +11,10 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
+from app.api.http.auth import authenticate_first, calls_of
 from app.api.http.card_data import fields_of_request
 from app.api.http.problems import Problem, card_data_problem
-from app.strict_json import BadJson, load_json
+from app.strict_json import BadJson, load_unambiguous
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_WEBHOOK_BYTES = 1024 * 1024
@@ -89,7 +90,7 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         try:
-            return load_json(await self.body(), max_bytes=MAX_BODY_BYTES)
+            return load_unambiguous(await self.body(), max_bytes=MAX_BODY_BYTES)
         except BadJson as error:
             raise json.JSONDecodeError(str(error), "", 0) from error
 
@@ -110,8 +111,10 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
+        calls = frozenset(calls_of(self.dependant))
 
         async def strict(request: Request) -> Response:
+            await authenticate_first(request, calls)
             if self.body_field is not None and not is_json_type(request.headers.get("content-type", "")):
                 raise Problem("unsupported_media_type", "Send the body with Content-Type: application/json.")
             if fields := fields_of_request(request):

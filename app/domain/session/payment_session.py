@@ -14,6 +14,7 @@ from app.domain.limit.monta_limits import MontaLimits
 from app.domain.limit.profile import ChargePointProfile
 from app.domain.session.attention import Attention, needs_attention
 from app.domain.session.settlement import Settlement
+from app.domain.session.states.journal import JournalHead
 from app.domain.tariff import Tariff
 from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
 
@@ -289,6 +290,8 @@ class PaymentSession:
     reads: Reads = field(default_factory=Reads)
     odd_times: tuple[str, ...] = ()
     """Impossible times of its charge, as Monta gave them; each is journaled once."""
+    journal: JournalHead = field(default_factory=JournalHead)
+    """Where the next journal line is linked to; written with the lines, under the row's lock."""
 
     @property
     def ended(self) -> bool:

@@ -1,7 +1,7 @@
 """Ends a payment session: settles by Monta's final record, or releases when nothing ran."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -33,6 +33,7 @@ from app.domain.session.settlement import (
     SettlementBasis,
     SettlementStatus,
     after_reports,
+    decided_digest,
     settle,
     what_differs,
 )
@@ -331,8 +332,25 @@ def _with_settlement(change: Change, settlement: Settlement, policy: Policy, pha
         shortfall_minor=settlement.shortfall_minor,
         energy_wh=settlement.energy_wh,
         basis=settlement.basis,
+        price=_price_behind(change.session, settlement),
+        settlement=decided_digest(asdict(replace(settlement, shares=shares))),
     )
     if settlement.to_capture_minor and settlement.decided_at >= settlement.deadline:
         why = "settled after the hold had expired: the PSP may refuse the capture"
         change = change.raise_attention(Code.SETTLED_LATE, why, WATCHER)
     return change
+
+
+def _price_behind(session: PaymentSession, settlement: Settlement) -> str | None:
+    """Monta's price in major units that is billed. None: the amount rests on something else."""
+    if session.charge is None or settlement.basis not in (
+        SettlementBasis.FINAL_PRICE,
+        SettlementBasis.LAST_PRICE,
+    ):
+        return None
+    billed_minor = settlement.to_capture_minor + settlement.shortfall_minor
+    for report in (session.charge.latest, session.charge.last_priced):
+        price = None if report is None else report.price
+        if price is not None and _to_bill(price, session.authorization.currency) == billed_minor:
+            return str(price)
+    return None

@@ -1,9 +1,11 @@
 """Computes what the terminal captures and releases, and the status after the PSP's reports."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from app.domain.units.canonical import digest
 
 
 class SettlementAction(StrEnum):
@@ -79,6 +81,19 @@ class Settlement:
     def report_due_at(self) -> datetime:
         """Half of the remaining validity of its holds: by then its capture should be reported."""
         return self.decided_at + max(timedelta(), self.deadline - self.decided_at) / 2
+
+
+_AFTERWARDS = ("status", "overdue_since")
+"""What changes of a settlement once it is decided."""
+
+
+def decided_digest(settlement: Mapping[str, object]) -> str:
+    """The hash of a settlement's fields as they were decided, whatever the PSP has done since."""
+    decided = {name: value for name, value in settlement.items() if name not in _AFTERWARDS}
+    shares = decided["shares"]
+    if isinstance(shares, list | tuple):
+        decided["shares"] = [{n: v for n, v in share.items() if n != "status"} for share in shares]
+    return digest(decided)
 
 
 class HoldUnknown(ValueError):

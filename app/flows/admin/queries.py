@@ -63,6 +63,17 @@ async def session(context: Context, session_id: SessionId, owner: SessionFilter)
         return await payment_sessions.get(connection, session_id, owner)
 
 
+async def session_exists(context: Context, session_id: str) -> bool:
+    """Whether any operator has a session with this id, whoever asks: to notice that others try it."""
+    with limited_to(EVERY):
+        return await _exists(context, session_id)
+
+
+async def _exists(context: Context, session_id: str) -> bool:
+    async with context.database.read() as connection:
+        return await payment_sessions.get(connection, SessionId(session_id)) is not None
+
+
 async def sessions(
     context: Context,
     wanted: SessionFilter,

@@ -20,6 +20,7 @@ from app.domain.charging.setup_check import (
 from app.domain.tariff import InvalidTariff, parse_tariff
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.context import Context
+from app.flows.erasure import erase_old
 from app.flows.ingest import keep_entries
 from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
@@ -82,6 +83,7 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
     pause = RETRY_S if webhook_problem or sync_problem else EVERY_S
     webhook_problem = webhook_problem or await _take_undelivered(context, operator, monta)
     await _prune(context, operator.id)
+    await erase_old(context, operator.id)
     async with context.database.transaction() as connection:
         await operators.forget_old_webhook_secret(connection, operator.id, context.clock.now())
         await note_sync(connection, operator.id, webhook_problem=webhook_problem, sync_problem=sync_problem)

@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from app.domain.evidence.bundle import request_of
 from app.domain.limit.monta_limits import admitted, monta_limits_for
 from app.domain.limit.policy import Policy, power_bound_w
 from app.domain.session.holds import TermProblem, amount_problem, most_minor, time_problem
@@ -17,11 +18,13 @@ from app.domain.session.payment_session import Authorization, PaymentAuthorized,
 from app.domain.session.plausibility import why_unlikely
 from app.domain.session.states.journal import JournalKind
 from app.domain.tariff.time_windows import in_force, out_of_force
+from app.domain.units.canonical import digest
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.context import Context
 from app.flows.payments import PaymentCall
 from app.store.db.connection import Connection
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
+from app.store.db.documents import as_stored
 from app.store.operators.charge_points import PRICE_GROUP, TariffFound
 from app.store.operators.terminals import Terminal
 from app.store.sessions import holds, payment_facts, payment_sessions, recording
@@ -171,6 +174,7 @@ def _judge(
         amount_minor=session.authorization.amount_minor,
         currency=session.authorization.currency,
         tariff=session.tariff_source,
+        request=digest(request_of(session, as_stored(session.tariff.source) if session.tariff else None)),
     )
     new[call] = NewPayment(
         change=change, request_hash=payment.fingerprint(), idempotency_key=payment.idempotency_key

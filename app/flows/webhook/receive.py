@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import zlib
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +13,16 @@ from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.flows.deliveries import Signed
 from app.flows.ingest import apply_running, keep_entries
-from app.monta.webhook import Delivery, Entry, read_delivery, read_entry, read_rows, signature_is_valid
+from app.monta.webhook import (
+    READ_KINDS,
+    Delivery,
+    Entry,
+    read_delivery,
+    read_entry,
+    read_rows,
+    signature_is_valid,
+)
+from app.security_log import Act
 from app.store.db.database import retry_on_serialization_failure
 from app.store.db.scope import EVERY, limited_to, narrow
 from app.store.operators.operators import Operator
@@ -75,6 +85,8 @@ async def _sender(
     if again != operator and _is_signed(again, body, signature, now):
         return again
     context.telemetry.webhook_refused("bad_signature")
+    now_s = context.clock.monotonic()
+    context.security.refused(Act.SIGNATURE_REFUSED, now_s, operator_id=operator.id)
     raise BadSignature
 
 
@@ -92,12 +104,17 @@ def _is_signed(operator: Operator, body: bytes, signature: str | None, now: date
 
 
 def _to_keep(body: bytes, signature: str | None, delivery: Delivery) -> KeptDelivery:
-    """The delivery as it is kept: compressed at the quickest level, since it is written once and hardly ever read."""
+    """The delivery as it is kept: compressed at the quickest level, since it is written once and hardly ever read.
+
+    With entries that nothing reads (users, teams) only what is needed of it is kept, and no signature fits that.
+    """
     charges = {entry.charge.id for entry in delivery.entries if entry.charge is not None}
+    whole = all((entry.entity_type or "").lower() in READ_KINDS for entry in delivery.entries)
+    kept = body if whole else json.dumps({"entries": [entry.raw for entry in delivery.entries]}).encode()
     return KeptDelivery(
         digest=hashlib.sha256(body).digest(),
-        signature=(signature or "")[:MOST_SIGNATURE_CHARS],
-        body=zlib.compress(body, level=1),
+        signature=(signature or "")[:MOST_SIGNATURE_CHARS] if whole else "",
+        body=zlib.compress(kept, level=1),
         charge_ids=tuple(sorted(charges)),
     )
 

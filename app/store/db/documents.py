@@ -51,6 +51,11 @@ def to_json(value: object) -> str:
     return json.dumps(value, default=_decimal, separators=(",", ":"), allow_nan=False)
 
 
+def as_stored(value: object) -> object:
+    """What a value of a jsonb column will be when it is read again."""
+    return _loads(to_json(value))
+
+
 def _decimal(value: object) -> float | str:
     if not isinstance(value, Decimal):
         raise TypeError(f"{type(value).__name__} has no JSON form here")

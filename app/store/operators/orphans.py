@@ -174,3 +174,9 @@ def _shown(report: ChargeReport) -> dict[str, object]:
 
 def _from(row: Row) -> Orphan:
     return Orphan(**{**row, "state": ChargeState(row["state"])})
+
+
+async def forget_cards(connection: Connection, operator_id: OperatorId, before: datetime) -> None:
+    """Clears the cards of closed orphans that were found before a time."""
+    old = (X.c.operator_id == operator_id, X.c.found_at < before, X.c.closed_at.is_not(None))
+    await connection.execute(update(X).where(*old, X.c.card_last4.is_not(None)).values(card_last4=None))

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from app.domain.evidence.erasure import is_personal
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import (
     HoldShare,
@@ -52,6 +53,7 @@ def identity_row(session: PaymentSession) -> dict[str, Any]:
         "card_fingerprint": held.card.fingerprint,
         "card_account_reference": held.card.account_reference,
         "currency": held.currency,
+        "personal": is_personal(session),
         "created_at": session.created_at,
         "tariff": session.tariff.source if session.tariff else None,
     }

@@ -1,33 +1,87 @@
 """Stores the journal: every fact, decision and call of a session, oldest first, never changed."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
+from app.domain.evidence.chain import Line, link
+from app.domain.session.machine import JournalLine
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.states.journal import JournalHead
 from app.domain.units.ids import SessionId
 from app.store.db.connection import Connection
+from app.store.db.statements import by_column, insert_rows
 from app.store.tables import journal
+
+JOURNAL_COLUMNS = ("session_id", "operator_id", "at", "kind", "source", "detail", "hash")
+_APPEND = insert_rows(journal, *JOURNAL_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
+    """A stored line. `hash` covers it and the line before it (`app/domain/evidence/chain.py`)."""
+
     id: int
     at: datetime
     kind: str
     source: str
     detail: dict[str, Any]
+    hash: bytes
+
+
+JournalRow = dict[str, Any]
+
+
+def linked(
+    session: PaymentSession, head: JournalHead, lines: Sequence[JournalLine], now: datetime
+) -> tuple[PaymentSession, list[JournalRow]]:
+    """Links lines to the end of a locked session's chain, `head`; returns the session with the new end, too."""
+    rows = []
+    for number, line in enumerate(lines, start=head.lines + 1):
+        entry = Line(
+            session_id=session.id,
+            number=number,
+            at=now,
+            kind=line.kind,
+            source=line.source,
+            detail=line.detail,
+        )
+        head = JournalHead(lines=number, hash=link(head.hash, entry))
+        rows.append(_row(session, entry, head.hash))
+    return (session if session.journal == head else replace(session, journal=head)), rows
+
+
+def _row(session: PaymentSession, line: Line, its_hash: str) -> JournalRow:
+    return {
+        "session_id": session.id,
+        "operator_id": session.operator_id,
+        "at": line.at,
+        "kind": line.kind,
+        "source": line.source,
+        "detail": dict(line.detail),
+        "hash": bytes.fromhex(its_hash),
+    }
+
+
+async def append(connection: Connection, rows: Sequence[JournalRow]) -> None:
+    """Writes linked lines, in this order; their session's end of the chain is saved in the same transaction."""
+    if rows:
+        await connection.execute(_APPEND, by_column(rows, JOURNAL_COLUMNS))
 
 
 async def of_session(
     connection: Connection, session_id: SessionId, *, after: int = 0, limit: int = 1000
 ) -> list[JournalEntry]:
     """Up to `limit` lines with ids above `after`."""
+    c = journal.c
     query = (
-        select(journal.c.id, journal.c.at, journal.c.kind, journal.c.source, journal.c.detail)
-        .where(journal.c.session_id == session_id, journal.c.id > after)
-        .order_by(journal.c.id)
+        select(c.id, c.at, c.kind, c.source, c.detail, c.hash)
+        .where(c.session_id == session_id, c.id > after)
+        .order_by(c.id)
         .limit(limit)
     )
-    return [JournalEntry(r.id, r.at, r.kind, r.source, r.detail) for r in await connection.execute(query)]
+    rows = await connection.execute(query)
+    return [JournalEntry(r.id, r.at, r.kind, r.source, r.detail, r.hash) for r in rows]

@@ -29,12 +29,13 @@ from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store.db.connection import Connection, Result, Row
 from app.store.db.database import SESSIONS_CHANNEL
 from app.store.db.documents import as_text
-from app.store.db.statements import Params, by_column, insert_rows
+from app.store.db.statements import Params
 from app.store.sessions import leases
 from app.store.sessions.codec import from_row, to_row
+from app.store.sessions.journal import append, linked
 from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter, Shape, conditions, shape_of
 from app.store.sessions.settlements import write
-from app.store.tables import journal, payment_sessions, settlements
+from app.store.tables import payment_sessions, settlements
 from app.store.tables.base import Moment
 
 log = structlog.get_logger("store")
@@ -135,7 +136,11 @@ async def save_all(
     The version rises with every visible change; bookkeeping of our own reads is not one. `claims`: what becomes of the
     claim on each session (`leases.extended`, `leases.released`), written by the same UPDATE of its row.
     """
-    saved = [_versioned(before, change.session, now) for before, change in edits]
+    kept = [
+        linked(_versioned(before, change.session, now), before.journal, change.lines, now)
+        for before, change in edits
+    ]
+    saved = [session for session, _ in kept]
     pairs = [(before, session) for (before, _), session in zip(edits, saved, strict=True)]
     visible = [session.id for before, session in pairs if session.version != before.version]
     if visible:
@@ -150,7 +155,7 @@ async def save_all(
     for before, session in pairs:
         if session.settlement is not None and session.settlement != before.settlement:
             await write(connection, session, session.settlement, first=before.settlement is None)
-    await _write_lines(connection, [change for _, change in edits], now)
+    await append(connection, [line for _, lines in kept for line in lines])
     return saved
 
 
@@ -318,31 +323,18 @@ _LOCKED = (
     .order_by(P.c.id)
 )
 _SAVE = update(P).where(P.c.id == bindparam("session"))
-_LINE = ("session_id", "operator_id", "at", "kind", "source", "detail")
-_WRITE_LINES = insert_rows(journal, *_LINE)
 
 
 def _versioned(before: PaymentSession, session: PaymentSession, now: datetime) -> PaymentSession:
     """The session with the next version, where anything visible changed."""
-    same = replace(session, reads=before.reads, version=before.version, updated_at=before.updated_at)
+    same = replace(
+        session,
+        reads=before.reads,
+        journal=before.journal,
+        version=before.version,
+        updated_at=before.updated_at,
+    )
     if same == before:
         return session
     attention = stamped(session.attention, now)
     return replace(session, version=before.version + 1, updated_at=now, attention=attention)
-
-
-async def _write_lines(connection: Connection, changes: Sequence[Change], now: datetime) -> None:
-    lines = [
-        {
-            "session_id": change.session.id,
-            "operator_id": change.session.operator_id,
-            "at": now,
-            "kind": line.kind,
-            "source": line.source,
-            "detail": dict(line.detail),
-        }
-        for change in changes
-        for line in change.lines
-    ]
-    if lines:
-        await connection.execute(_WRITE_LINES, by_column(lines, _LINE))

@@ -9,11 +9,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.attention import stamped
 from app.domain.session.machine import Change
+from app.domain.session.states.journal import JournalHead
 from app.domain.units.ids import SessionId
 from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL
 from app.store.db.statements import by_column, given_rows
 from app.store.sessions.codec import identity_row, to_row
+from app.store.sessions.journal import JOURNAL_COLUMNS, JournalRow, linked
 from app.store.tables import holds, journal, payment_sessions
 
 
@@ -35,28 +37,22 @@ async def record(connection: Connection, payments: Sequence[NewPayment]) -> froz
     """
     # In one order everywhere, so that processes wait for each other and do not deadlock.
     ordered = sorted(payments, key=lambda p: (p.change.session.operator_id, p.change.session.charge_point_id))
-    rows = [_row(payment) for payment in ordered]
-    lines = [
-        {
-            "line_operator": payment.change.session.operator_id,
-            "line_session": payment.change.session.id,
-            "line_at": payment.change.session.created_at,
-            "line_kind": line.kind,
-            "line_source": line.source,
-            "line_detail": dict(line.detail),
-        }
-        for payment in ordered
-        for line in payment.change.lines
-    ]
+    rows, lines = [], []
+    for payment in ordered:
+        row, its_lines = _row(payment)
+        rows.append(row)
+        lines += [{f"line_{name}": value for name, value in line.items()} for line in its_lines]
     given = by_column(rows, _COLUMNS) | by_column(lines, tuple(_LINE))
     made = await connection.execute(_RECORD, given)
     return frozenset(SessionId(row.id) for row in made)
 
 
-def _row(payment: NewPayment) -> dict[str, Any]:
+def _row(payment: NewPayment) -> tuple[dict[str, Any], list[JournalRow]]:
+    """The session's row, and its first journal lines."""
     session = payment.change.session
     session = replace(session, attention=stamped(session.attention, session.created_at))
-    return (
+    session, lines = linked(session, JournalHead(), payment.change.lines, session.created_at)
+    row = (
         identity_row(session)
         | to_row(session)
         | {
@@ -66,6 +62,7 @@ def _row(payment: NewPayment) -> dict[str, Any]:
             "hold_minor": session.authorization.amount_minor,
         }
     )
+    return row, lines
 
 
 S, H, J = payment_sessions, holds, journal
@@ -73,17 +70,10 @@ _SESSION_COLUMNS = (
     *("id", "operator_id", "terminal_id", "charge_point_id", "reference", "idempotency_key", "request_hash"),
     *("display_reference", "card_last4", "card_fingerprint", "card_account_reference", "authorized_minor"),
     *("currency", "status", "version", "charge_id", "occupies_charge_point", "needs_attention"),
-    *("created_at", "updated_at", "body", "tariff", "due_at"),
+    *("personal", "created_at", "updated_at", "body", "tariff", "due_at"),
 )
 _COLUMNS = (*_SESSION_COLUMNS, "hold_minor")
-_LINE = {
-    "line_operator": J.c.operator_id,
-    "line_session": J.c.session_id,
-    "line_at": J.c.at,
-    "line_kind": J.c.kind,
-    "line_source": J.c.source,
-    "line_detail": J.c.detail,
-}
+_LINE = {f"line_{name}": J.c[name] for name in JOURNAL_COLUMNS}
 
 
 def _statement() -> Any:
@@ -111,8 +101,8 @@ def _statement() -> Any:
         ).where(is_made),
     )
     written = insert(J).from_select(
-        ("operator_id", "session_id", "at", "kind", "source", "detail"),
-        select(*(lines[name] for name in _LINE)).where(lines.line_session.in_(select(made.c.id))),
+        JOURNAL_COLUMNS,
+        select(*(lines[name] for name in _LINE)).where(lines.line_session_id.in_(select(made.c.id))),
     )
     wakes = func.pg_notify(DUE_CHANNEL, "")
     return select(made.c.id, wakes).add_cte(taken.cte("taken"), written.cte("written"))

@@ -50,6 +50,13 @@ payment_sessions = Table(
         comment="whether another payment must wait for this one; once false, for ever",
     ),
     Column("needs_attention", Boolean, nullable=False, server_default="false"),
+    Column(
+        "personal",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="whether card or metadata are kept; see docs/privacy.md",
+    ),
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column(
@@ -121,6 +128,7 @@ payment_sessions = Table(
         "id",
         postgresql_where=text("needs_attention"),
     ),
+    Index("ix_payment_sessions_personal", "operator_id", "created_at", postgresql_where=text("personal")),
     Index(
         "ix_payment_sessions_not_completed",
         "status",
@@ -237,6 +245,9 @@ journal = Table(
     Column("kind", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("detail", JSONB, nullable=False),
+    Column(
+        "hash", LargeBinary, nullable=False, comment="of this line and the hash of the session's line before"
+    ),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     Index("ix_journal_session_id_id", "session_id", "id"),
 )

@@ -57,9 +57,19 @@ class JournalKind(StrEnum):
     CLOSED_BY_OPERATIONS = "closed_by_operations"
     CAPTURE_REPORTED = "capture_reported"
 
+    PERSON_ERASED = "person_erased"
+
     ATTENTION_NEEDED = "attention_needed"
     ATTENTION_ENDED = "attention_ended"
     ATTENTION_ACKNOWLEDGED = "attention_acknowledged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalHead:
+    """The end of a session's hash chain: how many lines it has, and the last line's hash in hex."""
+
+    lines: int = 0
+    hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,8 @@ K = JournalKind
 
 KINDS: Mapping[JournalKind, KindRow] = {
     K.PAYMENT_AUTHORIZED: KindRow(
-        "The terminal reported a hold; the session was recorded.", "reference, amount_minor, currency, tariff"
+        "The terminal reported a hold; the session was recorded.",
+        "reference, amount_minor, currency, tariff, request",
     ),
     K.TOPPED_UP: KindRow(
         "The terminal reported one more hold; the limit was raised.",
@@ -167,7 +178,7 @@ KINDS: Mapping[JournalKind, KindRow] = {
     ),
     K.SETTLEMENT_DECIDED: KindRow(
         "What the terminal must capture and release.",
-        "phase, action, to_capture_minor, to_release_minor, shortfall_minor, energy_wh, basis",
+        "phase, action, to_capture_minor, to_release_minor, shortfall_minor, energy_wh, basis, price, settlement",
     ),
     K.NEGATIVE_PRICE: KindRow("Monta's final price is below zero; the holds are released.", "price"),
     K.BELOW_LEAST: KindRow(
@@ -182,6 +193,7 @@ KINDS: Mapping[JournalKind, KindRow] = {
         "The terminal reported what the PSP did.",
         "outcome, amount_minor, reference, authorization_reference, status",
     ),
+    K.PERSON_ERASED: KindRow("Card and metadata were erased, on request or by their age."),
     K.ATTENTION_NEEDED: KindRow("A reason for operations to look was raised.", "code, why"),
     K.ATTENTION_ENDED: KindRow("The cause is gone; the attention item was closed.", "code, why"),
     K.ATTENTION_ACKNOWLEDGED: KindRow("Operations acknowledged all items of a code.", "code, by, note"),

@@ -1,0 +1,49 @@
+"""Endpoint that hands out the evidence of one payment session."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from app.api.docs import ops_examples as examples
+from app.api.http.auth import CallingOps, ContextHere
+from app.api.http.requests import StrictRoute
+from app.api.routes.ops import SessionPath
+from app.flows.evidence import evidence_of
+from app.store.sessions.session_filter import SessionFilter
+from app.strict_json import dump_json
+
+router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
+
+
+class EvidenceOut(BaseModel):
+    """A bundle as `tapwatt evidence verify` reads it; what its parts hold is described in docs/evidence.md."""
+
+    format: str
+    made_at: str
+    session: dict[str, Any]
+    request: dict[str, Any] = Field(description="what the terminal sent, with the tariff in force")
+    card: dict[str, Any] = Field(description="all null once it was erased")
+    metadata: dict[str, str]
+    journal: list[dict[str, Any]] = Field(description="each line with its hash")
+    chain: dict[str, Any] = Field(description="how many lines there are, and the last line's hash")
+    decisions: list[int] = Field(description="numbers of the lines that record our decisions")
+    calls: list[int] = Field(description="numbers of the lines that record calls to Monta")
+    settlement: dict[str, Any] | None
+    final_record: dict[str, Any] | None = Field(description="Monta's, as it was settled by")
+    captures: list[dict[str, Any]]
+    deliveries: list[dict[str, Any]] = Field(description="Monta's webhooks about it that are still kept")
+    seal: str = Field(description="SHA-256 of all the rest")
+
+
+@router.get(
+    "/payment-sessions/{id}/evidence",
+    summary="Get the evidence of a session",
+    operation_id="opsGetEvidence",
+    responses=examples.EVIDENCE,
+    response_model=EvidenceOut,
+)
+async def evidence(context: ContextHere, key: CallingOps, session_id: SessionPath) -> Response:
+    """One JSON object with all that is kept of the session; `tapwatt evidence verify` checks it without a database."""
+    bundle: Any = await evidence_of(context, session_id, SessionFilter(operator_id=key.operator_id))
+    return Response(dump_json(bundle), media_type="application/json")

@@ -1,0 +1,50 @@
+"""Commands about personal data: erase a session's card, export what is kept of one card."""
+
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.common import fail, with_context
+from app.cli.sessions import CALLER, session_app
+from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import OperatorId, SessionId
+from app.flows.admin.personal_data import StillNeeded, erase_card, export_card
+from app.flows.context import Context, SessionUnknown
+from app.settings import load_settings
+from app.store.sessions.session_filter import EVERY_SESSION
+from app.strict_json import dump_json
+
+app = session_app
+"""With the commands of this module."""
+
+
+@session_app.command("erase-card")
+def session_erase_card(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
+    """Erase a session's card and metadata; amounts, tariff and journal stay."""
+
+    async def run(context: Context) -> PaymentSession:
+        return await erase_card(context, SessionId(session_id), EVERY_SESSION, by=CALLER)
+
+    try:
+        with_context(load_settings(), run)
+    except SessionUnknown:
+        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+    except StillNeeded as error:
+        fail(f"Not yet: {error}.")
+    typer.echo(f"{session_id}: card and metadata are erased.")
+
+
+@session_app.command("export")
+def session_export(
+    card: Annotated[
+        str, typer.Option("--card", metavar="TOKEN", help="A card's fingerprint or account reference.")
+    ],
+    operator: Annotated[str | None, typer.Option(metavar="OPERATOR", help="Only this operator.")] = None,
+) -> None:
+    """Print as JSON what is kept of the sessions of one card, for the person who asks for it."""
+
+    async def run(context: Context) -> str:
+        found: Any = await export_card(context, card, OperatorId(operator) if operator else None)
+        return dump_json(found)
+
+    typer.echo(with_context(load_settings(), run))

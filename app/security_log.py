@@ -1,0 +1,96 @@
+"""The security log: refused keys and signatures, foreign access, keys that act, changes by command.
+
+Its lines are structured log lines with `stream: security`, so that they can be kept apart from the others.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import structlog
+
+_log = structlog.get_logger("security")
+_address: ContextVar[str | None] = ContextVar("caller's address", default=None)
+
+WINDOW_S = 60.0
+MOST_REFUSED = 60
+"""Lines about one kind of refusal in a window; the next window's first line says how many were left out."""
+
+
+class Act(StrEnum):
+    KEY_REFUSED = "key_refused"
+    SIGNATURE_REFUSED = "signature_refused"
+    FOREIGN_ACCESS = "foreign_access"
+    """A valid key asked for a session that exists and is not its own."""
+    KEY_ACTS = "key_acts"
+    """An operations key calls what changes something."""
+    COMMAND = "command"
+    """A command that changes something was run on this machine."""
+
+
+class Result(StrEnum):
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@contextmanager
+def calling_from(address: str | None) -> Iterator[None]:
+    """Names the caller's address in the lines that are written within the block."""
+    token = _address.set(address)
+    try:
+        yield
+    finally:
+        _address.reset(token)
+
+
+@dataclass(slots=True)
+class _Window:
+    began_s: float = float("-inf")
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityLog:
+    """The security log of one process. Refusals are bounded, since strangers cause them."""
+
+    _windows: dict[Act, _Window] = field(default_factory=lambda: defaultdict(_Window))
+
+    def refused(
+        self,
+        act: Act,
+        now_s: float,
+        *,
+        who: str | None = None,
+        key_id: str | None = None,
+        **about: str | None,
+    ) -> None:
+        """Records a refusal; `now_s` is monotonic time. Never what was sent."""
+        window, left_out = self._windows[act], 0
+        if now_s - window.began_s >= WINDOW_S:
+            left_out = max(0, window.refused - MOST_REFUSED)
+            window.began_s, window.refused = now_s, 0
+        window.refused += 1
+        if window.refused <= MOST_REFUSED:
+            more = about | ({"left_out": str(left_out)} if left_out else {})
+            write(act, Result.REFUSED, who=who, key_id=key_id, **more)
+
+
+def write(
+    act: Act, result: Result, *, who: str | None, key_id: str | None = None, **about: str | None
+) -> None:
+    """Writes a line: who, by which key, from where, what, and the result."""
+    line = _log.warning if result in (Result.REFUSED, Result.FAILED) else _log.info
+    line(
+        act.value,
+        stream="security",
+        result=result.value,
+        who=who,
+        key_id=key_id,
+        address=_address.get(),
+        **about,
+    )

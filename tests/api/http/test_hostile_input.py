@@ -1,0 +1,233 @@
+"""Generated requests at every endpoint: never a 5xx, never an answer that is not documented, and nothing is echoed.
+
+`--times 20` makes the long run: 10,000 requests to each operation, 20,000 webhooks.
+"""
+
+import json
+import re
+from collections import Counter
+from random import Random
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httpx
+import pytest
+
+from tests.api.service import Json, Service, charge_entry, delivery, documented, open_service, sign
+from tests.conftest import Sized
+
+pytestmark = pytest.mark.anyio
+
+CANARY = "zqx7canaryzqx7"
+"""In names and values that no one else uses: an answer that repeats it echoes what was sent."""
+
+SPECIAL: list[Any] = [
+    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63) - 1, 10**300, 1e308, -0.0, 1e-320, 0.1,
+    "", " ", "0", "-1", "null", "true", "NaN", "a\0b", "\ud800", "\u202e", "ÿ" * 300, "𝕏", "../../etc/passwd",
+    "' OR 1=1 --", "%00", "%s%n", "{{7*7}}", "\r\nX-Injected: 1", "<script>", "4242 4242 4242 4242",
+    "2026-11-22T10:00:00Z", "9999-12-31T23:59:59-23:59", "0000-00-00", "EUR", "101", CANARY, [], {}, [[[[]]]],
+]  # fmt: skip
+
+
+class Mangler:
+    """Turns valid requests into hostile ones, by chance from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = Random(seed)
+
+    def value(self, depth: int = 3) -> Any:
+        kind = self.chance.random()
+        if kind < 0.7 or not depth:
+            return self.chance.choice(SPECIAL)
+        if kind < 0.85:
+            return [self.value(depth - 1) for _ in range(self.chance.randrange(4))]
+        return {self.name(): self.value(depth - 1) for _ in range(self.chance.randrange(4))}
+
+    def name(self) -> str:
+        known = ("id", "amount", "reference", "authorization", "payload", "entityId", "state", "__proto__")
+        return self.chance.choice([*known, CANARY, f"{CANARY}.x[0]", "", "ü", "$ref", "a\0b"])
+
+    def mangled(self, value: Any) -> Any:
+        """The same with one to three parts replaced, removed, added or wrapped."""
+        value = json.loads(json.dumps(value))
+        for _ in range(self.chance.randrange(1, 4)):
+            value = self._once(value)
+        return value
+
+    def _once(self, value: Any) -> Any:
+        if isinstance(value, dict) and value and self.chance.random() < 0.8:
+            name = self.chance.choice(list(value))
+            change = self.chance.random()
+            if change < 0.2:
+                return {n: v for n, v in value.items() if n != name}
+            if change < 0.35:
+                return value | {self.name(): self.value()}
+            return value | {name: self._once(value[name])}
+        if isinstance(value, list) and value and self.chance.random() < 0.8:
+            at = self.chance.randrange(len(value))
+            return [*value[:at], self._once(value[at]), *value[at + self.chance.randrange(2) :]]
+        return self.value()
+
+    def body(self, valid: Any) -> bytes:
+        """JSON mostly, sometimes with bytes cut, added, or of another encoding."""
+        text = json.dumps(self.mangled(valid) if valid is not None else self.value())
+        body = text.encode("utf-8", "surrogatepass")
+        kind = self.chance.random()
+        at = self.chance.randrange(len(body) + 1)
+        if kind < 0.06:
+            return body[:at]
+        if kind < 0.12:
+            return body[:at] + self.chance.randbytes(3) + body[at:]
+        if kind < 0.14:
+            return text.encode("utf-16", "surrogatepass")
+        if kind < 0.16:
+            return b"[" * self.chance.choice([100, 60_000])
+        if kind < 0.18:
+            return body[:-1] + b"," + body[1:]
+        return body
+
+    def text(self) -> str:
+        return self.chance.choice([*(v for v in SPECIAL if isinstance(v, str)), "x" * 300, CANARY, "ps_1"])
+
+    def header(self) -> str:
+        """A header's value that HTTP allows: what it forbids, the server refuses before us."""
+        return re.sub(r"[^\t\x20-\x7e\x80-\xff]", "?", self.text()).strip()
+
+
+def operations(document: Json) -> list[tuple[str, str, Json]]:
+    return [
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if "webhooks" not in path
+    ]
+
+
+def example(operation: Json) -> Any:
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    return next((each["value"] for each in content.get("examples", {}).values()), content.get("example"))
+
+
+def in_bytes(headers: dict[str, bytes]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value) for name, value in headers.items()]
+
+
+def sendable(text: str) -> str:
+    """Without lone surrogates, which no address can have."""
+    return text.encode("utf-8", "replace").decode()
+
+
+class Hostile:
+    """Sends generated requests, and judges their answers by the OpenAPI document."""
+
+    def __init__(self, service: Service, seed: int) -> None:
+        self.service = service
+        self.mangler = Mangler(seed)
+        self.document = service.apps[0].openapi()
+        self.codes = documented(self.document)
+        self.known_ids: list[str] = []
+        self.seen: Counter[int] = Counter()
+
+    async def send(self, method: str, path: str, operation: Json) -> None:
+        mangler, chance = self.mangler, self.mangler.chance
+        url = httpx.URL("http://tapwatt.test").copy_with(raw_path=self._target(path, operation))
+        headers = self._headers(operation)
+        body = b""
+        if "requestBody" in operation or chance.random() < 0.1:
+            body = mangler.body(example(operation))
+            if chance.random() < 0.95:
+                headers["content-type"] = b"application/json"
+            elif chance.random() < 0.5:
+                headers["content-type"] = mangler.header().encode("latin-1")
+        answer = await self.service.clients[0].request(method, url, content=body, headers=in_bytes(headers))
+        self.judge(method, path, operation, answer)
+
+    def _target(self, path: str, operation: Json) -> bytes:
+        mangler, chance = self.mangler, self.mangler.chance
+        known = [*self.known_ids, "101", "shortfall"]
+
+        def part(_: re.Match[str]) -> str:
+            text = chance.choice(known) if chance.random() < 0.7 else mangler.text()
+            return quote(sendable(text), safe="") or "%20"
+
+        target = re.sub(r"\{\w+\}", part, path)
+        names = [p["name"] for p in operation.get("parameters", []) if p["in"] == "query"]
+        query = [
+            (name if chance.random() < 0.9 else mangler.name(), mangler.text())
+            for name in names
+            if chance.random() < 0.4 and name != "wait"
+        ]
+        clean = [(sendable(name), sendable(value)) for name, value in query]
+        return (target + (f"?{urlencode(clean)}" if clean else "")).encode("ascii")
+
+    def _headers(self, operation: Json) -> dict[str, bytes]:
+        mangler, chance = self.mangler, self.mangler.chance
+        security = next(iter(operation.get("security", [{}])[0]), None)
+        own = {
+            "terminal_key": self.service.one.terminal.api_key,
+            "operations_key": self.service.all_ops.api_key,
+        }
+        headers: dict[str, bytes] = {}
+        if security is not None and chance.random() < 0.95:
+            headers["authorization"] = f"Bearer {own[security]}".encode()
+        elif chance.random() < 0.5:
+            headers["authorization"] = mangler.header().encode("latin-1")
+        for name in ("idempotency-key", "x-request-id", "accept-language", "accept"):
+            if chance.random() < 0.1:
+                headers[name] = mangler.header().encode("latin-1")
+        return headers
+
+    def judge(self, method: str, path: str, operation: Json, answer: httpx.Response) -> None:
+        status = answer.status_code
+        self.seen[status] += 1
+        assert status < 500 or (path == "/health/ready" and status == 503), f"{method} {path}: {answer.text}"
+        if status == 405 or (status == 404 and answer.json().get("code") == "not_found"):
+            return  # another path after all
+        assert str(status) in operation["responses"], f"{method} {path} never told of {status}: {answer.text}"
+        if status >= 400 and path != "/health/ready":
+            assert answer.headers["content-type"] == "application/problem+json"
+            problem = answer.json()
+            assert problem["code"] in self.codes[method, path], f"{method} {path}: {problem}"
+            assert CANARY not in answer.text, f"{method} {path} echoes: {answer.text}"
+        assert "x-injected" not in answer.headers
+
+
+async def test_every_operation_answers_hostile_requests_as_documented(
+    database_url: str, sized: Sized
+) -> None:
+    each = sized(12, 10_000)
+    async with open_service(database_url) as service:
+        hostile = Hostile(service, seed=each)
+        session = await service.authorize(reference="A-known", authorization={"card": {"last4": "4242"}})
+        hostile.known_ids.append(session["id"])
+        for method, path, operation in operations(hostile.document):
+            for _ in range(each):
+                await hostile.send(method, path, operation)
+    assert {200, 400, 401, 404, 415, 422} <= set(hostile.seen), hostile.seen
+    print(dict(hostile.seen))  # noqa: T201
+
+
+async def test_hostile_webhooks_are_kept_or_refused_and_never_fail(database_url: str, sized: Sized) -> None:
+    mangler, seen = Mangler(7), Counter[int]()
+    valid = json.loads(delivery(charge_entry(77, consumedKwh=1.5, price=2), charge_entry(78, "stopped")))
+    async with open_service(database_url) as service:
+        session = await service.authorize()
+        await service.charging(session["id"], "77")
+        for number in range(sized(400, 20_000)):
+            body = mangler.body(valid)
+            signed = sign(service.one.operator.webhook_secret, body)
+            kind = mangler.chance.random()
+            signature = signed if kind < 0.9 else mangler.header() if kind < 0.95 else signed.upper()
+            headers = {"x-monta-signature": signature.encode("latin-1")}
+            if mangler.chance.random() < 0.2:
+                headers["content-type"] = mangler.header().encode("latin-1")
+            answer = await service.clients[0].post(
+                service.one.operator.webhook_path, content=body, headers=in_bytes(headers)
+            )
+            seen[answer.status_code] += 1
+            assert answer.status_code in (200, 400, 401), f"{number}: {answer.text}"
+            assert CANARY not in answer.text, f"{number}: {answer.text}"
+        shown = await service.call("GET", f"/v1/payment-sessions/{session['id']}")
+        assert shown.status_code == 200
+    assert {200, 400, 401} <= set(seen), seen
+    print(dict(seen))  # noqa: T201

@@ -1,0 +1,165 @@
+"""app/flows/erasure.py: cards and metadata go, on request or by age; the money's record and its evidence stay."""
+
+import json
+import zlib
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from app.cli.sessions import CALLER
+from app.domain.evidence.verify import problems
+from app.domain.units.ids import SessionId
+from app.flows.admin.personal_data import StillNeeded, erase_card, export_card
+from app.flows.context import SessionUnknown
+from app.flows.erasure import erase_old
+from app.store.sessions.session_filter import EVERY_SESSION
+from app.store.tables import metadata
+from app.strict_json import dump_json, load_json
+from tests.api.service import charge_entry, delivery, sign
+from tests.journeys.checks import ended
+from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.postgres import as_superuser
+
+pytestmark = pytest.mark.anyio
+
+CARD = {
+    "brand": "visa",
+    "last4": "7391",
+    "fingerprint": "canary-fingerprint",
+    "account_reference": "canary-par",
+}
+CANARIES = ("canary", "7391", "visa")
+
+
+WEBHOOKS = {"deliveries", "inbox"}
+"""Monta's own words; they go by their age only."""
+
+
+async def whole_database(rig: Rig, *, with_webhooks: bool = True) -> str:
+    """Everything that is stored, with deliveries unpacked."""
+    connection = await asyncpg.connect(as_superuser(rig.database_url))
+    try:
+        tables = metadata.tables if with_webhooks else metadata.tables.keys() - WEBHOOKS
+        rows = [await connection.fetch(f"SELECT * FROM {table}") for table in tables]
+        if not with_webhooks:
+            return str(rows)
+        bodies = [r["body"] for r in await connection.fetch("SELECT body FROM deliveries")]
+        return str(rows) + "".join(zlib.decompress(body).decode() for body in bodies)
+    finally:
+        await connection.close()
+
+
+async def paid(rig: Rig, reference: str = "A-1", *, posts: int = 1, settled: bool = True) -> Json:
+    await rig.set_tariff(energy_tariff("0.79"))
+    held = {"reference": reference, "card": CARD}
+    session = await rig.authorize(106, 1000, authorization=held, metadata={"plate": "canary-plate"})
+    settlement = (await ended(rig, session, posts=posts))["settlement"]
+    if settled:
+        report = {
+            "outcome": "captured",
+            "amount": settlement["amount_to_capture"],
+            "reference": f"p-{reference}",
+        }
+        path = f"/v1/payment-sessions/{session['id']}/captures"
+        assert (await rig.call("POST", path, body=report)).status_code == 200
+    return session
+
+
+async def evidence(rig: Rig, session_id: str) -> Any:
+    path = f"/v1/ops/payment-sessions/{session_id}/evidence"
+    answer = await rig.call("GET", path, key=rig.ops.api_key)
+    return load_json(answer.content, max_bytes=10**8)
+
+
+async def test_an_erased_card_is_nowhere_and_the_evidence_is_whole(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session = await paid(rig)
+        before = await whole_database(rig)
+        assert all(canary in before for canary in CANARIES)
+        shown = await erase_card(rig.context, SessionId(session["id"]), EVERY_SESSION, by=CALLER)
+        assert shown.settlement is not None
+        after = await whole_database(rig, with_webhooks=False)
+        assert [canary for canary in CANARIES if canary in after] == []
+        assert "canary" not in await whole_database(rig), (
+            "brand and last four digits are in Monta's webhooks, too"
+        )
+        bundle = await evidence(rig, session["id"])
+        assert problems(bundle) == []
+        assert set(bundle["card"].values()) == {None}
+        assert bundle["journal"][-1]["kind"] == "person_erased"
+        again = await erase_card(rig.context, SessionId(session["id"]), EVERY_SESSION, by=CALLER)
+        assert again.journal == shown.journal
+        assert (await rig.ops_session(session["id"]))["settlement"]["status"] == "confirmed"
+
+
+async def test_a_card_that_is_still_needed_is_not_erased(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(106, 1000, authorization={"card": CARD})
+        session_id = SessionId(session["id"])
+        with pytest.raises(StillNeeded, match="has not ended"):
+            await erase_card(rig.context, session_id, EVERY_SESSION, by=CALLER)
+        await ended(rig, session)
+        with pytest.raises(StillNeeded, match="not reported"):
+            await erase_card(rig.context, session_id, EVERY_SESSION, by=CALLER)
+        with pytest.raises(SessionUnknown):
+            await erase_card(rig.context, SessionId("ps_none"), EVERY_SESSION, by=CALLER)
+        assert "canary-fingerprint" in await whole_database(rig)
+
+
+async def test_old_sessions_lose_their_cards_and_young_ones_keep_them(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        old = await paid(rig, settled=False)
+        await rig.clock.advance(timedelta(days=40).total_seconds())
+        young = await paid(rig, "A-2", posts=2, settled=False)
+        operator_id = rig.operator.operator_id
+        await erase_old(replace(rig.context, card_days=50), operator_id)
+        assert (await evidence(rig, old["id"]))["card"] == CARD
+        await erase_old(replace(rig.context, card_days=39), operator_id)
+        await erase_old(replace(rig.context, card_days=39), operator_id)
+        gone, kept = await evidence(rig, old["id"]), await evidence(rig, young["id"])
+        assert (set(gone["card"].values()), gone["metadata"]) == ({None}, {})
+        assert (kept["card"], kept["metadata"]) == (CARD, {"plate": "canary-plate"})
+        assert (problems(gone), problems(kept)) == ([], [])
+        kinds = [line["kind"] for line in gone["journal"]]
+        assert kinds.count("person_erased") == 1
+
+
+async def test_one_cards_sessions_are_exported_and_no_others(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session = await paid(rig)
+        other = await rig.authorize(907, 1000, authorization={"card": {"fingerprint": "another"}})
+        for token in ("canary-fingerprint", "canary-par"):
+            found = json.loads(dump_json(await export_card(rig.context, token, None)))  # type: ignore[arg-type]
+            (exported,) = found["sessions"]
+            assert exported["session"]["id"] == session["id"]
+            assert exported["settlement"]["to_capture_minor"] > 0
+            assert exported["card"]["last4"] == "7391"
+            assert "deliveries" not in exported
+            assert other["id"] not in str(found)
+        assert (await export_card(rig.context, "nobody", None))["sessions"] == []
+
+
+async def test_of_entries_about_persons_only_that_they_came_is_kept(database_url: str) -> None:
+    """An entry about a user, with name and e-mail, was stored whole."""
+    async with open_rig(database_url) as rig:
+        user = {
+            "entityType": "user",
+            "entityId": "815",
+            "eventType": "updated",
+            "eventTime": "2026-11-22T10:00:01Z",
+            "payload": {"id": 815, "name": "canary", "email": "canary@example.com"},
+        }
+        of_user: Json = {
+            "user": {"id": 1, "displayName": "canary"},
+            "chargeAuth": {"type": "rfid", "id": "canary"},
+        }
+        for body in (delivery(user), delivery(user, charge_entry(77, **of_user))):
+            headers = {"X-Monta-Signature": sign(rig.operator.webhook_secret, body)}
+            answer = await rig.http.post(rig.operator.webhook_path, content=body, headers=headers)
+            assert answer.status_code == 200
+        kept = await whole_database(rig)
+        assert "815" in kept
+        assert "canary" not in kept
