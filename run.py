@@ -38,6 +38,8 @@ USAGE = """usage: python3 run.py COMMAND ...
   bench [NAME ...]     measure the service beside the usual way to write one (--quick: two minutes; --help)
   world [--seeds N]    simulated worlds with faults, one from each seed; a seed that breaks a rule prints its story
   mutate [--sample N]  a seeded sample of small defects, planted in a copy: which of them do the tests notice?
+  audit                compare the lock files with the known vulnerabilities (asks pypi.org)
+  sbom                 write a CycloneDX bill of materials of what runs
   tapwatt ARGS         any command of Tapwatt's own command line (try: python3 run.py tapwatt --help)
   lock [--upgrade]     write both lock files anew from pyproject.toml"""
 
@@ -216,6 +218,13 @@ def command_mutate(args: list[str]) -> NoReturn:
     os.execv(PY, [str(PY), "-m", "tests.mutation", *args])
 
 
+def command_supply_chain(what: str) -> NoReturn:
+    """Replaces this process with the audit, or with the writer of the bill of materials (tests/supply_chain)."""
+    ensure(DEV_LOCK)
+    os.chdir(ROOT)
+    os.execv(PY, [str(PY), "-m", "tests.supply_chain", what])
+
+
 def command_tapwatt(args: list[str]) -> NoReturn:
     """Replaces this process with Tapwatt's command line."""
     become("app", args)
@@ -268,23 +277,29 @@ def everything_said(done: "subprocess.CompletedProcess[str]") -> str:
     return f"{done.stdout}\n{done.stderr}".strip()
 
 
+def command_demo(args: list[str]) -> NoReturn:
+    """Replaces this process with the demo; its data folder is within ours."""
+    os.chdir(ROOT)
+    command_tapwatt(["demo", *args])
+
+
+COMMANDS = {
+    "audit": lambda _: command_supply_chain("audit"),
+    "bench": command_bench,
+    "demo": command_demo,
+    "lock": command_lock,
+    "mutate": command_mutate,
+    "sbom": lambda _: command_supply_chain("sbom"),
+    "tapwatt": command_tapwatt,
+    "test": command_test,
+    "world": command_world,
+}
+
+
 def main() -> int:
     command, *rest = sys.argv[1:] or ["help"]
-    if command == "test":
-        command_test(rest)
-    if command == "world":
-        command_world(rest)
-    if command == "bench":
-        command_bench(rest)
-    if command == "mutate":
-        command_mutate(rest)
-    if command == "lock":
-        return command_lock(rest)
-    if command == "demo":
-        os.chdir(ROOT)
-        command_tapwatt(["demo", *rest])
-    if command == "tapwatt":
-        command_tapwatt(rest)
+    if command in COMMANDS:
+        return COMMANDS[command](rest)
     say(USAGE)
     return 0 if command in {"help", "-h", "--help"} else 2
 

@@ -25,7 +25,7 @@ from app.api.http.problems import (
 )
 from app.api.http.rate_limits import Quotas, RateLimits
 from app.api.kept_views import KeptViews
-from app.api.routes import evidence, health, monta_webhook, ops, orphans, reconciliation, terminal
+from app.api.routes import evidence, health, monta_webhook, ops, orphans, reconciliation, terminal, well_known
 from app.api.schemas import FieldErrors
 from app.console import routes as console
 from app.flows.context import Context, SessionUnknown
@@ -58,22 +58,26 @@ def create_app(
     news: SessionChanges | None = None,
     metrics: Callable[[], str] = lambda: "",
     allow_plain_http: bool = False,
+    docs: bool = True,
+    security_contact: str | None = None,
 ) -> FastAPI:
     """Builds the HTTP service around a context that the caller opens and closes.
 
-    `allow_plain_http`: the console's cookies are sent over plain http too (development).
+    `allow_plain_http`: the console's cookies are sent over plain http too (development). `docs`: whether `/docs` and
+    `/openapi.json` exist. `security_contact`: what security.txt names.
     """
     app = DocumentedApp(
         title="Tapwatt",
         version="0.1.0",
         description=f"{DESCRIPTION}\n\n{error_codes()}",
-        openapi_url="/openapi.json",
-        docs_url="/docs",
+        openapi_url="/openapi.json" if docs else None,
+        docs_url=None,  # FastAPI's page loads a script from elsewhere; ours is in routes/well_known
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is app/telemetry
     )
     app.state.context = context
+    app.state.security_contact = security_contact
     app.state.news = news or SessionChanges()
     app.state.process_metrics = metrics
     app.state.refusals = Refusals()
@@ -83,6 +87,7 @@ def create_app(
     app.documented = ROUTERS
     for router in app.documented:
         app.include_router(router)
+    app.include_router(well_known.router)
     console.add_to(app, allow_plain_http=allow_plain_http)
     _answer_errors(app)
     app.add_middleware(HotPaths, paths=(*terminal.HOT, ops.HOT), handlers=app.exception_handlers)

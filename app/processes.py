@@ -60,7 +60,14 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         if with_watcher:
             await _alerting(stack, settings, context)
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
-        app = create_app(context, news=news, metrics=metrics, allow_plain_http=settings.allow_plain_http)
+        app = create_app(
+            context,
+            news=news,
+            metrics=metrics,
+            allow_plain_http=settings.allow_plain_http,
+            docs=settings.docs,
+            security_contact=settings.security_contact,
+        )
         app.state.limits = RateLimits(_quotas(settings))
         await stack.enter_async_context(_background(lambda: app.state.figures.keep_reading(context)))
         _serve_metrics(settings, app.state.figures, telemetry)

@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     old_secret_keys: SecretStr | None = None
     allow_plain_http: bool = False
     public_url: str | None = None
+    docs: bool = True
+    security_contact: Annotated[str, Field(pattern=r"^(mailto:|https://)[!-~]+$")] | None = None
     trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = None
 
     start_deadline_s: Annotated[float, Field(ge=1, le=3600)] = 300

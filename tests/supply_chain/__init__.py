@@ -1,0 +1,1 @@
+"""What the service is made of: a bill of materials, and its known vulnerabilities."""
