@@ -26,7 +26,10 @@ from app.watcher import Watcher
 from app.wiring import open_outlets, ready_context
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from app.api.figures import Figures
+    from app.api.http.live import SessionChanges
     from app.api.http.rate_limits import Quotas
 
 log = structlog.get_logger("running")
@@ -41,7 +44,6 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
     # Imported here: a watcher alone needs none of it.
     from app.api.http.live import SessionChanges
     from app.api.http.rate_limits import RateLimits
-    from app.main import create_app
 
     news = SessionChanges()
     async with ready_context(settings, url) as context, AsyncExitStack() as stack:
@@ -60,14 +62,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         if with_watcher:
             await _alerting(stack, settings, context)
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
-        app = create_app(
-            context,
-            news=news,
-            metrics=metrics,
-            allow_plain_http=settings.allow_plain_http,
-            docs=settings.docs,
-            security_contact=settings.security_contact,
-        )
+        app = _app(settings, context, news, metrics)
         app.state.limits = RateLimits(_quotas(settings))
         await stack.enter_async_context(_background(lambda: app.state.figures.keep_reading(context)))
         _serve_metrics(settings, app.state.figures, telemetry)
@@ -92,6 +87,21 @@ def _serve_metrics(settings: Settings, figures: "Figures", telemetry: object) ->
     if settings.metrics_port is not None and isinstance(telemetry, ProcessTelemetry):
         together = Together(figures, telemetry.registry)
         start_http_server(settings.metrics_port, registry=together)  # type: ignore[arg-type]
+
+
+def _app(
+    settings: KeyedSettings, context: Context, news: "SessionChanges", metrics: Callable[[], str]
+) -> "FastAPI":
+    from app.main import create_app
+
+    return create_app(
+        context,
+        news=news,
+        metrics=metrics,
+        allow_plain_http=settings.allow_plain_http,
+        docs=settings.docs,
+        security_contact=settings.security_contact,
+    )
 
 
 def _quotas(settings: Settings) -> "Quotas":

@@ -6,10 +6,8 @@ from app import lean_imports as lean_imports  # before all other imports of ours
 from app.cli import (
     attention,
     doctor,
-    evidence,
     keys,
     orphans,
-    personal_data,
     policies,
     processes,
     reconciliation,
@@ -19,6 +17,7 @@ from app.cli import (
     terminals,
 )
 from app.cli.common import fail
+from app.cli.records import evidence, personal_data
 from app.embedded import EmbeddedPostgresError
 from app.flows.admin import check_setup, manage_keys, manage_operators, manage_terminals, provision
 from app.flows.context import OperatorUnknown
@@ -42,7 +41,6 @@ app.add_typer(sessions.app)
 app.add_typer(attention.app)
 app.add_typer(doctor.app)
 app.add_typer(personal_data.app, name="session")
-app.add_typer(sessions.session_app, name="session")
 app.add_typer(reconciliation.app)
 app.add_typer(evidence.evidence_app, name="evidence")
 app.add_typer(orphans.app)

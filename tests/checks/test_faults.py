@@ -1,10 +1,10 @@
 """docs/faults.md is complete: each fault has its row, named tests exist, and tests with a fault's number are
 named."""
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
+
+from tests.checks.all_tests import NAMED, all_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
@@ -12,7 +12,6 @@ FAULTS = {f"F{n}" for n in range(1, 97)} | {"F66a"}
 FIELD = {f"F{n}" for n in range(97, 118)}
 """Found by trying; those that are handled have rows in section G."""
 ROW = re.compile(r"^\| (F\d+a?) \|(.*)\|$", re.MULTILINE)
-NAMED = re.compile(r"`([\w/]+\.py::\w+)`")
 NUMBER = re.compile(r"(?:^|_)[Ff](\d+a?)(?=_|$)")
 
 
@@ -22,14 +21,6 @@ def rows_of(section: str) -> dict[str, str]:
     text = "".join(part for part in parts if part.startswith(section))
     assert text, section
     return dict(ROW.findall(text))
-
-
-def all_tests() -> Iterator[str]:
-    """`path/below/tests.py::name` of every test function, whatever class or file it is in."""
-    for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-                yield f"{path.relative_to(ROOT / 'tests')}::{node.name}"
 
 
 HANDLED = {fault: row for letter in "ABCDEFG" for fault, row in rows_of(f"{letter}. ").items()}

@@ -128,6 +128,7 @@ def test_the_databases_clock_is_read_where_ours_is_set_by_it_only() -> None:
 
 
 NOT_ANSWERED = {
+    "StillNeeded": "of a command",
     "LeaseLost": "the watcher's",
     "StopIsDue": "the watcher's",
     "OperatorMissing": "the watcher's",

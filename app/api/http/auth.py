@@ -142,9 +142,10 @@ def address_of(request: Request) -> str | None:
 
 
 def route_of(request: Request) -> str:
-    """The method and the route's template: an address without the identifiers in it."""
+    """The method and the route's template: an address without the identifiers in it, nor a webhook's secret part."""
     route = request.scope.get("route")
-    return f"{request.method} {getattr(route, 'path_format', '...')}"
+    before, webhooks, _ = str(getattr(route, "path_format", "...")).partition("/webhooks/")
+    return f"{request.method} {before}{webhooks}{'...' if webhooks else ''}"
 
 
 def _stops(request: Request) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from dirty_equals import IsStr
 
 from app.domain.session.attention import Attention
 from tests.api.service import LOOK, Json, Service, assert_problem, open_service
@@ -124,7 +125,11 @@ async def test_the_journal_shows_everything_oldest_first_page_by_page(database_u
                     "kind": "payment_authorized",
                     "source": "terminal",
                     "detail": {"reference": "A-1", "amount_minor": 5000, "currency": "EUR", "tariff": None}
-                    | {"by": service.one.terminal.key_id, "by_name": "first"},
+                    | {
+                        "by": service.one.terminal.key_id,
+                        "by_name": "first",
+                        "request": IsStr(regex="[0-9a-f]{64}"),
+                    },
                 },
                 {
                     "at": "2026-11-22T10:00:00.000Z",
