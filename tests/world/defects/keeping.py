@@ -1,12 +1,13 @@
 """Defects in what is kept: keys, rows, locks and leases."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from app.domain.session.machine import Wait
 from app.domain.session.payment_session import PaymentSession
@@ -15,7 +16,9 @@ from app.flows.context import Context
 from app.flows.terminal import authorize
 from app.flows.terminal.authorize import Recorded
 from app.store.db.connection import Connection
-from app.store.sessions import leases, payment_facts, payment_sessions
+from app.store.db.statements import is_any
+from app.store.sessions import claimed, leases, payment_facts, payment_sessions
+from app.store.sessions.claimed import Claimed
 from app.store.sessions.leases import Lease
 from app.store.sessions.payment_facts import PaymentFacts
 from app.store.tables import payment_sessions as table
@@ -48,6 +51,33 @@ async def _lock_whoever(
     return await payment_sessions.get(connection, session_id)
 
 
+async def _claims_of_whoever(
+    connection: Connection, claims: Sequence[Lease], *, wait: bool
+) -> dict[SessionId, Claimed]:
+    """Takes the token that the row has now for one's own."""
+    ids = [claim.session_id for claim in claims]
+    rows = select(table.c.id, table.c.lease_token).where(is_any(table.c.id, ids)).order_by(table.c.id)
+    locked = await connection.execute(rows.with_for_update(skip_locked=not wait))
+    return await _LOCK_CLAIMED(connection, [Lease(SessionId(id_), token) for id_, token in locked], wait=wait)
+
+
+_LOCK_CLAIMED = claimed.lock
+
+
+async def _claims_without_lock(
+    connection: Connection, claims: Sequence[Lease], *, wait: bool
+) -> dict[SessionId, Claimed]:
+    ids = [claim.session_id for claim in claims]
+    tokens = select(table.c.id, table.c.lease_token).where(is_any(table.c.id, ids))
+    mine = {(claim.session_id, claim.token) for claim in claims}
+    ours = [id_ for id_, token in await connection.execute(tokens) if (id_, token) in mine]
+    rows = await connection.execute(claimed._LOAD, {"sessions": ours})
+    return {
+        SessionId(row["id"]): Claimed(row, row["provider"], row["has_news"], row["has_polled"])
+        for row in rows
+    }
+
+
 async def _read_without_lock(
     connection: Connection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
@@ -62,13 +92,12 @@ async def _claim_for_ever(connection: Connection, *, now: datetime, **how: Any) 
 _CLAIM = leases.claim
 
 
-async def _release_for_ever(connection: Connection, lease: Lease, wait: Wait) -> None:
+def _released_for_ever(session: PaymentSession, wait: Wait) -> dict[str, object]:
     """Releases a session without its due time."""
-    await connection.execute(
-        update(table)
-        .where(table.c.id == lease.session_id)
-        .values(due_at=None, stop_due_at=None, lease_owner=None, lease_until=None)
-    )
+    return {**_RELEASED(session, wait), "due_at": None, "stop_due_at": None}
+
+
+_RELEASED = leases.released
 
 
 _AUTHORIZE = authorize.authorize
@@ -112,13 +141,19 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     Defect(
         name="no fencing",
-        plant=substitute(payment_sessions, "lock", _lock_whoever),
+        plant=all_of(
+            substitute(payment_sessions, "lock", _lock_whoever),
+            substitute(claimed, "lock", _claims_of_whoever),
+        ),
         under=(service.long_freezes,),
-        noticed_in=2,
+        noticed_in=3,
     ),
     Defect(
         name="sessions are not locked",
-        plant=substitute(payment_sessions, "lock", _read_without_lock),
+        plant=all_of(
+            substitute(payment_sessions, "lock", _read_without_lock),
+            substitute(claimed, "lock", _claims_without_lock),
+        ),
         under=(site.change_of_mind,),
         noticed_in=2,
     ),
@@ -127,5 +162,5 @@ DEFECTS: tuple[Defect, ...] = (
         plant=substitute(leases, "claim", _claim_for_ever),
         under=(service.crashes,),
     ),
-    Defect(name="no due time", plant=substitute(leases, "release", _release_for_ever), noticed_in=3),
+    Defect(name="no due time", plant=substitute(leases, "released", _released_for_ever), noticed_in=3),
 )
