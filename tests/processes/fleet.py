@@ -47,6 +47,8 @@ SETTINGS = {
     "STOP_RETRY_S": 1,
     "SETTLE_POLL_S": 0.5,
     "STOP_LATENCY_S": 1,
+    "CALLS_PER_MINUTE": 1_000_000,
+    "NEW_HOLDS_PER_MINUTE": 1_000_000,
 }
 """About a tenth of the usual durations, so that leases expire within a test; their order is the usual one."""
 TARIFF = {
