@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from bench.cases import authorize, finished, process, reads, starts, stops, ticks, webhook
+from bench.cases import authorize, fairness, finished, process, reads, starts, stops, ticks, webhook
 from bench.rig.rig import Rig
 
 CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
@@ -16,5 +16,6 @@ CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "process": process.run,
     "tick": ticks.run,
     "finished": finished.run,
+    "fairness": fairness.run,
 }
 """Those that use the same running sessions come first."""

@@ -26,8 +26,16 @@ from bench.rig.processes import Process
 
 Json = dict[str, Any]
 NAME = "tapwatt"
-ENDLESS = "100000000"
-"""Calls a minute: cases measure what is possible, not what is allowed."""
+LIMITS = dict.fromkeys(
+    (
+        "TAPWATT_CALLS_PER_MINUTE",
+        "TAPWATT_OPERATOR_CALLS_PER_MINUTE",
+        "TAPWATT_NEW_HOLDS_PER_MINUTE",
+        "TAPWATT_FAILED_KEYS_PER_MINUTE",
+    ),
+    "100000000",
+)
+"""Cases measure what is possible, not what is allowed."""
 SECRET_KEY = token_urlsafe(48)
 FAST, DONE, FRESH = "1000000", "3000000", "4000000"
 """Charge points: 300 kW for readings, one for ended sessions, one for authorizations."""
@@ -77,9 +85,7 @@ class Tapwatt:
             "TAPWATT_DATABASE_URL": self.database.service_url(NAME),
             "TAPWATT_SECRET_KEY": SECRET_KEY,
             "TAPWATT_PUBLIC_URL": self.url,
-            "TAPWATT_CALLS_PER_MINUTE": ENDLESS,
-            "TAPWATT_OPERATOR_CALLS_PER_MINUTE": ENDLESS,
-            "TAPWATT_NEW_HOLDS_PER_MINUTE": ENDLESS,
+            **LIMITS,
             "TAPWATT_SILENCE_S": "3600",  # sessions that get no readings while others are measured stay calm
         }
         serve = ["app", "serve", "--port", str(self.port)]

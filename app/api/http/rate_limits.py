@@ -12,6 +12,8 @@ from app.api.http.problems import Problem
 
 MOST_BUCKETS = 20_000
 """Buckets of one kind; the one that was used longest ago is forgotten, which fills it."""
+AT_ONCE = 1 / 4
+"""The share of a minute's calls that may come at once."""
 HOLD_BACK_S = 1.0
 """How long a refusal is held back, so that a caller that ignores it sends once a second on each connection."""
 MOST_HELD_BACK = 1000
@@ -20,7 +22,7 @@ MOST_HELD_BACK = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """Calls a minute; each may come at once after a minute of silence. Defaults are those of docs/settings.md."""
+    """Calls a minute; after a pause those of AT_ONCE may come at once. Defaults are those of docs/settings.md."""
 
     calls: int = 1_200
     """Of one terminal or operations key. Stops have as many of their own."""
@@ -37,7 +39,7 @@ class Buckets:
 
     def __init__(self, per_minute: int, most: int = MOST_BUCKETS) -> None:
         self._per_s = per_minute / 60
-        self._full = float(per_minute)
+        self._full = max(1.0, per_minute * AT_ONCE)
         self._most = most
         self._known: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """Tokens left, and when."""
