@@ -115,10 +115,17 @@ async def seen(service: Service, session_id: str) -> tuple[Json, Json]:
 
 
 async def tried(
-    service: Service, method: str, path: str, key: str, session_id: str, *, at_once: bool = False
+    service: Service,
+    method: str,
+    path: str,
+    key: str,
+    session_id: str,
+    *,
+    at_once: bool = False,
+    charge_id: str = "77",
 ) -> httpx.Response:
     """The endpoint's answer to a valid call about this session."""
-    filled = path.format(id=session_id, code="other", charge_id="77")
+    filled = path.format(id=session_id, code="other", charge_id=charge_id)
     query = "" if at_once or method != "GET" else QUERIES.get(path, "")
     headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
     body = BODIES[path] if method != "GET" else None
