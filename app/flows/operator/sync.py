@@ -145,7 +145,7 @@ async def _apply_batch(context: Context, lease: JobLease) -> tuple[bool, Sequenc
         groups = [e.entity_id for e in entries if e.entity_type == PRICE_GROUP and e.entity_id is not None]
         outdated = await charge_points.apply(connection, lease.operator_id, points)
         await price_groups.note_changed(connection, lease.operator_id, groups, now)
-        await inbox.mark_applied(connection, news, now)
+        await inbox.mark_applied(connection, lease.operator_id, news, now)
     return len(news) == KEPT_AT_ONCE, outdated
 
 

@@ -100,7 +100,7 @@ async def advance(context: Context, lease: Lease, previous: Advanced | None = No
 
 @retry_on_serialization_failure
 async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
-    """Locks sessions, applies outcomes and news, decides until a call or a wait is due, and commits: one transaction.
+    """Locks sessions of one operator, applies outcomes and news, decides until a call or a wait is due, and commits.
 
     A session whose next step is Wait is released in the same transaction, so that news which came in meanwhile is
     either seen here or finds the session free. A single turn waits for its row; of several, those whose rows are locked
@@ -151,8 +151,8 @@ async def _note_used(
         key=lambda pair: _place(pair[1]),
     )
     await learn(connection, pairs, context.policy)
-    await inbox.mark_applied(connection, [entry for work in done for entry in work.news], now)
     for work in done:
+        await inbox.mark_applied(connection, work.before.operator_id, work.news, now)
         if work.polled:
             await polled_reports.clear(connection, work.before.id)
 

@@ -14,6 +14,7 @@ from app.store.sessions.payment_sessions import sessions_query
 from app.store.tables import inbox, payment_sessions, polled_reports, terminals
 
 P = payment_sessions
+_THEIRS = P.c.operator_id == bindparam("operator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,15 @@ class Claimed:
 
 
 async def lock(connection: Connection, claims: Sequence[Lease], *, wait: bool) -> dict[SessionId, Claimed]:
-    """Locks those sessions whose claims are still these, in the order of their ids. `wait`: also for a row that another
-    transaction has locked; it is left out otherwise."""
-    given = {"sessions": [c.session_id for c in claims], "tokens": [c.token for c in claims]}
+    """Locks those sessions of one operator whose claims are still these, in the order of their ids. `wait`: also for a
+    row that another transaction has locked; it is left out otherwise."""
+    operator = {"operator": claims[0].operator_id}
+    given = operator | {"sessions": [c.session_id for c in claims], "tokens": [c.token for c in claims]}
     locked = (await connection.execute(_LOCK[wait], given)).scalars()
     if not locked:
         return {}
     # A statement of its own: joined rows would be as old as the wait for the lock.
-    rows = await connection.execute(_LOAD, {"sessions": locked})
+    rows = await connection.execute(_LOAD, operator | {"sessions": locked})
     return {
         SessionId(row["id"]): Claimed(row, row["provider"], row["has_news"], row["has_polled"])
         for row in rows
@@ -54,7 +56,7 @@ def _lock(*, wait: bool) -> Select[tuple[str]]:
     claim = claims.table_valued("session_id", "token").render_derived()
     return (
         select(P.c.id)
-        .where(tuple_(P.c.id, P.c.lease_token).in_(select(claim.c.session_id, claim.c.token)))
+        .where(_THEIRS, tuple_(P.c.id, P.c.lease_token).in_(select(claim.c.session_id, claim.c.token)))
         .order_by(P.c.id)
         .with_for_update(of=P, skip_locked=not wait)
     )
@@ -75,7 +77,7 @@ def _load() -> Select[tuple[object, ...]]:
         .add_columns(
             P.c.id, has_news.label("has_news"), has_polled.label("has_polled"), provider.label("provider")
         )
-        .where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
+        .where(_THEIRS, P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
     )
 
 

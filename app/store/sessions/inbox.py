@@ -141,7 +141,10 @@ _NAMED = (
 )
 _APPLY = (
     update(inbox)
-    .where(inbox.c.id == any_(bindparam("entries", type_=ARRAY(BigInteger))))
+    .where(
+        inbox.c.operator_id == bindparam("operator"),
+        inbox.c.id == any_(bindparam("entries", type_=ARRAY(BigInteger))),
+    )
     .values(applied_at=bindparam("now"))
 )
 """Built once: every delivery and every turn executes them."""
@@ -201,9 +204,12 @@ async def pending_of(connection: Connection, session: PaymentSession) -> list[Pe
     return [PendingEntry(row.id, row.received_at, row.raw) for row in await connection.execute(query, given)]
 
 
-async def mark_applied(connection: Connection, news: Sequence[PendingEntry], now: datetime) -> None:
+async def mark_applied(
+    connection: Connection, operator_id: OperatorId, news: Sequence[PendingEntry], now: datetime
+) -> None:
     if news:
-        await connection.execute(_APPLY, {"entries": [n.id for n in news], "now": now})
+        given = {"operator": operator_id, "entries": [n.id for n in news], "now": now}
+        await connection.execute(_APPLY, given)
 
 
 async def prune(connection: Connection, before: datetime, *, limit: int) -> int:

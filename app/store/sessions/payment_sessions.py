@@ -149,7 +149,9 @@ async def save_all(
     for before, session in pairs:
         row = {**(to_row(session) if session != before else {}), **(claims or {}).get(session.id, {})}
         if row:
-            rows.setdefault(tuple(row), []).append(row | {"session": session.id})
+            rows.setdefault(tuple(row), []).append(
+                row | {"session": session.id, "operator": session.operator_id}
+            )
     for alike in rows.values():
         await connection.execute(_SAVE, alike if len(alike) > 1 else alike[0])
     for before, session in pairs:
@@ -322,7 +324,7 @@ _LOCKED = (
     .where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
     .order_by(P.c.id)
 )
-_SAVE = update(P).where(P.c.id == bindparam("session"))
+_SAVE = update(P).where(P.c.id == bindparam("session"), P.c.operator_id == bindparam("operator"))
 
 
 def _versioned(before: PaymentSession, session: PaymentSession, now: datetime) -> PaymentSession:

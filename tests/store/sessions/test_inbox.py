@@ -130,9 +130,9 @@ async def test_news_is_read_in_the_order_of_its_arrival_and_applied_once(databas
                 await inbox.keep(connection, OP_ONE, [entry(key, charge_id="77")], NOW + n * SECOND)
             news = await inbox.pending_of(connection, session)
             assert [key_of(n) for n in news] == ["z", "a", "m"]
-            await inbox.mark_applied(connection, news[:2], NOW)
+            await inbox.mark_applied(connection, OP_ONE, news[:2], NOW)
             assert [key_of(n) for n in await inbox.pending_of(connection, session)] == ["m"]
-            await inbox.mark_applied(connection, [], NOW)
+            await inbox.mark_applied(connection, OP_ONE, [], NOW)
 
 
 async def test_of_a_backlog_about_one_charge_only_the_newest_are_read_and_all_are_done_with(
@@ -145,7 +145,7 @@ async def test_of_a_backlog_about_one_charge_only_the_newest_are_read_and_all_ar
         async with database.transaction() as connection:
             await inbox.keep(connection, OP_ONE, many, NOW)
             news = await inbox.pending_of(connection, session)
-            await inbox.mark_applied(connection, news, NOW)
+            await inbox.mark_applied(connection, OP_ONE, news, NOW)
             assert await inbox.pending_of(connection, session) == []
     assert [n.raw is None for n in news] == [True] * inbox.READ_OF_EACH + [False] * inbox.READ_OF_EACH
     assert [key_of(n) for n in news[inbox.READ_OF_EACH :]] == [
@@ -161,7 +161,7 @@ async def test_a_mountain_of_news_is_read_in_parts(database_url: str) -> None:  
         async with database.transaction() as connection:
             assert (await inbox.keep(connection, OP_ONE, many, NOW)).new == len(many)
             news = await inbox.pending_of(connection, session)
-            await inbox.mark_applied(connection, news, NOW)
+            await inbox.mark_applied(connection, OP_ONE, news, NOW)
             rest = await inbox.pending_of(connection, session)
     assert [key_of(n) for n in news] == [f"{n:05}" for n in range(inbox.PENDING_LIMIT)]
     assert key_of(rest[0]) == f"{inbox.PENDING_LIMIT:05}"
