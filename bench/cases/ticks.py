@@ -1,6 +1,7 @@
 """One look of the watcher for due work, by running sessions of which none is due."""
 
 import time
+from datetime import timedelta
 
 from pydantic import SecretStr
 
@@ -14,12 +15,17 @@ from bench.rig.tapwatt import FAST, NAME, SECRET_KEY
 CASE = "tick"
 WARM, LOOKS = 20, 300
 AMOUNT = 50_000
+NOT_NOW = timedelta(hours=1)
 
 
 async def run(rig: Rig) -> None:
     await rig.forget_sessions()
     running = await rig.tapwatt.running(FAST, AMOUNT)
     rig.tapwatt.watcher.stop()
+    for row in running.original.tables[
+        "payment_sessions"
+    ]:  # it has just begun, and is looked at again in seconds
+        row.update({name: row[name] + NOT_NOW for name in ("due_at", "stop_due_at") if row[name] is not None})
     made = 0
     medians: list[float] = []
     for count in rig.scale.ticks:
