@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from sqlalchemy import Index, PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy import PrimaryKeyConstraint, Table, UniqueConstraint
 
 from app.store.tables import metadata
 from tests.postgres import ROOT
@@ -16,11 +16,7 @@ def unique_keys(table: Table) -> Iterator[list[str]]:
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint):
             yield [column.name for column in constraint.columns]
-    yield from (
-        [c.name for c in index.columns]
-        for index in table.indexes
-        if isinstance(index, Index) and index.unique
-    )
+    yield from ([column.name for column in index.columns] for index in table.indexes if index.unique)
 
 
 def test_the_unique_keys_without_the_operator_are_those_that_the_page_lists() -> None:
