@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from app.domain.charging.charge import ENDED
-from app.domain.units.ids import ChargePointId
+from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
+from app.domain.units.ids import ChargeId, ChargePointId
+from app.flows.context import monta_of
+from app.flows.operator.sweep import _Sweep
 from app.simulator.faults.catalog import FaultKind
 from tests.conftest import Sized
 from tests.journeys.fleet import FIRST_ID, busiest_window, charge_all, fleet_config, quota
@@ -74,6 +76,31 @@ async def test_a_sweep_reads_all_silent_charges_with_one_call(database_url: str)
             assert seen_s <= 72
         assert asked(rig)["search"] >= 8
         assert asked(rig)["read_charge"] <= 6
+
+
+async def test_a_report_of_a_sweep_by_which_a_stop_falls_due_is_claimed_before_all_else(
+    database_url: str,
+) -> None:
+    stops = text("SELECT id FROM payment_sessions WHERE stop_due_at <= :now")
+    async with open_rig(database_url, config=fleet_config(2)) as rig:
+        crossing, usual = await charge_all(rig, 2)
+        await rig.pass_time(60)
+        now, reports = rig.clock.now(), []
+        for session, currency in ((crossing, "NOK"), (usual, "EUR")):
+            charge = (await rig.session(session["id"]))["charge"]
+            reports.append(
+                ChargeReport(
+                    id=ChargeId(charge["id"]),
+                    state=ChargeState.CHARGING,
+                    seen_at=now,
+                    updated_at=now,
+                    currency=currency,
+                )
+            )
+        monta = await monta_of(rig.context, rig.operator.operator_id)
+        await _Sweep(rig.context, rig.operator.operator_id, monta)._keep(reports)
+        async with rig.context.database.read() as connection:
+            assert (await connection.execute(stops, {"now": now})).scalars() == [crossing["id"]]
 
 
 async def test_charges_that_stand_still_for_hours_are_read_by_their_state(database_url: str) -> None:

@@ -11,11 +11,13 @@ from app.domain.limit.policy import Policy
 from app.domain.session.limit import limit_at
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.reports import clock_ahead
-from app.domain.units.ids import ChargeId, OperatorId
+from app.domain.session.states.running_reports import may_merge, merge_reports
+from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.flows.context import Context, monta_of
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, NotDone, Refused
 from app.monta.ports import Purpose
+from app.store.db.connection import Connection
 from app.store.operators import jobs, operator_sessions
 from app.store.operators.jobs import JobLease
 from app.store.sessions import payment_sessions, polled_reports
@@ -157,7 +159,22 @@ class _Sweep:
 
     async def _keep(self, reports: Sequence[ChargeReport]) -> None:
         for first in range(0, len(reports), BATCH):
+            batch, now = reports[first : first + BATCH], self._context.clock.now()
             async with self._context.database.transaction() as connection:
-                await polled_reports.keep(
-                    connection, self._operator_id, reports[first : first + BATCH], self._context.clock.now()
-                )
+                stops = await self._crossing(connection, batch, now)
+                await polled_reports.keep(connection, self._operator_id, batch, now, stops=stops)
+
+    async def _crossing(
+        self, connection: Connection, reports: Sequence[ChargeReport], now: datetime
+    ) -> set[SessionId]:
+        """Sessions whose stop falls due by these reports: they are claimed before all others."""
+        by_charge = {report.id: report for report in reports}
+        locked = await payment_sessions.lock_named(connection, self._operator_id, sorted(by_charge), [])
+        found = set()
+        for session in (known.session for known in locked):
+            report = None if session.charge is None else by_charge.get(session.charge.id)
+            if report is not None and may_merge(session, report):
+                stop_at = merge_reports(session, [report], self._context.policy, now).due.stop_at
+                if stop_at is not None and stop_at <= now:
+                    found.add(session.id)
+        return found

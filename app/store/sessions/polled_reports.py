@@ -1,6 +1,6 @@
 """Stores reports from list reads until their sessions have applied them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
@@ -27,10 +27,15 @@ _OF_SESSION = (
 
 
 async def keep(
-    connection: Connection, operator_id: OperatorId, reports: Sequence[ChargeReport], now: datetime
+    connection: Connection,
+    operator_id: OperatorId,
+    reports: Sequence[ChargeReport],
+    now: datetime,
+    *,
+    stops: Collection[SessionId] = (),
 ) -> int:
-    """Saves the newest report of each charge that belongs to a session, and makes those sessions due. Returns the count
-    of sessions. Some hundreds at once at most.
+    """Saves the newest report of each charge that belongs to a session, and makes those sessions due, `stops` before
+    all others. Returns the count of sessions. Some hundreds at once at most.
 
     Locks sessions first, in the order of their ids, as advancing a session does, so that there is no deadlock.
     """
@@ -60,7 +65,8 @@ async def keep(
         ),
         list(rows.values()),
     )
-    await leases.wake(connection, [s.id for s in sessions], now)
+    await leases.wake(connection, [s.id for s in sessions if s.id in stops], now, for_stop=True)
+    await leases.wake(connection, [s.id for s in sessions if s.id not in stops], now)
     return len(sessions)
 
 
