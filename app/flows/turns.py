@@ -1,6 +1,6 @@
 """Turns of claimed sessions: those that come together share one transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -8,6 +8,7 @@ from app.domain.session.machine import Call, Change, SendStop, StopDuplicate, Wa
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId
 from app.group_commit import GroupCommit, Write
+from app.store.db.database import is_away
 from app.store.sessions.leases import Lease
 
 Edit: TypeAlias = Callable[[Change], Change]
@@ -90,10 +91,23 @@ class Turns:
         key = (turn.lease.operator_id, turn.urgent)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = GroupCommit(self._take)
+            group = self._groups[key] = GroupCommit(self._take_together)
         await group.put(turn)
         if not turn.is_taken:  # another transaction had locked its row: it waits for that one alone
             await self._take([turn])
         if turn.error is not None:
             raise turn.error
         return turn
+
+    async def _take_together(self, turns: Sequence[Turn]) -> None:
+        """Takes turns of one transaction. One that the database refuses is repeated turn by turn, by the group.
+
+        Not one whose connection was lost: it may have been committed, and what came of a call is applied once.
+        """
+        try:
+            await self._take(turns)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            for turn in turns:
+                turn.error = error

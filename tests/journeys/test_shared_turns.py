@@ -4,7 +4,7 @@ Sessions whose turns come together share one transaction, and none of them harms
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -146,6 +146,22 @@ async def test_a_batch_that_the_database_refuses_is_repeated_session_by_session(
 
         results = await asyncio.gather(*map(refused, (other, bad, good)), return_exceptions=True)
         assert [isinstance(each, Exception) for each in results] == [False, True, False]
+
+
+async def test_a_batch_whose_commit_may_have_been_lost_is_not_repeated(database_url: str) -> None:
+    taken: list[int] = []
+
+    async def take(turns: Sequence[Turn]) -> None:
+        taken.append(len(turns))
+        await take_turns(rig.context, turns)
+        raise ConnectionResetError
+
+    async with open_rig(database_url) as rig:
+        together = Turns(take)
+        advancing = [together.advance(lease) for lease in await claimed(rig)]
+        results = await asyncio.gather(*advancing, return_exceptions=True)
+    assert [type(each) for each in results] == [ConnectionResetError] * 3
+    assert taken == [1, 2]
 
 
 async def test_turns_about_stops_wait_for_no_other_turns(database_url: str) -> None:
