@@ -23,10 +23,10 @@ BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
 }
 
 
-def operations(document: Json) -> list[tuple[str, str]]:
-    """Method and path of everything that asks for a key."""
+def operations(document: Json) -> list[tuple[str, str, str]]:
+    """Method, path and kind of key of everything that asks for one."""
     return [
-        (method.upper(), re.sub(r"\{\w+\}", "ps_1", path))
+        (method.upper(), re.sub(r"\{\w+\}", "ps_1", path), next(iter(operation["security"][0])))
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
         if operation.get("security")
@@ -41,8 +41,7 @@ async def test_without_a_key_everything_is_401_whatever_else_is_wrong(database_u
     tried = 0
     async with open_service(database_url) as service:
         foreign = {"terminal_key": service.all_ops.api_key, "operations_key": service.one.terminal.api_key}
-        for method, path in operations(service.apps[0].openapi()):
-            kind = "operations_key" if path.startswith("/v1/ops/") else "terminal_key"
+        for method, path, kind in operations(service.apps[0].openapi()):
             for key in ("", "Bearer guess", f"Bearer {foreign[kind]}", "Basic YTpi"):
                 for name, (body, more) in BODIES.items():
                     headers = more | ({"Authorization": key} if key else {})
