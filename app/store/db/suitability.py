@@ -16,6 +16,8 @@ from app.store.tables import metadata
 OLDEST_VERSION = 17
 """The first version with transaction_timeout, which bounds forgotten transactions."""
 TABLES = sorted(table.name for table in metadata.sorted_tables)
+APPENDED = ["captures", "journal"]
+"""Tables whose rows the service may neither change nor delete; those of settlements it may not delete (roles.py)."""
 URL = "TAPWATT_DATABASE_URL"
 OWNER_URL = "TAPWATT_OWNER_DATABASE_URL"
 
@@ -37,7 +39,7 @@ class Facts:
     """Whether some schema of the search path exists and may be used."""
     may_create: bool
     forbidden: Sequence[str] = ()
-    """Existing tables of ours that the user may not read and write."""
+    """Existing tables of ours in which the user lacks a right that the service needs."""
 
 
 _FACTS = text(
@@ -49,9 +51,14 @@ _FACTS = text(
     " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,"
     " ARRAY(SELECT name FROM unnest(:tables) AS name WHERE to_regclass(name) IS NOT NULL AND NOT ("
     " has_table_privilege(to_regclass(name), 'SELECT') AND has_table_privilege(to_regclass(name), 'INSERT')"
-    " AND has_table_privilege(to_regclass(name), 'UPDATE') AND has_table_privilege(to_regclass(name), 'DELETE')))"
+    " AND (name = ANY (:appended) OR has_table_privilege(to_regclass(name), 'UPDATE'))"
+    " AND (name = ANY (:never_deleted) OR has_table_privilege(to_regclass(name), 'DELETE'))))"
     " AS forbidden"
-).bindparams(bindparam("tables", TABLES, type_=ARRAY(Text)))
+).bindparams(
+    bindparam("tables", TABLES, type_=ARRAY(Text)),
+    bindparam("appended", APPENDED, type_=ARRAY(Text)),
+    bindparam("never_deleted", [*APPENDED, "settlements"], type_=ARRAY(Text)),
+)
 _BOUNDS = text(
     "SELECT name FROM unnest(:names) AS name"
     " WHERE coalesce(nullif(current_setting(name, true), ''), '0') = '0' ORDER BY name"

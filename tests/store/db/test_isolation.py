@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import delete, text, update
 
 from app.flows.admin.database_checks import warn_if_unbound
+from app.store.db import suitability
 from app.store.db.database import Database
 from app.store.db.roles import let_in, verifier
 from app.store.db.scope import EVERY, NONE, limited_to
@@ -189,3 +190,8 @@ async def test_a_user_whom_row_level_security_does_not_bind_is_told(
         shown = capsys.readouterr()
         assert words in shown.out + shown.err
         assert bool(words) == ("row_level" in shown.out + shown.err)
+
+
+async def test_the_services_user_may_do_all_that_the_service_needs(two: Database) -> None:
+    async with two.read() as connection:
+        await suitability.check(connection)
