@@ -88,7 +88,7 @@ async def _always(*_: object) -> None:
 
 
 DEFECTS: tuple[Defect, ...] = (
-    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(service.stalls,)),
+    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(service.stalls,), noticed_in=4),
     Defect(
         name="the send guard looks at the wall clock",
         plant=substitute(WorldClock, "monotonic", lambda clock: clock.now().timestamp()),
@@ -124,7 +124,7 @@ DEFECTS: tuple[Defect, ...] = (
         name="a broken line means not sent",
         plant=sorting(_broken_lines_are_not_sent),
         under=(service.lost_lines, monta.start_trouble),
-        noticed_in=2,
+        noticed_in=6,
     ),
     Defect(
         name="release without search",
