@@ -86,7 +86,7 @@ def _serve_metrics(settings: Settings, figures: "Figures", telemetry: object) ->
 
     if settings.metrics_port is not None and isinstance(telemetry, ProcessTelemetry):
         together = Together(figures, telemetry.registry)
-        start_http_server(settings.metrics_port, registry=together)  # type: ignore[arg-type]
+        start_http_server(settings.metrics_port, registry=together)
 
 
 def _app(

@@ -34,7 +34,7 @@ class Figures:
             "tapwatt_database_connections_in_use", "By this process' open transactions.", registry=registry
         )
         connections.set(context.database.connections_in_use)
-        return generate_latest(self).decode() + generate_latest(registry).decode()  # type: ignore[arg-type]
+        return generate_latest(self).decode() + generate_latest(registry).decode()
 
     async def read(self, context: Context) -> None:
         """Reads the figures of every operator anew."""

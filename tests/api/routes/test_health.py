@@ -193,4 +193,4 @@ async def test_metrics_are_for_keys_of_every_operator_and_read_the_database_at_a
         await figures.read(service.context)
         shown = (await service.call("GET", "/metrics", key=every)).text
         assert 'tapwatt_sessions{status="authorized"} 1.0' in shown
-        assert generate_latest(Together(figures)).decode() in shown  # type: ignore[arg-type]
+        assert generate_latest(Together(figures)).decode() in shown
