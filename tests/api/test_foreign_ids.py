@@ -38,7 +38,7 @@ async def test_no_endpoint_shows_or_changes_anything_by_an_id_of_another_operato
         await service.charging(session_id, "77")
         await service.change(session_id, attention=LOOK)
         await lose(service, "88", theirs)
-        own_point = await service.add_terminal(theirs.operator.operator_id, "999")  # type: ignore[arg-type]
+        own_point = await service.add_terminal(theirs.operator.operator_id, "999")
         ids = (session_id, "77", "88", "999", "A-theirs", theirs.operator.operator_id, own_point.id)
         before, tries = await contents(database_url), 0
         for method, path in endpoints(service.apps[0]):

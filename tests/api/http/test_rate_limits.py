@@ -80,7 +80,7 @@ async def test_new_holds_and_an_operators_calls_have_limits_of_their_own(service
     assert await service.count() == 2
     assert (await service.call("GET", "/v1/charge-points")).status_code == 200
     limited(service, operator_calls=8)
-    second = await service.add_terminal(service.one.operator.operator_id)  # type: ignore[arg-type]
+    second = await service.add_terminal(service.one.operator.operator_id)
     keys = [service.one.terminal.api_key, second.api_key, service.one.terminal.api_key]
     found = [(await service.call("GET", "/v1/charge-points", key=key)).status_code for key in keys]
     assert found == [200, 200, 429]
