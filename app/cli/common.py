@@ -4,11 +4,12 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Annotated, NoReturn, TypeVar
 
-import click
 import typer
 
 from app.domain.units.ids import OperatorId
@@ -51,13 +52,14 @@ def with_context(settings: KeyedSettings, work: Callable[[Context], Awaitable[T]
 
 READING = frozenset({"list", "show", "check", "evidence", "sessions", "orphans", "reconcile"})
 """Commands that change nothing; all others are in the security log."""
+WORD = re.compile("[a-z][a-z-]*")
 IDENTIFIER = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}")
 
 
 @contextmanager
 def _recorded() -> Iterator[None]:
-    command = click.get_current_context(silent=True)
-    if command is None or command.info_name in READING:
+    command = [*takewhile(WORD.fullmatch, sys.argv[1:])]
+    if not command or command[-1] in READING:
         yield
         return
     try:
@@ -68,17 +70,18 @@ def _recorded() -> Iterator[None]:
     _record(command, Result.DONE)
 
 
-def _record(command: click.Context, result: Result) -> None:
+def _record(command: Sequence[str], result: Result) -> None:
     """Names the options that were given, and the values that are identifiers of our own; no other value."""
-    given = {name: value for name, value in command.params.items() if value not in (None, False, (), [])}
-    ids = [v for v in given.values() if isinstance(v, str) and IDENTIFIER.fullmatch(v)]
+    given = sys.argv[1 + len(command) :]
+    options = {word.partition("=")[0] for word in given if word.startswith("--")}
+    ids = [word for word in given if IDENTIFIER.fullmatch(word)]
     configure_logging(level="info", as_json=True)
     write(
         Act.COMMAND,
         result,
         who=f"user {os.getuid()}",
-        command=command.command_path,
-        options=" ".join(sorted(given)),
+        command=" ".join(command),
+        options=" ".join(sorted(options)),
         ids=" ".join(ids) or None,
     )
     configure_logging(level="warning", as_json=False)
