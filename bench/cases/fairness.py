@@ -22,7 +22,7 @@ FLOOD = 32
 """Connections of the one who floods; each sends its next request when the last one is answered."""
 WARM_S = 8.0
 """After it a flood has used up what may come at once."""
-READ_S = 1.0
+READ_S = 0.25
 """Of one measurement; the reader keeps within its own limit."""
 PATH = "/v1/charge-points"
 
@@ -74,7 +74,7 @@ async def _round(rig: Rig, label: str, port: int) -> None:
 def _flood(rig: Rig, port: int, kind: str, plan: dict[str, object]) -> "asyncio.Task[object]":
     return asyncio.create_task(
         rig.generator.run(
-            port=port, connections=FLOOD, seconds=WARM_S + 1.5 * READ_S, kind=kind, plan=plan, tolerant=True
+            port=port, connections=FLOOD, seconds=WARM_S + 4 * READ_S, kind=kind, plan=plan, tolerant=True
         )
     )
 
