@@ -90,7 +90,9 @@ def create_app(
     app.include_router(well_known.router)
     console.add_to(app, allow_plain_http=allow_plain_http)
     _answer_errors(app)
-    app.add_middleware(HotPaths, paths=(*terminal.HOT, ops.HOT), handlers=app.exception_handlers)
+    app.add_middleware(
+        HotPaths, paths=(monta_webhook.HOT, *terminal.HOT, ops.HOT), handlers=app.exception_handlers
+    )
     app.add_middleware(RequestIds, new_id=lambda: app.state.context.ids.new("req"))
     return app
 

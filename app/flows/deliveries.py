@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from app.domain.units.ids import OperatorId
 from app.group_commit import GroupCommit, Write
-from app.monta.webhook import Delivery
+from app.monta.plain_readings import PlainReading
+from app.monta.webhook import Entry
 from app.store.operators.operators import Operator
 from app.store.sessions.deliveries import KeptDelivery
 
@@ -38,9 +39,10 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A delivery with a valid signature: its entries, and as it is kept."""
+    """A delivery with a valid signature: its plain readings, its other entries, and as it is kept."""
 
-    delivery: Delivery
+    plain: tuple[PlainReading, ...]
+    others: tuple[Entry, ...]
     kept: KeptDelivery
 
 

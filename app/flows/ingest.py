@@ -12,14 +12,20 @@ from app.domain.charging.orphan import YOUNG, has_our_form
 from app.domain.limit.policy import Policy
 from app.domain.session.machine import Change, Wait
 from app.domain.session.payment_session import PaymentSession
+from app.domain.session.states.allowed_readings import allowed_for
+from app.domain.session.states.kept_readings import KeptReadings, keep_reading
 from app.domain.session.states.running_reports import may_merge, merge_reports, rescheduled
-from app.domain.units.ids import OperatorId
+from app.domain.units.ids import ChargeId, OperatorId
+from app.monta.plain_readings import PlainReading
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
+from app.store import kept_readings
 from app.store.db.connection import Connection
+from app.store.kept_readings import Allowance, Beside
 from app.store.operators import jobs, operator_state
 from app.store.operators.jobs import Job
 from app.store.sessions import inbox, leases, payment_sessions
 from app.store.sessions.inbox import InboxEntry, PendingEntry
+from app.store.sessions.payment_sessions import Locked
 from app.strict_json import JsonIn
 
 log = structlog.get_logger("webhook")
@@ -54,6 +60,44 @@ async def keep_entries(
     return kept.new
 
 
+async def keep_beside(
+    connection: Connection, operator_id: OperatorId, readings: Sequence[PlainReading], now: datetime
+) -> list[PlainReading]:
+    """Keeps the readings that decide nothing beside their sessions. Returns those that must be applied."""
+    by_charge: dict[ChargeId, list[PlainReading]] = {}
+    for reading in readings:
+        by_charge.setdefault(reading.told.charge_id, []).append(reading)
+    if not by_charge:
+        return []
+    left: list[PlainReading] = []
+    kept: list[tuple[Beside, KeptReadings]] = []
+    for beside in await kept_readings.lock(connection, operator_id, list(by_charge)):
+        known = beside.kept
+        for reading in sorted(by_charge.pop(beside.charge_id), key=lambda each: each.told.updated_at):
+            more = keep_reading(beside.allowed, known, reading.told, now)
+            if more is None:
+                left.append(reading)
+            known = more or known
+        if known is not beside.kept:
+            kept.append((beside, known))
+    await kept_readings.keep(connection, kept)
+    return left + [reading for unknown in by_charge.values() for reading in unknown]
+
+
+def allowance_of(
+    session: PaymentSession, wait: Wait, policy: Policy, now: datetime
+) -> tuple[Allowance | None, Wait]:
+    """What readings of a saved session may show without a decision, and until when it waits then."""
+    charge = session.charge
+    allowed = None if charge is None else allowed_for(session, policy, now)
+    if allowed is None or charge is None or wait.until is None:
+        return None, wait
+    stop_at = allowed.stop_at if wait.stop_at is None else min(wait.stop_at, allowed.stop_at)
+    return Allowance(session, charge, allowed), Wait(
+        min(wait.until, allowed.due_at), stop_at, for_silence=True
+    )
+
+
 async def apply_running(
     connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], policy: Policy, now: datetime
 ) -> frozenset[str]:
@@ -70,20 +114,27 @@ async def apply_running(
     )
     keys: set[str] = set()
     edits: list[tuple[PaymentSession, Change]] = []
-    due: dict[str, Wait] = {}
+    merged: list[tuple[Locked, Wait]] = []
     for known in locked:
         reports = dict(_mergeable(known.session, by_charge, now))
         keys.update(reports)
         newest = sorted(reports.values(), key=lambda report: report.seen_at)[-inbox.READ_OF_EACH :]
         if not reports:
             continue
-        merged = merge_reports(known.session, newest, policy, now)
-        edits.append((known.session, merged.change))
+        after = merge_reports(known.session, newest, policy, now)
+        edits.append((known.session, after.change))
+        merged.append((known, after.due))
+    saved = await payment_sessions.save_all(connection, edits, now)
+    due: dict[str, Wait] = {}
+    allowances: list[Allowance] = []
+    for session, (known, wanted) in zip(saved, merged, strict=True):
         leased = known.lease_until is not None and known.lease_until > now
-        moved = rescheduled(known.due_at, merged.due, now, leased=leased)
+        allowance, wait = (None, wanted) if leased else allowance_of(session, wanted, policy, now)
+        allowances += [allowance] if allowance is not None else []
+        moved = rescheduled(known.due_at, wait, now, leased=leased)
         if moved is not None:
-            due[known.session.id] = moved
-    await payment_sessions.save_all(connection, edits, now)
+            due[session.id] = moved
+    await kept_readings.allow(connection, allowances)
     await leases.reschedule(connection, due, now)
     return frozenset(keys)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -13,6 +13,7 @@ from app.domain.charging.price_group import Addition, Money, PriceGroup, Pricing
 from app.domain.units.card_numbers import Field, looks_like_card_number
 from app.domain.units.ids import ChargeId, ChargePointId
 from app.monta.fields import Fields, id_of
+from app.monta.sameness import said
 from app.strict_json import JsonIn, Writable
 
 MAX_KWH = 100_000
@@ -79,7 +80,19 @@ def read_charge(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pri
         stop_reason=f.text("stopReason"),
         cable_plugged_in_at=f.date("cablePluggedInAt"),
     )
-    return ChargeRead(report, f.problems)
+    return ChargeRead(replace(report, said=_said(report)), f.problems)
+
+
+def _said(report: ChargeReport) -> str:
+    return said(
+        report.charge_point_id,
+        report.currency,
+        report.price_limit,
+        report.kwh_limit,
+        report.created_at,
+        report.started_at,
+        report.cable_plugged_in_at,
+    )
 
 
 def read_charge_point(value: JsonIn, seen_at: datetime) -> ChargePoint | None:

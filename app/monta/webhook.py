@@ -151,7 +151,7 @@ def read_delivery(body: bytes, seen_at: datetime, *, price_unit: PriceUnit = Pri
     try:
         rows = read_rows(body)
     except TooDeep:
-        return Delivery(tuple(_read_text(text.strip(), seen_at, price_unit) for text in _cut_out(body)))
+        return Delivery(tuple(read_text(text.strip(), seen_at, price_unit) for text in _cut_out(body)))
     return Delivery(tuple(read_entry(row, seen_at, price_unit=price_unit) for row in rows))
 
 
@@ -241,10 +241,12 @@ def _cut_out(body: bytes) -> list[str]:
     return texts
 
 
-def _read_text(text: str, seen_at: datetime, price_unit: PriceUnit) -> Entry:
+def read_text(text: str | bytes, seen_at: datetime, price_unit: PriceUnit) -> Entry:
+    """Reads the text of one entry; never raises."""
     try:
         return read_entry(load_json(text, max_bytes=MAX_BYTES), seen_at, price_unit=price_unit)
     except BadJson as error:
+        text = text if isinstance(text, str) else text.decode("utf-8", "replace")
         return parked(clean_text(text[:1000]), str(error), key=clean_text(text))
 
 

@@ -102,6 +102,7 @@ PROTECTED = {
             "monta_tokens",
             "monta_budgets",
             "payment_sessions",
+            "kept_readings",
             "holds",
             "settlements",
             "captures",
@@ -610,6 +611,12 @@ def upgrade() -> None:
             comment="when the watcher must look next; null: never, unless news comes",
         ),
         sa.Column(
+            "silence_due_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="due_at while nothing but a read of a silent charge is due then",
+        ),
+        sa.Column(
             "stop_due_at",
             sa.DateTime(timezone=True),
             nullable=True,
@@ -823,6 +830,45 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
     )
     op.create_index("ix_journal_session_id_id", "journal", ["session_id", "id"], unique=False)
+    op.create_table(
+        "kept_readings",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("charge_id", sa.Text(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False, comment="rises with each change"),
+        sa.Column(
+            "allowed",
+            sa.Text(),
+            nullable=True,
+            comment="what a reading may show without a decision, as JSON; null: nothing",
+        ),
+        sa.Column(
+            "due_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="nothing is due before then but a read of a silent charge",
+        ),
+        sa.Column("silent_at", sa.DateTime(timezone=True), nullable=True, comment="such a read is due then"),
+        sa.Column("newest", sa.Text(), nullable=False, comment="the newest reading, as JSON"),
+        sa.Column(
+            "count",
+            sa.Integer(),
+            nullable=False,
+            comment="readings that the session's row does not have yet",
+        ),
+        sa.Column(
+            "points", sa.LargeBinary(), nullable=False, comment="pairs of bigint: when (in microseconds), Wh"
+        ),
+        sa.ForeignKeyConstraint(
+            ["session_id", "operator_id"],
+            ["payment_sessions.id", "payment_sessions.operator_id"],
+            name=op.f("fk_kept_readings_session_id_operator_id"),
+        ),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_kept_readings")),
+        sa.UniqueConstraint("operator_id", "charge_id", name=op.f("uq_kept_readings_operator_id_charge_id")),
+        comment="Readings of running charges that decided nothing, until their session is next saved.",
+        postgresql_with={"fillfactor": 70},
+    )
     op.create_table(
         "settlements",
         sa.Column("session_id", sa.Text(), nullable=False),
@@ -1056,6 +1102,7 @@ def downgrade() -> None:
     )
     op.drop_index("ix_settlements_due", table_name="settlements", postgresql_where=sa.text("status = 'due'"))
     op.drop_table("settlements")
+    op.drop_table("kept_readings")
     op.drop_index("ix_journal_session_id_id", table_name="journal")
     op.drop_table("journal")
     op.drop_index("ix_holds_session_id", table_name="holds")

@@ -62,13 +62,14 @@ class SessionChanges:
         """Whether one more call may wait."""
         return self._polls.total() < MOST_WAITING
 
-    def notify(self, session_id: str) -> None:
-        """Wakes the waiters of a session. An empty id looks at all of them now (the listener was disconnected for a
-        while)."""
-        if not session_id:
+    def notify(self, session_ids: str) -> None:
+        """Wakes the waiters of sessions, separated by commas. No id looks at all of them now (the listener was
+        disconnected for a while)."""
+        if not session_ids:
             self._sweep_now.set()
-        for waiter in self._waiting.get(session_id, ()):
-            waiter.changed.set()
+        for session_id in session_ids.split(","):
+            for waiter in self._waiting.get(session_id, ()):
+                waiter.changed.set()
 
     def close(self) -> None:
         """Answers all waiters now, since the process ends."""

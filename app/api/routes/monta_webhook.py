@@ -1,14 +1,18 @@
 """Receives Monta's webhooks: stored durably, then answered; the watcher applies them."""
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request
 
 from app.api.docs import examples
 from app.api.http.auth import ContextHere, count_failures
-from app.api.http.requests import MAX_WEBHOOK_BYTES, bounded_body, shielded
+from app.api.http.hot_paths import HotPath
+from app.api.http.requests import MAX_WEBHOOK_BYTES, StrictRequest, bounded_body, shielded
+from app.api.http.responses import JsonBytes
+from app.flows.context import Context
 from app.flows.webhook import receive
-from app.monta.webhook import DELIVERY_PATH
+from app.monta.webhook import DELIVERY_PATH, delivery_path
 
 router = APIRouter(tags=["monta"])
 
@@ -27,7 +31,25 @@ async def deliver(
     x_monta_signature: Annotated[str | None, Header(examples=["sha1=d7f7fb00..."])] = None,
 ) -> dict[str, str]:
     """200 `{}` once every entry is stored; an invalid entry does not fail the others."""
-    body = await bounded_body(request, MAX_WEBHOOK_BYTES)
-    kept = shielded(receive.receive(context, endpoint_id, body, x_monta_signature))
-    await count_failures(request, kept, receive.BadSignature, receive.UnknownEndpoint)
+    await _take(request, context, endpoint_id, x_monta_signature)
     return {}
+
+
+async def _take(request: Request, context: Context, endpoint_id: str, signature: str | None) -> None:
+    body = await bounded_body(request, MAX_WEBHOOK_BYTES)
+    kept = shielded(receive.receive(context, endpoint_id, body, signature))
+    await count_failures(request, kept, receive.BadSignature, receive.UnknownEndpoint)
+
+
+async def _usual_delivery(request: StrictRequest, match: re.Match[str]) -> JsonBytes:
+    await _take(
+        request, request.app.state.context, match["endpoint"], request.headers.get("x-monta-signature")
+    )
+    return JsonBytes(b"{}")
+
+
+HOT = HotPath(
+    "POST",
+    re.compile(re.escape(delivery_path("")) + r"(?P<endpoint>[\w-]{1,100})\?", re.ASCII),
+    _usual_delivery,
+)

@@ -76,6 +76,8 @@ class ChargeReport:
     """A reported price that is impossible: set aside, and `price` is None."""
     set_aside_why: str | None = None
     """Why energy or price was set aside, in words."""
+    said: str | None = None
+    """Stands for limits, currency and dates as Monta wrote them: equal where these are. None: it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

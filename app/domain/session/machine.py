@@ -198,6 +198,8 @@ class Wait:
     until: datetime | None
     stop_at: datetime | None = field(default=None, compare=False)
     """When a stop falls due, unless news comes. From then on the session is claimed before all others."""
+    for_silence: bool = field(default=False, compare=False)
+    """Nothing but a read of a silent charge is due at `until`: readings that are kept beside the session put it off."""
 
 
 Call: TypeAlias = SendStart | SearchCharges | ReadCharge | SendStop | StopDuplicate

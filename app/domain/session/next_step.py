@@ -183,7 +183,7 @@ def decide(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     waits: list[Wait] = []
     for step in (
         NEXT[phase_of(session, policy, now)](session, policy, now),
-        _search_duplicates(session, policy, now),
+        next_search(session, policy, now),
         _stop_duplicates(session, now),
     ):
         if not isinstance(step, Wait):
@@ -324,7 +324,7 @@ def _stop_duplicates(session: PaymentSession, now: datetime) -> Step:
     return soonest(*waits)
 
 
-def _search_duplicates(session: PaymentSession, policy: Policy, now: datetime) -> Step:
+def next_search(session: PaymentSession, policy: Policy, now: datetime) -> Step:
     """Searches for duplicate charges after an ambiguous POST, or while one runs."""
     live = [e.attempts for e in session.duplicates if e.live]
     last = session.start.searched_at or session.start.intent_at

@@ -197,7 +197,9 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
             session,
             charge=known,
             charge_ended_at=_ended_at(session, known, report),
-            observed_max_w=_observed_max_w(session, before, known),
+            observed_max_w=session.observed_max_w
+            if before is None
+            else max(session.observed_max_w, observed_max_w(before, known.energy_at, known.energy_wh)),
             meter_history=_meter_history(session, report),
             watch_until=session.watch_until if by_rest else _without_one_search(session, policy),
         )
@@ -287,26 +289,24 @@ def _meter_history(session: PaymentSession, report: ChargeReport) -> MeterHistor
     """Adds a reading as of the moment that Monta confirms, not its arrival. The final record is none."""
     if report.energy_wh is None or report.state in ENDED:
         return session.meter_history
+    at = report.as_of or report.seen_at
+    return with_meter_reading(session, session.meter_history, at, report.energy_wh)
+
+
+def with_meter_reading(
+    session: PaymentSession, history: MeterHistory, at: datetime, energy_wh: int
+) -> MeterHistory:
+    """Adds a reading to a history of this session's meter."""
     tariff = session.tariff
-    return with_reading(
-        session.meter_history,
-        report.as_of or report.seen_at,
-        report.energy_wh,
-        by_the_hour=tariff is not None and rates_of(tariff).plain_prices is None,
-    )
+    by_the_hour = tariff is not None and rates_of(tariff).plain_prices is None
+    return with_reading(history, at, energy_wh, by_the_hour=by_the_hour)
 
 
-def _observed_max_w(session: PaymentSession, before: Charge | None, known: Charge) -> int:
-    """The highest average power so far. Readings less than a second apart are ignored."""
-    if before is None:
-        return session.observed_max_w
-    seconds = int((known.energy_at - before.energy_at).total_seconds())
-    risen_wh = known.energy_wh - before.energy_wh
-    return (
-        max(session.observed_max_w, risen_wh * 3600 // seconds)
-        if seconds >= 1 and risen_wh > 0
-        else session.observed_max_w
-    )
+def observed_max_w(before: Charge, at: datetime, energy_wh: int) -> int:
+    """The average power until a reading, in W. 0 where they are less than a second apart."""
+    seconds = int((at - before.energy_at).total_seconds())
+    risen_wh = energy_wh - before.energy_wh
+    return risen_wh * 3600 // seconds if seconds >= 1 and risen_wh > 0 else 0
 
 
 def _follow(change: Change, source: Source, *, restarted: bool) -> Change:

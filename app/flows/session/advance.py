@@ -34,11 +34,13 @@ from app.domain.session.reports import apply_report
 from app.domain.session.settle import release_unused, settle_final, settle_unfinished
 from app.domain.units.ids import OperatorId
 from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing
-from app.flows.ingest import report_of, reports_deletion
+from app.flows.ingest import allowance_of, report_of, reports_deletion
 from app.flows.learn import learn
 from app.flows.turns import Advanced, Turn
+from app.store import kept_readings
 from app.store.db.connection import Connection
 from app.store.db.database import DATABASE_ERRORS, retry_on_serialization_failure
+from app.store.kept_readings import Allowance
 from app.store.operators import charge_points, jobs, operator_sessions, operator_state
 from app.store.operators.charge_points import ChargePointFacts, Place
 from app.store.operators.jobs import Job
@@ -117,6 +119,12 @@ async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
             [(turn, row) for turn in turns if (row := locked.get(turn.lease.session_id))]
         )
         waits = [work.waits_until(now) for work in done]
+        allowances: list[Allowance] = []
+        for number, (work, wait) in enumerate(zip(done, waits, strict=True)):
+            # After adopting its charge it waits for news that only it can take in.
+            if wait is not None and not work.adopted:
+                allowance, waits[number] = allowance_of(work.change.session, wait, context.policy, now)
+                allowances += [allowance] if allowance is not None else []
         claims = {
             work.before.id: leases.extended(until)
             if wait is None
@@ -125,6 +133,7 @@ async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
         }
         edits = [(work.before, work.change) for work in done]
         saved = await payment_sessions.save_all(connection, edits, now, claims=claims)
+        await kept_readings.allow(connection, allowances)
         await _note_used(context, connection, done, saved, now)
     if len(turns) == 1 and not locked:
         turns[0].error = LeaseLost(turns[0].lease.session_id)

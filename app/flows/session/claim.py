@@ -46,6 +46,7 @@ async def claim_due(
             connection, owner=owner, now=now, until=until, limit=capacity.stops, busy=busy, stops=True
         )
         if capacity.others > 0:
+            await leases.postpone(connection, now)
             claimed += await leases.claim(
                 connection,
                 owner=owner,

@@ -12,14 +12,16 @@ from app.domain.charging.charge import PriceUnit
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.flows.deliveries import Signed
-from app.flows.ingest import apply_running, keep_entries
+from app.flows.ingest import apply_running, keep_beside, keep_entries
+from app.monta.plain_readings import PlainReading, entry_texts, plain_reading
 from app.monta.webhook import (
+    MAX_ENTRIES,
     READ_KINDS,
-    Delivery,
     Entry,
     read_delivery,
     read_entry,
     read_rows,
+    read_text,
     signature_is_valid,
 )
 from app.security_log import Act
@@ -51,24 +53,42 @@ async def receive(context: Context, endpoint_id: str, body: bytes, signature: st
     now = context.clock.now()
     operator = await _sender(context, endpoint_id, body, signature, now)
     narrow(operator.id)
-    delivery = await _read(body, now, PriceUnit(operator.price_unit))
-    signed = Signed(delivery, _to_keep(body, signature, delivery))
+    signed = await _read(body, signature, now, PriceUnit(operator.price_unit))
     await context.deliveries.group(operator.id, partial(_keep, context, operator.id)).put(signed)
-    context.telemetry.webhook_kept(_lag_s(delivery, now), len(delivery.entries))
+    context.telemetry.webhook_kept(_lag_s(signed, now), len(signed.plain) + len(signed.others))
 
 
-async def _read(body: bytes, now: datetime, unit: PriceUnit) -> Delivery:
-    """Reads a delivery without keeping others waiting: in steps, or in a thread what is nested too deeply."""
+async def _read(body: bytes, signature: str | None, now: datetime, unit: PriceUnit) -> Signed:
+    """Reads a delivery without keeping others waiting, usual entries the short way. Raises UnreadableDelivery."""
+    texts = entry_texts(body)
+    if texts is None or len(texts) > MAX_ENTRIES:
+        entries = await _read_whole(body, now, unit)
+        return Signed((), entries, _to_keep(body, signature, (), entries))
+    plain: list[PlainReading] = []
+    others: list[Entry] = []
+    for number, text in enumerate(texts, 1):
+        reading = plain_reading(text, unit)
+        if reading is None:
+            others.append(read_text(bytes(text), now, unit))
+        else:
+            plain.append(reading)
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return Signed(tuple(plain), tuple(others), _to_keep(body, signature, plain, others))
+
+
+async def _read_whole(body: bytes, now: datetime, unit: PriceUnit) -> tuple[Entry, ...]:
+    """Reads a delivery that is out of the ordinary: in steps, or in a thread what is nested too deeply."""
     try:
         rows = read_rows(body)
     except TooDeep:
-        return await asyncio.to_thread(read_delivery, body, now, price_unit=unit)
+        return (await asyncio.to_thread(read_delivery, body, now, price_unit=unit)).entries
     entries: list[Entry] = []
     for start in range(0, len(rows), AT_ONCE):
         if start:
             await asyncio.sleep(0)
         entries += [read_entry(row, now, price_unit=unit) for row in rows[start : start + AT_ONCE]]
-    return Delivery(tuple(entries))
+    return tuple(entries)
 
 
 async def _sender(
@@ -103,14 +123,19 @@ def _is_signed(operator: Operator, body: bytes, signature: str | None, now: date
     return any(signature_is_valid(secret, body, signature) for secret in operator.webhook_secrets(now))
 
 
-def _to_keep(body: bytes, signature: str | None, delivery: Delivery) -> KeptDelivery:
+def _to_keep(
+    body: bytes, signature: str | None, plain: Sequence[PlainReading], others: Sequence[Entry]
+) -> KeptDelivery:
     """The delivery as it is kept: compressed at the quickest level, since it is written once and hardly ever read.
 
     With entries that nothing reads (users, teams) only what is needed of it is kept, and no signature fits that.
     """
-    charges = {entry.charge.id for entry in delivery.entries if entry.charge is not None}
-    whole = all((entry.entity_type or "").lower() in READ_KINDS for entry in delivery.entries)
-    kept = body if whole else json.dumps({"entries": [entry.raw for entry in delivery.entries]}).encode()
+    charges = {each.told.charge_id for each in plain}
+    charges |= {entry.charge.id for entry in others if entry.charge is not None}
+    kept, whole = body, all((entry.entity_type or "").lower() in READ_KINDS for entry in others)
+    if not whole:
+        texts = [each.text for each in plain] + [json.dumps(entry.raw).encode() for entry in others]
+        kept = b'{"entries": [%s]}' % b", ".join(texts)
     return KeptDelivery(
         digest=hashlib.sha256(body).digest(),
         signature=(signature or "")[:MOST_SIGNATURE_CHARS] if whole else "",
@@ -121,20 +146,34 @@ def _to_keep(body: bytes, signature: str | None, delivery: Delivery) -> KeptDeli
 
 @retry_on_serialization_failure
 async def _keep(context: Context, operator_id: OperatorId, signed: Sequence[Signed]) -> None:
-    """Applies and saves deliveries in one transaction, whole or not at all. One that was kept before has no effect."""
+    """Saves deliveries, each whole or not at all. One that was kept before has no effect.
+
+    Readings that decide nothing are kept beside their sessions; usually that is all. What must be applied has a
+    transaction of its own, since it locks sessions. A delivery counts as kept with the last of its entries: when the
+    second transaction fails, Monta sends it again, and what the first one did is found to be done.
+    """
     now = context.clock.now()
     by_digest = {each.kept.digest: each for each in signed}
     async with context.database.transaction() as connection:
         known = await deliveries.known(connection, operator_id, list(by_digest))
         new = [each for digest, each in by_digest.items() if digest not in known]
-        if not new:
+        plain = [reading for each in new for reading in each.plain]
+        left = await keep_beside(connection, operator_id, plain, now)
+        entries = [entry for each in new for entry in each.others]
+        if not left and not entries:
+            await deliveries.keep(connection, operator_id, [each.kept for each in new], now)
             return
-        entries = [entry for each in new for entry in each.delivery.entries]
+    for number, reading in enumerate(left, 1):
+        entries.append(read_text(reading.text, now, reading.unit))
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(0)
+    async with context.database.transaction() as connection:
         applied = await apply_running(connection, operator_id, entries, context.policy, now)
         await keep_entries(connection, operator_id, entries, now, applied=applied)
         await deliveries.keep(connection, operator_id, [each.kept for each in new], now)
 
 
-def _lag_s(delivery: Delivery, now: datetime) -> float | None:
-    times = [entry.event_time for entry in delivery.entries if entry.event_time is not None]
+def _lag_s(signed: Signed, now: datetime) -> float | None:
+    times = [entry.event_time for entry in signed.others if entry.event_time is not None]
+    times += [each.told.happened_at for each in signed.plain if each.told.happened_at is not None]
     return max(0.0, (now - min(times)).total_seconds()) if times else None

@@ -7,6 +7,7 @@ from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, Text, any_, bin
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId
+from app.store import kept_readings
 from app.store.db.connection import Connection, Row
 from app.store.sessions.codec import from_row
 from app.store.sessions.leases import Lease
@@ -41,6 +42,7 @@ async def lock(connection: Connection, claims: Sequence[Lease], *, wait: bool) -
     locked = (await connection.execute(_LOCK[wait], given)).scalars()
     if not locked:
         return {}
+    await kept_readings.lock_of(connection, locked)
     # A statement of its own: joined rows would be as old as the wait for the lock.
     rows = await connection.execute(_LOAD, operator | {"sessions": locked})
     return {

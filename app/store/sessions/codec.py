@@ -14,11 +14,13 @@ from app.domain.session.settlement import (
     SettlementBasis,
     SettlementStatus,
 )
+from app.domain.session.states.kept_readings import KeptReadings, Newest, with_kept
 from app.store.db.connection import Row
 from app.store.db.documents import RawJson, to_document
 from app.store.parsed_tariffs import parsed_tariff
 
 _SESSION = msgspec.json.Decoder(PaymentSession)
+_NEWEST = msgspec.json.Decoder(Newest)
 _SHARES = msgspec.json.Decoder(tuple[HoldShare, ...])
 
 
@@ -35,7 +37,7 @@ def to_row(session: PaymentSession) -> dict[str, Any]:
         "occupies_charge_point": session.occupies_charge_point,
         "updated_at": session.updated_at,
         "authorized_minor": session.authorized_minor,
-        "body": to_document(replace(session, tariff=None, settlement=None)),
+        "body": to_document(replace(session, tariff=None, settlement=None, beside=None)),
     }
 
 
@@ -60,14 +62,22 @@ def identity_row(session: PaymentSession) -> dict[str, Any]:
 
 
 def from_row(row: Row) -> PaymentSession:
-    """A session from a row of payment_sessions joined with its settlement (columns prefixed `settlement_`), whose
-    documents are text. Raises ValueError."""
+    """A session from a row of payment_sessions joined with its settlement and kept readings (columns with these
+    prefixes), whose documents are text. Raises ValueError."""
     session = _SESSION.decode(row["body"])
     # Not shared yet: `replace` would take as long as decoding did.
     if row["tariff"] is not None:
         object.__setattr__(session, "tariff", parsed_tariff(row["tariff"]))
     object.__setattr__(session, "settlement", settlement_from(row))
-    return session
+    if row["kept_newest"] is None:
+        return session
+    return with_kept(session, kept_from(row))
+
+
+def kept_from(row: Row) -> KeptReadings:
+    """Readings from columns prefixed `kept_`."""
+    newest = _NEWEST.decode(row["kept_newest"])
+    return KeptReadings(newest=newest, count=row["kept_count"], points=row["kept_points"])
 
 
 def settlement_from(row: Row) -> Settlement | None:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     Text,
     Update,
+    and_,
     any_,
     bindparam,
     case,
@@ -33,14 +34,17 @@ from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL
 from app.store.db.statements import are_any
-from app.store.tables import operator_jobs, operators, payment_sessions
+from app.store.tables import kept_readings, operator_jobs, operators, payment_sessions
 
 P = payment_sessions
+R = kept_readings
 O = operators  # noqa: E741
 
 
 ATTENTION_FAILURES = 3
 NO_BOUND = 2**31 - 1
+POSTPONED_AT_ONCE = 500
+"""Due sessions of one operator that are looked at together: their due time may have to move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +105,9 @@ def _wake(due_at: Column[datetime]) -> Update:
         update(P)
         .where(
             P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))),
-            or_(due_at.is_(None), due_at > now, P.c.due_at > now),
+            or_(due_at.is_(None), due_at > now, P.c.due_at > now, P.c.silence_due_at.is_not(None)),
         )
-        .values({P.c.due_at: now, due_at: now})
+        .values({P.c.due_at: now, due_at: now, P.c.silence_due_at: None})
     )
 
 
@@ -114,8 +118,37 @@ _EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bin
 _RESCHEDULE = (
     update(P)
     .where(P.c.id == bindparam("session"))
-    .values(due_at=bindparam("due"), stop_due_at=bindparam("stop_due"))
+    .values(
+        due_at=bindparam("due"), stop_due_at=bindparam("stop_due"), silence_due_at=bindparam("silence_due")
+    )
 )
+
+
+def _postpone() -> Update:
+    """Builds the statement for sessions that are due for silence only. Looks at the first that are due, no more."""
+    now = bindparam("now", type_=P.c.due_at.type)
+    later = func.least(R.c.due_at, R.c.silent_at)
+    free = (P.c.due_at <= now, or_(P.c.lease_until.is_(None), P.c.lease_until <= now))
+    silent = (P.c.silence_due_at == P.c.due_at, or_(P.c.stop_due_at.is_(None), P.c.stop_due_at > now))
+    first = (
+        select(P.c.id, and_(*silent).label("silent"))
+        .where(P.c.operator_id == O.c.id, *free)
+        .order_by(P.c.due_at)
+        .limit(POSTPONED_AT_ONCE)
+        .lateral("first")
+    )
+    chosen = select(first.c.id).select_from(O.join(first, true())).where(first.c.silent).cte("chosen")
+    locked = (
+        select(P.c.id, later.label("later"))
+        .select_from(P.join(chosen, chosen.c.id == P.c.id).join(R, R.c.session_id == P.c.id))
+        .where(*free, *silent, R.c.allowed.is_not(None), later > now)
+        .with_for_update(of=P, skip_locked=True)
+        .cte("locked")
+    )
+    return update(P).where(P.c.id == locked.c.id).values(due_at=locked.c.later, silence_due_at=locked.c.later)
+
+
+_POSTPONE = _postpone()
 _UNSEEN = func.jsonb_path_exists(
     P.c.body, text("'$.attention[*] ? (@.acknowledged == null)'"), type_=Boolean()
 )
@@ -126,12 +159,18 @@ _RELEASE = (
     .values(
         due_at=bindparam("due"),
         stop_due_at=bindparam("stop_due"),
+        silence_due_at=bindparam("silence_due"),
         lease_owner=None,
         lease_until=None,
         failures=0,
         needs_attention=case((P.c.failures >= ATTENTION_FAILURES, _UNSEEN), else_=P.c.needs_attention),
     )
 )
+
+
+async def postpone(connection: Connection, now: datetime) -> None:
+    """Moves the due times of sessions that are due for their charge's silence only, and got readings meanwhile."""
+    await connection.execute(_POSTPONE, {"now": now})
 
 
 async def claim(
@@ -185,7 +224,8 @@ async def reschedule(connection: Connection, due: Mapping[str, Wait], now: datet
 
 
 def _due(wait: Wait) -> dict[str, object]:
-    return {"due": wait.until, "stop_due": wait.stop_at}
+    silence_due = wait.until if wait.for_silence else None
+    return {"due": wait.until, "stop_due": wait.stop_at, "silence_due": silence_due}
 
 
 def extended(until: datetime) -> dict[str, object]:
@@ -198,6 +238,7 @@ def released(session: PaymentSession, wait: Wait) -> dict[str, object]:
     return {
         "due_at": wait.until,
         "stop_due_at": wait.stop_at,
+        "silence_due_at": wait.until if wait.for_silence else None,
         "lease_owner": None,
         "lease_until": None,
         "failures": 0,

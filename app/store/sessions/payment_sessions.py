@@ -23,9 +23,11 @@ from sqlalchemy import (
 )
 
 from app.domain.session.attention import stamped
-from app.domain.session.machine import Change
+from app.domain.session.machine import Change, JournalLine, Source
 from app.domain.session.payment_session import PaymentSession
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
+from app.store import kept_readings
 from app.store.db.connection import Connection, Result, Row
 from app.store.db.database import SESSIONS_CHANNEL
 from app.store.db.documents import as_text
@@ -64,6 +66,8 @@ class SessionState:
     """The transaction that wrote the row. Version and time are compared, too: a failover may use its number again."""
     version: int
     updated_at: datetime
+    revision: int | None = None
+    """Of the readings that are kept beside it."""
 
 
 async def find_recorded(
@@ -85,6 +89,7 @@ async def lock(
     given = {"session": session_id} | ({} if lease_token is None else {"token": lease_token})
     if (await connection.execute(locked, given)).one_or_none() is None:
         return None
+    await kept_readings.lock_of(connection, [session_id])
     # A statement of its own: joined rows would be as old as the wait for the lock.
     return await get(connection, session_id)
 
@@ -108,6 +113,7 @@ async def lock_named(
     locked = found.scalars()
     if not locked:
         return []
+    await kept_readings.lock_of(connection, locked)
     # A statement of its own, as in `lock`.
     rows = await connection.execute(_LOCKED, {"sessions": list(locked)})
     return [
@@ -136,6 +142,7 @@ async def save_all(
     The version rises with every visible change; bookkeeping of our own reads is not one. `claims`: what becomes of the
     claim on each session (`leases.extended`, `leases.released`), written by the same UPDATE of its row.
     """
+    edits = [(before, _with_kept_line(before, change)) for before, change in edits]
     kept = [
         linked(_versioned(before, change.session, now), before.journal, change.lines, now)
         for before, change in edits
@@ -147,18 +154,48 @@ async def save_all(
         connection.notify(SESSIONS_CHANNEL, *visible)
     rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for before, session in pairs:
-        row = {**(to_row(session) if session != before else {}), **(claims or {}).get(session.id, {})}
+        changed = session != before or before.beside
+        row = {**(to_row(session) if changed else {}), **(claims or {}).get(session.id, {})}
         if row:
             rows.setdefault(tuple(row), []).append(
                 row | {"session": session.id, "operator": session.operator_id}
             )
     for alike in rows.values():
         await connection.execute(_SAVE, alike if len(alike) > 1 else alike[0])
+    await _without_kept(connection, pairs)
     for before, session in pairs:
         if session.settlement is not None and session.settlement != before.settlement:
             await write(connection, session, session.settlement, first=before.settlement is None)
     await append(connection, [line for _, lines in kept for line in lines])
-    return saved
+    return [session if session.beside is None else replace(session, beside=0) for session in saved]
+
+
+def _with_kept_line(before: PaymentSession, change: Change) -> Change:
+    """Adds one journal line for the readings that were kept beside the session."""
+    charge = before.charge
+    if not before.beside or charge is None:
+        return change
+    line = JournalLine(
+        JournalKind.CHARGE_REPORTED,
+        Source.MONTA_WEBHOOK,
+        {
+            "state": charge.state,
+            "energy_wh": charge.energy_wh,
+            "price": None if charge.latest.price is None else str(charge.latest.price),
+            "readings": before.beside,
+        },
+    )
+    return replace(change, lines=(line, *change.lines))
+
+
+async def _without_kept(
+    connection: Connection, pairs: Sequence[tuple[PaymentSession, PaymentSession]]
+) -> None:
+    """Drops the kept readings that the saved sessions include, and allows nothing more beside them."""
+    saved = [s for before, s in pairs if before.beside is not None and (s != before or before.beside)]
+    ended = sorted(session.id for session in saved if session.ended)
+    others = sorted(session.id for session in saved if not session.ended)
+    await kept_readings.close(connection, others, ended)
 
 
 async def wake(
@@ -207,7 +244,7 @@ async def get_states(
     """Sessions with the state of the row that each was read from. Skips unreadable ones."""
     rows = await connection.execute(_STATES_AND_SESSIONS, {"sessions": list(ids)})
     return [
-        (SessionState(row["id"], row["created_at"], row["xmin"], row["version"], row["updated_at"]), session)
+        (SessionState(*(row[column.name] for column in _STATE)), session)
         for row in rows
         if (session := _readable(row)) is not None
     ]
@@ -243,12 +280,13 @@ def _readable(row: Row) -> PaymentSession | None:
 def sessions_query() -> Select[Any]:
     """Selects what `from_row` reads."""
     joined = P.outerjoin(settlements, settlements.c.session_id == P.c.id)
+    joined = joined.outerjoin(kept_readings.R, kept_readings.R.c.session_id == P.c.id)
     parts = [
         (cast(c, Text) if c is settlements.c.shares else c).label(f"settlement_{c.name}")
         for c in settlements.c
         if c.name not in ("session_id", "operator_id", "authorized_minor")
     ]
-    return select(as_text(P.c.body), as_text(P.c.tariff), *parts).select_from(joined)
+    return select(as_text(P.c.body), as_text(P.c.tariff), *parts, *kept_readings.KEPT).select_from(joined)
 
 
 # Built once for each shape of a filter: building a statement takes longer than executing it.
@@ -264,9 +302,10 @@ def _found(wanted: Shape, follows: bool, limit: int) -> Select[Any]:
 
 @lru_cache(MOST_SHAPES)
 def _states(wanted: Shape, follows: bool, limit: int) -> Select[Any]:
-    query = select(*_STATE)
+    joined = P.outerjoin(kept_readings.R, kept_readings.R.c.session_id == P.c.id)
     if any(name == "settlement_status" for name, _ in wanted):
-        query = query.select_from(P.join(settlements, settlements.c.session_id == P.c.id))
+        joined = joined.join(settlements, settlements.c.session_id == P.c.id)
+    query = select(*_STATE).select_from(joined)
     return _newest_first(query, wanted, follows, limit)
 
 
@@ -288,6 +327,7 @@ _STATE = (
     literal_column("payment_sessions.xmin", BigInteger).label("xmin"),
     P.c.version,
     P.c.updated_at,
+    kept_readings.R.c.revision,
 )
 _STATES_AND_SESSIONS = (
     sessions_query().add_columns(*_STATE).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))

@@ -25,7 +25,14 @@ from app.store.tables.provisioning import (
     terminal_charge_points,
     terminals,
 )
-from app.store.tables.sessions import captures, holds, journal, payment_sessions, settlements
+from app.store.tables.sessions import (
+    captures,
+    holds,
+    journal,
+    kept_readings,
+    payment_sessions,
+    settlements,
+)
 
 protect_all()
 
@@ -41,6 +48,7 @@ __all__ = [
     "holds",
     "inbox",
     "journal",
+    "kept_readings",
     "metadata",
     "monta_budgets",
     "monta_tokens",

@@ -67,6 +67,9 @@ payment_sessions = Table(
     ),
     Column("tariff", JSONB, comment="the tariff in force at the start, as it was given"),
     Column("due_at", Moment, comment="when the watcher must look next; null: never, unless news comes"),
+    Column(
+        "silence_due_at", Moment, comment="due_at while nothing but a read of a silent charge is due then"
+    ),
     Column("stop_due_at", Moment, comment="when a stop falls due: claimed before everything else then"),
     Column("lease_owner", Text),
     Column("lease_until", Moment),
@@ -154,6 +157,25 @@ payment_sessions = Table(
         "autovacuum_vacuum_scale_factor": 0.02,
         "autovacuum_analyze_scale_factor": 0.02,
     },
+)
+
+kept_readings = Table(
+    "kept_readings",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("operator_id", Text, nullable=False),
+    Column("charge_id", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False, comment="rises with each change"),
+    Column("allowed", Text, comment="what a reading may show without a decision, as JSON; null: nothing"),
+    Column("due_at", Moment, comment="nothing is due before then but a read of a silent charge"),
+    Column("silent_at", Moment, comment="such a read is due then"),
+    Column("newest", Text, nullable=False, comment="the newest reading, as JSON"),
+    Column("count", Integer, nullable=False, comment="readings that the session's row does not have yet"),
+    Column("points", LargeBinary, nullable=False, comment="pairs of bigint: when (in microseconds), Wh"),
+    ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
+    UniqueConstraint("operator_id", "charge_id"),
+    postgresql_with={"fillfactor": 70},
+    comment="Readings of running charges that decided nothing, until their session is next saved.",
 )
 
 holds = Table(

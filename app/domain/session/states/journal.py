@@ -112,7 +112,9 @@ KINDS: Mapping[JournalKind, KindRow] = {
         "The first charge with our reference became the session's charge.", "charge_id, state"
     ),
     K.CHARGE_REPORTED: KindRow(
-        "Monta reported another state or energy of the charge.", "state, energy_wh, price"
+        "Monta reported another state or energy of the charge; or several readings (`readings`), of which this is the"
+        " newest.",
+        "state, energy_wh, price",
     ),
     K.CHARGE_RESTARTED: KindRow("A charge that had ended runs again; it is stopped.", "charge_id"),
     K.CHARGE_LOST: KindRow(

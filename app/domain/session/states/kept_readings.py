@@ -1,0 +1,227 @@
+"""Readings of a running charge that decide nothing, kept beside their session until it is next loaded.
+
+A reading decides nothing while it shows what the last decision allowed for: the same charge at no more power and no
+higher price. Then no stop can fall due before the time that was found with the decision.
+"""
+
+import struct
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from app.domain.charging.charge import Charge, merge
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.plausibility import UNIT_FACTOR
+from app.domain.session.reports import observed_max_w, with_meter_reading
+from app.domain.units.ids import ChargeId
+
+MOST_READINGS = 32
+"""Readings kept of one session. The next one is applied to the session, with all of them."""
+_POINT = struct.Struct("<qq")
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_US = timedelta(microseconds=1)
+_S = 10**6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A webhook's report of a charge that is charging. `said` stands for all that it says beside what is named here,
+    as in ChargeReport."""
+
+    charge_id: ChargeId
+    reference: str | None
+    """Our session's id, if it is named."""
+    said: str
+    updated_at: datetime
+    happened_at: datetime | None
+    """The event's own time."""
+    energy_wh: int
+    price: Decimal | None
+    price_per_kwh: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What readings may show without a decision; prices in major units."""
+
+    reference: str | None
+    said: str
+    energy_wh: int
+    at: datetime
+    power_w: int
+    shown_price: Decimal
+    """Monta's price so far. It may stay, and else rise from `price` on by no more than by energy and time."""
+    price: Decimal
+    price_per_wh: Decimal
+    price_per_s: Decimal
+    most_price: Decimal
+    most_wh: int
+    step_wh: int
+    """The most from one reading to the next."""
+    skew_s: float
+    due_at: datetime
+    """Before this nothing is due but a read of a silent charge."""
+    stop_at: datetime
+    """Before this no stop for the limit is due."""
+    silent_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """The newest reading, in our own time."""
+
+    updated_at: datetime
+    seen_at: datetime
+    as_of: datetime
+    arrived_at: datetime
+    energy_wh: int
+    energy_at: datetime
+    price: Decimal | None
+    price_per_kwh: Decimal | None
+    from_record: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptReadings:
+    """Readings beside a session: the newest whole, and time and energy of each (`points`, packed)."""
+
+    newest: Newest
+    count: int = 0
+    points: bytes = b""
+
+
+def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime) -> KeptReadings | None:
+    """Adds a reading that decides nothing. None: it must be applied to its session."""
+    seen_at = min(told.happened_at or told.updated_at, now)
+    more = Newest(
+        updated_at=told.updated_at,
+        seen_at=seen_at,
+        as_of=min(told.updated_at, seen_at),
+        arrived_at=now,
+        energy_wh=told.energy_wh,
+        energy_at=kept.newest.energy_at,
+        price=told.price,
+        price_per_kwh=told.price_per_kwh,
+    )
+    if more.energy_wh != kept.newest.energy_wh:
+        more = replace(more, energy_at=more.as_of)
+    alike = told.said == allowed.said and told.reference == allowed.reference
+    if not alike or kept.count >= MOST_READINGS or not _follows(allowed, kept.newest, more):
+        return None
+    if not _has_allowed_energy(allowed, kept.newest, more) or not _has_allowed_price(
+        allowed, kept.newest, more
+    ):
+        return None
+    point = _POINT.pack((more.as_of - _EPOCH) // _US, more.energy_wh)
+    return KeptReadings(newest=more, count=kept.count + 1, points=kept.points + point)
+
+
+def _follows(allowed: Allowed, newest: Newest, more: Newest) -> bool:
+    """Whether a reading is newer, and not from the future.
+
+    Within a second the record counts more than a webhook, since some of Monta's dates have no fractions.
+    """
+    second = newest.updated_at.replace(microsecond=0) + timedelta(seconds=1)
+    return (
+        more.updated_at > newest.updated_at
+        and (more.updated_at >= second or not newest.from_record)
+        and more.as_of > newest.as_of
+        and more.seen_at >= newest.seen_at
+        and (more.updated_at - more.seen_at).total_seconds() <= allowed.skew_s
+    )
+
+
+def _has_allowed_energy(allowed: Allowed, newest: Newest, more: Newest) -> bool:
+    risen_wh, planned_wh = more.energy_wh - newest.energy_wh, more.energy_wh - allowed.energy_wh
+    return (
+        0 <= risen_wh <= allowed.step_wh
+        and more.energy_wh <= allowed.most_wh
+        and _is_possible(risen_wh, allowed.power_w, more.as_of - newest.energy_at)
+        and _is_possible(planned_wh, allowed.power_w, more.as_of - allowed.at)
+    )
+
+
+def _has_allowed_price(allowed: Allowed, newest: Newest, more: Newest) -> bool:
+    """Whether there is a price as before, within what was planned for, which fits Monta's own average."""
+    price, average = more.price, more.price_per_kwh
+    if price is None or newest.price is None:
+        return price is newest.price is None
+    planned = allowed.price + allowed.price_per_wh * (more.energy_wh - allowed.energy_wh)
+    planned += allowed.price_per_s * _seconds(more.as_of - allowed.at)
+    if not 0 <= price <= min(max(planned, allowed.shown_price), allowed.most_price):
+        return False
+    if average is None or average <= 0:
+        return True
+    usual = average * more.energy_wh
+    return usual <= price * 1000 * UNIT_FACTOR and price * 1000 <= usual * UNIT_FACTOR
+
+
+def _is_possible(energy_wh: int, power_w: int, length: timedelta) -> bool:
+    """Whether this energy comes to no more than this power on average, counted as `observed_max_w` does."""
+    seconds = _seconds(length)
+    return (
+        energy_wh * 3600 <= power_w * seconds
+        if seconds >= 1
+        else energy_wh * 3600 * _S <= power_w * (length // _US)
+    )
+
+
+def _seconds(length: timedelta) -> int:
+    """Whole seconds, rounded down."""
+    return length.days * 86_400 + length.seconds
+
+
+def beginning(charge: Charge) -> KeptReadings:
+    """No readings yet beside a session whose charge is this one."""
+    shown = charge.latest
+    assert shown.updated_at is not None
+    as_of = shown.as_of or shown.seen_at
+    return KeptReadings(
+        newest=Newest(
+            updated_at=shown.updated_at,
+            seen_at=charge.seen_at,
+            as_of=as_of,
+            arrived_at=shown.arrived_at or shown.seen_at,
+            energy_wh=charge.energy_wh,
+            energy_at=charge.energy_at,
+            price=shown.price,
+            price_per_kwh=shown.price_per_kwh,
+            from_record=shown.from_record,
+        )
+    )
+
+
+def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
+    """The session with its kept readings applied, as if each had been when it came."""
+    charge = session.charge
+    if charge is None or not kept.count:
+        return replace(session, beside=kept.count)
+    newest, power_w, history = kept.newest, session.observed_max_w, session.meter_history
+    known = charge
+    for us, energy_wh in _POINT.iter_unpack(kept.points):
+        at = _EPOCH + us * _US
+        power_w = max(power_w, observed_max_w(known, at, energy_wh))
+        known = replace(known, energy_wh=energy_wh, energy_at=at) if energy_wh > known.energy_wh else known
+        history = with_meter_reading(session, history, at, energy_wh)
+    report = replace(
+        charge.latest,
+        updated_at=newest.updated_at,
+        seen_at=newest.seen_at,
+        as_of=newest.as_of,
+        arrived_at=newest.arrived_at,
+        energy_wh=newest.energy_wh,
+        price=newest.price,
+        price_per_kwh=newest.price_per_kwh,
+        claimed_wh=None,
+        claimed_price=None,
+        set_aside_why=None,
+    )
+    return replace(
+        session,
+        charge=merge(known, report, by_rest=False),
+        observed_max_w=power_w,
+        meter_history=history,
+        version=session.version + kept.count,
+        updated_at=max(session.updated_at, newest.arrived_at),
+        beside=kept.count,
+    )

@@ -1,0 +1,200 @@
+"""Stores readings that decide nothing beside their sessions, and what they may show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    ARRAY,
+    DateTime,
+    Integer,
+    LargeBinary,
+    Text,
+    any_,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
+
+from app.domain.charging.charge import Charge
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.states.kept_readings import Allowed, KeptReadings, Newest, beginning
+from app.domain.units.ids import ChargeId, OperatorId, SessionId
+from app.store.db.connection import Connection
+from app.store.db.database import SESSIONS_CHANNEL
+from app.store.db.documents import to_document
+from app.store.db.statements import by_column, insert_rows
+from app.store.sessions.codec import kept_from
+from app.store.tables import kept_readings
+
+R = kept_readings
+
+NOTIFIED_TOGETHER = 100
+"""Sessions in one notification, which has 8,000 bytes at most."""
+
+_ALLOWED = msgspec.json.Decoder(Allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is kept beside one session, and what more may be."""
+
+    session_id: SessionId
+    charge_id: ChargeId
+    allowed: Allowed
+    kept: KeptReadings
+
+
+async def lock(
+    connection: Connection, operator_id: OperatorId, charge_ids: Sequence[ChargeId]
+) -> list[Beside]:
+    """Locks what is kept beside the sessions of charges, in the order of the sessions' ids.
+
+    Where nothing more is allowed, it is left out.
+    """
+    rows = await connection.execute(_LOCK, {"operator": operator_id, "charges": list(charge_ids)})
+    return [
+        Beside(row["session_id"], row["charge_id"], _ALLOWED.decode(row["allowed"]), kept_from(row))
+        for row in rows
+    ]
+
+
+async def keep(connection: Connection, readings: Sequence[tuple[Beside, KeptReadings]]) -> None:
+    """Saves what locked rows keep by now, all in one statement."""
+    if not readings:
+        return
+    given = {
+        "sessions": [beside.session_id for beside, _ in readings],
+        "silent_ats": [_silent_at(kept.newest, beside.allowed) for beside, kept in readings],
+        "newests": [to_document(kept.newest) for _, kept in readings],
+        "counts": [kept.count for _, kept in readings],
+        "point_lists": [kept.points for _, kept in readings],
+    }
+    await connection.execute(_KEEP, given)
+    for first in range(0, len(readings), NOTIFIED_TOGETHER):
+        some = readings[first : first + NOTIFIED_TOGETHER]
+        connection.notify(SESSIONS_CHANNEL, ",".join(beside.session_id for beside, _ in some))
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What readings of a session may show from now on, as its charge is."""
+
+    session: PaymentSession
+    charge: Charge
+    allowed: Allowed
+
+
+async def allow(connection: Connection, allowances: Sequence[Allowance]) -> None:
+    """Says what readings of locked and saved sessions may show from now on."""
+    rows = [_row(each) for each in sorted(allowances, key=lambda each: each.session.id)]
+    if rows:
+        await connection.execute(_ALLOW, by_column(rows, _COLUMNS))
+
+
+def _row(each: Allowance) -> dict[str, object]:
+    newest = beginning(each.charge).newest
+    return {
+        "session_id": each.session.id,
+        "operator_id": each.session.operator_id,
+        "charge_id": each.charge.id,
+        "revision": 0,
+        "allowed": to_document(each.allowed),
+        "due_at": each.allowed.due_at,
+        "silent_at": _silent_at(newest, each.allowed),
+        "newest": to_document(newest),
+        "count": 0,
+        "points": b"",
+    }
+
+
+def _silent_at(newest: Newest, allowed: Allowed) -> datetime:
+    return newest.seen_at + timedelta(seconds=allowed.silent_after_s)
+
+
+async def lock_of(connection: Connection, session_ids: Sequence[SessionId]) -> None:
+    """Locks what is kept beside locked sessions, so that no reading joins them until the transaction ends."""
+    await connection.execute(_LOCK_OF, {"sessions": list(session_ids)})
+
+
+async def close(connection: Connection, saved: Sequence[SessionId], ended: Sequence[SessionId]) -> None:
+    """Drops the readings that locked sessions were saved with, and allows nothing more. Of `ended` ones nothing is
+    kept any more."""
+    if saved:
+        await connection.execute(_CLOSE, {"sessions": list(saved)})
+    if ended:
+        await connection.execute(_FORGET, {"sessions": list(ended)})
+
+
+def _sessions() -> Any:
+    return bindparam("sessions", type_=ARRAY(Text))
+
+
+KEPT = tuple(column.label(f"kept_{column.name}") for column in (R.c.newest, R.c.count, R.c.points))
+"""What `kept_from` reads."""
+_LOCK = (
+    select(R.c.session_id, R.c.charge_id, R.c.allowed, *KEPT)
+    .where(
+        R.c.operator_id == bindparam("operator"),
+        R.c.charge_id == any_(bindparam("charges", type_=ARRAY(Text))),
+        R.c.allowed.is_not(None),
+    )
+    .order_by(R.c.session_id)
+    .with_for_update()
+)
+_new = (
+    func.unnest(
+        _sessions(),
+        bindparam("silent_ats", type_=ARRAY(DateTime(timezone=True))),
+        bindparam("newests", type_=ARRAY(Text)),
+        bindparam("counts", type_=ARRAY(Integer)),
+        bindparam("point_lists", type_=ARRAY(LargeBinary)),
+    )
+    .table_valued("session_id", "silent_at", "newest", "count", "points", name="new")
+    .render_derived()
+)
+_KEEP = (
+    update(R)
+    .where(R.c.session_id == _new.c.session_id)
+    .values(
+        silent_at=_new.c.silent_at,
+        newest=_new.c.newest,
+        count=_new.c.count,
+        points=_new.c.points,
+        revision=R.c.revision + 1,
+    )
+)
+_COLUMNS = (
+    "session_id",
+    "operator_id",
+    "charge_id",
+    "revision",
+    "allowed",
+    "due_at",
+    "silent_at",
+    "newest",
+    "count",
+    "points",
+)
+_insert = insert_rows(R, *_COLUMNS)
+_ALLOW = _insert.on_conflict_do_update(
+    index_elements=[R.c.session_id],
+    set_={name: _insert.excluded[name] for name in ("charge_id", "allowed", "due_at", "silent_at", "newest")}
+    | {"revision": R.c.revision + 1},
+)
+_LOCK_OF = (
+    select(R.c.session_id)
+    .where(R.c.session_id == any_(_sessions()))
+    .order_by(R.c.session_id)
+    .with_for_update()
+)
+_CLOSE = (
+    update(R)
+    .where(R.c.session_id == any_(_sessions()))
+    .values(allowed=None, due_at=None, silent_at=None, count=0, points=b"", revision=R.c.revision + 1)
+)
+_FORGET = delete(R).where(R.c.session_id == any_(_sessions()))

@@ -1,0 +1,306 @@
+"""Tests of app/domain/session/states/kept_readings: kept readings decide nothing, and none of them is lost."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import event, given, note
+from hypothesis import strategies as st
+
+from app.domain.charging.charge import ChargeReport
+from app.domain.limit.monta_limits import MontaLimits
+from app.domain.limit.profile import ChargePointProfile
+from app.domain.session.limit import limit_at
+from app.domain.session.machine import Change, Source
+from app.domain.session.next_step import stop_due_at
+from app.domain.session.payment_session import Authorization, PaymentSession, Status, Stop, StopReason
+from app.domain.session.reports import apply_report
+from app.domain.session.states.allowed_readings import allowed_for
+from app.domain.session.states.journal import JournalKind
+from app.domain.session.states.kept_readings import (
+    MOST_READINGS,
+    Allowed,
+    KeptReadings,
+    Told,
+    beginning,
+    keep_reading,
+    with_kept,
+)
+from app.domain.tariff import Tariff, parse_tariff
+from tests.domain.sessions import POLICY, after, report, running
+
+SAID = "said"
+
+
+def tariff(*elements: dict[str, Any], **more: Any) -> Tariff:
+    return parse_tariff({"id": "t", "currency": "EUR", "elements": list(elements), **more})
+
+
+def priced(*components: tuple[str, str, int], **restrictions: Any) -> dict[str, Any]:
+    prices = [{"type": kind, "price": price, "step_size": step} for kind, price, step in components]
+    return {"price_components": prices} | ({"restrictions": restrictions} if restrictions else {})
+
+
+ENERGY = ("ENERGY", "0.79", 1)
+TARIFFS: dict[str, Tariff | None] = {
+    "by energy": tariff(priced(ENERGY)),
+    "with a fee and steps": tariff(
+        priced(("FLAT", "1.00", 1), ("ENERGY", "0.49", 1000), ("TIME", "1.20", 300))
+    ),
+    "by minutes": tariff(priced(("ENERGY", "0.30", 1), ("TIME", "6.00", 60))),
+    "with an idle fee": tariff(priced(ENERGY, ("PARKING_TIME", "6.00", 60))),
+    "with both times": tariff(priced(ENERGY, ("TIME", "1.00", 1), ("PARKING_TIME", "6.00", 1))),
+    "by the hour": tariff(
+        priced(("ENERGY", "0.30", 1), start_time="00:00", end_time="10:20"), priced(("ENERGY", "0.60", 1))
+    ),
+    "dearer after some energy": tariff(
+        priced(("ENERGY", "0.30", 1), max_kwh=8), priced(("ENERGY", "0.90", 1))
+    ),
+    "with a least and a highest price": tariff(
+        priced(ENERGY), min_price={"excl_vat": 5, "incl_vat": 5}, max_price={"excl_vat": 18, "incl_vat": 18}
+    ),
+    "none": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A reading: seconds since the one before, power on average, and how Monta's price differs from 0.79 a kWh."""
+
+    seconds: float
+    share: float
+    """Of the rated power."""
+    cents: int
+    late_s: float
+
+
+steps = st.builds(
+    Step,
+    st.sampled_from([0.2, 0.9, 1.0, 1.9, 7.5, 10.0, 60.0, 60.0, 60.0, 61.5, 240.0]),
+    st.sampled_from([0.0, 0.02, 0.3, 0.5, 0.9, 1.0, 1.0, 1.2]) | st.floats(0, 1.1),
+    st.sampled_from([0, 0, 0, -1, 1, 30]),
+    st.sampled_from([0.0, 0.2, 0.2, 20.0]),
+)
+sessions = st.builds(
+    lambda name, rated, amount, guarded, prices, wh, read: session_of(
+        TARIFFS[name], rated, amount, guarded=guarded, has_price=prices, energy_wh=wh, read=read
+    ),
+    st.sampled_from(list(TARIFFS)),
+    st.sampled_from([3_700, 11_000, 22_000, 50_000, 150_000]),
+    st.sampled_from([500, 2_000, 5_000, 20_000]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 3_000),
+    st.booleans(),
+)
+
+
+def price_of(energy_wh: int, cents: int = 0) -> Decimal:
+    return max(Decimal(0), round(Decimal("0.79") * energy_wh / 1000, 2) + Decimal(cents) / 100)
+
+
+def session_of(
+    prices: Tariff | None,
+    rated_w: int,
+    amount: int,
+    *,
+    guarded: bool,
+    has_price: bool,
+    energy_wh: int,
+    read: bool = False,
+) -> PaymentSession:
+    limits = MontaLimits(kwh_limit=Decimal(500), price_limit=Decimal(amount) / 100, authorized_minor=amount)
+    session = running(
+        0,
+        at=10,
+        tariff=prices,
+        power_bound_w=rated_w,
+        authorization=Authorization(reference="A-1", amount_minor=amount, currency="EUR"),
+    ).session
+    sent = limits if guarded else session.monta_limits
+    session = replace(session, profile=ChargePointProfile(), monta_limits=sent)
+    told = report(
+        at=70,
+        energy_wh=energy_wh,
+        price=price_of(energy_wh) if has_price else None,
+        price_limit=limits.price_limit if guarded else None,
+        arrived_at=after(70),
+        said=SAID,
+    )
+    return apply_report(
+        Change(session), told, Source.MONTA_API if read else Source.MONTA_WEBHOOK, POLICY
+    ).session
+
+
+def course(session: PaymentSession, taken: list[Step]) -> list[ChargeReport]:
+    """The reports of a course, each from the one before."""
+    assert session.charge is not None
+    assert session.power_bound_w is not None
+    shown, at, wh, found = session.charge.latest, 70.0, session.charge.energy_wh, []
+    for step in taken:
+        at += step.seconds
+        wh += int(session.power_bound_w * step.share * step.seconds / 3600)
+        price = None if shown.price is None else price_of(wh, step.cents)
+        found.append(
+            replace(
+                shown,
+                updated_at=after(at),
+                seen_at=after(at),
+                as_of=None,
+                arrived_at=after(at + step.late_s),
+                energy_wh=wh,
+                price=price,
+            )
+        )
+    return found
+
+
+def told_by(shown: ChargeReport) -> Told:
+    assert shown.updated_at is not None
+    assert shown.energy_wh is not None
+    return Told(
+        charge_id=shown.id,
+        reference=shown.partner_external_id,
+        said=SAID,
+        updated_at=shown.updated_at,
+        happened_at=shown.seen_at,
+        energy_wh=shown.energy_wh,
+        price=shown.price,
+        price_per_kwh=shown.price_per_kwh,
+    )
+
+
+def kept_of(session: PaymentSession, reports: list[ChargeReport]) -> tuple[Allowed, KeptReadings, int] | None:
+    """What is kept of a course until a reading must be applied."""
+    allowed = allowed_for(session, POLICY, after(70))
+    if allowed is None or session.charge is None:
+        return None
+    kept, count = beginning(session.charge), 0
+    for shown in reports:
+        assert shown.arrived_at is not None
+        more = keep_reading(allowed, kept, told_by(shown), shown.arrived_at)
+        if more is None:
+            break
+        kept, count = more, count + 1
+    return allowed, kept, count
+
+
+@given(sessions, st.lists(steps, min_size=1, max_size=12))
+def test_kept_readings_decide_nothing_and_make_the_session_that_they_would_have_made_one_by_one(
+    session: PaymentSession, taken: list[Step]
+) -> None:
+    reports = course(session, taken)
+    found = kept_of(session, reports)
+    event("nothing is allowed" if found is None else f"{min(found[2], 6)} kept")
+    if found is None:
+        return
+    allowed, kept, count = found
+    note(f"{session.tariff and session.tariff.source} {session.power_bound_w} W {session.authorized_minor}")
+    note(f"{session.charge and session.charge.latest.price} {session.energy_wh} Wh, {taken}, {allowed}")
+    change = Change(session)
+    for shown in reports[:count]:
+        change = apply_report(change, shown, Source.MONTA_WEBHOOK, POLICY)
+        one, charge = change.session, change.session.charge
+        assert charge is not None
+        assert charge.latest.set_aside_why is None
+        limit = limit_at(one, charge, POLICY)
+        assert limit is None or limit >= allowed.stop_at, (
+            "a stop would be due before the time that was planned"
+        )
+        due = stop_due_at(one, POLICY, shown.arrived_at or shown.seen_at)
+        assert due is not None
+        assert due >= min(allowed.stop_at, allowed.due_at)
+    assert {line.kind for line in change.lines} <= {JournalKind.CHARGE_REPORTED}
+    merged = with_kept(session, kept)
+    assert merged.charge == change.session.charge
+    assert (merged.observed_max_w, merged.meter_history) == (
+        change.session.observed_max_w,
+        change.session.meter_history,
+    )
+    assert merged == replace(
+        change.session,
+        version=session.version + count,
+        updated_at=merged.updated_at,
+        watch_until=session.watch_until,
+        beside=count,
+    )
+
+
+def usual(**more: object) -> PaymentSession:
+    session = session_of(TARIFFS["by energy"], 22_000, 5_000, guarded=True, has_price=True, energy_wh=300)
+    return replace(session, **more)  # type: ignore[arg-type]
+
+
+def one_more(**more: object) -> tuple[ChargeReport, Told]:
+    (shown,) = course(usual(), [Step(60, 0.5, 0, 0.2)])
+    return shown, replace(told_by(shown), **more)  # type: ignore[arg-type]
+
+
+def test_an_ordinary_course_is_kept_until_it_is_full() -> None:
+    found = kept_of(usual(), course(usual(), [Step(60, 0.3, 0, 0.2)] * (MOST_READINGS + 1)))
+    assert found is not None
+    assert found[2] == MOST_READINGS
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(one_more(reference="ps_other")[1], id="another session's"),
+        pytest.param(one_more(said="other")[1], id="it says something else"),
+        pytest.param(one_more(energy_wh=299)[1], id="the meter runs backwards"),
+        pytest.param(one_more(energy_wh=700)[1], id="more power than the charge point has"),
+        pytest.param(one_more(energy_wh=10**9, price=None)[1], id="an impossible energy"),
+        pytest.param(one_more(price=None)[1], id="no price any more"),
+        pytest.param(one_more(price=Decimal("-0.01"))[1], id="a negative price"),
+        pytest.param(one_more(price=Decimal("1.20"))[1], id="a price above the tariff"),
+        pytest.param(one_more(price_per_kwh=Decimal(79))[1], id="a price in other units than the average"),
+        pytest.param(one_more(updated_at=after(70))[1], id="as old as what is known"),
+        pytest.param(one_more(updated_at=after(60))[1], id="older"),
+        pytest.param(one_more(updated_at=after(200))[1], id="from the future"),
+    ],
+)
+def test_all_else_must_be_applied(told: Told) -> None:
+    allowed = allowed_for(usual(), POLICY, after(70))
+    charge = usual().charge
+    assert allowed is not None
+    assert charge is not None
+    assert keep_reading(allowed, beginning(charge), one_more()[1], after(131)) is not None
+    assert keep_reading(allowed, beginning(charge), told, after(131)) is None
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        pytest.param(usual(status=Status.STOPPING), id="while it is stopped"),
+        pytest.param(
+            usual(stop=Stop(reason=StopReason.DRIVER, decided_at=after(60))), id="a stop was decided"
+        ),
+        pytest.param(usual(profile=None), id="before its charge point is known"),
+        pytest.param(usual(charge=None), id="before its charge"),
+        pytest.param(
+            usual(authorization=Authorization(reference="A-1", amount_minor=40, currency="EUR")),
+            id="a stop is near",
+        ),
+        pytest.param(
+            usual(tariff=tariff(priced(ENERGY), end_date_time="2026-11-23T10:00:00Z")), id="its tariff ends"
+        ),
+    ],
+)
+def test_nothing_is_allowed_where_each_reading_counts(session: PaymentSession) -> None:
+    assert allowed_for(session, POLICY, after(70)) is None
+
+
+def test_readings_join_a_session_that_has_gone_on_meanwhile() -> None:
+    session = usual()
+    found = kept_of(session, course(session, [Step(60, 0.5, 0, 0.2)] * 3))
+    assert found is not None
+    newer = report("stopped", at=400, energy_wh=2_000, price=Decimal("1.58"), arrived_at=after(400))
+    ended = apply_report(Change(session), newer, Source.MONTA_WEBHOOK, POLICY).session
+    joined = with_kept(ended, found[1])
+    assert joined.charge is not None
+    assert ended.charge is not None
+    assert (joined.charge.latest, joined.energy_wh) == (ended.charge.latest, 2_000)
+    assert joined.version == ended.version + 3
+    assert timedelta(0) < found[0].stop_at - after(70)

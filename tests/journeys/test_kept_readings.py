@@ -1,0 +1,154 @@
+"""Tests of app/flows/ingest, app/store/kept_readings.
+
+Readings that decide nothing are kept beside their session: shown at once, put off silence, and are taken in by the
+next decision.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.domain.session.states.kept_readings import MOST_READINGS
+from tests.journeys.deliveries import as_monta_shows_it, deliver, entry
+from tests.journeys.rig import Json, Rig, open_rig
+
+pytestmark = pytest.mark.anyio
+
+
+BEGUN = 1
+"""Readings that are kept when a test begins."""
+
+
+async def rows(rig: Rig, query: str) -> Sequence[Any]:
+    async with rig.context.database.read() as connection:
+        return (await connection.execute(text(query))).all()
+
+
+async def kept(rig: Rig) -> tuple[bool, int]:
+    """Whether more is allowed beside the only session, and how many readings are kept."""
+    (row,) = await rows(rig, "SELECT allowed IS NOT NULL, count FROM kept_readings")
+    return row[0], row[1]
+
+
+def later(rig: Rig, charge: Json, wh: int) -> Json:
+    """The charge with so much more energy, at the same price a kWh, now."""
+    kwh = float(charge["consumedKwh"]) + wh / 1000
+    price = round(float(charge["price"]) * kwh / float(charge["consumedKwh"]), 2)
+    return charge | {"consumedKwh": kwh, "price": price, "updatedAt": rig.clock.now().isoformat()}
+
+
+async def begun(rig: Rig) -> tuple[Json, Json]:
+    """A session whose charge runs at Monta, which sends no more webhooks by itself; and the charge as last shown."""
+    session = await rig.authorize(907, 5000)
+    await rig.pass_time(100)
+    charge = await as_monta_shows_it(rig)
+    rig.monta.outbox.config = None
+    await rig.pass_time(2)
+    assert await deliver(rig, entry(rig, later(rig, charge, 0))) == 200
+    assert await kept(rig) == (True, BEGUN)
+    return await rig.session(session["id"]), charge
+
+
+async def test_a_reading_that_decides_nothing_is_shown_at_once_and_saved_by_the_next_decision(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        session, charge = await begun(rig)
+        (before,) = await rows(rig, "SELECT xmin::text, version FROM payment_sessions")
+        for number in (1, 2, 3):
+            await rig.pass_time(10)
+            assert await deliver(rig, entry(rig, later(rig, charge, 30 * number))) == 200
+        (after,) = await rows(rig, "SELECT xmin::text, version FROM payment_sessions")
+        assert after == before, "the session's row is not touched"
+        assert await kept(rig) == (True, BEGUN + 3)
+        shown = await rig.session(session["id"])
+        assert shown["energy_wh"] == session["energy_wh"] + 90
+        assert shown["version"] == session["version"] + 3
+        (listed,) = (await rig.call("GET", "/v1/ops/payment-sessions?limit=5", key=rig.ops.api_key)).json()[
+            "data"
+        ]
+        assert (listed["energy_wh"], listed["version"]) == (shown["energy_wh"], shown["version"])
+        await rig.stop(session["id"])
+        (row,) = await rows(rig, "SELECT (body->'charge'->>'energy_wh')::int, version FROM payment_sessions")
+        assert row[0] == shown["energy_wh"]
+        assert row[1] > shown["version"]
+        assert await kept(rig) == (False, 0)
+        (line,) = await rows(rig, "SELECT detail FROM journal WHERE detail->>'readings' IS NOT NULL")
+        assert (line[0]["readings"], line[0]["energy_wh"]) == (BEGUN + 3, shown["energy_wh"])
+
+
+async def test_kept_readings_put_off_the_read_of_a_silent_charge_and_their_end_does_not(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        session, charge = await begun(rig)
+        reads = read_count(rig)
+        for number in range(1, 7):
+            await rig.pass_time(30)
+            assert await deliver(rig, entry(rig, later(rig, charge, 90 * number))) == 200
+        assert await kept(rig) == (True, BEGUN + 6), "no watcher had to look at it"
+        assert read_count(rig) == reads
+        await rig.pass_time(rig.context.policy.silent_after_s + 2)
+        assert read_count(rig) > reads, "a silent charge is read"
+        assert (await rig.session(session["id"]))["energy_wh"] >= session["energy_wh"] + 540
+
+
+def read_count(rig: Rig) -> int:
+    """Reads of the record so far."""
+    return sum(1 for line in rig.monta.requests if line.method == "GET" and "/charges/" in line.path)
+
+
+async def test_what_decides_something_is_applied_at_once_with_all_that_was_kept(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        _, charge = await begun(rig)
+        await rig.pass_time(10)
+        assert await deliver(rig, entry(rig, later(rig, charge, 30))) == 200
+        await rig.pass_time(10)
+        paused = later(rig, charge, 40) | {"state": "paused"}
+        assert await deliver(rig, entry(rig, paused)) == 200
+        (row,) = await rows(
+            rig,
+            "SELECT body->'charge'->'latest'->>'state', jsonb_array_length(body->'meter_history'->'points')"
+            " FROM payment_sessions",
+        )
+        assert row[0] == "paused"
+        assert row[1] >= 3
+        assert (await kept(rig))[0] is False
+
+
+async def test_an_end_after_kept_readings_wakes_the_session_though_it_was_due_for_silence_only(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        session, charge = await begun(rig)
+        await rig.pass_time(10)
+        assert await deliver(rig, entry(rig, later(rig, charge, 30))) == 200
+        stopped = later(rig, charge, 40) | {"state": "stopped", "stoppedAt": rig.clock.now().isoformat()}
+        assert await deliver(rig, entry(rig, stopped)) == 200
+        await rig.work()
+        assert (await rig.session(session["id"]))["status"] in ("finishing", "completed")
+
+
+async def test_no_more_than_a_bounded_number_of_readings_is_kept(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session, charge = await begun(rig)
+        for number in range(1, MOST_READINGS + 1):
+            await rig.pass_time(2)
+            assert await deliver(rig, entry(rig, later(rig, charge, 2 * number))) == 200
+        assert await kept(rig) == (True, 0), "the last one was applied with all of them"
+        assert (await rig.session(session["id"]))["energy_wh"] == session["energy_wh"] + 2 * MOST_READINGS
+
+
+async def test_a_repeated_or_late_reading_changes_nothing(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session, charge = await begun(rig)
+        await rig.pass_time(10)
+        one = entry(rig, later(rig, charge, 30))
+        await rig.pass_time(10)
+        two = entry(rig, later(rig, charge, 60))
+        for told in (two, one, two, one):
+            assert await deliver(rig, told) == 200
+        shown = await rig.session(session["id"])
+        assert shown["energy_wh"] == session["energy_wh"] + 60
