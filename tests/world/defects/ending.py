@@ -108,6 +108,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="the settlement is rewritten",
         plant=substitute(payment_sessions, "save", _settlement_follows_the_report),
+        schema=("DROP TRIGGER decided_once ON settlements",),
     ),
     Defect(
         name="top-ups after the end",
