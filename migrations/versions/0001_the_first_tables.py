@@ -979,7 +979,7 @@ def _create_alerts() -> None:
     )
     op.create_table(
         "alert_runs",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=False),
         sa.Column(
             "sent_at", sa.DateTime(timezone=True), nullable=True, comment="when the last message was sent"

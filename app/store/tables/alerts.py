@@ -1,6 +1,6 @@
 """Alerts to operations, and the one process that sends them."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, Table, Text, text
 
 from app.store.tables.base import Moment, metadata
 
@@ -33,7 +33,7 @@ alerts = Table(
 alert_runs = Table(
     "alert_runs",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("lease_until", Moment, nullable=False),
     Column("sent_at", Moment, comment="when the last message was sent"),
     comment="One row: which process may send alerts, and when it last did.",
