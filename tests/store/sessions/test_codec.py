@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -82,7 +82,8 @@ def any_of(annotation: Any) -> st.SearchStrategy[Any]:
     return st.builds(kind, **{n: any_of(t) for n, t in get_type_hints(annotation).items()})
 
 
-SESSIONS = any_of(PaymentSession)
+SESSIONS = any_of(PaymentSession).map(lambda session: replace(session, beside=None))
+"""Sessions without readings beside their row."""
 
 
 def row_of(session: PaymentSession, documents: Mapping[str, Any]) -> Any:
@@ -90,7 +91,7 @@ def row_of(session: PaymentSession, documents: Mapping[str, Any]) -> Any:
     if session.settlement is not None:
         row |= {f"settlement_{f.name}": getattr(session.settlement, f.name) for f in fields(Settlement)}
         row["settlement_shares"] = str(shares_of(session.settlement))
-    return row | dict(documents)
+    return row | {"kept_newest": None} | dict(documents)
 
 
 def documents_of(session: PaymentSession) -> dict[str, Any]:
