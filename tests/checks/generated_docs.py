@@ -8,9 +8,10 @@ from app.domain.session.machine import TRANSITIONS
 from app.domain.session.payment_session import ENDED_STATUSES, Status
 from app.domain.session.states.journal import KINDS
 from app.domain.session.states.phases import GROUP_MOVES, PHASES, WITH_CHARGE, WITHOUT_CHARGE, Phase
+from tests.checks import runbook
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-ARCHITECTURE, JOURNAL = DOCS / "architecture.md", DOCS / "journal.md"
+ARCHITECTURE, JOURNAL, RUNBOOK = DOCS / "architecture.md", DOCS / "journal.md", DOCS / "runbook.md"
 BEGIN, END = "<!-- state machine: begin -->", "<!-- state machine: end -->"
 COMMAND = "`python -m tests.checks.generated_docs`"
 
@@ -133,6 +134,7 @@ def expected() -> dict[Path, str]:
     return {
         ARCHITECTURE: f"{before}{BEGIN}\n{generated}\n{END}{after}",
         JOURNAL: "\n".join(journal()) + "\n",
+        RUNBOOK: "\n".join(runbook.page(COMMAND)) + "\n",
     }
 
 

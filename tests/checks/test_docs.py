@@ -1,7 +1,6 @@
 """README and docs are true where a program can check: settings, magic charge points, commands, files, links."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,10 @@ from typer.main import get_command
 from app.cli import app
 from app.settings import PREFIX, Settings
 from app.simulator.charge_points import MAGIC, ORDINARY, Magic
+from tests.checks.pages import PAGES, ROOT, anchors, text_of
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(
-    page
-    for page in (
-        *ROOT.glob("*.md"),
-        *ROOT.glob("docs/**/*.md"),
-        *ROOT.glob("*/README.md"),
-        *ROOT.glob("tests/**/*.md"),
-    )
-)
 README_LINES = 120
 WALK_FILES = 20
-
-
-def text_of(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def names(pages: list[Path]) -> list[str]:
@@ -92,12 +78,6 @@ def test_what_the_architecture_names_in_a_file_stands_there() -> None:
     ):
         for name in re.findall(r"\w+", given):
             assert re.search(rf"\b{name}\b", text_of(path)), f"{name} in {path}"
-
-
-def anchors(page: Path) -> Iterator[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
-    for heading in re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
-        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
