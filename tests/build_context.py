@@ -16,7 +16,7 @@ from app.store.operators.operators import Operators
 from app.telemetry import ProcessTelemetry
 from app.wiring import Ids
 
-SECRET_KEY = "canary-secret-key-as-long-as-it-has-to-be"
+SECRET_KEY = "canary-Vq7nX2kM9sD4wL1zR8cT5bG3hJ6p"
 LEASE_S = 30
 
 

@@ -147,6 +147,7 @@ async def _fill(admin: asyncpg.Connection) -> None:
 CONFLICT = """
 CREATE SEQUENCE IF NOT EXISTS conflicts;
 ALTER SEQUENCE conflicts RESTART;
+GRANT ALL ON SEQUENCE conflicts TO PUBLIC;
 CREATE OR REPLACE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF nextval('conflicts') <= {times} THEN

@@ -3,9 +3,9 @@
 import asyncpg
 import pytest
 
-from tests.api.routes.test_orphans import lose
+from tests.api.endpoints import OPERATIONS, endpoints, tried
+from tests.api.orphan_charges import lose
 from tests.api.service import LOOK, charge_entry, delivery, open_service, payment, sign
-from tests.api.test_scopes import OPERATIONS, endpoints, tried
 from tests.postgres import as_superuser
 
 pytestmark = pytest.mark.anyio

@@ -258,9 +258,9 @@ async def make_hostile(service: Service, session_id: str) -> None:
         "UPDATE operators SET name = :text",
         "UPDATE terminals SET name = :text, provider = :text",
         "UPDATE charge_points SET name = :text",
-        "INSERT INTO journal (session_id, operator_id, at, kind, source, detail)"
+        "INSERT INTO journal (session_id, operator_id, at, kind, source, detail, hash)"
         " SELECT id, operator_id, CAST(:now AS timestamptz), :text, :text,"
-        " jsonb_build_object(CAST(:text AS text), CAST(:text AS text), 'reason', CAST(:text AS text))"
+        " jsonb_build_object(CAST(:text AS text), CAST(:text AS text), 'reason', CAST(:text AS text)), ''::bytea"
         " FROM payment_sessions WHERE id = :session",
     )
     async with service.context.database.transaction() as connection:

@@ -1,4 +1,7 @@
-"""Statements of a charge carry the operator's key, by which a distributed PostgreSQL finds their rows."""
+"""Tests of app/flows/session/advance.
+
+Statements of a charge carry the operator's key, by which a distributed PostgreSQL finds their rows.
+"""
 
 import re
 from collections.abc import Iterator

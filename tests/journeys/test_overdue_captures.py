@@ -56,7 +56,7 @@ async def test_F73_a_terminal_that_stays_away_is_reported_at_half_of_the_holds_t
         assert await summary(rig) == (1, 1, 1)
         assert await listed(rig, "needs_attention=true") == [session["id"]]
         assert OVERDUE in (await rig.ops_session(session["id"]))["attention"][0]["detail"]
-        metrics = (await rig.call("GET", "/metrics")).text
+        metrics = (await rig.call("GET", "/metrics", key=rig.ops.api_key)).text
         assert "tapwatt_captures_overdue 1.0" in metrics
         assert "tapwatt_sessions_needing_attention 1.0" in metrics
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from tests.api.service import Json, Service, assert_problem, open_service
-from tests.store.rows import SECRET_KEY
+from tests.build_context import SECRET_KEY
 
 PATH = "/v1/ops/reconciliation?date=2026-11-22"
 

@@ -287,7 +287,7 @@ async def test_a_long_poll_answers_at_once_when_the_version_is_past(database_url
 async def test_a_long_poll_wakes_at_a_change_made_by_another_process(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "POLL_AGAIN_S", live.MAX_WAIT_S)  # told, not found by looking again
+    monkeypatch.setattr(live, "SWEEP_S", live.MAX_WAIT_S)  # told, not found by looking again
     async with open_service(database_url, replicas=2, listening=True) as service:
         session = await service.authorize()
         path = f"{PATH}/{session['id']}"

@@ -194,4 +194,5 @@ async def test_a_user_whom_row_level_security_does_not_bind_is_told(
 
 async def test_the_services_user_may_do_all_that_the_service_needs(two: Database) -> None:
     async with two.read() as connection:
-        await suitability.check(connection)
+        assert await suitability.is_bound(connection)
+        await suitability.check(connection)  # does not raise
