@@ -123,7 +123,7 @@ async def _acknowledge_anyway(context: Context, terminal: Any, payment: Any) -> 
 
 
 DEFECTS: tuple[Defect, ...] = (
-    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(site.impatience,), noticed_in=2),
+    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(site.impatience,), noticed_in=10),
     Defect(
         name="no look for an earlier call, and no unique keys",
         plant=all_of(

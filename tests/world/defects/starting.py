@@ -124,7 +124,7 @@ DEFECTS: tuple[Defect, ...] = (
         name="a broken line means not sent",
         plant=sorting(_broken_lines_are_not_sent),
         under=(service.lost_lines, monta.start_trouble),
-        noticed_in=6,
+        noticed_in=7,
     ),
     Defect(
         name="release without search",
