@@ -10,7 +10,7 @@ from app.api.http.auth import ActingOps, CallingOps, ContextHere
 from app.api.http.problems import Problem
 from app.api.http.requests import StrictRoute, shielded
 from app.api.money_views import Moment
-from app.api.schemas import OpsStopIn
+from app.api.schemas import PRINTABLE, OpsStopIn
 from app.api.views import Page
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.admin import queries
@@ -99,6 +99,7 @@ async def close(
         str | None,
         Query(
             max_length=64,
+            pattern=PRINTABLE,
             description="the operator, where several have a charge with this id",
             examples=["op_01kaq4kx1h0g9f8e7d6c5b4a3z"],
         ),

@@ -57,3 +57,10 @@ async def test_a_charge_id_that_two_operators_have_is_closed_for_the_one_that_is
         assert (done.status_code, done.json()["operator_id"]) == (200, other)
         left = (await service.call("GET", "/v1/ops/orphans", key=key)).json()["data"]
         assert [orphan["operator_id"] for orphan in left] == [one]
+
+
+async def test_an_operator_that_cannot_be_one_is_refused_and_not_looked_up(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        path = "/v1/ops/orphans/77/close?operator_id=a%00b"
+        answer = await service.call("POST", path, {"reason": "r"}, key=service.all_ops.api_key)
+        assert_problem(answer, 422, "invalid_request")
