@@ -29,6 +29,9 @@ WITHOUT = {
     r"^SELECT .* WHERE payment_sessions\.id = ANY \(\$3::TEXT\[\]\) ORDER BY payment_sessions\.id$": (
         "reads rows that the statement before it, which names the operator, has locked"
     ),
+    r"^SELECT kept_readings\.session_id FROM kept_readings WHERE kept_readings\.session_id = ANY \(": (
+        "locks what is kept beside sessions that the statement before it, which names the operator, has locked"
+    ),
     r"^UPDATE payment_sessions SET due_at=": (
         "wakes sessions that the statement before it, which names the operator, has locked"
     ),

@@ -57,7 +57,7 @@ def _claim() -> ReturningUpdate[tuple[str, str, int]]:
     due = (
         select(D.c.operator_id, D.c.job)
         .where(D.c.due_at <= now, or_(D.c.lease_until.is_(None), D.c.lease_until <= now))
-        .order_by(D.c.due_at)
+        .order_by(D.c.due_at, D.c.operator_id, D.c.job)
         .limit(1)
         .with_for_update(skip_locked=True)
         .cte("due")
