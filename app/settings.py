@@ -1,8 +1,9 @@
 """Every environment variable: typed, frozen, secrets masked. All problems are reported in one message."""
 
 from base64 import b64decode
+from collections.abc import Mapping
 from datetime import datetime
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.limit.policy import SmallAuthorizations
+from app.domain.units.egress import Egress, is_loopback
 from app.secret_strength import weakness
 from app.store.db.connect import DatabaseUrlInvalid, asyncpg_url
 
@@ -74,16 +76,6 @@ def _known_mail_server(url: SecretStr) -> SecretStr:
 ADDRESS = "^[^@\\s,<>]+@[^@\\s,<>]+$"
 
 
-def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
     """Why a URL cannot be used for requests; None when it can."""
     try:
@@ -95,9 +87,20 @@ def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
         return "must be a full URL such as https://example.com/path"
     if parts.query or parts.fragment or parts.username:
         return "must have no query, fragment or user name in it"
-    if parts.scheme == "http" and not (allow_plain_http or is_loopback(url)):
+    if parts.scheme == "http" and not (allow_plain_http or is_loopback(parts.hostname)):
         return "must begin with https:// (plain http only for loopback, or with TAPWATT_ALLOW_PLAIN_HTTP=1)"
     return None
+
+
+def outgoing_url_problem(url: str, egress: Egress) -> str | None:
+    """Why requests may not be sent to a URL; None when they may. Its addresses are judged when it is connected to."""
+    problem = url_problem(url, allow_plain_http=egress.anywhere)
+    return problem or egress.problem(urlsplit(url).hostname or "")
+
+
+def _egress_of(values: Mapping[str, Any]) -> Egress:
+    hosts = (host.strip().lower().rstrip(".") for host in (values.get("egress_hosts") or "").split(","))
+    return Egress(frozenset(host for host in hosts if host), anywhere=bool(values.get("allow_plain_http")))
 
 
 S = TypeVar("S", bound="Settings")
@@ -141,6 +144,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     docs: bool = True
     security_contact: Annotated[str, Field(pattern=r"^(mailto:|https://)[!-~]+$")] | None = None
+    egress_hosts: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+( *, *[A-Za-z0-9._:-]+)*$")] | None = None
     trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = None
 
     start_deadline_s: Annotated[float, Field(ge=1, le=3600)] = 300
@@ -192,13 +196,26 @@ class Settings(BaseSettings):
             raise ValueError(f"needs {PREFIX}SMTP_URL and {PREFIX}ALERT_EMAIL_FROM")
         return to
 
-    @field_validator("public_url", "alert_webhook_url")
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _alerts_may_leave(cls, url: str | None, info: ValidationInfo) -> str | None:
+        problem = url and outgoing_url_problem(url, _egress_of(info.data))
+        if problem:
+            raise ValueError(problem)
+        return url
+
+    @field_validator("public_url")
     @classmethod
     def _public_url_is_sound(cls, url: str | None, info: ValidationInfo) -> str | None:
         problem = url and url_problem(url, allow_plain_http=bool(info.data.get("allow_plain_http")))
         if problem:
             raise ValueError(problem)
         return url
+
+    @property
+    def egress(self) -> Egress:
+        """The rule for outgoing HTTP."""
+        return _egress_of({"egress_hosts": self.egress_hosts, "allow_plain_http": self.allow_plain_http})
 
     @model_validator(mode="before")
     @classmethod

@@ -84,7 +84,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
     box = SecretBox(settings.secret_key.get_secret_value(), settings.older_secret_keys)
     listen_url = settings.listen_database_url
     database = Database(database_url, listen_url=listen_url.get_secret_value() if listen_url else None)
-    http = open_http()
+    http = open_http(egress=settings.egress)
     try:
         await check_suitable(database)
         clock = await clock_for(settings, database)
@@ -117,7 +117,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
 @asynccontextmanager
 async def open_outlets(settings: Settings) -> AsyncIterator[list[Outlet]]:
     """The ways on which alerts reach operations, as configured; none by default."""
-    async with open_http() as http:
+    async with open_http(egress=settings.egress) as http:
         found: list[Outlet] = []
         if settings.alert_webhook_url is not None and settings.alert_webhook_secret is not None:
             from app.alerting.webhook import WebhookOutlet

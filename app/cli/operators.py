@@ -25,7 +25,7 @@ from app.domain.units.ids import OperatorId
 from app.flows.admin import check_setup, manage_operators, provision, queries
 from app.flows.admin.manage_operators import OperatorDetails
 from app.flows.context import Context
-from app.settings import Settings, load_settings, url_problem
+from app.settings import Settings, load_settings, outgoing_url_problem
 
 operator_app = typer.Typer(no_args_is_help=True, help="Operators: accounts at Monta.")
 
@@ -231,7 +231,7 @@ def _shown(found: OperatorDetails) -> dict[str, str | None]:
 
 def check_access(settings: Settings, monta_url: str | None, time_zone: str | None) -> None:
     """Exits with a message when the address or the time zone cannot be used."""
-    problem = monta_url and url_problem(monta_url, allow_plain_http=settings.allow_plain_http)
+    problem = monta_url and outgoing_url_problem(monta_url, settings.egress)
     if problem:
         fail(f"--monta-url {problem}.")
     try:

@@ -14,7 +14,9 @@ from typing import TypeAlias
 import httpx
 
 from app.clock import Clock
+from app.domain.units.egress import Egress
 from app.domain.units.ids import OperatorId
+from app.monta.egress import CheckedTransport
 from app.monta.errors import (
     MontaError,
     NotSent,
@@ -40,12 +42,15 @@ MAX_CONNECTIONS = 50
 """A few parallel connections are fair use. Waiting for one is bounded by the pool timeout."""
 
 
-def open_http(transport: httpx.AsyncBaseTransport | None = None) -> Http:
-    """Opens the connection pool for all operators. `transport` replaces the network (simulator in process).
+def open_http(transport: httpx.AsyncBaseTransport | None = None, *, egress: Egress = Egress()) -> Http:
+    """Opens the connection pool for all operators. `transport` replaces the network (simulator in process); without
+    it, `egress` judges every address before it is connected to.
 
     Proxies and other settings of the environment are ignored: a stop is a GET, and no cache may answer it.
     """
     limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
+    if transport is None and not egress.anywhere:
+        transport = CheckedTransport(egress, limits)
     return httpx.AsyncClient(transport=transport, limits=limits, follow_redirects=False, trust_env=False)
 
 

@@ -11,6 +11,7 @@ from app.settings import (
     SettingsWrong,
     load_settings,
     load_settings_without_key,
+    outgoing_url_problem,
     url_problem,
 )
 
@@ -144,3 +145,19 @@ def test_secrets_travel_encrypted_or_not_beyond_this_machine(url: str, fine: boo
 def test_plain_http_can_be_allowed_for_development() -> None:
     assert url_problem("http://monta:9000/api/v1", allow_plain_http=True) is None
     assert url_problem("ftp://monta:9000/api/v1", allow_plain_http=True)
+
+
+def test_outgoing_urls_are_judged_by_the_rule_of_egress_when_they_are_set(environment: Environment) -> None:
+    environment({"SECRET_KEY": KEY, "ALERT_WEBHOOK_SECRET": "whsec_" + "A" * 32})
+    environment({"ALERT_WEBHOOK_URL": "https://169.254.169.254/latest"})
+    assert "ALERT_WEBHOOK_URL: must lead to a public address" in complaint()
+    environment({"ALERT_WEBHOOK_URL": "https://alerts.example/hook", "EGRESS_HOSTS": "Monta.example"})
+    assert "ALERT_WEBHOOK_URL: must lead to a host in TAPWATT_EGRESS_HOSTS" in complaint()
+    environment({"EGRESS_HOSTS": "Monta.example, alerts.example"})
+    settings = load_settings()
+    assert settings.egress.hosts == {"monta.example", "alerts.example"}
+    assert outgoing_url_problem("https://monta.example/api/v1", settings.egress) is None
+    assert outgoing_url_problem("https://other.example/api/v1", settings.egress)
+    assert outgoing_url_problem("http://monta.example/api/v1", settings.egress)
+    environment({"EGRESS_HOSTS": "https://monta.example"})
+    assert "EGRESS_HOSTS" in complaint()

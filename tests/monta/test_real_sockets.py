@@ -17,7 +17,7 @@ from app.domain.units.ids import ChargeId
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, NotSent, OutcomeUnknown
 from app.monta.ports import Token
-from app.monta.transport import Timeouts
+from app.monta.transport import Timeouts, open_http
 from tests.monta.fake_monta import CREDENTIALS
 from tests.monta.idle_clock import ORIGIN
 from tests.monta.rig import OPERATOR, START, Rig
@@ -52,7 +52,7 @@ async def client_of(rig: Rig, port: int, *, scheme: str = "http") -> AsyncIterat
     """A client that has a token already, so that the first thing it sends is the call."""
     await rig.tokens.save(OPERATOR, token())
     credentials = replace(CREDENTIALS, base_url=f"{scheme}://127.0.0.1:{port}/api/v1")
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with open_http() as http:
         yield rig.replica(http=http, credentials=credentials, timeouts=QUICK)
 
 
@@ -79,8 +79,8 @@ async def test_a_failed_tls_handshake_is_not_sent_f95(rig: Rig) -> None:
 
 
 async def test_a_name_that_does_not_resolve_is_not_sent_f95(rig: Rig) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        nowhere = replace(CREDENTIALS, base_url="http://monta.invalid/api/v1")
+    async with open_http() as http:
+        nowhere = replace(CREDENTIALS, base_url="https://monta.invalid/api/v1")
         with pytest.raises(NotSent):
             await rig.replica(http=http, credentials=nowhere).get_charge(ChargeId("5"))
 
