@@ -180,6 +180,7 @@ def test_what_is_wrong_on_the_command_line_is_named(
     cases: list[tuple[list[str], int, list[str]]] = [
         ([*ADD, *secret, "--monta-url", "http://monta.example/api/v1"], 1, ["--monta-url", "https://"]),
         ([*ADD, *secret, "--monta-url", "https://[bad"], 1, ["--monta-url"]),
+        ([*ADD, *secret, "--monta-url", "https://10.0.0.5/api/v1"], 1, ["--monta-url", "public address"]),
         ([*ADD, *monta, "--client-secret-file", "missing"], 1, ["--client-secret-file"]),
         ([*ADD, *monta], 2, ["--client-secret-file"]),
         ([*ADD[:-1], "none", *monta, *secret], 2, ["--paying-team-id"]),

@@ -230,6 +230,7 @@ def test_a_wrong_argument_says_what_to_do(tenants: str, tmp_path: Path) -> None:
         (["operator", "set", OP_ONE], "Nothing to set"),
         (["operator", "set", "op_none", "--name", "x"], "op_none"),
         (["operator", "set", OP_ONE, "--monta-url", "http://elsewhere.example"], "--monta-url"),
+        (["operator", "set", OP_ONE, "--monta-url", "https://169.254.169.254/api/v1"], "public address"),
         (["operator", "set", OP_ONE, "--time-zone", "Mars/Olympus"], "--time-zone"),
         (["operator", "set", OP_ONE, "--client-secret-file", str(tmp_path / "none")], "--client-secret-file"),
         (new, "--site"),
