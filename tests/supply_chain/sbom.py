@@ -47,7 +47,7 @@ def _components(text: str) -> Iterator[dict[str, Any]]:
             "externalReferences": [
                 {
                     "type": "distribution",
-                    "url": f"https://pypi.org/project/{pin[1]}/{pin[2]}/",
+                    "url": purl,  # names the release wherever it came from
                     "hashes": [{"alg": "SHA-256", "content": found} for found in HASH.findall(block)],
                 }
             ],

@@ -101,11 +101,9 @@ def _sample(box: SecretBox) -> bytes:
 def _checked(row: Row, box: SecretBox) -> str:
     key_id: str = row["key_id"]
     try:
-        if (
-            key_id_of(row["sample"]) == key_id
-            and box.open(row["sample"], owner=SAMPLE, purpose="sample") == SAMPLE
-        ):
-            return key_id
-    except SecretUnreadable:
-        pass
-    raise WrongSecretKey(key_id, box)
+        opened = box.open(row["sample"], owner=SAMPLE, purpose="sample")
+    except SecretUnreadable as error:
+        raise WrongSecretKey(key_id, box) from error
+    if opened != SAMPLE or key_id_of(row["sample"]) != key_id:
+        raise WrongSecretKey(key_id, box)
+    return key_id
