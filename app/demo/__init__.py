@@ -52,7 +52,8 @@ def _demo(interrupts: Interrupts, *, keep: bool, speed: float) -> int:
 def _all_well(sessions: int) -> str:
     return (
         f"All {sessions} sessions add up: authorized = captured + released, captured = Monta's\n"
-        "price, one POST /charges each, no hold left open, nothing left running at Monta."
+        "price, one POST /charges each, no hold left open, nothing left running at Monta,\n"
+        "and no session needs attention."
     )
 
 

@@ -74,6 +74,8 @@ class Account:
             yield "the settlement is not confirmed"
         elif settled.shortfall:
             yield f"{money(settled.shortfall)} beyond the authorization"
+        if self.session.needs_attention:
+            yield f"it needs attention: {', '.join(item.code for item in self.session.attention)}"
         running = [charge.id for charge in self.charges if charge.state != "completed"]
         if running:
             yield f"at Monta these charges have not ended: {', '.join(running)}"

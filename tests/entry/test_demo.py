@@ -40,6 +40,25 @@ STORY = Story(
     ending=Ending(stop_reason=StopReason.DRIVER, least_stops=1, proof=(JournalKind.START_UNKNOWN,)),
 )
 
+UNCONFIRMED_STOP = OpsSessionOut.model_validate(
+    OPS
+    | {
+        "settlement": CONFIRMED["settlement"],
+        "needs_attention": True,
+        "attention": [
+            {
+                "code": "stop_unconfirmed",
+                "severity": "critical",
+                "detail": "4 stops",
+                "what_to_do": "Stop it.",
+                "amount_at_risk": None,
+                "since": "2026-11-22T10:05:00.000Z",
+                "acknowledged": None,
+            }
+        ],
+    }
+)
+
 
 def line(kind: str, source: str = "watcher") -> JournalOut:
     return JournalOut(at=NOON, kind=kind, source=source, detail={})
@@ -164,6 +183,7 @@ def test_an_account_that_adds_up_has_no_problems() -> None:
         ({"journal": [line("start_intended")]}, "its journal has no start_unknown"),
         ({"story": replace(STORY, ending=Ending())}, "it ended completed / driver, not completed"),
         ({"session": OpsSessionOut.model_validate(OPS)}, "the settlement is not confirmed"),
+        ({"session": UNCONFIRMED_STOP}, "it needs attention: stop_unconfirmed"),
         (
             {"story": replace(STORY, ending=replace(STORY.ending, least_stops=4))},
             "1 stops were sent, not 4",
