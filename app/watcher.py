@@ -191,13 +191,6 @@ class Watcher:
         await database_checks.check_secret_key(self.context)
         await demand(self.context)
 
-    async def run_due(self) -> int:
-        """Runs everything that is due now to its end, for tests. Returns the count of claims."""
-        done = 0
-        while ran := await self.run_round():
-            done += ran
-        return done
-
     async def run_round(self) -> int:
         """Claims what is due now, once, and runs it to its end. Returns the count of claims."""
         claimed, job = await self._claim()

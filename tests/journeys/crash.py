@@ -16,7 +16,7 @@ from app.store.db.database import Database
 from app.store.sessions import leases, payment_sessions
 from app.store.sessions.leases import Lease
 from app.watcher import Watcher
-from tests.journeys.rig import Rig
+from tests.journeys.rig import Rig, run_due
 
 
 async def claim(rig: Rig, owner: str = "another watcher") -> Lease:
@@ -54,7 +54,7 @@ class Stalling(Database):
 
 async def killed_in_mid_call(rig: Rig, after_s: float) -> None:
     """Kills a watcher while its call is under way; the row keeps its lease."""
-    watcher = asyncio.ensure_future(Watcher(rig.context, name="killed").run_due())
+    watcher = asyncio.ensure_future(run_due(Watcher(rig.context, name="killed")))
     while not rig.clock.sleepers:
         await asyncio.wait(
             {watcher, asyncio.ensure_future(rig.clock.slept.wait())}, return_when="FIRST_COMPLETED"

@@ -43,6 +43,12 @@ def energy_tariff(price: str = "0.49", **more: Any) -> Json:
     } | more
 
 
+async def run_due(watcher: Watcher) -> None:
+    """Runs everything that is due now to its end."""
+    while await watcher.run_round():
+        pass
+
+
 class Rig:
     """One operator, one terminal, all charge points of the simulator; every step is taken by `pass_time`."""
 
@@ -99,7 +105,7 @@ class Rig:
     async def work(self) -> None:
         """Does what is due now; tasks that wait for time stay under way."""
         await self.monta.run_until(self.clock.now())
-        self._under_way |= {asyncio.create_task(watcher.run_due()) for watcher in self.watchers}
+        self._under_way |= {asyncio.create_task(run_due(watcher)) for watcher in self.watchers}
         await self._rest()
         async with self.context.database.transaction() as connection:
             self._next_due = (await connection.execute(NEXT_DUE)).scalar()

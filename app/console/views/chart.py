@@ -16,7 +16,6 @@ from app.store.sessions.journal import JournalEntry
 WIDTH, LEFT, RIGHT = 760, 56, 16
 COST_TOP, COST_BOTTOM = 34, 172
 ENERGY_TOP, ENERGY_BOTTOM = 196, 270
-HEIGHT = 296
 MOST_POINTS = 300
 """Readings drawn; of more, every second, third, ... one."""
 MOST_DECISIONS = 12

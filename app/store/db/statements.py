@@ -12,7 +12,6 @@ from sqlalchemy import (
     Insert,
     Table,
     TextClause,
-    all_,
     any_,
     bindparam,
     func,
@@ -96,11 +95,6 @@ def _compile(statement: Any, params: Params) -> Statement:
 def is_any(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """The condition that a column has one of these values. Its SQL is the same for every number of them."""
     return column == any_(_array(column, values))
-
-
-def is_none_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """The condition that a column has none of these values."""
-    return column != all_(_array(column, values))
 
 
 def are_any(columns: Sequence[ColumnElement[Any]], rows: Sequence[Sequence[Any]]) -> ColumnElement[bool]:

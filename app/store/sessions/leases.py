@@ -114,7 +114,6 @@ def _wake(due_at: Column[datetime]) -> Update:
 # Built once: watchers execute these constantly, and building takes longer than executing.
 _CLAIM = {False: _claim(P.c.due_at), True: _claim(P.c.stop_due_at)}
 _WAKE = {False: _wake(P.c.due_at), True: _wake(P.c.stop_due_at)}
-_EXTEND = update(P).where(P.c.id == bindparam("session")).values(lease_until=bindparam("until"))
 _RESCHEDULE = (
     update(P)
     .where(P.c.id == bindparam("session"))
@@ -244,11 +243,6 @@ def released(session: PaymentSession, wait: Wait) -> dict[str, object]:
         "failures": 0,
         "needs_attention": session.needs_attention,
     }
-
-
-async def extend(connection: Connection, lease: Lease, until: datetime) -> None:
-    """Extends a claim for one more step. The row is locked and known to be ours."""
-    await connection.execute(_EXTEND, {"session": lease.session_id, "until": until})
 
 
 async def renew(connection: Connection, held: Collection[Lease], until: datetime) -> None:

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.domain.tariff import Period, PeriodKind, parse_tariff, price
-from app.domain.tariff.price import reservation_price
+from app.domain.tariff import Period, PeriodKind, Price, Tariff, parse_tariff, price
+from app.domain.tariff.model import Dimension
+from app.domain.tariff.price import as_price
+from app.domain.tariff.rates import Rate, rated
 
 TZ = ZoneInfo("Europe/Amsterdam")
 MONDAY = datetime(2026, 11, 23, 9, 30, tzinfo=TZ)
@@ -330,6 +333,25 @@ RESERVATIONS = [
     Reserved("tariff_18_reservation_with_expire_time", EXPIRE_TIME, 22, "7.00", "7.90"),
     Reserved("tariff_18_reservation_with_expire_time", EXPIRE_TIME, 90, "9.00", "10.80", expired=True),
 ]
+
+
+def reservation_price(tariff: Tariff, seconds: int, *, expired: bool) -> Price:
+    """The cost of a reservation of `seconds`, from its making to the start of the session or to its expiry.
+
+    Fees of both kinds fall due when it expired; its time is then priced as expired where that has a price.
+    """
+    kinds = ("RESERVATION_EXPIRES", "RESERVATION") if expired else ("RESERVATION",)
+    fees = [rate for kind in kinds for rate in reservation_rates(tariff, kind, Dimension.FLAT)[:1]]
+    by_time = [rate for kind in kinds for rate in reservation_rates(tariff, kind, Dimension.TIME)[:1]]
+    lines = [*((rate, 1) for rate in fees), *((r, -(-seconds // r.step) * r.step) for r in by_time[:1])]
+    before = sum((rate.net * amount for rate, amount in lines), Fraction(0))
+    return as_price(before, sum((rate.gross * amount for rate, amount in lines), Fraction(0)))
+
+
+def reservation_rates(tariff: Tariff, kind: str, dimension: Dimension) -> list[Rate]:
+    elements = [each for each in tariff.elements if each.restrictions.reservation == kind]
+    rates = [rated(each, tariff.tax_included).rates for each in elements]
+    return [found[dimension] for found in rates if dimension in found]
 
 
 @pytest.mark.parametrize("example", RESERVATIONS, ids=lambda each: f"{each.file} {each.after} minutes")

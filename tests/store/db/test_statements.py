@@ -14,7 +14,7 @@ from app.store.db import statements
 from app.store.db.connection import Connection, NotOneRow
 from app.store.db.database import DATABASE_ERRORS, Database, is_away, sqlstate_of
 from app.store.db.documents import RawJson
-from app.store.db.statements import are_any, by_column, compiled, insert_rows, is_any, is_none_of
+from app.store.db.statements import are_any, by_column, compiled, insert_rows, is_any
 from app.store.tables import inbox, operators, watchers
 from tests.store.rows import NOW, OP_ONE, provisioned
 
@@ -86,8 +86,6 @@ async def test_conditions_over_lists_of_values(database_url: str) -> None:
 
         assert await found(is_any(W.id, ["c", "a", "x"])) == ["a", "c"]
         assert await found(is_any(W.id, [])) == []
-        assert await found(is_none_of(W.id, ["a", "x"])) == ["b", "c"]
-        assert await found(is_none_of(W.id, [])) == ["a", "b", "c"]
         assert await found(are_any((W.id, W.seen_at), [("a", NOW), ("b", NOW.replace(year=2000))])) == ["a"]
 
 

@@ -87,16 +87,6 @@ async def test_a_late_worker_that_could_do_nothing_leaves_the_new_owners_claim_a
         assert (left.due_at, left.lease_owner, left.lease_until) == (NOW + LEASE + SECOND, None, None)
 
 
-async def test_an_extended_lease_lasts_longer(database_url: str) -> None:
-    async with provisioned(database_url) as database:
-        await record(database, a_session())
-        (lease,) = await claim(database)
-        async with database.transaction() as connection:
-            await leases.extend(connection, lease, NOW + 2 * LEASE)
-        assert await claim(database, now=NOW + LEASE) == []
-        assert len(await claim(database, now=NOW + 2 * LEASE)) == 1
-
-
 async def test_a_renewal_keeps_its_own_claim_and_no_other_workers(database_url: str) -> None:
     until = text("SELECT lease_until FROM payment_sessions")
     later = NOW + 5 * LEASE

@@ -226,11 +226,6 @@ GROUP_MOVES: Mapping[tuple[tuple[Phase, ...], tuple[Phase, ...]], str] = {
 """What leads from each phase of one group to each of another."""
 
 
-def may_follow(phase: Phase, other: Phase) -> bool:
-    """Whether `other` may come next after `phase`, by the rows and the moves of groups."""
-    return other in PHASES[phase].then or any(phase in a and other in b for a, b in GROUP_MOVES)
-
-
 def phase_of(session: PaymentSession, policy: Policy, now: datetime) -> Phase:
     """The phase at `now`; total: every session has exactly one."""
     if session.ended:

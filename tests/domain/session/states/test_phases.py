@@ -22,11 +22,11 @@ from app.domain.session.payment_session import (
 )
 from app.domain.session.states.journal import JournalKind
 from app.domain.session.states.phases import (
+    GROUP_MOVES,
     PHASES,
     WITH_CHARGE,
     WITHOUT_CHARGE,
     Phase,
-    may_follow,
     phase_of,
     quiet_until_of,
 )
@@ -131,6 +131,11 @@ def test_no_start_is_sent_in_doubt_nor_beyond_the_allowed_posts() -> None:
 
 def test_the_groups_hold_each_phase_once() -> None:
     assert [*WITHOUT_CHARGE, *WITH_CHARGE, Phase.ENDED] == list(Phase)
+
+
+def may_follow(phase: Phase, other: Phase) -> bool:
+    """Whether `other` may come next after `phase`, by the rows and the moves of groups."""
+    return other in PHASES[phase].then or any(phase in a and other in b for a, b in GROUP_MOVES)
 
 
 @given(courses)
