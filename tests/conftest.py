@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--times",
         type=int,
         default=1,
-        help=f"so many times more kills, cuts, races, fail-overs and examples; {LONG} gives the long run's figures",
+        help=f"this many times more kills, cuts, races, fail-overs and examples; {LONG} gives the long run's figures",
     )
 
 

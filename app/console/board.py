@@ -1,4 +1,4 @@
-"""Keeps what Live shows: one look a second for all viewers of an operator, sent as differences."""
+"""Keeps what Live shows: one read a second for all viewers of an operator, sent as differences."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ from app.console.views.rows import Row, row_of
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.console import live
-from app.flows.console.live import LiveNews
+from app.flows.console.live import LiveChanges
 from app.flows.console.sign_in import still_signed_in
 from app.flows.context import Context
 
@@ -30,14 +30,14 @@ KEPT = timedelta(minutes=5)
 """How long a session stays on the page after its end."""
 MOST_ENDED = 200
 REMEMBERED = 60
-"""Looks for which removed rows are known. A viewer that is further behind gets all rows."""
+"""Refreshes for which removed rows are known. A viewer that is further behind gets all rows."""
 
 _VIEWERS = itertools.count(1)
 
 
 @dataclass(slots=True)
 class _Known:
-    """A session on the board. `changed`: the number of the look that brought its row."""
+    """A session on the board. `changed`: the number of the refresh that brought its row."""
 
     row: Row
     currency: str
@@ -48,46 +48,46 @@ class _Known:
 
 @dataclass(slots=True)
 class Board:
-    """The sessions of one operator, or of all, as the last look found them."""
+    """The sessions of one operator, or of all, as the last refresh found them."""
 
     context: Context
     operator_id: OperatorId | None
     number: int = 0
-    """Of the last look."""
+    """Of the last refresh."""
     tiles: Mapping[str, object] = field(default_factory=dict)
     now: datetime | None = None
     failing: bool = False
-    """The last look failed; most often the database does not answer."""
+    """The last refresh failed; most often the database does not answer."""
     viewers: dict[int, str] = field(default_factory=dict)
     """The tokens of those who watch, by a number of the viewer."""
     _sessions: dict[SessionId, _Known] = field(default_factory=dict)
     _gone: dict[SessionId, int] = field(default_factory=dict)
-    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _refreshed: asyncio.Event = field(default_factory=asyncio.Event)
     _sent: dict[int, bytes] = field(default_factory=dict)
-    """Encoded differences since a look, made once for all viewers."""
+    """Encoded differences since a refresh, made once for all viewers."""
     _task: "asyncio.Task[None] | None" = None
 
     def rows(self) -> list[Row]:
         return sorted((known.row for known in self._sessions.values()), key=lambda row: row["order"])
 
-    async def look(self) -> None:
-        """Reads what changed since the last look."""
-        async with self._looking:
+    async def refresh(self) -> None:
+        """Reads what changed since the last refresh."""
+        async with self._refreshing:
             known = {i: k.row["version"] for i, k in self._sessions.items() if k.runs}
-            news = await live.look(self.context, self.operator_id, known)
+            changes = await live.read_changes(self.context, self.operator_id, known)
             self.number += 1
-            for session in news.changed:
-                self._put(session, news)
-            self._forget(news.now)
-            self.now, self.tiles = news.now, self._tiles(news)
+            for session in changes.changed:
+                self._put(session, changes)
+            self._forget(changes.now)
+            self.now, self.tiles = changes.now, self._tiles(changes)
             self._sent.clear()
 
-    def _put(self, session: PaymentSession, news: LiveNews) -> None:
+    def _put(self, session: PaymentSession, changes: LiveChanges) -> None:
         self._sessions[session.id] = _Known(
-            row=row_of(session, news.names, self.context.policy),
+            row=row_of(session, changes.names, self.context.policy),
             currency=session.authorization.currency,
-            runs=session.id in news.running,
+            runs=session.id in changes.running,
             changed=self.number,
             ended_at=session.updated_at if session.ended else None,
         )
@@ -105,7 +105,7 @@ class Board:
                 self._gone[session_id] = self.number
         self._gone = {i: at for i, at in self._gone.items() if at > self.number - REMEMBERED}
 
-    def _tiles(self, news: LiveNews) -> Mapping[str, object]:
+    def _tiles(self, changes: LiveChanges) -> Mapping[str, object]:
         runs = [known for known in self._sessions.values() if known.runs]
         sums: dict[str, tuple[int, int]] = {}
         for known in runs:
@@ -117,13 +117,15 @@ class Board:
             "charging": str(sum(1 for known in runs if known.row["status"] == "charging")),
             "authorized": _per_currency({c: a for c, (a, _) in sums.items()}),
             "used": _per_currency({c: u for c, (_, u) in sums.items()}),
-            "attention": str(news.needs_attention),
-            "overdue": str(news.captures_overdue),
-            "oldest_due": "none" if news.oldest_due_at is None else since(news.oldest_due_at, news.now),
+            "attention": str(changes.needs_attention),
+            "overdue": str(changes.captures_overdue),
+            "oldest_due": "none"
+            if changes.oldest_due_at is None
+            else since(changes.oldest_due_at, changes.now),
         }
 
     def difference(self, seen: int) -> bytes:
-        """What changed after the look of this number, as a server-sent event. 0, or too long ago: all rows."""
+        """What changed after the refresh of this number, as a server-sent event. 0, or too long ago: all rows."""
         if seen not in self._sent:
             whole = seen == 0 or seen < self.number - REMEMBERED
             changed = [k for k in self._sessions.values() if whole or k.changed > seen]
@@ -135,7 +137,7 @@ class Board:
                 "gone": [] if whole else [i for i, at in self._gone.items() if at > seen],
             }
             text = json.dumps(body, separators=(",", ":"))
-            self._sent[seen] = f"event: look\ndata: {text}\n\n".encode()
+            self._sent[seen] = f"event: update\ndata: {text}\n\n".encode()
         return self._sent[seen]
 
     async def watch(self, token: str, closing: SessionChanges) -> AsyncGenerator[bytes, None]:
@@ -153,30 +155,30 @@ class Board:
                 elif self.number > seen:
                     seen, difference = self.number, self.difference(seen)
                     yield difference
-                await self._news.wait()
+                await self._refreshed.wait()
             yield b"event: over\ndata: {}\n\n"
         finally:
             self.viewers.pop(me, None)
 
     async def _run(self, closing: SessionChanges) -> None:
-        """Looks once a second while anyone watches, and lets those go who are no longer signed in."""
+        """Refreshes once a second while anyone watches, and lets those go who are no longer signed in."""
         while self.viewers and not closing.closed:
             try:
-                await self.look()
+                await self.refresh()
                 valid = await still_signed_in(self.context, list(set(self.viewers.values())))
                 self.viewers = {me: token for me, token in self.viewers.items() if token in valid}
                 self.failing = False
-            except Exception as error:  # viewers are told, and the next look tries again
-                log.warning("console_look_failed", error=type(error).__name__)
+            except Exception as error:  # viewers are told, and the next refresh tries again
+                log.warning("console_refresh_failed", error=type(error).__name__)
                 self.failing = True
             self._publish()
             await closing.closed_within(EVERY_S)
         self._publish()
 
     def _publish(self) -> None:
-        """Wakes all viewers; each goes on to wait for the next look."""
-        self._news.set()
-        self._news = asyncio.Event()
+        """Wakes all viewers; each goes on to wait for the next refresh."""
+        self._refreshed.set()
+        self._refreshed = asyncio.Event()
 
 
 def _per_currency(sums: Mapping[str, int]) -> str:

@@ -64,11 +64,11 @@ class Caller:
         try:
             return await self._asked(call, still_allowed)
         except Unauthorized as error:
-            await self._doubt(str(error))
+            await self._report_refusal(str(error))
             raise
         except Refused as error:
             if error.status == 403 and call.path.startswith("/charges") and self._is_new(call):
-                await self._doubt(str(error))
+                await self._report_refusal(str(error))
             raise
 
     def _is_new(self, call: Call) -> bool:
@@ -97,6 +97,6 @@ class Caller:
         if retry_at is not None:
             raise QuotaExceeded(f"{call.name} not sent: no budget left", retry_at=retry_at, by_monta=False)
 
-    async def _doubt(self, why: str) -> None:
+    async def _report_refusal(self, why: str) -> None:
         if self._credential_status is not None:
             await self._credential_status.refused(self._operator, why, self._clock.now())

@@ -75,10 +75,10 @@ class Service:
         self.all_ops: AddedKey
 
     async def provision(self) -> None:
-        self.one, self.other = [await self._household(n) for n in ("one", "other")]
+        self.one, self.other = [await self._tenant(n) for n in ("one", "other")]
         self.all_ops = await add_ops_key(self.context, None)
 
-    async def _household(self, name: str) -> Tenant:
+    async def _tenant(self, name: str) -> Tenant:
         new = NewOperator(
             name=name,
             monta_url="https://monta.test/api/v1",

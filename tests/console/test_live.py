@@ -1,4 +1,4 @@
-"""Live: rows that are patched by id and version, one look a second for all viewers, only what the key may see."""
+"""Live: rows that are patched by id and version, one read a second for all viewers, only what the key may see."""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look follows the other at once, so that no test waits for seconds."""
+    """A refresh follows the other at once, so that no test waits for seconds."""
     monkeypatch.setattr(module, "EVERY_S", 0.01)
 
 
@@ -47,13 +47,13 @@ async def event_of(stream: AsyncIterator[bytes]) -> tuple[str, Json]:
     raise AssertionError("the stream has ended")
 
 
-async def look_that(stream: AsyncIterator[bytes], fits: Any) -> Json:
+async def update_that(stream: AsyncIterator[bytes], fits: Any) -> Json:
     for _ in range(200):
-        name, look = await event_of(stream)
-        assert name == "look"
-        if fits(look):
-            return look
-    raise AssertionError("no look fits")
+        name, update = await event_of(stream)
+        assert name == "update"
+        if fits(update):
+            return update
+    raise AssertionError("no update fits")
 
 
 def ids(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -100,23 +100,23 @@ async def test_only_what_changed_is_sent_and_rows_go_some_time_after_the_end(dat
         assert first["all"]
         assert sorted(ids(first["rows"])) == sorted([one["id"], two["id"]])
         await service.charging(one["id"], "77", energy_wh=1500)
-        look = await look_that(stream, lambda look: look["rows"])
-        assert ids(look["rows"]) == [one["id"]]
-        assert (look["rows"][0]["energy"], look["rows"][0]["version"]) == ("1.50", 2)
-        assert not look["all"]
-        quiet = await look_that(stream, lambda look: not look["rows"])
+        update = await update_that(stream, lambda update: update["rows"])
+        assert ids(update["rows"]) == [one["id"]]
+        assert (update["rows"][0]["energy"], update["rows"][0]["version"]) == ("1.50", 2)
+        assert not update["all"]
+        quiet = await update_that(stream, lambda update: not update["rows"])
         assert quiet["gone"] == []
         await service.settle(one["id"], 700)
-        ended = await look_that(stream, lambda look: look["rows"])
+        ended = await update_that(stream, lambda update: update["rows"])
         assert (ended["rows"][0]["status"], ended["rows"][0]["news"]) == ("completed", "capture 7.00, due")
         assert ended["tiles"]["running"] == "1"
         await wait(service, KEPT + timedelta(seconds=1))
-        gone = await look_that(stream, lambda look: look["gone"])
+        gone = await update_that(stream, lambda update: update["gone"])
         assert gone["gone"] == [one["id"]]
         await stream.aclose()
 
 
-async def test_viewers_of_one_operator_share_one_look_and_one_text(database_url: str) -> None:
+async def test_viewers_of_one_operator_share_one_refresh_and_one_text(database_url: str) -> None:
     async with open_service(database_url) as service:
         await service.authorize("101", "A-1")
         board, token = Board(service.context, None), await token_of(service, service.all_ops.api_key)
@@ -133,11 +133,11 @@ async def test_a_viewer_that_is_far_behind_gets_all_rows(database_url: str) -> N
     async with open_service(database_url) as service:
         session = await service.authorize("101", "A-1")
         board = Board(service.context, None)
-        await board.look()
+        await board.refresh()
         assert ids(json.loads(board.difference(board.number).split(b"data: ")[1])["rows"]) == []
         seen = board.number
         for _ in range(REMEMBERED + 1):
-            await board.look()
+            await board.refresh()
         late = json.loads(board.difference(seen).split(b"data: ")[1])
         assert late["all"]
         assert ids(late["rows"]) == [session["id"]]
@@ -149,11 +149,11 @@ async def test_a_stream_ends_with_the_key_the_sign_out_and_the_process(database_
         board = Board(service.context, service.one.operator.operator_id)
         tokens = [await token_of(service, service.one.ops.api_key) for _ in range(2)]
         one, two = (board.watch(token, closing) for token in tokens)
-        assert (await event_of(one))[0] == (await event_of(two))[0] == "look"
+        assert (await event_of(one))[0] == (await event_of(two))[0] == "update"
         await sign_out(service.context, tokens[0])
         while (await event_of(one))[0] != "over":
             pass
-        assert (await event_of(two))[0] == "look"
+        assert (await event_of(two))[0] == "update"
         async with service.context.database.transaction() as connection:
             await connection.execute(text("UPDATE api_keys SET revoked_at = created_at"))
         while (await event_of(two))[0] != "over":
@@ -183,7 +183,7 @@ async def test_a_key_of_one_operator_sees_nothing_of_another(database_url: str) 
         await service.change(theirs["id"], attention=LOOK)
         for tenant, own in ((service.one, mine), (service.other, theirs)):
             board = Board(service.context, tenant.operator.operator_id)
-            await board.look()
+            await board.refresh()
             assert ids(board.rows()) == [own["id"]]
             assert board.tiles["attention"] == ("1" if own is theirs else "0")
             assert board.tiles["authorized"] == ("77.00 EUR" if own is theirs else "50.00 EUR")
@@ -198,10 +198,10 @@ async def test_sessions_that_need_attention_come_first(database_url: str) -> Non
         await wait(service, timedelta(seconds=1))
         second = await service.authorize("102", "A-2")
         board = Board(service.context, None)
-        await board.look()
+        await board.refresh()
         assert ids(board.rows()) == [second["id"], first["id"]]
         await service.change(first["id"], attention=LOOK, status=Status.STARTING)
-        await board.look()
+        await board.refresh()
         assert ids(board.rows()) == [first["id"], second["id"]]
         assert board.rows()[0]["attention"] == "other"
 
@@ -221,12 +221,12 @@ async def test_a_stream_without_a_session_is_not_asked_for_again(database_url: s
         assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_viewers_are_told_when_a_look_fails_and_go_on_afterwards(database_url: str) -> None:
+async def test_viewers_are_told_when_a_refresh_fails_and_go_on_afterwards(database_url: str) -> None:
     async with open_service(database_url) as service:
         session = await service.authorize()
         board, token = Board(service.context, None), await token_of(service, service.all_ops.api_key)
         stream = board.watch(token, SessionChanges())
-        assert (await event_of(stream))[0] == "look"
+        assert (await event_of(stream))[0] == "update"
         admin = await asyncpg.connect(as_superuser(database_url))
         await admin.execute("REVOKE SELECT ON payment_sessions FROM tapwatt_service")
         try:
@@ -237,8 +237,8 @@ async def test_viewers_are_told_when_a_look_fails_and_go_on_afterwards(database_
             await admin.close()
         await service.charging(session["id"], "77", energy_wh=1500)
         while True:
-            name, look = await event_of(stream)
-            if name == "look" and look["rows"]:
+            name, update = await event_of(stream)
+            if name == "update" and update["rows"]:
                 break
-        assert look["rows"][0]["energy"] == "1.50"
+        assert update["rows"][0]["energy"] == "1.50"
         await stream.aclose()

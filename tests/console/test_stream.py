@@ -24,7 +24,7 @@ async def test_the_process_ends_at_once_while_streams_are_open(database_url: str
                 assert stream.headers["content-type"].startswith("text/event-stream")
                 assert stream.headers["cache-control"] == "no-store"
                 lines = stream.aiter_lines()
-                while await anext(lines) != "event: look":
+                while await anext(lines) != "event: update":
                     pass
                 served.server.handle_exit(signal.SIGTERM, None)
                 async with asyncio.timeout(ENDS_WITHIN_S):
@@ -42,7 +42,7 @@ async def test_a_viewer_that_leaves_is_no_longer_counted(database_url: str) -> N
             await Browser(http).sign_in(service.one.ops.api_key)
             async with http.stream("GET", "/console/live/stream") as stream:
                 lines = stream.aiter_lines()
-                while await anext(lines) != "event: look":
+                while await anext(lines) != "event: update":
                     pass
                 assert len(board.viewers) == 1
         async with asyncio.timeout(ENDS_WITHIN_S):

@@ -52,7 +52,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="draws the same mutants of the same code (1)")
     parser.add_argument("--workers", type=int, default=1, help="processes, each with a copy of its own (1)")
     parser.add_argument(
-        "--tests-s", type=float, default=40.0, help="at most so many seconds of tests a mutant (40)"
+        "--tests-s", type=float, default=40.0, help="at most this many seconds of tests a mutant (40)"
     )
     parser.add_argument(
         "--coverage", type=Path, help="file that keeps which tests cover what, for a next run"

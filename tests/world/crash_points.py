@@ -102,11 +102,11 @@ async def crash_points(on: Environment, name: str) -> list[CrashPoint]:
         ended = await run_one(World(on, _plan(name, alone), walked, policy=POLICY))
         if ended.violation is not None:
             raise ended.violation
-        found += [CrashPoint(name, at, what, fault, alone) for at, what, fault in _blows(walked.passed)]
+        found += [CrashPoint(name, at, what, fault, alone) for at, what, fault in _faults_of(walked.passed)]
     return found
 
 
-def _blows(passed: list[str]) -> Iterator[tuple[int, str, ReplicaFault]]:
+def _faults_of(passed: list[str]) -> Iterator[tuple[int, str, ReplicaFault]]:
     for (at, what), fault in product(enumerate(passed), REPLICA_FAULTS):
         nothing_done_yet = f" {Place.BEGIN} " in what and fault in AFTER
         if not nothing_done_yet:

@@ -37,7 +37,7 @@ BLANK: Row = {
 @router.get("")
 async def live(request: Request, context: ContextHere, viewer: Viewer) -> Response:
     board = _board(request, context, viewer)
-    await board.look()
+    await board.refresh()
     now = board.now or context.clock.now()
     now_ms = epoch_ms(now) or 0
 

@@ -60,21 +60,21 @@
     body.insertBefore(row, body.rows[low] ?? null);
   }
 
-  function apply(look) {
-    now = look.now;
-    for (const [name, text] of Object.entries(look.tiles)) {
+  function apply(update) {
+    now = update.now;
+    for (const [name, text] of Object.entries(update.tiles)) {
       const tile = document.querySelector(`[data-tile="${name}"]`);
       if (tile) set(tile, text);
     }
     const shown = new Set();
-    for (const values of look.rows) {
+    for (const values of update.rows) {
       shown.add(values.id);
       let row = rows.get(values.id);
       if (!row) { row = blank.cloneNode(true); row.dataset.id = values.id; rows.set(values.id, row); }
       if (Number(row.dataset.version) !== values.version || !row.isConnected) fill(row, values);
       place(row, values.order);
     }
-    const gone = look.all ? [...rows.keys()].filter((id) => !shown.has(id)) : look.gone;
+    const gone = update.all ? [...rows.keys()].filter((id) => !shown.has(id)) : update.gone;
     for (const id of gone) { rows.get(id)?.remove(); rows.delete(id); }
     for (const row of rows.values()) count(row);
     none.hidden = rows.size > 0;
@@ -83,7 +83,7 @@
 
   function listen() {
     stream = new EventSource("/console/live/stream");
-    stream.addEventListener("look", (event) => apply(JSON.parse(event.data)));
+    stream.addEventListener("update", (event) => apply(JSON.parse(event.data)));
     stream.addEventListener("away", () => set(state, "The database does not answer; trying again."));
     stream.addEventListener("over", () => set(state, "The stream has ended; connecting again."));
     stream.onerror = () => {

@@ -25,7 +25,7 @@ class AlertCode(StrEnum):
 
 
 SILENT_AFTER = timedelta(minutes=15)
-"""Without any delivery for so long, while a charge has run all the time: Monta's meters report each few minutes."""
+"""Time without any delivery although a charge ran all the time: Monta's meters report each few minutes."""
 LATE_AFTER = timedelta(seconds=5)
 """A due stop that no watcher has taken up by then."""
 CLOCK_TOLERANCE = timedelta(seconds=2)

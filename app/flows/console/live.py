@@ -1,4 +1,4 @@
-"""Reads what runs now: the sessions that changed since the last look, and the figures above them."""
+"""Reads what runs now: the sessions that changed since the last refresh, and the figures above them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from app.store.sessions.session_filter import SessionFilter
 from app.store.sessions.settlements import count_open
 
 MOST_RUNNING = 2000
-"""Sessions that one look shows; the newest ones where more run."""
+"""Sessions that one page shows; the newest ones where more run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveNews:
+class LiveChanges:
     """What runs at `now`. `changed`: new sessions, those with another version, and those that have ended since."""
 
     now: datetime
@@ -33,8 +33,10 @@ class LiveNews:
     oldest_due_at: datetime | None
 
 
-async def look(context: Context, operator_id: OperatorId | None, known: Mapping[SessionId, int]) -> LiveNews:
-    """Looks at one operator's sessions, or (None) at all. `known`: versions of the sessions that were running."""
+async def read_changes(
+    context: Context, operator_id: OperatorId | None, known: Mapping[SessionId, int]
+) -> LiveChanges:
+    """Reads the running sessions of one operator, or (None) of all. `known`: versions that ran before."""
     now = context.clock.now()
     async with context.database.read() as connection:
         running = await running_versions(connection, operator_id, limit=MOST_RUNNING)
@@ -42,7 +44,7 @@ async def look(context: Context, operator_id: OperatorId | None, known: Mapping[
         wanted += [each for each in known if each not in running]
         meant = SessionFilter(operator_id=operator_id, ids=sorted(wanted))
         changed = await payment_sessions.find(connection, meant, limit=len(wanted)) if wanted else []
-        return LiveNews(
+        return LiveChanges(
             now=now,
             running=running,
             changed=changed,

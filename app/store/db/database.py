@@ -173,7 +173,7 @@ class Database:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so many wait for a connection that work which can be put off should be refused."""
+        """Whether deferrable work should be refused, since too many wait for a connection."""
         return self._pool.is_crowded
 
     async def close(self) -> None:

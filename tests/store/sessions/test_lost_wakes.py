@@ -39,7 +39,7 @@ WAITING = text(
 )
 
 
-async def somebody_waits(database: Database) -> None:
+async def a_transaction_waits(database: Database) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.transaction() as connection:
@@ -58,7 +58,7 @@ async def asked_while_held(database: Database, hold: Ask, ask: Ask) -> object:
     async with database.transaction() as connection:
         await hold(connection)
         task = asyncio.create_task(asking())
-        await somebody_waits(database)
+        await a_transaction_waits(database)
     return await task
 
 
