@@ -83,7 +83,7 @@ def create_app(
     app.state.refusals = Refusals()
     app.state.figures = Figures()
     app.state.limits = RateLimits(Quotas())
-    app.state.views = KeptViews()
+    app.state.views, app.state.own_views = KeptViews(), KeptViews()
     app.documented = ROUTERS
     for router in app.documented:
         app.include_router(router)

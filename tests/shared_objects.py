@@ -47,7 +47,7 @@ def lent_app(context: Context, news: SessionChanges | None = None) -> Iterator[F
         _APPS.append(create_app(context))
     app = _APPS.pop()
     app.state.context, app.state.news, app.state.refusals = context, news or SessionChanges(), Refusals()
-    app.state.views, app.state.figures = KeptViews(), Figures()
+    app.state.views, app.state.own_views, app.state.figures = KeptViews(), KeptViews(), Figures()
     app.state.limits = RateLimits(ENDLESS)
     console.forget(app)
     routes = list(app.routes)

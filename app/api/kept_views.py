@@ -21,6 +21,10 @@ class KeptViews:
         known, view = self._kept.get(state.id, (None, None))
         return view if known == state else None
 
+    def of(self, session_id: SessionId) -> tuple[SessionState, bytes] | None:
+        """Returns the view that is kept of a session, which may be outdated, and the state that it shows."""
+        return self._kept.get(session_id)
+
     def put(self, state: SessionState, view: bytes) -> bytes:
         """Keeps a view in place of the session's earlier one; the one kept longest makes room."""
         self._kept.pop(state.id, None)

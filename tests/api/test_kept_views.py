@@ -63,3 +63,23 @@ async def test_a_list_shows_a_change_at_once_also_one_without_a_new_version(data
         assert await shown(service, "metadata") == {one: {"lane": "9"}, two: {}, three: {}}
         filtered = await shown(service, "metadata", "?needs_attention=false&status=authorized")
         assert filtered == {one: {"lane": "9"}, three: {}}
+
+
+@pytest.mark.anyio
+async def test_a_terminals_view_is_encoded_once_and_shows_every_change(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        one = (await service.authorize("101", "A-1"))["id"]
+        path = f"/v1/payment-sessions/{one}"
+        views: KeptViews = service.apps[0].state.own_views
+        first = await service.call("GET", path)
+        state, body = views.of(SessionId(one)) or (None, b"")
+        assert first.content == body
+        await service.call("GET", path)
+        assert (views.of(SessionId(one)) or (None, b""))[1] is body
+        await service.charging(one, "77", 1234)
+        assert (await service.call("GET", path)).json()["energy_wh"] == 1234
+        seen = views.of(SessionId(one))
+        assert seen is not None
+        assert seen[0] != state
+        foreign = await service.call("GET", path, key=service.other.terminal.api_key)
+        assert foreign.status_code == 404

@@ -19,6 +19,7 @@ from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.kept_readings import Allowance
 from app.store.sessions import leases, payment_sessions
+from app.store.sessions.session_filter import EVERY_SESSION
 from tests.store.rows import (
     NOW,
     OP_ONE,
@@ -127,6 +128,19 @@ async def test_a_session_is_loaded_with_its_kept_readings_and_saved_with_them(da
             assert await keep(connection, told(30, 130)) == 0, "nothing more is allowed"
             query = text("SELECT detail->>'readings' FROM journal WHERE detail ? 'readings'")
             assert (await connection.execute(query)).scalars() == ["2"]
+
+
+async def test_each_kept_reading_is_a_version_for_those_who_wait_for_changes(database_url: str) -> None:
+    async with running(database_url, NOW + HOUR) as (database, session, _):
+        async with database.transaction() as connection:
+            await keep(connection, told(1, 110), told(2, 120))
+        async with database.read() as connection:
+            loaded = await payment_sessions.get(connection, session.id)
+            state = await payment_sessions.get_state(connection, session.id, EVERY_SESSION)
+            seen = await payment_sessions.versions(connection, [session.id])
+        assert loaded is not None
+        assert state is not None
+        assert loaded.version == state.shown_version == seen[session.id] == state.version + 2
 
 
 async def test_of_an_ended_session_nothing_is_kept(database_url: str) -> None:

@@ -4,11 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import structlog
 
-from app.domain.session.payment_session import PaymentSession
 from app.store.db import scope
 from app.store.db.database import DATABASE_ERRORS
 
@@ -23,6 +22,16 @@ MOST_WAITING = 10_000
 """Long polls of a process at once. Then new ones are refused, and asked to come again."""
 
 log = structlog.get_logger("live")
+
+
+class Versioned(Protocol):
+    """What is read again at each change."""
+
+    @property
+    def version(self) -> int: ...
+
+
+T = TypeVar("T", bound=Versioned)
 
 Versions: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
 """Reads the versions of sessions, all with one statement."""
@@ -90,12 +99,12 @@ class SessionChanges:
         self,
         session_id: str,
         seconds: float,
-        look: Callable[[], Awaitable[PaymentSession]],
-        enough: Callable[[PaymentSession], bool],
+        look: Callable[[], Awaitable[T]],
+        enough: Callable[[T], bool],
         versions: Versions,
         *,
         by: str,
-    ) -> PaymentSession:
+    ) -> T:
         """Reads, and reads again at each change, until it is `enough` or the time is over. MAX_WAIT_S at most.
 
         `by`: the caller. Raises TooManyPolls, TooManyWaits.

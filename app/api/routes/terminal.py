@@ -1,6 +1,7 @@
 """Endpoints of payment terminals."""
 
 import re
+from dataclasses import dataclass
 from functools import partial
 from re import Match
 from typing import Annotated
@@ -15,6 +16,7 @@ from app.api.http.live import MAX_WAIT_S, SessionChanges, TooManyPolls
 from app.api.http.problems import Problem
 from app.api.http.requests import StrictRequest, StrictRoute, body_as, is_json_type, shielded
 from app.api.http.responses import JsonBytes
+from app.api.kept_views import KeptViews
 from app.api.schemas import CaptureIn, KeyHeader, PaymentSessionIn, Reference, StopRequestIn, TopUpIn
 from app.api.views import (
     ChargePointOut,
@@ -163,19 +165,19 @@ async def _read(
     """A session as it is now, or once its version has passed this one."""
     context: Context = request.app.state.context
     if not seconds:
-        session = await _own(context, terminal, session_id)
+        view = await _own_view(request, terminal, session_id)
     elif _may_wait(request, context):
-        session = await _news(request).wait_for(
+        view = await _news(request).wait_for(
             session_id,
             seconds,
-            lambda: _own(context, terminal, session_id),
-            lambda s: s.version > version,
+            lambda: _own_view(request, terminal, session_id),
+            lambda seen: seen.version > version,
             partial(queries.session_versions, context),
             by=terminal.id,
         )
     else:
         raise TooManyPolls
-    return JsonBytes(session_json(session, context.policy))
+    return JsonBytes(view.body)
 
 
 def _may_wait(request: Request, context: Context) -> bool:
@@ -308,6 +310,28 @@ def preferred_wait(prefer: str | None) -> int:
 
 def _owned_by(terminal: Terminal) -> SessionFilter:
     return SessionFilter(terminal_id=terminal.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """An encoded session."""
+
+    version: int
+    body: bytes
+
+
+async def _own_view(request: Request, terminal: Terminal, session_id: str) -> _View:
+    """A session as its terminal sees it, encoded again only where its row was changed since the last time."""
+    context: Context = request.app.state.context
+    kept: KeptViews = request.app.state.own_views
+    known, body = kept.of(SessionId(session_id)) or (None, b"")
+    found = await queries.session_unless_known(context, SessionId(session_id), _owned_by(terminal), known)
+    if found is None:
+        raise SessionUnknown
+    state, session = found
+    if session is not None:
+        body = kept.put(state, session_json(session, context.policy))
+    return _View(state.shown_version, body)
 
 
 async def _own(context: Context, terminal: Terminal, session_id: str) -> PaymentSession:

@@ -1,5 +1,6 @@
 """Merges reports of Monta's charge into what is known of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -175,15 +176,15 @@ def _join(one: Charge, other: Charge) -> Charge:
     if one.id != other.id:
         raise ValueError(f"reports of two charges cannot be merged: {one.id} and {other.id}")
     energy_wh = max(one.energy_wh, other.energy_wh)
-    latest = max(one.latest, other.latest, key=_precedence)
+    latest = _newest((one.latest, other.latest)) or one.latest
     priced = (report for report in (one.priced, other.priced) if report is not None)
     named = (report for report in (one.named, other.named) if report is not None)
     metered = (report for report in (one.metered, other.metered) if report is not None)
     return Charge(
         latest=latest,
-        last_priced=max(priced, key=_precedence, default=None) if latest.price is None else None,
-        last_named=max(named, key=_precedence, default=None) if latest.currency is None else None,
-        last_metered=None if _has_energy(latest) else max(metered, key=_precedence, default=None),
+        last_priced=_newest(priced) if latest.price is None else None,
+        last_named=_newest(named) if latest.currency is None else None,
+        last_metered=None if _has_energy(latest) else _newest(metered),
         metered_at=max(filter(None, (one.metered_at, other.metered_at)), default=None),
         energy_wh=energy_wh,
         energy_at=min(c.energy_at for c in (one, other) if c.energy_wh == energy_wh),
@@ -199,8 +200,22 @@ def _has_energy(report: ChargeReport) -> bool:
     return report.energy_wh is not None or report.claimed_wh is not None
 
 
-def _precedence(report: ChargeReport) -> tuple[bool, datetime, bool, datetime, datetime, int, str]:
+def _newest(reports: Iterable[ChargeReport]) -> ChargeReport | None:
+    """The report that takes precedence over all others; None: there is none."""
+    newest: ChargeReport | None = None
+    for report in reports:
+        if newest is None or _comes_before(newest, report):
+            newest = report
+    return newest
+
+
+def _comes_before(one: ChargeReport, other: ChargeReport) -> bool:
     """A total order of reports, so that the result does not depend on the order of arrival."""
+    ranks = _precedence(one), _precedence(other)
+    return ranks[0] < ranks[1] or (ranks[0] == ranks[1] and repr(one) < repr(other))
+
+
+def _precedence(report: ChargeReport) -> tuple[bool, datetime, bool, datetime, datetime, int]:
     updated_at = report.updated_at or NEVER
     return (
         report.from_record and report.state is ChargeState.COMPLETED,
@@ -209,7 +224,6 @@ def _precedence(report: ChargeReport) -> tuple[bool, datetime, bool, datetime, d
         updated_at,
         report.seen_at,
         report.energy_wh or 0,
-        repr(report),
     )
 
 

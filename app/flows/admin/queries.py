@@ -63,6 +63,16 @@ async def session(context: Context, session_id: SessionId, owner: SessionFilter)
         return await payment_sessions.get(connection, session_id, owner)
 
 
+async def session_unless_known(
+    context: Context, session_id: SessionId, owner: SessionFilter, known: SessionState | None
+) -> tuple[SessionState, PaymentSession | None] | None:
+    """A session with the state of its row; without the session where that is `known`, as when it is polled."""
+    async with context.database.read() as connection:
+        if known is not None and await payment_sessions.get_state(connection, session_id, owner) == known:
+            return known, None
+        return await payment_sessions.get_with_state(connection, session_id, owner)
+
+
 async def session_exists(context: Context, session_id: str) -> bool:
     """Whether any operator has a session with this id, whoever asks: to notice that others try it."""
     with limited_to(EVERY):

@@ -13,6 +13,8 @@ POOL_TIMEOUT_S = 5
 ROLLBACK_S = 2.0
 """Timeout of a rollback, after which the connection is closed instead."""
 CLOSE_S = 2.0
+UNUSED_S = 60.0
+"""After which a connection beyond the size of the pool is closed, at the next release."""
 CROWDED = 100
 """Waiting for a connection, about a tenth of a second of work: then what can be put off is refused."""
 
@@ -24,7 +26,8 @@ class PoolTimeout(Exception):
 class Pool:
     """Opens a connection when none is idle; the one used last comes first.
 
-    `size` of them stay open, twice as many are used at once, and urgent work may use `urgent_size` more.
+    Twice `size` are used at once, and urgent work may use `urgent_size` more. `size` of them stay open, the others for
+    UNUSED_S after their last use: a new one costs PostgreSQL as much as fifty reads.
     """
 
     def __init__(
@@ -33,7 +36,8 @@ class Pool:
         self._connect = connect
         self._size = size
         self._most = {False: 2 * size, True: 2 * size + urgent_size}
-        self._idle: list[asyncpg.Connection] = []
+        self._idle: dict[asyncpg.Connection, float] = {}
+        """When each was released, the one released last at the end."""
         self._used: set[asyncpg.Connection] = set()
         self._outdated: set[asyncpg.Connection] = set()
         """Used ones that are closed when they are released."""
@@ -67,10 +71,10 @@ class Pool:
         self._used.discard(raw)
         unfit = raw in self._outdated or raw.is_closed() or raw.is_in_transaction()
         self._outdated.discard(raw)
-        if unfit or len(self._idle) >= self._size:
+        if unfit:
             raw.terminate()
         else:
-            self._idle.append(raw)
+            self._keep(raw)
         self._end_turn()
 
     async def replace(self, raw: asyncpg.Connection) -> asyncpg.Connection:
@@ -102,15 +106,28 @@ class Pool:
         if self._rollbacks:
             await asyncio.wait(self._rollbacks)
         self._outdated |= self._used
-        idle, self._idle = self._idle, []
+        idle, self._idle = self._idle, {}
         await asyncio.gather(*(raw.close(timeout=CLOSE_S) for raw in idle), return_exceptions=True)
+
+    def _keep(self, raw: asyncpg.Connection) -> None:
+        """Keeps a connection open, and closes one that has not been needed for long."""
+        now_s = asyncio.get_running_loop().time()
+        self._idle[raw] = now_s
+        oldest, since_s = next(iter(self._idle.items()))
+        if len(self._idle) > self._size and now_s - since_s >= UNUSED_S:
+            del self._idle[oldest]
+            oldest.terminate()
 
     def _open_one(self) -> asyncpg.Connection | None:
         """Takes an idle connection, if possible one that sees the same operator's rows already."""
-        self._idle = [raw for raw in self._idle if not raw.is_closed()]
-        wanted, last = scope.current(), len(self._idle) - 1
-        fits = (n for n in range(last, -1, -1) if self._idle[n].scope == wanted)
-        return self._idle.pop(next(fits, last)) if self._idle else None
+        for raw in [raw for raw in self._idle if raw.is_closed()]:
+            del self._idle[raw]
+        wanted = scope.current()
+        raw = next((raw for raw in reversed(self._idle) if raw.scope == wanted), None)
+        raw = next(reversed(self._idle), None) if raw is None else raw
+        if raw is not None:
+            del self._idle[raw]
+        return raw
 
     async def _roll_back(self, raw: asyncpg.Connection) -> None:
         try:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     cast,
+    func,
     literal_column,
     or_,
     select,
@@ -68,6 +69,13 @@ class SessionState:
     updated_at: datetime
     revision: int | None = None
     """Of the readings that are kept beside it."""
+    readings: int | None = None
+    """How many they are: each is a visible change."""
+
+    @property
+    def shown_version(self) -> int:
+        """The version of the session as it is shown."""
+        return self.version + (self.readings or 0)
 
 
 async def find_recorded(
@@ -243,15 +251,33 @@ async def get_states(
 ) -> list[tuple[SessionState, PaymentSession]]:
     """Sessions with the state of the row that each was read from. Skips unreadable ones."""
     rows = await connection.execute(_STATES_AND_SESSIONS, {"sessions": list(ids)})
-    return [
-        (SessionState(*(row[column.name] for column in _STATE)), session)
-        for row in rows
-        if (session := _readable(row)) is not None
-    ]
+    return [(_state_of(row), session) for row in rows if (session := _readable(row)) is not None]
+
+
+async def get_state(
+    connection: Connection, session_id: SessionId, owner: SessionFilter
+) -> SessionState | None:
+    """As `get`, but only what shows whether the session's row was changed."""
+    shape, given = shape_of(owner)
+    row = (await connection.execute(_one_state(shape), given | {"session": session_id})).one_or_none()
+    return SessionState(*row) if row else None
+
+
+async def get_with_state(
+    connection: Connection, session_id: SessionId, owner: SessionFilter
+) -> tuple[SessionState, PaymentSession] | None:
+    """As `get`, with the state of the row that was read."""
+    shape, given = shape_of(owner)
+    row = (await connection.execute(_one_with_state(shape), given | {"session": session_id})).one_or_none()
+    return (_state_of(row), from_row(row)) if row else None
+
+
+def _state_of(row: Row) -> SessionState:
+    return SessionState(*(row[column.name] for column in _STATE))
 
 
 async def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
-    """The versions of these sessions; unknown ones are left out."""
+    """The versions of these sessions as they are shown; unknown ones are left out."""
     return {row.id: row.version for row in await connection.execute(_VERSIONS, {"sessions": list(ids)})}
 
 
@@ -296,17 +322,31 @@ def _one(owner: Shape) -> Select[Any]:
 
 
 @lru_cache(MOST_SHAPES)
+def _one_with_state(owner: Shape) -> Select[Any]:
+    return _one(owner).add_columns(*_STATE)
+
+
+@lru_cache(MOST_SHAPES)
+def _one_state(owner: Shape) -> Select[Any]:
+    return _state_query().where(P.c.id == bindparam("session"), *conditions(owner))
+
+
+@lru_cache(MOST_SHAPES)
 def _found(wanted: Shape, follows: bool, limit: int) -> Select[Any]:
     return _newest_first(sessions_query().add_columns(P.c.id), wanted, follows, limit)
 
 
 @lru_cache(MOST_SHAPES)
 def _states(wanted: Shape, follows: bool, limit: int) -> Select[Any]:
-    joined = P.outerjoin(kept_readings.R, kept_readings.R.c.session_id == P.c.id)
+    query = _state_query()
     if any(name == "settlement_status" for name, _ in wanted):
-        joined = joined.join(settlements, settlements.c.session_id == P.c.id)
-    query = select(*_STATE).select_from(joined)
+        query = query.join(settlements, settlements.c.session_id == P.c.id)
     return _newest_first(query, wanted, follows, limit)
+
+
+def _state_query() -> Select[Any]:
+    """Selects the fields of a SessionState, in their order."""
+    return select(*_STATE).select_from(P.outerjoin(kept_readings.R, kept_readings.R.c.session_id == P.c.id))
 
 
 def _newest_first(query: Select[Any], wanted: Shape, follows: bool, limit: int) -> Select[Any]:
@@ -328,11 +368,16 @@ _STATE = (
     P.c.version,
     P.c.updated_at,
     kept_readings.R.c.revision,
+    kept_readings.R.c.count.label("readings"),
 )
 _STATES_AND_SESSIONS = (
     sessions_query().add_columns(*_STATE).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
 )
-_VERSIONS = select(P.c.id, P.c.version).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
+_VERSIONS = (
+    select(P.c.id, (P.c.version + func.coalesce(kept_readings.R.c.count, 0)).label("version"))
+    .select_from(P.outerjoin(kept_readings.R, kept_readings.R.c.session_id == P.c.id))
+    .where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
+)
 _SAME_REFERENCE = P.c.reference == bindparam("wanted")
 _RECORDED = (
     sessions_query()

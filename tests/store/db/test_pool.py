@@ -77,13 +77,29 @@ async def test_the_connection_used_last_is_lent_first_and_closed_ones_are_replac
     assert pool.in_use == 1
 
 
-async def test_only_size_connections_stay_open_and_one_in_a_transaction_does_not() -> None:
+async def test_a_burst_of_work_opens_its_connections_once() -> None:
     server, pool = a_pool(size=2)
-    lent = [await pool.acquire() for _ in range(4)]
-    lent[0].open_transaction = True
-    for raw in lent:
+    for _ in range(3):
+        for raw in [await pool.acquire() for _ in range(4)]:
+            pool.release(raw)
+    assert len(server.opened) == 4
+    assert not any(raw.closed for raw in server.opened)
+
+
+async def test_connections_beyond_its_size_are_closed_once_unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNUSED_S", 0.0)
+    server, pool = a_pool(size=2)
+    for raw in [await pool.acquire() for _ in range(4)]:
         pool.release(raw)
-    assert [raw.closed for raw in server.opened] == [True, False, False, True]
+    assert [raw.closed for raw in server.opened] == [True, True, False, False]
+
+
+async def test_one_in_a_transaction_is_closed() -> None:
+    _, pool = a_pool(size=2)
+    raw: Any = await pool.acquire()
+    raw.open_transaction = True
+    pool.release(raw)
+    assert raw.closed
     assert pool.in_use == 0
 
 
