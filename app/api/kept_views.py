@@ -1,7 +1,7 @@
 """Keeps encoded views of sessions, since lists and polls show most sessions again unchanged."""
 
 from app.domain.units.ids import SessionId
-from app.store.sessions.payment_sessions import SessionState
+from app.store.session_states import SessionState
 
 MOST_KEPT = 1_000
 """Views kept by a process: five of the longest pages, less than 5 MB."""

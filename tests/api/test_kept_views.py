@@ -7,7 +7,7 @@ import pytest
 
 from app.api.kept_views import MOST_KEPT, KeptViews
 from app.domain.units.ids import SessionId
-from app.store.sessions.payment_sessions import SessionState
+from app.store.session_states import SessionState
 from tests.api.service import Service, open_service
 from tests.domain.sessions import T0
 

@@ -14,7 +14,7 @@ from app.domain.session.machine import Change, Wait
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.states.kept_readings import Allowed, Told, keep_reading
 from app.domain.units.ids import ChargeId
-from app.store import kept_readings
+from app.store import kept_readings, session_states
 from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.kept_readings import Allowance
@@ -113,7 +113,7 @@ async def test_a_session_is_loaded_with_its_kept_readings_and_saved_with_them(da
             assert await kept_readings.lock(connection, OP_OTHER, [CHARGE]) == []
             assert await kept_readings.lock(connection, OP_ONE, [ChargeId("78")]) == []
         async with database.transaction() as connection:
-            (state,) = await payment_sessions.get_states(connection, [session.id])
+            (state,) = await session_states.get_states(connection, [session.id])
             shown = state[1]
             assert (shown.energy_wh, shown.version, shown.beside) == (120, session.version + 2, 2)
             assert [p.energy_wh for p in shown.meter_history.points] == [110, 120]
@@ -136,8 +136,8 @@ async def test_each_kept_reading_is_a_version_for_those_who_wait_for_changes(dat
             await keep(connection, told(1, 110), told(2, 120))
         async with database.read() as connection:
             loaded = await payment_sessions.get(connection, session.id)
-            state = await payment_sessions.get_state(connection, session.id, EVERY_SESSION)
-            seen = await payment_sessions.versions(connection, [session.id])
+            state = await session_states.get_state(connection, session.id, EVERY_SESSION)
+            seen = await session_states.versions(connection, [session.id])
         assert loaded is not None
         assert state is not None
         assert loaded.version == state.shown_version == seen[session.id] == state.version + 2

@@ -38,7 +38,7 @@ from app.flows.admin.settle_manually import close_manually, settle_manually
 from app.flows.context import Context, SessionUnknown
 from app.flows.terminal.request_stop import request_stop
 from app.store.operators.keys import OpsKey
-from app.store.sessions.payment_sessions import SessionState
+from app.store.session_states import SessionState
 from app.store.sessions.session_filter import SessionFilter
 
 router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
@@ -131,7 +131,7 @@ async def _page(
             views[state.id] = view  # kept for this answer, since others may take its place meanwhile
         return view is not None
 
-    page = await queries.session_states(
+    page = await queries.state_page(
         context, wanted, limit=limit, after=from_cursor(cursor), is_known=is_known
     )
     for state, session in page.read:

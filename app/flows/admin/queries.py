@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
 from app.flows.context import Context
-from app.store import health
+from app.store import health, session_states
 from app.store.db import suitability
 from app.store.db.connection import Connection
 from app.store.db.database import wait_for_standby
@@ -20,9 +20,9 @@ from app.store.operators.names import Names, names_of
 from app.store.operators.operator_state import OperatorFacts
 from app.store.operators.orphans import Orphan
 from app.store.operators.secret_keys import WrongSecretKey
+from app.store.session_states import SessionState
 from app.store.sessions import journal, leases, payment_sessions
 from app.store.sessions.journal import JournalEntry
-from app.store.sessions.payment_sessions import SessionState
 from app.store.sessions.session_filter import SessionFilter
 from app.store.sessions.settlements import Capture, OpenSettlements, captures_of_session, count_open
 
@@ -68,9 +68,9 @@ async def session_unless_known(
 ) -> tuple[SessionState, PaymentSession | None] | None:
     """A session with the state of its row; without the session where that is `known`, as when it is polled."""
     async with context.database.read() as connection:
-        if known is not None and await payment_sessions.get_state(connection, session_id, owner) == known:
+        if known is not None and await session_states.get_state(connection, session_id, owner) == known:
             return known, None
-        return await payment_sessions.get_with_state(connection, session_id, owner)
+        return await session_states.get_with_state(connection, session_id, owner)
 
 
 async def session_exists(context: Context, session_id: str) -> bool:
@@ -115,7 +115,7 @@ class StatePage:
     next: tuple[datetime, str] | None
 
 
-async def session_states(
+async def state_page(
     context: Context,
     wanted: SessionFilter,
     *,
@@ -126,10 +126,10 @@ async def session_states(
     """As `sessions`, without loading the sessions that the caller knows: most of a list that is polled."""
     limit = max(1, min(limit, MAX_PAGE))
     async with context.database.read() as connection:
-        found = await payment_sessions.find_states(connection, wanted, limit=limit + 1, before=after)
+        found = await session_states.find_states(connection, wanted, limit=limit + 1, before=after)
         states = found[:limit]
         missing = [state.id for state in states if not is_known(state)]
-        read = await payment_sessions.get_states(connection, missing) if missing else []
+        read = await session_states.get_states(connection, missing) if missing else []
     more = states[-1] if len(found) > limit else None
     return StatePage(states, read, (more.created_at, more.id) if more else None)
 
@@ -138,7 +138,7 @@ async def session_versions(context: Context, ids: Sequence[str]) -> dict[str, in
     """The versions of these sessions, whoever owns them; unknown ones are left out."""
     with limited_to(EVERY):
         async with context.database.read() as connection:
-            return await payment_sessions.versions(connection, ids)
+            return await session_states.versions(connection, ids)
 
 
 async def journal_of(

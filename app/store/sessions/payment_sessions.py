@@ -9,13 +9,11 @@ from typing import Any
 import structlog
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
     Select,
     Text,
     any_,
     bindparam,
     cast,
-    func,
     literal_column,
     or_,
     select,
@@ -55,27 +53,6 @@ class Recorded:
     session: PaymentSession
     request_hash: bytes
     idempotency_key: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SessionState:
-    """Which version of a session's row was read. Equal states: nothing of the row was changed in between."""
-
-    id: SessionId
-    created_at: datetime
-    xmin: int
-    """The transaction that wrote the row. Version and time are compared, too: a failover may use its number again."""
-    version: int
-    updated_at: datetime
-    revision: int | None = None
-    """Of the readings that are kept beside it."""
-    readings: int | None = None
-    """How many they are: each is a visible change."""
-
-    @property
-    def shown_version(self) -> int:
-        """The version of the session as it is shown."""
-        return self.version + (self.readings or 0)
 
 
 async def find_recorded(
@@ -127,7 +104,7 @@ async def lock_named(
     return [
         Locked(session, row["due_at"], row["lease_until"])
         for row in rows
-        if (session := _readable(row)) is not None
+        if (session := readable(row)) is not None
     ]
 
 
@@ -218,7 +195,7 @@ async def get(
 ) -> PaymentSession | None:
     """One session; `owner` narrows to what the caller may see."""
     shape, given = shape_of(owner)
-    row = (await connection.execute(_one(shape), given | {"session": session_id})).one_or_none()
+    row = (await connection.execute(one_query(shape), given | {"session": session_id})).one_or_none()
     return from_row(row) if row else None
 
 
@@ -230,71 +207,25 @@ async def find(
     before: tuple[datetime, str] | None = None,
 ) -> list[PaymentSession]:
     """Sessions, newest first; `before` is the (created_at, id) of the last one of the page before."""
-    rows = await _page(connection, _found, wanted, limit, before)
-    return [session for row in rows if (session := _readable(row)) is not None]
+    rows = await page(connection, _found, wanted, limit, before)
+    return [session for row in rows if (session := readable(row)) is not None]
 
 
-async def find_states(
-    connection: Connection,
-    wanted: SessionFilter,
-    *,
-    limit: int,
-    before: tuple[datetime, str] | None = None,
-) -> list[SessionState]:
-    """As `find`, but of each session only what shows whether its row was changed."""
-    rows = await _page(connection, _states, wanted, limit, before)
-    return [SessionState(*row) for row in rows]
-
-
-async def get_states(
-    connection: Connection, ids: Sequence[SessionId]
-) -> list[tuple[SessionState, PaymentSession]]:
-    """Sessions with the state of the row that each was read from. Skips unreadable ones."""
-    rows = await connection.execute(_STATES_AND_SESSIONS, {"sessions": list(ids)})
-    return [(_state_of(row), session) for row in rows if (session := _readable(row)) is not None]
-
-
-async def get_state(
-    connection: Connection, session_id: SessionId, owner: SessionFilter
-) -> SessionState | None:
-    """As `get`, but only what shows whether the session's row was changed."""
-    shape, given = shape_of(owner)
-    row = (await connection.execute(_one_state(shape), given | {"session": session_id})).one_or_none()
-    return SessionState(*row) if row else None
-
-
-async def get_with_state(
-    connection: Connection, session_id: SessionId, owner: SessionFilter
-) -> tuple[SessionState, PaymentSession] | None:
-    """As `get`, with the state of the row that was read."""
-    shape, given = shape_of(owner)
-    row = (await connection.execute(_one_with_state(shape), given | {"session": session_id})).one_or_none()
-    return (_state_of(row), from_row(row)) if row else None
-
-
-def _state_of(row: Row) -> SessionState:
-    return SessionState(*(row[column.name] for column in _STATE))
-
-
-async def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
-    """The versions of these sessions as they are shown; unknown ones are left out."""
-    return {row.id: row.version for row in await connection.execute(_VERSIONS, {"sessions": list(ids)})}
-
-
-async def _page(
+async def page(
     connection: Connection,
     statement: Callable[[Shape, bool, int], Select[Any]],
     wanted: SessionFilter,
     limit: int,
     before: tuple[datetime, str] | None,
 ) -> Result:
+    """Executes the statement of a page of sessions that is made for the shape of a filter."""
     shape, given = shape_of(wanted)
     if before is not None:
         given["before_at"], given["before_id"] = before
     return await connection.execute(statement(shape, before is not None, limit), given)
 
 
-def _readable(row: Row) -> PaymentSession | None:
+def readable(row: Row) -> PaymentSession | None:
     """Decodes a row; an unreadable one is skipped here, and raises attention when a watcher claims it."""
     try:
         return from_row(row)
@@ -317,39 +248,16 @@ def sessions_query() -> Select[Any]:
 
 # Built once for each shape of a filter: building a statement takes longer than executing it.
 @lru_cache(MOST_SHAPES)
-def _one(owner: Shape) -> Select[Any]:
+def one_query(owner: Shape) -> Select[Any]:
     return sessions_query().where(P.c.id == bindparam("session"), *conditions(owner))
 
 
 @lru_cache(MOST_SHAPES)
-def _one_with_state(owner: Shape) -> Select[Any]:
-    return _one(owner).add_columns(*_STATE)
-
-
-@lru_cache(MOST_SHAPES)
-def _one_state(owner: Shape) -> Select[Any]:
-    return _state_query().where(P.c.id == bindparam("session"), *conditions(owner))
-
-
-@lru_cache(MOST_SHAPES)
 def _found(wanted: Shape, follows: bool, limit: int) -> Select[Any]:
-    return _newest_first(sessions_query().add_columns(P.c.id), wanted, follows, limit)
+    return newest_first(sessions_query().add_columns(P.c.id), wanted, follows, limit)
 
 
-@lru_cache(MOST_SHAPES)
-def _states(wanted: Shape, follows: bool, limit: int) -> Select[Any]:
-    query = _state_query()
-    if any(name == "settlement_status" for name, _ in wanted):
-        query = query.join(settlements, settlements.c.session_id == P.c.id)
-    return _newest_first(query, wanted, follows, limit)
-
-
-def _state_query() -> Select[Any]:
-    """Selects the fields of a SessionState, in their order."""
-    return select(*_STATE).select_from(P.outerjoin(kept_readings.R, kept_readings.R.c.session_id == P.c.id))
-
-
-def _newest_first(query: Select[Any], wanted: Shape, follows: bool, limit: int) -> Select[Any]:
+def newest_first(query: Select[Any], wanted: Shape, follows: bool, limit: int) -> Select[Any]:
     """A page of sessions; one that follows another begins after its last (created_at, id).
 
     The limit stands in the statement: a plan for any limit would be one for a tenth of all sessions.
@@ -361,23 +269,6 @@ def _newest_first(query: Select[Any], wanted: Shape, follows: bool, limit: int) 
     return query.order_by(P.c.created_at.desc(), P.c.id.desc()).limit(literal_column(str(int(limit))))
 
 
-_STATE = (
-    P.c.id,
-    P.c.created_at,
-    literal_column("payment_sessions.xmin", BigInteger).label("xmin"),
-    P.c.version,
-    P.c.updated_at,
-    kept_readings.R.c.revision,
-    kept_readings.R.c.count.label("readings"),
-)
-_STATES_AND_SESSIONS = (
-    sessions_query().add_columns(*_STATE).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
-)
-_VERSIONS = (
-    select(P.c.id, (P.c.version + func.coalesce(kept_readings.R.c.count, 0)).label("version"))
-    .select_from(P.outerjoin(kept_readings.R, kept_readings.R.c.session_id == P.c.id))
-    .where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
-)
 _SAME_REFERENCE = P.c.reference == bindparam("wanted")
 _RECORDED = (
     sessions_query()

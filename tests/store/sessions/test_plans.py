@@ -8,10 +8,12 @@ from sqlalchemy import select
 
 from app.domain.session.payment_session import Status
 from app.domain.session.settlement import SettlementStatus
+from app.store import session_states
 from app.store.db.connection import Connection
 from app.store.db.statements import compiled
+from app.store.session_states import _one_state, _states
 from app.store.sessions import payment_facts, payment_sessions
-from app.store.sessions.payment_sessions import _found, _one, _states
+from app.store.sessions.payment_sessions import _found, one_query
 from app.store.sessions.session_filter import CardTokens, SessionFilter, shape_of
 from app.store.tables import operators
 from tests.postgres import as_owner
@@ -106,15 +108,16 @@ async def test_every_list_and_search_uses_an_index(database_url: str) -> None:
                     (_found(shape, True, 201), given | keyset),
                     (_states(shape, False, 51), given),
                     (_states(shape, True, 201), given | keyset),
-                    (_one(shape), given | {"session": "ps_1"}),
+                    (one_query(shape), given | {"session": "ps_1"}),
+                    (_one_state(shape), given | {"session": "ps_1"}),
                 ):
                     plan = await plan_of(connection, statement, params)
                     if reads_a_whole_table(plan):
                         whole.append(f"{wanted}\n{plan}")
             for statement, names in (
                 (payment_facts._LOAD, "operators terminals points references keys brands"),
-                (payment_sessions._VERSIONS, "sessions"),
-                (payment_sessions._STATES_AND_SESSIONS, "sessions"),
+                (session_states._VERSIONS, "sessions"),
+                (session_states._STATES_AND_SESSIONS, "sessions"),
                 (payment_sessions._RECORDED, "terminal wanted key"),
             ):
                 plan = await plan_of(connection, statement, dict.fromkeys(names.split()))
