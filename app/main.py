@@ -134,8 +134,18 @@ async def _on_database_error(request: Request, error: Exception) -> JSONResponse
     return await on_known_error(request, error)
 
 
-SAFE = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+SAFE = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"referrer-policy", b"no-referrer"),
+)
 """Headers of every answer that does not set them itself. Session data is outdated at once: no proxy may cache it."""
+OVER_TLS = (*SAFE, (b"strict-transport-security", b"max-age=63072000; includeSubDomains"))
+"""The same where the caller came by https, as a trusted proxy says: browsers then use nothing else for two years."""
 
 
 class RequestIds:
@@ -152,6 +162,7 @@ class RequestIds:
         request_id = self._new_id()
         scope.setdefault("state", {})["request_id"] = request_id
         begun = False
+        safe = OVER_TLS if scope.get("scheme") == "https" else SAFE
 
         async def tagged(message: Message) -> None:
             nonlocal begun
@@ -161,7 +172,7 @@ class RequestIds:
                 names = {name for name, _ in given}
                 message["headers"] = [
                     *given,
-                    *(header for header in SAFE if header[0] not in names),
+                    *(header for header in safe if header[0] not in names),
                     (b"x-request-id", request_id.encode()),
                 ]
             await send(message)

@@ -26,7 +26,12 @@ class Act(StrEnum):
     FOREIGN_ACCESS = "foreign_access"
     """A valid key asked for a session that exists and is not its own."""
     KEY_ACTS = "key_acts"
-    """An operations key calls what changes something."""
+    """An operations key calls what changes something; refused: its role only reads."""
+    SIGNED_IN = "signed_in"
+    """An operations key opened a session of the console; refused: the key is not valid."""
+    SIGNED_OUT = "signed_out"
+    TOO_MANY_CALLS = "too_many_calls"
+    """A valid key is beyond one of its limits of calls."""
     COMMAND = "command"
     """A command that changes something was run on this machine."""
 

@@ -10,10 +10,14 @@ import structlog
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from app.api.http.rate_limits import Quotas, RateLimits
+from app.flows.admin.manage_keys import add_ops_key
 from app.http_server import Server
 from app.security_log import MOST_REFUSED, WINDOW_S
+from app.store.operators.keys import Role
 from app.telemetry import ProcessTelemetry, configure_logging
 from tests.api.service import Json, Service, assert_problem, open_service
+from tests.console.browser import opened
 from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -122,6 +126,49 @@ async def test_what_operations_do_is_recorded_with_the_key_and_without_identifie
         keys = await ids_of_ops_keys(service)
         assert line["key_id"] in keys
         assert "canary" not in str(line)
+
+
+async def test_signing_in_and_out_and_what_is_done_at_the_console_are_recorded(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        with capture_logs() as logged:
+            await browser.sign_in("tw_ops_canary-guess", 401)
+            live = await browser.sign_in(service.one.ops.api_key)
+            page = await browser.get(f"/console/sessions/{session['id']}")
+            form = page.one("form", action=f"/console/sessions/{session['id']}/stop")
+            await browser.send(form, {"reason": "canary"})
+            await browser.send(live.one("form", action="/console/sign-out"))
+        lines = security(logged)
+        assert [(line["event"], line["result"]) for line in lines] == [
+            ("signed_in", "refused"),
+            ("signed_in", "allowed"),
+            ("key_acts", "allowed"),
+            ("signed_out", "done"),
+        ]
+        assert {line["key_id"] for line in lines[1:]} == {service.one.ops.id}
+        assert {line["address"] for line in lines} == {ADDRESS}
+        assert lines[2]["route"] == "POST /console/sessions/{id}/stop"
+        assert "canary" not in str(lines)
+        assert service.one.ops.api_key not in str(logged)
+
+
+async def test_a_key_that_may_not_act_or_calls_too_often_is_recorded(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        session = await service.authorize()
+        reading = await add_ops_key(service.context, None, role=Role.READ)
+        service.apps[0].state.limits = RateLimits(Quotas(calls=4), hold_back_s=0)
+        path = f"/v1/ops/payment-sessions/{session['id']}/stop"
+        with capture_logs() as logged:
+            assert_problem(
+                await service.call("POST", path, {"reason": "r"}, key=reading.api_key), 403, "read_only_key"
+            )
+            answers = [await service.call("GET", "/v1/charge-points") for _ in range(2)]
+            assert_problem(answers[-1], 429, "too_many_requests")
+        acts, calls = security(logged)
+        assert (acts["event"], acts["result"], acts["key_id"]) == ("key_acts", "refused", reading.id)
+        assert (calls["event"], calls["result"]) == ("too_many_calls", "refused")
+        assert calls["route"] == "GET /v1/charge-points"
+        assert calls["who"]
 
 
 async def ids_of_ops_keys(service: Service) -> set[str]:

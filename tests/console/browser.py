@@ -16,6 +16,9 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "
 class Browser:
     """One person at the console."""
 
+    last: httpx.Response
+    """The answer to the last form that was sent."""
+
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
 
@@ -32,7 +35,7 @@ class Browser:
             if "name" in node.attributes
         }
         assert set(fields or {}) <= set(given), (fields, given)
-        answer = await self.post(form.attributes["action"], given | dict(fields or {}))
+        answer = self.last = await self.post(form.attributes["action"], given | dict(fields or {}))
         assert answer.status_code == status, (answer.status_code, answer.text[:2000])
         return parsed(answer.text)
 

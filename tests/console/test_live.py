@@ -210,7 +210,9 @@ async def test_open_pages_are_bounded(database_url: str) -> None:
     async with open_service(database_url) as service, opened(service.apps[0]) as browser:
         await browser.sign_in(service.one.ops.api_key)
         board = service.apps[0].state.boards.of(service.context, service.one.operator.operator_id)
-        board.viewers.update(dict.fromkeys(range(1, MOST_VIEWERS + 1), browser.http.cookies[COOKIE]))
+        board.viewers.update(
+            dict.fromkeys(range(1, MOST_VIEWERS + 1), browser.http.cookies[f"__Host-{COOKIE}"])
+        )
         answer = await browser.http.get("/console/live/stream")
         assert answer.status_code == 503
 

@@ -1,12 +1,15 @@
 """Signing in with an operations key: cookies, tokens of forms, ends, limits; what no one may do without it."""
 
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import httpx
 import pytest
 from sqlalchemy import text
 
+from app.console.http import pages
 from app.console.http.signed_in import COOKIE, FAILURES_WITHIN_S, MOST_ADDRESSES, MOST_FAILURES, FailedSignIns
+from app.store.operators import console_sessions
 from app.store.operators.console_sessions import IDLE, LONGEST
 from tests.api.service import Service, open_service, wait
 from tests.console.browser import FORM, opened
@@ -20,7 +23,10 @@ async def revoke(service: Service, key_id: str) -> None:
         await connection.execute(statement, {"key": key_id})
 
 
-def cookie(answer: httpx.Response, name: str = COOKIE) -> str:
+HOST_ONLY = f"__Host-{COOKIE}"
+
+
+def cookie(answer: httpx.Response, name: str = HOST_ONLY) -> str:
     return next(each for each in answer.headers.get_list("set-cookie") if each.startswith(f"{name}="))
 
 
@@ -30,11 +36,13 @@ async def test_a_key_opens_the_console_and_signing_out_closes_it_for_good(databa
         assert page.one("h1").text == "Sign in"
         live = await browser.sign_in(service.one.ops.api_key)
         assert live.one("h1").text == "Live"
-        token = browser.http.cookies[COOKIE]
+        token = browser.http.cookies[HOST_ONLY]
         page = await browser.send(live.one("form", action="/console/sign-out"))
         assert page.one("h1").text == "Sign in"
-        assert COOKIE not in browser.http.cookies
-        browser.http.cookies.set(COOKIE, token, domain="tapwatt.test", path="/console")
+        assert browser.last.history[0].headers["clear-site-data"] == '"cache"'
+        assert HOST_ONLY not in browser.http.cookies
+        for name in (HOST_ONLY, COOKIE):
+            browser.http.cookies.set(name, token, domain="tapwatt.test", path="/")
         assert (await browser.get("/console")).one("h1").text == "Sign in"
 
 
@@ -46,8 +54,13 @@ async def test_cookies_are_for_this_site_and_no_script_and_leave_over_tls_only(d
         browser.http.follow_redirects = False
         answer = await browser.post("/console/sign-in", fields)
         assert answer.status_code == 303
-        for word in ("HttpOnly", "SameSite=strict", "Secure", "Path=/console"):
-            assert word in cookie(answer)
+        for word in ("HttpOnly", "SameSite=strict", "Secure", "Path=/"):
+            assert word in cookie(answer).split("; ")
+        assert "Domain" not in cookie(answer), "a cookie named __Host- is of one host"
+        browser.http.cookies = httpx.Cookies({COOKIE: browser.http.cookies[HOST_ONLY]})
+        assert (await browser.http.get("/console")).status_code == 303, (
+            "set without the prefix it is no session"
+        )
         assert "Max-Age" not in cookie(answer)
         assert service.one.ops.api_key not in str(answer.headers)
 
@@ -66,7 +79,8 @@ async def test_a_cookie_without_tls_is_for_development_only(
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as http:
                 answer = await http.get("/console/sign-in")
-                assert ("Secure" in cookie(answer, "tapwatt_sign_in")) is secure
+                name = "__Host-tapwatt_sign_in" if secure else "tapwatt_sign_in"
+                assert ("Secure" in cookie(answer, name)) is secure
         finally:
             app.state.allow_plain_http = False
 
@@ -160,6 +174,43 @@ async def test_a_form_of_another_site_or_session_changes_nothing(database_url: s
         assert (await browser.post(f"{path}/stop", fields)).status_code == 200
 
 
+async def test_of_one_keys_sessions_the_oldest_end_beyond_a_bound(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console_sessions, "MOST_OF_A_KEY", 2)
+    async with open_service(database_url) as service, AsyncExitStack() as stack:
+        browsers = [await stack.enter_async_context(opened(service.apps[0])) for _ in range(4)]
+        keys = [service.one.ops, service.other.ops, service.one.ops, service.one.ops]
+        for browser, key in zip(browsers, keys, strict=True):
+            await browser.sign_in(key.api_key)
+            await wait(service, timedelta(seconds=1))
+        shown = [(await browser.get("/console")).one("h1").text for browser in browsers]
+        assert shown == ["Sign in", "Live", "Live", "Live"]
+        assert len({browser.http.cookies[HOST_ONLY] for browser in browsers[1:]}) == 3
+
+
+async def test_the_field_of_the_key_is_masked_and_a_key_can_be_pasted(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        page = await browser.get("/console/sign-in")
+        field = page.one("input", name="key").attributes
+        assert field["type"] == "password"
+        assert field["autocomplete"] == "current-password"
+        assert int(field["maxlength"]) > len(service.one.ops.api_key)
+        assert not [
+            name for node in page.all("input", "form") for name in node.attributes if name.startswith("on")
+        ]
+        assert not page.all("script")
+
+
+async def test_every_page_has_a_button_to_sign_out(database_url: str) -> None:
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        await browser.sign_in(service.one.ops.api_key)
+        for path in (*(address for address, _ in pages.PAGES), f"/console/sessions/{session['id']}"):
+            form = (await browser.get(path)).one("form", action="/console/sign-out")
+            assert form.one("button").text == "Sign out"
+
+
 async def test_a_body_that_is_too_long_or_no_form_is_refused(database_url: str) -> None:
     async with open_service(database_url) as service, opened(service.apps[0]) as browser:
         await browser.sign_in(service.one.ops.api_key)
@@ -168,6 +219,10 @@ async def test_a_body_that_is_too_long_or_no_form_is_refused(database_url: str) 
         assert answer.status_code == 400
         answer = await browser.http.post("/console/sign-out", content=b"&".join([b"a=1"] * 50), headers=FORM)
         assert answer.status_code == 400
+        live = await browser.get("/console")
+        csrf = live.one("form", action="/console/sign-out").one("input", name="csrf").attributes["value"]
+        answer = await browser.http.post("/console/sign-out", content=f"csrf=x&csrf={csrf}", headers=FORM)
+        assert answer.status_code == 400, "a field that was sent twice"
 
 
 PAGES = ("/console", "/console/", "/console/sign-in", "/console/nothing", "/console/sessions/ps_none")

@@ -109,6 +109,33 @@ async def test_a_head_without_end_is_cut() -> None:
     assert answer.startswith(b"HTTP/1.1 431")
 
 
+HIDDEN = b"GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n"
+HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n"
+AMBIGUOUS = {
+    "both lengths": HEAD + b"content-length: 50\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
+    "both lengths the other way": HEAD
+    + b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n"
+    + HIDDEN,
+    "two lengths": HEAD + b"content-length: 0\r\ncontent-length: 37\r\n\r\n" + HIDDEN,
+    "a length with a sign": HEAD + b"content-length: +0\r\n\r\n" + HIDDEN,
+    "a list of lengths": HEAD + b"content-length: 0, 0\r\n\r\n" + HIDDEN,
+    "another encoding": HEAD + b"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n" + HIDDEN,
+    "a name with a space": HEAD + b"content-length : 0\r\n\r\n" + HIDDEN,
+    "a folded header": HEAD + b"content-length:\r\n 0\r\n\r\n" + HIDDEN,
+    "a chunk with a sign": HEAD + b"transfer-encoding: chunked\r\n\r\n+0\r\n\r\n" + HIDDEN,
+    "lines that end with LF": HEAD.replace(b"\r\n", b"\n") + b"content-length: 0\n\n" + HIDDEN,
+}
+
+
+@pytest.mark.parametrize("sent", AMBIGUOUS.values(), ids=AMBIGUOUS)
+async def test_a_request_whose_end_can_be_read_in_two_ways_is_refused(sent: bytes) -> None:
+    """Behind a proxy that reads it in the other way, a second request would be hidden in it."""
+    async with served(Hasty) as port:
+        answer = await said(port, sent)
+    assert b"HTTP/1.1 200" not in answer
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
 async def test_a_connection_on_which_nothing_is_sent_is_closed() -> None:
     async with served(Hasty) as port:
         assert (await said(port)).startswith(b"HTTP/1.1 408")

@@ -2,11 +2,14 @@
 
 import secrets
 import string
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 
 import pytest
 
 from app.secret_strength import weakness
+from app.wiring import Ids
+from tests.virtual_clock import VirtualClock
 
 WEAK = {
     "a" * 32: "different",
@@ -48,3 +51,12 @@ def test_a_key_that_can_be_guessed_is_weak(key: str) -> None:
 )
 def test_a_random_key_is_not(make: Callable[[], str]) -> None:
     assert not [why for _ in range(300) if (why := weakness(make())) is not None]
+
+
+def test_keys_and_tokens_are_256_bits_of_the_systems_generator() -> None:
+    ids = Ids(VirtualClock())
+    assert isinstance(ids._rng, secrets.SystemRandom)
+    made = {ids.secret("tw_ops") for _ in range(1000)}
+    assert len(made) == 1000
+    for secret in made:
+        assert len(urlsafe_b64decode(secret.removeprefix("tw_ops_") + "=")) * 8 == 256

@@ -177,9 +177,12 @@ async def count_failures(request: Request, work: Awaitable[T], *failures: type[E
 async def _count(request: Request, context: Context, caller: str, operator_id: str | None) -> None:
     """Raises Problem `too_many_requests`."""
     holds = request.method == "POST" and request.url.path.endswith(HOLD_PATHS)
-    await limits_of(request).call(
-        caller, operator_id, context.clock.monotonic(), stops=_stops(request), holds=holds
-    )
+    now_s = context.clock.monotonic()
+    try:
+        await limits_of(request).call(caller, operator_id, now_s, stops=_stops(request), holds=holds)
+    except Problem:
+        context.security.refused(Act.TOO_MANY_CALLS, now_s, who=caller, route=route_of(request))
+        raise
 
 
 async def _refused(request: Request, context: Context, kind: KeyKind) -> Problem:
@@ -209,8 +212,23 @@ async def authenticate_first(request: Request, calls: Collection[object]) -> Non
     elif ops_key_of in calls:
         key = await ops_key_of(request, context, await ops_bearer(request))
         if _acting_ops_key in calls:
+            if key.role is not Role.OPERATE:
+                note_refused_act(request, key)
             await _acting_ops_key(key)
-            write(Act.KEY_ACTS, Result.ALLOWED, who=key.name, key_id=key.id, route=route_of(request))
+            note_act(request, key)
+
+
+def note_act(request: Request, key: OpsKey) -> None:
+    """Records in the security log that an operations key calls what changes something."""
+    write(Act.KEY_ACTS, Result.ALLOWED, who=key.name, key_id=key.id, route=route_of(request))
+
+
+def note_refused_act(request: Request, key: OpsKey) -> None:
+    """Records that a key which may only read tried to change something."""
+    context: Context = request.app.state.context
+    context.security.refused(
+        Act.KEY_ACTS, context.clock.monotonic(), who=key.name, key_id=key.id, route=route_of(request)
+    )
 
 
 def calls_of(dependant: Dependant) -> Iterator[object]:

@@ -97,6 +97,9 @@ class StrictRequest(Request):
 
 M = TypeVar("M", bound=BaseModel)
 
+TWICE = [{"field": "query", "message": "has a name twice: send each once"}]
+"""Which of two values counts is nothing to guess: a proxy that checks requests might take the other one."""
+
 
 async def body_as(request: StrictRequest, model: type[M]) -> M | None:
     """The body as this model. None: it is not one, or no JSON."""
@@ -112,6 +115,7 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         calls = frozenset(calls_of(self.dependant))
+        takes_query = any(each.query_params for each in (self.dependant, *self.dependant.dependencies))
 
         async def strict(request: Request) -> Response:
             await authenticate_first(request, calls)
@@ -119,6 +123,8 @@ class StrictRoute(APIRoute):
                 raise Problem("unsupported_media_type", "Send the body with Content-Type: application/json.")
             if fields := fields_of_request(request):
                 raise card_data_problem(fields)
+            if takes_query and len(request.query_params) < len(request.query_params.multi_items()):
+                raise Problem("invalid_request", "Some fields are not right; see errors.", errors=TWICE)
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict

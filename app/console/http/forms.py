@@ -28,6 +28,10 @@ async def form_of(request: Request, csrf: str) -> Mapping[str, str]:
     except ValueError:
         raise Refused(400, "The form cannot be read", "Go back, reload the page and try again.") from None
     fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise Refused(
+            400, "The form cannot be read", "A field was sent twice. Reload the page and try again."
+        )
     if not csrf or not hmac.compare_digest(fields.get("csrf", "").encode(), csrf.encode()):
         raise _not_ours()
     return fields

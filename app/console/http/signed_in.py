@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
-from app.api.http.auth import ContextHere
+from app.api.http.auth import ContextHere, note_act, note_refused_act
 from app.console.http.forms import form_of
 from app.console.http.pages import Refused, SignInNeeded, csrf_of, may_act
 from app.flows.console.sign_in import SignedIn, signed_in
@@ -13,7 +13,6 @@ from app.store.db import scope
 
 COOKIE = "tapwatt_console"
 SIGN_IN_COOKIE = "tapwatt_sign_in"
-PATH = "/console"
 MAX_COOKIE_CHARS = 200
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -48,15 +47,23 @@ class FailedSignIns:
 
 def set_cookie(request: Request, response: Response, name: str, value: str) -> None:
     """Sets a cookie that no script reads and no other site sends; Secure except on plain http in development."""
-    response.set_cookie(
-        name, value, path=PATH, httponly=True, samesite="strict", secure=not _in_development(request)
-    )
+    secure = not _in_development(request)
+    response.set_cookie(_called(request, name), value, httponly=True, samesite="strict", secure=secure)
 
 
 def drop_cookie(request: Request, response: Response, name: str) -> None:
-    response.delete_cookie(
-        name, path=PATH, httponly=True, samesite="strict", secure=not _in_development(request)
-    )
+    secure = not _in_development(request)
+    response.delete_cookie(_called(request, name), httponly=True, samesite="strict", secure=secure)
+
+
+def cookie_of(request: Request, name: str) -> str:
+    """The value of a cookie that `set_cookie` set, or an empty string."""
+    return request.cookies.get(_called(request, name), "")
+
+
+def _called(request: Request, name: str) -> str:
+    """With the prefix by which browsers take the cookie over TLS only, and from this very host only."""
+    return name if _in_development(request) else f"__Host-{name}"
 
 
 def _in_development(request: Request) -> bool:
@@ -66,7 +73,7 @@ def _in_development(request: Request) -> bool:
 
 
 async def viewer_if_any(request: Request, context: ContextHere) -> SignedIn | None:
-    token = request.cookies.get(COOKIE, "")
+    token = cookie_of(request, COOKIE)
     if not token or len(token) > MAX_COOKIE_CHARS:
         return None
     return await signed_in(context, token)
@@ -94,9 +101,11 @@ class Act:
 async def _act(request: Request, viewer: Viewer) -> Act:
     fields = await form_of(request, csrf_of(viewer.token))
     if not may_act(viewer):
+        note_refused_act(request, viewer.key)
         raise Refused(
             403, "This key may only read", "Nothing was changed. Sign in with a key of the role `operate`."
         )
+    note_act(request, viewer.key)
     return Act(viewer=viewer, fields=dict(fields))
 
 

@@ -13,12 +13,15 @@ from app.console.http.signed_in import (
     SIGN_IN_COOKIE,
     FailedSignIns,
     Viewer,
+    cookie_of,
     drop_cookie,
     set_cookie,
     viewer_if_any,
 )
 from app.flows.console import sign_in as flow
 from app.flows.context import Context
+from app.security_log import Act as SecurityAct
+from app.security_log import Result, write
 
 router = APIRouter(prefix="/console", route_class=ConsoleRoute)
 
@@ -47,7 +50,7 @@ async def sign_in_page(request: Request, context: ContextHere, next: str = HOME)
 
 @router.post("/sign-in")
 async def sign_in(request: Request, context: ContextHere) -> Response:
-    nonce = request.cookies.get(SIGN_IN_COOKIE, "")
+    nonce = cookie_of(request, SIGN_IN_COOKIE)
     fields = await form_of(request, nonce)
     where = _safe(fields.get("next", HOME))
     failed: FailedSignIns = request.app.state.failed_sign_ins
@@ -64,8 +67,10 @@ async def sign_in(request: Request, context: ContextHere) -> Response:
         failed.count(address, now_s)
         refusals: Refusals = request.app.state.refusals
         refusals.count(context, KeyKind.OPERATIONS)
+        context.security.refused(SecurityAct.SIGNED_IN, now_s)
         return _sign_in_page(request, context, where, "This key is not valid.", status=401)
     failed.forget(address)
+    write(SecurityAct.SIGNED_IN, Result.ALLOWED, who=found.key.name, key_id=found.key.id)
     response = RedirectResponse(where, 303)
     set_cookie(request, response, COOKIE, found.token)
     drop_cookie(request, response, SIGN_IN_COOKIE)
@@ -76,6 +81,7 @@ async def sign_in(request: Request, context: ContextHere) -> Response:
 async def sign_out(request: Request, context: ContextHere, viewer: Viewer) -> Response:
     await form_of(request, csrf_of(viewer.token))
     await shielded(flow.sign_out(context, viewer.token))
+    write(SecurityAct.SIGNED_OUT, Result.DONE, who=viewer.key.name, key_id=viewer.key.id)
     response = RedirectResponse("/console/sign-in", 303)
     drop_cookie(request, response, COOKIE)
     response.headers["Clear-Site-Data"] = '"cache"'
