@@ -6,14 +6,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, literal_column, select, true
+from sqlalchemy import ColumnElement, FromClause, Text, bindparam, literal_column, select, true
 
 from app.domain.charging.charge_point import CurrentType
 from app.domain.session.limit_checks import CurrencyStatement
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection, Row
 from app.store.db.documents import as_text
-from app.store.db.statements import given_rows
+from app.store.db.statements import by_column, given_rows
 from app.store.operators import currencies, price_groups
 from app.store.operators.charge_points import PRICE_GROUP, TariffFound, configured_tariff
 from app.store.tables import (
@@ -72,15 +72,23 @@ class PaymentFacts:
 
 async def load(connection: Connection, payments: Sequence[PaymentKeys], now: datetime) -> list[PaymentFacts]:
     """The facts for each of these payments, in their order."""
-    given = {
-        "operators": [p.operator_id for p in payments],
-        "terminals": [p.terminal_id for p in payments],
-        "points": [p.charge_point_id for p in payments],
-        "references": [p.reference for p in payments],
-        "keys": [p.idempotency_key for p in payments],
-        "brands": [(p.card_brand or "").lower() for p in payments],
+    rows = [_named(payment) for payment in payments]
+    if len(rows) == 1:
+        found = await connection.execute(_LOAD_ONE, rows[0])
+    else:
+        found = await connection.execute(_LOAD, by_column(rows, _NAMES))
+    return [_facts(row, now) for row in found]
+
+
+def _named(payment: PaymentKeys) -> dict[str, str | None]:
+    return {
+        "operators": payment.operator_id,
+        "terminals": payment.terminal_id,
+        "points": payment.charge_point_id,
+        "references": payment.reference,
+        "keys": payment.idempotency_key,
+        "brands": (payment.card_brand or "").lower(),
     }
-    return [_facts(row, now) for row in await connection.execute(_LOAD, given)]
 
 
 def _facts(row: Row, now: datetime) -> PaymentFacts:
@@ -124,15 +132,17 @@ def _one(*columns: Any, where: Sequence[ColumnElement[bool]], order: Any = None)
     return (query if order is None else query.order_by(order)).lateral()
 
 
-def _load() -> Any:
-    names = ("operators", "terminals", "points", "references", "keys", "brands")
-    given = given_rows(dict.fromkeys(names, operators.c.id), "place")
+_NAMES = ("operators", "terminals", "points", "references", "keys", "brands")
+
+
+def _load(given: Any) -> Any:
+    """Selects the facts for each row of `given`, whose columns are _NAMES."""
     parts = (*_of_operator(given.c), *_of_charge_point(given.c), *_of_earlier_calls(given.c))
     source: FromClause = given
     for part in parts:
         source = source.outerjoin(part, true())
     columns = [column for part in parts for column in part.c if column.name != "price_group_id"]
-    return select(*columns).select_from(source).order_by(given.c.place)
+    return select(*columns).select_from(source)
 
 
 def _of_operator(n: Any) -> Iterator[Any]:
@@ -192,5 +202,8 @@ def _of_earlier_calls(n: Any) -> Iterator[Any]:
     )
 
 
-_LOAD = _load()
-"""Built once: every payment executes it."""
+_MANY = given_rows(dict.fromkeys(_NAMES, operators.c.id), "place")
+_LOAD = _load(_MANY).order_by(_MANY.c.place)
+_LOAD_ONE = _load(select(*(bindparam(name, type_=Text).label(name) for name in _NAMES)).subquery())
+"""A statement of its own: PostgreSQL makes a plan for an unknown number of payments anew each time, which takes longer
+than executing it; one for a single payment it makes once."""

@@ -116,6 +116,7 @@ async def test_every_list_and_search_uses_an_index(database_url: str) -> None:
                         whole.append(f"{wanted}\n{plan}")
             for statement, names in (
                 (payment_facts._LOAD, "operators terminals points references keys brands"),
+                (payment_facts._LOAD_ONE, "operators terminals points references keys brands"),
                 (session_states._VERSIONS, "sessions"),
                 (session_states._STATES_AND_SESSIONS, "sessions"),
                 (payment_sessions._RECORDED, "terminal wanted key"),
