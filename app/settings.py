@@ -121,6 +121,16 @@ def _networks(given: str) -> str:
     return given
 
 
+def _growing(given: str) -> str:
+    try:
+        pauses = [int(each) for each in given.split(",")]
+    except ValueError:
+        pauses = []
+    if not pauses or pauses[0] < 1 or pauses != sorted(pauses) or pauses[-1] > 31 * 86_400:
+        raise ValueError("must be whole seconds that grow, as in 60,300,1800; the last pause repeats")
+    return given
+
+
 class Settings(BaseSettings):
     """Defaults are those of the table in docs/settings.md."""
 
@@ -156,6 +166,8 @@ class Settings(BaseSettings):
     stop_retry_s: Annotated[float, Field(gt=0, le=600)] = 10
     settle_poll_s: Annotated[float, Field(gt=0, le=600)] = 10
     stop_latency_s: Annotated[float, Field(ge=0, le=600)] = 15
+    capture_retry_s: Annotated[str, AfterValidator(_growing)] = "60,300,1800,7200,21600,86400"
+    capture_retry_margin_s: Annotated[float, Field(ge=0, le=86_400)] = 120
     small_authorizations: SmallAuthorizations = SmallAuthorizations.REFUSE
 
     calls_per_minute: PerMinute = 1_200

@@ -65,6 +65,8 @@ def policy_from(settings: Settings) -> Policy:
         stop_retry_s=settings.stop_retry_s,
         settle_poll_s=settings.settle_poll_s,
         stop_latency_s=settings.stop_latency_s,
+        capture_retry_s=tuple(float(each) for each in settings.capture_retry_s.split(",")),
+        capture_retry_margin_s=settings.capture_retry_margin_s,
         small_authorizations=settings.small_authorizations,
     )
 

@@ -62,6 +62,10 @@ class SettlementOut(BaseModel):
     shortfall: int = Field(description="what the charge cost beyond the authorization; never billed")
     deadline: Moment = Field(description="the hold expires then")
     status: SettlementStatus
+    attempts: int = Field(description="captures that the PSP refused, as reported")
+    retry_at: Moment | None = Field(
+        description="when to try a refused capture again; null: nothing is refused, or no attempt is left"
+    )
     energy_wh: int
     receipt: ReceiptOut
     tax: list[TaxOut] = Field(
@@ -87,6 +91,8 @@ def settlement_fields(session: PaymentSession, settled: Settlement) -> dict[str,
         "shortfall": settled.shortfall_minor,
         "deadline": rfc3339(settled.deadline),
         "status": settled.status,
+        "attempts": settled.attempts,
+        "retry_at": None if settled.retry_at is None else rfc3339(settled.retry_at),
         "energy_wh": settled.energy_wh,
         "receipt": {
             "date": settled.session_date.astimezone(UTC).date().isoformat(),

@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     model_validator,
 )
@@ -185,6 +186,10 @@ class CaptureIn(Body):
     amount: Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT_MINOR)]
     reference: Reference
     authorization_reference: Reference | None = None
+    retryable: Annotated[
+        StrictBool,
+        Field(description="of `failed`: false when the PSP refused for good; the capture is not tried again"),
+    ] = True
 
     def report(self) -> CaptureReport:
         return CaptureReport(
@@ -192,6 +197,7 @@ class CaptureIn(Body):
             amount_minor=self.amount,
             reference=self.reference,
             authorization_reference=self.authorization_reference,
+            retryable=self.retryable,
         )
 
 

@@ -82,6 +82,7 @@ class CaptureOut(BaseModel):
     amount: int
     reference: str
     authorization_reference: str | None = None
+    retryable: bool = Field(description="of `failed`: whether another attempt may succeed")
     reported_at: Moment
 
 
@@ -215,6 +216,7 @@ def capture_out(capture: Capture) -> CaptureOut:
         amount=capture.amount_minor,
         reference=capture.reference,
         authorization_reference=capture.authorization_reference,
+        retryable=capture.retryable,
         reported_at=capture.reported_at,
     )
 

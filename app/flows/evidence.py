@@ -6,7 +6,6 @@ from datetime import timedelta
 from app.domain.evidence.bundle import Json, bundle_of
 from app.domain.evidence.chain import Line, Linked
 from app.domain.session.payment_session import PaymentSession
-from app.domain.session.settlement import CaptureOutcome, CaptureReport
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import ChargeId, SessionId
 from app.flows.context import Context, SessionUnknown
@@ -15,7 +14,7 @@ from app.store.sessions import deliveries, journal, payment_sessions
 from app.store.sessions.deliveries import KeptDelivery
 from app.store.sessions.journal import JournalEntry
 from app.store.sessions.session_filter import SessionFilter
-from app.store.sessions.settlements import Capture, captures_of_session
+from app.store.sessions.settlements import captures_of_session
 
 MOST_LINES = 50_000
 """Lines of a journal in one bundle. Of a longer one the verification says that lines are missing."""
@@ -44,7 +43,7 @@ async def evidence_of(
     return bundle_of(
         session,
         _lines(session, entries),
-        [(_report(capture), capture.reported_at) for capture in captures[:reported]],
+        [capture.report() for capture in captures[:reported]],
         [_delivery(each) for each in kept],
         made_at=context.clock.now(),
     )
@@ -87,12 +86,3 @@ def _lines(session: PaymentSession, entries: Sequence[JournalEntry]) -> list[Lin
         )
         for number, entry in enumerate(entries, start=1)
     ]
-
-
-def _report(capture: Capture) -> CaptureReport:
-    return CaptureReport(
-        outcome=CaptureOutcome(capture.outcome),
-        amount_minor=capture.amount_minor,
-        reference=capture.reference,
-        authorization_reference=capture.authorization_reference,
-    )

@@ -33,8 +33,8 @@ $$"""
 KEEP_SETTLEMENT = """\
 CREATE FUNCTION keep_settlement() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF to_jsonb(NEW) - '{status,overdue_since,shares}'::text[]
-      IS DISTINCT FROM to_jsonb(OLD) - '{status,overdue_since,shares}'::text[]
+  IF to_jsonb(NEW) - '{status,overdue_since,shares,captured_minor,attempts,retry_at}'::text[]
+      IS DISTINCT FROM to_jsonb(OLD) - '{status,overdue_since,shares,captured_minor,attempts,retry_at}'::text[]
     OR (SELECT jsonb_agg(share - 'status' ORDER BY n)
           FROM jsonb_array_elements(NEW.shares) WITH ORDINALITY AS new_shares (share, n))
       IS DISTINCT FROM
@@ -770,6 +770,13 @@ def upgrade() -> None:
             nullable=True,
             comment="the hold that it was done with; null: all of them",
         ),
+        sa.Column(
+            "retryable",
+            sa.Boolean(),
+            server_default="true",
+            nullable=False,
+            comment="of a refusal: whether another attempt may succeed",
+        ),
         sa.Column("reported_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["session_id", "operator_id"],
@@ -908,6 +915,26 @@ def upgrade() -> None:
             sa.DateTime(timezone=True),
             nullable=True,
             comment="when it was flagged for operations; null: not, or not yet",
+        ),
+        sa.Column(
+            "captured_minor",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="as reported so far",
+        ),
+        sa.Column(
+            "attempts",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="refused captures, as reported",
+        ),
+        sa.Column(
+            "retry_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when a refused capture is tried again; null: not",
         ),
         sa.CheckConstraint(
             "(action = 'capture') = (to_capture_minor > 0)", name=op.f("ck_settlements_action_fits")

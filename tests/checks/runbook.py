@@ -36,6 +36,7 @@ LOOK: Mapping[AttentionCode, str] = {
     _S.SHORTFALL: SESSION + "when the stop was decided, sent and confirmed; /console/money, differences",
     _S.RECORD_CHANGED: SESSION + "both records; `tapwatt reconcile --date yesterday`",
     _S.RECORD_GONE: SESSION + "the record that it was settled by",
+    _S.CAPTURE_FAILED: SESSION + "settlement: refused attempts, and when the next one is due",
     _S.CAPTURE_DIFFERS: SESSION + "settlement and reports; `tapwatt reconcile --date today`",
     _S.REPORTED_LATE: SESSION + "the report's time and the hold's expiry",
     _S.CAPTURE_OVERDUE: "`tapwatt terminal list`. Console: /console/money, captures overdue; /console/equipment",

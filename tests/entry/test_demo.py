@@ -65,7 +65,7 @@ def line(kind: str, source: str = "watcher") -> JournalOut:
 
 
 def capture(outcome: str, amount: int) -> CaptureOut:
-    return CaptureOut(outcome=outcome, amount=amount, reference="psp-1", reported_at=NOON)
+    return CaptureOut(outcome=outcome, amount=amount, reference="psp-1", retryable=True, reported_at=NOON)
 
 
 def good_account() -> Account:

@@ -15,6 +15,8 @@ SETTLEMENT = {
     "shortfall": 0,
     "deadline": "2026-11-24T10:00:00.000Z",
     "status": "due",
+    "attempts": 0,
+    "retry_at": None,
     "energy_wh": 2091,
     "receipt": {
         "date": "2026-11-22",

@@ -182,7 +182,11 @@ PAYMENT_SESSION_IN = named_body(
         "metadata": {"lane": "3"},
     },
 )
-CAPTURE_IN = named_body("captured", {"outcome": "captured", "amount": 1234, "reference": "psp-778"})
+CAPTURE_IN = named_body(
+    "captured",
+    {"outcome": "captured", "amount": 1234, "reference": "psp-778"},
+    refused_for_good={"outcome": "failed", "amount": 1234, "reference": "psp-779", "retryable": False},
+)
 STOP_REQUEST_IN = named_body(
     "card_shown_again",
     {"card_fingerprint": "opaque token of the same card"},

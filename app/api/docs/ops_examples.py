@@ -86,6 +86,7 @@ _CAPTURE = {
     "amount": 1234,
     "reference": "psp-778",
     "authorization_reference": None,
+    "retryable": True,
     "reported_at": "2026-11-22T10:10:00.000Z",
 }
 CAPTURES: Responses = {

@@ -8,7 +8,7 @@ from enum import Enum
 
 from app.domain.evidence.chain import Linked
 from app.domain.session.payment_session import PaymentSession
-from app.domain.session.settlement import CaptureReport
+from app.domain.session.settlement import DERIVED, CaptureReport, Settlement
 from app.domain.session.states.journal import JournalKind as K
 from app.domain.units.canonical import digest
 
@@ -53,12 +53,12 @@ Json = dict[str, object]
 def bundle_of(
     session: PaymentSession,
     lines: Sequence[Linked],
-    captures: Sequence[tuple[CaptureReport, datetime]],
+    captures: Sequence[CaptureReport],
     deliveries: Sequence[Mapping[str, object]],
     *,
     made_at: datetime,
 ) -> Json:
-    """All that is kept of a session. `captures`: what the PSP did, with the time of the report."""
+    """All that is kept of a session. `captures`: what the PSP did."""
     kinds = [(each.line.number, each.line.kind) for each in lines]
     bundle: Json = {
         "format": FORMAT,
@@ -77,14 +77,17 @@ def bundle_of(
         "chain": {"algorithm": ALGORITHM, "lines": session.journal.lines, "head": session.journal.hash},
         "decisions": [number for number, kind in kinds if kind in DECISIONS],
         "calls": [number for number, kind in kinds if kind in CALLS],
-        "settlement": None if session.settlement is None else _json(asdict(session.settlement)),
+        "settlement": None if session.settlement is None else _settlement(session.settlement),
         "final_record": None if session.settled_record is None else _json(asdict(session.settled_record)),
-        "captures": [
-            _json(asdict(report)) | {"reported_at": _plain(reported_at)} for report, reported_at in captures
-        ],
+        "captures": [_json(asdict(report)) for report in captures],
         "deliveries": [dict(each) for each in deliveries],
     }
     return bundle | {"seal": seal_of(bundle)}
+
+
+def _settlement(settlement: Settlement) -> Json:
+    """Without what follows from the captures, which the bundle has, too."""
+    return {name: value for name, value in _json(asdict(settlement)).items() if name not in DERIVED}
 
 
 def seal_of(bundle: Mapping[str, object]) -> str:

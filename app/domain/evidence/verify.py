@@ -153,7 +153,7 @@ def _rests_on(bundle: Json, settlement: Json, billed: int) -> Iterator[str]:
 
 def _captures(bundle: Json) -> Iterator[str]:
     """Compares the PSP's reports with the journal, and the settlement's status with the reports."""
-    names = ("outcome", "amount_minor", "reference", "authorization_reference")
+    names = ("outcome", "amount_minor", "reference", "authorization_reference", "retryable")
     kept = [
         (report["reported_at"], *(report[name] for name in names)) for report in _dicts(bundle["captures"])
     ]

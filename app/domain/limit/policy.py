@@ -81,6 +81,10 @@ class Policy:
     """An ended charge not completed after this long raises an alert (Monta's own measure for a stuck one)."""
     hold_margin_s: float = 600
     """A session is ended this long before its hold expires."""
+    capture_retry_s: tuple[float, ...] = (60, 300, 1_800, 7_200, 21_600, 86_400)
+    """Pauses after each refusal of a capture until the terminal tries again; the last one repeats."""
+    capture_retry_margin_s: float = 120
+    """The last attempt to capture is this long before the hold expires."""
     hold_days: int = 2
     """Days for which a hold is valid without `expires_at` (schemes: two days and less with the card present)."""
     hold_max_eur: int = 1000

@@ -27,6 +27,8 @@ def at_risk_minor(session: PaymentSession, item: Attention) -> int | None:
         return session.authorized_minor if known is None else min(known, session.authorized_minor)
     if item.code == C.SHORTFALL:
         return settlement.shortfall_minor
+    if item.code == C.CAPTURE_FAILED:
+        return max(0, settlement.to_capture_minor - settlement.captured_minor)
     if item.code in DECIDED:
         return settlement.to_capture_minor
     known = monta_price_minor(session)

@@ -33,6 +33,7 @@ class DifferenceKind(StrEnum):
     OVERRUN = "overrun"
     CAPTURE_MISSING = "capture_missing"
     CAPTURE_LATE = "capture_late"
+    CAPTURE_FAILED = "capture_failed"
     CAPTURE_DIFFERS = "capture_differs"
     SEVERAL_CAPTURES = "several_captures"
     NOT_SETTLED = "not_settled"
@@ -48,6 +49,7 @@ MEANINGS = {
     DifferenceKind.OVERRUN: "The charge cost more than was authorized; the rest is unpaid.",
     DifferenceKind.CAPTURE_MISSING: "The PSP has not captured what was settled.",
     DifferenceKind.CAPTURE_LATE: "The capture was reported after the hold had expired.",
+    DifferenceKind.CAPTURE_FAILED: "The PSP refused the capture; another attempt is due.",
     DifferenceKind.CAPTURE_DIFFERS: "The PSP captured or released another amount than was settled.",
     DifferenceKind.SEVERAL_CAPTURES: "Several captures come to more than was settled.",
     DifferenceKind.NOT_SETTLED: "The hold has expired, and the session is not settled.",
@@ -164,6 +166,10 @@ def _with_psp(
     late = [c for c in captures if c.reported_at > settlement.deadline]
     if captured > asked and len(captures) > 1:
         yield Difference(kind=DifferenceKind.SEVERAL_CAPTURES, amount_minor=asked - captured, detail=words)
+    elif settlement.retry_at is not None:
+        due = settlement.retry_at.isoformat(timespec="seconds")
+        again = f"{words}, refused {settlement.attempts} times; the next attempt is due at {due}"
+        yield Difference(kind=DifferenceKind.CAPTURE_FAILED, amount_minor=asked - captured, detail=again)
     elif captured > asked or settlement.status is SettlementStatus.FAILED:
         yield Difference(kind=DifferenceKind.CAPTURE_DIFFERS, amount_minor=asked - captured, detail=words)
     elif captured < asked and now >= settlement.report_due_at:

@@ -28,6 +28,7 @@ class AttentionCode(StrEnum):
     SHORTFALL = "shortfall"
     RECORD_CHANGED = "record_changed"
     RECORD_GONE = "record_gone"
+    CAPTURE_FAILED = "capture_failed"
     CAPTURE_DIFFERS = "capture_differs"
     REPORTED_LATE = "reported_late"
     CAPTURE_OVERDUE = "capture_overdue"
@@ -179,9 +180,15 @@ CODES: Mapping[AttentionCode, CodeRow] = {
         "Ask Monta whether the charge was deleted, and by whom.",
         "when Monta shows the record again",
     ),
+    _C.CAPTURE_FAILED: CodeRow(
+        _WARNING,
+        "The PSP refused the capture. The terminal tries again as long as `retry_at` of the settlement says when.",
+        "See why the PSP refuses. Without `retry_at` capture it there before the hold expires, and report it.",
+        "when the amount is captured",
+    ),
     _C.CAPTURE_DIFFERS: CodeRow(
         _CRITICAL,
-        "The PSP did something else than was settled.",
+        "The PSP did something else than was settled, or refused the capture for the last time.",
         "Compare with the PSP's records; capture, release or refund there, and report it.",
         "when the reports add up to what was settled",
     ),

@@ -36,6 +36,7 @@ from app.domain.session.settlement import (
     decided_digest,
     settle,
     what_differs,
+    with_retry,
 )
 from app.domain.session.states.journal import JournalKind
 from app.domain.session.states.phases import Phase, phase_of
@@ -83,15 +84,19 @@ def flag_overdue(change: Change, now: datetime) -> Change:
     return change.raise_attention(Code.CAPTURE_OVERDUE, OVERDUE, Source.WATCHER)
 
 
-def reported(change: Change, reports: Sequence[CaptureReport], now: datetime) -> Change:
-    """Applies one more capture report, the last of `reports`: updates the settlement's status and attention.
+REFUSED = "the PSP refused the capture"
+
+
+def reported(change: Change, reports: Sequence[CaptureReport], now: datetime, policy: Policy) -> Change:
+    """Applies one more capture report, the last of `reports`: updates the settlement's status, retry and attention.
 
     Raises HoldUnknown.
     """
     session, newest = change.session, reports[-1]
     if session.settlement is None:
         return change
-    settlement = after_reports(session.settlement, reports)
+    valid_until = {hold.reference: hold.valid_until for hold in holds(session, policy)}
+    settlement = with_retry(after_reports(session.settlement, reports), reports, valid_until, policy)
     change = change.to(replace(session, settlement=settlement)).note(
         JournalKind.CAPTURE_REPORTED,
         Source.TERMINAL,
@@ -99,14 +104,23 @@ def reported(change: Change, reports: Sequence[CaptureReport], now: datetime) ->
         amount_minor=newest.amount_minor,
         reference=newest.reference,
         authorization_reference=newest.authorization_reference,
+        retryable=newest.retryable,
         status=settlement.status,
+        retry_at=None if settlement.retry_at is None else settlement.retry_at.isoformat(timespec="seconds"),
     )
-    change = clear_overdue(change, Source.TERMINAL)
-    differs = what_differs(settlement, reports)
-    change = change.set_attention(Code.CAPTURE_DIFFERS, differs, Source.TERMINAL, about=differs or "")
+    change = _with_retry_shown(clear_overdue(change, Source.TERMINAL), settlement, reports)
     if newest.outcome is CaptureOutcome.CAPTURED and newest.amount_minor and now > settlement.deadline:
         change = change.raise_attention(Code.REPORTED_LATE, LATE, Source.TERMINAL)
     return change
+
+
+def _with_retry_shown(change: Change, settlement: Settlement, reports: Sequence[CaptureReport]) -> Change:
+    """A refused capture is one item until it is captured; that the PSP did something else needs operations at once."""
+    missing = settlement.captured_minor < settlement.to_capture_minor
+    refused = settlement.status is SettlementStatus.FAILED and settlement.attempts > 0 and missing
+    change = change.set_attention(Code.CAPTURE_FAILED, REFUSED if refused else None, Source.TERMINAL)
+    differs = what_differs(settlement, reports) if settlement.retry_at is None else None
+    return change.set_attention(Code.CAPTURE_DIFFERS, differs, Source.TERMINAL, about=differs or "")
 
 
 def clear_overdue(change: Change, source: Source) -> Change:

@@ -1,10 +1,11 @@
 """Computes what the terminal captures and releases, and the status after the PSP's reports."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from app.domain.limit.policy import Policy
 from app.domain.units.canonical import digest
 
 
@@ -76,6 +77,12 @@ class Settlement:
     """Hold by hold, the first to expire first."""
     overdue_since: datetime | None = None
     """When it was flagged for operations, since its capture was not reported."""
+    captured_minor: int = 0
+    """What the PSP captured so far, by its reports."""
+    attempts: int = 0
+    """Captures that the PSP refused, as reported; of several holds the one that has most."""
+    retry_at: datetime | None = None
+    """When the terminal tries a refused capture again. None: nothing is refused, or no attempt is left."""
 
     @property
     def report_due_at(self) -> datetime:
@@ -83,7 +90,9 @@ class Settlement:
         return self.decided_at + max(timedelta(), self.deadline - self.decided_at) / 2
 
 
-_AFTERWARDS = ("status", "overdue_since")
+DERIVED = ("captured_minor", "attempts", "retry_at")
+"""What follows from the reports."""
+_AFTERWARDS = ("status", "overdue_since", *DERIVED)
 """What changes of a settlement once it is decided."""
 
 
@@ -131,7 +140,11 @@ def settle(
 
 
 MAX_REPORTS = 20
-"""Capture reports of one session, and one more for each top-up; further ones are refused."""
+"""Captures and releases of one session, and one more for each top-up; further reports are refused."""
+MAX_FAILURES = 20
+"""The same for refusals: they leave room to report a capture."""
+MAX_ATTEMPTS = 15
+"""Refused attempts with one hold after which none follows. Visa allows as many for one transaction in 30 days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +156,9 @@ class CaptureReport:
     reference: str
     authorization_reference: str | None = None
     """The hold that it was done with. None: the only one, or all of them."""
+    retryable: bool = field(default=True, compare=False)
+    """Of a refusal: False when it is final, such as for a cancelled card."""
+    reported_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -178,8 +194,69 @@ def after_reports(settlement: Settlement, reports: Iterable[CaptureReport]) -> S
         shares = tuple(replace(s, status=SettlementStatus.CONFIRMED) for s in shares)
     else:
         shares = tuple(replace(s, status=_status(s, m)) for s, m in zip(shares, moved, strict=True))
-    status = _together(settlement, shares)
-    return replace(settlement, status=status, shares=shares if settlement.shares else ())
+    return replace(
+        settlement,
+        status=_together(settlement, shares),
+        shares=shares if settlement.shares else (),
+        captured_minor=sum(m.captured for m in moved),
+    )
+
+
+def with_retry(
+    settlement: Settlement,
+    reports: Collection[CaptureReport],
+    valid_until: Mapping[str, datetime],
+    policy: Policy,
+) -> Settlement:
+    """Sets when refused captures are tried again: hold by hold, the earliest counts.
+
+    `valid_until` is by hold. None is tried again once anything but a refusal went wrong: operations decide then.
+    """
+    shares = settlement.shares or (_whole(settlement),)
+    moved = _moved(shares, set(reports), named={s.reference for s in settlement.shares})
+    attempts, times, is_refused = [0], [], True
+    for share, done in zip(shares, moved, strict=True):
+        refusals = _refusals(share, reports)
+        attempts.append(len(refusals))
+        if share.status is SettlementStatus.FAILED:
+            until = valid_until.get(share.reference, settlement.deadline)
+            times += [at] if (at := _next_attempt(refusals, until, policy)) is not None else []
+            is_refused &= not _moved_too_much(share, done) and done.released <= share.to_release_minor
+    return replace(
+        settlement,
+        attempts=max(attempts),
+        retry_at=min(times, default=None) if is_refused else None,
+    )
+
+
+def retry_time(attempts: int, failed_at: datetime, valid_until: datetime, policy: Policy) -> datetime | None:
+    """When a capture is tried again that was refused `attempts` times, the last time at `failed_at`. None: never.
+
+    The pauses grow by the policy's table, whose last one repeats. The last attempt is the policy's margin before the
+    hold expires, if the shortest pause fits before it.
+    """
+    pauses = [timedelta(seconds=s) for s in policy.capture_retry_s]
+    last = valid_until - timedelta(seconds=policy.capture_retry_margin_s)
+    if attempts >= MAX_ATTEMPTS or failed_at + pauses[0] > last:
+        return None
+    return min(failed_at + pauses[min(attempts, len(pauses)) - 1], last)
+
+
+def _next_attempt(
+    refusals: Collection[CaptureReport], valid_until: datetime, policy: Policy
+) -> datetime | None:
+    times = [r.reported_at for r in refusals if r.reported_at is not None]
+    if not times or not all(r.retryable for r in refusals):
+        return None
+    return retry_time(len(refusals), max(times), valid_until, policy)
+
+
+def _refusals(share: HoldShare, reports: Iterable[CaptureReport]) -> set[CaptureReport]:
+    """The refused captures of one hold; a release is not tried again, since a hold ends by itself."""
+    if not share.to_capture_minor:
+        return set()
+    refused = {r for r in reports if r.outcome is CaptureOutcome.FAILED}
+    return {r for r in refused if r.authorization_reference in (None, share.reference)}
 
 
 def what_differs(settlement: Settlement, reports: Collection[CaptureReport]) -> str | None:
@@ -199,6 +276,7 @@ def _whole(settlement: Settlement) -> HoldShare:
         amount_minor=settlement.to_capture_minor + settlement.to_release_minor,
         to_capture_minor=settlement.to_capture_minor,
         to_release_minor=settlement.to_release_minor,
+        status=settlement.status,
     )
 
 
@@ -246,7 +324,7 @@ def _spread(shares: tuple[HoldShare, ...], moved: dict[str, _Moved], pooled: _Mo
 
 
 def _status(share: HoldShare, moved: _Moved) -> SettlementStatus:
-    if moved.captured > share.to_capture_minor or moved.most_released > share.to_release_minor:
+    if _moved_too_much(share, moved):
         return SettlementStatus.FAILED
     if share.to_capture_minor:
         done = moved.captured == share.to_capture_minor
@@ -256,6 +334,10 @@ def _status(share: HoldShare, moved: _Moved) -> SettlementStatus:
     if done:
         return SettlementStatus.CONFIRMED
     return SettlementStatus.FAILED if moved.failed or lost else SettlementStatus.DUE
+
+
+def _moved_too_much(share: HoldShare, moved: _Moved) -> bool:
+    return moved.captured > share.to_capture_minor or moved.most_released > share.to_release_minor
 
 
 def _paid_otherwise(settlement: Settlement, shares: tuple[HoldShare, ...], moved: list[_Moved]) -> bool:

@@ -1,11 +1,20 @@
 """Records what the PSP did with a settled hold."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from app.domain.session.machine import Caller, Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settle import reported
-from app.domain.session.settlement import MAX_REPORTS, CaptureOutcome, CaptureReport, HoldUnknown, same_report
+from app.domain.session.settlement import (
+    MAX_FAILURES,
+    MAX_REPORTS,
+    CaptureOutcome,
+    CaptureReport,
+    HoldUnknown,
+    same_report,
+)
 from app.domain.units.ids import SessionId
 from app.flows.context import Context, SessionUnknown
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
@@ -44,31 +53,29 @@ async def report_capture(
             raise SessionUnknown
         if before.settlement is None:
             raise NotSettled("this payment session is not settled yet; wait for its settlement")
-        known = [_as_reported(capture) for capture in await captures_of_session(connection, session_id)]
+        known = [capture.report() for capture in await captures_of_session(connection, session_id)]
         earlier = next((r for r in known if same_report(r, report)), None)
         if earlier is not None:
             if earlier.amount_minor != report.amount_minor:
                 raise CaptureConflict("this outcome was reported with another amount before")
             await wait_for_standby(connection)
             return before
-        most = MAX_REPORTS + len(before.top_ups)
-        if len(known) >= most:
-            raise CaptureConflict(f"{most} outcomes of this payment session were reported already")
+        _check_count(before, known, report)
         try:
-            change = reported(Change(before, by=by), [*known, report], now)
+            dated = replace(report, reported_at=now)
+            change = reported(Change(before, by=by), [*known, dated], now, context.policy)
         except HoldUnknown:
             raise CaptureConflict("this payment session has no authorization with this reference") from None
         await add_capture(connection, before, _to_keep(report, now))
         return await payment_sessions.save(connection, before, change, now)
 
 
-def _as_reported(capture: Capture) -> CaptureReport:
-    return CaptureReport(
-        outcome=CaptureOutcome(capture.outcome),
-        amount_minor=capture.amount_minor,
-        reference=capture.reference,
-        authorization_reference=capture.authorization_reference,
-    )
+def _check_count(session: PaymentSession, known: Sequence[CaptureReport], report: CaptureReport) -> None:
+    """Bounds refusals apart from what moved money, which can still be reported after many refusals."""
+    failed = report.outcome is CaptureOutcome.FAILED
+    most = (MAX_FAILURES if failed else MAX_REPORTS) + len(session.top_ups)
+    if sum((r.outcome is CaptureOutcome.FAILED) is failed for r in known) >= most:
+        raise CaptureConflict(f"{most} such outcomes of this payment session were reported already")
 
 
 def _to_keep(report: CaptureReport, now: datetime) -> Capture:
@@ -77,5 +84,6 @@ def _to_keep(report: CaptureReport, now: datetime) -> Capture:
         amount_minor=report.amount_minor,
         reference=report.reference,
         authorization_reference=report.authorization_reference,
+        retryable=report.retryable,
         reported_at=now,
     )

@@ -96,6 +96,9 @@ def settlement_from(row: Row) -> Settlement | None:
         basis=SettlementBasis(row["settlement_basis"]),
         shares=_SHARES.decode(row["settlement_shares"]),
         overdue_since=row["settlement_overdue_since"],
+        captured_minor=row["settlement_captured_minor"],
+        attempts=row["settlement_attempts"],
+        retry_at=row["settlement_retry_at"],
     )
 
 

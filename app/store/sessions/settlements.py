@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.payment_session import PaymentSession
-from app.domain.session.settlement import Settlement, SettlementStatus
+from app.domain.session.settlement import CaptureOutcome, CaptureReport, Settlement, SettlementStatus
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
 from app.store.db.statements import is_any
@@ -38,6 +38,9 @@ async def write(
         "status": settlement.status,
         "shares": shares_of(settlement),
         "overdue_since": settlement.overdue_since,
+        "captured_minor": settlement.captured_minor,
+        "attempts": settlement.attempts,
+        "retry_at": settlement.retry_at,
     }
     if not first:
         await connection.execute(_REPORT, reported | {"session": session.id})
@@ -112,7 +115,19 @@ class Capture:
     amount_minor: int
     reference: str
     authorization_reference: str | None = None
+    retryable: bool = True
     reported_at: datetime
+
+    def report(self) -> CaptureReport:
+        """The same as the rules take it."""
+        return CaptureReport(
+            outcome=CaptureOutcome(self.outcome),
+            amount_minor=self.amount_minor,
+            reference=self.reference,
+            authorization_reference=self.authorization_reference,
+            retryable=self.retryable,
+            reported_at=self.reported_at,
+        )
 
 
 async def add_capture(connection: Connection, session: PaymentSession, capture: Capture) -> Capture | None:
@@ -126,6 +141,7 @@ async def add_capture(connection: Connection, session: PaymentSession, capture: 
             amount_minor=capture.amount_minor,
             reference=capture.reference,
             authorization_reference=capture.authorization_reference,
+            retryable=capture.retryable,
             reported_at=capture.reported_at,
         )
         .on_conflict_do_nothing()
@@ -152,7 +168,15 @@ async def captures_of_sessions(
     """The PSP's reports of each session that has any, oldest first."""
     c = captures.c
     query = (
-        select(c.session_id, c.outcome, c.amount_minor, c.reference, c.authorization_reference, c.reported_at)
+        select(
+            c.session_id,
+            c.outcome,
+            c.amount_minor,
+            c.reference,
+            c.authorization_reference,
+            c.retryable,
+            c.reported_at,
+        )
         .where(is_any(c.session_id, session_ids))
         .order_by(c.id)
     )
@@ -163,6 +187,7 @@ async def captures_of_sessions(
             amount_minor=r.amount_minor,
             reference=r.reference,
             authorization_reference=r.authorization_reference,
+            retryable=r.retryable,
             reported_at=r.reported_at,
         )
         found.setdefault(SessionId(r.session_id), []).append(capture)

@@ -15,8 +15,8 @@ $$"""
 KEEP_SETTLEMENT = """\
 CREATE FUNCTION keep_settlement() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF to_jsonb(NEW) - '{status,overdue_since,shares}'::text[]
-      IS DISTINCT FROM to_jsonb(OLD) - '{status,overdue_since,shares}'::text[]
+  IF to_jsonb(NEW) - '{status,overdue_since,shares,captured_minor,attempts,retry_at}'::text[]
+      IS DISTINCT FROM to_jsonb(OLD) - '{status,overdue_since,shares,captured_minor,attempts,retry_at}'::text[]
     OR (SELECT jsonb_agg(share - 'status' ORDER BY n)
           FROM jsonb_array_elements(NEW.shares) WITH ORDINALITY AS new_shares (share, n))
       IS DISTINCT FROM
@@ -29,7 +29,7 @@ BEGIN
   RETURN NEW;
 END
 $$"""
-"""What changes is the status of the whole and of each share, and the mark of an overdue report."""
+"""What changes is the status of the whole and of each share, what was captured, and the marks of reports."""
 
 _NEVER = "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
 

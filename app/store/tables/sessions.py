@@ -224,6 +224,9 @@ settlements = Table(
         comment="flagged for operations then without a capture report",
     ),
     Column("overdue_since", Moment, comment="when it was flagged for operations; null: not, or not yet"),
+    Column("captured_minor", BigInteger, nullable=False, server_default="0", comment="as reported so far"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="refused captures, as reported"),
+    Column("retry_at", Moment, comment="when a refused capture is tried again; null: not"),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     CheckConstraint("to_capture_minor + to_release_minor = authorized_minor", name="adds_up"),
     CheckConstraint(
@@ -244,6 +247,13 @@ captures = Table(
     Column("amount_minor", BigInteger, nullable=False),
     Column("reference", Text, nullable=False),
     Column("authorization_reference", Text, comment="the hold that it was done with; null: all of them"),
+    Column(
+        "retryable",
+        Boolean,
+        nullable=False,
+        server_default="true",
+        comment="of a refusal: whether another attempt may succeed",
+    ),
     Column("reported_at", Moment, nullable=False),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     UniqueConstraint(

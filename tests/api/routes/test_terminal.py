@@ -58,6 +58,8 @@ async def test_a_settled_session_says_what_to_capture_and_release(database_url: 
         "shortfall": 0,
         "deadline": "2026-11-24T10:00:00.000Z",
         "status": "due",
+        "attempts": 0,
+        "retry_at": None,
         "energy_wh": 2500,
         "receipt": {
             "date": "2026-11-22",

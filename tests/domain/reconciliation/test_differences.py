@@ -15,7 +15,7 @@ from app.domain.reconciliation.balance import PspReport
 from app.domain.reconciliation.differences import MEANINGS, DifferenceKind
 from app.domain.reconciliation.report import ReconciledSession, day_report, reconciled
 from app.domain.session.payment_session import PaymentSession, Status
-from app.domain.session.settlement import SettlementBasis
+from app.domain.session.settlement import SettlementBasis, SettlementStatus
 from tests.domain.reconciliation.days import (
     DEADLINE,
     DECIDED,
@@ -89,6 +89,13 @@ def capture_refused(s: PaymentSession) -> Planted:
     return s, [PspReport(outcome=FAILED, amount_minor=790, reported_at=REPORTED, reference="P-1")]
 
 
+def capture_to_be_retried(s: PaymentSession) -> Planted:
+    assert s.settlement is not None
+    due = REPORTED + timedelta(minutes=1)
+    refused = replace(s.settlement, status=SettlementStatus.FAILED, attempts=1, retry_at=due)
+    return replace(s, settlement=refused), capture_refused(s)[1]
+
+
 def capture_late(s: PaymentSession) -> Planted:
     return s, [replace(r, reported_at=DEADLINE + timedelta(hours=1)) for r in captured(s)]
 
@@ -121,6 +128,7 @@ PLANTED: list[tuple[Callable[[PaymentSession], Planted], dict[Kind, int]]] = [
     (release_after_energy, {Kind.RELEASE_AFTER_ENERGY: 294}),
     (capture_missing, {Kind.CAPTURE_MISSING: 790}),
     (capture_refused, {Kind.CAPTURE_DIFFERS: 790}),
+    (capture_to_be_retried, {Kind.CAPTURE_FAILED: 790}),
     (capture_late, {Kind.CAPTURE_LATE: 0}),
     (capture_of_another_amount, {Kind.CAPTURE_DIFFERS: -1210}),
     (captured_twice, {Kind.SEVERAL_CAPTURES: -790}),

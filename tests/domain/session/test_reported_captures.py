@@ -13,7 +13,7 @@ from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.settle import flag_overdue, reported
 from app.domain.session.settlement import CaptureOutcome, CaptureReport, SettlementStatus, settle
 from app.domain.session.states.journal import JournalKind
-from tests.domain.sessions import after, new_session
+from tests.domain.sessions import POLICY, after, new_session
 
 CAPTURED, RELEASED, FAILED = CaptureOutcome.CAPTURED, CaptureOutcome.RELEASED, CaptureOutcome.FAILED
 
@@ -46,7 +46,7 @@ def status_of(change: Change) -> SettlementStatus | None:
 def test_F104_a_report_sets_the_status_and_is_journaled(
     bill_minor: int, outcome: CaptureOutcome, amount_minor: int, status: SettlementStatus
 ) -> None:
-    change = reported(Change(settled(bill_minor)), [told(outcome, amount_minor)], after(200))
+    change = reported(Change(settled(bill_minor)), [told(outcome, amount_minor)], after(200), POLICY)
     assert status_of(change) is status
     line = change.lines[0]
     assert (line.kind, line.source) == (JournalKind.CAPTURE_REPORTED, Source.TERMINAL)
@@ -55,27 +55,30 @@ def test_F104_a_report_sets_the_status_and_is_journaled(
         "amount_minor": amount_minor,
         "reference": "psp-1",
         "authorization_reference": None,
+        "retryable": True,
         "status": status,
+        "retry_at": None,
     }
 
 
 def test_F104_a_capture_that_differs_needs_attention_until_another_report_makes_up_for_it() -> None:
-    failed = reported(Change(settled(700)), [told(FAILED, 700)], after(200))
+    final = replace(told(FAILED, 700), retryable=False)
+    failed = reported(Change(settled(700)), [final], after(200), POLICY)
     items = failed.session.attention
-    assert [item.code for item in items] == [Code.CAPTURE_DIFFERS]
-    assert items[0].detail == (
+    assert [item.code for item in items] == [Code.CAPTURE_FAILED, Code.CAPTURE_DIFFERS]
+    assert items[1].detail == (
         "the PSP did not do what was settled: captured 0 of 700, released 0 of 300, a failure was reported"
     )
-    assert items[0].about == items[0].detail, "another difference is another cause"
-    both = [told(FAILED, 700), told(CAPTURED, 700, "psp-2")]
-    assert reported(failed, both, after(210)).session.attention == ()
+    assert items[1].about == items[1].detail, "another difference is another cause"
+    both = [final, told(CAPTURED, 700, "psp-2")]
+    assert reported(failed, both, after(210), POLICY).session.attention == ()
 
 
 def test_F73_a_report_ends_the_attention_about_an_overdue_capture() -> None:
     overdue = flag_overdue(Change(settled(700)), after(250))
     assert [item.code for item in overdue.session.attention] == [Code.CAPTURE_OVERDUE]
-    assert reported(overdue, [told(CAPTURED, 700)], after(260)).session.attention == ()
-    partly = reported(overdue, [told(CAPTURED, 300)], after(260))
+    assert reported(overdue, [told(CAPTURED, 700)], after(260), POLICY).session.attention == ()
+    partly = reported(overdue, [told(CAPTURED, 300)], after(260), POLICY)
     assert [item.code for item in partly.session.attention] == [Code.CAPTURE_OVERDUE]
 
 
@@ -92,10 +95,10 @@ def test_F73_a_report_ends_the_attention_about_an_overdue_capture() -> None:
 def test_only_money_that_is_captured_after_its_hold_expired_is_late(
     outcome: CaptureOutcome, amount_minor: int, at: float, late: bool
 ) -> None:
-    change = reported(Change(settled(700)), [told(outcome, amount_minor)], after(at))
+    change = reported(Change(settled(700)), [told(outcome, amount_minor)], after(at), POLICY)
     assert (Code.REPORTED_LATE in [item.code for item in change.session.attention]) is late
 
 
 def test_without_a_settlement_a_report_changes_nothing() -> None:
     change = Change(new_session())
-    assert reported(change, [told(CAPTURED, 700)], after(200)) is change
+    assert reported(change, [told(CAPTURED, 700)], after(200), POLICY) is change

@@ -16,13 +16,14 @@ from tests.store.rows import NOW, SECOND, a_session, change, provisioned, record
 
 pytestmark = pytest.mark.anyio
 
-REPORTED = {"status", "overdue_since"}
+REPORTED = {"status", "overdue_since", "captured_minor", "attempts", "retry_at"}
 """All of a settlement that may change, with the shares' own status."""
 OTHER = {
     "TEXT": "'other'",
     "BIGINT": "815",
     "DATETIME": "now()",
     "JSONB": "'[{\"other\": 1}]'",
+    "BOOLEAN": "false",
     "BLOB": "'\\x00'",
 }
 

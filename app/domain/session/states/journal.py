@@ -193,7 +193,7 @@ KINDS: Mapping[JournalKind, KindRow] = {
     ),
     K.CAPTURE_REPORTED: KindRow(
         "The terminal reported what the PSP did.",
-        "outcome, amount_minor, reference, authorization_reference, status",
+        "outcome, amount_minor, reference, authorization_reference, retryable, status, retry_at",
     ),
     K.PERSON_ERASED: KindRow("Card and metadata were erased, on request or by their age."),
     K.ATTENTION_NEEDED: KindRow("A reason for operations to look was raised.", "code, why"),
