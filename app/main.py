@@ -29,7 +29,6 @@ from app.api.routes import evidence, health, monta_webhook, ops, orphans, reconc
 from app.api.schemas import FieldErrors
 from app.console import routes as console
 from app.flows.context import Context, SessionUnknown
-from app.flows.terminal.top_up import NoSuchSession
 from app.security_log import calling_from
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.scope import NONE, limited_to
@@ -103,8 +102,7 @@ def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(FieldErrors, _on_field_errors)
     for error in ANSWERS:
         app.add_exception_handler(error, on_known_error)
-    for error in (SessionUnknown, NoSuchSession):
-        app.add_exception_handler(error, _on_session_unknown)
+    app.add_exception_handler(SessionUnknown, _on_session_unknown)
     app.add_exception_handler(SecretUnreadable, _on_unreadable)
     for error in DATABASE_ERRORS:
         app.add_exception_handler(error, _on_database_error)

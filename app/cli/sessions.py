@@ -117,10 +117,7 @@ def session_show(session_id: Annotated[str, typer.Argument(metavar="ID", help="p
     """Show one payment session and its time line: every fact, decision and call."""
 
     async def find(context: Context) -> PaymentSession:
-        session = await queries.session(context, SessionId(session_id), EVERY_SESSION)
-        if session is None:
-            raise SessionUnknown
-        return session
+        return await queries.session(context, SessionId(session_id), EVERY_SESSION)
 
     _show_after(session_id, find)
 

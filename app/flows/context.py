@@ -6,6 +6,7 @@ from typing import Protocol
 
 from app.clock import Clock
 from app.domain.limit.policy import Policy
+from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.deliveries import Deliveries
 from app.flows.key_uses import KeyUses
@@ -14,9 +15,12 @@ from app.flows.payments import Payments
 from app.monta.client import MontaClient
 from app.monta_access import MontaAccess
 from app.security_log import SecurityLog
+from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.operators.keys import PresentedKey
 from app.store.operators.operators import Operator, Operators
+from app.store.sessions import payment_sessions
+from app.store.sessions.session_filter import SessionFilter
 
 
 class IdMaker(Protocol):
@@ -146,3 +150,14 @@ class OperatorUnknown(Exception):
 
 class SessionUnknown(Exception):
     """There is no such session, or it is not the caller's."""
+
+
+async def locked_session(
+    connection: Connection, session_id: SessionId, owner: SessionFilter
+) -> PaymentSession:
+    """Locks a session that its caller may see. Raises SessionUnknown."""
+    if await payment_sessions.get(connection, session_id, owner) is not None:
+        session = await payment_sessions.lock(connection, session_id)
+        if session is not None:
+            return session
+    raise SessionUnknown

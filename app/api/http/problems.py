@@ -127,11 +127,12 @@ class Answer:
 
 
 _FIELDS = "Some fields are not right; see errors."
-_NO_SESSION = "This terminal has no such payment session."
 
 ANSWERS: Mapping[type[Exception], Answer] = {
     SessionUnknown: Answer(
-        code="not_found", detail=_NO_SESSION, ops_detail="This key sees no such payment session."
+        code="not_found",
+        detail="This terminal has no such payment session.",
+        ops_detail="This key sees no such payment session.",
     ),
     authorize.ChargePointUnknown: Answer(
         code="charge_point_unknown", field="charge_point_id", names_session=True
@@ -152,7 +153,6 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     ),
     authorize.OperatorDisabled: Answer(code="unavailable", field="charge_point_id", names_session=True),
     authorize.MontaRefusesOperator: Answer(code="unavailable", field="charge_point_id", names_session=True),
-    top_up.NoSuchSession: Answer(code="not_found", detail=_NO_SESSION),
     top_up.SessionEnded: Answer(code="session_ended", names_session=True),
     top_up.ReferenceTaken: Answer(code="reference_conflict", names_session=True),
     top_up.CurrencyMismatch: Answer(

@@ -9,8 +9,8 @@ from app.api.docs import ops_examples as examples
 from app.api.http.auth import CallingOps, ContextHere
 from app.api.http.requests import StrictRoute
 from app.api.routes.ops import SessionPath
+from app.flows.admin.queries import visible_to
 from app.flows.evidence import evidence_of
-from app.store.sessions.session_filter import SessionFilter
 from app.strict_json import dump_json
 
 router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
@@ -45,5 +45,5 @@ class EvidenceOut(BaseModel):
 )
 async def evidence(context: ContextHere, key: CallingOps, session_id: SessionPath) -> Response:
     """One JSON object with all that is kept of the session; `tapwatt evidence verify` checks it without a database."""
-    bundle: Any = await evidence_of(context, session_id, SessionFilter(operator_id=key.operator_id))
+    bundle: Any = await evidence_of(context, session_id, visible_to(key))
     return Response(dump_json(bundle), media_type="application/json")

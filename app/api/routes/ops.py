@@ -34,8 +34,9 @@ from app.domain.session.settlement import SettlementStatus
 from app.domain.units.ids import SessionId, TerminalId
 from app.flows.admin import queries
 from app.flows.admin.acknowledge import acknowledge as acknowledge_item
+from app.flows.admin.queries import visible_to
 from app.flows.admin.settle_manually import close_manually, settle_manually
-from app.flows.context import Context, SessionUnknown
+from app.flows.context import Context
 from app.flows.terminal.request_stop import request_stop
 from app.store.operators.keys import OpsKey
 from app.store.session_states import SessionState
@@ -116,7 +117,7 @@ async def _usual_page(request: StrictRequest, match: Match[str]) -> Response | N
     limit = int(match["limit"] or DEFAULT_PAGE)
     if not 1 <= limit <= queries.MAX_PAGE:
         return None
-    return await _page(request, context, _visible_to(key), limit, match["cursor"])
+    return await _page(request, context, visible_to(key), limit, match["cursor"])
 
 
 async def _page(
@@ -157,7 +158,9 @@ HOT = HotPath(
     responses=examples.OPS_SESSION,
 )
 async def payment_session(context: ContextHere, key: CallingOps, session_id: SessionPath) -> Response:
-    return JsonBytes(ops_session_json(await _visible(context, key, session_id), context.policy))
+    return JsonBytes(
+        ops_session_json(await queries.session(context, session_id, visible_to(key)), context.policy)
+    )
 
 
 @router.get(
@@ -174,7 +177,7 @@ async def journal(
     cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$", examples=["1042"])] = None,
 ) -> Page[JournalOut]:
     """Oldest first."""
-    session = await _visible(context, key, session_id)
+    session = await queries.session(context, session_id, visible_to(key))
     lines = await queries.journal_of(context, session.id, after=int(cursor or 0), limit=limit + 1)
     more = str(lines[limit - 1].id) if len(lines) > limit else None
     return Page(data=[journal_out(line) for line in lines[:limit]], next_cursor=more)
@@ -187,7 +190,7 @@ async def journal(
     responses=examples.CAPTURES,
 )
 async def captures(context: ContextHere, key: CallingOps, session_id: SessionPath) -> Page[CaptureOut]:
-    session = await _visible(context, key, session_id)
+    session = await queries.session(context, session_id, visible_to(key))
     return Page(data=[capture_out(c) for c in await queries.captures_of(context, session.id)])
 
 
@@ -211,7 +214,7 @@ async def stop(
         request_stop(
             context,
             session_id,
-            _visible_to(key),
+            visible_to(key),
             reason=StopReason.OPERATIONS,
             note=body.reason,
             by=key.caller,
@@ -237,7 +240,7 @@ async def settle(
     return await _changed(
         context,
         settle_manually(
-            context, session_id, _visible_to(key), amount_minor=body.amount, reason=body.reason, by=key.caller
+            context, session_id, visible_to(key), amount_minor=body.amount, reason=body.reason, by=key.caller
         ),
     )
 
@@ -260,7 +263,7 @@ async def acknowledge(
     the same code does again. Idempotent."""
     return await _changed(
         context,
-        acknowledge_item(context, session_id, _visible_to(key), code=code, by=key.caller, note=body.note),
+        acknowledge_item(context, session_id, visible_to(key), code=code, by=key.caller, note=body.note),
     )
 
 
@@ -283,7 +286,7 @@ async def close(
     return await _changed(
         context,
         close_manually(
-            context, session_id, _visible_to(key), amount_minor=body.amount, reason=body.reason, by=key.caller
+            context, session_id, visible_to(key), amount_minor=body.amount, reason=body.reason, by=key.caller
         ),
     )
 
@@ -293,18 +296,6 @@ async def _changed(
 ) -> Response:
     """Runs a flow to its end, whatever the client does, and shows the session that it returns."""
     return JsonBytes(ops_session_json(await shielded(flow), context.policy), status)
-
-
-def _visible_to(key: OpsKey) -> SessionFilter:
-    """A key without an operator sees the sessions of all."""
-    return SessionFilter(operator_id=key.operator_id)
-
-
-async def _visible(context: Context, key: OpsKey, session_id: SessionId) -> PaymentSession:
-    session = await queries.session(context, session_id, _visible_to(key))
-    if session is None:
-        raise SessionUnknown
-    return session
 
 
 class TotalsOut(BaseModel):

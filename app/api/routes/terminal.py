@@ -31,7 +31,7 @@ from app.api.views import (
 from app.domain.session.payment_session import PaymentSession, Status, StopReason
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.admin import queries
-from app.flows.context import Context, SessionUnknown
+from app.flows.context import Context
 from app.flows.terminal import authorize, top_up
 from app.flows.terminal.report_capture import report_capture as record_capture
 from app.flows.terminal.request_stop import request_stop
@@ -335,10 +335,7 @@ async def _own_view(request: Request, terminal: Terminal, session_id: str) -> _V
 
 
 async def _own(context: Context, terminal: Terminal, session_id: str) -> PaymentSession:
-    session = await queries.session(context, SessionId(session_id), _owned_by(terminal))
-    if session is None:
-        raise SessionUnknown
-    return session
+    return await queries.session(context, SessionId(session_id), _owned_by(terminal))
 
 
 def _news(request: Request) -> SessionChanges:

@@ -1,7 +1,8 @@
 """One session: amounts, chart, time line, and what operations can do about it."""
 
+from collections.abc import Callable, Coroutine
 from decimal import Decimal, InvalidOperation
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import RedirectResponse
@@ -10,7 +11,7 @@ from app.api.http.auth import ContextHere
 from app.api.http.requests import shielded
 from app.console.http.forms import reason_of
 from app.console.http.pages import ConsoleRoute, Refused, page
-from app.console.http.signed_in import Acting, Viewer
+from app.console.http.signed_in import Act, Acting, Viewer
 from app.console.views.chart import chart_of
 from app.console.views.formats import money
 from app.console.views.timeline import timeline_of
@@ -24,11 +25,10 @@ from app.domain.units.ids import SessionId
 from app.domain.units.money import exponent
 from app.flows.admin import queries
 from app.flows.admin.acknowledge import acknowledge
+from app.flows.admin.queries import visible_to
 from app.flows.admin.settle_manually import close_manually, settle_manually
-from app.flows.context import Context, SessionUnknown
+from app.flows.context import Context
 from app.flows.terminal.request_stop import STOPPABLE, request_stop
-from app.store.operators.keys import OpsKey
-from app.store.sessions.session_filter import SessionFilter
 
 router = APIRouter(prefix="/console/sessions", route_class=ConsoleRoute)
 
@@ -47,7 +47,7 @@ DONE = {
 async def session_page(
     request: Request, context: ContextHere, viewer: Viewer, session_id: SessionPath, done: str = ""
 ) -> Response:
-    session = await _visible(context, viewer.key, session_id)
+    session = await queries.session(context, session_id, visible_to(viewer.key))
     lines = await queries.journal_of(context, session.id, after=0, limit=MOST_LINES + 1)
     names = await queries.names_of_places(context, [session])
     now = context.clock.now()
@@ -80,7 +80,7 @@ async def session_page(
 async def stop(context: ContextHere, act: Acting, session_id: SessionPath) -> Response:
     """Requests a stop; the reason and the key are in the journal."""
     note, key = reason_of(act.fields), act.viewer.key
-    owner = _visible_to(key)
+    owner = visible_to(key)
     flow = request_stop(context, session_id, owner, reason=StopReason.OPERATIONS, note=note, by=key.caller)
     await shielded(flow)
     return _back(session_id, "stop")
@@ -89,32 +89,37 @@ async def stop(context: ContextHere, act: Acting, session_id: SessionPath) -> Re
 @router.post("/{id}/settle")
 async def settle(context: ContextHere, act: Acting, session_id: SessionPath) -> Response:
     """Settles an ended charge by an amount."""
-    key, reason = act.viewer.key, reason_of(act.fields)
-    amount = _amount(act.fields.get("amount", ""), await _visible(context, key, session_id))
-    owner = _visible_to(key)
-    flow = settle_manually(context, session_id, owner, amount_minor=amount, reason=reason, by=key.caller)
-    await shielded(flow)
-    return _back(session_id, "settle")
+    return await _decide(settle_manually, context, act, session_id, "settle")
 
 
 @router.post("/{id}/close")
 async def close(context: ContextHere, act: Acting, session_id: SessionPath) -> Response:
     """Ends a session in any status by an amount."""
-    key, reason = act.viewer.key, reason_of(act.fields)
-    amount = _amount(act.fields.get("amount", ""), await _visible(context, key, session_id))
-    owner = _visible_to(key)
-    flow = close_manually(context, session_id, owner, amount_minor=amount, reason=reason, by=key.caller)
-    await shielded(flow)
-    return _back(session_id, "close")
+    return await _decide(close_manually, context, act, session_id, "close")
 
 
 @router.post("/{id}/acknowledge")
 async def acknowledge_item(context: ContextHere, act: Acting, session_id: SessionPath) -> Response:
     """Notes that an attention item was seen."""
     key, note = act.viewer.key, reason_of(act.fields)
-    code, owner = act.fields.get("code", ""), _visible_to(key)
+    code, owner = act.fields.get("code", ""), visible_to(key)
     await shielded(acknowledge(context, session_id, owner, code=code, by=key.caller, note=note))
     return _back(session_id, "acknowledge")
+
+
+async def _decide(
+    flow: Callable[..., Coroutine[Any, Any, PaymentSession]],
+    context: Context,
+    act: Act,
+    session_id: SessionId,
+    done: str,
+) -> Response:
+    """Runs a decision about a session's amount, with the form's amount and reason."""
+    key, reason = act.viewer.key, reason_of(act.fields)
+    owner = visible_to(key)
+    amount = _amount(act.fields.get("amount", ""), await queries.session(context, session_id, owner))
+    await shielded(flow(context, session_id, owner, amount_minor=amount, reason=reason, by=key.caller))
+    return _back(session_id, done)
 
 
 def _monta_price(session: PaymentSession) -> Decimal | None:
@@ -145,15 +150,3 @@ def _amount(text: str, session: PaymentSession) -> int:
             f"Nothing was changed. Go back and write 0 to {most}, such as 12.34; the hold covers no more.",
         )
     return int(minor)
-
-
-def _visible_to(key: OpsKey) -> SessionFilter:
-    return SessionFilter(operator_id=key.operator_id)
-
-
-async def _visible(context: Context, key: OpsKey, session_id: SessionId) -> PaymentSession:
-    """The session, when the key may see it. Raises SessionUnknown."""
-    session = await queries.session(context, session_id, _visible_to(key))
-    if session is None:
-        raise SessionUnknown
-    return session

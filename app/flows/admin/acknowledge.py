@@ -4,7 +4,7 @@ from app.domain.session.attention import Acknowledgement
 from app.domain.session.machine import Caller, Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId
-from app.flows.context import Context, SessionUnknown
+from app.flows.context import Context, locked_session
 from app.store.db.database import retry_on_serialization_failure
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
@@ -24,11 +24,7 @@ async def acknowledge(
     """
     now = context.clock.now()
     async with context.database.transaction() as connection:
-        if await payment_sessions.get(connection, session_id, owner) is None:
-            raise SessionUnknown
-        before = await payment_sessions.lock(connection, session_id)
-        if before is None:
-            raise SessionUnknown
+        before = await locked_session(connection, session_id, owner)
         if all(item.code != code for item in before.attention):
             raise AttentionUnknown
         change = Change(before, by=by).acknowledge(code, Acknowledgement(at=now, by=by.id, note=note))

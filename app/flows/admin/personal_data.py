@@ -5,11 +5,11 @@ from app.domain.evidence.erasure import why_needed
 from app.domain.session.machine import Caller, Change, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
-from app.flows.context import Context, SessionUnknown
+from app.flows.context import Context, locked_session
 from app.flows.erasure import erase
 from app.flows.evidence import evidence_of
 from app.store.db.database import retry_on_serialization_failure
-from app.store.sessions import payment_sessions, personal_data
+from app.store.sessions import personal_data
 from app.store.sessions.session_filter import SessionFilter
 
 MOST_SESSIONS = 10_000
@@ -29,11 +29,7 @@ async def erase_card(
     Raises SessionUnknown, StillNeeded.
     """
     async with context.database.transaction() as connection:
-        if await payment_sessions.get(connection, session_id, owner) is None:
-            raise SessionUnknown
-        before = await payment_sessions.lock(connection, session_id)
-        if before is None:
-            raise SessionUnknown
+        before = await locked_session(connection, session_id, owner)
         why = why_needed(before)
         if why is not None:
             raise StillNeeded(why)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
-from app.flows.context import Context
+from app.flows.context import Context, SessionUnknown
 from app.store import health, session_states
 from app.store.db import suitability
 from app.store.db.connection import Connection
@@ -16,6 +16,7 @@ from app.store.db.scope import EVERY, limited_to
 from app.store.health import Totals
 from app.store.operators import charge_points, monta_access, operator_state, orphans, terminals
 from app.store.operators.charge_points import KnownChargePoint, TariffFound
+from app.store.operators.keys import OpsKey
 from app.store.operators.names import Names, names_of
 from app.store.operators.operator_state import OperatorFacts
 from app.store.operators.orphans import Orphan
@@ -58,9 +59,18 @@ class Summary:
     budget_left: dict[OperatorId, tuple[int, int]]
 
 
-async def session(context: Context, session_id: SessionId, owner: SessionFilter) -> PaymentSession | None:
+def visible_to(key: OpsKey) -> SessionFilter:
+    """Sessions that an operations key may see: its operator's, or all for a key without one."""
+    return SessionFilter(operator_id=key.operator_id)
+
+
+async def session(context: Context, session_id: SessionId, owner: SessionFilter) -> PaymentSession:
+    """Returns a session that its caller may see. Raises SessionUnknown."""
     async with context.database.read() as connection:
-        return await payment_sessions.get(connection, session_id, owner)
+        found = await payment_sessions.get(connection, session_id, owner)
+    if found is None:
+        raise SessionUnknown
+    return found
 
 
 async def session_unless_known(

@@ -5,7 +5,7 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settle import closed_by_person, may_be_settled_by_person, settle_by_person
 from app.domain.session.settlement import Settlement, SettlementBasis
 from app.domain.units.ids import SessionId
-from app.flows.context import Context, SessionUnknown
+from app.flows.context import Context, locked_session
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
@@ -43,11 +43,7 @@ async def settle_manually(
     """
     now = context.clock.now()
     async with context.database.transaction() as connection:
-        if await payment_sessions.get(connection, session_id, owner) is None:
-            raise SessionUnknown
-        before = await payment_sessions.lock(connection, session_id)
-        if before is None:
-            raise SessionUnknown
+        before = await locked_session(connection, session_id, owner)
         if before.settlement is not None:
             settled = before.settlement
             if settled.to_capture_minor + settled.shortfall_minor == amount_minor:
@@ -77,11 +73,7 @@ async def close_manually(
     """
     now = context.clock.now()
     async with context.database.transaction() as connection:
-        if await payment_sessions.get(connection, session_id, owner) is None:
-            raise SessionUnknown
-        before = await payment_sessions.lock(connection, session_id)
-        if before is None:
-            raise SessionUnknown
+        before = await locked_session(connection, session_id, owner)
         if before.ended:
             if not _decided_so(before.settlement, amount_minor):
                 raise AlreadyEnded("this payment session has ended, and its settlement is never changed")

@@ -16,7 +16,7 @@ from app.domain.session.settlement import (
     same_report,
 )
 from app.domain.units.ids import SessionId
-from app.flows.context import Context, SessionUnknown
+from app.flows.context import Context, locked_session
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
@@ -46,11 +46,7 @@ async def report_capture(
     """
     now = context.clock.now()
     async with context.database.transaction() as connection:
-        if await payment_sessions.get(connection, session_id, owner) is None:
-            raise SessionUnknown
-        before = await payment_sessions.lock(connection, session_id)
-        if before is None:
-            raise SessionUnknown
+        before = await locked_session(connection, session_id, owner)
         if before.settlement is None:
             raise NotSettled("this payment session is not settled yet; wait for its settlement")
         known = [capture.report() for capture in await captures_of_session(connection, session_id)]

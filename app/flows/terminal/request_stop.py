@@ -7,7 +7,7 @@ from app.domain.session.machine import Caller, Change, Source
 from app.domain.session.payment_session import PaymentSession, Status, StopReason, StopRequest
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import ChargePointId, SessionId
-from app.flows.context import Context, SessionUnknown
+from app.flows.context import Context, SessionUnknown, locked_session
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.operators.terminals import Terminal
 from app.store.sessions import payment_sessions
@@ -52,11 +52,7 @@ async def request_stop(
     """Records a stop request. The watcher carries it out once the start is resolved. Repeating changes nothing."""
     now = context.clock.now()
     async with context.database.transaction(urgent=True) as connection:
-        if await payment_sessions.get(connection, session_id, owner) is None:
-            raise SessionUnknown
-        before = await payment_sessions.lock(connection, session_id)
-        if before is None:
-            raise SessionUnknown
+        before = await locked_session(connection, session_id, owner)
         if before.ended or before.stop_request is not None:
             await wait_for_standby(connection)
             return before

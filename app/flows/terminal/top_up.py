@@ -10,7 +10,7 @@ from app.domain.session.machine import Caller, Change, Source
 from app.domain.session.payment_session import PaymentSession, Status, TopUp
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
-from app.flows.context import Context
+from app.flows.context import Context, locked_session
 from app.store.db.connection import Connection
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.operators import currencies
@@ -41,10 +41,6 @@ class TopUpRefused(Exception):
     """Nothing was recorded; the terminal releases the new hold. `session_id`: the session that has it, if any."""
 
     session_id: SessionId | None = None
-
-
-class NoSuchSession(TopUpRefused):
-    """There is no such session, or it is another terminal's."""
 
 
 class SessionEnded(TopUpRefused):
@@ -82,16 +78,14 @@ async def top_up(
     """Records one more hold and wakes the watcher, or finds the one that the same call recorded before.
 
     The row's lock decides between this and a stop: whichever commits first is known to the other. So a stop that was
-    decided refuses the top-up, and a top-up that was recorded counts for the next decision. Raises TopUpRefused.
+    decided refuses the top-up, and a top-up that was recorded counts for the next decision.
+
+    Raises SessionUnknown, TopUpRefused.
     """
     now = context.clock.now()
     owner = SessionFilter(terminal_id=terminal.id)
     async with context.database.transaction() as connection:
-        if await payment_sessions.get(connection, session_id, owner) is None:
-            raise NoSuchSession
-        before = await payment_sessions.lock(connection, session_id)
-        if before is None:
-            raise NoSuchSession
+        before = await locked_session(connection, session_id, owner)
         if await _known(connection, before, more):
             await wait_for_standby(connection)
             return ToppedUp(session=before, replayed=True)

@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
-    Text,
     any_,
     bindparam,
     case,
@@ -28,6 +27,7 @@ from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
 from app.store.db.statements import by_column, insert_rows
 from app.store.sessions import leases
+from app.store.sessions.payment_sessions import LOCK_NAMED
 from app.store.tables import inbox, payment_sessions
 from app.store.tables.monta import CHARGE_POINT_NEWS_PENDING
 
@@ -127,18 +127,6 @@ def _row(entry: InboxEntry, operator_id: OperatorId, now: datetime) -> dict[str,
     }
 
 
-_NAMED = (
-    select(P.c.id)
-    .where(
-        P.c.operator_id == bindparam("operator"),
-        or_(
-            P.c.charge_id == any_(bindparam("charge_ids", type_=ARRAY(Text))),
-            P.c.id == any_(bindparam("references", type_=ARRAY(Text))),
-        ),
-    )
-    .order_by(P.c.id)
-    .with_for_update()
-)
 _APPLY = (
     update(inbox)
     .where(
@@ -160,7 +148,7 @@ async def _wake(
     """Wakes the sessions that entries name. Uses arrays, since a delivery may name more charges than a statement may
     have parameters."""
     given = {"operator": operator_id, "charge_ids": list(charge_ids), "references": list(references)}
-    known = (await connection.execute(_NAMED, given)).scalars()
+    known = (await connection.execute(LOCK_NAMED, given)).scalars()
     await leases.wake(connection, known, now)
     return known
 

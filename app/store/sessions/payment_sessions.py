@@ -94,7 +94,7 @@ async def lock_named(
     """Locks an operator's sessions that are named by a charge or by their own id, in the order of their ids. Skips
     unreadable ones."""
     given = {"operator": operator_id, "charge_ids": list(charge_ids), "references": list(references)}
-    found = await connection.execute(_LOCK_NAMED, given)
+    found = await connection.execute(LOCK_NAMED, given)
     locked = found.scalars()
     if not locked:
         return []
@@ -282,7 +282,7 @@ _RECORDED = (
 )
 _LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
 _LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
-_LOCK_NAMED = (
+LOCK_NAMED = (
     select(P.c.id)
     .where(
         P.c.operator_id == bindparam("operator"),
@@ -294,6 +294,7 @@ _LOCK_NAMED = (
     .order_by(P.c.id)
     .with_for_update()
 )
+"""Locks sessions by charge or by their own id, in the order of their ids."""
 _LOCKED = (
     sessions_query()
     .add_columns(P.c.id, P.c.due_at, P.c.lease_until)
