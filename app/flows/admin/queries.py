@@ -75,12 +75,15 @@ async def session(context: Context, session_id: SessionId, owner: SessionFilter)
 
 async def session_unless_known(
     context: Context, session_id: SessionId, owner: SessionFilter, known: SessionState | None
-) -> tuple[SessionState, PaymentSession | None] | None:
-    """A session with the state of its row; without the session where that is `known`, as when it is polled."""
+) -> tuple[SessionState, PaymentSession | None]:
+    """Returns a session with its row's state, or only a state that is `known`. Raises SessionUnknown."""
     async with context.database.read() as connection:
         if known is not None and await session_states.get_state(connection, session_id, owner) == known:
             return known, None
-        return await session_states.get_with_state(connection, session_id, owner)
+        found = await session_states.get_with_state(connection, session_id, owner)
+    if found is None:
+        raise SessionUnknown
+    return found
 
 
 async def session_exists(context: Context, session_id: str) -> bool:
