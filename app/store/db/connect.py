@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -113,11 +113,30 @@ class Silent(ConnectionError):
     """No host answered in time. Unlike TimeoutError, which an open connection raises when it dies."""
 
 
+OWN_TYPES = 10_000
+"""PostgreSQL numbers its own types below this, the same in every database."""
+_types: dict[frozenset[int], Any] = {}
+"""What the server said about its own types, for all connections of this process."""
+
+
 class ServerConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection to the server itself."""
 
     scope: str | None = NONE
     """What `scope.SETTING` is outside of transactions; None: not known."""
+
+    async def _introspect_types(self, typeoids: Iterable[int], timeout: float) -> Any:
+        """Asks the server about types such as timestamptz[], once in a process.
+
+        asyncpg asks on each connection, which costs PostgreSQL as much as a hundred reads.
+        """
+        asked = frozenset(typeoids)
+        if asked not in _types:
+            told = await super()._introspect_types(asked, timeout)
+            if max(asked) >= OWN_TYPES:
+                return told
+            _types[asked] = told
+        return _types[asked]
 
 
 class PooledConnection(ServerConnection):

@@ -88,3 +88,14 @@ async def test_a_servers_message_is_shown_rather_than_the_silence_of_others(data
     url = several(database_url, 1).replace("tapwatt_service@", "nobody_knows_him@")
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
         await WritableHost(asyncpg_url(url)).connect()
+
+
+async def test_types_of_postgresql_are_asked_for_once_in_a_process(database_url: str) -> None:
+    host, counts = WritableHost(asyncpg_url(database_url)), []
+    for _ in range(3):
+        raw = await host.connect()
+        before = raw._protocol.queries_count
+        assert await raw.fetchval("SELECT cardinality($1::macaddr[])", ["08:00:2b:01:02:03"]) == 1
+        counts.append(raw._protocol.queries_count - before)
+        await raw.close()
+    assert counts[0] > counts[1] == counts[2] == 1
