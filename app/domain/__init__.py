@@ -1,1 +1,1 @@
-"""Pure, synchronous rules: no I/O, no clock, no ids made here, no logging, no framework."""
+"""Pure, synchronous rules. No I/O, no clock, no ids made here, no logging, no framework."""

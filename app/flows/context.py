@@ -1,4 +1,4 @@
-"""The context that every flow gets, and the clients of operators at Monta."""
+"""The context that every flow gets, and Monta's clients. One client an operator."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -51,7 +51,7 @@ class Telemetry(Protocol):
     def webhook_refused(self, why: str) -> None: ...
 
     def foreign_access(self, kind: str) -> None:
-        """A valid key of this kind asked for a session that is not its own."""
+        """A valid key asked for a session of others. `kind` is the key's."""
         ...
 
     def key_refused(self, kind: str) -> None:
@@ -63,7 +63,8 @@ class Telemetry(Protocol):
         ...
 
     def stop_confirmed(self, latency_s: float) -> None:
-        """Time from our first stop call to Monta's report that no energy flows."""
+        """Reports seconds from our first stop call to its confirmation. Confirmed by Monta's report that no energy
+        flows."""
         ...
 
     def settled(self, overshoot_minor: int, currency: str) -> None:
@@ -71,7 +72,7 @@ class Telemetry(Protocol):
         ...
 
     def swept(self, *, lists: int, single: int, silent: int) -> None:
-        """A sweep over `silent` charges made this many list calls and single reads."""
+        """A sweep made this many list calls and single reads. Over `silent` charges."""
         ...
 
     def monta_called(self, call: str, outcome: str) -> None: ...
@@ -122,7 +123,7 @@ class LeaseLost(Exception):
 
 
 class OperatorMissing(Exception):
-    """A session's operator is not in the database: it was restored from two different backups."""
+    """A session's operator is not in the database. It was restored from two different backups."""
 
 
 async def operator_of(context: Context, operator_id: OperatorId, *, urgent: bool = False) -> Operator:

@@ -1,4 +1,4 @@
-"""What a process remembers for receiving webhooks: operators by endpoint, and deliveries being written."""
+"""A process's memory for webhooks: operators, deliveries being written. Operators by endpoint."""
 
 from dataclasses import dataclass
 
@@ -39,7 +39,7 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A delivery with a valid signature: its plain readings, its other entries, and as it is kept."""
+    """A delivery with a valid signature. Its plain readings, its other entries, and as it is kept."""
 
     plain: tuple[PlainReading, ...]
     others: tuple[Entry, ...]

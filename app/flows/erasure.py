@@ -1,4 +1,4 @@
-"""Erases cards and metadata of sessions: on request, and of old sessions in small batches."""
+"""Erases cards and metadata of sessions. On request, and of old sessions in small batches."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ MOST_BATCHES = 20
 async def erase(
     context: Context, connection: Connection, before: PaymentSession, change: Change, source: Source
 ) -> PaymentSession:
-    """Erases what a locked session has of a person, in its document and its columns."""
+    """Erases a locked session's personal data, in document and columns."""
     now = context.clock.now()
     saved = await payment_sessions.save(connection, before, erased(change, source, now), now)
     await personal_data.clear(connection, [saved.id])
@@ -32,7 +32,8 @@ async def erase(
 
 
 async def erase_old(context: Context, operator_id: OperatorId) -> None:
-    """Erases cards and metadata of an operator's sessions that were recorded more than `card_days` ago and are over."""
+    """Erases cards and metadata of an operator's old sessions. Of those that were recorded more than `card_days` ago
+    and are over."""
     count = 0
     for _ in range(MOST_BATCHES):
         done = await _batch(context, operator_id)

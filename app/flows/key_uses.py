@@ -1,4 +1,4 @@
-"""Remembers when API keys were last used in this process, until that is written."""
+"""Remembers when API keys were used, until that is written. In this process."""
 
 from datetime import datetime
 

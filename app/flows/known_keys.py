@@ -1,4 +1,4 @@
-"""Keeps for a moment whom API keys stand for, so that busy callers cost no query each time."""
+"""Remembers owners of API keys for a moment. So busy callers cost no query each time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ class KnownKeys(Generic[T]):
         *,
         urgent: bool = False,
     ) -> T | None:
-        """Returns whom the key stands for, looked up unless that was done a moment ago.
+        """Returns the key's owner, remembered or looked up.
 
         Callers of one key share a lookup; an `urgent` one has its own, since others may wait for a connection.
         """
@@ -56,7 +56,7 @@ class KnownKeys(Generic[T]):
         return await asyncio.shield(asked)
 
     def forget(self) -> None:
-        """Forgets all keys, and those being looked up now: some key was revoked or changed."""
+        """Forgets all keys, since one was revoked or changed. Also those being looked up now."""
         self._forgotten += 1
         self._known.clear()
         self._asked.clear()

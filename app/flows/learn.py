@@ -1,4 +1,4 @@
-"""Learns from sessions as they are saved: their charge points' profile, price and currency."""
+"""Learns charge points' profile, price and currency from saved sessions."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -19,7 +19,7 @@ LEARN_FROM_WH = 500
 async def learn(
     connection: Connection, changes: Sequence[tuple[PaymentSession, PaymentSession]], policy: Policy
 ) -> None:
-    """Writes what changed sessions (before, after) say about their charge points; most changes say nothing."""
+    """Writes what changed sessions show of their charge points. As pairs (before, after); most changes show nothing."""
     for before, after in changes:
         await _learn_profile(connection, before, after, policy)
         await _learn_price(connection, before, after)
@@ -35,7 +35,7 @@ async def learn(
 async def _learn_profile(
     connection: Connection, before: PaymentSession, after: PaymentSession, policy: Policy
 ) -> None:
-    """Learns about the charge point from a session just settled by its final record."""
+    """Learns from a session just settled by its final record."""
     settlement = after.settlement
     if settlement is None or before.settlement is not None or after.charge is None:
         return
@@ -49,7 +49,7 @@ async def _learn_profile(
 
 
 async def _learn_price(connection: Connection, before: PaymentSession, session: PaymentSession) -> None:
-    """Learns the price a kWh, fees included: an estimate for sessions without a tariff."""
+    """Learns the price a kWh, fees included. An estimate for sessions without a tariff."""
     settled, charge = session.settlement, session.charge
     if settled is None or before.settlement is not None or charge is None:
         return

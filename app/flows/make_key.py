@@ -1,4 +1,4 @@
-"""Makes an API key within a transaction: its secret is shown once, its hash is stored."""
+"""Makes an API key within a transaction. Its secret is shown once, its hash is stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ async def make_key(
     terminal_id: TerminalId | None = None,
     role: Role | None = None,
 ) -> AddedKey:
-    """Makes a key of a terminal, or without one of operations, which have a role."""
+    """Makes a terminal's key, or one of operations with a role. Without a terminal it is one of operations."""
     key, secret = _drawn(context, terms, operator_id, terminal_id, role)
     await keys.add(connection, (key, keys.key_hash(secret)))
     return AddedKey(terminal_id or key.id, secret, key.id, key.expires_at)

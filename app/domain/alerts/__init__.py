@@ -1,1 +1,1 @@
-"""Alerts to operations: which causes open and close them, and when a message about them is due."""
+"""Alerts to operations: causes that open them, and messages about them. When each is due."""

@@ -1,4 +1,4 @@
-"""Causes of an operator's account and of the installation that operations must hear of."""
+"""Causes of alerts in an operator's account or the installation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,7 +184,7 @@ def of_clocks(ahead: Mapping[str, timedelta]) -> list[Cause]:
 
 
 def words(code: str) -> CodeRow:
-    """The row of an alert's code, be it of an account or of a session."""
+    """Returns the row of an account's or a session's alert code."""
     return ALERTS[AlertCode(code)] if code in set(AlertCode) else row_of(code)
 
 
@@ -193,7 +193,7 @@ def identity(of: Cause) -> tuple[str, str | None, str | None, str]:
 
 
 def changes(open_now: Sequence[tuple[int, Cause]], wanted: Sequence[Cause]) -> tuple[list[Cause], list[int]]:
-    """What to open, and the ids of alerts to close: each cause is open once, for as long as it lasts."""
+    """Returns what to open, and the ids of alerts to close. Each cause is open once, for as long as it lasts."""
     known = {identity(c) for _, c in open_now}
     lasting = {identity(c) for c in wanted}
     opened = {identity(c): c for c in wanted if identity(c) not in known}

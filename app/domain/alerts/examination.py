@@ -1,4 +1,4 @@
-"""Judges an installation: what was examined, whether it is right, and what to do about it."""
+"""Judges an installation: what was examined, its verdict, what to do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def of_watchers(ahead: Mapping[str, timedelta]) -> list[Finding]:
 
 
 def of_account(health: OperatorHealth, warnings: Sequence[str], now: datetime) -> list[Finding]:
-    """An operator's account as it is stored, with what Monta's own records showed just now."""
+    """Examines an operator's stored account with Monta's present records."""
     about = f"operator {health.id}"
     found = [_cause(about, cause.detail, cause.code) for cause in of_operator(health, now)]
     advice = ALERTS[AlertCode.SETUP_DIFFERS].action

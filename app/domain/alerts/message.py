@@ -1,4 +1,4 @@
-"""When operations get a message, and what is in it: grouped, and quiet about what they know already."""
+"""Decides when operations get a message, and what it holds. Grouped, without what they know already."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MAX_LISTED = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """A cause as it is stored: open until `closed_at`, and in a message last at `sent_at`."""
+    """A stored cause, open until `closed_at`, last sent at `sent_at`."""
 
     id: int
     cause: Cause

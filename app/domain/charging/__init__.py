@@ -1,1 +1,1 @@
-"""Monta's charges, charge points and price groups as values, and the rules about them alone."""
+"""Monta's charges, charge points and price groups as values, with their rules."""

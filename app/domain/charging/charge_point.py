@@ -1,4 +1,4 @@
-"""One charge point as Monta shows it: its rating and whether it is free."""
+"""One charge point as Monta shows it: rating and state."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,7 +35,7 @@ class CurrentType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargePoint:
-    """One Monta charge point (one EVSE; connectors are plug types without states of their own).
+    """One Monta charge point: one EVSE. Connectors are plug types without states of their own.
 
     `available` does not mean unplugged, and `cable_plugged_in` is a hint. Power in watts. What Monta left out
     is None. Monta shows no price here: it is found through `price_group_id` (digits, as all of Monta's ids).

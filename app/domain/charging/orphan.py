@@ -1,4 +1,4 @@
-"""Decides whether a charge with our reference but without a session was started by us."""
+"""Decides whether a charge without a session was started by us."""
 
 import re
 from collections.abc import Collection
@@ -45,8 +45,8 @@ def has_our_form(reference: str | None) -> bool:
 
 
 def objection_to(charge: ListedCharge, providers: Collection[str], paying_team_id: str) -> str | None:
-    """Why a charge with a reference of our form may be another system's. None: it is proved to be ours. Both the
-    provider and the paying team must be shown, and be those of the operator's terminals and account."""
+    """Returns why a charge with our reference may be another system's. None: it is proved to be ours. Both the provider
+    and the paying team must be shown, and be those of the operator's terminals and account."""
     origin = charge.origin
     if origin.provider not in providers:
         return f"its provider is {origin.provider or 'not shown'}, which no terminal here has"

@@ -33,7 +33,7 @@ class Money:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addition:
-    """Something on top of a spot or master price: absolute, or a percentage of it."""
+    """An addition to a spot or master price, absolute or in percent."""
 
     value: Money | None
     is_percentage: bool
@@ -97,7 +97,7 @@ class _Unbounded(Exception):
 
 
 def to_tariff(group: PriceGroup) -> Converted:
-    """Converts one price group to a tariff whose prices contain taxes and are in major units."""
+    """Converts a price group to a tariff. Its prices contain taxes and are in major units."""
     gaps: list[str] = [VAT_GAP]
     try:
         elements = _elements(group, gaps)
@@ -224,7 +224,7 @@ def _parking(fees: list[Pricing], gaps: list[str]) -> list[Object]:
 
 
 def _by_level(dimension: str, fees: list[Pricing], *, only_without_power: bool = False) -> list[Object]:
-    """Per-minute fees add up: for each number of free minutes the sum of those that run by then."""
+    """Sums the per-minute fees that run after each number of free minutes."""
     found: list[Object] = []
     for after in sorted({fee.after_min for fee in fees}, reverse=True):
         per_hour = sum((_amount(fee) for fee in fees if fee.after_min <= after), Decimal(0)) * 60

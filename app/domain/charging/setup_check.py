@@ -52,7 +52,7 @@ NEEDS = (
 
 
 def missing(scopes: Iterable[str]) -> tuple[Need, ...]:
-    """Needed scopes that are missing; none when Monta reports no scopes at all. Unknown words are ignored."""
+    """Returns needed scopes that are missing. None when Monta reports no scopes at all. Unknown words are ignored."""
     held = _held(scopes)
     if held is None:
         return ()
@@ -144,7 +144,7 @@ def unknown_to_monta(places: Iterable[ConfiguredChargePoint]) -> tuple[str, ...]
 
 
 def charge_point_warnings(places: Iterable[ConfiguredChargePoint], teams: Iterable[str]) -> tuple[str, ...]:
-    """Warnings about charge points that operations should fix before a driver meets them."""
+    """Warns about charge points that operations should fix before a driver arrives."""
     known = frozenset(teams)
     return tuple(warning for place in places for warning in _warnings(place, known))
 

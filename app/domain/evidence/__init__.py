@@ -1,1 +1,2 @@
-"""Evidence of one payment session: the journal's hash chain, the bundle that is handed out, its verification."""
+"""Evidence of one payment session: hash chain, bundle, verification. The chain is the journal's; the bundle is handed
+out."""

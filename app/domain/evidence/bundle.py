@@ -1,4 +1,4 @@
-"""The evidence of one payment session as one JSON object, sealed by a hash of all of it."""
+"""Makes a session's evidence: one JSON object, sealed by a hash. The hash covers all of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -96,7 +96,7 @@ def seal_of(bundle: Mapping[str, object]) -> str:
 
 
 def request_of(session: PaymentSession, tariff: object) -> Json:
-    """What the terminal asked for, without what may be erased later: card and metadata.
+    """Returns the terminal's request without what may be erased later. Without card and metadata.
 
     The journal's first line has its digest. `tariff` is as it was given and stored, or None.
     """
@@ -128,7 +128,8 @@ def _line(each: Linked) -> Json:
 
 
 def _json(value: Mapping[str, object]) -> Json:
-    """As JSON: times and amounts of money as text, enums by their values. The tariff's own numbers stay."""
+    """Converts a value to JSON. Times and amounts of money as text, enums by their values. The tariff's own numbers
+    stay."""
     return {name: child if name == "tariff" else _value(child) for name, child in value.items()}
 
 

@@ -1,4 +1,4 @@
-"""The hash chain of a session's journal: each line's hash covers the line and the hash before it."""
+"""The hash chain of a session's journal. Each line's hash covers the line and the hash before it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

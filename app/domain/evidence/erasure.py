@@ -1,4 +1,4 @@
-"""Erases what is known of the person behind a session; the money's record stays."""
+"""Erases a session's personal data. The money's record stays."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Verifies a bundle of evidence by itself: its seal, the journal's chain, and the bill."""
+"""Verifies a bundle by itself: seal, journal's chain, bill."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ Json = Mapping[str, object]
 
 
 def problems(bundle: object) -> list[str]:
-    """What does not fit in a bundle, in words without values of it; empty: nothing was changed."""
+    """Returns what does not fit in a bundle, in words. Without values of it; empty: nothing was changed."""
     if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
         return [f"this is no bundle of the format {FORMAT}"]
     found = []
@@ -89,7 +89,7 @@ def _settlement(bundle: Json) -> Iterator[str]:
 
 
 def _bill(bundle: Json) -> Iterator[str]:
-    """Recomputes the amounts from the holds, and from the price or the amount that they rest on."""
+    """Recomputes the amounts from holds and price, or a given amount."""
     if bundle["settlement"] is None:
         return
     settlement, holds = _dict(bundle["settlement"]), _holds(bundle)
@@ -104,7 +104,7 @@ def _bill(bundle: Json) -> Iterator[str]:
 
 
 def _holds(bundle: Json) -> dict[str, int]:
-    """The amount of each hold by its reference, as the request and the journal name them."""
+    """Returns each hold's amount by reference, from request and journal."""
     request = _dict(bundle["request"])
     holds = {str(request["reference"]): _int(request["amount_minor"])}
     for line in _dicts(bundle["journal"]):
@@ -127,7 +127,7 @@ def _spread(settlement: Json, holds: Mapping[str, int]) -> Iterator[str]:
 
 
 def _rests_on(bundle: Json, settlement: Json, billed: int) -> Iterator[str]:
-    """Compares what is billed with what the settlement's basis says that it rests on."""
+    """Compares the bill with what its basis says it rests on."""
     lines = _dicts(bundle["journal"])
     detail = [_dict(line["detail"]) for line in lines if line["kind"] == K.SETTLEMENT_DECIDED][-1]
     price = None if detail["price"] is None else Decimal(str(detail["price"]))
@@ -152,7 +152,7 @@ def _rests_on(bundle: Json, settlement: Json, billed: int) -> Iterator[str]:
 
 
 def _captures(bundle: Json) -> Iterator[str]:
-    """Compares the PSP's reports with the journal, and the settlement's status with the reports."""
+    """Compares the PSP's reports with journal and settlement. The settlement's status with the reports."""
     names = ("outcome", "amount_minor", "reference", "authorization_reference", "retryable")
     kept = [
         (report["reported_at"], *(report[name] for name in names)) for report in _dicts(bundle["captures"])

@@ -1,1 +1,1 @@
-"""How far a charge may run on its authorization: policy, meter readings, Monta's limits, our own stop."""
+"""How far a charge may run on its authorization. Policy, meter readings, Monta's limits, our own stop."""

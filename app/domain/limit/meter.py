@@ -1,4 +1,4 @@
-"""The meter history of a charge: its last readings, and what they show of sampling and power."""
+"""Keeps a charge's last meter readings, and derives sampling and power."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -110,7 +110,7 @@ def _thinned(points: tuple[MeterPoint, ...], *, by_the_hour: bool) -> tuple[Mete
 
 
 def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
-    """The first and the last of each full hour, and the very first."""
+    """Keeps the very first reading, and each hour's first and last."""
     hours = [point.at.replace(minute=0, second=0, microsecond=0) for point in points]
     found = [
         point
@@ -123,7 +123,7 @@ def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
 
 
 def _idle_ms(points: tuple[MeterPoint, ...], estimated_max_w: int | None) -> int:
-    """The part of the newest gap between readings that may have been idle. All of the first ones."""
+    """Returns the part of the newest gap that may have been idle. All of the first ones."""
     if len(points) < 2:
         return 0
     gap_ms = (points[-1].at - points[-2].at) // timedelta(milliseconds=1)
@@ -155,7 +155,7 @@ def _interval_ms(points: tuple[MeterPoint, ...]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A stretch between two readings: power at least, at most and on average."""
+    """A stretch between two readings, with its least, highest and average power."""
 
     low_w: float
     mean_w: float
@@ -173,7 +173,7 @@ def _block(start: MeterPoint, end: MeterPoint) -> _Block:
 
 
 def _back(points: tuple[MeterPoint, ...], end: int, least_wh: int, least_s: float) -> int | None:
-    """The newest point at least this energy or time before the one at `end`. None: the history is too short."""
+    """Finds the newest point at least this energy or time before `end`. None: the history is too short."""
     last = points[end]
     for index in range(end - 1, -1, -1):
         point = points[index]

@@ -18,7 +18,7 @@ MONTA_LEAST_PRICE = Decimal(1)
 
 
 class LimitProblem(StrEnum):
-    """Why a limit cannot be sent to Monta: it is below the least value that Monta takes."""
+    """Why a limit cannot be sent: it is below Monta's least."""
 
     KWH_LIMIT_TOO_SMALL = "kwh_limit_too_small"
     PRICE_LIMIT_TOO_SMALL = "price_limit_too_small"
@@ -26,7 +26,7 @@ class LimitProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MontaLimits:
-    """Limits for Monta's start call: kWh (1 to 500, two decimals), price (from 1, major units). None: none.
+    """Limits for Monta's start call; None: no limit. kWh from 1 to 500 with two decimals, price from 1 in major units.
 
     `problems`: limits left out because they are too small. `kwh_covers_price`: the kWh limit alone keeps the
     price within the authorization, since the tariff is known and no minute costs anything.
@@ -42,7 +42,7 @@ class MontaLimits:
     """The part of the authorization for fees after the stop."""
 
     def confirmed_by(self, kwh_limit: Decimal | None, price_limit: Decimal | None) -> bool:
-        """Whether limits that Monta shows for the charge keep its price within the authorization."""
+        """Whether limits shown by Monta keep the price within the authorization."""
         if price_limit is not None and self.price_limit is not None and price_limit <= self.price_limit:
             return True
         if kwh_limit is None or self.kwh_limit is None or not self.kwh_covers_price:
@@ -63,7 +63,7 @@ def monta_limits_for(
     trial_wh: int = 0,
     tariff_lasts: bool = True,
 ) -> MontaLimits:
-    """Computes Monta's kwhLimit and priceLimit for an authorization, from the worst case and rounded down.
+    """Computes Monta's kwhLimit and priceLimit for an authorization. By the worst case, rounded down.
 
     A tariff in another currency counts as none. `least_power_w`: see `energy_for_amount`. Below the authorization by
     `idle_fee_reserve_minor` (fees after the stop) and by what `reaction_wh` and `reaction_s` cost (what flows, and
@@ -110,7 +110,7 @@ def admitted(limits: MontaLimits, *, tariff_known: bool, small: SmallAuthorizati
 def idle_fee_reserve_minor(
     tariff: Tariff | None, authorized_minor: int, currency: str, *, parked_s: int, most_share: Fraction
 ) -> int:
-    """The reserve for fees while a cable is left in for `parked_s` after the stop. Limited to a share of the
+    """Computes the reserve for fees while parked for `parked_s` after the stop. Limited to a share of the
     authorization, and such that the rest is not below the least limit that Monta takes."""
     known = same_currency(tariff, currency)
     if known is None:
@@ -139,8 +139,8 @@ def _kwh_limit(energy_wh: int, reaction_wh: int) -> Decimal:
 def _price_limit(
     known: Tariff | None, usable_minor: int, currency: str, reaction_wh: int, reaction_s: float
 ) -> Decimal:
-    """The amount less what flows until the limit acts, at the dearest price. Less than half a minor unit of it counts
-    as none, since bills are rounded."""
+    """Reduces the amount by what flows until Monta's limit acts. At the dearest price. Less than half a minor unit of
+    it counts as none, since bills are rounded."""
     full = to_major(usable_minor, currency)
     if known is None or not reaction_wh:
         return full
@@ -165,7 +165,7 @@ def affordable_wh(
     *,
     least_power_w: int | None = None,
 ) -> int | None:
-    """The energy limit to show: what the authorization buys at worst, or the driver's own limit if less.
+    """Computes the energy limit to show. What the authorization buys at worst, or the driver's own limit if less.
 
     None: neither is known, or energy costs nothing. The tariff's currency is that of the authorization.
     """

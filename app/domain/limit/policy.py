@@ -7,7 +7,7 @@ from app.domain.charging.charge_point import CurrentType
 
 
 class SmallAuthorizations(StrEnum):
-    """How to treat an authorization that is below the least limit that Monta takes."""
+    """How to treat an authorization below the least limit of Monta."""
 
     REFUSE = "refuse"
     WATCH = "watch"
@@ -150,7 +150,8 @@ def growing_s(pause_s: float, times: int, policy: Policy) -> float:
 
 
 def stop_pause_s(attempts: int, unchanged: int, policy: Policy) -> float:
-    """Seconds to the next stop: after `attempts` so far, `unchanged` of them since the charge last changed."""
+    """Returns seconds until the next stop is sent. `attempts` so far, `unchanged` of them since the charge last
+    changed."""
     if attempts <= policy.stop_attention_attempts:
         return policy.stop_retry_s
     slow = policy.stop_retry_s * policy.stop_slow_factor
@@ -159,7 +160,7 @@ def stop_pause_s(attempts: int, unchanged: int, policy: Policy) -> float:
 
 
 def duplicate_pause_s(attempts: int, policy: Policy) -> float:
-    """Seconds to the next stop of a duplicate charge, after `attempts` so far."""
+    """Returns seconds until a duplicate charge is stopped again. `attempts` so far."""
     if attempts <= policy.stop_attention_attempts:
         return policy.stop_retry_s
     slow = policy.stop_retry_s * policy.stop_slow_factor

@@ -1,4 +1,4 @@
-"""The learned profile of one charge point: stop latency, meter interval, peak power."""
+"""The learned profile of a charge point: stop latency, meter interval, power."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,8 @@ class ChargePointProfile:
 
 
 def latency_bound_s(profile: ChargePointProfile | None, policy: Policy) -> float:
-    """The longest expected stop latency: the observed maximum and spread, and ever less of the worst case."""
+    """Returns the longest expected stop latency in seconds. By the observed maximum and spread, and ever less of the
+    worst case."""
     worst_ms = policy.stop_latency_s * policy.unknown_latency_factor * 1000
     seen = profile.stop_latencies_ms if profile is not None else ()
     if not seen:

@@ -1,4 +1,4 @@
-"""Plans the latest time of our own stop for an authorization (Monta's limits: monta_limits)."""
+"""Plans the latest time of our own stop. Monta's limits are in `monta_limits`."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,7 +37,7 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopPlan:
-    """The latest time of a stop (None: not within the horizon), and its basis."""
+    """The latest time of a stop, and its basis. None: not within the horizon."""
 
     stop_at: datetime | None
     basis: Basis
@@ -96,7 +96,7 @@ def used(
     max_power_w: int,
     tz: ZoneInfo,
 ) -> Used:
-    """The amount used at the reading, rounded down: not above what will be billed, nor the authorization.
+    """Returns the amount used at the reading, rounded down. Not above what will be billed, nor the authorization.
 
     Monta's running price, held between the least and the most that the tariff allows; without it, the least.
     """
@@ -114,7 +114,8 @@ def used(
 def _safe_by_tariff(
     forecast: Forecast, authorized_minor: int, currency: str, reading: Reading, end_us: int
 ) -> tuple[int | None, Basis]:
-    """Until when, in µs from the reading, full power keeps within the authorization. None: beyond `end_us`.
+    """Returns until when full power stays within the authorization, in µs. Counted from the reading. None: beyond
+    `end_us`.
 
     A running price above our own bound becomes the base: the tariff that we know is not what Monta charges.
     """
@@ -136,7 +137,7 @@ def _safe_by_energy(limit_wh: int, reading: Reading, max_power_w: int) -> int | 
 
 
 def _safe_by_report(authorized: Decimal, reading: Reading, max_power_w: int) -> tuple[int | None, Basis]:
-    """Without a tariff: assumes that each further Wh costs the average so far, by Monta's figures."""
+    """Assumes the average price so far for each further Wh. By Monta's figures, where there is no tariff."""
     energy = reading.energy_wh + reading.meter_error_wh
     rates = [] if reading.price_per_kwh is None else [Fraction(reading.price_per_kwh) / 1000]
     if reading.price is not None and reading.energy_wh > 0:

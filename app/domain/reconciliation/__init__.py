@@ -1,1 +1,1 @@
-"""Compares what was held, what the PSP moved and what Monta charges, session by session and in sums."""
+"""Compares holds, the PSP's reports and Monta's prices. Session by session and in sums."""

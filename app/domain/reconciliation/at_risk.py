@@ -12,7 +12,7 @@ DECIDED = frozenset({C.CAPTURE_DIFFERS, C.CAPTURE_OVERDUE, C.SETTLED_LATE, C.SET
 
 
 def at_risk_minor(session: PaymentSession, item: Attention) -> int | None:
-    """The amount in minor units that is lost, or may be, when operations do nothing. None: an amount is not known.
+    """Returns the amount at risk if operations do nothing. In minor units. None: an amount is not known.
 
     Before the settlement it is Monta's price as far as it is known, else the whole authorization. Energy of charges
     that no hold pays for has no price here.

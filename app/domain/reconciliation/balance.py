@@ -1,4 +1,4 @@
-"""Where the authorized money of a session is: captured, released or still open."""
+"""Splits a session's authorized money: captured, released or still open."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Balance:
 
 
 def balance(session: PaymentSession, reports: Iterable[PspReport]) -> Balance:
-    """Adds up one session's money as it stands by the reports that are given."""
+    """Adds up a session's money by the given reports."""
     reports = list(reports)
     captured = _sum(reports, CaptureOutcome.CAPTURED)
     authorized = session.authorized_minor
@@ -73,7 +73,8 @@ def final_record(session: PaymentSession) -> ChargeReport | None:
 
 
 def record_price_minor(record: ChargeReport, currency: str) -> int | None:
-    """The record's price in minor units, believed or not; below 0 counts as 0, as it is settled. None: none."""
+    """Returns the record's price in minor units; None: it has none. Believed or not; below 0 counts as 0, as it is
+    settled."""
     price = record.price if record.price is not None else record.claimed_price
     return None if price is None else max(0, to_minor(price, currency, Rounding.HALF_UP))
 

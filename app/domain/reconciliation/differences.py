@@ -1,4 +1,4 @@
-"""Names how hold, capture and Monta's price of a session differ, and what is at stake."""
+"""Names how hold, capture and Monta's price differ, and by what amount."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,8 +58,8 @@ MEANINGS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """`amount_minor`: what is at stake, in the hold's minor units; above 0 where the operator lacks it, below 0 where
-    the driver paid too much."""
+    """One difference and the amount at stake. `amount_minor` in the hold's minor units; above 0 where the operator
+    lacks it, below 0 where the driver paid too much."""
 
     kind: DifferenceKind
     amount_minor: int
@@ -127,7 +127,7 @@ def _owed_minor(session: PaymentSession, settlement: Settlement) -> int:
 
 
 def _settled_wh(session: PaymentSession, settlement: Settlement) -> int:
-    """The energy of the record that was settled by; what was settled without one is its own energy."""
+    """Returns the energy of the record that was settled by. What was settled without one is its own energy."""
     known = session.settled_record
     return settlement.energy_wh if known is None or known.energy_wh is None else known.energy_wh
 

@@ -1,4 +1,4 @@
-"""A settled session in the shape of OCPI 2.3.0's Financial Advice Confirmation (module `payments`)."""
+"""Writes a settlement as OCPI 2.3.0's Financial Advice Confirmation. Of its module `payments`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -56,7 +56,7 @@ def _status(settlement: Settlement, captured: int) -> CaptureStatusCode:
 
 
 def _price(session: PaymentSession, captured: int) -> dict[str, OcpiJson]:
-    """OCPI's Price: before taxes, and the taxes where the tariff names a single rate."""
+    """Returns OCPI's Price before taxes, with taxes if known. Where the tariff names a single rate."""
     currency = session.authorization.currency
     shares = tax_split(session.tariff, captured)
     if not shares:
@@ -70,7 +70,7 @@ def _price(session: PaymentSession, captured: int) -> dict[str, OcpiJson]:
 
 
 def _receipt_lines(session: PaymentSession, captures: Sequence[PspReport]) -> list[str]:
-    """What a receipt shows of the card payment; never more of the card than its last four digits."""
+    """Returns what a receipt shows of the card payment. Never more of the card than its last four digits."""
     card = session.authorization.card
     shown = " ".join(filter(None, (card.brand, f"**** {card.last4}" if card.last4 else None)))
     lines = [f"Card: {shown}"] if shown else []

@@ -1,4 +1,4 @@
-"""Adds up the sessions of a day, by terminal and currency, and orders what differs."""
+"""Adds up a day's sessions by terminal and currency. Orders what differs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -51,7 +51,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayReport:
-    """A day's sessions by the local day of their authorization, to which a session belongs for ever."""
+    """A day's sessions, by the local day of their authorization. A session belongs to that day for ever."""
 
     day: date
     as_of: datetime
@@ -66,7 +66,7 @@ class DayReport:
 
 
 def utc_window(day: date) -> tuple[datetime, datetime]:
-    """From the first to the last moment at which it is this day anywhere on Earth."""
+    """Returns when it is this day anywhere on Earth. From its first to its last moment."""
     start = datetime.combine(day, time(), UTC)
     return start - timedelta(hours=14), start + timedelta(hours=36)
 

@@ -1,1 +1,1 @@
-"""The payment session: its data, its state machine, and every rule that changes it."""
+"""The payment session: its data, its state machine, its rules."""

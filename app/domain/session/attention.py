@@ -1,4 +1,4 @@
-"""Attention: what operations should look at in a payment session, since when, and who has seen it."""
+"""Attention items: what operations should look at in a session. Since when, and who has seen it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -55,7 +55,7 @@ BY_HAND = "only by acknowledging it"
 
 @dataclass(frozen=True, slots=True)
 class CodeRow:
-    """One code in words: what is wrong, what operations do about it, and what closes the item."""
+    """One attention code in words. What is wrong, what operations do about it, and what closes the item."""
 
     severity: Severity
     meaning: str
@@ -268,5 +268,5 @@ def needs_attention(items: tuple[Attention, ...]) -> bool:
 
 
 def stamped(items: tuple[Attention, ...], now: datetime) -> tuple[Attention, ...]:
-    """Sets the time of items that were raised in the change being saved."""
+    """Sets the time of items that the change being saved raised."""
     return tuple(replace(item, since=now) if item.since is None else item for item in items)

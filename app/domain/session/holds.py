@@ -1,4 +1,4 @@
-"""The holds of one session: how long each is valid, and how a bill is spread over them."""
+"""A session's holds: how long each is valid, what it pays. How a bill is spread over them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _UNITS = {code: units for units, codes in UNITS_PER_EUR.items() for code in code
 
 @dataclass(frozen=True, slots=True)
 class TermProblem:
-    """Why a hold is not taken: the field that is wrong, and what to do about it. Never what was sent."""
+    """Why a hold is not taken: field and what to do. Never what was sent."""
 
     field: str
     message: str
@@ -148,12 +148,12 @@ def hold_deadline(session: PaymentSession, policy: Policy) -> datetime:
 
 
 def stop_by(session: PaymentSession, policy: Policy) -> datetime:
-    """When a charge must be stopped, so that there is time to settle and to capture."""
+    """Returns when a charge must stop, to leave time for the capture."""
     return hold_deadline(session, policy) - hold_margin(session, policy)
 
 
 def settle_by(session: PaymentSession, policy: Policy) -> datetime:
-    """When an ended charge is settled without its final record: half the margin is left to capture."""
+    """Returns when an ended charge is settled without its final record. Half the margin is left to capture."""
     return hold_deadline(session, policy) - hold_margin(session, policy) / 2
 
 
@@ -164,7 +164,7 @@ def hold_margin(session: PaymentSession, policy: Policy) -> timedelta:
 
 
 def spread(to_capture_minor: int, over: Iterable[Hold]) -> tuple[HoldShare, ...]:
-    """Spreads a bill over holds: captures from each in turn and releases the rest."""
+    """Spreads a bill over holds in turn, and releases the rest."""
     shares = []
     for hold in over:
         captured = min(to_capture_minor, hold.amount_minor)

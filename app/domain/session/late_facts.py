@@ -43,7 +43,7 @@ def compare_late_price(change: Change) -> Change:
 
 
 def apply_late_webhook(change: Change, before: Charge | None, report: ChargeReport, source: Source) -> Change:
-    """Schedules a read of the record when a webhook contradicts what is known of an ended session."""
+    """Schedules a read when a webhook contradicts an ended session's record."""
     settlement = change.session.settlement
     if source is not Source.MONTA_WEBHOOK or before is None or settlement is None:
         return change
@@ -63,7 +63,7 @@ def apply_late_webhook(change: Change, before: Charge | None, report: ChargeRepo
 
 
 def contradicted(change: Change, said_at: datetime) -> Change:
-    """Marks an ended session's record to be read until it is as new as `said_at`."""
+    """Marks an ended session's record to be read until `said_at`. Until it is as new as that."""
     session = change.session
     if not session.ended or session.charge is None:
         return change
@@ -73,13 +73,13 @@ def contradicted(change: Change, said_at: datetime) -> Change:
 
 
 def runs_again(known: Charge, report: ChargeReport, source: Source) -> bool:
-    """Whether the record shows a charge running that it had shown completed, and this is newer."""
+    """Whether a newer record shows a completed charge running again."""
     by_record = source is Source.MONTA_API and report.state not in ENDED
     return by_record and known.ended and _second(report) > _second(known.latest)
 
 
 def rises(session: PaymentSession, report: ChargeReport) -> bool:
-    """Whether a report shows more energy than any before it of an ended session's charge."""
+    """Whether a report shows more energy of an ended session's charge. More than any before it."""
     charge, energy_wh = session.charge, _energy(report)
     if not session.ended or charge is None or charge.id != report.id or energy_wh is None:
         return False
@@ -87,8 +87,8 @@ def rises(session: PaymentSession, report: ChargeReport) -> bool:
 
 
 def flows_on(session: PaymentSession, report: ChargeReport, source: Source) -> bool:
-    """Whether the record's energy rises a second time after the settlement, though its state says ended. One late rise
-    may be a correction; a second one is energy that flows."""
+    """Whether an ended charge's energy rises a second time after settlement. One late rise may be a correction; a
+    second one is energy that flows."""
     charge, settlement = session.charge, session.settlement
     if source is not Source.MONTA_API or charge is None or settlement is None or not rises(session, report):
         return False
@@ -108,7 +108,7 @@ def recheck(session: PaymentSession, policy: Policy, now: datetime) -> ReadCharg
 
 
 def rechecked(reads: Reads, report: ChargeReport, *, risen: bool) -> Reads:
-    """Notes a read of the record: it settles earlier contradictions, unless it is older or its energy rose."""
+    """Notes a read of the record, which settles earlier contradictions. Unless it is older or its energy rose."""
     contradicted_at = reads.contradicted_at
     caught_up = not risen and (
         contradicted_at is None or report.updated_at is None or _second(report) >= contradicted_at
@@ -132,14 +132,14 @@ def _facts(report: ChargeReport) -> tuple[object, ...]:
 
 
 def _agree(report: ChargeReport, record: ChargeReport) -> bool:
-    """Whether a webhook agrees with the record; fields that it leaves out agree."""
+    """Whether a webhook agrees with the record. Fields that it leaves out agree."""
     return all(
         said is None or said == known for said, known in zip(_facts(report), _facts(record), strict=True)
     )
 
 
 def _price(report: ChargeReport) -> Decimal | None:
-    """The price as Monta reports it, believed or not: for the journal, never for a bill."""
+    """Returns Monta's reported price for the journal, believed or not. Never for a bill."""
     return report.price if report.price is not None else report.claimed_price
 
 
@@ -171,7 +171,7 @@ def _difference(session: PaymentSession, settlement: Settlement, report: ChargeR
 
 
 def was_released(session: PaymentSession, report: ChargeReport) -> bool:
-    """Whether a start was given up before any energy: released, even when Monta charges a fee."""
+    """Whether a start was given up before any energy. The hold is then released, even when Monta charges a fee."""
     return session.stop is not None or report.failed_at is not None
 
 

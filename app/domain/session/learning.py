@@ -1,4 +1,4 @@
-"""Learns about a charge point from a settled session: stop latency, and whether Monta's limits act."""
+"""Learns a charge point's stop latency and limits from settled sessions."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,8 +20,8 @@ VISIBLE_S = 6
 
 
 def acted_at_once(session: PaymentSession, charge: Charge) -> bool | None:
-    """True: a limit of Monta's ended the charge, and hardly anything flowed beyond it. False: more flowed than in
-    AT_ONCE_S, whoever ended it. None: the record does not show it.
+    """Whether Monta's limit ended the charge at once. True: a limit of Monta's ended it, and hardly anything flowed
+    beyond. False: more flowed than in AT_ONCE_S, whoever ended it. None: the record does not show it.
 
     Fees for a cable that is left in blur a price, so a limit of price proves nothing where some were kept back.
     """
@@ -45,7 +45,7 @@ def acted_at_once(session: PaymentSession, charge: Charge) -> bool | None:
 
 
 def _energy_beyond(session: PaymentSession, charge: Charge) -> tuple[float, float] | None:
-    """By how many Wh the charge passed the limit of energy (below 0: not), and how exactly that is known."""
+    """Returns the Wh beyond the energy limit, and their error. Below 0: the limit was not passed."""
     limits, final_wh = session.monta_limits, charge.latest.energy_wh
     if limits is None or limits.kwh_limit is None or final_wh is None:
         return None
@@ -53,7 +53,7 @@ def _energy_beyond(session: PaymentSession, charge: Charge) -> tuple[float, floa
 
 
 def _price_beyond(session: PaymentSession, charge: Charge) -> tuple[float, float] | None:
-    """The same for the limit of price, as energy at the average price of this charge."""
+    """Returns the same for the price limit, as energy. At the average price of this charge."""
     limits, price, final_wh = session.monta_limits, charge.latest.price, charge.latest.energy_wh
     if (
         limits is None
@@ -79,7 +79,8 @@ DISTRUST = 10
 
 
 def learned(profile: ChargePointProfile, session: PaymentSession, policy: Policy) -> ChargePointProfile:
-    """The profile after a settled session: wider at once when reality was worse than the bound, narrower slowly."""
+    """Returns the profile after a settled session. Wider at once when reality was worse than the bound, narrower
+    slowly."""
     charge = session.charge
     if charge is None:
         return profile
@@ -147,7 +148,7 @@ def _limit_prompt(profile: ChargePointProfile, session: PaymentSession, charge: 
 
 
 def _limit_missed(session: PaymentSession, charge: Charge) -> bool:
-    """Monta confirmed a limit within the authorization, and the charge itself came to cost more than that."""
+    """Whether the charge came to cost more than a confirmed limit. Monta confirmed it within the authorization."""
     limits, latest, held = session.monta_limits, charge.latest, session.authorization
     if limits is None or latest.price is None or limits.idle_fee_reserve_minor:
         return False

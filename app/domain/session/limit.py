@@ -1,4 +1,4 @@
-"""The limit of one running session: power bound, stop plan, amount used, limits shown."""
+"""The limit of a running session: power bound, stop plan, amount used."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -49,14 +49,14 @@ class Bound:
 
 
 def max_power_w(session: PaymentSession, policy: Policy) -> int:
-    """The highest possible power: the rating, or an observed power above it, as far as it is possible."""
+    """Returns the highest possible power in watts. The rating, or a possible observed power above it."""
     rated = session.power_bound_w if session.power_bound_w is not None else policy.unknown_power_w
     return max(rated, min(session.observed_max_w, most_power_w(session, policy)))
 
 
 def guarded(session: PaymentSession, charge: Charge) -> bool:
-    """Whether Monta confirms a limit within the present authorization and keeps its limits here. A limit set for
-    possible top-ups is above it and does not count."""
+    """Whether Monta enforces a limit within the present authorization. It confirmed the limit, and keeps its limits at
+    this charge point. A limit set for possible top-ups is above it and does not count."""
     limits, latest = session.monta_limits, charge.latest
     if limits is None or (session.profile is not None and session.profile.limit_missed):
         return False
@@ -71,7 +71,7 @@ def guarded(session: PaymentSession, charge: Charge) -> bool:
 
 
 def prompt(session: PaymentSession) -> bool:
-    """Whether Monta's limits were observed to act at once at this charge point."""
+    """Whether Monta's limits were seen to act at once here."""
     return session.profile is not None and session.profile.limit_prompt > 0
 
 
@@ -142,7 +142,8 @@ def reading_of(
 
 
 def _parked_s(meter_history: MeterHistory, started_at: datetime, at: datetime) -> int | None:
-    """The longest time without charging until `at`: before the first reading, between readings, since the last."""
+    """Returns the longest time without charging until `at`, in seconds. Before the first reading, between readings,
+    since the last."""
     if not meter_history.estimated_max_w or meter_history.first_at is None:
         return None
     unseen = (meter_history.first_at - started_at) + (at - meter_history.points[-1].at)
@@ -157,9 +158,9 @@ def _earlier(session: PaymentSession, at: datetime, energy_wh: int) -> tuple[Met
 
 
 def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w: int) -> tuple[datetime, int]:
-    """How much more than the shown energy can have flowed, and since when. The tighter of two bounds. A charge that
-    has not begun gave nothing until Monta last confirmed it; a silent meter is not trusted for long, and an
-    impossible reading confirms nothing."""
+    """Bounds the energy beyond the shown one, and since when. The tighter of two bounds. A charge that has not begun
+    gave nothing until Monta last confirmed it; a silent meter is not trusted for long, and an impossible reading
+    confirms nothing."""
     first, newest = charge.energy_at, charge.seen_at
     if charge.state in POWERLESS and charge.gave_nothing:
         return max(first, newest), METER_ROUNDING_WH
@@ -183,7 +184,7 @@ def _confirmed(session: PaymentSession, charge: Charge, policy: Policy, power_w:
 def stop_plan(
     session: PaymentSession, charge: Charge, policy: Policy, *, horizon: timedelta = HORIZON
 ) -> StopPlan:
-    """When and why the limit requires a stop: at once where the hold is in another currency."""
+    """Returns when and why the limit requires a stop. At once where the hold is in another currency."""
     if other_currency(session, charge) is not None:
         return StopPlan(stop_at=session.created_at, basis=Basis.OTHER_CURRENCY)
     plan = _plan(session, charge, policy, session.tariff, horizon)
@@ -224,7 +225,7 @@ def _plan(
 def limit_at(
     session: PaymentSession, charge: Charge, policy: Policy, now: datetime | None = None
 ) -> datetime | None:
-    """The latest time to send the stop so that the authorization is never exceeded. None: beyond the horizon.
+    """Returns the latest time to send the stop within the authorization. None: beyond the horizon.
 
     With `now`: where no stop can be due for FAR, only a time before which none can: quicker with prices by time.
     """
@@ -284,7 +285,7 @@ def start_limits(session: PaymentSession, policy: Policy) -> MontaLimits:
 
 
 def _lasts(session: PaymentSession, policy: Policy) -> bool:
-    """Whether the tariff is valid for as long as the charge may run."""
+    """Whether the tariff is valid as long as the charge may run."""
     ends_at = session.tariff.end_date_time if session.tariff is not None else None
     return ends_at is None or ends_at >= hold_deadline(session, policy)
 
@@ -348,7 +349,7 @@ def compare_price(
 
 
 def _price_passed(change: Change, charge: Charge, policy: Policy) -> Decimal | None:
-    """The tariff's upper bound, where Monta's running price exceeds it by more than rounding."""
+    """Returns the tariff's upper bound if Monta's running price exceeds it. By more than rounding."""
     session, price = change.session, charge.latest.price
     tariff, currency = session.tariff, session.authorization.currency
     if tariff is None or price is None or tariff.currency != currency or charge.ended:

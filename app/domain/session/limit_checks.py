@@ -43,13 +43,13 @@ def contradiction(held: str, statements: Iterable[CurrencyStatement]) -> str | N
 
 
 def other_currency(session: PaymentSession, charge: Charge) -> str | None:
-    """The currency that Monta shows for the charge when it is not the hold's. None: the hold's, or none is shown."""
+    """Returns the charge's currency when it is not the hold's. None: it is the hold's, or Monta shows none."""
     shown = charge.currency
     return shown if shown is not None and shown != session.authorization.currency else None
 
 
 def priced(session: PaymentSession, charge: Charge) -> ChargeReport | None:
-    """The newest report with a price, when that is in the currency of the hold."""
+    """Returns the newest report with a price in the hold's currency."""
     return None if other_currency(session, charge) is not None else charge.priced
 
 
@@ -118,7 +118,7 @@ def _echo(change: Change, before: Charge | None, known: Charge, source: Source) 
 
 
 def _passed(change: Change, charge: Charge) -> bool:
-    """Whether Monta shows more than its own limit, by more than rounding, and the charge goes on."""
+    """Whether a charge goes on beyond Monta's own limit. By more than rounding."""
     latest = charge.latest
     if charge.ended:
         return False

@@ -1,4 +1,4 @@
-"""The state machine (status, command) -> status, its steps, and changes with their journal lines."""
+"""The state machine (status, command) -> status, its steps and changes. Each change carries its journal lines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ S = Status
 
 
 class Command(StrEnum):
-    """What we decide; what Monta reports only leads to a command, see `reports`."""
+    """What we decide. What Monta reports only leads to a command, see `reports`."""
 
     ADOPT = "adopt"
     """Monta has a charge for this session."""
@@ -152,7 +152,7 @@ class ReadCharge:
 
 @dataclass(frozen=True, slots=True)
 class AskSweep:
-    """The charge has been silent for long: have it read together with all others of the operator."""
+    """Have a long silent charge read with all others of the operator."""
 
     charge_id: ChargeId
 
@@ -181,12 +181,12 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class SettleUnfinished:
-    """The hold is about to expire without a believable final record: settle by what is known."""
+    """Settle by what is known, since the hold is about to expire. There is no believable final record."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountLost:
-    """Monta never brings the charge to an end: from now on it counts as ended."""
+    """Count the charge as ended, since Monta never ends it."""
 
     why: Lost
 
@@ -207,7 +207,7 @@ Step: TypeAlias = Call | AskSweep | GiveUp | Settle | SettleUnfinished | CountLo
 
 
 def soonest(*waits: Wait) -> Wait:
-    """Ends with the first of these waits, and has the first stop of them."""
+    """Returns the earliest wait, with the earliest stop of all."""
     return Wait(
         min((wait.until for wait in waits if wait.until is not None), default=None),
         min((wait.stop_at for wait in waits if wait.stop_at is not None), default=None),
@@ -229,7 +229,7 @@ Detail: TypeAlias = Mapping[str, str | int | bool | None]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who acts: an API key by its id and name, or the command line. Never the key itself."""
+    """Who acts: an API key (id and name) or the command line. Never the key itself."""
 
     id: str
     name: str | None = None
@@ -241,7 +241,7 @@ _CALLERS = frozenset({Source.TERMINAL, Source.OPERATIONS})
 
 @dataclass(frozen=True, slots=True)
 class JournalLine:
-    """One line of a session's journal: a fact, a decision or a call. `detail` holds no secret and no card data."""
+    """One journal line: a fact, a decision or a call. `detail` holds no secret and no card data."""
 
     kind: JournalKind
     source: Source
@@ -250,7 +250,7 @@ class JournalLine:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A session on its way from one committed row to the next, with the lines written so far."""
+    """A session's change from one committed row to the next. With the lines written so far."""
 
     session: PaymentSession
     lines: tuple[JournalLine, ...] = ()
@@ -301,7 +301,8 @@ class Change:
     def set_attention(
         self, code: AttentionCode, detail: str | None, source: Source, *, about: str = ""
     ) -> "Change":
-        """Bring this code up to what holds now: this one cause and no other. `detail` None: no cause at all."""
+        """Brings this code's items up to what holds now. To this one cause and no other. `detail` None: no cause at
+        all."""
         change = self
         for item in self.session.attention:
             if item.code == code and (detail is None or item.about != about):

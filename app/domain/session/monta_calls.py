@@ -1,4 +1,4 @@
-"""Our calls to Monta as the session sees them: the intent before, the outcome after."""
+"""Records our calls to Monta: the intent before, the outcome after."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,7 +59,7 @@ def _with_limits(change: Change, policy: Policy) -> Change:
 
 
 def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
-    """The limits for Monta, their basis, and what is not known, for the journal."""
+    """Returns the limits for Monta and their basis, for the journal. Also what is not known."""
     limits, learned = session.monta_limits, session.learned_kwh_price
     detail: dict[str, str | int | bool | None] = {
         "price_limit": _text(limits.price_limit if limits else None),
@@ -100,7 +100,7 @@ def start_accepted(change: Change, report: ChargeReport, policy: Policy) -> Chan
 
 
 def _started_elsewhere(change: Change, report: ChargeReport, policy: Policy) -> Change:
-    """Handles an answer with another charge point than requested: the charge is stopped and not billed."""
+    """Handles an answer with another charge point than requested. The charge is stopped and not billed."""
     change = duplicate_charge(change, report, API, policy)
     if change.session.charge is not None or change.session.ended:
         return change
@@ -232,7 +232,7 @@ def stop_intended(change: Change, reason: StopReason, *, now: datetime, policy: 
 def _why(
     session: PaymentSession, reason: StopReason, now: datetime, policy: Policy
 ) -> dict[str, str | int | bool | None]:
-    """The basis of a stop at the limit, for the journal: price, power, age of the reading."""
+    """Returns the basis of a stop at the limit, for the journal. Price, power, age of the reading."""
     charge = session.charge
     if reason is not StopReason.LIMIT_REACHED or charge is None:
         return {}

@@ -1,4 +1,4 @@
-"""Decides the next step of a payment session from what is known, the policy and the time."""
+"""Decides a session's next step from its data, policy and time."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -44,7 +44,7 @@ ChargeStep: TypeAlias = Callable[[PaymentSession, Charge, Policy, datetime], Ste
 
 
 def _until_a_stop_is_due(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    """Stop for the earliest reason that is due, else read when news is overdue, else wait."""
+    """Stops for the earliest due reason, else reads or waits. Reads when a report is overdue."""
     stops = _stop_times(session, charge, policy, now)
     due_stops = sorted((at, reason) for reason, at in stops.items() if at <= now)
     if due_stops:
@@ -60,7 +60,7 @@ def stop_due_at(session: PaymentSession, policy: Policy, now: datetime) -> datet
 
 
 def _stop_again(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:
-    """Repeat the stop until Monta confirms the end, or settle before the hold expires."""
+    """Repeats the stop until confirmed, or settles before the hold expires."""
     stop = session.stop
     if stop is None:
         raise ValueError(f"payment session {session.id} has no stop to repeat")
@@ -86,7 +86,7 @@ def _in_time(step: Step, session: PaymentSession, stop: Stop, policy: Policy, no
 
 
 def _repeat_stop(session: PaymentSession, charge: Charge, stop: Stop, now: datetime) -> Step:
-    """Each repeat begins with a read, so that a stop that worked is not sent again."""
+    """Reads before each repeat, so that no confirmed stop is repeated."""
     if stop.next_at is None:
         return SendStop(stop.reason)
     if now < stop.next_at:
@@ -115,8 +115,8 @@ def _stop_times(
 
 
 def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -> datetime:
-    """The start deadline; a charge that Monta already calls `charging` may take a slow
-    meter's first interval longer."""
+    """Returns when the first energy is due: the start deadline. A charge that Monta already calls `charging` may take a
+    slow meter's first interval longer."""
     if charge.state is not ChargeState.CHARGING or session.stop_request is not None:
         return session.start.deadline
     began = charge.latest.started_at or session.start.intent_at or session.created_at
@@ -129,7 +129,7 @@ def _first_energy_due(session: PaymentSession, charge: Charge, policy: Policy) -
 def _next_read(
     session: PaymentSession, charge: Charge, stops: dict[StopReason, datetime], policy: Policy
 ) -> tuple[datetime, ReadCharge | AskSweep]:
-    """The next read: a sweep's after a long silence, else the session's own, or one before a stop."""
+    """Returns when to read next. A sweep's after a long silence, else the session's own, or one before a stop."""
     silent_from = charge.seen_at + timedelta(seconds=policy.silent_after_s)
     overdue_since = session.awaits_sweep_since
     step: ReadCharge | AskSweep = AskSweep(charge.id)
@@ -157,7 +157,8 @@ def _read_ahead(
 
 
 def _last_useful_read(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:
-    """When to read before a stop: just after the meter's last sample in time. Just before it without an interval."""
+    """Returns when to read before a stop. Just after the meter's last sample in time. Just before it without an
+    interval."""
     interval_ms = session.meter_history.interval_ms
     if interval_ms:
         interval_s = interval_ms / 1000
@@ -231,7 +232,7 @@ def _release(session: PaymentSession, policy: Policy, now: datetime) -> Step:
 
 
 def _refused(session: PaymentSession, policy: Policy, now: datetime) -> Step:
-    """A second POST may be refused because the first one took effect unnoticed: search before giving up."""
+    """Searches before giving up when a second POST is refused. The first one may have taken effect unnoticed."""
     start = session.start
     intent_at = start.intent_at or session.created_at
     if start.ambiguous_at is None or (start.empty_at is not None and start.empty_at >= intent_at):
@@ -341,7 +342,7 @@ def next_search(session: PaymentSession, policy: Policy, now: datetime) -> Step:
 
 
 def _before_release(step_of: NextStep) -> NextStep:
-    """Resolves an unknown start before the hold expires: releases it, and watches for duplicate charges."""
+    """Resolves an unknown start before the hold expires. Releases it, and watches for duplicate charges."""
 
     def step(session: PaymentSession, policy: Policy, now: datetime) -> Step:
         found, last = step_of(session, policy, now), settle_by(session, policy)
@@ -366,7 +367,7 @@ def _of_charge(step_of: ChargeStep) -> NextStep:
 
 
 def _before_settlement(step_of: ChargeStep) -> NextStep:
-    """An ended charge is settled before its hold expires, whatever Monta does or does not say by then."""
+    """Settles an ended charge before its hold expires, whatever Monta reports."""
 
     def step(session: PaymentSession, policy: Policy, now: datetime) -> Step:
         found, last = _of_charge(step_of)(session, policy, now), settle_by(session, policy)

@@ -1,4 +1,4 @@
-"""The payment session: one card authorization, its charge, and what became of both."""
+"""The payment session: one authorization, its charge and their outcome."""
 
 import hashlib
 import json
@@ -62,7 +62,7 @@ class StartOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What a receipt may show of the card, and an opaque token of it. Never a card number."""
+    """The card's receipt details and an opaque token. Never a card number."""
 
     brand: str | None = None
     last4: str | None = None
@@ -154,7 +154,7 @@ class StopRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicateCharge:
-    """A charge of ours at Monta that this session does not pay for: stopped at once, never captured."""
+    """A charge of ours that this session does not pay for. It is stopped at once and never captured."""
 
     id: ChargeId
     state: ChargeState
@@ -186,7 +186,7 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standstill:
-    """Since when, by our clock, the charge has not changed, and our stops in that time."""
+    """Since when the charge has not changed, and our stops since. By our clock."""
 
     state: ChargeState
     energy_wh: int
@@ -330,7 +330,7 @@ class PaymentSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentAuthorized:
-    """A terminal's report: this much is held on a card for a charge at this charge point."""
+    """A terminal's report: an amount is held for a charge here."""
 
     charge_point_id: ChargePointId
     authorization: Authorization

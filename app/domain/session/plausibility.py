@@ -1,4 +1,4 @@
-"""Checks whether prices and energies from Monta are plausible, and finds the plausible part."""
+"""Checks whether Monta's prices and energies are plausible. Finds the plausible part of others."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -40,7 +40,7 @@ def most_power_w(session: PaymentSession, policy: Policy) -> int:
 
 
 def most_energy_wh(session: PaymentSession, until: datetime, policy: Policy) -> int:
-    """The highest plausible energy of the charge at `until` (our clock), in Wh.
+    """Returns the highest plausible energy at `until`, in Wh. By our clock.
 
     A last reading counts from when it was first shown, of a paused charge from when it last was, and may be as old as a
     silent meter is believed to be.
@@ -59,8 +59,8 @@ def most_energy_wh(session: PaymentSession, until: datetime, policy: Policy) -> 
 
 
 def energy_until(session: PaymentSession, report: ChargeReport) -> datetime:
-    """Until when energy can have flowed into a report, by our clock: its arrival. Of an ended charge not later than its
-    first known end, however often its record is read."""
+    """Returns until when energy can have flowed, by our clock. For a report that is its arrival; of an ended charge not
+    later than its first known end, however often its record is read."""
     arrived_at, ended_at = report.arrived_at or report.seen_at, session.charge_ended_at
     return arrived_at if ended_at is None or report.state not in ENDED else min(arrived_at, ended_at)
 
@@ -114,7 +114,7 @@ def without_impossible(session: PaymentSession, report: ChargeReport, policy: Po
 
 
 def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:
-    """Why a final record is held for operations instead of settled, in words. None: it can be billed.
+    """Returns in words why a final record is held; None: it is billable.
 
     A negative price is possible: nothing is captured then, so there is nothing to decide.
     """
@@ -132,7 +132,7 @@ def unbillable(session: PaymentSession, charge: Charge, policy: Policy) -> str |
 
 
 def price_above_tariff(session: PaymentSession, charge: Charge, policy: Policy) -> str | None:
-    """Why a final price above the tariff is reported, though billed: the tariff needs a correction."""
+    """Returns why a price above the tariff is reported, though billed. The tariff needs a correction."""
     tariff, price = _tariff_throughout(session, charge.latest), charge.latest.price
     if tariff is None or price is None:
         return None
@@ -143,7 +143,7 @@ def price_above_tariff(session: PaymentSession, charge: Charge, policy: Policy) 
 
 
 def negative_price_unexpected(session: PaymentSession, charge: Charge, policy: Policy) -> bool:
-    """Whether a final price below 0 contradicts a tariff by which the driver pays."""
+    """Whether a negative final price contradicts the tariff, which charges drivers."""
     price = charge.latest.price
     return price is not None and price < 0 and bool(_least_minor(session, charge, policy))
 
@@ -169,7 +169,7 @@ def last_believed(
 
 
 def final_energy_wh(charge: Charge) -> int:
-    """The record's own energy if it is possible; else the highest possible reading."""
+    """Returns the record's energy if possible, else the highest possible reading."""
     final = charge.latest.energy_wh
     return charge.energy_wh if final is None else final
 
@@ -179,7 +179,7 @@ def _without_price(report: ChargeReport) -> ChargeReport:
 
 
 def _too_much_energy(session: PaymentSession, report: ChargeReport, policy: Policy) -> str | None:
-    """Why the energy exceeds what the charge point can have given in this time. None: it does not."""
+    """Returns why the energy is impossible in this time; None: it is possible."""
     if report.energy_wh is None:
         return None
     ended = session.charge.latest if session.charge is not None and session.charge.ended else None
@@ -216,14 +216,14 @@ def _odd_price(session: PaymentSession, report: ChargeReport, policy: Policy) ->
 
 
 def _energy_of(session: PaymentSession, report: ChargeReport) -> int:
-    """The energy that a price is for: of a completed charge the record's. Before that the meter never falls."""
+    """Returns the energy that a price is for. Of a completed charge the record's. Before that the meter never falls."""
     if report.energy_wh is not None and report.state is ChargeState.COMPLETED:
         return report.energy_wh
     return max(report.energy_wh or 0, session.energy_wh)
 
 
 def _off_average(report: ChargeReport, price: Decimal, wh: int, currency: str) -> str | None:
-    """Whether the price and Monta's average a kWh differ by the factor of a mix-up of units."""
+    """Whether price and average differ by a mix-up of units. The average is Monta's, a kWh."""
     average = report.price_per_kwh
     if average is None or average <= 0 or wh < AVERAGED_WH:
         return None
@@ -285,7 +285,7 @@ def _least_minor(session: PaymentSession, charge: Charge, policy: Policy) -> int
 
 
 def _most(session: PaymentSession, report: ChargeReport, wh: int, tariff: Tariff, policy: Policy) -> Decimal:
-    """The tariff's highest total for this energy and time, at any power and however long the cable was in."""
+    """Returns the tariff's highest total for this energy and time. At any power and however long the cable was in."""
     reading = _reading(session, report, wh, policy)
     return upper_bound(
         tariff, reading, reading.at, most_power_w(session, policy), ZoneInfo(session.time_zone)

@@ -1,4 +1,4 @@
-"""Applies a report of Monta's charge, or a search result, to a payment session."""
+"""Applies a report or a search result of Monta to a session."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -46,8 +46,8 @@ class Believed:
 
 
 def clock_difference_s(session: PaymentSession, report: ChargeReport, policy: Policy) -> int:
-    """Monta's clock minus ours in seconds, as far as a report proves it. Our charge was created before its payment
-    session, or after the answer. 0: nothing is proved."""
+    """Returns Monta's clock minus ours in seconds, as far as proved. Our charge was created before its payment session,
+    or after the answer. 0: nothing is proved."""
     reported = [t for t in (report.created_at, report.updated_at) if t is not None]
     if report.created_at is None:
         return 0
@@ -100,7 +100,7 @@ def _updated_at(report: ChargeReport, ahead: timedelta, latest: datetime) -> dat
 
 
 def apply_report(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
-    """Applies one report of a charge that carries our reference or our charge id.
+    """Applies one report of a charge that names this session. By our reference or our charge id.
 
     The first charge of ours is adopted; a report of the adopted one is merged; any other is a duplicate charge that
     will be stopped. A report that cannot be ours is journaled without effect. An impossible energy or price is set
@@ -123,7 +123,7 @@ def apply_report(change: Change, report: ChargeReport, source: Source, policy: P
 def apply_search_result(
     change: Change, reports: Iterable[ChargeReport], *, at: datetime, policy: Policy
 ) -> Change:
-    """Applies the complete answer of a search for our reference, sent at `at`. Adopts the oldest charge."""
+    """Applies the complete answer of a search for our reference. Sent at `at`. Adopts the oldest charge."""
     found = sorted(reports, key=lambda r: (r.created_at or r.seen_at, r.id))
     start = replace(change.session.start, searches=change.session.start.searches + 1, searched_at=at)
     if all(_foreign(change.session, r) is not None for r in found):
@@ -161,8 +161,8 @@ def _in_our_time(
 
 
 def _foreign(session: PaymentSession, report: ChargeReport) -> str | None:
-    """Why a report with our reference cannot be of a charge that we started. None: it may be. Never for its times,
-    since that would compare Monta's clock with ours."""
+    """Returns why a reported charge cannot be ours; None: it may be. Never for its times, since that would compare
+    Monta's clock with ours."""
     if any(duplicate.id == report.id for duplicate in session.duplicates):
         return None
     if report.partner_external_id not in (None, session.id):
@@ -216,7 +216,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
 def _after_the_end(
     change: Change, known: PaymentSession, report: ChargeReport, source: Source, policy: Policy
 ) -> Change:
-    """Applies a report to an ended session: contradictions are checked, and a running charge is a duplicate. `known`:
+    """Applies a report to an ended session. Contradictions are checked, and a running charge is a duplicate. `known`:
     the session before this report."""
     before = known.charge
     change = apply_late_webhook(change, before, report, source)
@@ -231,7 +231,7 @@ def _after_the_end(
 
 
 def _stopped_again(change: Change, report: ChargeReport, source: Source, policy: Policy) -> Change:
-    """Stops a charge at once that gives energy though its state says ended."""
+    """Stops a charge that gives energy though its state says ended."""
     change = duplicate_charge(change, report, source, policy)
     duplicates = tuple(
         replace(e, gives_on=True, next_at=None) if e.id == report.id else e for e in change.session.duplicates
@@ -286,7 +286,7 @@ def _set_aside(change: Change, before: Charge | None, report: ChargeReport, sour
 
 
 def _meter_history(session: PaymentSession, report: ChargeReport) -> MeterHistory:
-    """Adds a reading as of the moment that Monta confirms, not its arrival. The final record is none."""
+    """Adds a reading as of the moment that Monta confirms. Not of its arrival; the final record is no reading."""
     if report.energy_wh is None or report.state in ENDED:
         return session.meter_history
     at = report.as_of or report.seen_at
@@ -371,12 +371,12 @@ def _newer(report: ChargeReport, known: Charge) -> bool:
 
 
 def one_search_until(session: PaymentSession, policy: Policy) -> datetime:
-    """The end of a watch for duplicates that leaves time for one search after the POST."""
+    """Returns the end of a duplicate watch: one search after the POST."""
     return (session.start.intent_at or session.created_at) + timedelta(seconds=policy.duplicate_search_s)
 
 
 def _without_one_search(session: PaymentSession, policy: Policy) -> datetime | None:
-    """Ends the watch when webhooks arrive: they would report a second charge, so no search is needed."""
+    """Ends the duplicate watch when webhooks arrive. They would report a second charge, so no search is needed."""
     until = session.watch_until
     spared = not session.ended and until is not None and until <= one_search_until(session, policy)
     return None if spared else until

@@ -1,4 +1,4 @@
-"""Ends a payment session: settles by Monta's final record, or releases when nothing ran."""
+"""Ends a session: settles by the final record, or releases it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -74,7 +74,7 @@ LATE = "the PSP's report came after the hold had expired"
 
 
 def flag_overdue(change: Change, now: datetime) -> Change:
-    """Flags a settlement whose capture result the terminal has not reported in time. Once, and not a young one."""
+    """Flags a settlement whose capture is not reported in time. Once, and not a young one."""
     session, settlement = change.session, change.session.settlement
     if settlement is None or settlement.status is not SettlementStatus.DUE:
         return change
@@ -88,7 +88,7 @@ REFUSED = "the PSP refused the capture"
 
 
 def reported(change: Change, reports: Sequence[CaptureReport], now: datetime, policy: Policy) -> Change:
-    """Applies one more capture report, the last of `reports`: updates the settlement's status, retry and attention.
+    """Applies one more capture report, the last of `reports`. Updates the settlement's status and attention.
 
     Raises HoldUnknown.
     """
@@ -188,7 +188,7 @@ def settle_unfinished(change: Change, now: datetime, policy: Policy) -> Change:
 
 
 def _stopped_on(change: Change, now: datetime) -> Change:
-    """Turns a charge that has not ended into a duplicate: stopped, and watched until it has ended."""
+    """Turns a charge that may run into a duplicate. It is stopped, and watched until it has ended."""
     session, charge = change.session, change.session.charge
     if charge is None or charge.ended or session.lost is Lost.GONE:
         return change
@@ -207,7 +207,7 @@ def _stopped_on(change: Change, now: datetime) -> Change:
 def settle_by_person(
     change: Change, amount_minor: int, reason: str, *, now: datetime, policy: Policy
 ) -> Change:
-    """Settles an ended charge by operations' amount, up to the authorization, and clears all attention."""
+    """Settles an ended charge by operations' amount. Up to the authorization. Clears all attention."""
     change = change.note(
         JournalKind.AMOUNT_DECIDED, Source.OPERATIONS, amount_minor=amount_minor, reason=reason
     )
@@ -228,7 +228,7 @@ def may_be_settled_by_person(session: PaymentSession) -> bool:
 def closed_by_person(
     change: Change, amount_minor: int, reason: str, *, now: datetime, policy: Policy
 ) -> Change:
-    """Closes a session in any state by operations' amount, at most the authorization. Its charge is stopped if it may
+    """Closes a session in any state by operations' amount. At most the authorization. Its charge is stopped if it may
     run; after an unknown start Monta is searched, and a charge that appears is stopped.
 
     Raises ValueError for an amount that was never authorized, NotAllowed for a session that has ended.

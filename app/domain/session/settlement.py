@@ -1,4 +1,4 @@
-"""Computes what the terminal captures and releases, and the status after the PSP's reports."""
+"""Computes capture, release, and the status after the PSP's reports."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -86,7 +86,7 @@ class Settlement:
 
     @property
     def report_due_at(self) -> datetime:
-        """Half of the remaining validity of its holds: by then its capture should be reported."""
+        """Returns when the capture's report is due: after half the remaining validity."""
         return self.decided_at + max(timedelta(), self.deadline - self.decided_at) / 2
 
 
@@ -97,7 +97,7 @@ _AFTERWARDS = ("status", "overdue_since", *DERIVED)
 
 
 def decided_digest(settlement: Mapping[str, object]) -> str:
-    """The hash of a settlement's fields as they were decided, whatever the PSP has done since."""
+    """Hashes a settlement's decided fields. What the PSP has done since does not count."""
     decided = {name: value for name, value in settlement.items() if name not in _AFTERWARDS}
     shares = decided["shares"]
     if isinstance(shares, list | tuple):
@@ -341,7 +341,7 @@ def _moved_too_much(share: HoldShare, moved: _Moved) -> bool:
 
 
 def _paid_otherwise(settlement: Settlement, shares: tuple[HoldShare, ...], moved: list[_Moved]) -> bool:
-    """Whether the whole amount was captured, and no more, though from other holds than planned."""
+    """Whether other holds than planned paid the exact amount."""
     if not settlement.to_capture_minor or sum(m.captured for m in moved) != settlement.to_capture_minor:
         return False
     return all(m.captured + m.most_released <= s.amount_minor for s, m in zip(shares, moved, strict=True))

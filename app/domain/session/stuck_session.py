@@ -1,4 +1,4 @@
-"""Finds sessions that do not end by themselves: lost charges, and what operations must look at."""
+"""Finds sessions that do not end by themselves. They have lost charges, or need operations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -72,7 +72,7 @@ def stalls_at(session: PaymentSession, charge: Charge, policy: Policy) -> dateti
 
 
 def counted_lost(change: Change, why: Lost) -> Change:
-    """Marks the charge as lost: the session is settled, or held for operations, as if it had ended."""
+    """Marks the charge as lost, as if it had ended. The session is settled, or held for operations."""
     session = change.session
     if session.status is not Status.FINISHING:
         reason = session.stop.reason if session.stop else StopReason.VEHICLE_OR_CHARGE_POINT
@@ -107,12 +107,12 @@ def counted(known: Refusals | None, now: datetime) -> Refusals:
 
 
 def is_gone(missing: Refusals | None, policy: Policy, now: datetime) -> bool:
-    """Whether enough 404 answers over enough time prove that there is no such charge."""
+    """Whether enough 404 answers over time prove the charge gone."""
     return _lasted(missing, policy.gone_answers, policy.gone_after_s, now)
 
 
 def odd_since(session: PaymentSession, charge: Charge) -> datetime | None:
-    """Since when a charge with energy has been in a state that should pass soon. None: it is not."""
+    """Returns since when a charge is stuck in a passing state. Only a charge with energy. None: it is not stuck."""
     still = session.reads.still
     if charge.state not in PASSING or not charge.energy_wh or still is None or not _shows(still, charge):
         return None
@@ -120,7 +120,7 @@ def odd_since(session: PaymentSession, charge: Charge) -> datetime | None:
 
 
 def freed(change: Change, now: datetime, policy: Policy) -> Change:
-    """Frees the charge point for the next payment once no charge of this session can run on it.
+    """Frees the charge point once no charge of the session can run.
 
     Never taken back: a charge that is restarted later is stopped, and may find another session there.
     """

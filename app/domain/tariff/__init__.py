@@ -1,4 +1,4 @@
-"""Tariffs: the OCPI 2.3.0 Tariff object, what a session costs or may cost, and what an amount buys."""
+"""OCPI 2.3.0 tariffs: what a session costs, and what an amount buys."""
 
 from app.domain.tariff.energy_for_amount import energy_for_amount
 from app.domain.tariff.model import (

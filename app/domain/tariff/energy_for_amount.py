@@ -21,7 +21,7 @@ from app.domain.units.money import to_major
 def energy_for_amount(
     tariff: Tariff, amount_minor: int, *, least_power_w: int | None = None, parked_s: int = 0
 ) -> int | None:
-    """Wh that `amount_minor` pays for at the highest prices that may come to be in force, rounded down.
+    """Computes the Wh that an amount buys at the highest prices. Of all that may come to be in force, rounded down.
 
     None: energy costs nothing, so the amount sets no bound. All flat fees that may ever apply, and steps of
     time, are taken off first. Assumptions: minutes are counted as if the car drew `least_power_w`
@@ -37,7 +37,7 @@ def energy_for_amount(
 
 
 def counts_everything(tariff: Tariff) -> bool:
-    """Whether energy alone, with flat fees, decides the cost: no minute costs anything."""
+    """Whether energy and flat fees alone decide the cost. Then no minute costs anything."""
     timed = (Dimension.TIME, Dimension.PARKING_TIME)
     return not any(
         rate.gross for each in rates_of(tariff).elements for kind, rate in each.rates.items() if kind in timed
@@ -45,7 +45,7 @@ def counts_everything(tariff: Tariff) -> bool:
 
 
 def one_energy_price(tariff: Tariff) -> bool:
-    """Whether a Wh costs the same whenever it flows, so that an amount stands for an energy."""
+    """Whether a Wh always costs the same. Then an amount stands for an energy."""
     rates = rates_of(tariff)
     return rates.plain_prices is not None
 
@@ -68,8 +68,8 @@ def _bought(rates: Rates, amount: Fraction, least_power_w: int | None, parked_s:
 
 
 def _steps_of_all_energy(rates: Rates, bands: list[int]) -> int | None:
-    """The step in Wh that every other step divides, where all energy is rounded as one sum. None: it may be that only
-    a part is, from wherever it begins to have a price, or that steps do not fit into each other."""
+    """Returns the energy step in Wh that every other step divides. All energy is then rounded as one sum. None: it may
+    be that only a part is, from wherever it begins to have a price, or that steps do not fit into each other."""
     steps = sorted(
         {each.rates[Dimension.ENERGY].step for each in rates.elements if Dimension.ENERGY in each.rates}
     )
@@ -79,7 +79,7 @@ def _steps_of_all_energy(rates: Rates, bands: list[int]) -> int | None:
 
 
 def _per_wh(here: Options, rates: Rates, least_power_w: int | None) -> Fraction:
-    """The price of a Wh, with the time that it takes at the least power."""
+    """Returns a Wh's price with its time at the least power."""
     energy = Fraction(here.energy, rates.denominator)
     if not least_power_w:
         return energy

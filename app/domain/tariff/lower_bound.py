@@ -1,4 +1,4 @@
-"""The least that a session has cost at a reading, whatever its course was."""
+"""Bounds the least cost of a session at a reading."""
 
 from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
@@ -12,7 +12,7 @@ DOWN = Context(prec=28, rounding=ROUND_FLOOR)
 
 
 def lower_bound(tariff: Tariff, reading: Reading, tz: ZoneInfo) -> Decimal:
-    """The lowest total in major units that the session can have at the reading. No less will be billed.
+    """Computes the lowest total that a session can have. In major units, at the reading. No less will be billed.
 
     Takes each price at its lowest over the whole past, and steps as not yet rounded up.
     """
@@ -49,7 +49,7 @@ def _sure(restrictions: Restrictions) -> bool:
 
 
 def _lowest_limit(limit: PriceLimit | None) -> Fraction | None:
-    """The total that a least or highest price comes to without any tax that it does not name."""
+    """Computes a price limit's total without taxes that it does not name."""
     if limit is None:
         return None
     named = limit.total if limit.total is not None else limit.before_tax

@@ -1,4 +1,4 @@
-"""The OCPI 2.3.0 Tariff object as values, and the meter reading that it is applied to."""
+"""The OCPI 2.3.0 Tariff object, and the meter reading that it prices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Dimension(StrEnum):
-    """What a price component counts: a session, kWh, hours charging, hours connected without charging."""
+    """What a price component counts. A session, kWh, hours charging, hours connected without charging."""
 
     FLAT = "FLAT"
     ENERGY = "ENERGY"
@@ -26,7 +26,7 @@ class TaxIncluded(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceComponent:
-    """A price in major units for a session (FLAT), kWh (ENERGY) or hour (TIME, PARKING_TIME).
+    """A price in major units. For a session (FLAT), kWh (ENERGY) or hour (TIME, PARKING_TIME).
 
     `vat` is a percentage, None when the tariff names none. `step_size` is in Wh or seconds.
     """
@@ -113,7 +113,7 @@ class MeterPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What is known of a running session at `at`: its energy since `started_at`, when minutes begin to count.
+    """What is known of a running session at `at`. Its energy since `started_at`, when minutes begin to count.
 
     `meter_error_wh`: the true energy may be that much above `energy_wh`, and above those of `earlier`: by
     rounding, or by steps of 1 kWh.

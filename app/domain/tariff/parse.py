@@ -1,4 +1,4 @@
-"""Parses a JSON object into a tariff and reports every problem with its field."""
+"""Parses JSON into a tariff, and reports every problem with its field."""
 
 import math
 import re
@@ -190,7 +190,8 @@ class Fields:
 
 
 def _decimal(value: object, most_decimals: int) -> Decimal | None:
-    """Exact from int and Decimal, by its shortest text from float, never from bool. None: no number."""
+    """Converts a number exactly; None: it is no number. From int and Decimal, from float by its shortest text, never
+    from bool."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     if isinstance(value, int):
@@ -310,7 +311,8 @@ def _restrictions(fields: Fields) -> Restrictions:
 
 
 def _price_limit(fields: Fields, name: str) -> PriceLimit | None:
-    """2.3.0 names the sides before_taxes and after_taxes (or lists taxes), 2.2.1 excl_vat and incl_vat."""
+    """Reads a price limit in the words of 2.3.0 or 2.2.1. 2.3.0 names the sides before_taxes and after_taxes (or lists
+    taxes), 2.2.1 excl_vat and incl_vat."""
     limit = fields.child(name)
     if limit is None:
         return None

@@ -1,4 +1,4 @@
-"""The oracle: prices a finished session exactly, for tests and the simulator's price groups to compare with.
+"""Prices a finished session exactly. The oracle for tests and for the simulator's price groups.
 
 The service itself takes what Monta bills and only bounds it (`lower_bound`, `upper_bound`, `energy_for_amount`).
 """
@@ -53,7 +53,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A part of a period in which no time, energy, power or current passes a restriction."""
+    """A part of a period that passes no restriction. Neither of time, energy, power nor current."""
 
     seconds: Fraction
     wh: Fraction
@@ -61,7 +61,7 @@ class _Piece:
 
 
 def price(tariff: Tariff, usage: Sequence[Period], tz: ZoneInfo) -> Price:
-    """The cost of the periods, which follow each other in time, at a place in `tz`.
+    """Prices periods that follow each other, at a place in `tz`.
 
     The session starts with the first period. A flat fee falls due once for each element under which the
     session has been. Steps round the whole energy once, and of charging and parking time the kind that was
@@ -103,7 +103,7 @@ def _pieces(rates: Rates, usage: Sequence[Period], tz: ZoneInfo) -> Iterator[_Pi
 def _cut(
     rates: Rates, period: Period, found: list[Cell], start_us: int, energy: Fraction
 ) -> Iterator[_Piece]:
-    """A period's pieces; shares of it run from 0 to 1, of time and energy alike."""
+    """Cuts a period into pieces. Shares of it run from 0 to 1, of time and energy alike."""
     length_us = period.seconds * 1_000_000
     cuts = {Fraction(0)}
     if length_us:
@@ -183,7 +183,7 @@ def _amount(piece: _Piece, dimension: Dimension) -> Fraction:
 
 
 def _step_up(lines: dict[int, tuple[Rate, Fraction]], last: int) -> None:
-    """Round the sum of a dimension up to the step of its last rate. The surplus is billed at that rate."""
+    """Rounds a dimension's sum up to the step of its last rate. The surplus is billed at that rate."""
     rate, amount = lines[last]
     whole = sum((each for _, each in lines.values()), Fraction(0))
     lines[last] = (rate, amount + -(-whole // rate.step) * rate.step - whole)

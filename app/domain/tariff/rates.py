@@ -1,4 +1,4 @@
-"""A tariff's prices per Wh and second with taxes, exact, and which of them may be in force."""
+"""A tariff's exact prices per Wh and second, with taxes. Which of them may be in force."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +22,7 @@ UNITS = {Dimension.FLAT: 1, Dimension.ENERGY: 1000, Dimension.TIME: 3600, Dimens
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One component's price for one session, Wh or second, before and with taxes. Step in Wh or seconds."""
+    """One component's price for one session, Wh or second. Before and with taxes. Step in Wh or seconds."""
 
     net: Fraction
     gross: Fraction
@@ -39,7 +39,7 @@ class Rated:
 
 @dataclass(frozen=True, slots=True)
 class PlainPrices:
-    """Price (over the tariff's denominator, for one session, Wh or second) and step of each dimension."""
+    """Price and step of each dimension. For one session, Wh or second; prices over the tariff's denominator."""
 
     flat: tuple[int, int]
     energy: tuple[int, int]
@@ -59,7 +59,7 @@ class Rates:
 
     @cached_property
     def plain(self) -> dict[Dimension, Rate] | None:
-        """The one rate of each dimension when no element that counts is restricted. None otherwise."""
+        """Returns each dimension's one rate when no element is restricted. None otherwise."""
         first: dict[Dimension, Rate] = {}
         for element in self.elements:
             wanted = element.rates.keys() - first.keys()
@@ -78,7 +78,7 @@ class Rates:
 
     @cached_property
     def highest_tax(self) -> Fraction:
-        """The largest factor from a price before taxes to its total, at least 1."""
+        """Returns the largest factor from before taxes to total. At least 1."""
         found = [
             rate.gross / rate.net for each in self.elements for rate in each.rates.values() if rate.net > 0
         ]

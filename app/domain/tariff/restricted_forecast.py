@@ -25,7 +25,7 @@ from app.domain.tariff.time_windows import (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The highest prices that may be in force, as whole numbers over the tariff's denominator.
+    """The highest prices that may be in force. Whole numbers over the tariff's denominator.
 
     `flats`: elements whose flat fee may fall due. `energy_surplus` and `time_surplus`: the most that rounding
     up to a step may add, for one step's Wh or seconds.
@@ -61,7 +61,7 @@ def worst_of(several: Iterable[Options]) -> Options:
 
 
 def bands_of(rates: Rates) -> list[int]:
-    """Where bands of energy start, in W x µs: at 0 and at each least or most kWh of an element."""
+    """Returns where bands of energy start, in W x µs. At 0 and at each least or most kWh of an element."""
     thresholds = {
         int(Fraction(each) * 1000 * SCALE)
         for restrictions in rates.restrictions
@@ -73,17 +73,17 @@ def bands_of(rates: Rates) -> list[int]:
 
 @lru_cache(maxsize=8192)
 def options(rates: Rates, active: tuple[int, ...], energy: int, most_power_w: int | None) -> Options:
-    """What may be in force among the elements that time allows, at an energy (W x µs), up to a power."""
+    """Returns the highest prices that these elements may charge. At an energy (W x µs), up to a power."""
     return _options(rates, active, energy, most_power_w, any_time=False)
 
 
 def options_at_any_time(rates: Rates, energy: int) -> Options:
-    """What may be in force at an energy (W x µs) at some time and power."""
+    """Returns the highest prices at an energy, at any time. Energy in W x µs."""
     return _options(rates, tuple(range(len(rates.elements))), energy, None, any_time=True)
 
 
 def is_energy_always_priced(rates: Rates, energy: int) -> bool:
-    """Whether energy has a price at this energy (W x µs) at any time and power, be it nothing."""
+    """Whether energy always has a price here, be it zero. At this energy (W x µs), at any time and power."""
     return any(
         Dimension.ENERGY in each.rates
         and energy_allows(each.restrictions, Fraction(energy, SCALE))
@@ -129,14 +129,15 @@ def _worst(found: dict[Dimension, list[tuple[int, int, int]]]) -> Options:
 
 
 def _power_may_allow(restrictions: Restrictions, most_power_w: int | None) -> bool:
-    """A current is never known here: only a least power above the highest possible rules an element out."""
+    """Whether the power may allow an element. A current is never known here: only a least power above the highest
+    possible rules an element out."""
     least = restrictions.min_power_kw
     return most_power_w is None or least is None or Fraction(least) * 1000 <= most_power_w
 
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """A part of one cell between two known energies, both included, in time from the session's start."""
+    """A part of one cell between two known energies. Both included, in time from the session's start."""
 
     start_us: int
     end_us: int
@@ -147,8 +148,8 @@ class _Stretch:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """The start of a cell, and the worst between the reading and it. Holds the cost by time with energy and by
-    minutes alone, all that may be in force, and the dearest energy of each band."""
+    """A cell's start, and the worst cost between the reading and it. Holds the cost by time with energy and by minutes
+    alone, all that may be in force, and the dearest energy of each band."""
 
     cell: int
     at_us: int
@@ -194,7 +195,7 @@ class RestrictedForecast:
         return self._past_time + total + (flat + mark.worst.energy_surplus + mark.worst.time_surplus) * SCALE
 
     def _marks_ahead(self, past: list[_Stretch]) -> list[_Mark]:
-        """One mark at the reading and one at the start of each later cell."""
+        """Makes a mark at the reading and at each later cell's start."""
         now = self._span.past_us
         first = next(index for index, cell in enumerate(self._cells) if cell.end_us > now)
         worst = worst_of(self._worst(each, future=False) for each in past)
@@ -204,7 +205,7 @@ class RestrictedForecast:
         return found
 
     def _through(self, mark: _Mark, end_us: int) -> _Mark:
-        """What the mark's cell adds up to a time, at its end at the latest."""
+        """Returns what the mark's cell adds up to a time. At its end at the latest."""
         power = self._span.power_w
         high = self._span.energy + power * (end_us - self._span.past_us)
         here = self._worst(_Stretch(mark.at_us, end_us, mark.cell, self._floor, high), future=True)
@@ -234,7 +235,7 @@ class RestrictedForecast:
         )
 
     def _filled(self, low: int, high: int, dearest: tuple[int, ...]) -> int:
-        """The energy between two readings of the meter, each band at its price."""
+        """Prices the energy between two readings, band by band."""
         ends = [*self._bands[1:], max(high, self._bands[-1])]
         return sum(
             max(0, min(high, end) - max(low, start)) * price
@@ -242,7 +243,7 @@ class RestrictedForecast:
         )
 
     def _energy_of_past(self, energy: int) -> int:
-        """The energy so far, had it been `energy`, at the dearest prices between each two known points."""
+        """Prices the past energy at its dearest. Had it been `energy`, between each two known points."""
         total = 0
         for (start, low), (end, high) in pairwise(self._points):
             touched = [i for i, each in enumerate(self._cells) if _within(each, start, end)]
@@ -258,7 +259,7 @@ class RestrictedForecast:
         return total
 
     def _dearest_first(self, flowed: int, start: int, end: int, touched: list[int]) -> int:
-        """Between two known energies: as much as the power allows in the dearest cell, and so on."""
+        """Places energy between two points into the dearest cells first. In each as much as the power allows."""
         priced = sorted(((self._option(i, 0, future=False).energy, i) for i in touched), reverse=True)
         if self._past_power_w is None or len(priced) == 1:
             return flowed * priced[0][0]
@@ -271,7 +272,8 @@ class RestrictedForecast:
         return total + left * priced[0][0]
 
     def _time_of_past(self, past: list[_Stretch]) -> int:
-        """Minutes so far: charging, but parked where that is dearest, for as long as it may have been."""
+        """Prices the past minutes at their dearest. Charging, but parked where that is dearest, for as long as it may
+        have been."""
         left, total = self._span.parked_us, 0
         gains: list[tuple[int, int]] = []
         for each in past:
@@ -292,7 +294,7 @@ class RestrictedForecast:
         ]
 
     def _high(self, energy: int) -> int:
-        """The most that the true energy was when the meter showed this one."""
+        """Returns the highest true energy behind a shown one."""
         return min(energy + self._span.error, self._span.energy)
 
     def _worst(self, stretch: _Stretch, *, future: bool) -> Options:
@@ -313,7 +315,8 @@ def _within(cell: Cell, start_us: int, end_us: int) -> bool:
 
 
 def _points(reading: Reading, span: Span, found: list[Cell]) -> list[tuple[int, int]]:
-    """Start, earlier readings and the reading, as µs since the start and energy. Those out of order left out.
+    """Returns start, earlier readings and the reading as points. In µs since the start and energy. Those out of order
+    are left out.
 
     So are earlier readings amid one cell: they would add nothing but their error.
     """

@@ -1,4 +1,4 @@
-"""Splits what a driver pays into net and tax, where the tariff says so without doubt."""
+"""Splits a total into net and tax, where the tariff is clear."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,7 +17,7 @@ class TaxShare:
 
 
 def tax_split(tariff: Tariff | None, total_minor: int) -> tuple[TaxShare, ...]:
-    """The total in shares that add up to it exactly; net is rounded half up, tax is the rest.
+    """Splits the total into shares that add up to it exactly. Net is rounded half up, tax is the rest.
 
     Empty when nothing is paid, or when the tariff does not say: no tariff, `N/A`, a component without VAT, or several
     rates, of which a total alone does not tell how much fell under which.

@@ -1,4 +1,4 @@
-"""Cuts a session into time windows in which a tariff's restrictions do not change."""
+"""Cuts a session where a tariff's time restrictions change."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -51,7 +51,7 @@ def cells(elements: tuple[Restrictions, ...], started_at: datetime, end_us: int,
 
 
 def energy_allows(restrictions: Restrictions, energy_wh: Fraction) -> bool:
-    """Whether an element may be active at this energy of the session (from the least on, below the most)."""
+    """Whether this energy lies within an element's restriction. From the least on, below the most."""
     least, most = restrictions.min_kwh, restrictions.max_kwh
     return (least is None or energy_wh >= Fraction(least) * 1000) and (
         most is None or energy_wh < Fraction(most) * 1000
@@ -59,7 +59,7 @@ def energy_allows(restrictions: Restrictions, energy_wh: Fraction) -> bool:
 
 
 def power_allows(restrictions: Restrictions, power_w: Fraction, current_a: Fraction) -> bool:
-    """Whether an element may be active at this power and current (from the least on, below the most)."""
+    """Whether power and current lie within an element's restrictions. From the least on, below the most."""
     bounds = (
         (power_w / 1000, restrictions.min_power_kw, restrictions.max_power_kw),
         (current_a, restrictions.min_current_a, restrictions.max_current_a),
@@ -94,7 +94,7 @@ def _by_calendar(restrictions: Restrictions) -> bool:
 
 
 def depends_on_time(restrictions: Restrictions) -> bool:
-    """Whether the element depends on the clock, the calendar or the session's length."""
+    """Whether an element depends on clock, calendar or the session's length."""
     return (
         _by_calendar(restrictions)
         or restrictions.min_duration_s is not None
@@ -112,7 +112,7 @@ def _active(restrictions: Restrictions, at_us: int, local: datetime) -> bool:
 
 
 def _in_calendar(restrictions: Restrictions, local: datetime) -> bool:
-    """Each restriction by itself: after midnight a night window counts as of the day that has begun."""
+    """Checks each calendar restriction by itself. After midnight a night window counts as of the day that has begun."""
     day = local.date()
     if restrictions.weekdays and day.weekday() not in restrictions.weekdays:
         return False
@@ -145,7 +145,7 @@ def _cuts(elements: tuple[Restrictions, ...], started_at: datetime, end_us: int,
 
 
 def _clock_cuts(hours: frozenset[time], started_at: datetime, end_us: int, tz: ZoneInfo) -> set[int]:
-    """Every instant at which a wall clock shows one of the hours, and every change of the zone's offset."""
+    """Returns when a wall clock shows the hours, or changes its offset."""
     day = started_at.astimezone(tz).date()
     last = (started_at + end_us * MICROSECOND).astimezone(tz).date()
     start_us, found = microseconds(started_at - EPOCH), set()
@@ -157,7 +157,7 @@ def _clock_cuts(hours: frozenset[time], started_at: datetime, end_us: int, tz: Z
 
 @lru_cache(maxsize=4096)
 def _instants(day: date, hours: frozenset[time], tz: ZoneInfo) -> tuple[int, ...]:
-    """When the wall clock shows the hours on a day (twice where it is set back), and when the offset changes, in µs
+    """Returns when one day's wall clock shows the hours. Twice where it is set back, and when the offset changes, in µs
     since 1970. Sessions share their days."""
     shown = {
         datetime.combine(day, hour, tz).replace(fold=fold).astimezone(UTC)
@@ -174,7 +174,7 @@ def _instants(day: date, hours: frozenset[time], tz: ZoneInfo) -> tuple[int, ...
 
 
 def _offset_change(before: datetime, after: datetime, tz: ZoneInfo) -> datetime:
-    """The first second with the new offset, by halving at most a few days."""
+    """Finds the first second with the new offset. By halving at most a few days."""
     low, high = before, after
     old = before.astimezone(tz).utcoffset()
     while high - low > timedelta(seconds=1):
@@ -192,8 +192,7 @@ PER_SECOND = 3600
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A session's past: length, energy at most (its error included), time without charging at most. Its power
-    from now on."""
+    """A session's past: length, energy and idle time at most. Energy with its error. Its power from now on."""
 
     past_us: int
     energy: int

@@ -1,4 +1,4 @@
-"""Bounds the most that a session may cost until a time, whatever its power."""
+"""Bounds a session's highest cost until a time, at any power."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -14,7 +14,8 @@ from app.domain.tariff.time_windows import PER_SECOND, SCALE, Span, microseconds
 
 
 def latest_within(cost: Callable[[int], int], allowed: int, end: int, resolution: int) -> int | None:
-    """The last point up to `end` with a cost of at most `allowed`. Early by `resolution` at most.
+    """Finds the last point where the cost is still allowed. At most `allowed`, up to `end`, early by `resolution` at
+    most.
 
     None: at `end` it still is. 0: at 0 it is not, or no longer just after. Each round tries where a straight
     line would pass, then a point just beside that, then the middle; so the gap halves at least.
@@ -76,7 +77,8 @@ class PlainForecast:
         return min(by_energy + self._dearest_minutes(until_us), self._charging_or_parked(until_us))
 
     def latest(self, amount: int) -> int | None:
-        """For `by_energy_alone`: the last µs from the reading at which the cost is at most `amount`.
+        """Finds the last time at which `by_energy_alone` stays allowed. In µs from the reading, at a cost of at most
+        `amount`.
 
         None: never above it. Below 0: above it already.
         """
@@ -90,7 +92,7 @@ class PlainForecast:
         return (most - self.span.energy) // self.span.power_w if self.span.power_w else None
 
     def _dearest_minutes(self, until_us: int) -> int:
-        """All minutes at the dearer price, though energy flows only in those that are charging."""
+        """Prices all minutes at the dearer price. Though energy flows only in those that are charging."""
         parked = self.span.parked_us + until_us
         if not self.time:
             return self.parking * up_to(parked, self.parking_step)
@@ -98,7 +100,7 @@ class PlainForecast:
         return self.time * (self.span.past_us + until_us) + dearer * parked + self._time_surplus()
 
     def _charging_or_parked(self, until_us: int) -> int:
-        """From now on each moment is charging at full power or parked, whichever costs more. Steps on top."""
+        """Prices each moment as charging or parked, whichever costs more. From now on, at full power. Steps on top."""
         dearer = max(0, self.parking - self.time)
         past = self.energy * self.span.energy + self.time * self.span.past_us + dearer * self.span.parked_us
         moment = max(self.energy * self.span.power_w + self.time, self.parking)
@@ -114,10 +116,10 @@ UP = Context(prec=28, rounding=ROUND_CEILING)
 
 
 class CostForecast(Protocol):
-    """A session's highest cost as a function of time, in whole parts of a major unit. It never falls."""
+    """A session's highest cost over time, never falling. In whole parts of a major unit."""
 
     def cost(self, until_us: int) -> int:
-        """The highest cost `until_us` after the reading, times the tariff's denominator and SCALE."""
+        """Returns the highest cost `until_us` after the reading. Times the tariff's denominator and SCALE."""
         ...
 
 
@@ -140,14 +142,14 @@ class Forecast:
         self._most = _scaled(rates.most_total, self.scale)
 
     def cost(self, until_us: int) -> int:
-        """The highest cost `until_us` after the reading, within least and highest price, times `scale`."""
+        """Returns the highest cost within the price limits. `until_us` after the reading, times `scale`."""
         cost = self._forecast.cost(until_us)
         if self._least is not None:
             cost = max(cost, self._least)
         return cost if self._most is None else min(cost, self._most)
 
     def latest(self, allowed: int, end_us: int, resolution_us: int) -> int | None:
-        """The latest time, in µs from the reading, at which the cost is at most `allowed`.
+        """Finds the latest time with a cost of at most `allowed`. In µs from the reading.
 
         None: at `end_us` it still is. 0 or less: it is above already. Early by `resolution_us` at most.
         """

@@ -1,4 +1,4 @@
-"""One text for equal contents, and its SHA-256: what hashes of evidence are computed of."""
+"""Writes equal contents as one text, and hashes it. Hashes of evidence are computed of it."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 
 def canonical(value: object) -> str:
-    """JSON with sorted names, without spaces, in ASCII; times in UTC with their microseconds.
+    """Writes JSON with sorted names, in ASCII, without spaces. Times in UTC with their microseconds.
 
     A fraction is written digit by digit as `{"number": "0.49"}`, so that 0.49 and "0.49" differ; 1.0 is 1.
     """

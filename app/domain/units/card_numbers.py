@@ -1,4 +1,4 @@
-"""Finds card numbers in text, by the schemes' number ranges and by the field they stand in."""
+"""Finds card numbers in text, by number range and field."""
 
 import re
 import unicodedata
@@ -76,7 +76,7 @@ _DOUBLED = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
 
 
 def is_card_number(digits: str) -> bool:
-    """Whether these digits, no more and no fewer, are a card number: scheme, length, Luhn's check digit."""
+    """Whether exactly these digits are a card number. By scheme, length and Luhn's check digit."""
     return len(digits) in LENGTHS.get(digits[:PREFIX], ()) and _passes_luhn(digits)
 
 
@@ -101,7 +101,7 @@ def _passes_luhn(digits: str) -> bool:
 
 
 def _running_sums(digits: str) -> tuple[list[int], list[int]]:
-    """Luhn's sums up to each place, for windows that end at an even and at an odd one."""
+    """Returns Luhn's sums up to each place. For windows that end at an even and at an odd one."""
     values = [ord(d) - 48 for d in digits]
     even = accumulate((_PLAIN[v] if i % 2 else _DOUBLED[v] for i, v in enumerate(values)), initial=0)
     odd = accumulate((_DOUBLED[v] if i % 2 else _PLAIN[v] for i, v in enumerate(values)), initial=0)
@@ -169,7 +169,7 @@ SILENT = frozenset({"Cf", "Mn", "Me"})
 
 
 def looks_like_card_number(text: str, field: Field) -> bool:
-    """Whether a card number of a known scheme is in this text, in any spelling."""
+    """Whether a text holds a known scheme's card number. In any spelling."""
     if len(text) < FEWEST_DIGITS:
         return False
     plain = normalized(text)
@@ -179,7 +179,7 @@ def looks_like_card_number(text: str, field: Field) -> bool:
 
 
 def normalized(text: str) -> str:
-    """Digits of any script as 0 to 9, compatible forms as usual ones, nothing that cannot be seen."""
+    """Rewrites digits as 0 to 9 and drops invisible characters. Of any script; compatible forms become usual ones."""
     if text.isascii():
         return text
     return "".join(map(_plain, unicodedata.normalize("NFKC", text)))
@@ -220,7 +220,7 @@ def _found_in(text: str, field: Field) -> bool:
 
 
 def _without_tokens(text: str) -> str:
-    """UUIDs, digests and other tokens in which digits and letters alternate are no card numbers."""
+    """Removes tokens in which digits and letters alternate. UUIDs, digests and the like are no card numbers."""
     text = _UUID.sub("x", text)
     text = _HEX_PAIRS.sub(lambda m: "x" if _has_letter(m.group()) else m.group(), text)
     return _TOKEN.sub(lambda m: "x" if _is_opaque(m.group()) else m.group(), text)
@@ -250,7 +250,7 @@ def _is_usual(sizes: list[int]) -> bool:
 
 
 def _holds_group(groups: list[str]) -> bool:
-    """Whole groups, one or several in a row, several only if none of them is long."""
+    """Whether one or several whole groups are a card number. Several in a row only if none of them is long."""
     if any(_is_single_card(group) for group in groups):
         return True
     return any(

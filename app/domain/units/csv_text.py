@@ -1,4 +1,4 @@
-"""Writes CSV (RFC 4180) that a spreadsheet opens without running anything in it."""
+"""Writes CSV (RFC 4180) that no spreadsheet executes."""
 
 import csv
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Judges where outgoing HTTP may go: hosts by an optional list, addresses by being public."""
+"""Judges where outgoing HTTP may go. Hosts by an optional list; addresses must be public."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -44,8 +44,8 @@ class Egress:
     anywhere: bool = False
 
     def problem(self, host: str, address: str | None = None) -> str | None:
-        """Why no request may go to a host, or to this address of it; None when it may. Without `address` the host's
-        name is judged, or the host itself if it is an address."""
+        """Returns why no request may go to a host; None: it may. With `address`, to this address of the host. Without
+        `address` the host's name is judged, or the host itself if it is an address."""
         if self.anywhere:
             return None
         host = host.lower().rstrip(".")

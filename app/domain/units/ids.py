@@ -1,4 +1,4 @@
-"""Names for the identifiers that travel through every layer, so that one is never taken for another."""
+"""Distinct types for identifiers, so that none is taken for another."""
 
 from typing import NewType
 

@@ -1,4 +1,4 @@
-"""Rounds and converts money (minor units of ISO 4217 currencies) and energy (watt-hours)."""
+"""Rounds and converts money and energy. Minor units of ISO 4217 currencies, and watt-hours."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
@@ -23,11 +23,11 @@ EXACT = Context(prec=60)
 
 
 class UnknownCurrency(ValueError):
-    """The code is not an active ISO 4217 currency with a minor unit."""
+    """The code is no active ISO 4217 currency with a minor unit."""
 
 
 class Rounding(StrEnum):
-    """UP: to the next larger number, DOWN: to the next smaller one, HALF_UP: to the nearest, halves up."""
+    """How to round: UP to the next larger number, DOWN to the next smaller, HALF_UP to the nearest."""
 
     UP = "up"
     DOWN = "down"
@@ -49,7 +49,7 @@ def round_to_int(value: Decimal, rounding: Rounding) -> int:
 
 
 def is_currency(code: str) -> bool:
-    """Whether `code` is an active ISO 4217 code (upper case) whose money can be counted."""
+    """Whether `code` is an active currency that can be counted. ISO 4217, upper case."""
     return code in EXPONENTS
 
 

@@ -1,4 +1,4 @@
-"""Finds whom a presented API key stands for, and records when keys were last used."""
+"""Finds an API key's owner, and records when keys were used."""
 
 import asyncio
 import contextlib

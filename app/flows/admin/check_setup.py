@@ -1,4 +1,4 @@
-"""Compares a new set-up with Monta's records, so that mistakes show before a driver meets them."""
+"""Compares a new set-up with Monta's records. So that mistakes show before a driver meets them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class EveryStartWouldFail(Exception):
 
 
 class SiteUnusable(Exception):
-    """Monta shows no charge points; says what was asked and why there are none."""
+    """Monta shows no charge points. Says what was asked and why there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,9 @@ async def compare_operator(context: Context, operator_id: OperatorId) -> Compare
 async def compare_charge_points(
     context: Context, operator_id: OperatorId, charge_point_ids: Sequence[ChargePointId]
 ) -> Compared:
-    """Checks that a new terminal's charge points exist, have the right team, and a readable price. Never raises for a
-    Monta failure, but raises EveryStartWouldFail when Monta says that one of them does not exist."""
+    """Checks that a new terminal's charge points can be used. They must exist, have the right team, and a readable
+    price. Never raises for a Monta failure, but raises EveryStartWouldFail when Monta says that one of them does not
+    exist."""
     async with context.database.transaction() as connection:
         operator = await context.operators.get(connection, operator_id)
         priced = await charge_points.are_priced(
@@ -131,7 +132,7 @@ async def _listed(context: Context, operator_id: OperatorId, site_id: str | None
 
 
 async def _price_problems(monta: MontaClient, points: Sequence[ChargePoint]) -> dict[str, str]:
-    """Why a price group cannot be used as a tariff, by its id."""
+    """Returns why a price group cannot be a tariff, by its id."""
     problems: dict[str, str] = {}
     for group_id in sorted({p.price_group_id for p in points if p.price_group_id is not None}):
         try:

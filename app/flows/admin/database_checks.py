@@ -1,4 +1,4 @@
-"""Checks a process makes of its database: suitability, clock, secret key, heartbeat, echo."""
+"""Checks a process makes of its database. Suitability, clock, secret key, heartbeat, echo."""
 
 from datetime import datetime, timedelta
 
@@ -24,7 +24,7 @@ async def check_suitable(database: Database) -> None:
 
 
 async def warn_if_unbound(database: Database) -> None:
-    """Logs that row level security does not bind the service's user: it owns the tables, or is a superuser."""
+    """Logs that row level security does not bind the service. Its user owns the tables, or is a superuser."""
     async with database.read() as connection:
         if not await suitability.is_bound(connection):
             log.warning(
@@ -34,7 +34,7 @@ async def warn_if_unbound(database: Database) -> None:
 
 
 async def clock_skew(database: Database, clock: Clock) -> timedelta:
-    """Measures how far the database's clock is ahead of ours, by the shortest of a few round trips."""
+    """Measures how far the database's clock is ahead of ours. By the shortest of a few round trips."""
     async with database.read() as connection:
         asked = [await _asked(connection, clock) for _ in range(CLOCK_QUESTIONS)]
     before, theirs, after = min(asked, key=lambda a: a[2] - a[0])
@@ -48,13 +48,14 @@ async def _asked(connection: Connection, clock: Clock) -> tuple[datetime, dateti
 
 
 async def echo(database: Database, word: str) -> None:
-    """Sends a word to the listener, which proves that it listens to the server that is written to."""
+    """Sends a word to the listener through the database. This proves that it listens to the server that is written
+    to."""
     async with database.transaction() as connection:
         connection.notify(ECHO_CHANNEL, word)
 
 
 async def check_secret_key(context: Context) -> None:
-    """Raises WrongSecretKey when the key is not the one that secrets were encrypted with."""
+    """Raises WrongSecretKey when secrets were encrypted with another key."""
     async with context.database.read() as connection:
         await context.operators.check_key(connection)
 

@@ -16,7 +16,7 @@ from app.store.sessions.settlements import OpenSettlements, count_open
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FiguresRead:
-    """Every count has an index of its own rows, so that none grows with the history."""
+    """Counts for metrics, each by an index of its own. None of them grows with the history."""
 
     running: dict[str, int]
     """Sessions by status, ended ones left out."""

@@ -1,4 +1,4 @@
-"""Adds, lists, changes, revokes and removes API keys of terminals and of operations."""
+"""Adds, lists, changes, revokes and removes API keys. Of terminals and of operations."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -21,7 +21,7 @@ class KeyUnknown(Exception):
 
 
 class KeyRefused(Exception):
-    """What was asked of a key is not possible; says what to do instead."""
+    """What was asked of a key is not possible. Says what to do instead."""
 
 
 async def add_terminal_key(context: Context, terminal_id: TerminalId, terms: KeyTerms) -> AddedKey:

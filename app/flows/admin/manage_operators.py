@@ -15,7 +15,7 @@ from app.store.sessions import holds
 
 
 class OperatorInUse(Exception):
-    """The operator has terminals or history and cannot be removed; says what to do instead."""
+    """The operator has terminals or history and cannot be removed. Says what to do instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ async def change_account(context: Context, operator_id: OperatorId, change: Acco
 
 
 async def set_enabled(context: Context, operator_id: OperatorId, *, enabled: bool) -> OperatorDetails:
-    """Disables an operator (no new payments; what runs goes on), or enables it again. Repeatable.
+    """Disables an operator, or enables it again. Disabled, it takes no new payments; what runs goes on. Repeatable.
 
     Raises OperatorUnknown.
     """

@@ -1,4 +1,4 @@
-"""Shows terminals, changes their names and charge points, removes them, and adds hundreds at once."""
+"""Shows, changes, removes and imports terminals. Their names and charge points; hundreds at once."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from app.store.operators.terminals import ListedTerminal, Terminal
 
 
 class TerminalInUse(Exception):
-    """The terminal has history and cannot be removed; says what to do instead."""
+    """The terminal has history and cannot be removed. Says what to do instead."""
 
 
 class NamesTaken(Exception):
@@ -64,8 +64,8 @@ async def show_terminal(context: Context, terminal_id: TerminalId) -> ListedTerm
 async def change_terminal(
     context: Context, terminal_id: TerminalId, change: TerminalChange
 ) -> ListedTerminal:
-    """Changes a terminal; new charge points are read from Monta next, sessions that run go on. Raises
-    TerminalUnknown."""
+    """Changes a terminal's name or charge points. New charge points are read from Monta next, sessions that run go on.
+    Raises TerminalUnknown."""
     async with context.database.transaction() as connection:
         known = await _known(connection, terminal_id)
         terminal = known.terminal

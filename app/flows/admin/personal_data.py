@@ -1,4 +1,4 @@
-"""Erases a session's card on request, and exports what is kept of one person's card."""
+"""Erases a session's card, and exports what is kept of one."""
 
 from app.domain.evidence.bundle import Json
 from app.domain.evidence.erasure import why_needed
@@ -37,7 +37,8 @@ async def erase_card(
 
 
 async def export_card(context: Context, token: str, operator_id: OperatorId | None) -> Json:
-    """What is kept of a card, by its fingerprint or account reference: each session with its journal and settlement.
+    """Exports what is kept of a card. By its fingerprint or account reference: each session with its journal and
+    settlement.
 
     Without Monta's deliveries, which name other drivers' charges, too.
     """

@@ -72,7 +72,7 @@ class ChangedSecret:
 
 
 async def add_operator(context: Context, new: NewOperator) -> AddedOperator:
-    """Records an operator; the watcher registers the webhook and reads the charge points next."""
+    """Records an operator. The watcher registers the webhook and reads the charge points next."""
     now = context.clock.now()
     operator = Operator(
         id=OperatorId(context.ids.new("op")),
@@ -126,7 +126,7 @@ async def _overlap(
 
 
 async def set_top_up_max(context: Context, operator_id: OperatorId, amount_minor: int | None) -> None:
-    """Sets the most that top-ups may raise an authorization to, in minor units. None: no policy. Raises
+    """Sets the most that top-ups may raise an authorization to. In minor units. None: no policy. Raises
     OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
@@ -135,7 +135,7 @@ async def set_top_up_max(context: Context, operator_id: OperatorId, amount_minor
 
 
 async def set_hold_max(context: Context, operator_id: OperatorId, eur: int | None) -> None:
-    """Sets the most that one session may hold, in EUR (other currencies by their usual size). None: the default. Raises
+    """Sets the most that one session may hold, in EUR. Other currencies by their usual size. None: the default. Raises
     OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
@@ -146,8 +146,8 @@ async def set_hold_max(context: Context, operator_id: OperatorId, eur: int | Non
 async def set_least_settlement(
     context: Context, operator_id: OperatorId, *, capture_minor: int | None, energy_wh: int | None
 ) -> None:
-    """Sets below which final price (minor units) or energy a charge is released. None leaves a value as it is. Raises
-    OperatorUnknown."""
+    """Sets the final price or energy below which charges are released. Price in minor units. None leaves a value as it
+    is. Raises OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)
@@ -167,8 +167,8 @@ async def set_price_unit(context: Context, operator_id: OperatorId, price_unit: 
 async def set_hold_days(
     context: Context, operator_id: OperatorId, brand: str | None, days: int | None
 ) -> None:
-    """Sets for how many days holds of a card scheme (None: of all others) are valid without `expires_at`. None: the
-    default. Raises OperatorUnknown."""
+    """Sets for how many days holds without `expires_at` are valid. By card scheme; scheme None: all others. Days None:
+    the default. Raises OperatorUnknown."""
     async with context.database.transaction() as connection:
         if not await operators.exists(connection, operator_id):
             raise OperatorUnknown(operator_id)
@@ -184,7 +184,7 @@ async def add_terminal(
     charge_point_ids: Sequence[ChargePointId],
     key: KeyTerms = KeyTerms(name="first"),
 ) -> AddedKey:
-    """Adds a terminal with one key; its charge points are read from Monta next. Raises OperatorUnknown."""
+    """Adds a terminal with one key. Its charge points are read from Monta next. Raises OperatorUnknown."""
     now = context.clock.now()
     terminal = Terminal(TerminalId(context.ids.new("trm")), operator_id, provider, name)
     async with context.database.transaction() as connection:
@@ -200,7 +200,7 @@ async def add_terminal(
 async def set_tariff(
     context: Context, operator_id: OperatorId, charge_point_id: ChargePointId | None, tariff: Tariff
 ) -> None:
-    """Sets the tariff of one charge point, or of all the operator's others.
+    """Sets one charge point's tariff, or that of all the operator's others.
 
     Raises OperatorUnknown, ChargePointNotKnown, TariffExpired.
     """

@@ -1,4 +1,4 @@
-"""Reads sessions, journals, charge points and totals within what the caller may see."""
+"""Reads sessions, journals, charge points and totals, within the caller's view."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Summary:
 
 
 def visible_to(key: OpsKey) -> SessionFilter:
-    """Sessions that an operations key may see: its operator's, or all for a key without one."""
+    """Returns the sessions that an operations key may see. Its operator's, or all for a key without one."""
     return SessionFilter(operator_id=key.operator_id)
 
 
@@ -87,7 +87,7 @@ async def session_unless_known(
 
 
 async def session_exists(context: Context, session_id: str) -> bool:
-    """Whether any operator has a session with this id, whoever asks: to notice that others try it."""
+    """Whether any operator has a session with this id. Whoever asks: to notice that others try it."""
     with limited_to(EVERY):
         return await _exists(context, session_id)
 
@@ -118,7 +118,7 @@ async def sessions(
 
 @dataclass(frozen=True, slots=True)
 class StatePage:
-    """Sessions of a page, newest first, each with the state of its row; `next` as in SessionPage.
+    """A page's sessions, newest first, each with its row's state. `next` as in SessionPage.
 
     `read`: those that the caller did not know in this state, with the state in which they were read.
     """
@@ -148,7 +148,7 @@ async def state_page(
 
 
 async def session_versions(context: Context, ids: Sequence[str]) -> dict[str, int]:
-    """The versions of these sessions, whoever owns them; unknown ones are left out."""
+    """Returns the versions of these sessions. Whoever owns them; unknown ones are left out."""
     with limited_to(EVERY):
         async with context.database.read() as connection:
             return await session_states.versions(connection, ids)

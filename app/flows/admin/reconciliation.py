@@ -36,7 +36,7 @@ class TooManySessions(Exception):
 
 
 async def reconcile_day(context: Context, wanted: SessionFilter, day: date) -> DayReport:
-    """Reconciles the sessions that were authorized on `day`, by each session's own time zone.
+    """Reconciles the sessions that were authorized on `day`. By each session's own time zone.
 
     Raises TooManySessions.
     """
@@ -51,7 +51,7 @@ async def reconcile_day(context: Context, wanted: SessionFilter, day: date) -> D
 
 
 async def _each(context: Context, wanted: SessionFilter, now: datetime) -> AsyncIterator[ReconciledSession]:
-    """Page by page, each in a transaction of its own, so that none lasts long."""
+    """Reads page by page, each in a short transaction. So none lasts long."""
     before: tuple[datetime, str] | None = None
     while True:
         page, captures = await _page(context, wanted, before)

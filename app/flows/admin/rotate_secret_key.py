@@ -1,4 +1,4 @@
-"""Encrypts all secrets anew with another TAPWATT_SECRET_KEY, row by row, while everything runs."""
+"""Encrypts all secrets anew with another TAPWATT_SECRET_KEY. Row by row, while everything runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ log = structlog.get_logger("secret_key")
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """`left` is why operators keep secrets under an older key; empty: the older keys can be removed."""
+    """What a rotation did. `left` is why operators keep secrets under an older key; empty: the older keys can be
+    removed."""
 
     key_id: str
     operators: int
@@ -24,7 +25,7 @@ class Rotated:
 
 
 async def rotate_secret_key(context: Context) -> Rotated:
-    """Makes TAPWATT_SECRET_KEY the active key, then encrypts each operator's secrets and tokens anew with it.
+    """Activates TAPWATT_SECRET_KEY, then encrypts all secrets anew with it. Each operator's secrets and tokens.
 
     From the first commit on, all that is encrypted anywhere uses the new key, so no row can be missed. Repeatable: a
     run that was ended goes on where it was. Raises WrongSecretKey unless this process also has the key before.

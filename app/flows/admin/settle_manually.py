@@ -67,7 +67,7 @@ async def close_manually(
     reason: str,
     by: Caller,
 ) -> PaymentSession:
-    """Ends a session in any state by operations' amount, and stops its charge if one may run. Idempotent.
+    """Ends a session in any state by operations' amount. Stops its charge if one may run. Idempotent.
 
     Raises SessionUnknown, AlreadyEnded, AboveAuthorized.
     """

@@ -1,1 +1,1 @@
-"""Use cases of the console: signing in, and what its pages show beside the lists of the API."""
+"""Use cases of the console: signing in, and its pages' data. Beside the lists of the API."""

@@ -1,4 +1,4 @@
-"""Lists terminals and charge points with their state, their price and their latest use."""
+"""Lists terminals and charge points with state, price and use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

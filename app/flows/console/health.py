@@ -1,4 +1,4 @@
-"""Reads what says whether all works: webhooks, stops that are not confirmed, watchers."""
+"""Reads what shows the service's health. Webhooks, stops that are not confirmed, watchers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

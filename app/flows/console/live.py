@@ -1,4 +1,4 @@
-"""Reads what runs now: the sessions that changed since the last refresh, and the figures above them."""
+"""Reads running sessions that changed, with the figures above them. Changed since the last refresh."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

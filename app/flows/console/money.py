@@ -1,4 +1,4 @@
-"""Finds holds that expire soon, and captures that no terminal has reported in time."""
+"""Finds holds that expire soon, and overdue capture reports."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ MOST_RUNNING = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenHold:
-    """A hold that is neither captured nor released as far as is known, and until when it is valid."""
+    """A hold with its expiry, neither captured nor released. As far as is known."""
 
     session: PaymentSession
     valid_until: datetime

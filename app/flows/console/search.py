@@ -1,4 +1,4 @@
-"""Finds payment sessions for people, with the names of their terminals and charge points."""
+"""Finds payment sessions with their terminals' and charge points' names."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Signs people in to the console with an operations key, and out again."""
+"""Signs people in to the console, by operations key, and out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from app.store.operators.keys import OpsKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
-    """A session of the console: its token, and the key that decides what it sees."""
+    """A console session: its token, and the key behind it. The key decides what it sees."""
 
     token: str = field(repr=False)
     key: OpsKey
@@ -53,7 +53,7 @@ async def signed_in(context: Context, token: str) -> SignedIn | None:
 
 
 async def still_signed_in(context: Context, tokens: Sequence[str]) -> frozenset[str]:
-    """Those of these tokens that are still valid; each is noted as in use."""
+    """Returns which of these tokens are still valid. Each is noted as in use."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         await console_sessions.note_seen(connection, tokens, now)

@@ -1,1 +1,1 @@
-"""Use cases of the watcher for one operator: sync, sweep, reconcile, check credentials and captures."""
+"""Use cases of the watcher for one operator. Sync, sweep, reconcile, check credentials and captures."""

@@ -57,7 +57,8 @@ async def _try_to_ask(context: Context, session_id: SessionId) -> bool:
 
 @retry_on_serialization_failure
 async def _ask(context: Context, session_id: SessionId) -> None:
-    """Flags one session; checked again with its row locked, since the report may have come meanwhile."""
+    """Flags one session whose capture is not reported. Checked again with its row locked, since the report may have
+    come meanwhile."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         before = await payment_sessions.lock(connection, session_id)

@@ -54,7 +54,7 @@ class NotOurs(Exception):
 
 @retry_on_serialization_failure
 async def demand(context: Context) -> None:
-    """Requests a reconciliation of all operators before any start: at process start, or after the database lost
+    """Requests a reconciliation of all operators before any start. At process start, or after the database lost
     data."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
@@ -102,8 +102,8 @@ def _compared_next(state: Reconciliation) -> datetime:
 async def _compare(
     context: Context, lease: JobLease, operator: Operator, monta: MontaClient, state: Reconciliation
 ) -> datetime:
-    """Lists Monta's charges, gives sessions their news, keeps the rest as orphans, then releases held starts. Returns
-    when to compare again."""
+    """Compares Monta's charges with our sessions, then releases held starts. Sessions get their reports, the rest are
+    kept as orphans. Returns when to compare again."""
     began = context.clock.now()
     deep = state.deep_at is None or began - state.deep_at >= DEEP_EVERY
     since = state.reconciled_at - OVERLAP - _behind(operator)
@@ -146,7 +146,7 @@ async def _let_starts_go(context: Context, lease: JobLease) -> None:
 
 
 def _behind(operator: Operator) -> timedelta:
-    """How far Monta's clock is behind ours: its lists filter by its own clock."""
+    """Returns how far Monta's clock is behind ours. Its lists filter by its own clock."""
     return min(timedelta(seconds=max(0, -(operator.monta_clock_ahead_s or 0))), MOST_BEHIND)
 
 
@@ -159,7 +159,8 @@ def _problem(listing: ChargeListing) -> str | None:
 async def _sort_out(
     context: Context, lease: JobLease, operator: Operator, listing: ChargeListing, now: datetime
 ) -> bool:
-    """Sorts listed charges; returns whether one of our form was too young to be checked."""
+    """Sorts listed charges into ours, orphans and others'. Returns whether one of our form was too young to be
+    checked."""
     await _learn_currencies(context, operator.id, listing)
     of_form = [c for c in listing.listed() if has_our_form(c.report.partner_external_id)]
     old = [c for c in of_form if not is_young(c.report, now)]
@@ -169,7 +170,7 @@ async def _sort_out(
 
 
 async def _learn_currencies(context: Context, operator_id: OperatorId, listing: ChargeListing) -> None:
-    """Learns the currency of charge points from all listed charges, not only ours."""
+    """Learns charge points' currencies from all listed charges. Not only ours."""
     seen = [charged for report in listing.charges if (charged := currencies.charged(report)) is not None]
     async with context.database.transaction() as connection:
         await currencies.note(connection, operator_id, seen)

@@ -1,4 +1,4 @@
-"""Opens and closes alerts by what is wrong now, and sends a message when one is due."""
+"""Opens and closes alerts, and sends a message when due. By what is wrong now."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -28,7 +28,8 @@ MAX_SESSIONS = 500
 
 
 async def send_alerts(context: Context, outlets: Sequence[Outlet]) -> Message | None:
-    """One check: what opened and closed is committed, then sent, then noted as sent. Returns what was sent.
+    """Checks once for alerts, and sends what is due. What opened and closed is committed, then sent, then noted as
+    sent. Returns what was sent.
 
     A message that no outlet took is sent again at the next check; with several outlets, one that took it may get it
     twice, with the same id.
@@ -55,7 +56,7 @@ async def send_alerts(context: Context, outlets: Sequence[Outlet]) -> Message | 
 
 
 async def keep_sending(context: Context, outlets: Sequence[Outlet]) -> None:
-    """Checks again and again until it is cancelled; a failed check is logged, and the next one follows."""
+    """Checks repeatedly until it is cancelled. A failed check is logged, and the next one follows."""
     while outlets:
         await context.clock.sleep(EVERY_S)
         try:
@@ -65,7 +66,7 @@ async def keep_sending(context: Context, outlets: Sequence[Outlet]) -> None:
 
 
 async def _causes(context: Context, connection: Connection, now: datetime) -> list[Cause]:
-    """Everything that is wrong: of accounts, of sessions that nobody acknowledged, of watchers' clocks."""
+    """Returns everything that is wrong now. Of accounts, of sessions not acknowledged, of watchers' clocks."""
     found = [c for health in await alerts.health_of_operators(connection) for c in of_operator(health, now)]
     needing = SessionFilter(needs_attention=True)
     for session in await payment_sessions.find(connection, needing, limit=MAX_SESSIONS):

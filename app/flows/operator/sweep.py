@@ -1,4 +1,4 @@
-"""Reads silent charges together: one list call covers a hundred, the rest one by one."""
+"""Reads silent charges together. One list call covers a hundred, the rest are read one by one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -122,7 +122,7 @@ class _Sweep:
         self._lists = 0
 
     async def read(self, silent: Sequence[_Silent]) -> None:
-        """Reads lists of lately updated charges, then of long-lasting states, then the rest one by one."""
+        """Reads lists first, then the rest one by one. Lists of lately updated charges, then of long-lasting states."""
         left = list(silent)
         recent = [s.updated_at + s.ahead for s in left if s.updated_at >= self._context.clock.now() - REACH]
         if len(recent) >= LIST_FROM:
@@ -151,7 +151,7 @@ class _Sweep:
         return [s for s in left if s.charge_id not in shown]
 
     async def _wanted(self, reports: Sequence[ChargeReport]) -> list[ChargeReport]:
-        """Drops charges of others, and those with recent news: their sessions need none."""
+        """Drops charges of others, and those with recent reports. Their sessions need none."""
         before = self._context.clock.now() - timedelta(seconds=self._context.policy.silence_s / 2)
         async with self._context.database.transaction() as connection:
             stale = await operator_sessions.stale(connection, self._operator_id, before)
@@ -167,7 +167,7 @@ class _Sweep:
     async def _crossing(
         self, connection: Connection, reports: Sequence[ChargeReport], now: datetime
     ) -> set[SessionId]:
-        """Sessions whose stop falls due by these reports: they are claimed before all others."""
+        """Returns sessions whose stop falls due by these reports. They are claimed before all others."""
         by_charge = {report.id: report for report in reports}
         locked = await payment_sessions.lock_named(connection, self._operator_id, sorted(by_charge), [])
         found = set()

@@ -92,7 +92,7 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
 
 
 async def _note_unreadable(context: Context, lease: JobLease, error: SecretUnreadable) -> None:
-    """Shows operations that an operator's secrets are damaged, and refuses its new payments. The others go on."""
+    """Reports damaged secrets of an operator, and refuses its payments. New ones only. The others go on."""
     log.error("operator_unreadable", why=str(error))
     problem = (
         f"{error}: nothing can be asked of Monta. Set it again with `tapwatt operator set --client-secret-file` or"
@@ -106,7 +106,7 @@ async def _note_unreadable(context: Context, lease: JobLease, error: SecretUnrea
 
 
 async def apply_charge_point_news(context: Context, lease: JobLease) -> None:
-    """Applies webhook news of charge points and price groups, and reads outdated records. Never raises for a Monta
+    """Applies webhook entries of charge points and price groups. Reads outdated records. Never raises for a Monta
     failure: failed reads are retried after a minute."""
     outdated: dict[ChargePointId, None] = {}
     more = False
@@ -132,7 +132,8 @@ async def apply_charge_point_news(context: Context, lease: JobLease) -> None:
 
 @retry_on_serialization_failure
 async def _apply_batch(context: Context, lease: JobLease) -> tuple[bool, Sequence[ChargePointId]]:
-    """Applies one batch; returns whether there may be more, and the charge points whose record should be read."""
+    """Applies one batch of entries. Returns whether there may be more, and the charge points whose record should be
+    read."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
         if not await jobs.held(connection, lease):
@@ -166,7 +167,8 @@ async def _read_outdated(
 
 
 async def _register_webhook(context: Context, operator: Operator, monta: MontaClient) -> str | None:
-    """With a public URL: sets the credential's one webhook configuration, and restores it when others changed it."""
+    """Sets the credential's one webhook configuration, and restores it. With a public URL; restores it when others
+    changed it."""
     if context.public_url is None:
         return None
     url = context.public_url.rstrip("/") + delivery_path(operator.webhook_endpoint_id)
@@ -191,7 +193,7 @@ async def _register_webhook(context: Context, operator: Operator, monta: MontaCl
 
 
 async def _take_undelivered(context: Context, operator: Operator, monta: MontaClient) -> str | None:
-    """Fetches undelivered entries from Monta's log and saves them as if they had been delivered. Known entries are
+    """Fetches undelivered entries from Monta's log and saves them. As if they had been delivered. Known entries are
     recognized by their contents. Returns why deliveries fail, in Monta's words."""
     if context.public_url is None:
         return None
@@ -249,7 +251,7 @@ def _is_ours(config: WebhookConfig, url: str, operator: Operator) -> bool:
 async def _refresh_charge_points(
     context: Context, operator_id: OperatorId, monta: MontaClient
 ) -> tuple[str | None, Sequence[ChargePoint]]:
-    """Refreshes charge points; returns what went wrong, and the charge points that Monta lists."""
+    """Refreshes charge points. Returns what went wrong, and the charge points that Monta lists."""
     try:
         points = await monta.list_charge_points()
     except MontaError as error:

@@ -1,1 +1,1 @@
-"""Use cases of the watcher for one session: decide the next step, and make its call."""
+"""Use cases of the watcher for one session. Decide the next step, and make its call."""

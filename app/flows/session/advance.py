@@ -1,4 +1,4 @@
-"""Advances sessions: applies what came of their calls and their news, decides, commits before any call."""
+"""Advances sessions: applies outcomes and reports, decides, commits before any call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -153,7 +153,7 @@ async def _note_used(
     saved: Sequence[PaymentSession],
     now: datetime,
 ) -> None:
-    """Learns from the saved sessions, and removes the news that they have applied."""
+    """Learns from the saved sessions, and removes applied entries. Those that the sessions have applied."""
     # By charge point, so that transactions which learn of the same ones never deadlock.
     pairs = sorted(
         ((work.before, session) for work, session in zip(done, saved, strict=True)),
@@ -167,7 +167,7 @@ async def _note_used(
 
 
 class _Deciding:
-    """Decides for sessions that one transaction has locked; what several of them need is read once."""
+    """Decides for sessions that one transaction has locked. What several of them need is read once."""
 
     def __init__(self, context: Context, connection: Connection, now: datetime) -> None:
         self._context = context
@@ -262,7 +262,7 @@ def _begun(turn: Turn, row: Claimed) -> _Work | None:
 
 @retry_on_serialization_failure
 async def yield_session(context: Context, lease: Lease) -> None:
-    """Releases a session that has more to do: due again at once, after all others that are due."""
+    """Releases a session that has more to do. Due again at once, after all others that are due."""
     now = context.clock.now()
     async with context.database.transaction(urgent=lease.for_stop) as connection:
         if await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token) is not None:
@@ -321,7 +321,7 @@ async def _with_news(
 
 
 def _with_charge_point(change: Change, known: ChargePointFacts | None, policy: Policy) -> Change:
-    """Copies the charge point's rating as soon as it is known, and once its learned profile."""
+    """Copies the charge point's rating and learned profile. The rating as soon as it is known, the profile once."""
     session = change.session
     if session.ended or not _lacks_facts(session):
         return change

@@ -1,4 +1,4 @@
-"""Claims due sessions and jobs for a watcher; renews and releases their leases."""
+"""Claims due sessions and jobs for a watcher. Renews and releases their leases."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ async def is_anything_due(context: Context) -> bool:
 async def claim_due(
     context: Context, *, owner: str, capacity: Capacity, busy: Mapping[OperatorId, int], per_operator: int
 ) -> tuple[list[Lease], JobLease | None]:
-    """Claims due sessions, those with a due stop first, and a due job if there is one.
+    """Claims due sessions and a due job. Those with a due stop first.
 
     `busy` counts the owner's running sessions by operator; with these, an operator gets `per_operator` at most, stops
     not counted.
@@ -70,7 +70,7 @@ def _observe_lateness(context: Context, claimed: Collection[Lease], now: datetim
 
 
 async def next_due_at(context: Context, *, stops: bool = False) -> datetime | None:
-    """Returns the earliest due time of all sessions and jobs, or of stops only. None: nothing is planned."""
+    """Returns the earliest due time of sessions and jobs. `stops`: of stops only. None: nothing is planned."""
     async with context.database.read() as connection:
         return await leases.next_due(connection, stops=stops)
 
@@ -78,7 +78,7 @@ async def next_due_at(context: Context, *, stops: bool = False) -> datetime | No
 async def renew_leases(
     context: Context, sessions: Collection[Lease], operator_jobs: Collection[JobLease]
 ) -> None:
-    """Extends leases of work that goes on, by the session's lease from now."""
+    """Extends leases of work that goes on. By the session's lease from now."""
     until = context.clock.now() + timedelta(seconds=context.lease_s)
     async with context.database.transaction(urgent=True) as connection:
         if sessions:
@@ -88,7 +88,7 @@ async def renew_leases(
 
 
 async def release_unchanged(context: Context, lease: Lease) -> None:
-    """Releases a session whose step could not run; it is due as before."""
+    """Releases a session whose step could not run. It is due as before."""
     async with context.database.transaction() as connection:
         await leases.release_unchanged(connection, lease, context.clock.now())
 

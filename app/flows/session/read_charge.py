@@ -1,4 +1,4 @@
-"""Reads a charge from Monta, unless a stop falls due before the answer comes."""
+"""Reads a charge from Monta, unless a stop falls due first."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -22,7 +22,7 @@ class StopIsDue(Exception):
 
 
 async def read_charge(context: Context, session: PaymentSession, charge_id: ChargeId) -> Edit:
-    """Reads the charge; when a stop depends on it, with a start's share of the rate budget."""
+    """Reads the charge, urgently when a stop depends on it. Then with a start's share of the rate budget."""
     monta = await monta_of(context, session.operator_id)
     purpose = Purpose.START if session.stop is not None and not session.ended else Purpose.READ
     try:
@@ -40,7 +40,7 @@ async def read_charge(context: Context, session: PaymentSession, charge_id: Char
 async def _in_time(
     context: Context, session: PaymentSession, reading: Coroutine[None, None, ChargeReport]
 ) -> ChargeReport:
-    """The answer, unless a stop falls due first: no stop waits for a slow read. Raises StopIsDue."""
+    """Returns the answer, unless a stop falls due first. No stop waits for a slow read. Raises StopIsDue."""
     charge = session.charge
     if charge is None or charge.ended or session.ended or session.stop is not None:
         return await reading

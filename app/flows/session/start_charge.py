@@ -1,4 +1,4 @@
-"""Starts a charge with one guarded POST, and searches for it when its outcome is unknown."""
+"""Starts a charge with one guarded POST; searches for unknown outcomes."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -105,7 +105,7 @@ def _request(session: PaymentSession, operator: Operator, provider: str) -> Star
 
 
 async def learn_charge_point(context: Context, session: PaymentSession) -> None:
-    """Reads a charge point that Monta has not shown yet: its rating makes the limit more exact."""
+    """Reads a charge point that Monta has not shown yet. Its rating makes the limit more exact."""
     monta = await monta_of(context, session.operator_id)
     try:
         point = await monta.get_charge_point(session.charge_point_id)

@@ -90,7 +90,7 @@ class HoldNotTaken(AuthorizeRefused):
 
 
 class MontaRefusesOperator(AuthorizeRefused):
-    """Monta refuses the operator's credential: nothing could be started, so no hold is kept for it."""
+    """Monta refuses the operator's credential. Nothing could be started, so no hold is kept for it."""
 
 
 class OperatorDisabled(AuthorizeRefused):
@@ -101,7 +101,7 @@ NOT_POSSIBLE = "charging is not possible at the moment; release the hold, or ask
 
 
 class AmountTooSmall(AuthorizeRefused):
-    """The authorization buys less than Monta's least limit, and the policy does not run without that."""
+    """The authorization buys less than Monta's least limit. The policy does not run without that limit."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -111,14 +111,14 @@ class AmountTooSmall(AuthorizeRefused):
 
 
 class _KeyTaken(Exception):
-    """A key is taken by a row that is not visible in this transaction."""
+    """A row that this transaction cannot see has the key."""
 
 
 MAX_TRIES = 3
 
 
 async def authorize(context: Context, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
-    """Records a session, or finds the one that the same call recorded before. Raises AuthorizeRefused."""
+    """Records a session, or finds the same call's earlier one. Raises AuthorizeRefused."""
     for _ in range(MAX_TRIES):
         call = PaymentCall(terminal, payment)
         await context.payments.group(terminal.operator_id, partial(_record, context)).put(call)
@@ -135,8 +135,7 @@ async def authorize(context: Context, terminal: Terminal, payment: PaymentAuthor
 
 @retry_on_serialization_failure
 async def _record(context: Context, calls: Sequence[PaymentCall]) -> None:
-    """Records the sessions of an operator's calls in one statement, whole or not at all. Leaves calls with a key in
-    use as they are."""
+    """Records an operator's calls in one statement. Whole or not at all. Leaves calls with a key in use as they are."""
     now = context.clock.now()
     async with context.database.single() as connection:
         known = await payment_facts.load(connection, [_keys(call) for call in calls], now)
@@ -158,7 +157,7 @@ def _judge(
     new: dict[PaymentCall, NewPayment],
     now: datetime,
 ) -> None:
-    """Adds the session of a call, unless it is refused or another one of the same charge point comes first."""
+    """Adds a call's session, unless it is refused. Another one of the same charge point may come first."""
     terminal, payment = call.terminal, call.payment
     try:
         session = _new_session(context, terminal, payment, facts, now)
@@ -195,7 +194,8 @@ def _keys(call: PaymentCall) -> PaymentKeys:
 
 @retry_on_serialization_failure
 async def _recorded_before(context: Context, call: PaymentCall) -> Recorded:
-    """The session that took this call's keys, where that was this very call. Raises AuthorizeRefused and _KeyTaken."""
+    """Returns the session that this very call recorded before. That took its keys. Raises AuthorizeRefused and
+    _KeyTaken."""
     async with context.database.transaction() as connection:
         earlier = await _earlier(connection, call.terminal, call.payment)
         if earlier is not None:
@@ -287,7 +287,7 @@ def _new_session(
 def _check_terms(
     held: Authorization, now: datetime, hold_days: int | None, most: int, policy: Policy
 ) -> None:
-    """Checks the hold's times and amount at the first call only: a repeat finds its session, however late. Raises
+    """Checks the hold's times and amount, at the first call only. A repeat finds its session, however late. Raises
     HoldNotTaken."""
     days = timedelta(days=policy.hold_days if hold_days is None else hold_days)
     problem = time_problem(held, now, days) or amount_problem(held.amount_minor, most)
@@ -298,7 +298,7 @@ def _check_terms(
 def _priced(
     payment: PaymentAuthorized, known: PaymentFacts, now: datetime
 ) -> tuple[TariffFound | None, Decimal | None, tuple[str, ...]]:
-    """The tariff, the learned price a kWh, and why a tariff was dropped. Learned where no tariff is sure."""
+    """Returns tariff, learned price, and why a tariff was dropped. A kWh's learned price, where no tariff is sure."""
     found, held = known.tariff, payment.authorization
     if payment.tariff is not None and in_force(payment.tariff, now):
         found = TariffFound(tariff=payment.tariff, source="payment")
@@ -321,7 +321,7 @@ def _shown_in_vain(payment: PaymentAuthorized, now: datetime) -> tuple[str, ...]
 
 
 def _check_currency(payment: PaymentAuthorized, known: PaymentFacts) -> None:
-    """Checks the hold's currency against the charge point's, in which Monta reads the limit. Raises
+    """Checks the hold's currency against the charge point's. In the charge point's Monta reads the limit. Raises
     CurrencyMismatch."""
     held = payment.authorization.currency
     if payment.tariff is not None and payment.tariff.currency != held:

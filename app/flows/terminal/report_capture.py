@@ -24,11 +24,12 @@ from app.store.sessions.settlements import Capture, add_capture, captures_of_ses
 
 
 class NotSettled(Exception):
-    """The session is not settled: there is nothing to capture or release yet."""
+    """The session is not settled. There is nothing to capture or release yet."""
 
 
 class CaptureConflict(Exception):
-    """The same report came with another amount, or it contradicts one that was confirmed."""
+    """The report contradicts an earlier one. The same report came with another amount, or it contradicts one that was
+    confirmed."""
 
 
 @retry_on_serialization_failure

@@ -19,7 +19,7 @@ class NoRunningSession(SessionUnknown):
 
 
 class SeveralSessions(Exception):
-    """Several sessions of one card run, and the request does not say which is meant."""
+    """Several sessions of one card run, and none was named. The request does not say which is meant."""
 
     def __init__(self, sessions: Sequence[PaymentSession]) -> None:
         super().__init__("several sessions of this card are running; name the charge point of one")
@@ -32,7 +32,7 @@ MAX_OF_ONE_CARD = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownCard:
-    """A card by one of its tokens or both, and the charge point it was shown at."""
+    """A card's tokens, and where it was shown. One of its tokens or both, and the charge point."""
 
     fingerprint: str | None = None
     account_reference: str | None = None
@@ -65,7 +65,7 @@ async def request_stop(
 
 
 async def stop_by_card(context: Context, terminal: Terminal, card: ShownCard) -> PaymentSession:
-    """Stops the session of a card that is shown again at this terminal.
+    """Stops the session of a card shown again. At this terminal.
 
     Sessions that are ending already count only when no other runs, so that a repeated call finds what the first one
     stopped. Raises NoRunningSession, SeveralSessions.

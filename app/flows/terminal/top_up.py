@@ -1,4 +1,4 @@
-"""Adds a hold to a running session: its limit rises, unless the end has been decided."""
+"""Adds a hold to a running session, which raises its limit."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -44,7 +44,7 @@ class TopUpRefused(Exception):
 
 
 class SessionEnded(TopUpRefused):
-    """The end is decided, or has come: more money would pay for nothing."""
+    """The end is decided, or has come. More money would pay for nothing."""
 
 
 class ReferenceTaken(TopUpRefused):
@@ -56,11 +56,11 @@ class ReferenceTaken(TopUpRefused):
 
 
 class CurrencyMismatch(TopUpRefused):
-    """The session's holds are in another currency than the charge, or than the charge point has by now."""
+    """The session's holds and its charge differ in currency. Or the charge point changed it by now."""
 
 
 class HoldNotTaken(TopUpRefused):
-    """The hold's time or amount does not allow the charge to go on."""
+    """The hold's time or amount does not allow more charging."""
 
     def __init__(self, problem: TermProblem) -> None:
         super().__init__(problem.message)
@@ -75,7 +75,7 @@ class TopUpNotPossible(TopUpRefused):
 async def top_up(
     context: Context, terminal: Terminal, session_id: SessionId, more: MoreAuthorized
 ) -> ToppedUp:
-    """Records one more hold and wakes the watcher, or finds the one that the same call recorded before.
+    """Records one more hold, or finds the same call's earlier one. Wakes the watcher.
 
     The row's lock decides between this and a stop: whichever commits first is known to the other. So a stop that was
     decided refuses the top-up, and a top-up that was recorded counts for the next decision.

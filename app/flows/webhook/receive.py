@@ -1,4 +1,4 @@
-"""Keeps signed webhook deliveries, and applies their entries of running charges at once."""
+"""Keeps signed webhook deliveries, and applies running charges' entries at once."""
 
 import asyncio
 import hashlib
@@ -42,11 +42,11 @@ class UnknownEndpoint(Exception):
 
 
 class BadSignature(Exception):
-    """The body was not signed with the operator's present or previous webhook secret."""
+    """No present or previous webhook secret signed the body. The secrets are the operator's."""
 
 
 async def receive(context: Context, endpoint_id: str, body: bytes, signature: str | None) -> None:
-    """Saves every entry of a signed delivery durably, and applies what reports a running charge.
+    """Saves a signed delivery durably, and applies entries of running charges.
 
     Raises UnknownEndpoint, BadSignature, UnreadableDelivery, TooManyWaiting: then nothing was kept.
     """
@@ -78,7 +78,7 @@ async def _read(body: bytes, signature: str | None, now: datetime, unit: PriceUn
 
 
 async def _read_whole(body: bytes, now: datetime, unit: PriceUnit) -> tuple[Entry, ...]:
-    """Reads a delivery that is out of the ordinary: in steps, or in a thread what is nested too deeply."""
+    """Reads an unusual delivery in steps, or in a thread. In a thread what is nested too deeply."""
     try:
         rows = read_rows(body)
     except TooDeep:
@@ -126,7 +126,7 @@ def _is_signed(operator: Operator, body: bytes, signature: str | None, now: date
 def _to_keep(
     body: bytes, signature: str | None, plain: Sequence[PlainReading], others: Sequence[Entry]
 ) -> KeptDelivery:
-    """The delivery as it is kept: compressed at the quickest level, since it is written once and hardly ever read.
+    """Compresses the delivery at the quickest level. It is written once and hardly ever read.
 
     With entries that nothing reads (users, teams) only what is needed of it is kept, and no signature fits that.
     """

@@ -1,1 +1,1 @@
-"""The state machine as tables: status transitions, phases, and the journal kinds that record both."""
+"""The state machine as tables: transitions, phases, journal kinds."""

@@ -1,4 +1,4 @@
-"""The kinds of journal lines: what each records, and the keys of its detail."""
+"""The kinds of journal lines, and the keys of their details."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class JournalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalHead:
-    """The end of a session's hash chain: how many lines it has, and the last line's hash in hex."""
+    """The end of a session's hash chain. How many lines it has, and the last line's hash in hex."""
 
     lines: int = 0
     hash: str = ""
@@ -74,7 +74,7 @@ class JournalHead:
 
 @dataclass(frozen=True, slots=True)
 class KindRow:
-    """What a line of this kind records, in a sentence, and the keys that its detail may have."""
+    """What a kind of line records, and its detail's keys."""
 
     records: str
     detail: str = ""

@@ -27,7 +27,7 @@ from app.domain.session.stuck_session import loss_of
 
 
 class Phase(StrEnum):
-    """What the next step depends on first; never stored, always derived by `phase_of`."""
+    """What the next step depends on first. Never stored, always derived by `phase_of`."""
 
     READY = "ready"
     BACKOFF = "backoff"
@@ -263,7 +263,8 @@ def _phase_of_charge(session: PaymentSession, charge: Charge) -> Phase:
 
 
 def _is_lost(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> bool:
-    """A stalled charge that gave energy keeps its phase: it is stopped on while it counts as ended."""
+    """Whether the charge counts as lost by now. A stalled charge that gave energy keeps its phase: it is stopped on
+    while it counts as ended."""
     if session.lost is None:
         return loss_of(session, charge, policy, now) is not None
     return session.lost is Lost.GONE or charge.gave_nothing
