@@ -157,8 +157,7 @@ def _read_ahead(
 
 
 def _last_useful_read(session: PaymentSession, charge: Charge, limit: datetime, policy: Policy) -> datetime:
-    """Returns when to read before a stop. Just after the meter's last sample in time. Just before it without an
-    interval."""
+    """Returns when to read before a stop. Just after the meter's last sample in time, if its interval is known."""
     interval_ms = session.meter_history.interval_ms
     if interval_ms:
         interval_s = interval_ms / 1000
