@@ -1,4 +1,4 @@
-"""The clock: the one interface through which anything above the domain reads or waits for time."""
+"""The clock by which everything above the domain reads and waits."""
 
 import asyncio
 import time
@@ -33,12 +33,12 @@ def utc_now() -> datetime:
 
 
 def monotonic_s() -> float:
-    """Seconds of real time since an arbitrary origin, for bounds of waits that no Clock measures."""
+    """Returns real seconds since an arbitrary origin. For bounds of waits that no Clock measures."""
     return time.monotonic()
 
 
 class SystemClock:
-    """The machine's clock at the start, carried on by its monotonic one, plus an offset to the database's.
+    """The machine's time at the start, carried on by its monotonic clock. Plus an offset to the database's.
 
     So a step of the machine's wall clock (NTP, manual, a daylight-saving patch) moves no lease and no quiet window.
     """
@@ -59,7 +59,7 @@ class SystemClock:
 
 
 class ScaledClock:
-    """Time that runs `speed` times faster than the machine's from `origin` on: an hour's charge in a minute.
+    """Time that runs `speed` times faster than the machine's. From `origin` on: an hour's charge in a minute.
 
     Processes with the same origin and speed read the same time.
     """

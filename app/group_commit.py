@@ -1,4 +1,4 @@
-"""Joins what arrives together, such as deliveries and payments, in one transaction (group commit)."""
+"""Joins deliveries, payments and others in one transaction (group commit)."""
 
 import asyncio
 from collections import deque
@@ -76,7 +76,7 @@ class GroupCommit(Generic[T]):
             await self._write([item])
 
     async def _lead(self, first: _Waiting[T]) -> None:
-        """Writes the waiting items with its own, then lets the next waiting one lead."""
+        """Writes the waiting items and its own, then passes the lead."""
         others = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_TOGETHER - 1))]
         turn = _Turn.ALONE
         try:
@@ -99,7 +99,7 @@ class GroupCommit(Generic[T]):
             self._leading = False
 
     def _leave(self, waiting: _Waiting[T]) -> None:
-        """Removes a cancelled item; passes the lead on if it was just given."""
+        """Removes a cancelled item. Passes the lead on if it was just given."""
         if waiting in self._queue:
             self._queue.remove(waiting)
         elif waiting.turn.done() and not waiting.turn.cancelled() and waiting.turn.result() is _Turn.LEAD:

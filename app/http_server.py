@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn with bounds on what a client may send, how slowly, and how a process ends."""
+"""The HTTP server: uvicorn with bounds on requests and shutdown."""
 
 import asyncio
 import signal
@@ -59,7 +59,7 @@ class Connections:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Ends a connection that is one too many, whose request head is too large, or that is too slow."""
+    """Ends connections that are too many, too large or too slow. Too large by their request head."""
 
     open_connections = Connections(MOST_CONNECTIONS, MOST_OF_ONE_ADDRESS)
 
@@ -129,7 +129,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, ending long polls at once on shutdown and reporting when it listens."""
+    """uvicorn's server, which ends long polls at once on shutdown. Reports when it listens."""
 
     on_ready: Callable[[], None] | None = None
 
@@ -172,7 +172,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Holds the signal back: uvicorn raises it again after shutdown, before the watcher beside it has drained."""
+        """Holds the signal back until the watcher has drained. uvicorn would raise it again too early."""
         loop = asyncio.get_running_loop()
         for number in ENDING:
             loop.add_signal_handler(number, self.handle_exit, number, None)

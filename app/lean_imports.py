@@ -1,4 +1,4 @@
-"""Imports structlog and httpx without the terminal libraries that both load where they find them.
+"""Imports structlog and httpx without libraries for terminals. Both load these where they find them.
 
 Neither rich nor pygments is used by a process that serves or watches, and together they take 6 MB and a tenth of the
 time until it is ready. Commands import rich themselves. Must be imported before whatever imports structlog or httpx.

@@ -1,4 +1,4 @@
-"""Entry point for HTTP: opens the context, mounts the routes, closes the context."""
+"""Entry point for HTTP. Opens the context, mounts the routes, closes the context."""
 
 from collections.abc import Callable
 
@@ -60,7 +60,7 @@ def create_app(
     docs: bool = True,
     security_contact: str | None = None,
 ) -> FastAPI:
-    """Builds the HTTP service around a context that the caller opens and closes.
+    """Builds the HTTP service around an open context. The caller opens and closes it.
 
     `allow_plain_http`: the console's cookies are sent over plain http too (development). `docs`: whether `/docs` and
     `/openapi.json` exist. `security_contact`: what security.txt names.

@@ -65,9 +65,9 @@ class SharedTokens:
 
 
 class ReadOnlyTokens:
-    """Token store of a command: uses the shared access token while valid and keeps renewals to itself. A command
-    that ends while it holds the renewal lease would make all replicas wait for its expiry, and the shared
-    refresh token, which can be used once, is left for the replicas."""
+    """A command's token store, which never renews shared tokens. Uses the shared access token while valid and keeps
+    renewals to itself. A command that ends while it holds the renewal lease would make all replicas wait for its
+    expiry, and the shared refresh token, which can be used once, is left for the replicas."""
 
     def __init__(self, shared: SharedTokens) -> None:
         self._shared = shared
@@ -93,11 +93,11 @@ class _Request:
 
 
 class _NotAll(Exception):
-    """The budget does not cover all requests that came together: each is counted by itself."""
+    """The budget does not cover all joined requests. Each is counted by itself."""
 
 
 class SharedBudget:
-    """Implements monta.ports.Budget on PostgreSQL: one UPDATE of one row, which requests that come together share.
+    """Implements monta.ports.Budget on PostgreSQL. One UPDATE of one row, which requests that come together share.
 
     The row is locked until its commit is on disk, so that one request after the other would wait for all before it.
     """
@@ -175,7 +175,7 @@ CHECKED_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A client, and the operator that it was made for as read last."""
+    """A client, and its operator as read last."""
 
     client: MontaClient
     operator: Operator
@@ -187,7 +187,7 @@ def _account(operator: Operator) -> tuple[str, ...]:
 
 
 class MontaAccess:
-    """Makes one client for each operator when it is first needed, and keeps it."""
+    """Makes one client for each operator when needed, and keeps it."""
 
     def __init__(
         self, *, http: Http, clock: Clock, database: Database, box: SecretBox, timeouts: Timeouts
@@ -201,7 +201,7 @@ class MontaAccess:
         self._clients: dict[OperatorId, _Made] = {}
 
     def known(self, operator_id: OperatorId) -> Operator | None:
-        """Returns the operator as remembered, or None when it should be read again."""
+        """Returns the operator as remembered; None: it must be read again."""
         made = self._clients.get(operator_id)
         fresh = made is not None and self._clock.monotonic() - made.checked_s < CHECKED_S
         return made.operator if made is not None and fresh else None
@@ -220,7 +220,7 @@ class MontaAccess:
         return made.client
 
     def read_only(self, operator: Operator) -> MontaClient:
-        """Returns a client for a short-lived command, which never holds the shared renewal lease."""
+        """Returns a short-lived command's client. It never holds the shared renewal lease."""
         return self._client(operator, ReadOnlyTokens(self._tokens))
 
     def _client(self, operator: Operator, tokens: TokenStore) -> MontaClient:

@@ -40,7 +40,7 @@ WEBHOOK_TIMEOUT_S = 10.0
 
 
 async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
-    """Runs the HTTP service until SIGINT or SIGTERM, with a watcher beside it when asked."""
+    """Runs the HTTP service until SIGINT or SIGTERM. With a watcher beside it when asked."""
     # Imported here: a watcher alone needs none of it.
     from app.api.http.live import SessionChanges
     from app.api.http.rate_limits import RateLimits
@@ -132,7 +132,7 @@ async def watch(settings: KeyedSettings, url: str) -> None:
 
 
 def _settle() -> None:
-    """Exempts what the start has made from garbage collections, and gives memory that it has freed back to the system.
+    """Exempts start-up objects from garbage collection, and frees unused memory.
 
     Only glibc has `malloc_trim`; elsewhere a process keeps some megabytes more.
     """
@@ -191,7 +191,7 @@ async def _beside(context: Context, channels: dict[str, Callable[[str], None]]) 
 
 
 def _echo(database: Database) -> Echo | None:
-    """Returns an echo when listening uses another host than writing: only the database knows whether both are one."""
+    """Returns an echo when listening uses another host than writing. Only the database knows whether both are one."""
     if database.listen_host is database.host:
         return None
 

@@ -1,4 +1,4 @@
-"""Tells secret keys that can be guessed: too short, repeated, counted up, or made of words."""
+"""Recognizes secret keys that can be guessed. Too short, repeated, counted up, or made of words."""
 
 import re
 from itertools import pairwise

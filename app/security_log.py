@@ -1,4 +1,4 @@
-"""The security log: refused keys and signatures, foreign access, keys that act, changes by command.
+"""Writes the security log. Refused keys and signatures, foreign access, keys that act, changes by command.
 
 Its lines are structured log lines with `stream: security`, so that they can be kept apart from the others.
 """
@@ -45,7 +45,7 @@ class Result(StrEnum):
 
 @contextmanager
 def calling_from(address: str | None) -> Iterator[None]:
-    """Names the caller's address in the lines that are written within the block."""
+    """Names the caller's address in the block's lines."""
     token = _address.set(address)
     try:
         yield
@@ -88,7 +88,7 @@ class SecurityLog:
 def write(
     act: Act, result: Result, *, who: str | None, key_id: str | None = None, **about: str | None
 ) -> None:
-    """Writes a line: who, by which key, from where, what, and the result."""
+    """Writes a line. Who, by which key, from where, what, and the result."""
     line = _log.warning if result in (Result.REFUSED, Result.FAILED) else _log.info
     line(
         act.value,

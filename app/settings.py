@@ -31,7 +31,7 @@ MAKE_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
 class SettingsWrong(Exception):
-    """The message names every variable that is missing or wrong, and says what to do."""
+    """Settings are missing or wrong. The message names every such variable, and says what to do."""
 
 
 def _known_database(url: SecretStr) -> SecretStr:
@@ -232,7 +232,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _defaults_fit_the_quiet_window(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """A shortened quiet window also shortens the default send guard and timeout, to fit into it."""
+        """Shortens the default send guard and timeout with the quiet window. They must fit into it."""
         try:
             quiet_s = float(given.get("quiet_window_s", QUIET_WINDOW_S))
             guard_s = float(given.get("send_guard_s", min(SEND_GUARD_S, quiet_s / 4)))
@@ -246,7 +246,8 @@ class Settings(BaseSettings):
     @field_validator("send_guard_s")
     @classmethod
     def _windows_fit(cls, guard_s: float, info: ValidationInfo) -> float:
-        """A field validator, since a check of the whole would not run beside problems of single fields."""
+        """Checks that guard and timeout fit into the quiet window. A field validator, since a check of the whole would
+        not run beside problems of single fields."""
         quiet_s, timeout_s = info.data.get("quiet_window_s"), info.data.get("start_timeout_s")
         if quiet_s is not None and timeout_s is not None and quiet_s < guard_s + timeout_s:
             raise ValueError(
@@ -270,7 +271,7 @@ class KeyedSettings(Settings):
 
     @property
     def older_secret_keys(self) -> list[str]:
-        """Keys before the present one, separated by commas or lines, with which secrets may still be encrypted."""
+        """Earlier keys that secrets may still be encrypted with. Separated by commas or lines."""
         given = self.old_secret_keys.get_secret_value() if self.old_secret_keys else ""
         return [key.strip() for key in given.replace("\n", ",").split(",") if key.strip()]
 

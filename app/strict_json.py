@@ -1,4 +1,4 @@
-"""Reads JSON within bounds and without floats, and writes JSON with exact decimals."""
+"""Reads JSON within bounds and without floats. Writes JSON with exact decimals."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def load_json(data: bytes | str, *, max_bytes: int) -> JsonIn:
 
 
 def load_unambiguous(data: bytes, *, max_bytes: int) -> JsonIn:
-    """The same, but raises BadJson for an object that has one name twice: two readers might take either value."""
+    """Parses JSON; raises BadJson for an object's repeated name. Two readers might take either value."""
     value = load_json(data, max_bytes=max_bytes)
     names = sum(len(each) for each in _objects(value))
     # Each name is followed by a colon; only a text may have more of them, and only then is it parsed again.
@@ -88,8 +88,8 @@ def _unambiguous(pairs: list[tuple[str, JsonIn]]) -> dict[str, JsonIn]:
 
 
 def _load_usual(data: bytes | str) -> JsonIn:
-    """Parses by msgspec, in a third of the time; _UNUSUAL for what it refuses (NaN, lone surrogates, what is no
-    JSON) or would read otherwise (long integers)."""
+    """Parses usual JSON by msgspec, in a third of the time. _UNUSUAL for what it refuses (NaN, lone surrogates, what is
+    no JSON) or would read otherwise (long integers)."""
     try:
         body = data.encode() if isinstance(data, str) else data
         if _LONG_INTEGER in body.translate(_AS_ZEROS):
@@ -142,7 +142,8 @@ _LONG_INTEGER = b"0" * (MAX_DIGITS + 1)
 
 
 def _depth_exceeds(value: JsonIn, levels: int) -> bool:
-    """Checks level by level instead of recursively, so that the check cannot exhaust the stack itself."""
+    """Whether nesting is too deep, checked level by level. Not recursively, so that the check cannot exhaust the stack
+    itself."""
     layer = [value] if isinstance(value, CONTAINERS) else []
     for _ in range(levels):
         layer = [
@@ -163,7 +164,7 @@ def clean_text(text: str) -> str:
 
 
 def storable(value: JsonIn) -> Storable:
-    """Converts `value` (at most MAX_DEPTH deep) to JSON for jsonb: text cleaned, Decimals as float where exact."""
+    """Converts a value to JSON for jsonb. At most MAX_DEPTH deep: text cleaned, Decimals as float where exact."""
     if isinstance(value, dict):
         return {clean_text(key): storable(child) for key, child in value.items()}
     if isinstance(value, list):

@@ -159,7 +159,7 @@ def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
 def mask_card_numbers(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Last safeguard: removes lines that hold a card number, whatever error or address they came with."""
+    """Removes lines that hold a card number. The last safeguard, whatever error or address they came with."""
     for name, value in event.items():
         if isinstance(value, bool | float | None):
             continue
@@ -170,8 +170,8 @@ def mask_card_numbers(
 
 
 def escape_controls(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Escapes control bytes, so that no text moves a terminal's cursor or begins a line of its own. A traceback
-    keeps its lines, indented."""
+    """Escapes control bytes in texts of a log line. So no text moves a terminal's cursor or begins a line of its own. A
+    traceback keeps its lines, indented."""
     for name, value in event.items():
         if name == "exception":
             event[name] = indented(str(value))
@@ -189,7 +189,7 @@ def escaped(text: str) -> str:
 
 
 def indented(traceback: str) -> str:
-    """A traceback whose lines cannot be taken for lines of the log; an error's text may have any."""
+    """Indents a traceback, so that its lines are none of the log. An error's text may have any."""
     return "\n".join(f"    {escaped(line)}" for line in traceback.split("\n"))
 
 
@@ -201,7 +201,7 @@ def without_card_numbers(text: str, field: Field) -> str:
 
 
 class CarefulFormatter(logging.Formatter):
-    """Formats what libraries log, with secrets and card numbers masked, and control bytes escaped."""
+    """Formats libraries' log lines, with secrets and card numbers masked. Control bytes are escaped."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
         return escaped(super().formatMessage(record))

@@ -1,4 +1,4 @@
-"""The watcher: claims due sessions and jobs, runs their steps, sleeps until the next due time."""
+"""The watcher: claims due sessions and jobs, runs their steps. Sleeps until the next due time."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ MAX_STEPS = 25
 
 
 async def run_steps(context: Context, turns: Turns, lease: Lease) -> None:
-    """Runs a session step by step until it waits: its next decision is committed with what came of its last call."""
+    """Runs a session step by step until it waits. Its next decision is committed with what came of its last call."""
     decided: Advanced | None = None
     outcome: Edit | None = None
     for _ in range(MAX_STEPS):
@@ -242,7 +242,7 @@ class Watcher:
             wait.cancel()
 
     async def _claim(self) -> tuple[list[Lease], JobLease | None]:
-        """Claims due sessions, those with a due stop first, and a job if one is due.
+        """Claims due sessions, and a job if one is due. Those with a due stop first.
 
         Looks first whether there is any, where nothing says so: the last claim found none, no notification came, and no
         due time was waited for.
@@ -287,7 +287,7 @@ class Watcher:
         await self._survive(lambda: claim.release_failed(self.context, lease))
 
     async def _do(self, lease: JobLease) -> None:
-        """Runs one job; a failed one is due again when its lease has ended."""
+        """Runs one job. A failed one is due again when its lease has ended."""
         self._held_jobs.add(lease)
         job = structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, job=lease.job)
         with job, limited_to(lease.operator_id):
@@ -308,7 +308,7 @@ class Watcher:
         return max(LEAST_PAUSE_S, (due_at - self.context.clock.now()).total_seconds())
 
     async def _pause(self, due_in_s: float | None = None) -> None:
-        """Sleeps until something is due, a wake-up comes, or IDLE_S of real time have passed."""
+        """Sleeps until due work, a wake-up or IDLE_S pass. IDLE_S is of real time."""
         waits: list[Coroutine[object, object, object]] = [asyncio.sleep(IDLE_S), self._wake.wait()]
         if due_in_s is not None:
             waits.append(self.context.clock.sleep(due_in_s))
@@ -335,7 +335,7 @@ class Watcher:
         await claim.renew_leases(self.context, self._held, self._held_jobs)
 
     async def beat_once(self) -> None:
-        """Writes a heartbeat; when the database has lost the last one, it has lost more: requests a reconciliation."""
+        """Writes a heartbeat; requests a reconciliation when the last is lost. The database has then lost more."""
         now = self.context.clock.now()
         earlier = await database_checks.beat(self.context, self.name, now)
         last, self._last_beat = self._last_beat, now

@@ -31,7 +31,7 @@ class NotMigrated(Exception):
 
 
 class Ids:
-    """Identifiers that sort by the time they were made (ULID), and secrets of 256 bits."""
+    """Identifiers that sort by time (ULID), and secrets. Secrets have 256 bits."""
 
     def __init__(self, clock: Clock, rng: Random | None = None) -> None:
         self._clock = clock
@@ -82,7 +82,7 @@ async def clock_for(settings: Settings, database: Database) -> Clock:
 
 @asynccontextmanager
 async def open_context(settings: KeyedSettings, database_url: str) -> AsyncIterator[Context]:
-    """Opens the context of one process and closes everything in it at the end. Raises DatabaseUnsuitable."""
+    """Opens one process's context, and closes all of it. Raises DatabaseUnsuitable."""
     box = SecretBox(settings.secret_key.get_secret_value(), settings.older_secret_keys)
     listen_url = settings.listen_database_url
     database = Database(database_url, listen_url=listen_url.get_secret_value() if listen_url else None)
@@ -152,7 +152,7 @@ async def ready_context(settings: KeyedSettings, url: str) -> AsyncIterator[Cont
 
 @contextmanager
 def database_url(settings: Settings) -> Iterator[str]:
-    """The configured database's URL, or that of the embedded one, which runs while the block lasts."""
+    """Returns the configured or the embedded database's URL. The embedded one runs while the block lasts."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return

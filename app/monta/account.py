@@ -1,4 +1,4 @@
-"""Reads objects about a credential: its owner, its webhook configuration, its delivery log."""
+"""Reads objects about a credential. Its owner, its webhook configuration, its delivery log."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -51,7 +51,7 @@ class LoggedDelivery:
 
 
 def read_consumer(value: JsonIn) -> Consumer:
-    """Reads leniently; an object without any known field gives a Consumer of Nones."""
+    """Reads the credential's owner leniently. An object without any known field gives a Consumer of Nones."""
     source = value if isinstance(value, dict) else {}
     f = Fields(source)
     limit = f.decimal("rateLimit", high=10**9)

@@ -1,4 +1,4 @@
-"""Makes one call within the rate budget and with a token, and reads its answer. Collects paged lists."""
+"""Makes calls within the rate budget, with a token. Reads the answer. Collects paged lists."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -60,7 +60,7 @@ class Caller:
         return await all_pages(page, max_pages=max_pages)
 
     async def ask(self, call: Call, still_allowed: Callable[[], bool] | None = None) -> JsonIn:
-        """Sends the call; on 401 renews the token and sends once more if `still_allowed` holds then."""
+        """Sends the call; on 401 once more with a new token. Only if `still_allowed` holds then."""
         try:
             return await self._asked(call, still_allowed)
         except Unauthorized as error:
@@ -72,7 +72,7 @@ class Caller:
             raise
 
     def _is_new(self, call: Call) -> bool:
-        """Whether this refusal may report a new problem: every refusal does, except repeated ones of a single
+        """Whether this refusal may report a new problem. Every refusal does, except repeated ones of a single
         charge."""
         now, before = self._clock.now(), self._reported_at
         if not call.path.startswith("/charges/"):

@@ -1,4 +1,4 @@
-"""Client of Monta's Partner API for one operator; no call is retried blindly."""
+"""The client of Monta's Partner API for one operator. No call is retried blindly."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -137,8 +137,8 @@ class MontaClient:
         purpose: Purpose = Purpose.READ,
         max_pages: int = MAX_LISTED_PAGES,
     ) -> ChargeListing:
-        """Lists charges on the operator's charge points, filtered by update time and state, 100 a call. Not every
-        state can be filtered by at Monta. Pages read before a refusal are kept."""
+        """Lists charges on the operator's charge points. Filtered by update time and state, 100 a call. Not every state
+        can be filtered by at Monta. Pages read before a refusal are kept."""
         overdue_since = self._clock.now()
         filters: dict[str, str] = {}
         if updated_since is not None:
@@ -169,8 +169,7 @@ class MontaClient:
     async def list_charge_points(
         self, *, site_id: str | None = None, max_pages: int = MAX_LISTED_PAGES
     ) -> tuple[ChargePoint, ...]:
-        """Lists all charge points visible to the credential, or those of a site, each once. Those without an id are
-        left out."""
+        """Lists all visible charge points, or those of a site. Each once. Those without an id are left out."""
         overdue_since = self._clock.now()
         filters = {} if site_id is None else {"siteId": site_id}
         rows = await self._caller.list("/charge-points", max_pages, Purpose.READ, filters)

@@ -21,7 +21,7 @@ class EgressRefused(httpx.ConnectError):
 
 
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Resolves a host, and connects to the very address that was judged: it cannot change in between."""
+    """Resolves a host, and connects to the address that was judged. It cannot change in between."""
 
     def __init__(self, egress: Egress) -> None:
         self._egress = egress
@@ -54,7 +54,8 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         await self._network.sleep(seconds)
 
     async def _allowed(self, host: str, port: int) -> list[str]:
-        """Addresses of a host that may be connected to, the two families in turn. Raises EgressRefused if none."""
+        """Returns a host's addresses that may be connected to. The two families in turn. Raises EgressRefused if
+        none."""
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -73,7 +74,7 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
 
 
 class CheckedTransport(httpx.AsyncBaseTransport):
-    """httpx's own transport, which has no parameter for the network, with the checked one. HTTP/1.1, no proxy."""
+    """httpx's transport with the checked network. Its own has no parameter for it. HTTP/1.1, no proxy."""
 
     def __init__(self, egress: Egress, limits: httpx.Limits) -> None:
         self._pool = httpcore.AsyncConnectionPool(

@@ -11,7 +11,7 @@ class MontaError(Exception):
 
 
 class NotDone(MontaError):
-    """Monta certainly did nothing: the call may be retried or dropped without a search."""
+    """Monta certainly did nothing. The call may be retried or dropped without a search."""
 
     def __init__(self, message: str, *, retry_at: datetime | None = None) -> None:
         super().__init__(message)
@@ -19,7 +19,7 @@ class NotDone(MontaError):
 
 
 class NotSent(NotDone):
-    """Nothing left this process: no connection, pool timeout, no token, or refused locally.
+    """Nothing left this process. There was no connection, no token, or a local refusal or a pool timeout.
 
     `permanent`: the same call would be refused again, so a retry is useless.
     """
@@ -50,11 +50,12 @@ class Refused(NotDone):
 
 
 class Unauthorized(NotDone):
-    """Monta answered 401 even with a new token, or rejects the operator's credentials."""
+    """Monta refuses a new token with 401, or the credentials."""
 
 
 class QuotaExceeded(NotDone):
-    """Monta answered 429 (`by_monta`), or our own count of its quota is exhausted. Free again at `retry_at`."""
+    """Monta answered 429, or our count of its quota is exhausted. `by_monta`: it was Monta. Free again at
+    `retry_at`."""
 
     retry_at: datetime
 

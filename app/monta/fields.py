@@ -18,7 +18,7 @@ CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
 def id_of(value: JsonIn) -> str | None:
-    """A positive int64 as digits, whether Monta wrote a number or a string. None when it is no id."""
+    """Reads a positive int64 as digits; None: it is no id. Monta may have written a number or a string."""
     is_spelled = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19
     if is_spelled or (isinstance(value, Decimal) and value.is_finite() and value.adjusted() < 19):
         value = _whole(Decimal(str(value)))
@@ -32,7 +32,7 @@ def _whole(number: Decimal) -> int | None:
 
 
 def date_of(value: JsonIn) -> datetime | None:
-    """Reads an RFC 3339 date-time (0 to 9 fraction digits) as UTC, truncated to microseconds.
+    """Reads an RFC 3339 date-time as UTC. With 0 to 9 fraction digits, truncated to microseconds.
 
     A date without an offset is refused: read as UTC when it was meant locally, it would lie hours ahead and every
     later true report would seem stale.

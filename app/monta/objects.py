@@ -1,4 +1,4 @@
-"""Converts Monta's JSON objects to domain values leniently, and a start order to JSON exactly."""
+"""Reads Monta's JSON objects leniently, and writes start orders exactly."""
 
 import re
 from collections.abc import Mapping
@@ -28,12 +28,12 @@ MAX_AHEAD = timedelta(days=1)
 
 
 class UnreadableCharge(ValueError):
-    """Not an object, or without a usable id: no charge can be read from it."""
+    """No charge can be read from it. It is not an object, or has no usable id."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeRead:
-    """A charge as read, with the names of its invalid fields (None in the report)."""
+    """A charge as read, with its invalid fields' names. They are None in the report."""
 
     report: ChargeReport
     problems: tuple[str, ...]
@@ -204,7 +204,7 @@ class StartCharge:
     price_limit: Decimal | None = None
 
     def mistakes(self) -> tuple[str, ...]:
-        """Names the fields that Monta would refuse or that must not leave us. Empty when it can be sent."""
+        """Names fields that Monta would refuse or must not get. Empty when it can be sent."""
         sound = {
             "paying_team_id": id_of(self.paying_team_id) is not None,
             "charge_point_id": id_of(self.charge_point_id) is not None,

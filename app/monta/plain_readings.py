@@ -1,4 +1,4 @@
-"""Reads the usual webhook entry, a running charge's reading, in a fraction of the time; all others are left."""
+"""Reads a running charge's usual webhook entry quickly. In a fraction of the time; all others are left."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,7 +66,7 @@ _ENTRY = msgspec.json.Decoder(_Entry)
 
 @dataclass(frozen=True, slots=True)
 class PlainReading:
-    """A reading, and the text of its entry with the unit of its prices."""
+    """A reading, its entry's text, and its prices' unit."""
 
     told: Told
     text: bytes

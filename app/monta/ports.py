@@ -1,4 +1,4 @@
-"""Interfaces that app.monta needs from the store: shared tokens and a shared rate budget."""
+"""Interfaces that app.monta needs from the store. Shared tokens and a shared rate budget."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,15 +35,15 @@ class Token:
 
 
 class TokenStore(Protocol):
-    """One token pair for each operator, shared by all replicas (encrypted at rest)."""
+    """One token pair for each operator, shared by all replicas. Encrypted at rest."""
 
     async def load(self, operator: OperatorId) -> Token | None:
         """Returns the current pair, or None when there never was one."""
         ...
 
     async def lease_renewal(self, operator: OperatorId, version: int, until: datetime, now: datetime) -> bool:
-        """Leases the renewal of the pair of `version` (0: none yet) until `until`. False when another replica
-        holds the lease or the pair is already newer."""
+        """Leases the renewal of a token pair until `until`. The pair of `version` (0: none yet). False when another
+        replica holds the lease or the pair is already newer."""
         ...
 
     async def save(self, operator: OperatorId, token: Token) -> Token:
@@ -63,8 +63,8 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QuotaSeen:
-    """Monta's rate-limit headers (Integration Notes): requests per window, window length, remaining, seconds to
-    the reset."""
+    """Monta's rate-limit headers (Integration Notes). Requests per window, window length, remaining, seconds to the
+    reset."""
 
     limit: int | None
     window_s: int | None
@@ -76,7 +76,7 @@ class CredentialStatus(Protocol):
     """Whether Monta still takes an operator's credential."""
 
     async def refused(self, operator: OperatorId, why: str, now: datetime) -> None:
-        """Records that a vital call was refused with 401 or 403, so that the credential gets checked."""
+        """Records that a vital call was refused with 401 or 403. Then the credential gets checked."""
         ...
 
 
@@ -96,6 +96,6 @@ class Budget(Protocol):
         ...
 
     async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
-        """Blocks reads and starts until `until` on all replicas after a 429 for this purpose. Stops stay allowed,
+        """Blocks reads and starts on all replicas after a 429. Until `until`, for this purpose. Stops stay allowed,
         unless the 429 answered a stop: it may get through, and energy flows."""
         ...

@@ -1,4 +1,4 @@
-"""Tells apart reports of one charge that differ in more than its course."""
+"""Recognizes reports of a charge that differ in its course only."""
 
 import hashlib
 from datetime import datetime
@@ -14,6 +14,6 @@ def said(
     currency: str | None,
     *values: Decimal | datetime | None,
 ) -> str:
-    """Stands for what Monta says of a charge that does not change in its course: equal where all of it is, 32 hex
-    digits. `values`: price limit, kWh limit, and when it was created, started and plugged in."""
+    """Hashes what Monta says of a charge beside its course. Equal where all of it is, 32 hex digits. `values`: price
+    limit, kWh limit, and when it was created, started and plugged in."""
     return hashlib.blake2b(_ENCODE((charge_point_id, currency, values)), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Keeps the operator's token pair: shared by all replicas, renewed by one at a time."""
+"""Keeps the operator's token pair. Shared by all replicas, renewed by one at a time."""
 
 import asyncio
 import contextlib

@@ -162,7 +162,7 @@ class Answer:
 
 
 class Transport:
-    """Sends calls of one operator to Monta, records the quota and classifies failures."""
+    """Sends an operator's calls, classifies failures, records the quota."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class Transport:
         return answer
 
     def _request(self, call: Call, access: str | None) -> httpx.Request:
-        """Builds the request here, since the client would add cookies and headers of its own."""
+        """Builds the request, since the client would add cookies and headers."""
         bounds = self.timeouts
         waits = httpx.Timeout(
             connect=bounds.connect_s, pool=bounds.pool_s, write=bounds.write_s, read=call.read_s
@@ -253,7 +253,7 @@ def _ask_guard(call: Call, may_send: Callable[[], bool]) -> None:
 
 
 def _at_writing(ask: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
-    """httpcore's trace hook: called just before each step of a request, which an exception from it aborts."""
+    """Calls back just before each step of a request. httpcore's trace hook; an exception from it aborts the request."""
 
     async def trace(event: str, _info: object) -> None:
         if event.endswith("send_request_headers.started"):
@@ -305,7 +305,7 @@ USER_AGENT = _user_agent()
 
 
 def id_in_path(identifier: str) -> str:
-    """Returns an id as digits, so that nothing else gets into a path. Raises NotSent."""
+    """Returns an id as digits for a path. So nothing else gets into it. Raises NotSent."""
     digits = id_of(identifier)
     if digits is None:
         raise NotSent("not sent: this is no id of Monta's", permanent=True)

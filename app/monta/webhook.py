@@ -1,4 +1,4 @@
-"""Verifies and reads webhook deliveries; an invalid entry does not affect the others."""
+"""Verifies and reads webhook deliveries. An invalid entry does not affect the others."""
 
 import hashlib
 import hmac
@@ -61,8 +61,8 @@ ENTRIES = re.compile(r'\s*"entries"\s*:\s*(.*)', re.DOTALL)
 
 
 def split_entries(text: str) -> list[str] | None:
-    """Returns the texts of the elements of the root object's `entries` list (the last one, as in the parser). None
-    when there is none. One pass for each of the two levels, no recursion; the elements are not validated."""
+    """Returns the elements' texts of the root object's `entries` list. Of the last one, as in the parser. None when
+    there is none. One pass for each of the two levels, no recursion; the elements are not validated."""
     members = _members(text, "{")
     named = [found[1] for found in map(ENTRIES.fullmatch, members or []) if found]
     return _members(named[-1], "[") if named else None
@@ -79,7 +79,7 @@ def _members(text: str, bracket: str) -> list[str] | None:
 
 
 def _cuts(text: str) -> list[int]:
-    """Positions of the outermost container's opening, commas and closing; empty for unbalanced brackets."""
+    """Returns where the outermost container opens, separates and closes. Empty for unbalanced brackets."""
     opened: list[str] = []
     cuts: list[int] = []
     for token in TOKEN.finditer(text):
@@ -211,7 +211,7 @@ PERSONAL_IN_CHARGES = frozenset({"user", "chargeAuth", "vehicleId"})
 
 
 def _needed(raw: dict[str, Storable], entity_type: str | None) -> dict[str, Storable]:
-    """What is kept of an entry: of kinds that nothing reads (users, teams) only that it came."""
+    """Returns what is kept of an entry. Of kinds that nothing reads (users, teams) only that it came."""
     if (entity_type or "").lower() not in READ_KINDS:
         return {name: value for name, value in raw.items() if name in ABOUT_THE_ENTRY}
     payload = raw.get("payload")
@@ -221,7 +221,7 @@ def _needed(raw: dict[str, Storable], entity_type: str | None) -> dict[str, Stor
 
 
 def parked(kept: Storable, problem: str, *, key: str | None = None) -> Entry:
-    """Returns an entry of which nothing is readable, kept for operations to inspect."""
+    """Returns an entry of which nothing is readable. It is kept for operations to inspect."""
     raw: dict[str, Storable] = {"unreadable": kept}
     return Entry(
         entity_type=None,
@@ -304,7 +304,7 @@ def _point_of(
 
 
 def _as_of(report: ChargeReport, event_time: datetime | None, arrived_at: datetime) -> ChargeReport:
-    """Dates the report by the event, not its arrival: deliveries are repeated for a day."""
+    """Dates the report by the event, not its arrival. Deliveries are repeated for a day."""
     reported_at = event_time or report.updated_at or arrived_at
     return replace(report, seen_at=min(reported_at, arrived_at))
 

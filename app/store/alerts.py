@@ -30,7 +30,7 @@ THE_RUN = 1
 
 
 async def claim_run(connection: Connection, now: datetime, until: datetime) -> bool:
-    """Whether this process may send alerts until then; one at a time does."""
+    """Whether this process may send alerts until then. One process at a time does."""
     statement = insert(R).values(id=THE_RUN, lease_until=until)
     claimed = await connection.execute(
         statement.on_conflict_do_update(
@@ -84,7 +84,8 @@ async def health_of_operators(connection: Connection) -> list[OperatorHealth]:
 
 
 async def clocks_ahead(connection: Connection, since: datetime) -> dict[str, timedelta]:
-    """How far the clock of each watcher that was seen since then is ahead of the database's."""
+    """Returns how far recently seen watchers' clocks are ahead. Of the database's clock; of watchers seen since
+    then."""
     rows = await connection.execute(select(W.c.id, W.c.clock_ahead_ms).where(W.c.seen_at >= since))
     return {row.id: timedelta(milliseconds=row.clock_ahead_ms) for row in rows}
 
@@ -135,7 +136,7 @@ async def open_and_close(
 async def note_sent(
     connection: Connection, said: Sequence[int], ended: Sequence[int], now: datetime, until: datetime
 ) -> None:
-    """Notes what a message said, forgets alerts whose end it said, and gives the claim back."""
+    """Notes what a message said, and gives the claim back. Forgets alerts whose end it said."""
     await connection.execute(update(A).where(is_any(A.c.id, said)).values(sent_at=now))
     await connection.execute(delete(A).where(is_any(A.c.id, ended)))
     await connection.execute(update(R).values(sent_at=now, lease_until=until))

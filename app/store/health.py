@@ -28,8 +28,7 @@ async def database_time(connection: Connection) -> datetime:
 
 
 async def beat(connection: Connection, watcher_id: str, now: datetime) -> datetime | None:
-    """Records a watcher's heartbeat and how far its clock is ahead; returns the previous heartbeat, None if there was
-    none."""
+    """Records a watcher's heartbeat; returns the previous one, or None. Also how far its clock is ahead."""
     ahead_ms = round((now - await database_time(connection)).total_seconds() * 1000)
     earlier: datetime | None = (
         await connection.execute(select(watchers.c.seen_at).where(watchers.c.id == watcher_id))
@@ -66,7 +65,7 @@ async def listed_watchers(connection: Connection, *, limit: int) -> list[SeenWat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Totals over the sessions of one operator or of all, in minor units of one currency."""
+    """Totals over sessions, in minor units of one currency. The sessions of one operator or of all."""
 
     currency: str
     sessions: int

@@ -50,14 +50,14 @@ async def count_terminals(connection: Connection, operator_id: OperatorId) -> in
 
 
 async def remove_operator(connection: Connection, operator_id: OperatorId) -> None:
-    """Removes an operator; a session or a terminal that came meanwhile makes a foreign key refuse it."""
+    """Removes an operator; a foreign key may refuse. A session or a terminal may have come meanwhile."""
     for table in CONFIGURED:
         await connection.execute(delete(table).where(table.c.operator_id == operator_id))
     await connection.execute(delete(operators).where(operators.c.id == operator_id))
 
 
 async def remove_terminal(connection: Connection, terminal_id: TerminalId) -> None:
-    """Removes a terminal with its keys; a session that came meanwhile makes a foreign key refuse it."""
+    """Removes a terminal with its keys; a foreign key may refuse. A session may have come meanwhile."""
     for table in (api_keys, terminal_charge_points):
         await connection.execute(delete(table).where(table.c.terminal_id == terminal_id))
     await connection.execute(delete(terminals).where(T.id == terminal_id))

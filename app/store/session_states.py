@@ -1,4 +1,4 @@
-"""Reads which version of a session's row there is, and the sessions whose rows were changed since."""
+"""Reads versions of sessions' rows, and the sessions that changed since."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ async def find_states(
     limit: int,
     before: tuple[datetime, str] | None = None,
 ) -> list[SessionState]:
-    """As `find`, but of each session only what shows whether its row was changed."""
+    """Finds sessions, but reads only whether their rows changed."""
     rows = await page(connection, _states, wanted, limit, before)
     return [SessionState(*row) for row in rows]
 
@@ -90,7 +90,7 @@ def _state_of(row: Row) -> SessionState:
 
 
 async def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
-    """The versions of these sessions as they are shown; unknown ones are left out."""
+    """Returns the versions of these sessions. As they are shown; unknown ones are left out."""
     return {row.id: row.version for row in await connection.execute(_VERSIONS, {"sessions": list(ids)})}
 
 

@@ -1,4 +1,4 @@
-"""Opens connections to PostgreSQL: parses libpq URLs, finds the host that takes writes."""
+"""Opens connections to PostgreSQL: parses libpq URLs, finds the writable host."""
 
 import asyncio
 import re
@@ -106,7 +106,7 @@ USUAL_BOUNDS = Bounds()
 
 
 class NotWritable(ConnectionError):
-    """A server answers but takes no writes: a standby, or a read-only database."""
+    """A server answers but takes no writes. It is a standby, or has a read-only database."""
 
 
 class Silent(ConnectionError):
@@ -140,7 +140,7 @@ class ServerConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has
 
 
 class PooledConnection(ServerConnection):
-    """A connection through a transaction pooler, which may use another server connection for each transaction.
+    """A connection through a transaction pooler. The pooler may use another server connection for each transaction.
 
     Session state does not outlive a transaction: the bounds are set by the message that begins it, and statements are
     prepared without a name.
@@ -157,7 +157,8 @@ class PooledConnection(ServerConnection):
 
 
 def is_pooled(connection: asyncpg.Connection) -> bool:
-    """Compares the exact type: asyncpg's metaclass makes every connection an instance of each subclass."""
+    """Whether a connection goes through a pooler. Compares the exact type: asyncpg's metaclass makes every connection
+    an instance of each subclass."""
     return type(connection) is PooledConnection
 
 
@@ -170,7 +171,7 @@ ELSEWHERE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class WritableHost:
-    """Connects to the host of a URL that takes writes, trying the last good one first."""
+    """Connects to a URL's writable host, trying the last one first. The last good one."""
 
     def __init__(
         self,
@@ -263,13 +264,13 @@ class WritableHost:
 
 
 async def _is_pooler(connection: asyncpg.Connection) -> bool:
-    """Compares the backend process id of the connection's start with the one that executes statements."""
+    """Compares the server process of the start with the executing one. By its process id."""
     question = await connection.prepare("SELECT pg_backend_pid()", name="")
     return bool(await question.fetchval() != connection.get_server_pid())
 
 
 def _hosts(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Splits host and port out of asyncpg's arguments, which hold one pair or lists of them."""
+    """Splits host and port out of asyncpg's arguments. They hold one pair or lists of them."""
     host, port = options.pop("host", None), options.pop("port", None)
     if not isinstance(host, list):
         host, port = [host], [port]

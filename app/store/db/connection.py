@@ -130,7 +130,7 @@ class Connection:
             raise
 
     async def send(self, statement: Statement, values: list[list[Any]], *, many: bool) -> Result:
-        """Sends a compiled statement with its values, those of one execution or of many."""
+        """Sends a compiled statement with its values. Those of one execution or of many."""
         if not self.began:
             self.began = True
             if self._begins:
@@ -140,12 +140,12 @@ class Connection:
         return await self._run(statement, values, many=many)
 
     async def _begin(self) -> None:
-        """Begins a transaction and says whose rows it may see, in one message."""
+        """Begins a transaction and sets its scope, in one message. The scope: whose rows it may see."""
         narrow = "" if self.raw.scope == self._scope else f" SET LOCAL {SETTING} = {_quoted(self._scope)};"
         await self.raw.execute(f"BEGIN;{narrow}")
 
     async def _read(self, statement: Statement, values: list[list[Any]], *, many: bool) -> Result:
-        """Reads without a transaction: the connection keeps the scope for the next reads of the same operator."""
+        """Reads without a transaction. The connection keeps the scope for the next reads of the same operator."""
         if self.raw.scope != self._scope:
             self.raw.scope = None  # unknown, should this be cancelled
             await self.raw.execute(f"SET {SETTING} = {_quoted(self._scope)};")
@@ -153,7 +153,7 @@ class Connection:
         return await self._run(statement, values, many=many)
 
     async def _first(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Begins, or reads; once more where the server had closed the connection while it was idle.
+        """Begins or reads, repeated once on a connection closed while idle.
 
         An InterfaceError that is a ValueError is about a parameter.
         """
@@ -203,7 +203,7 @@ def _quoted(value: str) -> str:
 
 
 def without_values(error: Exception) -> None:
-    """Removes the values of parameters and rows from an error, which may be logged."""
+    """Removes values of parameters and rows from an error. It may be logged."""
     about_a_value = isinstance(error, ValueError | asyncpg.DataError)
     for field in ("detail", "hint", "context", *(("message",) if about_a_value else ())):
         if getattr(error, field, None) is not None:

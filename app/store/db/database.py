@@ -40,7 +40,7 @@ def sqlstate_of(error: BaseException) -> str:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the database is unreachable or unusable for every caller, whatever the statement."""
+    """Whether the database is unusable for every caller and statement."""
     if isinstance(error, asyncpg.PostgresError):
         return sqlstate_of(error).startswith(AWAY)
     if isinstance(error, asyncpg.InterfaceError):
@@ -64,7 +64,7 @@ KEYS_CHANNEL = "tapwatt_keys"
 
 
 def _concerns_all(error: BaseException) -> bool:
-    """Whether other connections of the pool are probably as useless: the server was cut off, died or ended them, or
+    """Whether the pool's other connections are probably useless, too. The server was cut off, died or ended them, or
     the schema was changed."""
     if isinstance(error, TimeoutError | asyncpg.InvalidCachedStatementError):
         return True
@@ -98,7 +98,7 @@ class Database:
         self._pool = Pool(self._connect, size=pool_size, urgent_size=urgent_size)
 
     def transaction(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
-        """One transaction: committed at the end of the block, rolled back when it raises.
+        """Opens one transaction: commits at the block's end, rolls back on errors.
 
         `urgent` ones, which stop charges, also find a connection when all others are in use.
         """
@@ -109,7 +109,7 @@ class Database:
         return self.single(urgent=urgent)
 
     def single(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
-        """A connection on which each statement is a transaction of its own: for a change that is one statement.
+        """Lends a connection on which each statement is its own transaction. For a change that is one statement.
 
         Through a pooler all of them are one transaction.
         """
@@ -173,11 +173,11 @@ class Database:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether deferrable work should be refused, since too many wait for a connection."""
+        """Whether deferrable work should be refused. Too many wait for a connection."""
         return self._pool.is_crowded
 
     async def close(self) -> None:
-        """Closes connections that are not in use; a later transaction opens one again."""
+        """Closes unused connections; a later transaction opens one again."""
         await self._pool.close()
 
 
@@ -188,7 +188,8 @@ _MESSAGE = text(
 
 
 async def wait_for_standby(connection: Connection) -> None:
-    """Makes this commit wait until the synchronous standby has what this transaction read (F81).
+    """Makes this commit wait until the standby has what was read (F81). The synchronous standby, and what this
+    transaction read.
 
     A commit waits for a synchronous standby only if it wrote something, and a wait that was cancelled leaves a row that
     is readable and may still be lost. So a response about an earlier write needs a commit that waits.
@@ -208,7 +209,7 @@ T = TypeVar("T")
 def retry_on_serialization_failure(
     transaction: Callable[P, Awaitable[T]],
 ) -> Callable[P, Coroutine[None, None, T]]:
-    """Retries a function that is one whole transaction, MAX_TRIES times at most (F85).
+    """Retries a function that is one whole transaction (F85). MAX_TRIES times at most.
 
     Any other error, above all a lost COMMIT, is raised as it is: its outcome is unknown.
     """

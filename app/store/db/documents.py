@@ -1,4 +1,4 @@
-"""JSON documents of jsonb columns: dataclasses as text by msgspec, other values by a codec that keeps numbers exact."""
+"""JSON documents of jsonb columns, with exact numbers. Dataclasses as text by msgspec, other values by a codec."""
 
 import json
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def as_text(column: Column[Any]) -> Label[str]:
 
 
 def is_json(value: object) -> bool:
-    """Whether `to_json` can write it and jsonb accept it: no NaN, no NUL characters, no lone surrogates."""
+    """Whether `to_json` can write it and jsonb accept it. It has no NaN, no NUL characters, no lone surrogates."""
     if isinstance(value, Mapping):
         return all(isinstance(k, str) and is_json(k) and is_json(v) for k, v in value.items())
     if isinstance(value, list | tuple):
@@ -52,7 +52,7 @@ def to_json(value: object) -> str:
 
 
 def as_stored(value: object) -> object:
-    """What a value of a jsonb column will be when it is read again."""
+    """Returns a value as it will be read from a jsonb column."""
     return _loads(to_json(value))
 
 

@@ -25,7 +25,7 @@ Echo = Callable[[str], Awaitable[None]]
 
 
 class Listener:
-    """Listens on channels over a connection of its own and calls back with each payload. Reconnects by itself.
+    """Listens on channels and calls back with each payload. Over a connection of its own. Reconnects by itself.
 
     Behind a pooler it listens only where an `echo` shows that notifications arrive: a transaction pooler accepts
     LISTEN and drops it. Callers that get no notification poll every second.

@@ -1,4 +1,4 @@
-"""Keeps connections open between transactions, in bounded number, with a reserve for urgent ones."""
+"""Keeps a bounded number of connections open, with an urgent reserve. Open between transactions."""
 
 import asyncio
 from collections import deque
@@ -24,7 +24,7 @@ class PoolTimeout(Exception):
 
 
 class Pool:
-    """Opens a connection when none is idle; the one used last comes first.
+    """Lends idle connections, the last used first, or opens one.
 
     Twice `size` are used at once, and urgent work may use `urgent_size` more. `size` of them stay open, the others for
     UNUSED_S after their last use: a new one costs PostgreSQL as much as fifty reads.
@@ -78,7 +78,7 @@ class Pool:
         self._end_turn()
 
     async def replace(self, raw: asyncpg.Connection) -> asyncpg.Connection:
-        """Lends a new connection in place of one that the server has closed; closes the idle ones, too."""
+        """Replaces a connection that the server has closed. Closes the idle ones, too."""
         self._used.discard(raw)
         self._outdated.discard(raw)
         raw.terminate()
@@ -88,14 +88,14 @@ class Pool:
         return new
 
     async def roll_back(self, raw: asyncpg.Connection) -> None:
-        """Rolls back and takes the connection back, also when the caller is cancelled meanwhile."""
+        """Rolls back and takes the connection back, even when cancelled."""
         work = asyncio.create_task(self._roll_back(raw))
         self._rollbacks.add(work)
         work.add_done_callback(self._rollbacks.discard)
         await asyncio.shield(work)
 
     def discard(self) -> None:
-        """Closes every connection without a word to the server, those in use when they are released."""
+        """Closes every connection without a word to the server. Those in use when they are released."""
         for raw in self._idle:
             raw.terminate()
         self._idle.clear()
@@ -110,7 +110,7 @@ class Pool:
         await asyncio.gather(*(raw.close(timeout=CLOSE_S) for raw in idle), return_exceptions=True)
 
     def _keep(self, raw: asyncpg.Connection) -> None:
-        """Keeps a connection open, and closes one that has not been needed for long."""
+        """Keeps a connection open, and closes one that was unused for long."""
         now_s = asyncio.get_running_loop().time()
         self._idle[raw] = now_s
         oldest, since_s = next(iter(self._idle.items()))
@@ -119,7 +119,7 @@ class Pool:
             oldest.terminate()
 
     def _open_one(self) -> asyncpg.Connection | None:
-        """Takes an idle connection, if possible one that sees the same operator's rows already."""
+        """Takes an idle connection, if possible with the same scope. One that sees the same operator's rows already."""
         for raw in [raw for raw in self._idle if raw.is_closed()]:
             del self._idle[raw]
         wanted = scope.current()

@@ -1,4 +1,4 @@
-"""Gives the service's user its rights: rows of every table, and nothing that belongs to the owner."""
+"""Gives the service's database user its rights. Rows of every table, and nothing that belongs to the owner."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ _RIGHTS = (
 
 
 async def let_in(owner_url: str, service_url: str) -> None:
-    """Lets the user of `service_url` in, and makes it where it is missing. Repeatable. Raises DatabaseUnsuitable."""
+    """Lets the user of `service_url` in, and makes it if missing. Repeatable. Raises DatabaseUnsuitable."""
     service = asyncpg_url(service_url)
     if service.username is None or service.username == asyncpg_url(owner_url).username:
         return
@@ -49,7 +49,7 @@ async def _make(connection: asyncpg.Connection, user: str, password: str | None)
 
 
 def verifier(password: str) -> str:
-    """The form in which PostgreSQL keeps a password (RFC 5803), so that the password itself is never in its log.
+    """Returns a password as PostgreSQL keeps it (RFC 5803). So the password itself is never in its log.
 
     Raises DatabaseUnsuitable for other characters than ASCII, which PostgreSQL would prepare first.
     """

@@ -1,4 +1,4 @@
-"""Runs migrations and compares the schema's version in the database with the code's."""
+"""Runs migrations, and compares the database's schema version with the code's."""
 
 import asyncio
 from functools import cache

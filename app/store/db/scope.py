@@ -1,4 +1,4 @@
-"""Says whose rows a task's statements may see: the setting that PostgreSQL's row level security compares.
+"""Sets whose rows a task's statements may see. PostgreSQL's row level security compares this setting.
 
 A request sees no operator's rows until its key or its webhook endpoint has named one. Other work of a process (the
 watcher's claims, commands, metrics) sees all of them.

@@ -16,7 +16,7 @@ _HEAD_BYTES = len(FORMAT) + KEY_ID_BYTES
 
 
 class SecretUnreadable(Exception):
-    """A secret of one owner cannot be decrypted: it was damaged, moved, or encrypted with a key that is not here."""
+    """A secret of one owner cannot be decrypted. It was damaged, moved, or encrypted with a key that is not here."""
 
 
 class SecretBox:
@@ -58,7 +58,7 @@ class SecretBox:
 
 
 def key_id_of(sealed: bytes) -> str:
-    """The id of the key that a ciphertext names; empty when it has none."""
+    """Returns the key's id in a ciphertext; empty when it has none."""
     return sealed[len(FORMAT) : _HEAD_BYTES].hex() if sealed.startswith(FORMAT) else ""
 
 

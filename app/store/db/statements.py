@@ -1,4 +1,4 @@
-"""Compiles SQLAlchemy statements once to SQL with $1, $2, ... and puts their values in that order."""
+"""Compiles SQLAlchemy statements once to asyncpg's SQL. With $1, $2, ... and puts their values in that order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL as asyncpg takes it, with the values that the statement itself holds."""
+    """SQL as asyncpg takes it, with the statement's own values."""
 
     sql: str
     returns_rows: bool
@@ -55,7 +55,7 @@ class Statement:
 
 
 def compiled(statement: Executable, params: Params) -> Statement:
-    """Compiles a statement for parameters of these names, or returns it from the cache.
+    """Compiles a statement for these parameters, or returns it from the cache.
 
     Raises TypeError for an IN list of values, whose SQL would change with its length: use `is_any`.
     """
@@ -98,7 +98,7 @@ def is_any(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[b
 
 
 def are_any(columns: Sequence[ColumnElement[Any]], rows: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
-    """The condition that columns together have the values of one of these rows."""
+    """Builds the condition that columns together match one of these rows."""
     arrays = [_array(column, [row[n] for row in rows]) for n, column in enumerate(columns)]
     wanted = func.unnest(*arrays).table_valued(*(f"value_{n}" for n in range(len(columns)))).render_derived()
     return tuple_(*columns).in_(select(*wanted.c))

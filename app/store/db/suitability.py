@@ -73,7 +73,7 @@ async def check(connection: Connection, *, to_migrate: bool = False) -> None:
 
 
 async def is_bound(connection: Connection) -> bool:
-    """Whether row level security binds this user; otherwise it owns the tables, is a superuser or bypasses it."""
+    """Whether row level security binds this user. Otherwise it owns the tables, is a superuser or bypasses it."""
     bound: bool = (
         await connection.execute(text("SELECT row_security_active('payment_sessions')"))
     ).scalar_one()
@@ -81,7 +81,7 @@ async def is_bound(connection: Connection) -> bool:
 
 
 async def missing_bounds(connection: Connection) -> list[str]:
-    """Timeouts that have no effect in this transaction because something between swallowed them."""
+    """Returns timeouts that have no effect in this transaction. Something between swallowed them."""
     return (await connection.execute(_BOUNDS)).scalars()
 
 

@@ -1,1 +1,1 @@
-"""Rows of operators and of what belongs to them: terminals, charge points, prices, jobs, orphans."""
+"""Rows of operators and of what belongs to them. Terminals, charge points, prices, jobs, orphans."""

@@ -1,4 +1,4 @@
-"""Stores charge points as Monta last showed them, their tariffs and learned profiles."""
+"""Stores charge points as Monta last showed them. With their tariffs and learned profiles."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,14 +92,15 @@ async def apply(
 
 
 def _is_old(report: ChargePointReport, row: Mapping[str, Any]) -> bool:
-    """Whether the record was changed since, or a later event of the same record came."""
+    """Whether the record is outdated. It was changed since, or a later event of the same record came."""
     if row["updated_at"] is None or row["seen_at"] is None:
         return False
     return report.order < (row["updated_at"], row["event_at"] or report.event_at)
 
 
 def _is_newer(row: Mapping[str, Any], point: ChargePoint) -> bool:
-    """Whether what is kept arrived after the record was requested and is of a later change. By both clocks."""
+    """Whether what is kept is newer than the record. It arrived after the record was requested and is of a later
+    change. By both clocks."""
     if row["seen_at"] is None or row["updated_at"] is None or point.updated_at is None:
         return False
     return bool(row["seen_at"] > point.seen_at and row["updated_at"] > point.updated_at)
@@ -125,7 +126,7 @@ def _stamps(report: ChargePointReport) -> dict[str, Any]:
 async def _locked(
     connection: Connection, operator_id: OperatorId, ids: Sequence[ChargePointId]
 ) -> dict[ChargePointId, dict[str, Any]]:
-    """Locks those of these charge points that terminals use, in the order of their ids."""
+    """Locks those of these charge points that terminals use. In the order of their ids."""
     query = select(C).where(C.c.operator_id == operator_id).order_by(C.c.charge_point_id).with_for_update()
     wanted = sorted(set(ids))
     rows = await connection.execute(query.where(is_any(C.c.charge_point_id, wanted)))
@@ -164,7 +165,8 @@ async def set_tariff(
     tariff: Tariff,
     now: datetime,
 ) -> None:
-    """Sets the tariff of one charge point, or (None) of all the operator's others. Running sessions keep theirs."""
+    """Sets one charge point's tariff, or (None) the operator's default. That of all its others. Running sessions keep
+    theirs."""
     statement = insert(tariffs).values(
         operator_id=operator_id, charge_point_id=charge_point_id or "", tariff=tariff.source, set_at=now
     )
@@ -192,7 +194,7 @@ async def are_priced(
 async def tariff_for(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> TariffFound | None:
-    """The tariff that applies: the charge point's, else the operator's, else of Monta's price group."""
+    """Returns the tariff that applies. The charge point's, else the operator's, else of Monta's price group."""
     set_here = await tariff_set(connection, operator_id, charge_point_id, now)
     if set_here is not None:
         return set_here
@@ -227,7 +229,7 @@ async def tariff_set(
 def configured_tariff(
     candidates: Iterable[tuple[str, str | None, datetime]], now: datetime
 ) -> TariffFound | None:
-    """The first one in force of tariffs, given as source, text and time at which it was set."""
+    """Returns the first of these tariffs that is in force. Given as source, text and time at which it was set."""
     for source, text, set_at in candidates:
         tariff = None if text is None else parsed_tariff(text)
         if tariff is not None and in_force(tariff, now):
@@ -316,7 +318,7 @@ Place: TypeAlias = tuple[OperatorId, ChargePointId]
 
 @dataclass(frozen=True, slots=True)
 class ChargePointFacts:
-    """What a session wants to know of its charge point when it begins."""
+    """What a new session needs to know of its charge point."""
 
     known: KnownChargePoint
     profile: ChargePointProfile

@@ -1,4 +1,4 @@
-"""Stores who is signed in to the console: a token's hash, its operations key, and when it was used last."""
+"""Stores who is signed in to the console. A token's hash, its operations key, and when it was used last."""
 
 import hashlib
 from collections.abc import Sequence
@@ -64,8 +64,7 @@ def _bounds(now: datetime) -> dict[str, datetime]:
 
 
 async def key_of(connection: Connection, token: str, now: datetime) -> tuple[OpsKey, datetime] | None:
-    """The key that a valid session was opened with, and when it was used last. None: the session is over, or the
-    key is."""
+    """Returns a console session's key and last use; None: one of both is over."""
     row = (await connection.execute(_KEY, {"hash": token_hash(token)} | _bounds(now))).one_or_none()
     if row is None:
         return None
@@ -74,7 +73,7 @@ async def key_of(connection: Connection, token: str, now: datetime) -> tuple[Ops
 
 
 async def valid(connection: Connection, tokens: Sequence[str], now: datetime) -> frozenset[str]:
-    """Those of these tokens whose session is neither over nor signed out, and whose key is valid."""
+    """Returns which of these tokens are valid. Neither their session nor their key has ended."""
     hashes = {token_hash(token): token for token in tokens}
     query = select(S.token_hash).select_from(_FROM).where(is_any(S.token_hash, sorted(hashes)), *_VALID)
     found = (await connection.execute(query, _bounds(now))).scalars()
@@ -82,7 +81,7 @@ async def valid(connection: Connection, tokens: Sequence[str], now: datetime) ->
 
 
 async def note_seen(connection: Connection, tokens: Sequence[str], now: datetime) -> None:
-    """Notes that sessions are in use, where that was not noted just before."""
+    """Notes that sessions are in use, unless noted just before."""
     hashes = sorted(token_hash(token) for token in tokens)
     stale = S.seen_at <= now - SEEN_AGAIN
     await connection.execute(

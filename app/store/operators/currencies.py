@@ -1,4 +1,4 @@
-"""Stores what is known of charge points' currencies: from tariffs, price groups and charges."""
+"""Stores statements on charge points' currencies. From tariffs, price groups and charges."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _STATEMENTS = (
 async def statements(
     connection: Connection, operator_id: OperatorId, charge_point_id: ChargePointId, now: datetime
 ) -> list[CurrencyStatement]:
-    """Every statement on a charge point's currency: its tariff in force, price group and last charge."""
+    """Returns every statement on a charge point's currency. Its tariff in force, price group and last charge."""
     set_here = await charge_points.tariff_set(connection, operator_id, charge_point_id, now)
     given = {"operator": operator_id, "point": charge_point_id}
     row = (await connection.execute(_STATEMENTS, given)).one_or_none()
@@ -42,7 +42,8 @@ async def statements(
 
 
 def of_row(row: Row | None, set_here: TariffFound | None, now: datetime) -> list[CurrencyStatement]:
-    """The same from a row of the charge point with its price group, and the configured tariff in force."""
+    """Returns the statements that a charge point's row makes. With its price group, and the configured tariff in
+    force."""
     found = []
     if set_here is not None:
         found.append(CurrencyStatement(code=set_here.tariff.currency, source=StatementSource.STATED, at=now))
@@ -60,7 +61,7 @@ def of_row(row: Row | None, set_here: TariffFound | None, now: datetime) -> list
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """A charge ran at this charge point in this currency, as of `at`."""
+    """A charge ran at this charge point in this currency. As of `at`."""
 
     charge_point_id: ChargePointId
     currency: str

@@ -1,4 +1,4 @@
-"""Reads terminals and charge points for people, with what became of their latest sessions."""
+"""Reads terminals and charge points with their latest sessions, for people."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Stores an operator's jobs: one row each with a due time and a lease, claimed by one replica."""
+"""Stores an operator's jobs, each with a due time and lease. Claimed by one replica."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -97,8 +97,8 @@ async def claim(connection: Connection, *, now: datetime, until: datetime) -> Jo
 
 
 async def lock(connection: Connection, job: Job, operator_id: OperatorId | None = None) -> None:
-    """Locks a job of one operator, or of all in the order of their ids. Writers of operators' rows lock jobs first, so
-    that there is no deadlock."""
+    """Locks one operator's job, or all in the order of ids. Writers of operators' rows lock jobs first, so that there
+    is no deadlock."""
     query = select(D.c.job).where(D.c.job == job).order_by(D.c.operator_id)
     if operator_id is not None:
         query = query.where(D.c.operator_id == operator_id)
@@ -121,7 +121,7 @@ async def renew(connection: Connection, leases: Collection[JobLease], until: dat
 
 
 async def release(connection: Connection, lease: JobLease, due_at: datetime | None) -> None:
-    """Releases a claim; due again at `due_at`, or sooner when it was requested meanwhile."""
+    """Releases a claim; the job is due again at `due_at`. Sooner when it was requested meanwhile."""
     await connection.execute(_RELEASE, _of(lease) | {"due": due_at})
 
 

@@ -1,4 +1,4 @@
-"""Stores API keys of terminals and operations: only their hashes, with expiry, revocation and last use."""
+"""Stores API keys of terminals and operations. Only their hashes, with expiry, revocation and last use."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class KeyKind(StrEnum):
 
 
 class Role(StrEnum):
-    """What an operations key may do: see only, or also stop, settle, close and acknowledge."""
+    """What an operations key may do. See only, or also stop, settle, close and acknowledge."""
 
     READ = "read"
     OPERATE = "operate"
@@ -193,7 +193,7 @@ async def remove(connection: Connection, key_id: KeyId) -> None:
 
 
 async def record_uses(connection: Connection, uses: Sequence[KeyUse]) -> None:
-    """Writes when and from where keys were last used, unless that was done within USE_RECORDED."""
+    """Writes when and from where keys were last used. Unless that was done within USE_RECORDED."""
     rows = [
         {"key": use.key_id, "before": use.at - USE_RECORDED, "at": use.at, "address": use.address}
         for use in sorted(uses, key=lambda use: use.key_id)

@@ -1,4 +1,4 @@
-"""Stores Monta's token pairs and rate budgets, shared by all replicas: one row each an operator."""
+"""Stores Monta's token pairs and rate budgets, one row an operator. Shared by all replicas."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -130,7 +130,7 @@ async def save_tokens(
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What is left of the quota until the window ends, this request deducted."""
+    """The quota left until the window ends, after this request."""
 
     quota: int
     remaining: int
@@ -151,8 +151,8 @@ async def take_requests(
     urgent: bool,
     now: datetime,
 ) -> "Count | datetime":
-    """Deducts requests from the budget, all or none: none when fewer than `reserve` (a share of the quota) would be
-    left before the last.
+    """Deducts requests from the budget, all of them or none. None when fewer than `reserve` (a share of the quota)
+    would be left before the last.
 
     One UPDATE of one row, so the count is exact over all replicas. `urgent`: only a block of stops holds it back.
 

@@ -25,7 +25,7 @@ class Names:
 async def names_of(
     connection: Connection, terminal_ids: Collection[TerminalId], points: Collection[Point]
 ) -> Names:
-    """The names of these terminals and charge points, and of the charge points' operators."""
+    """Returns names of terminals, charge points and their operators."""
     o, t, c = operators.c, terminals.c, charge_points.c
     operator_ids = sorted({operator_id for operator_id, _ in points})
     of_operators = await connection.execute(select(o.id, o.name).where(is_any(o.id, operator_ids)))

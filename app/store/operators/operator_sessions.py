@@ -1,4 +1,4 @@
-"""Queries over one operator's sessions: how many run, which are silent, and for reconciliation."""
+"""Queries over one operator's sessions. How many run, which are silent, and for reconciliation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ async def count_running(connection: Connection, operator_id: OperatorId, *, up_t
 
 
 async def stale(connection: Connection, operator_id: OperatorId, before: datetime) -> dict[str, datetime]:
-    """Charges of running sessions whose last news is older than `before`, with its age."""
+    """Returns charges without a report since `before`, with its age. Charges of running sessions."""
     seen_at = cast(P.c.body["charge"]["seen_at"].astext, Moment)
     query = select(P.c.charge_id, seen_at.label("seen_at")).where(
         P.c.operator_id == operator_id, is_active(), P.c.charge_id.is_not(None), seen_at < before

@@ -18,7 +18,7 @@ X = orphans
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorFacts:
-    """An operator's state without any secret, readable also while the encryption key is missing."""
+    """An operator's state without secrets. Readable also while the encryption key is missing."""
 
     id: OperatorId
     name: str
@@ -84,7 +84,7 @@ async def note_monta_clock(connection: Connection, operator_id: OperatorId, ahea
 
 
 async def note_webhook_mended(connection: Connection, operator_id: OperatorId, now: datetime) -> None:
-    """Records that Monta's webhook configuration was changed by others and has been restored."""
+    """Records that a webhook configuration changed by others was restored."""
     await connection.execute(update(O).where(O.c.id == operator_id).values(webhook_mended_at=now))
 
 
@@ -99,7 +99,7 @@ async def credential_status(connection: Connection, operator_id: OperatorId) -> 
 
 
 async def set_disabled(connection: Connection, operator_id: OperatorId, at: datetime | None) -> None:
-    """Takes no new payments of an operator from `at` on; the first time stays. None: takes them again."""
+    """Takes no new payments of an operator from `at` on. The first time stays. None: takes them again."""
     disabled_at = None if at is None else func.coalesce(O.c.disabled_at, at)
     await connection.execute(update(O).where(O.c.id == operator_id).values(disabled_at=disabled_at))
 
@@ -126,7 +126,7 @@ async def note_credential_status(
 async def want_reconciliation(
     connection: Connection, now: datetime, *, patience: timedelta
 ) -> list[OperatorId]:
-    """Requests a reconciliation of every operator and holds starts until it is done, `patience` at most. An open
+    """Requests a reconciliation of every operator, and holds starts. Until it is done, `patience` at most. An open
     request stays as it is, so that a process that crashes repeatedly does not hold starts for ever."""
     await connection.execute(
         update(O)
@@ -145,7 +145,7 @@ async def want_reconciliation(
 async def suspect_orphans(
     connection: Connection, operator_id: OperatorId, references: Sequence[str], *, due_at: datetime
 ) -> bool:
-    """Schedules a reconciliation for unknown sessions that Monta names, unless their charges are known orphans. Returns
+    """Schedules a reconciliation for unknown sessions that Monta names. Unless their charges are known orphans. Returns
     whether that is sooner than planned."""
     known = select(X.c.session_reference).where(
         X.c.operator_id == operator_id, is_any(X.c.session_reference, references)

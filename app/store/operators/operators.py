@@ -50,7 +50,7 @@ class Operator:
     """When it was changed; None: Monta has the present one."""
 
     def webhook_secrets(self, now: datetime) -> tuple[str, ...]:
-        """Secrets that a delivery may be signed with: the present one, and for a while the previous one."""
+        """Returns the secrets that may sign a delivery. The present one, and for a while the previous one."""
         before, until = self.previous_webhook_secret, self.previous_webhook_secret_until
         if before is None or until is None or now >= until:
             return (self.webhook_secret,)
@@ -140,7 +140,7 @@ class Operators:
     async def replace_webhook_secret(
         self, connection: Connection, operator_id: OperatorId, secret: str, now: datetime
     ) -> bool:
-        """Replaces the webhook secret and forgets the ones before, which need not be readable. False: no operator."""
+        """Replaces the webhook secret and forgets earlier ones. They need not be readable. False: no operator."""
         key_id = await sealing_key(connection, self._box)
         values = {
             WEBHOOK_SECRET: self._box.seal(secret, owner=operator_id, purpose=WEBHOOK_SECRET, key_id=key_id),
@@ -246,7 +246,8 @@ class Operators:
 
 
 def _for_address(monta_url: str) -> str:
-    """The purpose of a client secret: who changes the address in the database cannot have the secret sent there."""
+    """Returns a client secret's purpose, bound to the address. Who changes the address in the database cannot have the
+    secret sent there."""
     return f"{CLIENT_SECRET} for {monta_url}"
 
 

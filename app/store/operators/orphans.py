@@ -1,4 +1,4 @@
-"""Stores orphans: charges with our reference at Monta that belong to no payment session here."""
+"""Stores orphans: charges of ours at Monta without a payment session. They have our reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Orphan:
 
 
 class SeveralOrphans(Exception):
-    """Two operators' Montas may use the same charge id, so the operator must be named."""
+    """Two operators' Montas use the same charge id. So the operator must be named."""
 
     def __init__(self, charge_id: ChargeId, operator_ids: Sequence[OperatorId]) -> None:
         super().__init__(f"several operators have an orphan charge {charge_id}: {', '.join(operator_ids)}")
@@ -91,7 +91,7 @@ async def note_problem(
 async def unfinished(
     connection: Connection, operator_id: OperatorId, limit: int, *, found_since: datetime
 ) -> list[Orphan]:
-    """Orphans of ours that Monta has not completed: running ones first, oldest first."""
+    """Returns orphans of ours that Monta has not completed. Running ones first, oldest first."""
     query = (
         select(X)
         .where(

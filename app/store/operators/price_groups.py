@@ -1,4 +1,4 @@
-"""Stores Monta's price groups as tariffs, and recent prices a kWh where there is no tariff."""
+"""Stores Monta's price groups as tariffs, and recent prices. Prices a kWh where there is no tariff."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ READ_AGAIN = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupTariff:
-    """The tariff of a price group, and in words what it leaves out."""
+    """A price group's tariff, and in words what it lacks."""
 
     tariff: Tariff
     gaps: tuple[str, ...]
@@ -44,8 +44,8 @@ async def due(
     now: datetime,
     limit: int,
 ) -> Sequence[str]:
-    """Price groups of charge points in use that are due for a read. They were not requested since then, or reported
-    as changed by a webhook. The oldest first."""
+    """Returns price groups in use that are due for a read. They were not requested since then, or reported as changed
+    by a webhook. The oldest first."""
     known = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
     query = (
         select(C.price_group_id)
@@ -109,7 +109,7 @@ async def note_failure(
     problem: str,
     now: datetime,
 ) -> None:
-    """Records a failed read; what was known stays valid until it is stale."""
+    """Records a failed read. What was known stays valid until it is stale."""
     await _upsert(connection, operator_id, price_group_id, {"tried_at": now, "problem": problem})
 
 
@@ -195,7 +195,7 @@ async def learn_price(
     kwh_price: Decimal,
     currency: str,
 ) -> None:
-    """Saves the price a kWh of the last settled charge, in major units."""
+    """Saves the last settled charge's price a kWh, in major units."""
     here = and_(C.operator_id == operator_id, C.charge_point_id == charge_point_id)
     learned = {"learned_kwh_price": kwh_price, "learned_currency": currency}
     await connection.execute(update(charge_points).where(here).values(learned))

@@ -1,4 +1,4 @@
-"""Knows which key secrets are encrypted with, by a sample that only the right key decrypts."""
+"""Identifies the key that secrets are encrypted with. By a sample that only the right key decrypts."""
 
 from collections.abc import Sequence
 
@@ -43,7 +43,7 @@ async def check(connection: Connection, box: SecretBox) -> str | None:
 
 
 async def sealing_key(connection: Connection, box: SecretBox) -> str:
-    """Returns the id of the key to encrypt with, which stays active until this transaction ends.
+    """Returns the id of the key to encrypt with. It stays active until this transaction ends.
 
     The first secret of a database registers TAPWATT_SECRET_KEY. Raises WrongSecretKey.
     """
@@ -60,7 +60,7 @@ async def sealing_key(connection: Connection, box: SecretBox) -> str:
 
 
 async def activate(connection: Connection, box: SecretBox) -> None:
-    """Makes TAPWATT_SECRET_KEY the key that everything is encrypted with from this commit on.
+    """Makes TAPWATT_SECRET_KEY the active key, from this commit on. Everything is encrypted with it.
 
     Waits for transactions that encrypt with the one before. Raises WrongSecretKey unless the box has that one too.
     """
@@ -85,7 +85,7 @@ def _under_another(key_id: str, *columns: ColumnElement[bytes]) -> ColumnElement
 
 
 async def operators_under_another_key(connection: Connection, key_id: str) -> Sequence[OperatorId]:
-    """Operators with a secret or a token that is not encrypted with this key, by id."""
+    """Returns ids of operators with secrets under another key. Or with tokens."""
     secrets = select(O.id).where(
         _under_another(key_id, O.client_secret, O.webhook_secret, O.previous_webhook_secret)
     )

@@ -1,1 +1,1 @@
-"""Rows of payment sessions and of what belongs to them: holds, settlements, journal, inbox, leases."""
+"""Rows of payment sessions and of what belongs to them. Holds, settlements, journal, inbox, leases."""

@@ -1,4 +1,4 @@
-"""Locks and loads many claimed sessions in two statements, with what their next decision needs."""
+"""Locks and loads many claimed sessions in two statements. With what their next decision needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ class Claimed:
 
 
 async def lock(connection: Connection, claims: Sequence[Lease], *, wait: bool) -> dict[SessionId, Claimed]:
-    """Locks those sessions of one operator whose claims are still these, in the order of their ids. `wait`: also for a
-    row that another transaction has locked; it is left out otherwise."""
+    """Locks an operator's sessions whose claims are still these. In the order of their ids. `wait`: also for a row that
+    another transaction has locked; it is left out otherwise."""
     operator = {"operator": claims[0].operator_id}
     given = operator | {"sessions": [c.session_id for c in claims], "tokens": [c.token for c in claims]}
     locked = (await connection.execute(_LOCK[wait], given)).scalars()

@@ -1,4 +1,4 @@
-"""Converts a payment session to a row: one JSON document, and columns for keys and searches."""
+"""Converts a payment session to a row, and back. One JSON document, and columns for keys and searches."""
 
 from dataclasses import replace
 from typing import Any
@@ -62,8 +62,8 @@ def identity_row(session: PaymentSession) -> dict[str, Any]:
 
 
 def from_row(row: Row) -> PaymentSession:
-    """A session from a row of payment_sessions joined with its settlement and kept readings (columns with these
-    prefixes), whose documents are text. Raises ValueError."""
+    """Reads a session from a joined row. Joined with its settlement and kept readings (columns with these prefixes),
+    whose documents are text. Raises ValueError."""
     session = _SESSION.decode(row["body"])
     # Not shared yet: `replace` would take as long as decoding did.
     if row["tariff"] is not None:

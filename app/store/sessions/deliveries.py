@@ -1,4 +1,4 @@
-"""Stores Monta's deliveries as they were sent: to know a repeated one, and as evidence."""
+"""Stores Monta's deliveries as they were sent. To know a repeated one, and as evidence."""
 
 import zlib
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ async def of_charge(
     until: datetime,
     limit: int,
 ) -> list[KeptDelivery]:
-    """The deliveries received in this time that name a charge, oldest first, `limit` at most."""
+    """Returns deliveries of this time that name a charge. Oldest first, `limit` at most."""
     given = {"operator": operator_id, "charge": charge_id, "since": since, "until": until}
     rows = await connection.execute(_OF_CHARGE.limit(limit), given)
     return [
@@ -90,7 +90,7 @@ async def last_received(connection: Connection) -> dict[OperatorId, datetime]:
 
 
 async def prune(connection: Connection, operator_id: OperatorId, before: datetime, *, limit: int) -> int:
-    """Deletes up to `limit` of an operator's deliveries received before a time, oldest first. Returns how many."""
+    """Deletes up to `limit` of an operator's old deliveries. Received before a time, oldest first. Returns how many."""
     oldest = (
         select(D.c.digest)
         .where(D.c.operator_id == operator_id, D.c.received_at < before)

@@ -57,14 +57,15 @@ def session_ids(terminal_id: BindParameter[str], reference: BindParameter[str]) 
 
 
 def sessions_of_any_terminal(reference: BindParameter[str]) -> Select[tuple[str]]:
-    """Subquery for the sessions with a hold of this reference; a reference is unique within its terminal only."""
+    """Selects sessions with a hold of this reference, at any terminal. A reference is unique within its terminal
+    only."""
     return select(H.session_id).where(H.reference == reference)
 
 
 async def set_days(
     connection: Connection, operator_id: OperatorId, brand: str | None, days: int | None
 ) -> None:
-    """Sets for how many days holds of a card scheme (None: of all others) are valid. None: the default."""
+    """Sets for how many days a card scheme's holds are valid. Scheme None: all others. Days None: the default."""
     p, name = hold_policies.c, (brand or "").lower()
     if days is None:
         await connection.execute(delete(hold_policies).where(p.operator_id == operator_id, p.brand == name))

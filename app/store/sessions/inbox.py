@@ -65,7 +65,7 @@ class PendingEntry:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How many entries were new, and the sessions that they name but that are unknown here."""
+    """The number of new entries, and unknown sessions that they name."""
 
     new: int
     unknown: tuple[str, ...]
@@ -219,6 +219,6 @@ _CHARGE_POINT_NEWS = (
 async def news_of_charge_points(
     connection: Connection, operator_id: OperatorId, limit: int
 ) -> list[PendingEntry]:
-    """Pending entries about charge points and price groups, in the order of arrival."""
+    """Returns pending entries about charge points and price groups. In the order of arrival."""
     rows = await connection.execute(_CHARGE_POINT_NEWS, {"operator": operator_id, "most": limit})
     return [PendingEntry(row.id, row.received_at, row.raw) for row in rows]

@@ -1,4 +1,4 @@
-"""Stores the journal: every fact, decision and call of a session, oldest first, never changed."""
+"""Stores the journal: a session's facts, decisions and calls, never changed. Oldest first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +38,8 @@ JournalRow = dict[str, Any]
 def linked(
     session: PaymentSession, head: JournalHead, lines: Sequence[JournalLine], now: datetime
 ) -> tuple[PaymentSession, list[JournalRow]]:
-    """Links lines to the end of a locked session's chain, `head`; returns the session with the new end, too."""
+    """Links lines to the end of a locked session's chain. Its end is `head`; returns the session with the new end,
+    too."""
     rows = []
     for number, line in enumerate(lines, start=head.lines + 1):
         entry = Line(
@@ -67,7 +68,7 @@ def _row(session: PaymentSession, line: Line, its_hash: str) -> JournalRow:
 
 
 async def append(connection: Connection, rows: Sequence[JournalRow]) -> None:
-    """Writes linked lines, in this order; their session's end of the chain is saved in the same transaction."""
+    """Writes linked lines in this order. Their session's end of the chain is saved in the same transaction."""
     if rows:
         await connection.execute(_APPEND, by_column(rows, JOURNAL_COLUMNS))
 

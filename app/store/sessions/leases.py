@@ -1,4 +1,4 @@
-"""Leases due sessions to watchers: claimed by due time, released with the next one."""
+"""Leases due sessions to watchers. Claimed by due time, released with the next one."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,7 +99,7 @@ def _claim(due_at: Column[datetime]) -> ReturningUpdate[tuple[str, int, str, dat
 
 
 def _wake(due_at: Column[datetime]) -> Update:
-    """Builds the statement that makes sessions due now by this column, and by `due_at`."""
+    """Builds the statement that makes sessions due now. By this column, and by `due_at`."""
     now = bindparam("now", type_=P.c.due_at.type)
     return (
         update(P)
@@ -168,7 +168,8 @@ _RELEASE = (
 
 
 async def postpone(connection: Connection, now: datetime) -> None:
-    """Moves the due times of sessions that are due for their charge's silence only, and got readings meanwhile."""
+    """Moves the due times of silent sessions that got readings. Of those that are due for their charge's silence
+    only."""
     await connection.execute(_POSTPONE, {"now": now})
 
 
@@ -183,7 +184,7 @@ async def claim(
     per_operator: int | None = None,
     stops: bool = False,
 ) -> list[Lease]:
-    """Claims up to `limit` unleased due sessions, most overdue first, fairly across operators. The operator with the
+    """Claims up to `limit` due sessions, overdue first, fairly across operators. Unleased ones. The operator with the
     fewest claims (`busy`, and those before it here) comes first, and none gets more than `per_operator`.
 
     `stops`: only sessions whose stop is due. Reads no more due sessions of one operator than could be claimed.
@@ -201,8 +202,8 @@ async def claim(
 async def wake(
     connection: Connection, session_ids: Sequence[str], now: datetime, *, for_stop: bool = False
 ) -> None:
-    """Makes sessions due that an earlier statement of this transaction has locked, and notifies watchers. `for_stop`:
-    before all others.
+    """Makes locked sessions due now, and notifies watchers. Locked by an earlier statement of this transaction.
+    `for_stop`: before all others.
 
     Lock and check in two statements: within one, a row that was waited for is checked by the version that the statement
     began with. If a watcher released the session meanwhile, it would count as due and not be woken (F114).
@@ -214,7 +215,7 @@ async def wake(
 
 
 async def reschedule(connection: Connection, due: Mapping[str, Wait], now: datetime) -> None:
-    """Sets when locked sessions are due, and notifies watchers where that is now."""
+    """Sets when locked sessions are due. Notifies watchers where that is now."""
     rows = [{"session": session_id} | _due(wait) for session_id, wait in sorted(due.items())]
     if rows:
         await connection.execute(_RESCHEDULE, rows if len(rows) > 1 else rows[0])
@@ -264,7 +265,7 @@ async def release(connection: Connection, lease: Lease, wait: Wait) -> None:
 
 
 async def release_failed(connection: Connection, lease: Lease, now: datetime) -> int | None:
-    """Releases a claim whose handler crashed, with backoff: due after 2, 4, 8, ... 256 seconds. The third crash in a
+    """Releases a claim whose handler crashed, with backoff. Due after 2, 4, 8, ... 256 seconds. The third crash in a
     row raises attention. Returns the crashes in a row."""
     again_at = now + func.make_interval(0, 0, 0, 0, 0, 0, func.power(2, func.least(P.c.failures + 1, 8)))
     query = (
@@ -285,7 +286,7 @@ async def release_failed(connection: Connection, lease: Lease, now: datetime) ->
 
 
 async def release_unchanged(connection: Connection, lease: Lease, now: datetime) -> None:
-    """Releases a claim that could do nothing: due again at once, not counted as a crash."""
+    """Releases a claim that could do nothing. Due again at once, not counted as a crash."""
     await connection.execute(
         update(P)
         .where(P.c.id == lease.session_id, P.c.lease_token == lease.token)
@@ -338,7 +339,7 @@ _WORK = _work()
 
 
 async def is_anything_due(connection: Connection, now: datetime) -> bool:
-    """Whether a session or a job can be claimed now: one statement, where claiming in vain would be a transaction."""
+    """Whether a session or a job can be claimed now. One statement, where claiming in vain would be a transaction."""
     found: bool = (await connection.execute(_WORK, {"now": now})).scalar_one()
     return found
 
@@ -346,7 +347,7 @@ async def is_anything_due(connection: Connection, now: datetime) -> bool:
 async def oldest_due(
     connection: Connection, now: datetime, operator_id: OperatorId | None = None
 ) -> datetime | None:
-    """The due time that has been waiting longest, of one operator or (None) of all."""
+    """Returns the due time that has been waiting longest. Of one operator or (None) of all."""
     waiting = (P.c.operator_id == operators.c.id, P.c.due_at <= now)
     first = select(P.c.due_at).where(*waiting).order_by(P.c.due_at).limit(1).lateral("first")
     query = select(func.min(first.c.due_at)).select_from(operators.join(first, true()))

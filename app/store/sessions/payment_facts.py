@@ -127,7 +127,7 @@ def _facts(row: Row, now: datetime) -> PaymentFacts:
 
 
 def _one(*columns: Any, where: Sequence[ColumnElement[bool]], order: Any = None) -> Any:
-    """At most one row for each payment, found by an index whatever the sizes of tables are."""
+    """Selects at most one row for each payment. Found by an index whatever the sizes of tables are."""
     query = select(*columns).where(*where).limit(literal_column("1"))
     return (query if order is None else query.order_by(order)).lateral()
 

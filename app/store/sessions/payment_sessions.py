@@ -48,7 +48,7 @@ MOST_SHAPES = 300
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A session found by one of its keys, with the fingerprint of the first call."""
+    """A session found by a key, with the first call's fingerprint."""
 
     session: PaymentSession
     request_hash: bytes
@@ -81,7 +81,7 @@ async def lock(
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A locked session, with the due time and the lease that its row has."""
+    """A locked session with its row's due time and lease."""
 
     session: PaymentSession
     due_at: datetime | None
@@ -91,7 +91,7 @@ class Locked:
 async def lock_named(
     connection: Connection, operator_id: OperatorId, charge_ids: Sequence[str], references: Sequence[str]
 ) -> list[Locked]:
-    """Locks an operator's sessions that are named by a charge or by their own id, in the order of their ids. Skips
+    """Locks an operator's sessions that are named. By a charge or by their own id, in the order of their ids. Skips
     unreadable ones."""
     given = {"operator": operator_id, "charge_ids": list(charge_ids), "references": list(references)}
     found = await connection.execute(LOCK_NAMED, given)
@@ -156,7 +156,7 @@ async def save_all(
 
 
 def _with_kept_line(before: PaymentSession, change: Change) -> Change:
-    """Adds one journal line for the readings that were kept beside the session."""
+    """Adds one journal line for the session's kept readings. They were kept beside it."""
     charge = before.charge
     if not before.beside or charge is None:
         return change
@@ -176,7 +176,7 @@ def _with_kept_line(before: PaymentSession, change: Change) -> Change:
 async def _without_kept(
     connection: Connection, pairs: Sequence[tuple[PaymentSession, PaymentSession]]
 ) -> None:
-    """Drops the kept readings that the saved sessions include, and allows nothing more beside them."""
+    """Drops kept readings that saved sessions include, and allows no more."""
     saved = [s for before, s in pairs if before.beside is not None and (s != before or before.beside)]
     ended = sorted(session.id for session in saved if session.ended)
     others = sorted(session.id for session in saved if not session.ended)
@@ -218,7 +218,7 @@ async def page(
     limit: int,
     before: tuple[datetime, str] | None,
 ) -> Result:
-    """Executes the statement of a page of sessions that is made for the shape of a filter."""
+    """Executes the statement for a page of a filter's shape."""
     shape, given = shape_of(wanted)
     if before is not None:
         given["before_at"], given["before_id"] = before
@@ -226,7 +226,7 @@ async def page(
 
 
 def readable(row: Row) -> PaymentSession | None:
-    """Decodes a row; an unreadable one is skipped here, and raises attention when a watcher claims it."""
+    """Decodes a row; None: it is unreadable. It is skipped here, and raises attention when a watcher claims it."""
     try:
         return from_row(row)
     except ValueError:
@@ -258,7 +258,8 @@ def _found(wanted: Shape, follows: bool, limit: int) -> Select[Any]:
 
 
 def newest_first(query: Select[Any], wanted: Shape, follows: bool, limit: int) -> Select[Any]:
-    """A page of sessions; one that follows another begins after its last (created_at, id).
+    """Builds the query for a page of sessions, newest first. One that follows another begins after its last
+    (created_at, id).
 
     The limit stands in the statement: a plan for any limit would be one for a tenth of all sessions.
     """

@@ -17,7 +17,7 @@ P = payment_sessions.c
 async def of_old_sessions(
     connection: Connection, operator_id: OperatorId, before: datetime, *, limit: int
 ) -> list[SessionId]:
-    """Ended sessions recorded before a time that still keep something of a person, oldest first."""
+    """Finds old ended sessions that still keep personal data. Recorded before a time, oldest first."""
     query = (
         select(P.id)
         .where(P.operator_id == operator_id, P.personal, P.created_at < before)

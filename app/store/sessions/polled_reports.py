@@ -34,7 +34,7 @@ async def keep(
     *,
     stops: Collection[SessionId] = (),
 ) -> int:
-    """Saves the newest report of each charge that belongs to a session, and makes those sessions due, `stops` before
+    """Saves each charge's newest report, and makes its session due. Of charges that belong to a session; `stops` before
     all others. Returns the count of sessions. Some hundreds at once at most.
 
     Locks sessions first, in the order of their ids, as advancing a session does, so that there is no deadlock.
@@ -71,7 +71,7 @@ async def keep(
 
 
 async def of_session(connection: Connection, session_id: SessionId) -> list[ChargeReport]:
-    """Reports of a locked session's charges that were not applied yet, oldest first."""
+    """Returns reports of a locked session that are not applied yet. Of its charges, oldest first."""
     rows = await connection.execute(_OF_SESSION, {"session": session_id})
     return [_REPORT.decode(row.report) for row in rows]
 

@@ -21,7 +21,7 @@ from app.store.tables import holds, journal, payment_sessions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPayment:
-    """A new session with its journal lines, and what its terminal's call is known by."""
+    """A new session with its journal lines and call keys. The keys are what its terminal's call is known by."""
 
     change: Change
     request_hash: bytes
@@ -77,7 +77,8 @@ _LINE = {f"line_{name}": J.c[name] for name in JOURNAL_COLUMNS}
 
 
 def _statement() -> Any:
-    """Sessions of free keys first, then the holds and journal lines of those that were made."""
+    """Builds the insert of sessions, holds and journal lines. Sessions of free keys first, then the holds and journal
+    lines of those that were made."""
     named = {name: S.c[name] for name in _SESSION_COLUMNS} | {"hold_minor": H.c.amount_minor}
     given = select(given_rows(named)).cte("given")
     lines = given_rows(_LINE).c

@@ -1,4 +1,4 @@
-"""Finds the sessions that run, by version, so that only changed ones are read."""
+"""Finds running sessions' versions, so that only changed ones are read."""
 
 from sqlalchemy import func, select
 
@@ -13,8 +13,8 @@ P = payment_sessions
 async def running_versions(
     connection: Connection, operator_id: OperatorId | None, *, limit: int
 ) -> dict[SessionId, int]:
-    """The versions of up to `limit` sessions that have not ended, newest first. A session that runs always has a due
-    time, so the index of these is enough."""
+    """Returns versions of up to `limit` running sessions, newest first. A session that runs always has a due time, so
+    the index of these is enough."""
     query = select(P.c.id, P.c.version).where(P.c.due_at.is_not(None), is_active())
     if operator_id is not None:
         query = query.where(P.c.operator_id == operator_id)

@@ -31,7 +31,7 @@ P = payment_sessions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardTokens:
-    """One card, or one account behind several cards: a session matches by either. Without both, none does."""
+    """One card, or one account behind several cards. A session matches by either. Without both, none does."""
 
     fingerprint: str | None = None
     account_reference: str | None = None
@@ -120,12 +120,13 @@ def shape_of(wanted: SessionFilter) -> tuple[Shape, Given]:
 
 
 def conditions(shape: Shape) -> list[ColumnElement[bool]]:
-    """The WHERE clause of a query over payment sessions joined to their settlements."""
+    """Builds the WHERE clause of a query over payment sessions. Joined to their settlements."""
     return [_condition(name, value) for name, value in shape]
 
 
 def is_active() -> ColumnElement[bool]:
-    """In words of the statement, so that PostgreSQL sees that the partial index has them all."""
+    """Builds the condition for active sessions in literal words. So that PostgreSQL sees that the partial index has
+    them all."""
     return P.c.status.not_in([_word(status) for status in sorted(ENDED_STATUSES)])
 
 
@@ -170,5 +171,5 @@ def _any_id() -> ColumnElement[bool]:
 
 
 def _word(value: Status | SettlementStatus) -> ColumnElement[str]:
-    """A word of ours as a constant of the statement; an enum's value holds no quote."""
+    """Writes a word of ours as a constant. An enum's value holds no quote."""
     return literal_column(f"'{value}'", Text)

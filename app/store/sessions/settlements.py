@@ -66,7 +66,7 @@ async def write(
 async def overdue(
     connection: Connection, operator_id: OperatorId, now: datetime, *, limit: int, offset: int = 0
 ) -> list[SessionId]:
-    """Sessions with an overdue capture report that were not flagged yet, the most overdue first. Skips `offset` of
+    """Finds sessions with an overdue capture report, not flagged yet. The most overdue first. Skips `offset` of
     them."""
     query = (
         select(S.c.session_id)
@@ -83,8 +83,8 @@ async def overdue(
 async def unreported(
     connection: Connection, operator_id: OperatorId | None, expires_before: datetime, *, limit: int
 ) -> list[SessionId]:
-    """Sessions without a capture report whose hold expires by then, and those whose report is overdue: up to `limit` of
-    each, the most urgent first."""
+    """Finds unreported captures that expire soon or are overdue. Sessions whose hold expires by then, and those whose
+    report is overdue: up to `limit` of each, the most urgent first."""
     found: list[SessionId] = []
     for condition, order in ((S.c.deadline <= expires_before, S.c.deadline), _OVERDUE):
         query = select(S.c.session_id).where(DUE, condition).order_by(order, S.c.session_id).limit(limit)

@@ -1,4 +1,4 @@
-"""Triggers that keep evidence as it was written: journal, captures, settlements, what a session began with."""
+"""Triggers that keep evidence as it was written. Journal, captures, settlements, what a session began with."""
 
 from sqlalchemy import DDL, Table, event
 

@@ -12,7 +12,7 @@ SHARED = frozenset({"watchers", "console_sessions", "secret_keys", "alert_runs"}
 
 
 def protection(table: str) -> tuple[str, str]:
-    """The statements that protect a table from every role but its owner and superusers.
+    """Returns the statements that protect a table's rows. From every role but its owner and superusers.
 
     A CASE, since PostgreSQL takes it for true of half the rows: an OR it takes for true of one in 200, and then sorts
     whole tables instead of reading the newest rows of an index.

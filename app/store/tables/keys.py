@@ -1,4 +1,4 @@
-"""API keys, the trigger that announces one that is no longer valid, and the keys that encrypt secrets."""
+"""API keys, their trigger, and the keys that encrypt secrets. The trigger announces a key that is no longer valid."""
 
 from sqlalchemy import (
     DDL,
