@@ -49,6 +49,10 @@ TARIFF = {
 WATTS = 150_000
 """The power of the sessions that get readings, half of what their charge points can give."""
 PATIENCE_S = 120.0
+_IS_PLANNED = (
+    "SELECT count(*) FROM payment_sessions s JOIN kept_readings k ON k.session_id = s.id"
+    " WHERE s.id = $1 AND k.allowed IS NOT NULL AND s.due_at > now() + interval '5 min'"
+)
 
 
 class NotAnswered(Exception):
@@ -163,16 +167,28 @@ class Tapwatt:
         raise RuntimeError(f"{session_id} has no {ready} after {PATIENCE_S:.0f} s")
 
     async def running(self, point: str, amount: int) -> Running:
-        """Makes an original whose charge runs; of the fast charge point with a first reading."""
+        """Makes an original whose charge runs; at the fast charge point in the middle of its course, with readings."""
         session = await self.shown((await self.authorized(point, amount))["id"], "charge")
         began_s = time.time()
         if point == FAST:
-            await asyncio.sleep(0.5)
-            given = self.webhooks(1, began_s, int(session["charge"]["id"]), session["id"])
-            await self.generator.run(port=self.port, connections=1, seconds=0.1, kind="webhook", plan=given)
-            session = await self.shown(session["id"], "energy_wh")
+            session = await self._planned(session, began_s)
         await asyncio.sleep(0.3)  # the watcher gives the session back
         return Running(await self.original(session), began_s)
+
+    async def _planned(self, session: Json, began_s: float) -> Json:
+        """Sends readings until the charge's course is planned: then nothing is due for longer than a case takes."""
+        given = self.webhooks(1, began_s, int(session["charge"]["id"]), session["id"])
+        connection = await self.database.connect(NAME)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not await connection.fetchval(_IS_PLANNED, session["id"]):
+                    await asyncio.sleep(0.5)
+                    await self.generator.run(
+                        port=self.port, connections=1, seconds=0.001, kind="webhook", plan=given
+                    )
+        finally:
+            await connection.close()
+        return await self.shown(session["id"], "energy_wh")
 
     async def original(self, session: Json) -> Original:
         connection = await self.database.connect(NAME)
