@@ -50,15 +50,16 @@ class GroupCommit(Generic[T]):
     item by item, so that one bad item affects no other.
     """
 
-    def __init__(self, write: Write[T]) -> None:
+    def __init__(self, write: Write[T], *, at_once: int = 1) -> None:
+        """`at_once`: transactions that may run at the same time."""
         self._write = write
         self._queue: deque[_Waiting[T]] = deque()
-        self._leading = False
+        self._free = at_once
 
     async def put(self, item: T) -> None:
         """Raises TooManyWaiting, and what `write` raises."""
-        if not self._leading:
-            self._leading = True
+        if self._free:
+            self._free -= 1
             await self._lead(_Waiting(item))
             return
         if len(self._queue) >= MOST_WAITING:
@@ -96,7 +97,7 @@ class GroupCommit(Generic[T]):
         if self._queue:
             self._queue.popleft().go(_Turn.LEAD)
         else:
-            self._leading = False
+            self._free += 1
 
     def _leave(self, waiting: _Waiting[T]) -> None:
         """Removes a cancelled item. Passes the lead on if it was just given."""

@@ -12,6 +12,10 @@ from app.store.sessions.deliveries import KeptDelivery
 ENDPOINT_KEPT_S = 1.0
 """How long an endpoint's operator is remembered: a changed webhook secret is valid everywhere after that."""
 MOST_ENDPOINTS = 10_000
+AT_ONCE = 2
+"""Transactions of one operator's deliveries at the same time: one is prepared while another is committed."""
+MOST_LATELY = 10_000
+"""Deliveries that are remembered as kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,30 @@ class Signed:
     kept: KeptDelivery
 
 
+class Lately:
+    """Deliveries that this process has kept lately, by digest. Only a hint to look first: the database decides whether
+    a delivery was kept."""
+
+    def __init__(self) -> None:
+        self._digests: dict[bytes, None] = {}
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._digests
+
+    def add(self, digest: bytes) -> None:
+        if len(self._digests) >= MOST_LATELY:
+            del self._digests[next(iter(self._digests))]
+        self._digests[digest] = None
+
+
 class Deliveries:
     """State of the webhook endpoint in one process."""
 
     def __init__(self) -> None:
         self.endpoints = Endpoints()
+        self.lately = Lately()
         self._groups: dict[OperatorId, GroupCommit[Signed]] = {}
 
     def group(self, operator_id: OperatorId, write: Write[Signed]) -> GroupCommit[Signed]:
         """The group commit of one operator's deliveries. `write` is used when it is new."""
-        return self._groups.setdefault(operator_id, GroupCommit(write))
+        return self._groups.setdefault(operator_id, GroupCommit(write, at_once=AT_ONCE))

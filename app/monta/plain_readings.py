@@ -1,5 +1,6 @@
 """Reads a running charge's usual webhook entry quickly. In a fraction of the time; all others are left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -60,17 +61,66 @@ class _Delivery(msgspec.Struct):
     entries: list[msgspec.Raw]
 
 
+class _PlainDelivery(msgspec.Struct):
+    """A delivery whose entries may all be plain readings."""
+
+    entries: list[_Entry]
+
+
 _DELIVERY = msgspec.json.Decoder(_Delivery)
+_PLAIN = msgspec.json.Decoder(_PlainDelivery)
 _ENTRY = msgspec.json.Decoder(_Entry)
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
+MOST_AT_ONCE_BYTES = 150_000
+"""A delivery that is read in one step, within half a millisecond; about 100 entries."""
 
 
-@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts of a delivery's entries, cut out when they are first asked for."""
+
+    __slots__ = ("_body", "_texts")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._texts: list[msgspec.Raw] | None = None
+
+    def __getitem__(self, number: int) -> bytes:
+        if self._texts is None:
+            self._texts = _DELIVERY.decode(self._body).entries
+        return bytes(self._texts[number])
+
+
+@dataclass(slots=True, eq=False)
 class PlainReading:
-    """A reading, its entry's text, and its prices' unit."""
+    """A reading, with the unit of its prices."""
 
     told: Told
-    text: bytes
     unit: PriceUnit
+    _texts: Sequence[bytes] | _Texts
+    _number: int = 0
+
+    @property
+    def text(self) -> bytes:
+        """The text of its entry."""
+        return self._texts[self._number]
+
+
+def plain_readings(body: bytes, unit: PriceUnit) -> tuple[PlainReading, ...] | None:
+    """Reads a delivery of nothing but plain readings. None: it has something else, or is long."""
+    if len(body) > MOST_AT_ONCE_BYTES:
+        return None
+    try:
+        entries = _PLAIN.decode(body).entries
+    except _UNREADABLE:
+        return None
+    texts = _Texts(body)
+    found: list[PlainReading] = []
+    for number, entry in enumerate(entries):
+        told = _told(entry, unit)
+        if told is None:
+            return None
+        found.append(PlainReading(told, unit, texts, number))
+    return tuple(found)
 
 
 def entry_texts(body: bytes) -> list[msgspec.Raw] | None:
@@ -83,15 +133,14 @@ def entry_texts(body: bytes) -> list[msgspec.Raw] | None:
 
 def plain_reading(text: msgspec.Raw, unit: PriceUnit) -> PlainReading | None:
     """Reads an entry that is a plain reading. None: it is none."""
-    told = _told(text, unit)
-    return None if told is None else PlainReading(told, bytes(text), unit)
-
-
-def _told(raw: msgspec.Raw, unit: PriceUnit) -> Told | None:
     try:
-        entry = _ENTRY.decode(raw)
-    except (msgspec.MsgspecError, RecursionError, ValueError):
+        told = _told(_ENTRY.decode(text), unit)
+    except _UNREADABLE:
         return None
+    return None if told is None else PlainReading(told, unit, (bytes(text),))
+
+
+def _told(entry: _Entry, unit: PriceUnit) -> Told | None:
     charge = entry.payload
     if entry.entityType != "charge" or entry.eventType == "deleted" or charge.state != CHARGING:
         return None

@@ -51,6 +51,15 @@ async def test_an_idle_group_writes_at_once_and_what_comes_meanwhile_is_the_next
     assert writes.batches == [[1], [2, 3]]
 
 
+async def test_as_many_batches_as_may_be_are_written_at_once() -> None:
+    writes = Writes()
+    tasks = await put_all(GroupCommit(writes, at_once=2), [1, 2, 3, 4])
+    assert writes.batches == [[1], [2]]
+    writes.let()
+    await asyncio.gather(*tasks)
+    assert sorted(item for batch in writes.batches for item in batch) == [1, 2, 3, 4]
+
+
 async def test_a_bad_item_fails_alone_and_the_others_are_written() -> None:
     writes = Writes(bad=[3])
     tasks = await put_all(GroupCommit(writes), [1, 2, 3, 4])

@@ -4,12 +4,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ARRAY, LargeBinary, Text, any_, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Text, any_, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.units.ids import ChargeId, OperatorId
 from app.store.db.connection import Connection
+from app.store.db.statements import by_column, given_rows
 from app.store.tables import deliveries, operators
 
 D = deliveries
@@ -31,31 +33,24 @@ class KeptDelivery:
         return zlib.decompress(self.body)
 
 
-async def known(
-    connection: Connection, operator_id: OperatorId, digests: Sequence[bytes]
-) -> frozenset[bytes]:
-    """Those digests whose deliveries were kept before."""
-    found = await connection.execute(_KNOWN, {"operator": operator_id, "digests": list(digests)})
-    return frozenset(found.scalars())
-
-
 async def keep(
     connection: Connection, operator_id: OperatorId, new: Sequence[KeptDelivery], now: datetime
-) -> None:
-    """Saves deliveries. One that was kept before changes nothing."""
+) -> frozenset[bytes]:
+    """Saves deliveries. One that was kept before changes nothing. Returns the digests of the others."""
     rows = [
         {
             "operator_id": operator_id,
             "digest": each.digest,
             "received_at": now,
             "signature": each.signature,
-            "charge_ids": list(each.charge_ids),
+            "charges": ",".join(each.charge_ids),
             "body": each.body,
         }
         for each in sorted(new, key=lambda each: each.digest)
     ]
-    if rows:
-        await connection.execute(_KEEP, rows if len(rows) > 1 else rows[0])
+    if not rows:
+        return frozenset()
+    return frozenset((await connection.execute(_KEEP, by_column(rows, tuple(_GIVEN)))).scalars())
 
 
 async def of_charge(
@@ -101,10 +96,31 @@ async def prune(connection: Connection, operator_id: OperatorId, before: datetim
     return (await connection.execute(query)).rowcount
 
 
-_KEEP = insert(D).on_conflict_do_nothing()
-_KNOWN = select(D.c.digest).where(
-    D.c.operator_id == bindparam("operator"),
-    D.c.digest == any_(bindparam("digests", type_=ARRAY(LargeBinary))),
+# Not looked up first: a plan that was made when the table was small may read all of an operator's deliveries.
+_GIVEN: dict[str, ColumnElement[Any]] = {
+    "operator_id": D.c.operator_id,
+    "digest": D.c.digest,
+    "received_at": D.c.received_at,
+    "signature": D.c.signature,
+    "charges": D.c.signature,  # arrays of several lengths make no array: names joined by commas
+    "body": D.c.body,
+}
+_given = given_rows(_GIVEN)
+_KEEP = (
+    insert(D)
+    .from_select(
+        ("operator_id", "digest", "received_at", "signature", "charge_ids", "body"),
+        select(
+            _given.c.operator_id,
+            _given.c.digest,
+            _given.c.received_at,
+            _given.c.signature,
+            func.string_to_array(_given.c.charges, ","),
+            _given.c.body,
+        ),
+    )
+    .on_conflict_do_nothing()
+    .returning(D.c.digest)
 )
 _OF_CHARGE = (
     select(D)

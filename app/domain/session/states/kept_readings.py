@@ -92,67 +92,67 @@ class KeptReadings:
 
 def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime) -> KeptReadings | None:
     """Adds a reading that decides nothing. None: it must be applied to its session."""
-    seen_at = min(told.happened_at or told.updated_at, now)
+    newest, updated_at, energy_wh = kept.newest, told.updated_at, told.energy_wh
+    if told.said != allowed.said or told.reference != allowed.reference or kept.count >= MOST_READINGS:
+        return None
+    seen_at = min(told.happened_at or updated_at, now)
+    as_of = min(updated_at, seen_at)
+    if not _follows(allowed, newest, updated_at, seen_at) or as_of <= newest.as_of:
+        return None
+    if not _has_allowed_energy(allowed, newest, as_of, energy_wh):
+        return None
+    if not _has_allowed_price(allowed, newest, told, as_of):
+        return None
     more = Newest(
-        updated_at=told.updated_at,
+        updated_at=updated_at,
         seen_at=seen_at,
-        as_of=min(told.updated_at, seen_at),
+        as_of=as_of,
         arrived_at=now,
-        energy_wh=told.energy_wh,
-        energy_at=kept.newest.energy_at,
+        energy_wh=energy_wh,
+        energy_at=newest.energy_at if energy_wh == newest.energy_wh else as_of,
         price=told.price,
         price_per_kwh=told.price_per_kwh,
     )
-    if more.energy_wh != kept.newest.energy_wh:
-        more = replace(more, energy_at=more.as_of)
-    alike = told.said == allowed.said and told.reference == allowed.reference
-    if not alike or kept.count >= MOST_READINGS or not _follows(allowed, kept.newest, more):
-        return None
-    if not _has_allowed_energy(allowed, kept.newest, more) or not _has_allowed_price(
-        allowed, kept.newest, more
-    ):
-        return None
-    point = _POINT.pack((more.as_of - _EPOCH) // _US, more.energy_wh)
+    point = _POINT.pack((as_of - _EPOCH) // _US, energy_wh)
     return KeptReadings(newest=more, count=kept.count + 1, points=kept.points + point)
 
 
-def _follows(allowed: Allowed, newest: Newest, more: Newest) -> bool:
+def _follows(allowed: Allowed, newest: Newest, updated_at: datetime, seen_at: datetime) -> bool:
     """Whether a reading is newer, and not from the future.
 
     Within a second the record counts more than a webhook, since some of Monta's dates have no fractions.
     """
-    second = newest.updated_at.replace(microsecond=0) + timedelta(seconds=1)
+    known = newest.updated_at
     return (
-        more.updated_at > newest.updated_at
-        and (more.updated_at >= second or not newest.from_record)
-        and more.as_of > newest.as_of
-        and more.seen_at >= newest.seen_at
-        and (more.updated_at - more.seen_at).total_seconds() <= allowed.skew_s
+        updated_at > known
+        and (not newest.from_record or updated_at >= known.replace(microsecond=0) + timedelta(seconds=1))
+        and seen_at >= newest.seen_at
+        and (updated_at <= seen_at or (updated_at - seen_at).total_seconds() <= allowed.skew_s)
     )
 
 
-def _has_allowed_energy(allowed: Allowed, newest: Newest, more: Newest) -> bool:
-    risen_wh, planned_wh = more.energy_wh - newest.energy_wh, more.energy_wh - allowed.energy_wh
+def _has_allowed_energy(allowed: Allowed, newest: Newest, as_of: datetime, energy_wh: int) -> bool:
+    risen_wh, planned_wh = energy_wh - newest.energy_wh, energy_wh - allowed.energy_wh
     return (
         0 <= risen_wh <= allowed.step_wh
-        and more.energy_wh <= allowed.most_wh
-        and _is_possible(risen_wh, allowed.power_w, more.as_of - newest.energy_at)
-        and _is_possible(planned_wh, allowed.power_w, more.as_of - allowed.at)
+        and energy_wh <= allowed.most_wh
+        and _is_possible(risen_wh, allowed.power_w, as_of - newest.energy_at)
+        and _is_possible(planned_wh, allowed.power_w, as_of - allowed.at)
     )
 
 
-def _has_allowed_price(allowed: Allowed, newest: Newest, more: Newest) -> bool:
+def _has_allowed_price(allowed: Allowed, newest: Newest, told: Told, as_of: datetime) -> bool:
     """Whether there is a price as before, within what was planned for, which fits Monta's own average."""
-    price, average = more.price, more.price_per_kwh
+    price, average = told.price, told.price_per_kwh
     if price is None or newest.price is None:
         return price is newest.price is None
-    planned = allowed.price + allowed.price_per_wh * (more.energy_wh - allowed.energy_wh)
-    planned += allowed.price_per_s * _seconds(more.as_of - allowed.at)
+    planned = allowed.price + allowed.price_per_wh * (told.energy_wh - allowed.energy_wh)
+    planned += allowed.price_per_s * _seconds(as_of - allowed.at)
     if not 0 <= price <= min(max(planned, allowed.shown_price), allowed.most_price):
         return False
     if average is None or average <= 0:
         return True
-    usual = average * more.energy_wh
+    usual = average * told.energy_wh
     return usual <= price * 1000 * UNIT_FACTOR and price * 1000 <= usual * UNIT_FACTOR
 
 
