@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests: one server a session, one fresh copy of a migrated database a test."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,9 @@ FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 SETTINGS = {**FORGETFUL, "max_connections": "200", "autovacuum": "off", "max_wal_size": "4GB"}
 
 TEMPLATE = "tapwatt_template"
+
+SHARED_SERVER = "TAPWATT_TESTS_SERVER"
+"""Names the folder of a running server with the template: many short sessions share it (tests/mutation)."""
 
 
 def as_user(url: str, user: str) -> str:
@@ -72,7 +76,10 @@ class TestCluster:
         return self._base_url.replace("/postgres?", f"/{database}?")
 
     def migrate_template(self) -> None:
-        """Makes the migrated database that `database(TEMPLATE)` copies."""
+        """Makes the migrated database that `database(TEMPLATE)` copies, unless the server has it."""
+        known = self._admin.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", TEMPLATE)
+        if self._runner.run(known) is not None:
+            return
         self.execute(f"CREATE DATABASE {TEMPLATE} OWNER {OWNER}")
         url = self.url_of(TEMPLATE)
         migrate(as_owner(url), service_url=as_service(url))
@@ -83,7 +90,7 @@ class TestCluster:
     @contextmanager
     def database(self, template: str = "template0") -> Iterator[str]:
         """The owner's URL of a new copy of `template`, dropped at the end even when something is still connected."""
-        name = f"test_{next(self._numbers)}"
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}")
         try:
             yield as_owner(self.url_of(name))
@@ -92,13 +99,24 @@ class TestCluster:
 
 
 @contextmanager
-def running_cluster() -> Iterator[TestCluster]:
-    """The server for a session, with nothing in it yet."""
+def new_server(folder: Path) -> Iterator[EmbeddedPostgres]:
+    """A server with nothing in it yet, removed at the end."""
+    server = EmbeddedPostgres(folder, SETTINGS)
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tapwatt-tests-"))
-        server = EmbeddedPostgres(Path(folder, "data"), SETTINGS)
         stack.callback(server.delete)
-        stack.enter_context(server)
+        yield stack.enter_context(server)
+
+
+@contextmanager
+def running_cluster() -> Iterator[TestCluster]:
+    """The server for a session: a new one, or the one that `SHARED_SERVER` names."""
+    with ExitStack() as stack:
+        shared = os.environ.get(SHARED_SERVER)
+        if shared is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tapwatt-tests-"))
+            server = stack.enter_context(new_server(Path(folder, "data")))
+        else:
+            server = stack.enter_context(EmbeddedPostgres(Path(shared), SETTINGS))
         cluster = TestCluster(server.url)
         stack.callback(cluster.close)
         yield cluster

@@ -28,8 +28,8 @@ async def contents(database_url: str) -> dict[str, str]:
         await connection.close()
 
 
-async def test_no_endpoint_shows_or_changes_anything_by_an_id_of_another_operator(database_url: str) -> None:
-    async with open_service(database_url) as service:
+async def test_no_endpoint_shows_or_changes_anything_by_an_id_of_another_operator(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service:
         theirs = service.other
         foreign = await service.call(
             "POST", "/v1/payment-sessions", payment("101", "A-theirs"), key=theirs.terminal.api_key
@@ -40,7 +40,7 @@ async def test_no_endpoint_shows_or_changes_anything_by_an_id_of_another_operato
         await lose(service, "88", theirs)
         own_point = await service.add_terminal(theirs.operator.operator_id, "999")
         ids = (session_id, "77", "88", "999", "A-theirs", theirs.operator.operator_id, own_point.id)
-        before, tries = await contents(database_url), 0
+        before, tries = await contents(kept_apart), 0
         for method, path in endpoints(service.apps[0]):
             if "{" not in path:
                 continue
@@ -61,5 +61,5 @@ async def test_no_endpoint_shows_or_changes_anything_by_an_id_of_another_operato
             answer = await service.webhook(body, path=theirs.operator.webhook_path, signature=signature)
             assert answer.status_code == 401
             tries += 1
-        assert await contents(database_url) == before
+        assert await contents(kept_apart) == before
         assert tries >= FEWEST_TRIES, f"{tries} tries"

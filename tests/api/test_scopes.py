@@ -7,8 +7,18 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.domain.session.payment_session import Status
+from app.store.db import scope
 from tests.api.endpoints import BODIES, OPERATIONS, SESSION, Endpoint, endpoints, tried
-from tests.api.service import LOOK, Json, Service, assert_problem, open_service, payment
+from tests.api.service import (
+    LOOK,
+    Json,
+    Service,
+    assert_problem,
+    charge_entry,
+    delivery,
+    open_service,
+    payment,
+)
 from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -43,8 +53,8 @@ async def test_every_endpoint_names_a_session_or_is_known_here(database_url: str
     assert {path for method, path in found if method != "GET"} == set(BODIES)
 
 
-async def test_a_foreign_key_neither_shows_nor_changes_a_session(database_url: str) -> None:
-    async with open_service(database_url) as service:
+async def test_a_foreign_key_neither_shows_nor_changes_a_session(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service:
         sibling = await service.add_terminal(service.one.operator.operator_id)
         settled, running, held = [await service.authorize(f"10{n}", f"A-{n}") for n in (1, 2, 3)]
         await service.settle(settled["id"], 1234)
@@ -127,8 +137,8 @@ async def test_the_same_reference_and_key_at_two_terminals_are_two_payments(data
         assert mine.json()["id"] != theirs.json()["id"]
 
 
-async def test_lists_and_sums_hold_only_what_the_key_may_see(database_url: str) -> None:
-    async with open_service(database_url) as service:
+async def test_lists_and_sums_hold_only_what_the_key_may_see(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service:
         mine = await service.authorize()
         theirs = (
             await service.call("POST", "/v1/payment-sessions", payment(), key=service.other.terminal.api_key)
@@ -147,8 +157,8 @@ async def test_lists_and_sums_hold_only_what_the_key_may_see(database_url: str) 
             assert summary["sessions"]["authorized"] == len(ids)
 
 
-async def test_the_summary_shows_the_oldest_due_time_of_the_keys_own_sessions(database_url: str) -> None:
-    async with open_service(database_url) as service:
+async def test_the_summary_shows_the_oldest_due_time_of_the_keys_own_sessions(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service:
         await service.authorize()
         service.context.clock.set(service.context.clock.now() + timedelta(seconds=3))  # type: ignore[attr-defined]
         await service.call("POST", "/v1/payment-sessions", payment(), key=service.other.terminal.api_key)
@@ -158,3 +168,36 @@ async def test_the_summary_shows_the_oldest_due_time_of_the_keys_own_sessions(da
         ]
     first, later = "2026-11-22T10:00:00.000Z", "2026-11-22T10:00:03.000Z"
     assert found == [first, later, first]
+
+
+async def test_what_a_call_reads_and_writes_is_limited_to_its_operators_rows(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What row level security compares, at every transaction of every endpoint. Keys are looked up among all."""
+    seen: list[str] = []
+    current = scope.current
+
+    def noted() -> str:
+        seen.append(current())
+        return seen[-1]
+
+    monkeypatch.setattr(scope, "current", noted)
+    async with open_service(database_url) as service:
+        session = await service.authorize()
+        await service.change(session["id"], attention=LOOK)
+        answered = []
+        for method, path in endpoints(service.apps[0]):
+            of_operations = path.startswith(OPERATIONS)
+            key = service.one.ops.api_key if of_operations else service.one.terminal.api_key
+            for _ in range(2):  # the first call has the key looked up
+                seen.clear()
+                at_once = SESSION in path
+                answer = await tried(service, method, path, key, session["id"], at_once=at_once)
+            if answer.is_success:
+                assert set(seen) == {service.one.operator.operator_id}, f"{method} {path}"
+                answered.append(path)
+        assert len(answered) > 12, answered
+        for number in (1, 2):
+            seen.clear()
+            assert (await service.webhook(delivery(charge_entry(number)))).status_code == 200
+        assert set(seen) == {service.one.operator.operator_id}

@@ -11,19 +11,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
-from tests.postgres import ROOT
+from tests.postgres import ROOT, SHARED_SERVER, TestCluster, new_server
 
 COPIED = ("app", "tests", "migrations", "docs", "bench", "pyproject.toml", "run.py", "README.md")
 FORK_SERVER = Path(__file__).with_name("fork_server.py")
 
 
 class Copy:
-    """A folder, and the process that runs pytest in it."""
+    """A folder, and the process that runs pytest in it. `server`: the folder of a PostgreSQL that its runs share."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: Path | None = None) -> None:
         self.folder = folder
         # Containers often forbid bytecode files; each run would compile all modules anew.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        if server is not None:
+            environment[SHARED_SERVER] = str(server)
         self._server = subprocess.Popen(
             [sys.executable, str(FORK_SERVER)],
             cwd=folder,
@@ -63,12 +65,16 @@ class Copy:
 
 @contextmanager
 def checkouts(count: int) -> Iterator[list[Copy]]:
-    """Yields copies of the checkout, removed at the end."""
+    """Yields copies of the checkout, removed at the end. Their runs share a PostgreSQL: starting one takes longer
+    than most runs."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tapwatt-mutants-")))
         for number in range(count):
             _copy_to(folder / str(number))
-        yield [stack.enter_context(Copy(folder / str(number))) for number in range(count)]
+        cluster = TestCluster(stack.enter_context(new_server(folder / "server")).url)
+        cluster.migrate_template()
+        cluster.close()
+        yield [stack.enter_context(Copy(folder / str(n), folder / "server")) for n in range(count)]
 
 
 def _copy_to(folder: Path) -> None:

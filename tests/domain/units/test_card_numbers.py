@@ -123,6 +123,6 @@ def test_F103_every_scheme_and_length_is_known_and_another_check_digit_is_none()
 
 def test_F103_judging_the_longest_body_takes_no_time_worth_mentioning() -> None:
     for text in ("4" * 65_536, "4 " * 32_768, "a4" * 32_768, "20261122" * 8_192, "42-" * 21_845):
-        began = time.perf_counter()
+        began = time.process_time()
         looks_like_card_number(text, Field.IDENTIFIER)
-        assert time.perf_counter() - began < 1, text[:10]
+        assert time.process_time() - began < 1, text[:10]

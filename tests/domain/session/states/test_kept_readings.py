@@ -249,8 +249,10 @@ def test_an_ordinary_course_is_kept_until_it_is_full() -> None:
     [
         pytest.param(one_more(reference="ps_other")[1], id="another session's"),
         pytest.param(one_more(said="other")[1], id="it says something else"),
-        pytest.param(one_more(energy_wh=299)[1], id="the meter runs backwards"),
-        pytest.param(one_more(energy_wh=700)[1], id="more power than the charge point has"),
+        pytest.param(one_more(energy_wh=299, price=price_of(299))[1], id="the meter runs backwards"),
+        pytest.param(
+            one_more(energy_wh=700, price=price_of(700))[1], id="more power than the charge point has"
+        ),
         pytest.param(one_more(energy_wh=10**9, price=None)[1], id="an impossible energy"),
         pytest.param(one_more(price=None)[1], id="no price any more"),
         pytest.param(one_more(price=Decimal("-0.01"))[1], id="a negative price"),
@@ -268,6 +270,30 @@ def test_all_else_must_be_applied(told: Told) -> None:
     assert charge is not None
     assert keep_reading(allowed, beginning(charge), one_more()[1], after(131)) is not None
     assert keep_reading(allowed, beginning(charge), told, after(131)) is None
+
+
+@pytest.mark.parametrize(
+    ("newest", "kept"),
+    [
+        ({"updated_at": after(130.2)}, True),
+        ({"updated_at": after(130.2), "from_record": True}, False),
+        ({"updated_at": after(130.5)}, False),
+        ({"as_of": after(130)}, False),
+        ({"seen_at": after(130.1)}, False),
+    ],
+)
+def test_a_reading_that_is_older_by_any_of_its_times_must_be_applied(
+    newest: dict[str, Any], kept: bool
+) -> None:
+    """Also one of the second in which the record was read, since some of Monta's dates have no fractions."""
+    session = usual()
+    allowed = allowed_for(session, POLICY, after(70))
+    assert allowed is not None
+    assert session.charge is not None
+    known = beginning(session.charge)
+    known = replace(known, newest=replace(known.newest, **newest))
+    told = one_more(updated_at=after(130.5))[1]
+    assert (keep_reading(allowed, known, told, after(131)) is not None) is kept
 
 
 @pytest.mark.parametrize(
