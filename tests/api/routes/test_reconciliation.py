@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from app.flows.admin import reconciliation
 from tests.api.service import Json, Service, assert_problem, open_service
 from tests.build_context import SECRET_KEY
 
@@ -31,7 +32,10 @@ async def three_sessions(service: Service) -> list[str]:
 
 
 @pytest.mark.anyio
-async def test_a_day_shows_its_sums_and_what_differs(database_url: str) -> None:
+async def test_a_day_shows_its_sums_and_what_differs(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciliation, "PAGE", 2)
     async with open_service(database_url) as service:
         ids = await three_sessions(service)
         key = service.one.ops.api_key

@@ -4,7 +4,7 @@ import pytest
 
 from app.domain.reconciliation.balance import PspReport, balance
 from app.domain.session.settlement import CaptureOutcome
-from tests.domain.reconciliation.days import CAPTURED, RELEASED, REPORTED, by_reports, settled
+from tests.domain.reconciliation.days import CAPTURED, FAILED, RELEASED, REPORTED, by_reports, settled
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,8 @@ from tests.domain.reconciliation.days import CAPTURED, RELEASED, REPORTED, by_re
         ([], 0, 0, 2000, 0),
         ([(CAPTURED, 790)], 790, 1210, 0, 0),
         ([(CAPTURED, 500)], 500, 0, 1500, 0),
+        ([(FAILED, 790)], 0, 0, 2000, 0),
+        ([(FAILED, 790), (CAPTURED, 790)], 790, 1210, 0, 0),
         ([(CAPTURED, 500), (RELEASED, 700)], 500, 700, 800, 0),
         ([(CAPTURED, 2500)], 2500, 0, 0, 500),
     ],

@@ -12,7 +12,7 @@ from app.domain.session.late_facts import compare_late_price
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.reports import apply_report
-from app.domain.session.settle import settle_by_person, settle_final
+from app.domain.session.settle import settle_by_person, settle_final, settle_unfinished
 from app.domain.session.settlement import SettlementBasis
 from app.domain.session.states.journal import JournalKind
 from tests.domain.sessions import POLICY, after, report, running
@@ -80,6 +80,19 @@ def test_a_waived_price_that_changes_later_is_a_difference() -> None:
     assert [item.code for item in session.attention] == ["record_changed"]
     (found,) = differences(session, [], POLICY, after(0) + timedelta(hours=1))
     assert (found.kind, found.amount_minor) == ("release_after_energy", 425)
+
+
+def test_the_last_price_that_is_settled_before_the_hold_expires_is_never_waived() -> None:
+    shown = report("stopped", 100, energy_wh=60, price=Decimal("0.05"))
+    change = apply_report(
+        running(0, tariff=None, least_capture_minor=50, least_energy_wh=100),
+        shown,
+        Source.MONTA_API,
+        POLICY,
+    )
+    settlement = settle_unfinished(change, after(101), POLICY).session.settlement
+    assert settlement is not None
+    assert (settlement.basis, settlement.to_capture_minor) == (SettlementBasis.LAST_PRICE, 5)
 
 
 def test_an_amount_of_operations_is_never_waived() -> None:

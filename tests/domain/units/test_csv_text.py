@@ -3,6 +3,7 @@
 import csv
 from io import StringIO
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,3 +23,9 @@ def test_every_cell_is_read_back_and_none_is_a_formula(rows: list[list[object]])
                 assert cell.removeprefix("'") == value.removeprefix("'")
             else:
                 assert cell == ("" if value is None else str(value))
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(text: str) -> None:
+    _, row = csv.reader(StringIO(csv_text(("a",), [[text]]), newline=""))
+    assert row == [f"'{text}"]

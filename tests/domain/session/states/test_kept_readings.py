@@ -273,6 +273,28 @@ def test_all_else_must_be_applied(told: Told) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bound", "kept"),
+    [
+        ({"most_wh": 483, "step_wh": 183, "most_price": Decimal("0.38")}, True),
+        ({"most_wh": 482}, False),
+        ({"step_wh": 182}, False),
+        ({"most_price": Decimal("0.37")}, False),
+        ({"power_w": 10_000}, False),
+        ({"at": after(110)}, False),
+    ],
+)
+def test_each_bound_alone_has_a_reading_beyond_it_applied(bound: dict[str, Any], kept: bool) -> None:
+    """183 Wh more in a minute. `at`: since when the plan counts full power, also where the energy was seen before."""
+    session, told = usual(), one_more()[1]
+    allowed = allowed_for(session, POLICY, after(70))
+    assert allowed is not None
+    assert session.charge is not None
+    assert told.energy_wh == session.charge.energy_wh + 183
+    found = keep_reading(replace(allowed, **bound), beginning(session.charge), told, after(131))
+    assert (found is not None) is kept
+
+
+@pytest.mark.parametrize(
     ("newest", "kept"),
     [
         ({"updated_at": after(130.2)}, True),
