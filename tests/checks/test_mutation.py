@@ -64,6 +64,14 @@ def test_the_modules_own_tests_come_first_then_the_quickest_until_the_time_is_us
     assert coverage.tests_of(mutant, 1) == [own]
 
 
+def test_a_function_that_only_the_import_calls_is_tried_by_the_tests_of_its_module(tmp_path: Path) -> None:
+    mutant = next(each for each in written(tmp_path) if each.lines[0] == 9)
+    test = "tests/domain/test_price.py::test_it"
+    at_import = {"8": [""], "9": [""], "30": [test]}
+    assert CoverageMap({test: 1.0}, {str(MODULE): at_import}).tests_of(mutant, 60) == [test]
+    assert CoverageMap({test: 1.0}, {str(MODULE): {"30": [test]}}).tests_of(mutant, 60) == []
+
+
 def test_a_mutant_is_killed_survives_or_is_not_covered_and_the_copy_is_restored(tmp_path: Path) -> None:
     test = "test_price.py::test_price"
     (tmp_path / "test_price.py").write_text(

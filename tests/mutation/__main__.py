@@ -18,7 +18,7 @@ from tests.mutation.mutants import Mutant, mutants_of
 
 TESTS = {
     "app/domain": ["tests/domain"],
-    "app/store": ["tests/store", "tests/flows"],
+    "app/store": ["tests/store", "tests/flows", "tests/api", "tests/journeys"],
     "app/flows": ["tests/flows", "tests/api", "tests/journeys"],
 }
 """The tests that may notice a mutant of a package; of them those run that execute the mutated lines."""
@@ -32,7 +32,8 @@ def main(argv: list[str]) -> int:
         known = args.coverage or first / "coverage.json"
         if not known.exists() and (failed := _cover(first, known, args.package)):
             return failed
-        every = [mutant for path in _modules(first, args.package) for mutant in mutants_of(first, path)]
+        modules = [path for path in _modules(first, args.package) if _is_wanted(path, args.only)]
+        every = [mutant for path in modules for mutant in mutants_of(first, path)]
         random.Random(args.seed).shuffle(every)  # so that a smaller sample is the beginning of a larger one
         drawn, coverage = every[: args.sample], CoverageMap.read(known)
         print(f"{len(drawn)} of {len(every)} mutants, after {time.monotonic() - began:.0f} s", flush=True)
@@ -48,6 +49,7 @@ def main(argv: list[str]) -> int:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.py mutate", description="Mutation run over one package.")
     parser.add_argument("--package", choices=TESTS, default="app/domain")
+    parser.add_argument("--only", nargs="+", help="only modules whose path has one of these texts in it")
     parser.add_argument("--sample", type=int, default=100, help="mutants drawn (100)")
     parser.add_argument("--seed", type=int, default=1, help="draws the same mutants of the same code (1)")
     parser.add_argument("--workers", type=int, default=1, help="processes, each with a copy of its own (1)")
@@ -62,6 +64,10 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 def _modules(copy: Path, package: str) -> list[Path]:
     return [path.relative_to(copy) for path in sorted((copy / package).rglob("*.py"))]
+
+
+def _is_wanted(path: Path, only: list[str] | None) -> bool:
+    return only is None or any(text in str(path) for text in only)
 
 
 def _cover(copy: Path, known: Path, package: str) -> int:

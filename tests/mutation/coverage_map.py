@@ -1,11 +1,15 @@
 """Which tests execute a place, and how long each takes."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from tests.mutation.mutants import Mutant
+
+IMPORT = "import"
+"""Stands for the import of a module where others are tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +41,23 @@ class CoverageMap:
         return chosen
 
     def _covering(self, mutant: Mutant) -> set[str]:
-        """Tests of the mutated lines, else of the function's; of code of the import the module's, else all tests."""
+        """Tests of the mutated lines, else of the function's; of code that runs at the import the module's, else all
+        tests. Most statements of the store are built then."""
         by_line = self.lines.get(str(mutant.path), {})
-        if mutant.function is None:
-            return _tests(by_line, 0, 1_000_000) or set(self.seconds)
-        return _tests(by_line, *mutant.lines) or _tests(by_line, *mutant.function)
+        if mutant.function is not None:
+            found = _tests(by_line, *mutant.lines) or _tests(by_line, *mutant.function)
+            if found or not any(_contexts(by_line, *mutant.function)):
+                return found
+        return _tests(by_line, 0, 1_000_000) or set(self.seconds)
+
+
+def _contexts(by_line: dict[str, list[str]], first: int, last: int) -> Iterator[str]:
+    """Yields what executed these lines: a test, or IMPORT."""
+    return (test or IMPORT for line, tests in by_line.items() if first <= int(line) <= last for test in tests)
 
 
 def _tests(by_line: dict[str, list[str]], first: int, last: int) -> set[str]:
-    return {test for line, tests in by_line.items() if first <= int(line) <= last for test in tests if test}
+    return set(_contexts(by_line, first, last)) - {IMPORT}
 
 
 def _own_test(path: Path) -> Path:

@@ -302,9 +302,10 @@ def test_each_bound_alone_has_a_reading_beyond_it_applied(bound: dict[str, Any],
         ({"updated_at": after(130.5)}, False),
         ({"as_of": after(130)}, False),
         ({"seen_at": after(130.1)}, False),
+        ({"energy_at": after(120)}, False),
     ],
 )
-def test_a_reading_that_is_older_by_any_of_its_times_must_be_applied(
+def test_a_reading_that_is_older_by_any_of_its_times_or_rose_too_quickly_must_be_applied(
     newest: dict[str, Any], kept: bool
 ) -> None:
     """Also one of the second in which the record was read, since some of Monta's dates have no fractions."""
