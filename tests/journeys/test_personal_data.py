@@ -11,11 +11,11 @@ import pytest
 
 from app.cli.sessions import CALLER
 from app.domain.evidence.verify import problems
-from app.domain.units.ids import SessionId
+from app.domain.units.ids import OperatorId, SessionId
 from app.flows.admin.personal_data import StillNeeded, erase_card, export_card
 from app.flows.context import SessionUnknown
 from app.flows.erasure import erase_old
-from app.store.sessions.session_filter import EVERY_SESSION
+from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter
 from app.store.tables import metadata
 from app.strict_json import dump_json, load_json
 from tests.api.service import charge_entry, delivery, sign
@@ -34,6 +34,8 @@ CARD = {
 CANARIES = ("canary", "7391", "visa")
 
 
+ANOTHER = OperatorId("op_another")
+OF_ANOTHER = SessionFilter(operator_id=ANOTHER)
 WEBHOOKS = {"deliveries", "inbox"}
 """Monta's own words; they go by their age only."""
 
@@ -79,6 +81,8 @@ async def test_an_erased_card_is_nowhere_and_the_evidence_is_whole(database_url:
         session = await paid(rig)
         before = await whole_database(rig)
         assert all(canary in before for canary in CANARIES)
+        with pytest.raises(SessionUnknown):
+            await erase_card(rig.context, SessionId(session["id"]), OF_ANOTHER, by=CALLER)
         shown = await erase_card(rig.context, SessionId(session["id"]), EVERY_SESSION, by=CALLER)
         assert shown.settlement is not None
         after = await whole_database(rig, with_webhooks=False)
@@ -117,6 +121,8 @@ async def test_old_sessions_lose_their_cards_and_young_ones_keep_them(database_u
         operator_id = rig.operator.operator_id
         await erase_old(replace(rig.context, card_days=50), operator_id)
         assert (await evidence(rig, old["id"]))["card"] == CARD
+        await erase_old(replace(rig.context, card_days=39), ANOTHER)
+        assert (await evidence(rig, old["id"]))["card"] == CARD
         await erase_old(replace(rig.context, card_days=39), operator_id)
         await erase_old(replace(rig.context, card_days=39), operator_id)
         gone, kept = await evidence(rig, old["id"]), await evidence(rig, young["id"])
@@ -139,6 +145,9 @@ async def test_one_cards_sessions_are_exported_and_no_others(database_url: str) 
             assert exported["card"]["last4"] == "7391"
             assert "deliveries" not in exported
             assert other["id"] not in str(found)
+        nothing: Any = await export_card(rig.context, "canary-par", ANOTHER)
+        own: Any = await export_card(rig.context, "canary-par", rig.operator.operator_id)
+        assert (len(nothing["sessions"]), len(own["sessions"])) == (0, 1)
         assert (await export_card(rig.context, "nobody", None))["sessions"] == []
 
 
