@@ -88,8 +88,8 @@ async def rename(service: Service, tenant: str, name: str) -> None:
             await connection.execute(text(statement), {"name": name, "operator": tenant})
 
 
-async def test_a_key_of_one_operator_sees_no_equipment_and_no_health_of_another(database_url: str) -> None:
-    async with open_service(database_url) as service:
+async def test_a_key_of_one_operator_sees_no_equipment_and_no_health_of_another(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service:
         await rename(service, service.one.operator.operator_id, "Nordlade")
         await rename(service, service.other.operator.operator_id, "Sydlade")
         for key, seen, unseen in (

@@ -166,8 +166,8 @@ async def test_a_stream_ends_with_the_key_the_sign_out_and_the_process(database_
         assert not board.viewers
 
 
-async def test_a_key_of_one_operator_sees_nothing_of_another(database_url: str) -> None:
-    async with open_service(database_url) as service:
+async def test_a_key_of_one_operator_sees_nothing_of_another(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service:
         mine = await service.authorize("101", "A-1")
         theirs = (
             await service.call(

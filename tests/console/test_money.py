@@ -98,8 +98,8 @@ async def theirs(service: Service) -> str:
     return session
 
 
-async def test_a_key_of_one_operator_sees_no_money_of_another(database_url: str) -> None:
-    async with open_service(database_url) as service:
+async def test_a_key_of_one_operator_sees_no_money_of_another(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service:
         session_id = await theirs(service)
         settled = (await service.settle(session_id, 6000)).settlement
         assert settled is not None

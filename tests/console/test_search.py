@@ -118,8 +118,8 @@ async def theirs(service: Service) -> str:
     return reference
 
 
-async def test_a_key_of_one_operator_finds_nothing_of_another(database_url: str) -> None:
-    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+async def test_a_key_of_one_operator_finds_nothing_of_another(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service, opened(service.apps[0]) as browser:
         mine = await service.authorize("101", "A-1")
         other = await theirs(service)
         await browser.sign_in(service.one.ops.api_key)

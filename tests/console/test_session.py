@@ -193,8 +193,8 @@ async def journal_of(service: Service, session_id: str) -> list[dict[str, Any]]:
     return lines
 
 
-async def test_a_key_of_another_operator_neither_sees_nor_changes_a_session(database_url: str) -> None:
-    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+async def test_a_key_of_another_operator_neither_sees_nor_changes_a_session(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service, opened(service.apps[0]) as browser:
         session = await service.authorize()
         await service.change(session["id"], attention=LOOK)
         live = await browser.sign_in(service.other.ops.api_key)

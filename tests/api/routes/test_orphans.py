@@ -27,8 +27,8 @@ async def test_F81_operations_see_orphans_close_them_and_are_counted_for_them(da
         assert [o["charge_id"] for o in kept] == ["77"]
 
 
-async def test_an_operators_key_sees_and_closes_its_own_orphans_only(database_url: str) -> None:
-    async with open_service(database_url) as service:
+async def test_an_operators_key_sees_and_closes_its_own_orphans_only(kept_apart: str) -> None:
+    async with open_service(kept_apart) as service:
         await lose(service, "77")
         other = service.other.ops.api_key
         assert (await service.call("GET", "/v1/ops/orphans", key=other)).json()["data"] == []
@@ -39,9 +39,9 @@ async def test_an_operators_key_sees_and_closes_its_own_orphans_only(database_ur
 
 
 async def test_a_charge_id_that_two_operators_have_is_closed_for_the_one_that_is_named(
-    database_url: str,
+    kept_apart: str,
 ) -> None:
-    async with open_service(database_url) as service:
+    async with open_service(kept_apart) as service:
         await lose(service, "77")
         await lose(service, "77", service.other)
         key, reason = service.all_ops.api_key, {"reason": "by hand"}

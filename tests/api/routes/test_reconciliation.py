@@ -33,10 +33,10 @@ async def three_sessions(service: Service) -> list[str]:
 
 @pytest.mark.anyio
 async def test_a_day_shows_its_sums_and_what_differs(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    kept_apart: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciliation, "PAGE", 2)
-    async with open_service(database_url) as service:
+    async with open_service(kept_apart) as service:
         ids = await three_sessions(service)
         key = service.one.ops.api_key
         fresh = (await service.call("GET", PATH, key=key)).json()
