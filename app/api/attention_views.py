@@ -1,4 +1,4 @@
-"""Response bodies about attention: why a session needs a look, and who acknowledged it."""
+"""Response bodies about attention items. Why a session needs one, and who acknowledged it."""
 
 from pydantic import BaseModel, Field
 

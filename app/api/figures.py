@@ -1,4 +1,4 @@
-"""Figures of the database for Prometheus, read at an interval: scrapes cost the database nothing."""
+"""Reads the database's figures for Prometheus at an interval. So scrapes cost the database nothing."""
 
 import asyncio
 import contextlib

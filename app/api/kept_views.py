@@ -1,4 +1,4 @@
-"""Keeps encoded views of sessions, since lists and polls show most sessions again unchanged."""
+"""Keeps encoded views of sessions. Lists and polls show most sessions again unchanged."""
 
 from app.domain.units.ids import SessionId
 from app.store.session_states import SessionState
@@ -8,7 +8,7 @@ MOST_KEPT = 1_000
 
 
 class KeptViews:
-    """Encoded views by session, each with the state of the row that it was made of.
+    """Encoded views by session, each with its row's state.
 
     A view depends on that row and the process's policy alone, so one of the present state is never stale.
     """
@@ -22,11 +22,11 @@ class KeptViews:
         return view if known == state else None
 
     def of(self, session_id: SessionId) -> tuple[SessionState, bytes] | None:
-        """Returns the view that is kept of a session, which may be outdated, and the state that it shows."""
+        """Returns a session's kept view, and the state that it shows. It may be outdated."""
         return self._kept.get(session_id)
 
     def put(self, state: SessionState, view: bytes) -> bytes:
-        """Keeps a view in place of the session's earlier one; the one kept longest makes room."""
+        """Keeps a session's view, and drops the one kept longest. It replaces the session's earlier one."""
         self._kept.pop(state.id, None)
         if len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]

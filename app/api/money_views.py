@@ -129,7 +129,7 @@ def limits_fields(session: PaymentSession) -> dict[str, object]:
 
 
 def authorizations_fields(session: PaymentSession) -> list[dict[str, object]]:
-    """Returns the fields of every AuthorizationOut of a session, the first hold first."""
+    """Returns a session's fields of every AuthorizationOut. The first hold first."""
     first = session.authorization
     holds = ((first.reference, first.amount_minor, first.expires_at),)
     more = ((t.reference, t.amount_minor, t.expires_at) for t in session.top_ups)

@@ -42,7 +42,7 @@ def _known_currency(code: str) -> str:
 
 
 def _text_of_digits(value: object) -> object:
-    """Accepts a number as one of Monta's ids, which are strings here, since Monta's own pages show numbers."""
+    """Accepts a number as one of Monta's ids. They are strings here, but Monta's own pages show numbers."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -159,7 +159,7 @@ class PaymentSessionIn(Body):
 
 
 class FieldErrors(Exception):
-    """Fields that are invalid for a reason that the schema alone cannot check."""
+    """Fields that are invalid beyond what the schema can check."""
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(field for field, _ in problems))

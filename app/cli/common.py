@@ -1,4 +1,4 @@
-"""Shared by all commands: a context for one command, printing facts, failing with a message."""
+"""Shared by all commands: the context, printing facts, failing."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ def _recorded() -> Iterator[None]:
 
 
 def _record(command: Sequence[str], result: Result) -> None:
-    """Names the options that were given, and the values that are identifiers of our own; no other value."""
+    """Names the given options, and the values that are our identifiers. No other value."""
     given = sys.argv[1 + len(command) :]
     options = {word.partition("=")[0] for word in given if word.startswith("--")}
     ids = [word for word in given if IDENTIFIER.fullmatch(word)]
@@ -100,7 +100,7 @@ def warn(messages: Iterable[str]) -> None:
 
 
 def the_operator(argument: str | None, option: str | None) -> OperatorId:
-    """The operator that a command is about, named by its argument or by --operator."""
+    """Returns a command's operator, named by argument or --operator."""
     return OperatorId(one_of("operator", argument, option))
 
 

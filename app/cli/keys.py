@@ -1,4 +1,4 @@
-"""Commands about API keys of terminals and of operations: add, list, change, revoke, remove."""
+"""Commands about API keys of terminals and of operations. Add, list, change, revoke, remove."""
 
 import json
 from collections.abc import Sequence

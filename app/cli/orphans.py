@@ -1,4 +1,4 @@
-"""Commands about charges at Monta with our reference but without a payment session."""
+"""Commands about charges at Monta without a payment session. They have our reference."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The command that sets an operator's account and policies: top-ups, how long holds are valid, amounts."""
+"""The command that sets an operator's account and policies. Top-ups, how long holds are valid, amounts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -147,7 +147,7 @@ def _check_given(account: AccountChange | None, policies: _Policies) -> None:
 async def _change(
     context: Context, owner: OperatorId, account: AccountChange | None, policies: _Policies
 ) -> tuple[str, ...]:
-    """Changes what is given; returns what Monta shows of a changed account that does not fit."""
+    """Changes what is given. Returns what Monta shows of a changed account that does not fit."""
     if account is not None:
         await manage_operators.change_account(context, owner, account)
     await _set_policies(context, owner, policies)

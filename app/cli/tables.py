@@ -1,4 +1,4 @@
-"""Formats sessions and orphans as tables, and one session as a time line."""
+"""Formats sessions and orphans as tables, a session as time line."""
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -19,7 +19,7 @@ WIDTH = 140
 
 
 def plain_table(*columns: str) -> "Table":
-    """A table without lines. rich is imported by commands that print one, not by every process."""
+    """Makes a table without lines. rich is imported by commands that print one, not by every process."""
     from rich.table import Table
 
     return Table(*columns, box=None, pad_edge=False)

@@ -1,4 +1,4 @@
-"""Commands about terminals: add, list, show, change, remove; hundreds of them by CSV."""
+"""Commands about terminals: add, list, show, change, remove, import. Import adds hundreds of them by CSV."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Keeps what Live shows: one read a second for all viewers of an operator, sent as differences."""
+"""Keeps what the page Live shows, and sends differences. One read a second for all viewers of an operator."""
 
 import asyncio
 import itertools
@@ -48,7 +48,7 @@ class _Known:
 
 @dataclass(slots=True)
 class Board:
-    """The sessions of one operator, or of all, as the last refresh found them."""
+    """The sessions of one operator, or of all, as last refreshed."""
 
     context: Context
     operator_id: OperatorId | None
@@ -94,7 +94,7 @@ class Board:
         self._gone.pop(session.id, None)
 
     def _forget(self, now: datetime) -> None:
-        """Removes sessions that ended a while ago, and the oldest of too many."""
+        """Removes sessions that ended a while ago, and surplus ones."""
         over = [i for i, k in self._sessions.items() if not k.runs]
         over.sort(key=lambda i: self._sessions[i].ended_at or now)
         surplus = len(over) - MOST_ENDED
@@ -141,7 +141,7 @@ class Board:
         return self._sent[seen]
 
     async def watch(self, token: str, closing: SessionChanges) -> AsyncGenerator[bytes, None]:
-        """Sends what changes until the session of the console is over or the process ends."""
+        """Sends changes until the console session or the process ends."""
         me = next(_VIEWERS)
         self.viewers[me] = token
         if self._task is None or self._task.done():
@@ -161,7 +161,7 @@ class Board:
             self.viewers.pop(me, None)
 
     async def _run(self, closing: SessionChanges) -> None:
-        """Refreshes once a second while anyone watches, and lets those go who are no longer signed in."""
+        """Refreshes once a second while anyone watches. Lets those go who are no longer signed in."""
         while self.viewers and not closing.closed:
             try:
                 await self.refresh()
@@ -189,7 +189,7 @@ def _per_currency(sums: Mapping[str, int]) -> str:
 
 @dataclass(slots=True)
 class Boards:
-    """The boards of this process, one an operator and one for keys that see all."""
+    """This process's boards: one an operator, one for unlimited keys."""
 
     _boards: dict[OperatorId | None, Board] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""The one-minute demo: real processes, a simulated Monta, terminals, and accounts that must add up."""
+"""The one-minute demo: real processes, a simulated Monta, terminals. Its accounts must add up."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Ends the demo early: on signals, a closed terminal or a failure, with a plain message."""
+"""Ends the demo early, with a plain message. On signals, a closed terminal or a failure."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class DemoFailed(Exception):
-    """The text says what went wrong and shows the end of the relevant log."""
+    """The demo failed. The text says what went wrong and shows the end of the relevant log."""
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,7 +22,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Within `caught`, raises Interrupted in the main thread for each signal, except where held or handled."""
+    """Raises Interrupted in the main thread for signals within `caught`. For each one, except where held or handled."""
 
     def __init__(self) -> None:
         self._pending: int | None = None

@@ -1,4 +1,4 @@
-"""Plays all stories at once, watches them, and checks the accounts at the end."""
+"""Plays all stories at once, and checks the accounts. It watches them until the end."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -64,7 +64,7 @@ async def _perform(
 async def _watched(
     processes: Processes, screen: Screen, plays: Sequence[Coroutine[None, None, str]], limit_s: float
 ) -> list[str]:
-    """Runs all plays to their end, unless one fails, a process ends or time is up first."""
+    """Runs all plays to their end, within bounds. It ends earlier when one fails, a process ends or time is up."""
     playing = asyncio.ensure_future(_together(plays))
     beside = [asyncio.ensure_future(work) for work in (_look_after(processes), screen.keep_drawing())]
     everything: list[asyncio.Task[list[str]] | asyncio.Task[None]] = [playing, *beside]

@@ -1,4 +1,4 @@
-"""The demo's child processes: started on free ports, watched, logged to files, ended together."""
+"""The demo's child processes. Started on free ports, watched, logged to files, ended together."""
 
 import contextlib
 import ctypes
@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def base_environment() -> dict[str, str]:
-    """Returns our environment without any setting of Tapwatt, so that the demo is the same on every machine."""
+    """Returns our environment without any setting of Tapwatt. So the demo is the same on every machine."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("TAPWATT_")}
     if ROOT.name not in INSTALLED:
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 def tail_of(log: Path) -> str:
-    """Returns the last lines of a log, indented, or a note that it is empty."""
+    """Returns the last lines of a log, indented. Or a note that it is empty."""
     with contextlib.suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         if lines:
@@ -79,7 +79,7 @@ class Processes:
         return child
 
     def run_all(self, commands: Iterable[tuple[str, tuple[str, ...]]]) -> list[bytes]:
-        """Runs commands (name, arguments) in parallel to their end and returns what each printed. Raises
+        """Runs commands in parallel, and returns what each printed. By name and arguments, to their end. Raises
         DemoFailed."""
         running: list[Child] = []
         try:

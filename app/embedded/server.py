@@ -64,7 +64,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def start(self) -> Self:
-        """Starts the server, or joins the running one; returns when it accepts connections."""
+        """Starts the server, or joins the running one. Returns when it accepts connections."""
         if self._in_use is not None:
             return self
         host = find_host(self.data_dir)
@@ -80,7 +80,7 @@ class EmbeddedPostgres:
         return self
 
     def stop(self) -> None:
-        """Releases the server; when this object started it and no other process uses it, waits for its end."""
+        """Releases the server. When this object started it and no other process uses it, waits for its end."""
         if self._in_use is None:
             return
         os.close(self._in_use)
@@ -89,7 +89,7 @@ class EmbeddedPostgres:
             wait_until(lambda: self._is_down() or self._others_use_it(), "The server's shutdown")
 
     def delete(self) -> None:
-        """Removes the files of the stopped server, wherever this machine keeps them: for demos and tests."""
+        """Removes the stopped server's files. Wherever this machine keeps them: for demos and tests."""
         shutil.rmtree(find_host(self.data_dir).home)
 
     @property
@@ -101,7 +101,8 @@ class EmbeddedPostgres:
         return self._guard is None or self._guard.poll() is not None
 
     def _others_use_it(self) -> bool:
-        """Checks twice: a guard that exits between the two parts of one check looks like another user."""
+        """Whether other processes use the server. Checks twice: a guard that exits between the two parts of one check
+        looks like another user."""
         return self._searches_used() and self._searches_used()
 
     def _searches_used(self) -> bool:
@@ -153,8 +154,7 @@ def _is_ready(host: Host, socket_dir: str) -> bool:
 
 
 def _running(host: Host) -> str:
-    """Returns the socket's folder of a server that already serves this cluster, or an empty string. Bounded by
-    WAIT_S.
+    """Returns the socket's folder of a server that serves this cluster. Or an empty string. Bounded by WAIT_S.
 
     A server is found while it starts or stops only when its guard or its starter was killed.
     """

@@ -1,1 +1,1 @@
-"""A simulated Monta: the Partner API as an ASGI app, with charge points, vehicles and faults."""
+"""A simulated Monta: the Partner API with sites, vehicles and faults. An ASGI app."""

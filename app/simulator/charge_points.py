@@ -1,4 +1,5 @@
-"""The simulator's charge points: ordinary ones, and magic ones that cause a fault, as test cards do."""
+"""The simulator's charge points: ordinary ones, and magic ones with faults. A magic one causes its fault, as test cards
+do."""
 
 from dataclasses import dataclass
 from decimal import Decimal

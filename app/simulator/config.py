@@ -1,4 +1,4 @@
-"""Configures the simulator: the credential, the charge points, their drivers, and every delay."""
+"""Configures the simulator: credential, charge points, drivers, and every delay."""
 
 from dataclasses import dataclass, field
 

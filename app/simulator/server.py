@@ -1,4 +1,4 @@
-"""Runs the simulator as a server: default configuration, lifespan, and facts for its user."""
+"""Runs the simulator as a server. Default configuration, lifespan, and facts for its user."""
 
 import asyncio
 from dataclasses import replace
@@ -23,7 +23,7 @@ def default_config(*, speed: float = 1.0, seed: int = 1) -> SimulatorConfig:
 
 
 class SimulatorServer:
-    """An ASGI app for a server: simulated time runs from startup to shutdown of the lifespan."""
+    """The simulator as an ASGI app for a server. Simulated time runs from startup to shutdown of the lifespan."""
 
     def __init__(self, config: SimulatorConfig, clock: Clock, deliver: Deliver) -> None:
         self.simulator = Simulator(config, clock, deliver)

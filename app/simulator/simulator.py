@@ -1,4 +1,4 @@
-"""The simulated Monta Partner API as an ASGI app, with its charge points and vehicles."""
+"""The simulated Partner API as an ASGI app. With its charge points and vehicles."""
 
 import asyncio
 from collections import Counter, deque
@@ -80,15 +80,15 @@ class Simulator:
         return min(due, default=None)
 
     async def run_until(self, now: datetime) -> None:
-        """Performs everything due up to `now` in order of time, deliveries included, without sleeping."""
+        """Performs everything due up to `now`, without sleeping. In order of time, deliveries included."""
         while (due := self.next_event_at()) is not None and due <= now:
             self._timeline.advance(due)
             await self._deliveries.deliver_due(due)
         self._timeline.advance(now)
 
     async def run(self) -> NoReturn:
-        """Performs events at their time by the clock until cancelled, as a server does. A slow webhook receiver
-        delays only deliveries."""
+        """Performs events at their time until cancelled, as a server does. By the clock. A slow webhook receiver delays
+        only deliveries."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_events())
             group.create_task(self._run_post())
@@ -107,7 +107,7 @@ class Simulator:
             await self._sleep_until(self._deliveries.next_at(), self._post_changed)
 
     async def _sleep_until(self, due: datetime | None, changed: asyncio.Event) -> None:
-        """Waits until `due` by the clock, or until something new may be due earlier."""
+        """Waits until `due`, or until something new may be due. By the clock."""
         waits: set[asyncio.Task[object]] = {asyncio.create_task(changed.wait())}
         if due is not None:
             seconds = max(0.0, (due - self._clock.now()).total_seconds())
@@ -177,7 +177,7 @@ class Simulator:
         self._site.config = replace(self._site.config, currency=currency)
 
     def force_stop(self, point_id: ChargePointId) -> None:
-        """Force-stops as the operator in Monta Hub: the charge completes with price 0."""
+        """Force-stops as the operator in Monta Hub. The charge completes with price 0."""
         self._lifecycle.force_stop(self._drivers.charge_of(self._point(point_id)))
 
     def pause(self, point_id: ChargePointId) -> None:
@@ -192,7 +192,7 @@ class Simulator:
         self._lifecycle.fail(self._drivers.charge_of(self._point(point_id)), reason)
 
     def set_offline(self, point_id: ChargePointId, offline: bool) -> None:
-        """Cuts or restores the charge point's connection: without it no reading and no stop gets through."""
+        """Cuts or restores the charge point's connection. Without it no reading and no stop gets through."""
         point = self._point(point_id)
         point.offline = offline
         self._site.point_changed(point)
@@ -211,7 +211,7 @@ class Simulator:
         return self._site.charge(int(charge_id))
 
     def delivered_wh(self, charge_id: ChargeId) -> float:
-        """Returns the energy that has physically flowed into the car, whatever Monta reports."""
+        """Returns the energy that has physically flowed. Into the car, whatever Monta reports."""
         return self.charge(charge_id).delivered_wh(self._timeline.now)
 
     def power_w(self, point_id: ChargePointId) -> float:

@@ -1,4 +1,4 @@
-"""Reads and writes JSON as Monta does: compact, times in UTC with Z, decimals as plain JSON numbers."""
+"""Reads and writes JSON as Monta does. Compact, times in UTC with Z, decimals as plain JSON numbers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def _depth(value: JsonValue, level: int = 1) -> int:
 
 
 def when(at: datetime | None) -> str | None:
-    """Formats as ISO 8601 with Z, with milliseconds unless they are zero: both spellings occur."""
+    """Formats a time as ISO 8601 with Z. With milliseconds unless they are zero: both spellings occur."""
     if at is None:
         return None
     text = at.isoformat(timespec="milliseconds" if at.microsecond else "seconds")
@@ -78,6 +78,6 @@ def when(at: datetime | None) -> str | None:
 
 
 def kwh(energy_wh: int, places: int = 3) -> Decimal:
-    """Converts Wh to kWh, truncated (not rounded) to `places`: consumedKwh shows two while the meter has three."""
+    """Converts Wh to kWh, truncated to `places`. Not rounded: consumedKwh shows two while the meter has three."""
     step = 10 ** (3 - places)
     return Decimal(energy_wh // step * step).scaleb(-3)

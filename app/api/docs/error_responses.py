@@ -1,4 +1,4 @@
-"""Documents the errors of every operation: one schema, every code with an example."""
+"""Documents every operation's errors: one schema, an example a code."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias

@@ -1,4 +1,4 @@
-"""Builds the OpenAPI document: examples as written, one problem schema, a list of all error codes."""
+"""Builds the OpenAPI document. Examples as written, one problem schema, a list of all error codes."""
 
 from collections.abc import Sequence
 from typing import Any

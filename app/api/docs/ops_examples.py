@@ -1,4 +1,4 @@
-"""One example for every operation of the operations API, for the OpenAPI document."""
+"""One example for every operation of the operations API. For the OpenAPI document."""
 
 from app.api.docs.error_responses import ALWAYS, OPS_ACT, WITH_FIELDS, Responses, problems
 from app.api.docs.example_objects import OPS

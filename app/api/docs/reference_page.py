@@ -1,4 +1,4 @@
-"""The page at /docs: all operations with their fields and examples, rendered here, without any script."""
+"""Renders the page at /docs, without any script. All operations with their fields and examples."""
 
 import json
 from collections.abc import Iterator, Mapping

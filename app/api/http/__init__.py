@@ -1,1 +1,1 @@
-"""Shared by all endpoints: authentication, problems, request bodies, card data, long polls, cursors."""
+"""Shared by all endpoints: authentication, problems, bodies, card data, polls."""

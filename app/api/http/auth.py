@@ -46,7 +46,7 @@ class Refusals:
     _windows: dict[KeyKind, _Window] = field(default_factory=lambda: {kind: _Window() for kind in KeyKind})
 
     def count(self, context: Context, kind: KeyKind) -> None:
-        """Logs at most one line per window and kind of key, without anything that was sent."""
+        """Logs one line at most per window and key kind. Without anything that was sent."""
         context.telemetry.key_refused(kind)
         now_s, window = context.clock.monotonic(), self._windows[kind]
         if now_s - window.began_s >= WINDOW_S:
@@ -142,7 +142,8 @@ def address_of(request: Request) -> str | None:
 
 
 def route_of(request: Request) -> str:
-    """The method and the route's template: an address without the identifiers in it, nor a webhook's secret part."""
+    """Returns the method and the route's template. An address without the identifiers in it, nor a webhook's secret
+    part."""
     route = request.scope.get("route")
     before, webhooks, _ = str(getattr(route, "path_format", "...")).partition("/webhooks/")
     return f"{request.method} {before}{webhooks}{'...' if webhooks else ''}"
@@ -202,7 +203,7 @@ async def _refused(request: Request, context: Context, kind: KeyKind) -> Problem
 
 
 async def authenticate_first(request: Request, calls: Collection[object]) -> None:
-    """Authenticates as a route with these dependencies will do, before anything else of the request is looked at.
+    """Authenticates as the route will do, before anything else. Before anything else of the request is looked at.
 
     Raises Problem `unauthorized` or `read_only_key`.
     """
@@ -219,7 +220,7 @@ async def authenticate_first(request: Request, calls: Collection[object]) -> Non
 
 
 def note_act(request: Request, key: OpsKey) -> None:
-    """Records in the security log that an operations key calls what changes something."""
+    """Records a changing call of an operations key. In the security log."""
     write(Act.KEY_ACTS, Result.ALLOWED, who=key.name, key_id=key.id, route=route_of(request))
 
 

@@ -1,4 +1,4 @@
-"""Refuses card numbers in requests, checking each field by its kind and echoing nothing that was sent."""
+"""Refuses card numbers in requests, field by field. Checks each by its kind, and echoes nothing that was sent."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -34,8 +34,7 @@ HEADERS = ("idempotency-key", "prefer")
 
 
 def refuse_card_data(value: object, model: type[BaseModel]) -> object:
-    """Raises `card_data_not_allowed` with the fields that hold a card number, before the body is read into a
-    model."""
+    """Raises `card_data_not_allowed` with the fields that hold card numbers. Before the body is read into a model."""
     fields = sorted(set(_found(value, model, "")))
     if fields:
         raise PydanticCustomError("card_data_not_allowed", MESSAGE, {"fields": fields})
@@ -55,7 +54,7 @@ def fields_of_request(request: Request) -> list[str]:
 
 
 def _found(value: object, model: type[BaseModel] | None, path: str) -> Iterator[str]:
-    """Returns paths of fields with card numbers, up to the first name that is not ours."""
+    """Returns paths of fields with card numbers. Up to the first name that is not ours."""
     if isinstance(value, dict):
         for name, child in value.items():
             known = model is not None and name in model.model_fields

@@ -1,4 +1,4 @@
-"""Notices when a valid key asks for a session of others, which is answered as if there were none."""
+"""Records when a valid key asks for others' sessions. The answer is as if there were none."""
 
 import re
 
@@ -15,7 +15,7 @@ SESSION = re.compile(r"/(ps_[0-9a-z]{26})(?=/|$)")
 
 
 async def note_foreign_access(request: Request) -> None:
-    """Counts and logs a call for a session that exists but is not the caller's.
+    """Counts and logs a call for another caller's session.
 
     Looks it up in any case, so that the time that a refusal takes says nothing.
     """

@@ -1,4 +1,4 @@
-"""Answers the most frequent calls before the framework matches, parses and validates them.
+"""Answers the most frequent calls before the framework routes them. It would match, parse and validate each.
 
 FastAPI's own route of each call stays: it is the description, and answers whatever is out of the ordinary.
 """

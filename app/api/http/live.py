@@ -38,11 +38,11 @@ Versions: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
 
 
 class TooManyWaits(Exception):
-    """This terminal has as many long polls as one may have at once."""
+    """This terminal has all the long polls that it may have."""
 
 
 class TooManyPolls(Exception):
-    """More calls wait for changes than may wait, or the process is overloaded."""
+    """Too many calls wait for changes. Or the process is overloaded."""
 
     def __init__(self) -> None:
         super().__init__("too many calls wait for changes; ask without waiting, or again later")
@@ -91,7 +91,7 @@ class SessionChanges:
         return self._closing.is_set()
 
     async def closed_within(self, seconds: float) -> bool:
-        """Waits until the process ends, for `seconds` at most; returns whether it does."""
+        """Waits `seconds` at most for the process's end. Returns whether it ends."""
         await _first(self._closing, seconds)
         return self.closed
 
@@ -105,7 +105,7 @@ class SessionChanges:
         *,
         by: str,
     ) -> T:
-        """Reads, and reads again at each change, until it is `enough` or the time is over. MAX_WAIT_S at most.
+        """Reads at each change until it is `enough` or time is over. MAX_WAIT_S at most.
 
         `by`: the caller. Raises TooManyPolls, TooManyWaits.
         """
@@ -146,7 +146,7 @@ class SessionChanges:
             self._sweeping = None
 
     async def _sweep(self, versions: Versions) -> None:
-        """Wakes those whose session has another version than they saw, while anything is waited for."""
+        """Wakes waiters whose session has another version by now. While anything is waited for."""
         scope.narrow(None)  # of every operator: the task was begun by the request of one
         while True:
             await _first(self._sweep_now, SWEEP_S)

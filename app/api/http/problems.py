@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): a stable code, what to do, and a message for the driver."""
+"""Errors as problem details (RFC 9457). Each has a stable code, what to do, and a message for the driver."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ RETRY_AFTER_S = (1, 5)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One error code: its status, title, whether a retry may succeed, and a message for the driver."""
+    """One error code: status, title, retry, and the driver's message. Whether a retry may succeed."""
 
     status: int
     title: str
@@ -199,7 +199,7 @@ ANSWERS: Mapping[type[Exception], Answer] = {
 
 
 def problem_of(error: Exception, request: Request) -> Problem:
-    """Returns the problem for an exception by its row in ANSWERS, or by that of its nearest base class."""
+    """Returns an exception's problem by its row in ANSWERS. Or by that of its nearest base class."""
     answer = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
     detail = answer.detail
     if answer.ops_detail is not None and request.url.path.startswith(("/v1/ops/", "/console/")):
@@ -285,7 +285,7 @@ async def on_invalid_request(request: Request, error: Exception) -> JSONResponse
 
 
 def card_data_problem(fields: Sequence[str]) -> Problem:
-    """The refusal of these fields; an empty name stands for the body itself."""
+    """Returns the refusal of these fields. An empty name stands for the body itself."""
     return Problem(
         "card_data_not_allowed",
         "A field holds what looks like a card number; nothing was recorded. Send an opaque token instead.",
@@ -308,7 +308,7 @@ def _field_error(request: Request, error: Mapping[str, Any]) -> Mapping[str, str
 
 
 def _known_names(request: Request, location: Sequence[int | str]) -> str:
-    """Returns the field names of the object at this location of the body or the query."""
+    """Returns the field names at this location of a request. Of the object in the body or the query."""
     route = request.scope.get("route")
     fields = [route.body_field] if location[0] == "body" else route.dependant.query_params  # type: ignore[union-attr]
     model = fields[0].field_info.annotation

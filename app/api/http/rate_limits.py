@@ -1,4 +1,4 @@
-"""Limits how often callers may call: token buckets of this process, by terminal, operator, address and new hold.
+"""Limits how often callers may call. By token buckets of this process, a terminal, operator, address and new hold each.
 
 Several replicas add up: behind a balancer that spreads calls evenly, each caller has that many times the limit.
 """
@@ -22,7 +22,8 @@ MOST_HELD_BACK = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """Calls a minute; after a pause those of AT_ONCE may come at once. Defaults are those of docs/settings.md."""
+    """Calls a minute for each kind of caller. After a pause those of AT_ONCE may come at once. Defaults are those of
+    docs/settings.md."""
 
     calls: int = 1_200
     """Of one terminal or operations key. Stops have as many of their own."""

@@ -1,4 +1,4 @@
-"""Reads bodies within their bound and strict JSON, and shields writes from a client's disconnect."""
+"""Reads bounded bodies as strict JSON; shields writes from disconnects."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ async def bounded_body(request: Request, limit: int) -> bytes:
 
 
 class UnfinishedBodies:
-    """Counts the bytes of bodies that have come in part, all and by address, within bounds."""
+    """Bounds the bytes of bodies that have come in part. Of all, and by address."""
 
     def __init__(self, most: int, most_of_one: int) -> None:
         self._most = most

@@ -294,7 +294,7 @@ async def close(
 async def _changed(
     context: Context, flow: Coroutine[Any, Any, PaymentSession], status: int = 200
 ) -> Response:
-    """Runs a flow to its end, whatever the client does, and shows the session that it returns."""
+    """Runs a flow to its end, and shows the session. Whatever the client does."""
     return JsonBytes(ops_session_json(await shielded(flow), context.policy), status)
 
 

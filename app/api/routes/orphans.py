@@ -1,4 +1,4 @@
-"""For operations: charges at Monta with our reference but without a payment session here."""
+"""Endpoints of operations for charges without a payment session. They have our reference at Monta."""
 
 from typing import Annotated
 

@@ -98,7 +98,7 @@ def _recorded(
 
 
 async def _usual_payment(request: StrictRequest, _match: Match[str]) -> Response | None:
-    """A payment without preferences; of a body that is not right the framework's route says why."""
+    """Reads a payment without preferences; None: the framework's route answers. It says why a body is not right."""
     context: Context = request.app.state.context
     if not is_json_type(request.headers.get("content-type", "")):
         return None
@@ -162,7 +162,7 @@ async def _usual_read(request: StrictRequest, match: Match[str]) -> Response | N
 async def _read(
     request: Request, terminal: Terminal, session_id: str, *, seconds: float, version: int
 ) -> Response:
-    """A session as it is now, or once its version has passed this one."""
+    """Reads a session now, or once its version has passed this one."""
     context: Context = request.app.state.context
     if not seconds:
         view = await _own_view(request, terminal, session_id)
@@ -321,7 +321,7 @@ class _View:
 
 
 async def _own_view(request: Request, terminal: Terminal, session_id: str) -> _View:
-    """A session as its terminal sees it, encoded again only where its row was changed since the last time."""
+    """Returns a session as its terminal sees it. Encoded again only where its row was changed since the last time."""
     context: Context = request.app.state.context
     kept: KeptViews = request.app.state.own_views
     known, body = kept.of(SessionId(session_id)) or (None, b"")

@@ -1,4 +1,4 @@
-"""The page of the API, and where to report a weakness (RFC 9116)."""
+"""Serves the API's page, and where to report a weakness (RFC 9116)."""
 
 from datetime import timedelta
 

@@ -1,1 +1,1 @@
-"""Commands about what is kept of a session: evidence, and what is known of the person behind it."""
+"""Commands about what is kept of a session: evidence and personal data."""

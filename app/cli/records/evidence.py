@@ -1,4 +1,4 @@
-"""Commands about evidence: write a session's bundle, verify a bundle without a database."""
+"""Commands about evidence: write a session's bundle, verify one. Verifying needs no database."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Commands about personal data: erase a session's card, export what is kept of one card."""
+"""Commands about personal data: erase or export a card's. A session's card is erased; all that is kept of one is
+exported."""
 
 from typing import Annotated, Any
 

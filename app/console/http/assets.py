@@ -1,4 +1,4 @@
-"""Serves the console's own CSS, JavaScript and icon, under names that change with their contents."""
+"""Serves the console's CSS, JavaScript and icon. Under names that change with their contents."""
 
 import hashlib
 from dataclasses import dataclass

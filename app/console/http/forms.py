@@ -1,4 +1,4 @@
-"""Reads what a form sent: bounded, one value a field, with the session's CSRF token."""
+"""Reads a form: bounded, one value a field, with the session's CSRF token."""
 
 import hmac
 import re

@@ -1,4 +1,4 @@
-"""Renders pages from templates, with the headers that every page has, and errors as pages."""
+"""Renders pages from templates, with common headers. Errors are pages, too."""
 
 import hashlib
 import hmac
@@ -64,11 +64,11 @@ PAGES = (
 
 
 class SignInNeeded(Exception):
-    """The page needs a session, and the browser has none that is valid."""
+    """The page needs a session, and the browser has no valid one."""
 
 
 class Refused(Exception):
-    """A request that the console does not carry out; the words are for the person at the browser."""
+    """A request that the console does not carry out. The words are for the person at the browser."""
 
     def __init__(self, status: int, title: str, detail: str) -> None:
         super().__init__(title)
@@ -97,7 +97,7 @@ def page(
 
 
 def csrf_of(token: str) -> str:
-    """The token that every form of a session carries; it proves that the form is a page of ours."""
+    """Returns the token that every form of a session carries. It proves that the form is a page of ours."""
     return hmac.new(token.encode(), b"console form", hashlib.sha256).hexdigest()
 
 
@@ -138,7 +138,7 @@ class ConsoleRoute(APIRoute):
 
 
 def _to_sign_in(request: Request) -> Response:
-    """A page that is fetched leads back here after signing in; a form does not, since it would be sent unseen."""
+    """Redirects to the sign-in, from where a page leads back. A form does not, since it would be sent unseen."""
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.headers.get("accept", "").startswith("text/event-stream"):
         return Response(status_code=204)  # ends the stream: the browser does not ask again

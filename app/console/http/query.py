@@ -1,4 +1,4 @@
-"""Reads a page's filters from its address, and says in words what is wrong with them."""
+"""Reads a page's filters from its address. Says in words what is wrong with them."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ E = TypeVar("E", Status, SettlementStatus)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """The filters of an address as they were written, and the problem of each that is wrong."""
+    """An address's filters as written, and each wrong one's problem."""
 
     given: Mapping[str, str]
     wrong: Mapping[str, str]

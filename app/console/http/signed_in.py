@@ -1,4 +1,4 @@
-"""Knows who is at the browser by a cookie, and limits failed sign-ins."""
+"""Identifies who is at the browser by a cookie. Limits failed sign-ins."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -62,7 +62,8 @@ def cookie_of(request: Request, name: str) -> str:
 
 
 def _called(request: Request, name: str) -> str:
-    """With the prefix by which browsers take the cookie over TLS only, and from this very host only."""
+    """Returns the cookie's name, with the browsers' prefix `__Host-`. By which they take the cookie over TLS only, and
+    from this very host only."""
     return name if _in_development(request) else f"__Host-{name}"
 
 

@@ -1,4 +1,5 @@
-"""Money: a day by terminal, what differs from Monta's prices, holds that expire, captures that are overdue."""
+"""The page Money: a day by terminal, differences, expiring holds. Differences from Monta's prices; captures that are
+overdue."""
 
 from datetime import UTC, date
 

@@ -1,4 +1,5 @@
-"""Search: sessions by any id that a caller may have, by filters in the address, as a page or as CSV."""
+"""The page Search: sessions by id or filters, also as CSV. By any id that a caller may have; filters stand in the
+address."""
 
 from fastapi import APIRouter, Request, Response
 

@@ -1,4 +1,4 @@
-"""One session: amounts, chart, time line, and what operations can do about it."""
+"""A session's page: amounts, chart, time line, and operations' actions."""
 
 from collections.abc import Callable, Coroutine
 from decimal import Decimal, InvalidOperation
@@ -114,7 +114,7 @@ async def _decide(
     session_id: SessionId,
     done: str,
 ) -> Response:
-    """Runs a decision about a session's amount, with the form's amount and reason."""
+    """Runs a decision on an amount, with the form's amount and reason."""
     key, reason = act.viewer.key, reason_of(act.fields)
     owner = visible_to(key)
     amount = _amount(act.fields.get("amount", ""), await queries.session(context, session_id, owner))
@@ -123,7 +123,7 @@ async def _decide(
 
 
 def _monta_price(session: PaymentSession) -> Decimal | None:
-    """The price that Monta showed last, in major units, also one that was set aside."""
+    """Returns the price that Monta showed last, in major units. Also one that was set aside."""
     latest = session.charge.latest if session.charge else None
     if latest is None:
         return None
@@ -135,7 +135,7 @@ def _back(session_id: SessionId, done: str) -> Response:
 
 
 def _amount(text: str, session: PaymentSession) -> int:
-    """An amount in major units, as a person writes it, in minor units. Raises Refused."""
+    """Reads an amount written in major units, in minor units. Raises Refused."""
     currency = session.authorization.currency
     try:
         given = Decimal(text.strip().replace(",", ".", 1))

@@ -1,4 +1,4 @@
-"""Signing in with an operations key, signing out, and the files that every page needs."""
+"""Pages for signing in and out, and every page's files. Signing in needs an operations key."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -91,7 +91,7 @@ async def sign_out(request: Request, context: ContextHere, viewer: Viewer) -> Re
 def _sign_in_page(
     request: Request, context: Context, where: str, problem: str = "", *, status: int = 200
 ) -> Response:
-    """The form has a token of its own, so that no other site signs a person in under its key."""
+    """Renders the sign-in form, with a token of its own. So no other site signs a person in under its key."""
     nonce = context.ids.secret("form")
     response = page(request, "sign_in.html", status=status, nonce=nonce, next=where, problem=problem)
     set_cookie(request, response, SIGN_IN_COOKIE, nonce)

@@ -1,4 +1,4 @@
-"""Every other address under /console, as a page instead of the API's JSON."""
+"""Answers every other address under /console with a page. Instead of the API's JSON."""
 
 from fastapi import APIRouter, Response
 

@@ -1,4 +1,4 @@
-"""Draws a session over time: cost under its limit, energy, the forecast, and each decision."""
+"""Draws a session over time: cost and limit, energy, forecast, decisions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A vertical line with a number; the list below the chart has its words."""
+    """A numbered vertical line; the list below the chart has its words."""
 
     number: int
     x: float
@@ -54,7 +54,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Coordinates of the drawing, in units of its view box, and its description in words."""
+    """The drawing's coordinates in its view box, and a description."""
 
     cost: str
     energy: str
@@ -133,7 +133,7 @@ def chart_of(
 
 
 def _points(session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy) -> list[_Point]:
-    """Every reading that the journal has, from the tap on, and the newest state."""
+    """Returns every reading since the tap, and the newest state."""
     currency = session.authorization.currency
     found = [_Point(session.created_at, 0, 0)]
     for line in lines:
@@ -161,7 +161,7 @@ def _minor(price: object, currency: str) -> int | None:
 
 
 def _forecast_y(scale: _Scale, points: Sequence[_Point], ends_at: datetime, limit_minor: int) -> float:
-    """Where the forecast ends: at the limit, or where the picture is cut."""
+    """Returns where the forecast ends. At the limit, or where the picture is cut."""
     costs = [p for p in points if p.cost_minor is not None]
     last = costs[-1]
     if ends_at <= scale.end or last.cost_minor is None or ends_at <= last.at:

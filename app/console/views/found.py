@@ -74,7 +74,7 @@ def _row(session: PaymentSession, names: Names, policy: Policy) -> FoundRow:
 
 
 def found_csv(pages: Iterable[Found], policy: Policy) -> str:
-    """All sessions of these pages, one row each; texts that a spreadsheet would run are made harmless."""
+    """Writes all sessions of these pages as CSV, one a row. Texts that a spreadsheet would run are made harmless."""
     return csv_text(CSV_COLUMNS, (_cells(s, page.names, policy) for page in pages for s in page.sessions))
 
 

@@ -1,4 +1,4 @@
-"""What Live shows of one session: flat values, the same for the first page and for each update."""
+"""What the page Live shows of one session. Flat values, the same for the first page and for each update."""
 
 from datetime import datetime
 from typing import TypedDict

@@ -1,4 +1,4 @@
-"""Tells a session's journal: facts, decisions and calls, each with its cause and its delay."""
+"""Shows a session's journal, each line with cause and delay. Lines are facts, decisions and calls."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +50,7 @@ DECISIONS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
-    """One line: what, by whom, what it says, what led to it and how long before."""
+    """One line: what, by whom, its words and its cause. With the time since the cause."""
 
     at: datetime
     since_tap: timedelta
@@ -100,7 +100,7 @@ def _entry(
 
 
 def _fact(name: str, value: object, currency: str) -> tuple[str, str]:
-    """A field of the detail, with its unit; the payload has it as it is stored."""
+    """Formats a field of the detail with its unit. The payload has it as it is stored."""
     if name == "by_name":
         return "by", str(value)
     suffix = next((each for each in UNITS if name.endswith(each)), None)

@@ -1,4 +1,4 @@
-"""Applies a fault to one request: in place of its effect, or to the answer afterwards."""
+"""Applies a fault to one request. In place of its effect, or to the answer afterwards."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

@@ -52,7 +52,7 @@ def _shows_word(site: Site, charge: Charge, misreport: Misreport) -> bool:
 
 
 def is_gone(site: Site, charge: Charge) -> bool:
-    """Whether Monta answers 404 for the charge by now and no longer lists it."""
+    """Whether Monta answers 404 for the charge by now. It then no longer lists it."""
     after_s = site.points[charge.point_id].config.faults.misreport.gone_after_s
     return after_s is not None and _is_due(site, charge, after_s)
 
@@ -62,7 +62,7 @@ def _is_due(site: Site, charge: Charge, after_s: float) -> bool:
 
 
 def _shifted(charge: Charge, seconds: float) -> dict[str, JsonValue]:
-    """Shifts all times of the record, as a wrong clock would write them."""
+    """Shifts all times of the record, like a wrong clock."""
     times = {
         name: getattr(charge, "".join(f"_{c.lower()}" if c.isupper() else c for c in name)) for name in _TIMES
     }
@@ -74,7 +74,7 @@ def _moved(at: datetime | None, seconds: float) -> datetime | None:
 
 
 def _lifetime(site: Site, charge: Charge) -> dict[str, JsonValue]:
-    """Puts the meter's lifetime reading in place of the charge's own energy, with a matching price."""
+    """Reports the meter's lifetime reading as the charge's energy. With a matching price."""
     energy_wh = charge.start_meter_wh + charge.reported_wh
     total = price(charge.price_group, charge.usage_with(energy_wh, site.now)).total
     used_kwh = Decimal(energy_wh) / 1000

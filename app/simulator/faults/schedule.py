@@ -1,4 +1,4 @@
-"""Schedules faults: for the next requests, for spans of time, and for webhook deliveries."""
+"""Schedules faults for requests, spans of time and webhook deliveries. For the next requests."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,7 +43,7 @@ class FaultSchedule:
     def next(
         self, method: str, path: str, fault_kind: FaultKind, *, seconds: float = 0.0, times: int = 1
     ) -> None:
-        """Gives `fault` to the next `times` requests that match, in the order of programming."""
+        """Gives `fault` to the next `times` requests that match. In the order of programming."""
         self._next.append(_Next(method, path, Fault(fault_kind, seconds), times))
 
     def between(
@@ -55,7 +55,7 @@ class FaultSchedule:
         path: str = "*",
         seconds: float = 0.0,
     ) -> None:
-        """Gives `fault` to every request from `since` up to `until`: an outage, a burst of 429."""
+        """Gives `fault` to every request from `since` to `until`. Such as an outage, or a burst of 429."""
         self._spans.append(_Span(since, until, path, Fault(fault_kind, seconds)))
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Requests and answers without a framework, and errors in Monta's format with its five error codes."""
+"""Requests and answers without a framework, with Monta's error format. It has five error codes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

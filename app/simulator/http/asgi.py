@@ -1,4 +1,4 @@
-"""ASGI adapter: converts bytes to calls of the simulator and back, without a framework."""
+"""Adapts the simulator to ASGI, without a framework."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any

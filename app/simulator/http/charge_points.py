@@ -34,7 +34,8 @@ _COORDINATE = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,20})?")
 
 
 class ChargePointEndpoints:
-    """Each endpoint takes the call and the id in its path, and answers. Refusals are raised."""
+    """Endpoints of charge points, price groups and forecasts. Each takes the call and the id in its path, and answers.
+    Refusals are raised."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -93,7 +94,8 @@ def _above_0(call: Call, name: str) -> int | None:
 
 
 def _check_what_changes_nothing(call: Call) -> None:
-    """Validates filters without effect here: no charge point is deleted or foreign, and all are at one location."""
+    """Validates filters that have no effect here. No charge point is deleted or foreign, and all are at one
+    location."""
     for name in ("includeDeleted", "includePublic"):
         query_flag(call, name)
     place = call.query.get("sortByLocation")

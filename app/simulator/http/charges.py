@@ -66,7 +66,7 @@ _PERIODS_S = frozenset({"300", "600", "900", "1800", "3600"})
 
 
 class ChargeEndpoints:
-    """Each endpoint takes the call and the id in its path, and answers. Refusals are raised."""
+    """Endpoints of charges. Each takes the call and the id in its path, and answers. Refusals are raised."""
 
     def __init__(self, site: Site, lifecycle: Lifecycle, faults: FaultSchedule) -> None:
         self._site = site

@@ -8,7 +8,7 @@ from app.simulator.http.tokens import Tokens
 
 
 class Quota:
-    """Allows `limit` requests for each window of `window_s`, counted until the next window starts."""
+    """Allows `limit` requests for each window of `window_s`. Counted until the next window starts."""
 
     def __init__(self, limit: int, window_s: int) -> None:
         self.limit = limit
@@ -49,7 +49,7 @@ class RequestChecks:
         self._quota = quota
 
     def check(self, call: Call) -> tuple[Answer | None, dict[str, str]]:
-        """Returns (the answer that ends the request here, headers for every answer to this call)."""
+        """Returns an early answer or None, and headers for every answer."""
         headers: dict[str, str] = {}
         found = self._routes.find(call)
         try:

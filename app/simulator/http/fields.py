@@ -1,4 +1,4 @@
-"""Reads typed fields of a body or query; each error names its field."""
+"""Reads typed fields of a body or query. Each error names its field."""
 
 import contextlib
 import re
@@ -35,7 +35,7 @@ def required(fields: JsonObject, name: str) -> None:
 
 
 def integer(fields: JsonObject, name: str) -> int | None:
-    """Reads an int64 of either sign; whether the id exists is checked later."""
+    """Reads an int64 of either sign. Whether the id exists is checked later."""
     value = fields.get(name)
     if value is None:
         return None

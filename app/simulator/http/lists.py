@@ -1,4 +1,4 @@
-"""Pages lists: the envelope of Monta's offset paging, and the filters of GET /charges."""
+"""Pages lists as Monta does, and filters charges. The envelope of offset paging, and the filters of GET /charges."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ _STATES = frozenset(
 
 
 def page(call: Call, rows: Sequence[Row], show: Callable[[Row], JsonValue]) -> Answer:
-    """Returns `{data, meta}` with `page` (from 0) and `perPage` (1 to 100, default 10) of the query."""
+    """Returns one page of a list as `{data, meta}`. By `page` (from 0) and `perPage` (1 to 100, default 10) of the
+    query."""
     number = query_int(call, "page", 0, 0, 2**31 - 1)
     size = query_int(call, "perPage", 10, 1, 100)
     shown = rows[:MAX_ROWS][number * size : (number + 1) * size]

@@ -53,7 +53,7 @@ class Pipeline:
         self.requests: deque[RequestLine] = deque(maxlen=MAX_REQUESTS_KEPT)
 
     async def answer(self, call: Call, query: str) -> Answer:
-        """Applies checks, fault and endpoint; raises Unreachable when there must be no answer."""
+        """Applies checks, fault and endpoint. Raises Unreachable when there must be no answer."""
         fault = self._faults.take(call.method, call.path, call.at)
         if fault is not None and fault.fault_kind is FaultKind.UNREACHABLE:
             self._log(call, query, None, fault)

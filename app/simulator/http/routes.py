@@ -103,7 +103,7 @@ class Routes:
         self._routes.append(Route(method, pattern, endpoint, scopes, purpose))
 
     def find(self, call: Call) -> tuple[Route, str] | None:
-        """The route and the id in the path (empty when there is none)."""
+        """Returns the route and the id in its path. Empty when there is none."""
         for route in self._routes:
             match = route.pattern.fullmatch(call.path)
             if match and route.method == call.method:

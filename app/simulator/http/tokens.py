@@ -1,4 +1,4 @@
-"""Issues tokens and checks scopes: access tokens last an hour, refresh tokens a day and for one use."""
+"""Issues tokens and checks scopes. Access tokens last an hour, refresh tokens a day and for one use."""
 
 from datetime import datetime, timedelta
 

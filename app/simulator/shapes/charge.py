@@ -1,4 +1,4 @@
-"""The Charge object as Monta lists it: every required field, money in major units, energy in kWh.
+"""Builds the Charge object as Monta lists it. Every required field, money in major units, energy in kWh.
 
 A nullable object without a value is left out rather than null: a strict reading of the reference allows null
 for plain types only, and readers of this API have to treat both alike.
@@ -21,7 +21,7 @@ LATITUDE, LONGITUDE = Decimal("55.6761"), Decimal("12.5683")
 
 
 def charge_json(site: Site, charge: Charge) -> JsonObject:
-    """Builds the Charge object of `charge` now, with its charge point's misreports applied."""
+    """Builds the Charge object now, with its charge point's misreports."""
     everything = (
         _identity(charge) | _times(charge) | _meter(charge) | _money(site, charge) | _parties(site, charge)
     )

@@ -1,4 +1,4 @@
-"""Price groups, forecasts, breakdowns and receipts as Monta lists them, each with its own unit of money."""
+"""Builds Monta's price groups, forecasts, breakdowns and receipts. Each with its own unit of money."""
 
 from datetime import timedelta
 from decimal import Decimal

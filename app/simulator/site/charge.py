@@ -1,4 +1,4 @@
-"""A charge as Monta keeps it, and the intervals in which energy physically flowed."""
+"""A charge as Monta keeps it, with its true energy flow. The intervals in which energy physically flowed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from app.simulator.wire import JsonValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOrder:
-    """What POST /charges asked for, validated; limits in kWh, percent and major units."""
+    """What POST /charges asked for, validated. Limits in kWh, percent and major units."""
 
     paying_team_id: int
     charge_point_id: int
@@ -31,7 +31,7 @@ class StartOrder:
 
 @dataclass(slots=True)
 class Leg:
-    """Power that flows without interruption: from `started_at`, ramping up over `ramp_s`, until `ended_at`.
+    """Power that flows without interruption. From `started_at`, ramping up over `ramp_s`, until `ended_at`.
 
     During the ramp the power is the curve's times t/ramp, so the energy after t is the curve's after the effective
     time t²/(2·ramp), and t - ramp/2 afterwards.
@@ -132,7 +132,7 @@ class Charge:
         return sum(leg.delivered_wh(at) for leg in self.legs if leg.started_at <= at)
 
     def usage(self, at: datetime) -> Usage:
-        """Returns the billable usage, by the last reading of the meter and the clock."""
+        """Returns the billable usage. By the last reading of the meter and the clock."""
         return self.usage_with(self.metered_wh, at)
 
     def usage_with(self, energy_wh: int, at: datetime) -> Usage:

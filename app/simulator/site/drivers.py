@@ -1,4 +1,4 @@
-"""Drivers at the charge points: they plug in, unplug and press stop, some of them automatically."""
+"""Drivers at the charge points: they plug in, unplug, press stop. Some of them automatically."""
 
 from app.domain.charging.charge import ENDED, ChargeState
 from app.simulator.site.charge import Charge, StartOrder
@@ -10,7 +10,7 @@ _NEXT_CAR_GAP_S = 5.0
 
 
 class Drivers:
-    """Every action takes effect at the site's present; an impossible one raises NotPossible."""
+    """Acts as drivers do, at the site's present time. An impossible act raises NotPossible."""
 
     def __init__(self, site: Site, lifecycle: Lifecycle) -> None:
         self._site = site
@@ -42,7 +42,7 @@ class Drivers:
         self._lifecycle.stop_at_once(self.charge_of(point), "StoppedByUser")
 
     def local_start(self, point: Point, rfid: str) -> Charge:
-        """Starts with another user's RFID card: a charge without our external id, paid by another team."""
+        """Starts with another user's RFID card. A charge without our external id, paid by another team."""
         order = StartOrder(
             paying_team_id=self._site.config.owner_team_id,
             charge_point_id=point.config.id,

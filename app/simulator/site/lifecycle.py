@@ -1,4 +1,5 @@
-"""The life of a charge: starting, charging, paused, stopping, stopped, releasing, released, completed."""
+"""Moves charges through Monta's states. Starting, charging, paused, stopping, stopped, releasing, released,
+completed."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -19,7 +20,7 @@ class NotPossible(Exception):
 
 
 class Lifecycle:
-    """Moves charges from state to state; everything takes effect at the site's present."""
+    """Moves charges from state to state, at the site's present time."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -57,7 +58,7 @@ class Lifecycle:
                 self._await_power(charge)
 
     def unplug(self, point: Point) -> None:
-        """Handles an unplugged cable: power ends at once, and with it the wait for the release."""
+        """Handles an unplugged cable. Power ends at once, and with it the wait for the release."""
         charge = point.charge
         if charge is not None and charge.state in _RUNNING:
             charge.stop_reason = charge.stop_reason or "EVDisconnected"
@@ -72,7 +73,7 @@ class Lifecycle:
             self._site.point_changed(point)
 
     def ask_stop(self, charge: Charge, reason: str) -> None:
-        """Accepts a stop, which may still have no effect: the charge point may be faulty or offline."""
+        """Accepts a stop, which may still have no effect. The charge point may be faulty or offline."""
         charge.stops_asked += 1
         if charge.state in ENDED or charge.state is ChargeState.STOPPING:
             return
@@ -106,7 +107,7 @@ class Lifecycle:
         self._energise(charge)
 
     def restart(self, charge: Charge) -> None:
-        """Starts a reserved charge, or continues a stopped one that is not completed."""
+        """Starts a reserved charge, or continues a stopped one. One that is not completed."""
         point = self._site.points[charge.point_id]
         if charge.state not in _RESTARTABLE or point.charge is not charge:
             raise NotPossible(f"A charge in state {charge.state} cannot be restarted")
@@ -119,14 +120,14 @@ class Lifecycle:
         self._site.changed(charge)
 
     def force_stop(self, charge: Charge) -> None:
-        """Force-stops as the operator in Monta Hub: the charge ends at once, and its payment is removed."""
+        """Force-stops as the operator in Monta Hub. The charge ends at once, and its payment is removed."""
         charge.price_waived = True
         self.stop_at_once(charge, "ForceStopped")
         if charge.state is not ChargeState.COMPLETED:
             self._complete_soon(charge)
 
     def fail(self, charge: Charge, reason: str) -> None:
-        """Fails the charge, which has no state of its own: stopped, with failedAt and failureReason."""
+        """Fails the charge, which has no state of its own. It is stopped, with failedAt and failureReason."""
         if charge.state not in ENDED:
             charge.failed_at = self._site.now
             charge.failure_reason = reason

@@ -1,4 +1,4 @@
-"""Switches energy at a charge point: the meter's readings, and when a limit is reached."""
+"""Switches energy at a charge point. The meter's readings, and when a limit is reached."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -80,7 +80,7 @@ def full_at(leg: Leg) -> datetime | None:
 
 
 def limit_reached_at(charge: Charge, leg: Leg) -> tuple[datetime, str] | None:
-    """Returns when the first of the charge's limits is reached while `leg` runs, and its name."""
+    """Returns when `leg` reaches the charge's first limit, and which. By its name."""
     found: list[tuple[datetime, str]] = []
     before_wh = charge.delivered_wh(leg.started_at)
     order = charge.order
@@ -116,7 +116,7 @@ def _price_reached_at(charge: Charge, leg: Leg, limit: Decimal) -> datetime | No
 
 
 class Power:
-    """Switches charge points; the lifecycle decides by callbacks what an end means for the charge."""
+    """Switches charge points. The lifecycle decides by callbacks what an end means for the charge."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -155,7 +155,8 @@ class Power:
             point.plugged.stored_wh = leg.stored_wh(self._site.now)
 
     def _plan_ends(self, charge: Charge, leg: Leg, point: Point) -> list[Appointment]:
-        """Plans a full car, a limit, a satisfied driver, a fault: the first one cancels the others."""
+        """Plans how charging may end: the first event cancels the others. A full car, a limit, a satisfied driver, a
+        fault."""
         timeline, faults = self._site.timeline, point.config.faults
         planned: list[Appointment] = []
         full = full_at(leg)

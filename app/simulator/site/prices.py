@@ -44,7 +44,7 @@ class PriceGroup:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a charge has used so far: energy in Wh, times in seconds."""
+    """What a charge has used so far. Energy in Wh, times in seconds."""
 
     energy_wh: int
     charging_s: Decimal

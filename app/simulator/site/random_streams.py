@@ -11,7 +11,7 @@ _FIRST_CHARGE_ID = 689_100_000_000_000_000
 
 
 class RandomStreams:
-    """Separate random streams, so that one more webhook does not change the ids of later charges."""
+    """Separate random streams for separate purposes. So one more webhook does not change the ids of later charges."""
 
     def __init__(self, seed: int) -> None:
         self._ids = random.Random(f"{seed}:ids")
@@ -35,7 +35,7 @@ class RandomStreams:
         return str(UUID(int=self._requests.getrandbits(128), version=4))
 
     def nanoseconds(self, at: datetime) -> str:
-        """Formats `at` with nine fraction digits and Z, as the token endpoints write dates."""
+        """Formats `at` with nine fraction digits and Z. As the token endpoints write dates."""
         return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}{self._requests.randrange(1000):03d}Z"
 
     def between(self, low: float, high: float) -> float:

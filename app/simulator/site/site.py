@@ -1,4 +1,4 @@
-"""State of the simulator: charge points with their cars, charges, and listeners for changes."""
+"""State of the simulator: charge points, cars, charges, listeners. Listeners are for changes."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -49,7 +49,7 @@ class Point:
 
 
 class Site:
-    """Charges and charge points, their one clock, and the counters that tests read."""
+    """Charges and charge points, their one clock, and counters. Tests read the counters."""
 
     def __init__(self, config: SimulatorConfig, timeline: Timeline, streams: RandomStreams) -> None:
         self.config = config

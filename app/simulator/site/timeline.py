@@ -10,13 +10,13 @@ Action = Callable[[datetime], None]
 
 
 def in_ms(at: datetime) -> datetime:
-    """Truncates to milliseconds, so that prices are computed from exactly the times shown."""
+    """Truncates to milliseconds. So prices are computed from exactly the times shown."""
     return at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 @dataclass(order=True, slots=True)
 class Appointment:
-    """One future event; the sequence number keeps the order of events due at the same time."""
+    """One future event. The sequence number keeps the order of events due at the same time."""
 
     at: datetime
     sequence: int
@@ -37,7 +37,7 @@ class Timeline:
         self.on_change: Callable[[], None] = lambda: None
 
     def at(self, when: datetime, action: Action) -> Appointment:
-        """Performs `action` at `when`, or as soon as possible if that has passed."""
+        """Performs `action` at `when`, or at once if that has passed."""
         self._sequence += 1
         appointment = Appointment(in_ms(max(when, self.now)), self._sequence, action)
         heapq.heappush(self._agenda, appointment)
@@ -54,7 +54,7 @@ class Timeline:
         return self._agenda[0].at if self._agenda else None
 
     def advance(self, to: datetime) -> None:
-        """Performs everything due up to `to`, in order, and sets the time to it."""
+        """Performs everything due up to `to`, in order. Sets the time to it."""
         while (due := self.next_at()) is not None and due <= to:
             appointment = heapq.heappop(self._agenda)
             self.now = max(self.now, due)

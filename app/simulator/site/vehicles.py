@@ -29,7 +29,7 @@ class PowerCurve:
         return self.powers_w[index] + self._slope(index) * (energy_wh - self.energies_wh[index])
 
     def energy_after(self, energy_wh: float, hours: float) -> float:
-        """Wh stored after `hours` of charging at full capability, at most the size of the battery."""
+        """Returns the Wh stored after `hours` of charging at full capability. At most the size of the battery."""
         stored = energy_wh
         for index in range(self._segment(stored), len(self.energies_wh) - 1):
             end_wh = self.energies_wh[index + 1]

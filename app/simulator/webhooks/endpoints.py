@@ -1,4 +1,4 @@
-"""Endpoints for webhooks: the one configuration, the log, and the explanation of a signature."""
+"""Endpoints for webhooks: the configuration, the log, a signature's explanation. There is one configuration."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _STATUSES = frozenset({"pending", "completed", "failed"})
 
 
 class WebhookEndpoints:
-    """Each endpoint takes the call and the id in its path, and answers. Refusals are raised."""
+    """Endpoints of webhooks. Each takes the call and the id in its path, and answers. Refusals are raised."""
 
     def __init__(self, site: Site, outbox: Outbox) -> None:
         self._site = site

@@ -1,4 +1,4 @@
-"""Queues events for the partner's webhook: their content, when they are ready, and their log."""
+"""Queues events for the partner's webhook. Their content, when they are ready, and their log."""
 
 import hashlib
 import hmac
