@@ -21,7 +21,8 @@ from app.store.db.secret_box import SecretBox
 from app.store.operators.operators import Operators
 from app.telemetry import ProcessTelemetry
 
-CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_TWO_DIGITS = [high + low for high in CROCKFORD for low in CROCKFORD]
 EASY_TO_READ = "ABCDEFGHJKLMNPQRTUVWXY346789"
 """Characters that cannot be mistaken for others, for references that drivers read aloud."""
 
@@ -41,14 +42,17 @@ class Ids:
         return SessionId(self.new("ps"))
 
     def display_reference(self) -> str:
-        letters = [self._rng.choice(EASY_TO_READ) for _ in range(8)]
-        return "".join(letters[:4]) + "-" + "".join(letters[4:])
+        number, letters = self._rng.randrange(len(EASY_TO_READ) ** 8), ""
+        for _ in range(8):
+            number, letter = divmod(number, len(EASY_TO_READ))
+            letters += EASY_TO_READ[letter]
+        return f"{letters[:4]}-{letters[4:]}"
 
     def new(self, prefix: str) -> str:
         milliseconds = int(self._clock.now().timestamp() * 1000)
         number = (milliseconds << 80) | self._rng.getrandbits(80)
-        digits = "".join(CROCKFORD[(number >> (5 * i)) & 31] for i in reversed(range(26)))
-        return f"{prefix}_{digits.lower()}"
+        digits = "".join([_TWO_DIGITS[(number >> bits) & 1023] for bits in range(120, -1, -10)])
+        return f"{prefix}_{digits}"
 
     def secret(self, prefix: str) -> str:
         token = urlsafe_b64encode(self._rng.randbytes(32)).rstrip(b"=").decode()

@@ -151,7 +151,7 @@ def route_of(request: Request) -> str:
 
 def _stops(request: Request) -> bool:
     """Whether the call stops a charge, which must not wait behind others."""
-    return request.url.path.endswith(STOP_PATHS)
+    return str(request.scope["path"]).endswith(STOP_PATHS)
 
 
 def _key(bearer: HTTPAuthorizationCredentials | None) -> str | None:
@@ -177,7 +177,7 @@ async def count_failures(request: Request, work: Awaitable[T], *failures: type[E
 
 async def _count(request: Request, context: Context, caller: str, operator_id: str | None) -> None:
     """Raises Problem `too_many_requests`."""
-    holds = request.method == "POST" and request.url.path.endswith(HOLD_PATHS)
+    holds = request.method == "POST" and request.scope["path"].endswith(HOLD_PATHS)
     now_s = context.clock.monotonic()
     try:
         await limits_of(request).call(caller, operator_id, now_s, stops=_stops(request), holds=holds)
