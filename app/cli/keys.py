@@ -40,7 +40,7 @@ def terms(name: str, expires_in: int | None) -> KeyTerms:
 def terminal_key_add(
     terminal: TerminalOption, name: KeyName = "further", expires_in: ExpiresIn = None, as_json: AsJson = False
 ) -> None:
-    """Add one more key to a terminal; the others stay valid, and its sessions are the same."""
+    """Add one more key to a terminal. The others stay valid, and its sessions are the same."""
     wanted, owner = terms(name, expires_in), TerminalId(terminal)
     added = with_context(
         load_settings(), lambda context: manage_keys.add_terminal_key(context, owner, wanted)

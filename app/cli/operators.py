@@ -95,7 +95,7 @@ def operator_change_webhook_secret(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new webhook secret; deliveries signed with the present one are accepted for one more hour."""
+    """Make a new webhook secret. Deliveries signed with the present one are accepted for one more hour."""
     owner = OperatorId(operator)
     changed = with_context(
         load_settings(), lambda context: provision.change_webhook_secret(context, owner, at_once=at_once)
@@ -156,7 +156,7 @@ def operator_show(
 def operator_check(
     operator: OperatorArgument = None, named: OptionalOperator = None, as_json: AsJson = False
 ) -> None:
-    """Ask Monta whether the credential, its scopes and the paying team are right; status 1 when they are not."""
+    """Ask Monta whether the credential, scopes and paying team are right. Status 1 when they are not."""
     owner = the_operator(operator, named)
 
     async def compare(context: Context) -> check_setup.Compared:

@@ -154,7 +154,7 @@ def terminal_set(
 def terminal_remove(
     terminal: TerminalArgument = None, named: OptionalTerminal = None, as_json: AsJson = False
 ) -> None:
-    """Remove a terminal that never had a payment session, with its keys; revoke the keys of any other."""
+    """Remove a terminal that never had a payment session. With its keys; revoke the keys of any other."""
     wanted = TerminalId(one_of("terminal", terminal, named))
     with_context(load_settings(), lambda context: manage_terminals.remove_terminal(context, wanted))
     print_facts(as_json, removed=wanted)

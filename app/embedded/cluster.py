@@ -136,7 +136,7 @@ def is_alive(server: PidFile, host: Host) -> bool:
 
 
 def remove_stale(server: PidFile, host: Host) -> None:
-    """Removes files of a killed server: PostgreSQL does not start when its old pid has been reused."""
+    """Removes files of a killed server. PostgreSQL does not start when its old pid has been reused."""
     (host.cluster / "postmaster.pid").unlink(missing_ok=True)
     socket_dir = Path(server.socket_dir)
     if socket_dir.name.startswith(SOCKET_DIR_PREFIX):

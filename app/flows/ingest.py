@@ -87,7 +87,8 @@ async def keep_beside(
 def allowance_of(
     session: PaymentSession, wait: Wait, policy: Policy, now: datetime
 ) -> tuple[Allowance | None, Wait]:
-    """What readings of a saved session may show without a decision, and until when it waits then."""
+    """Returns what readings may show without a decision, and until when. Of a saved session; until when it waits
+    then."""
     charge = session.charge
     allowed = None if charge is None else allowed_for(session, policy, now)
     if allowed is None or charge is None or wait.until is None:

@@ -18,8 +18,7 @@ class PaymentCall:
     refusal: Exception | None = None
 
     def excludes(self, other: "PaymentCall") -> bool:
-        """Whether at most one of two calls to an operator can be recorded: they share a charge point, a reference or
-        a key."""
+        """Whether two calls to an operator exclude each other. They share a charge point, a reference or a key."""
         mine, theirs = self.payment, other.payment
         if mine.charge_point_id == theirs.charge_point_id:
             return True
@@ -30,7 +29,7 @@ class PaymentCall:
 
 
 class Payments:
-    """The group commits of a process's payments, one an operator: a transaction sees one operator's rows only."""
+    """A process's group commits of payments, one an operator. A transaction sees one operator's rows only."""
 
     def __init__(self) -> None:
         self._groups: dict[OperatorId, GroupCommit[PaymentCall]] = {}

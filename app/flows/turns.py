@@ -17,7 +17,7 @@ Edit: TypeAlias = Callable[[Change], Change]
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """What was decided and committed: the call to make now, or Wait, and then the lease is released."""
+    """What was decided and committed: the call to make, or Wait. After Wait the lease is released."""
 
     step: Call | Wait
     session: PaymentSession
@@ -33,7 +33,7 @@ class Advanced:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One claimed session's part of a transaction: what came of its call is applied, then its next step decided."""
+    """One claimed session's part of a transaction. What came of its call is applied, then its next step decided."""
 
     lease: Lease
     outcome: Edit | None = None
@@ -48,7 +48,7 @@ class Turn:
 
     @property
     def urgent(self) -> bool:
-        """Whether it is about a stop: such turns wait for no others, and use the connections kept for stops."""
+        """Whether it is about a stop. Such turns wait for no others, and use the connections kept for stops."""
         step = None if self.previous is None else self.previous.step
         return self.lease.for_stop or isinstance(step, SendStop | StopDuplicate)
 
@@ -62,7 +62,7 @@ class Turn:
 
 
 class Turns:
-    """Takes a turn at once when no other is under way; what comes meanwhile shares the next transaction.
+    """Takes a turn at once when no other is under way. What comes meanwhile shares the next transaction.
 
     A transaction sees one operator's rows, so each operator has a group. Turns about stops have transactions of their
     own, on the connections that are kept for them.

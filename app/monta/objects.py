@@ -252,7 +252,7 @@ def _is_card(text: str) -> bool:
 
 
 def _is_reference(text: str) -> bool:
-    """Accepts 1 to 64 printable ASCII characters: Monta documents no limit for these, so the bound is
+    """Accepts 1 to 64 printable ASCII characters. Monta documents no limit for these, so the bound is
     conservative."""
     return 1 <= len(text) <= 64 and text.isascii() and text.isprintable()
 

@@ -117,7 +117,7 @@ def _silent_at(newest: Newest, allowed: Allowed) -> datetime:
 
 
 async def lock_of(connection: Connection, session_ids: Sequence[SessionId]) -> None:
-    """Locks what is kept beside locked sessions, so that no reading joins them until the transaction ends."""
+    """Locks what is kept beside locked sessions. So no reading joins them until the transaction ends."""
     await connection.execute(_LOCK_OF, {"sessions": list(session_ids)})
 
 

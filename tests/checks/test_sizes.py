@@ -1,6 +1,7 @@
-"""Files and functions stay small enough to be read at one go."""
+"""Files, functions and first sentences stay short enough to be read at one go."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from tests.postgres import ROOT
 FILE_LINES = 400
 FUNCTION_LINES = 40
 FOLDER_MODULES = 15
+SENTENCE_WORDS = 16
+"""Of a docstring's first sentence; about ten is the aim."""
 
 
 def sources() -> Iterator[Path]:
@@ -71,3 +74,33 @@ def test_a_docstring_does_not_count_but_every_other_line_does() -> None:
     assert list(long_functions(f"def f():\n{docstring}{body}    x = 2\n", "m.py")) == [
         "m.py:1 f has 41 lines without its docstring"
     ]
+
+
+def first_sentences(source: str) -> Iterator[str]:
+    """The first sentence of each docstring; a semicolon ends one, too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = " ".join((ast.get_docstring(node) or "").split())
+            yield re.split(r"[.;](?: |$)", docstring)[0]
+
+
+def long_sentences(source: str, name: str) -> Iterator[str]:
+    for sentence in first_sentences(source):
+        words = len(sentence.split())
+        if words > SENTENCE_WORDS:
+            yield f"{name}: {words} words; say in about ten what it does, details after that: {sentence!r}"
+
+
+def test_the_first_sentence_of_a_docstring_is_short() -> None:
+    found = [
+        complaint
+        for path in sources()
+        for complaint in long_sentences(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
+    ]
+    assert not found, "\n".join(["", *found])
+
+
+def test_only_the_first_sentence_is_counted() -> None:
+    words = " ".join(["word"] * SENTENCE_WORDS)
+    assert list(long_sentences(f'def f():\n    """{words}. {words} more."""\n', "m.py")) == []
+    assert len(list(long_sentences(f'class C:\n    """{words} more; less."""\n', "m.py"))) == 1

@@ -30,7 +30,8 @@ async def live() -> dict[str, str]:
     responses=examples.READY,
 )
 async def ready(context: ContextHere, response: Response) -> dict[str, object]:
-    """503 with the reason when the database, its schema, the clock or the watcher is not in order."""
+    """503 with the reason when this process is not ready. Then the database, its schema, the clock or the watcher is
+    not in order."""
     try:
         found = await queries.readiness(context)
     except Exception as error:

@@ -259,8 +259,8 @@ async def acknowledge(
     code: Annotated[str, Path(pattern="^[a-z0-9_]{1,64}$", examples=["shortfall"])],
     body: Annotated[AcknowledgeIn, examples.ACKNOWLEDGE_IN],
 ) -> Response:
-    """Items with this code stay visible, with the note, and no longer count as `needs_attention`; a new cause of
-    the same code does again. Idempotent."""
+    """Notes that operations have seen this code's items. They stay visible, with the note, and no longer count as
+    `needs_attention`; a new cause of the same code does again. Idempotent."""
     return await _changed(
         context,
         acknowledge_item(context, session_id, visible_to(key), code=code, by=key.caller, note=body.note),

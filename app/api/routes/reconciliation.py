@@ -33,7 +33,7 @@ FIRST_DAY, LAST_DAY = date(2020, 1, 1), date(9000, 1, 1)
 
 
 class DayQuery(BaseModel):
-    """Which day, by each session's own time zone; a session belongs to the day of its authorization."""
+    """Which day, by each session's own time zone. A session belongs to the day of its authorization."""
 
     date: Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY, examples=["2026-11-22"])]
     terminal_id: Annotated[

@@ -147,8 +147,8 @@ async def payment_session(
         int, Query(ge=0, description="answer when the version passes this one", examples=[7])
     ] = 0,
 ) -> Response:
-    """The present state; with `wait` and `version`, as soon as its version passes that one, or after the time is
-    over."""
+    """The present state, or with `wait` and `version` a newer one. Then the answer comes as soon as its version passes
+    that one, or after the time is over."""
     return await _read(request, terminal, session_id, seconds=wait, version=version)
 
 

@@ -42,7 +42,7 @@ def session_export(
     ],
     operator: Annotated[str | None, typer.Option(metavar="OPERATOR", help="Only this operator.")] = None,
 ) -> None:
-    """Print as JSON what is kept of the sessions of one card, for the person who asks for it."""
+    """Print as JSON what is kept of one card's sessions. For the person who asks for it."""
 
     async def run(context: Context) -> str:
         found: Any = await export_card(context, card, OperatorId(operator) if operator else None)

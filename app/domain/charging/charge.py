@@ -210,7 +210,7 @@ def _newest(reports: Iterable[ChargeReport]) -> ChargeReport | None:
 
 
 def _comes_before(one: ChargeReport, other: ChargeReport) -> bool:
-    """A total order of reports, so that the result does not depend on the order of arrival."""
+    """Orders reports totally, so that the result does not depend on arrival."""
     ranks = _precedence(one), _precedence(other)
     return ranks[0] < ranks[1] or (ranks[0] == ranks[1] and repr(one) < repr(other))
 
@@ -228,7 +228,7 @@ def _precedence(report: ChargeReport) -> tuple[bool, datetime, bool, datetime, d
 
 
 class PriceUnit(StrEnum):
-    """The unit of Charge.price: Monta's reference and all recorded charges say major, its newest text says
+    """The unit of Charge.price. Monta's reference and all recorded charges say major, its newest text says
     minor. It is a setting of the operator. Limits are in major units in every source."""
 
     MAJOR = "major"

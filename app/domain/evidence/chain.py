@@ -26,7 +26,7 @@ class Line:
 
 
 def link(previous: str, line: Line) -> str:
-    """The hash of a line: SHA-256, in hex, of the hash before it and the line in canonical form."""
+    """Hashes a line of the journal. SHA-256, in hex, of the hash before it and the line in canonical form."""
     fields = [line.session_id, line.number, line.at, line.kind, line.source, dict(line.detail)]
     return digest([previous, fields])
 

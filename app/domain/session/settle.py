@@ -46,9 +46,12 @@ from app.domain.units.money import Rounding, to_minor
 
 
 class ShortfallCause(StrEnum):
-    """MONTAS_LIMIT_MISSED: Monta confirmed a limit within the authorization, and no fee can have run on after the stop.
-    FEES_AFTER_STOP: the tariff charges for a cable that is left in. STOP_UNCONFIRMED: it was stopped again and again.
-    UNKNOWN: none of these."""
+    """Why a charge came to cost more than the authorization.
+
+    MONTAS_LIMIT_MISSED: Monta confirmed a limit within the authorization, and no fee can have run on after the stop.
+    FEES_AFTER_STOP: the tariff charges for a cable that is left in. STOP_UNCONFIRMED: it was stopped repeatedly.
+    UNKNOWN: none of these.
+    """
 
     MONTAS_LIMIT_MISSED = "montas_limit_missed"
     FEES_AFTER_STOP = "fees_after_stop"
@@ -115,7 +118,8 @@ def reported(change: Change, reports: Sequence[CaptureReport], now: datetime, po
 
 
 def _with_retry_shown(change: Change, settlement: Settlement, reports: Sequence[CaptureReport]) -> Change:
-    """A refused capture is one item until it is captured; that the PSP did something else needs operations at once."""
+    """Shows a refused capture as one item until it is captured. That the PSP did something else needs operations at
+    once."""
     missing = settlement.captured_minor < settlement.to_capture_minor
     refused = settlement.status is SettlementStatus.FAILED and settlement.attempts > 0 and missing
     change = change.set_attention(Code.CAPTURE_FAILED, REFUSED if refused else None, Source.TERMINAL)

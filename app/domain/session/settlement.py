@@ -208,7 +208,7 @@ def with_retry(
     valid_until: Mapping[str, datetime],
     policy: Policy,
 ) -> Settlement:
-    """Sets when refused captures are tried again: hold by hold, the earliest counts.
+    """Sets when refused captures are tried again. Hold by hold, the earliest counts.
 
     `valid_until` is by hold. None is tried again once anything but a refusal went wrong: operations decide then.
     """
@@ -230,7 +230,8 @@ def with_retry(
 
 
 def retry_time(attempts: int, failed_at: datetime, valid_until: datetime, policy: Policy) -> datetime | None:
-    """When a capture is tried again that was refused `attempts` times, the last time at `failed_at`. None: never.
+    """Returns when a refused capture is tried again; None: never. It was refused `attempts` times, the last time at
+    `failed_at`.
 
     The pauses grow by the policy's table, whose last one repeats. The last attempt is the policy's margin before the
     hold expires, if the shortest pause fits before it.
@@ -252,7 +253,7 @@ def _next_attempt(
 
 
 def _refusals(share: HoldShare, reports: Iterable[CaptureReport]) -> set[CaptureReport]:
-    """The refused captures of one hold; a release is not tried again, since a hold ends by itself."""
+    """Returns one hold's refused captures. A release is not tried again, since a hold ends by itself."""
     if not share.to_capture_minor:
         return set()
     refused = {r for r in reports if r.outcome is CaptureOutcome.FAILED}

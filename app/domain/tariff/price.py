@@ -28,7 +28,7 @@ class PeriodKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """A stretch of a session with an even course: `wh` delivered in `seconds` from `start` (aware) on.
+    """A stretch of a session with an even course. `wh` delivered in `seconds` from `start` (aware) on.
 
     Without `power_w` its mean power counts for the restrictions; without `current_a` (the sum over the
     phases) that power at 230 V.

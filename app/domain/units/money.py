@@ -27,7 +27,7 @@ class UnknownCurrency(ValueError):
 
 
 class Rounding(StrEnum):
-    """How to round: UP to the next larger number, DOWN to the next smaller, HALF_UP to the nearest."""
+    """How to round. UP to the next larger number, DOWN to the next smaller, HALF_UP to the nearest."""
 
     UP = "up"
     DOWN = "down"

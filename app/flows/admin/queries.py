@@ -136,7 +136,8 @@ async def state_page(
     after: tuple[datetime, str] | None,
     is_known: Callable[[SessionState], bool],
 ) -> StatePage:
-    """As `sessions`, without loading the sessions that the caller knows: most of a list that is polled."""
+    """Finds as `sessions` does, without loading sessions known to the caller. Those are most of a list that is
+    polled."""
     limit = max(1, min(limit, MAX_PAGE))
     async with context.database.read() as connection:
         found = await session_states.find_states(connection, wanted, limit=limit + 1, before=after)

@@ -102,7 +102,8 @@ async def advance(context: Context, lease: Lease, previous: Advanced | None = No
 
 @retry_on_serialization_failure
 async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
-    """Locks sessions of one operator, applies outcomes and news, decides until a call or a wait is due, and commits.
+    """Advances one operator's sessions in one transaction. Locks them, applies outcomes and news, decides until a call
+    or a wait is due, and commits.
 
     A session whose next step is Wait is released in the same transaction, so that news which came in meanwhile is
     either seen here or finds the session free. A single turn waits for its row; of several, those whose rows are locked

@@ -190,7 +190,7 @@ async def _keep_beside(
 
 
 def _bounded(signed: Sequence[Signed], left: Left) -> Iterator[list[Signed]]:
-    """Deliveries by so many entries that no transaction is long: AT_ONCE, or those of one delivery."""
+    """Groups deliveries so that no transaction is long. By AT_ONCE entries, or those of one delivery."""
     some: list[Signed] = []
     entries = 0
     for each in signed:

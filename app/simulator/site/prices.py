@@ -1,4 +1,4 @@
-"""Price groups and what a charge costs in them, exactly: Decimal throughout, rounded once at the end."""
+"""Price groups and what a charge costs in them, exactly. Decimal throughout, rounded once at the end."""
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal

@@ -1,4 +1,4 @@
-"""Finds what the readings of a running charge may show without a decision."""
+"""Finds what a running charge's readings may show without a decision."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -86,7 +86,7 @@ def _most_price(session: PaymentSession, charge: Charge, minor: Decimal) -> Deci
 
 
 def _runs_plainly(session: PaymentSession, charge: Charge) -> bool:
-    """Whether nothing about the session is out of the ordinary, so that its readings are judged by themselves."""
+    """Whether nothing about the session is out of the ordinary. Then its readings are judged by themselves."""
     shown, reads = charge.latest, session.reads
     return (
         session.status is Status.CHARGING
@@ -116,7 +116,7 @@ def _tariff_ends(session: PaymentSession, now: datetime) -> bool:
 
 
 def _read_ahead(session: PaymentSession, policy: Policy) -> timedelta:
-    """The time before a stop at which a last reading may be asked for."""
+    """Returns how long before a stop a last reading is asked for."""
     interval_s = (session.meter_history.interval_ms or 0) / 1000 + policy.settled_sample_s
     return timedelta(seconds=max(interval_s, policy.read_ahead_s + policy.fresh_s))
 
@@ -124,7 +124,7 @@ def _read_ahead(session: PaymentSession, policy: Policy) -> timedelta:
 def _stop_at(
     session: PaymentSession, reading: Reading, power_w: int, latency_s: float, horizon: timedelta
 ) -> datetime:
-    """A time before which no stop for the limit is due, whatever readings show within these bounds."""
+    """Returns a time before which the limit requires no stop. Whatever readings show within these bounds."""
     limits = session.monta_limits
     plan = plan_stop(
         session.tariff,
@@ -151,7 +151,8 @@ def _parking_costs(tariff: Tariff) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _PriceLine:
-    """Prices up to `price`, and so much more for each Wh and second, are planned for as `planned` at the reading."""
+    """Prices that are planned for as `planned` at the reading. Up to `price`, and so much more for each Wh and
+    second."""
 
     price: Decimal
     per_wh: Decimal
@@ -181,8 +182,8 @@ def _price_line(
 
 
 def _least_rates(tariff: Tariff) -> tuple[Fraction, Fraction, Fraction]:
-    """By how much the bound rises at least for each Wh and second, and what it counts for each second so far beyond
-    the least."""
+    """Returns how much the bound rises at least. For each Wh and second, and what it counts for each second so far
+    beyond the least."""
     rates = rates_of(tariff)
     if rates.least_total is not None or rates.most_total is not None:
         return Fraction(0), Fraction(0), Fraction(0)

@@ -1,4 +1,4 @@
-"""Readings of a running charge that decide nothing, kept beside their session until it is next loaded.
+"""Readings that decide nothing, kept beside their session until it is loaded. Of a running charge.
 
 A reading decides nothing while it shows what the last decision allowed for: the same charge at no more power and no
 higher price. Then no stop can fall due before the time that was found with the decision.
@@ -142,7 +142,7 @@ def _has_allowed_energy(allowed: Allowed, newest: Newest, as_of: datetime, energ
 
 
 def _has_allowed_price(allowed: Allowed, newest: Newest, told: Told, as_of: datetime) -> bool:
-    """Whether there is a price as before, within what was planned for, which fits Monta's own average."""
+    """Whether the price is within what was planned for. There is one as before, and it fits Monta's own average."""
     price, average = told.price, told.price_per_kwh
     if price is None or newest.price is None:
         return price is newest.price is None

@@ -1,4 +1,4 @@
-"""Applies Monta's reports of a running charge as they arrive, and says when its session is due."""
+"""Applies Monta's reports of a running charge as they arrive. Says when its session is due."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
