@@ -23,9 +23,6 @@ CARRIES = re.compile(
 WITHOUT = {
     r"^SELECT api_keys\.": "an API key is looked up before anything says whose it is",
     r"^SELECT min\(greatest\(": "these tests ask when something is due",
-    r"^SELECT .* WHERE payment_sessions\.id = \$3::VARCHAR AND payment_sessions\.terminal_id = ": (
-        "a terminal reads its own session: its id names one row, and row level security adds the operator"
-    ),
     r"^SELECT .* WHERE payment_sessions\.id = ANY \(\$3::TEXT\[\]\) ORDER BY payment_sessions\.id$": (
         "reads rows that the statement before it, which names the operator, has locked"
     ),

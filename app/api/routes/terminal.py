@@ -124,7 +124,9 @@ async def find_payment_sessions(
     reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
 ) -> Response:
     """For a lost answer or a reboot: the session of this authorization, or an empty list."""
-    wanted = SessionFilter(terminal_id=terminal.id, hold_reference=reference)
+    wanted = SessionFilter(
+        operator_id=terminal.operator_id, terminal_id=terminal.id, hold_reference=reference
+    )
     page = await queries.sessions(context, wanted, limit=1, for_good=True)
     return JsonBytes(page_json(session_json(s, context.policy) for s in page.sessions))
 
@@ -309,7 +311,7 @@ def preferred_wait(prefer: str | None) -> int:
 
 
 def _owned_by(terminal: Terminal) -> SessionFilter:
-    return SessionFilter(terminal_id=terminal.id)
+    return SessionFilter(operator_id=terminal.operator_id, terminal_id=terminal.id)
 
 
 @dataclass(frozen=True, slots=True)

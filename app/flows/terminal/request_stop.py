@@ -70,7 +70,7 @@ async def stop_by_card(context: Context, terminal: Terminal, card: ShownCard) ->
     Sessions that are ending already count only when no other runs, so that a repeated call finds what the first one
     stopped. Raises NoRunningSession, SeveralSessions.
     """
-    owner = SessionFilter(terminal_id=terminal.id)
+    owner = SessionFilter(operator_id=terminal.operator_id, terminal_id=terminal.id)
     tokens = CardTokens(fingerprint=card.fingerprint, account_reference=card.account_reference)
     wanted = replace(owner, card=tokens, charge_point_id=card.charge_point_id, active=True)
     async with context.database.read(urgent=True) as connection:

@@ -83,7 +83,7 @@ async def top_up(
     Raises SessionUnknown, TopUpRefused.
     """
     now = context.clock.now()
-    owner = SessionFilter(terminal_id=terminal.id)
+    owner = SessionFilter(operator_id=terminal.operator_id, terminal_id=terminal.id)
     async with context.database.transaction() as connection:
         before = await locked_session(connection, session_id, owner)
         if await _known(connection, before, more):
