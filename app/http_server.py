@@ -1,7 +1,6 @@
 """The HTTP server: uvicorn with bounds on requests and shutdown."""
 
 import asyncio
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,16 +9,10 @@ from types import FrameType
 import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import HANDLED_SIGNALS
 
-try:
-    from uvloop import run as run_loop
-except ImportError:  # not to be had on Windows
-    from asyncio import run as run_loop  # type: ignore[assignment]
-
-__all__ = ["ENDING", "BoundedHttp", "Server", "run_loop"]
-
-ENDING = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 20
+"""Seconds that requests under way may take at shutdown."""
 KEEP_ALIVE_S = 75
 """How long an idle connection is kept: longer than terminals pause between two polls."""
 
@@ -174,12 +167,12 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Holds the signal back until the watcher has drained. uvicorn would raise it again too early."""
         loop = asyncio.get_running_loop()
-        for number in ENDING:
+        for number in HANDLED_SIGNALS:
             loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
             yield
         finally:
-            for number in ENDING:
+            for number in HANDLED_SIGNALS:
                 loop.remove_signal_handler(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

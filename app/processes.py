@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -17,13 +18,18 @@ from app.flows.admin import database_checks
 from app.flows.admin.authenticate import keep_recording_key_uses
 from app.flows.context import Context
 from app.flows.operator.send_alerts import keep_sending
-from app.http_server import ENDING, Connections, Server, run_loop
+from app.lean_imports import without
 from app.settings import KeyedSettings, Settings
 from app.store.db.database import DATABASE_ERRORS, DUE_CHANNEL, KEYS_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.db.listener import Echo, Listener
 from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
 from app.wiring import open_outlets, ready_context
+
+try:
+    from uvloop import run as run_loop
+except ImportError:  # not to be had on Windows
+    from asyncio import run as run_loop  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("running")
 
-"""Seconds that requests under way may take at shutdown."""
+ENDING = (signal.SIGINT, signal.SIGTERM)
 KEEP_TIME_S = 10.0
 WEBHOOK_TIMEOUT_S = 10.0
 
@@ -44,6 +50,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
     # Imported here: a watcher alone needs none of it.
     from app.api.http.live import SessionChanges
     from app.api.http.rate_limits import RateLimits
+    from app.http_server import Connections, Server
 
     news = SessionChanges()
     async with ready_context(settings, url) as context, AsyncExitStack() as stack:
@@ -92,16 +99,17 @@ def _serve_metrics(settings: Settings, figures: "Figures", telemetry: object) ->
 def _app(
     settings: KeyedSettings, context: Context, news: "SessionChanges", metrics: Callable[[], str]
 ) -> "FastAPI":
-    from app.main import create_app
+    with without("pydantic.v1"):  # FastAPI looks whether an annotation is a model of it; none of ours is
+        from app.main import create_app
 
-    return create_app(
-        context,
-        news=news,
-        metrics=metrics,
-        allow_plain_http=settings.allow_plain_http,
-        docs=settings.docs,
-        security_contact=settings.security_contact,
-    )
+        return create_app(
+            context,
+            news=news,
+            metrics=metrics,
+            allow_plain_http=settings.allow_plain_http,
+            docs=settings.docs,
+            security_contact=settings.security_contact,
+        )
 
 
 def _quotas(settings: Settings) -> "Quotas":
@@ -156,6 +164,7 @@ async def simulate(
     announce: Callable[[Mapping[str, object]], None],
 ) -> None:
     """Runs the simulator as a server until SIGINT or SIGTERM. `announce` receives what a gateway needs to know."""
+    from app.http_server import Server
     from app.simulator.server import SimulatorServer, about, default_config
 
     origin = settings.clock_origin or utc_now()

@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from random import Random, SystemRandom
 
 from app.alerting.outlet import Outlet
@@ -123,11 +123,12 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
 @asynccontextmanager
 async def open_outlets(settings: Settings) -> AsyncIterator[list[Outlet]]:
     """The ways on which alerts reach operations, as configured; none by default."""
-    async with open_http(egress=settings.egress) as http:
-        found: list[Outlet] = []
+    found: list[Outlet] = []
+    async with AsyncExitStack() as stack:
         if settings.alert_webhook_url is not None and settings.alert_webhook_secret is not None:
             from app.alerting.webhook import WebhookOutlet
 
+            http = await stack.enter_async_context(open_http(egress=settings.egress))
             secret = settings.alert_webhook_secret.get_secret_value()
             found.append(WebhookOutlet(http, settings.alert_webhook_url, secret))
         if settings.alert_email_to and settings.alert_email_from and settings.smtp_url is not None:

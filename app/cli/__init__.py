@@ -1,77 +1,92 @@
 """The command line: `tapwatt`, or `python -m app`."""
 
+import sys
+
 import typer
 
 from app import lean_imports as lean_imports  # before all other imports of ours
-from app.cli import (
-    attention,
-    doctor,
-    keys,
-    orphans,
-    policies,
-    processes,
-    reconciliation,
-    secret_key,
-    sessions,
-    tariffs,
-    terminals,
-)
+from app.cli import processes
 from app.cli.common import fail
-from app.cli.records import evidence, personal_data
 from app.embedded import EmbeddedPostgresError
-from app.flows.admin import check_setup, manage_keys, manage_operators, manage_terminals, provision
-from app.flows.context import OperatorUnknown
-from app.flows.make_key import TerminalUnknown
 from app.settings import SettingsWrong
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.secret_box import SecretUnreadable
 from app.store.db.suitability import DatabaseUnsuitable, explain
 from app.wiring import NotMigrated
 
-app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="Card payment at EV chargers on Monta."
-)
-app.add_typer(processes.app)
-app.add_typer(policies.operator_app, name="operator")
-app.add_typer(terminals.terminal_app, name="terminal")
-app.add_typer(tariffs.tariff_app, name="tariff")
-app.add_typer(keys.ops_key_app, name="ops-key")
-app.add_typer(secret_key.secret_key_app, name="secret-key")
-app.add_typer(sessions.app)
-app.add_typer(attention.app)
-app.add_typer(doctor.app)
-app.add_typer(personal_data.app, name="session")
-app.add_typer(reconciliation.app)
-app.add_typer(evidence.evidence_app, name="evidence")
-app.add_typer(orphans.app)
-app.add_typer(orphans.orphan_app, name="orphan")
+LASTING = (["serve"], ["watch"])
+"""Commands that run for weeks: they import no other command, whose modules would stay in their memory."""
 
-KNOWN_ERRORS = (
-    SettingsWrong,
-    EmbeddedPostgresError,
-    SecretUnreadable,
-    NotMigrated,
-    DatabaseUnsuitable,
-    OperatorUnknown,
-    TerminalUnknown,
-    manage_terminals.TerminalInUse,
-    manage_terminals.NamesTaken,
-    check_setup.SiteUnusable,
-    manage_keys.KeyUnknown,
-    manage_keys.KeyRefused,
-    manage_operators.OperatorInUse,
-    provision.SecretJustChanged,
-    check_setup.EveryStartWouldFail,
-    provision.ChargePointNotKnown,
-    provision.TariffExpired,
-)
+
+def every_command() -> typer.Typer:
+    """The whole command line."""
+    from app.cli import (
+        attention,
+        doctor,
+        keys,
+        orphans,
+        policies,
+        reconciliation,
+        secret_key,
+        sessions,
+        tariffs,
+        terminals,
+    )
+    from app.cli.records import evidence, personal_data
+
+    app = typer.Typer(
+        no_args_is_help=True, pretty_exceptions_enable=False, help="Card payment at EV chargers on Monta."
+    )
+    app.add_typer(processes.app)
+    app.add_typer(policies.operator_app, name="operator")
+    app.add_typer(terminals.terminal_app, name="terminal")
+    app.add_typer(tariffs.tariff_app, name="tariff")
+    app.add_typer(keys.ops_key_app, name="ops-key")
+    app.add_typer(secret_key.secret_key_app, name="secret-key")
+    app.add_typer(sessions.app)
+    app.add_typer(attention.app)
+    app.add_typer(doctor.app)
+    app.add_typer(personal_data.app, name="session")
+    app.add_typer(reconciliation.app)
+    app.add_typer(evidence.evidence_app, name="evidence")
+    app.add_typer(orphans.app)
+    app.add_typer(orphans.orphan_app, name="orphan")
+    return app
+
+
+KNOWN_ERRORS = (SettingsWrong, EmbeddedPostgresError, SecretUnreadable, NotMigrated, DatabaseUnsuitable)
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """Errors of every command that are reported as one message."""
+    from app.flows.admin import check_setup, manage_keys, manage_operators, manage_terminals, provision
+    from app.flows.context import OperatorUnknown
+    from app.flows.make_key import TerminalUnknown
+
+    return (
+        *KNOWN_ERRORS,
+        OperatorUnknown,
+        TerminalUnknown,
+        manage_terminals.TerminalInUse,
+        manage_terminals.NamesTaken,
+        check_setup.SiteUnusable,
+        manage_keys.KeyUnknown,
+        manage_keys.KeyRefused,
+        manage_operators.OperatorInUse,
+        provision.SecretJustChanged,
+        check_setup.EveryStartWouldFail,
+        provision.ChargePointNotKnown,
+        provision.TariffExpired,
+    )
 
 
 def main() -> None:
     """Reports a known error as one message with exit status 1. A wrong argument is typer's, with status 2."""
+    lasting = sys.argv[1:2] in LASTING
+    app, known = (processes.app, KNOWN_ERRORS) if lasting else (every_command(), known_errors())
     try:
         app()
-    except KNOWN_ERRORS as error:
+    except known as error:
         fail(str(error))
     except DATABASE_ERRORS as error:
         fail(f"The database cannot be used. {explain(error)}")

@@ -11,7 +11,7 @@ from app.cli.common import started
 from app.settings import load_settings, load_settings_without_key
 from app.wiring import database_url, migration_urls
 
-app = typer.Typer()
+app = typer.Typer(pretty_exceptions_enable=False)
 
 
 @app.command()

@@ -1,17 +1,21 @@
 """What one process costs: memory, and the time from its start to its first answer."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 from bench.cases import webhook
 from bench.report.rows import CEILING, TAPWATT, USUAL, Goal, Want
-from bench.rig.processes import memory_mb
+from bench.rig.processes import compiling, memory_mb
 from bench.rig.rig import Rig
 
 CASE = "process"
-OURS = "import sys, app.cli, app.processes; print(*(n for n in sys.modules if n.split('.')[0] in TOPS))"
+LEAN = "import sys; from app.lean_imports import without\nwith without('pydantic.v1'): import "
+"""As the service imports: without what it keeps out."""
+OURS = "app.cli, app.processes, app.http_server, app.main\nprint(*(n for n in sys.modules if n.split('.')[0] in TOPS))"
 TOPS = (
     "TOPS = {'alembic', 'anyio', 'asyncpg', 'cryptography', 'fastapi', 'httpcore', 'httptools', 'httpx', 'msgspec',\
  'prometheus_client', 'pydantic', 'pydantic_core', 'pydantic_settings', 'rich', 'sqlalchemy', 'starlette', 'structlog',\
@@ -21,12 +25,13 @@ TOPS = (
 
 
 async def run(rig: Rig) -> None:
-    modules = await asyncio.to_thread(_imported, f"{TOPS}\n{OURS}")
-    bare = "\n".join(f"import {name}" for name in modules.split())
+    environment = compiling(os.environ)
+    modules = await asyncio.to_thread(_imported, f"{TOPS}\n{LEAN}{OURS}", environment)
+    bare = LEAN + ", ".join(modules.split())
     ready = rig.rows.row(CASE, "start to first answer", "s", Goal(Want.NEAR, 1.25))
     fresh = rig.rows.row(CASE, "memory after the start", "MB", Goal(Want.MOST, 80))
     for _ in range(rig.scale.rounds):
-        ready.add(CEILING, await asyncio.to_thread(_import_s, bare))
+        ready.add(CEILING, await asyncio.to_thread(_import_s, bare, environment))
         rig.usual.service.stop()
         ready.add(USUAL, rig.usual.start())
         fresh.add(USUAL, memory_mb(rig.usual.service.pid))
@@ -50,12 +55,13 @@ async def _loaded(rig: Rig) -> None:
     )
 
 
-def _imported(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+def _imported(code: str, environment: Mapping[str, str]) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def _import_s(code: str) -> float:
+def _import_s(code: str, environment: Mapping[str, str]) -> float:
     """Seconds of an interpreter that only imports."""
     began = time.monotonic()
-    _imported(code)
+    _imported(code, environment)
     return time.monotonic() - began

@@ -24,6 +24,11 @@ class ChildFailed(Exception):
     """A child process ended or did not get ready; the message has the end of its log."""
 
 
+def compiling(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Python keeps what it has compiled: modules are loaded from bytecode, as in the image."""
+    return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @dataclass(slots=True)
 class Process:
     """`python -m <module> ...` with its own log."""
@@ -50,7 +55,7 @@ class Process:
             self.child = subprocess.Popen(
                 [sys.executable, "-m", *self.command],
                 cwd=self.folder,  # a .env file of the checkout does not apply here
-                env=dict(self.environment),
+                env=compiling(self.environment),
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                 stdout=out,
                 stderr=output,

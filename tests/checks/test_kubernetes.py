@@ -8,7 +8,7 @@ import yaml  # type: ignore[import-untyped]
 from typer.core import TyperGroup as Group
 from typer.main import get_command
 
-from app.cli import app
+from app.cli import every_command
 from app.http_server import GRACE_S
 from app.settings import PREFIX, SECRETS_FOLDER, Settings
 from app.watcher import DRAIN_S
@@ -90,7 +90,7 @@ def test_a_pod_is_bounded_and_has_no_rights_to_spare(name: str) -> None:
 
 @pytest.mark.parametrize("name", PODS)
 def test_a_pod_runs_a_command_that_exists(name: str) -> None:
-    whole = get_command(app)
+    whole = get_command(every_command())
     assert isinstance(whole, Group)
     program, command, *options = container(name)["args"]
     assert (program, f"tapwatt-{command}") == ("tapwatt", name)

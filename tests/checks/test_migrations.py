@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.db.connect import WritableHost, asyncpg_url
-from app.store.db.schema import migrate
+from app.store.db.schema import migrate, newest_schema
 from app.store.tables import metadata
 from migrations.engine import engine_on
 from tests.postgres import TestCluster, alembic_config, as_owner
@@ -83,8 +84,12 @@ async def test_postgresql_finds_no_difference_between_migrations_and_tables(
 
 def test_there_is_one_line_of_migrations_with_one_head() -> None:
     script = ScriptDirectory.from_config(alembic_config("postgresql:///unused"))
-    assert len(script.get_heads()) == 1
+    assert script.get_heads() == [newest_schema()]
     assert len(script.get_bases()) == 1
+    for revision in script.walk_revisions():
+        assert Path(revision.path).name.startswith(f"{revision.revision}_"), (
+            "newest_schema() reads file names"
+        )
 
 
 def test_migrating_a_migrated_database_changes_nothing(database_url: str) -> None:

@@ -5,7 +5,7 @@ import re
 from typer.core import TyperGroup as Group
 from typer.main import get_command
 
-from app.cli import app
+from app.cli import every_command
 from app.console.routes import equipment, health, live, money, search, session
 from app.domain.alerts.causes import AlertCode
 from app.domain.session.attention import AttentionCode
@@ -27,7 +27,7 @@ def test_each_alert_and_code_has_one_section_that_says_how_to_look_and_what_to_d
 
 
 def test_each_command_exists() -> None:
-    whole = get_command(app)
+    whole = get_command(every_command())
     assert isinstance(whole, Group)
     found = re.findall(r"`tapwatt ([a-z-]+)(?: ([a-z][a-z-]*))?(?: ([a-z][a-z-]*))?", PAGE)
     assert len(found) > 40

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,13 +13,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import every_command
 from tests.conftest import PATIENCE_S
 from tests.postgres import ROOT, TestCluster
 
@@ -211,7 +213,9 @@ def test_what_is_wrong_on_the_command_line_is_named(
         (["serve", "--port", "70000"], 2, ["--port"]),
     ]
     for arguments, status, words in cases:
-        found = CliRunner().invoke(app, arguments, env=environment(database_url) | {"TERM": "dumb"})
+        found = CliRunner().invoke(
+            every_command(), arguments, env=environment(database_url) | {"TERM": "dumb"}
+        )
         assert found.exit_code == status, (arguments, found.output)
         told = f"{found.output} {found.exception}"
         for word in words:
@@ -252,13 +256,28 @@ def test_a_database_that_is_away_or_not_migrated_stops_the_start(cluster: TestCl
     assert "canary-password" not in err
 
 
+UNUSED = {"alembic", "pydantic.v1.main", "pygments.util", "rich.text", "app.cli.terminals", "app.simulator"}
+"""What neither of the processes that run for weeks may load: it would stay in its memory. Modules inside of packages,
+since Python also names a package whose import fails."""
+UNUSED_BY_WATCHER = UNUSED | {"app.api", "fastapi", "jinja2", "uvicorn"}
+IMPORT_LINE = re.compile(r"import time:[ \d|]+\| *([\w.]+)\n")
+
+
+def loaded_until(process: "subprocess.Popen[str]", word: str) -> set[str]:
+    """The modules that a process has loaded when it says `word`."""
+    assert process.stderr is not None
+    lines = list(takewhile(lambda line: word not in line, iter(process.stderr.readline, "")))
+    loaded = {found[1] for line in lines if (found := IMPORT_LINE.fullmatch(line))}
+    assert "app.watcher" in loaded, lines[-5:]
+    return loaded
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_watcher_ends_cleanly_when_it_is_asked_to(
     database_url: str, folder: Path, number: signal.Signals
 ) -> None:
-    process = start(folder, database_url, "watch")
-    assert process.stderr is not None
-    assert "watcher_started" in process.stderr.readline()
+    process = start(folder, database_url, "watch", PYTHONPROFILEIMPORTTIME="1")
+    assert not loaded_until(process, "watcher_started") & UNUSED_BY_WATCHER
     begun = time.monotonic()
     process.send_signal(number)
     _, err = process.communicate(timeout=WAIT_S)
@@ -272,10 +291,9 @@ def serving(folder: Path, url: str, *arguments: str) -> Iterator[tuple["subproce
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    process = start(folder, url, "serve", "--port", str(port), *arguments)
+    process = start(folder, url, "serve", "--port", str(port), *arguments, PYTHONPROFILEIMPORTTIME="1")
     try:
-        assert process.stderr is not None
-        assert "listening" in process.stderr.readline()
+        assert not loaded_until(process, "listening") & UNUSED
         yield process, f"http://127.0.0.1:{port}"
     finally:
         process.kill()

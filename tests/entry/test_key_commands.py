@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import every_command
 from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
 from tests.store.rows import OP_ONE, OP_OTHER, SECRET_KEY, TRM_ONE, provisioned
@@ -30,7 +30,7 @@ def tenants(database_url: str) -> str:
 
 def run(url: str, *arguments: str, **settings: str) -> tuple[int, str]:
     found = CliRunner().invoke(
-        app,
+        every_command(),
         [*arguments],
         env={"TAPWATT_DATABASE_URL": url, "TAPWATT_SECRET_KEY": SECRET_KEY, "TERM": "dumb"} | settings,
     )

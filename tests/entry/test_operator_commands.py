@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import every_command
 from app.domain.units.ids import OperatorId
 from app.monta.ports import Token
 from app.monta_access import SharedTokens
@@ -52,13 +52,13 @@ def tenants(database_url: str) -> str:
 
 def run(url: str, *arguments: str) -> tuple[int, str]:
     settings = {"TAPWATT_DATABASE_URL": url, "TAPWATT_SECRET_KEY": SECRET_KEY, "TERM": "dumb"}
-    found = CliRunner().invoke(app, [*arguments], env=settings)
+    found = CliRunner().invoke(every_command(), [*arguments], env=settings)
     return found.exit_code, f"{found.output} {found.exception or ''}"
 
 
 def facts(url: str, *arguments: str) -> Any:
     settings = {"TAPWATT_DATABASE_URL": url, "TAPWATT_SECRET_KEY": SECRET_KEY}
-    found = CliRunner().invoke(app, [*arguments, "--json"], env=settings)
+    found = CliRunner().invoke(every_command(), [*arguments, "--json"], env=settings)
     assert found.exit_code == 0, f"{found.output} {found.exception}"
     return json.loads(found.stdout)
 

@@ -4,7 +4,7 @@ import asyncio
 
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import every_command
 from app.domain.charging.charge import ChargeState
 from app.store.db.database import Database
 from app.store.operators import orphans
@@ -31,9 +31,9 @@ def test_the_operator_must_be_named(database_url: str) -> None:
     asyncio.run(both_have(database_url, "77"))
     settings = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY}
     command = ["orphan", "close", "77", "--reason", "by hand"]
-    refused = CliRunner().invoke(app, command, env=settings)
+    refused = CliRunner().invoke(every_command(), command, env=settings)
     assert refused.exit_code == 1
     assert all(part in refused.output for part in (OP_ONE, OP_OTHER, "--operator"))
-    done = CliRunner().invoke(app, [*command, "--operator", OP_OTHER], env=settings)
+    done = CliRunner().invoke(every_command(), [*command, "--operator", OP_OTHER], env=settings)
     assert (done.exit_code, done.output) == (0, "closed: 77 by hand\n")
     assert asyncio.run(open_ones(database_url)) == [OP_ONE]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import app as tapwatt
+from app.cli import every_command
 from app.domain.evidence.bundle import seal_of
 from app.domain.evidence.verify import problems
 from app.flows.admin import provision
@@ -196,13 +196,15 @@ async def test_the_command_verifies_a_file_without_a_database(database_url: str,
     whole.write_bytes(sent)
     changed.write_bytes(sent.replace(b'"amount_minor":1000', b'"amount_minor":1001', 1))
     broken.write_bytes(sent[:100])
-    results = [CliRunner().invoke(tapwatt, ["evidence", "verify", str(f)]) for f in (whole, changed, broken)]
+    results = [
+        CliRunner().invoke(every_command(), ["evidence", "verify", str(f)]) for f in (whole, changed, broken)
+    ]
     assert [result.exit_code for result in results] == [0, 1, 1]
     assert "is as it was made" in results[0].output
     assert "NOT as it was made" in results[1].output
     assert "request: " in results[1].output
     assert "cannot be read" in results[2].output
-    assert CliRunner().invoke(tapwatt, [*signed, str(tmp_path / "right")]).exit_code == 0
-    unsigned = CliRunner().invoke(tapwatt, [*signed, str(tmp_path / "wrong")])
+    assert CliRunner().invoke(every_command(), [*signed, str(tmp_path / "right")]).exit_code == 0
+    unsigned = CliRunner().invoke(every_command(), [*signed, str(tmp_path / "wrong")])
     assert unsigned.exit_code == 1
     assert "number 1 is not by this secret" in unsigned.output

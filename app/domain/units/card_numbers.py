@@ -5,7 +5,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from itertools import accumulate
+from sys import intern
 from urllib.parse import unquote
 
 PREFIX = 4
@@ -65,7 +67,13 @@ def _table(*sources: Sequence[tuple[str, str, Sequence[int]]]) -> dict[str, tupl
     for low, high, lengths in (row for source in sources for row in source):
         for n in range(int(low), int(high) + 1):
             found.setdefault(f"{n:0{PREFIX}}", set()).update(lengths)
-    return {prefix: tuple(sorted(lengths)) for prefix, lengths in found.items()}
+    return {intern(prefix): _in_order(frozenset(lengths)) for prefix, lengths in found.items()}
+
+
+@cache
+def _in_order(lengths: frozenset[int]) -> tuple[int, ...]:
+    """Thousands of prefixes share a few of these."""
+    return tuple(sorted(lengths))
 
 
 LENGTHS = _table(SCHEMES)

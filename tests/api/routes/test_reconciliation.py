@@ -10,7 +10,7 @@ from io import StringIO
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import every_command
 from app.flows.admin import reconciliation
 from tests.api.service import Json, Service, assert_problem, open_service
 from tests.build_context import SECRET_KEY
@@ -80,15 +80,15 @@ def test_the_same_day_as_csv_and_on_the_command_line(database_url: str) -> None:
     }
     settings = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY}
     command = ["reconcile", "--date", "2026-11-22"]
-    table = CliRunner().invoke(app, command, env=settings)
+    table = CliRunner().invoke(every_command(), command, env=settings)
     assert table.exit_code == 3, table.output
     assert "capture_missing: 12.34 EUR" in table.output
     assert ids[1] in table.output
-    printed = CliRunner().invoke(app, [*command, "--csv"], env=settings)
+    printed = CliRunner().invoke(every_command(), [*command, "--csv"], env=settings)
     assert list(csv.DictReader(StringIO(printed.output))) != rows, "by now the captures are overdue"
-    advice = CliRunner().invoke(app, [*command, "--financial-advice"], env=settings)
+    advice = CliRunner().invoke(every_command(), [*command, "--financial-advice"], env=settings)
     (confirmed,) = json.loads(advice.output, parse_float=Decimal)
     assert (confirmed["id"], confirmed["total_costs"]) == (ids[0], {"before_taxes": Decimal("7.90")})
-    wrong = CliRunner().invoke(app, ["reconcile", "--date", "22.11.2026"], env=settings)
+    wrong = CliRunner().invoke(every_command(), ["reconcile", "--date", "22.11.2026"], env=settings)
     assert wrong.exit_code == 1
     assert "2026-11-22" in wrong.output
