@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from app.cli.common import AsJson, with_context
-from app.cli.tables import rendered
+from app.cli.output.tables import rendered
 from app.domain.alerts.causes import of_operator, words
 from app.domain.reconciliation.at_risk import at_risk_minor
 from app.domain.session.attention import Severity

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common import AsJson, check_text, fail, print_facts, with_context
-from app.cli.tables import facts_table
+from app.cli.output.tables import facts_table
 from app.domain.units.ids import KeyId, OperatorId, TerminalId
 from app.flows.admin import manage_keys, queries
 from app.flows.context import Context

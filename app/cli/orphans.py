@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common import fail, with_context
-from app.cli.tables import orphan_table
+from app.cli.output.tables import orphan_table
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.admin import queries
 from app.flows.context import Context

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common import fail, with_context
-from app.cli.tables import plain_table, rendered
+from app.cli.output.tables import plain_table, rendered
 from app.domain.reconciliation.csv_tables import sessions_csv
 from app.domain.reconciliation.differences import MEANINGS
 from app.domain.reconciliation.financial_advice import financial_advice

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common import fail, with_context
-from app.cli.tables import session_table, time_line
+from app.cli.output.tables import session_table, time_line
 from app.domain.session.machine import Caller
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.units.ids import SessionId

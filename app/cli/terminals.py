@@ -20,7 +20,7 @@ from app.cli.common import (
     with_context,
 )
 from app.cli.keys import ExpiresIn, terminal_key_app, terms, until
-from app.cli.tables import facts_table
+from app.cli.output.tables import facts_table
 from app.cli.terminal_csv import COLUMNS, id_problem, provider_problem, read_rows
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.flows.admin import check_setup, manage_terminals, provision

@@ -15,9 +15,10 @@ from app.clock import monotonic_s
 from app.demo.audit import Account
 from app.demo.stories import CURRENCY, Story
 from app.demo.terminals import SessionUpdate
-from app.demo.wording import UNREMARKABLE, bar, in_words, kwh, money
+from app.demo.wording import UNREMARKABLE, in_words, kwh, money
 from app.domain.session.payment_session import Status
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.text_bar import bar
 
 REDRAWS_PER_S = 8
 PLAIN_WIDTH = 120

@@ -1,14 +1,10 @@
-"""Formats amounts, bars and journal lines for narrow tables."""
+"""Formats amounts and journal lines for narrow tables."""
 
 from collections.abc import Callable, Mapping
 
 from app.domain.session.states.journal import JournalKind
 
 Detail = Mapping[str, str | int | bool | None]
-
-FULL, EMPTY = "█", "░"
-EIGHTHS = "▏▎▍▌▋▊▉"
-ASCII_FULL, ASCII_EMPTY = "#", "-"
 
 
 def money(amount_minor: int) -> str:
@@ -20,19 +16,6 @@ def money(amount_minor: int) -> str:
 def kwh(energy_wh: int) -> str:
     """Formats 2091 Wh as `2.1`."""
     return f"{energy_wh / 1000:.1f}"
-
-
-def bar(used: int, authorized: int, width: int, *, ascii_only: bool = False) -> str:
-    """Draws `width` cells for used of authorized. Full only when all is used, and never empty once some is."""
-    steps = 1 if ascii_only else 8
-    filled = 0 if authorized <= 0 else max(0, min(used, authorized)) * width * steps // authorized
-    if filled == 0 and used > 0 and authorized > 0 and not ascii_only:
-        filled = 1
-    whole, part = divmod(filled, steps)
-    if ascii_only:
-        return ASCII_FULL * whole + ASCII_EMPTY * (width - whole)
-    drawn = FULL * whole + (EIGHTHS[part - 1] if part else "")
-    return drawn + EMPTY * (width - len(drawn))
 
 
 def in_words(kind: str, source: str, detail: Detail) -> str:

@@ -21,12 +21,13 @@ from app.demo.setup import settings_of_the_demo
 from app.demo.stories import STORIES, Ending, Story
 from app.demo.tariffs import GROUP_OF_POINT, ocpi_tariff
 from app.demo.terminals import Bank
-from app.demo.wording import bar, in_words, money
+from app.demo.wording import in_words, money
 from app.domain.session.payment_session import StopReason
 from app.domain.session.states.journal import JournalKind
 from app.domain.tariff import Period, PeriodKind, parse_tariff
 from app.domain.tariff import price as price_of
 from app.domain.units.money import Rounding, to_minor
+from app.domain.units.text_bar import bar
 from app.settings import Settings
 from app.simulator.charge_points import PRICE_GROUPS
 from app.simulator.site.prices import Currency, PriceGroup, Usage, price

@@ -69,7 +69,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class _Point:
+class Point:
     at: datetime
     energy_wh: int
     cost_minor: int | None
@@ -99,7 +99,7 @@ def chart_of(
     session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy, now: datetime
 ) -> Chart | None:
     """The chart of a session that has a charge; None: nothing flowed and nothing is to be seen."""
-    points = _points(session, lines, policy)
+    points = points_of(session, lines, policy)
     if len(points) < 2:
         return None
     currency, limit_minor = session.authorization.currency, session.authorized_minor
@@ -132,23 +132,23 @@ def chart_of(
     )
 
 
-def _points(session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy) -> list[_Point]:
+def points_of(session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy) -> list[Point]:
     """Returns every reading since the tap, and the newest state."""
     currency = session.authorization.currency
-    found = [_Point(session.created_at, 0, 0)]
+    found = [Point(session.created_at, 0, 0)]
     for line in lines:
         if line.kind != JournalKind.CHARGE_REPORTED:
             continue
         energy_wh = line.detail.get("energy_wh")
         if isinstance(energy_wh, int):
-            found.append(_Point(line.at, energy_wh, _minor(line.detail.get("price"), currency)))
+            found.append(Point(line.at, energy_wh, _minor(line.detail.get("price"), currency)))
     settled = session.settlement
     if settled is not None:
         paid = settled.to_capture_minor + settled.shortfall_minor
-        found.append(_Point(settled.decided_at, settled.energy_wh, paid))
+        found.append(Point(settled.decided_at, settled.energy_wh, paid))
     elif session.charge is not None and session.energy_wh >= found[-1].energy_wh:
         used = amount_used_minor(session, policy)
-        found.append(_Point(max(found[-1].at, session.charge.seen_at), session.energy_wh, used))
+        found.append(Point(max(found[-1].at, session.charge.seen_at), session.energy_wh, used))
     step = len(found) // MOST_POINTS + 1
     return [*found[:-1:step], found[-1]] if len(found) > 1 else found
 
@@ -160,7 +160,7 @@ def _minor(price: object, currency: str) -> int | None:
         return None
 
 
-def _forecast_y(scale: _Scale, points: Sequence[_Point], ends_at: datetime, limit_minor: int) -> float:
+def _forecast_y(scale: _Scale, points: Sequence[Point], ends_at: datetime, limit_minor: int) -> float:
     """Returns where the forecast ends. At the limit, or where the picture is cut."""
     costs = [p for p in points if p.cost_minor is not None]
     last = costs[-1]
@@ -196,7 +196,7 @@ def _times(scale: _Scale) -> list[Tick]:
     return [Tick(scale.x(at), clock_time(at)) for at in (scale.begin + span * n / 4 for n in range(5))]
 
 
-def _summary(session: PaymentSession, last: _Point, currency: str, ends_at: datetime | None) -> str:
+def _summary(session: PaymentSession, last: Point, currency: str, ends_at: datetime | None) -> str:
     """The chart in one sentence, for those who do not see it."""
     used = amount(last.cost_minor, currency)
     limit = amount(session.authorized_minor, currency)

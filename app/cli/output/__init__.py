@@ -1,0 +1,1 @@
+"""How commands print: tables that fit the terminal, a live table, a chart, JSON."""
