@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from app.cli.common import AsJson, with_context
-from app.cli.output.tables import rendered
+from app.cli.output.tables import fitted
 from app.domain.alerts.causes import of_operator, words
 from app.domain.reconciliation.at_risk import at_risk_minor
 from app.domain.session.attention import Severity
@@ -74,8 +73,6 @@ def _item(code: str, about: str, detail: str, at_risk: str | None, since: dateti
 def _table(items: list[Item]) -> str:
     if not items:
         return "Nothing needs attention."
-    table = Table("severity", "code", "about", "at risk", "since", "what to do", box=None, pad_edge=False)
-    for item in items:
-        shown = (item[name] or "" for name in ("severity", "code", "about", "at_risk", "since", "what_to_do"))
-        table.add_row(*shown)
-    return rendered(table)
+    columns = ("severity", "code", "about", "at_risk", "since", "detail", "what_to_do")
+    rows = [[item[name] or "" for name in columns] for item in items]
+    return fitted([name.replace("_", " ") for name in columns], rows)

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from itertools import takewhile
 from typing import Annotated, NoReturn, TypeVar
 
@@ -22,6 +23,18 @@ from app.wiring import database_url, ready_context
 T = TypeVar("T")
 S = TypeVar("S", bound=Settings)
 MAX_TEXT_CHARS = 200
+
+
+class ExitStatus(IntEnum):
+    """What a command's exit status says; docs/operations.md has it in words."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    FOUND = 3
+    INTERRUPTED = 130
+
+
 OperatorOption = Annotated[str, typer.Option("--operator", help="The operator's id, op_...")]
 OptionalOperator = Annotated[
     str | None, typer.Option("--operator", help="The operator's id, as the argument.")
@@ -50,7 +63,9 @@ def with_context(settings: KeyedSettings, work: Callable[[Context], Awaitable[T]
         return asyncio.run(run(url))
 
 
-READING = frozenset({"list", "show", "check", "evidence", "sessions", "orphans", "reconcile"})
+READING = frozenset(
+    {"list", "show", "check", "evidence", "sessions", "orphans", "reconcile", "doctor", "attention"}
+)
 """Commands that change nothing; all others are in the security log."""
 WORD = re.compile("[a-z][a-z-]*")
 IDENTIFIER = re.compile(r"[a-z]{2,4}_[0-9a-z]{26}")
@@ -87,6 +102,12 @@ def _record(command: Sequence[str], result: Result) -> None:
     configure_logging(level="warning", as_json=False)
 
 
+def style(text: str, colour: str) -> str:
+    """The text in this colour on a terminal, unless NO_COLOR is set (no-color.org)."""
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return typer.style(text, fg=colour) if coloured else text
+
+
 def print_facts(as_json: bool, **facts: str | None) -> None:
     typer.echo(
         json.dumps(facts) if as_json else "\n".join(f"{k}: {v}" for k, v in facts.items() if v is not None)
@@ -118,4 +139,4 @@ def check_text(option: str, text: str) -> None:
 
 def fail(message: str) -> NoReturn:
     typer.echo(message, err=True)
-    raise SystemExit(1)
+    raise SystemExit(ExitStatus.FAILED)

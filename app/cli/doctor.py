@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from app.cli.common import AsJson, with_context
+from app.cli.common import AsJson, ExitStatus, style, with_context
 from app.domain.alerts import examination
 from app.domain.alerts.examination import ADVICE, Finding, Verdict
 from app.flows.admin import queries
@@ -17,7 +17,11 @@ from app.settings import load_settings
 
 app = typer.Typer()
 
-EXIT = {Verdict.OK: 0, Verdict.WARNING: 0, Verdict.WRONG: 3}
+EXIT = {
+    Verdict.OK: ExitStatus.DONE,
+    Verdict.WARNING: ExitStatus.DONE,
+    Verdict.WRONG: ExitStatus.FOUND,
+}
 """Exit status by the worst that was found."""
 MARKS = {
     Verdict.OK: ("ok     ", "green"),
@@ -55,6 +59,6 @@ async def _examine(context: Context) -> Sequence[Finding]:
 
 def _print(finding: Finding) -> None:
     mark, colour = MARKS[finding.verdict]
-    typer.echo(f"{typer.style(mark, fg=colour)}  {finding.about}: {finding.found}")
+    typer.echo(f"{style(mark, colour)}  {finding.about}: {finding.found}")
     if finding.what_to_do:
         typer.echo(f"         {finding.what_to_do}")

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import fail, with_context
+from app.api.orphan_views import orphan_out
+from app.api.views import Page
+from app.cli.common import AsJson, fail, print_facts, with_context
 from app.cli.output.tables import orphan_table
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.admin import queries
@@ -22,11 +24,15 @@ def orphans(
     closed: Annotated[
         bool, typer.Option("--closed", help="Include those that operations have closed.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List charges at Monta with our reference but without a payment session: stopped, never captured."""
 
     async def find(context: Context) -> str:
-        return orphan_table(await queries.orphans_of(context, None, closed=closed))
+        found = await queries.orphans_of(context, None, closed=closed)
+        if as_json:
+            return Page(data=[orphan_out(each) for each in found]).model_dump_json()
+        return orphan_table(found)
 
     typer.echo(with_context(load_settings(), find))
 
@@ -39,6 +45,7 @@ def orphan_close(
         str | None,
         typer.Option(metavar="OPERATOR", help="The operator, where several have a charge with this id."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Close one: it is no longer listed, and neither stopped nor read again."""
 
@@ -52,4 +59,4 @@ def orphan_close(
         fail(f"{error}; name one with --operator.")
     if found is None:
         fail(f"There is no orphan charge {charge_id!r}; `tapwatt orphans` lists them.")
-    typer.echo(f"closed: {found.charge_id} {found.closed_because}")
+    print_facts(as_json, closed=found.charge_id, because=found.closed_because)

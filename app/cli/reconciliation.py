@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import fail, with_context
-from app.cli.output.tables import plain_table, rendered
+from app.api.reconciliation_views import reconciliation_out
+from app.cli.common import AsJson, ExitStatus, fail, with_context
+from app.cli.output.tables import fitted
 from app.domain.reconciliation.csv_tables import sessions_csv
 from app.domain.reconciliation.differences import MEANINGS
 from app.domain.reconciliation.financial_advice import financial_advice
@@ -24,6 +25,7 @@ app = typer.Typer()
 
 @app.command()
 def reconcile(
+    *,
     day: Annotated[
         str, typer.Option("--date", metavar="DATE", help="As 2026-11-22, or `today` or `yesterday` (UTC).")
     ] = "yesterday",
@@ -34,6 +36,7 @@ def reconcile(
         bool,
         typer.Option("--financial-advice", help="Print OCPI 2.3.0 Financial Advice Confirmations as JSON."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare what was held, what the PSP did and what Monta charged. Exits with 3 when something differs."""
     wanted = SessionFilter(
@@ -53,13 +56,11 @@ def reconcile(
     elif advice:
         confirmations = [financial_advice(s.session, s.reports) for s in found.sessions]
         typer.echo(dump_json([c for c in confirmations if c is not None]))
+    elif as_json:
+        typer.echo(reconciliation_out(found).model_dump_json())
     else:
         typer.echo(_tables(found))
-    raise SystemExit(DIFFERS if found.differing else 0)
-
-
-DIFFERS = 3
-"""Exit status when at least one session differs."""
+    raise SystemExit(ExitStatus.FOUND if found.differing else ExitStatus.DONE)
 
 
 def _day(text: str, today: date) -> date:
@@ -75,9 +76,18 @@ def _day(text: str, today: date) -> date:
 def _tables(found: DayReport) -> str:
     if not found.sessions:
         return f"No payment sessions on {found.day.isoformat()}."
-    sums = plain_table(
-        *("terminal", "sessions", "differ", "authorized", "captured", "released", "open", "above", "Monta")
+    columns = (
+        "terminal",
+        "sessions",
+        "differ",
+        "authorized",
+        "captured",
+        "released",
+        "open",
+        "above",
+        "Monta",
     )
+    rows = []
     for t in found.totals:
         amounts = (
             t.authorized_minor,
@@ -87,10 +97,9 @@ def _tables(found: DayReport) -> str:
             t.above_minor,
             t.monta_minor,
         )
-        sums.add_row(
-            t.terminal_id, str(t.sessions), str(t.differing), *(format_minor(a, t.currency) for a in amounts)
-        )
-    return "\n".join([rendered(sums), *_lines(found)])
+        counts = (t.terminal_id, str(t.sessions), str(t.differing))
+        rows.append((*counts, *(format_minor(a, t.currency) for a in amounts)))
+    return "\n".join([fitted(columns, rows), *_lines(found)])
 
 
 def _lines(found: DayReport) -> list[str]:

@@ -1,15 +1,18 @@
 """Commands about payment sessions: list, show, settle, acknowledge, close."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from app.cli.common import fail, with_context
+from app.cli.common import AsJson, fail, with_context
+from app.cli.output.json_text import session_text, sessions_text
 from app.cli.output.tables import session_table, time_line
 from app.domain.session.machine import Caller
 from app.domain.session.payment_session import PaymentSession, Status
-from app.domain.units.ids import SessionId
+from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.flows.admin import queries
 from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.acknowledge import acknowledge as acknowledge_item
@@ -36,16 +39,53 @@ session_app = typer.Typer(no_args_is_help=True, help="One payment session.")
 
 @app.command()
 def sessions(
+    *,
     status: Annotated[Status | None, typer.Option(help="Only sessions with this status.")] = None,
+    active: Annotated[bool, typer.Option("--active", help="Only sessions that have not ended.")] = False,
+    operator: Annotated[str | None, typer.Option(metavar="OPERATOR", help="Only this operator.")] = None,
+    terminal: Annotated[str | None, typer.Option(metavar="TERMINAL", help="Only this terminal.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=queries.MAX_PAGE)] = 30,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show them as they change, until Ctrl-C; in a pipe a line a change."),
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.2, max=3600, help="With --watch: seconds between looks.")
+    ] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """List payment sessions, newest first."""
+    wanted = SessionFilter(
+        status=status,
+        active=active,
+        operator_id=OperatorId(operator) if operator is not None else None,
+        terminal_id=TerminalId(terminal) if terminal is not None else None,
+    )
+    if watch:
+        if as_json:
+            fail("--watch and --json exclude each other.")
+        with suppress(KeyboardInterrupt):
+            with_context(load_settings(), lambda context: _watch(context, wanted, limit, interval))
+        return
 
     async def find(context: Context) -> str:
-        page = await queries.sessions(context, SessionFilter(status=status), limit=limit)
-        return session_table(page.sessions, context.policy)
+        page = await queries.sessions(context, wanted, limit=limit)
+        shown = sessions_text if as_json else session_table
+        return shown(page.sessions, context.policy)
 
     typer.echo(with_context(load_settings(), find))
+
+
+async def _watch(context: Context, wanted: SessionFilter, limit: int, interval_s: float) -> None:
+    """Looks again and again; endless. Sleeps on the machine's clock, also in the demo."""
+    from app.cli.output.live import LiveSessions
+
+    live = LiveSessions(context.policy)
+    with live.showing():
+        while True:
+            page = await queries.sessions(context, wanted, limit=limit)
+            live.show(page.sessions, context.clock.now())
+            await asyncio.sleep(interval_s)
 
 
 @session_app.command("settle")
@@ -53,6 +93,7 @@ def session_settle(
     session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")],
     amount: Annotated[int, typer.Option(min=0, help="What the driver pays, in minor units.")],
     reason: Annotated[str, typer.Option(help="Stays in the journal.")],
+    as_json: AsJson = False,
 ) -> None:
     """Settle an ended charge whose price Tapwatt holds for operations."""
 
@@ -63,7 +104,7 @@ def session_settle(
         )
 
     try:
-        _show_after(session_id, settle)
+        _show_after(session_id, settle, as_json=as_json)
     except (NotEnded, AlreadySettled) as error:
         fail(f"{error}.")
 
@@ -73,6 +114,7 @@ def session_acknowledge(
     session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")],
     code: Annotated[str, typer.Argument(metavar="CODE", help="As `session show` names it.")],
     note: Annotated[str, typer.Option(help="Stays in the journal.")],
+    as_json: AsJson = False,
 ) -> None:
     """Acknowledge why a session needs attention."""
 
@@ -83,7 +125,7 @@ def session_acknowledge(
         )
 
     try:
-        _show_after(session_id, acknowledge)
+        _show_after(session_id, acknowledge, as_json=as_json)
     except AttentionUnknown:
         fail(f"This payment session has no attention item {code!r}; `tapwatt session show` lists them.")
 
@@ -95,6 +137,7 @@ def session_close(
         int, typer.Option(min=0, help="What the driver pays, in minor units; 0 releases it all.")
     ],
     reason: Annotated[str, typer.Option(help="Stays in the journal.")],
+    as_json: AsJson = False,
 ) -> None:
     """End a payment session in any state; its charge is stopped if one may run."""
 
@@ -105,7 +148,7 @@ def session_close(
         )
 
     try:
-        _show_after(session_id, close)
+        _show_after(session_id, close, as_json=as_json)
     except AlreadyEnded as error:
         fail(f"{error}.")
     except AboveAuthorized as error:
@@ -113,21 +156,28 @@ def session_close(
 
 
 @session_app.command("show")
-def session_show(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
+def session_show(
+    session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")], as_json: AsJson = False
+) -> None:
     """Show one payment session and its time line: every fact, decision and call."""
 
     async def find(context: Context) -> PaymentSession:
         return await queries.session(context, SessionId(session_id), EVERY_SESSION)
 
-    _show_after(session_id, find)
+    _show_after(session_id, find, as_json=as_json)
 
 
-def _show_after(session_id: str, flow: Callable[[Context], Awaitable[PaymentSession]]) -> None:
+def _show_after(
+    session_id: str, flow: Callable[[Context], Awaitable[PaymentSession]], *, as_json: bool
+) -> None:
     """Runs a flow, then prints the session that it returns with its time line."""
 
     async def run(context: Context) -> str:
         session = await flow(context)
         lines = await queries.journal_of(context, session.id, after=0, limit=1000)
+        if as_json:
+            captures = await queries.captures_of(context, session.id)
+            return session_text(session, lines, captures, context.policy)
         return time_line(session, lines, context.policy)
 
     try:

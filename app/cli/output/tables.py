@@ -1,57 +1,101 @@
 """Formats sessions and orphans as tables, a session as time line."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from app.domain.limit.policy import Policy
 from app.domain.session.attention import Attention
 from app.domain.session.limit import amount_used_minor
 from app.domain.session.payment_session import PaymentSession
-from app.domain.units.money import format_minor
+from app.domain.units.money import format_minor, to_major
 from app.store.operators.orphans import Orphan
 from app.store.sessions.journal import JournalEntry
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDTH = 140
+WIDE = 140
+"""Columns where nothing says how many there are, as in a file."""
+GAP = 2
+ID_WIDTH = len("ps_") + 26
+EVERY_COLUMN_FROM = 96
+"""In fewer columns a list of sessions leaves out when each was recorded."""
 
 
-def plain_table(*columns: str) -> "Table":
-    """Makes a table without lines. rich is imported by commands that print one, not by every process."""
+def width() -> int:
+    """Columns to print in: those of the terminal, COLUMNS, or WIDE."""
+    return shutil.get_terminal_size((WIDE, 24)).columns
+
+
+def plain_table(*columns: str, gap: int = GAP) -> "Table":
+    """A table without lines, whose identifiers are never cut. rich is imported by commands that print one, not by
+    every process."""
     from rich.table import Table
 
-    return Table(*columns, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
+    for name in columns:
+        table.add_column(name, no_wrap=name == "id", min_width=ID_WIDTH if name == "id" else None)
+    return table
+
+
+def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Formats one line a row; where that is too wide, one line a value, so that no identifier is cut."""
+    widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+    if sum(widths) + GAP * (len(widths) - 1) <= width():
+        table = plain_table(*columns)
+        for row in rows:
+            table.add_row(*row)
+        return rendered(table)
+    return "\n\n".join(_block(columns, row) for row in rows)
+
+
+def _block(columns: Sequence[str], row: Sequence[str]) -> str:
+    indent = max(len(name) for name in columns) + GAP
+    return "\n".join(
+        fill(
+            cell,
+            width(),
+            initial_indent=f"{name:<{indent}}",
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        for name, cell in zip(columns, row, strict=True)
+        if cell
+    )
 
 
 def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
     """Formats one line a session."""
     if not sessions:
         return "No payment sessions."
-    table = plain_table(
-        "recorded",
-        "id",
-        "charge point",
-        "status",
-        "kWh",
-        "used",
-        "authorized",
-        "why",
-    )
-    for s in sessions:
-        held = s.authorization
-        table.add_row(
-            s.created_at.strftime("%Y-%m-%d %H:%M:%S"),
-            s.id,
-            s.charge_point_id,
-            s.status,
-            _kwh(s),
-            format_minor(amount_used_minor(s, policy), held.currency),
-            format_minor(s.authorized_minor, held.currency),
-            _why(s),
-        )
+    every = width() >= EVERY_COLUMN_FROM
+    table = plain_table(*session_columns(every=every), gap=GAP if every else 1)
+    for session in sessions:
+        table.add_row(*session_cells(session, policy, every=every))
     return rendered(table)
+
+
+def session_columns(*, every: bool) -> tuple[str, ...]:
+    """The headings of a list of sessions; `every`: with those that only a wide terminal has."""
+    return (*(("recorded",) if every else ()), "id", "point", "status", "kWh", "used / authorized")
+
+
+def session_cells(session: PaymentSession, policy: Policy, *, every: bool) -> tuple[str, ...]:
+    """One session under these headings. The reason of its end stands beside its status."""
+    used, currency = amount_used_minor(session, policy), session.authorization.currency
+    why = _why(session) if every else ""
+    return (
+        *((session.created_at.strftime("%Y-%m-%d %H:%M:%S"),) if every else ()),
+        session.id,
+        session.charge_point_id,
+        f"{session.status} {why}".rstrip(),
+        _kwh(session),
+        f"{to_major(used, currency):f} / {format_minor(session.authorized_minor, currency)}",
+    )
 
 
 def orphan_table(orphans: Sequence[Orphan]) -> str:
@@ -59,9 +103,8 @@ def orphan_table(orphans: Sequence[Orphan]) -> str:
     if not orphans:
         return "No charges that no payment session knows."
     columns = ("found", "charge", "for session", "charge point", "state", "kWh", "price", "slip", "what")
-    table = plain_table(*columns)
-    for o in orphans:
-        table.add_row(
+    rows = [
+        (
             o.found_at.strftime("%Y-%m-%d %H:%M"),
             o.charge_id,
             o.session_reference,
@@ -72,7 +115,9 @@ def orphan_table(orphans: Sequence[Orphan]) -> str:
             f"{o.display_reference or ''} {o.card_last4 or ''}".strip(),
             o.closed_because or o.problem or ("stopped by us" if o.stops else "ours"),
         )
-    return rendered(table)
+        for o in orphans
+    ]
+    return fitted(columns, rows)
 
 
 def facts_table(rows: Sequence[Mapping[str, str | None]], shown: Sequence[str], *, empty: str) -> str:
@@ -80,35 +125,63 @@ def facts_table(rows: Sequence[Mapping[str, str | None]], shown: Sequence[str], 
     if not rows:
         return empty
     columns = [name for name in shown if any(row.get(name) for row in rows)]
-    table = plain_table(*(name.replace("_", " ") for name in columns))
-    for row in rows:
-        table.add_row(*(row.get(name) or "" for name in columns))
-    return rendered(table)
+    headings = [name.replace("_", " ") for name in columns]
+    return fitted(headings, [[row.get(name) or "" for name in columns] for row in rows])
 
 
 def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy) -> str:
-    """Formats the session, then its journal, oldest line first."""
+    """Formats the session, its chart, then its journal, oldest line first."""
+    from app.cli.output.chart import chart_lines
+
     held = session.authorization
     head = [
         f"{session.id}  {session.status}  {_why(session)}".rstrip(),
-        f"charge point {session.charge_point_id}, terminal {session.terminal_id}, reference {held.reference},"
-        f" display reference {session.display_reference}",
+        f"charge point {session.charge_point_id}, terminal {session.terminal_id}",
+        f"reference {held.reference}, display reference {session.display_reference}",
         f"authorized {format_minor(session.authorized_minor, held.currency)},"
         f" used {format_minor(amount_used_minor(session, policy), held.currency)}, {_kwh(session)} kWh",
     ]
     if session.settlement:
-        settled = session.settlement
-        head.append(
-            f"{settled.action}: capture {format_minor(settled.to_capture_minor, held.currency)}, release"
-            f" {format_minor(settled.to_release_minor, held.currency)}, {settled.status}"
-        )
+        head += _settlement(session)
     head += [_attention(item) for item in session.attention]
-    table = plain_table("time (UTC)", "+ s", "what", "by", "detail")
-    for line in lines:
-        since = (line.at - session.created_at).total_seconds()
-        detail = " ".join(f"{k}={v}" for k, v in line.detail.items() if v is not None)
-        table.add_row(line.at.strftime("%H:%M:%S.%f")[:-3], f"{since:.1f}", line.kind, line.source, detail)
-    return "\n".join(head) + "\n\n" + rendered(table)
+    head += chart_lines(session, lines, policy, min(width(), WIDE))
+    rows = [_journal_cells(session, line) for line in lines]
+    if width() < EVERY_COLUMN_FROM:
+        told = "\n".join(_journal_lines(row) for row in rows)
+    else:
+        table = plain_table("time (UTC)", "+ s", "what", "by", "detail")
+        for row in rows:
+            table.add_row(*row)
+        told = rendered(table)
+    return "\n".join(head) + "\n\n" + told
+
+
+def _journal_cells(session: PaymentSession, line: JournalEntry) -> tuple[str, str, str, str, str]:
+    since = (line.at - session.created_at).total_seconds()
+    detail = " ".join(f"{k}={v}" for k, v in line.detail.items() if v is not None)
+    return line.at.strftime("%H:%M:%S.%f")[:-3], f"{since:.1f}", line.kind, line.source, detail
+
+
+def _journal_lines(cells: tuple[str, str, str, str, str]) -> str:
+    """One journal line where a table of it would be too narrow: its detail stands below."""
+    at, since, kind, source, detail = cells
+    below = fill(detail, width(), initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    return "\n".join(line for line in (f"{at}  +{since}  {kind}  {source}", below) if line)
+
+
+def _settlement(session: PaymentSession) -> list[str]:
+    settled, currency = session.settlement, session.authorization.currency
+    if settled is None:
+        return []
+    found = [
+        f"{settled.action}: capture {format_minor(settled.to_capture_minor, currency)}, release"
+        f" {format_minor(settled.to_release_minor, currency)}, {settled.status}"
+    ]
+    if settled.attempts:
+        again = settled.retry_at
+        when = f"tried again at {again:%Y-%m-%d %H:%M} UTC" if again else "not tried again"
+        found.append(f"refused by the PSP {settled.attempts} times, {when}")
+    return found
 
 
 def _attention(item: Attention) -> str:
@@ -127,8 +200,9 @@ def _kwh(session: PaymentSession) -> str:
 
 
 def rendered(table: "Table") -> str:
+    """The table as plain text, without colours and without blanks at the ends of lines."""
     out = StringIO()
     from rich.console import Console
 
-    Console(file=out, width=WIDTH, color_system=None).print(table)
+    Console(file=out, width=width(), color_system=None).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

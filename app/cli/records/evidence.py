@@ -1,12 +1,13 @@
 """Commands about evidence: write a session's bundle, verify one. Verifying needs no database."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import fail, with_context
+from app.cli.common import AsJson, ExitStatus, fail, with_context
 from app.cli.sessions import session_app
 from app.domain.evidence.verify import problems
 from app.domain.units.ids import SessionId
@@ -23,7 +24,10 @@ evidence_app = typer.Typer(no_args_is_help=True, help="The evidence of a payment
 
 
 @session_app.command("evidence")
-def session_evidence(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
+def session_evidence(
+    session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")],
+    as_json: AsJson = True,  # it always is; taken as by every command
+) -> None:
     """Print all evidence of a payment session as one JSON object."""
 
     async def collect(context: Context) -> str:
@@ -45,6 +49,7 @@ def evidence_verify(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Check the deliveries' signatures with it, too."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Recompute a bundle's hashes and its bill, without a database. Exits with 1 when something was changed."""
     try:
@@ -54,6 +59,9 @@ def evidence_verify(
     found = problems(bundle)
     if webhook_secret_file is not None and not found:
         found = list(_unsigned(bundle, webhook_secret_file.read_text(encoding="utf-8").strip()))
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "problems": found}))
+        raise SystemExit(ExitStatus.FAILED if found else ExitStatus.DONE)
     if found:
         fail("\n".join([f"{file} is NOT as it was made:", *(f"  {problem}" for problem in found)]))
     assert isinstance(bundle, dict)

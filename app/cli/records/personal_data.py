@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import fail, with_context
+from app.cli.common import AsJson, fail, print_facts, with_context
 from app.cli.sessions import CALLER, session_app
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
@@ -20,7 +20,9 @@ app = session_app
 
 
 @session_app.command("erase-card")
-def session_erase_card(session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")]) -> None:
+def session_erase_card(
+    session_id: Annotated[str, typer.Argument(metavar="ID", help="ps_...")], as_json: AsJson = False
+) -> None:
     """Erase a session's card and metadata; amounts, tariff and journal stay."""
 
     async def run(context: Context) -> PaymentSession:
@@ -32,7 +34,7 @@ def session_erase_card(session_id: Annotated[str, typer.Argument(metavar="ID", h
         fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
     except StillNeeded as error:
         fail(f"Not yet: {error}.")
-    typer.echo(f"{session_id}: card and metadata are erased.")
+    print_facts(as_json, erased=session_id)
 
 
 @session_app.command("export")
@@ -41,6 +43,7 @@ def session_export(
         str, typer.Option("--card", metavar="TOKEN", help="A card's fingerprint or account reference.")
     ],
     operator: Annotated[str | None, typer.Option(metavar="OPERATOR", help="Only this operator.")] = None,
+    as_json: AsJson = True,  # it always is; taken as by every command
 ) -> None:
     """Print as JSON what is kept of one card's sessions. For the person who asks for it."""
 

@@ -1,0 +1,173 @@
+"""app/cli: what every command has in common, found by walking the tree of commands; and how sessions are shown."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperGroup
+from typer.testing import CliRunner, Result
+
+from app.cli import every_command
+from app.cli.common import ExitStatus
+from app.cli.output.chart import HEIGHT, chart_lines
+from app.domain.session.states.journal import JournalKind
+from app.store.sessions.journal import JournalEntry
+from tests.conftest import PATIENCE_S
+from tests.domain.sessions import POLICY
+from tests.postgres import ROOT
+from tests.store.rows import NOW, SECRET_KEY, a_session, change, provisioned, record, settled, with_charge
+
+APP = every_command()
+RUN_ON = {"migrate", "serve", "watch", "simulator", "demo"}
+"""Commands that run processes and show nothing of what is stored."""
+LISTS = ("operator list", "terminal list", "ops-key list", "sessions", "orphans", "attention")
+
+
+def leaves(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(command, TyperGroup):
+        yield " ".join(names), command
+        return
+    for name, inner in command.commands.items():
+        yield from leaves(inner, *names, name)
+
+
+COMMANDS = dict(leaves(typer.main.get_command(APP)))
+
+
+async def with_sessions(database_url: str) -> None:
+    """One session that runs, and one that is settled."""
+    async with provisioned(database_url) as database:
+        running = a_session(name="r")
+        assert await record(database, running)
+        await change(database, running, with_charge(running, "6891", 2091))
+        ended = a_session(name="e", charge_point="102")
+        assert await record(database, ended)
+        await change(database, ended, settled(ended, 500))
+
+
+def settings_for(database_url: str, **more: str) -> dict[str, str]:
+    return {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY, **more}
+
+
+def run(database_url: str, *command: str, **more: str) -> Result:
+    return CliRunner().invoke(APP, command, env=settings_for(database_url, **more))
+
+
+def test_every_command_that_shows_something_takes_json() -> None:
+    without = {name for name, command in COMMANDS.items() if "--json" not in options(command)}
+    assert without == RUN_ON
+    assert COMMANDS.keys() >= {*LISTS, "session show", "reconcile", "doctor"}
+
+
+def options(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def test_what_lists_prints_is_json_when_asked_for_and_fits_80_columns_otherwise(database_url: str) -> None:
+    asyncio.run(with_sessions(database_url))
+    for name in LISTS:
+        asked = run(database_url, *name.split(), "--json")
+        assert asked.exit_code == 0, asked.output
+        assert isinstance(json.loads(asked.stdout), dict | list), name
+        shown = run(database_url, *name.split(), COLUMNS="80")
+        assert shown.exit_code == 0, shown.output
+        assert "\x1b" not in shown.stdout, "no colours where nobody sees them"
+        too_long = [line for line in shown.stdout.splitlines() if len(line) > 80 and " " in line.strip()]
+        assert not too_long, name
+    everything = run(database_url, "sessions", COLUMNS="80").stdout
+    for session in json.loads(run(database_url, "sessions", "--json").stdout)["data"]:
+        assert session["id"] in everything, "whole, so that it can be copied"
+        one = json.loads(run(database_url, "session", "show", session["id"], "--json").stdout)
+        assert one["session"] == session
+        assert one["journal"][0]["kind"] == "payment_authorized"
+
+
+def test_the_documented_exit_statuses_are_these(database_url: str) -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ", page, re.MULTILINE)
+    assert [int(row) for row in rows] == [status.value for status in ExitStatus]
+    asyncio.run(with_sessions(database_url))
+    expected = {
+        ("sessions",): ExitStatus.DONE,
+        ("session", "show", "ps_none"): ExitStatus.FAILED,
+        ("sessions", "--watch", "--json"): ExitStatus.FAILED,
+        ("session", "show"): ExitStatus.USAGE,
+        ("sessions", "--limit", "0"): ExitStatus.USAGE,
+        ("doctor",): ExitStatus.FOUND,
+        ("reconcile", "--date", NOW.date().isoformat()): ExitStatus.FOUND,
+    }
+    assert {command: run(database_url, *command).exit_code for command in expected} == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_completes_commands_from_the_tree(shell: str) -> None:
+    script = complete(f"source_{shell}", {})
+    assert "_TAPWATT_COMPLETE" in script
+    words = {"COMP_WORDS": "tapwatt session ", "COMP_CWORD": "2"}
+    words |= {"_TYPER_COMPLETE_ARGS": "tapwatt session ", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    offered = complete(f"complete_{shell}", words)
+    for name in COMMANDS:
+        group, _, word = name.partition(" ")
+        assert group != "session" or word in offered
+
+
+def complete(what: str, more: dict[str, str]) -> str:
+    done = CliRunner().invoke(APP, [], prog_name="tapwatt", env={"_TAPWATT_COMPLETE": what, **more})
+    return done.stdout
+
+
+def test_sessions_are_followed_line_by_line_in_a_pipe_until_they_are_interrupted(
+    database_url: str, tmp_path: Path
+) -> None:
+    asyncio.run(with_sessions(database_url))
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("TAPWATT_")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "app", "sessions", "--watch", "--interval", "0.2"],
+        cwd=tmp_path,
+        env=plain | settings_for(database_url, PYTHONPATH=str(ROOT)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout is not None
+        lines = [watching.stdout.readline() for _ in range(2)]
+        watching.send_signal(signal.SIGINT)
+        rest, err = watching.communicate(timeout=PATIENCE_S)
+    assert [line.split()[2:4] for line in lines] == [["ps_e", "102"], ["ps_r", "101"]], err
+    assert (watching.returncode, rest, err) == (0, "", ""), "nothing changed, and it ends cleanly"
+
+
+def test_a_chart_is_as_high_as_the_limit_is_used() -> None:
+    session = with_charge(a_session(), "6891", 10_000)
+    lines = [
+        JournalEntry(
+            id=n,
+            at=NOW + timedelta(minutes=n),
+            kind=JournalKind.CHARGE_REPORTED,
+            source="monta_webhook",
+            detail={"energy_wh": 1000 * n, "price": f"{2 * n}.00"},
+            hash=b"",
+        )
+        for n in range(11)
+    ]
+    drawn = chart_lines(session, lines, POLICY, 60)
+    assert len(drawn) == 1 + 1 + HEIGHT + 1
+    assert all(len(line) <= 60 for line in drawn)
+    assert drawn[1].startswith("20.00 EUR ┄")
+    rows = [line.partition("│")[2] for line in drawn[2:-1]]
+    assert rows[0].endswith("█"), "all of it is used in the end"
+    widths = [sum(cell != " " for cell in row) for row in rows]
+    assert widths == sorted(widths), "and it rose"
+    assert drawn[-1].split() == ["10:00:00", "10:10:00"]
+    assert chart_lines(replace(session, charge=None), lines[:1], POLICY, 60) == []
