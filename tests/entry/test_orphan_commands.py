@@ -35,5 +35,5 @@ def test_the_operator_must_be_named(database_url: str) -> None:
     assert refused.exit_code == 1
     assert all(part in refused.output for part in (OP_ONE, OP_OTHER, "--operator"))
     done = CliRunner().invoke(every_command(), [*command, "--operator", OP_OTHER], env=settings)
-    assert (done.exit_code, done.output) == (0, "closed: 77 by hand\n")
+    assert (done.exit_code, done.output) == (0, "closed: 77\nbecause: by hand\n")
     assert asyncio.run(open_ones(database_url)) == [OP_ONE]
