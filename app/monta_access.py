@@ -11,11 +11,11 @@ import structlog
 from app.clock import Clock
 from app.domain.charging.charge import PriceUnit
 from app.domain.units.ids import OperatorId
-from app.group_commit import GroupCommit
 from app.monta.client import MontaClient
 from app.monta.ports import Credentials, Purpose, QuotaSeen, Token, TokenStore
 from app.monta.transport import Http, Timeouts
 from app.store.db.database import Database
+from app.store.db.group_commit import GroupCommit
 from app.store.db.secret_box import SecretBox
 from app.store.operators import jobs, monta_access
 from app.store.operators.jobs import Job

@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.limit.policy import SmallAuthorizations
 from app.domain.units.egress import Egress, is_loopback
-from app.secret_strength import weakness
+from app.domain.units.secret_strength import weakness
 from app.store.db.connect import DatabaseUrlInvalid, asyncpg_url
 
 PREFIX = "TAPWATT_"

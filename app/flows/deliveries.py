@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from app.domain.units.ids import OperatorId
-from app.group_commit import GroupCommit, Write
 from app.monta.plain_readings import PlainReading
 from app.monta.webhook import Entry
+from app.store.db.group_commit import GroupCommit, Write
 from app.store.operators.operators import Operator
 from app.store.sessions.deliveries import KeptDelivery
 

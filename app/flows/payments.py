@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.domain.session.payment_session import PaymentAuthorized, PaymentSession
 from app.domain.units.ids import OperatorId
-from app.group_commit import GroupCommit, Write
+from app.store.db.group_commit import GroupCommit, Write
 from app.store.operators.terminals import Terminal
 
 

@@ -7,8 +7,8 @@ from typing import TypeAlias
 from app.domain.session.machine import Call, Change, SendStop, StopDuplicate, Wait
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId
-from app.group_commit import GroupCommit, Write
 from app.store.db.database import is_away
+from app.store.db.group_commit import GroupCommit, Write
 from app.store.sessions.leases import Lease
 
 Edit: TypeAlias = Callable[[Change], Change]

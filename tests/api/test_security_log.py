@@ -11,8 +11,8 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app.api.http.rate_limits import Quotas, RateLimits
+from app.api.http.server import Server
 from app.flows.admin.manage_keys import add_ops_key
-from app.http_server import Server
 from app.security_log import MOST_REFUSED, WINDOW_S
 from app.store.operators.keys import Role
 from app.telemetry import ProcessTelemetry, configure_logging

@@ -91,6 +91,29 @@ def test_each_link_of_a_page_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(led_to), target
 
 
+def _packages(folder: str) -> set[str]:
+    return {path.parent.name for path in (ROOT / folder).glob("*/__init__.py")}
+
+
+def test_the_layers_show_every_package_and_every_module_at_the_top() -> None:
+    architecture = text_of("docs/architecture.md")
+    layers = architecture[architecture.index("```\napp/") : architecture.index("Imports point down only")]
+    modules = {path.name for path in (ROOT / "app").glob("*.py") if not path.name.startswith("__")}
+    assert modules <= set(re.findall(r"\w+\.py\b", layers))
+    shown = set(re.findall(r"(\w+)/", layers))
+    for folder in ("app", "app/domain", "app/flows"):
+        assert _packages(folder) <= shown, folder
+
+
+def test_the_readme_says_where_every_package_is() -> None:
+    readme = text_of("README.md")
+    rows = readme[readme.index("| folder |") : readme.index("Three walks")]
+    assert {f"app/{name}" for name in _packages("app")} <= set(re.findall(r"`([\w/.]+)`", rows))
+    for folder in ("app/domain", "app/flows"):
+        (row,) = (line for line in rows.splitlines() if line.startswith(f"| `{folder}` |"))
+        assert _packages(folder) <= set(re.findall(r"`(\w+)`", row)), folder
+
+
 def test_the_walk_to_the_stop_decision_touches_20_files_at_most() -> None:
     architecture = text_of("docs/architecture.md")
     walk = architecture[architecture.index("## Walk") : architecture.index("Afterwards")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from app.http_server import Server
+from app.api.http.server import Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from app.flows.terminal import authorize, top_up
 from app.flows.terminal.report_capture import CaptureConflict, NotSettled
 from app.flows.terminal.request_stop import NoRunningSession, SeveralSessions
 from app.flows.webhook.receive import BadSignature, UnknownEndpoint
-from app.group_commit import TooManyWaiting
 from app.monta.webhook import UnreadableDelivery
 from app.store.db.database import DATABASE_ERRORS
+from app.store.db.group_commit import TooManyWaiting
 from app.store.db.secret_box import SecretUnreadable
 from app.store.operators.orphans import SeveralOrphans
 from app.strict_json import clean_text

@@ -1,12 +1,12 @@
-"""Tests of app/group_commit."""
+"""Tests of app/store/db/group_commit."""
 
 import asyncio
 from collections.abc import Sequence
 
 import pytest
 
-from app import group_commit
-from app.group_commit import GroupCommit, TooManyWaiting
+from app.store.db import group_commit
+from app.store.db.group_commit import GroupCommit, TooManyWaiting
 from tests.conftest import PATIENCE_S
 
 pytestmark = pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""Tests of app/http_server."""
+"""Tests of app/api/http/server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.http_server import BoundedHttp, Connections, Server
+from app.api.http.server import BoundedHttp, Connections, Server
 
 pytestmark = pytest.mark.anyio
 

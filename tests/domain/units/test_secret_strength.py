@@ -1,4 +1,4 @@
-"""Tests of app/secret_strength: keys that can be guessed are told, random ones never."""
+"""Tests of app/domain/units/secret_strength: keys that can be guessed are told, random ones never."""
 
 import secrets
 import string
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.secret_strength import weakness
+from app.domain.units.secret_strength import weakness
 from app.wiring import Ids
 from tests.virtual_clock import VirtualClock
 
