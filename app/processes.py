@@ -13,7 +13,6 @@ import httpx
 import structlog
 from prometheus_client import start_http_server
 
-from app.api.http.server import ENDING, Connections, Server, run_loop
 from app.clock import Clock, ScaledClock, SystemClock, utc_now
 from app.flows.admin import database_checks
 from app.flows.admin.authenticate import keep_recording_key_uses
@@ -51,7 +50,6 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
     # Imported here: a watcher alone needs none of it.
     from app.api.http.live import SessionChanges
     from app.api.http.rate_limits import RateLimits
-    from app.api.http.server import Connections, Server
 
     news = SessionChanges()
     async with ready_context(settings, url) as context, AsyncExitStack() as stack:
@@ -165,7 +163,6 @@ async def simulate(
     announce: Callable[[Mapping[str, object]], None],
 ) -> None:
     """Runs the simulator as a server until SIGINT or SIGTERM. `announce` receives what a gateway needs to know."""
-    from app.api.http.server import Server
     from app.simulator.server import SimulatorServer, about, default_config
 
     origin = settings.clock_origin or utc_now()

@@ -15,7 +15,7 @@ from bench.rig.rig import Rig
 CASE = "process"
 LEAN = "import sys; from app.lean_imports import without\nwith without('pydantic.v1'): import "
 """As the service imports: without what it keeps out."""
-OURS = "app.cli, app.processes, app.http_server, app.main\nprint(*(n for n in sys.modules if n.split('.')[0] in TOPS))"
+OURS = "app.cli, app.processes, app.api.http.server, app.main\nprint(*(n for n in sys.modules if n.split('.')[0] in TOPS))"
 TOPS = (
     "TOPS = {'alembic', 'anyio', 'asyncpg', 'cryptography', 'fastapi', 'httpcore', 'httptools', 'httpx', 'msgspec',\
  'prometheus_client', 'pydantic', 'pydantic_core', 'pydantic_settings', 'rich', 'sqlalchemy', 'starlette', 'structlog',\
