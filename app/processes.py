@@ -50,6 +50,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
     # Imported here: a watcher alone needs none of it.
     from app.api.http.live import SessionChanges
     from app.api.http.rate_limits import RateLimits
+    from app.api.http.server import Connections, Server
 
     news = SessionChanges()
     async with ready_context(settings, url) as context, AsyncExitStack() as stack:
@@ -163,6 +164,7 @@ async def simulate(
     announce: Callable[[Mapping[str, object]], None],
 ) -> None:
     """Runs the simulator as a server until SIGINT or SIGTERM. `announce` receives what a gateway needs to know."""
+    from app.api.http.server import Server
     from app.simulator.server import SimulatorServer, about, default_config
 
     origin = settings.clock_origin or utc_now()
