@@ -1,0 +1,65 @@
+"""One word for one thing: a word that was given up for the field's own does not come back."""
+
+import re
+
+import pytest
+
+from tests.checks.pages import ROOT
+
+GIVEN_UP = {
+    "reserved_minor": "authorized_minor",
+    "kept_back": "idle_fee_reserve",
+    "wish": "stop_request",
+    "habits?": "profile",
+    "trail": "meter history",
+    "strays?": "duplicate charge",
+    "(shown|held)_w|seen_power_w": "estimated_max_w, before_drop_w, observed_max_w",
+    "given_up": "released",
+    "plausible_guess": "plausibility",
+    "unheard": "overdue",
+    "sightings?": "polled reports",
+    "(cell|plain)_outlook": "forecast",
+    "again_after_conflict": "retry_on_serialization_failure",
+    "outlive_the_primary": "wait_for_standby",
+    "give_back": "release",
+    "doubted_at": "refused_since",
+    "lead_until": "renewal_lease_until",
+    "safe_json": "strict_json",
+    "upkeep": "sync",
+    "reckoning": "audit",
+    "quirks?": "fault",
+    "courier": "delivery",
+    "mischief": "fault injector",
+    "purse": "terminal ledger",
+    "furnish": "provision",
+    "so (long|many) as": "as long as, as many as",
+}
+"""By pattern of a whole word, the word to use instead."""
+FOLDERS = ("app", "migrations", "tests", "bench", "docs", "deploy")
+SUFFIXES = {".py", ".md", ".html", ".js", ".yml", ".yaml", ".json", ".ini", ".service"}
+
+
+def written() -> dict[str, str]:
+    """All text of the project by path, without this file."""
+    found = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
+    kept = (path for path in found if path.suffix in SUFFIXES and path.name != "test_words.py")
+    return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in kept}
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    return written()
+
+
+@pytest.mark.parametrize("word", GIVEN_UP)
+def test_a_word_that_was_given_up_is_not_used(texts: dict[str, str], word: str) -> None:
+    # Part of a longer name counts, too: `_wish`, `unheard_at`, but neither `wishbone` nor `trailing`.
+    pattern = re.compile(rf"(?<![a-zA-Z])({word})(?![a-zA-Z])", re.IGNORECASE)
+    found = [f"{path}: {match.group()}" for path, text in texts.items() for match in pattern.finditer(text)]
+    assert not found, f"say {GIVEN_UP[word]}: {found[:5]}"
+
+
+def test_the_check_sees_names_within_names() -> None:
+    pattern = re.compile(r"(?<![a-zA-Z])(unheard)(?![a-zA-Z])")
+    assert pattern.search("settlements_unheard_at")
+    assert not pattern.search("unheardof")
