@@ -13,9 +13,11 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 
-from app.domain.session.machine import Change, SendStart
+from app.domain.session.machine import Change, SendStart, Source
 from app.domain.session.payment_session import StartOutcome
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
+from app.flows.context import LeaseLost
 from app.flows.session import advance
 from app.flows.session.advance import take_turns
 from app.flows.turns import Turn, Turns
@@ -77,6 +79,32 @@ async def test_three_sessions_cost_as_many_statements_as_one(database_url: str) 
             counts.append((database.transactions, database.statements))
         assert counts[0] == counts[1]
         assert counts[0][0] == 1
+
+
+async def test_F76_an_old_claim_beside_the_new_one_in_one_transaction_changes_nothing(
+    database_url: str,
+) -> None:
+    """A process that was suspended for longer than its lease goes on with it, and has claimed the session again."""
+    async with open_rig(database_url) as rig:
+        (old,) = await claimed(rig, 1)
+        await rig.clock.advance(rig.context.lease_s + 1)
+        async with rig.context.database.transaction() as connection:
+            now = rig.context.clock.now()
+            (new,) = await leases.claim(
+                connection, owner="test", now=now, until=now + timedelta(seconds=rig.context.lease_s), limit=1
+            )
+        assert (old.session_id, old.token) == (new.session_id, new.token - 1)
+
+        def noted(change: Change) -> Change:
+            return change.note(JournalKind.SEARCHED, Source.MONTA_API, found=0)
+
+        turns = [Turn(lease, noted, decides=False) for lease in (old, new)]
+        await take_turns(rig.context, turns)
+        assert [turn.saved is not None for turn in turns] == [False, True]
+        journal = await rig.journal(new.session_id)
+        assert [line["kind"] for line in journal].count("searched") == 1
+        with pytest.raises(LeaseLost):
+            await Turns(partial(take_turns, rig.context)).commit(old, None, noted)  # type: ignore[arg-type]
 
 
 async def test_F93_a_session_that_cannot_be_read_fails_its_own_turn_only(database_url: str) -> None:

@@ -116,9 +116,7 @@ async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
     async with context.database.transaction(urgent=any(turn.urgent for turn in turns)) as connection:
         locked = await claimed.lock(connection, [turn.lease for turn in turns], wait=len(turns) == 1)
         deciding = _Deciding(context, connection, now)
-        done = await deciding.work_on(
-            [(turn, row) for turn in turns if (row := locked.get(turn.lease.session_id))]
-        )
+        done = await deciding.work_on([(turn, row) for turn in turns if (row := locked.get(turn.lease))])
         waits = [work.waits_until(now) for work in done]
         allowances: list[Allowance] = []
         for number, (work, wait) in enumerate(zip(done, waits, strict=True)):

@@ -34,30 +34,36 @@ class Claimed:
         return from_row(self._row)
 
 
-async def lock(connection: Connection, claims: Sequence[Lease], *, wait: bool) -> dict[SessionId, Claimed]:
+async def lock(connection: Connection, claims: Sequence[Lease], *, wait: bool) -> dict[Lease, Claimed]:
     """Locks an operator's sessions whose claims are still these. In the order of their ids. `wait`: also for a row that
-    another transaction has locked; it is left out otherwise."""
+    another transaction has locked; it is left out otherwise.
+
+    By claim: a process that was suspended may hold an old and a new claim on one session at once (F76).
+    """
     operator = {"operator": claims[0].operator_id}
     given = operator | {"sessions": [c.session_id for c in claims], "tokens": [c.token for c in claims]}
-    locked = (await connection.execute(_LOCK[wait], given)).scalars()
+    held = {row["id"]: row["lease_token"] for row in await connection.execute(_LOCK[wait], given)}
+    locked = list(held)
     if not locked:
         return {}
     await kept_readings.lock_of(connection, locked)
     # A statement of its own: joined rows would be as old as the wait for the lock.
     rows = await connection.execute(_LOAD, operator | {"sessions": locked})
     return {
-        SessionId(row["id"]): Claimed(row, row["provider"], row["has_news"], row["has_polled"])
+        Lease(SessionId(row["id"]), held[row["id"]]): Claimed(
+            row, row["provider"], row["has_news"], row["has_polled"]
+        )
         for row in rows
     }
 
 
-def _lock(*, wait: bool) -> Select[tuple[str]]:
+def _lock(*, wait: bool) -> Select[tuple[str, int]]:
     claims = func.unnest(
         bindparam("sessions", type_=ARRAY(Text)), bindparam("tokens", type_=ARRAY(BigInteger))
     )
     claim = claims.table_valued("session_id", "token").render_derived()
     return (
-        select(P.c.id)
+        select(P.c.id, P.c.lease_token)
         .where(_THEIRS, tuple_(P.c.id, P.c.lease_token).in_(select(claim.c.session_id, claim.c.token)))
         .order_by(P.c.id)
         .with_for_update(of=P, skip_locked=not wait)

@@ -53,12 +53,15 @@ async def _lock_whoever(
 
 async def _claims_of_whoever(
     connection: Connection, claims: Sequence[Lease], *, wait: bool
-) -> dict[SessionId, Claimed]:
+) -> dict[Lease, Claimed]:
     """Takes the token that the row has now for one's own."""
     ids = [claim.session_id for claim in claims]
     rows = select(table.c.id, table.c.lease_token).where(is_any(table.c.id, ids)).order_by(table.c.id)
     locked = await connection.execute(rows.with_for_update(skip_locked=not wait))
-    return await _LOCK_CLAIMED(connection, [Lease(SessionId(id_), token) for id_, token in locked], wait=wait)
+    theirs = [Lease(SessionId(id_), token, claims[0].operator_id) for id_, token in locked]
+    found = await _LOCK_CLAIMED(connection, theirs, wait=wait)
+    rows_by_id = {lease.session_id: row for lease, row in found.items()}
+    return {claim: rows_by_id[claim.session_id] for claim in claims if claim.session_id in rows_by_id}
 
 
 _LOCK_CLAIMED = claimed.lock
@@ -66,15 +69,15 @@ _LOCK_CLAIMED = claimed.lock
 
 async def _claims_without_lock(
     connection: Connection, claims: Sequence[Lease], *, wait: bool
-) -> dict[SessionId, Claimed]:
+) -> dict[Lease, Claimed]:
     ids = [claim.session_id for claim in claims]
     tokens = select(table.c.id, table.c.lease_token).where(is_any(table.c.id, ids))
-    mine = {(claim.session_id, claim.token) for claim in claims}
-    ours = [id_ for id_, token in await connection.execute(tokens) if (id_, token) in mine]
-    rows = await connection.execute(claimed._LOAD, {"sessions": ours})
+    mine = {(claim.session_id, claim.token): claim for claim in claims}
+    held = {id_: mine[id_, token] for id_, token in await connection.execute(tokens) if (id_, token) in mine}
+    given = {"operator": claims[0].operator_id, "sessions": list(held)}
     return {
-        SessionId(row["id"]): Claimed(row, row["provider"], row["has_news"], row["has_polled"])
-        for row in rows
+        held[row["id"]]: Claimed(row, row["provider"], row["has_news"], row["has_polled"])
+        for row in await connection.execute(claimed._LOAD, given)
     }
 
 
