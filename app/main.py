@@ -25,7 +25,17 @@ from app.api.http.problems import (
 )
 from app.api.http.rate_limits import Quotas, RateLimits
 from app.api.kept_views import KeptViews
-from app.api.routes import evidence, health, monta_webhook, ops, orphans, reconciliation, terminal, well_known
+from app.api.routes import (
+    availability,
+    evidence,
+    health,
+    monta_webhook,
+    ops,
+    orphans,
+    reconciliation,
+    terminal,
+    well_known,
+)
 from app.api.schemas import FieldErrors
 from app.console import routes as console
 from app.flows.context import Context, SessionUnknown
@@ -45,6 +55,7 @@ ROUTERS = (
     ops.router,
     orphans.router,
     reconciliation.router,
+    availability.router,
     evidence.router,
     health.router,
 )

@@ -95,6 +95,14 @@ def _sessions(registry: CollectorRegistry, found: FiguresRead, now: datetime) ->
         "tapwatt_oldest_due_seconds", "How overdue the most overdue session is.", registry=registry
     )
     oldest.set(max(0.0, (now - found.oldest_due_at).total_seconds()) if found.oldest_due_at else 0)
+    out = Gauge(
+        "tapwatt_out_of_service",
+        "Charge points and terminals that are out of service now.",
+        ["what"],
+        registry=registry,
+    )
+    out.labels("charge_point").set(found.points_out)
+    out.labels("terminal").set(found.terminals_out)
     watcher = Gauge(
         "tapwatt_watcher_heartbeat_age_seconds",
         "Since any watcher was last seen; -1: never.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import (
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.api.http.card_data import refuse_card_data
+from app.domain.charging.availability import OUT_OF_ORDER
 from app.domain.session.payment_session import Authorization, Card, PaymentAuthorized
 from app.domain.session.settlement import CaptureOutcome, CaptureReport
 from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
@@ -218,6 +220,18 @@ class StopRequestIn(Body):
             account_reference=self.card_account_reference,
             charge_point_id=ChargePointId(point) if point else None,
         )
+
+
+class TerminalState(StrEnum):
+    ONLINE = "online"
+    OUT_OF_ORDER = OUT_OF_ORDER
+
+
+class TerminalStatusIn(Body):
+    """PUT /v1/terminal/status: a terminal's heartbeat."""
+
+    state: TerminalState
+    message: Annotated[Label | None, Field(description="for operations; it should name nobody")] = None
 
 
 class OpsStopIn(Body):

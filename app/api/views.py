@@ -71,6 +71,13 @@ class PaymentSessionOut(BaseModel):
     updated_at: Moment
 
 
+class TerminalStatusOut(BaseModel):
+    state: str
+    message: str | None
+    seen_at: Moment
+    offline_after: Moment = Field(description="it counts as offline then, unless it calls again")
+
+
 class ToppedUpOut(PaymentSessionOut):
     """The session after a top-up, and how far each limit lets it go."""
 

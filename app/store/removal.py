@@ -15,6 +15,7 @@ from app.store.tables import (
     operator_jobs,
     operators,
     orphans,
+    outages,
     payment_sessions,
     polled_reports,
     price_groups,
@@ -26,7 +27,7 @@ from app.store.tables import (
 P, T = payment_sessions.c, terminals.c
 
 CONFIGURED = (
-    *(api_keys, operator_jobs, tariffs, hold_policies, charge_points, price_groups),
+    *(outages, api_keys, operator_jobs, tariffs, hold_policies, charge_points, price_groups),
     *(monta_tokens, monta_budgets, inbox, deliveries, polled_reports, orphans),
 )
 """Tables whose rows go with an operator that has neither terminals nor sessions."""
@@ -58,6 +59,6 @@ async def remove_operator(connection: Connection, operator_id: OperatorId) -> No
 
 async def remove_terminal(connection: Connection, terminal_id: TerminalId) -> None:
     """Removes a terminal with its keys; a foreign key may refuse. A session may have come meanwhile."""
-    for table in (api_keys, terminal_charge_points):
+    for table in (api_keys, terminal_charge_points, outages):
         await connection.execute(delete(table).where(table.c.terminal_id == terminal_id))
     await connection.execute(delete(terminals).where(T.id == terminal_id))

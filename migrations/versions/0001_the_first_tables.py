@@ -95,6 +95,7 @@ PROTECTED = {
             "tariffs",
             "api_keys",
             "alerts",
+            "outages",
             "inbox",
             "deliveries",
             "polled_reports",
@@ -278,6 +279,12 @@ def upgrade() -> None:
             comment="what the newest charge here ran in, whoever started it",
         ),
         sa.Column("charged_at", sa.DateTime(timezone=True), nullable=True, comment="when that charge began"),
+        sa.Column(
+            "first_seen_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="its availability is known since then",
+        ),
         sa.Column(
             "seen_at",
             sa.DateTime(timezone=True),
@@ -553,6 +560,24 @@ def upgrade() -> None:
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "reported_state", sa.Text(), nullable=True, comment="online or out_of_order, as it said last"
+        ),
+        sa.Column(
+            "reported_message", sa.Text(), nullable=True, comment="what it said of itself, for operations"
+        ),
+        sa.Column(
+            "reported_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="its last heartbeat; null: it sends none",
+        ),
+        sa.Column(
+            "first_reported_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="its availability is known since then",
+        ),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_terminals_operator_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_terminals")),
         sa.UniqueConstraint("id", "operator_id", name=op.f("uq_terminals_id_operator_id")),
@@ -961,6 +986,8 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'failed'"),
     )
     _create_alerts()
+    _create_outages()
+    _create_compatibility()
     _guard_evidence()
     _protect()
 
@@ -1014,6 +1041,67 @@ def _create_alerts() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alert_runs")),
         comment="One row: which process may send alerts, and when it last did.",
     )
+
+
+def _create_outages() -> None:
+    """Creates the intervals in which charge points and terminals were out of service."""
+    op.create_table(
+        "outages",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("charge_point_id", sa.Text(), nullable=True, comment="null: of a terminal"),
+        sa.Column("terminal_id", sa.Text(), nullable=True, comment="null: of a charge point"),
+        sa.Column(
+            "cause",
+            sa.Text(),
+            nullable=False,
+            comment="Monta's state, `deleted`, `out_of_order` or `offline`",
+        ),
+        sa.Column("began_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True, comment="null: it lasts"),
+        sa.CheckConstraint("num_nonnulls(charge_point_id, terminal_id) = 1", name=op.f("ck_outages_of_one")),
+        sa.CheckConstraint("ended_at >= began_at", name=op.f("ck_outages_ends_after_it_began")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_outages_operator_id")),
+        sa.ForeignKeyConstraint(
+            ["operator_id", "charge_point_id"],
+            ["charge_points.operator_id", "charge_points.charge_point_id"],
+            name=op.f("fk_outages_operator_id_charge_point_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["terminal_id", "operator_id"],
+            ["terminals.id", "terminals.operator_id"],
+            name=op.f("fk_outages_terminal_id_operator_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outages")),
+        comment="When a charge point could not charge, or a terminal was away; availability is the rest of the time.",
+    )
+    op.create_index(
+        "uq_outages_lasting",
+        "outages",
+        ["operator_id", "charge_point_id", "terminal_id"],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index("ix_outages_operator_id_ended_at", "outages", ["operator_id", "ended_at"])
+
+
+def _create_compatibility() -> None:
+    """Creates the note of the oldest code that may run on this schema."""
+    op.create_table(
+        "schema_compatibility",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "oldest_code",
+            sa.Text(),
+            nullable=False,
+            comment="the newest revision that the oldest fit code knows",
+        ),
+        sa.CheckConstraint("id = 1", name=op.f("ck_schema_compatibility_one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schema_compatibility")),
+        comment="One row, written by migrations: code that knows this revision may run beside a newer schema.",
+    )
+    op.execute("INSERT INTO schema_compatibility (id, oldest_code) VALUES (1, '0001')")
 
 
 def _protect() -> None:
@@ -1135,6 +1223,8 @@ def downgrade() -> None:
     op.drop_index("ix_holds_session_id", table_name="holds")
     op.drop_table("holds")
     op.drop_table("captures")
+    op.drop_table("outages")
+    op.drop_table("schema_compatibility")
     op.drop_table("terminal_charge_points")
     op.drop_index(
         "uq_payment_sessions_active_charge_point",

@@ -15,6 +15,7 @@ BODIES: dict[str, Json] = {
     "/v1/payment-sessions/{id}/stop": {},
     "/v1/payment-sessions/{id}/captures": {"outcome": "captured", "amount": 1234, "reference": "r"},
     "/v1/payment-sessions/{id}/authorizations": {"reference": "T-1", "amount": 100},
+    "/v1/terminal/status": {"state": "out_of_order"},
     "/v1/ops/payment-sessions/{id}/stop": REASON,
     "/v1/ops/payment-sessions/{id}/settle": {"amount": 1} | REASON,
     "/v1/ops/payment-sessions/{id}/close": {"amount": 1} | REASON,

@@ -33,6 +33,8 @@ OTHER_PATHS = {
     "/v1/ops/orphans",
     "/v1/ops/orphans/{charge_id}/close",
     "/v1/ops/reconciliation",
+    "/v1/ops/availability",
+    "/v1/terminal/status",
 }
 """Paths that name no session; what each of them shows to whom has tests of its own."""
 

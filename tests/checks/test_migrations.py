@@ -1,6 +1,7 @@
 """The migrations make exactly the tables that the code believes in, on a real PostgreSQL."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -90,6 +91,28 @@ def test_there_is_one_line_of_migrations_with_one_head() -> None:
         assert Path(revision.path).name.startswith(f"{revision.revision}_"), (
             "newest_schema() reads file names"
         )
+
+
+CONTRACTS = re.compile(
+    r"\bop\.(drop_\w+|alter_column|rename_table)|\b(DROP|RENAME|SET NOT NULL|ALTER COLUMN)\b"
+)
+
+
+def forgets_compatibility(source: str) -> bool:
+    """Whether an upgrade takes away or tightens what older code uses, and does not say which code still fits."""
+    upgrade = source.partition("def upgrade")[2].partition("def downgrade")[0]
+    return bool(CONTRACTS.search(upgrade)) and "schema_compatibility" not in upgrade
+
+
+def test_a_migration_that_older_code_does_not_fit_says_so() -> None:
+    script = ScriptDirectory.from_config(alembic_config("postgresql:///unused"))
+    found = {each.revision: Path(each.path).read_text(encoding="utf-8") for each in script.walk_revisions()}
+    assert [revision for revision, source in found.items() if forgets_compatibility(source)] == []
+    note = "op.execute(\"UPDATE schema_compatibility SET oldest_code = '0002'\")"
+    for contracting in ('op.drop_column("a", "b")', 'op.execute("ALTER TABLE a RENAME b TO c")'):
+        assert forgets_compatibility(f"def upgrade() -> None:\n    {contracting}")
+        assert not forgets_compatibility(f"def upgrade() -> None:\n    {contracting}\n    {note}")
+    assert not forgets_compatibility('def upgrade() -> None:\n    op.add_column("a", b)')
 
 
 def test_migrating_a_migrated_database_changes_nothing(database_url: str) -> None:

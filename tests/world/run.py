@@ -11,9 +11,8 @@ import asyncpg
 import structlog
 
 from app.store.db.connect import SERVER_BOUNDS, Bounds
-from app.store.tables import metadata
 from tests.postgres import as_superuser
-from tests.shared_database import EMPTY, UNGUARDED
+from tests.shared_database import EMPTY, FILLED, UNGUARDED
 from tests.world.database import WorldDatabase
 from tests.world.draw import draw
 from tests.world.lock_waits import LockWaits
@@ -22,7 +21,7 @@ from tests.world.replicas import Environment
 from tests.world.story import Violation
 from tests.world.world import World
 
-TRUNCATE = UNGUARDED.format(f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)}")
+TRUNCATE = UNGUARDED.format(f"TRUNCATE {', '.join(FILLED)}")
 LOCKS_WITHOUT_HASTE = {"lock_timeout": "60s", "statement_timeout": "60s"}
 """Real time has no meaning here."""
 MAX_CONNECTIONS = 80

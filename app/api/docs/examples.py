@@ -158,6 +158,20 @@ METRICS: Responses = {
 }
 
 
+TERMINAL_STATUS: Responses = {
+    200: json_example(
+        {
+            "state": "out_of_order",
+            "message": "printer has no paper",
+            "seen_at": "2026-11-22T10:04:12.000Z",
+            "offline_after": "2026-11-22T10:09:12.000Z",
+        },
+        "As it is kept now",
+    ),
+    **problems(*WITH_BODY),
+}
+
+
 def named_body(name: str, example: Any, **more: Any) -> Any:
     return Body(
         openapi_examples={name: {"value": example} for name, example in {name: example, **more}.items()}
@@ -196,3 +210,6 @@ STOP_REQUEST_IN = named_body(
     },
 )
 TOP_UP_IN = named_body("more", {"reference": "A-2026-000124", "amount": 2000})
+STATUS_IN = named_body(
+    "online", {"state": "online"}, out_of_order={"state": "out_of_order", "message": "printer has no paper"}
+)

@@ -288,3 +288,43 @@ RECONCILIATION: Responses = {
     ),
     **problems(*WITH_FIELDS),
 }
+_OUTAGE = {
+    "cause": "disconnected",
+    "began_at": "2026-11-21T06:10:00.000Z",
+    "ended_at": "2026-11-21T08:40:00.000Z",
+    "seconds": 9000,
+}
+AVAILABILITY: Responses = {
+    200: json_example(
+        {
+            "month_start": "2026-11-01T00:00:00.000Z",
+            "as_of": "2026-11-22T10:04:12.000Z",
+            "terminals": [
+                {
+                    "operator_id": OPS["operator_id"],
+                    "charge_point_id": None,
+                    "terminal_id": OPS["terminal_id"],
+                    "name": "lane 3",
+                    "available_percent": "100.00",
+                    "observed_s": 1850652,
+                    "out_s": 0,
+                    "outages": [],
+                }
+            ],
+            "charge_points": [
+                {
+                    "operator_id": OPS["operator_id"],
+                    "charge_point_id": "101",
+                    "terminal_id": None,
+                    "name": "Bay 1",
+                    "available_percent": "99.51",
+                    "observed_s": 1850652,
+                    "out_s": 9000,
+                    "outages": [_OUTAGE],
+                }
+            ],
+        },
+        "The month as it stands now",
+    ),
+    **problems(*WITH_FIELDS),
+}

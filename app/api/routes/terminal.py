@@ -17,11 +17,20 @@ from app.api.http.problems import Problem
 from app.api.http.requests import StrictRequest, StrictRoute, body_as, is_json_type, shielded
 from app.api.http.responses import JsonBytes
 from app.api.kept_views import KeptViews
-from app.api.schemas import CaptureIn, KeyHeader, PaymentSessionIn, Reference, StopRequestIn, TopUpIn
+from app.api.schemas import (
+    CaptureIn,
+    KeyHeader,
+    PaymentSessionIn,
+    Reference,
+    StopRequestIn,
+    TerminalStatusIn,
+    TopUpIn,
+)
 from app.api.views import (
     ChargePointOut,
     Page,
     PaymentSessionOut,
+    TerminalStatusOut,
     ToppedUpOut,
     charge_point_out,
     page_json,
@@ -34,6 +43,7 @@ from app.flows.admin import queries
 from app.flows.context import Context
 from app.flows.terminal import authorize, top_up
 from app.flows.terminal.report_capture import report_capture as record_capture
+from app.flows.terminal.report_status import OFFLINE_AFTER, report_status
 from app.flows.terminal.request_stop import request_stop
 from app.flows.terminal.request_stop import stop_by_card as request_stop_by_card
 from app.store.operators.terminals import Terminal
@@ -298,6 +308,22 @@ async def charge_point(
     if found is None:
         raise Problem("not_found", "This charge point is not assigned to the terminal.")
     return charge_point_out(found.point, found.price)
+
+
+@router.put(
+    "/terminal/status",
+    summary="Heartbeat of the terminal",
+    operation_id="putTerminalStatus",
+    responses=examples.TERMINAL_STATUS,
+)
+async def terminal_status(
+    context: ContextHere, terminal: CallingTerminal, body: Annotated[TerminalStatusIn, examples.STATUS_IN]
+) -> TerminalStatusOut:
+    """Call it once a minute. A terminal that has called it once counts as offline when five minutes pass without."""
+    said = await shielded(report_status(context, terminal, state=body.state, message=body.message))
+    return TerminalStatusOut(
+        state=said.state, message=said.message, seen_at=said.at, offline_after=said.at + OFFLINE_AFTER
+    )
 
 
 def preferred_wait(prefer: str | None) -> int:

@@ -26,6 +26,17 @@ class ChargePointState(StrEnum):
     OTHER = "other"
 
 
+OUT_OF_SERVICE = frozenset(
+    {
+        ChargePointState.ERROR,
+        ChargePointState.DISCONNECTED,
+        ChargePointState.PASSIVE,
+        ChargePointState.MAINTENANCE,
+    }
+)
+"""States in which a charge point cannot charge. A state that we do not know does not count as one."""
+
+
 class CurrentType(StrEnum):
     """What flows through the cable."""
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.domain.charging.availability import OFFLINE_AFTER
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
-from app.store import health
+from app.store import health, outages
 from app.store.operators import monta_access, operator_state, orphans
 from app.store.operators.operator_state import OperatorFacts
 from app.store.sessions import leases
@@ -27,11 +28,14 @@ class FiguresRead:
     operators: Sequence[OperatorFacts]
     open_orphans: dict[OperatorId, int]
     budget_left: dict[OperatorId, tuple[int, int]]
+    points_out: int
+    terminals_out: int
 
 
 async def read_figures(context: Context) -> FiguresRead:
     now = context.clock.now()
     async with context.database.read() as connection:
+        points_out, terminals_out = await outages.count_out(connection, now - OFFLINE_AFTER)
         return FiguresRead(
             running=await count_running(connection),
             needs_attention=await health.need_attention(connection, None),
@@ -41,4 +45,6 @@ async def read_figures(context: Context) -> FiguresRead:
             operators=await operator_state.facts(connection),
             open_orphans=await orphans.count_open(connection),
             budget_left=await monta_access.budget_left(connection),
+            points_out=points_out,
+            terminals_out=terminals_out,
         )

@@ -11,7 +11,7 @@ from app.store import health, session_states
 from app.store.db import suitability
 from app.store.db.connection import Connection
 from app.store.db.database import wait_for_standby
-from app.store.db.schema import newest_schema, schema_version
+from app.store.db.schema import schema_of, schema_problem
 from app.store.db.scope import EVERY, limited_to
 from app.store.health import Totals
 from app.store.operators import charge_points, monta_access, operator_state, orphans, terminals
@@ -250,17 +250,15 @@ async def _readiness(context: Context, now: datetime) -> Readiness:
     async with context.database.transaction() as connection:
         writable = await health.takes_writes(connection)
         unbound = await suitability.missing_bounds(connection)
-        version = await schema_version(connection)
+        schema = await schema_of(connection)
         theirs = await health.database_time(connection)
-        beat = await health.newest_beat(connection) if version else None
-        secrets = await _wrong_key(context, connection) if version == newest_schema() else None
-    schema = newest_schema()
+        beat = await health.newest_beat(connection) if schema.revision else None
+        problem = schema_problem(schema)
+        secrets = None if problem else await _wrong_key(context, connection)
     skew = abs(context.clock.now() - theirs)
     return Readiness(
         database=_database_problem(context, writable, unbound),
-        schema=None
-        if version == schema
-        else f"is at {version}, this code needs {schema}: run `tapwatt migrate`",
+        schema=problem,
         clock=None
         if context.clock_is_virtual or skew <= MAX_SKEW
         else f"differs from the database's by {skew.total_seconds():.1f} s",

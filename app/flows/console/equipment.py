@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.units.ids import OperatorId, TerminalId
+from app.flows.availability import Month, read_month
 from app.flows.context import Context
 from app.store.operators import charge_points, equipment
 from app.store.operators.charge_points import KnownChargePoint, TariffFound
@@ -27,11 +28,13 @@ class Equipment:
     prices: Mapping[Place, TariffFound]
     names: Names
     now: datetime
+    month: Month
 
 
 async def list_equipment(context: Context, operator_id: OperatorId | None) -> Equipment:
     """Reads one operator's equipment, or (None) that of all."""
     now = context.clock.now()
+    month = await read_month(context, operator_id)
     since = now - USED_WITHIN
     async with context.database.read() as connection:
         points = await equipment.listed_points(connection, operator_id, limit=MOST_SHOWN)
@@ -46,4 +49,5 @@ async def list_equipment(context: Context, operator_id: OperatorId | None) -> Eq
             prices={place: price for place, price in found.items() if price is not None},
             names=await names_of(connection, [], places),
             now=now,
+            month=month,
         )

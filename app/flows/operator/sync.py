@@ -26,6 +26,7 @@ from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
 from app.monta.errors import MontaError, Refused
 from app.monta.webhook import PRICE_GROUP, delivery_path, read_entry
+from app.store import outages
 from app.store.db.database import retry_on_serialization_failure
 from app.store.db.secret_box import SecretUnreadable
 from app.store.operators import charge_points, jobs, operators, price_groups
@@ -60,6 +61,8 @@ MAX_DELIVERY_PRUNINGS = 300
 MAX_BATCHES = 50
 MAX_OUTDATED = 5
 """Outdated charge points of one operator read by one run. Sync finds the others."""
+OUTAGES_KEPT = timedelta(days=400)
+"""A year of months, and the one that runs."""
 EVENT_TYPES = ("charges", "charge-points")
 
 
@@ -219,10 +222,12 @@ async def _take_undelivered(context: Context, operator: Operator, monta: MontaCl
 
 
 async def _prune(context: Context, operator_id: OperatorId) -> None:
-    """Deletes old entries and deliveries, some thousands a sync. A thousand at a time, so that deletions never delay
-    other work."""
+    """Deletes old entries, deliveries and outages, some thousands a sync. A thousand at a time, so that deletions never
+    delay other work."""
     now = context.clock.now()
     entries_before = now - timedelta(days=context.inbox_days)
+    async with context.database.transaction() as connection:
+        await outages.prune(connection, operator_id, now - OUTAGES_KEPT, limit=PRUNED_AT_ONCE)
     deliveries_before = now - timedelta(days=context.delivery_days)
     for _ in range(MAX_PRUNINGS):
         async with context.database.transaction() as connection:

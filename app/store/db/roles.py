@@ -16,7 +16,7 @@ ROUNDS = 4096
 _RIGHTS = (
     "GRANT USAGE ON SCHEMA {schema} TO {user}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user}",
-    "REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {user}",
+    "REVOKE INSERT, UPDATE, DELETE ON alembic_version, schema_compatibility FROM {user}",
     "REVOKE UPDATE, DELETE ON journal, captures FROM {user}",
     "REVOKE DELETE ON settlements FROM {user}",
 )

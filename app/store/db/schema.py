@@ -1,6 +1,7 @@
 """Runs migrations, and compares the database's schema version with the code's."""
 
 import asyncio
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from app.store.db.database import Database
 
 
 def migrate(database_url: str, *, service_url: str | None = None) -> None:
-    """Runs all missing migrations. Repeatable, and safe from several machines at once (one waits).
+    """Runs all missing migrations. Repeatable, and safe from several machines at once (one waits). Leaves a newer
+    schema that this code fits as it is.
 
     `service_url`: with another user, it is given the rights that the service needs, and made where it is missing.
     Raises DatabaseUnsuitable, before anything is changed.
@@ -20,7 +22,8 @@ def migrate(database_url: str, *, service_url: str | None = None) -> None:
     from alembic import command  # slow to import, and only migrations need it
     from alembic.config import Config
 
-    asyncio.run(_check(database_url))
+    if asyncio.run(_is_newer(database_url)):
+        return
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
@@ -29,31 +32,63 @@ def migrate(database_url: str, *, service_url: str | None = None) -> None:
         asyncio.run(roles.let_in(database_url, service_url))
 
 
-async def _check(database_url: str) -> None:
+async def _is_newer(database_url: str) -> bool:
+    """Whether a newer version has migrated the database. Raises DatabaseUnsuitable, also when this code is too old."""
     database = Database(database_url)
     try:
         async with database.read() as connection:
             await suitability.check(connection, to_migrate=True)
+            found = await schema_of(connection)
     finally:
         await database.close()
+    if found.revision is None or found.revision in known_schemas():
+        return False
+    if problem := schema_problem(found):
+        raise suitability.DatabaseUnsuitable(f"The database's schema {problem}.")
+    return True
 
 
 MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
 
 
 @cache
-def newest_schema() -> str:
-    """Returns the revision that this code was written for. The file names of migrations begin with theirs.
+def known_schemas() -> tuple[str, ...]:
+    """Returns the revisions that this code knows, newest first. The file names of migrations begin with theirs.
 
-    Alembic, which knows it too, would stay in every process's memory: 10 MB.
+    Alembic, which knows them too, would stay in every process's memory: 10 MB.
     """
-    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    names = (path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return tuple(sorted((name.partition("_")[0] for name in names), reverse=True))
 
 
-async def schema_version(connection: Connection) -> str | None:
-    """The database's revision; None when it was never migrated."""
-    known = await connection.execute(text("SELECT to_regclass('alembic_version')"))
-    if known.scalar() is None:
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The database's revision, None when it was never migrated, and that of the oldest code that may run on it."""
+
+    revision: str | None
+    oldest_code: str | None = None
+
+
+_OLDEST = text("SELECT oldest_code FROM schema_compatibility")
+
+
+async def schema_of(connection: Connection) -> Schema:
+    """Reads what the last migration noted."""
+    tables = "SELECT to_regclass('alembic_version'), to_regclass('schema_compatibility')"
+    migrated, noted = tuple((await connection.execute(text(tables))).one())
+    if migrated is None:
+        return Schema(None)
+    revision = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+    return Schema(revision, (await connection.execute(_OLDEST)).scalar() if noted else None)
+
+
+def schema_problem(found: Schema) -> str | None:
+    """Why this code cannot run on a schema; None: it can. A newer schema names the oldest code that fits it."""
+    known = known_schemas()
+    if found.revision == known[0]:
         return None
-    version: str | None = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
-    return version
+    if found.revision is None or found.revision in known:
+        return f"is at {found.revision}, this code needs {known[0]}: run `tapwatt migrate`"
+    if found.oldest_code in known:
+        return None
+    return f"is at {found.revision}, newer than this code at {known[0]}, which does not fit it: start a newer version"

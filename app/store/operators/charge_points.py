@@ -9,7 +9,14 @@ import msgspec
 from sqlalchemy import ARRAY, Text, bindparam, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.domain.charging.charge_point import ChargePoint, ChargePointReport, ChargePointState, CurrentType
+from app.domain.charging.availability import DELETED
+from app.domain.charging.charge_point import (
+    OUT_OF_SERVICE,
+    ChargePoint,
+    ChargePointReport,
+    ChargePointState,
+    CurrentType,
+)
 from app.domain.limit.profile import ChargePointProfile
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import in_force
@@ -18,12 +25,14 @@ from app.store.db.connection import Connection, Row
 from app.store.db.documents import as_text, to_document
 from app.store.db.statements import is_any
 from app.store.operators import price_groups
+from app.store.outages import SeenState, follow_points
 from app.store.parsed_tariffs import parsed_tariff
 from app.store.tables import charge_points, tariffs, terminal_charge_points
 
 C = charge_points
 
 
+KEY = ("operator_id", "charge_point_id")
 PRICE_GROUP = "monta_price_group"
 QUIET = timedelta(minutes=1)
 """An older report causes a read of the record only after this time without another report of the charge point."""
@@ -58,9 +67,13 @@ async def put(connection: Connection, operator_id: OperatorId, points: Sequence[
     if not rows:
         return
     statement = insert(C).values(rows)
-    fresh = {c: statement.excluded[c] for c in rows[0] if c not in ("operator_id", "charge_point_id")}
+    fresh: dict[str, Any] = {c: statement.excluded[c] for c in rows[0] if c not in KEY}
+    fresh["first_seen_at"] = func.coalesce(C.c.first_seen_at, statement.excluded.first_seen_at)
     await connection.execute(
         statement.on_conflict_do_update(index_elements=[C.c.operator_id, C.c.charge_point_id], set_=fresh)
+    )
+    await follow_points(
+        connection, operator_id, {ChargePointId(r["charge_point_id"]): _seen(r) for r in rows}
     )
 
 
@@ -74,6 +87,7 @@ async def apply(
     """
     known = await _locked(connection, operator_id, [each.id for each in reports])
     outdated: dict[ChargePointId, None] = {}
+    applied: dict[ChargePointId, SeenState] = {}
     for each in sorted(reports, key=lambda r: r.order):
         row = known.get(each.id)
         if row is None:
@@ -85,9 +99,12 @@ async def apply(
             ):
                 outdated[each.id] = None
             continue
-        known[each.id] = row | _reported_columns(each, row) | _stamps(each)
+        fresh = _reported_columns(each, row) | _stamps(each, row)
+        known[each.id] = row | fresh
+        applied[each.id] = _seen(known[each.id])
         here = (C.c.operator_id == operator_id, C.c.charge_point_id == each.id)
-        await connection.execute(update(C).where(*here).values(_reported_columns(each, row) | _stamps(each)))
+        await connection.execute(update(C).where(*here).values(fresh))
+    await follow_points(connection, operator_id, applied)
     return tuple(outdated)
 
 
@@ -117,10 +134,20 @@ def _reported_columns(report: ChargePointReport, row: Mapping[str, Any]) -> dict
     return columns | ({"deleted_at": report.shown.deleted_at or report.event_at} if report.is_gone else {})
 
 
-def _stamps(report: ChargePointReport) -> dict[str, Any]:
-    return {"seen_at": report.received_at, "updated_at": report.updated_at, "event_at": report.event_at} | (
-        {"state": ChargePointState.OTHER} if report.shown is None else {}
-    )
+def _stamps(report: ChargePointReport, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "first_seen_at": row["first_seen_at"] or report.received_at,
+        "seen_at": report.received_at,
+        "updated_at": report.updated_at,
+        "event_at": report.event_at,
+    } | ({"state": ChargePointState.OTHER} if report.shown is None else {})
+
+
+def _seen(row: Mapping[str, Any]) -> SeenState:
+    """Whether a charge point is in service, as of when we saw it: an outage is measured by our own clock."""
+    if row["deleted_at"] is not None:
+        return SeenState(DELETED, row["seen_at"])
+    return SeenState(row["state"] if row["state"] in OUT_OF_SERVICE else None, row["seen_at"])
 
 
 async def _locked(
@@ -240,7 +267,12 @@ def configured_tariff(
 def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:
     """A row as the record shows it, without anything from webhooks."""
     updated_at = min(point.updated_at or point.seen_at, point.seen_at)
-    stamps = {"seen_at": point.seen_at, "updated_at": updated_at, "event_at": None}
+    stamps = {
+        "first_seen_at": point.seen_at,
+        "seen_at": point.seen_at,
+        "updated_at": updated_at,
+        "event_at": None,
+    }
     return {"operator_id": operator_id, "charge_point_id": point.id} | _columns(point) | stamps
 
 

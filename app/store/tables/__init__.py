@@ -2,7 +2,9 @@
 
 from app.store.tables import immutable as _immutable  # noqa: F401  # its triggers are made with the tables
 from app.store.tables.alerts import alert_runs, alerts
+from app.store.tables.availability import outages
 from app.store.tables.base import metadata
+from app.store.tables.compatibility import schema_compatibility
 from app.store.tables.isolation import protect_all
 from app.store.tables.keys import api_keys, secret_keys
 from app.store.tables.monta import (
@@ -55,9 +57,11 @@ __all__ = [
     "operator_jobs",
     "operators",
     "orphans",
+    "outages",
     "payment_sessions",
     "polled_reports",
     "price_groups",
+    "schema_compatibility",
     "secret_keys",
     "settlements",
     "tariffs",

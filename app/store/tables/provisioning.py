@@ -98,6 +98,10 @@ terminals = Table(
     Column("provider", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("reported_state", Text, comment="online or out_of_order, as it said last"),
+    Column("reported_message", Text, comment="what it said of itself, for operations"),
+    Column("reported_at", Moment, comment="its last heartbeat; null: it sends none"),
+    Column("first_reported_at", Moment, comment="its availability is known since then"),
     UniqueConstraint("id", "operator_id"),
 )
 
@@ -118,6 +122,7 @@ charge_points = Table(
     Column("learned_currency", Text),
     Column("charged_currency", Text, comment="what the newest charge here ran in, whoever started it"),
     Column("charged_at", Moment, comment="when that charge began"),
+    Column("first_seen_at", Moment, comment="its availability is known since then"),
     Column("seen_at", Moment, comment="when Monta last reported; null: never yet"),
     Column("updated_at", Moment, comment="Monta's own time of what is kept, never later than ours"),
     Column("event_at", Moment, comment="of the webhook that reported it; null: it was read"),

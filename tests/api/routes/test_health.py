@@ -99,18 +99,29 @@ async def test_F84_open_transactions_can_be_seen_in_the_metrics(database_url: st
         assert (await in_use()).endswith(" 0.0")
 
 
-async def test_an_older_or_newer_schema_is_not_ready(database_url: str) -> None:  # F86
+async def test_a_newer_schema_is_ready_only_for_code_that_it_names(database_url: str) -> None:  # F86
     owner = await asyncpg.connect(as_owner(database_url))
     async with open_service(database_url) as service:
         await beat(service.context)
         was = await owner.fetchval("SELECT version_num FROM alembic_version")
-        for version in ("0000", "9999"):
-            await owner.execute("UPDATE alembic_version SET version_num = $1", version)
-            answer = await ask(service.context)
+        await owner.execute("UPDATE alembic_version SET version_num = '9999'")
+        try:
+            beside = await ask(service.context)
+            await owner.execute("UPDATE schema_compatibility SET oldest_code = '9999'")
+            too_old = await ask(service.context)
+            await owner.execute("DELETE FROM schema_compatibility")
+            unknown = await ask(service.context)
+        finally:
             await owner.execute("UPDATE alembic_version SET version_num = $1", was)
-            assert answer.status_code == 503
-            assert "tapwatt migrate" in answer.json()["checks"]["schema"]
+            await owner.execute(
+                "INSERT INTO schema_compatibility VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET oldest_code = $1",
+                was,
+            )
     await owner.close()
+    assert (beside.status_code, beside.json()["checks"]["schema"]) == (200, "ok")
+    for answer in (too_old, unknown):
+        assert answer.status_code == 503
+        assert "start a newer version" in answer.json()["checks"]["schema"]
 
 
 @pytest.fixture
