@@ -1,4 +1,4 @@
-"""Reads how available charge points and terminals were in a month, and when they were out of service."""
+"""Reads a month's availability and outages of charge points and terminals."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Month:
 
 
 async def read_month(context: Context, operator_id: OperatorId | None, of: datetime | None = None) -> Month:
-    """Reads the calendar month (UTC) of a time, or the present one, of one operator or of all (None)."""
+    """Reads the calendar month (UTC) of a time. By default the present one; of one operator or of all (None)."""
     now = context.clock.now()
     window = month_of(of or now)
     async with context.database.read() as connection:

@@ -71,7 +71,7 @@ class MonthOut(BaseModel):
 async def availability(
     context: ContextHere, key: CallingOps, wanted: Annotated[MonthQuery, Query()]
 ) -> MonthOut:
-    """How much of the month each terminal and charge point was in service, and when it was not.
+    """Shows how available each terminal and charge point was in a month.
 
     A charge point by the states that Monta shows, a terminal by its heartbeats; from when it was first seen.
     """

@@ -26,7 +26,7 @@ def outages(
     operator: Annotated[str | None, typer.Option(metavar="OPERATOR", help="Only this operator.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List outages of terminals and charge points in a month, with the availability of each in per cent."""
+    """List a month's outages of terminals and charge points. With the availability of each in per cent."""
     owner = OperatorId(operator) if operator is not None else None
     of = None if month is None else _month(month)
     found = with_context(load_settings(), lambda context: read_month(context, owner, of))

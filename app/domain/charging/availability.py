@@ -1,4 +1,4 @@
-"""Computes the availability of a charge point or a terminal from the intervals in which it was out of service."""
+"""Computes the availability of charge points and terminals from their outages."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -63,7 +63,7 @@ def known_schemas() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The database's revision, None when it was never migrated, and that of the oldest code that may run on it."""
+    """The database's revision, and the oldest code that fits it. None: it was never migrated."""
 
     revision: str | None
     oldest_code: str | None = None

@@ -144,7 +144,7 @@ def _stamps(report: ChargePointReport, row: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _seen(row: Mapping[str, Any]) -> SeenState:
-    """Whether a charge point is in service, as of when we saw it: an outage is measured by our own clock."""
+    """Whether a charge point is in service. As of when we saw it: an outage is measured by our own clock."""
     if row["deleted_at"] is not None:
         return SeenState(DELETED, row["seen_at"])
     return SeenState(row["state"] if row["state"] in OUT_OF_SERVICE else None, row["seen_at"])
