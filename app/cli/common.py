@@ -64,7 +64,18 @@ def with_context(settings: KeyedSettings, work: Callable[[Context], Awaitable[T]
 
 
 READING = frozenset(
-    {"list", "show", "check", "evidence", "sessions", "orphans", "outages", "reconcile", "doctor", "attention"}
+    {
+        "list",
+        "show",
+        "check",
+        "evidence",
+        "sessions",
+        "orphans",
+        "outages",
+        "reconcile",
+        "doctor",
+        "attention",
+    }
 )
 """Commands that change nothing; all others are in the security log."""
 WORD = re.compile("[a-z][a-z-]*")
