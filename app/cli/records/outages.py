@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common import AsJson, fail, with_context
-from app.cli.tables import facts_table
+from app.cli.output.tables import facts_table
 from app.domain.units.ids import OperatorId
 from app.flows.availability import Month, read_month
 from app.settings import load_settings
