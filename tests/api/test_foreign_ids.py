@@ -1,4 +1,7 @@
-"""Every endpoint, with every id of another operator, and the other operator's webhook: nothing is shown or changed."""
+"""Tests of app/api/routes.
+
+Every endpoint, with every id of another operator, and the other operator's webhook: nothing is shown or changed.
+"""
 
 import asyncpg
 import pytest

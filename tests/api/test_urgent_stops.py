@@ -1,4 +1,7 @@
-"""A stop waits for no other work of its process: neither the call nor what the watcher does of it."""
+"""Tests of app/flows/terminal/request_stop.
+
+A stop waits for no other work of its process: neither the call nor what the watcher does of it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

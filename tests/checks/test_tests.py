@@ -90,14 +90,37 @@ def test_no_test_module_imports_another() -> None:
     assert not found, "what two test modules need belongs into a module of helpers"
 
 
+BESIDE = ("bench", "checks", "entry", "journeys", "mutation", "processes", "supply_chain", "world")
+"""Folders of tests that mirror no package."""
+
+
+def named_modules(path: Path) -> list[str]:
+    """What the first line of a test module names of app/."""
+    first = (ast.get_docstring(parsed(path)) or "").split("\n")[0]
+    return [word.strip(",.:") for word in first.split() if word.startswith("app/")]
+
+
+def in_app(name: str) -> bool:
+    return (ROOT / name).is_dir() or (ROOT / name).with_suffix(".py").exists()
+
+
+def test_tests_mirror_the_packages_or_name_what_they_are_of() -> None:
+    mirroring = [path for path in TEST_MODULES if path.relative_to(TESTS).parts[0] not in BESIDE]
+    assert len(mirroring) > 100, "the check sees them"
+    for path in mirroring:
+        mirrored = Path("app") / path.relative_to(TESTS).with_name(path.stem.removeprefix("test_"))
+        named = named_modules(path)
+        assert named or in_app(str(mirrored)), (
+            f"{path.relative_to(ROOT)}: its first line names no module of app/"
+        )
+        assert all(map(in_app, named)), f"{path.relative_to(ROOT)}: {named}"
+
+
 def test_every_journey_names_the_modules_that_it_proves() -> None:
     for path in sorted((TESTS / "journeys").glob("test_*.py")):
-        first = (ast.get_docstring(parsed(path)) or "").split("\n")[0]
-        named = [word.strip(",.:") for word in first.split() if word.startswith("app/")]
+        named = named_modules(path)
         assert named, f"{path.name}: its first line names no module of app/"
-        for each in named:
-            known = (ROOT / each).is_dir() or (ROOT / each).with_suffix(".py").exists()
-            assert known, f"{path.name}: there is no {each}"
+        assert all(map(in_app, named)), f"{path.name}: {named}"
 
 
 def test_every_test_asserts_something() -> None:

@@ -1,4 +1,7 @@
-"""The console in chromium: signing in, rows that change while one looks, acting. Skipped without chromium."""
+"""Tests of app/console.
+
+The console in chromium: signing in, rows that change while one looks, acting. Skipped without chromium.
+"""
 
 import shutil
 from collections.abc import AsyncIterator

@@ -1,4 +1,7 @@
-"""Terminals and charge points: state, what holds them, price, latest use; only those that the key may see."""
+"""Tests of app/console/routes/equipment.
+
+Terminals and charge points: state, what holds them, price, latest use; only those that the key may see.
+"""
 
 from datetime import timedelta
 

@@ -1,4 +1,7 @@
-"""Health: what does not work is named, with what is known of each operator, watcher and stop."""
+"""Tests of app/console/routes/health.
+
+Health: what does not work is named, with what is known of each operator, watcher and stop.
+"""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,7 @@
-"""Live: rows that are patched by id and version, one read a second for all viewers, only what the key may see."""
+"""Tests of app/console/board.
+
+Live: rows that are patched by id and version, one read a second for all viewers, only what the key may see.
+"""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Money: a day that adds up, differences first, holds that expire, captures that are overdue, one operator's only."""
+"""Tests of app/console/routes/money.
+
+Money: a day that adds up, differences first, holds that expire, captures that are overdue, one operator's only.
+"""
 
 from dataclasses import replace
 from datetime import timedelta

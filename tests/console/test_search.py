@@ -1,4 +1,7 @@
-"""Search: every id that a caller may have, filters in the address, pages, CSV; only what the key may see."""
+"""Tests of app/console/routes/search.
+
+Search: every id that a caller may have, filters in the address, pages, CSV; only what the key may see.
+"""
 
 import csv
 from datetime import timedelta

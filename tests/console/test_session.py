@@ -1,4 +1,7 @@
-"""One session: what its page shows of real journeys, what operations may do there, hostile strings everywhere."""
+"""Tests of app/console/routes/session.
+
+One session: what its page shows of real journeys, what operations may do there, hostile strings everywhere.
+"""
 
 import json
 from dataclasses import replace

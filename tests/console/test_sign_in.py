@@ -1,4 +1,7 @@
-"""Signing in with an operations key: cookies, tokens of forms, ends, limits; what no one may do without it."""
+"""Tests of app/console/routes/sign_in.
+
+Signing in with an operations key: cookies, tokens of forms, ends, limits; what no one may do without it.
+"""
 
 from contextlib import AsyncExitStack
 from datetime import timedelta

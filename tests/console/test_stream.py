@@ -1,4 +1,7 @@
-"""The stream over a real connection: what a viewer receives, and that the process ends while it is open."""
+"""Tests of app/console/routes/live.
+
+The stream over a real connection: what a viewer receives, and that the process ends while it is open.
+"""
 
 import asyncio
 import signal

@@ -1,4 +1,7 @@
-"""Colours that are legible in light and dark, a focus that is seen, and rules for phones."""
+"""Tests of app/console/static.
+
+Colours that are legible in light and dark, a focus that is seen, and rules for phones.
+"""
 
 import re
 

@@ -1,4 +1,6 @@
-"""Generated requests at every endpoint: never a 5xx, never an answer that is not documented, and nothing is echoed.
+"""Tests of app/api/routes.
+
+Generated requests at every endpoint: never a 5xx, never an answer that is not documented, and nothing is echoed.
 
 `--times 20` makes the long run: 10,000 requests to each operation, 20,000 webhooks.
 """

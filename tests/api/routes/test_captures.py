@@ -1,4 +1,7 @@
-"""What a terminal reports of a capture that its PSP refuses, and what it is told to do."""
+"""Tests of app/flows/terminal/report_capture.
+
+What a terminal reports of a capture that its PSP refuses, and what it is told to do.
+"""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,7 @@
-"""PostgreSQL itself keeps operators apart: what a transaction may see and write, whatever its statements ask for."""
+"""Tests of app/store/tables/isolation.
+
+PostgreSQL itself keeps operators apart: what a transaction may see and write, whatever its statements ask for.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,7 @@
-"""No list or search of sessions reads a whole table, whatever the parameters: PostgreSQL's own plans say so."""
+"""Tests of app/store/sessions/session_filter.
+
+No list or search of sessions reads a whole table, whatever the parameters: PostgreSQL's own plans say so.
+"""
 
 from typing import Any
 
