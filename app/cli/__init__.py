@@ -32,7 +32,7 @@ def every_command() -> typer.Typer:
         tariffs,
         terminals,
     )
-    from app.cli.records import evidence, outages, personal_data
+    from app.cli.records import charges, evidence, outages, personal_data
 
     app = typer.Typer(
         no_args_is_help=True, pretty_exceptions_enable=False, help="Card payment at EV chargers on Monta."
@@ -49,6 +49,7 @@ def every_command() -> typer.Typer:
     app.add_typer(personal_data.app, name="session")
     app.add_typer(reconciliation.app)
     app.add_typer(outages.app)
+    app.add_typer(charges.app)
     app.add_typer(evidence.evidence_app, name="evidence")
     app.add_typer(orphans.app)
     app.add_typer(orphans.orphan_app, name="orphan")

@@ -73,6 +73,7 @@ READING = frozenset(
         "orphans",
         "outages",
         "reconcile",
+        "charges",
         "doctor",
         "attention",
     }

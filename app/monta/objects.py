@@ -120,6 +120,9 @@ def read_charge_point(value: JsonIn, seen_at: datetime) -> ChargePoint | None:
         price_group_id=f.id("priceGroupId"),
         team_id=f.id("teamId"),
         model=_model(f.text("brandName", max_chars=100), f.text("modelName", max_chars=100)),
+        evse_id=f.text("evseId", max_chars=100),
+        site_id=f.id("siteId"),
+        address=_address(f.object("location")),
         deleted_at=f.date("deletedAt"),
     )
 
@@ -133,6 +136,9 @@ POINT_FIELDS = {
     "cablePluggedIn": "cable_plugged_in",
     "priceGroupId": "price_group_id",
     "modelName": "model",
+    "evseId": "evse_id",
+    "siteId": "site_id",
+    "location": "address",
     "deletedAt": "deleted_at",
 }
 """Which of Monta's fields of a charge point are kept."""
@@ -142,15 +148,16 @@ def reported_fields_of_charge_point(value: Mapping[str, JsonIn]) -> frozenset[st
     """Names the fields of a charge point that are present and valid. A webhook may omit the others."""
     f = Fields(value)
     for read, names in (
-        (f.text, ("name", "state", "type", "modelName")),
+        (f.text, ("name", "state", "type", "modelName", "evseId")),
         (f.flag, ("cablePluggedIn",)),
-        (f.id, ("priceGroupId",)),
+        (f.id, ("priceGroupId", "siteId")),
         (f.date, ("deletedAt",)),
     ):
         for name in names:
             read(name)
     f.decimal("maxKw", high=MAX_KW)
     f.objects("connectors")
+    f.object("location")
     bad = {problem.partition(".")[0] for problem in f.problems}
     return frozenset(POINT_FIELDS[name] for name in POINT_FIELDS if name in value and name not in bad)
 
@@ -158,6 +165,17 @@ def reported_fields_of_charge_point(value: Mapping[str, JsonIn]) -> frozenset[st
 def _model(brand: str | None, name: str | None) -> str | None:
     """Joins brand and model name. A brand alone would group charge points that have nothing in common."""
     return f"{brand or ''} {name}".strip() if name else None
+
+
+def _address(location: Fields) -> str | None:
+    """Reads an address in one line: Monta's own, else its parts."""
+    parts = location.object("address")
+    names = ("address1", "address2", "address3", "zip", "city", "country")
+    joined = ", ".join(filter(None, (parts.text(name, max_chars=100) for name in names)))
+    return location.text("addressLabel") or joined[:MAX_ADDRESS] or None
+
+
+MAX_ADDRESS = 500
 
 
 def _charge_state(f: Fields) -> ChargeState:

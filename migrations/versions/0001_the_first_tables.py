@@ -265,6 +265,9 @@ def upgrade() -> None:
         sa.Column("cable_plugged_in", sa.Boolean(), nullable=True),
         sa.Column("price_group_id", sa.Text(), nullable=True),
         sa.Column("model", sa.Text(), nullable=True, comment="brand and model, as Monta names them"),
+        sa.Column("evse_id", sa.Text(), nullable=True),
+        sa.Column("site_id", sa.Text(), nullable=True, comment="Monta's id of the site that it belongs to"),
+        sa.Column("address", sa.Text(), nullable=True, comment="in one line, as Monta shows it"),
         sa.Column(
             "learned_kwh_price",
             sa.Numeric(),

@@ -180,6 +180,9 @@ class Service:
             name="Bay 1",
             max_power_w=22000,
             connectors=("type2",),
+            evse_id=f"DK*TAP*E{point}",
+            site_id="9",
+            address="1 Test Street, 1000 Boxville",
         )
         async with self.context.database.transaction() as connection:
             await charge_points.put(connection, self.one.operator.operator_id, [seen])

@@ -35,6 +35,7 @@ OTHER_PATHS = {
     "/v1/ops/reconciliation",
     "/v1/ops/availability",
     "/v1/terminal/status",
+    "/v1/ops/charges",
 }
 """Paths that name no session; what each of them shows to whom has tests of its own."""
 

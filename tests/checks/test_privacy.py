@@ -18,6 +18,7 @@ NOT_PERSONAL = {
     "api_keys.key_hash": "of a random key",
     "journal.hash": "of the journal's chain",
     "charge_points.name": "of a charger",
+    "charge_points.address": "of a charger that takes cards",
     "price_groups.name": "of a price group",
     "operators.name": "of a company",
     "terminals.name": "of a terminal",

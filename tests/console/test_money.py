@@ -48,6 +48,9 @@ async def test_a_day_of_real_charges_adds_up_by_terminal(database_url: str) -> N
         assert settled == monta == captured
         assert section(page, "Differences").one("p").text == "All 2 sessions of the day agree."
         assert "No open hold expires" in section(page, "Holds that expire").text
+        books = await browser.http.get("/console/charges.csv?month=2026-11")
+        assert books.text.startswith("operator_id,session_id,charge_id")
+        assert (await browser.http.get("/console/charges.csv?month=2026-13")).status_code == 422
         file = await browser.http.get("/console/money.csv?date=2026-11-22")
         assert session["id"] in file.text
         assert open_one["id"] in file.text

@@ -7,13 +7,16 @@ import hashlib
 import hmac
 import json
 import random
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import text
 
+from app.domain.charging.charge_point import Place
 from app.domain.units.ids import ChargePointId
+from app.store.operators.names import places_of
 from tests.journeys.rig import Json, Rig, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -195,3 +198,18 @@ async def test_F113_a_new_price_group_of_a_charge_point_is_read_at_once(database
         assert (await point(rig))["price"]["id"] == "monta-pg-21"
         await deliver(rig, news(rig, priceGroupId=25))
         assert (await point(rig))["price"]["id"] == "monta-pg-25"
+
+
+async def test_where_a_charge_point_is_comes_with_its_record_and_with_webhooks(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        point_id = (rig.operator.operator_id, ChargePointId("101"))
+
+        async def shown() -> Place:
+            async with rig.context.database.read() as connection:
+                return (await places_of(connection, [point_id]))[point_id]
+
+        place = await shown()
+        assert (place.evse_id, place.address) == ("DK*BOX*E101", "1 Test Street, 1000 Boxville")
+        assert place.site_id is not None
+        await deliver(rig, news(rig, at_s=1, evseId="DK*BOX*E999", location={"addressLabel": "2 New Street"}))
+        assert await shown() == replace(place, evse_id="DK*BOX*E999", address="2 New Street")

@@ -259,7 +259,8 @@ def test_no_charge_however_strange_does_worse_than_lose_its_strange_fields(
 def test_a_charge_point_is_read_whole() -> None:
     value = load(
         """{"id": 101, "teamId": 14, "state": "busy-non-charging", "type": "dc", "maxKw": 149.5, "name": "A1",
-        "cablePluggedIn": true, "isActive": true, "priceGroupId": 77, "evseId": "DK*TAP*E1",
+        "cablePluggedIn": true, "isActive": true, "priceGroupId": 77, "evseId": "DK*TAP*E1", "siteId": 9,
+        "location": {"addressLabel": "1 Test Street, 1000 Boxville", "address": {"city": "elsewhere"}},
         "connectors": [{"id": 1, "identifier": "ccs", "name": "CCS"}, {"name": "Type 2"}, 5],
         "updatedAt": "2026-11-22T10:00:00Z"}"""
     )
@@ -275,7 +276,29 @@ def test_a_charge_point_is_read_whole() -> None:
         cable_plugged_in=True,
         price_group_id="77",
         team_id="14",
+        evse_id="DK*TAP*E1",
+        site_id="9",
+        address="1 Test Street, 1000 Boxville",
     )
+
+
+@pytest.mark.parametrize(
+    ("location", "address"),
+    [
+        ('{"address": {"address1": "1 Test Street", "zip": "1000", "city": "Boxville", "country": 5}}', True),
+        (
+            '{"addressLabel": ["?"], "address": {"address1": "1 Test Street", "zip": "1000", "city": "Boxville"}}',
+            True,
+        ),
+        ('{"coordinates": {"latitude": 55.6}}', False),
+        ('"1 Test Street"', False),
+        ("null", False),
+    ],
+)
+def test_an_address_is_put_together_from_what_can_be_read(location: str, address: bool) -> None:
+    shown = read_charge_point(load(f'{{"id": 101, "location": {location}}}'), SEEN)
+    assert shown is not None
+    assert shown.address == ("1 Test Street, 1000, Boxville" if address else None)
 
 
 def test_a_charge_point_may_say_next_to_nothing_but_its_id() -> None:

@@ -328,3 +328,48 @@ AVAILABILITY: Responses = {
     ),
     **problems(*WITH_FIELDS),
 }
+_CHARGE = {
+    "operator_id": OPS["operator_id"],
+    "session_id": OPS["id"],
+    "charge_id": "689100419745380035",
+    "display_reference": OPS["display_reference"],
+    "terminal_id": OPS["terminal_id"],
+    "charge_point_id": "101",
+    "charge_point_name": "Bay 1",
+    "evse_id": "DK*TAP*E101",
+    "site_id": "9",
+    "address": "1 Test Street, 1000 Boxville",
+    "started_at": "2026-11-22T10:00:09.000Z",
+    "ended_at": "2026-11-22T10:31:40.000Z",
+    "energy_wh": 15620,
+    "currency": "EUR",
+    "amount_gross": 1234,
+    "amount_net": 1037,
+    "amount_tax": 197,
+    "tax_rate": 19,
+    "amount_captured": 1234,
+}
+CHARGES: Responses = {
+    200: json_example(
+        {
+            "month": "2026-11",
+            "as_of": "2026-12-01T06:00:00.000Z",
+            "totals": [
+                {
+                    "currency": "EUR",
+                    "charges": 1,
+                    "energy_wh": 15620,
+                    "amount_gross": 1234,
+                    "amount_net": 1037,
+                    "amount_tax": 197,
+                    "amount_untaxed": 0,
+                    "amount_captured": 1234,
+                }
+            ],
+            "data": [_CHARGE],
+        },
+        "The month as it stands now; with `format=csv` one row a charge, amounts in major units",
+        other={"text/csv": {"schema": {"type": "string"}, "example": "operator_id,session_id,charge_id\r\n"}},
+    ),
+    **problems(*WITH_FIELDS),
+}

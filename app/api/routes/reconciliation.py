@@ -1,4 +1,4 @@
-"""Operations' reconciliation: a day's holds, captures and Monta's prices compared."""
+"""Operations' books: a day's holds, captures and Monta's prices compared, a month's charges."""
 
 from datetime import date
 from enum import StrEnum
@@ -7,17 +7,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
+from app.api.charge_views import ChargesOut, charges_out
 from app.api.docs import ops_examples as examples
 from app.api.http.auth import CallingOps, ContextHere
 from app.api.http.requests import StrictRoute
 from app.api.reconciliation_views import ReconciliationOut, reconciliation_out
 from app.api.schemas import PRINTABLE
+from app.domain.reconciliation.charges import charges_csv
 from app.domain.reconciliation.csv_tables import sessions_csv
 from app.domain.units.ids import TerminalId
-from app.flows.admin.reconciliation import reconcile_day
+from app.flows.admin.reconciliation import charges_of_month, reconcile_day
 from app.store.sessions.session_filter import SessionFilter
 
-router = APIRouter(prefix="/v1/ops/reconciliation", route_class=StrictRoute, tags=["operations"])
+router = APIRouter(prefix="/v1/ops", route_class=StrictRoute, tags=["operations"])
 
 
 class ReportFormat(StrEnum):
@@ -42,7 +44,7 @@ class DayQuery(BaseModel):
 
 
 @router.get(
-    "",
+    "/reconciliation",
     summary="Reconcile a day",
     operation_id="opsGetReconciliation",
     responses=examples.RECONCILIATION,
@@ -59,3 +61,35 @@ async def reconciliation(
         name = f'attachment; filename="reconciliation-{wanted.date.isoformat()}.csv"'
         return Response(sessions_csv(found), media_type="text/csv", headers={"Content-Disposition": name})
     return reconciliation_out(found)
+
+
+class MonthQuery(BaseModel):
+    """Which month, by each session's own time zone. A charge belongs to the month of its authorization."""
+
+    month: Annotated[str, Field(pattern=r"^(20[2-9]\d|2[1-9]\d\d)-(0[1-9]|1[0-2])$", examples=["2026-11"])]
+    terminal_id: Annotated[
+        str | None, Field(max_length=128, pattern=PRINTABLE, examples=["trm_01kaq4kzrw8m6n4b2v0c9x7z5l"])
+    ] = None
+    format: Annotated[ReportFormat, Field(examples=["json"])] = ReportFormat.JSON
+
+    model_config = {"extra": "forbid"}
+
+
+@router.get(
+    "/charges",
+    summary="A month's charges, for the books",
+    operation_id="opsListCharges",
+    responses=examples.CHARGES,
+    response_model=ChargesOut,
+)
+async def charges(
+    context: ContextHere, key: CallingOps, wanted: Annotated[MonthQuery, Query()]
+) -> ChargesOut | Response:
+    """Settled charges with place, energy, net, tax and gross. `format=csv`: one row a charge, in major units."""
+    terminal_id = TerminalId(wanted.terminal_id) if wanted.terminal_id is not None else None
+    visible = SessionFilter(operator_id=key.operator_id, terminal_id=terminal_id)
+    found = await charges_of_month(context, visible, date.fromisoformat(f"{wanted.month}-01"))
+    if wanted.format is ReportFormat.CSV:
+        name = f'attachment; filename="charges-{wanted.month}.csv"'
+        return Response(charges_csv(found), media_type="text/csv", headers={"Content-Disposition": name})
+    return charges_out(found)

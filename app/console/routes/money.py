@@ -9,11 +9,12 @@ from app.api.http.auth import ContextHere
 from app.console.http.pages import ConsoleRoute, Refused, page
 from app.console.http.query import day_of
 from app.console.http.signed_in import Viewer
+from app.domain.reconciliation.charges import charges_csv
 from app.domain.reconciliation.csv_tables import sessions_csv
 from app.domain.reconciliation.differences import MEANINGS
 from app.domain.reconciliation.report import DayReport
 from app.flows.admin.queries import names_of_places
-from app.flows.admin.reconciliation import reconcile_day
+from app.flows.admin.reconciliation import charges_of_month, reconcile_day
 from app.flows.console.money import open_money
 from app.flows.context import Context
 from app.store.sessions.session_filter import SessionFilter
@@ -50,6 +51,17 @@ async def money_csv(context: ContextHere, viewer: Viewer, date: str = "") -> Res
     report = await _report(context, viewer, date)
     name = f'attachment; filename="reconciliation-{report.day.isoformat()}.csv"'
     return Response(sessions_csv(report), media_type="text/csv", headers={"Content-Disposition": name})
+
+
+@router.get("/charges.csv")
+async def charges_file(context: ContextHere, viewer: Viewer, month: str = "") -> Response:
+    """Returns the month's charges, as the API has them."""
+    first = day_of(f"{month}-01")
+    if first is None:
+        raise Refused(422, "The month is not right", "Write it as 2026-11.")
+    found = await charges_of_month(context, SessionFilter(operator_id=viewer.key.operator_id), first)
+    name = f'attachment; filename="charges-{first:%Y-%m}.csv"'
+    return Response(charges_csv(found), media_type="text/csv", headers={"Content-Disposition": name})
 
 
 async def _report(context: Context, viewer: Viewer, wanted: str) -> DayReport:

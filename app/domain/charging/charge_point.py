@@ -45,6 +45,16 @@ class CurrentType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a charge point is, as far as Monta says; `evse_id` is that of eMI3."""
+
+    name: str | None = None
+    evse_id: str | None = None
+    site_id: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChargePoint:
     """One Monta charge point: one EVSE. Connectors are plug types without states of their own.
 
@@ -65,6 +75,10 @@ class ChargePoint:
     team_id: str | None = None
     model: str | None = None
     """Brand and model."""
+    evse_id: str | None = None
+    site_id: str | None = None
+    address: str | None = None
+    """In one line."""
     deleted_at: datetime | None = None
 
 

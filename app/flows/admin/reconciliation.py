@@ -1,10 +1,19 @@
-"""Compares hold, captures and Monta's prices of a day's sessions."""
+"""Compares a day's holds, captures and Monta's prices; lists a month's charges."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date, datetime
 
+from app.domain.charging.charge_point import Place
 from app.domain.reconciliation.balance import PspReport
+from app.domain.reconciliation.charges import (
+    BilledCharge,
+    MonthOfCharges,
+    billed_charge,
+    is_of_month,
+    month_of_charges,
+    utc_window_of_month,
+)
 from app.domain.reconciliation.report import (
     DayReport,
     ReconciledSession,
@@ -17,6 +26,7 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import CaptureOutcome
 from app.domain.units.ids import SessionId
 from app.flows.context import Context
+from app.store.operators.names import Point, places_of
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
 from app.store.sessions.settlements import Capture, captures_of_sessions
@@ -31,7 +41,7 @@ class TooManySessions(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            f"That are more than {MAX_SESSIONS} sessions: name a terminal, and reconcile terminal by terminal"
+            f"That are more than {MAX_SESSIONS} sessions: name a terminal, and ask terminal by terminal"
         )
 
 
@@ -48,6 +58,28 @@ async def reconcile_day(context: Context, wanted: SessionFilter, day: date) -> D
         if len(found) > MAX_SESSIONS:
             raise TooManySessions
     return day_report(day, found, now)
+
+
+async def charges_of_month(context: Context, wanted: SessionFilter, month: date) -> MonthOfCharges:
+    """Lists the charges whose sessions were authorized in the month that begins at `month`.
+
+    By each session's own time zone. Raises TooManySessions.
+    """
+    now, found = context.clock.now(), list[BilledCharge]()
+    start, end = utc_window_of_month(month)
+    places: dict[Point, Place] = {}
+    async for each in _each(context, replace(wanted, created_from=start, created_before=end), now):
+        session = each.session
+        point = (session.operator_id, session.charge_point_id)
+        if point not in places:
+            async with context.database.read() as connection:
+                places |= await places_of(connection, [point])
+        charge = billed_charge(each, places.get(point, Place())) if is_of_month(session, month) else None
+        if charge is not None:
+            found.append(charge)
+        if len(found) > MAX_SESSIONS:
+            raise TooManySessions
+    return month_of_charges(month, found, now)
 
 
 async def _each(context: Context, wanted: SessionFilter, now: datetime) -> AsyncIterator[ReconciledSession]:

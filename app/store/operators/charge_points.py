@@ -286,6 +286,9 @@ def _columns(point: ChargePoint) -> dict[str, Any]:
         "cable_plugged_in": point.cable_plugged_in,
         "price_group_id": point.price_group_id,
         "model": point.model,
+        "evse_id": point.evse_id,
+        "site_id": point.site_id,
+        "address": point.address,
         "deleted_at": point.deleted_at,
     }
 
@@ -307,6 +310,9 @@ def known_from(row: Row) -> KnownChargePoint:
         cable_plugged_in=row["cable_plugged_in"],
         price_group_id=row["price_group_id"],
         model=row["model"],
+        evse_id=row["evse_id"],
+        site_id=row["site_id"],
+        address=row["address"],
         deleted_at=row["deleted_at"],
     )
     return KnownChargePoint(operator_id, point_id, seen)

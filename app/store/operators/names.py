@@ -1,10 +1,11 @@
-"""Reads the names of operators, terminals and charge points, for people."""
+"""Reads names of operators, terminals and charge points, and where those are."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from app.domain.charging.charge_point import Place
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
 from app.store.db.statements import are_any, is_any
@@ -44,3 +45,19 @@ async def names_of(
             (OperatorId(row.operator_id), ChargePointId(row.charge_point_id)): row.name for row in of_points
         },
     )
+
+
+async def places_of(connection: Connection, points: Collection[Point]) -> dict[Point, Place]:
+    """Returns where charge points are. Those that Monta never showed have an empty place."""
+    c = charge_points.c
+    rows = await connection.execute(
+        select(c.operator_id, c.charge_point_id, c.name, c.evse_id, c.site_id, c.address).where(
+            are_any((c.operator_id, c.charge_point_id), sorted(set(points)))
+        )
+    )
+    return {
+        (OperatorId(row.operator_id), ChargePointId(row.charge_point_id)): Place(
+            name=row.name, evse_id=row.evse_id, site_id=row.site_id, address=row.address
+        )
+        for row in rows
+    }
