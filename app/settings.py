@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     smtp_url: Annotated[SecretStr, AfterValidator(_known_mail_server)] | None = None
     alert_email_from: Annotated[str, Field(pattern=ADDRESS)] | None = None
     alert_email_to: Annotated[str, Field(pattern=f"^{ADDRESS[1:-1]}(, *{ADDRESS[1:-1]})*$")] | None = None
-    watcher_concurrency: Annotated[int, Field(ge=1, le=500)] = 32
+    watcher_concurrency: Annotated[int, Field(ge=1, le=500)] = 64
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     watcher_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"

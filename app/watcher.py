@@ -135,7 +135,7 @@ DRAIN_S = 15.0
 class Watcher:
     """Runs due sessions and jobs. Several watchers may run at once, on several machines."""
 
-    def __init__(self, context: Context, *, name: str, concurrency: int = 32) -> None:
+    def __init__(self, context: Context, *, name: str, concurrency: int = 64) -> None:
         self.context = context
         self.name = name
         self._turns = Turns(partial(take_turns, context))

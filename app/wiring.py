@@ -90,7 +90,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
     box = SecretBox(settings.secret_key.get_secret_value(), settings.older_secret_keys)
     listen_url = settings.listen_database_url
     database = Database(database_url, listen_url=listen_url.get_secret_value() if listen_url else None)
-    http = open_http(egress=settings.egress)
+    http = open_http(egress=settings.egress, slots=settings.watcher_concurrency)
     try:
         await check_suitable(database)
         clock = await clock_for(settings, database)

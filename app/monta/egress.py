@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from itertools import chain, zip_longest
 from typing import cast
 
@@ -11,7 +11,9 @@ import httpcore
 import httpx
 
 from app.domain.units.egress import Egress, is_loopback
+from app.monta.connections import Answer, ConnectionPool, SocketStream
 
+KEEP_S = 5.0
 MAX_ADDRESSES = 4
 """Addresses of a host that one connection tries, each for an equal part of the time to connect."""
 
@@ -20,21 +22,13 @@ class EgressRefused(httpx.ConnectError):
     """No address of the host is allowed by the rule of egress. Certainly nothing was sent."""
 
 
-class CheckedNetwork(httpcore.AsyncNetworkBackend):
+class CheckedNetwork:
     """Resolves a host, and connects to the address that was judged. It cannot change in between."""
 
     def __init__(self, egress: Egress) -> None:
         self._egress = egress
-        self._network = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    async def connect_tcp(self, host: str, port: int, timeout: float | None = None) -> SocketStream:
         """Raises ConnectError or ConnectTimeout, after which certainly nothing was sent."""
         try:
             async with asyncio.timeout(timeout):
@@ -45,13 +39,18 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         failed: Exception | None = None
         for address in addresses:
             try:
-                return await self._network.connect_tcp(address, port, part_s, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failed = error
+                async with asyncio.timeout(part_s):
+                    _, stream = await asyncio.get_running_loop().create_connection(
+                        SocketStream, address, port
+                    )
+                return stream
+            except TimeoutError as error:
+                failed = httpcore.ConnectTimeout(f"{host} was not connected in time")
+                failed.__cause__ = error
+            except OSError as error:
+                failed = httpcore.ConnectError(f"{host}: {type(error).__name__}")
+                failed.__cause__ = error
         raise failed or httpcore.ConnectError(f"{host} has no address")
-
-    async def sleep(self, seconds: float) -> None:
-        await self._network.sleep(seconds)
 
     async def _allowed(self, host: str, port: int) -> list[str]:
         """Returns a host's addresses that may be connected to. The two families in turn. Raises EgressRefused if
@@ -74,20 +73,24 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
 
 
 class CheckedTransport(httpx.AsyncBaseTransport):
-    """httpx's transport with the checked network. Its own has no parameter for it. HTTP/1.1, no proxy."""
+    """Sends requests of an httpx client over checked connections. HTTP/1.1, no proxy."""
 
-    def __init__(self, egress: Egress, limits: httpx.Limits) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False),
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            network_backend=CheckedNetwork(egress),
-        )
+    def __init__(self, egress: Egress, connections: int, *, keep_s: float = KEEP_S) -> None:
+        """`connections`: the most at once, of which an unused one is closed after `keep_s`."""
+        self._egress = egress
+        self._network = CheckedNetwork(egress)
+        self.tls = httpx.create_ssl_context(trust_env=False)
+        self.tls.set_alpn_protocols(["http/1.1"])
+        self._pool = ConnectionPool(self._connect, most=connections, keep_s=keep_s)
+
+    async def _connect(self, origin: httpcore.Origin, within_s: float | None) -> SocketStream:
+        host = origin.host.decode("ascii")
+        stream = await self._network.connect_tcp(host, origin.port, within_s)
+        return stream if origin.scheme != b"https" else await stream.start_tls(self.tls, host, within_s)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
-        if url.scheme != "https" and not is_loopback(url.host):
+        if url.scheme != "https" and not self._may_be_plain(url):
             raise httpx.UnsupportedProtocol("plain http leaves this machine only in development")
         sent = httpcore.Request(
             method=request.method,
@@ -97,22 +100,26 @@ class CheckedTransport(httpx.AsyncBaseTransport):
             extensions=request.extensions,
         )
         with _as_httpx():
-            answer = await self._pool.handle_async_request(sent)
+            answer = await self._pool.send(sent)
+        response = answer.response
         return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions
+            response.status, headers=response.headers, stream=_Body(answer), extensions=response.extensions
         )
+
+    def _may_be_plain(self, url: httpx.URL) -> bool:
+        return url.scheme == "http" and (self._egress.anywhere or is_loopback(url.host))
 
     async def aclose(self) -> None:
         await self._pool.aclose()
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _as_httpx():
-            async for part in cast(AsyncIterable[bytes], self._answer.stream):
+            async for part in cast(AsyncIterable[bytes], self._answer.response.stream):
                 yield part
 
     async def aclose(self) -> None:

@@ -38,20 +38,22 @@ if find_spec("sniffio") is None:
     # httpcore tries to import it several times a request, and each failure searches the whole path: a tenth of a call.
     sys.modules["sniffio"] = None  # type: ignore[assignment]
 
-MAX_CONNECTIONS = 50
-"""A few parallel connections are fair use. Waiting for one is bounded by the pool timeout."""
+MAX_CONNECTIONS = 16
+"""Connections at once, besides one for each slot of a watcher. Waiting for one is bounded by the pool timeout."""
 
 
-def open_http(transport: httpx.AsyncBaseTransport | None = None, *, egress: Egress = Egress()) -> Http:
-    """Opens the connection pool for all operators. `transport` replaces the network (simulator in process); without
-    it, `egress` judges every address before it is connected to.
+def open_http(
+    transport: httpx.AsyncBaseTransport | None = None, *, egress: Egress = Egress(), slots: int = 0
+) -> Http:
+    """Opens the connection pool for all operators.
+
+    `transport` replaces the network (simulator in process); without it, `egress` judges every address before it is
+    connected to. `slots`: of a watcher, each of which has one connection at most, so that a stop finds one at once.
 
     Proxies and other settings of the environment are ignored: a stop is a GET, and no cache may answer it.
     """
-    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
-    if transport is None and not egress.anywhere:
-        transport = CheckedTransport(egress, limits)
-    return httpx.AsyncClient(transport=transport, limits=limits, follow_redirects=False, trust_env=False)
+    checked = transport or CheckedTransport(egress, slots + MAX_CONNECTIONS)
+    return httpx.AsyncClient(transport=checked, follow_redirects=False, trust_env=False)
 
 
 MAX_COUNT = 1_000_000

@@ -13,8 +13,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from app.domain.units.egress import Egress
 from app.domain.units.ids import ChargeId
 from app.monta.client import MontaClient
+from app.monta.egress import CheckedTransport
 from app.monta.errors import MontaError, NotSent, OutcomeUnknown
 from app.monta.ports import Token
 from app.monta.transport import Timeouts, open_http
@@ -139,7 +141,7 @@ async def test_an_exhausted_pool_is_not_sent_f95(rig: Rig) -> None:
 
     async with listening(keep_waiting) as port:
         credentials = replace(CREDENTIALS, base_url=f"http://127.0.0.1:{port}/api/v1")
-        async with httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=1)) as http:
+        async with httpx.AsyncClient(transport=CheckedTransport(Egress(), 1)) as http:
             await rig.tokens.save(OPERATOR, token())
             patient = rig.replica(http=http, credentials=credentials)
             first = asyncio.create_task(patient.get_charge(ChargeId("5")))
