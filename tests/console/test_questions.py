@@ -1,4 +1,4 @@
-"""Ten questions of operations: each answered in at most three clicks, on data with faults put into it."""
+"""app/console/templates: Ten questions of operations, each answered in at most three clicks on data with faults."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
