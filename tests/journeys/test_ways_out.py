@@ -55,18 +55,26 @@ async def close(rig: Rig, session: Json, amount: int, reason: str = "cable cut")
     return answer.status_code, answer.json()
 
 
+async def held_for_review(rig: Rig) -> tuple[Json, int]:
+    """A session whose final price is a hundred times too high, and the right price in minor units."""
+    await rig.set_tariff(PRICE)
+    session = await rig.authorize(907, 5000)
+    await rig.until(session["id"], "finishing")
+    charge = the_charge(rig)
+    while charge.state != "completed":
+        await rig.pass_time(0.2)
+    right = minor(charge.price)
+    charge.price = (charge.price or Decimal(0)) * 100
+    await rig.pass_time(60)
+    return session, right
+
+
 async def test_F106_a_finished_charge_that_is_held_for_review_does_not_block_its_charge_point(
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
-        await rig.set_tariff(PRICE)
-        session = await rig.authorize(907, 5000)
-        await rig.until(session["id"], "finishing")
+        session, _ = await held_for_review(rig)
         charge = the_charge(rig)
-        while charge.state != "completed":
-            await rig.pass_time(0.2)
-        charge.price = (charge.price or Decimal(0)) * 100
-        await rig.pass_time(60)
         held = await rig.ops_session(session["id"])
         assert (held["status"], held["needs_attention"]) == ("finishing", True)
         second = await rig.authorize(907, 5000)
@@ -267,15 +275,7 @@ async def test_F109_a_start_unknown_is_ended_and_what_comes_of_it_is_stopped(
 
 async def test_F109_a_session_that_is_held_for_review_is_ended(database_url: str) -> None:
     async with open_rig(database_url) as rig:
-        await rig.set_tariff(PRICE)
-        session = await rig.authorize(907, 5000)
-        await rig.until(session["id"], "finishing")
-        charge = the_charge(rig)
-        while charge.state != "completed":
-            await rig.pass_time(0.2)
-        right = minor(charge.price)
-        charge.price = (charge.price or Decimal(0)) * 100
-        await rig.pass_time(60)
+        session, right = await held_for_review(rig)
         status, closed = await close(rig, session, right)
         assert (status, closed["status"], closed["needs_attention"]) == (200, "completed", False)
         await nothing_is_left(rig)

@@ -1,6 +1,6 @@
 """Authenticates terminals and operations by their keys, and counts refused keys."""
 
-from collections.abc import Awaitable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -22,6 +22,7 @@ from app.store.operators.terminals import Terminal
 log = structlog.get_logger("api")
 
 T = TypeVar("T")
+CallerT = TypeVar("CallerT", Terminal, OpsKey)
 
 WINDOW_S = 60.0
 MANY = 60
@@ -88,17 +89,7 @@ async def terminal_of(
     known = request.scope.get(CALLER)
     if isinstance(known, Terminal):
         return known
-    terminal, key = None, _key(bearer)
-    if key is not None:
-        terminal = await authenticate.terminal_by_key(
-            context, key, address_of(request), urgent=_stops(request)
-        )
-    if terminal is None:
-        raise await _refused(request, context, KeyKind.TERMINAL)
-    await _count(request, context, terminal.id, terminal.operator_id)
-    request.scope[CALLER] = terminal
-    scope.narrow(terminal.operator_id)
-    return terminal
+    return await _accepted(request, context, bearer, authenticate.terminal_by_key, KeyKind.TERMINAL)
 
 
 async def ops_key_of(
@@ -110,15 +101,27 @@ async def ops_key_of(
     known = request.scope.get(CALLER)
     if isinstance(known, OpsKey):
         return known
-    ops_key, key = None, _key(bearer)
+    return await _accepted(request, context, bearer, authenticate.ops_key_by_key, KeyKind.OPERATIONS)
+
+
+async def _accepted(
+    request: Request,
+    context: Context,
+    bearer: HTTPAuthorizationCredentials | None,
+    owner_of: Callable[..., Awaitable[CallerT | None]],
+    kind: KeyKind,
+) -> CallerT:
+    """Returns the key's owner, counted and with its scope set. Raises Problem `unauthorized`."""
+    key = _key(bearer)
+    caller = None
     if key is not None:
-        ops_key = await authenticate.ops_key_by_key(context, key, address_of(request), urgent=_stops(request))
-    if ops_key is None:
-        raise await _refused(request, context, KeyKind.OPERATIONS)
-    await _count(request, context, ops_key.id, ops_key.operator_id)
-    request.scope[CALLER] = ops_key
-    scope.narrow(ops_key.operator_id)
-    return ops_key
+        caller = await owner_of(context, key, address_of(request), urgent=_stops(request))
+    if caller is None:
+        raise await _refused(request, context, kind)
+    await _count(request, context, caller.id, caller.operator_id)
+    request.scope[CALLER] = caller
+    scope.narrow(caller.operator_id)
+    return caller
 
 
 CallingOps = Annotated[OpsKey, Depends(ops_key_of)]
