@@ -1,5 +1,6 @@
 """A process's memory for webhooks: operators, deliveries being written. Operators by endpoint."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.domain.units.ids import OperatorId
@@ -14,6 +15,8 @@ ENDPOINT_KEPT_S = 1.0
 MOST_ENDPOINTS = 10_000
 AT_ONCE = 2
 """Transactions of one operator's deliveries at the same time: one is prepared while another is committed."""
+MOST_WAIT_S = 0.3
+"""While a delivery waits for longer, the next ones are refused: Monta sends them again, and stops are not late."""
 MOST_LATELY = 10_000
 """Deliveries that are remembered as kept."""
 
@@ -41,18 +44,24 @@ class Endpoints:
         return operator
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Signed:
-    """A delivery with a valid signature. Its plain readings, its other entries, and as it is kept."""
+    """A signed delivery: plain readings, other entries, and as it is kept."""
 
-    plain: tuple[PlainReading, ...]
-    others: tuple[Entry, ...]
+    plain: Sequence[PlainReading]
+    others: Sequence[Entry]
     kept: KeptDelivery
+    left: Sequence[PlainReading] = ()
+    """Plain readings that must be applied to their sessions, once the others are kept."""
+    is_urgent: bool = False
+    """One of them may decide that a charge is stopped."""
 
 
 class Lately:
-    """Deliveries that this process has kept lately, by digest. Only a hint to look first: the database decides whether
-    a delivery was kept."""
+    """Digests of deliveries that this process has kept lately.
+
+    Only a hint to look first: the database decides whether a delivery was kept.
+    """
 
     def __init__(self) -> None:
         self._digests: dict[bytes, None] = {}
@@ -66,14 +75,32 @@ class Lately:
         self._digests[digest] = None
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The group commits of one operator's deliveries."""
+
+    keep: GroupCommit[Signed]
+    urgent: GroupCommit[Signed]
+    """Deliveries with an entry that may decide something."""
+    later: GroupCommit[Signed]
+    """Deliveries with nothing but old readings, and such that are saved since many are kept."""
+
+
 class Deliveries:
     """State of the webhook endpoint in one process."""
 
     def __init__(self) -> None:
         self.endpoints = Endpoints()
         self.lately = Lately()
-        self._groups: dict[OperatorId, GroupCommit[Signed]] = {}
+        self._groups: dict[OperatorId, Groups] = {}
 
-    def group(self, operator_id: OperatorId, write: Write[Signed]) -> GroupCommit[Signed]:
-        """The group commit of one operator's deliveries. `write` is used when it is new."""
-        return self._groups.setdefault(operator_id, GroupCommit(write, at_once=AT_ONCE))
+    def groups(self, operator_id: OperatorId, keep: Write[Signed], apply: Write[Signed]) -> Groups:
+        """The group commits of one operator. `keep` and `apply` are used when they are new."""
+        known = self._groups.get(operator_id)
+        if known is None:
+            known = self._groups[operator_id] = Groups(
+                keep=GroupCommit(keep, at_once=AT_ONCE, most_wait_s=MOST_WAIT_S),
+                urgent=GroupCommit(apply, most_wait_s=MOST_WAIT_S),
+                later=GroupCommit(apply, most_wait_s=MOST_WAIT_S),
+            )
+        return known

@@ -1,7 +1,8 @@
 """Applies Monta's webhook entries to running sessions, keeps the others, and decodes them as reports."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
@@ -29,6 +30,9 @@ from app.store.sessions.payment_sessions import Locked
 from app.strict_json import JsonIn
 
 log = structlog.get_logger("webhook")
+
+DECIDED_AT_ONCE = 10
+"""Sessions that are decided in one step, about 5 ms, before what else the process does goes on."""
 
 
 async def keep_entries(
@@ -60,28 +64,38 @@ async def keep_entries(
     return kept.new
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A plain reading that must be applied to its session. `is_urgent`: it may decide something."""
+
+    reading: PlainReading
+    is_urgent: bool
+
+
 async def keep_beside(
     connection: Connection, operator_id: OperatorId, readings: Sequence[PlainReading], now: datetime
-) -> list[PlainReading]:
+) -> list[Left]:
     """Keeps the readings that decide nothing beside their sessions. Returns those that must be applied."""
     by_charge: dict[ChargeId, list[PlainReading]] = {}
     for reading in readings:
         by_charge.setdefault(reading.told.charge_id, []).append(reading)
     if not by_charge:
         return []
-    left: list[PlainReading] = []
+    left: list[Left] = []
     kept: list[tuple[Beside, KeptReadings]] = []
     for beside in await kept_readings.lock(connection, operator_id, list(by_charge)):
         known = beside.kept
         for reading in sorted(by_charge.pop(beside.charge_id), key=lambda each: each.told.updated_at):
             more = keep_reading(beside.allowed, known, reading.told, now)
-            if more is None:
-                left.append(reading)
-            known = more or known
+            if more is None or known.is_full:
+                is_news = reading.told.updated_at > known.newest.updated_at
+                left.append(Left(reading, is_urgent=more is None and is_news))
+            else:
+                known = more
         if known is not beside.kept:
             kept.append((beside, known))
     await kept_readings.keep(connection, kept)
-    return left + [reading for unknown in by_charge.values() for reading in unknown]
+    return left + [Left(reading, is_urgent=True) for unknown in by_charge.values() for reading in unknown]
 
 
 def allowance_of(
@@ -116,7 +130,9 @@ async def apply_running(
     keys: set[str] = set()
     edits: list[tuple[PaymentSession, Change]] = []
     merged: list[tuple[Locked, Wait]] = []
-    for known in locked:
+    for number, known in enumerate(locked):
+        if number % DECIDED_AT_ONCE == 0:
+            await asyncio.sleep(0)
         reports = dict(_mergeable(known.session, by_charge, now))
         keys.update(reports)
         newest = sorted(reports.values(), key=lambda report: report.seen_at)[-inbox.READ_OF_EACH :]

@@ -892,7 +892,10 @@ def upgrade() -> None:
             comment="readings that the session's row does not have yet",
         ),
         sa.Column(
-            "points", sa.LargeBinary(), nullable=False, comment="pairs of bigint: when (in microseconds), Wh"
+            "points",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="of each one bigint, when (in microseconds), and one integer, Wh",
         ),
         sa.ForeignKeyConstraint(
             ["session_id", "operator_id"],

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.session.states.kept_readings import MOST_READINGS
-from tests.journeys.deliveries import as_monta_shows_it, deliver, entry
+from tests.journeys.deliveries import as_monta_shows_it, deliver, entry, later
 from tests.journeys.rig import Json, Rig, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -30,13 +30,6 @@ async def kept(rig: Rig) -> tuple[bool, int]:
     """Whether more is allowed beside the only session, and how many readings are kept."""
     (row,) = await rows(rig, "SELECT allowed IS NOT NULL, count FROM kept_readings")
     return row[0], row[1]
-
-
-def later(rig: Rig, charge: Json, wh: int) -> Json:
-    """The charge with so much more energy, at the same price a kWh, now."""
-    kwh = float(charge["consumedKwh"]) + wh / 1000
-    price = round(float(charge["price"]) * kwh / float(charge["consumedKwh"]), 2)
-    return charge | {"consumedKwh": kwh, "price": price, "updatedAt": rig.clock.now().isoformat()}
 
 
 async def begun(rig: Rig) -> tuple[Json, Json]:

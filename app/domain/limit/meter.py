@@ -1,6 +1,6 @@
 """Keeps a charge's last meter readings, and derives sampling and power."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -26,6 +26,7 @@ DROP = 0.7
 DROP_BLOCKS = 2
 """Number of readings for which a fallen power is expected to return."""
 STEPS_WH = 1000
+_MS = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +103,17 @@ def _thinned(points: tuple[MeterPoint, ...], *, by_the_hour: bool) -> tuple[Mete
     if len(points) <= RECENT:
         return points
     older = points[:-RECENT]
-    spaced = {point.at.timestamp() // SPACED_S: point for point in reversed(older)}
-    kept = list(spaced.values())[:SPACED]
-    if by_the_hour:
-        kept += _of_each_hour(older)
-    return (*sorted(set(kept), key=lambda point: point.at), *points[-RECENT:])
+    spaced: list[MeterPoint] = []
+    before = None
+    for point in older:
+        slot = point.at.timestamp() // SPACED_S
+        if slot != before:
+            spaced.append(point)
+        before = slot
+    kept = spaced[-SPACED:]
+    if not by_the_hour:
+        return (*kept, *points[-RECENT:])
+    return (*sorted({*kept, *_of_each_hour(older)}, key=lambda point: point.at), *points[-RECENT:])
 
 
 def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
@@ -126,7 +133,7 @@ def _idle_ms(points: tuple[MeterPoint, ...], estimated_max_w: int | None) -> int
     """Returns the part of the newest gap that may have been idle. All of the first ones."""
     if len(points) < 2:
         return 0
-    gap_ms = (points[-1].at - points[-2].at) // timedelta(milliseconds=1)
+    gap_ms = (points[-1].at - points[-2].at) // _MS
     if not estimated_max_w:
         return gap_ms
     risen_wh = points[-1].energy_wh - points[-2].energy_wh + ROUNDING_WH
@@ -135,6 +142,8 @@ def _idle_ms(points: tuple[MeterPoint, ...], estimated_max_w: int | None) -> int
 
 def _step_wh(points: tuple[MeterPoint, ...]) -> int | None:
     """The step of a meter that has only ever shown whole kWh. It reports each kWh, not each minute."""
+    if points[-1].energy_wh % STEPS_WH:
+        return None
     shown = [point.energy_wh for point in points if point.energy_wh]
     return STEPS_WH if shown and not any(wh % STEPS_WH for wh in shown) else None
 
@@ -144,13 +153,15 @@ def _interval_ms(points: tuple[MeterPoint, ...]) -> int | None:
     gaps = [(later.at - one.at).total_seconds() for one, later in pairwise(points)]
     if len(gaps) < 2:
         return None
-    least = min(gaps)
+    least, count = min(gaps), 0
     if least < 2:
         return None
-    counts = [round(gap / least) for gap in gaps]
-    if any(abs(gap - n * least) > 0.15 * least for gap, n in zip(gaps, counts, strict=True)):
-        return None
-    return round(1000 * sum(gaps) / sum(counts))
+    for gap in gaps:
+        n = round(gap / least)
+        if abs(gap - n * least) > 0.15 * least:
+            return None
+        count += n
+    return round(1000 * sum(gaps) / count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +185,10 @@ def _block(start: MeterPoint, end: MeterPoint) -> _Block:
 
 def _back(points: tuple[MeterPoint, ...], end: int, least_wh: int, least_s: float) -> int | None:
     """Finds the newest point at least this energy or time before `end`. None: the history is too short."""
-    last = points[end]
+    most_wh, latest = points[end].energy_wh - least_wh, points[end].at - timedelta(seconds=least_s)
     for index in range(end - 1, -1, -1):
         point = points[index]
-        if last.energy_wh - point.energy_wh >= least_wh or last.at - point.at >= timedelta(seconds=least_s):
+        if point.energy_wh <= most_wh or point.at <= latest:
             return index
     return None
 
@@ -196,8 +207,12 @@ def _with_power(meter_history: MeterHistory) -> MeterHistory:
     changed = before is not None and (now.high_w < DROP * before or now.low_w > JUMP * before)
     blocks_until_drop_counts = DROP_BLOCKS if changed else max(0, meter_history.blocks_until_drop_counts - 1)
     peak_w = max(meter_history.peak_w, int(now.mean_w) + 1)
-    return replace(
-        meter_history,
+    return MeterHistory(
+        points=points,
+        first_at=meter_history.first_at,
+        interval_ms=meter_history.interval_ms,
+        step_wh=meter_history.step_wh,
+        idle_ms=meter_history.idle_ms,
         estimated_max_w=_estimated_max_w(points, start, now),
         peak_w=peak_w,
         jumped=jumped,

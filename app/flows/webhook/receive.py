@@ -4,16 +4,13 @@ import asyncio
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
-from typing import TypeAlias
 
 from app.domain.charging.charge import PriceUnit
-from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.flows.deliveries import Signed
-from app.flows.ingest import apply_running, keep_beside, keep_entries
+from app.flows.keep_delivery import keep_delivery
 from app.monta.plain_readings import PlainReading, entry_texts, plain_reading, plain_readings
 from app.monta.webhook import (
     MAX_ENTRIES,
@@ -26,10 +23,8 @@ from app.monta.webhook import (
     signature_is_valid,
 )
 from app.security_log import Act
-from app.store.db.database import retry_on_serialization_failure
 from app.store.db.scope import EVERY, limited_to, narrow
 from app.store.operators.operators import Operator
-from app.store.sessions import deliveries
 from app.store.sessions.deliveries import KeptDelivery
 from app.strict_json import TooDeep
 
@@ -55,7 +50,7 @@ async def receive(context: Context, endpoint_id: str, body: bytes, signature: st
     operator = await _sender(context, endpoint_id, body, signature, now)
     narrow(operator.id)
     signed = await _read(body, signature, now, PriceUnit(operator.price_unit))
-    await context.deliveries.group(operator.id, partial(_keep, context, operator.id)).put(signed)
+    await keep_delivery(context, operator.id, signed)
     context.telemetry.webhook_kept(_lag_s(signed, now), len(signed.plain) + len(signed.others))
 
 
@@ -146,79 +141,6 @@ def _to_keep(
         body=zlib.compress(kept, level=1),
         charge_ids=tuple(sorted(charges)),
     )
-
-
-@retry_on_serialization_failure
-async def _keep(context: Context, operator_id: OperatorId, signed: Sequence[Signed]) -> None:
-    """Saves deliveries, each whole or not at all. One that was kept before has no effect.
-
-    Readings that decide nothing are kept beside their sessions; usually that is all. What must be applied has
-    transactions of its own, since it locks sessions. A delivery counts as kept with the last of its entries: when that
-    transaction fails, Monta sends it again, and what the first one did is found to be done.
-    """
-    now, lately = context.clock.now(), context.deliveries.lately
-    each_once = {each.kept.digest: each for each in signed}
-    new = [each for digest, each in each_once.items() if digest not in lately]
-    left = await _keep_beside(context, operator_id, new, now)
-    unfinished = [each for each in new if each.others or left.get(each.kept.digest)]
-    for some in _bounded(unfinished, left):
-        await _apply(context, operator_id, some, left, now)
-    repeated = [each for digest, each in each_once.items() if digest in lately]
-    for some in _bounded(repeated, {}):
-        await _apply(context, operator_id, some, {each.kept.digest: each.plain for each in some}, now)
-    for digest in each_once:
-        lately.add(digest)
-
-
-Left: TypeAlias = Mapping[bytes, Sequence[PlainReading]]
-"""Plain readings that must be applied to their sessions, by the digest of their delivery."""
-
-
-async def _keep_beside(
-    context: Context, operator_id: OperatorId, new: Sequence[Signed], now: datetime
-) -> Left:
-    """Keeps plain readings beside their sessions, and the deliveries that have nothing else. Returns the others."""
-    plain = [reading for each in new for reading in each.plain]
-    if not plain and all(each.others for each in new):
-        return {}
-    async with context.database.transaction() as connection:
-        left = set(map(id, await keep_beside(connection, operator_id, plain, now)))
-        of_each = {each.kept.digest: [r for r in each.plain if id(r) in left] for each in new} if left else {}
-        done = [each.kept for each in new if not each.others and not of_each.get(each.kept.digest)]
-        await deliveries.keep(connection, operator_id, done, now)
-    return of_each
-
-
-def _bounded(signed: Sequence[Signed], left: Left) -> Iterator[list[Signed]]:
-    """Groups deliveries so that no transaction is long. By AT_ONCE entries, or those of one delivery."""
-    some: list[Signed] = []
-    entries = 0
-    for each in signed:
-        more = len(each.others) + len(left.get(each.kept.digest, each.plain))
-        if some and entries + more > AT_ONCE:
-            yield some
-            some, entries = [], 0
-        some.append(each)
-        entries += more
-    if some:
-        yield some
-
-
-async def _apply(
-    context: Context, operator_id: OperatorId, signed: Sequence[Signed], left: Left, now: datetime
-) -> None:
-    """Applies what must be applied of some deliveries, and keeps them. One that was kept before has no effect."""
-    async with context.database.transaction() as connection:
-        new = await deliveries.keep(connection, operator_id, [each.kept for each in signed], now)
-        entries = [entry for each in signed if each.kept.digest in new for entry in each.others]
-        readings = [r for digest in new for r in left.get(digest, ())]
-        for number, reading in enumerate(readings, 1):
-            entries.append(read_text(reading.text, now, reading.unit))
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
-        if entries:
-            applied = await apply_running(connection, operator_id, entries, context.policy, now)
-            await keep_entries(connection, operator_id, entries, now, applied=applied)
 
 
 def _lag_s(signed: Signed, now: datetime) -> float | None:

@@ -1,6 +1,7 @@
 """Joins deliveries, payments and others in one transaction (group commit)."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class _Turn(Enum):
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[T]):
     item: T
+    since_s: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     turn: "asyncio.Future[_Turn]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def go(self, turn: _Turn) -> None:
@@ -50,11 +52,21 @@ class GroupCommit(Generic[T]):
     item by item, so that one bad item affects no other.
     """
 
-    def __init__(self, write: Write[T], *, at_once: int = 1) -> None:
-        """`at_once`: transactions that may run at the same time."""
+    def __init__(self, write: Write[T], *, at_once: int = 1, most_wait_s: float = math.inf) -> None:
+        """`at_once`: transactions that may run at the same time. `most_wait_s`: while an item has waited for longer,
+        new ones are refused."""
         self._write = write
+        self._most_wait_s = most_wait_s
         self._queue: deque[_Waiting[T]] = deque()
         self._free = at_once
+
+    @property
+    def is_full(self) -> bool:
+        """Whether too many items wait, or the first for too long."""
+        if not self._queue:
+            return False
+        waited_s = asyncio.get_running_loop().time() - self._queue[0].since_s
+        return len(self._queue) >= MOST_WAITING or waited_s > self._most_wait_s
 
     async def put(self, item: T) -> None:
         """Raises TooManyWaiting, and what `write` raises."""
@@ -62,7 +74,7 @@ class GroupCommit(Generic[T]):
             self._free -= 1
             await self._lead(_Waiting(item))
             return
-        if len(self._queue) >= MOST_WAITING:
+        if self.is_full:
             raise TooManyWaiting
         waiting = _Waiting(item)
         self._queue.append(waiting)

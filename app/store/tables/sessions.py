@@ -171,7 +171,12 @@ kept_readings = Table(
     Column("silent_at", Moment, comment="such a read is due then"),
     Column("newest", Text, nullable=False, comment="the newest reading, as JSON"),
     Column("count", Integer, nullable=False, comment="readings that the session's row does not have yet"),
-    Column("points", LargeBinary, nullable=False, comment="pairs of bigint: when (in microseconds), Wh"),
+    Column(
+        "points",
+        LargeBinary,
+        nullable=False,
+        comment="of each one bigint, when (in microseconds), and one integer, Wh",
+    ),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     UniqueConstraint("operator_id", "charge_id"),
     postgresql_with={"fillfactor": 70},

@@ -116,3 +116,15 @@ async def test_a_batch_and_what_waits_for_it_are_bounded() -> None:
     await asyncio.gather(*tasks)
     assert max(map(len, writes.batches)) == group_commit.MOST_TOGETHER
     assert sorted(item for batch in writes.batches for item in batch) == list(range(many))
+
+
+async def test_while_one_has_waited_for_too_long_new_ones_are_refused() -> None:
+    writes = Writes()
+    group: GroupCommit[int] = GroupCommit(writes, most_wait_s=0)
+    tasks = await put_all(group, [1, 2])
+    with pytest.raises(TooManyWaiting):
+        await group.put(3)
+    writes.let()
+    await asyncio.gather(*tasks)
+    await group.put(4)
+    assert writes.batches == [[1], [2], [4]]

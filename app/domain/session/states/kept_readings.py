@@ -15,9 +15,9 @@ from app.domain.session.plausibility import UNIT_FACTOR
 from app.domain.session.reports import observed_max_w, with_meter_reading
 from app.domain.units.ids import ChargeId
 
-MOST_READINGS = 32
+MOST_READINGS = 64
 """Readings kept of one session. The next one is applied to the session, with all of them."""
-_POINT = struct.Struct("<qq")
+_POINT = struct.Struct("<qI")
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _US = timedelta(microseconds=1)
 _S = 10**6
@@ -89,11 +89,16 @@ class KeptReadings:
     count: int = 0
     points: bytes = b""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next reading is applied to the session, whatever it shows."""
+        return self.count >= MOST_READINGS
+
 
 def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime) -> KeptReadings | None:
     """Adds a reading that decides nothing. None: it must be applied to its session."""
     newest, updated_at, energy_wh = kept.newest, told.updated_at, told.energy_wh
-    if told.said != allowed.said or told.reference != allowed.reference or kept.count >= MOST_READINGS:
+    if told.said != allowed.said or told.reference != allowed.reference:
         return None
     seen_at = min(told.happened_at or updated_at, now)
     as_of = min(updated_at, seen_at)

@@ -181,7 +181,7 @@ def kept_of(session: PaymentSession, reports: list[ChargeReport]) -> tuple[Allow
     for shown in reports:
         assert shown.arrived_at is not None
         more = keep_reading(allowed, kept, told_by(shown), shown.arrived_at)
-        if more is None:
+        if more is None or kept.is_full:
             break
         kept, count = more, count + 1
     return allowed, kept, count

@@ -1,0 +1,99 @@
+"""Keeps signed deliveries, and applies what their readings decide."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from app.domain.units.ids import OperatorId
+from app.flows.context import Context
+from app.flows.deliveries import Signed
+from app.flows.ingest import apply_running, keep_beside, keep_entries
+from app.monta.webhook import Entry, read_text
+from app.store.db.database import retry_on_serialization_failure
+from app.store.sessions import deliveries
+
+APPLIED_AT_ONCE = 20
+"""Entries that are applied in one transaction, about 30 ms, unless one delivery has more."""
+
+
+async def keep_delivery(context: Context, operator_id: OperatorId, signed: Signed) -> None:
+    """Keeps a delivery whole, durably. One that was kept before has no effect. Raises TooManyWaiting.
+
+    Readings that decide nothing are kept beside their sessions; usually that is all. What must be applied has a second
+    transaction, since it locks sessions, for which what comes next does not wait. A delivery counts as kept with the
+    last of its entries: when the second one fails, Monta sends it again, and what the first one did is found done.
+    """
+    known = context.deliveries
+    groups = known.groups(
+        operator_id, partial(_keep, context, operator_id), partial(_apply, context, operator_id)
+    )
+    await groups.keep.put(signed)
+    if signed.left or signed.others:
+        await (groups.urgent if signed.is_urgent or signed.others else groups.later).put(signed)
+    known.lately.add(signed.kept.digest)
+
+
+@retry_on_serialization_failure
+async def _keep(context: Context, operator_id: OperatorId, signed: Sequence[Signed]) -> None:
+    """Keeps plain readings beside their sessions, and the deliveries that have nothing else."""
+    now, new = context.clock.now(), _new(context, signed)
+    plain = [reading for each in new for reading in each.plain]
+    if not plain and all(each.others for each in new):
+        return
+    async with context.database.transaction() as connection:
+        left = {id(each.reading): each for each in await keep_beside(connection, operator_id, plain, now)}
+        for each in new if left else ():
+            must = [left[id(reading)] for reading in each.plain if id(reading) in left]
+            each.left, each.is_urgent = [each.reading for each in must], any(each.is_urgent for each in must)
+        whole = [each.kept for each in new if not each.left and not each.others]
+        await deliveries.keep(connection, operator_id, whole, now)
+
+
+def _new(context: Context, signed: Sequence[Signed]) -> list[Signed]:
+    """Deliveries that come for the first time, as far as is known here; all of the others is left for `_apply`, which
+    finds out whether they were kept."""
+    new: dict[bytes, Signed] = {}
+    for each in signed:
+        each.left, each.is_urgent = (), False
+        if each.kept.digest in context.deliveries.lately or each.kept.digest in new:
+            each.left = each.plain
+        else:
+            new[each.kept.digest] = each
+    return list(new.values())
+
+
+async def _apply(context: Context, operator_id: OperatorId, signed: Sequence[Signed]) -> None:
+    """Applies what must be applied of deliveries, and keeps them."""
+    for some in _bounded(signed):
+        await _apply_some(context, operator_id, some)
+
+
+def _bounded(signed: Sequence[Signed]) -> Iterator[list[Signed]]:
+    some: list[Signed] = []
+    entries = 0
+    for each in signed:
+        more = len(each.others) + len(each.left)
+        if some and entries + more > APPLIED_AT_ONCE:
+            yield some
+            some, entries = [], 0
+        some.append(each)
+        entries += more
+    if some:
+        yield some
+
+
+@retry_on_serialization_failure
+async def _apply_some(context: Context, operator_id: OperatorId, signed: Sequence[Signed]) -> None:
+    now, once = context.clock.now(), {each.kept.digest: each for each in signed}
+    async with context.database.transaction() as connection:
+        new = await deliveries.keep(connection, operator_id, [each.kept for each in once.values()], now)
+        entries: list[Entry] = []
+        for each in (once[digest] for digest in sorted(new)):
+            entries += each.others
+            for number, reading in enumerate(each.left, 1):
+                entries.append(read_text(reading.text, now, reading.unit))
+                if number % APPLIED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        if entries:
+            applied = await apply_running(connection, operator_id, entries, context.policy, now)
+            await keep_entries(connection, operator_id, entries, now, applied=applied)

@@ -1,0 +1,168 @@
+"""Tests of app/flows/keep_delivery: deliveries that share a transaction, and what waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app.domain.session.states.kept_readings import MOST_READINGS
+from app.flows import deliveries
+from tests.conftest import PATIENCE_S
+from tests.journeys.deliveries import answered, as_monta_shows_it, deliver, entry, later
+from tests.journeys.rig import Json, Rig, open_rig
+from tests.postgres import run_as_owner
+
+pytestmark = pytest.mark.anyio
+
+POISON = (
+    "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN RAISE EXCEPTION 'a row that cannot be written'; END $$",
+    "CREATE TRIGGER poison BEFORE INSERT ON deliveries FOR EACH ROW"
+    " WHEN (NEW.charge_ids @> '{13}') EXECUTE FUNCTION poison()",
+)
+UNDO = ("DROP TRIGGER IF EXISTS poison ON deliveries", "DROP FUNCTION IF EXISTS poison")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A session whose charge runs within its plan, and the charge as Monta showed it last."""
+
+    session: Json
+    charge: Json
+
+
+@asynccontextmanager
+async def running(database_url: str, *points: int) -> AsyncIterator[tuple[Rig, list[Running]]]:
+    """Sessions at these charge points; Monta sends no more webhooks by itself."""
+    async with open_rig(database_url) as rig:
+        sessions = [await rig.authorize(point, 5000) for point in points]
+        await rig.pass_time(100)
+        found = [Running(each, await as_monta_shows_it(rig, each["id"])) for each in sessions]
+        rig.monta.outbox.config = None
+        await rig.pass_time(2)
+        for each in found:
+            assert await deliver(rig, entry(rig, later(rig, each.charge, 0))) == 200
+        await rig.pass_time(10)
+        yield rig, found
+
+
+@asynccontextmanager
+async def locked(rig: Rig, table: str, each: Running) -> AsyncIterator[None]:
+    """Keeps a session's row, or what is kept beside it, locked."""
+    key = "id" if table == "payment_sessions" else "session_id"
+    async with rig.context.database.transaction() as connection:
+        query = text(f"SELECT 1 FROM {table} WHERE {key} = :session FOR UPDATE")
+        assert (await connection.execute(query, {"session": each.session["id"]})).rowcount == 1
+        yield
+
+
+async def shown_wh(rig: Rig, each: Running) -> int:
+    return int((await rig.session(each.session["id"]))["energy_wh"])
+
+
+async def kept_deliveries(rig: Rig) -> int:
+    async with rig.context.database.read() as connection:
+        return int((await connection.execute(text("SELECT count(*) FROM deliveries"))).scalar_one())
+
+
+async def until_waiting(rig: Rig, count: int) -> None:
+    """Waits until so many of PostgreSQL's clients wait for a lock."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            async with rig.context.database.read() as connection:
+                if (await connection.execute(query)).scalar_one() >= count:
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_delivery_that_cannot_be_kept_is_not_acknowledged_and_harms_no_other(
+    database_url: str,
+) -> None:
+    async with running(database_url, 907) as (rig, (one,)):
+        before, wh = await kept_deliveries(rig), await shown_wh(rig, one)
+        bad = entry(
+            rig, one.charge | {"id": 13, "partnerExternalId": None, "updatedAt": rig.clock.now().isoformat()}
+        )
+        good = [entry(rig, later(rig, one.charge, 10 * number)) for number in range(8)]
+        try:
+            await run_as_owner(database_url, *POISON)
+            answers = await asyncio.gather(*(deliver(rig, told) for told in [*good[:4], bad, *good[4:]]))
+        finally:
+            await run_as_owner(database_url, *UNDO)
+        assert answers[4] >= 500, "it is not kept, so Monta must send it again"
+        assert [status for number, status in enumerate(answers) if number != 4] == [200] * 8
+        assert await kept_deliveries(rig) == before + 8
+        assert await shown_wh(rig, one) == wh + 70
+        assert await deliver(rig, bad) == 200
+
+
+async def test_no_stop_waits_for_a_batch_of_deliveries(database_url: str) -> None:
+    async with running(database_url, 907, 106) as (rig, (one, other)):
+        async with locked(rig, "kept_readings", one):
+            batch = [
+                asyncio.create_task(deliver(rig, entry(rig, later(rig, one.charge, 10 * n))))
+                for n in range(6)
+            ]
+            await until_waiting(rig, deliveries.AT_ONCE)
+            async with asyncio.timeout(PATIENCE_S):
+                await rig.stop(other.session["id"])
+            assert not any(task.done() for task in batch), "they wait for the locked row"
+        assert set(await asyncio.gather(*batch)) == {200}
+
+
+async def test_a_reading_that_decides_does_not_wait_for_one_that_only_fills(database_url: str) -> None:
+    async with running(database_url, 907, 106) as (rig, (one, other)):
+        async with rig.context.database.transaction() as connection:
+            full = text("UPDATE kept_readings SET count = :most WHERE session_id = :session")
+            await connection.execute(full, {"most": MOST_READINGS, "session": one.session["id"]})
+        async with locked(rig, "payment_sessions", one):
+            filling = asyncio.create_task(deliver(rig, entry(rig, later(rig, one.charge, 10))))
+            await until_waiting(rig, 1)
+            paused = later(rig, other.charge, 10) | {"state": "paused"}
+            async with asyncio.timeout(PATIENCE_S):
+                assert await deliver(rig, entry(rig, paused)) == 200
+            assert not filling.done()
+        assert await filling == 200
+
+
+async def test_past_what_can_be_kept_in_time_deliveries_are_refused_and_nothing_of_them_is_kept(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "MOST_WAIT_S", 0.0)
+    async with running(database_url, 907) as (rig, (one,)):
+        before, wh = await kept_deliveries(rig), await shown_wh(rig, one)
+        told = [entry(rig, later(rig, one.charge, 10 * number)) for number in range(5)]
+        async with locked(rig, "kept_readings", one):
+            first = [asyncio.create_task(answered(rig, each)) for each in told[:4]]
+            await until_waiting(rig, deliveries.AT_ONCE)
+            async with asyncio.timeout(PATIENCE_S):
+                refused = await answered(rig, told[4])
+            assert refused.status_code == 503
+            assert int(refused.headers["Retry-After"]) > 0
+        taken: list[httpx.Response] = await asyncio.gather(*first)
+        accepted = sum(answer.status_code == 200 for answer in taken)
+        assert accepted >= deliveries.AT_ONCE
+        assert await kept_deliveries(rig) == before + accepted
+        assert await deliver(rig, told[4]) == 200, "sent again, it is kept"
+        assert await shown_wh(rig, one) == wh + 40
+
+
+async def test_the_same_delivery_twice_at_once_is_acknowledged_only_when_it_is_kept(
+    database_url: str,
+) -> None:
+    async with running(database_url, 907) as (rig, (one,)):
+        before = await kept_deliveries(rig)
+        paused = entry(rig, later(rig, one.charge, 10) | {"state": "paused"})
+        async with locked(rig, "payment_sessions", one):
+            both = [asyncio.create_task(deliver(rig, paused)) for _ in range(4)]
+            await until_waiting(rig, 1)
+            assert not any(task.done() for task in both)
+        assert await asyncio.gather(*both) == [200] * 4
+        assert await kept_deliveries(rig) == before + 1
