@@ -5,6 +5,7 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--markdown", action="store_true", help="also write the tables and the picture of docs/performance.md"
     )
+    parser.add_argument(
+        "--sessions",
+        type=_positive,
+        metavar="N",
+        help="running sessions that get readings, instead of the usual number",
+    )
+    parser.add_argument(
+        "--backlog", type=_positive, metavar="N", help="readings of each session in the case `backlog`"
+    )
     chosen = parser.parse_args(given)
     unknown = [name for name in chosen.names if name not in CASES]
     if unknown:
@@ -48,9 +58,19 @@ def arguments(given: list[str]) -> argparse.Namespace:
     return chosen
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("at least 1")
+    return number
+
+
 async def measure(chosen: argparse.Namespace, rows: Rows) -> dict[str, Any]:
     """Runs the chosen cases; returns what they ran on."""
     scale = SMALLEST if chosen.smallest else QUICK if chosen.quick else FULL
+    scale = replace(
+        scale, sessions=chosen.sessions or scale.sessions, backlog=chosen.backlog or scale.backlog
+    )
     began = time.monotonic()
     failed: list[str] = []
     async with open_rig(scale, rows) as rig:

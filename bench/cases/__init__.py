@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from bench.cases import authorize, fairness, finished, process, reads, starts, stops, ticks, webhook
+from bench.cases import authorize, backlog, fairness, finished, process, reads, starts, stops, ticks, webhook
 from bench.rig.rig import Rig
 
 CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
@@ -11,6 +11,7 @@ CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "list": reads.run_list,
     "stop": stops.run,
     "overload": stops.run_overload,
+    "backlog": backlog.run,
     "authorize": authorize.run,
     "start": starts.run,
     "process": process.run,

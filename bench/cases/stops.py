@@ -21,22 +21,22 @@ LOAD = (10, 32)
 async def run(rig: Rig) -> None:
     running = await webhook.prepared(rig)
     for _ in range(rig.scale.rounds):
-        _note(rig, "idle", await _crossed(rig, await _crossing(rig)), Goal(Want.MOST, 50))
-        crossing = await _crossing(rig)
+        note(rig, "idle", await crossed(rig, await crossing(rig)), Goal(Want.MOST, 50))
+        close = await crossing(rig)
         seconds = rig.scale.stops * GAP_S + 1
-        times, done = await _under_load(rig, running, crossing, connections=LOAD[1], seconds=seconds)
-        _note(rig, "ingest saturated", times, Goal(Want.MOST, 250))
+        times, done = await _under_load(rig, running, close, connections=LOAD[1], seconds=seconds)
+        note(rig, "ingest saturated", times, Goal(Want.MOST, 250))
         await webhook.applied_after(rig, running, dict(done["newest"]))
 
 
 async def run_overload(rig: Rig) -> None:
     """Many more senders than can be served: stops, refusals, and how soon everything is applied afterwards."""
     running, case, connections = await webhook.prepared(rig), "overload", rig.scale.overload
-    crossing = await _crossing(rig)
+    close = await crossing(rig)
     times, done = await _under_load(
-        rig, running, crossing, connections=connections, seconds=rig.scale.overload_s, tolerant=True
+        rig, running, close, connections=connections, seconds=rig.scale.overload_s, tolerant=True
     )
-    _note(rig, f"{connections} senders", times, Goal(Want.MOST, 1000), case=case)
+    note(rig, f"{connections} senders", times, Goal(Want.MOST, 1000), case=case)
     recovered_s = await webhook.applied_after(rig, running, dict(done["newest"]))
     refused = sum(n for status, n in done["statuses"].items() if not status.startswith("2"))
     label = f"{connections} senders"
@@ -47,17 +47,17 @@ async def run_overload(rig: Rig) -> None:
     rig.rows.row(case, f"{label}: all applied, after the end", "s").add(TAPWATT, recovered_s)
 
 
-async def _crossing(rig: Rig) -> Running:
+async def crossing(rig: Rig) -> Running:
     """Sessions just before their limit; the watcher is idle."""
-    crossing = await rig.tapwatt.running(next(rig.slow_points), LIMIT_MINOR)
-    await rig.copy(crossing.original, rig.scale.stops, without=("journal",))
+    close = await rig.tapwatt.running(next(rig.slow_points), LIMIT_MINOR)
+    await rig.copy(close.original, rig.scale.stops, without=("journal",))
     await rig.settle(TAPWATT)
     await rig.tapwatt.monta_log()
-    return crossing
+    return close
 
 
 async def _under_load(
-    rig: Rig, running: Running, crossing: Running, *, connections: int, seconds: float, tolerant: bool = False
+    rig: Rig, running: Running, close: Running, *, connections: int, seconds: float, tolerant: bool = False
 ) -> tuple[list[float], dict[str, Any]]:
     """Crossings while deliveries saturate the service; returns their times and what the load did."""
     load = rig.generator.run(
@@ -70,23 +70,24 @@ async def _under_load(
     )
     loaded = asyncio.create_task(load)
     await asyncio.sleep(seconds / 4)
-    times = await _crossed(rig, crossing)
+    times = await crossed(rig, close)
     return times, await loaded
 
 
-async def _crossed(rig: Rig, crossing: Running) -> list[float]:
+async def crossed(rig: Rig, close: Running, *, gap_s: float = GAP_S) -> list[float]:
     """Milliseconds of each stop; one that did not come within STOPPED_S counts as that."""
-    original = crossing.original
+    original = close.original
     given: dict[str, Any] = rig.tapwatt.webhooks(
-        1, crossing.began_s, original.first_charge, original.session_format, rig.scale.stops
+        1, close.began_s, original.first_charge, original.session_format, rig.scale.stops
     )
     done = await rig.generator.run(
-        seconds=STOPPED_S,
+        seconds=STOPPED_S + gap_s * rig.scale.stops,
         port=rig.tapwatt.port,
         connections=1,
-        gap_s=GAP_S,
+        gap_s=gap_s,
         kind="webhook",
         tolerant=True,
+        repeat=True,
         plan=given | {"wh": CROSSING_WH},
     )
     sent = {str(original.first_charge + number): at for number, at in done["sent"]}
@@ -100,7 +101,7 @@ async def _crossed(rig: Rig, crossing: Running) -> list[float]:
     return sorted((stopped.get(charge, at + STOPPED_S) - at) * 1000 for charge, at in sent.items())
 
 
-def _note(rig: Rig, label: str, times_ms: list[float], goal: Goal, *, case: str = CASE) -> None:
+def note(rig: Rig, label: str, times_ms: list[float], goal: Goal, *, case: str = CASE) -> None:
     shares = (("p50", 0.5, None), ("p99", 0.99, goal), ("max", 1.0, None))
     for name, share, wanted in shares:
         row = rig.rows.row(

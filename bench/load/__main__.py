@@ -2,7 +2,8 @@
 
 A job's connections send their next request when the last one is answered, so the load is bounded. Several jobs may
 run at once. A job: `{"id", "port", "connections", "seconds", "kind", "plan"}`, with `gap_s` or `pace_s` (a pause before each
-request, fixed or on average), or for the ceiling `{"id", "ceiling", "url", ...}`.
+request, fixed or on average) and `repeat` (what is refused is sent again, as Monta does), or for the ceiling `{"id", "ceiling",
+"url", ...}`.
 """
 
 import asyncio
@@ -61,23 +62,28 @@ class Run:
     async def _send_all(self, connection: Connection, requests: Iterator[Request]) -> None:
         await self._pause()
         while time.monotonic() < self.ends_at and (request := next(requests, None)) is not None:
-            began = time.monotonic()
-            self.plan.sent(request, began)
+            self.plan.sent(request, time.monotonic())
             try:
-                async with asyncio.timeout(ANSWER_S):
-                    status, body = await connection.send(request.data)
+                while not await self._is_taken(connection, request) and self.job.get("repeat"):
+                    pass
             except (OSError, TimeoutError) as error:
                 self.statuses[type(error).__name__] += 1
                 return
-            self.times_ms.append((time.monotonic() - began) * 1000)
-            self.statuses[str(status)] += 1
-            if status < 300:
-                self.units += request.units
-                self.plan.acknowledged(request)
-            else:
-                self._example = self._example or body[:300].decode(errors="replace")
-                await asyncio.sleep(REFUSED_S)
             await self._pause()
+
+    async def _is_taken(self, connection: Connection, request: Request) -> bool:
+        began = time.monotonic()
+        async with asyncio.timeout(ANSWER_S):
+            status, body = await connection.send(request.data)
+        self.times_ms.append((time.monotonic() - began) * 1000)
+        self.statuses[str(status)] += 1
+        if status < 300:
+            self.units += request.units
+            self.plan.acknowledged(request)
+            return True
+        self._example = self._example or body[:300].decode(errors="replace")
+        await asyncio.sleep(REFUSED_S)
+        return False
 
     async def _pause(self) -> None:
         if self.job.get("gap_s"):

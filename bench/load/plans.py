@@ -57,7 +57,8 @@ class Plain:
 class Webhooks:
     """Deliveries of `batch` entries over charges in turn; each entry reports what `watts` give since `began_s`.
 
-    With `wh` each charge gets one entry of that energy, and then no more.
+    With `wh` each charge gets one entry of that energy, and then no more. With `moments` each charge gets one of each of
+    these times, the oldest of all charges first.
     """
 
     path: str
@@ -70,18 +71,23 @@ class Webhooks:
     began_s: float
     watts: float = 0
     wh: int | None = None
+    moments: list[float] | None = None
     newest: dict[int, int] = field(default_factory=dict)
     times: dict[int, float] = field(default_factory=dict)
 
     def requests(self) -> Iterator[Request]:
         order = list(range(self.count))
         random.Random(1).shuffle(order)
+        for at_s in self.moments or ():
+            for first in range(0, self.count, self.batch):
+                yield self._request(tuple(order[first : first + self.batch]), at_s)
+        if self.moments is not None:
+            return
         turns = iter(order) if self.wh is not None else itertools.cycle(order)
         while numbers := tuple(itertools.islice(turns, self.batch)):
-            yield self._request(numbers)
+            yield self._request(numbers, time.time())
 
-    def _request(self, numbers: tuple[int, ...]) -> Request:
-        now_s = time.time()
+    def _request(self, numbers: tuple[int, ...], now_s: float) -> Request:
         wh = int(self.watts * (now_s - self.began_s) / 3600) if self.wh is None else self.wh
         shared = {
             b"at": wire.when(now_s),

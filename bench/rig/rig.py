@@ -44,6 +44,8 @@ class Scale:
     overload: int
     """Connections that send more than can be served, for `overload_s`."""
     overload_s: float
+    backlog: int
+    """Readings of each running session that come at once."""
     ticks: tuple[int, ...]
     finished: int
 
@@ -59,6 +61,7 @@ FULL = Scale(
     stops=100,
     overload=512,
     overload_s=30.0,
+    backlog=10,
     ticks=(10_000, 100_000, 1_000_000),
     finished=100_000,
 )
@@ -73,6 +76,7 @@ QUICK = Scale(
     stops=25,
     overload=256,
     overload_s=5.0,
+    backlog=25,
     ticks=(10_000, 50_000),
     finished=10_000,
 )
@@ -87,6 +91,7 @@ SMALLEST = Scale(
     stops=3,
     overload=8,
     overload_s=1.0,
+    backlog=2,
     ticks=(100,),
     finished=100,
 )
