@@ -6,13 +6,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    page
-    for page in (
+    {
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
-        *ROOT.glob("*/README.md"),
+        *ROOT.glob("[!.]*/**/README.md"),
         *ROOT.glob("tests/**/*.md"),
-    )
+    }
 )
 
 

@@ -72,6 +72,17 @@ def test_each_file_that_a_page_names_exists(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        reached.add(page)
+        targets = re.findall(r"\]\(([^)\s#]+\.md)", page.read_text(encoding="utf-8"))
+        found = {(page.parent / target).resolve() for target in targets if "://" not in target}
+        ahead += [each for each in found - reached if each not in ahead]
+    assert not set(PAGES) - reached
+
+
 def test_what_the_architecture_names_in_a_file_stands_there() -> None:
     for path, given in re.findall(
         r"`(app/[\w/]+\.py)` \(((?:`\w+`(?:, )?)+)\)", text_of("docs/architecture.md")

@@ -1,1 +1,1 @@
-"""Money, energy and identifiers: the values that every other module speaks in."""
+"""Money, energy and identifiers: the values that all other modules use."""
