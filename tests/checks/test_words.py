@@ -14,7 +14,6 @@ GIVEN_UP = {
     "trail": "meter history",
     "strays?": "duplicate charge",
     "(shown|held)_w|seen_power_w": "estimated_max_w, before_drop_w, observed_max_w",
-    "given_up": "released",
     "plausible_guess": "plausibility",
     "unheard": "overdue",
     "sightings?": "polled reports",
