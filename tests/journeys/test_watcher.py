@@ -1,5 +1,8 @@
 """app/watcher: A watcher's slots, its leases while a call hangs, and its heartbeat."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -13,6 +16,7 @@ from app.simulator.faults.catalog import FaultKind
 from app.store.sessions import payment_sessions
 from app.store.sessions.leases import Lease
 from app.watcher import Watcher
+from tests.conftest import PATIENCE_S
 from tests.journeys.checks import starts
 from tests.journeys.rig import MONTA_URL, Rig, open_rig
 
@@ -130,3 +134,70 @@ async def test_other_work_of_many_operators_leaves_a_quarter_of_the_slots_to_sto
         for held, left in ((others[:5], 1), (others, 0), ([*others[:5], *stops], 1), (stops, 6)):
             watcher._held = set(held)
             assert watcher._capacity().others == left
+
+
+LEASE = "SELECT lease_owner FROM payment_sessions WHERE lease_until > :now"
+
+
+@asynccontextmanager
+async def full_watcher(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watcher]:
+    """A watcher all of whose slots for other work than stops are taken; it does not poll."""
+    monkeypatch.setattr("app.watcher.IDLE_S", 3600)
+    watcher = Watcher(rig.context, name="full", concurrency=4)
+    watcher._held = {Lease(SessionId(f"ps_{n}"), 1, OperatorId(f"op_{n}")) for n in range(3)}
+    yield watcher
+    if watcher._running:
+        await asyncio.wait(watcher._running)
+
+
+async def test_a_watcher_whose_other_slots_are_full_claims_a_due_stop(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_rig(database_url) as rig, full_watcher(rig, monkeypatch) as watcher:
+        session = await rig.authorize(106)
+        async with rig.context.database.transaction() as connection:
+            await payment_sessions.wake(connection, SessionId(session["id"]), rig.clock.now(), for_stop=True)
+        await asyncio.wait_for(watcher._claim_and_spawn(), PATIENCE_S)
+        assert await value(rig, LEASE) == "full"
+
+
+async def test_other_work_goes_on_as_soon_as_one_of_its_slots_is_free_and_is_not_looked_for_before(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_rig(database_url) as rig, full_watcher(rig, monkeypatch) as watcher:
+        await rig.authorize(106)
+        done, paused = asyncio.Event(), asyncio.Event()
+        pause = watcher._pause
+        due_in_s: list[float | None] = []
+
+        async def other_session() -> None:
+            await done.wait()
+            watcher._held.pop()
+
+        async def noted_pause(given_s: float | None = None) -> None:
+            due_in_s[:] = [given_s]
+            paused.set()
+            await pause(given_s)
+
+        monkeypatch.setattr(watcher, "_pause", noted_pause)
+        watcher._spawn(other_session())
+        waiting = asyncio.ensure_future(watcher._claim_and_spawn())
+        await asyncio.wait_for(paused.wait(), PATIENCE_S)
+        assert due_in_s == [None], "what is due and cannot be claimed is not waited for"
+        done.set()
+        await asyncio.wait_for(waiting, PATIENCE_S)
+        await watcher._claim_and_spawn()
+        assert await value(rig, LEASE) == "full"
+
+
+async def test_work_that_fell_due_long_ago_is_claimed_beside_stops(database_url: str) -> None:
+    """Stops come first, and still leave to others what they do not need."""
+    async with open_rig(database_url) as rig:
+        first, second = [await rig.authorize(point) for point in (105, 106)]
+        async with rig.context.database.transaction() as connection:
+            await payment_sessions.wake(connection, SessionId(first["id"]), rig.clock.now(), for_stop=True)
+        claimed, _ = await rig.watchers[0]._claim()
+        assert [(lease.session_id, lease.for_stop) for lease in claimed] == [
+            (first["id"], True),
+            (second["id"], False),
+        ]

@@ -133,6 +133,20 @@ async def test_urgent_work_has_a_reserve_and_comes_before_what_waits() -> None:
     assert await asyncio.wait_for(ordinary, PATIENCE_S)
 
 
+async def test_urgent_work_comes_first_also_without_a_reserve() -> None:
+    _, pool = a_pool(size=1, urgent_size=0)
+    lent = [await pool.acquire() for _ in range(2)]
+    ordinary = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0)
+    urgent = asyncio.create_task(pool.acquire(urgent=True))
+    await asyncio.sleep(0)
+    pool.release(lent[0])
+    assert await asyncio.wait_for(urgent, PATIENCE_S)
+    assert not ordinary.done()
+    pool.release(lent[1])
+    assert await asyncio.wait_for(ordinary, PATIENCE_S)
+
+
 async def test_those_who_wait_are_served_in_their_order() -> None:
     _, pool = a_pool()
     lent = [await pool.acquire() for _ in range(2)]
