@@ -122,7 +122,8 @@ LEAST_PAUSE_S = 0.1
 """Polling interval while due work cannot be claimed because its operator or jobs have no slot left."""
 BEAT_S = 5.0
 OPERATORS_SHARE = 75
-"""The largest share (per cent) of a watcher's slots for one operator, however many of its sessions are due."""
+"""The largest share (per cent) of the slots that are not kept for stops for one operator, however many of its sessions
+are due: the others find one while its calls hang."""
 STOPS_SHARE = 25
 """The share (per cent) of a watcher's slots that only sessions with a due stop may take: a stop finds a free one,
 whatever else waits."""
@@ -147,7 +148,7 @@ class Watcher:
         """Only stops may be claimed until a slot is free again."""
         self._concurrency = concurrency
         self._for_others = max(1, concurrency - max(1, concurrency * STOPS_SHARE // 100))
-        self._per_operator = max(1, concurrency * OPERATORS_SHARE // 100)
+        self._per_operator = max(1, self._for_others * OPERATORS_SHARE // 100)
         self._most_jobs = max(1, concurrency * JOBS_SHARE // 100)
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[Lease] = set()
