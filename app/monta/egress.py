@@ -1,11 +1,14 @@
-"""Connects outgoing HTTP only to addresses that the rule of egress allows."""
+"""Connects outgoing HTTP only to allowed addresses, and reads their certificates."""
 
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from datetime import UTC, datetime
 from itertools import chain, zip_longest
 from typing import cast
+from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -136,3 +139,36 @@ def _as_httpx() -> Iterator[None]:
         if same is None or type(error) is not getattr(httpcore, type(error).__name__, None):
             raise
         raise same(str(error)) from error
+
+
+TIMEOUT_S = 5.0
+
+
+class CertificateProblem(Exception):
+    """The certificate is refused, or the address cannot be reached; in words."""
+
+
+async def certificate_expires_at(
+    url: str, egress: Egress, *, trusted: ssl.SSLContext | None = None
+) -> datetime | None:
+    """Connects by TLS, as calls to this address do. None: it is plain http.
+
+    `trusted`: the authorities to trust, by default those of this machine. Raises CertificateProblem.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https" or parts.hostname is None:
+        return None
+    context = trusted or ssl.create_default_context()
+    try:
+        stream = await CheckedNetwork(egress).connect_tcp(parts.hostname, parts.port or 443, TIMEOUT_S)
+        secured = await stream.start_tls(context, parts.hostname, TIMEOUT_S)
+    except (httpcore.ConnectError, httpcore.ConnectTimeout, EgressRefused) as error:
+        cause = error.__cause__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise CertificateProblem(f"the certificate is refused: {cause.verify_message}") from error
+        raise CertificateProblem(str(error) or "no connection in time") from error
+    try:
+        certificate = secured.get_extra_info("ssl_object").getpeercert()
+    finally:
+        await secured.aclose()
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from app.flows.operator.sync import webhook_difference
 from app.store.operators import jobs
 from app.store.operators.jobs import Job
 from app.store.sessions import inbox
@@ -96,9 +97,12 @@ async def test_F53_a_changed_webhook_configuration_is_repaired_and_reported(
         rig.monta.outbox.config = type(config)(
             url="https://other.example/hook", secret=config.secret, event_types=config.event_types, headers={}
         )
+        told = await webhook_difference(rig.context, rig.operator.operator_id)
+        assert told == "Monta's webhook leads elsewhere, to other.example"
         await rig.pass_time(901)
         assert rig.monta.outbox.config is not None
         assert rig.monta.outbox.config.url == config.url
+        assert await webhook_difference(rig.context, rig.operator.operator_id) is None
         summary = (await rig.call("GET", "/v1/ops/summary", key=rig.ops.api_key)).json()
         assert summary["operators"][0]["webhook_mended_at"] is not None
 
@@ -110,6 +114,7 @@ async def test_a_webhook_configuration_that_differs_is_reported_without_our_secr
         config = rig.monta.outbox.config
         assert config is not None
         rig.monta.outbox.config = type(config)(url=config.url, secret="another", event_types=(), headers={})
+        assert "secret" in (await webhook_difference(rig.context, rig.operator.operator_id) or "")
         with capture_logs() as lines:
             await rig.pass_time(901)
         (told,) = [line for line in lines if line["event"] == "webhook_configuration_differs"]

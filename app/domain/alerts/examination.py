@@ -9,6 +9,14 @@ from app.domain.alerts.causes import ALERTS, AlertCode, OperatorHealth, of_clock
 from app.domain.session.attention import Severity
 
 EXPIRES_SOON = timedelta(days=14)
+LOW_QUOTA = 0.2
+"""Share of the quota below which calls are kept back for stops."""
+RESTORE_WEBHOOK = (
+    "Find out who changed it. With TAPWATT_PUBLIC_URL the next sync restores it; without, enter"
+    " webhook_path and webhook_secret at Monta by hand."
+)
+FULL = 0.8
+"""Share of the server's connections above which little is left for another replica."""
 
 
 class Verdict(StrEnum):
@@ -57,6 +65,55 @@ def of_isolation(*, bound: bool) -> Finding:
         found="does not bind the service's user, who owns the tables or is a superuser",
         what_to_do="Let TAPWATT_DATABASE_URL name another user than TAPWATT_OWNER_DATABASE_URL, and migrate.",
     )
+
+
+def of_connections(used: int, most: int) -> Finding:
+    """How many of the server's connections are in use."""
+    found, about = f"{used} of {most} in use", "database connections"
+    if used <= FULL * most:
+        return Finding(about=about, verdict=Verdict.OK, found=found)
+    return Finding(
+        about=about,
+        verdict=Verdict.WARNING,
+        found=found,
+        what_to_do="Raise the server's max_connections, or put PgBouncer before it (docs/scaling.md).",
+    )
+
+
+def of_certificate(about: str, expires_at: datetime, advice: str, now: datetime) -> Finding:
+    """When a certificate expires that a connection of now has accepted."""
+    soon = expires_at - now < EXPIRES_SOON
+    return Finding(
+        about=about,
+        verdict=Verdict.WARNING if soon else Verdict.OK,
+        found=f"expires at {expires_at:%Y-%m-%d %H:%M} UTC",
+        what_to_do=advice if soon else "",
+    )
+
+
+def of_quota(operator_id: str, left: int, quota: int) -> Finding:
+    """How many calls to Monta are left in the window of the last one."""
+    low = left <= LOW_QUOTA * quota
+    return Finding(
+        about=f"quota of {operator_id}",
+        verdict=Verdict.WARNING if low else Verdict.OK,
+        found=f"{left} of {quota} calls left as of the last one",
+        what_to_do=ALERTS[AlertCode.QUOTA_SPENT].action if low else "",
+    )
+
+
+def of_webhook(operator_id: str, difference: str | None) -> list[Finding]:
+    """A webhook configuration at Monta that is not ours."""
+    if difference is None:
+        return []
+    return [
+        Finding(
+            about=f"webhook of {operator_id}",
+            verdict=Verdict.WRONG,
+            found=difference,
+            what_to_do=RESTORE_WEBHOOK,
+        )
+    ]
 
 
 def of_watchers(ahead: Mapping[str, timedelta]) -> list[Finding]:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app.domain.alerts.causes import OperatorHealth
+from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store import alerts
 from app.store.db import suitability
-from app.store.operators import keys
+from app.store.operators import keys, monta_access, operators
 from app.store.operators.keys import ApiKey, KeyKind
 
 SEEN_WATCHERS = timedelta(minutes=1)
@@ -21,6 +22,9 @@ class StoredState:
     is_bound: bool
     accounts: Sequence[OperatorHealth]
     clocks_ahead: dict[str, timedelta]
+    connections: tuple[int, int]
+    monta_urls: Sequence[str]
+    quota_left: dict[OperatorId, tuple[int, int]]
     keys: Sequence[ApiKey]
 
 
@@ -34,5 +38,8 @@ async def stored_state(context: Context) -> StoredState:
             clocks_ahead={}
             if context.clock_is_virtual
             else await alerts.clocks_ahead(connection, context.clock.now() - SEEN_WATCHERS),
+            connections=await suitability.connections_in_use(connection),
+            monta_urls=await operators.monta_urls(connection),
+            quota_left=await monta_access.budget_left(connection),
             keys=[key for kind in every for key in kind if key.revoked_at is None],
         )

@@ -195,6 +195,28 @@ async def _register_webhook(context: Context, operator: Operator, monta: MontaCl
     return None
 
 
+async def webhook_difference(context: Context, operator_id: OperatorId) -> str | None:
+    """Returns how Monta's webhook configuration differs from ours. None: it does not, or Monta does not show it."""
+    async with context.database.read() as connection:
+        operator = await context.operators.get(connection, operator_id)
+    if operator is None:
+        return None
+    try:
+        config = await context.monta.read_only(operator).get_webhook_config()
+    except MontaError:
+        return None
+    path = delivery_path(operator.webhook_endpoint_id)
+    if config is None:
+        return "Monta has no webhook configured for this credential"
+    url = config.url or ""
+    if not url.endswith(path) or (context.public_url and url != context.public_url.rstrip("/") + path):
+        return f"Monta's webhook leads elsewhere, to {_host(config.url)}"
+    if config.secret not in (None, operator.webhook_secret) and operator.webhook_secret_pending_since is None:
+        return "Monta signs webhooks with another secret"
+    missing = sorted(set(EVENT_TYPES) - set(config.event_types))
+    return f"Monta's webhook lacks the events {', '.join(missing)}" if missing else None
+
+
 async def _take_undelivered(context: Context, operator: Operator, monta: MontaClient) -> str | None:
     """Fetches undelivered entries from Monta's log and saves them. As if they had been delivered. Known entries are
     recognized by their contents. Returns why deliveries fail, in Monta's words."""

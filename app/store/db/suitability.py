@@ -82,6 +82,16 @@ async def is_bound(connection: Connection) -> bool:
     return bound
 
 
+async def connections_in_use(connection: Connection) -> tuple[int, int]:
+    """Returns how many connections the server has, and how many it takes."""
+    counted = text(
+        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,"
+        " current_setting('max_connections')::integer AS most"
+    )
+    row = (await connection.execute(counted)).one()
+    return row.used, row.most
+
+
 async def missing_bounds(connection: Connection) -> list[str]:
     """Returns timeouts that have no effect in this transaction. Something between swallowed them."""
     return (await connection.execute(_BOUNDS)).scalars()

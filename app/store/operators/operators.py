@@ -63,6 +63,12 @@ OVERDUE_CAPTURES_FIRST = timedelta(minutes=10)
 """A new operator has no settlements either."""
 
 
+async def monta_urls(connection: Connection) -> list[str]:
+    """Returns the addresses of Monta that operators name, each once."""
+    query = select(operators.c.monta_url).distinct().order_by(operators.c.monta_url)
+    return list((await connection.execute(query)).scalars())
+
+
 class Operators:
     """Reads and writes operators; encrypts their secrets."""
 

@@ -1,4 +1,4 @@
-"""A month's charges by API, as CSV and on the command line."""
+"""Tests of app/api/routes/reconciliation and app/cli/records/charges: a month's charges."""
 
 import asyncio
 import csv
@@ -8,8 +8,8 @@ from io import StringIO
 from typer.testing import CliRunner
 
 from app.cli import every_command
-from tests.api.routes.test_reconciliation import three_sessions
 from tests.api.service import assert_problem, open_service
+from tests.api.three_sessions import three_sessions
 from tests.build_context import SECRET_KEY
 
 PATH = "/v1/ops/charges?month=2026-11"

@@ -12,23 +12,11 @@ from typer.testing import CliRunner
 
 from app.cli import every_command
 from app.flows.admin import reconciliation
-from tests.api.service import Json, Service, assert_problem, open_service
+from tests.api.service import assert_problem, open_service
+from tests.api.three_sessions import three_sessions
 from tests.build_context import SECRET_KEY
 
 PATH = "/v1/ops/reconciliation?date=2026-11-22"
-
-
-async def three_sessions(service: Service) -> list[str]:
-    """Captured as settled, settled without a report, and running."""
-    ids = [(await service.authorize(point, f"A-{point}"))["id"] for point in ("101", "102", "103")]
-    for charge, session_id in enumerate(ids, 1):
-        await service.charging(session_id, str(charge))
-    await service.settle(ids[0], 790)
-    await service.settle(ids[1], 1234)
-    report: Json = {"outcome": "captured", "amount": 790, "reference": "P-1"}
-    done = await service.call("POST", f"/v1/payment-sessions/{ids[0]}/captures", body=report)
-    assert done.status_code == 200, done.text
-    return ids
 
 
 @pytest.mark.anyio

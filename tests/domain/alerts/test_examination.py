@@ -11,10 +11,14 @@ from app.domain.alerts.examination import (
     Finding,
     Verdict,
     of_account,
+    of_certificate,
+    of_connections,
     of_isolation,
     of_key,
     of_process,
+    of_quota,
     of_watchers,
+    of_webhook,
     worst,
 )
 from app.domain.units.ids import OperatorId
@@ -55,6 +59,24 @@ def test_an_account_is_well_or_says_each_thing_that_is_not() -> None:
 def test_a_key_is_named_before_it_expires(expires_at: datetime | None, verdict: Verdict | None) -> None:
     found = of_key("key_1", "lane 3", expires_at, T0)
     assert [f.verdict for f in found] == ([] if verdict is None else [verdict])
+
+
+@pytest.mark.parametrize(
+    ("finding", "verdict"),
+    [
+        (of_certificate("Monta", T0 + EXPIRES_SOON, "renew it", T0), Verdict.OK),
+        (of_certificate("Monta", T0 + EXPIRES_SOON - timedelta(seconds=1), "renew it", T0), Verdict.WARNING),
+        (of_quota("op_1", 201, 1000), Verdict.OK),
+        (of_quota("op_1", 200, 1000), Verdict.WARNING),
+        (of_connections(80, 100), Verdict.OK),
+        (of_connections(81, 100), Verdict.WARNING),
+        *((each, Verdict.WRONG) for each in of_webhook("op_1", "Monta's webhook leads elsewhere")),
+    ],
+)
+def test_what_runs_out_is_named_before_it_has_with_what_to_do(finding: Finding, verdict: Verdict) -> None:
+    assert finding.verdict is verdict
+    assert bool(finding.what_to_do) is (verdict is not Verdict.OK)
+    assert of_webhook("op_1", None) == []
 
 
 def test_the_worst_counts_and_everything_wrong_says_what_to_do() -> None:

@@ -14,6 +14,7 @@ from app.domain.session.settlement import (
     after_reports,
     settle,
 )
+from app.domain.tariff import Tariff, parse_tariff
 from app.domain.units.ids import SessionId, TerminalId
 from tests.domain.sessions import T0, new_session, report
 
@@ -83,3 +84,15 @@ def by_reports(session: PaymentSession, reports: list[PspReport]) -> PaymentSess
         CaptureReport(outcome=r.outcome, amount_minor=r.amount_minor, reference=r.reference) for r in reports
     ]
     return replace(session, settlement=after_reports(session.settlement, told))
+
+
+def taxed_at(vat: str | None) -> Tariff:
+    """A tariff with this VAT in percent, included; without one it names none."""
+    component = {"type": "ENERGY", "price": "0.79", "step_size": 1} | ({} if vat is None else {"vat": vat})
+    source = {
+        "id": "t",
+        "currency": "EUR",
+        "tax_included": "YES",
+        "elements": [{"price_components": [component]}],
+    }
+    return parse_tariff(source)

@@ -22,10 +22,8 @@ from app.domain.reconciliation.charges import (
 )
 from app.domain.reconciliation.report import ReconciledSession, day_report, is_of_day, reconciled
 from app.domain.session.payment_session import PaymentSession, Status
-from app.domain.tariff import parse_tariff
-from tests.domain.reconciliation.days import NOW, by_reports, captured, final, settled
+from tests.domain.reconciliation.days import NOW, by_reports, captured, final, settled, taxed_at
 from tests.domain.sessions import POLICY, T0, new_session
-from tests.domain.tariff.test_tax import tariff
 
 NOVEMBER = date(2026, 11, 1)
 PLACE = Place(name="Bay 1", evse_id="DK*TAP*E101", site_id="9", address="1 Test Street, 1000 Boxville")
@@ -47,7 +45,7 @@ def sold(number: int, price: int, hours: int, zone: str, *, taxed: bool) -> Paym
         settled(price, number=number),
         created_at=T0 + timedelta(hours=hours),
         time_zone=zone,
-        tariff=tariff("19" if taxed else None),
+        tariff=taxed_at("19" if taxed else None),
     )
 
 
@@ -103,7 +101,7 @@ def test_a_session_belongs_to_the_month_of_its_local_day(created_at: str, zone: 
 
 def test_a_charge_is_listed_with_place_times_energy_and_tax() -> None:
     record = replace(final(10_000, "7.90"), started_at=T0, stopped_at=T0 + timedelta(minutes=31))
-    session = replace(settled(790, record=record), time_zone="Europe/Copenhagen", tariff=tariff("19"))
+    session = replace(settled(790, record=record), time_zone="Europe/Copenhagen", tariff=taxed_at("19"))
     text = charges_csv(month_of_charges(NOVEMBER, [billed(session)], NOW))
     (row,) = csv.DictReader(StringIO(text))
     assert tuple(row) == CHARGE_COLUMNS
@@ -131,7 +129,7 @@ def test_a_charge_is_listed_with_place_times_energy_and_tax() -> None:
 
 
 def test_without_one_rate_the_gross_amount_alone_is_listed() -> None:
-    charge = billed(replace(settled(790), tariff=tariff(None)))
+    charge = billed(replace(settled(790), tariff=taxed_at(None)))
     assert (charge.net_minor, charge.tax_minor, charge.tax_rate, charge.gross_minor) == (
         None,
         None,
@@ -151,7 +149,7 @@ def test_what_gave_nothing_or_is_not_settled_is_no_charge() -> None:
 
 def test_no_name_or_address_is_run_by_a_spreadsheet() -> None:
     hostile = Place(name="=1+1", evse_id="@SUM(A1)", site_id="-1", address='+HYPERLINK("x")')
-    charge = replace(billed(replace(settled(790), tariff=parse_tariff(tariff("19").source))), place=hostile)
+    charge = replace(billed(replace(settled(790), tariff=taxed_at("19"))), place=hostile)
     (row,) = csv.DictReader(StringIO(charges_csv(month_of_charges(NOVEMBER, [charge], NOW))))
     for name in ("charge_point_name", "evse_id", "site_id", "address"):
         assert row[name].startswith("'"), name
