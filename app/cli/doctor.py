@@ -41,8 +41,8 @@ MARKS = {
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Examine the database, the clock, watchers, secrets, keys, certificates, and each account at Monta with its
-    quota and webhook. Exits with 3 when something is wrong."""
+    """Examine the installation and its accounts at Monta. Database, clock, watchers, keys, certificates, quota and
+    webhooks; exits with 3 when something is wrong."""
     settings = load_settings()
     found = with_context(settings, lambda context: _examine(context, settings))
     if as_json:
