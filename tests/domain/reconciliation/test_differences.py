@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from random import Random
 
@@ -13,9 +13,10 @@ import pytest
 from app.domain.charging.charge import ChargeReport
 from app.domain.reconciliation.balance import PspReport
 from app.domain.reconciliation.differences import MEANINGS, DifferenceKind
-from app.domain.reconciliation.report import ReconciledSession, day_report, reconciled
+from app.domain.reconciliation.report import DayReport, ReconciledSession, day_report, is_of_day, reconciled
 from app.domain.session.payment_session import PaymentSession, Status
-from app.domain.session.settlement import SettlementBasis, SettlementStatus
+from app.domain.session.settlement import CaptureOutcome, SettlementBasis, SettlementStatus
+from tests.conftest import Sized
 from tests.domain.reconciliation.days import (
     DEADLINE,
     DECIDED,
@@ -171,25 +172,70 @@ def test_settled_by_the_last_price_agrees_when_the_record_shows_that_price() -> 
     assert kinds(with_record(early, final(10_100, "7.98")), captured(early)) == {Kind.LATE_METER: 8}
 
 
-def test_200_differences_among_5000_sessions_are_found_and_no_others() -> None:
-    chance = Random(20261122)
-    faulty = dict.fromkeys(chance.sample(range(5000), 200))
-    found, expected = [], Counter[Kind]()
-    for number in range(5000):
-        price = chance.randrange(1, 2000)
-        session = settled(price, 10 * price, number=number)
+OFFSETS = {"UTC": 0, "Europe/Copenhagen": 1, "Pacific/Kiritimati": 14, "America/Adak": -10}
+"""Hours ahead of UTC in November."""
+MOMENTS = (timedelta(), timedelta(microseconds=1), timedelta(hours=12), timedelta(days=1, microseconds=-1))
+"""Since the beginning of a local day."""
+DAYS = [T0.date() + timedelta(days=n) for n in (-1, 0, 1)]
+
+
+def on_some_day(session: PaymentSession, chance: Random) -> tuple[PaymentSession, date]:
+    """The session on one of DAYS at its place, often at the very beginning or end of the day; and that day."""
+    day, zone, moment = chance.choice(DAYS), chance.choice([*OFFSETS]), chance.choice(MOMENTS)
+    created_at = datetime.combine(day, time(), UTC) + moment - timedelta(hours=OFFSETS[zone])
+    return replace(session, created_at=created_at, time_zone=zone), day
+
+
+def test_differences_planted_in_one_of_25_sessions_are_found_and_no_others(sized: Sized) -> None:
+    """With `--times 20`: 200 of 5,000. Captures in one and two pieces, in two currencies, over three days."""
+    size, chance = sized(500, 5000), Random(20261122)
+    faulty = dict.fromkeys(chance.sample(range(size), size // 25))
+    found: dict[date, list[ReconciledSession]] = {day: [] for day in DAYS}
+    expected, moved = Counter[Kind](), Counter[tuple[str, CaptureOutcome]]()
+    for number in range(size):
+        price, currency_of = chance.randrange(1, 2000), chance.choice(["EUR", "DKK"])
+        record = final(10 * price, f"{price / 100:.2f}", currency=currency_of)
+        session = settled(price, 10 * price, number=number, record=record)
+        held = replace(session.authorization, currency=currency_of)
         if number in faulty:
             plant, named = PLANTED[number % len(PLANTED)]
             session, reports = plant(settled(number=number))
             expected.update(named.keys())
         else:
-            reports = captured(session)
+            reports = in_pieces(captured(session)[0], chance)
+            session = replace(session, authorization=held)
+        session, day = on_some_day(session, chance)
         session = by_reports(session, reports) if session.settlement else session
-        found.append(reconciled(session, reports, POLICY, NOW))
-    day = day_report(T0.date(), found, NOW)
-    assert {s.session_id for s in day.differing} == {f"ps_{n:05}" for n in faulty}
-    assert Counter(d.kind for s in day.sessions for d in s.differences) == expected
-    assert_adds_up(day.sessions, day.totals)
+        for told in reports:
+            moved[session.authorization.currency, told.outcome] += told.amount_minor
+        each = reconciled(session, reports, POLICY, NOW)
+        assert [d for d in DAYS if is_of_day(session, d)] == [day]
+        found[day].append(each)
+    reports_of_days = [day_report(day, found[day], NOW) for day in DAYS]
+    differing = [s.session_id for of_day in reports_of_days for s in of_day.differing]
+    assert sorted(differing) == sorted(f"ps_{n:05}" for n in faulty), "all of them, and no other"
+    assert Counter(d.kind for s in flat(reports_of_days) for d in s.differences) == expected
+    for of_day in reports_of_days:
+        assert_adds_up(of_day.sessions, of_day.totals)
+    captured_minor = Counter[str]()
+    for total in (t for of_day in reports_of_days for t in of_day.totals):
+        captured_minor[total.currency] += total.captured_minor
+    assert captured_minor == {c: moved[c, CaptureOutcome.CAPTURED] for c in ("EUR", "DKK")}
+
+
+def flat(days: list[DayReport]) -> list[ReconciledSession]:
+    return [session for day in days for session in day.sessions]
+
+
+def in_pieces(report: PspReport, chance: Random) -> list[PspReport]:
+    """The same capture, sometimes in two."""
+    first = report.amount_minor // 3
+    if report.amount_minor < 3 or chance.random() < 0.7:
+        return [report]
+    return [
+        replace(report, amount_minor=first),
+        replace(report, amount_minor=report.amount_minor - first, reference="P-2"),
+    ]
 
 
 def assert_adds_up(sessions: tuple[ReconciledSession, ...], totals: object) -> None:
