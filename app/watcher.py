@@ -193,7 +193,8 @@ class Watcher:
         await demand(self.context)
 
     async def run_round(self) -> int:
-        """Claims what is due now, once, and runs it to its end. Returns the count of claims."""
+        """Claims what is due now, once, and runs it to its end. Returns the count of claims. `run` does not wait so:
+        this is for virtual time, and for measuring."""
         claimed, job = await self._claim()
         await asyncio.gather(*(self._run_session(lease) for lease in claimed))
         if job is not None:

@@ -30,10 +30,6 @@ class SecretBox:
         """Names TAPWATT_SECRET_KEY. It is derived from the key and reveals nothing of it."""
         self._ciphers[self.key_id] = AESGCM(_derived(secret_key, b"tapwatt operator secrets", 32))
 
-    @property
-    def key_ids(self) -> frozenset[str]:
-        return frozenset(self._ciphers)
-
     def seal(self, secret: str, *, owner: str, purpose: str, key_id: str | None = None) -> bytes:
         """Encrypts with the key of this id; None: with TAPWATT_SECRET_KEY."""
         key_id, nonce = key_id or self.key_id, os.urandom(NONCE_BYTES)
