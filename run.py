@@ -248,7 +248,7 @@ def command_lock(args: list[str]) -> int:
     os.chdir(ROOT)
     compile_lock = [str(PY), "-m", "uv", "pip", "compile", "-q", "--universal", "--python-version", "3.11"]
     compile_lock += ["--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header"]
-    compile_lock += ["--prerelease", "disallow", "--extra", "embedded", "pyproject.toml", *args]
+    compile_lock += ["--prerelease", "if-necessary", "--extra", "embedded", "pyproject.toml", *args]
     more = ["--group", "dev", "-c", RUN_LOCK.name]
     return subprocess.call([*compile_lock, "-o", RUN_LOCK.name]) or subprocess.call(
         [*compile_lock, *more, "-o", DEV_LOCK.name]

@@ -24,6 +24,7 @@ from app.api.http.problems import (
     problem_response,
 )
 from app.api.http.rate_limits import Quotas, RateLimits
+from app.api.http.traces import traced
 from app.api.kept_views import KeptViews
 from app.api.routes import (
     availability,
@@ -103,7 +104,7 @@ def create_app(
     app.add_middleware(
         HotPaths, paths=(monta_webhook.HOT, *terminal.HOT, ops.HOT), handlers=app.exception_handlers
     )
-    app.add_middleware(RequestIds, new_id=lambda: app.state.context.ids.new("req"))
+    app.add_middleware(RequestIds, context=lambda: app.state.context)
     return app
 
 
@@ -160,15 +161,16 @@ OVER_TLS = (*SAFE, (b"strict-transport-security", b"max-age=63072000; includeSub
 class RequestIds:
     """Gives every request an id, and turns a crash into a problem. The id is in the answer and every log line."""
 
-    def __init__(self, app: ASGIApp, new_id: Callable[[], str]) -> None:
+    def __init__(self, app: ASGIApp, context: Callable[[], Context]) -> None:
         self._app = app
-        self._new_id = new_id
+        self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = self._new_id()
+        context = self._context()
+        request_id = context.ids.new("req")
         scope.setdefault("state", {})["request_id"] = request_id
         begun = False
         safe = OVER_TLS if scope.get("scheme") == "https" else SAFE
@@ -177,6 +179,7 @@ class RequestIds:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
+                span.answered(message["status"])
                 given = message.get("headers", [])
                 names = {name for name, _ in given}
                 message["headers"] = [
@@ -189,7 +192,7 @@ class RequestIds:
         address = scope["client"][0] if scope.get("client") else None
         bound = structlog.contextvars.bound_contextvars(request_id=request_id)
         # No operator's rows until a key or an endpoint names one.
-        with limited_to(NONE), bound, calling_from(address):
+        with limited_to(NONE), bound, calling_from(address), traced(context.tracing, scope) as span:
             try:
                 await self._app(scope, receive, tagged)
             except Exception:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from typing import assert_never
@@ -24,6 +25,7 @@ from app.flows.session.advance import take_turns, yield_session
 from app.flows.session.read_charge import read_charge
 from app.flows.session.start_charge import learn_charge_point, note_clock, search_charges, start_charge
 from app.flows.session.stop_charge import stop_charge, stop_duplicate
+from app.flows.traces import session_attributes
 from app.flows.turns import Advanced, Edit, Turns
 from app.store.db.database import is_away
 from app.store.db.scope import limited_to
@@ -31,9 +33,19 @@ from app.store.db.secret_box import SecretUnreadable
 from app.store.operators.jobs import Job, JobLease
 from app.store.operators.secret_keys import WrongSecretKey
 from app.store.sessions.leases import Lease
+from app.tracing import Kind, Span
 
 MAX_STEPS = 25
 """Steps in one claim. A session that needs more is due again at once, after the others."""
+
+
+SPAN_NAMES: Mapping[type[object], str] = {
+    SendStart: "start charge",
+    SearchCharges: "search charges",
+    ReadCharge: "read charge",
+    SendStop: "stop charge",
+    StopDuplicate: "stop duplicate charge",
+}
 
 
 async def run_steps(context: Context, turns: Turns, lease: Lease) -> None:
@@ -44,12 +56,20 @@ async def run_steps(context: Context, turns: Turns, lease: Lease) -> None:
         decided = await _advanced(context, turns, lease, decided, outcome)
         outcome = None
         if not isinstance(decided.step, Wait):
-            outcome = await _call(context, turns, lease, decided)
+            with _traced(context, decided):
+                outcome = await _call(context, turns, lease, decided)
         elif decided.released:
             return
     if decided is not None and outcome is not None:
         await turns.commit(lease, decided, outcome)
     await yield_session(context, lease)
+
+
+def _traced(context: Context, decided: Advanced) -> AbstractContextManager[Span]:
+    """A span of a decided call, in the trace that began with the terminal's."""
+    session = decided.session
+    name = SPAN_NAMES[type(decided.step)]
+    return context.tracing.span(name, Kind.INTERNAL, session_attributes(session), parent=session.traceparent)
 
 
 async def _advanced(
@@ -292,7 +312,12 @@ class Watcher:
         """Runs one job. A failed one is due again when its lease has ended."""
         self._held_jobs.add(lease)
         job = structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, job=lease.job)
-        with job, limited_to(lease.operator_id):
+        about = {"tapwatt.operator.id": lease.operator_id}
+        with (
+            job,
+            limited_to(lease.operator_id),
+            self.context.tracing.span(f"job {lease.job}", Kind.INTERNAL, about),
+        ):
             try:
                 await run_job(self.context, lease)
             except SecretUnreadable as error:

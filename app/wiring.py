@@ -20,6 +20,7 @@ from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
 from app.store.operators.operators import Operators
 from app.telemetry import ProcessTelemetry
+from app.tracing import tracing_by_environment
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _TWO_DIGITS = [high + low for high in CROCKFORD for low in CROCKFORD]
@@ -90,6 +91,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
     box = SecretBox(settings.secret_key.get_secret_value(), settings.older_secret_keys)
     listen_url = settings.listen_database_url
     database = Database(database_url, listen_url=listen_url.get_secret_value() if listen_url else None)
+    tracing = tracing_by_environment()
     http = open_http(egress=settings.egress, slots=settings.watcher_concurrency)
     try:
         await check_suitable(database)
@@ -108,6 +110,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
                 timeouts=Timeouts(start_s=settings.start_timeout_s),
             ),
             telemetry=ProcessTelemetry(),
+            tracing=tracing,
             lease_s=settings.lease_s,
             public_url=settings.public_url,
             inbox_days=settings.inbox_days,
@@ -118,6 +121,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
     finally:
         await http.aclose()
         await database.close()
+        tracing.close()
 
 
 @asynccontextmanager

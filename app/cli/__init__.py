@@ -12,6 +12,7 @@ from app.settings import SettingsWrong
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.secret_box import SecretUnreadable
 from app.store.db.suitability import DatabaseUnsuitable, explain
+from app.tracing import TracingUnavailable
 from app.wiring import NotMigrated
 
 LASTING = (["serve"], ["watch"])
@@ -56,7 +57,10 @@ def every_command() -> typer.Typer:
     return app
 
 
-KNOWN_ERRORS = (SettingsWrong, EmbeddedPostgresError, SecretUnreadable, NotMigrated, DatabaseUnsuitable)
+KNOWN_ERRORS = (
+    *(SettingsWrong, EmbeddedPostgresError, SecretUnreadable, NotMigrated, DatabaseUnsuitable),
+    TracingUnavailable,
+)
 
 
 def known_errors() -> tuple[type[Exception], ...]:

@@ -21,6 +21,7 @@ from app.store.operators.keys import PresentedKey
 from app.store.operators.operators import Operator, Operators
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
+from app.tracing import Tracing
 
 
 class IdMaker(Protocol):
@@ -107,6 +108,7 @@ class Context:
     """Retention of webhook deliveries as they were sent, in days."""
     clock_is_virtual: bool = False
     """The clock is not meant to agree with the database's: demo and tests."""
+    tracing: Tracing = field(default_factory=Tracing)
     security: SecurityLog = field(default_factory=SecurityLog)
     deliveries: Deliveries = field(default_factory=Deliveries)
     payments: Payments = field(default_factory=Payments)

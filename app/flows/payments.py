@@ -14,6 +14,8 @@ class PaymentCall:
 
     terminal: Terminal
     payment: PaymentAuthorized
+    traceparent: str | None = None
+    """Of the call's own span."""
     session: PaymentSession | None = None
     refusal: Exception | None = None
 

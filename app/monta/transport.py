@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from app.monta.errors import (
 from app.monta.fields import id_of
 from app.monta.ports import Budget, Purpose, QuotaSeen
 from app.strict_json import BadJson, JsonIn, load_json
+from app.tracing import Kind, child_span
 
 Http: TypeAlias = httpx.AsyncClient
 """The HTTP client type in use."""
@@ -56,6 +58,7 @@ def open_http(
     return httpx.AsyncClient(transport=checked, follow_redirects=False, trust_env=False)
 
 
+IDENTIFIERS = re.compile(r"/\d+")
 MAX_COUNT = 1_000_000
 MAX_BLOCK_S = 3600
 """Longest block a header may set, in seconds: an absurd value must not keep stops from being sent."""
@@ -193,10 +196,21 @@ class Transport:
         Raises NotSent, QuotaExceeded (429), OutcomeUnknown (no status was received). Returns any other status.
         """
         request = self._request(call, access)
+        template = IDENTIFIERS.sub("/{id}", call.path)
+        attributes = {
+            "http.request.method": call.method,
+            "server.address": request.url.host,
+            "url.template": template,
+            "tapwatt.operator.id": self._operator,
+        }
         if may_send is not None:
             _ask_guard(call, may_send)
             request.extensions["trace"] = _at_writing(lambda: _ask_guard(call, may_send))
-        answer = await _transport(self._http, request, call)
+        with child_span(f"{call.method} {template}", Kind.CLIENT, attributes) as span:
+            answer = await _transport(self._http, request, call)
+            span.note({"http.response.status_code": answer.status})
+            if answer.status >= 400:
+                span.failed(str(answer.status))
         # Monta's answer counts even if recording the quota fails: a started charge must not get lost.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(BOOKKEEPING_S):

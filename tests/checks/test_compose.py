@@ -15,7 +15,8 @@ SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_tex
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"[\w./-]+(:v?\d[\w.-]*(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})")
 """An image by a tag that names a version, by digest, or both."""
-OURS = [name for name in SERVICES if name != "postgres"]
+OURS = [name for name in SERVICES if "build" in SERVICES[name]]
+MONITORING = [name for name in SERVICES if "monitoring" in SERVICES[name].get("profiles", [])]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -25,6 +26,56 @@ def test_each_container_is_bounded_and_has_no_rights_to_spare(name: str) -> None
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_every_service_is_ours_the_database_or_monitoring() -> None:
+    assert set(OURS) == {"migrate", "api", "watcher", "simulator"}
+    assert set(SERVICES) - set(OURS) - set(MONITORING) == {"postgres"}
+    assert MONITORING == ["prometheus", "grafana"]
+
+
+@pytest.mark.parametrize("name", MONITORING)
+def test_monitoring_changes_nothing_but_its_own_volume(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert "cap_add" not in service
+    mounts = [mount.split(":") for mount in service["volumes"]]
+    writable = [mount[0] for mount in mounts if mount[2:] != ["ro"]]
+    assert writable == [name], "a volume, no folder of ours"
+    for mount in mounts:
+        if mount[0].startswith("./"):
+            assert (ROOT / mount[0]).exists(), mount
+
+
+def test_prometheus_scrapes_every_process_at_the_port_that_it_opens() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    scraped = {
+        found["names"][0]: found["port"]
+        for job in config["scrape_configs"]
+        for found in job["dns_sd_configs"]
+    }
+    opened = {
+        name: SERVICES[name]["environment"][setting]
+        for name, setting in (
+            ("api", "TAPWATT_METRICS_PORT"),
+            ("watcher", "TAPWATT_WATCHER_METRICS_PORT"),
+        )
+    }
+    assert scraped == opened
+    assert all(job["job_name"].startswith("tapwatt") for job in config["scrape_configs"]), "TapwattDown"
+    rules = [ROOT / "deploy/prometheus" / name for name in config["rule_files"]]
+    assert all(rule.exists() for rule in rules)
+
+
+def test_grafana_finds_prometheus_and_the_dashboard() -> None:
+    folder = ROOT / "deploy/grafana/provisioning"
+    (source,) = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    assert source["isDefault"] is True
+    (provider,) = yaml.safe_load((folder / "dashboards/tapwatt.yml").read_text())["providers"]
+    mounted = {mount.split(":")[1] for mount in SERVICES["grafana"]["volumes"]}
+    assert f"{provider['options']['path']}/tapwatt.json" in mounted
+    assert SERVICES["grafana"]["environment"]["GF_PATHS_PROVISIONING"] in mounted
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -38,7 +89,7 @@ def test_our_containers_write_nothing_but_temporary_files(name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_keys_and_passwords_of_their_own_are_files(name: str) -> None:
     given = SERVICES[name].get("environment", {})
-    assert not {"TAPWATT_SECRET_KEY", "POSTGRES_PASSWORD"} & given.keys()
+    assert not {"TAPWATT_SECRET_KEY", "POSTGRES_PASSWORD", "GF_SECURITY_ADMIN_PASSWORD"} & given.keys()
     if name in ("api", "watcher"):
         assert "TAPWATT_SECRET_KEY" in SERVICES[name]["secrets"]
 
@@ -66,12 +117,13 @@ def test_no_image_is_of_a_tag_that_floats_between_versions() -> None:
 
 
 def test_each_image_of_others_can_be_pinned_by_digest_without_a_change_of_files() -> None:
-    assert SERVICES["postgres"]["image"].startswith("${POSTGRES_IMAGE:-")
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    for name in ("postgres", *MONITORING):
+        assert SERVICES[name]["image"].startswith(f"${{{name.upper()}_IMAGE:-")
+        assert re.search(f"^#{name.upper()}_IMAGE=.*@sha256:", example, re.MULTILINE)
     for name in OURS:
         assert SERVICES[name]["build"]["args"]["PYTHON_IMAGE"].startswith("${PYTHON_IMAGE:-")
-    example = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert re.search("^#PYTHON_IMAGE=.*@sha256:", example, re.MULTILINE)
-    assert re.search("^#POSTGRES_IMAGE=.*@sha256:", example, re.MULTILINE)
 
 
 def test_no_password_or_key_has_a_default() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from tests.checks.exported_metrics import exported
 from tests.checks.pages import PAGES, anchors
@@ -84,6 +85,38 @@ def test_no_two_alerts_have_one_name_and_no_two_panels_one_place() -> None:
 def test_promtool_takes_the_rules() -> None:
     done = subprocess.run(
         ["promtool", "check", "rules", str(RULES_FILE)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+TESTED = ROOT / "deploy/prometheus/alerts_test.yml"
+
+
+def test_each_alert_is_made_to_fire_by_the_rules_own_test() -> None:
+    groups = yaml.safe_load(TESTED.read_text(encoding="utf-8"))["tests"]
+    fired = [
+        name
+        for group in groups
+        for test in group["promql_expr_test"]
+        for sample in test["exp_samples"]
+        for name in re.findall(r'alertname="(\w+)"', sample["labels"])
+    ]
+    assert sorted(fired) == sorted(rule["alert"] for rule in rules())
+    quiet = [test for test in groups[0]["promql_expr_test"] if test["exp_samples"] == []]
+    assert quiet, "and what makes none of them fire"
+    series = {SELECTOR.match(each["series"])[1] for group in groups for each in group["input_series"]}  # type: ignore[index]
+    assert series <= exported().keys() | FROM_PROMETHEUS
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_sees_each_alert_fire_and_none_without_a_cause() -> None:
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(TESTED)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    config = RULES_FILE.with_name("prometheus.yml")
+    done = subprocess.run(
+        ["promtool", "check", "config", str(config)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -292,6 +292,8 @@ class PaymentSession:
     """Impossible times of its charge, as Monta gave them; each is journaled once."""
     journal: JournalHead = field(default_factory=JournalHead)
     """Where the next journal line is linked to; written with the lines, under the row's lock."""
+    traceparent: str | None = None
+    """The trace that began with the terminal's call (W3C); None: it was not traced."""
     beside: int | None = None
     """How many readings it includes that are kept beside its row, until it is saved; None: none can be."""
 

@@ -36,6 +36,7 @@ from app.domain.units.ids import OperatorId
 from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing
 from app.flows.ingest import allowance_of, report_of, reports_deletion
 from app.flows.learn import learn
+from app.flows.traces import settlement_attributes
 from app.flows.turns import Advanced, Turn
 from app.store import kept_readings
 from app.store.db.connection import Connection
@@ -48,6 +49,7 @@ from app.store.sessions import claimed, inbox, leases, payment_sessions, polled_
 from app.store.sessions.claimed import Claimed
 from app.store.sessions.inbox import PendingEntry
 from app.store.sessions.leases import Lease
+from app.tracing import Kind
 
 log = structlog.get_logger("session")
 
@@ -347,3 +349,7 @@ def _record_metrics(context: Context, before: PaymentSession, session: PaymentSe
         context.telemetry.stop_confirmed((stop.confirmed_at - stop.decided_at).total_seconds())
     if session.settlement is not None and before.settlement is None:
         context.telemetry.settled(session.settlement.shortfall_minor, session.authorization.currency)
+        with context.tracing.span(
+            "settle", Kind.INTERNAL, settlement_attributes(session), parent=session.traceparent
+        ):
+            pass  # it is decided within a transaction that several sessions share

@@ -120,7 +120,7 @@ MAX_TRIES = 3
 async def authorize(context: Context, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
     """Records a session, or finds the same call's earlier one. Raises AuthorizeRefused."""
     for _ in range(MAX_TRIES):
-        call = PaymentCall(terminal, payment)
+        call = PaymentCall(terminal, payment, context.tracing.traceparent())
         await context.payments.group(terminal.operator_id, partial(_record, context)).put(call)
         if call.refusal is not None:
             raise call.refusal
@@ -160,7 +160,7 @@ def _judge(
     """Adds a call's session, unless it is refused. Another one of the same charge point may come first."""
     terminal, payment = call.terminal, call.payment
     try:
-        session = _new_session(context, terminal, payment, facts, now)
+        session = _new_session(context, call, facts, now)
     except AuthorizeRefused as refusal:
         call.refusal = refusal
         return
@@ -242,10 +242,9 @@ async def _refuse_if_busy(connection: Connection, terminal: Terminal, charge_poi
         raise ChargePointBusy("the charge point has an active payment session", own)
 
 
-def _new_session(
-    context: Context, terminal: Terminal, payment: PaymentAuthorized, known: PaymentFacts, now: datetime
-) -> PaymentSession:
+def _new_session(context: Context, call: PaymentCall, known: PaymentFacts, now: datetime) -> PaymentSession:
     """The session of a payment. Raises AuthorizeRefused."""
+    terminal, payment = call.terminal, call.payment
     if known.credential_problem is not None:
         raise MontaRefusesOperator(NOT_POSSIBLE)
     if known.is_disabled:
@@ -281,6 +280,7 @@ def _new_session(
         hold_days=known.hold_days,
         time_zone=known.time_zone,
         metadata=payment.metadata,
+        traceparent=call.traceparent,
     )
 
 
