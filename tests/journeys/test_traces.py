@@ -23,6 +23,13 @@ TERMINALS_TRACE, TERMINALS_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0
 CARD = {"brand": "visa", "last4": "4242", "fingerprint": "fp-7Hq2", "account_reference": "PAR-9Zk3"}
 
 
+def ids(span: ReadableSpan) -> tuple[str, int]:
+    """The trace's and the span's."""
+    context = span.get_span_context()
+    assert context is not None
+    return f"{context.trace_id:032x}", context.span_id
+
+
 def traced(rig: Rig) -> InMemorySpanExporter:
     """Traces service and watcher of the rig from now on."""
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
@@ -35,7 +42,7 @@ def traced(rig: Rig) -> InMemorySpanExporter:
 
 def parents(spans: Sequence[ReadableSpan]) -> dict[str, set[str | None]]:
     """The names of spans with those of their parents; None: the terminal's, or one that is not among these."""
-    names = {span.get_span_context().span_id: span.name for span in spans}
+    names = {ids(span)[1]: span.name for span in spans}
     found: dict[str, set[str | None]] = {}
     for span in spans:
         above = names.get(span.parent.span_id) if span.parent else None
@@ -56,7 +63,7 @@ async def test_one_trace_leads_from_the_tap_to_the_settlement(database_url: str)
         session = tapped.json()
         await ended(rig, session)
         everything = exporter.get_finished_spans()
-        ours = [s for s in everything if f"{s.get_span_context().trace_id:032x}" == TERMINALS_TRACE]
+        ours = [s for s in everything if ids(s)[0] == TERMINALS_TRACE]
         tap, *_ = [s for s in ours if s.kind is SpanKind.SERVER]
         assert tap.parent is not None
         assert f"{tap.parent.span_id:016x}" == TERMINALS_SPAN

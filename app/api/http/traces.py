@@ -44,7 +44,7 @@ def _server_span(tracing: Tracing, scope: Scope) -> Iterator[RequestSpan]:
         finally:
             route = _route(request)
             span.name(f"{request.method} {route}")
-            span.note({"http.route": route} | _session(request))
+            span.note({"http.route": route, **_session(request)})
 
 
 def _route(request: Request) -> str:
