@@ -38,7 +38,7 @@ USAGE = """usage: python3 run.py COMMAND ...
   bench [NAME ...]     measure the service beside the usual way to write one (--quick: two minutes; --help)
   world [--seeds N]    simulated worlds with faults, one from each seed; a seed that breaks a rule prints its story
   mutate [--sample N]  a seeded sample of small defects, planted in a copy: which of them do the tests notice?
-  audit                compare the lock files with the known vulnerabilities (asks pypi.org)
+  audit [--osv-url U]  compare the lock files with the known vulnerabilities (asks pypi.org, or an OSV service)
   sbom                 write a CycloneDX bill of materials of what runs
   tapwatt ARGS         any command of Tapwatt's own command line (try: python3 run.py tapwatt --help)
   lock [--upgrade]     write both lock files anew from pyproject.toml"""
@@ -218,11 +218,11 @@ def command_mutate(args: list[str]) -> NoReturn:
     os.execv(PY, [str(PY), "-m", "tests.mutation", *args])
 
 
-def command_supply_chain(what: str) -> NoReturn:
+def command_supply_chain(what: str, args: list[str]) -> NoReturn:
     """Replaces this process with the audit, or with the writer of the bill of materials (tests/supply_chain)."""
     ensure(DEV_LOCK)
     os.chdir(ROOT)
-    os.execv(PY, [str(PY), "-m", "tests.supply_chain", what])
+    os.execv(PY, [str(PY), "-m", "tests.supply_chain", what, *args])
 
 
 def command_tapwatt(args: list[str]) -> NoReturn:
@@ -284,12 +284,12 @@ def command_demo(args: list[str]) -> NoReturn:
 
 
 COMMANDS = {
-    "audit": lambda _: command_supply_chain("audit"),
+    "audit": lambda args: command_supply_chain("audit", args),
     "bench": command_bench,
     "demo": command_demo,
     "lock": command_lock,
     "mutate": command_mutate,
-    "sbom": lambda _: command_supply_chain("sbom"),
+    "sbom": lambda args: command_supply_chain("sbom", args),
     "tapwatt": command_tapwatt,
     "test": command_test,
     "world": command_world,
