@@ -47,6 +47,16 @@ def unwrapped(value: JsonIn, key: str) -> JsonIn:
     return value
 
 
+CHARGE_FIELDS = frozenset(
+    {
+        *("id", "state", "chargePointId", "partnerExternalId", "consumedKwh", "kwhLimit"),
+        *("price", "averagePricePerKwh", "priceLimit", "currency", "failureReason", "stopReason"),
+        *("createdAt", "updatedAt", "startedAt", "stoppedAt", "completedAt", "failedAt", "cablePluggedInAt"),
+    }
+)
+"""The fields of a charge that are read."""
+
+
 def read_charge(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = PriceUnit.MAJOR) -> ChargeRead:
     """A Charge object (reference, Charges). Unknown fields are ignored. Raises UnreadableCharge."""
     if not isinstance(value, dict):

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
@@ -15,6 +16,8 @@ from app.domain.charging.charge_point import ChargePointReport
 from app.domain.units.ids import ChargePointId
 from app.monta.fields import Fields, id_of
 from app.monta.objects import (
+    CHARGE_FIELDS,
+    POINT_FIELDS,
     ChargeRead,
     UnreadableCharge,
     read_charge,
@@ -205,19 +208,37 @@ def read_entry(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pric
 
 
 ABOUT_THE_ENTRY = frozenset({"entityType", "entityId", "eventType", "eventTime"})
-READ_KINDS = frozenset({"charge", CHARGE_POINT, PRICE_GROUP})
-PERSONAL_IN_CHARGES = frozenset({"user", "chargeAuth", "vehicleId"})
-"""Fields of a charge that name a person or a vehicle; none is read."""
+KEPT_FIELDS: Mapping[str, Set[str]] = {
+    "charge": CHARGE_FIELDS,
+    CHARGE_POINT: {"id", "updatedAt", "teamId", "brandName", *POINT_FIELDS},
+    PRICE_GROUP: frozenset(),  # it is read from Monta
+}
+"""What is kept of the payload of each kind that is read: the fields that are. Others may name a person."""
+READ_KINDS = KEPT_FIELDS.keys()
 
 
 def _needed(raw: dict[str, Storable], entity_type: str | None) -> dict[str, Storable]:
     """Returns what is kept of an entry. Of kinds that nothing reads (users, teams) only that it came."""
-    if (entity_type or "").lower() not in READ_KINDS:
-        return {name: value for name, value in raw.items() if name in ABOUT_THE_ENTRY}
-    payload = raw.get("payload")
-    if not isinstance(payload, dict) or PERSONAL_IN_CHARGES.isdisjoint(payload):
-        return raw
-    return raw | {"payload": {n: v for n, v in payload.items() if n not in PERSONAL_IN_CHARGES}}
+    kept = {name: value for name, value in raw.items() if name in ABOUT_THE_ENTRY}
+    fields, payload = KEPT_FIELDS.get((entity_type or "").lower()), raw.get("payload")
+    if fields is None or "payload" not in raw:
+        return kept
+    if isinstance(payload, dict):
+        return kept | {"payload": {name: value for name, value in payload.items() if name in fields}}
+    return kept | {"payload": payload and ""}  # as unreadable as it came
+
+
+def needed_text(text: bytes) -> bytes:
+    """Returns what is kept of the text of a plain reading, with every digit as it was sent."""
+    entry = _TEXTS.decode(text)
+    kept = {name: value for name, value in entry.items() if name in ABOUT_THE_ENTRY}
+    payload = {
+        name: value for name, value in _TEXTS.decode(entry["payload"]).items() if name in CHARGE_FIELDS
+    }
+    return msgspec.json.encode(kept | {"payload": payload})
+
+
+_TEXTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def parked(kept: Storable, problem: str, *, key: str | None = None) -> Entry:

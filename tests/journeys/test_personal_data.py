@@ -3,22 +3,27 @@
 import json
 import zlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 from app.cli.sessions import CALLER
+from app.domain.alerts.message import Message
 from app.domain.evidence.verify import problems
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.admin.personal_data import StillNeeded, erase_card, export_card
 from app.flows.context import SessionUnknown
 from app.flows.erasure import erase_old
+from app.flows.operator.send_alerts import send_alerts
 from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter
 from app.store.tables import metadata
 from app.strict_json import dump_json, load_json
+from app.telemetry import configure_logging
 from tests.api.service import charge_entry, delivery, sign
+from tests.console.browser import Browser, opened
 from tests.journeys.checks import ended
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 from tests.postgres import as_superuser
@@ -172,3 +177,95 @@ async def test_of_entries_about_persons_only_that_they_came_is_kept(database_url
         kept = await whole_database(rig)
         assert "815" in kept
         assert "canary" not in kept
+
+
+PAN = "4000 0566 5566 5556"
+PERSON: Json = {"user": {"id": 1, "displayName": "canary-user"}, "driverEmail": "canary@example.com"}
+
+
+class Outlet:
+    """Where alerts arrive."""
+
+    name = "outlet"
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+
+    async def send(self, message: Message, now: datetime) -> None:
+        self.got.append(repr(message))
+
+
+async def sent_by_monta(rig: Rig, *entries: Json) -> None:
+    body = delivery(*entries)
+    headers = {"X-Monta-Signature": sign(rig.operator.webhook_secret, body)}
+    answer = await rig.http.post(rig.operator.webhook_path, content=body, headers=headers)
+    assert answer.status_code == 200
+
+
+async def refused_with_a_card_number(rig: Rig) -> None:
+    """A number in each place that a terminal can write to."""
+    for place in ({"metadata": {"note": PAN}}, {"authorization": {"card": {"fingerprint": PAN}}}, {PAN: 1}):
+        answer = await rig.call("POST", "/v1/payment-sessions", body=rig.payment(907, **place))
+        assert answer.status_code == 422, place
+    headers = {"Idempotency-Key": PAN}
+    answer = await rig.call("POST", "/v1/payment-sessions", body=rig.payment(907), headers=headers)
+    assert answer.status_code == 422
+
+
+async def all_pages(rig: Rig, browser: Browser, session_id: str) -> str:
+    paths = ["/console", "/console/search", "/console/money", "/console/equipment", "/console/health"]
+    paths += [f"/console/sessions/{session_id}", f"/console/search?q={session_id}"]
+    pages = [(await browser.http.get(path)).text for path in paths]
+    ops = f"/v1/ops/payment-sessions/{session_id}"
+    paths = [ops, f"{ops}/journal", f"{ops}/captures", f"{ops}/evidence", "/v1/ops/summary"]
+    pages += [(await rig.call("GET", path, key=rig.ops.api_key)).text for path in paths]
+    metrics = await rig.call("GET", "/metrics", key=rig.ops.api_key)
+    assert metrics.status_code == 200
+    return "".join([*pages, metrics.text])
+
+
+async def test_a_persons_canaries_are_in_no_log_metric_or_alert_and_nowhere_once_erased_and_old(
+    database_url: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    configure_logging(level="debug", as_json=True)
+    caplog.set_level("DEBUG")
+    outlet = Outlet()
+    try:
+        async with open_rig(database_url) as rig, opened(rig.app) as browser:
+            await browser.sign_in(rig.ops.api_key)
+            session = await paid(rig)
+            charge_id = (await rig.ops_session(session["id"]))["charge"]["id"]
+            user = {"entityType": "user", "entityId": "815", "payload": PERSON}
+            of_person = charge_entry(int(charge_id), "completed", **PERSON)
+            await sent_by_monta(rig, of_person, user)
+            running = (await rig.authorize(907, 2000))["id"]
+            told = (await rig.until(running, "charging"))["charge"]
+            reading = charge_entry(int(told["id"]), chargePointId=907, partnerExternalId=running, **PERSON)
+            await sent_by_monta(rig, reading, user)
+            await refused_with_a_card_number(rig)
+            await send_alerts(rig.context, [outlet])
+            assert "7391" in await all_pages(rig, browser, session["id"])
+            before = await whole_database(rig)
+            assert "canary-user" not in before
+            assert "canary@example.com" not in before
+            assert PAN not in before
+
+            await erase_card(rig.context, SessionId(session["id"]), EVERY_SESSION, by=CALLER)
+            shown = await all_pages(rig, browser, session["id"])
+            assert [
+                canary for canary in (*CANARIES, PAN) if canary in shown.partition('"deliveries"')[0]
+            ] == []
+            await ended(rig, await rig.session(running), posts=2)
+            await rig.clock.advance(timedelta(days=rig.context.delivery_days + 1).total_seconds())
+            await rig.work()
+            after = await whole_database(rig)
+            assert [canary for canary in (*CANARIES, PAN) if canary in after] == []
+            await send_alerts(rig.context, [outlet])
+    finally:
+        structlog.reset_defaults()
+    captured = capsys.readouterr()
+    said = captured.out + captured.err + caplog.text + "".join(outlet.got)
+    assert "key_acts" in said or "signed_in" in said
+    assert [
+        canary for canary in ("canary-", "canary@", "7391", PAN, PAN.replace(" ", "")) if canary in said
+    ] == []

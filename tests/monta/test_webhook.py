@@ -1,7 +1,9 @@
 """A delivery is read entry by entry; an entry never affects the others, whatever it holds."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,9 @@ from hypothesis import strategies as st
 
 from app.domain.charging.charge import ChargeState
 from app.domain.units.ids import ChargeId
+from app.monta.objects import CHARGE_FIELDS, read_charge, read_charge_point
 from app.monta.webhook import (
+    KEPT_FIELDS,
     MAX_BYTES,
     MAX_ENTRIES,
     Entry,
@@ -153,6 +157,46 @@ def test_unknown_types_are_kept_and_are_no_problem_f41() -> None:
     (entry,) = read_delivery(body(text), ARRIVED).entries
     assert (entry.problem, entry.charge, entry.event_time) == (None, None, None)
     assert entry.raw == {"entityType": "wallet-transaction", "entityId": "9"}, "nothing reads more of it"
+
+
+@pytest.mark.parametrize("kind", ["charge", "Charge", "charge-point", "price-group", "user"])
+def test_of_an_entry_only_fields_that_are_read_are_kept_and_it_reads_back_the_same(kind: str) -> None:
+    person = {"fullName": "canary", "email": "canary@example.com", "user": {"displayName": "canary"}}
+    charge = json.loads(GOOD)["payload"] | {"id": 5, "currency": {"identifier": "EUR", "decimals": 2}}
+    point = {
+        "maxKw": 22,
+        "connectors": [{"identifier": "type2"}],
+        "brandName": "b",
+        "modelName": "m",
+        "teamId": 3,
+    }
+    sent = {"entityType": kind, "entityId": "5", "eventType": "updated", "driver": "canary"}
+    (entry,) = read_delivery(body(json.dumps(sent | {"payload": charge | point | person})), ARRIVED).entries
+    assert entry.problem is None
+    assert "canary" not in json.dumps(entry.raw)
+    again = read_entry(json.loads(json.dumps(entry.raw)), ARRIVED)
+    assert replace(again, dedupe_key="") == replace(entry, dedupe_key="")
+    bad = read_delivery(body(json.dumps(sent | {"payload": "canary"})), ARRIVED).entries[0]
+    assert "canary" not in json.dumps(bad.raw)
+    assert read_entry(json.loads(json.dumps(bad.raw)), ARRIVED).problem == bad.problem
+
+
+def test_every_field_of_a_charge_that_is_read_is_kept() -> None:
+    class Noting(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            asked.add(name)
+            return super().get(name, default)
+
+        def __getitem__(self, name: str) -> Any:
+            asked.add(name)
+            return super().__getitem__(name)
+
+    asked: set[str] = set()
+    read_charge(Noting({"id": 5, "currency": "EUR"}), ARRIVED)
+    assert asked == CHARGE_FIELDS
+    asked = set()
+    read_charge_point(Noting({"id": 5}), ARRIVED)
+    assert asked == KEPT_FIELDS["charge-point"]
 
 
 def test_a_deleted_charge_has_no_payload_and_is_no_problem() -> None:

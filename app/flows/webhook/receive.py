@@ -16,6 +16,7 @@ from app.monta.webhook import (
     MAX_ENTRIES,
     READ_KINDS,
     Entry,
+    needed_text,
     read_delivery,
     read_entry,
     read_rows,
@@ -133,7 +134,8 @@ def _to_keep(
     charges |= {entry.charge.id for entry in others if entry.charge is not None}
     kept, whole = body, all((entry.entity_type or "").lower() in READ_KINDS for entry in others)
     if not whole:
-        texts = [each.text for each in plain] + [json.dumps(entry.raw).encode() for entry in others]
+        texts = [needed_text(each.text) for each in plain]
+        texts += [json.dumps(entry.raw).encode() for entry in others]
         kept = b'{"entries": [%s]}' % b", ".join(texts)
     return KeptDelivery(
         digest=hashlib.sha256(body).digest(),
