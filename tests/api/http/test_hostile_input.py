@@ -206,11 +206,11 @@ async def test_every_operation_answers_hostile_requests_as_documented(
         hostile = Hostile(service, seed=each)
         session = await service.authorize(reference="A-known", authorization={"card": {"last4": "4242"}})
         hostile.known_ids.append(session["id"])
-        for method, path, operation in operations(hostile.document):
-            before = hostile.seen.copy()
-            for _ in range(each):
+        for number in range(each):
+            for method, path, operation in operations(hostile.document):
                 await hostile.send(method, path, operation)
-            print(method, path, dict(sorted((hostile.seen - before).items())))  # noqa: T201
+            if number % 500 == 499:
+                print(number + 1, "requests to each operation:", hostile.seen)  # noqa: T201
     assert {200, 400, 401, 404, 415, 422} <= set(hostile.seen), hostile.seen
     print(dict(hostile.seen))  # noqa: T201
 
@@ -233,6 +233,8 @@ async def test_hostile_webhooks_are_kept_or_refused_and_never_fail(database_url:
                 service.one.operator.webhook_path, content=body, headers=in_bytes(headers)
             )
             seen[answer.status_code] += 1
+            if number % 1000 == 999:
+                print(number + 1, "webhooks:", seen)  # noqa: T201
             assert answer.status_code in (200, 400, 401), f"{number}: {answer.text}"
             assert CANARY not in answer.text, f"{number}: {answer.text}"
         shown = await service.call("GET", f"/v1/payment-sessions/{session['id']}")
