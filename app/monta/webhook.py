@@ -229,7 +229,7 @@ def _needed(raw: dict[str, Storable], entity_type: str | None) -> dict[str, Stor
 
 
 def needed_text(text: bytes) -> bytes:
-    """Returns what is kept of the text of a plain reading, with every digit as it was sent."""
+    """Returns what is kept of a plain reading's text. Every digit stays as it was sent."""
     entry = _TEXTS.decode(text)
     kept = {name: value for name, value in entry.items() if name in ABOUT_THE_ENTRY}
     payload = {
