@@ -154,9 +154,14 @@ async def test_the_journal_names_the_key_of_every_act_and_never_the_key(database
         ops = await manage_keys.add_ops_key(service.context, service.one.operator.operator_id, terms=terms)
         terminal = await further_key(service)
         created = await service.call("POST", "/v1/payment-sessions", payment(), key=terminal.api_key)
+        own = f"/v1/payment-sessions/{created.json()['id']}"
+        more = {"reference": "T-1", "amount": 100}
+        await service.call("POST", f"{own}/authorizations", more, key=terminal.api_key)
         path = f"/v1/ops/payment-sessions/{created.json()['id']}"
         await service.call("POST", f"{path}/stop", {"reason": "r"}, key=ops.api_key)
         await service.call("POST", f"{path}/close", {"amount": 0, "reason": "r"}, key=ops.api_key)
+        released = {"outcome": "released", "amount": 5100, "reference": "P-1"}
+        await service.call("POST", f"{own}/captures", released, key=terminal.api_key)
         journal = await service.call("GET", f"{path}/journal", key=ops.api_key)
         lines = journal.json()["data"]
         acts = {
@@ -164,7 +169,8 @@ async def test_the_journal_names_the_key_of_every_act_and_never_the_key(database
             for line in lines
             if line["source"] in ("terminal", "operations")
         }
-        assert acts.pop("payment_authorized") == (terminal.key_id, "further")
+        for kind in ("payment_authorized", "topped_up", "capture_reported"):
+            assert acts.pop(kind) == (terminal.key_id, "further")
         assert {"stop_requested", "closed_by_operations"} <= set(acts)
         assert set(acts.values()) == {(ops.key_id, "night shift")}
         for key in (ops, terminal):

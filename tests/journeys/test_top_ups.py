@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from app.flows.admin import provision
+from app.flows.session.claim import is_anything_due
 from tests.journeys.checks import ended, kinds, minor, the_charge
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
@@ -33,8 +34,10 @@ async def test_a_top_up_raises_the_limit_and_the_bill_is_spread_over_both_holds(
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(106, 1000)
         await rig.pass_time(60)
+        assert not await is_anything_due(rig.context)
         status, topped_up = await more(rig, session, 700)
         assert status == 201
+        assert await is_anything_due(rig.context), "the stop is planned anew"
         assert (topped_up["amount_authorized"], topped_up["status"]) == (1700, "charging")
         limits = topped_up["limits"]
         assert (limits["own_limit"], limits["amount_usable"]) == (1700, 1700)

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.session.machine import Wait
+from app.monta.webhook import CHARGE_POINT, PRICE_GROUP
 from app.store.db.database import Database
 from app.store.sessions import inbox, leases
 from app.store.sessions.inbox import InboxEntry, PendingEntry
@@ -205,3 +206,19 @@ async def test_two_deliveries_that_would_block_each_other_part_by_part_do_not(da
             other = [replace(e, dedupe_key=f"{turn}{e.dedupe_key}") for e in [shared, *high]]
             kept = await asyncio.gather(deliver(one), deliver(other))
             assert sum(kept) == 2 * size + 1
+
+
+async def test_news_of_charge_points_and_prices_are_the_operators_own_until_they_are_applied(
+    database_url: str,
+) -> None:
+    kinds = (CHARGE_POINT, PRICE_GROUP, "charge", "team")
+    entries = [replace(entry(f"{n}"), entity_type=kind) for n, kind in enumerate(kinds)]
+    broken = replace(entry("broken"), entity_type=CHARGE_POINT, problem="no id")
+    async with provisioned(database_url) as database, database.transaction() as connection:
+        await inbox.keep(connection, OP_ONE, [*entries, broken], NOW)
+        await inbox.keep(connection, OP_OTHER, [replace(entries[0], dedupe_key="o", raw={"key": "o"})], NOW)
+        for operator_id, keys in ((OP_ONE, ["0", "1"]), (OP_OTHER, ["o"])):
+            for left in (keys, []):
+                news = await inbox.news_of_charge_points(connection, operator_id, 10)
+                assert [key_of(each) for each in news] == left
+                await inbox.mark_applied(connection, operator_id, news, NOW)

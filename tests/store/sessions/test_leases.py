@@ -124,6 +124,7 @@ async def test_what_was_released_is_due_at_its_next_time(database_url: str) -> N
 
 async def test_a_session_that_crashes_its_handler_waits_longer_and_longer(database_url: str) -> None:  # F93
     waits: list[float] = []
+    alarmed: list[bool] = []
     async with provisioned(database_url) as database:
         await record(database, a_session())
         now = NOW
@@ -131,15 +132,17 @@ async def test_a_session_that_crashes_its_handler_waits_longer_and_longer(databa
             (lease,) = await claim(database, now=now)
             async with database.transaction() as connection:
                 assert await leases.release_failed(connection, lease, now) == n + 1
-                due = (await connection.execute(text("SELECT due_at FROM payment_sessions"))).scalar_one()
-            waits.append((due - now).total_seconds())
-            now = due
+                row = (await connection.execute(text("SELECT * FROM payment_sessions"))).one()
+            waits.append((row.due_at - now).total_seconds())
+            alarmed.append(row.needs_attention)
+            now = row.due_at
         (lease,) = await claim(database, now=now)
         async with database.transaction() as connection:
             await leases.release(connection, lease, Wait(now))
-            failures = (await connection.execute(text("SELECT failures FROM payment_sessions"))).scalar()
+            row = (await connection.execute(text("SELECT * FROM payment_sessions"))).one()
     assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 256, 256]
-    assert failures == 0
+    assert alarmed == [False, False] + 8 * [True]
+    assert (row.failures, row.needs_attention) == (0, False)
 
 
 async def test_a_locked_row_is_skipped_not_waited_for(database_url: str) -> None:
