@@ -4,7 +4,7 @@ import asyncio
 import smtplib
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
@@ -20,7 +20,7 @@ class EmailOutlet:
     Without STARTTLS nothing is sent, except to loopback.
     """
 
-    url: str
+    url: str = field(repr=False)
     """smtp[s]://[user:password@]host[:port]."""
     sender: str
     receivers: Sequence[str]

@@ -1,6 +1,6 @@
 """Sends alerts as a webhook that is signed by Standard Webhooks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import httpx
@@ -18,8 +18,8 @@ class WebhookOutlet:
     """POSTs `{type, timestamp, data}` with the headers of Standard Webhooks. Never follows a redirect."""
 
     http: httpx.AsyncClient
-    url: str
-    secret: str
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
     """`whsec_` and base64."""
     name: str = "webhook"
 

@@ -32,9 +32,9 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookConfig:
-    """GET or PUT /webhooks/config; the secret stays out of the repr."""
+    """GET or PUT /webhooks/config; secret and address, which has a secret part, stay out of the repr."""
 
-    url: str | None
+    url: str | None = field(repr=False)
     event_types: tuple[str, ...]
     secret: str | None = field(default=None, repr=False)
 

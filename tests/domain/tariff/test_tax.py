@@ -32,6 +32,20 @@ def test_one_rate_splits_the_total() -> None:
     assert tax_split(tariff("0"), 790) == (TaxShare(rate=Decimal(0), net_minor=790, tax_minor=0),)
 
 
+def test_a_component_that_costs_nothing_has_no_say() -> None:
+    paid = {"type": "ENERGY", "price": "0.79", "vat": 19, "step_size": 1}
+    free = {"type": "FLAT", "price": 0, "vat": 7, "step_size": 1}
+    found = parse_tariff(
+        {
+            "id": "t",
+            "currency": "EUR",
+            "tax_included": "YES",
+            "elements": [{"price_components": [paid, free]}],
+        }
+    )
+    assert [share.rate for share in tax_split(found, 790)] == [19]
+
+
 def test_what_the_tariff_does_not_say_is_not_split() -> None:
     for unclear in (
         None,

@@ -341,6 +341,24 @@ def test_nothing_is_allowed_where_each_reading_counts(session: PaymentSession) -
     assert allowed_for(session, POLICY, after(70)) is None
 
 
+def test_the_reserve_the_drivers_limit_and_the_reaction_bring_the_stop_nearer() -> None:
+    """None of them is left out: what was allowed for is never after the limit's own plan."""
+    limits = usual().monta_limits
+    assert limits is not None
+    kept_back = usual(monta_limits=replace(limits, idle_fee_reserve_minor=4_500))
+    slower = replace(POLICY, reaction_s=POLICY.reaction_s + 60)
+    stops = []
+    for session, policy in ((usual(energy_limit_wh=5_000), POLICY), (kept_back, POLICY), (kept_back, slower)):
+        allowed = allowed_for(session, policy, after(70))
+        assert allowed is not None
+        assert session.charge is not None
+        limit = limit_at(session, session.charge, policy)
+        assert limit is not None
+        assert limit - timedelta(minutes=1) < allowed.stop_at <= limit
+        stops.append(allowed.stop_at)
+    assert stops[1] - stops[2] == timedelta(seconds=60)
+
+
 def test_readings_join_a_session_that_has_gone_on_meanwhile() -> None:
     session = usual()
     found = kept_of(session, course(session, [Step(60, 0.5, 0, 0.2)] * 3))
