@@ -59,11 +59,21 @@ def sized(request: pytest.FixtureRequest) -> Sized:
     return Sized(request.config.getoption("--times"))
 
 
-LONG_FIRST = ("tests/processes/", "tests/world/", "tests/entry/", "tests/journeys/", "tests/domain/")
+LONG_FIRST = (
+    "tests/processes/",
+    "tests/entry/test_demo_whole.py",
+    "tests/bench/",
+    "tests/console/test_browser.py",
+    "tests/world/",
+    "tests/entry/",
+    "tests/journeys/",
+    "tests/domain/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs folders with long tests first, so that no worker waits for another at the end."""
+    """Runs long tests first, so that no worker waits for another at the end: tests of many seconds each, then the
+    folders that take the most."""
     items.sort(
         key=lambda item: next(
             (n for n, folder in enumerate(LONG_FIRST) if item.nodeid.startswith(folder)), 99

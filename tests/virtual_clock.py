@@ -23,12 +23,13 @@ class VirtualClock:
 
     def __init__(self, now: datetime = BEGINNING, settle: Settle = let_tasks_run) -> None:
         self._start = self._now = now
+        self._stepped = timedelta()
         self._settle = settle
         self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
         self._count = 0
 
     def now(self) -> datetime:
-        return self._now
+        return self._now + self._stepped
 
     def monotonic(self) -> float:
         return (self._now - self._start).total_seconds()
@@ -49,17 +50,22 @@ class VirtualClock:
             heapq.heappop(self._sleepers)
         return self._sleepers[0][0] if self._sleepers else None
 
+    def step(self, by: timedelta) -> None:
+        """Steps the wall clock alone, as a correction by NTP does; no time passes, and the monotonic clock stays."""
+        self._stepped += by
+
     def set(self, now: datetime) -> None:
         """Sets the clock to `now` without waking any sleeper; never backwards."""
-        assert now >= self._now, "time does not run backwards"
-        self._now = now
+        assert now >= self.now(), "time does not run backwards"
+        self._now = now - self._stepped
 
     async def advance(self, seconds: float) -> None:
         """Move on by `seconds`, waking every sleeper at its own time, in order."""
-        await self.advance_to(self._now + timedelta(seconds=seconds))
+        await self.advance_to(self.now() + timedelta(seconds=seconds))
 
     async def advance_to(self, until: datetime) -> None:
         """Move on to `until`, waking every sleeper at its own time, in order."""
+        until -= self._stepped
         await self._settle()
         while (due := self.next_wake_at()) is not None and due <= until:
             _, _, woken = heapq.heappop(self._sleepers)

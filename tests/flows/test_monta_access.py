@@ -179,6 +179,13 @@ class TestSharedBudget(BudgetContract):
         await SharedBudget(databases[1]).observe(OP_ONE, QuotaSeen(1000, 600, 700, 60), ORIGIN)
         assert await self._left(databases[0]) == (500, 1000)
 
+    async def test_another_quota_in_the_same_window_replaces_the_assumed_one(
+        self, budget: BudgetReplicas, databases: list[Database]
+    ) -> None:
+        await budget.take(OP_ONE, Purpose.STOP, ORIGIN)
+        await budget.observe(OP_ONE, QuotaSeen(5000, 600, 4998, 600), ORIGIN)
+        assert await self._left(databases[0]) == (4998, 5000)
+
     @staticmethod
     async def _left(database: Database) -> tuple[int, int]:
         async with database.transaction() as connection:

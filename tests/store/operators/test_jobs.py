@@ -57,6 +57,8 @@ async def test_a_dead_workers_job_is_taken_over_and_its_late_result_is_ignored(
         async with database.transaction() as connection:
             assert not await jobs.held(connection, dead)
             assert await jobs.held(connection, again)
+            await jobs.renew(connection, [dead], NOW + 100 * LEASE)
+        assert (dead.operator_id, dead.job) in await all_of(database, 122), "the lease of `again` has ended"
 
 
 async def test_a_job_that_is_asked_for_while_it_is_done_is_due_again_at_once(database_url: str) -> None:
