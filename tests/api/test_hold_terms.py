@@ -11,6 +11,7 @@ import pytest
 from app.domain.session.holds import hold_deadline
 from app.domain.units.ids import SessionId
 from app.flows.admin import provision
+from app.flows.admin.manage_operators import AccountChange, change_account
 from app.store.sessions import payment_sessions
 from tests.api.service import Json, Service, assert_problem, fields_of, open_service, payment, wait
 
@@ -110,3 +111,23 @@ async def test_F105_top_ups_count_and_the_operator_may_have_another_ceiling(data
         assert (await service.call("POST", path, {"reference": "A-4", "amount": 10_00})).status_code == 201
         await provision.set_hold_max(service.context, service.one.operator.operator_id, None)
         await service.authorize("102", "A-5", authorization={"amount": 1_000_00})
+
+
+async def test_a_session_is_recorded_with_what_applies_at_its_operator(database_url: str) -> None:
+    """A later change concerns later payments: the limit and the bill of this one rest on these."""
+    async with open_service(database_url) as service:
+        context, operator_id = service.context, service.one.operator.operator_id
+        await change_account(context, operator_id, AccountChange(time_zone="Europe/Copenhagen"))
+        await provision.set_hold_days(context, operator_id, "visa", 3)
+        await provision.set_top_up_max(context, operator_id, 9_000)
+        await provision.set_hold_max(context, operator_id, 100)
+        await provision.set_least_settlement(context, operator_id, capture_minor=50, energy_wh=100)
+        made = await service.authorize(authorization={"card": {"brand": "Visa"}}, energy_limit_wh=20_000)
+        await provision.set_hold_days(context, operator_id, "visa", 5)
+        async with context.database.read() as connection:
+            session = await payment_sessions.get(connection, SessionId(made["id"]))
+    assert session is not None
+    assert session.time_zone == "Europe/Copenhagen"
+    assert (session.hold_days, session.top_up_max_minor, session.hold_max_minor) == (3, 9_000, 10_000)
+    assert (session.least_capture_minor, session.least_energy_wh) == (50, 100)
+    assert session.energy_limit_wh == 20_000

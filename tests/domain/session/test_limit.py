@@ -185,3 +185,31 @@ def test_the_limits_for_monta_keep_the_reserve_and_its_reaction_at_full_power() 
     assert limits.idle_fee_reserve_minor == 160
     assert limits.price_limit is not None
     assert limits.price_limit <= Decimal("14.40")
+
+
+def test_prices_by_the_hour_go_by_the_clocks_of_the_operators_place() -> None:
+    """T0 is 11:00 in Berlin, where the cheap hour begins."""
+    component = {"type": "ENERGY", "step_size": 1}
+    cheap = {"price_components": [component | {"price": "0.20"}]}
+    tariff = parse_tariff(
+        {
+            "currency": "EUR",
+            "elements": [
+                cheap | {"restrictions": {"start_time": "11:00", "end_time": "12:00"}},
+                {"price_components": [component | {"price": PER_KWH}]},
+            ],
+        }
+    )
+    held = replace(new_session().authorization, amount_minor=HELD_MINOR)
+    charge = seen(ChargeState.CHARGING, at_s=60, energy_wh=500, energy_at_s=60)
+    utc, berlin = (
+        limit_at(
+            new_session(authorization=held, tariff=tariff, power_bound_w=RATED_W, time_zone=zone),
+            charge,
+            POLICY,
+        )
+        for zone in ("UTC", "Europe/Berlin")
+    )
+    assert utc is not None
+    assert berlin is not None
+    assert berlin - utc > timedelta(minutes=20)
