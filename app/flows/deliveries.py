@@ -1,5 +1,6 @@
 """A process's memory for webhooks: operators, deliveries being written. Operators by endpoint."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ AT_ONCE = 2
 """Transactions of one operator's deliveries at the same time: one is prepared while another is committed."""
 MOST_WAIT_S = 0.3
 """While a delivery waits for longer, the next ones are refused: Monta sends them again, and stops are not late."""
+LATE_S = 0.15
+"""When a delivery took this long to be kept, the process refuses long polls for LATE_FOR_S: before any delivery."""
+LATE_FOR_S = 1.0
 MOST_LATELY = 10_000
 """Deliveries that are remembered as kept."""
 
@@ -93,6 +97,16 @@ class Deliveries:
         self.endpoints = Endpoints()
         self.lately = Lately()
         self._groups: dict[OperatorId, Groups] = {}
+        self._late_until_s = -math.inf
+
+    def took(self, seconds: float, now_s: float) -> None:
+        """Notes how long a delivery took; `now_s` is monotonic time."""
+        if seconds > LATE_S:
+            self._late_until_s = now_s + LATE_FOR_S
+
+    def are_late(self, now_s: float) -> bool:
+        """Whether one took too long a moment ago."""
+        return now_s < self._late_until_s
 
     def groups(self, operator_id: OperatorId, keep: Write[Signed], apply: Write[Signed]) -> Groups:
         """The group commits of one operator. `keep` and `apply` are used when they are new."""

@@ -23,11 +23,13 @@ async def keep_delivery(context: Context, operator_id: OperatorId, signed: Signe
     transaction, since it locks sessions, for which what comes next does not wait. A delivery counts as kept with the
     last of its entries: when the second one fails, Monta sends it again, and what the first one did is found done.
     """
-    known = context.deliveries
+    known, began_s = context.deliveries, context.clock.monotonic()
     groups = known.groups(
         operator_id, partial(_keep, context, operator_id), partial(_apply, context, operator_id)
     )
     await groups.keep.put(signed)
+    now_s = context.clock.monotonic()
+    known.took(now_s - began_s, now_s)
     if signed.left or signed.others:
         await (groups.urgent if signed.is_urgent or signed.others else groups.later).put(signed)
     known.lately.add(signed.kept.digest)

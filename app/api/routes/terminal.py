@@ -194,7 +194,8 @@ async def _read(
 
 def _may_wait(request: Request, context: Context) -> bool:
     """Whether a call may wait for changes: under overload it must not."""
-    return _news(request).has_room and not context.database.is_crowded
+    is_late = context.deliveries.are_late(context.clock.monotonic())
+    return _news(request).has_room and not context.database.is_crowded and not is_late
 
 
 HOT = (

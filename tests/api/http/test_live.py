@@ -13,8 +13,9 @@ from app.api.http import live
 from app.api.http.live import SWEPT_AT_ONCE, SessionChanges, TooManyPolls
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId
+from app.flows import deliveries
 from app.store.db import pool
-from tests.api.service import Service, assert_problem, open_service, payment
+from tests.api.service import Service, assert_problem, charge_entry, delivery, open_service, payment
 from tests.domain.sessions import new_session
 
 pytestmark = pytest.mark.anyio
@@ -175,3 +176,16 @@ async def test_long_polls_are_refused_while_many_calls_wait_for_a_connection(
             await refused_to_wait(service, session["id"])
         assert [(await call).status_code for call in waiting] == [200, 200, 200]
         assert database.connections_in_use == 0
+
+
+async def test_long_polls_are_refused_while_deliveries_take_long(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "LATE_S", -1.0)
+    async with open_service(database_url) as service:
+        session = await service.authorize()
+        assert (await service.webhook(delivery(charge_entry(77)))).status_code == 200
+        await refused_to_wait(service, session["id"])
+        now_s = service.context.clock.monotonic()
+        assert service.context.deliveries.are_late(now_s)
+        assert not service.context.deliveries.are_late(now_s + deliveries.LATE_FOR_S)
