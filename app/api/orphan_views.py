@@ -1,4 +1,4 @@
-"""Response body of a charge at Monta with our reference but without a payment session."""
+"""Response body of a charge without a payment session. It has our reference at Monta."""
 
 from pydantic import BaseModel, Field
 

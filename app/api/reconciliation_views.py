@@ -1,4 +1,4 @@
-"""Response bodies of the reconciliation: a day's sums by terminal, and the sessions that differ."""
+"""Response bodies of the reconciliation. A day's sums by terminal, and the sessions that differ."""
 
 from datetime import date
 

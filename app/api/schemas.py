@@ -91,7 +91,7 @@ class Body(BaseModel):
 
 
 class CardIn(BaseModel):
-    """What a receipt may show of the card, and an opaque token of it."""
+    """The card's receipt details, and an opaque token of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -115,7 +115,7 @@ def _record(command: Sequence[str], result: Result) -> None:
 
 
 def style(text: str, colour: str) -> str:
-    """The text in this colour on a terminal, unless NO_COLOR is set (no-color.org)."""
+    """Colours a text on a terminal. Unless NO_COLOR is set (no-color.org)."""
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     return typer.style(text, fg=colour) if coloured else text
 

@@ -230,7 +230,7 @@ def _shown(found: OperatorDetails) -> dict[str, str | None]:
 
 
 def check_access(settings: Settings, monta_url: str | None, time_zone: str | None) -> None:
-    """Exits with a message when the address or the time zone cannot be used."""
+    """Exits with a message for an unusable address or time zone."""
     problem = monta_url and outgoing_url_problem(monta_url, settings.egress)
     if problem:
         fail(f"--monta-url {problem}.")

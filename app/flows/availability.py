@@ -16,7 +16,7 @@ MOST_READ = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """One charge point or terminal; its outages that reach into the month, oldest first."""
+    """One charge point or terminal with its outages. Those that reach into the month, oldest first."""
 
     equipment: Equipment
     availability: Availability

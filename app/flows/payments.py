@@ -1,4 +1,4 @@
-"""Payments of a process that are being recorded: calls that arrive together share a statement."""
+"""Records a process's payments. Calls that arrive together share a statement."""
 
 from dataclasses import dataclass
 

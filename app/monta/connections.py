@@ -41,7 +41,7 @@ class SocketStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             self._transport.pause_reading()
 
     def eof_received(self) -> None:
-        """Ends the connection: an HTTP server that sends nothing more has also closed."""
+        """Ends the connection. An HTTP server that sends nothing more has also closed."""
         self._has_ended = True
         self._may_read.set()
 
@@ -57,7 +57,7 @@ class SocketStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._may_write.set()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Returns what has arrived, as soon as something has; nothing at the end. Raises ReadTimeout, ReadError."""
+        """Returns what has arrived, as soon as something has. Nothing at the end. Raises ReadTimeout, ReadError."""
         if not self._unread and not self._has_ended:
             self._may_read.clear()
             try:
@@ -116,7 +116,8 @@ class SocketStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         return self._is_readable() if info == "is_readable" else self._transport.get_extra_info(info)
 
     def _is_readable(self) -> bool:
-        """Asks the socket as well: the event loop may have been busy for some milliseconds."""
+        """Whether the server has closed the connection. Asks the socket as well: the event loop may have been busy for
+        some milliseconds."""
         if self._unread or self._has_ended or self._transport.is_closing():
             return True
         waiting = select.poll()
@@ -189,7 +190,7 @@ class ConnectionPool:
         self._free.release()
 
     async def aclose(self) -> None:
-        """Closes what is not in use; what is, is closed when its answer has been read."""
+        """Closes unused connections, others when their answer was read."""
         self._most = 0
         while self._idle:
             await self._idle.popleft().aclose()

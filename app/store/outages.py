@@ -1,4 +1,4 @@
-"""Stores when charge points and terminals were out of service, and reads it for availability."""
+"""Stores when charge points and terminals were out of service. Availability is computed from it."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ async def _end(connection: Connection, outage_id: int, at: datetime) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
-    """A charge point or a terminal; exactly one of the ids is given. `known_since` None: nothing is known."""
+    """A charge point or a terminal; exactly one id is given. `known_since` None: nothing is known."""
 
     operator_id: OperatorId
     charge_point_id: ChargePointId | None = None
@@ -165,7 +165,7 @@ async def count_out(connection: Connection, silent_before: datetime) -> tuple[in
 
 
 async def prune(connection: Connection, operator_id: OperatorId, before: datetime, *, limit: int) -> int:
-    """Deletes up to `limit` outages that ended before a time; returns how many."""
+    """Deletes up to `limit` outages that ended before a time. Returns how many."""
     old = select(U.id).where(U.operator_id == operator_id, U.ended_at < before).limit(limit)
     return (await connection.execute(delete(outages).where(U.id.in_(old)))).rowcount
 

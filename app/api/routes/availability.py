@@ -1,4 +1,4 @@
-"""Operations' availability of charge points and terminals in a month, with their outages."""
+"""Operations' endpoint for availability of charge points and terminals. In a month, with their outages."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -19,7 +19,7 @@ MONTH = r"^20[2-9][0-9]-(0[1-9]|1[0-2])$"
 
 
 class MonthQuery(BaseModel):
-    """Which calendar month (UTC), and how long an outage must have lasted to be listed."""
+    """Which calendar month (UTC), and the shortest outage to list."""
 
     month: Annotated[
         str | None, Field(pattern=MONTH, description="the present one when left out", examples=["2026-11"])

@@ -55,7 +55,7 @@ async def ready(context: ContextHere, response: Response) -> dict[str, object]:
     responses=examples.METRICS,
 )
 async def metrics(request: Request, context: ContextHere, key: CallingOps) -> Response:
-    """The state of all sessions, at most some seconds old, and this process's own counters.
+    """The state of all sessions, and this process's own counters. At most some seconds old.
 
     The key must be for every operator.
     """

@@ -1,4 +1,5 @@
-"""Operations' books: a day's holds, captures and Monta's prices compared, a month's charges."""
+"""Operations' books: a day's reconciliation, a month's charges. The day's holds, captures and Monta's prices are
+compared."""
 
 from datetime import date
 from enum import StrEnum

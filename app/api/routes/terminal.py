@@ -133,7 +133,7 @@ async def find_payment_sessions(
     terminal: CallingTerminal,
     reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
 ) -> Response:
-    """For a lost answer or a reboot: the session of this authorization, or an empty list."""
+    """The session of this authorization, or an empty list. For a lost answer or a reboot."""
     wanted = SessionFilter(
         operator_id=terminal.operator_id, terminal_id=terminal.id, hold_reference=reference
     )

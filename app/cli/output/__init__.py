@@ -1,1 +1,1 @@
-"""How commands print: tables that fit the terminal, a live table, a chart, JSON."""
+"""How commands print: tables, a live table, a chart, JSON. Tables fit the terminal."""

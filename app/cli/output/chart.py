@@ -1,4 +1,4 @@
-"""Draws a session's cost over time in text, under the amount that was authorized."""
+"""Draws a session's cost over time in text. Under the amount that was authorized."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Shows sessions as they change: a table on a terminal, one line for each change elsewhere."""
+"""Shows sessions as they change. A table on a terminal, one line for each change elsewhere."""
 
 import os
 import sys
@@ -45,7 +45,7 @@ class LiveSessions:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Redraws in place on a terminal, without clearing it first; the last picture stays."""
+        """Redraws in place on a terminal, without clearing it. The last picture stays."""
         if not is_terminal():
             yield
             return

@@ -31,8 +31,8 @@ def width() -> int:
 
 
 def plain_table(*columns: str, gap: int = GAP) -> "Table":
-    """A table without lines, whose identifiers are never cut. rich is imported by commands that print one, not by
-    every process."""
+    """Makes a table without lines, whose identifiers are never cut. rich is imported by commands that print one,
+    not by every process."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
@@ -42,7 +42,7 @@ def plain_table(*columns: str, gap: int = GAP) -> "Table":
 
 
 def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Formats one line a row; where that is too wide, one line a value, so that no identifier is cut."""
+    """Formats one line a row, or one a value if too wide. So no identifier is cut."""
     widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
     if sum(widths) + GAP * (len(widths) - 1) <= width():
         table = plain_table(*columns)
@@ -163,7 +163,7 @@ def _journal_cells(session: PaymentSession, line: JournalEntry) -> tuple[str, st
 
 
 def _journal_lines(cells: tuple[str, str, str, str, str]) -> str:
-    """One journal line where a table of it would be too narrow: its detail stands below."""
+    """Formats a journal line for narrow screens, its detail below."""
     at, since, kind, source, detail = cells
     below = fill(detail, width(), initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(line for line in (f"{at}  +{since}  {kind}  {source}", below) if line)
@@ -200,7 +200,7 @@ def _kwh(session: PaymentSession) -> str:
 
 
 def rendered(table: "Table") -> str:
-    """The table as plain text, without colours and without blanks at the ends of lines."""
+    """Renders a table as plain text. Without colours and without blanks at the ends of lines."""
     out = StringIO()
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Command that lists a month's charges with energy, amounts and tax, for the books."""
+"""The command that lists a month's charges for the books. With energy, amounts and tax."""
 
 from datetime import date
 from typing import Annotated

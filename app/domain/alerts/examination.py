@@ -92,7 +92,7 @@ def of_certificate(about: str, expires_at: datetime, advice: str, now: datetime)
 
 
 def of_quota(operator_id: str, left: int, quota: int) -> Finding:
-    """How many calls to Monta are left in the window of the last one."""
+    """Examines how many calls to Monta are left. In the window of the last one."""
     low = left <= LOW_QUOTA * quota
     return Finding(
         about=f"quota of {operator_id}",

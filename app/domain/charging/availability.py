@@ -67,7 +67,7 @@ def availability(
 
 
 def silence(reported_at: datetime | None, outages: Iterable[Outage], now: datetime) -> Outage | None:
-    """The outage of a terminal whose heartbeat is missing, unless another outage of it lasts."""
+    """Returns the outage of a terminal whose heartbeat is missing. Unless another outage of it lasts."""
     if reported_at is None or now - reported_at <= OFFLINE_AFTER or any(o.ended_at is None for o in outages):
         return None
     return Outage(cause=OFFLINE, began_at=reported_at)

@@ -1,4 +1,4 @@
-"""Lists the charges of a month with energy, amounts and tax, for the books."""
+"""Lists a month's charges for the books. With energy, amounts and tax."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -67,7 +67,7 @@ def next_month(month: date) -> date:
 
 
 def utc_window_of_month(month: date) -> tuple[datetime, datetime]:
-    """Returns the first and the last moment at which it is this month anywhere."""
+    """Returns when it is this month anywhere. The first and the last moment."""
     start, end = (datetime.combine(day, time(), UTC) for day in (month, next_month(month)))
     return start - timedelta(hours=14), end + timedelta(hours=12)
 

@@ -76,7 +76,7 @@ async def session(context: Context, session_id: SessionId, owner: SessionFilter)
 async def session_unless_known(
     context: Context, session_id: SessionId, owner: SessionFilter, known: SessionState | None
 ) -> tuple[SessionState, PaymentSession | None]:
-    """Returns a session with its row's state, or only a state that is `known`. Raises SessionUnknown."""
+    """Returns a session and its row's state, unless that is `known`. Then only the state. Raises SessionUnknown."""
     async with context.database.read() as connection:
         if known is not None and await session_states.get_state(connection, session_id, owner) == known:
             return known, None

@@ -61,7 +61,7 @@ async def reconcile_day(context: Context, wanted: SessionFilter, day: date) -> D
 
 
 async def charges_of_month(context: Context, wanted: SessionFilter, month: date) -> MonthOfCharges:
-    """Lists the charges whose sessions were authorized in the month that begins at `month`.
+    """Lists the charges of a month's sessions. Of those authorized in the month that begins at `month`.
 
     By each session's own time zone. Raises TooManySessions.
     """

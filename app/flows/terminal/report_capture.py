@@ -68,7 +68,7 @@ async def report_capture(
 
 
 def _check_count(session: PaymentSession, known: Sequence[CaptureReport], report: CaptureReport) -> None:
-    """Bounds refusals apart from what moved money, which can still be reported after many refusals."""
+    """Bounds refusals apart from what moved money. That can still be reported after many refusals."""
     failed = report.outcome is CaptureOutcome.FAILED
     most = (MAX_FAILURES if failed else MAX_REPORTS) + len(session.top_ups)
     if sum((r.outcome is CaptureOutcome.FAILED) is failed for r in known) >= most:

@@ -1,4 +1,4 @@
-"""Keeps a terminal's heartbeat: when it was online, and when it was out of order."""
+"""Keeps a terminal's heartbeat. When it was online, and when it was out of order."""
 
 from app.domain.charging.availability import OFFLINE_AFTER
 from app.flows.context import Context
@@ -17,7 +17,7 @@ __all__ = [
 async def report_status(
     context: Context, terminal: Terminal, *, state: str, message: str | None
 ) -> Heartbeat:
-    """Records what the terminal says of itself now; a silence of more than OFFLINE_AFTER before it is an outage."""
+    """Records what the terminal reports of itself now. A silence of more than OFFLINE_AFTER before it is an outage."""
     said = Heartbeat(
         terminal_id=terminal.id,
         operator_id=terminal.operator_id,
