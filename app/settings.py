@@ -1,5 +1,6 @@
 """Every environment variable: typed, frozen, secrets masked. All problems are reported in one message."""
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from app.domain.limit.policy import SmallAuthorizations
 from app.domain.units.egress import Egress, is_loopback
@@ -45,6 +47,8 @@ def _known_database(url: SecretStr) -> SecretStr:
 
 
 def _strong(key: SecretStr) -> SecretStr:
+    if not key.get_secret_value().isprintable():
+        raise ValueError("holds a line break or an invisible character: write it as one line of plain text")
     why = weakness(key.get_secret_value())
     if why is not None:
         raise ValueError(f"{why}: make one with {MAKE_KEY}")
@@ -292,6 +296,20 @@ def _loaded(kind: type[S]) -> S:
     except ValidationError as error:
         lines = [_line(e) for e in error.errors(include_input=False, include_url=False)]
         raise SettingsWrong("The settings are not right:\n" + "\n".join(lines)) from None
+    except SettingsError as error:  # only a file's name and the system's words are known of it
+        raise SettingsWrong(f"The settings are not right:\n  {_unreadable(error, kind)}") from None
+
+
+def _unreadable(error: SettingsError, kind: type[BaseSettings]) -> str:
+    """Says which secret file cannot be read and why, without anything of its contents."""
+    found = re.search(r'field "(\w+)"', str(error))
+    name = f"{PREFIX}{found[1].upper()}" if found else "a setting"
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        why = cause.strerror
+    else:
+        why = "it is no UTF-8 text" if isinstance(cause, UnicodeError) else "it leads to no file"
+    return f"{name}: its file in {kind.model_config.get('secrets_dir')} cannot be read: {why}"
 
 
 def _line(error: ErrorDetails) -> str:

@@ -206,6 +206,15 @@ class CaptureIn(Body):
 class StopRequestIn(Body):
     """POST /v1/stop-requests: the same card presented again, by one of its tokens or both."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("card_fingerprint", "card_account_reference")
+            ]
+        }
+    )
+
     card_fingerprint: Token | None = None
     card_account_reference: Token | None = None
     charge_point_id: MontaId | None = None

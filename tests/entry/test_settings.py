@@ -7,6 +7,7 @@ import pytest
 
 from app.settings import (
     PREFIX,
+    KeyedSettings,
     Settings,
     SettingsWrong,
     load_settings,
@@ -161,3 +162,54 @@ def test_outgoing_urls_are_judged_by_the_rule_of_egress_when_they_are_set(enviro
     assert outgoing_url_problem("http://monta.example/api/v1", settings.egress)
     environment({"EGRESS_HOSTS": "https://monta.example"})
     assert "EGRESS_HOSTS" in complaint()
+
+
+@pytest.fixture
+def secret_file(environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file of the secret key, in a folder of secrets as a container or systemd mounts it."""
+    environment({})
+    monkeypatch.setitem(KeyedSettings.model_config, "secrets_dir", tmp_path)
+    return tmp_path / "TAPWATT_SECRET_KEY"
+
+
+def key_of(settings: Settings) -> str:
+    assert settings.secret_key is not None
+    return settings.secret_key.get_secret_value()
+
+
+def test_a_secret_file_is_read_without_the_end_of_its_line_and_a_variable_comes_before_it(
+    secret_file: Path, environment: Environment
+) -> None:
+    for end in ("", "\n", "\r\n"):
+        secret_file.write_text(KEY + end, encoding="utf-8", newline="")
+        assert key_of(load_settings()) == KEY
+    environment({"SECRET_KEY": KEY[::-1]})
+    assert key_of(load_settings()) == KEY[::-1]
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        (b"", "must have 32 characters"),
+        (b"canary" * 6, "has too few different characters"),
+        (f"{KEY}\n{KEY}".encode(), "holds a line break or an invisible character"),
+        (f"\ufeff{KEY}".encode(), "holds a line break or an invisible character"),
+        (KEY.encode("utf-16"), "cannot be read: it is no UTF-8 text"),
+    ],
+)
+def test_a_secret_file_that_holds_no_good_key_is_named(
+    secret_file: Path, contents: bytes, words: str
+) -> None:
+    secret_file.write_bytes(contents)
+    told = complaint()
+    assert "TAPWATT_SECRET_KEY: " in told
+    assert words in told
+    assert "canary" not in told
+
+
+def test_a_secret_file_that_cannot_be_read_is_named_with_its_folder_and_the_reason(secret_file: Path) -> None:
+    secret_file.symlink_to(secret_file.parent / "nowhere")
+    assert complaint() == (
+        f"The settings are not right:\n  TAPWATT_SECRET_KEY: its file in {secret_file.parent} cannot be read:"
+        " it leads to no file"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from app.api.http.card_data import as_errors
@@ -258,7 +259,15 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     }
     code = by_status.get(error.status_code, "invalid_body" if error.status_code < 500 else "internal_error")
     detail = f"{HTTPStatus(error.status_code).phrase}; see /docs for what this service offers."
-    return problem_response(request, Problem(code, detail, headers=error.headers))
+    headers = {"Allow": _methods_of(request)} if code == "method_not_allowed" else error.headers
+    return problem_response(request, Problem(code, detail, headers=headers))
+
+
+def _methods_of(request: Request) -> str:
+    """Returns all methods that an address has. The framework names those of the first route only."""
+    path = request.scope["path"]
+    here = [r for r in iter_route_contexts(request.app.routes) if r.path_regex and r.path_regex.match(path)]
+    return ", ".join(sorted({method for route in here for method in route.methods or ()}))
 
 
 async def on_invalid_request(request: Request, error: Exception) -> JSONResponse:

@@ -3,13 +3,9 @@
 import ast
 import re
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
 from typing import Any
 
-import httpx
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-from hypothesis import HealthCheck, Phase, given, settings
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
@@ -18,9 +14,8 @@ from app.api.http.problems import ANSWERS, KINDS
 from app.flows.terminal.authorize import AuthorizeRefused
 from app.flows.terminal.top_up import TopUpRefused
 from app.main import create_app
-from app.store import health
 from app.store.db.database import Database
-from tests.api.service import Json, documented, make_context, open_service
+from tests.api.service import Json, documented, make_context
 from tests.postgres import ROOT
 from tests.virtual_clock import VirtualClock
 
@@ -180,87 +175,3 @@ def test_F117_operations_parameters_and_headers_are_described(document: Json) ->
 def test_F117_operation_ids_stay(document: Json) -> None:
     """Clients are generated from them: a name that was given is never changed."""
     assert {operation["operationId"] for _, operation in operations(document)} >= OPERATION_IDS
-
-
-class Lent:
-    """The service in a loop of its own, for a tester that knows no loops; a key for each kind of key."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    async def open(self) -> None:
-        self._stack = AsyncExitStack()
-        service = await self._stack.enter_async_context(open_service(self._url))
-        self._http = service.clients[0]
-        async with service.context.database.transaction() as connection:
-            await health.beat(connection, "wtc_1", service.context.clock.now())
-        self.keys = {"terminal_key": service.one.terminal.api_key, "operations_key": service.all_ops.api_key}
-
-    async def close(self) -> None:
-        await self._stack.aclose()
-
-    async def send(self, method: str, url: str, more: Json) -> httpx.Response:
-        return await self._http.request(method, url, **more)
-
-
-@pytest.fixture
-def lent(database_url: str) -> Iterator[tuple[Lent, BlockingPortal]]:
-    service = Lent(database_url)
-    with start_blocking_portal() as portal:
-        portal.call(service.open)
-        yield service, portal
-        portal.call(service.close)
-
-
-def test_whatever_the_document_allows_is_answered_as_the_document_says(
-    document: Json, lent: tuple[Lent, BlockingPortal]
-) -> None:
-    # Here, since it is a fourth of what all tests together import.
-    from schemathesis import openapi
-    from schemathesis.checks import not_a_server_error
-    from schemathesis.core.result import Ok
-    from schemathesis.specs.openapi import checks as conformance
-
-    service, portal = lent
-    checks = [
-        not_a_server_error,
-        conformance.status_code_conformance,
-        conformance.content_type_conformance,
-        conformance.response_schema_conformance,
-        conformance.response_headers_conformance,
-    ]
-    schema = openapi.from_dict(document)
-    tried = 0
-    for found in schema.get_all_operations():
-        assert isinstance(found, Ok)
-        operation = found.ok()
-        security = operation.definition.raw.get("security", [])
-        tried += try_out(
-            operation, service, portal, checks, service.keys[next(iter(security[0]))] if security else ""
-        )
-    assert tried >= 100
-
-
-def try_out(operation: Any, service: Lent, portal: BlockingPortal, checks: Any, key: str) -> int:
-    """Ten calls that the document allows, each answer held against it."""
-    tried = 0
-
-    @settings(
-        max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
-    )
-    @given(operation.as_strategy())
-    def holds(case: Any) -> None:
-        nonlocal tried
-        tried += 1
-        request = case.as_transport_kwargs(base_url="http://tapwatt.test")
-        own = {k: v for k, v in request["headers"].items() if k.lower() not in ("authorization", "prefer")}
-        own |= {"Authorization": f"Bearer {key}"} if key else {}
-        more = {name: request[name] for name in ("params", "json") if request.get(name) is not None}
-        if request.get("data") is not None:
-            more["content"] = request["data"]
-        more["headers"] = {k: v.encode("latin-1", "replace") for k, v in own.items()}
-        answer = portal.call(service.send, request["method"], request["url"], more)
-        case.validate_response(answer, checks=checks)
-
-    holds()
-    return tried

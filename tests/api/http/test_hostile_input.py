@@ -145,7 +145,11 @@ class Hostile:
         clock = self.service.context.clock
         assert isinstance(clock, VirtualClock)
         await clock.advance(1)  # else the limits of calls a minute would answer soon
-        answer = await self.service.clients[0].request(method, url, content=body, headers=in_bytes(headers))
+        client = self.service.clients[0]
+        answer = await client.request(method, url, content=body, headers=in_bytes(headers))
+        if was_too_slow(answer):
+            self.seen[503] += 1
+            answer = await client.request(method, url, content=body, headers=in_bytes(headers))
         self.judge(method, path, operation, answer)
 
     def _target(self, path: str, operation: Json) -> bytes:
@@ -198,6 +202,11 @@ class Hostile:
         assert "x-injected" not in answer.headers
 
 
+def was_too_slow(answer: httpx.Response) -> bool:
+    """Whether the database did not answer in time, on a busy machine: the same request is then sent once more."""
+    return answer.status_code == 503 and answer.json().get("code") == "unavailable"
+
+
 async def test_every_operation_answers_hostile_requests_as_documented(
     database_url: str, sized: Sized
 ) -> None:
@@ -229,9 +238,11 @@ async def test_hostile_webhooks_are_kept_or_refused_and_never_fail(database_url:
             headers = {"x-monta-signature": signature.encode("latin-1")}
             if mangler.chance.random() < 0.2:
                 headers["content-type"] = mangler.header().encode("latin-1")
-            answer = await service.clients[0].post(
-                service.one.operator.webhook_path, content=body, headers=in_bytes(headers)
-            )
+            path, client = service.one.operator.webhook_path, service.clients[0]
+            answer = await client.post(path, content=body, headers=in_bytes(headers))
+            if was_too_slow(answer):
+                seen[503] += 1
+                answer = await client.post(path, content=body, headers=in_bytes(headers))
             seen[answer.status_code] += 1
             if number % 1000 == 999:
                 print(number + 1, "webhooks:", seen)  # noqa: T201

@@ -32,17 +32,17 @@ async def test_an_unknown_address_or_method_is_a_problem(database_url: str) -> N
             "/v2/payment-sessions",
         ):
             assert_problem(await service.call("GET", path), 404, "not_found")
-        for method, path in (
-            ("DELETE", "/v1/payment-sessions"),
-            ("PUT", "/v1/payment-sessions/ps_1"),
-            ("GET", "/v1/payment-sessions/ps_1/stop"),
-            ("GET", "/v1/stop-requests"),
-            ("POST", "/health/live"),
-            ("PATCH", "/metrics"),
+        for method, path, allowed in (
+            ("DELETE", "/v1/payment-sessions", "GET, POST"),
+            ("PUT", "/v1/payment-sessions/ps_1", "GET"),
+            ("GET", "/v1/payment-sessions/ps_1/stop", "POST"),
+            ("GET", "/v1/stop-requests", "POST"),
+            ("POST", "/health/live", "GET"),
+            ("PATCH", "/metrics", "GET"),
         ):
             answer = await service.call(method, path)
             assert_problem(answer, 405, "method_not_allowed")
-            assert answer.headers["allow"]
+            assert answer.headers["allow"] == allowed
 
 
 async def test_an_address_that_cannot_be_one_of_ours_is_not_found(database_url: str) -> None:
