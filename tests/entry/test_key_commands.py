@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from app.cli import every_command
 from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
+from app.store.tables import metadata
 from tests.store.rows import OP_ONE, OP_OTHER, SECRET_KEY, TRM_ONE, provisioned
 
 NEW_KEY = "the next one: hT4mQ9xK2vB7nZ1cW8rL5pD3"
@@ -112,31 +117,90 @@ def test_a_wrong_argument_about_keys_says_what_to_do(tenants: str) -> None:
         assert (status, words in told) == (expected, True), (arguments, told)
 
 
-WRITING = [
-    ["ops-key", "add", "--operator", OP_ONE],
-    ["terminal", "key", "add", "--terminal", TRM_ONE],
-    ["terminal", "key", "revoke", f"key_{TRM_ONE}"],
-    ["operator", "change-webhook-secret", "--operator", OP_ONE],
-    ["operator", "set", "--operator", OP_ONE, "--hold-max", "5"],
-    ["secret-key", "rotate"],
-    ["serve", "--port", "1"],
-    ["watch"],
-]
+KEYLESS = {"migrate", "simulator", "demo", "evidence verify"}
+"""Commands that need no operator's secrets, nor an operator's rows."""
+TARIFF = {
+    "currency": "EUR",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.5, "step_size": 1}]}],
+}
+ENOUGH = {
+    "operator set": ["--hold-max", "5"],
+    "terminal add": ["--charge-point", "101"],
+    "terminal set": ["--name", "n"],
+    "ops-key set": ["--name", "n"],
+    "ops-key add": ["--operator", OP_ONE],
+    "serve": ["--port", "1"],
+}
+"""What a command needs beside its required arguments, to have something to do."""
+SESSION = "ps_" + "0" * 26
 
 
-@pytest.mark.parametrize("command", WRITING, ids=lambda command: " ".join(command[:2]))
+def every_leaf() -> Iterator[tuple[str, Any]]:
+    """Each command by its words."""
+    waiting: list[tuple[str, Any]] = [("", get_command(every_command()))]
+    while waiting:
+        words, command = waiting.pop()
+        if isinstance(command, TyperGroup):
+            waiting += [(f"{words} {name}".strip(), each) for name, each in command.commands.items()]
+        else:
+            yield words, command
+
+
+def arguments_for(words: str, command: Any, folder: Path) -> list[str]:
+    """Arguments with which a command would do its work. Fails for a required one that is not known here."""
+    secret, tariff, terminals = folder / "secret", folder / "tariff.json", folder / "terminals.csv"
+    secret.write_text("a client secret", encoding="utf-8")
+    tariff.write_text(json.dumps(TARIFF), encoding="utf-8")
+    terminals.write_text("provider,name,charge_points\np,n,101\n", encoding="utf-8")
+    known = {
+        "operator": OP_ONE,
+        "terminal": TRM_ONE,
+        "key": f"key_{TRM_ONE}" if words.startswith("terminal") else f"opk_{OP_ONE}",
+        "session_id": SESSION,
+        "charge_id": "77",
+        "code": "other",
+        "--operator": OP_ONE,
+        "--terminal": TRM_ONE,
+        "--file": str(tariff if words.startswith("tariff") else terminals),
+        "--client-secret-file": str(secret),
+        "--monta-url": "https://partner-api.monta.com/api/v1",
+        "--client-id": "c",
+        "--paying-team-id": "7",
+        "--provider": "p",
+        "--name": "n",
+        "--amount": "1",
+        "--reason": "r",
+        "--note": "n",
+        "--card": "c",
+        "--month": "2026-11",
+    }
+    given: list[str] = []
+    for each in command.params:
+        if each.param_type_name == "argument":
+            given.append(known[str(each.name)])
+        elif each.required:
+            given += [each.opts[0], known[each.opts[0]]]
+    return given + ENOUGH.get(words, [])
+
+
 def test_F90_with_a_mistyped_secret_key_every_command_and_process_ends_and_writes_nothing(
-    tenants: str, command: list[str]
+    tenants: str, tmp_path: Path
 ) -> None:
-    state = "SELECT (SELECT string_agg(o::text, '') FROM operators o), (SELECT string_agg(k::text, '') FROM api_keys k)"
-    before = rows(tenants, state)
+    every_row = [f"SELECT '{name}', t::text FROM {name} t ORDER BY t::text" for name in metadata.tables]
+    before = [rows(tenants, statement) for statement in every_row]
+    assert sum(map(len, before)) > 5
     mistyped = SECRET_KEY[:-1] + "x"
-    status, told = run(tenants, *command, TAPWATT_SECRET_KEY=mistyped)
-    assert status == 1
-    assert "TAPWATT_SECRET_KEY is not the key" in told
-    assert SecretBox(SECRET_KEY).key_id in told
-    assert mistyped not in told
-    assert rows(tenants, state) == before
+    commands = {words: command for words, command in every_leaf() if words not in KEYLESS}
+    assert len(commands) > 35
+    assert not KEYLESS & commands.keys()
+    for words, command in commands.items():
+        arguments = [*words.split(), *arguments_for(words, command, tmp_path)]
+        status, told = run(tenants, *arguments, TAPWATT_SECRET_KEY=mistyped)
+        assert status == 1, (words, told)
+        assert "TAPWATT_SECRET_KEY is not the key" in told, (words, told)
+        assert SecretBox(SECRET_KEY).key_id in told, words
+        assert mistyped not in told, words
+    assert [rows(tenants, statement) for statement in every_row] == before
 
 
 def test_F90_the_secret_key_is_changed_by_one_command(tenants: str) -> None:
