@@ -13,8 +13,8 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 
-from app.domain.session.machine import Change, SendStart, Source
-from app.domain.session.payment_session import StartOutcome
+from app.domain.session.machine import Change, SendStart, SendStop, Source
+from app.domain.session.payment_session import StartOutcome, StopReason
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
 from app.flows.context import LeaseLost
@@ -213,6 +213,17 @@ async def test_turns_about_stops_wait_for_no_other_turns(database_url: str) -> N
         assert not waiting.done()
         held.set()
         await waiting
+
+
+async def test_the_turn_after_a_stop_is_urgent_also_in_a_claim_for_something_else(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        (lease,) = await claimed(rig, 1)
+        turn = Turn(lease)
+        await take_turns(rig.context, [turn])
+        assert turn.advanced is not None
+        stopped = replace(turn.advanced, step=SendStop(StopReason.LIMIT_REACHED))
+        assert not Turn(lease, previous=turn.advanced).urgent
+        assert Turn(lease, previous=stopped).urgent
 
 
 async def test_claims_and_intents_write_no_index_entry(database_url: str) -> None:

@@ -8,14 +8,21 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from app.domain.session.payment_session import StopReason
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.admin import provision
 from app.flows.admin.provision import NewOperator
+from app.flows.session import claim
+from app.flows.session.advance import yield_session
+from app.flows.terminal.request_stop import request_stop
 from app.monta.transport import Timeouts
 from app.simulator.faults.catalog import FaultKind
+from app.store.db.database import Database
 from app.store.sessions import payment_sessions
 from app.store.sessions.leases import Lease
+from app.store.sessions.session_filter import SessionFilter
 from app.watcher import Watcher
+from tests.build_context import build_context
 from tests.conftest import PATIENCE_S
 from tests.journeys.checks import starts
 from tests.journeys.rig import MONTA_URL, Rig, open_rig
@@ -201,3 +208,30 @@ async def test_work_that_fell_due_long_ago_is_claimed_beside_stops(database_url:
             (first["id"], True),
             (second["id"], False),
         ]
+
+
+async def test_a_stop_is_sent_while_all_usual_connections_to_the_database_are_in_use(
+    database_url: str,
+) -> None:
+    """From the look for due work to the commit of what came of it: nothing on the way waits for other work."""
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(106, 5000)
+        await rig.until(session["id"], "charging")
+        database = Database(rig.database_url, pool_size=1, urgent_size=1)
+        context = build_context(database, rig.clock, rig.context.monta._http)
+        try:
+            async with database.transaction(), database.transaction():
+                named = SessionId(session["id"])
+                await request_stop(context, named, SessionFilter(), reason=StopReason.OPERATIONS)
+                sent = rig.stops()
+                watcher = Watcher(context, name="crowded")
+                assert await claim.is_anything_due(context)
+                (lease,), _ = await watcher._claim()
+                assert lease.for_stop
+                await claim.renew_leases(context, [lease], [])
+                await watcher._run_session(lease)
+                await yield_session(context, lease)
+                assert rig.stops() == sent + 1
+        finally:
+            await database.close()
+        assert (await rig.session(session["id"]))["status"] == "stopping"
