@@ -80,6 +80,11 @@ async def test_differences_and_overdue_captures_and_expiring_holds_are_named(dat
         assert cells(overdue)[4] == "7.00"
         held = section(page, "Holds that expire").one("tbody").one("tr")
         assert cells(held)[0] == expiring["display_reference"]
+        refused = {"outcome": "failed", "amount": 5000, "reference": "P-1"}
+        await service.call("POST", f"/v1/payment-sessions/{short['id']}/captures", refused)
+        failed = section(await browser.get("/console/money"), "Captures that failed").one("tbody").one("tr")
+        assert cells(failed)[0] == short["display_reference"]
+        assert "tried again at 2026-11-22 10:01" in cells(failed)[5]
         await wait(service, timedelta(hours=11))
         page = await browser.sign_in(service.one.ops.api_key)
         page = await browser.get("/console/money?date=2026-11-22")

@@ -93,6 +93,22 @@ def test_what_lists_prints_is_json_when_asked_for_and_fits_80_columns_otherwise(
         assert one["journal"][0]["kind"] == "payment_authorized"
 
 
+def test_what_is_done_with_a_session_is_shown_as_json_too(database_url: str) -> None:
+    asyncio.run(with_sessions(database_url))
+    done = {
+        ("session", "close", "ps_r", "--amount", "0", "--reason", "test"): {"session", "journal", "captures"},
+        ("session", "evidence", "ps_e"): {"session", "journal", "settlement", "seal"},
+        ("session", "export", "--card", "nobody's"): {"sessions"},
+        ("charges", "--month", "2026-11"): {"month", "totals", "data"},
+        ("reconcile", "--date", NOW.date().isoformat()): {"totals", "differing"},
+        ("outages",): set(),
+    }
+    for command, named in done.items():
+        shown = run(database_url, *command, "--json")
+        assert shown.exit_code in (ExitStatus.DONE, ExitStatus.FOUND), shown.output
+        assert json.loads(shown.stdout).keys() >= named, command
+
+
 def test_the_documented_exit_statuses_are_these(database_url: str) -> None:
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| ", page, re.MULTILINE)

@@ -1,10 +1,11 @@
-"""Finds holds that expire soon, and overdue capture reports."""
+"""Finds holds that expire soon, captures that failed, and captures that are overdue."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.session.holds import hold_deadline
 from app.domain.session.payment_session import PaymentSession
+from app.domain.session.settlement import SettlementStatus
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store.operators.names import Names, names_of
@@ -25,6 +26,12 @@ class OpenHold:
     valid_until: datetime
     overdue_since: datetime | None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the PSP's reports say that its capture failed."""
+        settled = self.session.settlement
+        return settled is not None and settled.status is SettlementStatus.FAILED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenMoney:
@@ -34,6 +41,8 @@ class OpenMoney:
     """Valid for less than SOON, settled or not."""
     overdue: list[OpenHold]
     """Settled, flagged, and still without a report."""
+    failed: list[OpenHold]
+    """Settled, and the PSP refused the capture or did something else."""
     names: Names
 
 
@@ -46,11 +55,11 @@ async def open_money(context: Context, operator_id: OperatorId | None) -> OpenMo
         )
         unreported = await settlements.unreported(connection, operator_id, now + SOON, limit=MOST_SHOWN)
         found = await payment_sessions.find(
-            connection, SessionFilter(operator_id=operator_id, ids=unreported), limit=2 * MOST_SHOWN
+            connection, SessionFilter(operator_id=operator_id, ids=unreported), limit=3 * MOST_SHOWN
         )
         held = [_open(session, hold_deadline(session, context.policy)) for session in running]
         held += [_open(s, s.settlement.deadline) for s in found if s.settlement is not None]
-        shown = [each for each in held if each.valid_until <= now + SOON or each.overdue_since]
+        shown = [h for h in held if h.valid_until <= now + SOON or h.overdue_since or h.has_failed]
         names = await names_of(
             connection,
             {h.session.terminal_id for h in shown},
@@ -58,8 +67,9 @@ async def open_money(context: Context, operator_id: OperatorId | None) -> OpenMo
         )
     shown.sort(key=lambda hold: (hold.valid_until, hold.session.id))
     return OpenMoney(
-        expiring=[h for h in shown if h.valid_until <= now + SOON and not h.overdue_since][:MOST_SHOWN],
-        overdue=[h for h in shown if h.overdue_since][:MOST_SHOWN],
+        expiring=[h for h in shown if not h.overdue_since and not h.has_failed][:MOST_SHOWN],
+        overdue=[h for h in shown if h.overdue_since and not h.has_failed][:MOST_SHOWN],
+        failed=[h for h in shown if h.has_failed][:MOST_SHOWN],
         names=names,
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import and_, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.payment_session import PaymentSession
@@ -17,6 +17,7 @@ from app.store.tables import captures, payment_sessions, settlements
 
 S = settlements
 DUE = S.c.status == SettlementStatus.DUE
+FAILED = S.c.status == literal_column(f"'{SettlementStatus.FAILED}'")
 OF_SESSION = S.c.session_id == payment_sessions.c.id
 _REPORT = update(S).where(S.c.session_id == bindparam("session"))
 _DECIDE = insert(S)
@@ -83,11 +84,12 @@ async def overdue(
 async def unreported(
     connection: Connection, operator_id: OperatorId | None, expires_before: datetime, *, limit: int
 ) -> list[SessionId]:
-    """Finds unreported captures that expire soon or are overdue. Sessions whose hold expires by then, and those whose
-    report is overdue: up to `limit` of each, the most urgent first."""
+    """Finds captures that are missing. Sessions whose hold expires by then, whose report is overdue, and whose capture
+    failed: up to `limit` of each, the most urgent first."""
     found: list[SessionId] = []
-    for condition, order in ((S.c.deadline <= expires_before, S.c.deadline), _OVERDUE):
-        query = select(S.c.session_id).where(DUE, condition).order_by(order, S.c.session_id).limit(limit)
+    expiring = (and_(DUE, S.c.deadline <= expires_before), S.c.deadline)
+    for condition, order in (expiring, _OVERDUE, (FAILED, S.c.deadline)):
+        query = select(S.c.session_id).where(condition).order_by(order, S.c.session_id).limit(limit)
         if operator_id is not None:
             of_operator = payment_sessions.c.operator_id == operator_id
             query = query.join_from(S, payment_sessions, OF_SESSION).where(of_operator)
@@ -95,7 +97,7 @@ async def unreported(
     return found
 
 
-_OVERDUE = (S.c.overdue_since.is_not(None), S.c.overdue_since)
+_OVERDUE = (and_(DUE, S.c.overdue_since.is_not(None)), S.c.overdue_since)
 
 
 async def count_open(connection: Connection, operator_id: OperatorId | None) -> OpenSettlements:
