@@ -129,7 +129,12 @@ async def watch(settings: KeyedSettings, url: str) -> None:
         await database_checks.warn_if_unbound(context.database)
         watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
         if settings.watcher_metrics_port is not None and isinstance(context.telemetry, ProcessTelemetry):
-            start_http_server(settings.watcher_metrics_port, registry=context.telemetry.registry)
+            from app.api.http.watcher_health import serve_watcher
+
+            registry = context.telemetry.registry
+            serve_watcher(
+                settings.watcher_metrics_port, registry, lives=watcher.lives, is_ready=watcher.is_ready
+            )
         _on_signals(watcher.stop)
         async with _beside(context, {DUE_CHANNEL: lambda _: watcher.wake()}), AsyncExitStack() as stack:
             await _alerting(stack, settings, context)

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import assert_never
 
@@ -141,6 +141,8 @@ IDLE_S = 1.0
 LEAST_PAUSE_S = 0.1
 """Polling interval while due work cannot be claimed because its operator or jobs have no slot left."""
 BEAT_S = 5.0
+STUCK_S = 90.0
+"""A loop that has not turned for so long is stuck: it waits for a free slot, and every call ends within 30 seconds."""
 OPERATORS_SHARE = 75
 """The largest share (per cent) of the slots that are not kept for stops for one operator, however many of its sessions
 are due: the others find one while its calls hang."""
@@ -174,6 +176,7 @@ class Watcher:
         self._held: set[Lease] = set()
         self._held_jobs: set[JobLease] = set()
         self._last_beat: datetime | None = None
+        self._turned_s = context.clock.monotonic()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -190,10 +193,12 @@ class Watcher:
     async def run(self) -> None:
         """Runs until `stop`; retries while the database fails."""
         while not self._stopping.is_set() and not await self._survive(self.begin):
+            self._turned_s = self.context.clock.monotonic()
             await self._pause()
         beside = [asyncio.create_task(self._beat()), asyncio.create_task(self.keep_leases())]
         try:
             while not self._stopping.is_set():
+                self._turned_s = self.context.clock.monotonic()
                 self._wake.clear()
                 if not await self._survive(self._claim_and_spawn):
                     await self._pause(self._rng.uniform(*ERROR_PAUSE_S))
@@ -205,6 +210,15 @@ class Watcher:
             await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(Exception):
                 await database_checks.leave(self.context, self.name)
+
+    def lives(self) -> bool:
+        """Whether its loop turns. Also while the database is away."""
+        return self.context.clock.monotonic() - self._turned_s < STUCK_S
+
+    def is_ready(self) -> bool:
+        """Whether it has written its heartbeat lately."""
+        last = self._last_beat
+        return last is not None and self.context.clock.now() - last < 4 * timedelta(seconds=BEAT_S)
 
     async def begin(self) -> None:
         """Requests a reconciliation before the first claim. Raises WrongSecretKey: with a wrong key nothing is
