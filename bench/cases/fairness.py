@@ -1,18 +1,26 @@
-"""What one operator's reads take while another caller floods the service, without limits of calls and with them."""
+"""What one operator's reads and starts take beside another operator that does too much, or does it wrongly."""
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
-from app.demo.processes import free_port
+from app.demo.processes import base_environment, free_port
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.admin import provision
-from app.flows.admin.provision import NewOperator
+from app.flows.admin.provision import AddedOperator, NewOperator
+from app.flows.context import Context
 from app.settings import KeyedSettings
 from app.wiring import open_context
+from bench.cases.starts import AMOUNT, GAP_S, fresh_points, started
+from bench.load.generator import Generator
 from bench.report.rows import TAPWATT, Goal, Want
+from bench.rig.fake_monta import BROKEN
 from bench.rig.processes import Process
 from bench.rig.rig import Rig
 from bench.rig.tapwatt import LIMITS, NAME, SECRET_KEY
@@ -20,89 +28,198 @@ from bench.rig.tapwatt import LIMITS, NAME, SECRET_KEY
 CASE = "fairness"
 FLOOD = 32
 """Connections of the one who floods; each sends its next request when the last one is answered."""
-WARM_S = 8.0
+WARM_S = 3.0
 """After it a flood has used up what may come at once."""
-READ_S = 0.25
-"""Of one measurement; the reader keeps within its own limit."""
+READ_S = 1.0
+READERS = 4
+"""Terminals that read by turns on one connection, so that each keeps within its own limit."""
+BROKEN_SESSIONS = 100
 PATH = "/v1/charge-points"
+ALONE = "alone"
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """What somebody else sends. `warm_s`: how long before the reads begin."""
+
+    kind: str
+    plan: dict[str, Any]
+    warm_s: float = WARM_S
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Where reads are measured, by a load generator of their own: the flood's keeps nothing of them waiting."""
+
+    rig: Rig
+    reader: Generator
+    label: str
+    port: int
 
 
 async def run(rig: Rig) -> None:
-    limited = Process(
-        "limited", ["app", "serve", "--port", str(port := free_port())], _usual(rig), rig.folder
-    )
+    port = free_port()
+    limited = Process("limited", ["app", "serve", "--port", str(port)], _usual(rig), rig.folder)
+    reader = Generator(Process("reader", ["bench.load"], base_environment(), rig.folder))
     limited.start()
+    await reader.start()
     try:
         limited.wait_until(lambda: _answers(port))
-        for label, at in (("without limits", rig.tapwatt.port), ("with limits", port)):
-            for _ in range(rig.scale.rounds):
-                await _round(rig, label, at)
+        unlimited = Measured(rig, reader, "without limits", rig.tapwatt.port)
+        usual = Measured(rig, reader, "with limits", port)
+        for _ in range(rig.scale.rounds):
+            await _round(unlimited, ("beside a valid key", "beside signed webhooks"))
+            await _round(usual)
+            await _starts(usual)
     finally:
+        await reader.stop()
         limited.stop()
 
 
-async def _round(rig: Rig, label: str, port: int) -> None:
-    """The reads alone, and beside each flood, after that one has used up what it may send at once."""
-    flood, *keys = await _keys(rig, 5)
-    webhook = {"path": rig.tapwatt.webhook_path, "secret": "another", "batch": 10, "first": 1, "count": 100}
-    floods = {
-        "alone": None,
-        "beside one beyond its quota": ("get", {"path": PATH, "key": flood, "count": 1}),
-        "beside wrong keys": ("get", {"path": PATH, "key": "trm_wrong", "count": 1}),
-        "beside webhooks with a wrong signature": (
-            "webhook",
-            webhook | {"session": "ps_unknown", "began_s": time.time(), "watts": 1000},
-        ),
+async def _round(at: Measured, only: Sequence[str] = ()) -> None:
+    """The reads alone, and beside each flood of another operator's."""
+    async with _context(at.rig) as context:
+        flooding = await provision.add_operator(context, _operator(at.rig, "one"))
+        reading = await provision.add_operator(context, _operator(at.rig, "other"))
+        floods = await _floods(context, flooding)
+        alone_ms = await _read(at, await _terminals(context, reading, READERS), None)
+        at.rig.rows.row(CASE, f"{at.label}, {ALONE}: p99", "ms").add(TAPWATT, alone_ms)
+        for beside, flood in floods.items():
+            if not only or beside in only:
+                p99_ms = await _read(at, await _terminals(context, reading, READERS), flood)
+                _add(at, beside, p99_ms, alone_ms)
+
+
+def _add(at: Measured, what: str, p99_ms: float, alone_ms: float) -> None:
+    at.rig.rows.row(CASE, f"{at.label}, {what}: p99", "ms").add(TAPWATT, p99_ms)
+    goal = Goal(Want.MOST, 2) if at.label == "with limits" else None
+    at.rig.rows.row(CASE, f"{at.label}, {what}: p99 by alone", "x", goal).add(TAPWATT, p99_ms / alone_ms)
+
+
+async def _floods(context: Context, operator: AddedOperator) -> dict[str, Flood]:
+    valid, fresh = await _terminals(context, operator, 2)
+    webhook = {
+        "path": operator.webhook_path,
+        "secret": operator.webhook_secret,
+        "batch": 10,
+        "first": 1,
+        "count": 100,
+        "session": "ps_unknown",
+        "began_s": time.time(),
+        "watts": 1000,
     }
-    alone_ms = 0.0
-    for (beside, sent), key in zip(floods.items(), keys, strict=True):
-        flooding = _flood(rig, port, *sent) if sent else None
-        if flooding is not None:
-            await asyncio.sleep(WARM_S)
-        plan = {"path": PATH, "key": key, "count": 1}
-        done = await rig.generator.run(port=port, connections=1, seconds=READ_S, kind="get", plan=plan)
-        if flooding is not None:
-            await flooding
-        p99_ms = done["p99_ms"]
-        rig.rows.row(CASE, f"{label}, {beside}: p99", "ms").add(TAPWATT, p99_ms)
-        alone_ms = alone_ms or p99_ms
-        if sent:
-            goal = Goal(Want.MOST, 2) if label == "with limits" else None
-            rig.rows.row(CASE, f"{label}, {beside}: p99 by alone", "x", goal).add(TAPWATT, p99_ms / alone_ms)
+    return {
+        "beside a valid key from its first call": Flood("get", _reads([fresh]), warm_s=0),
+        "beside a valid key": Flood("get", _reads([valid])),
+        "beside wrong keys": Flood("get", _reads(["trm_wrong"])),
+        "beside webhooks with a wrong signature": Flood("webhook", webhook | {"secret": "another"}),
+        "beside signed webhooks": Flood("webhook", webhook),
+    }
 
 
-def _flood(rig: Rig, port: int, kind: str, plan: dict[str, object]) -> "asyncio.Task[object]":
-    return asyncio.create_task(
-        rig.generator.run(
-            port=port, connections=FLOOD, seconds=WARM_S + 4 * READ_S, kind=kind, plan=plan, tolerant=True
-        )
-    )
-
-
-async def _keys(rig: Rig, count: int) -> list[str]:
-    """Keys of new terminals: the first of one operator, the others of another."""
-    settings = KeyedSettings(secret_key=SecretStr(SECRET_KEY))
-    made = []
-    async with open_context(settings, rig.database.service_url(NAME)) as context:
-        owners = [
-            (await provision.add_operator(context, _operator(rig, name))).operator_id
-            for name in ("one", "other")
-        ]
-        for number in range(count):
-            owner = OperatorId(owners[min(number, 1)])
-            point = [ChargePointId("1")]
-            added = await provision.add_terminal(
-                context, owner, provider="bench", name="Fair", charge_point_ids=point
+async def _read(at: Measured, keys: Sequence[str], flood: Flood | None) -> float:
+    """The p99 in ms of reads with these keys."""
+    flooding = None
+    if flood is not None:
+        flooding = asyncio.create_task(
+            at.rig.generator.run(
+                port=at.port,
+                connections=FLOOD,
+                seconds=flood.warm_s + READ_S + 0.5,
+                kind=flood.kind,
+                plan=flood.plan,
+                tolerant=True,
             )
-            made.append(added.api_key)
-    return made
+        )
+        await asyncio.sleep(flood.warm_s)
+    plan = _reads(keys)
+    done = await at.reader.run(port=at.port, connections=1, seconds=READ_S, kind="get", plan=plan)
+    if flooding is not None:
+        await flooding
+    return float(done["p99_ms"])
 
 
-def _operator(rig: Rig, name: str) -> NewOperator:
+async def _starts(at: Measured) -> None:
+    """Reads, and starts after their 201, alone and beside an operator whose credentials Monta refuses."""
+    first = await fresh_points(at.rig)
+    async with _context(at.rig) as context:
+        reading = await provision.add_operator(context, _operator(at.rig, "third"))
+        await at.rig.forget_sessions()
+        alone = (
+            await _start_ms(at.rig, first),
+            await _read(at, await _terminals(context, reading, READERS), None),
+        )
+        refused = await provision.add_operator(context, _operator(at.rig, "refused", client_id=BROKEN))
+        await at.rig.forget_sessions()
+        await _hold(at.rig, context, refused)
+        beside = (
+            await _start_ms(at.rig, first),
+            await _read(at, await _terminals(context, reading, READERS), None),
+        )
+    await at.rig.forget_sessions()
+    _add(at, "beside refused credentials", beside[1], alone[1])
+    _add(at, "beside refused credentials, starts", beside[0], alone[0])
+
+
+async def _start_ms(rig: Rig, first_point: int) -> float:
+    """The p99 from the answer to an authorization to the POST at Monta."""
+    tapwatt, times_ms = rig.tapwatt, []
+    await tapwatt.monta_log()
+    for number in range(rig.scale.stops):
+        await tapwatt.authorized(str(first_point + number), AMOUNT)
+        answered = time.monotonic()
+        (posted,) = await started(tapwatt, 1)
+        times_ms.append((posted - answered) * 1000)
+        await asyncio.sleep(GAP_S)
+    times_ms.sort()
+    return times_ms[int(0.99 * len(times_ms))]
+
+
+async def _hold(rig: Rig, context: Context, operator: AddedOperator) -> None:
+    """Makes sessions that cannot be started."""
+    points = [ChargePointId(str(9_000_000 + number)) for number in range(BROKEN_SESSIONS)]
+    terminal = await provision.add_terminal(
+        context, OperatorId(operator.operator_id), provider="bench", name="Refused", charge_point_ids=points
+    )
+    plan = {
+        "path": "/v1/payment-sessions",
+        "key": terminal.api_key,
+        "first_point": 9_000_000,
+        "count": BROKEN_SESSIONS,
+        "prefix": f"R{time.time_ns()}-",
+    }
+    await rig.generator.run(port=rig.tapwatt.port, connections=4, seconds=60, kind="authorize", plan=plan)
+
+
+def _reads(keys: Sequence[str]) -> dict[str, Any]:
+    return {"path": PATH, "key": keys[0], "keys": keys[1:], "count": 1}
+
+
+@asynccontextmanager
+async def _context(rig: Rig) -> AsyncIterator[Context]:
+    settings = KeyedSettings(secret_key=SecretStr(SECRET_KEY))
+    async with open_context(settings, rig.database.service_url(NAME)) as context:
+        yield context
+
+
+async def _terminals(context: Context, operator: AddedOperator, count: int) -> list[str]:
+    """Keys of new terminals."""
+    owner, point = OperatorId(operator.operator_id), [ChargePointId("1")]
+    return [
+        (
+            await provision.add_terminal(
+                context, owner, provider="bench", name=f"Fair {number}", charge_point_ids=point
+            )
+        ).api_key
+        for number in range(count)
+    ]
+
+
+def _operator(rig: Rig, name: str, client_id: str = "bench") -> NewOperator:
     return NewOperator(
         name=name,
         monta_url=f"http://127.0.0.1:{rig.tapwatt.monta_port}/api/v1",
-        client_id="bench",
+        client_id=client_id,
         client_secret="bench",
         paying_team_id="14",
     )

@@ -16,16 +16,19 @@ AMOUNT = 50_000
 
 
 async def run(rig: Rig) -> None:
-    if (
-        not rig.fresh_point
-    ):  # Monta shows a charge point once; its copies are known then, as after a synchronization
-        await rig.tapwatt.running(FRESH, AMOUNT)
-        await asyncio.sleep(GAP_S)
-    first = await rig.fresh_points()
+    first = await fresh_points(rig)
     for number in range(rig.scale.rounds):
         await _backlog(rig, first, f"S{number}-")
         await _single(rig, first)
     await rig.forget_sessions()
+
+
+async def fresh_points(rig: Rig) -> int:
+    """The first of many charge points without a session. Monta shows one; the others are its copies."""
+    if not rig.fresh_point:
+        await rig.tapwatt.running(FRESH, AMOUNT)
+        await asyncio.sleep(GAP_S)
+    return await rig.fresh_points()
 
 
 async def _backlog(rig: Rig, first: int, prefix: str) -> None:
@@ -45,14 +48,14 @@ async def _backlog(rig: Rig, first: int, prefix: str) -> None:
     )
     await tapwatt.monta_log()
     tapwatt.start_watcher()
-    times = await _started(tapwatt, 1)
+    times = await started(tapwatt, 1)
     with rig.measured(TAPWATT) as window:
-        times += await _started(tapwatt, count - len(times))
+        times += await started(tapwatt, count - len(times))
     row = rig.rows.row(CASE, f"backlog of {count}", "starts/s", Goal(Want.LEAST, 300))
     row.add(TAPWATT, (count - 1) / max(times[-1] - times[0], 1e-3), window.cpu_us(count))
 
 
-async def _started(tapwatt: Tapwatt, count: int) -> list[float]:
+async def started(tapwatt: Tapwatt, count: int) -> list[float]:
     """Waits for `count` POSTs at Monta, or more; returns their times."""
     found: list[float] = []
     ends_at = time.monotonic() + STARTED_S
@@ -73,8 +76,8 @@ async def _single(rig: Rig, first: int) -> None:
     for number in range(count):
         await tapwatt.authorized(str(first + number), AMOUNT)
         answered = time.monotonic()
-        (started,) = await _started(tapwatt, 1)
-        times_ms.append((started - answered) * 1000)
+        (posted,) = await started(tapwatt, 1)
+        times_ms.append((posted - answered) * 1000)
         await asyncio.sleep(GAP_S)
     times_ms.sort()
     for name, share, goal in (("p50", 0.5, Goal(Want.MOST, 20)), ("p99", 0.99, None)):

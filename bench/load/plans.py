@@ -4,7 +4,7 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -130,11 +130,11 @@ def authorizations(path: str, key: str, first_point: int, count: int, prefix: st
         yield Request(wire.request("POST", path, body, key=key))
 
 
-def reads(path: str, key: str, count: int) -> Iterator[Request]:
-    """GET; `%d` in the path is the number of a session, in random order, again and again."""
+def reads(path: str, key: str, count: int, keys: Sequence[str] = ()) -> Iterator[Request]:
+    """GET; `%d` in the path is the number of a session, in random order, again and again. With `keys`: by turns."""
     rng = random.Random(2)
     if "%" not in path:
-        yield from itertools.repeat(Request(wire.request("GET", path, key=key)))
+        yield from itertools.cycle([Request(wire.request("GET", path, key=each)) for each in (key, *keys)])
     while True:
         yield Request(wire.request("GET", path % rng.randrange(count), key=key))
 

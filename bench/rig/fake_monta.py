@@ -19,6 +19,8 @@ FIRST_CHARGE, APART = 700_000_000_000_000_000, 10_000_000
 """The ids that it gives out leave room for copies between them."""
 RATED_KW = {"1": 300, "2": 11}
 """Power by the first digit of the charge point's id."""
+BROKEN = "broken"
+"""The client id whose credentials are refused."""
 QUOTA = 1_000_000
 LIFE_S = 86_400.0
 
@@ -29,14 +31,15 @@ class FakeMonta:
         self.charges: dict[str, Json] = {}
         self.stopped: set[str] = set()
 
-    def answer(self, method: str, path: str, body: bytes) -> Json:
+    def answer(self, method: str, path: str, body: bytes) -> Json | None:
+        """None: 401."""
         path = path.removeprefix("/api/v1").partition("?")[0]
         match method, path.strip("/").split("/"):
             case "GET", ["log"]:
                 calls, self.calls = self.calls, []
                 return {"calls": calls}
             case "POST", ["auth", _]:
-                return self._token()
+                return None if json.loads(body).get("clientId") == BROKEN else self._token()
             case "POST", ["charges"]:
                 return self._started(json.loads(body))
             case "GET", ["charges", charge, "stop"]:
@@ -143,11 +146,12 @@ class Server(asyncio.Protocol):
             method, path, _ = head.split(b" ", 2)
             self._write(self._monta.answer(method.decode(), path.decode(), body))
 
-    def _write(self, answer: Json) -> None:
-        body = json.dumps(answer).encode()
+    def _write(self, answer: Json | None) -> None:
+        status = b"200 OK" if answer is not None else b"401 Unauthorized"
+        body = json.dumps(answer or {"message": "unauthorized"}).encode()
         assert self._transport is not None
         self._transport.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
             b"ratelimit-policy: Quota\r\nratelimit-quota: %d\r\nratelimit-timewindow: 600\r\n"
             b"ratelimit-remaining: %d\r\nratelimit-resetsin: 600\r\n\r\n" % (len(body), QUOTA, QUOTA) + body
         )
