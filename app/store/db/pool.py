@@ -1,4 +1,4 @@
-"""Keeps a bounded number of connections open, with an urgent reserve. Open between transactions."""
+"""Keeps a bounded number of connections open, with an urgent reserve. Open between transactions, shared by operators."""
 
 import asyncio
 from collections import deque
@@ -8,6 +8,7 @@ from contextlib import suppress
 import asyncpg
 
 from app.store.db import scope
+from app.store.db.shares import YOUNG_S, Lent, Shares, Waiting
 
 POOL_TIMEOUT_S = 5
 ROLLBACK_S = 2.0
@@ -16,7 +17,7 @@ CLOSE_S = 2.0
 UNUSED_S = 60.0
 """After which a connection beyond the size of the pool is closed, at the next release."""
 CROWDED = 100
-"""Waiting for a connection, about a tenth of a second of work: then what can be put off is refused."""
+"""Served before one more call that would wait, about a tenth of a second: then what can be put off is refused."""
 
 
 class PoolTimeout(Exception):
@@ -38,11 +39,13 @@ class Pool:
         self._most = {False: 2 * size, True: 2 * size + urgent_size}
         self._idle: dict[asyncpg.Connection, float] = {}
         """When each was released, the one released last at the end."""
-        self._used: set[asyncpg.Connection] = set()
+        self._used: dict[asyncpg.Connection, Lent] = {}
         self._outdated: set[asyncpg.Connection] = set()
         """Used ones that are closed when they are released."""
         self._taken = 0
-        self._waiting: dict[bool, deque[asyncio.Future[None]]] = {True: deque(), False: deque()}
+        self._shares = Shares(self._most[False])
+        self._urgent: deque[Waiting] = deque()
+        self._looks_again: asyncio.TimerHandle | None = None
         self._rollbacks: set[asyncio.Task[None]] = set()
 
     @property
@@ -52,39 +55,38 @@ class Pool:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether many wait for a connection."""
-        return len(self._waiting[False]) >= CROWDED
+        """Whether many would be served before one more call for this operator."""
+        return self._shares.ahead_of(scope.current()) >= CROWDED
 
     async def acquire(self, *, urgent: bool = False) -> asyncpg.Connection:
         """Lends a connection. Raises PoolTimeout, or what opening one raises."""
-        await self._take_turn(urgent)
+        lent = await self._take_turn(urgent)
         try:
             raw = self._open_one() or await self._connect()
         except BaseException:
-            self._end_turn()
+            self._end_turn(lent)
             raise
-        self._used.add(raw)
+        self._used[raw] = lent
         return raw
 
     def release(self, raw: asyncpg.Connection) -> None:
         """Takes a connection back. One that is broken, in a transaction or not needed is closed."""
-        self._used.discard(raw)
+        lent = self._used.pop(raw)
         unfit = raw in self._outdated or raw.is_closed() or raw.is_in_transaction()
         self._outdated.discard(raw)
         if unfit:
             raw.terminate()
         else:
             self._keep(raw)
-        self._end_turn()
+        self._end_turn(lent)
 
     async def replace(self, raw: asyncpg.Connection) -> asyncpg.Connection:
         """Replaces a connection that the server has closed. Closes the idle ones, too."""
-        self._used.discard(raw)
-        self._outdated.discard(raw)
         raw.terminate()
         self.discard()
         new = await self._connect()
-        self._used.add(new)
+        self._used[new] = self._used.pop(raw)
+        self._outdated.discard(raw)
         return new
 
     async def roll_back(self, raw: asyncpg.Connection) -> None:
@@ -99,13 +101,13 @@ class Pool:
         for raw in self._idle:
             raw.terminate()
         self._idle.clear()
-        self._outdated |= self._used
+        self._outdated |= self._used.keys()
 
     async def close(self) -> None:
         """Closes idle connections, and those in use when they are released. The pool remains usable."""
         if self._rollbacks:
             await asyncio.wait(self._rollbacks)
-        self._outdated |= self._used
+        self._outdated |= self._used.keys()
         idle, self._idle = self._idle, {}
         await asyncio.gather(*(raw.close(timeout=CLOSE_S) for raw in idle), return_exceptions=True)
 
@@ -145,31 +147,74 @@ class Pool:
     def _is_free(self, urgent: bool) -> bool:
         return self._taken < self._most[urgent]
 
-    async def _take_turn(self, urgent: bool) -> None:
-        waiting = self._waiting[urgent]
-        if self._is_free(urgent) and not waiting:
-            self._taken += 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.append(turn)
+    async def _take_turn(self, urgent: bool) -> Lent:
+        lent = Lent(scope.current(), 0.0, urgent)
+        if urgent:
+            must_wait = bool(self._urgent) or not self._is_free(urgent)
+        else:
+            must_wait = not self._is_free(urgent) or self._shares.is_waiting(lent.scope)
+            must_wait = must_wait or self._shares.is_spent(lent.scope)
+        if not must_wait:
+            self._begin(lent)
+            return lent
+        waiting = Waiting(lent, asyncio.get_running_loop().create_future())
+        self._wait(waiting)
         try:
             async with asyncio.timeout(POOL_TIMEOUT_S):
-                await turn
+                await waiting.turn
         except BaseException as error:
-            with suppress(ValueError):
-                waiting.remove(turn)
-            if turn.done() and not turn.cancelled():  # it was granted in the same moment
-                self._end_turn()
+            self._leave(waiting)
+            if waiting.turn.done() and not waiting.turn.cancelled():  # it was granted in the same moment
+                self._end_turn(lent)
             if isinstance(error, TimeoutError):
                 raise PoolTimeout("all connections of this process are in use") from None
             raise
+        return lent
 
-    def _end_turn(self) -> None:
+    def _begin(self, lent: Lent) -> None:
+        self._taken += 1
+        if not lent.urgent:
+            self._shares.begin(lent)
+
+    def _end_turn(self, lent: Lent) -> None:
         """Frees a place and grants it to whoever waits, urgent work first."""
         self._taken -= 1
-        for urgent in (True, False):
-            while self._waiting[urgent] and self._is_free(urgent):
-                turn = self._waiting[urgent].popleft()
-                if not turn.done():
-                    self._taken += 1
-                    turn.set_result(None)
+        if not lent.urgent:
+            self._shares.end(lent)
+        self._grant()
+
+    def _wait(self, waiting: Waiting) -> None:
+        if waiting.lent.urgent:
+            self._urgent.append(waiting)
+        else:
+            self._shares.wait(waiting)
+            self._look_again()
+
+    def _leave(self, waiting: Waiting) -> None:
+        if waiting.lent.urgent:
+            with suppress(ValueError):
+                self._urgent.remove(waiting)
+        else:
+            self._shares.leave(waiting)
+
+    def _grant(self) -> None:
+        while self._urgent and self._is_free(True):
+            self._give(self._urgent.popleft())
+        while self._is_free(False) and (waiting := self._shares.next()) is not None:
+            self._give(waiting)
+
+    def _give(self, waiting: Waiting) -> None:
+        if not waiting.turn.done():
+            self._begin(waiting.lent)
+            waiting.turn.set_result(None)
+
+    def _look_again(self) -> None:
+        """Grants what may be granted once connections that are in use now do not count as young any more."""
+        if self._looks_again is None:
+            self._looks_again = asyncio.get_running_loop().call_later(YOUNG_S, self._on_time)
+
+    def _on_time(self) -> None:
+        self._looks_again = None
+        self._grant()
+        if self._shares.is_waited_for:
+            self._look_again()
