@@ -23,6 +23,10 @@ class TooDeep(BadJson):
     """The bytes may be JSON, but nested more deeply than `MAX_DEPTH`."""
 
 
+class Ambiguous(BadJson):
+    """An object has one name twice."""
+
+
 CONTAINERS = (list, dict)
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -62,13 +66,16 @@ def load_json(data: bytes | str, *, max_bytes: int) -> JsonIn:
 
 
 def load_unambiguous(data: bytes, *, max_bytes: int) -> JsonIn:
-    """Parses JSON; raises BadJson for an object's repeated name. Two readers might take either value."""
+    """Parses JSON; raises Ambiguous for an object's repeated name. Two readers might take either value."""
     value = load_json(data, max_bytes=max_bytes)
     names = sum(len(each) for each in _objects(value))
-    # Each name is followed by a colon; only a text may have more of them, and only then is it parsed again.
-    if data.count(b":") != names:
+    # Usually each name's quote is followed by a colon, and hardly any text has these two; else it is parsed again.
+    if data.count(b'":') != names or any(apart in data for apart in _APART):
         _load_any(data, object_pairs_hook=_unambiguous)
     return value
+
+
+_APART = (b" :", b"\t:", b"\n:", b"\r:")
 
 
 def _objects(value: JsonIn) -> Iterator[dict[str, JsonIn]]:
@@ -83,7 +90,7 @@ def _objects(value: JsonIn) -> Iterator[dict[str, JsonIn]]:
 def _unambiguous(pairs: list[tuple[str, JsonIn]]) -> dict[str, JsonIn]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise BadJson("an object has the same name twice")
+        raise Ambiguous("an object has the same name twice")
     return found
 
 

@@ -24,7 +24,16 @@ from app.monta.objects import (
     read_charge_point,
     reported_fields_of_charge_point,
 )
-from app.strict_json import BadJson, JsonIn, Storable, TooDeep, clean_text, load_json, storable
+from app.strict_json import (
+    Ambiguous,
+    BadJson,
+    JsonIn,
+    Storable,
+    TooDeep,
+    clean_text,
+    load_unambiguous,
+    storable,
+)
 
 
 def minify(body: bytes) -> bytes:
@@ -64,11 +73,14 @@ ENTRIES = re.compile(r'\s*"entries"\s*:\s*(.*)', re.DOTALL)
 
 
 def split_entries(text: str) -> list[str] | None:
-    """Returns the elements' texts of the root object's `entries` list. Of the last one, as in the parser. None when
-    there is none. One pass for each of the two levels, no recursion; the elements are not validated."""
-    members = _members(text, "{")
-    named = [found[1] for found in map(ENTRIES.fullmatch, members or []) if found]
-    return _members(named[-1], "[") if named else None
+    """Returns the elements' texts of the root object's `entries` list. None when there is none or more than one.
+
+    One pass for each of the two levels, no recursion; the elements are not validated.
+    """
+    members = _members(text, "{") or []
+    named = [found[1] for found in map(ENTRIES.fullmatch, members) if found]
+    escaped = any("\\" in member.partition(":")[0] for member in members)
+    return _members(named[0], "[") if len(named) == 1 and not escaped else None
 
 
 def _members(text: str, bracket: str) -> list[str] | None:
@@ -114,6 +126,10 @@ def delivery_path(endpoint_id: str) -> str:
     return DELIVERY_PATH.format(endpoint_id=endpoint_id)
 
 
+SPOILED_BY_ONE = (TooDeep, Ambiguous)
+"""What one bad entry raises for a delivery that is parsed as a whole."""
+
+
 class UnreadableDelivery(ValueError):
     """The body is no JSON object with a list of `entries`."""
 
@@ -149,20 +165,21 @@ class Delivery:
 def read_delivery(body: bytes, seen_at: datetime, *, price_unit: PriceUnit = PriceUnit.MAJOR) -> Delivery:
     """Reads a delivery `{entries, pending, timestamp}` (reference, Webhooks). Raises UnreadableDelivery.
 
-    An entry nested too deeply is parked alone: the others are cut out of the text around it.
+    An entry that is nested too deeply, or has a name twice, is parked alone: the others are cut out of the text around
+    it.
     """
     try:
         rows = read_rows(body)
-    except TooDeep:
+    except SPOILED_BY_ONE:
         return Delivery(tuple(read_text(text.strip(), seen_at, price_unit) for text in _cut_out(body)))
     return Delivery(tuple(read_entry(row, seen_at, price_unit=price_unit) for row in rows))
 
 
 def read_rows(body: bytes) -> list[JsonIn]:
-    """Parses a delivery without reading its entries. Raises UnreadableDelivery, TooDeep."""
+    """Parses a delivery without reading its entries. Raises UnreadableDelivery, TooDeep, Ambiguous."""
     try:
-        whole = load_json(body, max_bytes=MAX_BYTES)
-    except TooDeep:
+        whole = load_unambiguous(body, max_bytes=MAX_BYTES)
+    except SPOILED_BY_ONE:
         raise
     except BadJson as error:
         raise UnreadableDelivery(str(error)) from error
@@ -265,7 +282,8 @@ def _cut_out(body: bytes) -> list[str]:
 def read_text(text: str | bytes, seen_at: datetime, price_unit: PriceUnit) -> Entry:
     """Reads the text of one entry; never raises."""
     try:
-        return read_entry(load_json(text, max_bytes=MAX_BYTES), seen_at, price_unit=price_unit)
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        return read_entry(load_unambiguous(data, max_bytes=MAX_BYTES), seen_at, price_unit=price_unit)
     except BadJson as error:
         text = text if isinstance(text, str) else text.decode("utf-8", "replace")
         return parked(clean_text(text[:1000]), str(error), key=clean_text(text))

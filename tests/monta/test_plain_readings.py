@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.charging.charge import ChargeState, PriceUnit
-from app.monta.plain_readings import PlainReading, entry_texts, plain_reading
+from app.monta.plain_readings import ONCE, PlainReading, entry_texts, plain_reading, plain_readings
 from app.monta.webhook import read_delivery
 
 ARRIVED = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -158,3 +158,27 @@ def test_whatever_an_entry_holds_the_two_ways_never_disagree(changed: dict[str, 
         report.price,
     )
     assert (told.said, report.state) == (report.said, ChargeState.CHARGING)
+
+
+def test_a_name_twice_is_not_made_up_for_by_an_entry_without_it_f45() -> None:
+    less = json.dumps(entry({name: value for name, value in CHARGE.items() if name != "price"}))
+    twice = json.dumps(entry(CHARGE)).replace('"price": ', '"price": 1, "price": ', 1)
+    sent = b'{"entries": [%s, %s]}' % (less.encode(), twice.encode())
+    assert plain_readings(sent, PriceUnit.MAJOR) is None
+    found = split_delivery(sent, PriceUnit.MAJOR)
+    assert found is not None
+    assert len(found[0]) == 1
+
+
+@pytest.mark.parametrize("name", [name.decode().strip('"') for name in ONCE])
+def test_an_entry_with_a_deciding_name_twice_is_never_read_the_short_way_f45(name: str) -> None:
+    usual = json.dumps(entry(CHARGE))
+    assert f'"{name}": ' in usual
+    for spelling in (name, f"\\u{ord(name[0]):04x}{name[1:]}"):
+        for value in ("null", "1", '"charging"'):
+            twice = usual.replace(f'"{name}": ', f'"{spelling}": {value}, "{name}": ', 1)
+            found = split_delivery(b'{"entries": [%s]}' % twice.encode(), PriceUnit.MAJOR)
+            assert found is None or found[0] == []
+            assert plain_readings(b'{"entries": [%s]}' % twice.encode(), PriceUnit.MAJOR) is None
+            (whole,) = read_delivery(b'{"entries": [%s]}' % twice.encode(), ARRIVED).entries
+            assert whole.problem == "an object has the same name twice"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.domain.charging.charge import ChargeState
 from app.domain.units.ids import ChargeId
 from app.monta.objects import CHARGE_FIELDS, read_charge, read_charge_point
+from app.monta.plain_readings import entry_texts
 from app.monta.webhook import (
     KEPT_FIELDS,
     MAX_BYTES,
@@ -141,6 +142,49 @@ def test_only_a_body_without_a_list_of_entries_is_refused_f42(bad: bytes) -> Non
 def test_brackets_without_a_list_of_entries_are_refused_f45(bad: str) -> None:
     with pytest.raises(UnreadableDelivery):
         read_delivery(bad.encode(), ARRIVED)
+
+
+TWICE = [
+    GOOD.replace('"consumedKwh":', '"consumedKwh": 5, "consumedKwh":', 1),
+    GOOD.replace('"consumedKwh":', '"consumedK\\u0077h": 5, "consumedKwh":', 1),
+    GOOD.replace('"consumedKwh":', '"consumedKwh"\\n:5, "consumedKwh":', 1).replace("\\n", "\n"),
+    GOOD.replace('"entityType":', '"entityType":"site","entityType":', 1),
+    GOOD.replace('"payload":', '"payload":{},"payload":', 1),
+    '{"entityType": "user", "payload": {"deep": [{"a": 1, "b": ":", "a": 1}]}}',
+]
+"""Entries with a name twice in one object."""
+
+
+@pytest.mark.parametrize("twice", TWICE)
+def test_an_entry_with_a_name_twice_is_set_aside_and_the_others_are_read_f45(twice: str) -> None:
+    """Two readers might take either value: none is believed. Monta never sends one; a repeat would change nothing."""
+    assert twice != GOOD
+    json.loads(twice)
+    alone = read_delivery(body(GOOD), ARRIVED).entries[0]
+    first, bad, last = read_delivery(body(GOOD, twice, GOOD), ARRIVED).entries
+    assert first == last == alone
+    assert (bad.charge, bad.problem) == (None, "an object has the same name twice")
+    assert_storable(bad)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '{"entries": [], "entries": [%s]}',
+        '{"entries":[%s],"\\u0065ntries":[]}',
+        '{"entries" :[],"entries":[%s]}',
+    ],
+)
+def test_a_delivery_with_two_lists_of_entries_is_refused_f45(twice: str) -> None:
+    sent = (twice % GOOD).encode()
+    assert entry_texts(sent) is None
+    with pytest.raises(UnreadableDelivery):
+        read_delivery(sent, ARRIVED)
+
+
+def test_another_name_twice_beside_the_entries_spoils_none_of_them_f45() -> None:
+    (entry,) = read_delivery(b'{"pending":1,"entries":[%s],"pending":2}' % GOOD.encode(), ARRIVED).entries
+    assert entry.charge is not None
 
 
 def test_bodies_and_batches_have_a_bound_f45() -> None:

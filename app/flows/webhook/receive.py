@@ -15,6 +15,7 @@ from app.monta.plain_readings import PlainReading, entry_texts, plain_reading, p
 from app.monta.webhook import (
     MAX_ENTRIES,
     READ_KINDS,
+    SPOILED_BY_ONE,
     Entry,
     needed_text,
     read_delivery,
@@ -27,7 +28,6 @@ from app.security_log import Act
 from app.store.db.scope import EVERY, limited_to, narrow
 from app.store.operators.operators import Operator
 from app.store.sessions.deliveries import KeptDelivery
-from app.strict_json import TooDeep
 
 MOST_SIGNATURE_CHARS = 200
 AT_ONCE = 100
@@ -78,10 +78,10 @@ async def _read(body: bytes, signature: str | None, now: datetime, unit: PriceUn
 
 
 async def _read_whole(body: bytes, now: datetime, unit: PriceUnit) -> tuple[Entry, ...]:
-    """Reads an unusual delivery in steps, or in a thread. In a thread what is nested too deeply."""
+    """Reads an unusual delivery in steps, or in a thread. In a thread what one entry spoils for the parser."""
     try:
         rows = read_rows(body)
-    except TooDeep:
+    except SPOILED_BY_ONE:
         return (await asyncio.to_thread(read_delivery, body, now, price_unit=unit)).entries
     entries: list[Entry] = []
     for start in range(0, len(rows), AT_ONCE):

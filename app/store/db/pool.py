@@ -1,4 +1,4 @@
-"""Keeps a bounded number of connections open, with an urgent reserve. Open between transactions, shared by operators."""
+"""Keeps a bounded number of connections open, with an urgent reserve, shared by operators."""
 
 import asyncio
 from collections import deque

@@ -96,6 +96,22 @@ async def test_bad_entries_never_fail_the_batch(database_url: str) -> None:  # F
         assert sum(row.problem is not None for row in rows) >= 8
 
 
+async def test_an_entry_with_a_name_twice_is_kept_aside_once_and_changes_nothing(
+    database_url: str,
+) -> None:  # F45
+    """Answered with 200, since it would be the same when it is sent again; the other entries count."""
+    twice = delivery(charge_entry(5, consumedKwh=1), charge_entry(6)).replace(
+        b'"consumedKwh": 1', b'"consumedKwh": 99, "consumedKwh": 1'
+    )
+    assert twice.count(b'"consumedKwh": 99') == 1
+    async with open_service(database_url) as service:
+        for _ in range(2):
+            assert_taken(await service.webhook(twice))
+        rows = await kept(service)
+        assert sorted((row.charge_id, row.problem) for row in rows if row.charge_id) == [("6", None)]
+        assert [row.problem for row in rows if not row.charge_id] == ["an object has the same name twice"]
+
+
 async def test_a_delivery_without_entries_is_fine(database_url: str) -> None:
     async with open_service(database_url) as service:
         assert_taken(await service.webhook(b'{"entries": [], "pending": 0}'))
@@ -115,6 +131,7 @@ async def test_a_delivery_without_entries_is_fine(database_url: str) -> None:
         b'{"entries": null}',
         b"\xff",
         b'{"entries": [}',
+        b'{"entries": [], "entries": []}',
     ],
 )
 async def test_a_signed_body_that_is_no_delivery_is_answered_400(database_url: str, body: bytes) -> None:
