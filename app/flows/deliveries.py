@@ -1,12 +1,16 @@
 """A process's memory for webhooks: operators, deliveries being written. Operators by endpoint."""
 
+import asyncio
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from app.domain.units.ids import OperatorId
 from app.monta.plain_readings import PlainReading
 from app.monta.webhook import Entry
+from app.store.db.database import Database
 from app.store.db.group_commit import GroupCommit, Write
 from app.store.operators.operators import Operator
 from app.store.sessions.deliveries import KeptDelivery
@@ -23,6 +27,8 @@ LATE_S = 0.15
 LATE_FOR_S = 1.0
 MOST_LATELY = 10_000
 """Deliveries that are remembered as kept."""
+ENTRIES_BESIDE_OTHERS = 40
+"""Entries of several deliveries in one transaction while other operators are active, some milliseconds' work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,36 @@ class Signed:
     """Plain readings that must be applied to their sessions, once the others are kept."""
     is_urgent: bool = False
     """One of them may decide that a charge is stopped."""
+
+    def __len__(self) -> int:
+        """Its entries."""
+        return len(self.plain) + len(self.others)
+
+
+class OneAtATime:
+    """Lets one pass in each turn of the event loop. Other callers are served between any two."""
+
+    def __init__(self) -> None:
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._passing = False
+
+    async def passed(self) -> None:
+        if not self._passing:
+            self._passing = True
+            asyncio.get_running_loop().call_soon(self._next)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        await turn
+
+    def _next(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():  # else its caller has gone away
+                turn.set_result(None)
+                asyncio.get_running_loop().call_soon(self._next)
+                return
+        self._passing = False
 
 
 class Lately:
@@ -97,6 +133,7 @@ class Deliveries:
         self.endpoints = Endpoints()
         self.lately = Lately()
         self._groups: dict[OperatorId, Groups] = {}
+        self._reading: dict[OperatorId, OneAtATime] = {}
         self._late_until_s = -math.inf
 
     def took(self, seconds: float, now_s: float) -> None:
@@ -108,13 +145,24 @@ class Deliveries:
         """Whether one took too long a moment ago."""
         return now_s < self._late_until_s
 
-    def groups(self, operator_id: OperatorId, keep: Write[Signed], apply: Write[Signed]) -> Groups:
+    async def next_to_read(self, operator_id: OperatorId) -> None:
+        """Returns when an operator's next delivery may be read."""
+        await self._reading.setdefault(operator_id, OneAtATime()).passed()
+
+    def groups(
+        self, operator_id: OperatorId, keep: Write[Signed], apply: Write[Signed], database: Database
+    ) -> Groups:
         """The group commits of one operator. `keep` and `apply` are used when they are new."""
         known = self._groups.get(operator_id)
         if known is None:
+            joins = partial(_joins, database)
             known = self._groups[operator_id] = Groups(
-                keep=GroupCommit(keep, at_once=AT_ONCE, most_wait_s=MOST_WAIT_S),
-                urgent=GroupCommit(apply, most_wait_s=MOST_WAIT_S),
-                later=GroupCommit(apply, most_wait_s=MOST_WAIT_S),
+                keep=GroupCommit(keep, joins, at_once=AT_ONCE, most_wait_s=MOST_WAIT_S),
+                urgent=GroupCommit(apply, joins, most_wait_s=MOST_WAIT_S),
+                later=GroupCommit(apply, joins, most_wait_s=MOST_WAIT_S),
             )
         return known
+
+
+def _joins(database: Database, signed: Signed, chosen: Sequence[Signed]) -> bool:
+    return not database.serves_others or sum(map(len, chosen)) + len(signed) <= ENTRIES_BESIDE_OTHERS

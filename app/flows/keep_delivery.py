@@ -24,9 +24,8 @@ async def keep_delivery(context: Context, operator_id: OperatorId, signed: Signe
     last of its entries: when the second one fails, Monta sends it again, and what the first one did is found done.
     """
     known, began_s = context.deliveries, context.clock.monotonic()
-    groups = known.groups(
-        operator_id, partial(_keep, context, operator_id), partial(_apply, context, operator_id)
-    )
+    keep, apply = partial(_keep, context, operator_id), partial(_apply, context, operator_id)
+    groups = known.groups(operator_id, keep, apply, context.database)
     await groups.keep.put(signed)
     now_s = context.clock.monotonic()
     known.took(now_s - began_s, now_s)

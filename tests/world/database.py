@@ -130,6 +130,10 @@ class ReplicaDatabase(Database):
     def is_crowded(self) -> bool:
         return False
 
+    @property
+    def serves_others(self) -> bool:
+        return False
+
     async def close(self) -> None:
         """The connections belong to the environment."""
 

@@ -49,6 +49,7 @@ async def environment(database_url: str) -> AsyncIterator[Environment]:
     database = WorldDatabase(
         database_url,
         pool_size=MAX_CONNECTIONS // 2,
+        share=MAX_CONNECTIONS,
         bounds=Bounds(answer_s=None),
         server_bounds=SERVER_BOUNDS | LOCKS_WITHOUT_HASTE,
     )

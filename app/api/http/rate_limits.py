@@ -18,6 +18,9 @@ HOLD_BACK_S = 1.0
 """How long a refusal is held back, so that a caller that ignores it sends once a second on each connection."""
 MOST_HELD_BACK = 1000
 """Refusals that are held back at once; further ones are answered at once."""
+APART_S = 0.004
+"""Pause between two refusals that were held back: many that came together are not answered together, and do not come
+together again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,8 @@ class RateLimits:
         self._failures = Buckets(quotas.failed_keys)
         self._hold_back_s = hold_back_s
         self._held_back = 0
+        self._answered_s = float("-inf")
+        """When the last refusal that is held back will be answered (the loop's time)."""
 
     async def call(
         self, caller: str, operator: str | None, now_s: float, *, stops: bool, holds: bool
@@ -98,8 +103,10 @@ class RateLimits:
         if self._held_back >= MOST_HELD_BACK:
             return
         self._held_back += 1
+        now_s = asyncio.get_running_loop().time()
+        self._answered_s = max(now_s + self._hold_back_s, self._answered_s + APART_S)
         try:
-            await asyncio.sleep(self._hold_back_s)
+            await asyncio.sleep(self._answered_s - now_s)
         finally:
             self._held_back -= 1
 

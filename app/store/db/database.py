@@ -22,6 +22,7 @@ from app.store.db.connect import (
 from app.store.db.connection import Connection
 from app.store.db.documents import jsonb_decoder, jsonb_encoder
 from app.store.db.pool import Pool, PoolTimeout
+from app.store.db.shares import SHARE
 
 DATABASE_ERRORS: tuple[type[Exception], ...] = (
     PoolTimeout,
@@ -89,13 +90,14 @@ class Database:
         listen_url: str | None = None,
         pool_size: int = 10,
         urgent_size: int = 2,
+        share: int = SHARE,
         bounds: Bounds = USUAL_BOUNDS,
         server_bounds: Mapping[str, str] = SERVER_BOUNDS,
     ) -> None:
         """`listen_url`: where to LISTEN when `url` leads through a pooler."""
         self.host = WritableHost(asyncpg_url(url), bounds=bounds, server_bounds=server_bounds)
         self.listen_host = WritableHost(asyncpg_url(listen_url), bounds=bounds) if listen_url else self.host
-        self._pool = Pool(self._connect, size=pool_size, urgent_size=urgent_size)
+        self._pool = Pool(self._connect, size=pool_size, urgent_size=urgent_size, share=share)
 
     def transaction(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         """Opens one transaction: commits at the block's end, rolls back on errors.
@@ -175,6 +177,11 @@ class Database:
     def is_crowded(self) -> bool:
         """Whether deferrable work should be refused. Too many wait for a connection."""
         return self._pool.is_crowded
+
+    @property
+    def serves_others(self) -> bool:
+        """Whether other operators than this task's were active in the last second."""
+        return self._pool.serves_others
 
     async def close(self) -> None:
         """Closes unused connections; a later transaction opens one again."""

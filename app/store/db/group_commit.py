@@ -11,6 +11,7 @@ from typing import Generic, TypeAlias, TypeVar
 T = TypeVar("T")
 
 Write: TypeAlias = Callable[[Sequence[T]], Awaitable[None]]
+Bound: TypeAlias = Callable[[T, Sequence[T]], bool]
 
 MOST_TOGETHER = 64
 """Items in one transaction at most."""
@@ -52,10 +53,21 @@ class GroupCommit(Generic[T]):
     item by item, so that one bad item affects no other.
     """
 
-    def __init__(self, write: Write[T], *, at_once: int = 1, most_wait_s: float = math.inf) -> None:
-        """`at_once`: transactions that may run at the same time. `most_wait_s`: while an item has waited for longer,
-        new ones are refused."""
+    def __init__(
+        self,
+        write: Write[T],
+        joins: Bound[T] = lambda item, chosen: True,
+        *,
+        at_once: int = 1,
+        most_wait_s: float = math.inf,
+    ) -> None:
+        """`joins`: whether one more item may be in the transaction of those that are chosen.
+
+        `at_once`: transactions that may run at the same time. `most_wait_s`: while an item has waited for longer, new
+        ones are refused.
+        """
         self._write = write
+        self._joins = joins
         self._most_wait_s = most_wait_s
         self._queue: deque[_Waiting[T]] = deque()
         self._free = at_once
@@ -90,10 +102,14 @@ class GroupCommit(Generic[T]):
 
     async def _lead(self, first: _Waiting[T]) -> None:
         """Writes the waiting items and its own, then passes the lead."""
-        others = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_TOGETHER - 1))]
+        others: list[_Waiting[T]] = []
+        items = [first.item]
+        while self._queue and len(items) < MOST_TOGETHER and self._joins(self._queue[0].item, items):
+            others.append(self._queue.popleft())
+            items.append(others[-1].item)
         turn = _Turn.ALONE
         try:
-            await self._write([first.item, *(other.item for other in others)])
+            await self._write(items)
             turn = _Turn.DONE
         except Exception:
             if not others:

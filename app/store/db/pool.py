@@ -8,7 +8,7 @@ from contextlib import suppress
 import asyncpg
 
 from app.store.db import scope
-from app.store.db.shares import YOUNG_S, Lent, Shares, Waiting
+from app.store.db.shares import SHARE, YOUNG_S, Lent, Shares, Waiting
 
 POOL_TIMEOUT_S = 5
 ROLLBACK_S = 2.0
@@ -27,12 +27,18 @@ class PoolTimeout(Exception):
 class Pool:
     """Lends idle connections, the last used first, or opens one.
 
-    Twice `size` are used at once, and urgent work may use `urgent_size` more. `size` of them stay open, the others for
-    UNUSED_S after their last use: a new one costs PostgreSQL as much as fifty reads.
+    Twice `size` are used at once, and urgent work may use `urgent_size` more. `share`: how many an operator uses at
+    once while others are active. `size` of them stay open, the others for UNUSED_S after their last use: a new one
+    costs PostgreSQL as much as fifty reads.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, size: int, urgent_size: int
+        self,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        *,
+        size: int,
+        urgent_size: int,
+        share: int = SHARE,
     ) -> None:
         self._connect = connect
         self._size = size
@@ -43,7 +49,7 @@ class Pool:
         self._outdated: set[asyncpg.Connection] = set()
         """Used ones that are closed when they are released."""
         self._taken = 0
-        self._shares = Shares(self._most[False])
+        self._shares = Shares(self._most[False], share)
         self._urgent: deque[Waiting] = deque()
         self._looks_again: asyncio.TimerHandle | None = None
         self._rollbacks: set[asyncio.Task[None]] = set()
@@ -57,6 +63,11 @@ class Pool:
     def is_crowded(self) -> bool:
         """Whether many would be served before one more call for this operator."""
         return self._shares.ahead_of(scope.current()) >= CROWDED
+
+    @property
+    def serves_others(self) -> bool:
+        """Whether other operators than this task's were active lately."""
+        return self._shares.serves_others(scope.current())
 
     async def acquire(self, *, urgent: bool = False) -> asyncpg.Connection:
         """Lends a connection. Raises PoolTimeout, or what opening one raises."""

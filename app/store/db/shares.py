@@ -13,7 +13,7 @@ lengthen everyone's waits."""
 YOUNG_S = 0.05
 """A connection lent for longer does not count against the share: a slow report must not block its operator's calls."""
 ACTIVE_S = 1.0
-"""An operator that took a connection within this time is active."""
+"""An operator that asked for a connection within this time is active."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,14 +36,15 @@ class Waiting:
 class Shares:
     """Who uses connections and who waits for one, by scope. Work for no single operator has no share of its own."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, share: int = SHARE) -> None:
         """`most`: connections that all together may use."""
-        self._most_of_one = max(1, most // 2)
+        self._share = share
+        self._most_of_one = max(share, most // 2)
         self._lent: dict[str, set[Lent]] = {}
         self._queues: dict[str, deque[Waiting]] = {}
         """By scope; the first one's turn is next."""
         self._active = [("", float("-inf"))] * 2
-        """The two operators that took a connection last, and when."""
+        """The two operators that asked for a connection last, and when."""
 
     @property
     def is_waited_for(self) -> bool:
@@ -61,10 +62,7 @@ class Shares:
     def begin(self, lent: Lent) -> None:
         lent.since_s = monotonic_s()
         self._lent.setdefault(lent.scope, set()).add(lent)
-        if lent.scope not in (EVERY, NONE):
-            if self._active[0][0] != lent.scope:
-                self._active[1] = self._active[0]
-            self._active[0] = (lent.scope, lent.since_s)
+        self._note(lent.scope, lent.since_s)
 
     def end(self, lent: Lent) -> None:
         self._lent[lent.scope].discard(lent)
@@ -74,15 +72,28 @@ class Shares:
     def is_spent(self, scope: str) -> bool:
         """Whether an operator must wait although connections are free: others are active, and it uses its share."""
         lent = self._lent.get(scope)
-        if lent is None or len(lent) < SHARE or scope in (EVERY, NONE):
+        if lent is None or len(lent) < self._share or scope in (EVERY, NONE) or not self.serves_others(scope):
             return False
         now_s = monotonic_s()
+        return (
+            len(lent) >= self._most_of_one
+            or sum(now_s - each.since_s < YOUNG_S for each in lent) >= self._share
+        )
+
+    def serves_others(self, scope: str) -> bool:
+        """Whether another operator asked for a connection within ACTIVE_S."""
         _, last_s = self._active[self._active[0][0] == scope]
-        if now_s - last_s > ACTIVE_S:
-            return False
-        return len(lent) >= self._most_of_one or sum(now_s - each.since_s < YOUNG_S for each in lent) >= SHARE
+        return monotonic_s() - last_s <= ACTIVE_S
+
+    def _note(self, scope: str, now_s: float) -> None:
+        if scope in (EVERY, NONE):
+            return
+        if self._active[0][0] != scope:
+            self._active[1] = self._active[0]
+        self._active[0] = (scope, now_s)
 
     def wait(self, waiting: Waiting) -> None:
+        self._note(waiting.lent.scope, monotonic_s())
         self._queues.setdefault(waiting.lent.scope, deque()).append(waiting)
 
     def leave(self, waiting: Waiting) -> None:

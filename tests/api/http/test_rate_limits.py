@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.api.http.live import MOST_OF_ONE_CALLER, SessionChanges, TooManyWaits
-from app.api.http.rate_limits import Buckets, Quotas, RateLimits
+from app.api.http.rate_limits import APART_S, Buckets, Quotas, RateLimits
 from app.api.http.requests import UNFINISHED, UnfinishedBodies
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId
@@ -205,3 +205,16 @@ async def test_a_hostile_delivery_keeps_nobody_waiting(service: Service, body: b
     await watching
     assert answer.status_code in ((200, 400) if signed else (401,))
     assert longest < BLOCKED_S
+
+
+async def test_refusals_that_come_together_are_answered_one_after_the_other() -> None:
+    loop, limits = asyncio.get_running_loop(), RateLimits(replace(ENDLESS, failed_keys=4), hold_back_s=0.001)
+    assert await limits.failure("one", 0.0) == 0
+    answered: list[float] = []
+
+    async def refused() -> None:
+        assert await limits.failure("one", 0.0) > 0
+        answered.append(loop.time())
+
+    await asyncio.gather(*(refused() for _ in range(10)))
+    assert answered[-1] - answered[0] >= 4 * APART_S

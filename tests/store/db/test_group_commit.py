@@ -128,3 +128,12 @@ async def test_while_one_has_waited_for_too_long_new_ones_are_refused() -> None:
     await asyncio.gather(*tasks)
     await group.put(4)
     assert writes.batches == [[1], [2], [4]]
+
+
+async def test_what_does_not_join_a_batch_is_the_next_one() -> None:
+    writes = Writes()
+    group = GroupCommit(writes, joins=lambda item, chosen: item + sum(chosen) <= 10)
+    tasks = await put_all(group, [50, 6, 4, 1, 99])
+    writes.let()
+    await asyncio.gather(*tasks)
+    assert writes.batches == [[50], [6, 4], [1], [99]]

@@ -1,13 +1,15 @@
 """The pool: bounds, order, the reserve for urgent work, and what a cancelled wait leaves."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from app.store.db import pool as module
+from app.store.db import shares
 from app.store.db.pool import Pool, PoolTimeout
-from app.store.db.scope import NONE
+from app.store.db.scope import EVERY, NONE, limited_to
 from tests.conftest import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -234,3 +236,115 @@ async def test_after_a_break_every_connection_is_replaced_those_in_use_at_their_
     pool.release(used)
     assert used.is_closed()
     assert await pool.acquire() is server.opened[2]
+
+
+async def lend(pool: Pool, scope: str, *, urgent: bool = False) -> Any:
+    with limited_to(scope):
+        return await pool.acquire(urgent=urgent)
+
+
+def is_crowded(pool: Pool, scope: str) -> bool:
+    with limited_to(scope):
+        return pool.is_crowded
+
+
+class Callers:
+    """Calls of operators: each takes a connection and keeps it until `release`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._tasks: list[tuple[str, asyncio.Task[Any]]] = []
+
+    async def come(self, *scopes: str) -> None:
+        self._tasks += [(scope, asyncio.create_task(lend(self._pool, scope))) for scope in scopes]
+        await self.settled()
+
+    async def settled(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    @property
+    def served(self) -> list[str]:
+        return [scope for scope, task in self._tasks if task.done()]
+
+    async def release(self, scope: str) -> None:
+        """Gives back the connection that this operator has had for the longest time."""
+        number = next(n for n, (whose, task) in enumerate(self._tasks) if whose == scope and task.done())
+        self._pool.release(self._tasks.pop(number)[1].result())
+        await self.settled()
+
+    async def end(self) -> None:
+        while self._tasks:
+            await self.release(self.served[0])
+
+
+async def test_an_operator_alone_uses_all_connections_and_only_its_share_beside_others() -> None:
+    _, pool = a_pool(size=5)
+    callers = Callers(pool)
+    await callers.come(*["one"] * 12)
+    assert callers.served == ["one"] * 10
+    await callers.come("other")
+    assert callers.served == ["one"] * 10
+    await callers.release("one")
+    assert callers.served == ["one"] * 9 + ["other"], "who waits is served by turns"
+    await callers.release("one")
+    assert callers.served == ["one"] * 8 + ["other"], (
+        "beside another operator this one has more than its share"
+    )
+    await callers.come("other", "other", EVERY, EVERY)
+    assert callers.served == ["one"] * 8 + ["other"] * 2, "nine or more of ten are in use"
+    await callers.end()
+    assert pool.in_use == 0
+
+
+async def test_a_call_of_another_operator_never_waits_behind_a_flood() -> None:
+    _, pool = a_pool(size=5)
+    callers = Callers(pool)
+    await callers.come("other", *["one"] * 100)
+    assert callers.served == ["other", "one", "one"]
+    await callers.come("third", "other", EVERY)
+    assert callers.served == ["other", "one", "one", "third", "other", EVERY]
+    assert not is_crowded(pool, "one"), "98 are fewer than 100"
+    await callers.come("one", "one")
+    assert is_crowded(pool, "one")
+    assert not is_crowded(pool, "other"), "one operator's queue is no reason to refuse another's calls"
+    await callers.release("one")
+    assert callers.served.count("one") == 2
+    await callers.end()
+
+
+async def test_a_connection_used_for_long_leaves_the_share_to_other_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reports that take seconds do not block their own operator's payments; half of the connections they may have."""
+    monkeypatch.setattr(module, "YOUNG_S", 0.001)
+    now_s = 100.0
+    monkeypatch.setattr(shares, "monotonic_s", lambda: now_s)
+    _, pool = a_pool(size=3)
+    callers = Callers(pool)
+    await callers.come("other", "one", "one", "one", "one", "one", "one")
+    assert callers.served == ["other", "one", "one"]
+    now_s += 2 * shares.YOUNG_S
+    await asyncio.wait_for(until(lambda: callers.served.count("one") == 3), PATIENCE_S)
+    await callers.come("other")
+    now_s += 2 * shares.YOUNG_S
+    await asyncio.sleep(0.01)
+    assert callers.served.count("one") == 3, "half of six"
+    now_s += 2 * shares.ACTIVE_S
+    await asyncio.wait_for(until(lambda: callers.served.count("one") == 4), PATIENCE_S)
+    assert len(callers.served) == 6, "alone again, all of them"
+    await callers.end()
+
+
+async def test_stops_wait_for_no_share() -> None:
+    _, pool = a_pool(size=5, urgent_size=2)
+    lent = [await lend(pool, scope) for scope in ("other", "one", "one")]
+    lent += [await asyncio.wait_for(lend(pool, "one", urgent=True), PATIENCE_S) for _ in range(9)]
+    for raw in lent:
+        pool.release(raw)
+    assert pool.in_use == 0
+
+
+async def until(done: Callable[[], bool]) -> None:
+    while not done():  # noqa: ASYNC110  what it waits for sets no event
+        await asyncio.sleep(0.001)
