@@ -220,7 +220,7 @@ class Pool:
             waiting.turn.set_result(None)
 
     def _look_again(self) -> None:
-        """Grants what may be granted once connections that are in use now do not count as young any more."""
+        """Grants again once connections in use do not count as young any more."""
         if self._looks_again is None:
             self._looks_again = asyncio.get_running_loop().call_later(YOUNG_S, self._on_time)
 

@@ -1,4 +1,4 @@
-"""Shares a pool's connections between operators: bounds what each uses at once, and serves those who wait by turns."""
+"""Shares a pool's connections between operators, each within bounds, those who wait by turns."""
 
 import asyncio
 from collections import deque
@@ -70,7 +70,7 @@ class Shares:
             del self._lent[lent.scope]
 
     def is_spent(self, scope: str) -> bool:
-        """Whether an operator must wait although connections are free: others are active, and it uses its share."""
+        """Whether an operator must wait, since others are active and it uses its share."""
         lent = self._lent.get(scope)
         if lent is None or len(lent) < self._share or scope in (EVERY, NONE) or not self.serves_others(scope):
             return False
