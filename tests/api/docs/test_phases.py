@@ -1,4 +1,5 @@
-"""Schemathesis in all of its phases against the real HTTP server: examples, coverage, fuzzing, stateful."""
+"""Tests of app/api/docs/openapi.py: schemathesis in all of its phases against the real server: examples, coverage,
+fuzzing, stateful."""
 
 from collections import Counter
 from collections.abc import Iterator

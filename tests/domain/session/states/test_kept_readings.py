@@ -345,10 +345,10 @@ def test_the_reserve_the_drivers_limit_and_the_reaction_bring_the_stop_nearer() 
     """None of them is left out: what was allowed for is never after the limit's own plan."""
     limits = usual().monta_limits
     assert limits is not None
-    kept_back = usual(monta_limits=replace(limits, idle_fee_reserve_minor=4_500))
+    with_fee = usual(monta_limits=replace(limits, idle_fee_reserve_minor=4_500))
     slower = replace(POLICY, reaction_s=POLICY.reaction_s + 60)
     stops = []
-    for session, policy in ((usual(energy_limit_wh=5_000), POLICY), (kept_back, POLICY), (kept_back, slower)):
+    for session, policy in ((usual(energy_limit_wh=5_000), POLICY), (with_fee, POLICY), (with_fee, slower)):
         allowed = allowed_for(session, policy, after(70))
         assert allowed is not None
         assert session.charge is not None
