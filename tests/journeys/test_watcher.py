@@ -220,7 +220,7 @@ async def test_a_stop_is_sent_while_all_usual_connections_to_the_database_are_in
         database = Database(rig.database_url, pool_size=1, urgent_size=1)
         context = build_context(database, rig.clock, rig.context.monta._http)
         try:
-            async with database.transaction(), database.transaction():
+            async with asyncio.timeout(PATIENCE_S), database.transaction(), database.transaction():
                 named = SessionId(session["id"])
                 await request_stop(context, named, SessionFilter(), reason=StopReason.OPERATIONS)
                 sent = rig.stops()
