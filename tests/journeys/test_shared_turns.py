@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
@@ -24,6 +25,7 @@ from app.flows.turns import Turn, Turns
 from app.store.db.connection import Connection, Result
 from app.store.db.database import Database
 from app.store.db.statements import Statement
+from app.store.operators import operator_state
 from app.store.sessions import leases, payment_sessions
 from app.store.sessions.leases import Lease
 from tests.journeys.rig import Rig, open_rig
@@ -174,6 +176,22 @@ async def test_a_batch_that_the_database_refuses_is_repeated_session_by_session(
 
         results = await asyncio.gather(*map(refused, (other, bad, good)), return_exceptions=True)
         assert [isinstance(each, Exception) for each in results] == [False, True, False]
+
+
+async def test_an_error_of_the_database_in_one_decision_ends_the_transaction_of_all(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing after it would be saved, so no turn may count as taken."""
+
+    async def broken(connection: Connection, _: object) -> None:
+        await connection.execute(text("SELECT 1 / 0"))
+
+    async with open_rig(database_url) as rig:
+        turns = [Turn(lease) for lease in await claimed(rig, 2)]
+        monkeypatch.setattr(operator_state, "starts_held_since", broken)
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await take_turns(rig.context, turns)
+        assert not any(turn.is_taken for turn in turns)
 
 
 async def test_a_batch_whose_commit_may_have_been_lost_is_not_repeated(database_url: str) -> None:

@@ -235,3 +235,11 @@ async def test_a_stop_is_sent_while_all_usual_connections_to_the_database_are_in
         finally:
             await database.close()
         assert (await rig.session(session["id"]))["status"] == "stopping"
+
+
+async def test_one_operator_leaves_a_quarter_of_the_usual_slots_to_the_others(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        for point in (101, 102, 103, 104, 105, 106):
+            await rig.authorize(point)
+        claimed, _ = await Watcher(rig.context, name="small", concurrency=8)._claim()
+        assert len(claimed) == 4, "six of eight slots are not kept for stops"
