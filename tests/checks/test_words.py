@@ -8,7 +8,7 @@ from tests.checks.pages import ROOT
 
 GIVEN_UP = {
     "reserved_minor": "authorized_minor",
-    "kept_back": "idle_fee_reserve",
+    "kept_back(_minor)?": "idle_fee_reserve",
     "wish": "stop_request",
     "habits?": "profile",
     "trail": "meter history",
