@@ -1,9 +1,11 @@
 """app/main.py: every answer says that browsers may neither run, frame, sniff nor keep it; names are sent once."""
 
+import json
+
 import httpx
 import pytest
 
-from tests.api.service import assert_problem, open_service
+from tests.api.service import assert_problem, open_service, payment
 
 pytestmark = pytest.mark.anyio
 
@@ -53,5 +55,17 @@ async def test_a_name_that_is_twice_in_a_query_is_refused(database_url: str) -> 
         ):
             problem = assert_problem(await service.call("GET", path, key=key), 422, "invalid_request")
             assert problem["errors"] == [{"field": "query", "message": "has a name twice: send each once"}]
+        for value in ("k", "other"):
+            headers = [
+                ("Authorization", f"Bearer {service.one.terminal.api_key}"),
+                ("Content-Type", "application/json"),
+                *(("Idempotency-Key", each) for each in ("k", value)),
+            ]
+            answer = await service.clients[0].post(
+                "/v1/payment-sessions", content=json.dumps(payment("102", "A-9")), headers=headers
+            )
+            problem = assert_problem(answer, 422, "invalid_request")
+            assert [error["field"] for error in problem["errors"]] == ["Idempotency-Key"]
+        assert await service.count() == 1
         once = await service.call("GET", "/v1/payment-sessions?reference=A-1")
         assert [each["id"] for each in once.json()["data"]] == [session["id"]]

@@ -97,7 +97,8 @@ class StrictRequest(Request):
 
 M = TypeVar("M", bound=BaseModel)
 
-TWICE = [{"field": "query", "message": "has a name twice: send each once"}]
+NOT_RIGHT = "Some fields are not right; see errors."
+ONCE = "has a name twice: send each once"
 """Which of two values counts is nothing to guess: a proxy that checks requests might take the other one."""
 
 
@@ -123,8 +124,12 @@ class StrictRoute(APIRoute):
                 raise Problem("unsupported_media_type", "Send the body with Content-Type: application/json.")
             if fields := fields_of_request(request):
                 raise card_data_problem(fields)
+            if len(request.headers.getlist("idempotency-key")) > 1:
+                raise Problem(
+                    "invalid_request", NOT_RIGHT, errors=[{"field": "Idempotency-Key", "message": ONCE}]
+                )
             if takes_query and len(request.query_params) < len(request.query_params.multi_items()):
-                raise Problem("invalid_request", "Some fields are not right; see errors.", errors=TWICE)
+                raise Problem("invalid_request", NOT_RIGHT, errors=[{"field": "query", "message": ONCE}])
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict
