@@ -1,6 +1,7 @@
 """Keeps signed deliveries, and applies what their readings decide."""
 
 import asyncio
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -32,6 +33,19 @@ async def keep_delivery(context: Context, operator_id: OperatorId, signed: Signe
     if signed.left or signed.others:
         await (groups.urgent if signed.is_urgent or signed.others else groups.later).put(signed)
     known.lately.add(signed.kept.digest)
+
+
+def digest_of(body: bytes) -> bytes:
+    """What tells deliveries apart, 32 bytes."""
+    return hashlib.sha256(body).digest()
+
+
+async def was_kept(context: Context, operator_id: OperatorId, digest: bytes) -> bool:
+    """Whether the database has a delivery that this process remembers."""
+    if digest not in context.deliveries.lately:
+        return False
+    async with context.database.read() as connection:
+        return await deliveries.is_kept(connection, operator_id, digest)
 
 
 @retry_on_serialization_failure

@@ -1,7 +1,6 @@
 """Keeps signed webhook deliveries, and applies running charges' entries at once."""
 
 import asyncio
-import hashlib
 import json
 import zlib
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from functools import partial
 from app.domain.charging.charge import PriceUnit
 from app.flows.context import Context
 from app.flows.deliveries import Signed
-from app.flows.keep_delivery import keep_delivery
+from app.flows.keep_delivery import digest_of, keep_delivery, was_kept
 from app.monta.plain_readings import PlainReading, entry_texts, plain_reading, plain_readings
 from app.monta.webhook import (
     MAX_ENTRIES,
@@ -54,6 +53,8 @@ async def receive(context: Context, endpoint_id: str, body: bytes, signature: st
     operator = await _sender(context, endpoint_id, body, signature, now)
     narrow(operator.id)
     await context.deliveries.next_to_read(operator.id)
+    if await was_kept(context, operator.id, digest_of(body)):
+        return
     signed = await _read(body, signature, now, PriceUnit(operator.price_unit))
     await keep_delivery(context, operator.id, signed)
     context.telemetry.webhook_kept(_lag_s(signed, now), len(signed.plain) + len(signed.others))
@@ -152,7 +153,7 @@ async def _to_keep(
 
 
 def _packed(body: bytes, kept: bytes) -> tuple[bytes, bytes]:
-    return hashlib.sha256(body).digest(), zlib.compress(kept, level=1)
+    return digest_of(body), zlib.compress(kept, level=1)
 
 
 def _lag_s(signed: Signed, now: datetime) -> float | None:

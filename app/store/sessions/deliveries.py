@@ -53,6 +53,12 @@ async def keep(
     return frozenset((await connection.execute(_KEEP, by_column(rows, tuple(_GIVEN)))).scalars())
 
 
+async def is_kept(connection: Connection, operator_id: OperatorId, digest: bytes) -> bool:
+    """Whether a delivery was kept before."""
+    given = {"operator": operator_id, "digest": digest}
+    return bool((await connection.execute(_IS_KEPT, given)).scalar())
+
+
 async def of_charge(
     connection: Connection,
     operator_id: OperatorId,
@@ -121,6 +127,9 @@ _KEEP = (
     )
     .on_conflict_do_nothing()
     .returning(D.c.digest)
+)
+_IS_KEPT = select(func.count()).where(
+    D.c.operator_id == bindparam("operator"), D.c.digest == bindparam("digest")
 )
 _OF_CHARGE = (
     select(D)
