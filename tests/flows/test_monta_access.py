@@ -180,8 +180,9 @@ class TestSharedBudget(BudgetContract):
         assert await self._left(databases[0]) == (500, 1000)
 
     async def test_another_quota_in_the_same_window_replaces_the_assumed_one(
-        self, budget: BudgetReplicas, databases: list[Database]
+        self, databases: list[Database]
     ) -> None:
+        budget = SharedBudget(databases[0])
         await budget.take(OP_ONE, Purpose.STOP, ORIGIN)
         await budget.observe(OP_ONE, QuotaSeen(5000, 600, 4998, 600), ORIGIN)
         assert await self._left(databases[0]) == (4998, 5000)
