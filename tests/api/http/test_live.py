@@ -16,11 +16,14 @@ from app.domain.units.ids import SessionId
 from app.flows import deliveries
 from app.store.db import pool
 from tests.api.service import Service, assert_problem, charge_entry, delivery, open_service, payment
+from tests.conftest import PATIENCE_S
 from tests.domain.sessions import new_session
 
 pytestmark = pytest.mark.anyio
 
 PATH = "/v1/payment-sessions"
+SOON_S = PATIENCE_S / 2
+"""Before the time of a call that waits is over."""
 
 
 class Sessions:
@@ -100,6 +103,32 @@ async def test_a_notification_wakes_the_waiters_of_its_session_only() -> None:
         assert await asyncio.gather(*calls[:2]) == [2, 2]
         assert (sessions.reads, sessions.sweeps) == (5, [])
         assert not calls[2].done()
+
+
+async def test_a_change_that_comes_while_its_session_is_read_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "SWEEP_S", 60.0)
+    sessions = Sessions()
+    read = sessions.look
+
+    async def changed_meanwhile(session_id: str) -> PaymentSession:
+        session = await read(session_id)
+        if sessions.reads == 1:
+            sessions.changed[session_id] += 1
+            sessions.news.notify(session_id)
+        return session
+
+    monkeypatch.setattr(sessions, "look", changed_meanwhile)
+    assert await asyncio.wait_for(sessions.follow("ps_1"), SOON_S) == 2
+    assert (sessions.reads, sessions.sweeps) == (2, [])
+
+
+async def test_the_end_of_the_process_answers_every_waiting_call() -> None:
+    sessions = Sessions()
+    async with sessions.waiting("ps_1", "ps_2") as calls:
+        sessions.news.close()
+        assert await asyncio.wait_for(asyncio.gather(*calls), SOON_S) == [1, 1]
 
 
 async def test_a_listener_that_was_away_leads_to_one_sweep_at_once_and_a_failed_one_is_repeated(
