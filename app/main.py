@@ -40,6 +40,7 @@ from app.api.routes import (
 from app.api.schemas import FieldErrors
 from app.console import routes as console
 from app.flows.context import Context, SessionUnknown
+from app.flows.operator.reconcile import OrphanUnknown
 from app.security_log import calling_from
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.scope import NONE, limited_to
@@ -114,7 +115,8 @@ def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(FieldErrors, _on_field_errors)
     for error in ANSWERS:
         app.add_exception_handler(error, on_known_error)
-    app.add_exception_handler(SessionUnknown, _on_session_unknown)
+    for error in (SessionUnknown, OrphanUnknown):
+        app.add_exception_handler(error, _on_unknown)
     app.add_exception_handler(SecretUnreadable, _on_unreadable)
     for error in DATABASE_ERRORS:
         app.add_exception_handler(error, _on_database_error)
@@ -127,7 +129,7 @@ async def _on_field_errors(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-async def _on_session_unknown(request: Request, error: Exception) -> JSONResponse:
+async def _on_unknown(request: Request, error: Exception) -> JSONResponse:
     await note_foreign_access(request)
     return await on_known_error(request, error)
 

@@ -24,7 +24,7 @@ class Act(StrEnum):
     KEY_REFUSED = "key_refused"
     SIGNATURE_REFUSED = "signature_refused"
     FOREIGN_ACCESS = "foreign_access"
-    """A valid key asked for a session that exists and is not its own."""
+    """A valid key asked for a session, charge point or orphan charge that exists and is not its own."""
     KEY_ACTS = "key_acts"
     """An operations key calls what changes something; refused: its role only reads."""
     SIGNED_IN = "signed_in"

@@ -27,6 +27,7 @@ class OrphanOut(BaseModel):
     problem: str | None
     closed_at: Moment | None
     closed_because: str | None
+    closed_by: str | None = Field(description="the key that closed it, by its id and name")
 
 
 def orphan_out(orphan: Orphan) -> OrphanOut:
@@ -49,4 +50,5 @@ def orphan_out(orphan: Orphan) -> OrphanOut:
         problem=orphan.problem,
         closed_at=orphan.closed_at,
         closed_because=orphan.closed_because,
+        closed_by=orphan.closed_by,
     )

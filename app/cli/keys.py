@@ -11,6 +11,7 @@ from app.cli.common import AsJson, check_text, fail, print_facts, with_context
 from app.cli.output.tables import facts_table
 from app.domain.units.ids import KeyId, OperatorId, TerminalId
 from app.flows.admin import manage_keys, queries
+from app.flows.admin.manage_terminals import require
 from app.flows.context import Context
 from app.flows.make_key import AddedKey, KeyTerms
 from app.settings import load_settings
@@ -117,6 +118,7 @@ def ops_key_list(
     owner = OperatorId(operator) if operator else None
 
     async def find(context: Context) -> list[dict[str, str | None]]:
+        await require(context, owner)
         found = await manage_keys.list_keys(context, KeyKind.OPS, operator_id=owner)
         return _rows(found, context.clock.now())
 

@@ -8,10 +8,11 @@ from app.api.orphan_views import orphan_out
 from app.api.views import Page
 from app.cli.common import AsJson, fail, print_facts, with_context
 from app.cli.output.tables import orphan_table
+from app.cli.sessions import CALLER, MAX_WORDS
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.admin import queries
 from app.flows.context import Context
-from app.flows.operator.reconcile import close_orphan
+from app.flows.operator.reconcile import OrphanUnknown, close_orphan
 from app.settings import load_settings
 from app.store.operators.orphans import Orphan, SeveralOrphans
 
@@ -49,14 +50,14 @@ def orphan_close(
 ) -> None:
     """Close one: it is no longer listed, and neither stopped nor read again."""
 
-    async def done(context: Context) -> Orphan | None:
+    async def done(context: Context) -> Orphan:
         whose = OperatorId(operator) if operator else None
-        return await close_orphan(context, whose, ChargeId(charge_id), because=reason[:200])
+        return await close_orphan(context, whose, ChargeId(charge_id), because=reason[:MAX_WORDS], by=CALLER)
 
     try:
         found = with_context(load_settings(), done)
     except SeveralOrphans as error:
         fail(f"{error}; name one with --operator.")
-    if found is None:
+    except OrphanUnknown:
         fail(f"There is no orphan charge {charge_id!r}; `tapwatt orphans` lists them.")
     print_facts(as_json, closed=found.charge_id, because=found.closed_because)

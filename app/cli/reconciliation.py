@@ -14,6 +14,7 @@ from app.domain.reconciliation.financial_advice import financial_advice
 from app.domain.reconciliation.report import DayReport
 from app.domain.units.ids import OperatorId, TerminalId
 from app.domain.units.money import format_minor
+from app.flows.admin.manage_terminals import require
 from app.flows.admin.reconciliation import TooManySessions, reconcile_day
 from app.flows.context import Context
 from app.settings import load_settings
@@ -45,6 +46,7 @@ def reconcile(
     )
 
     async def find(context: Context) -> DayReport:
+        await require(context, wanted.operator_id, wanted.terminal_id)
         return await reconcile_day(context, wanted, _day(day, context.clock.now().date()))
 
     try:

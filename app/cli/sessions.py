@@ -1,6 +1,7 @@
 """Commands about payment sessions: list, show, settle, acknowledge, close."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Annotated
@@ -16,6 +17,7 @@ from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.flows.admin import queries
 from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.acknowledge import acknowledge as acknowledge_item
+from app.flows.admin.manage_terminals import require
 from app.flows.admin.settle_manually import (
     AboveAuthorized,
     AlreadyEnded,
@@ -28,7 +30,7 @@ from app.flows.context import Context, SessionUnknown
 from app.settings import load_settings
 from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter
 
-CALLER = Caller("command line")
+CALLER = Caller("command line", f"user {os.getuid()}")
 """Who settles, acknowledges or closes, in the journal."""
 MAX_WORDS = 200
 """Longer reasons and notes are cut, as the API refuses them."""
@@ -69,6 +71,7 @@ def sessions(
         return
 
     async def find(context: Context) -> str:
+        await require(context, wanted.operator_id, wanted.terminal_id)
         page = await queries.sessions(context, wanted, limit=limit)
         shown = sessions_text if as_json else session_table
         return shown(page.sessions, context.policy)

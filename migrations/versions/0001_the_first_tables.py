@@ -482,6 +482,7 @@ def upgrade() -> None:
             "closed_at", sa.DateTime(timezone=True), nullable=True, comment="when operations closed it"
         ),
         sa.Column("closed_because", sa.Text(), nullable=True),
+        sa.Column("closed_by", sa.Text(), nullable=True, comment="the key, or the command line's user"),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_orphans_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", "charge_id", name=op.f("pk_orphans")),
         comment="Charges with our reference at Monta that belong to no payment session here.",

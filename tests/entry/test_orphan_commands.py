@@ -1,6 +1,7 @@
 """app/cli/orphans: `tapwatt orphan close`, where two operators have a charge of the same id."""
 
 import asyncio
+import os
 
 from typer.testing import CliRunner
 
@@ -37,3 +38,21 @@ def test_the_operator_must_be_named(database_url: str) -> None:
     done = CliRunner().invoke(every_command(), [*command, "--operator", OP_OTHER], env=settings)
     assert (done.exit_code, done.output) == (0, "closed: 77\nbecause: by hand\n")
     assert asyncio.run(open_ones(database_url)) == [OP_ONE]
+
+
+def test_who_closed_it_is_kept(database_url: str) -> None:
+    asyncio.run(both_have(database_url, "77"))
+    settings = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY}
+    command = ["orphan", "close", "77", "--reason", "by hand", "--operator", OP_ONE]
+    assert CliRunner().invoke(every_command(), command, env=settings).exit_code == 0
+    assert asyncio.run(closed_by(database_url)) == [f"command line (user {os.getuid()})"]
+
+
+async def closed_by(database_url: str) -> list[str | None]:
+    database = Database(database_url)
+    try:
+        async with database.transaction() as connection:
+            listed = await orphans.listed(connection, None, closed=True, limit=9)
+            return [o.closed_by for o in listed if o.closed_at is not None]
+    finally:
+        await database.close()

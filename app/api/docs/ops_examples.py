@@ -223,6 +223,7 @@ ORPHAN_CHARGE = {
     "problem": None,
     "closed_at": None,
     "closed_because": None,
+    "closed_by": None,
 }
 ORPHANS: Responses = {
     200: json_example({"data": [ORPHAN_CHARGE], "next_cursor": None}, "Open ones"),

@@ -18,6 +18,7 @@ from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.reconciliation import TooManySessions
 from app.flows.admin.settle_manually import AboveAuthorized, AlreadyEnded, AlreadySettled, NotEnded
 from app.flows.context import SessionUnknown
+from app.flows.operator.reconcile import OrphanUnknown
 from app.flows.terminal import authorize, top_up
 from app.flows.terminal.report_capture import CaptureConflict, NotSettled
 from app.flows.terminal.request_stop import NoRunningSession, SeveralSessions
@@ -135,6 +136,7 @@ ANSWERS: Mapping[type[Exception], Answer] = {
         detail="This terminal has no such payment session.",
         ops_detail="This key sees no such payment session.",
     ),
+    OrphanUnknown: Answer(code="not_found", detail="This key sees no such orphan charge."),
     authorize.ChargePointUnknown: Answer(
         code="charge_point_unknown", field="charge_point_id", names_session=True
     ),

@@ -6,14 +6,13 @@ from fastapi import APIRouter, Path, Query
 
 from app.api.docs import ops_examples as examples
 from app.api.http.auth import ActingOps, CallingOps, ContextHere
-from app.api.http.problems import Problem
 from app.api.http.requests import StrictRoute, shielded
 from app.api.orphan_views import OrphanOut, orphan_out
 from app.api.schemas import PRINTABLE, OpsStopIn
 from app.api.views import Page
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.admin import queries
-from app.flows.operator.reconcile import close_orphan
+from app.flows.operator.reconcile import OrphanUnknown, close_orphan
 
 router = APIRouter(prefix="/v1/ops/orphans", route_class=StrictRoute, tags=["operations"])
 
@@ -60,8 +59,6 @@ async def close(
     """Removes it from the list; it is neither stopped nor read again. Idempotent; the first reason is kept."""
     named = OperatorId(operator_id) if operator_id else key.operator_id
     if key.operator_id not in (None, named):
-        raise Problem("not_found", "This key sees no such orphan charge.")
-    found = await shielded(close_orphan(context, named, ChargeId(charge_id), because=body.reason))
-    if found is None:
-        raise Problem("not_found", "This key sees no such orphan charge.")
-    return orphan_out(found)
+        raise OrphanUnknown
+    closing = close_orphan(context, named, ChargeId(charge_id), because=body.reason, by=key.caller)
+    return orphan_out(await shielded(closing))

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from app.api.docs import examples
 from app.api.docs.example_objects import SESSION_ID
 from app.api.http.auth import CallingTerminal, ContextHere, terminal_bearer, terminal_of
+from app.api.http.foreign import note_foreign_charge_point
 from app.api.http.hot_paths import HotPath
 from app.api.http.live import MAX_WAIT_S, SessionChanges, TooManyPolls
 from app.api.http.problems import Problem
@@ -300,6 +301,7 @@ async def charge_points(context: ContextHere, terminal: CallingTerminal) -> Page
 )
 async def charge_point(
     *,
+    request: Request,
     context: ContextHere,
     terminal: CallingTerminal,
     charge_point_id: Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=["101"])],
@@ -307,6 +309,7 @@ async def charge_point(
     """`price` is the OCPI tariff to show the driver; `state` is the last one reported by Monta."""
     found = await queries.charge_point_of(context, terminal.id, ChargePointId(charge_point_id))
     if found is None:
+        await note_foreign_charge_point(request, ChargePointId(charge_point_id))
         raise Problem("not_found", "This charge point is not assigned to the terminal.")
     return charge_point_out(found.point, found.price)
 

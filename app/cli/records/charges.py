@@ -11,6 +11,7 @@ from app.cli.output.tables import fitted
 from app.domain.reconciliation.charges import MonthOfCharges, charges_csv
 from app.domain.units.ids import OperatorId, TerminalId
 from app.domain.units.money import format_minor
+from app.flows.admin.manage_terminals import require
 from app.flows.admin.reconciliation import TooManySessions, charges_of_month
 from app.flows.context import Context
 from app.settings import load_settings
@@ -36,6 +37,7 @@ def charges(
     )
 
     async def find(context: Context) -> MonthOfCharges:
+        await require(context, wanted.operator_id, wanted.terminal_id)
         return await charges_of_month(context, wanted, first)
 
     try:

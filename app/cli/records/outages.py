@@ -9,7 +9,9 @@ import typer
 from app.cli.common import AsJson, fail, with_context
 from app.cli.output.tables import facts_table
 from app.domain.units.ids import OperatorId
+from app.flows.admin.manage_terminals import require
 from app.flows.availability import Month, read_month
+from app.flows.context import Context
 from app.settings import load_settings
 
 app = typer.Typer()
@@ -29,7 +31,12 @@ def outages(
     """List a month's outages of terminals and charge points. With the availability of each in per cent."""
     owner = OperatorId(operator) if operator is not None else None
     of = None if month is None else _month(month)
-    found = with_context(load_settings(), lambda context: read_month(context, owner, of))
+
+    async def find(context: Context) -> Month:
+        await require(context, owner)
+        return await read_month(context, owner, of)
+
+    found = with_context(load_settings(), find)
     rows = _rows(found, timedelta(minutes=longer_than))
     if as_json:
         typer.echo(json.dumps({"data": rows}))

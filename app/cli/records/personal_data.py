@@ -9,6 +9,7 @@ from app.cli.common import AsJson, fail, print_facts, with_context
 from app.cli.sessions import CALLER, session_app
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
+from app.flows.admin.manage_terminals import require
 from app.flows.admin.personal_data import StillNeeded, erase_card, export_card
 from app.flows.context import Context, SessionUnknown
 from app.settings import load_settings
@@ -48,7 +49,9 @@ def session_export(
     """Print as JSON what is kept of one card's sessions. For the person who asks for it."""
 
     async def run(context: Context) -> str:
-        found: Any = await export_card(context, card, OperatorId(operator) if operator else None)
+        owner = OperatorId(operator) if operator else None
+        await require(context, owner)
+        found: Any = await export_card(context, card, owner)
         return dump_json(found)
 
     typer.echo(with_context(load_settings(), run))

@@ -47,6 +47,21 @@ class TerminalChange:
         return (base | set(self.add)) - set(self.remove)
 
 
+async def require(
+    context: Context, operator_id: OperatorId | None, terminal_id: TerminalId | None = None
+) -> None:
+    """Checks the ids that a report is limited to. With a wrong one it would be empty, and look as if all were well.
+
+    Raises OperatorUnknown, TerminalUnknown.
+    """
+    async with context.database.read() as connection:
+        if operator_id is not None and not await operators.exists(connection, operator_id):
+            raise OperatorUnknown(operator_id)
+        terminal = None if terminal_id is None else await terminals.terminal_by_id(connection, terminal_id)
+    if terminal_id is not None and (terminal is None or operator_id not in (None, terminal.operator_id)):
+        raise TerminalUnknown(terminal_id)
+
+
 async def list_terminals(context: Context, operator_id: OperatorId | None) -> Sequence[ListedTerminal]:
     """Terminals of one operator or of all, oldest first. Raises OperatorUnknown."""
     async with context.database.read() as connection:

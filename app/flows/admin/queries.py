@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.session.payment_session import PaymentSession
-from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
+from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
 from app.flows.context import Context, SessionUnknown
 from app.store import health, session_states
 from app.store.db import suitability
@@ -90,6 +90,20 @@ async def session_exists(context: Context, session_id: str) -> bool:
     """Whether any operator has a session with this id. Whoever asks: to notice that others try it."""
     with limited_to(EVERY):
         return await _exists(context, session_id)
+
+
+async def charge_point_is_used(context: Context, charge_point_id: ChargePointId) -> bool:
+    """Whether any operator's terminal uses this charge point, whoever asks."""
+    with limited_to(EVERY):
+        async with context.database.read() as connection:
+            return await terminals.is_used(connection, charge_point_id)
+
+
+async def orphan_exists(context: Context, charge_id: ChargeId) -> bool:
+    """Whether any operator has an orphan charge with this id, whoever asks."""
+    with limited_to(EVERY):
+        async with context.database.read() as connection:
+            return await orphans.is_known(connection, charge_id)
 
 
 async def _exists(context: Context, session_id: str) -> bool:

@@ -8,6 +8,7 @@ import structlog
 from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
 from app.domain.charging.orphan import YOUNG, ListedCharge, has_our_form, is_young, objection_to
 from app.domain.session.late_facts import BLUR_WH
+from app.domain.session.machine import Caller
 from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.domain.units.money import Rounding, to_minor
 from app.flows.context import HOLD_STARTS, Context
@@ -63,17 +64,24 @@ async def demand(context: Context) -> None:
             await jobs.make_due(connection, operator_id, Job.RECONCILE, now)
 
 
-async def close_orphan(
-    context: Context, operator_id: OperatorId | None, charge_id: ChargeId, *, because: str
-) -> Orphan | None:
-    """Closes an orphan for operations. None: there is none that the caller may see.
+class OrphanUnknown(Exception):
+    """There is no such orphan charge, or it is not the caller's."""
 
-    Raises orphans.SeveralOrphans: without an operator, where more than one has a charge of this id.
+
+async def close_orphan(
+    context: Context, operator_id: OperatorId | None, charge_id: ChargeId, *, because: str, by: Caller
+) -> Orphan:
+    """Closes an orphan for operations; who did it is kept with it.
+
+    Raises OrphanUnknown: there is none that the caller may see. Raises orphans.SeveralOrphans: without an operator,
+    where more than one has a charge of this id.
     """
+    now, who = context.clock.now(), by.id if by.name is None else f"{by.id} ({by.name})"
     async with context.database.transaction() as connection:
-        return await orphans.close(
-            connection, operator_id, charge_id, because=because, now=context.clock.now()
-        )
+        closed = await orphans.close(connection, operator_id, charge_id, because=because, by=who, now=now)
+    if closed is None:
+        raise OrphanUnknown
+    return closed
 
 
 async def reconcile(context: Context, lease: JobLease) -> None:

@@ -40,6 +40,7 @@ class Orphan:
     problem: str | None
     closed_at: datetime | None
     closed_because: str | None
+    closed_by: str | None
 
 
 class SeveralOrphans(Exception):
@@ -132,6 +133,7 @@ async def close(
     charge_id: ChargeId,
     *,
     because: str,
+    by: str,
     now: datetime,
 ) -> Orphan | None:
     """Closes an orphan for operations; repeatable. None: unknown, or not the caller's.
@@ -146,10 +148,16 @@ async def close(
     ).scalars()
     if len(operators := [OperatorId(each) for each in having]) > 1:
         raise SeveralOrphans(charge_id, operators)
-    done = {"closed_at": now, "closed_because": because}
+    done = {"closed_at": now, "closed_because": because, "closed_by": by}
     await connection.execute(update(X).where(mine, X.c.closed_at.is_(None)).values(done))
     row = (await connection.execute(select(X).where(mine))).one_or_none()
     return _from(row) if row else None
+
+
+async def is_known(connection: Connection, charge_id: ChargeId) -> bool:
+    """Whether any operator has an orphan charge with this id."""
+    query = select(X.c.charge_id).where(X.c.charge_id == charge_id).limit(1)
+    return (await connection.execute(query)).one_or_none() is not None
 
 
 async def forget_adopted(connection: Connection, operator_id: OperatorId) -> None:

@@ -144,3 +144,10 @@ async def is_assigned(
 ) -> bool:
     given = {"terminal": terminal_id, "point": charge_point_id}
     return (await connection.execute(_LINK, given)).one_or_none() is not None
+
+
+async def is_used(connection: Connection, charge_point_id: ChargePointId) -> bool:
+    """Whether any operator's terminal uses this charge point."""
+    assigned = terminal_charge_points.c
+    query = select(assigned.terminal_id).where(assigned.charge_point_id == charge_point_id).limit(1)
+    return (await connection.execute(query)).one_or_none() is not None

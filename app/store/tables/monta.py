@@ -111,6 +111,7 @@ orphans = Table(
     Column("problem", Text),
     Column("closed_at", Moment, comment="when operations closed it"),
     Column("closed_because", Text),
+    Column("closed_by", Text, comment="the key, or the command line's user"),
     PrimaryKeyConstraint("operator_id", "charge_id"),
     comment="Charges with our reference at Monta that belong to no payment session here.",
 )

@@ -20,6 +20,7 @@ async def test_F81_operations_see_orphans_close_them_and_are_counted_for_them(da
         assert f'tapwatt_orphan_charges{{operator="{service.one.operator.operator_id}"}} 1.0' in metrics
         done = await service.call("POST", "/v1/ops/orphans/77/close", key=key, body={"reason": "by hand"})
         assert (done.status_code, done.json()["closed_because"]) == (200, "by hand")
+        assert done.json()["closed_by"] == f"{service.all_ops.key_id} (operations)"
         again = await service.call("POST", "/v1/ops/orphans/77/close", key=key, body={"reason": "again"})
         assert again.json()["closed_because"] == "by hand"
         assert (await service.call("GET", "/v1/ops/orphans", key=key)).json()["data"] == []
