@@ -81,5 +81,8 @@ async def test_a_terminals_view_is_encoded_once_and_shows_every_change(database_
         seen = views.of(SessionId(one))
         assert seen is not None
         assert seen[0] != state
-        foreign = await service.call("GET", path, key=service.other.terminal.api_key)
-        assert foreign.status_code == 404
+        sibling = await service.add_terminal(service.one.operator.operator_id, "101")
+        for key in (service.other.terminal.api_key, sibling.api_key):
+            assert (await service.call("GET", path, key=key)).status_code == 404, (
+                "a kept view is its terminal's only"
+            )
