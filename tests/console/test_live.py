@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from app.api.http.live import SessionChanges
 from app.console import board as module
-from app.console.board import KEPT, MOST_VIEWERS, REMEMBERED, Board
+from app.console.board import KEPT, MOST_OF_ONE, MOST_VIEWERS, REMEMBERED, Board
 from app.console.http.signed_in import COOKIE
 from app.domain.session.payment_session import Status
 from app.flows.console.sign_in import sign_in, sign_out
@@ -212,12 +212,15 @@ async def test_sessions_that_need_attention_come_first(database_url: str) -> Non
 async def test_open_pages_are_bounded(database_url: str) -> None:
     async with open_service(database_url) as service, opened(service.apps[0]) as browser:
         await browser.sign_in(service.one.ops.api_key)
-        board = service.apps[0].state.boards.of(service.context, service.one.operator.operator_id)
-        board.viewers.update(
-            dict.fromkeys(range(1, MOST_VIEWERS + 1), browser.http.cookies[f"__Host-{COOKIE}"])
-        )
+        boards = service.apps[0].state.boards
+        board = boards.of(service.context, service.one.operator.operator_id)
+        token = browser.http.cookies[f"__Host-{COOKIE}"]
+        board.viewers.update(dict.fromkeys(range(1, MOST_OF_ONE + 1), token))
         answer = await browser.http.get("/console/live/stream")
         assert answer.status_code == 503
+        assert not boards.is_full_for(service.other.operator.operator_id), "others can look"
+        board.viewers.update(dict.fromkeys(range(1, MOST_VIEWERS + 1), token))
+        assert boards.is_full_for(service.other.operator.operator_id)
 
 
 async def test_a_stream_without_a_session_is_not_asked_for_again(database_url: str) -> None:

@@ -118,7 +118,7 @@ async def _accepted(
         caller = await owner_of(context, key, address_of(request), urgent=_stops(request))
     if caller is None:
         raise await _refused(request, context, kind)
-    await _count(request, context, caller.id, caller.operator_id)
+    await count_call(request, context, caller.id, caller.operator_id)
     request.scope[CALLER] = caller
     scope.narrow(caller.operator_id)
     return caller
@@ -178,8 +178,8 @@ async def count_failures(request: Request, work: Awaitable[T], *failures: type[E
         raise
 
 
-async def _count(request: Request, context: Context, caller: str, operator_id: str | None) -> None:
-    """Raises Problem `too_many_requests`."""
+async def count_call(request: Request, context: Context, caller: str, operator_id: str | None) -> None:
+    """Counts a call of a valid key. Raises Problem `too_many_requests`."""
     holds = request.method == "POST" and request.scope["path"].endswith(HOLD_PATHS)
     now_s = context.clock.monotonic()
     try:

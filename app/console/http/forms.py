@@ -7,8 +7,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Request
 
+from app.api.http.auth import route_of
 from app.api.http.requests import bounded_body
 from app.console.http.pages import Refused
+from app.flows.context import Context
+from app.security_log import Act
 
 MAX_FORM_BYTES = 8 * 1024
 MOST_FIELDS = 20
@@ -19,7 +22,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 async def form_of(request: Request, csrf: str) -> Mapping[str, str]:
     """The fields of a form. Raises Refused for a form that is not a page of ours, `body_too_large` for a long one."""
     if not _from_here(request):
-        raise _not_ours()
+        raise _not_ours(request)
     body = await bounded_body(request, MAX_FORM_BYTES)
     try:
         pairs = parse_qsl(
@@ -33,11 +36,13 @@ async def form_of(request: Request, csrf: str) -> Mapping[str, str]:
             400, "The form cannot be read", "A field was sent twice. Reload the page and try again."
         )
     if not csrf or not hmac.compare_digest(fields.get("csrf", "").encode(), csrf.encode()):
-        raise _not_ours()
+        raise _not_ours(request)
     return fields
 
 
-def _not_ours() -> Refused:
+def _not_ours(request: Request) -> Refused:
+    context: Context = request.app.state.context
+    context.security.refused(Act.FORM_REFUSED, context.clock.monotonic(), route=route_of(request))
     return Refused(
         403,
         "The form is not of this session",

@@ -14,10 +14,12 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
+from app.api.http.foreign import note_foreign_access
 from app.api.http.problems import ANSWERS, KINDS, Problem, problem_of
 from app.console.http.assets import address_of
 from app.console.views import formats
 from app.flows.console.sign_in import SignedIn
+from app.flows.context import SessionUnknown
 from app.store.operators.keys import Role
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -130,6 +132,8 @@ class ConsoleRoute(APIRoute):
             except HTTPException as error:
                 response = _problem_page(request, error)
             except tuple(ANSWERS) as error:
+                if isinstance(error, SessionUnknown):
+                    await note_foreign_access(request)
                 response = _problem_page(request, problem_of(error, request))
             response.headers.update(HEADERS)
             return response

@@ -5,10 +5,22 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
-from app.api.http.auth import ContextHere, note_act, note_refused_act
+from app.api.http.auth import (
+    CALLER,
+    ContextHere,
+    address_of,
+    count_call,
+    limits_of,
+    note_act,
+    note_refused_act,
+    route_of,
+)
+from app.api.http.rate_limits import too_many
 from app.console.http.forms import form_of
 from app.console.http.pages import Refused, SignInNeeded, csrf_of, may_act
 from app.flows.console.sign_in import SignedIn, signed_in
+from app.flows.context import Context
+from app.security_log import Act as SecurityAct
 from app.store.db import scope
 
 COOKIE = "tapwatt_console"
@@ -74,16 +86,31 @@ def _in_development(request: Request) -> bool:
 
 
 async def viewer_if_any(request: Request, context: ContextHere) -> SignedIn | None:
+    """Who is signed in. A cookie of no valid session counts as a failed key of its address, a moment later."""
+    found, _ = await _presented(request, context)
+    return found
+
+
+async def _presented(request: Request, context: Context) -> tuple[SignedIn | None, float]:
+    """The viewer, or the seconds for which this address has to wait."""
     token = cookie_of(request, COOKIE)
-    if not token or len(token) > MAX_COOKIE_CHARS:
-        return None
-    return await signed_in(context, token)
+    found = await signed_in(context, token) if 0 < len(token) <= MAX_COOKIE_CHARS else None
+    now_s = context.clock.monotonic()
+    if found is None and (token or request.method != "GET"):
+        context.security.refused(SecurityAct.SESSION_REFUSED, now_s, route=route_of(request))
+    if found is None and token:
+        return None, await limits_of(request).failure(address_of(request), now_s)
+    return found, 0.0
 
 
 async def _viewer(request: Request, context: ContextHere) -> SignedIn:
-    found = await viewer_if_any(request, context)
+    found, wait_s = await _presented(request, context)
+    if wait_s:
+        raise too_many(wait_s)
     if found is None:
         raise SignInNeeded
+    await count_call(request, context, found.key.id, found.key.operator_id)
+    request.scope[CALLER] = found.key
     scope.narrow(found.key.operator_id)
     return found
 

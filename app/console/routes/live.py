@@ -68,7 +68,7 @@ async def live(request: Request, context: ContextHere, viewer: Viewer) -> Respon
 async def stream(request: Request, context: ContextHere, viewer: Viewer) -> Response:
     """Server-sent events for Live, until the session is over or the process ends."""
     boards: Boards = request.app.state.boards
-    if boards.full:
+    if boards.is_full_for(viewer.key.operator_id):
         raise Refused(503, "Too many pages are open", "Close some pages of the console.")
     board = _board(request, context, viewer)
     return StreamingResponse(
