@@ -1,19 +1,22 @@
 """Keeps a charge's last meter readings, and derives sampling and power."""
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import TypeAlias
 
 from app.domain.tariff import MeterPoint
 
 RECENT, SPACED, OLDER = 6, 7, 40
-"""Points kept as they came. Older ones, one in SPACED_S; the first and last of each hour, for prices by time."""
-SPACED_S = 40
+"""Points kept as they came. Older ones, one in SPACED_US; the first and last of each hour, for prices by time."""
+SPACED_US = 40_000_000
 ROUNDING_WH = 10
 """Two readings with two decimals of a kWh may each be off by half of the last one."""
-BLOCK_WH, BLOCK_S = 250, 50.0
+BLOCK_WH, BLOCK_US = 250, 50_000_000
 """Power is measured over at least this energy or time, so that rounding blurs it less."""
-WINDOW_WH, WINDOW_S = 2000, 900.0
+WINDOW_WH, WINDOW_US = 2000, 900_000_000
 """A steady power is measured over this energy or time where available. Rounding is 1 % of it."""
 RAMP_S = 20
 """Energy of this many seconds at the present power must have flowed before. Until then the car ramps up."""
@@ -26,7 +29,9 @@ DROP = 0.7
 DROP_BLOCKS = 2
 """Number of readings for which a fallen power is expected to return."""
 STEPS_WH = 1000
-_MS = timedelta(milliseconds=1)
+_HOUR_US, _S_US, _MS_US = 3_600_000_000, 1_000_000, 1_000
+_US = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,187 +60,192 @@ class MeterHistory:
     """The longest time without energy up to the newest point, if it flowed as in the block before."""
 
 
-def with_reading(
-    meter_history: MeterHistory, at: datetime, energy_wh: int, *, by_the_hour: bool = False
+def with_readings(
+    meter_history: MeterHistory, readings: Iterable[MeterPoint], *, by_the_hour: bool = False
 ) -> MeterHistory:
-    """Adds a reading: `energy_wh` had been reached at `at`. A reading without news, or one that contradicts the others,
-    changes nothing. `by_the_hour`: keep the points that prices by time of day need."""
-    points = _inserted(meter_history.points, MeterPoint(at=at, energy_wh=energy_wh))
-    if points is meter_history.points:
-        return meter_history
-    newest = points[-1].at == at
-    steps = _step_wh(points)
-    interval_ms = None if steps else _interval_ms(points[-9:])
-    if interval_ms is None and not steps:
-        interval_ms = meter_history.interval_ms
-    known = MeterHistory(
-        points=_thinned(points, by_the_hour=by_the_hour),
-        first_at=at if meter_history.first_at is None else min(at, meter_history.first_at),
-        interval_ms=interval_ms,
-        step_wh=steps,
-        estimated_max_w=meter_history.estimated_max_w,
-        peak_w=meter_history.peak_w,
-        jumped=meter_history.jumped,
-        blocks_until_drop_counts=meter_history.blocks_until_drop_counts,
-        before_drop_w=meter_history.before_drop_w,
-        idle_ms=meter_history.idle_ms + (_idle_ms(points, meter_history.estimated_max_w) if newest else 0),
-    )
-    return _with_power(known) if newest else known
+    """Adds readings, one after the other: each energy had been reached at its time. A reading without news, or one that
+    contradicts the others, changes nothing. `by_the_hour`: keep the points that prices by time of day need."""
+    adding = _Adding(meter_history, by_the_hour=by_the_hour)
+    changes = [adding.add(reading) for reading in readings]
+    return adding.done() if any(changes) else meter_history
 
 
-def _inserted(points: tuple[MeterPoint, ...], new: MeterPoint) -> tuple[MeterPoint, ...]:
-    if not points or (new.at > points[-1].at and new.energy_wh > points[-1].energy_wh):
-        return (*points, new)
-    for index, point in enumerate(points):
-        if new.energy_wh <= point.energy_wh:
-            earlier = points[:index]
-            if new.energy_wh == point.energy_wh:
-                if new.at >= point.at or (earlier and earlier[-1].at >= new.at):
-                    return points
-                return (*earlier, new, *points[index + 1 :])
-            if new.at >= point.at or (earlier and earlier[-1].at >= new.at):
-                return points
-            return (*earlier, new, *points[index:])
-    return points
+_Block: TypeAlias = tuple[float, float, float]
+"""Of a stretch between two readings the least, the average and the highest power, in W."""
 
 
-def _thinned(points: tuple[MeterPoint, ...], *, by_the_hour: bool) -> tuple[MeterPoint, ...]:
-    if len(points) <= RECENT:
-        return points
-    older = points[:-RECENT]
-    spaced: list[MeterPoint] = []
-    before = None
-    for point in older:
-        slot = point.at.timestamp() // SPACED_S
-        if slot != before:
-            spaced.append(point)
-        before = slot
-    kept = spaced[-SPACED:]
-    if not by_the_hour:
-        return (*kept, *points[-RECENT:])
-    return (*sorted({*kept, *_of_each_hour(older)}, key=lambda point: point.at), *points[-RECENT:])
+class _Adding:
+    """A history while readings are added. Its points are also numbers, since many readings come at once."""
+
+    def __init__(self, known: MeterHistory, *, by_the_hour: bool) -> None:
+        self._by_the_hour = by_the_hour
+        self._points = list(known.points)
+        self._us = [(point.at - _EPOCH) // _US for point in known.points]
+        self._wh = [point.energy_wh for point in known.points]
+        self._first_at = known.first_at
+        self._interval_ms = known.interval_ms
+        self._step_wh = known.step_wh
+        self._estimated_max_w = known.estimated_max_w
+        self._peak_w = known.peak_w
+        self._jumped = known.jumped
+        self._blocks_until_drop_counts = known.blocks_until_drop_counts
+        self._before_drop_w = known.before_drop_w
+        self._idle_ms = known.idle_ms
+
+    def done(self) -> MeterHistory:
+        return MeterHistory(
+            points=tuple(self._points),
+            first_at=self._first_at,
+            interval_ms=self._interval_ms,
+            step_wh=self._step_wh,
+            estimated_max_w=self._estimated_max_w,
+            peak_w=self._peak_w,
+            jumped=self._jumped,
+            blocks_until_drop_counts=self._blocks_until_drop_counts,
+            before_drop_w=self._before_drop_w,
+            idle_ms=self._idle_ms,
+        )
+
+    def add(self, point: MeterPoint) -> bool:
+        """Returns whether the reading changed anything."""
+        us = (point.at - _EPOCH) // _US
+        place = self._insert(point, us)
+        if place is None:
+            return False
+        is_newest = place == len(self._us) - 1
+        self._step_wh = _step_wh(self._wh)
+        interval_ms = None if self._step_wh else _interval_ms(self._us[-9:])
+        if interval_ms is not None or self._step_wh:
+            self._interval_ms = interval_ms
+        self._first_at = point.at if self._first_at is None else min(point.at, self._first_at)
+        if is_newest:
+            self._idle_ms += self._newest_idle_ms()
+        self._thin(place)
+        if is_newest:
+            self._learn_power()
+        return True
+
+    def _insert(self, point: MeterPoint, us: int) -> int | None:
+        """Inserts a point where time and energy both rise. Returns its place. One of the same energy counts from its
+        earliest time."""
+        wh = point.energy_wh
+        place = bisect_left(self._wh, wh)
+        is_last = place == len(self._wh)
+        if (place and self._us[place - 1] >= us) or (not is_last and us >= self._us[place]):
+            return None
+        replaced = slice(place, place + (not is_last and self._wh[place] == wh))
+        self._points[replaced], self._us[replaced], self._wh[replaced] = [point], [us], [wh]
+        return place
+
+    def _thin(self, changed: int) -> None:
+        """Thins the older points. Those before the changed one are thinned, but for the one that became older."""
+        older = self._us[:-RECENT]
+        if self._by_the_hour:
+            slots = [us // SPACED_US for us in older]
+            spaced = [n for n, slot in enumerate(slots) if not n or slot != slots[n - 1]][-SPACED:]
+            kept = {*spaced, *_of_each_hour(older)}
+            dropped = [n for n in range(len(older)) if n not in kept]
+        else:
+            first = max(1, min(changed, len(older) - 1))
+            dropped = [
+                n for n in range(first, len(older)) if older[n] // SPACED_US == older[n - 1] // SPACED_US
+            ]
+            dropped = [*range(len(older) - len(dropped) - SPACED), *dropped]
+        for n in reversed(dropped):
+            del self._points[n], self._us[n], self._wh[n]
+
+    def _newest_idle_ms(self) -> int:
+        """Returns the part of the newest gap that may have been idle. All of the first ones."""
+        if len(self._us) < 2:
+            return 0
+        gap_ms = (self._us[-1] - self._us[-2]) // _MS_US
+        if not self._estimated_max_w:
+            return gap_ms
+        risen_wh = self._wh[-1] - self._wh[-2] + ROUNDING_WH
+        return max(0, gap_ms - risen_wh * 3_600_000 // self._estimated_max_w)
+
+    def _learn_power(self) -> None:
+        """Derives power from the newest readings; nothing is learned on the ramp."""
+        newest = len(self._us) - 1
+        start = self._back(newest, BLOCK_WH, BLOCK_US)
+        if start is None:
+            return
+        now, before = self._block(start, newest), self._estimated_max_w
+        low_w, mean_w, high_w = now
+        if self._wh[start] * 3600 < mean_w * RAMP_S:
+            return
+        self._jumped = self._jumped or (self._peak_w > 0 and low_w > JUMP * self._peak_w)
+        if before is not None and (high_w < DROP * before or low_w > JUMP * before):
+            self._before_drop_w = max(before, self._before_drop_w if self._blocks_until_drop_counts else 0)
+            self._blocks_until_drop_counts = DROP_BLOCKS
+        else:
+            self._blocks_until_drop_counts = max(0, self._blocks_until_drop_counts - 1)
+        self._peak_w = max(self._peak_w, int(mean_w) + 1)
+        self._estimated_max_w = self._steady_w(start, now)
+
+    def _steady_w(self, start: int, now: _Block) -> int:
+        """The steady power over a long window. The last block's where it differs, and a rise goes on."""
+        low_w, mean_w, high_w = now
+        newest = len(self._us) - 1
+        reach = self._back(newest, WINDOW_WH, WINDOW_US)
+        window = 0 if reach is None else min(reach, start)
+        while window < start and self._wh[window] * 3600 < mean_w * RAMP_S:
+            window += 1
+        steady_low_w, _, steady_high_w = self._block(window, newest)
+        power_w = steady_high_w if low_w <= steady_high_w and high_w >= steady_low_w else high_w
+        earlier = self._back(start, BLOCK_WH, BLOCK_US)
+        if earlier is not None and self._wh[earlier] * 3600 >= mean_w * RAMP_S:
+            _, mean_before_w, high_before_w = self._block(earlier, start)
+            if low_w > high_before_w:
+                power_w = max(power_w, high_w) + 1.5 * (mean_w - mean_before_w)
+        return int(power_w * STEADY) + 1
+
+    def _block(self, start: int, end: int) -> _Block:
+        seconds = (self._us[end] - self._us[start]) / _S_US
+        risen = self._wh[end] - self._wh[start]
+        return (
+            max(0, risen - ROUNDING_WH) * 3600 / seconds,
+            risen * 3600 / seconds,
+            (risen + ROUNDING_WH) * 3600 / seconds,
+        )
+
+    def _back(self, end: int, least_wh: int, least_us: int) -> int | None:
+        """Finds the newest point at least this energy or time before `end`. None: the history is too short."""
+        by_time = bisect_right(self._us, self._us[end] - least_us)
+        by_energy = bisect_right(self._wh, self._wh[end] - least_wh)
+        return max(by_time, by_energy) - 1 if by_time or by_energy else None
 
 
-def _of_each_hour(points: tuple[MeterPoint, ...]) -> list[MeterPoint]:
-    """Keeps the very first reading, and each hour's first and last."""
-    hours = [point.at.replace(minute=0, second=0, microsecond=0) for point in points]
+def _of_each_hour(us: list[int]) -> list[int]:
+    """Returns the places of the very first reading, and of each hour's first and last."""
+    hours = [each // _HOUR_US for each in us]
     found = [
-        point
-        for index, point in enumerate(points)
-        if index in (0, len(points) - 1)
-        or hours[index - 1] != hours[index]
-        or hours[index] != hours[index + 1]
+        n
+        for n in range(len(us))
+        if n in (0, len(us) - 1) or hours[n - 1] != hours[n] or hours[n] != hours[n + 1]
     ]
     return found[-OLDER:]
 
 
-def _idle_ms(points: tuple[MeterPoint, ...], estimated_max_w: int | None) -> int:
-    """Returns the part of the newest gap that may have been idle. All of the first ones."""
-    if len(points) < 2:
-        return 0
-    gap_ms = (points[-1].at - points[-2].at) // _MS
-    if not estimated_max_w:
-        return gap_ms
-    risen_wh = points[-1].energy_wh - points[-2].energy_wh + ROUNDING_WH
-    return max(0, gap_ms - risen_wh * 3_600_000 // estimated_max_w)
-
-
-def _step_wh(points: tuple[MeterPoint, ...]) -> int | None:
+def _step_wh(energies: list[int]) -> int | None:
     """The step of a meter that has only ever shown whole kWh. It reports each kWh, not each minute."""
-    if points[-1].energy_wh % STEPS_WH:
+    if energies[-1] % STEPS_WH:
         return None
-    shown = [point.energy_wh for point in points if point.energy_wh]
+    shown = [wh for wh in energies if wh]
     return STEPS_WH if shown and not any(wh % STEPS_WH for wh in shown) else None
 
 
-def _interval_ms(points: tuple[MeterPoint, ...]) -> int | None:
+def _interval_ms(times_us: list[int]) -> int | None:
     """The time between samples, when all times are near multiples of one. Some samples may have been lost."""
-    gaps = [(later.at - one.at).total_seconds() for one, later in pairwise(points)]
+    gaps = [later - one for one, later in pairwise(times_us)]
     if len(gaps) < 2:
         return None
     least, count = min(gaps), 0
-    if least < 2:
+    if least < 2 * _S_US:
         return None
     for gap in gaps:
         n = round(gap / least)
         if abs(gap - n * least) > 0.15 * least:
             return None
         count += n
-    return round(1000 * sum(gaps) / count)
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """A stretch between two readings, with its least, highest and average power."""
-
-    low_w: float
-    mean_w: float
-    high_w: float
-
-
-def _block(start: MeterPoint, end: MeterPoint) -> _Block:
-    seconds = (end.at - start.at).total_seconds()
-    risen = end.energy_wh - start.energy_wh
-    return _Block(
-        max(0, risen - ROUNDING_WH) * 3600 / seconds,
-        risen * 3600 / seconds,
-        (risen + ROUNDING_WH) * 3600 / seconds,
-    )
-
-
-def _back(points: tuple[MeterPoint, ...], end: int, least_wh: int, least_s: float) -> int | None:
-    """Finds the newest point at least this energy or time before `end`. None: the history is too short."""
-    most_wh, latest = points[end].energy_wh - least_wh, points[end].at - timedelta(seconds=least_s)
-    for index in range(end - 1, -1, -1):
-        point = points[index]
-        if point.energy_wh <= most_wh or point.at <= latest:
-            return index
-    return None
-
-
-def _with_power(meter_history: MeterHistory) -> MeterHistory:
-    """Derives power from the newest readings; nothing is learned on the ramp."""
-    points = meter_history.points
-    start = _back(points, len(points) - 1, BLOCK_WH, BLOCK_S)
-    if start is None:
-        return meter_history
-    now = _block(points[start], points[-1])
-    if points[start].energy_wh * 3600 < now.mean_w * RAMP_S:
-        return meter_history
-    before = meter_history.estimated_max_w
-    jumped = meter_history.jumped or (meter_history.peak_w > 0 and now.low_w > JUMP * meter_history.peak_w)
-    changed = before is not None and (now.high_w < DROP * before or now.low_w > JUMP * before)
-    blocks_until_drop_counts = DROP_BLOCKS if changed else max(0, meter_history.blocks_until_drop_counts - 1)
-    peak_w = max(meter_history.peak_w, int(now.mean_w) + 1)
-    return MeterHistory(
-        points=points,
-        first_at=meter_history.first_at,
-        interval_ms=meter_history.interval_ms,
-        step_wh=meter_history.step_wh,
-        idle_ms=meter_history.idle_ms,
-        estimated_max_w=_estimated_max_w(points, start, now),
-        peak_w=peak_w,
-        jumped=jumped,
-        blocks_until_drop_counts=blocks_until_drop_counts,
-        before_drop_w=max(
-            before or 0, meter_history.before_drop_w if meter_history.blocks_until_drop_counts else 0
-        )
-        if changed
-        else meter_history.before_drop_w,
-    )
-
-
-def _estimated_max_w(points: tuple[MeterPoint, ...], start: int, now: _Block) -> int:
-    """The steady power over a long window. The last block's where it differs, and a rise goes on."""
-    reach = _back(points, len(points) - 1, WINDOW_WH, WINDOW_S)
-    window = 0 if reach is None else min(reach, start)
-    while window < start and points[window].energy_wh * 3600 < now.mean_w * RAMP_S:
-        window += 1
-    steady = _block(points[window], points[-1])
-    power = steady.high_w if now.low_w <= steady.high_w and now.high_w >= steady.low_w else now.high_w
-    earlier = _back(points, start, BLOCK_WH, BLOCK_S)
-    if earlier is not None and points[earlier].energy_wh * 3600 >= now.mean_w * RAMP_S:
-        before = _block(points[earlier], points[start])
-        if now.low_w > before.high_w:
-            power = max(power, now.high_w) + 1.5 * (now.mean_w - before.mean_w)
-    return int(power * STEADY) + 1
+    return round(sum(gaps) / (_MS_US * count))

@@ -1,11 +1,11 @@
 """Applies a report or a search result of Monta to a session."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from app.domain.charging.charge import ENDED, Charge, ChargeReport, ChargeState, merge
-from app.domain.limit.meter import MeterHistory, with_reading
+from app.domain.limit.meter import MeterHistory, with_readings
 from app.domain.limit.policy import Policy
 from app.domain.session.attention import AttentionCode
 from app.domain.session.late_facts import apply_late_webhook, contradicted, flows_on, rises, runs_again
@@ -22,6 +22,7 @@ from app.domain.session.payment_session import (
 from app.domain.session.plausibility import without_impossible
 from app.domain.session.states.journal import JournalKind as Kind
 from app.domain.session.stuck_session import seen_again
+from app.domain.tariff import MeterPoint
 from app.domain.tariff.rates import rates_of
 
 AGREE = timedelta(seconds=2)
@@ -199,7 +200,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
             charge_ended_at=_ended_at(session, known, report),
             observed_max_w=session.observed_max_w
             if before is None
-            else max(session.observed_max_w, observed_max_w(before, known.energy_at, known.energy_wh)),
+            else max(session.observed_max_w, average_w(_point(before), _point(known))),
             meter_history=_meter_history(session, report),
             watch_until=session.watch_until if by_rest else _without_one_search(session, policy),
         )
@@ -290,23 +291,25 @@ def _meter_history(session: PaymentSession, report: ChargeReport) -> MeterHistor
     if report.energy_wh is None or report.state in ENDED:
         return session.meter_history
     at = report.as_of or report.seen_at
-    return with_meter_reading(session, session.meter_history, at, report.energy_wh)
+    return with_meter_readings(session, [MeterPoint(at=at, energy_wh=report.energy_wh)])
 
 
-def with_meter_reading(
-    session: PaymentSession, history: MeterHistory, at: datetime, energy_wh: int
-) -> MeterHistory:
-    """Adds a reading to a history of this session's meter."""
+def with_meter_readings(session: PaymentSession, readings: Sequence[MeterPoint]) -> MeterHistory:
+    """Adds readings to the history of this session's meter, one after the other."""
     tariff = session.tariff
     by_the_hour = tariff is not None and rates_of(tariff).plain_prices is None
-    return with_reading(history, at, energy_wh, by_the_hour=by_the_hour)
+    return with_readings(session.meter_history, readings, by_the_hour=by_the_hour)
 
 
-def observed_max_w(before: Charge, at: datetime, energy_wh: int) -> int:
-    """The average power until a reading, in W. 0 where they are less than a second apart."""
-    seconds = int((at - before.energy_at).total_seconds())
-    risen_wh = energy_wh - before.energy_wh
+def average_w(before: MeterPoint, reading: MeterPoint) -> int:
+    """The average power between two readings, in W. 0 where they are less than a second apart."""
+    seconds = int((reading.at - before.at).total_seconds())
+    risen_wh = reading.energy_wh - before.energy_wh
     return risen_wh * 3600 // seconds if seconds >= 1 and risen_wh > 0 else 0
+
+
+def _point(charge: Charge) -> MeterPoint:
+    return MeterPoint(at=charge.energy_at, energy_wh=charge.energy_wh)
 
 
 def _follow(change: Change, source: Source, *, restarted: bool) -> Change:

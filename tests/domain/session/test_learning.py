@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.charging.charge import ChargeState
-from app.domain.limit.meter import MeterHistory, with_reading
+from app.domain.limit.meter import OLDER, RECENT, SPACED, SPACED_US, MeterHistory, with_readings
 from app.domain.limit.monta_limits import admitted, idle_fee_reserve_minor, monta_limits_for
 from app.domain.limit.policy import SmallAuthorizations
 from app.domain.limit.profile import ChargePointProfile, latency_bound_s, usual_peak_w
@@ -20,9 +20,14 @@ from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession, Stop, StopReason
 from app.domain.session.reports import apply_report
 from app.domain.session.settle import cause_of_shortfall
+from app.domain.tariff import MeterPoint
 from tests.domain.taught_sessions import POLICY, T0, charging, report, session, tariff
 
 WORST_S = POLICY.stop_latency_s * POLICY.unknown_latency_factor
+
+
+def shown(at_s: int, energy_wh: int) -> MeterPoint:
+    return MeterPoint(at=T0 + timedelta(seconds=at_s), energy_wh=energy_wh)
 
 
 def history_of(
@@ -32,7 +37,7 @@ def history_of(
     start_wh = meter_history.points[-1].energy_wh if meter_history.points else 0
     for i in range(1, count + 1):
         energy_wh = start_wh + round(power_w * every_s * i / 36_000) * 10
-        meter_history = with_reading(meter_history, T0 + timedelta(seconds=from_s + every_s * i), energy_wh)
+        meter_history = with_readings(meter_history, [shown(from_s + every_s * i, energy_wh)])
     return meter_history
 
 
@@ -64,7 +69,7 @@ def test_a_regular_meter_is_understood_even_when_readings_get_lost(every_s: int)
 def test_a_meter_that_reports_whole_kwh_is_not_taken_for_a_clock() -> None:
     meter_history = MeterHistory()
     for i in range(1, 6):
-        meter_history = with_reading(meter_history, T0 + timedelta(seconds=327 * i), 1000 * i)
+        meter_history = with_readings(meter_history, [shown(327 * i, 1000 * i)])
     assert (meter_history.interval_ms, meter_history.step_wh) == (None, 1000)
 
 
@@ -93,10 +98,29 @@ def test_a_power_that_fell_is_taken_to_come_back_for_a_while() -> None:
 def test_readings_that_come_shuffled_leave_a_history_in_order(order: list[int]) -> None:
     meter_history = MeterHistory()
     for i in order:
-        meter_history = with_reading(meter_history, T0 + timedelta(seconds=60 * i), 180 * i)
+        meter_history = with_readings(meter_history, [shown(60 * i, 180 * i)])
     assert list(meter_history.points) == sorted(meter_history.points, key=lambda p: p.at)
     assert [p.energy_wh for p in meter_history.points] == sorted({p.energy_wh for p in meter_history.points})
     assert meter_history.points[-1].energy_wh == 180 * 8
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4_000), st.integers(0, 900)), max_size=40),
+    st.integers(0, 40),
+    st.booleans(),
+)
+def test_readings_that_come_together_are_added_as_one_by_one_and_older_ones_are_thinned(
+    given: list[tuple[int, int]], first: int, by_the_hour: bool
+) -> None:
+    readings = [shown(at_s, wh * 10) for at_s, wh in (sorted(given) if first % 2 else given)]
+    one_by_one = MeterHistory()
+    for each in readings:
+        one_by_one = with_readings(one_by_one, [each], by_the_hour=by_the_hour)
+    together = with_readings(MeterHistory(), readings[:first], by_the_hour=by_the_hour)
+    assert with_readings(together, readings[first:], by_the_hour=by_the_hour) == one_by_one
+    slots = [int(point.at.timestamp() * 1_000_000) // SPACED_US for point in one_by_one.points[:-RECENT]]
+    assert len(slots) <= SPACED + (OLDER if by_the_hour else 0)
+    assert by_the_hour or len(set(slots)) == len(slots)
 
 
 def test_shown_power_counts_when_monta_confirms_a_limit_and_the_hardware_when_it_does_not() -> None:

@@ -12,7 +12,8 @@ from decimal import Decimal
 from app.domain.charging.charge import Charge, merge
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import UNIT_FACTOR
-from app.domain.session.reports import observed_max_w, with_meter_reading
+from app.domain.session.reports import average_w, with_meter_readings
+from app.domain.tariff import MeterPoint
 from app.domain.units.ids import ChargeId
 
 MOST_READINGS = 64
@@ -201,13 +202,12 @@ def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     charge = session.charge
     if charge is None or not kept.count:
         return replace(session, beside=kept.count)
-    newest, power_w, history = kept.newest, session.observed_max_w, session.meter_history
-    known = charge
-    for us, energy_wh in _POINT.iter_unpack(kept.points):
-        at = _EPOCH + us * _US
-        power_w = max(power_w, observed_max_w(known, at, energy_wh))
-        known = replace(known, energy_wh=energy_wh, energy_at=at) if energy_wh > known.energy_wh else known
-        history = with_meter_reading(session, history, at, energy_wh)
+    newest, power_w = kept.newest, session.observed_max_w
+    points = [MeterPoint(at=_EPOCH + us * _US, energy_wh=wh) for us, wh in _POINT.iter_unpack(kept.points)]
+    last = MeterPoint(at=charge.energy_at, energy_wh=charge.energy_wh)
+    for point in points:
+        if point.energy_wh > last.energy_wh:
+            power_w, last = max(power_w, average_w(last, point)), point
     report = replace(
         charge.latest,
         updated_at=newest.updated_at,
@@ -223,9 +223,9 @@ def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     )
     return replace(
         session,
-        charge=merge(known, report, by_rest=False),
+        charge=merge(replace(charge, energy_wh=last.energy_wh, energy_at=last.at), report, by_rest=False),
         observed_max_w=power_w,
-        meter_history=history,
+        meter_history=with_meter_readings(session, points),
         version=session.version + kept.count,
         updated_at=max(session.updated_at, newest.arrived_at),
         beside=kept.count,
