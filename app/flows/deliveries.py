@@ -29,6 +29,9 @@ MOST_LATELY = 10_000
 """Deliveries that are remembered as kept."""
 ENTRIES_BESIDE_OTHERS = 40
 """Entries of several deliveries in one transaction while other operators are active, some milliseconds' work."""
+MOST_PAUSE_S = 0.02
+"""While other operators are active, the next transaction waits for as long as the last one took, and for this at most:
+half of the process's and the database's time is left to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +158,21 @@ class Deliveries:
         """The group commits of one operator. `keep` and `apply` are used when they are new."""
         known = self._groups.get(operator_id)
         if known is None:
-            joins = partial(_joins, database)
+            group = partial(
+                GroupCommit[Signed],
+                joins=partial(_joins, database),
+                most_wait_s=MOST_WAIT_S,
+                pause_s=partial(_pause_s, database),
+            )
             known = self._groups[operator_id] = Groups(
-                keep=GroupCommit(keep, joins, at_once=AT_ONCE, most_wait_s=MOST_WAIT_S),
-                urgent=GroupCommit(apply, joins, most_wait_s=MOST_WAIT_S),
-                later=GroupCommit(apply, joins, most_wait_s=MOST_WAIT_S),
+                keep=group(keep, at_once=AT_ONCE), urgent=group(apply), later=group(apply)
             )
         return known
 
 
 def _joins(database: Database, signed: Signed, chosen: Sequence[Signed]) -> bool:
     return not database.serves_others or sum(map(len, chosen)) + len(signed) <= ENTRIES_BESIDE_OTHERS
+
+
+def _pause_s(database: Database, took_s: float) -> float:
+    return min(took_s, MOST_PAUSE_S) if database.serves_others else 0.0

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from app.domain.units.ids import OperatorId
-from app.flows.deliveries import ENTRIES_BESIDE_OTHERS, Deliveries, Signed
+from app.flows.deliveries import ENTRIES_BESIDE_OTHERS, MOST_PAUSE_S, Deliveries, Signed
 from app.store.sessions.deliveries import KeptDelivery
 
 pytestmark = pytest.mark.anyio
 
+EXACT_S = 0.002
+"""How exact the event loop's timers are, rounded up."""
 ONE, OTHER = OperatorId("op_one"), OperatorId("op_other")
 
 
@@ -53,6 +55,32 @@ async def test_a_flood_shares_small_transactions_beside_others_and_large_ones_al
     group = Deliveries().groups(ONE, write, write, database).keep
     await asyncio.gather(*(group.put(delivery(ENTRIES_BESIDE_OTHERS // 4)) for _ in range(10)))
     assert written == batches
+
+
+@pytest.mark.parametrize("serves_others", [False, True])
+async def test_beside_others_a_transaction_waits_for_as_long_as_the_last_one_took(
+    serves_others: bool,
+) -> None:
+    loop, began_s, ended_s = asyncio.get_running_loop(), [], []
+
+    async def write(signed: Any) -> None:
+        began_s.append(loop.time())
+        await asyncio.sleep(0.005)
+        ended_s.append(loop.time())
+
+    database: Any = Busy(serves_others=serves_others)
+    groups = Deliveries().groups(ONE, write, write, database)
+    for group in (groups.urgent, groups.later):
+        await asyncio.gather(*(group.put(delivery(ENTRIES_BESIDE_OTHERS + 1)) for _ in range(3)))
+        waited_s = [next_s - end_s for end_s, next_s in zip(ended_s, began_s[1:], strict=False)]
+        took_s = [end_s - start_s for start_s, end_s in zip(began_s, ended_s, strict=True)]
+        paused = [
+            each >= min(took, MOST_PAUSE_S) - EXACT_S for each, took in zip(waited_s, took_s, strict=False)
+        ]
+        assert len(began_s) == (3 if serves_others else 2)
+        assert paused == [serves_others] * len(waited_s)
+        began_s.clear()
+        ended_s.clear()
 
 
 def delivery(entries: int) -> Signed:

@@ -89,17 +89,18 @@ class RateLimits:
             if not wait_s and operator is not None:
                 wait_s = self._operators.take(operator, now_s)
         if wait_s:
-            await self._hold_back()
+            await self.hold_back()
             raise too_many(wait_s)
 
     async def failure(self, address: str | None, now_s: float) -> float:
         """Counts a call without a valid key or signature. Returns 0, or, a moment later, the seconds to wait."""
         wait_s = self._failures.take(address or "", now_s)
         if wait_s:
-            await self._hold_back()
+            await self.hold_back()
         return wait_s
 
-    async def _hold_back(self) -> None:
+    async def hold_back(self) -> None:
+        """Waits before a refusal is answered, for HOLD_BACK_S or, where many are held back, for longer."""
         if self._held_back >= MOST_HELD_BACK:
             return
         self._held_back += 1

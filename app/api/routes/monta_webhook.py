@@ -6,13 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Request
 
 from app.api.docs import examples
-from app.api.http.auth import ContextHere, count_failures
+from app.api.http.auth import ContextHere, count_failures, limits_of
 from app.api.http.hot_paths import HotPath
 from app.api.http.requests import MAX_WEBHOOK_BYTES, StrictRequest, bounded_body, shielded
 from app.api.http.responses import JsonBytes
 from app.flows.context import Context
 from app.flows.webhook import receive
 from app.monta.webhook import DELIVERY_PATH, delivery_path
+from app.store.db.group_commit import TooManyWaiting
 
 router = APIRouter(tags=["monta"])
 
@@ -38,7 +39,11 @@ async def deliver(
 async def _take(request: Request, context: Context, endpoint_id: str, signature: str | None) -> None:
     body = await bounded_body(request, MAX_WEBHOOK_BYTES)
     kept = shielded(receive.receive(context, endpoint_id, body, signature))
-    await count_failures(request, kept, receive.BadSignature, receive.UnknownEndpoint)
+    try:
+        await count_failures(request, kept, receive.BadSignature, receive.UnknownEndpoint)
+    except TooManyWaiting:
+        await limits_of(request).hold_back()
+        raise
 
 
 async def _usual_delivery(request: StrictRequest, match: re.Match[str]) -> JsonBytes:

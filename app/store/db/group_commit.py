@@ -12,6 +12,7 @@ T = TypeVar("T")
 
 Write: TypeAlias = Callable[[Sequence[T]], Awaitable[None]]
 Bound: TypeAlias = Callable[[T, Sequence[T]], bool]
+Pause: TypeAlias = Callable[[float], float]
 
 MOST_TOGETHER = 64
 """Items in one transaction at most."""
@@ -60,15 +61,17 @@ class GroupCommit(Generic[T]):
         *,
         at_once: int = 1,
         most_wait_s: float = math.inf,
+        pause_s: Pause = lambda took_s: 0.0,
     ) -> None:
         """`joins`: whether one more item may be in the transaction of those that are chosen.
 
         `at_once`: transactions that may run at the same time. `most_wait_s`: while an item has waited for longer, new
-        ones are refused.
+        ones are refused. `pause_s`: how long the next transaction waits after one that took some seconds.
         """
         self._write = write
         self._joins = joins
         self._most_wait_s = most_wait_s
+        self._pause_s = pause_s
         self._queue: deque[_Waiting[T]] = deque()
         self._free = at_once
 
@@ -107,7 +110,8 @@ class GroupCommit(Generic[T]):
         while self._queue and len(items) < MOST_TOGETHER and self._joins(self._queue[0].item, items):
             others.append(self._queue.popleft())
             items.append(others[-1].item)
-        turn = _Turn.ALONE
+        turn, loop = _Turn.ALONE, asyncio.get_running_loop()
+        began_s = loop.time()
         try:
             await self._write(items)
             turn = _Turn.DONE
@@ -117,7 +121,11 @@ class GroupCommit(Generic[T]):
         finally:
             for other in others:
                 other.go(turn)
-            self._hand_over()
+            pause_s = self._pause_s(loop.time() - began_s)
+            if pause_s > 0:
+                loop.call_later(pause_s, self._hand_over)
+            else:
+                self._hand_over()
         if turn is _Turn.ALONE:
             await self._write([first.item])
 

@@ -137,3 +137,16 @@ async def test_what_does_not_join_a_batch_is_the_next_one() -> None:
     writes.let()
     await asyncio.gather(*tasks)
     assert writes.batches == [[50], [6, 4], [1], [99]]
+
+
+async def test_the_next_batch_waits_for_the_pause_and_has_what_came_meanwhile() -> None:
+    writes, loop = Writes(), asyncio.get_running_loop()
+    writes.let()
+    group: GroupCommit[int] = GroupCommit(writes, pause_s=lambda took_s: 0.01)
+    began_s = loop.time()
+    first = asyncio.create_task(group.put(1))
+    await settled()
+    assert first.done(), "who was written does not wait for the pause"
+    await asyncio.gather(*(group.put(item) for item in (2, 3)))
+    assert loop.time() - began_s >= 0.01
+    assert writes.batches == [[1], [2, 3]]
