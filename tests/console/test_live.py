@@ -21,6 +21,7 @@ from app.flows.console.sign_in import sign_in, sign_out
 from tests.api.service import LOOK, Service, open_service, wait
 from tests.console.accessibility import check
 from tests.console.browser import opened
+from tests.journeys.deliveries import as_monta_shows_it, deliver, entry, later
 from tests.journeys.rig import energy_tariff, open_rig
 from tests.postgres import as_superuser
 
@@ -117,6 +118,27 @@ async def test_only_what_changed_is_sent_and_rows_go_some_time_after_the_end(dat
         gone = await update_that(stream, lambda update: update["gone"])
         assert gone["gone"] == [one["id"]]
         await stream.aclose()
+
+
+async def test_a_reading_that_is_kept_beside_its_session_is_sent_once(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(907, 5000)
+        await rig.pass_time(100)
+        charge = await as_monta_shows_it(rig)
+        rig.monta.outbox.config = None
+        board = Board(rig.context, None)
+        await board.refresh()
+        for wh in (0, 30, 60):
+            await rig.pass_time(5)
+            seen = board.number
+            assert await deliver(rig, entry(rig, later(rig, charge, wh))) == 200
+            await board.refresh()
+            (row,) = json.loads(board.difference(seen).split(b"data: ")[1])["rows"]
+            now = await rig.ops_session(session["id"])
+            assert (row["energy"], row["version"]) == (f"{now['energy_wh'] / 1000:.2f}", now["version"])
+            seen = board.number
+            await board.refresh()
+            assert b'"rows":[]' in board.difference(seen), "unchanged, so not read again"
 
 
 async def test_viewers_of_one_operator_share_one_refresh_and_one_text(database_url: str) -> None:
