@@ -22,10 +22,6 @@ from app.flows.context import Context
 log = structlog.get_logger("console")
 
 EVERY_S = 1.0
-MOST_VIEWERS = 100
-"""Open streams of this process; one more is answered with 503."""
-MOST_OF_ONE = 50
-"""Of one operator, so that the others can look, too."""
 MOST_BOARDS = 50
 """Boards of operators kept in memory; one without viewers makes room."""
 KEPT = timedelta(minutes=5)
@@ -203,9 +199,3 @@ class Boards:
                 del self._boards[idle[0]]
             board = self._boards[operator_id] = Board(context, operator_id)
         return board
-
-    def is_full_for(self, operator_id: OperatorId | None) -> bool:
-        """Whether this operator, or all of them together, may open no more streams."""
-        own = self._boards.get(operator_id)
-        viewers = sum(len(board.viewers) for board in self._boards.values())
-        return viewers >= MOST_VIEWERS or (own is not None and len(own.viewers) >= MOST_OF_ONE)

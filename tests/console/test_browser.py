@@ -3,6 +3,7 @@
 The console in chromium: signing in, rows that change while one looks, acting. Skipped without chromium.
 """
 
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,16 @@ pytestmark = [
 SHOWN_WITHIN_MS = 10_000
 
 
+STREAMS = re.compile(r"/stream(\?|$)")
+MEANT = "status of 502"
+"""A test answers so on purpose."""
+
+
+def _note(errors: list[str], error: str) -> None:
+    if MEANT not in error:
+        errors.append(error)
+
+
 @asynccontextmanager
 async def chromium(url: str, *, theme: str = "light", width: int = 1280) -> "AsyncIterator[Page]":
     """A page of a fresh browser; fails at the end when the page reported any error, such as a blocked script."""
@@ -41,7 +52,7 @@ async def chromium(url: str, *, theme: str = "light", width: int = 1280) -> "Asy
         )
         page = await context.new_page()
         page.set_default_timeout(SHOWN_WITHIN_MS)
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: _note(errors, message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page
         await browser.close()
@@ -55,9 +66,7 @@ async def sign_in(page: "Page", key: str) -> None:
     await page.wait_for_selector("#stream-state:has-text('Live')")
 
 
-async def test_rows_come_change_and_stay_in_place_and_a_person_acts(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_rows_come_change_and_stay_in_place(database_url: str, tmp_path: Path) -> None:
     async with open_rig(database_url) as rig, serving(rig.app) as served, chromium(served.url) as page:
         await rig.set_tariff(energy_tariff("0.79"))
         await sign_in(page, rig.ops.api_key)
@@ -77,16 +86,53 @@ async def test_rows_come_change_and_stay_in_place_and_a_person_acts(
         assert await page.inner_text("[data-tile=charging]") == "1"
         await page.screenshot(path=tmp_path / "live.png")
 
-        await page.click(f"{row} a")
+
+async def test_a_sessions_page_changes_under_a_person_who_acts(database_url: str, tmp_path: Path) -> None:
+    async with open_rig(database_url) as rig, serving(rig.app) as served, chromium(served.url) as page:
+        await rig.set_tariff(energy_tariff("0.79"))
+        session = await rig.authorize(106, 2000)
+        await rig.until(session["id"], "charging")
+        await sign_in(page, rig.ops.api_key)
+        await page.click(f"tr[data-id='{session['id']}'] a")
+        await page.wait_for_selector("#stream-state:has-text('Live')")
+        await page.evaluate("() => { document.querySelector('svg.chart').marked = true; }")
+        await page.click("#timeline summary >> nth=0")
         await page.click("summary:has-text('Stop the charge')")
         await page.fill("#stop-reason", "cable is hot")
+        scrolled = await page.evaluate("() => { scrollTo(0, 200); return scrollY; }")
+        await rig.pass_time(60)
+        energy = f"{(await rig.ops_session(session['id']))['energy_wh'] / 1000:.2f} kWh"
+        await page.wait_for_selector(f"[data-part=amounts] dd:has-text('{energy}')")
+        kept = await page.evaluate(
+            "() => [document.activeElement.id, document.activeElement.value, scrollY,"
+            " document.querySelector('#timeline details').open, document.querySelector('svg.chart').marked]"
+        )
+        assert kept == ["stop-reason", "cable is hot", scrolled, True, True], "an update moves nothing"
+        await page.screenshot(path=tmp_path / "running.png")
         await page.click("button:has-text('Stop the charge')")
-        assert "The stop is requested" in await page.inner_text("[role=status]")
+        assert "The stop is requested" in await page.inner_text(".notice.done")
+        await page.wait_for_selector("#stream-state:has-text('Live')")
         last = await ended(rig, session)
         assert last["stop_reason"] == "operations"
-        await page.goto(f"/console/sessions/{session['id']}")
-        assert await page.is_visible("svg.chart")
+        await page.wait_for_selector("[data-part=head] .badge:has-text('completed')")
+        await page.wait_for_selector("#timeline th:has-text('settlement decided')")
+        assert "status changed" in await page.text_content("#told")
+        assert not await page.is_visible("summary:has-text('Stop the charge')")
         await page.screenshot(path=tmp_path / "session.png", full_page=True)
+
+
+async def test_a_stream_that_fails_says_so_and_begins_again(database_url: str) -> None:
+    async with open_rig(database_url) as rig, serving(rig.app) as served, chromium(served.url) as page:
+        session = await rig.authorize(106, 2000)
+        await sign_in(page, rig.ops.api_key)
+        await page.clock.install()
+        for path in ("", f"/sessions/{session['id']}"):
+            await page.route(STREAMS, lambda route: route.fulfill(status=502))
+            await page.goto(f"/console{path}")
+            await page.wait_for_selector("#stream-state:has-text('No updates: the service is away')")
+            await page.unroute(STREAMS)
+            await page.clock.fast_forward(10_000)
+            await page.wait_for_selector("#stream-state:text-is('Live')")
 
 
 async def test_the_keyboard_reaches_everything_and_its_focus_is_seen(database_url: str) -> None:

@@ -4,6 +4,7 @@ Live: rows that are patched by id and version, one read a second for all viewers
 """
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -14,10 +15,12 @@ from sqlalchemy import text
 
 from app.api.http.live import SessionChanges
 from app.console import board as module
-from app.console.board import KEPT, MOST_OF_ONE, MOST_VIEWERS, REMEMBERED, Board
-from app.console.http.signed_in import COOKIE
+from app.console.board import KEPT, REMEMBERED, Board
+from app.console.viewers import MOST_OF_A_KEY, MOST_OF_ONE, MOST_VIEWERS
 from app.domain.session.payment_session import Status
+from app.domain.units.ids import KeyId, OperatorId
 from app.flows.console.sign_in import sign_in, sign_out
+from app.store.operators.keys import OpsKey, Role
 from tests.api.service import LOOK, Service, open_service, wait
 from tests.console.accessibility import check
 from tests.console.browser import opened
@@ -231,24 +234,29 @@ async def test_sessions_that_need_attention_come_first(database_url: str) -> Non
         assert board.rows()[0]["attention"] == "other"
 
 
-async def test_open_pages_are_bounded(database_url: str) -> None:
+async def test_open_pages_are_bounded_for_each_key_and_operator_and_in_all(database_url: str) -> None:
     async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
         await browser.sign_in(service.one.ops.api_key)
-        boards = service.apps[0].state.boards
-        board = boards.of(service.context, service.one.operator.operator_id)
-        token = browser.http.cookies[f"__Host-{COOKIE}"]
-        board.viewers.update(dict.fromkeys(range(1, MOST_OF_ONE + 1), token))
-        answer = await browser.http.get("/console/live/stream")
-        assert answer.status_code == 503
-        assert not boards.is_full_for(service.other.operator.operator_id), "others can look"
-        board.viewers.update(dict.fromkeys(range(1, MOST_VIEWERS + 1), token))
-        assert boards.is_full_for(service.other.operator.operator_id)
+        viewers, own, other = service.apps[0].state.viewers, service.one.operator.operator_id, "op_other"
+        full = (
+            {(own, service.one.ops.id): MOST_OF_A_KEY},
+            {(own, "opk_1"): MOST_OF_A_KEY, (own, "opk_2"): MOST_OF_ONE - MOST_OF_A_KEY},
+            {(other, "opk_3"): MOST_VIEWERS},
+        )
+        for each in full:
+            viewers.open = Counter(each)
+            for path in ("live/stream", f"sessions/{session['id']}/stream"):
+                answer = await browser.http.get(f"/console/{path}")
+                assert answer.status_code == 503, (each, path)
+        viewers.open = Counter({(other, "opk_3"): MOST_VIEWERS - 1})
+        assert viewers.has_room(OpsKey(KeyId(service.one.ops.id), OperatorId(own), Role.READ, ""))
 
 
 async def test_a_stream_without_a_session_is_not_asked_for_again(database_url: str) -> None:
     async with open_service(database_url) as service, opened(service.apps[0]) as browser:
         answer = await browser.http.get("/console/live/stream", headers={"Accept": "text/event-stream"})
-        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.text == "event: out\ndata: {}\n\n"
 
 
 async def test_viewers_are_told_when_a_refresh_fails_and_go_on_afterwards(database_url: str) -> None:

@@ -124,7 +124,7 @@ async def test_a_stop_is_requested_with_a_reason_and_the_key_in_the_journal(data
         check(refused)
         assert "Nothing was changed" in refused.text
         page = await browser.send(form_to(page, "stop"), {"reason": "cable is hot"})
-        assert page.one(role="status").text.startswith("The stop is requested")
+        assert page.one("p", class_="notice done").text.startswith("The stop is requested")
         assert not [f for f in page.all("form") if f.attributes["action"].endswith("/stop")]
         last = await ended(rig, session)
         assert last["stop_reason"] == "operations"

@@ -88,14 +88,17 @@ def page(
     **values: object,
 ) -> HTMLResponse:
     """Renders a template. It knows the viewer, their CSRF token and whether they may act."""
+    return HTMLResponse(part(template, viewer, path=request.url.path, pages=PAGES, **values), status)
+
+
+def part(template: str, viewer: SignedIn | None = None, **values: object) -> str:
+    """Renders a part of a page. It knows the same of its viewer."""
     known = {
         "viewer": viewer,
         "csrf": csrf_of(viewer.token) if viewer else "",
         "may_act": viewer is not None and may_act(viewer),
-        "path": request.url.path,
-        "pages": PAGES,
     }
-    return HTMLResponse(templates.get_template(template).render(known | values), status)
+    return templates.get_template(template).render(known | values)
 
 
 def csrf_of(token: str) -> str:
@@ -145,7 +148,7 @@ def _to_sign_in(request: Request) -> Response:
     """Redirects to the sign-in, from where a page leads back. A form does not, since it would be sent unseen."""
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.headers.get("accept", "").startswith("text/event-stream"):
-        return Response(status_code=204)  # ends the stream: the browser does not ask again
+        return Response("event: out\ndata: {}\n\n", media_type="text/event-stream")  # the page asks no more
     query = f"?next={quote(wanted)}" if request.method == "GET" and wanted != "/console" else ""
     return RedirectResponse(SIGN_IN + query, 303)
 

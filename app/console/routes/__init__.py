@@ -5,6 +5,8 @@ from fastapi import FastAPI
 from app.console.board import Boards
 from app.console.http.signed_in import FailedSignIns
 from app.console.routes import equipment, health, live, money, search, session, sign_in, unknown
+from app.console.session_stream import SessionStreams
+from app.console.viewers import Viewers
 
 routers = (
     sign_in.router,
@@ -30,3 +32,4 @@ def add_to(app: FastAPI, *, allow_plain_http: bool) -> None:
 def forget(app: FastAPI) -> None:
     """Begins with no viewers and no failed sign-ins."""
     app.state.boards, app.state.failed_sign_ins = Boards(), FailedSignIns()
+    app.state.session_streams, app.state.viewers = SessionStreams(), Viewers()

@@ -1,12 +1,12 @@
 """Live: what runs now, patched by one stream."""
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 
 from app.api.http.auth import ContextHere
 from app.console.board import Board, Boards
-from app.console.http.pages import ConsoleRoute, Refused, page
+from app.console.http.pages import ConsoleRoute, page
 from app.console.http.signed_in import Viewer
+from app.console.http.streams import event_stream
 from app.console.views.formats import duration, epoch_ms
 from app.console.views.rows import Row
 
@@ -67,15 +67,8 @@ async def live(request: Request, context: ContextHere, viewer: Viewer) -> Respon
 @router.get("/live/stream")
 async def stream(request: Request, context: ContextHere, viewer: Viewer) -> Response:
     """Server-sent events for Live, until the session is over or the process ends."""
-    boards: Boards = request.app.state.boards
-    if boards.is_full_for(viewer.key.operator_id):
-        raise Refused(503, "Too many pages are open", "Close some pages of the console.")
     board = _board(request, context, viewer)
-    return StreamingResponse(
-        board.watch(viewer.token, request.app.state.news),
-        media_type="text/event-stream",
-        headers={"X-Accel-Buffering": "no"},
-    )
+    return event_stream(request, viewer, board.watch(viewer.token, request.app.state.news))
 
 
 def _board(request: Request, context: ContextHere, viewer: Viewer) -> Board:

@@ -10,31 +10,28 @@ from fastapi.responses import RedirectResponse
 from app.api.http.auth import ContextHere
 from app.api.http.requests import shielded
 from app.console.http.forms import reason_of
-from app.console.http.pages import ConsoleRoute, Refused, page
+from app.console.http.pages import ConsoleRoute, Refused, page, part
 from app.console.http.signed_in import Act, Acting, Viewer
-from app.console.views.chart import chart_of
+from app.console.http.streams import event_stream
+from app.console.session_stream import DONE as DONE_EVENT
+from app.console.session_stream import Looking, SessionPage, SessionStreams
 from app.console.views.formats import money
-from app.console.views.timeline import timeline_of
-from app.domain.reconciliation.at_risk import at_risk_minor
-from app.domain.session.attention import row_of
-from app.domain.session.limit import amount_used_minor, expected_end
-from app.domain.session.limit_checks import limits_shown
+from app.console.views.session import PARTS, told, values_of
 from app.domain.session.payment_session import PaymentSession, StopReason
-from app.domain.session.settle import may_be_settled_by_person
 from app.domain.units.ids import SessionId
 from app.domain.units.money import exponent
 from app.flows.admin import queries
 from app.flows.admin.acknowledge import acknowledge
 from app.flows.admin.queries import visible_to
 from app.flows.admin.settle_manually import close_manually, settle_manually
+from app.flows.console.session import SessionRead, read_session
 from app.flows.context import Context
-from app.flows.terminal.request_stop import STOPPABLE, request_stop
+from app.flows.terminal.request_stop import request_stop
 
 router = APIRouter(prefix="/console/sessions", route_class=ConsoleRoute)
 
 SessionPath = Annotated[SessionId, Path(alias="id", pattern="^[ -~]{1,64}$")]
-MOST_LINES = 1000
-"""Journal lines of a page; the newest ones are left out beyond, and the page says so."""
+MOST_LINE_DIGITS = 18
 DONE = {
     "stop": "The stop is requested. The watcher sends it now.",
     "settle": "The session is settled by this amount.",
@@ -47,33 +44,44 @@ DONE = {
 async def session_page(
     request: Request, context: ContextHere, viewer: Viewer, session_id: SessionPath, done: str = ""
 ) -> Response:
-    session = await queries.session(context, session_id, visible_to(viewer.key))
-    lines = await queries.journal_of(context, session.id, after=0, limit=MOST_LINES + 1)
-    names = await queries.names_of_places(context, [session])
-    now = context.clock.now()
-    return page(
-        request,
-        "session.html",
-        viewer,
-        s=session,
-        used=amount_used_minor(session, context.policy),
-        energy_wh=session.settlement.energy_wh if session.settlement else session.energy_wh,
-        expected_end=expected_end(session, context.policy),
-        limits=limits_shown(session),
-        monta_price=_monta_price(session),
-        names=names,
-        items=[(item, row_of(item.code), at_risk_minor(session, item)) for item in session.attention],
-        captures=await queries.captures_of(context, session.id),
-        chart=chart_of(session, lines, context.policy, now),
-        timeline=timeline_of(lines[:MOST_LINES], session.created_at, session.authorization.currency),
-        cut=len(lines) > MOST_LINES,
-        done=DONE.get(done, ""),
-        now=now,
-        may_stop=session.status in STOPPABLE and session.stop_request is None,
-        may_settle=may_be_settled_by_person(session),
-        may_close=not session.ended,
-        decimals=exponent(session.authorization.currency),
+    read = await read_session(context, session_id, viewer.key.operator_id)
+    values = values_of(read, context.policy)
+    return page(request, "session.html", viewer, done=DONE.get(done, ""), **values)
+
+
+@router.get("/{id}/stream")
+async def stream(
+    request: Request, context: ContextHere, viewer: Viewer, session_id: SessionPath, after: str = ""
+) -> Response:
+    """Server-sent events for a session's page: changed parts, and lines of the journal that follow `after`."""
+    read = await read_session(context, session_id, viewer.key.operator_id)
+    last = _line(request.headers.get("last-event-id") or after)
+    if not read.goes_on and (not read.lines or read.lines[-1].id <= last):
+        return Response(DONE_EVENT, media_type="text/event-stream")
+    streams: SessionStreams = request.app.state.session_streams
+
+    def shown(read: SessionRead, after: int) -> SessionPage:
+        values = values_of(read, context.policy)
+        new = [line for line in values["timeline"] if line.id > after]
+        return SessionPage(
+            parts={name: part(f"session/{name}.html", viewer, **values) for name in PARTS},
+            lines=part("session/lines.html", viewer, **values | {"timeline": new}),
+            last_line=new[-1].id if new else after,
+            told=told(new),
+        )
+
+    who = Looking(
+        session_id=session_id,
+        operator_id=viewer.key.operator_id,
+        key_id=viewer.key.id,
+        token=viewer.token,
     )
+    return event_stream(request, viewer, streams.watch(context, who, shown, last, request.app.state.news))
+
+
+def _line(text: str) -> int:
+    """The id of a journal line that a page has; 0: none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_LINE_DIGITS else 0
 
 
 @router.post("/{id}/stop")
@@ -120,14 +128,6 @@ async def _decide(
     amount = _amount(act.fields.get("amount", ""), await queries.session(context, session_id, owner))
     await shielded(flow(context, session_id, owner, amount_minor=amount, reason=reason, by=key.caller))
     return _back(session_id, done)
-
-
-def _monta_price(session: PaymentSession) -> Decimal | None:
-    """Returns the price that Monta showed last, in major units. Also one that was set aside."""
-    latest = session.charge.latest if session.charge else None
-    if latest is None:
-        return None
-    return latest.price if latest.price is not None else latest.claimed_price
 
 
 def _back(session_id: SessionId, done: str) -> Response:

@@ -5,11 +5,8 @@
   const body = table.tBodies[0];
   const blank = document.getElementById("blank-row").content.firstElementChild;
   const none = document.getElementById("none");
-  const state = document.getElementById("stream-state");
-  const pause = document.getElementById("pause");
   const rows = new Map();
   let now = Number(table.dataset.now);
-  let stream = null;
 
   const set = (node, text) => { if (node.textContent !== text) node.textContent = text; };
   const part = (row, name) => row.querySelector(`[data-f="${name}"]`);
@@ -78,30 +75,8 @@
     for (const id of gone) { rows.get(id)?.remove(); rows.delete(id); }
     for (const row of rows.values()) count(row);
     none.hidden = rows.size > 0;
-    set(state, "Live");
-  }
-
-  function listen() {
-    stream = new EventSource("/console/live/stream");
-    stream.addEventListener("update", (event) => apply(JSON.parse(event.data)));
-    stream.addEventListener("away", () => set(state, "The database does not answer; trying again."));
-    stream.addEventListener("over", () => set(state, "The stream has ended; connecting again."));
-    stream.onerror = () => {
-      if (stream.readyState === EventSource.CLOSED) {
-        set(state, "No updates: signed out, or too many viewers. Reload the page.");
-      } else {
-        set(state, "The connection is lost; trying again.");
-      }
-    };
   }
 
   for (const row of body.rows) rows.set(row.dataset.id, row);
-  pause.hidden = false;
-  pause.addEventListener("click", () => {
-    const running = stream !== null;
-    if (running) { stream.close(); stream = null; set(state, "Paused"); } else { listen(); }
-    pause.setAttribute("aria-pressed", String(running));
-    set(pause, running ? "Go on" : "Pause");
-  });
-  listen();
+  follow(() => "/console/live/stream", apply);
 })();

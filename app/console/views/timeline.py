@@ -52,6 +52,7 @@ DECISIONS = frozenset(
 class TimelineEntry:
     """One line: what, by whom, its words and its cause. With the time since the cause."""
 
+    id: int
     at: datetime
     since_tap: timedelta
     sort: str
@@ -82,6 +83,7 @@ def _entry(
     cause = next((kind for kind in CAUSES.get(line.kind, ()) if kind in latest), None)
     known = next((row for kind, row in KINDS.items() if kind == line.kind), None)
     return TimelineEntry(
+        id=line.id,
         at=line.at,
         since_tap=line.at - began_at,
         sort="call" if line.kind in CALLS else "decision" if line.kind in DECISIONS else "fact",

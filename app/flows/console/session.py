@@ -1,0 +1,65 @@
+"""Reads one session with its journal, captures and names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.domain.session.payment_session import PaymentSession
+from app.domain.session.settlement import SettlementStatus
+from app.domain.units.ids import OperatorId, SessionId
+from app.flows.context import Context, SessionUnknown
+from app.store.operators.names import Names, names_of
+from app.store.sessions import journal, payment_sessions
+from app.store.sessions.journal import JournalEntry
+from app.store.sessions.session_filter import SessionFilter
+from app.store.sessions.settlements import Capture, captures_of_session
+
+MOST_LINES = 1000
+"""Journal lines that are read; the newest ones are left out beyond."""
+AWAITED = timedelta(minutes=5)
+"""How long after a settlement the terminal's report is waited for. Usually it comes within seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRead:
+    """One session at `now`. `cut`: its journal has more than these lines."""
+
+    session: PaymentSession
+    lines: Sequence[JournalEntry]
+    cut: bool
+    captures: Sequence[Capture]
+    names: Names
+    now: datetime
+
+    @property
+    def version(self) -> int:
+        return self.session.version
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether news are to be expected. The charge runs, or its terminal's report is awaited."""
+        settled = self.session.settlement
+        if not self.session.ended or settled is None:
+            return not self.session.ended
+        return settled.status is SettlementStatus.DUE and self.now < settled.decided_at + AWAITED
+
+
+async def read_session(
+    context: Context, session_id: SessionId, operator_id: OperatorId | None
+) -> SessionRead:
+    """Reads a session of one operator, or (None) of any. Raises SessionUnknown."""
+    async with context.database.read() as connection:
+        owner = SessionFilter(operator_id=operator_id)
+        found = await payment_sessions.get(connection, session_id, owner)
+        if found is None:
+            raise SessionUnknown
+        lines = await journal.of_session(connection, session_id, limit=MOST_LINES + 1)
+        point = (found.operator_id, found.charge_point_id)
+        return SessionRead(
+            session=found,
+            lines=lines[:MOST_LINES],
+            cut=len(lines) > MOST_LINES,
+            captures=await captures_of_session(connection, session_id),
+            names=await names_of(connection, {found.terminal_id}, {point}),
+            now=context.clock.now(),
+        )
