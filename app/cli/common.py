@@ -69,6 +69,7 @@ READING = frozenset(
         "show",
         "check",
         "evidence",
+        "public-key",
         "sessions",
         "orphans",
         "outages",

@@ -19,7 +19,13 @@ def rotate(as_json: AsJson = False) -> None:
     """Encrypt all secrets anew with TAPWATT_SECRET_KEY; the key before is in TAPWATT_OLD_SECRET_KEYS. Repeatable."""
     done = with_context(load_settings(), rotate_secret_key)
     warn(done.left)
-    print_facts(as_json, key_id=done.key_id, operators=str(done.operators), left=str(len(done.left)))
+    print_facts(
+        as_json,
+        key_id=done.key_id,
+        evidence_key_id=done.evidence_key_id,
+        operators=str(done.operators),
+        left=str(len(done.left)),
+    )
     if done.left:
         fail(
             "Some operators keep secrets under an older key. Set these secrets again (`tapwatt operator set"

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from app.clock import Clock
+from app.domain.evidence.seal import Sealer
 from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
@@ -114,6 +115,11 @@ class Context:
     payments: Payments = field(default_factory=Payments)
     known_keys: KnownKeys[PresentedKey] = field(default_factory=KnownKeys)
     key_uses: KeyUses = field(default_factory=KeyUses)
+
+    @property
+    def sealer(self) -> Sealer:
+        """Seals settled sessions and signs evidence."""
+        return self.operators.box.sealer
 
 
 HOLD_STARTS = timedelta(seconds=60)

@@ -26,7 +26,7 @@ async def erase(
 ) -> PaymentSession:
     """Erases a locked session's personal data, in document and columns."""
     now = context.clock.now()
-    saved = await payment_sessions.save(connection, before, erased(change, source, now), now)
+    saved = await payment_sessions.save(connection, before, erased(change, source, now), now, context.sealer)
     await personal_data.clear(connection, [saved.id])
     return saved
 

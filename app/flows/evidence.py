@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from app.domain.evidence.bundle import Json, bundle_of
+from app.domain.evidence.bundle import bundle_of
 from app.domain.evidence.chain import Line, Linked
+from app.domain.evidence.json_values import Json
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import ChargeId, SessionId
@@ -31,6 +32,7 @@ async def evidence_of(
     What is written meanwhile is left out: the session is read first, and says how many lines it had.
     """
     async with context.database.read() as connection:
+        await context.operators.check_key(connection)  # which signs: another one since the last rotation
         session = await payment_sessions.get(connection, session_id, owner)
         if session is None:
             raise SessionUnknown
@@ -46,6 +48,7 @@ async def evidence_of(
         [capture.report() for capture in captures[:reported]],
         [_delivery(each) for each in kept],
         made_at=context.clock.now(),
+        sealer=context.sealer,
     )
 
 

@@ -17,6 +17,7 @@ from app.domain.session.states.allowed_readings import allowed_for
 from app.domain.session.states.kept_readings import KeptReadings, keep_reading
 from app.domain.session.states.running_reports import may_merge, merge_reports, rescheduled
 from app.domain.units.ids import ChargeId, OperatorId
+from app.flows.context import Context
 from app.monta.plain_readings import PlainReading
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
 from app.store import kept_readings
@@ -114,7 +115,7 @@ def allowance_of(
 
 
 async def apply_running(
-    connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], policy: Policy, now: datetime
+    context: Context, connection: Connection, operator_id: OperatorId, entries: Sequence[Entry], now: datetime
 ) -> frozenset[str]:
     """Applies entries about running charges to their sessions. Returns the keys of the applied ones.
 
@@ -138,15 +139,15 @@ async def apply_running(
         newest = sorted(reports.values(), key=lambda report: report.seen_at)[-inbox.READ_OF_EACH :]
         if not reports:
             continue
-        after = merge_reports(known.session, newest, policy, now)
+        after = merge_reports(known.session, newest, context.policy, now)
         edits.append((known.session, after.change))
         merged.append((known, after.due))
-    saved = await payment_sessions.save_all(connection, edits, now)
+    saved = await payment_sessions.save_all(connection, edits, now, context.sealer)
     due: dict[str, Wait] = {}
     allowances: list[Allowance] = []
     for session, (known, wanted) in zip(saved, merged, strict=True):
         leased = known.lease_until is not None and known.lease_until > now
-        allowance, wait = (None, wanted) if leased else allowance_of(session, wanted, policy, now)
+        allowance, wait = (None, wanted) if leased else allowance_of(session, wanted, context.policy, now)
         allowances += [allowance] if allowance is not None else []
         moved = rescheduled(known.due_at, wait, now, leased=leased)
         if moved is not None:

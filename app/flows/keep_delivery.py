@@ -110,5 +110,5 @@ async def _apply_some(context: Context, operator_id: OperatorId, signed: Sequenc
                 if number % APPLIED_AT_ONCE == 0:
                     await asyncio.sleep(0)
         if entries:
-            applied = await apply_running(connection, operator_id, entries, context.policy, now)
+            applied = await apply_running(context, connection, operator_id, entries, now)
             await keep_entries(connection, operator_id, entries, now, applied=applied)

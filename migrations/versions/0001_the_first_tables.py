@@ -1150,6 +1150,15 @@ def _create_keys() -> None:
         postgresql_where=sa.text("active"),
     )
     op.create_table(
+        "evidence_keys",
+        sa.Column("key_id", sa.Text(), nullable=False, comment="of the public key's SHA-256"),
+        sa.Column("public", sa.Text(), nullable=False, comment="the Ed25519 public key, in hex"),
+        sa.Column("vouched_by", sa.Text(), nullable=False, comment="the id of the key that came after it"),
+        sa.Column("signature", sa.Text(), nullable=False, comment="of the public key, by that key"),
+        sa.PrimaryKeyConstraint("key_id", name=op.f("pk_evidence_keys")),
+        comment="Keys that evidence was signed with before TAPWATT_SECRET_KEY was changed.",
+    )
+    op.create_table(
         "api_keys",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False, comment="terminal or ops"),
@@ -1322,6 +1331,7 @@ def downgrade() -> None:
 
 
 def _drop_keys() -> None:
+    op.drop_table("evidence_keys")
     op.drop_table("secret_keys")
     op.drop_table("console_sessions")
     op.drop_table("api_keys")

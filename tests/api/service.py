@@ -142,7 +142,8 @@ class Service:
             before = await payment_sessions.lock(connection, SessionId(session_id))
             assert before is not None
             change = Change(replace(before, **fields))
-            return await payment_sessions.save(connection, before, change, self.context.clock.now())
+            now = self.context.clock.now()
+            return await payment_sessions.save(connection, before, change, now, self.context.sealer)
 
     async def charging(self, session_id: str, charge_id: str, energy_wh: int = 1000) -> PaymentSession:
         now = self.context.clock.now()

@@ -13,6 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from app.cli import every_command
+from app.domain.evidence.signatures import keys_in_pem
 from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
 from app.store.tables import metadata
@@ -207,7 +208,15 @@ def test_F90_the_secret_key_is_changed_by_one_command(tenants: str) -> None:
     new = {"TAPWATT_SECRET_KEY": NEW_KEY}
     both = new | {"TAPWATT_OLD_SECRET_KEYS": f"some other, {SECRET_KEY}"}
     done = facts(tenants, "secret-key", "rotate", **both)
-    assert done == {"key_id": SecretBox(NEW_KEY).key_id, "operators": "2", "left": "0"}
+    assert done == {
+        "key_id": SecretBox(NEW_KEY).key_id,
+        "evidence_key_id": SecretBox(NEW_KEY).sealer.key.id,
+        "operators": "2",
+        "left": "0",
+    }
+    shown = facts(tenants, "evidence", "public-key", **new)
+    assert keys_in_pem(shown["public_key"]) == {shown["key_id"]: SecretBox(NEW_KEY).sealer.key.public}
+    assert shown["key_id"] == done["evidence_key_id"] != SecretBox(SECRET_KEY).sealer.key.id
     facts(tenants, "operator", "change-webhook-secret", "--operator", OP_ONE, **new)
     status, told = run(tenants, "operator", "list")
     assert (status, "TAPWATT_SECRET_KEY" in told) == (1, True)

@@ -100,7 +100,10 @@ class Depot:
             running = replace(
                 before, status=Status.CHARGING, charge=merge(None, report, by_rest=True), power_bound_w=11_000
             )
-            self.sessions.append(await payment_sessions.save(connection, before, Change(running), now))
+            sealer = self.context.sealer
+            self.sessions.append(
+                await payment_sessions.save(connection, before, Change(running), now, sealer)
+            )
 
     def news(self, chance: random.Random) -> bytes:
         """Ten entries, each of another session: half name the session, half the charge only."""

@@ -25,6 +25,7 @@ SECOND = timedelta(seconds=1)
 OP_ONE, OP_OTHER = OperatorId("op_one"), OperatorId("op_other")
 TRM_ONE, TRM_OTHER = TerminalId("trm_one"), TerminalId("trm_other")
 SECRET_KEY = "for-tests-Vq7nX2kM9sD4wL1zR8cT5bG3"
+SEALER = SecretBox(SECRET_KEY).sealer
 
 
 def operator(operator_id: OperatorId = OP_ONE) -> Operator:
@@ -115,7 +116,7 @@ async def change(
     async with database.transaction() as connection:
         locked = await payment_sessions.lock(connection, before.id)
         assert locked is not None
-        return await payment_sessions.save(connection, locked, Change(after), at)
+        return await payment_sessions.save(connection, locked, Change(after), at, SEALER)
 
 
 def with_charge(session: PaymentSession, charge_id: str, energy_wh: int = 0) -> PaymentSession:

@@ -24,6 +24,7 @@ from tests.store.rows import (
     NOW,
     OP_ONE,
     OP_OTHER,
+    SEALER,
     SECOND,
     a_session,
     change,
@@ -119,7 +120,7 @@ async def test_a_session_is_loaded_with_its_kept_readings_and_saved_with_them(da
             assert [p.energy_wh for p in shown.meter_history.points] == [110, 120]
             locked = await payment_sessions.lock(connection, session.id)
             assert locked == shown
-            saved = await payment_sessions.save(connection, shown, Change(shown), NOW)
+            saved = await payment_sessions.save(connection, shown, Change(shown), NOW, SEALER)
             assert (saved.version, saved.beside) == (shown.version, 0)
         async with database.transaction() as connection:
             again = await payment_sessions.get(connection, session.id)

@@ -26,14 +26,20 @@ class EvidenceOut(BaseModel):
     card: dict[str, Any] = Field(description="all null once it was erased")
     metadata: dict[str, str]
     journal: list[dict[str, Any]] = Field(description="each line with its hash")
-    chain: dict[str, Any] = Field(description="how many lines there are, and the last line's hash")
+    chain: dict[str, Any] = Field(
+        description="how many lines there are, the last line's hash, and the seal that a settled session has"
+    )
     decisions: list[int] = Field(description="numbers of the lines that record our decisions")
     calls: list[int] = Field(description="numbers of the lines that record calls to Monta")
     settlement: dict[str, Any] | None
     final_record: dict[str, Any] | None = Field(description="Monta's, as it was settled by")
     captures: list[dict[str, Any]]
     deliveries: list[dict[str, Any]] = Field(description="Monta's webhooks about it that are still kept")
-    seal: str = Field(description="SHA-256 of all the rest")
+    keys: list[dict[str, Any]] = Field(
+        description="public keys of before that the seal needs, each signed by the key after it"
+    )
+    seal: str = Field(description="SHA-256 of all but this and the signature")
+    signature: dict[str, Any] = Field(description="of the seal, by Ed25519, with the public key")
 
 
 @router.get(

@@ -1,16 +1,15 @@
-"""Makes a session's evidence: one JSON object, sealed by a hash. The hash covers all of it."""
+"""Makes a session's evidence: one JSON object, hashed and signed. The signature covers all of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from decimal import Decimal
-from enum import Enum
+from datetime import datetime
 
 from app.domain.evidence.chain import Linked
+from app.domain.evidence.json_values import Json, fields_of, json_of, plain
+from app.domain.evidence.seal import Sealer, parts_of
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import DERIVED, CaptureReport, Settlement
+from app.domain.session.states.journal import JournalHead
 from app.domain.session.states.journal import JournalKind as K
-from app.domain.units.canonical import digest
 
 FORMAT = "tapwatt-evidence-1"
 ALGORITHM = "sha256"
@@ -47,8 +46,6 @@ CALLS = frozenset(
 )
 """Kinds of lines about calls to Monta; reads that succeed are `charge_reported` where they show something new."""
 
-Json = dict[str, object]
-
 
 def bundle_of(
     session: PaymentSession,
@@ -57,42 +54,36 @@ def bundle_of(
     deliveries: Sequence[Mapping[str, object]],
     *,
     made_at: datetime,
+    sealer: Sealer,
 ) -> Json:
-    """All that is kept of a session. `captures`: what the PSP did."""
+    """All that is kept of a session, signed. `captures`: what the PSP did."""
     kinds = [(each.line.number, each.line.kind) for each in lines]
     bundle: Json = {
         "format": FORMAT,
-        "made_at": _plain(made_at),
-        "session": {
-            "id": session.id,
-            "operator_id": session.operator_id,
-            "terminal_id": session.terminal_id,
-            "status": session.status.value,
-            "created_at": _plain(session.created_at),
-        },
-        "request": _json(request_of(session, session.tariff.source if session.tariff else None)),
-        "card": _json(asdict(session.authorization.card)),
-        "metadata": dict(session.metadata),
+        "made_at": plain(made_at),
+        **parts_of(session),
+        "request": json_of(request_of(session, session.tariff.source if session.tariff else None)),
         "journal": [_line(each) for each in lines],
-        "chain": {"algorithm": ALGORITHM, "lines": session.journal.lines, "head": session.journal.hash},
+        "chain": _chain(session.journal),
         "decisions": [number for number, kind in kinds if kind in DECISIONS],
         "calls": [number for number, kind in kinds if kind in CALLS],
         "settlement": None if session.settlement is None else _settlement(session.settlement),
-        "final_record": None if session.settled_record is None else _json(asdict(session.settled_record)),
-        "captures": [_json(asdict(report)) for report in captures],
+        "captures": [fields_of(report) for report in captures],
         "deliveries": [dict(each) for each in deliveries],
     }
-    return bundle | {"seal": seal_of(bundle)}
+    sealed_by = None if session.journal.seal is None else session.journal.seal.key_id
+    return sealer.signed(bundle, sealed_by)
+
+
+def _chain(head: JournalHead) -> Json:
+    """The chain's end, and the seal of the session as it ended; null while it runs."""
+    seal = None if head.seal is None else fields_of(head.seal)
+    return {"algorithm": ALGORITHM, "lines": head.lines, "head": head.hash, "seal": seal}
 
 
 def _settlement(settlement: Settlement) -> Json:
     """Without what follows from the captures, which the bundle has, too."""
-    return {name: value for name, value in _json(asdict(settlement)).items() if name not in DERIVED}
-
-
-def seal_of(bundle: Mapping[str, object]) -> str:
-    """SHA-256, in hex, of all of a bundle but its seal."""
-    return digest({name: value for name, value in bundle.items() if name != "seal"})
+    return {name: value for name, value in fields_of(settlement).items() if name not in DERIVED}
 
 
 def request_of(session: PaymentSession, tariff: object) -> Json:
@@ -119,31 +110,9 @@ def _line(each: Linked) -> Json:
     line = each.line
     return {
         "number": line.number,
-        "at": _plain(line.at),
+        "at": plain(line.at),
         "kind": line.kind,
         "source": line.source,
         "detail": dict(line.detail),
         "hash": each.hash,
     }
-
-
-def _json(value: Mapping[str, object]) -> Json:
-    """Converts a value to JSON. Times and amounts of money as text, enums by their values. The tariff's own numbers
-    stay."""
-    return {name: child if name == "tariff" else _value(child) for name, child in value.items()}
-
-
-def _value(value: object) -> object:
-    if isinstance(value, dict):
-        return _json(value)
-    if isinstance(value, list | tuple):
-        return [_value(child) for child in value]
-    return _plain(value)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    return value.value if isinstance(value, Enum) else value

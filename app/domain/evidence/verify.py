@@ -1,12 +1,16 @@
-"""Verifies a bundle by itself: seal, journal's chain, bill."""
+"""Verifies a bundle by itself: signature, seal, journal's chain, bill."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
-from app.domain.evidence.bundle import ALGORITHM, FORMAT, seal_of
+from app.domain.evidence.bundle import ALGORITHM, FORMAT
 from app.domain.evidence.chain import Line, Linked, broken_at
+from app.domain.evidence.seal import seal_of, sealed_digest
+from app.domain.evidence.signatures import Purpose, Voucher, is_signed, key_id_of, with_vouched
 from app.domain.session.settlement import (
     CaptureOutcome,
     CaptureReport,
@@ -26,22 +30,100 @@ from app.domain.units.money import Rounding, to_minor
 Json = Mapping[str, object]
 
 
-def problems(bundle: object) -> list[str]:
-    """Returns what does not fit in a bundle, in words. Without values of it; empty: nothing was changed."""
+def problems(bundle: object, trusted: Mapping[str, str] | None = None) -> list[str]:
+    """Returns what does not fit in a bundle, in words. Without values of it; empty: nothing was changed.
+
+    `trusted`: public keys by id. None: the key that the bundle names itself, which says only that all of it was made
+    with one key.
+    """
     if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
         return [f"this is no bundle of the format {FORMAT}"]
     found = []
     for check in CHECKS:
-        try:
-            found += list(check(bundle))
-        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError):
-            found.append(f"{check.__name__.strip('_')}: a field is missing or of another kind")
+        found += _found(check.__name__, partial(check, bundle))
+    for by_key in (_signature, _sealed):
+        found += _found(by_key.__name__, partial(by_key, bundle, trusted))
     return found
 
 
-def _seal(bundle: Json) -> Iterator[str]:
-    if bundle["seal"] != seal_of(bundle):
+def _found(name: str, check: Callable[[], Iterator[str]]) -> list[str]:
+    try:
+        return list(check())
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError):
+        return [f"{name.strip('_')}: a field is missing or of another kind"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which keys signed a bundle and sealed its session, and when. None: the session is not settled yet."""
+
+    signed_by: str
+    sealed_by: str | None
+    sealed_at: str | None
+    lines: int
+
+
+def origin_of(bundle: Json) -> Origin:
+    """Says whose a bundle is. Of one without problems."""
+    chain = _dict(bundle["chain"])
+    seal = {} if chain["seal"] is None else _dict(chain["seal"])
+    sealed_by, sealed_at = (None if seal.get(name) is None else str(seal[name]) for name in ("key_id", "at"))
+    return Origin(str(_dict(bundle["signature"])["key_id"]), sealed_by, sealed_at, _int(chain["lines"]))
+
+
+NOT_TRUSTED = "which is none of the given public keys, and none that they vouch for"
+
+
+def _known(bundle: Json, trusted: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The public keys to believe, by id."""
+    if trusted is None:
+        public = str(_dict(bundle["signature"])["public_key"])
+        trusted = {key_id_of(public): public}
+    vouchers = [
+        Voucher(
+            key_id=str(each["key_id"]),
+            public=str(each["public"]),
+            vouched_by=str(each["vouched_by"]),
+            signature=str(each["signature"]),
+        )
+        for each in _dicts(bundle["keys"])
+    ]
+    return with_vouched(trusted, vouchers)
+
+
+def _signature(bundle: Json, trusted: Mapping[str, str] | None) -> Iterator[str]:
+    known = _known(bundle, trusted)
+    signature = _dict(bundle["signature"])
+    key_id, seal = str(signature["key_id"]), bundle["seal"]
+    if seal != seal_of(bundle):
         yield "seal: the bundle was changed after it was made"
+    if key_id not in known:
+        yield f"signature: it is by the key {key_id}, {NOT_TRUSTED}"
+        return
+    if signature["public_key"] != known[key_id]:
+        yield "signature: its public key is not the one of its id"
+    if not is_signed(known[key_id], Purpose.BUNDLE, str(seal), str(signature["value"])):
+        yield f"signature: the bundle is not what the key {key_id} signed"
+
+
+def _sealed(bundle: Json, trusted: Mapping[str, str] | None) -> Iterator[str]:
+    """Checks the seal that the session got when it was settled, and with each later change."""
+    known, chain = _known(bundle, trusted), _dict(bundle["chain"])
+    if chain["seal"] is None:
+        if bundle["settlement"] is not None:
+            yield "sealed: the session is settled, but it was never sealed, or its seal was removed"
+        return
+    seal = _dict(chain["seal"])
+    key_id = str(seal["key_id"])
+    if key_id not in known:
+        yield f"sealed: the session's seal is by the key {key_id}, {NOT_TRUSTED}"
+        return
+    again = sealed_digest(bundle, lines=_int(chain["lines"]), head=str(chain["head"]), at=str(seal["at"]))
+    if not is_signed(known[key_id], Purpose.SEAL, again, str(seal["signature"])):
+        yield (
+            f"sealed: session, journal or final record are not what the key {key_id} sealed: they were rewritten"
+            " afterwards"
+        )
 
 
 def _chain(bundle: Json) -> Iterator[str]:
@@ -232,4 +314,4 @@ def _int(value: object) -> int:
     return value
 
 
-CHECKS: tuple[Callable[[Json], Iterator[str]], ...] = (_seal, _chain, _request, _settlement, _bill, _captures)
+CHECKS: tuple[Callable[[Json], Iterator[str]], ...] = (_chain, _request, _settlement, _bill, _captures)

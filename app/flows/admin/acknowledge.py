@@ -28,4 +28,4 @@ async def acknowledge(
         if all(item.code != code for item in before.attention):
             raise AttentionUnknown
         change = Change(before, by=by).acknowledge(code, Acknowledgement(at=now, by=by.id, note=note))
-        return await payment_sessions.save(connection, before, change, now)
+        return await payment_sessions.save(connection, before, change, now, context.sealer)

@@ -1,7 +1,7 @@
 """Erases a session's card, and exports what is kept of one."""
 
-from app.domain.evidence.bundle import Json
 from app.domain.evidence.erasure import why_needed
+from app.domain.evidence.json_values import Json
 from app.domain.session.machine import Caller, Change, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId

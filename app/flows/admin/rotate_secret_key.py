@@ -17,9 +17,10 @@ log = structlog.get_logger("secret_key")
 @dataclass(frozen=True, slots=True)
 class Rotated:
     """What a rotation did. `left` is why operators keep secrets under an older key; empty: the older keys can be
-    removed."""
+    removed. `evidence_key_id` names the key that evidence is signed with now."""
 
     key_id: str
+    evidence_key_id: str
     operators: int
     left: Sequence[str]
 
@@ -44,7 +45,8 @@ async def rotate_secret_key(context: Context) -> Rotated:
     async with context.database.transaction() as connection:
         if not await secret_keys.operators_under_another_key(connection, box.key_id):
             await secret_keys.retire_others(connection, box.key_id)
-    return Rotated(box.key_id, len(todo) - len(left), left)
+        await secret_keys.check(connection, box)
+    return Rotated(box.key_id, box.sealer.key.id, len(todo) - len(left), left)
 
 
 @retry_on_serialization_failure

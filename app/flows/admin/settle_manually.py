@@ -52,7 +52,7 @@ async def settle_manually(
         if not may_be_settled_by_person(before):
             raise NotEnded("the charge has not ended; stop it first, and wait until the session is finishing")
         change = settle_by_person(Change(before, by=by), amount_minor, reason, now=now, policy=context.policy)
-        session = await payment_sessions.save(connection, before, change, now)
+        session = await payment_sessions.save(connection, before, change, now, context.sealer)
         await payment_sessions.wake(connection, session_id, now)
     return session
 
@@ -82,7 +82,7 @@ async def close_manually(
         if amount_minor > before.authorized_minor:
             raise AboveAuthorized("must not be more than what was authorized")
         change = closed_by_person(Change(before, by=by), amount_minor, reason, now=now, policy=context.policy)
-        session = await payment_sessions.save(connection, before, change, now)
+        session = await payment_sessions.save(connection, before, change, now, context.sealer)
         await payment_sessions.wake(connection, session_id, now)
     return session
 

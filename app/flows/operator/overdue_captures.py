@@ -64,6 +64,8 @@ async def _ask(context: Context, session_id: SessionId) -> None:
         before = await payment_sessions.lock(connection, session_id)
         if before is None:
             return
-        session = await payment_sessions.save(connection, before, flag_overdue(Change(before), now), now)
+        session = await payment_sessions.save(
+            connection, before, flag_overdue(Change(before), now), now, context.sealer
+        )
     if session != before:
         log.warning("capture_overdue", session_id=session_id, terminal_id=session.terminal_id)

@@ -133,7 +133,7 @@ async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
             for work, wait in zip(done, waits, strict=True)
         }
         edits = [(work.before, work.change) for work in done]
-        saved = await payment_sessions.save_all(connection, edits, now, claims=claims)
+        saved = await payment_sessions.save_all(connection, edits, now, context.sealer, claims=claims)
         await kept_readings.allow(connection, allowances)
         await _note_used(context, connection, done, saved, now)
     if len(turns) == 1 and not locked:

@@ -64,7 +64,7 @@ async def report_capture(
         except HoldUnknown:
             raise CaptureConflict("this payment session has no authorization with this reference") from None
         await add_capture(connection, before, _to_keep(report, now))
-        return await payment_sessions.save(connection, before, change, now)
+        return await payment_sessions.save(connection, before, change, now, context.sealer)
 
 
 def _check_count(session: PaymentSession, known: Sequence[CaptureReport], report: CaptureReport) -> None:

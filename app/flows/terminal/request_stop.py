@@ -59,7 +59,7 @@ async def request_stop(
         source = Source.OPERATIONS if reason is StopReason.OPERATIONS else Source.TERMINAL
         change = Change(replace(before, stop_request=StopRequest(reason=reason, at=now, note=note)), by=by)
         change = change.note(JournalKind.STOP_REQUESTED, source, reason=reason, note=note)
-        session = await payment_sessions.save(connection, before, change, now)
+        session = await payment_sessions.save(connection, before, change, now, context.sealer)
         await payment_sessions.wake(connection, session_id, now, for_stop=True)
     return session
 

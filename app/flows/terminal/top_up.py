@@ -95,7 +95,7 @@ async def top_up(
         if not await holds.take(connection, before, more.reference, more.amount_minor, now):
             raise ReferenceTaken("this authorization reference was used before")
         session = await payment_sessions.save(
-            connection, before, _raised(before, more, now, terminal.key), now
+            connection, before, _raised(before, more, now, terminal.key), now, context.sealer
         )
         await payment_sessions.wake(connection, session_id, now)
     return ToppedUp(session=session, replayed=False)

@@ -9,6 +9,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from app.domain.evidence.seal import Sealer
+from app.domain.evidence.signatures import SigningKey
+
 FORMAT = b"\x02"
 KEY_ID_BYTES = 4
 NONCE_BYTES = 12
@@ -29,6 +32,11 @@ class SecretBox:
         self.key_id = _key_id(secret_key)
         """Names TAPWATT_SECRET_KEY. It is derived from the key and reveals nothing of it."""
         self._ciphers[self.key_id] = AESGCM(_derived(secret_key, b"tapwatt operator secrets", 32))
+        signing = {
+            _key_id(key): SigningKey(_derived(key, b"tapwatt evidence", 32)) for key in (secret_key, *older)
+        }
+        self.sealer = Sealer(signing, self.key_id)
+        """Signs evidence with a key of its own, derived from the same secret key."""
 
     def seal(self, secret: str, *, owner: str, purpose: str, key_id: str | None = None) -> bytes:
         """Encrypts with the key of this id; None: with TAPWATT_SECRET_KEY."""

@@ -1,16 +1,20 @@
-"""Identifies the key that secrets are encrypted with. By a sample that only the right key decrypts."""
+"""Identifies the key that secrets are encrypted with, and that signs evidence. By a sample that only the right key
+decrypts."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from app.domain.evidence.signatures import Voucher
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection, Row
 from app.store.db.secret_box import FORMAT, SecretBox, SecretUnreadable, key_id_of
+from app.store.tables import evidence_keys as former_keys
 from app.store.tables import monta_tokens, operators, secret_keys
 
-S, O, M = secret_keys.c, operators.c, monta_tokens.c  # noqa: E741
+S, O, M, E = secret_keys.c, operators.c, monta_tokens.c, former_keys.c  # noqa: E741
 SAMPLE = "tapwatt"
 """The known text; owner and purpose of each sample too."""
 LOST = "that was lost from the table secret_keys"
@@ -29,14 +33,20 @@ class WrongSecretKey(SecretUnreadable):
 
 
 _ACTIVE = select(S.key_id, S.sample).where(S.active)
+_FORMER = select(E.key_id, E.public, E.vouched_by, E.signature).order_by(E.key_id)
 _ACTIVE_LOCKED = _ACTIVE.with_for_update(read=True)
 
 
 async def check(connection: Connection, box: SecretBox) -> str | None:
-    """Raises WrongSecretKey unless the box has the active key. Returns its id; None: nothing is encrypted yet."""
+    """Raises WrongSecretKey unless the box has the active key. Returns its id; None: nothing is encrypted yet.
+
+    From then on the box signs evidence with the active key, too.
+    """
     row = (await connection.execute(_ACTIVE)).one_or_none()
     if row is not None:
-        return _checked(row, box)
+        key_id = _checked(row, box)
+        box.sealer.use(key_id, await former_evidence_keys(connection))
+        return key_id
     if (await connection.execute(select(O.id).limit(1))).one_or_none() is not None:
         raise WrongSecretKey(LOST, box)
     return None
@@ -64,14 +74,31 @@ async def activate(connection: Connection, box: SecretBox) -> None:
 
     Waits for transactions that encrypt with the one before. Raises WrongSecretKey unless the box has that one too.
     """
-    if await sealing_key(connection, box) == box.key_id:
+    former = await sealing_key(connection, box)
+    if former == box.key_id:
         return
+    await _retire_evidence_key(connection, box.sealer.vouch_for_key_of(former, by=box.key_id))
     await connection.execute(update(secret_keys).where(S.active).values(active=False))
     row = {"key_id": box.key_id, "sample": _sample(box), "active": True}
     statement = insert(secret_keys).values(row)
     await connection.execute(
         statement.on_conflict_do_update(index_elements=[S.key_id], set_={"active": True})
     )
+
+
+async def _retire_evidence_key(connection: Connection, voucher: Voucher) -> None:
+    row = asdict(voucher)
+    statement = insert(former_keys).values(row)
+    await connection.execute(statement.on_conflict_do_update(index_elements=[E.key_id], set_=row))
+
+
+async def former_evidence_keys(connection: Connection) -> list[Voucher]:
+    """Public keys that evidence was signed with before. Each with the signature of the key after it."""
+    rows = await connection.execute(_FORMER)
+    return [
+        Voucher(key_id=r["key_id"], public=r["public"], vouched_by=r["vouched_by"], signature=r["signature"])
+        for r in rows
+    ]
 
 
 async def retire_others(connection: Connection, key_id: str) -> None:

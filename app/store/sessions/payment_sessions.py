@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from app.domain.evidence.seal import Sealer
 from app.domain.session.attention import stamped
 from app.domain.session.machine import Change, JournalLine, Source
 from app.domain.session.payment_session import PaymentSession
@@ -109,16 +110,17 @@ async def lock_named(
 
 
 async def save(
-    connection: Connection, before: PaymentSession, change: Change, now: datetime
+    connection: Connection, before: PaymentSession, change: Change, now: datetime, sealer: Sealer
 ) -> PaymentSession:
     """Saves one locked session; see `save_all`."""
-    return (await save_all(connection, [(before, change)], now))[0]
+    return (await save_all(connection, [(before, change)], now, sealer))[0]
 
 
 async def save_all(
     connection: Connection,
     edits: Sequence[tuple[PaymentSession, Change]],
     now: datetime,
+    sealer: Sealer,
     *,
     claims: Mapping[SessionId, Params] | None = None,
 ) -> list[PaymentSession]:
@@ -132,7 +134,9 @@ async def save_all(
         linked(_versioned(before, change.session, now), before.journal, change.lines, now)
         for before, change in edits
     ]
-    saved = [session for session, _ in kept]
+    saved = [
+        _sealed(before, session, now, sealer) for (before, _), (session, _) in zip(edits, kept, strict=True)
+    ]
     pairs = [(before, session) for (before, _), session in zip(edits, saved, strict=True)]
     visible = [session.id for before, session in pairs if session.version != before.version]
     if visible:
@@ -153,6 +157,16 @@ async def save_all(
             await write(connection, session, session.settlement, first=before.settlement is None)
     await append(connection, [line for _, lines in kept for line in lines])
     return [session if session.beside is None else replace(session, beside=0) for session in saved]
+
+
+def _sealed(before: PaymentSession, session: PaymentSession, now: datetime, sealer: Sealer) -> PaymentSession:
+    """Seals a settled session. One whose earlier seal does not fit keeps that one, for verification to find."""
+    if not sealer.must_seal(before, session):
+        return session
+    if sealer.may_seal(before):
+        return sealer.sealed(session, now)
+    log.error("seal_does_not_fit", session_id=session.id)
+    return replace(session, journal=replace(session.journal, seal=before.journal.seal))
 
 
 def _with_kept_line(before: PaymentSession, change: Change) -> Change:

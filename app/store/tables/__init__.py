@@ -6,7 +6,7 @@ from app.store.tables.availability import outages
 from app.store.tables.base import metadata
 from app.store.tables.compatibility import schema_compatibility
 from app.store.tables.isolation import protect_all
-from app.store.tables.keys import api_keys, secret_keys
+from app.store.tables.keys import api_keys, evidence_keys, secret_keys
 from app.store.tables.monta import (
     deliveries,
     inbox,
@@ -46,6 +46,7 @@ __all__ = [
     "charge_points",
     "console_sessions",
     "deliveries",
+    "evidence_keys",
     "hold_policies",
     "holds",
     "inbox",

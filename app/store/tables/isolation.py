@@ -7,7 +7,9 @@ from app.store.tables.base import metadata
 
 OWNER_COLUMNS = {"operators": "id"}
 """Columns that name a row's operator where it is not `operator_id`."""
-SHARED = frozenset({"watchers", "console_sessions", "secret_keys", "alert_runs", "schema_compatibility"})
+SHARED = frozenset(
+    {"watchers", "console_sessions", "secret_keys", "evidence_keys", "alert_runs", "schema_compatibility"}
+)
 """Tables without an operator. A console session is found by its token, and then its key names one."""
 
 

@@ -56,6 +56,16 @@ secret_keys = Table(
     comment="Keys that secrets here are encrypted with, to tell a wrong one before anything is written.",
 )
 
+evidence_keys = Table(
+    "evidence_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True, comment="of the public key's SHA-256"),
+    Column("public", Text, nullable=False, comment="the Ed25519 public key, in hex"),
+    Column("vouched_by", Text, nullable=False, comment="the id of the key that came after it"),
+    Column("signature", Text, nullable=False, comment="of the public key, by that key"),
+    comment="Keys that evidence was signed with before TAPWATT_SECRET_KEY was changed.",
+)
+
 _ANNOUNCE = DDL(  # type: ignore[no-untyped-call]
     """
 CREATE FUNCTION announce_key() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -11,7 +11,7 @@ from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
 from app.store.db.database import Database
 from app.store.sessions import journal, payment_sessions
-from tests.store.rows import NOW, SECOND, a_session, provisioned, record
+from tests.store.rows import NOW, SEALER, SECOND, a_session, provisioned, record
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ async def test_lines_of_several_sessions_saved_at_once_are_linked_each_to_its_ow
                             JournalKind.SEARCHED, Source.MONTA_API, found=found, why="ü \u2028"
                         )
                     edits.append((before, change))
-                await payment_sessions.save_all(connection, edits, NOW + turn * SECOND)
+                await payment_sessions.save_all(connection, edits, NOW + turn * SECOND, SEALER)
         assert await broken(database, "ps_a") == (None, 1 + 0 + 1 + 2)
         assert await broken(database, "ps_b") == (None, 1 + 1 + 2 + 3)
 
@@ -62,7 +62,7 @@ async def test_changes_at_the_same_time_wait_for_each_other_and_keep_one_chain(d
                 before = await payment_sessions.lock(connection, SessionId("ps_a"))
                 assert before is not None
                 change = Change(before).note(JournalKind.SEARCHED, Source.MONTA_API, found=0)
-                await payment_sessions.save(connection, before, change, NOW)
+                await payment_sessions.save(connection, before, change, NOW, SEALER)
 
         await asyncio.gather(*(append() for _ in range(8)))
         assert await broken(database, "ps_a") == (None, 9)
@@ -75,8 +75,8 @@ async def test_a_change_without_lines_and_a_line_without_a_change_keep_it(databa
             before = await payment_sessions.lock(connection, SessionId("ps_a"))
             assert before is not None
             said = Change(before).note(JournalKind.READ_FAILED, Source.MONTA_API, why="500")
-            saved = await payment_sessions.save(connection, before, said, NOW)
+            saved = await payment_sessions.save(connection, before, said, NOW, SEALER)
             changed = Change(replace(saved, energy_limit_wh=1000))
-            await payment_sessions.save(connection, saved, changed, NOW)
+            await payment_sessions.save(connection, saved, changed, NOW, SEALER)
         assert (saved.version, saved.journal.lines) == (before.version, 2)
         assert await broken(database, "ps_a") == (None, 2)

@@ -23,6 +23,7 @@ from tests.postgres import as_superuser
 from tests.store.rows import (
     NOW,
     OP_OTHER,
+    SEALER,
     SECOND,
     TRM_ONE,
     TRM_OTHER,
@@ -141,7 +142,9 @@ async def test_a_locked_session_waits_for_the_end_of_the_other_change(database_u
                 locked.set()
                 await asyncio.sleep(0.05)
                 order.append("first")
-                await payment_sessions.save(connection, before, Change(with_charge(before, "77")), NOW)
+                await payment_sessions.save(
+                    connection, before, Change(with_charge(before, "77")), NOW, SEALER
+                )
 
         async def second() -> None:
             await locked.wait()
@@ -169,7 +172,7 @@ async def test_who_waited_for_a_lock_sees_the_settlement_that_was_decided_meanwh
                 assert before is not None
                 ready.set()
                 await asyncio.sleep(0.05)
-                await payment_sessions.save(connection, before, Change(settled(before, 1500)), NOW)
+                await payment_sessions.save(connection, before, Change(settled(before, 1500)), NOW, SEALER)
 
         async def look() -> PaymentSession | None:
             await ready.wait()
@@ -293,7 +296,7 @@ async def test_waking_makes_a_session_due_but_never_later(database_url: str) -> 
 
 async def fail_after_a_change(database: Database, session: PaymentSession) -> None:
     async with database.transaction() as connection:
-        await payment_sessions.save(connection, session, Change(with_charge(session, "5")), NOW)
+        await payment_sessions.save(connection, session, Change(with_charge(session, "5")), NOW, SEALER)
         raise ZeroDivisionError
 
 
@@ -330,7 +333,7 @@ async def test_the_journal_is_read_in_parts_oldest_first(database_url: str) -> N
             edit = Change(session)
             for n in range(5):
                 edit = edit.note(JournalKind.SEARCHED, Source.WATCHER, n=n)
-            await payment_sessions.save(connection, session, edit, NOW + timedelta(seconds=1))
+            await payment_sessions.save(connection, session, edit, NOW + timedelta(seconds=1), SEALER)
             first = await journal.of_session(connection, session.id, limit=3)
             rest = await journal.of_session(connection, session.id, after=first[-1].id, limit=10)
     assert [line.detail.get("n") for line in [*first, *rest]] == [None, 0, 1, 2, 3, 4]

@@ -22,6 +22,7 @@ from tests.store.rows import (
     NOW,
     OP_ONE,
     OP_OTHER,
+    SEALER,
     TRM_ONE,
     TRM_OTHER,
     a_session,
@@ -178,7 +179,7 @@ async def test_who_decides_with_an_old_picture_of_an_unsettled_session_cannot_se
         await change(database, FIRST, settled(FIRST, 1500))
         with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
             async with database.transaction() as connection:
-                await payment_sessions.save(connection, FIRST, Change(settled(FIRST, 900)), NOW)
+                await payment_sessions.save(connection, FIRST, Change(settled(FIRST, 900)), NOW, SEALER)
         assert broken_rule(refused.value) == "pk_settlements"
         async with database.transaction() as connection:
             kept = await payment_sessions.get(connection, FIRST.id)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import update
 
+from app.domain.evidence.seal import Sealer
 from app.domain.limit.policy import Policy
 from app.domain.session import monta_calls
 from app.domain.session import settle as settle_module
@@ -58,7 +59,7 @@ def _settles_while_stopping(step: Step, session: PaymentSession, policy: Policy,
 
 
 async def _settlement_follows_the_report(
-    connection: Connection, before: PaymentSession, change: Change, now: datetime
+    connection: Connection, before: PaymentSession, change: Change, now: datetime, sealer: Sealer
 ) -> PaymentSession:
     """Lets a report of the PSP change the amount."""
     session = change.session
@@ -72,7 +73,7 @@ async def _settlement_follows_the_report(
             .where(settlements.c.session_id == session.id)
             .values(to_capture_minor=0, to_release_minor=session.authorized_minor, action="release")
         )
-    return await _SAVE(connection, before, change, now)
+    return await _SAVE(connection, before, change, now, sealer)
 
 
 _SAVE = payment_sessions.save

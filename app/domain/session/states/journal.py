@@ -1,7 +1,8 @@
-"""The kinds of journal lines, and the keys of their details."""
+"""The kinds of journal lines, their details' keys, and the chain's end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -65,11 +66,22 @@ class JournalKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """A signature of a settled session up to this line (`app/domain/evidence/seal.py`), in hex."""
+
+    key_id: str
+    at: datetime
+    signature: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalHead:
     """The end of a session's hash chain. How many lines it has, and the last line's hash in hex."""
 
     lines: int = 0
     hash: str = ""
+    seal: Seal | None = None
+    """From the settlement on."""
 
 
 @dataclass(frozen=True, slots=True)
