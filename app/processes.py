@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 import structlog
-from prometheus_client import start_http_server
 
 from app.clock import Clock, ScaledClock, SystemClock, utc_now
 from app.flows.admin import database_checks
@@ -90,10 +89,11 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
 
 def _serve_metrics(settings: Settings, figures: "Figures", telemetry: object) -> None:
     from app.api.figures import Together
+    from app.api.http.metrics_port import serve_metrics
 
     if settings.metrics_port is not None and isinstance(telemetry, ProcessTelemetry):
         together = Together(figures, telemetry.registry)
-        start_http_server(settings.metrics_port, registry=together)
+        serve_metrics(settings.metrics_port, together, {})
 
 
 def _app(
@@ -129,12 +129,10 @@ async def watch(settings: KeyedSettings, url: str) -> None:
         await database_checks.warn_if_unbound(context.database)
         watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
         if settings.watcher_metrics_port is not None and isinstance(context.telemetry, ProcessTelemetry):
-            from app.api.http.watcher_health import serve_watcher
+            from app.api.http.metrics_port import serve_metrics
 
-            registry = context.telemetry.registry
-            serve_watcher(
-                settings.watcher_metrics_port, registry, lives=watcher.lives, is_ready=watcher.is_ready
-            )
+            checks = {"/health/live": watcher.lives, "/health/ready": watcher.is_ready}
+            serve_metrics(settings.watcher_metrics_port, context.telemetry.registry, checks)
         _on_signals(watcher.stop)
         async with _beside(context, {DUE_CHANNEL: lambda _: watcher.wake()}), AsyncExitStack() as stack:
             await _alerting(stack, settings, context)
