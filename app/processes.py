@@ -16,14 +16,22 @@ from app.clock import Clock, ScaledClock, SystemClock, utc_now
 from app.flows.admin import database_checks
 from app.flows.admin.authenticate import keep_recording_key_uses
 from app.flows.context import Context
+from app.flows.events.send_events import EventSender
 from app.flows.operator.send_alerts import keep_sending
 from app.lean_imports import without
 from app.settings import KeyedSettings, Settings
-from app.store.db.database import DATABASE_ERRORS, DUE_CHANNEL, KEYS_CHANNEL, SESSIONS_CHANNEL, Database
+from app.store.db.database import (
+    DATABASE_ERRORS,
+    DUE_CHANNEL,
+    EVENTS_CHANNEL,
+    KEYS_CHANNEL,
+    SESSIONS_CHANNEL,
+    Database,
+)
 from app.store.db.listener import Echo, Listener
 from app.telemetry import ProcessTelemetry
 from app.watcher import Watcher
-from app.wiring import open_outlets, ready_context
+from app.wiring import open_event_outlet, open_outlets, ready_context
 
 try:
     from uvloop import run as run_loop
@@ -62,7 +70,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
             KEYS_CHANNEL: lambda _: context.known_keys.forget(),
         }
         if with_watcher:
-            listens[DUE_CHANNEL] = lambda _: watcher.wake()
+            listens |= await _woken(stack, settings, context, watcher)
         await stack.enter_async_context(_beside(context, listens))
         await stack.enter_async_context(_background(lambda: keep_recording_key_uses(context)))
         if with_watcher:
@@ -134,7 +142,9 @@ async def watch(settings: KeyedSettings, url: str) -> None:
             checks = {"/health/live": watcher.lives, "/health/ready": watcher.is_ready}
             serve_metrics(settings.watcher_metrics_port, context.telemetry.registry, checks)
         _on_signals(watcher.stop)
-        async with _beside(context, {DUE_CHANNEL: lambda _: watcher.wake()}), AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:
+            listens = await _woken(stack, settings, context, watcher)
+            await stack.enter_async_context(_beside(context, listens))
             await _alerting(stack, settings, context)
             _settle()
             log.info("watcher_started", watcher=watcher.name)
@@ -155,6 +165,15 @@ def _settle() -> None:
     gc.set_threshold(COLLECTED_AFTER, 20, 20)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+async def _woken(
+    stack: AsyncExitStack, settings: Settings, context: Context, watcher: Watcher
+) -> dict[str, Callable[[str], None]]:
+    """Sends events to terminal makers for as long as the stack is open. Returns what wakes it and the watcher."""
+    sender = EventSender(context, await stack.enter_async_context(open_event_outlet(settings)))
+    await stack.enter_async_context(_background(sender.run))
+    return {DUE_CHANNEL: lambda _: watcher.wake(), EVENTS_CHANNEL: lambda _: sender.wake()}
 
 
 async def _alerting(stack: AsyncExitStack, settings: Settings, context: Context) -> None:

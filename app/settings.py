@@ -184,6 +184,7 @@ class Settings(BaseSettings):
     inbox_days: Annotated[int, Field(ge=2, le=3650)] = 14
     card_days: Annotated[int, Field(ge=30, le=3650)] = 540
     delivery_days: Annotated[int, Field(ge=2, le=3650)] = 14
+    event_days: Annotated[int, Field(ge=8, le=90)] = 14
     alert_webhook_secret: Annotated[SecretStr, AfterValidator(_signs)] | None = None
     alert_webhook_url: str | None = None
     smtp_url: Annotated[SecretStr, AfterValidator(_known_mail_server)] | None = None

@@ -49,6 +49,9 @@ class ProcessTelemetry:
         self._calls = Counter("tapwatt_monta_calls", "Calls to Monta.", ["call", "outcome"], registry=r)
         self._swept = Counter("tapwatt_sweep_reads", "Reads of silent charges.", ["how"], registry=r)
         self._silent = Counter("tapwatt_silent_charges", "Charges found silent by sweeps.", registry=r)
+        self._events = Counter(
+            "tapwatt_events_sent", "Attempts to deliver events to terminal makers.", ["outcome"], registry=r
+        )
         self._add_watcher(r)
 
     def _add_watcher(self, r: CollectorRegistry) -> None:
@@ -108,6 +111,9 @@ class ProcessTelemetry:
 
     def stop_sent(self, late_s: float) -> None:
         self._stop_late.observe(max(0.0, late_s))
+
+    def event_sent(self, outcome: str) -> None:
+        self._events.labels(outcome).inc()
 
     def claim_ended(self, took_s: float) -> None:
         self._claims.observe(max(0.0, took_s))

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from random import Random, SystemRandom
 
 from app.alerting.outlet import Outlet
+from app.api.event_views import Views
 from app.clock import Clock, ScaledClock, SystemClock
 from app.domain.limit.policy import Policy
 from app.domain.units.ids import SessionId
@@ -13,6 +14,7 @@ from app.embedded import EmbeddedPostgres
 from app.flows.admin import queries
 from app.flows.admin.database_checks import check_secret_key, check_suitable, clock_skew
 from app.flows.context import Context
+from app.flows.events.send_events import MOST_AT_ONCE, MOST_ENDPOINTS, EventOutlet
 from app.monta.transport import Timeouts, open_http
 from app.monta_access import MontaAccess
 from app.settings import KeyedSettings, Settings
@@ -110,12 +112,14 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
                 timeouts=Timeouts(start_s=settings.start_timeout_s),
             ),
             telemetry=ProcessTelemetry(),
+            views=Views(),
             tracing=tracing,
             lease_s=settings.lease_s,
             public_url=settings.public_url,
             inbox_days=settings.inbox_days,
             delivery_days=settings.delivery_days,
             card_days=settings.card_days,
+            event_days=settings.event_days,
             clock_is_virtual=settings.clock_origin is not None,
         )
     finally:
@@ -146,6 +150,15 @@ async def open_outlets(settings: Settings) -> AsyncIterator[list[Outlet]]:
                 )
             )
         yield found
+
+
+@asynccontextmanager
+async def open_event_outlet(settings: Settings) -> AsyncIterator[EventOutlet]:
+    """Opens the way of events to terminal makers. Connections of its own: no endpoint holds up a call to Monta."""
+    from app.alerting.signed_webhook import SignedOutlet
+
+    async with open_http(egress=settings.egress, slots=MOST_ENDPOINTS * MOST_AT_ONCE) as http:
+        yield SignedOutlet(http)
 
 
 @asynccontextmanager

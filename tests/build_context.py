@@ -5,6 +5,7 @@ from random import Random
 
 import httpx
 
+from app.api.event_views import Views
 from app.clock import Clock
 from app.domain.limit.policy import Policy
 from app.flows.context import Context
@@ -44,6 +45,7 @@ def build_context(
             http=http, clock=clock, database=database, box=box, timeouts=timeouts or Timeouts()
         ),
         telemetry=ProcessTelemetry(),
+        views=Views(),
         lease_s=LEASE_S,
         public_url=public_url,
         clock_is_virtual=virtual,

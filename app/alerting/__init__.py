@@ -1,1 +1,1 @@
-"""Sends alerts to operations: as a signed webhook and as e-mail."""
+"""Sends alerts to operations and events to terminal makers. By signed webhook, alerts by e-mail too."""

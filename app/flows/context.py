@@ -10,6 +10,7 @@ from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.deliveries import Deliveries
+from app.flows.events.known_endpoints import KnownEndpoints
 from app.flows.key_uses import KeyUses
 from app.flows.known_keys import KnownKeys
 from app.flows.payments import Payments
@@ -83,9 +84,19 @@ class Telemetry(Protocol):
         """A watcher claimed a session this late after its due time."""
         ...
 
+    def event_sent(self, outcome: str) -> None:
+        """An event was sent to a terminal maker's endpoint once: `taken` or `failed`."""
+        ...
+
     def claim_ended(self, took_s: float) -> None:
         """Duration of one claim of a session, its calls included."""
         ...
+
+
+class TerminalViews(Protocol):
+    """What terminals are shown, as JSON: events have the same as the answer to their GET."""
+
+    def session(self, session: PaymentSession, policy: Policy) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +110,7 @@ class Context:
     operators: Operators
     monta: MontaAccess
     telemetry: Telemetry
+    views: TerminalViews
     lease_s: float
     public_url: str | None = None
     inbox_days: int = 14
@@ -107,6 +119,8 @@ class Context:
     """Retention of sessions' cards and metadata in days."""
     delivery_days: int = 14
     """Retention of webhook deliveries as they were sent, in days."""
+    event_days: int = 14
+    """Retention of events for terminal makers in days."""
     clock_is_virtual: bool = False
     """The clock is not meant to agree with the database's: demo and tests."""
     tracing: Tracing = field(default_factory=Tracing)
@@ -115,6 +129,7 @@ class Context:
     payments: Payments = field(default_factory=Payments)
     known_keys: KnownKeys[PresentedKey] = field(default_factory=KnownKeys)
     key_uses: KeyUses = field(default_factory=KeyUses)
+    known_endpoints: KnownEndpoints = field(default_factory=KnownEndpoints)
 
     @property
     def sealer(self) -> Sealer:

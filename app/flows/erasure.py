@@ -9,8 +9,10 @@ from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
+from app.flows.saving import save
 from app.store.db.connection import Connection
 from app.store.db.database import retry_on_serialization_failure
+from app.store.events import outbox
 from app.store.operators import orphans
 from app.store.sessions import payment_sessions, personal_data
 
@@ -24,10 +26,11 @@ MOST_BATCHES = 20
 async def erase(
     context: Context, connection: Connection, before: PaymentSession, change: Change, source: Source
 ) -> PaymentSession:
-    """Erases a locked session's personal data, in document and columns."""
+    """Erases a locked session's personal data, in document and columns, with the events that show it."""
     now = context.clock.now()
-    saved = await payment_sessions.save(connection, before, erased(change, source, now), now, context.sealer)
+    saved = await save(context, connection, before, erased(change, source, now), now)
     await personal_data.clear(connection, [saved.id])
+    await outbox.forget_sessions(connection, [saved.id])
     return saved
 
 

@@ -18,6 +18,7 @@ from app.domain.session.states.kept_readings import KeptReadings, keep_reading
 from app.domain.session.states.running_reports import may_merge, merge_reports, rescheduled
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.context import Context
+from app.flows.saving import save_all
 from app.monta.plain_readings import PlainReading
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
 from app.store import kept_readings
@@ -142,7 +143,7 @@ async def apply_running(
         after = merge_reports(known.session, newest, context.policy, now)
         edits.append((known.session, after.change))
         merged.append((known, after.due))
-    saved = await payment_sessions.save_all(connection, edits, now, context.sealer)
+    saved = await save_all(context, connection, edits, now)
     due: dict[str, Wait] = {}
     allowances: list[Allowance] = []
     for session, (known, wanted) in zip(saved, merged, strict=True):

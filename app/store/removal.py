@@ -8,6 +8,8 @@ from app.store.tables import (
     api_keys,
     charge_points,
     deliveries,
+    event_endpoints,
+    events,
     hold_policies,
     inbox,
     monta_budgets,
@@ -27,6 +29,7 @@ from app.store.tables import (
 P, T = payment_sessions.c, terminals.c
 
 CONFIGURED = (
+    *(event_endpoints, events),
     *(outages, api_keys, operator_jobs, tariffs, hold_policies, charge_points, price_groups),
     *(monta_tokens, monta_budgets, inbox, deliveries, polled_reports, orphans),
 )
@@ -59,6 +62,6 @@ async def remove_operator(connection: Connection, operator_id: OperatorId) -> No
 
 async def remove_terminal(connection: Connection, terminal_id: TerminalId) -> None:
     """Removes a terminal with its keys; a foreign key may refuse. A session may have come meanwhile."""
-    for table in (api_keys, terminal_charge_points, outages):
+    for table in (event_endpoints, events, api_keys, terminal_charge_points, outages):
         await connection.execute(delete(table).where(table.c.terminal_id == terminal_id))
     await connection.execute(delete(terminals).where(T.id == terminal_id))

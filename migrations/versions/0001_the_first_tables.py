@@ -96,6 +96,9 @@ PROTECTED = {
             "api_keys",
             "alerts",
             "outages",
+            "event_endpoints",
+            "events",
+            "event_deliveries",
             "inbox",
             "deliveries",
             "polled_reports",
@@ -312,6 +315,12 @@ def upgrade() -> None:
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=True,
             comment="what its settled sessions taught: stop latency, meter, power",
+        ),
+        sa.Column(
+            "told_digest",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="of what terminal makers were last told; null: of nothing",
         ),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_charge_points_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", "charge_point_id", name=op.f("pk_charge_points")),
@@ -994,6 +1003,7 @@ def upgrade() -> None:
     )
     _create_alerts()
     _create_outages()
+    _create_events()
     _create_compatibility()
     _guard_evidence()
     _protect()
@@ -1091,6 +1101,181 @@ def _create_outages() -> None:
         postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_index("ix_outages_operator_id_ended_at", "outages", ["operator_id", "ended_at"])
+
+
+def _create_events() -> None:
+    """Creates endpoints of terminal makers, events, and deliveries that are due."""
+    op.create_table(
+        "event_endpoints",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column(
+            "provider",
+            sa.Text(),
+            nullable=True,
+            comment="of all terminals of this maker; null: of one terminal",
+        ),
+        sa.Column("terminal_id", sa.Text(), nullable=True, comment="of this terminal; null: of a maker's"),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("event_types", sa.ARRAY(sa.Text()), nullable=True, comment="null: all"),
+        sa.Column(
+            "signing_secret",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="encrypted, bound to the endpoint and its URL",
+        ),
+        sa.Column(
+            "previous_secret", sa.LargeBinary(), nullable=True, comment="the one before, encrypted likewise"
+        ),
+        sa.Column(
+            "previous_secret_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="it signs too until then, and is forgotten",
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "paused_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="since when nothing is sent; null: it is",
+        ),
+        sa.Column(
+            "failing_since",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="since when no delivery was taken; null: the last one was",
+        ),
+        sa.Column("problem", sa.Text(), nullable=True, comment="why the last failed delivery was not taken"),
+        sa.Column(
+            "quiet_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="of one that fails: nothing is sent before",
+        ),
+        sa.Column(
+            "delivered_at", sa.DateTime(timezone=True), nullable=True, comment="when it last took a delivery"
+        ),
+        sa.Column(
+            "given_up",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="deliveries that were given up",
+        ),
+        sa.Column(
+            "lease_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="a process sends to it until then",
+        ),
+        sa.Column(
+            "lease_token",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="rises with each claim",
+        ),
+        sa.CheckConstraint("num_nonnulls(provider, terminal_id) = 1", name=op.f("ck_event_endpoints_of_one")),
+        sa.ForeignKeyConstraint(
+            ["operator_id"], ["operators.id"], name=op.f("fk_event_endpoints_operator_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["terminal_id", "operator_id"],
+            ["terminals.id", "terminals.operator_id"],
+            name=op.f("fk_event_endpoints_terminal_id_operator_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_event_endpoints")),
+        sa.UniqueConstraint("id", "operator_id", name=op.f("uq_event_endpoints_id_operator_id")),
+        comment="Where terminal makers want to be told of events.",
+    )
+    op.create_index("ix_event_endpoints_operator_id", "event_endpoints", ["operator_id"], unique=False)
+    op.create_table(
+        "events",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column("terminal_id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("session_id", sa.Text(), nullable=True, comment="null: of no session"),
+        sa.Column("charge_point_id", sa.Text(), nullable=True, comment="null: of a session"),
+        sa.Column("version", sa.Integer(), nullable=False, comment="of the session; 0 without one"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "data", sa.Text(), nullable=False, comment="what the terminal would have seen then, as JSON"
+        ),
+        sa.Column(
+            "number",
+            sa.BigInteger(),
+            nullable=True,
+            comment="its place among its terminal's; null: nobody has listed it yet",
+        ),
+        sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_events_operator_id")),
+        sa.ForeignKeyConstraint(
+            ["session_id", "operator_id"],
+            ["payment_sessions.id", "payment_sessions.operator_id"],
+            name=op.f("fk_events_session_id_operator_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["terminal_id", "operator_id"],
+            ["terminals.id", "terminals.operator_id"],
+            name=op.f("fk_events_terminal_id_operator_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+        sa.UniqueConstraint("id", "operator_id", name=op.f("uq_events_id_operator_id")),
+        sa.UniqueConstraint("terminal_id", "number", name=op.f("uq_events_terminal_id_number")),
+        comment="News for terminal makers, written with the change that it is about.",
+    )
+    op.create_index("ix_events_operator_id_created_at", "events", ["operator_id", "created_at"], unique=False)
+    op.create_index(
+        "ix_events_session_id",
+        "events",
+        ["session_id"],
+        unique=False,
+        postgresql_where=sa.text("session_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_events_unnumbered",
+        "events",
+        ["terminal_id"],
+        unique=False,
+        postgresql_where=sa.text("number IS NULL"),
+    )
+    op.create_table(
+        "event_deliveries",
+        sa.Column("endpoint_id", sa.Text(), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column("operator_id", sa.Text(), nullable=False),
+        sa.Column(
+            "subject", sa.Text(), nullable=False, comment="session or charge point: its events go in order"
+        ),
+        sa.Column("version", sa.Integer(), nullable=False, comment="as the event's"),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id", "operator_id"],
+            ["event_endpoints.id", "event_endpoints.operator_id"],
+            name=op.f("fk_event_deliveries_endpoint_id_operator_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["event_id", "operator_id"],
+            ["events.id", "events.operator_id"],
+            name=op.f("fk_event_deliveries_event_id_operator_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("endpoint_id", "event_id", name=op.f("pk_event_deliveries")),
+        comment="Events that endpoints have not taken yet. A row goes when its event was taken or given up.",
+    )
+    op.create_index(
+        "ix_event_deliveries_endpoint_id_due_at", "event_deliveries", ["endpoint_id", "due_at"], unique=False
+    )
+    op.create_index(
+        "ix_event_deliveries_endpoint_id_subject",
+        "event_deliveries",
+        ["endpoint_id", "subject", "version", "event_id"],
+        unique=False,
+    )
+    op.create_index("ix_event_deliveries_event_id", "event_deliveries", ["event_id"], unique=False)
 
 
 def _create_compatibility() -> None:
@@ -1239,6 +1424,8 @@ def downgrade() -> None:
     op.drop_index("ix_holds_session_id", table_name="holds")
     op.drop_table("holds")
     op.drop_table("captures")
+    for table in ("event_deliveries", "events", "event_endpoints"):
+        op.drop_table(table)
     op.drop_table("outages")
     op.drop_table("schema_compatibility")
     op.drop_table("terminal_charge_points")

@@ -152,6 +152,8 @@ NOT_ANSWERED = {
     "SecretJustChanged": "the command line's",
     "TariffExpired": "the command line's",
     "ChargePointNotKnown": "the command line's",
+    "EndpointUnknown": "the command line's",
+    "EndpointRefused": "the command line's",
     "NotOurs": "the reconciliation's own",
 }
 
@@ -175,3 +177,13 @@ def test_routes_catch_nothing_but_the_database_that_readiness_asks_about() -> No
     routes = {path: tree for path, tree in SOURCES.items() if path.startswith("app/api/routes/")}
     catching = {path for path, tree in routes.items() if any(isinstance(n, ast.Try) for n in ast.walk(tree))}
     assert catching == {"app/api/routes/health.py"}
+
+
+def test_a_session_is_saved_with_its_events_and_in_no_other_way() -> None:
+    savers = {
+        path
+        for path, tree in SOURCES.items()
+        for name in ("save", "save_all")
+        if any(ast.unparse(call.func) == f"payment_sessions.{name}" for call in _calls(tree, name))
+    }
+    assert savers == {"app/flows/saving.py"}

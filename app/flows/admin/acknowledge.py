@@ -5,8 +5,8 @@ from app.domain.session.machine import Caller, Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import SessionId
 from app.flows.context import Context, locked_session
+from app.flows.saving import save
 from app.store.db.database import retry_on_serialization_failure
-from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
 
 
@@ -28,4 +28,4 @@ async def acknowledge(
         if all(item.code != code for item in before.attention):
             raise AttentionUnknown
         change = Change(before, by=by).acknowledge(code, Acknowledgement(at=now, by=by.id, note=note))
-        return await payment_sessions.save(connection, before, change, now, context.sealer)
+        return await save(context, connection, before, change, now)

@@ -9,6 +9,7 @@ from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store.db.database import retry_on_serialization_failure
 from app.store.db.secret_box import SecretUnreadable
+from app.store.events import endpoints
 from app.store.operators import monta_access, secret_keys
 
 log = structlog.get_logger("secret_key")
@@ -26,7 +27,8 @@ class Rotated:
 
 
 async def rotate_secret_key(context: Context) -> Rotated:
-    """Activates TAPWATT_SECRET_KEY, then encrypts all secrets anew with it. Each operator's secrets and tokens.
+    """Activates TAPWATT_SECRET_KEY, then encrypts all secrets anew with it. Each operator's secrets and tokens, and
+    its endpoints' signing secrets.
 
     From the first commit on, all that is encrypted anywhere uses the new key, so no row can be missed. Repeatable: a
     run that was ended goes on where it was. Raises WrongSecretKey unless this process also has the key before.
@@ -55,3 +57,4 @@ async def _reseal(context: Context, operator_id: OperatorId) -> None:
     async with context.database.transaction() as connection:
         await context.operators.reseal(connection, operator_id, box.key_id)
         await monta_access.reseal_tokens(connection, operator_id, box, box.key_id)
+        await endpoints.reseal(connection, operator_id, box, box.key_id)

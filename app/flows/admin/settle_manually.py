@@ -6,6 +6,7 @@ from app.domain.session.settle import closed_by_person, may_be_settled_by_person
 from app.domain.session.settlement import Settlement, SettlementBasis
 from app.domain.units.ids import SessionId
 from app.flows.context import Context, locked_session
+from app.flows.saving import save
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
@@ -52,7 +53,7 @@ async def settle_manually(
         if not may_be_settled_by_person(before):
             raise NotEnded("the charge has not ended; stop it first, and wait until the session is finishing")
         change = settle_by_person(Change(before, by=by), amount_minor, reason, now=now, policy=context.policy)
-        session = await payment_sessions.save(connection, before, change, now, context.sealer)
+        session = await save(context, connection, before, change, now)
         await payment_sessions.wake(connection, session_id, now)
     return session
 
@@ -82,7 +83,7 @@ async def close_manually(
         if amount_minor > before.authorized_minor:
             raise AboveAuthorized("must not be more than what was authorized")
         change = closed_by_person(Change(before, by=by), amount_minor, reason, now=now, policy=context.policy)
-        session = await payment_sessions.save(connection, before, change, now, context.sealer)
+        session = await save(context, connection, before, change, now)
         await payment_sessions.wake(connection, session_id, now)
     return session
 

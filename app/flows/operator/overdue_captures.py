@@ -8,6 +8,7 @@ from app.domain.session.machine import Change
 from app.domain.session.settle import flag_overdue
 from app.domain.units.ids import SessionId
 from app.flows.context import Context
+from app.flows.saving import save
 from app.store.db.database import is_away, retry_on_serialization_failure
 from app.store.operators import jobs
 from app.store.operators.jobs import JobLease
@@ -64,8 +65,6 @@ async def _ask(context: Context, session_id: SessionId) -> None:
         before = await payment_sessions.lock(connection, session_id)
         if before is None:
             return
-        session = await payment_sessions.save(
-            connection, before, flag_overdue(Change(before), now), now, context.sealer
-        )
+        session = await save(context, connection, before, flag_overdue(Change(before), now), now)
     if session != before:
         log.warning("capture_overdue", session_id=session_id, terminal_id=session.terminal_id)

@@ -29,6 +29,7 @@ from app.monta.webhook import PRICE_GROUP, delivery_path, read_entry
 from app.store import outages
 from app.store.db.database import retry_on_serialization_failure
 from app.store.db.secret_box import SecretUnreadable
+from app.store.events import endpoints, outbox
 from app.store.operators import charge_points, jobs, operators, price_groups
 from app.store.operators.jobs import JobLease
 from app.store.operators.operator_state import (
@@ -89,6 +90,7 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
     await erase_old(context, operator.id)
     async with context.database.transaction() as connection:
         await operators.forget_old_webhook_secret(connection, operator.id, context.clock.now())
+        await endpoints.forget_old_secrets(connection, operator.id, context.clock.now())
         await note_sync(connection, operator.id, webhook_problem=webhook_problem, sync_problem=sync_problem)
         due_at = context.clock.now() + timedelta(seconds=pause)
         await jobs.release(connection, lease, due_at)
@@ -244,8 +246,8 @@ async def _take_undelivered(context: Context, operator: Operator, monta: MontaCl
 
 
 async def _prune(context: Context, operator_id: OperatorId) -> None:
-    """Deletes old entries, deliveries and outages, some thousands a sync. A thousand at a time, so that deletions never
-    delay other work."""
+    """Deletes old entries, events, deliveries and outages, some thousands a sync. A thousand at a time, so that
+    deletions never delay other work."""
     now = context.clock.now()
     entries_before = now - timedelta(days=context.inbox_days)
     async with context.database.transaction() as connection:
@@ -254,6 +256,14 @@ async def _prune(context: Context, operator_id: OperatorId) -> None:
     for _ in range(MAX_PRUNINGS):
         async with context.database.transaction() as connection:
             if await inbox.prune(connection, entries_before, limit=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
+                break
+    events_before = now - timedelta(days=context.event_days)
+    for _ in range(MAX_PRUNINGS):
+        async with context.database.transaction() as connection:
+            if (
+                await outbox.prune(connection, operator_id, events_before, limit=PRUNED_AT_ONCE)
+                < PRUNED_AT_ONCE
+            ):
                 break
     for _ in range(MAX_DELIVERY_PRUNINGS):
         async with context.database.transaction() as connection:

@@ -36,6 +36,7 @@ from app.domain.units.ids import OperatorId
 from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing
 from app.flows.ingest import allowance_of, report_of, reports_deletion
 from app.flows.learn import learn
+from app.flows.saving import save_all
 from app.flows.traces import settlement_attributes
 from app.flows.turns import Advanced, Turn
 from app.store import kept_readings
@@ -133,7 +134,7 @@ async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
             for work, wait in zip(done, waits, strict=True)
         }
         edits = [(work.before, work.change) for work in done]
-        saved = await payment_sessions.save_all(connection, edits, now, context.sealer, claims=claims)
+        saved = await save_all(context, connection, edits, now, claims=claims)
         await kept_readings.allow(connection, allowances)
         await _note_used(context, connection, done, saved, now)
     if len(turns) == 1 and not locked:

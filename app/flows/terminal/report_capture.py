@@ -17,8 +17,8 @@ from app.domain.session.settlement import (
 )
 from app.domain.units.ids import SessionId
 from app.flows.context import Context, locked_session
+from app.flows.saving import save
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
-from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
 from app.store.sessions.settlements import Capture, add_capture, captures_of_session
 
@@ -64,7 +64,7 @@ async def report_capture(
         except HoldUnknown:
             raise CaptureConflict("this payment session has no authorization with this reference") from None
         await add_capture(connection, before, _to_keep(report, now))
-        return await payment_sessions.save(connection, before, change, now, context.sealer)
+        return await save(context, connection, before, change, now)
 
 
 def _check_count(session: PaymentSession, known: Sequence[CaptureReport], report: CaptureReport) -> None:

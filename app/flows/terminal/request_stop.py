@@ -8,6 +8,7 @@ from app.domain.session.payment_session import PaymentSession, Status, StopReaso
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.context import Context, SessionUnknown, locked_session
+from app.flows.saving import save
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.operators.terminals import Terminal
 from app.store.sessions import payment_sessions
@@ -59,7 +60,7 @@ async def request_stop(
         source = Source.OPERATIONS if reason is StopReason.OPERATIONS else Source.TERMINAL
         change = Change(replace(before, stop_request=StopRequest(reason=reason, at=now, note=note)), by=by)
         change = change.note(JournalKind.STOP_REQUESTED, source, reason=reason, note=note)
-        session = await payment_sessions.save(connection, before, change, now, context.sealer)
+        session = await save(context, connection, before, change, now)
         await payment_sessions.wake(connection, session_id, now, for_stop=True)
     return session
 

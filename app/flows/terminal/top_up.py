@@ -11,6 +11,7 @@ from app.domain.session.payment_session import PaymentSession, Status, TopUp
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
 from app.flows.context import Context, locked_session
+from app.flows.saving import save
 from app.store.db.connection import Connection
 from app.store.db.database import retry_on_serialization_failure, wait_for_standby
 from app.store.operators import currencies
@@ -94,9 +95,7 @@ async def top_up(
         await _check_currency(connection, before, now)
         if not await holds.take(connection, before, more.reference, more.amount_minor, now):
             raise ReferenceTaken("this authorization reference was used before")
-        session = await payment_sessions.save(
-            connection, before, _raised(before, more, now, terminal.key), now, context.sealer
-        )
+        session = await save(context, connection, before, _raised(before, more, now, terminal.key), now)
         await payment_sessions.wake(connection, session_id, now)
     return ToppedUp(session=session, replayed=False)
 

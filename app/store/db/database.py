@@ -60,6 +60,7 @@ REFUSAL_COUNTS_S = 10.0
 """Seconds for which a process is not ready after a refused write. Then the next write tries again."""
 SESSIONS_CHANNEL = "tapwatt_sessions"
 DUE_CHANNEL = "tapwatt_due"
+EVENTS_CHANNEL = "tapwatt_events"
 KEYS_CHANNEL = "tapwatt_keys"
 """Announces the id of an API key that was revoked, removed or changed; a trigger does, whoever changed it."""
 

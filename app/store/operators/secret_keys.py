@@ -11,10 +11,10 @@ from app.domain.evidence.signatures import Voucher
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection, Row
 from app.store.db.secret_box import FORMAT, SecretBox, SecretUnreadable, key_id_of
+from app.store.tables import event_endpoints, monta_tokens, operators, secret_keys
 from app.store.tables import evidence_keys as former_keys
-from app.store.tables import monta_tokens, operators, secret_keys
 
-S, O, M, E = secret_keys.c, operators.c, monta_tokens.c, former_keys.c  # noqa: E741
+S, O, M, E, P = secret_keys.c, operators.c, monta_tokens.c, former_keys.c, event_endpoints.c  # noqa: E741
 SAMPLE = "tapwatt"
 """The known text; owner and purpose of each sample too."""
 LOST = "that was lost from the table secret_keys"
@@ -112,12 +112,13 @@ def _under_another(key_id: str, *columns: ColumnElement[bytes]) -> ColumnElement
 
 
 async def operators_under_another_key(connection: Connection, key_id: str) -> Sequence[OperatorId]:
-    """Returns ids of operators with secrets under another key. Or with tokens."""
+    """Returns ids of operators with secrets under another key. Or with tokens, or endpoints."""
     secrets = select(O.id).where(
         _under_another(key_id, O.client_secret, O.webhook_secret, O.previous_webhook_secret)
     )
     tokens = select(M.operator_id).where(_under_another(key_id, M.access, M.refresh))
-    found = await connection.execute(secrets.union(tokens).order_by("id"))
+    signing = select(P.operator_id).where(_under_another(key_id, P.signing_secret, P.previous_secret))
+    found = await connection.execute(secrets.union(tokens, signing).order_by("id"))
     return [OperatorId(each) for each in found.scalars()]
 
 

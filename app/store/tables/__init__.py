@@ -5,6 +5,7 @@ from app.store.tables.alerts import alert_runs, alerts
 from app.store.tables.availability import outages
 from app.store.tables.base import metadata
 from app.store.tables.compatibility import schema_compatibility
+from app.store.tables.events import event_deliveries, event_endpoints, events
 from app.store.tables.isolation import protect_all
 from app.store.tables.keys import api_keys, evidence_keys, secret_keys
 from app.store.tables.monta import (
@@ -46,6 +47,9 @@ __all__ = [
     "charge_points",
     "console_sessions",
     "deliveries",
+    "event_deliveries",
+    "event_endpoints",
+    "events",
     "evidence_keys",
     "hold_policies",
     "holds",

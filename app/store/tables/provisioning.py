@@ -131,6 +131,7 @@ charge_points = Table(
     Column("event_at", Moment, comment="of the webhook that reported it; null: it was read"),
     Column("deleted_at", Moment, comment="Monta has it no more"),
     Column("profile", JSONB, comment="what its settled sessions taught: stop latency, meter, power"),
+    Column("told_digest", LargeBinary, comment="of what terminal makers were last told; null: of nothing"),
     PrimaryKeyConstraint("operator_id", "charge_point_id"),
     Index(
         "ix_charge_points_model",

@@ -1,0 +1,1 @@
+"""Events for terminal makers: sent to their endpoints, listed for their terminals."""

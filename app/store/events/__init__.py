@@ -1,0 +1,1 @@
+"""Endpoints of terminal makers, events, and their deliveries."""
