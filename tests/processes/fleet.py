@@ -49,6 +49,7 @@ SETTINGS = {
     "STOP_LATENCY_S": 1,
     "CALLS_PER_MINUTE": 1_000_000,
     "NEW_HOLDS_PER_MINUTE": 1_000_000,
+    "FAILED_KEYS_PER_MINUTE": 1_000_000,
 }
 """About a tenth of the usual durations, so that leases expire within a test; their order is the usual one."""
 TARIFF = {
