@@ -3,8 +3,10 @@
 from app.domain.units.ids import SessionId
 from app.store.session_states import SessionState
 
-MOST_KEPT = 1_000
-"""Views kept by a process: five of the longest pages, less than 5 MB."""
+MOST_BYTES = 4 * 1024 * 1024
+"""Of the views of one kind that a process keeps: those of about 3,000 sessions."""
+BESIDE_BYTES = 700
+"""What a view's state and key take beside it."""
 
 
 class KeptViews:
@@ -15,6 +17,7 @@ class KeptViews:
 
     def __init__(self) -> None:
         self._kept: dict[SessionId, tuple[SessionState, bytes]] = {}
+        self._bytes = 0
 
     def get(self, state: SessionState) -> bytes | None:
         """Returns the view of this very state. None: make it."""
@@ -26,12 +29,18 @@ class KeptViews:
         return self._kept.get(session_id)
 
     def put(self, state: SessionState, view: bytes) -> bytes:
-        """Keeps a session's view, and drops the one kept longest. It replaces the session's earlier one."""
-        self._kept.pop(state.id, None)
-        if len(self._kept) >= MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
+        """Keeps a session's view, and drops those kept longest. It replaces the session's earlier one."""
+        self._drop(state.id)
         self._kept[state.id] = state, view
+        self._bytes += len(view) + BESIDE_BYTES
+        while self._bytes > MOST_BYTES:
+            self._drop(next(iter(self._kept)))
         return view
+
+    def _drop(self, session_id: SessionId) -> None:
+        _, view = self._kept.pop(session_id, (None, None))
+        if view is not None:
+            self._bytes -= len(view) + BESIDE_BYTES
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -1,5 +1,6 @@
 """The context that every flow gets, and Monta's clients. One client an operator."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -19,8 +20,10 @@ from app.monta_access import MontaAccess
 from app.security_log import SecurityLog
 from app.store.db.connection import Connection
 from app.store.db.database import Database
+from app.store.db.shared_reads import SharedReads
 from app.store.operators.keys import PresentedKey
 from app.store.operators.operators import Operator, Operators
+from app.store.session_states import Asked, Found
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
 from app.tracing import Tracing
@@ -127,6 +130,7 @@ class Context:
     security: SecurityLog = field(default_factory=SecurityLog)
     deliveries: Deliveries = field(default_factory=Deliveries)
     payments: Payments = field(default_factory=Payments)
+    session_reads: SharedReads[Asked, Mapping[SessionId, Found]] = field(default_factory=SharedReads)
     known_keys: KnownKeys[PresentedKey] = field(default_factory=KnownKeys)
     key_uses: KeyUses = field(default_factory=KeyUses)
     known_endpoints: KnownEndpoints = field(default_factory=KnownEndpoints)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ARRAY, BigInteger, Select, Text, any_, bindparam, func, literal_column, select
 
 from app.domain.session.payment_session import PaymentSession
-from app.domain.units.ids import SessionId
+from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store import kept_readings
 from app.store.db.connection import Connection, Row
 from app.store.sessions.codec import from_row
@@ -17,7 +17,6 @@ from app.store.sessions.payment_sessions import (
     MOST_SHAPES,
     P,
     newest_first,
-    one_query,
     page,
     readable,
     sessions_query,
@@ -40,6 +39,8 @@ class SessionState:
     """Of the readings that are kept beside it."""
     readings: int | None = None
     """How many they are: each is a visible change."""
+    terminal_id: TerminalId | None = None
+    """Whose it is; None: not read."""
 
     @property
     def shown_version(self) -> int:
@@ -59,34 +60,57 @@ async def find_states(
     return [SessionState(*row) for row in rows]
 
 
+async def states_of(connection: Connection, wanted: SessionFilter) -> list[SessionState]:
+    """As `rows_of`, but only what shows whether the rows were changed."""
+    shape, given = shape_of(wanted)
+    return [SessionState(*row) for row in await connection.execute(_states_of(shape), given)]
+
+
+async def rows_of(connection: Connection, wanted: SessionFilter) -> list[tuple[SessionState, Row]]:
+    """Reads sessions' rows, each with its state. In no order, as `from_row` decodes them."""
+    shape, given = shape_of(wanted)
+    rows = await connection.execute(_rows_of(shape), given)
+    return [(SessionState(*(row[column.name] for column in _STATE)), row) for row in rows]
+
+
 async def get_states(
     connection: Connection, ids: Sequence[SessionId]
 ) -> list[tuple[SessionState, PaymentSession]]:
     """Sessions with the state of the row that each was read from. Skips unreadable ones."""
-    rows = await connection.execute(_STATES_AND_SESSIONS, {"sessions": list(ids)})
-    return [(_state_of(row), session) for row in rows if (session := readable(row)) is not None]
+    rows = await rows_of(connection, SessionFilter(ids=ids))
+    return [(state, session) for state, row in rows if (session := readable(row)) is not None]
 
 
-async def get_state(
-    connection: Connection, session_id: SessionId, owner: SessionFilter
-) -> SessionState | None:
-    """As `get`, but only what shows whether the session's row was changed."""
-    shape, given = shape_of(owner)
-    row = (await connection.execute(_one_state(shape), given | {"session": session_id})).one_or_none()
-    return SessionState(*row) if row else None
+Asked: TypeAlias = tuple[SessionId, SessionState | None]
+"""A session, and the state in which the caller knows it."""
 
 
-async def get_with_state(
-    connection: Connection, session_id: SessionId, owner: SessionFilter
-) -> tuple[SessionState, PaymentSession] | None:
-    """As `get`, with the state of the row that was read."""
-    shape, given = shape_of(owner)
-    row = (await connection.execute(_one_with_state(shape), given | {"session": session_id})).one_or_none()
-    return (_state_of(row), from_row(row)) if row else None
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A session's state, and its row where it is in another one than any caller knows."""
+
+    state: SessionState
+    _row: Row | None = None
+
+    def session(self) -> PaymentSession | None:
+        """Decodes the row, so that an unreadable one harms its own caller alone. None: its state is known."""
+        return None if self._row is None else from_row(self._row)
 
 
-def _state_of(row: Row) -> SessionState:
-    return SessionState(*(row[column.name] for column in _STATE))
+async def find_asked(
+    connection: Connection, operator_id: OperatorId, asked: Sequence[Asked]
+) -> dict[SessionId, Found]:
+    """Finds an operator's sessions, of any terminal. Reads the rows of those that changed since."""
+    states = {}
+    if maybe := [session_id for session_id, known in asked if known is not None]:
+        same = SessionFilter(operator_id=operator_id, ids=maybe)
+        states = {state.id: state for state in await states_of(connection, same)}
+    changed = {session_id for session_id, known in asked if known is None or states.get(session_id) != known}
+    found = {session_id: Found(state) for session_id, state in states.items() if session_id not in changed}
+    if changed:
+        rows = await rows_of(connection, SessionFilter(operator_id=operator_id, ids=list(changed)))
+        found |= {state.id: Found(state, row) for state, row in rows}
+    return found
 
 
 async def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
@@ -95,13 +119,13 @@ async def versions(connection: Connection, ids: Sequence[str]) -> dict[str, int]
 
 
 @lru_cache(MOST_SHAPES)
-def _one_with_state(owner: Shape) -> Select[Any]:
-    return one_query(owner).add_columns(*_STATE)
+def _rows_of(wanted: Shape) -> Select[Any]:
+    return sessions_query().add_columns(*_STATE).where(*conditions(wanted))
 
 
 @lru_cache(MOST_SHAPES)
-def _one_state(owner: Shape) -> Select[Any]:
-    return _state_query(owner).where(P.c.id == bindparam("session"), *conditions(owner))
+def _states_of(wanted: Shape) -> Select[Any]:
+    return _state_query(wanted).where(*conditions(wanted))
 
 
 @lru_cache(MOST_SHAPES)
@@ -125,9 +149,7 @@ _STATE = (
     P.c.updated_at,
     kept_readings.R.c.revision,
     kept_readings.R.c.count.label("readings"),
-)
-_STATES_AND_SESSIONS = (
-    sessions_query().add_columns(*_STATE).where(P.c.id == any_(bindparam("sessions", type_=ARRAY(Text))))
+    P.c.terminal_id,
 )
 _VERSIONS = (
     select(P.c.id, (P.c.version + func.coalesce(kept_readings.R.c.count, 0)).label("version"))

@@ -1,11 +1,12 @@
 """Tests of app/api/kept_views: what operations list is made once for each state of a row, and is never stale."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from app.api.kept_views import MOST_KEPT, KeptViews
+from app.api.kept_views import BESIDE_BYTES, MOST_BYTES, KeptViews
 from app.domain.units.ids import SessionId
 from app.store.session_states import SessionState
 from tests.api.service import Service, open_service
@@ -31,13 +32,15 @@ def test_a_view_is_found_by_the_very_state_that_it_was_made_of() -> None:
     assert views.get(STATE) is None
 
 
-def test_the_number_of_kept_views_is_bounded() -> None:
-    views = KeptViews()
-    for number in range(MOST_KEPT + 5):
-        views.put(replace(STATE, id=SessionId(f"ps_{number}")), b"")
-    assert len(views) == MOST_KEPT
-    assert views.get(replace(STATE, id=SessionId("ps_4"))) is None
-    assert views.get(replace(STATE, id=SessionId(f"ps_{MOST_KEPT + 4}"))) == b""
+def test_the_bytes_of_kept_views_are_bounded() -> None:
+    views, size = KeptViews(), MOST_BYTES // 10 - BESIDE_BYTES
+    for number in (*range(13), 12, 12):
+        views.put(replace(STATE, id=SessionId(f"ps_{number}")), bytes(size))
+    assert len(views) == 10
+    assert views.get(replace(STATE, id=SessionId("ps_2"))) is None
+    assert views.get(replace(STATE, id=SessionId("ps_12"))) == bytes(size)
+    views.put(STATE, bytes(MOST_BYTES))
+    assert len(views) == 0
 
 
 async def shown(service: Service, name: str, query: str = "") -> dict[object, object]:
@@ -86,3 +89,28 @@ async def test_a_terminals_view_is_encoded_once_and_shows_every_change(database_
             assert (await service.call("GET", path, key=key)).status_code == 404, (
                 "a kept view is its terminal's only"
             )
+
+
+@pytest.mark.anyio
+async def test_reads_that_arrive_together_show_each_terminal_its_own_sessions_only(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        sibling = await service.add_terminal(service.one.operator.operator_id, "104")
+        one, two = [(await service.authorize(str(101 + n), f"A-{n}"))["id"] for n in range(2)]
+        keys = (service.one.terminal.api_key, sibling.api_key, service.other.terminal.api_key)
+
+        async def seen() -> list[list[object]]:
+            paths = [f"/v1/payment-sessions/{each}" for each in (one, two, one)]
+            calls = [service.call("GET", path, key=key) for key in keys for path in paths]
+            answers = [answer.json() for answer in await asyncio.gather(*calls)]
+            shown = [answer.get("energy_wh", answer.get("code")) for answer in answers]
+            return [shown[:3], shown[3:6], shown[6:]]
+
+        hidden = ["not_found"] * 3
+        assert await seen() == [[0, 0, 0], hidden, hidden]
+        await service.charging(two, "77", 1234)
+        assert await seen() == [[0, 1234, 0], hidden, hidden]
+        async with service.context.database.transaction() as connection:
+            await connection.raw.execute("UPDATE payment_sessions SET body = '{}' WHERE id = $1", one)
+        assert await seen() == [["internal_error", 1234, "internal_error"], hidden, hidden], (
+            "an unreadable session harms no neighbour"
+        )

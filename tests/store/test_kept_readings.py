@@ -19,7 +19,7 @@ from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.kept_readings import Allowance
 from app.store.sessions import leases, payment_sessions
-from app.store.sessions.session_filter import EVERY_SESSION
+from app.store.sessions.session_filter import SessionFilter
 from tests.store.rows import (
     NOW,
     OP_ONE,
@@ -137,10 +137,9 @@ async def test_each_kept_reading_is_a_version_for_those_who_wait_for_changes(dat
             await keep(connection, told(1, 110), told(2, 120))
         async with database.read() as connection:
             loaded = await payment_sessions.get(connection, session.id)
-            state = await session_states.get_state(connection, session.id, EVERY_SESSION)
+            (state,) = await session_states.states_of(connection, SessionFilter(ids=[session.id]))
             seen = await session_states.versions(connection, [session.id])
         assert loaded is not None
-        assert state is not None
         assert loaded.version == state.shown_version == seen[session.id] == state.version + 2
 
 

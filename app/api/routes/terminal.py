@@ -357,8 +357,7 @@ async def _own_view(request: Request, terminal: Terminal, session_id: str) -> _V
     context: Context = request.app.state.context
     kept: KeptViews = request.app.state.own_views
     known, body = kept.of(SessionId(session_id)) or (None, b"")
-    owner = _owned_by(terminal)
-    state, session = await queries.session_unless_known(context, SessionId(session_id), owner, known)
+    state, session = await queries.own_session(context, terminal, SessionId(session_id), known)
     if session is not None:
         body = kept.put(state, session_json(session, context.policy))
     return _View(state.shown_version, body)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
@@ -21,7 +22,8 @@ from app.store.operators.names import Names, names_of
 from app.store.operators.operator_state import OperatorFacts
 from app.store.operators.orphans import Orphan
 from app.store.operators.secret_keys import WrongSecretKey
-from app.store.session_states import SessionState
+from app.store.operators.terminals import Terminal
+from app.store.session_states import Asked, Found, SessionState
 from app.store.sessions import journal, leases, payment_sessions
 from app.store.sessions.journal import JournalEntry
 from app.store.sessions.session_filter import SessionFilter
@@ -73,23 +75,32 @@ async def session(context: Context, session_id: SessionId, owner: SessionFilter)
     return found
 
 
-async def session_unless_known(
-    context: Context, session_id: SessionId, owner: SessionFilter, known: SessionState | None
+async def own_session(
+    context: Context, terminal: Terminal, session_id: SessionId, known: SessionState | None
 ) -> tuple[SessionState, PaymentSession | None]:
-    """Returns a session and its row's state, unless that is `known`. Then only the state. Raises SessionUnknown."""
-    async with context.database.read() as connection:
-        if known is not None and await session_states.get_state(connection, session_id, owner) == known:
-            return known, None
-        found = await session_states.get_with_state(connection, session_id, owner)
-    if found is None:
+    """Returns a terminal's session and its row's state, unless that is `known`. Then only the state. Calls that arrive
+    together share a statement. Raises SessionUnknown."""
+    read = partial(_read_together, context, terminal.operator_id)
+    found = (await context.session_reads.find(terminal.operator_id, (session_id, known), read)).get(
+        session_id
+    )
+    if found is None or found.state.terminal_id != terminal.id:
         raise SessionUnknown
-    return found
+    return found.state, found.session()
+
+
+async def _read_together(
+    context: Context, operator_id: OperatorId, take: Callable[[], Sequence[Asked]]
+) -> dict[SessionId, Found]:
+    async with context.database.read() as connection:
+        return await session_states.find_asked(connection, operator_id, take())
 
 
 async def session_exists(context: Context, session_id: str) -> bool:
     """Whether any operator has a session with this id. Whoever asks: to notice that others try it."""
     with limited_to(EVERY):
-        return await _exists(context, session_id)
+        async with context.database.read() as connection:
+            return bool(await session_states.states_of(connection, SessionFilter(ids=[session_id])))
 
 
 async def charge_point_is_used(context: Context, charge_point_id: ChargePointId) -> bool:
@@ -104,11 +115,6 @@ async def orphan_exists(context: Context, charge_id: ChargeId) -> bool:
     with limited_to(EVERY):
         async with context.database.read() as connection:
             return await orphans.is_known(connection, charge_id)
-
-
-async def _exists(context: Context, session_id: str) -> bool:
-    async with context.database.read() as connection:
-        return await payment_sessions.get(connection, SessionId(session_id)) is not None
 
 
 async def sessions(

@@ -201,7 +201,8 @@ async def test_long_polls_are_refused_while_many_calls_wait_for_a_connection(
             for _ in range(2):
                 await stack.enter_async_context(database.transaction())
             assert not database.is_crowded
-            waiting = [asyncio.create_task(service.call("GET", f"{PATH}/{session['id']}")) for _ in range(3)]
+            # Reads of single sessions would share one connection.
+            waiting = [asyncio.create_task(service.call("GET", f"{PATH}?reference=A-1")) for _ in range(3)]
             with limited_to(service.one.operator.operator_id):  # as the call that would have to wait
                 await until(lambda: database.is_crowded)
             await refused_to_wait(service, session["id"])

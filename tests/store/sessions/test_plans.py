@@ -14,7 +14,7 @@ from app.domain.session.settlement import SettlementStatus
 from app.store import session_states
 from app.store.db.connection import Connection
 from app.store.db.statements import compiled
-from app.store.session_states import _one_state, _states
+from app.store.session_states import _rows_of, _states, _states_of
 from app.store.sessions import payment_facts, payment_sessions
 from app.store.sessions.payment_sessions import _found, one_query
 from app.store.sessions.session_filter import CardTokens, SessionFilter, shape_of
@@ -115,16 +115,16 @@ async def test_every_list_and_search_uses_an_index(database_url: str) -> None:
                     (_states(shape, False, 51), given),
                     (_states(shape, True, 201), given | keyset),
                     (one_query(shape), given | {"session": "ps_1"}),
-                    (_one_state(shape), given | {"session": "ps_1"}),
                 ):
                     plan = await plan_of(connection, statement, params)
                     if reads_a_whole_table(plan):
                         whole.append(f"{wanted}\n{plan}")
+            shape, _ = shape_of(SessionFilter(operator_id=OP_ONE, ids=("ps_1",)))
             for statement, names in (
                 (payment_facts._LOAD, "operators terminals points references keys brands"),
                 (payment_facts._LOAD_ONE, "operators terminals points references keys brands"),
                 (session_states._VERSIONS, "sessions"),
-                (session_states._STATES_AND_SESSIONS, "sessions"),
+                *((query(shape), "operator_id_is ids_is") for query in (_states_of, _rows_of)),
                 (payment_sessions._RECORDED, "terminal wanted key"),
             ):
                 plan = await plan_of(connection, statement, dict.fromkeys(names.split()))
