@@ -89,8 +89,10 @@ def url_problem(url: str, *, allow_plain_http: bool) -> str | None:
         return "must be a full URL such as https://example.com/path"
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return "must be a full URL such as https://example.com/path"
-    if parts.query or parts.fragment or parts.username:
-        return "must have no query, fragment or user name in it"
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        return "must have no query, fragment, user name or password in it"
+    if not url.isprintable() or " " in url:  # urlsplit leaves line breaks and tabs out
+        return "must have no spaces and no control characters in it"
     if parts.scheme == "http" and not (allow_plain_http or is_loopback(parts.hostname)):
         return "must begin with https:// (plain http only for loopback, or with TAPWATT_ALLOW_PLAIN_HTTP=1)"
     return None

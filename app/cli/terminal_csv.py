@@ -5,6 +5,7 @@ import io
 import sys
 from pathlib import Path
 
+from app.domain.units.csv_text import text_of_cell
 from app.domain.units.ids import ChargePointId
 from app.flows.admin.manage_terminals import NewTerminal
 
@@ -59,7 +60,7 @@ def _read(text: str) -> tuple[list[NewTerminal], list[str]]:
                 f"the first line must name the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}"
             ]
         for fields in reader:
-            row, wrong = _row({name: (fields[name] or "").strip() for name in COLUMNS})
+            row, wrong = _row({name: text_of_cell((fields[name] or "").strip()) for name in COLUMNS})
             problems += [f"line {reader.line_num}: {each}" for each in wrong]
             rows.append(row)
             if len(rows) > MAX_ROWS or len(problems) > MOST_PROBLEMS:

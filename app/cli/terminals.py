@@ -22,6 +22,7 @@ from app.cli.common import (
 from app.cli.keys import ExpiresIn, terminal_key_app, terms, until
 from app.cli.output.tables import facts_table
 from app.cli.terminal_csv import COLUMNS, id_problem, provider_problem, read_rows
+from app.domain.units.csv_text import plain_cell
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.flows.admin import check_setup, manage_terminals, provision
 from app.flows.admin.manage_terminals import TerminalChange
@@ -234,4 +235,4 @@ def _print_csv(
 ) -> None:
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)

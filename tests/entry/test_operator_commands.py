@@ -176,7 +176,7 @@ def test_a_terminal_is_shown_and_changed_and_one_with_history_is_kept(tenants: s
 
 
 def test_terminals_come_in_and_go_out_as_csv_all_or_none(tenants: str, tmp_path: Path) -> None:
-    rows = [f"tapwatt,lane {n},{1000 + n} {2000 + n}" for n in range(300)]
+    rows = [f"tapwatt,lane {n},{1000 + n} {2000 + n}" for n in range(299)] + ["tapwatt,@lane,1 2"]
     file = tmp_path / "terminals.csv"
     file.write_text("\ufeffprovider,name,charge_points\n" + "\n".join(rows), encoding="utf-8")
     command = ["terminal", "import", "--operator", OP_ONE, "--file", str(file), "--unchecked"]
@@ -191,9 +191,11 @@ def test_terminals_come_in_and_go_out_as_csv_all_or_none(tenants: str, tmp_path:
     assert (status, "lane 0" in told, "Nothing was added" in told) == (1, True, True)
     status, told = run(tenants, "terminal", "list", "--operator", OP_ONE, "--csv")
     listed = list(csv.DictReader(io.StringIO(told.strip())))
-    assert {row["name"] for row in listed} == {"lane", *(f"lane {n}" for n in range(300))}
+    assert {row["name"] for row in listed} == {"lane", "'@lane", *(f"lane {n}" for n in range(299))}
     file.write_text(told.strip().replace("lane", "track"), encoding="utf-8")
     assert len(facts(tenants, *command)["data"]) == 301, "what goes out comes in"
+    status, told = run(tenants, "terminal", "list", "--operator", OP_ONE, "--json")
+    assert "@track" in {row["name"] for row in json.loads(told)["data"]}
 
 
 WRONG_FILES = {

@@ -30,7 +30,7 @@ T = TypeVar("T")
 async def bounded_body(request: Request, limit: int) -> bytes:
     """Returns the whole body. Raises Problem `body_too_large` as soon as it is longer than `limit` bytes."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced[:20]) > limit:
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
     parts: list[bytes] = []
     size, address = 0, request.client.host if request.client else ""

@@ -24,8 +24,7 @@ log = structlog.get_logger("processes")
 
 _TOO_LATE = b"408 Request Timeout"
 _TOO_LARGE = b"431 Request Header Fields Too Large"
-
-
+_BAD_HOST = b"400 Bad Request"
 _TOO_MANY = b"503 Service Unavailable"
 
 
@@ -64,6 +63,7 @@ class BoundedHttp(HttpToolsProtocol):
     """From the end of the head to the end of the body."""
 
     _head_bytes = 0
+    _trailer_bytes = 0
     _in_head = True
     _head_ended = False
     _deadline: asyncio.TimerHandle | None = None
@@ -92,13 +92,26 @@ class BoundedHttp(HttpToolsProtocol):
         self._within(self.head_s)
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a header. One after the body (a trailer) counts, and is left out: the request was judged without it."""
+        if self._in_head:
+            super().on_header(name, value)
+            return
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > self.most_head_bytes:
+            self._refuse(_TOO_LARGE)
+
     def on_headers_complete(self) -> None:
         self._in_head, self._head_bytes, self._head_ended = False, 0, True
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            self._refuse(_BAD_HOST)  # RFC 9112, 3.2
+            return
         super().on_headers_complete()
         self._within(self.body_s)
 
     def on_message_complete(self) -> None:
-        self._in_head = True
+        self._in_head, self._trailer_bytes = True, 0
         self._within(None)
         super().on_message_complete()
 

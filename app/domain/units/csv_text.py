@@ -4,8 +4,8 @@ import csv
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""A text that begins so would be a formula to a spreadsheet (OWASP, CSV injection)."""
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A text that begins so would be a formula to a spreadsheet (OWASP, CSV injection); the last four are full-width."""
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -13,13 +13,19 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     written = StringIO()
     table = csv.writer(written, lineterminator="\r\n")
     table.writerow(header)
-    table.writerows([_cell(value) for value in row] for row in rows)
+    table.writerows([plain_cell(value) for value in row] for row in rows)
     return written.getvalue()
 
 
-def _cell(value: object) -> object:
+def plain_cell(value: object) -> object:
+    """Returns a value as a cell: no formula, and nothing for None."""
     if value is None:
         return ""
     if isinstance(value, str) and value.startswith(FORMULA_STARTS):
         return f"'{value}"
     return value
+
+
+def text_of_cell(cell: str) -> str:
+    """Returns the text that `plain_cell` wrote."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell

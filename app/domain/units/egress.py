@@ -1,10 +1,24 @@
 """Judges where outgoing HTTP may go. Hosts by an optional list; addresses must be public."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """Addresses that stand for IPv4 addresses where a network has only IPv6 (RFC 6052)."""
+
+NOT_PUBLIC = tuple(
+    ip_network(each)
+    for each in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "3fff::/20",
+        "5f00::/16",
+        "64:ff9b:1::/48",
+        "168.63.129.16/32",
+    )
+)
+"""Special purposes (RFC 6890) that not every release of Python knows; the last one is Azure's metadata service. Oracle
+Cloud has one at 192.0.0.192."""
 
 
 def is_loopback(host: str) -> bool:
@@ -30,6 +44,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             return is_public(inner)
         if address.is_site_local:
             return False
+    if any(address in network for network in NOT_PUBLIC):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 

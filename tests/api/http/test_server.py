@@ -29,6 +29,7 @@ async def length_of_body(scope: dict[str, Any], receive: Receive, send: Send) ->
         message = await receive()
         size, more = size + len(message.get("body", b"")), message.get("more_body", False)
     body = str(size).encode()
+    assert b"x-trailer" not in dict(scope["headers"])
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -101,6 +102,75 @@ async def test_a_large_body_that_comes_in_one_read_is_no_large_head() -> None:
     async with served() as port:
         answers = [await said(port, large) for _ in range(20)]
     assert all(answer.endswith(b"\r\n\r\n200000") for answer in answers)
+
+
+CHUNKED = WHOLE.replace(
+    b"content-length: 5\r\n\r\nhello", b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+)
+
+
+async def test_trailers_are_left_out_and_bounded() -> None:
+    trailer = b"x-trailer: " + b"a" * 1000 + b"\r\n"
+    async with served() as port:
+        few = await said(port, CHUNKED + trailer + b"\r\n")
+        many = await said(port, CHUNKED, *[trailer] * 70)
+        again = CHUNKED.replace(b"connection: close\r\n", b"") + trailer * 40 + b"\r\n"
+        twice = await said(port, again + again, WHOLE)
+    assert few.endswith(b"\r\n\r\n5")
+    assert many.startswith(b"HTTP/1.1 431")
+    assert twice.count(b"HTTP/1.1 200") == 3, "each request has its own bound"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nhost: a\r\nhost: b", b"400"),
+        (b"POST / HTTP/1.1\r\nx: y", b"400"),
+        (b"POST / HTTP/1.0\r\nhost: a\r\nhost: a", b"400"),
+        (b"POST / HTTP/1.0\r\nx: y", b"200"),
+        (b"POST http://evil.test/ HTTP/1.1\r\nhost: a", b"200"),
+    ],
+)
+async def test_a_request_names_one_host(head: bytes, status: bytes) -> None:
+    async with served() as port:
+        answer = await said(port, WHOLE.replace(b"POST / HTTP/1.1\r\nhost: x", head))
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+async def smuggled(port: int, headers: bytes, body: bytes) -> bytes:
+    return await said(port, WHOLE.replace(b"content-length: 5\r\n\r\nhello", headers + b"\r\n\r\n" + body))
+
+
+SECOND = b"GET /second HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (b"content-length: 6\r\ntransfer-encoding: chunked", b"0\r\n\r\n" + SECOND),
+        (b"transfer-encoding: chunked\r\ncontent-length: 6", b"0\r\n\r\nX"),
+        (b"transfer-encoding: xchunked", b"0\r\n\r\n" + SECOND),
+        (b"transfer-encoding : chunked", b"0\r\n\r\n" + SECOND),
+        (b"transfer-encoding: chunked\r\ntransfer-encoding: identity", b"0\r\n\r\n" + SECOND),
+        (b"content-length: 2\r\ncontent-length: 5", b"{}" + SECOND),
+        (b"content-length: 2\r\ncontent-length: 2", b"{}"),
+        (b"content-length: +2", b"{}"),
+        (b"content-length: \xb2", b"{}"),
+        (b"content-length: 99999999999999999999", b"{}"),
+        (b"transfer-encoding: chunked", b"FFFFFFFFFFFFFFFFFF\r\n{}\r\n0\r\n\r\n"),
+        (b"transfer-encoding: chunked", b"2\n{}\n0\n\n" + SECOND),
+        (b"x: a\r\n b\r\ncontent-length: 2", b"{}"),
+        (b"x: a\rcontent-length: 2", b"{}" + SECOND),
+    ],
+)
+async def test_a_request_whose_end_is_in_doubt_is_refused_and_nothing_after_it_is_read(
+    headers: bytes, body: bytes
+) -> None:
+    async with served() as port:
+        answer = await smuggled(port, headers, body)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 async def test_a_head_without_end_is_cut() -> None:

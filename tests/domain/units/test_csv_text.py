@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.units.csv_text import FORMULA_STARTS, csv_text
+from app.domain.units.csv_text import FORMULA_STARTS, csv_text, text_of_cell
 
 CELLS = st.none() | st.integers() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
@@ -25,7 +25,10 @@ def test_every_cell_is_read_back_and_none_is_a_formula(rows: list[list[object]])
                 assert cell == ("" if value is None else str(value))
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "\uff20SUM(A1)"]
+)
 def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(text: str) -> None:
     _, row = csv.reader(StringIO(csv_text(("a",), [[text]]), newline=""))
     assert row == [f"'{text}"]
+    assert text_of_cell(row[0]) == text

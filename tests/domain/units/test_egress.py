@@ -12,6 +12,7 @@ from app.domain.units.egress import Egress, is_public
 FORBIDDEN = (
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.2.0/24 192.168.0.0/16"
     " 198.18.0.0/15 224.0.0.0/4 240.0.0.0/4 ::/128 ::1/128 fc00::/7 fe80::/10 fec0::/10 ff00::/8 2001:db8::/32"
+    " 192.0.0.0/24 192.88.99.0/24 168.63.129.16/32 3fff::/20 5f00::/16 64:ff9b:1::/48"
 )
 Network: TypeAlias = IPv4Network | IPv6Network
 NETWORKS = [ip_network(each) for each in FORBIDDEN.split()]
