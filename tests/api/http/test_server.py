@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from uvicorn.server import ServerState
 
 from app.api.http.server import BoundedHttp, Connections, Server
 
@@ -66,6 +67,39 @@ async def said(port: int, *parts: bytes) -> bytes:
 
 
 WHOLE = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello"
+
+
+class Written(asyncio.Transport):
+    """Keeps each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.writes.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_an_answers_head_and_body_are_one_write_and_none_is_lost_at_the_end() -> None:
+    config = Server(length_of_body, "127.0.0.1", 0, lambda: None).config
+    config.load()
+    protocol, transport = BoundedHttp(config, ServerState(), {}), Written()
+    protocol.connection_made(transport)
+    for request in (WHOLE.replace(b"connection: close\r\n", b""), WHOLE):
+        protocol.data_received(request)
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert [each.endswith(b"\r\n\r\n5") for each in transport.writes] == [True, True]
+    assert transport.closed
+    protocol.connection_lost(None)
 
 
 async def test_a_whole_request_is_answered() -> None:
