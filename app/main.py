@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.docs.openapi import DocumentedApp, error_codes
 from app.api.figures import Figures
 from app.api.http.auth import Refusals, route_of
+from app.api.http.caller_address import name_caller
 from app.api.http.foreign import note_foreign_access
 from app.api.http.hot_paths import HotPaths
 from app.api.http.live import SessionChanges
@@ -191,7 +192,7 @@ class RequestIds:
                 ]
             await send(message)
 
-        address = scope["client"][0] if scope.get("client") else None
+        address = name_caller(scope)
         bound = structlog.contextvars.bound_contextvars(request_id=request_id)
         # No operator's rows until a key or an endpoint names one.
         with limited_to(NONE), bound, calling_from(address), traced(context.tracing, scope) as span:

@@ -21,6 +21,7 @@ from app.flows.context import Context
 from app.flows.operator.sync import webhook_difference
 from app.monta.egress import CertificateProblem, certificate_expires_at
 from app.settings import Settings, load_settings
+from app.store.db.connect import unverified_hosts
 
 app = typer.Typer()
 
@@ -59,6 +60,7 @@ async def _examine(context: Context, settings: Settings) -> Sequence[Finding]:
     found = examination.of_process({name: getattr(ready, name) for name in ADVICE})
     found.append(examination.of_isolation(bound=state.is_bound))
     found.append(examination.of_connections(*state.connections))
+    found += _transport(settings)
     found += examination.of_watchers(state.clocks_ahead)
     for url in state.monta_urls:
         found += await _certificate(
@@ -77,6 +79,20 @@ async def _examine(context: Context, settings: Settings) -> Sequence[Finding]:
     for key in state.keys:
         found += examination.of_key(key.id, key.name, key.expires_at, now)
     return found
+
+
+def _transport(settings: Settings) -> list[Finding]:
+    """Examines each database's URL; the embedded database has none."""
+    urls = {
+        "TAPWATT_DATABASE_URL": settings.database_url,
+        "TAPWATT_OWNER_DATABASE_URL": settings.owner_database_url,
+        "TAPWATT_LISTEN_DATABASE_URL": settings.listen_database_url,
+    }
+    return [
+        examination.of_transport(name, unverified_hosts(url.get_secret_value()))
+        for name, url in urls.items()
+        if url is not None
+    ]
 
 
 async def _certificate(about: str, url: str, egress: Egress, now: datetime) -> list[Finding]:

@@ -20,16 +20,19 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[Serving]:
+async def serving(
+    app: FastAPI, host: str = "127.0.0.1", *, trusted_proxies: str | None = None
+) -> AsyncIterator[Serving]:
     """Serves on a free port of this machine, and ends as on SIGTERM."""
-    server, ready = Server(app, "127.0.0.1", 0, app.state.news.close), asyncio.Event()
+    ready = asyncio.Event()
+    server = Server(app, host, 0, app.state.news.close, trusted_proxies=trusted_proxies)
     server.config.lifespan = "off"
     server.on_ready = ready.set
     task = asyncio.create_task(server.serve())
     try:
         await ready.wait()
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Serving(f"http://127.0.0.1:{port}", server, task)
+        yield Serving(f"http://{f'[{host}]' if ':' in host else host}:{port}", server, task)
     finally:
         app.state.news.close()
         server.should_exit = True

@@ -30,6 +30,7 @@ def test_both_commands_name_what_is_wrong_and_what_to_do(database_url: str) -> N
     assert by_verdict[f"operator {OP_ONE}", "wrong"]["found"] == "401 from Monta"
     assert by_verdict["watcher", "wrong"]["what_to_do"].startswith("Start `tapwatt watch`")
     assert ("schema", "ok") in by_verdict
+    assert ("connections of TAPWATT_DATABASE_URL", "ok") in by_verdict
     shown = run(database_url, "doctor")
     assert "\x1b" not in shown.output, "no colours where nobody sees them"
     assert f"WRONG    operator {OP_ONE}: 401 from Monta" in shown.output

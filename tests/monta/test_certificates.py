@@ -4,40 +4,22 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from app.domain.units.egress import Egress
 from app.monta.egress import CertificateProblem, certificate_expires_at
+from tests.certificates import BEGAN, EXPIRES, for_localhost
 
 pytestmark = pytest.mark.anyio
-
-BEGAN = datetime(2020, 1, 1, tzinfo=UTC)
-EXPIRES = datetime(2200, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @contextlib.asynccontextmanager
 async def serving(folder: Path, expires_at: datetime) -> AsyncIterator[tuple[str, ssl.SSLContext]]:
     """A TLS server for `localhost`: its URL, and a context that trusts its certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    built = x509.CertificateBuilder(
-        name, name, key.public_key(), x509.random_serial_number(), BEGAN, expires_at
-    )
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
-    certificate = built.add_extension(names, critical=False).sign(key, hashes.SHA256())
-    file = folder / "server.pem"
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
-    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ours.load_cert_chain(file)
+    pem, ours = for_localhost(folder, expires_at)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -48,7 +30,7 @@ async def serving(folder: Path, expires_at: datetime) -> AsyncIterator[tuple[str
     server = await asyncio.start_server(handle, "localhost", 0, ssl=ours)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        trusted = ssl.create_default_context(cadata=certificate.public_bytes(Encoding.PEM).decode())
+        trusted = ssl.create_default_context(cadata=pem)
         yield f"https://localhost:{port}/api/v1", trusted
 
 

@@ -80,6 +80,22 @@ def of_connections(used: int, most: int) -> Finding:
     )
 
 
+def of_transport(setting: str, unverified: Sequence[str]) -> Finding:
+    """Whether the way to the database is encrypted, and its server proven. `unverified`: hosts that are not."""
+    about = f"connections of {setting}"
+    if not unverified:
+        return Finding(about=about, verdict=Verdict.OK, found="on this machine, or with sslmode=verify-full")
+    return Finding(
+        about=about,
+        verdict=Verdict.WARNING,
+        found=f"whoever is on the way to {', '.join(unverified)} can read and change everything",
+        what_to_do=(
+            "Set TLS up on the server, add ?sslmode=verify-full to the URL, and let PGSSLROOTCERT name the file with"
+            " the certificate of its authority. Only a network that nobody else is on may go without."
+        ),
+    )
+
+
 def of_certificate(about: str, expires_at: datetime, advice: str, now: datetime) -> Finding:
     """When a certificate expires that a connection of now has accepted."""
     soon = expires_at - now < EXPIRES_SOON

@@ -1,6 +1,7 @@
 """Opens connections to PostgreSQL: parses libpq URLs, finds the writable host."""
 
 import asyncio
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import asyncpg
 from sqlalchemy import URL
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
+from app.domain.units.egress import is_loopback
 from app.store.db.scope import NONE
 
 _FORM = re.compile(
@@ -78,6 +80,16 @@ def _options(query: str) -> dict[str, str]:
     if given:
         raise DatabaseUrlInvalid("of a database URL's options only host, port and sslmode are known here")
     return options
+
+
+def unverified_hosts(url: str) -> list[str]:
+    """Names the hosts that are not proven to be the database. Those beyond this machine, without `verify-full`."""
+    made = asyncpg_url(url)
+    if made.query.get("ssl", os.environ.get("PGSSLMODE")) == "verify-full":  # as asyncpg reads it
+        return []
+    named = made.query.get("host", made.host)
+    hosts = [] if not named else named.split(",") if isinstance(named, str) else list(named)
+    return [host for host in hosts if host and not host.startswith(("/", "@")) and not is_loopback(host)]
 
 
 STATEMENTS_KEPT = 300
