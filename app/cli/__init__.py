@@ -24,6 +24,7 @@ def every_command() -> typer.Typer:
     from app.cli import (
         attention,
         doctor,
+        endpoints,
         keys,
         orphans,
         policies,
@@ -42,6 +43,7 @@ def every_command() -> typer.Typer:
     app.add_typer(policies.operator_app, name="operator")
     app.add_typer(terminals.terminal_app, name="terminal")
     app.add_typer(tariffs.tariff_app, name="tariff")
+    app.add_typer(endpoints.endpoint_app, name="endpoint")
     app.add_typer(keys.ops_key_app, name="ops-key")
     app.add_typer(secret_key.secret_key_app, name="secret-key")
     app.add_typer(sessions.app)
@@ -67,6 +69,7 @@ def known_errors() -> tuple[type[Exception], ...]:
     """Errors of every command that are reported as one message."""
     from app.flows.admin import check_setup, manage_keys, manage_operators, manage_terminals, provision
     from app.flows.context import OperatorUnknown
+    from app.flows.events import manage_endpoints
     from app.flows.make_key import TerminalUnknown
 
     return (
@@ -76,6 +79,8 @@ def known_errors() -> tuple[type[Exception], ...]:
         manage_terminals.TerminalInUse,
         manage_terminals.NamesTaken,
         check_setup.SiteUnusable,
+        manage_endpoints.EndpointUnknown,
+        manage_endpoints.EndpointRefused,
         manage_keys.KeyUnknown,
         manage_keys.KeyRefused,
         manage_operators.OperatorInUse,

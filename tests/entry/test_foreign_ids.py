@@ -18,6 +18,9 @@ from app.cli.common import READING
 from app.domain.charging.charge import ChargeState
 from app.domain.units.ids import KeyId
 from app.store.db.database import Database
+from app.store.db.secret_box import SecretBox
+from app.store.events import endpoints
+from app.store.events.endpoints import Endpoint
 from app.store.operators import keys
 from app.store.operators.keys import ApiKey, KeyKind, Role
 from tests.row_digests import contents
@@ -44,6 +47,7 @@ IDS = {
     "ops-key": "opk_theirs",
     "session": SESSION,
     "charge": "88",
+    "endpoint": "whe_theirs",
     "nothing": "op_00000000000000000000000000",
 }
 """Of the other operator, by kind; the last one is of none."""
@@ -53,7 +57,7 @@ OWN = {
     "key": "key_trm_one",
     "ops-key": "opk_ours",
     "session": "ps_a",
-} | {"charge": "77"}
+} | {"charge": "77", "endpoint": "whe_ours"}
 GIVEN = {
     "--name": "x",
     "--monta-url": "http://localhost:9/api/v1",
@@ -65,6 +69,7 @@ GIVEN = {
     "--note": "n",
     "--card": "c",
     "--month": "2026-10",
+    "--url": "https://maker.test/events",
     "code": "other",
 }
 """What commands need besides ids."""
@@ -73,6 +78,8 @@ MORE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("terminal", "set"): ("--name", "x"),
     ("terminal", "add"): ("--charge-point", "999", "--unchecked"),
     ("ops-key", "set"): ("--name", "x"),
+    ("endpoint", "set"): ("--all-events",),
+    ("endpoint", "add"): ("--provider", "p"),
 }
 """Options of which a command needs one."""
 
@@ -123,7 +130,8 @@ def tries(path: tuple[str, ...], parameters: list[Any], files: dict[str, str]) -
                     continue  # the same operator is named once
                 value = OWN.get(kinds.get(p.opts[0], "")) or files.get(p.opts[0]) or GIVEN[p.opts[0]]
                 arguments += spelled(p, value)
-            yield Try(path, arguments + MORE.get(path, ()))
+            instead = path == ("endpoint", "add") and kind == "terminal"
+            yield Try(path, arguments + (() if instead else MORE.get(path, ())))
 
 
 async def provide(database_url: str) -> None:
@@ -137,6 +145,7 @@ async def provide(database_url: str) -> None:
         await find(database, "77", ChargeState.COMPLETED)
         await find(database, "88", ChargeState.COMPLETED, operator_id=OP_OTHER)
         await add_ops_keys(database)
+        await add_endpoints(database)
 
 
 async def add_ops_keys(database: Database) -> None:
@@ -151,6 +160,19 @@ async def add_ops_keys(database: Database) -> None:
         )
         async with database.transaction() as connection:
             await keys.add(connection, (key, keys.key_hash(key_id)))
+
+
+async def add_endpoints(database: Database) -> None:
+    for endpoint_id, operator_id in (("whe_ours", OP_ONE), ("whe_theirs", OP_OTHER)):
+        endpoint = Endpoint(
+            id=endpoint_id,
+            operator_id=operator_id,
+            provider="p",
+            url="https://maker.test/events",
+            created_at=NOW,
+        )
+        async with database.transaction() as connection:
+            await endpoints.add(connection, SecretBox(SECRET_KEY), endpoint, "whsec_c2VjcmV0")
 
 
 def security_lines(printed: str) -> list[Any]:

@@ -36,6 +36,11 @@ class Endpoint:
     previous_secret_until: datetime | None = None
     given_up: int = 0
 
+    @property
+    def state(self) -> str:
+        """In one word: `paused`, `failing` (nothing was taken since) or `active`."""
+        return "paused" if self.paused_at else "failing" if self.failing_since else "active"
+
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
