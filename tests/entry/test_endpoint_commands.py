@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from standardwebhooks import Webhook
 
-from tests.entry.test_key_commands import facts, rows, run, tenants
+from tests.entry.command_line import facts, rows, run, tenants
 from tests.store.rows import OP_ONE, OP_OTHER, TRM_ONE
 
 __all__ = ["tenants"]

@@ -6,59 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import text
 from typer.core import TyperGroup
 from typer.main import get_command
-from typer.testing import CliRunner
 
 from app.cli import every_command
 from app.domain.evidence.signatures import keys_in_pem
 from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
 from app.store.tables import metadata
-from tests.store.rows import OP_ONE, OP_OTHER, SECRET_KEY, TRM_ONE, provisioned
+from tests.entry.command_line import facts, rows, run, tenants
+from tests.store.rows import OP_ONE, OP_OTHER, SECRET_KEY, TRM_ONE
+
+__all__ = ["tenants"]
 
 NEW_KEY = "the next one: hT4mQ9xK2vB7nZ1cW8rL5pD3"
-
-
-@pytest.fixture
-def tenants(database_url: str) -> str:
-    """The URL of a database with two operators and a terminal each."""
-
-    async def make() -> None:
-        async with provisioned(database_url):
-            pass
-
-    asyncio.run(make())
-    return database_url
-
-
-def run(url: str, *arguments: str, **settings: str) -> tuple[int, str]:
-    found = CliRunner().invoke(
-        every_command(),
-        [*arguments],
-        env={"TAPWATT_DATABASE_URL": url, "TAPWATT_SECRET_KEY": SECRET_KEY, "TERM": "dumb"} | settings,
-    )
-    return found.exit_code, f"{found.output} {found.exception or ''}"
-
-
-def facts(url: str, *arguments: str, **settings: str) -> Any:
-    status, told = run(url, *arguments, "--json", **settings)
-    assert status == 0, told
-    return json.loads(told)
-
-
-def rows(url: str, statement: str) -> list[tuple[Any, ...]]:
-    async def read() -> list[tuple[Any, ...]]:
-        database = Database(url)
-        try:
-            async with database.read() as connection:
-                return [tuple(row) for row in await connection.execute(text(statement))]
-        finally:
-            await database.close()
-
-    return asyncio.run(read())
 
 
 def test_a_terminals_keys_are_added_listed_and_revoked(tenants: str) -> None:
@@ -125,6 +87,8 @@ TARIFF = {
     "elements": [{"price_components": [{"type": "ENERGY", "price": 0.5, "step_size": 1}]}],
 }
 ENOUGH = {
+    "endpoint add": ["--provider", "p"],
+    "endpoint set": ["--all-events"],
     "operator set": ["--hold-max", "5"],
     "terminal add": ["--charge-point", "101"],
     "terminal set": ["--name", "n"],
@@ -159,6 +123,8 @@ def arguments_for(words: str, command: Any, folder: Path) -> list[str]:
         "key": f"key_{TRM_ONE}" if words.startswith("terminal") else f"opk_{OP_ONE}",
         "session_id": SESSION,
         "charge_id": "77",
+        "endpoint": "whe_ours",
+        "--url": "https://maker.test/events",
         "code": "other",
         "--operator": OP_ONE,
         "--terminal": TRM_ONE,
