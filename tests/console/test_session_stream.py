@@ -125,6 +125,7 @@ async def test_what_changed_is_sent_until_the_capture_is_reported(database_url: 
             await service.call("POST", f"/v1/payment-sessions/{session['id']}/captures", report)
             report |= {"outcome": "released", "amount": 4300, "reference": "P-2"}
             await service.call("POST", f"/v1/payment-sessions/{session['id']}/captures", report)
+            final: Json = {}
             while (event := await stream.next())[0] == "update":
                 final = event[1]
             assert event[0] == "done"
