@@ -12,9 +12,10 @@ import structlog
 from app.api.http.live import SessionChanges
 from app.console.views.formats import amount, epoch_ms, since
 from app.console.views.rows import Row, row_of
-from app.domain.session.payment_session import PaymentSession
+from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.console import live
+from app.flows.console.health import UNCONFIRMED_AFTER
 from app.flows.console.live import LiveChanges
 from app.flows.console.sign_in import still_signed_in
 from app.flows.context import Context
@@ -42,6 +43,8 @@ class _Known:
     runs: bool
     changed: int
     ended_at: datetime | None = None
+    stopping_since: datetime | None = None
+    """When a stop was decided that is not confirmed."""
 
 
 @dataclass(slots=True)
@@ -82,12 +85,14 @@ class Board:
             self._sent.clear()
 
     def _put(self, session: PaymentSession, changes: LiveChanges) -> None:
+        stop = session.stop if session.status is Status.STOPPING else None
         self._sessions[session.id] = _Known(
             row=row_of(session, changes.names, self.context.policy),
             currency=session.authorization.currency,
             runs=session.id in changes.running,
             changed=self.number,
             ended_at=session.updated_at if session.ended else None,
+            stopping_since=stop.decided_at if stop and stop.confirmed_at is None else None,
         )
         self._gone.pop(session.id, None)
 
@@ -105,6 +110,7 @@ class Board:
 
     def _tiles(self, changes: LiveChanges) -> Mapping[str, object]:
         runs = [known for known in self._sessions.values() if known.runs]
+        unconfirmed = changes.now - UNCONFIRMED_AFTER
         sums: dict[str, tuple[int, int]] = {}
         for known in runs:
             authorized, used = sums.get(known.currency, (0, 0))
@@ -117,6 +123,8 @@ class Board:
             "used": _per_currency({c: u for c, (_, u) in sums.items()}),
             "attention": str(changes.needs_attention),
             "overdue": str(changes.captures_overdue),
+            "unconfirmed": str(sum(1 for k in runs if k.stopping_since and k.stopping_since <= unconfirmed)),
+            "out": str(changes.out_of_service),
             "oldest_due": "none"
             if changes.oldest_due_at is None
             else since(changes.oldest_due_at, changes.now),

@@ -44,7 +44,7 @@ async def evidence_of(
     reported = sum(entry.kind == JournalKind.CAPTURE_REPORTED for entry in entries)
     return bundle_of(
         session,
-        _lines(session, entries),
+        linked_lines(session, entries),
         [capture.report() for capture in captures[:reported]],
         [_delivery(each) for each in kept],
         made_at=context.clock.now(),
@@ -74,7 +74,7 @@ def _delivery(kept: KeptDelivery) -> Json:
     }
 
 
-def _lines(session: PaymentSession, entries: Sequence[JournalEntry]) -> list[Linked]:
+def linked_lines(session: PaymentSession, entries: Sequence[JournalEntry]) -> list[Linked]:
     return [
         Linked(
             Line(

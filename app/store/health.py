@@ -54,13 +54,20 @@ class SeenWatcher:
     id: str
     started_at: datetime
     seen_at: datetime
+    ahead: timedelta
+    """How far its clock is ahead of the database's."""
 
 
 async def listed_watchers(connection: Connection, *, limit: int) -> list[SeenWatcher]:
     """Watchers whose heartbeat is not forgotten, the newest heartbeat first."""
     w = watchers.c
-    query = select(w.id, w.started_at, w.seen_at).order_by(w.seen_at.desc(), w.id).limit(limit)
-    return [SeenWatcher(r.id, r.started_at, r.seen_at) for r in await connection.execute(query)]
+    query = (
+        select(w.id, w.started_at, w.seen_at, w.clock_ahead_ms).order_by(w.seen_at.desc(), w.id).limit(limit)
+    )
+    return [
+        SeenWatcher(r.id, r.started_at, r.seen_at, timedelta(milliseconds=r.clock_ahead_ms))
+        for r in await connection.execute(query)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

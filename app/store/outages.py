@@ -153,14 +153,18 @@ async def outages_within(
     return found
 
 
-async def count_out(connection: Connection, silent_before: datetime) -> tuple[int, int]:
-    """Charge points and terminals that are out of service now."""
+async def count_out(
+    connection: Connection, silent_before: datetime, operator_id: OperatorId | None = None
+) -> tuple[int, int]:
+    """Counts charge points and terminals that are out of service now. Of one operator or of all."""
     lasting = select(func.count(U.charge_point_id), func.count(U.terminal_id)).where(U.ended_at.is_(None))
+    lasting = _of(lasting, operator_id, U.operator_id)
     points, out_of_order = tuple((await connection.execute(lasting)).one())
     silent = select(func.count()).where(
         T.reported_at <= silent_before,
         ~select(U.id).where(U.terminal_id == T.id, U.ended_at.is_(None)).correlate(terminals).exists(),
     )
+    silent = _of(silent, operator_id, T.operator_id)
     return int(points), int(out_of_order) + int((await connection.execute(silent)).scalar_one())
 
 

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from app.api.http.auth import ContextHere
 from app.api.routes.health import CHECKS
 from app.console.http.pages import ConsoleRoute, page
 from app.console.http.signed_in import Viewer
+from app.console.views.troubles import held_words
 from app.domain.alerts import causes
 from app.flows.admin import queries
-from app.flows.console.health import UNCONFIRMED_AFTER, pulse
+from app.flows.console.health import OVERDUE_AFTER, UNCONFIRMED_AFTER, pulse
 
 router = APIRouter(prefix="/console", route_class=ConsoleRoute)
 
@@ -21,6 +23,11 @@ COUNTERS = {
     "tapwatt_webhook_entries": "Webhook entries kept",
     "tapwatt_sessions_overshot": "Sessions that cost more than authorized",
 }
+ADVICE = {
+    "tapwatt_webhooks_refused": "With a wrong signature: compare the webhook's secret at Monta;"
+    " `tapwatt operator change-webhook-secret` makes a new one.",
+}
+"""What to do when a counter is above 0."""
 """Counters of this process that the page shows, since its start."""
 AVERAGES = {
     "tapwatt_stop_lateness_seconds": "Stops sent this late, on average",
@@ -34,6 +41,7 @@ AVERAGES = {
 class Figure:
     name: str
     value: str
+    advice: str = ""
 
 
 @router.get("/health")
@@ -49,6 +57,10 @@ async def health_page(request: Request, context: ContextHere, viewer: Viewer) ->
         summary=await queries.summary(context, operator_id),
         pulse=await pulse(context, operator_id),
         unconfirmed_after=UNCONFIRMED_AFTER,
+        overdue_after=OVERDUE_AFTER,
+        silent_after=queries.MAX_WATCHER_AGE,
+        tolerance=causes.CLOCK_TOLERANCE,
+        held=held_words,
         row_of=causes.words,
         figures=_figures(request.app.state.process_metrics()) if operator_id is None else [],
         connections=context.database.connections_in_use,
@@ -61,10 +73,17 @@ def _figures(exposition: str) -> list[Figure]:
     for family in text_string_to_metric_families(exposition):
         if family.name in COUNTERS:
             total = sum(s.value for s in family.samples if s.name == f"{family.name}_total")
-            found.append(Figure(COUNTERS[family.name], f"{total:g}"))
+            why = [f"{s.labels['why'].replace('_', ' ')} {s.value:g}" for s in family.samples if _is_why(s)]
+            value = f"{total:g}" + (f" ({', '.join(why)})" if why else "")
+            found.append(Figure(COUNTERS[family.name], value, ADVICE.get(family.name, "") if total else ""))
         elif family.name in AVERAGES:
             count = sum(s.value for s in family.samples if s.name == f"{family.name}_count")
             total = sum(s.value for s in family.samples if s.name == f"{family.name}_sum")
             if count:
                 found.append(Figure(AVERAGES[family.name], f"{total / count:.2f} s of {count:g}"))
     return found
+
+
+def _is_why(sample: Sample) -> bool:
+    """Whether it counts one reason, and there was any."""
+    return sample.name.endswith("_total") and "why" in sample.labels and sample.value > 0

@@ -11,7 +11,7 @@ from app.console.http.query import day_of
 from app.console.http.signed_in import Viewer
 from app.domain.reconciliation.charges import charges_csv
 from app.domain.reconciliation.csv_tables import sessions_csv
-from app.domain.reconciliation.differences import MEANINGS
+from app.domain.reconciliation.differences import MEANINGS, WHAT_TO_DO
 from app.domain.reconciliation.report import DayReport
 from app.flows.admin.queries import names_of_places
 from app.flows.admin.reconciliation import charges_of_month, reconcile_day
@@ -38,6 +38,7 @@ async def money_page(request: Request, context: ContextHere, viewer: Viewer, dat
         differing=differing[:MOST_DIFFERING],
         more=max(0, len(differing) - MOST_DIFFERING),
         meanings=MEANINGS,
+        what_to_do=WHAT_TO_DO,
         held=held,
         names=await names_of_places(context, [each.session for each in report.sessions]),
         several_operators=viewer.key.operator_id is None,

@@ -11,7 +11,7 @@ from app.console.http.signed_in import Viewer
 from app.console.views.found import found_csv, found_rows
 from app.domain.session.payment_session import Status
 from app.domain.session.settlement import SettlementStatus
-from app.flows.console.search import MOST_CSV, search, search_all
+from app.flows.console.search import MOST_CSV, orphans_named, search, search_all
 
 router = APIRouter(prefix="/console", route_class=ConsoleRoute)
 
@@ -23,6 +23,7 @@ async def search_page(request: Request, context: ContextHere, viewer: Viewer, cu
     filters = filters_of(request, viewer.key.operator_id)
     after = from_cursor(cursor[:MOST_CURSOR_CHARS] or None)
     found = await search(context, filters.wanted, after=after)
+    name = filters.given.get("q", "") if not filters.wrong else ""
     return page(
         request,
         "search.html",
@@ -31,6 +32,8 @@ async def search_page(request: Request, context: ContextHere, viewer: Viewer, cu
         f=filters,
         rows=[] if filters.wrong else found_rows(found, context.policy),
         next=to_cursor(*found.next) if found.next and not filters.wrong else "",
+        orphans=await orphans_named(context, viewer.key.operator_id, name) if name else [],
+        now=context.clock.now(),
         several_operators=viewer.key.operator_id is None,
         statuses=list(Status),
         settlements=list(SettlementStatus),

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.console.views.chart import chart_of
 from app.console.views.timeline import TimelineEntry, timeline_of
+from app.console.views.troubles import hold_until, troubles_of
 from app.domain.limit.policy import Policy
 from app.domain.reconciliation.at_risk import at_risk_minor
 from app.domain.session.attention import row_of
@@ -34,6 +35,8 @@ def values_of(read: SessionRead, policy: Policy) -> dict[str, Any]:
         "monta_price": _monta_price(session),
         "names": read.names,
         "items": [(item, row_of(item.code), at_risk_minor(session, item)) for item in session.attention],
+        "troubles": troubles_of(read, policy),
+        "hold_until": hold_until(session, policy),
         "captures": read.captures,
         "chart": chart_of(session, read.lines, policy, read.now),
         "timeline": timeline_of(read.lines, session.created_at, session.authorization.currency),

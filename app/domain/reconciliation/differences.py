@@ -56,6 +56,24 @@ MEANINGS = {
 }
 
 
+WHAT_TO_DO = {
+    DifferenceKind.CURRENCY: "Give the charge point a price group in the hold's currency; bill or refund outside.",
+    DifferenceKind.RELEASE_AFTER_ENERGY: "The hold is gone: bill the driver outside Tapwatt, or write it off.",
+    DifferenceKind.LATE_METER: "Refund or write off the difference; when it recurs, have the meter looked at.",
+    DifferenceKind.TARIFF_CHANGE: "Compare Monta's price group with the tariff shown; refund what is too much.",
+    DifferenceKind.ROUNDING: "Nothing.",
+    DifferenceKind.SETTLED_BY_HAND: "Nothing, if the reason in the journal holds.",
+    DifferenceKind.OVERRUN: "Write it off; see in the time line whether the stop came late.",
+    DifferenceKind.CAPTURE_MISSING: "Bring the terminal online, or capture at the PSP and report it, in time.",
+    DifferenceKind.CAPTURE_LATE: "See at the PSP whether the money came; if not, write it off.",
+    DifferenceKind.CAPTURE_FAILED: "Wait for the next attempt; when the last one fails, ask the PSP why.",
+    DifferenceKind.CAPTURE_DIFFERS: "Compare with the PSP's own list; refund what was captured too much.",
+    DifferenceKind.SEVERAL_CAPTURES: "Refund the surplus at the PSP; ask the terminal's vendor why.",
+    DifferenceKind.NOT_SETTLED: "Settle or close the session; the hold can no longer be captured.",
+}
+"""For people, by kind."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """One difference and the amount at stake. `amount_minor` in the hold's minor units; above 0 where the operator

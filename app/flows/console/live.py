@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.domain.charging.availability import OFFLINE_AFTER
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.context import Context
-from app.store import health
+from app.store import health, outages
 from app.store.operators.names import Names, names_of
 from app.store.sessions import leases, payment_sessions
 from app.store.sessions.running import running_versions
@@ -30,6 +31,8 @@ class LiveChanges:
     """Of the changed sessions' terminals, charge points and operators."""
     needs_attention: int
     captures_overdue: int
+    out_of_service: int
+    """Charge points and terminals."""
     oldest_due_at: datetime | None
 
 
@@ -55,5 +58,6 @@ async def read_changes(
             ),
             needs_attention=await health.need_attention(connection, operator_id),
             captures_overdue=(await count_open(connection, operator_id)).overdue,
+            out_of_service=sum(await outages.count_out(connection, now - OFFLINE_AFTER, operator_id)),
             oldest_due_at=await leases.oldest_due(connection, now, operator_id),
         )

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.ids import OperatorId
 from app.flows.context import Context
+from app.store.operators import orphans
 from app.store.operators.names import Names, names_of
+from app.store.operators.orphans import Orphan
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
 
+MOST_ORPHANS = 20
 PAGE = 50
 CSV_PAGE = 200
 MOST_CSV = 10_000
@@ -39,6 +43,12 @@ async def search(
         )
     last = shown[-1] if len(found) > limit else None
     return Found(shown, names, (last.created_at, last.id) if last else None)
+
+
+async def orphans_named(context: Context, operator_id: OperatorId | None, name: str) -> list[Orphan]:
+    """Finds charges without a session by any id or reference, open and closed; MOST_ORPHANS at most."""
+    async with context.database.read() as connection:
+        return await orphans.named(connection, operator_id, name, limit=MOST_ORPHANS)
 
 
 async def search_all(context: Context, wanted: SessionFilter) -> AsyncIterator[Found]:

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.evidence.chain import broken_at
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import SettlementStatus
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.context import Context, SessionUnknown
+from app.flows.evidence import linked_lines
 from app.store.operators.names import Names, names_of
 from app.store.sessions import journal, payment_sessions
 from app.store.sessions.journal import JournalEntry
+from app.store.sessions.running import DueWork, next_work
 from app.store.sessions.session_filter import SessionFilter
 from app.store.sessions.settlements import Capture, captures_of_session
 
@@ -27,7 +30,10 @@ class SessionRead:
     session: PaymentSession
     lines: Sequence[JournalEntry]
     cut: bool
+    broken: str | None
+    """What does not fit in the journal's chain of hashes, in words. A journal that is cut is not examined."""
     captures: Sequence[Capture]
+    work: DueWork | None
     names: Names
     now: datetime
 
@@ -59,7 +65,15 @@ async def read_session(
             session=found,
             lines=lines[:MOST_LINES],
             cut=len(lines) > MOST_LINES,
+            broken=None if len(lines) > MOST_LINES else _broken(found, lines),
+            work=await next_work(connection, session_id),
             captures=await captures_of_session(connection, session_id),
             names=await names_of(connection, {found.terminal_id}, {point}),
             now=context.clock.now(),
         )
+
+
+def _broken(session: PaymentSession, lines: Sequence[JournalEntry]) -> str | None:
+    """Examines the chain as far as it was when the session was read; lines may have come since."""
+    head = session.journal
+    return broken_at(linked_lines(session, lines[: head.lines]), head=head.hash, count=head.lines)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
@@ -115,6 +115,24 @@ async def listed(
     query = select(X) if operator_id is None else select(X).where(X.c.operator_id == operator_id)
     if not closed:
         query = query.where(X.c.closed_at.is_(None))
+    rows = await connection.execute(query.order_by(X.c.found_at.desc(), X.c.charge_id).limit(limit))
+    return [_from(row) for row in rows]
+
+
+async def named(
+    connection: Connection, operator_id: OperatorId | None, name: str, *, limit: int
+) -> list[Orphan]:
+    """Orphans with this charge id, session reference or display reference, newest first."""
+    wanted = or_(
+        X.c.charge_id == name,
+        X.c.session_reference == name,
+        is_any(X.c.display_reference, sorted({name, name.upper()})),
+    )
+    query = (
+        select(X).where(wanted)
+        if operator_id is None
+        else select(X).where(wanted, X.c.operator_id == operator_id)
+    )
     rows = await connection.execute(query.order_by(X.c.found_at.desc(), X.c.charge_id).limit(limit))
     return [_from(row) for row in rows]
 

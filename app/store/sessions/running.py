@@ -1,4 +1,7 @@
-"""Finds running sessions' versions, so that only changed ones are read."""
+"""Finds running sessions: their versions, and work that is due."""
+
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import func, select
 
@@ -8,6 +11,20 @@ from app.store.sessions.session_filter import is_active
 from app.store.tables import kept_readings, payment_sessions
 
 P, R = payment_sessions, kept_readings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueWork:
+    """When a session's next work is due, and which watcher holds it until when."""
+
+    session_id: SessionId
+    operator_id: OperatorId
+    display_reference: str
+    charge_point_id: str
+    status: str
+    due_at: datetime
+    lease_owner: str | None
+    lease_until: datetime | None
 
 
 async def running_versions(
@@ -28,3 +45,31 @@ async def count_running(connection: Connection) -> dict[str, int]:
     """Sessions of all operators that have not ended, by status."""
     query = select(P.c.status, func.count().label("sessions")).where(P.c.due_at.is_not(None), is_active())
     return {row.status: row.sessions for row in await connection.execute(query.group_by(P.c.status))}
+
+
+async def overdue_work(
+    connection: Connection, operator_id: OperatorId | None, before: datetime, *, limit: int
+) -> list[DueWork]:
+    """Returns work that was due before a time and is not done, the oldest first."""
+    query = _DUE.where(P.c.due_at < before).order_by(P.c.due_at, P.c.id).limit(limit)
+    if operator_id is not None:
+        query = query.where(P.c.operator_id == operator_id)
+    return [DueWork(**row) for row in await connection.execute(query)]
+
+
+async def next_work(connection: Connection, session_id: SessionId) -> DueWork | None:
+    """Returns a session's next work. None: there is none until news comes."""
+    row = (await connection.execute(_DUE.where(P.c.id == session_id))).one_or_none()
+    return DueWork(**row) if row else None
+
+
+_DUE = select(
+    P.c.id.label("session_id"),
+    P.c.operator_id,
+    P.c.display_reference,
+    P.c.charge_point_id,
+    P.c.status,
+    P.c.due_at,
+    P.c.lease_owner,
+    P.c.lease_until,
+).where(P.c.due_at.is_not(None))
