@@ -29,6 +29,7 @@ from app.api.http.traces import traced
 from app.api.kept_views import KeptViews
 from app.api.routes import (
     availability,
+    events,
     evidence,
     health,
     monta_webhook,
@@ -54,6 +55,7 @@ charge, stops it before the authorized amount would be exceeded, and states exac
 
 ROUTERS = (
     terminal.router,
+    events.router,
     monta_webhook.router,
     ops.router,
     orphans.router,

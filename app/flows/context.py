@@ -21,6 +21,7 @@ from app.security_log import SecurityLog
 from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.db.shared_reads import SharedReads
+from app.store.operators.charge_points import KnownChargePoint, TariffFound
 from app.store.operators.keys import PresentedKey
 from app.store.operators.operators import Operator, Operators
 from app.store.session_states import Asked, Found
@@ -100,6 +101,8 @@ class TerminalViews(Protocol):
     """What terminals are shown, as JSON: events have the same as the answer to their GET."""
 
     def session(self, session: PaymentSession, policy: Policy) -> bytes: ...
+
+    def charge_point(self, point: KnownChargePoint, price: TariffFound | None) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ from app.flows.admin.manage_keys import add_ops_key
 from app.flows.admin.provision import AddedOperator, NewOperator
 from app.flows.context import Context
 from app.flows.make_key import AddedKey
+from app.flows.saving import save
 from app.monta.transport import open_http
 from app.store.db.database import KEYS_CHANNEL, SESSIONS_CHANNEL, Database
 from app.store.db.listener import Listener
@@ -143,7 +144,7 @@ class Service:
             assert before is not None
             change = Change(replace(before, **fields))
             now = self.context.clock.now()
-            return await payment_sessions.save(connection, before, change, now, self.context.sealer)
+            return await save(self.context, connection, before, change, now)
 
     async def charging(self, session_id: str, charge_id: str, energy_wh: int = 1000) -> PaymentSession:
         now = self.context.clock.now()

@@ -10,6 +10,8 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from app.domain.units.ids import TerminalId
+from app.flows.events.manage_endpoints import add_endpoint
 from tests.api.endpoints import BODIES, OPERATIONS, endpoints, tried
 from tests.api.orphan_charges import lose
 from tests.api.service import LOOK, Json, Service, charge_entry, delivery, open_service, payment, sign
@@ -24,7 +26,7 @@ SESSION, POINT, ORPHAN = "session", "point", "orphan"
 class Foreign:
     """What the other operator has: ids by kind, and what would betray it in an answer."""
 
-    def __init__(self, service: Service, session: Json) -> None:
+    def __init__(self, service: Service, session: Json, event_id: str) -> None:
         theirs = service.other
         self.session_id = session["id"]
         self.ids = {
@@ -37,6 +39,7 @@ class Foreign:
             "operator": theirs.operator.operator_id,
             "terminal": theirs.terminal.id,
             "card": "c-theirs",
+            "event": event_id,
         }
 
 
@@ -66,6 +69,7 @@ async def test_no_endpoint_shows_or_changes_anything_by_an_id_of_another_operato
 async def provide(service: Service) -> Foreign:
     """A session with a charge, an orphan charge and a charge point of the other operator."""
     theirs = service.other
+    await add_endpoint(service.context, url="https://maker.test/", terminal_id=TerminalId(theirs.terminal.id))
     held = payment("101", "A-theirs")
     held["authorization"]["card"] = {"fingerprint": "c-theirs", "last4": "4242"}
     session = await service.call("POST", "/v1/payment-sessions", held, key=theirs.terminal.api_key)
@@ -74,7 +78,8 @@ async def provide(service: Service) -> Foreign:
     await service.change(session.json()["id"], attention=LOOK)
     await lose(service, "88", theirs)
     await service.add_terminal(theirs.operator.operator_id, "999")
-    return Foreign(service, session.json())
+    told = (await service.call("GET", "/v1/events", key=theirs.terminal.api_key)).json()["data"]
+    return Foreign(service, session.json(), told[0]["id"])
 
 
 async def try_paths(service: Service, foreign: Foreign) -> int:

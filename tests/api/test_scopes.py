@@ -27,6 +27,7 @@ OTHER_PATHS = {
     "/v1/payment-sessions",
     "/v1/stop-requests",
     "/v1/charge-points",
+    "/v1/events",
     "/v1/charge-points/{id}",
     "/v1/ops/payment-sessions",
     "/v1/ops/summary",

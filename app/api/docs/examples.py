@@ -94,6 +94,24 @@ CHARGE_POINTS: Responses = {
     200: json_example({"data": [_POINT], "next_cursor": None}, "All of them"),
     **problems(*ALWAYS),
 }
+EVENT_ID = "evt_01kaq52c7d9f1h3k5m7p9r1t3v"
+EVENTS: Responses = {
+    200: json_example(
+        {
+            "data": [
+                {
+                    "id": EVENT_ID,
+                    "type": "payment_session.charging",
+                    "timestamp": CHARGING["updated_at"],
+                    "data": CHARGING,
+                }
+            ],
+            "next_cursor": None,
+        },
+        "Oldest first",
+    ),
+    **problems(*WITH_FIELDS, not_found="This terminal has no such event, or no longer: leave `after` out."),
+}
 CHARGE_POINT: Responses = {
     200: json_example(_POINT, "The charge point"),
     **problems(*ALWAYS, not_found="This charge point is not assigned to the terminal."),

@@ -8,6 +8,7 @@ from app.api.http.auth import CALLER, route_of
 from app.domain.units.ids import ChargeId, ChargePointId
 from app.flows.admin import queries
 from app.flows.context import Context
+from app.flows.events.list_events import event_exists
 from app.security_log import Act
 from app.store.operators.keys import OpsKey
 from app.store.operators.terminals import Terminal
@@ -35,6 +36,12 @@ async def note_foreign_charge_point(request: Request, charge_point_id: ChargePoi
     """The same for a charge point that another terminal uses."""
     if await queries.charge_point_is_used(_context(request), charge_point_id):
         _note(request, charge_point_id=charge_point_id)
+
+
+async def note_foreign_event(request: Request, event_id: str) -> None:
+    """The same for an event of another terminal."""
+    if await event_exists(_context(request), event_id):
+        _note(request, event_id=event_id)
 
 
 def _context(request: Request) -> Context:

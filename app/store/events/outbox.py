@@ -131,6 +131,8 @@ async def number_new(connection: Connection, terminal_id: TerminalId) -> None:
     Not when they are written: of two transactions at once the second may commit first, and what was listed up to its
     event would hide the other one. The lock is for lists alone: no change of a session waits for it.
     """
+    if not (await connection.execute(_HAS_NEW, {"terminal": terminal_id})).scalar_one():
+        return
     await connection.execute(_LOCK_LIST, {"terminal": terminal_id})
     await connection.execute(_NUMBER, {"terminal": terminal_id})
 
@@ -146,6 +148,10 @@ async def listed(
             return None
         given["after"] = row.number
     return [_listed(row) for row in await connection.execute(_LISTED, given)]
+
+
+async def is_known(connection: Connection, event_id: str) -> bool:
+    return (await connection.execute(select(E.c.id).where(E.c.id == event_id))).one_or_none() is not None
 
 
 async def prune(connection: Connection, operator_id: OperatorId, before: datetime, *, limit: int) -> int:
@@ -167,6 +173,9 @@ def _listed(row: Row) -> ListedEvent:
 
 _HAS_ENDPOINTS = select(select(P.c.id).where(P.c.operator_id == bindparam("operator")).exists())
 _RECORD = _record_statement()
+_HAS_NEW = select(
+    select(E.c.id).where(E.c.terminal_id == bindparam("terminal"), E.c.number.is_(None)).exists()
+)
 _LOCK_LIST = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("terminal", type_=Text), 0)))
 _NEW = (
     select(
