@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
 
 from app.domain.charging.availability import OFFLINE, OUT_OF_ORDER, Outage, Window, silence
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
-from app.store.db.statements import is_any
+from app.store.db.statements import is_any_given
 from app.store.tables import charge_points, outages, terminals
 
 U, C, T = outages.c, charge_points.c, terminals.c
@@ -25,16 +25,20 @@ class SeenState:
     at: datetime
 
 
+_LASTING = select(U.id, U.charge_point_id, U.cause, U.began_at).where(
+    U.operator_id == bindparam("operator"),
+    is_any_given(U.charge_point_id, "points"),
+    U.ended_at.is_(None),
+)
+
+
 async def follow_points(
     connection: Connection, operator_id: OperatorId, seen: Mapping[ChargePointId, SeenState]
 ) -> None:
     """Begins and ends outages of charge points by their present states. The caller has locked their rows."""
-    lasting = (
-        U.operator_id == operator_id,
-        is_any(U.charge_point_id, sorted(seen)),
-        U.ended_at.is_(None),
-    )
-    rows = await connection.execute(select(U.id, U.charge_point_id, U.cause, U.began_at).where(*lasting))
+    if not seen:
+        return
+    rows = await connection.execute(_LASTING, {"operator": operator_id, "points": sorted(seen)})
     causes = {}
     for row in rows:
         state = seen[ChargePointId(row.charge_point_id)]

@@ -97,6 +97,11 @@ def is_any(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[b
     return column == any_(_array(column, values))
 
 
+def is_any_given(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """The same for values that the caller gives as a list under this name."""
+    return column == any_(bindparam(name, type_=ARRAY(column.type)))
+
+
 def are_any(columns: Sequence[ColumnElement[Any]], rows: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
     """Builds the condition that columns together match one of these rows."""
     arrays = [_array(column, [row[n] for row in rows]) for n, column in enumerate(columns)]

@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, TypeAlias
 
 import msgspec
 from sqlalchemy import ARRAY, Text, bindparam, cast, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from app.domain.charging.availability import DELETED
 from app.domain.charging.charge_point import (
@@ -23,7 +24,7 @@ from app.domain.tariff.time_windows import in_force
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection, Row
 from app.store.db.documents import as_text, to_document
-from app.store.db.statements import is_any
+from app.store.db.statements import by_column, given_rows, is_any, is_any_given
 from app.store.operators import price_groups
 from app.store.outages import SeenState, follow_points
 from app.store.parsed_tariffs import parsed_tariff
@@ -33,6 +34,18 @@ C = charge_points
 
 
 KEY = ("operator_id", "charge_point_id")
+SHOWN = (
+    "name",
+    "max_power_w",
+    "cable_plugged_in",
+    "price_group_id",
+    "model",
+    "evse_id",
+    "site_id",
+    "address",
+    "deleted_at",
+)
+"""Columns that hold what Monta shows under the same name, as it is."""
 PRICE_GROUP = "monta_price_group"
 QUIET = timedelta(minutes=1)
 """An older report causes a read of the record only after this time without another report of the charge point."""
@@ -66,15 +79,18 @@ async def put(connection: Connection, operator_id: OperatorId, points: Sequence[
     rows = [_row(operator_id, p) for p in sorted(fresh_ones, key=lambda p: p.id)]
     if not rows:
         return
-    statement = insert(C).values(rows)
-    fresh: dict[str, Any] = {c: statement.excluded[c] for c in rows[0] if c not in KEY}
+    await connection.execute(_put_row(tuple(rows[0])), rows)
+    seen = {ChargePointId(row["charge_point_id"]): _seen(row) for row in rows}
+    await follow_points(connection, operator_id, seen)
+
+
+@cache
+def _put_row(names: Sequence[str]) -> Insert:
+    """The statement for one row of these columns. Built once, so that it is compiled once."""
+    statement = insert(C)
+    fresh: dict[str, Any] = {name: statement.excluded[name] for name in names if name not in KEY}
     fresh["first_seen_at"] = func.coalesce(C.c.first_seen_at, statement.excluded.first_seen_at)
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=[C.c.operator_id, C.c.charge_point_id], set_=fresh)
-    )
-    await follow_points(
-        connection, operator_id, {ChargePointId(r["charge_point_id"]): _seen(r) for r in rows}
-    )
+    return statement.on_conflict_do_update(index_elements=[C.c.operator_id, C.c.charge_point_id], set_=fresh)
 
 
 async def apply(
@@ -150,13 +166,21 @@ def _seen(row: Mapping[str, Any]) -> SeenState:
     return SeenState(row["state"] if row["state"] in OUT_OF_SERVICE else None, row["seen_at"])
 
 
+_LOCK = (
+    select(C)
+    .where(C.c.operator_id == bindparam("operator"), is_any_given(C.c.charge_point_id, "points"))
+    .order_by(C.c.charge_point_id)
+    .with_for_update()
+)
+
+
 async def _locked(
     connection: Connection, operator_id: OperatorId, ids: Sequence[ChargePointId]
 ) -> dict[ChargePointId, dict[str, Any]]:
     """Locks those of these charge points that terminals use. In the order of their ids."""
-    query = select(C).where(C.c.operator_id == operator_id).order_by(C.c.charge_point_id).with_for_update()
-    wanted = sorted(set(ids))
-    rows = await connection.execute(query.where(is_any(C.c.charge_point_id, wanted)))
+    if not ids:
+        return {}
+    rows = await connection.execute(_LOCK, {"operator": operator_id, "points": sorted(set(ids))})
     return {ChargePointId(row["charge_point_id"]): dict(row) for row in rows}
 
 
@@ -277,20 +301,8 @@ def _row(operator_id: OperatorId, point: ChargePoint) -> dict[str, Any]:
 
 
 def _columns(point: ChargePoint) -> dict[str, Any]:
-    return {
-        "name": point.name,
-        "state": point.state,
-        "connectors": list(point.connectors),
-        "current_type": point.type,
-        "max_power_w": point.max_power_w,
-        "cable_plugged_in": point.cable_plugged_in,
-        "price_group_id": point.price_group_id,
-        "model": point.model,
-        "evse_id": point.evse_id,
-        "site_id": point.site_id,
-        "address": point.address,
-        "deleted_at": point.deleted_at,
-    }
+    changed = {"state": point.state, "connectors": list(point.connectors), "current_type": point.type}
+    return changed | {name: getattr(point, name) for name in SHOWN}
 
 
 def known_from(row: Row) -> KnownChargePoint:
@@ -303,17 +315,9 @@ def known_from(row: Row) -> KnownChargePoint:
         state=ChargePointState.OTHER if row["deleted_at"] is not None else ChargePointState(row["state"]),
         seen_at=row["seen_at"],
         updated_at=row["updated_at"],
-        name=row["name"],
         type=CurrentType(row["current_type"]) if row["current_type"] else None,
-        max_power_w=row["max_power_w"],
         connectors=tuple(row["connectors"]),
-        cable_plugged_in=row["cable_plugged_in"],
-        price_group_id=row["price_group_id"],
-        model=row["model"],
-        evse_id=row["evse_id"],
-        site_id=row["site_id"],
-        address=row["address"],
-        deleted_at=row["deleted_at"],
+        **{name: row[name] for name in SHOWN},
     )
     return KnownChargePoint(operator_id, point_id, seen)
 
@@ -333,11 +337,7 @@ _SIBLINGS = (
     .limit(MOST_SIBLINGS)
     .correlate(C)
 )
-_PLACES = (
-    func.unnest(bindparam("operators", type_=ARRAY(Text)), bindparam("points", type_=ARRAY(Text)))
-    .table_valued("operator_id", "charge_point_id")
-    .render_derived()
-)
+_PLACES = given_rows({name: C.c[name] for name in KEY})
 # Built once: every payment executes them.
 _FACTS = select(
     *(c for c in C.c if c.name != "profile"),
@@ -367,7 +367,7 @@ class ChargePointFacts:
 
 async def facts_of(connection: Connection, places: Collection[Place]) -> dict[Place, ChargePointFacts]:
     """What is known of several charge points, in one statement. Leaves out those that no terminal uses."""
-    given = {"operators": [operator for operator, _ in places], "points": [point for _, point in places]}
+    given = by_column([dict(zip(KEY, place, strict=True)) for place in places], KEY)
     found = {}
     for row in await connection.execute(_FACTS, given):
         known = known_from(row)

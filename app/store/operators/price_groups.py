@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.charging.price_group import Converted
@@ -14,7 +14,7 @@ from app.domain.tariff.time_windows import out_of_force
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.store.db.connection import Connection
 from app.store.db.documents import as_text
-from app.store.db.statements import is_any
+from app.store.db.statements import is_any_given
 from app.store.parsed_tariffs import parsed_tariff
 from app.store.tables import charge_points, price_groups, tariffs
 
@@ -36,6 +36,20 @@ class GroupTariff:
     read_at: datetime
 
 
+_SAME_GROUP = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
+_CHANGED_SINCE_READ = and_(G.changed_at > G.tried_at, G.tried_at <= bindparam("changed_and_tried_before"))
+"""A group that keeps changing is read once a minute at most."""
+_DUE = (
+    select(C.price_group_id)
+    .select_from(charge_points.outerjoin(price_groups, _SAME_GROUP))
+    .where(C.operator_id == bindparam("operator"), C.price_group_id.is_not(None))
+    .where(or_(G.tried_at.is_(None), G.tried_at <= bindparam("tried_before"), _CHANGED_SINCE_READ))
+    .group_by(C.price_group_id, G.tried_at)
+    .order_by(G.tried_at.asc().nulls_first(), C.price_group_id)
+    .limit(bindparam("most"))
+)
+
+
 async def due(
     connection: Connection,
     operator_id: OperatorId,
@@ -46,36 +60,38 @@ async def due(
 ) -> Sequence[str]:
     """Returns price groups in use that are due for a read. They were not requested since then, or reported as changed
     by a webhook. The oldest first."""
-    known = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
-    query = (
-        select(C.price_group_id)
-        .select_from(charge_points.outerjoin(price_groups, known))
-        .where(C.operator_id == operator_id, C.price_group_id.is_not(None))
-        .where(or_(G.tried_at.is_(None), G.tried_at <= tried_before, _changed_since_read(now)))
-        .group_by(C.price_group_id, G.tried_at)
-        .order_by(G.tried_at.asc().nulls_first(), C.price_group_id)
-        .limit(limit)
-    )
-    return (await connection.execute(query)).scalars()
+    given = {
+        "operator": operator_id,
+        "tried_before": tried_before,
+        "changed_and_tried_before": now - READ_AGAIN,
+        "most": limit,
+    }
+    return (await connection.execute(_DUE, given)).scalars()
 
 
-def _changed_since_read(now: datetime) -> ColumnElement[bool]:
-    """A group that keeps changing is read once a minute at most."""
-    return and_(G.changed_at > G.tried_at, G.tried_at <= now - READ_AGAIN)
+_CHANGED = (
+    update(price_groups)
+    .where(G.operator_id == bindparam("operator"), is_any_given(G.price_group_id, "groups"))
+    .values(changed_at=bindparam("now"))
+)
 
 
 async def note_changed(
     connection: Connection, operator_id: OperatorId, ids: Sequence[str], now: datetime
 ) -> None:
     """Marks groups that a webhook reported as changed. Ignores those of no charge point here."""
-    here = (G.operator_id == operator_id, is_any(G.price_group_id, ids))
-    await connection.execute(update(price_groups).where(*here).values(changed_at=now))
+    if ids:
+        await connection.execute(_CHANGED, {"operator": operator_id, "groups": list(ids), "now": now})
+
+
+_FIRST_UNREAD = select(func.min(G.tried_at)).where(
+    G.operator_id == bindparam("operator"), G.changed_at > G.tried_at
+)
 
 
 async def next_told(connection: Connection, operator_id: OperatorId) -> datetime | None:
     """When the first of the reported and unread groups may be read. None: there are none."""
-    query = select(func.min(G.tried_at)).where(G.operator_id == operator_id, G.changed_at > G.tried_at)
-    tried_at: datetime | None = (await connection.execute(query)).scalar()
+    tried_at: datetime | None = (await connection.execute(_FIRST_UNREAD, {"operator": operator_id})).scalar()
     return None if tried_at is None else tried_at + READ_AGAIN
 
 
@@ -114,7 +130,6 @@ async def note_failure(
 
 
 _HERE = (C.operator_id == bindparam("operator"), C.charge_point_id == bindparam("point"))
-_SAME_GROUP = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
 
 _TARIFF = (
     select(as_text(G.tariff), G.gaps, G.read_at)
