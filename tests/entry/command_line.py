@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from typer.testing import CliRunner
 
-from app.cli import every_command
 from app.store.db.database import Database
+from tests.commands import invoke
 from tests.store.rows import SECRET_KEY, provisioned
 
 
@@ -26,9 +25,8 @@ def tenants(database_url: str) -> str:
 
 
 def run(url: str, *arguments: str, **settings: str) -> tuple[int, str]:
-    found = CliRunner().invoke(
-        every_command(),
-        [*arguments],
+    found = invoke(
+        arguments,
         env={"TAPWATT_DATABASE_URL": url, "TAPWATT_SECRET_KEY": SECRET_KEY, "TERM": "dumb"} | settings,
     )
     return found.exit_code, f"{found.output} {found.exception or ''}"

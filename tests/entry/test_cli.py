@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import Result
 
-from app.cli import every_command
+from tests.commands import invoke
 from tests.conftest import PATIENCE_S
 from tests.postgres import ROOT, TestCluster
 
@@ -78,7 +78,9 @@ def security_lines(written: str) -> list[dict[str, str]]:
     return [line for line in lines if line.get("stream") == "security"]
 
 
-def test_commands_that_change_something_are_recorded_without_values(database_url: str, folder: Path) -> None:
+def test_commands_that_change_something_are_recorded_without_values(
+    database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add = [*ADD, "--monta-url", "http://localhost:9/api/v1", "--client-secret-file", "secret", "--json"]
     status, out, err = run(folder, database_url, *add)
     assert status == 0, err
@@ -89,56 +91,51 @@ def test_commands_that_change_something_are_recorded_without_values(database_url
     assert "Nordlade" not in err
     assert line["who"] == f"user {os.getuid()}"
     operator_id = json.loads(out)["operator_id"]
-    status, _, err = run(
-        folder, database_url, "operator", "set", "--operator", operator_id, "--hold-max", "5"
-    )
-    assert [(line["result"], line["ids"]) for line in security_lines(err)] == [("done", operator_id)]
-    status, _, err = run(folder, database_url, "operator", "set", "--operator", "op_none", "--hold-max", "5")
-    assert status == 1
-    assert [line["result"] for line in security_lines(err)] == ["failed"]
-    status, _, err = run(folder, database_url, "operator", "list")
-    assert (status, security_lines(err)) == (0, [])
+    change = ["operator", "set", "--hold-max", "5", "--operator"]
+    found = run_here(monkeypatch, database_url, *change, operator_id)
+    lines = security_lines(found.stderr)
+    assert [(line["result"], line["ids"]) for line in lines] == [("done", operator_id)]
+    found = run_here(monkeypatch, database_url, *change, "op_none")
+    assert found.exit_code == 1
+    assert [line["result"] for line in security_lines(found.stderr)] == ["failed"]
+    found = run_here(monkeypatch, database_url, "operator", "list")
+    assert (found.exit_code, security_lines(found.stderr)) == (0, [])
 
 
-def facts(folder: Path, url: str, *arguments: str) -> dict[str, str]:
-    status, out, err = run(folder, url, *arguments, "--json")
-    assert status == 0, err
-    found: dict[str, str] = json.loads(out)
+def run_here(monkeypatch: pytest.MonkeyPatch, url: str, *arguments: str) -> Result:
+    """Runs a command in this process, as if it had been started with these arguments."""
+    monkeypatch.setattr("sys.argv", ["tapwatt", *arguments])
+    found = invoke(arguments, env=environment(url))
+    assert "canary-client-secret" not in found.output
+    assert KEY not in found.output
     return found
 
 
 def test_setting_up_prints_one_object_for_each_command_and_the_key_opens_the_endpoint(
-    database_url: str, folder: Path
+    database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def facts(*arguments: str) -> dict[str, str]:
+        done = run_here(monkeypatch, database_url, *arguments, "--json")
+        assert done.exit_code == 0, done.output
+        found: dict[str, str] = json.loads(done.stdout)
+        return found
+
+    monkeypatch.chdir(folder)
     monta = ["--monta-url", "http://localhost:9/api/v1", "--client-secret-file", "secret"]
-    operator = facts(folder, database_url, *ADD, *monta)
+    operator = facts(*ADD, *monta)
     assert set(operator) == {"operator_id", "webhook_path", "webhook_secret"}
     assert operator["webhook_path"].startswith("/v1/webhooks/monta/")
     of = ["--operator", operator["operator_id"]]
-    terminal = facts(
-        folder,
-        database_url,
-        "terminal",
-        "add",
-        *of,
-        "--provider",
-        "p",
-        "--name",
-        "n",
-        "--charge-point",
-        "101",
-    )
+    terminal = facts("terminal", "add", *of, "--provider", "p", "--name", "n", "--charge-point", "101")
     assert set(terminal) == {"terminal_id", "api_key"}
-    tariff = facts(folder, database_url, "tariff", "set", *of, "--file", "tariff.json")
+    tariff = facts("tariff", "set", *of, "--file", "tariff.json")
     assert tariff["currency"] == "EUR"
-    ops = facts(folder, database_url, "ops-key", "add")
+    ops = facts("ops-key", "add")
     assert set(ops) == {"ops_key_id", "api_key"}
-    changed = facts(folder, database_url, "operator", "change-webhook-secret", *of)
+    changed = facts("operator", "change-webhook-secret", *of)
     assert set(changed) == {"operator_id", "webhook_secret", "previous_valid_until"}
     assert changed["webhook_secret"] != operator["webhook_secret"]
-    assert (
-        facts(folder, database_url, "operator", "set", *of, "--price-unit", "minor")["price_unit"] == "minor"
-    )
+    assert facts("operator", "set", *of, "--price-unit", "minor")["price_unit"] == "minor"
     status, _, err = run(folder, database_url, *ADD, *monta, "--price-unit", "minor")
     assert (status, "warning: not compared with Monta" in err) == (0, True)
 
@@ -213,9 +210,7 @@ def test_what_is_wrong_on_the_command_line_is_named(
         (["serve", "--port", "70000"], 2, ["--port"]),
     ]
     for arguments, status, words in cases:
-        found = CliRunner().invoke(
-            every_command(), arguments, env=environment(database_url) | {"TERM": "dumb"}
-        )
+        found = invoke(arguments, env=environment(database_url) | {"TERM": "dumb"})
         assert found.exit_code == status, (arguments, found.output)
         told = f"{found.output} {found.exception}"
         for word in words:

@@ -16,19 +16,18 @@ from typing import Any
 import pytest
 import typer
 from typer.core import TyperGroup
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from app.cli import every_command
 from app.cli.common import ExitStatus
 from app.cli.output.chart import HEIGHT, chart_lines
 from app.domain.session.states.journal import JournalKind
 from app.store.sessions.journal import JournalEntry
+from tests.commands import APP, invoke
 from tests.conftest import PATIENCE_S
 from tests.domain.sessions import POLICY
 from tests.postgres import ROOT
 from tests.store.rows import NOW, SECRET_KEY, a_session, change, provisioned, record, settled, with_charge
 
-APP = every_command()
 RUN_ON = {"migrate", "serve", "watch", "simulator", "demo"}
 """Commands that run processes and show nothing of what is stored."""
 LISTS = ("operator list", "terminal list", "ops-key list", "sessions", "orphans", "attention")
@@ -61,7 +60,7 @@ def settings_for(database_url: str, **more: str) -> dict[str, str]:
 
 
 def run(database_url: str, *command: str, **more: str) -> Result:
-    return CliRunner().invoke(APP, command, env=settings_for(database_url, **more))
+    return invoke(command, env=settings_for(database_url, **more))
 
 
 def test_every_command_that_shows_something_takes_json() -> None:
@@ -139,7 +138,7 @@ def test_each_shell_completes_commands_from_the_tree(shell: str) -> None:
 
 
 def complete(what: str, more: dict[str, str]) -> str:
-    done = CliRunner().invoke(APP, [], prog_name="tapwatt", env={"_TAPWATT_COMPLETE": what, **more})
+    done = invoke([], prog_name="tapwatt", env={"_TAPWATT_COMPLETE": what, **more})
     return done.stdout
 
 

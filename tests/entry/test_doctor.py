@@ -3,11 +3,11 @@
 import asyncio
 import json
 
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from app.cli import every_command
 from app.store.operators import operator_state
 from app.store.operators.operator_state import CredentialStatus
+from tests.commands import invoke
 from tests.store.rows import NOW, OP_ONE, SECRET_KEY, provisioned
 
 
@@ -19,7 +19,7 @@ async def refused(database_url: str) -> None:
 
 def run(database_url: str, *command: str) -> Result:
     settings = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY}
-    return CliRunner().invoke(every_command(), command, env=settings)
+    return invoke(command, env=settings)
 
 
 def test_both_commands_name_what_is_wrong_and_what_to_do(database_url: str) -> None:

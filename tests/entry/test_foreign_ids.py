@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
-from app.cli import every_command
 from app.cli.common import READING
 from app.domain.charging.charge import ChargeState
 from app.domain.units.ids import KeyId
@@ -23,6 +21,7 @@ from app.store.events import endpoints
 from app.store.events.endpoints import Endpoint
 from app.store.operators import keys
 from app.store.operators.keys import ApiKey, KeyKind, Role
+from tests.commands import APP, invoke
 from tests.row_digests import contents
 from tests.store.orphan_rows import find
 from tests.store.rows import (
@@ -184,7 +183,6 @@ def test_no_command_does_anything_by_an_id_of_another_kind_or_of_another_operato
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asyncio.run(provide(database_url))
-    tapwatt = every_command()
     secret, tariff, table = tmp_path / "secret", tmp_path / "tariff", tmp_path / "table"
     secret.write_text("s\n", encoding="utf-8")
     price = '{"price_components": [{"type": "ENERGY", "price": 0.5, "step_size": 1}]}'
@@ -193,12 +191,12 @@ def test_no_command_does_anything_by_an_id_of_another_kind_or_of_another_operato
     files = {"--client-secret-file": str(secret), "--file": str(tariff)}
     environment = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY, "TERM": "dumb"}
     before, done, wrong = asyncio.run(contents(database_url)), 0, []
-    for path, parameters in commands(typer.main.get_command(tapwatt)):
+    for path, parameters in commands(typer.main.get_command(APP)):
         given = files | ({"--file": str(table)} if path[0] == "terminal" else {})
         for one in tries(path, parameters, given):
             line = [*one.command, *one.arguments]
             monkeypatch.setattr("sys.argv", ["tapwatt", *line])
-            found = CliRunner().invoke(tapwatt, line, env=environment)
+            found = invoke(line, env=environment)
             recorded = [each["result"] for each in security_lines(found.output)]
             begun = found.exit_code == 1 and path[-1] not in READING
             if found.exit_code not in (1, 2) or recorded != (["failed"] if begun else []):

@@ -13,15 +13,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from typer.testing import CliRunner
 
-from app.cli import every_command
 from app.domain.units.ids import OperatorId
 from app.monta.ports import Token
 from app.monta_access import SharedTokens
 from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
 from app.store.operators.operators import Operator, Operators
+from tests.commands import invoke
 from tests.store.rows import (
     NOW,
     OP_ONE,
@@ -52,13 +51,13 @@ def tenants(database_url: str) -> str:
 
 def run(url: str, *arguments: str) -> tuple[int, str]:
     settings = {"TAPWATT_DATABASE_URL": url, "TAPWATT_SECRET_KEY": SECRET_KEY, "TERM": "dumb"}
-    found = CliRunner().invoke(every_command(), [*arguments], env=settings)
+    found = invoke(arguments, env=settings)
     return found.exit_code, f"{found.output} {found.exception or ''}"
 
 
 def facts(url: str, *arguments: str) -> Any:
     settings = {"TAPWATT_DATABASE_URL": url, "TAPWATT_SECRET_KEY": SECRET_KEY}
-    found = CliRunner().invoke(every_command(), [*arguments, "--json"], env=settings)
+    found = invoke([*arguments, "--json"], env=settings)
     assert found.exit_code == 0, f"{found.output} {found.exception}"
     return json.loads(found.stdout)
 

@@ -3,12 +3,10 @@
 import asyncio
 import os
 
-from typer.testing import CliRunner
-
-from app.cli import every_command
 from app.domain.charging.charge import ChargeState
 from app.store.db.database import Database
 from app.store.operators import orphans
+from tests.commands import invoke
 from tests.store.orphan_rows import find
 from tests.store.rows import OP_ONE, OP_OTHER, SECRET_KEY, provisioned
 
@@ -32,10 +30,10 @@ def test_the_operator_must_be_named(database_url: str) -> None:
     asyncio.run(both_have(database_url, "77"))
     settings = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY}
     command = ["orphan", "close", "77", "--reason", "by hand"]
-    refused = CliRunner().invoke(every_command(), command, env=settings)
+    refused = invoke(command, env=settings)
     assert refused.exit_code == 1
     assert all(part in refused.output for part in (OP_ONE, OP_OTHER, "--operator"))
-    done = CliRunner().invoke(every_command(), [*command, "--operator", OP_OTHER], env=settings)
+    done = invoke([*command, "--operator", OP_OTHER], env=settings)
     assert (done.exit_code, done.output) == (0, "closed: 77\nbecause: by hand\n")
     assert asyncio.run(open_ones(database_url)) == [OP_ONE]
 
@@ -44,7 +42,7 @@ def test_who_closed_it_is_kept(database_url: str) -> None:
     asyncio.run(both_have(database_url, "77"))
     settings = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY}
     command = ["orphan", "close", "77", "--reason", "by hand", "--operator", OP_ONE]
-    assert CliRunner().invoke(every_command(), command, env=settings).exit_code == 0
+    assert invoke(command, env=settings).exit_code == 0
     assert asyncio.run(closed_by(database_url)) == [f"command line (user {os.getuid()})"]
 
 

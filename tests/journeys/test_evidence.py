@@ -5,11 +5,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from app.cli import every_command
 from app.domain.evidence.seal import seal_of
 from app.domain.evidence.verify import problems
+from tests.commands import invoke
 from tests.journeys.bundles import captured_with_two_holds, evidence_of, leaves, with_change
 from tests.journeys.rig import Json, Rig, open_rig
 from tests.postgres import unguarded
@@ -129,15 +128,13 @@ async def test_the_command_verifies_a_file_without_a_database(database_url: str,
     whole.write_bytes(sent)
     changed.write_bytes(sent.replace(b'"amount_minor":1000', b'"amount_minor":1001', 1))
     broken.write_bytes(sent[:100])
-    results = [
-        CliRunner().invoke(every_command(), ["evidence", "verify", str(f)]) for f in (whole, changed, broken)
-    ]
+    results = [invoke(["evidence", "verify", str(f)]) for f in (whole, changed, broken)]
     assert [result.exit_code for result in results] == [0, 1, 1]
     assert "is as it was made" in results[0].output
     assert "NOT as it was made" in results[1].output
     assert "request: " in results[1].output
     assert "cannot be read" in results[2].output
-    assert CliRunner().invoke(every_command(), [*signed, str(tmp_path / "right")]).exit_code == 0
-    unsigned = CliRunner().invoke(every_command(), [*signed, str(tmp_path / "wrong")])
+    assert invoke([*signed, str(tmp_path / "right")]).exit_code == 0
+    unsigned = invoke([*signed, str(tmp_path / "wrong")])
     assert unsigned.exit_code == 1
     assert "number 1 is not by this secret" in unsigned.output

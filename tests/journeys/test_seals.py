@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from app.cli import every_command
 from app.domain.evidence.chain import BEGINNING, Line, link
 from app.domain.evidence.seal import seal_of, sealed_digest
 from app.domain.evidence.signatures import Purpose, SigningKey, pem_of
@@ -24,6 +22,7 @@ from app.store.db.secret_box import SecretBox
 from app.store.operators.operators import Operators
 from app.store.sessions.session_filter import EVERY_SESSION
 from tests.build_context import SECRET_KEY
+from tests.commands import invoke
 from tests.journeys.bundles import captured_with_two_holds, evidence_of, leaves, with_change
 from tests.journeys.rig import Json, Rig, open_rig
 from tests.postgres import unguarded
@@ -265,7 +264,7 @@ async def test_a_running_session_says_that_it_is_not_sealed_and_the_command_whos
 
     def run(bundle: str, *keys: str) -> tuple[int, str]:
         given = [word for key in keys for word in ("--public-key", str(files[key]))]
-        done = CliRunner().invoke(every_command(), ["evidence", "verify", str(files[bundle]), *given])
+        done = invoke(["evidence", "verify", str(files[bundle]), *given])
         return done.exit_code, done.output
 
     status, told = run("running")

@@ -7,12 +7,11 @@ from datetime import timedelta
 import httpx
 import pytest
 from structlog.testing import capture_logs
-from typer.testing import CliRunner
 
-from app.cli import every_command
 from app.flows.admin.authenticate import record_key_uses
 from tests.api.service import Service, open_service
 from tests.build_context import SECRET_KEY
+from tests.commands import invoke
 from tests.console.serving import serving
 
 pytestmark = pytest.mark.anyio
@@ -89,5 +88,5 @@ async def test_the_list_of_a_terminals_keys_shows_from_where_each_was_used(datab
         given = ["terminal", "key", "list", "--terminal", service.one.terminal.id]
         env = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY, "COLUMNS": "200"}
         for form in ([], ["--json"]):
-            shown = await asyncio.to_thread(CliRunner().invoke, every_command(), [*given, *form], env=env)
+            shown = await asyncio.to_thread(invoke, [*given, *form], env=env)
             assert (shown.exit_code, "2001:db8::7" in shown.output) == (0, True), shown.output

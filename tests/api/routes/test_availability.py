@@ -5,11 +5,10 @@ import json
 from datetime import timedelta
 
 import pytest
-from typer.testing import CliRunner
 
-from app.cli import every_command
 from tests.api.service import Service, assert_problem, open_service, wait
 from tests.build_context import SECRET_KEY
+from tests.commands import invoke
 
 PATH = "/v1/ops/availability"
 
@@ -71,12 +70,12 @@ def test_the_command_names_what_was_out_for_more_than_an_hour(database_url: str)
     asyncio.run(prepare())
     settings = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY}
     command = ["outages", "--month", "2026-11", "--json"]
-    listed = CliRunner().invoke(every_command(), command, env=settings)
+    listed = invoke(command, env=settings)
     assert listed.exit_code == 0, repr(listed.exception)
     found = json.loads(listed.output)["data"]
     assert ("terminal", "offline", "124") in {(r["what"], r["cause"], r["minutes"]) for r in found}
-    table = CliRunner().invoke(every_command(), ["outages", "--month", "2026-11"], env=settings)
+    table = invoke(["outages", "--month", "2026-11"], env=settings)
     assert (table.exit_code, "offline" in table.output) == (0, True), table.output
-    none = CliRunner().invoke(every_command(), ["outages", "--month", "2026-09"], env=settings)
+    none = invoke(["outages", "--month", "2026-09"], env=settings)
     assert none.output == "Nothing was out for more than 60 minutes.\n"
-    assert CliRunner().invoke(every_command(), ["outages", "--month", "11/2026"], env=settings).exit_code == 1
+    assert invoke(["outages", "--month", "11/2026"], env=settings).exit_code == 1

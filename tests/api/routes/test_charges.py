@@ -5,12 +5,10 @@ import csv
 import json
 from io import StringIO
 
-from typer.testing import CliRunner
-
-from app.cli import every_command
 from tests.api.service import assert_problem, open_service
 from tests.api.three_sessions import three_sessions
 from tests.build_context import SECRET_KEY
+from tests.commands import invoke
 
 PATH = "/v1/ops/charges?month=2026-11"
 
@@ -43,13 +41,13 @@ def test_the_month_by_api_as_csv_and_on_the_command_line(kept_apart: str) -> Non
     text = asyncio.run(by_api(kept_apart))
     settings = {"TAPWATT_DATABASE_URL": kept_apart, "TAPWATT_SECRET_KEY": SECRET_KEY, "COLUMNS": "80"}
     command = ["charges", "--month", "2026-11"]
-    printed = CliRunner().invoke(every_command(), [*command, "--csv"], env=settings)
+    printed = invoke([*command, "--csv"], env=settings)
     assert list(csv.reader(StringIO(printed.stdout))) == list(csv.reader(StringIO(text)))
-    shown = CliRunner().invoke(every_command(), command, env=settings)
+    shown = invoke(command, env=settings)
     assert shown.exit_code == 0, shown.output
     assert "EUR: 2 charges, 5.000 kWh, gross 20.24 EUR" in shown.stdout
-    body = json.loads(CliRunner().invoke(every_command(), [*command, "--json"], env=settings).stdout)
+    body = json.loads(invoke([*command, "--json"], env=settings).stdout)
     assert {c["address"] for c in body["data"]} == {"1 Test Street, 1000 Boxville", None}
-    wrong = CliRunner().invoke(every_command(), ["charges", "--month", "November"], env=settings)
+    wrong = invoke(["charges", "--month", "November"], env=settings)
     assert wrong.exit_code == 1
     assert "2026-11" in wrong.output

@@ -8,13 +8,12 @@ from decimal import Decimal
 from io import StringIO
 
 import pytest
-from typer.testing import CliRunner
 
-from app.cli import every_command
 from app.flows.admin import reconciliation
 from tests.api.service import assert_problem, open_service
 from tests.api.three_sessions import three_sessions
 from tests.build_context import SECRET_KEY
+from tests.commands import invoke
 
 PATH = "/v1/ops/reconciliation?date=2026-11-22"
 
@@ -68,15 +67,15 @@ def test_the_same_day_as_csv_and_on_the_command_line(database_url: str) -> None:
     }
     settings = {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY}
     command = ["reconcile", "--date", "2026-11-22"]
-    table = CliRunner().invoke(every_command(), command, env=settings)
+    table = invoke(command, env=settings)
     assert table.exit_code == 3, table.output
     assert "capture_missing: 12.34 EUR" in table.output
     assert ids[1] in table.output
-    printed = CliRunner().invoke(every_command(), [*command, "--csv"], env=settings)
+    printed = invoke([*command, "--csv"], env=settings)
     assert list(csv.DictReader(StringIO(printed.output))) != rows, "by now the captures are overdue"
-    advice = CliRunner().invoke(every_command(), [*command, "--financial-advice"], env=settings)
+    advice = invoke([*command, "--financial-advice"], env=settings)
     (confirmed,) = json.loads(advice.output, parse_float=Decimal)
     assert (confirmed["id"], confirmed["total_costs"]) == (ids[0], {"before_taxes": Decimal("7.90")})
-    wrong = CliRunner().invoke(every_command(), ["reconcile", "--date", "22.11.2026"], env=settings)
+    wrong = invoke(["reconcile", "--date", "22.11.2026"], env=settings)
     assert wrong.exit_code == 1
     assert "2026-11-22" in wrong.output
