@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import text
@@ -287,6 +288,11 @@ async def test_hostile_strings_in_every_field_stay_text_on_every_page(database_u
             assert "49" not in each.one("h1").text
             assert not each.one("main").all("img", "script")
             assert "<script src=//evil.test>" in each.text, "shown as it is"
+        for path in ("search", "money", "equipment", "health", f"search?{urlencode({'q': HOSTILE})}"):
+            other = await browser.get(f"/console/{path}")
+            check(other)
+            assert not other.one("main").all("img", "script"), path
+            assert ("<script src=//evil.test>" in other.text) == ("?" not in path), path
         known = facts(page)
         for name in ("Operator", "Terminal", "Charge point", "Reference", "Card", HOSTILE):
             assert "onerror=alert(1)" in known[name], name
