@@ -9,13 +9,16 @@ from datetime import timedelta
 import httpx
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from app.console.http import pages
 from app.console.http.signed_in import COOKIE, FAILURES_WITHIN_S, MOST_ADDRESSES, MOST_FAILURES, FailedSignIns
 from app.store.operators import console_sessions
 from app.store.operators.console_sessions import IDLE, LONGEST
 from tests.api.service import Service, open_service, wait
+from tests.console.accessibility import check
 from tests.console.browser import FORM, opened
+from tests.console.html import Node
 
 pytestmark = pytest.mark.anyio
 
@@ -190,6 +193,41 @@ async def test_of_one_keys_sessions_the_oldest_end_beyond_a_bound(
         shown = [(await browser.get("/console")).one("h1").text for browser in browsers]
         assert shown == ["Sign in", "Live", "Live", "Live"]
         assert len({browser.http.cookies[HOST_ONLY] for browser in browsers[1:]}) == 3
+
+
+async def test_a_keys_sessions_are_listed_and_ended_by_who_has_the_key(database_url: str) -> None:
+    async with open_service(database_url) as service, AsyncExitStack() as stack:
+        one, two, three, other = [await stack.enter_async_context(opened(service.apps[0])) for _ in range(4)]
+        for browser in (one, two, three):
+            await browser.sign_in(service.one.ops.api_key)
+            await wait(service, timedelta(seconds=1))
+        await other.sign_in(service.other.ops.api_key)
+        page = await one.get("/console/sign-ins")
+        check(page)
+        choices = [option.attributes["value"] for option in page.all("option")]
+        assert (len(choices), choices[0]) == (3, "others"), "its own session is not offered"
+        for key in (service.other.ops.api_key, service.one.terminal.api_key, "wrong", ""):
+            with capture_logs() as logged:
+                await one.send(form_of(page), {"which": "others", "key": key}, 403)
+            assert [(line["event"], line["result"]) for line in logged] == [("signed_out", "refused")]
+        theirs = (await other.get("/console/sign-ins")).all("tr")
+        assert len(theirs) == 2, "only its own key's"
+        right = {"key": service.one.ops.api_key}
+        ended = await one.send(form_of(page), right | {"which": choices[1]})
+        assert ended.one(role="status").text == "1 ended."
+        assert [(await b.get("/console")).one("h1").text for b in (one, two, three)].count("Sign in") == 1
+        with capture_logs() as logged:
+            await one.send(form_of(page), right | {"which": "others"})
+        assert [(line["result"], line["ended"]) for line in logged] == [("done", "1")]
+        shown = [(await b.get("/console")).one("h1").text for b in (one, two, three, other)]
+        assert shown == ["Live", "Sign in", "Sign in", "Live"]
+        assert (await one.send(form_of(page), right | {"which": "nothing"})).one(
+            role="status"
+        ).text == "0 ended."
+
+
+def form_of(page: Node) -> Node:
+    return page.one("form", action="/console/sign-ins/end")
 
 
 async def test_the_field_of_the_key_is_masked_and_a_key_can_be_pasted(database_url: str) -> None:

@@ -4,12 +4,13 @@ from fastapi import FastAPI
 
 from app.console.board import Boards
 from app.console.http.signed_in import FailedSignIns
-from app.console.routes import equipment, health, live, money, search, session, sign_in, unknown
+from app.console.routes import equipment, health, live, money, search, session, sign_in, sign_ins, unknown
 from app.console.session_stream import SessionStreams
 from app.console.viewers import Viewers
 
 routers = (
     sign_in.router,
+    sign_ins.router,
     live.router,
     session.router,
     search.router,

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from app.flows.context import Context
 from app.store.db.scope import EVERY, limited_to
 from app.store.operators import console_sessions, keys
-from app.store.operators.console_sessions import SEEN_AGAIN
+from app.store.operators.console_sessions import SEEN_AGAIN, OpenSession
 from app.store.operators.keys import OpsKey
 
 
@@ -64,3 +65,50 @@ async def sign_out(context: Context, token: str) -> None:
     """Ends a session at once, in every process."""
     async with context.database.transaction() as connection:
         await console_sessions.remove(connection, token)
+
+
+ID_CHARS = 12
+"""Of a session's id: the beginning of its token's hash, which no one can sign in with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """One session of the console, as its key's holder sees it."""
+
+    id: str
+    since: datetime
+    seen_at: datetime
+    is_this: bool
+
+
+async def sign_ins_of(context: Context, viewer: SignedIn) -> list[SignIn]:
+    """The sessions of the viewer's key, the newest first."""
+    async with context.database.read() as connection:
+        found = await console_sessions.of_key(connection, viewer.key.id, context.clock.now())
+    mine = console_sessions.token_hash(viewer.token)
+    return [
+        SignIn(id=_id_of(each), since=each.created_at, seen_at=each.seen_at, is_this=each.token_hash == mine)
+        for each in found
+    ]
+
+
+async def is_key_of(context: Context, viewer: SignedIn, api_key: str) -> bool:
+    """Whether this is the key that the viewer's session was opened with."""
+    with limited_to(EVERY):
+        async with context.database.transaction() as connection:
+            found = await keys.presented(connection, keys.key_hash(api_key))
+    return found is not None and found.principal == viewer.key and found.is_valid(context.clock.now())
+
+
+async def end_sign_ins(context: Context, viewer: SignedIn, which: str | None) -> int:
+    """Ends one session of the viewer's key, or (None) all but the viewer's, in every process. Returns how many."""
+    mine = console_sessions.token_hash(viewer.token)
+    async with context.database.transaction() as connection:
+        found = await console_sessions.of_key(connection, viewer.key.id, context.clock.now())
+        ended = [s.token_hash for s in found if s.token_hash != mine and which in (None, _id_of(s))]
+        await console_sessions.end(connection, viewer.key.id, ended)
+    return len(ended)
+
+
+def _id_of(found: OpenSession) -> str:
+    return found.token_hash.hex()[:ID_CHARS]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
@@ -93,3 +94,28 @@ async def note_seen(connection: Connection, tokens: Sequence[str], now: datetime
 
 async def remove(connection: Connection, token: str) -> None:
     await connection.execute(delete(console_sessions).where(S.token_hash == token_hash(token)))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    token_hash: bytes
+    created_at: datetime
+    seen_at: datetime
+
+
+async def of_key(connection: Connection, key_id: KeyId, now: datetime) -> list[OpenSession]:
+    """Returns a key's sessions that are not over, the newest first."""
+    query = (
+        select(S.token_hash, S.created_at, S.seen_at)
+        .select_from(_FROM)
+        .where(S.ops_key_id == bindparam("key"), *_VALID)
+        .order_by(S.created_at.desc(), S.token_hash)
+    )
+    rows = await connection.execute(query, {"key": key_id} | _bounds(now))
+    return [OpenSession(bytes(row.token_hash), row.created_at, row.seen_at) for row in rows]
+
+
+async def end(connection: Connection, key_id: KeyId, hashes: Sequence[bytes]) -> None:
+    """Deletes sessions of a key."""
+    these = (S.ops_key_id == key_id) & is_any(S.token_hash, sorted(hashes))
+    await connection.execute(delete(console_sessions).where(these))
