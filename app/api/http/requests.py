@@ -144,9 +144,13 @@ def is_json_type(content_type: str) -> bool:
 
 async def shielded(write: Coroutine[Any, Any, T]) -> T:
     """Runs a write to its end even when the client disconnects. Bounded by a deadline of its own."""
-
-    async def bounded() -> T:
-        async with asyncio.timeout(WRITE_DEADLINE_S):
-            return await write
-
-    return await asyncio.shield(asyncio.ensure_future(bounded()))
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(write)
+    deadline = loop.call_later(WRITE_DEADLINE_S, task.cancel)
+    task.add_done_callback(lambda _: deadline.cancel())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled():
+            raise TimeoutError from None
+        raise

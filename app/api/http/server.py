@@ -12,6 +12,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import HANDLED_SIGNALS
 
+from app.clock import monotonic_s
+
 GRACE_S = 20
 """Seconds that requests under way may take at shutdown."""
 KEEP_ALIVE_S = 75
@@ -94,7 +96,11 @@ class BoundedHttp(HttpToolsProtocol):
     _trailer_bytes = 0
     _in_head = True
     _head_ended = False
-    _deadline: asyncio.TimerHandle | None = None
+    _ends_s: float | None = None
+    """When the connection is ended (monotonic time), unless what is awaited comes before."""
+    _looks_s = 0.0
+    _look: asyncio.TimerHandle | None = None
+    """The next look at the time. It stays where the end is later than it: a timer for each request costs more."""
 
     _address = ""
 
@@ -146,13 +152,33 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._within(None)
+        if self._look is not None:
+            self._look.cancel()
         self.open_connections.ended(self._address)
         super().connection_lost(exc)
 
     def _within(self, seconds: float | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._refuse, _TOO_LATE)
+        """Ends the connection after this time, unless this is called again before. None: not at all."""
+        if seconds is None:
+            self._ends_s = None
+            return
+        self._ends_s = monotonic_s() + seconds
+        if self._look is None or self._ends_s < self._looks_s:
+            self._look_after(seconds)
+
+    def _look_after(self, seconds: float) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        self._looks_s = monotonic_s() + seconds
+        self._look = self.loop.call_later(seconds, self._on_time)
+
+    def _on_time(self) -> None:
+        self._look = None
+        if self._ends_s is not None:
+            if self._ends_s <= self._looks_s:
+                self._refuse(_TOO_LATE)
+            else:
+                self._look_after(self._ends_s - self._looks_s)
 
     def _refuse(self, status: bytes) -> None:
         self._within(None)
