@@ -75,8 +75,6 @@ ONCE = tuple(
     f'"{name}"'.encode()
     for name in (
         "payload",
-        "eventType",
-        "eventTime",
         "state",
         "updatedAt",
         "consumedKwh",
@@ -84,8 +82,10 @@ ONCE = tuple(
         "averagePricePerKwh",
     )
 )
-"""Names that decide what is read. An entry that has one of them twice is read with more care, and set aside (F45); of
-all others the value must be the one that was expected."""
+"""Names that decide what is read, with TWICE. An entry that has one of them twice is read with more care, and set aside
+(F45); of all others the value must be the one that was expected."""
+TWICE = b'"eventT'
+"""What `eventType` and `eventTime` begin with."""
 ESCAPED = b"\\u"
 """A name that is spelled with it would not be found by its text."""
 MOST_AT_ONCE_BYTES = 150_000
@@ -145,7 +145,7 @@ def plain_readings(body: bytes, unit: PriceUnit) -> tuple[PlainReading, ...] | N
 
 def entry_texts(body: bytes) -> list[msgspec.Raw] | None:
     """The texts of a delivery's entries. None: it is out of the ordinary as a whole, or no delivery."""
-    if body.count(b'"entries"') != 1 or ESCAPED in body:
+    if body.count(b'"entries"') != 1 or _has_escapes(body):
         return None
     try:
         return _DELIVERY.decode(body).entries
@@ -159,9 +159,12 @@ def plain_reading(text: msgspec.Raw, unit: PriceUnit) -> PlainReading | None:
     if _may_be_ambiguous(data, 1):
         return None
     try:
-        told = _told(_ENTRY.decode(data), unit)
+        entry = _ENTRY.decode(data)
     except _UNREADABLE:
         return None
+    if entry.eventTime is None and data.count(TWICE) > 1:
+        return None
+    told = _told(entry, unit)
     return None if told is None else PlainReading(told, unit, (data,))
 
 
@@ -172,7 +175,14 @@ def _is_whole(entry: _Entry) -> bool:
 
 def _may_be_ambiguous(text: bytes, entries: int) -> bool:
     """Whether a name that decides something comes more often than once in each entry."""
-    return ESCAPED in text or text.count(b'"entries"') > 1 or any(text.count(each) > entries for each in ONCE)
+    if _has_escapes(text) or text.count(b'"entries"') > 1 or text.count(TWICE) > 2 * entries:
+        return True
+    return any(text.count(each) > entries for each in ONCE)
+
+
+def _has_escapes(text: bytes) -> bool:
+    """Whether a name may be spelled in another way. A single byte is looked for much faster than two."""
+    return b"\\" in text and ESCAPED in text
 
 
 def _told(entry: _Entry, unit: PriceUnit) -> Told | None:

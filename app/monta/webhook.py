@@ -61,9 +61,7 @@ def signature_is_valid(secret: str, body: bytes, header: str | None) -> bool:
 
 
 def _signature(secret: str, body: bytes) -> bytes:
-    return (
-        b"sha1=" + hmac.new(secret.encode("utf-8", "surrogatepass"), body, hashlib.sha1).hexdigest().encode()
-    )
+    return b"sha1=" + hmac.digest(secret.encode("utf-8", "surrogatepass"), body, "sha1").hex().encode()
 
 
 TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)

@@ -170,7 +170,18 @@ def test_a_name_twice_is_not_made_up_for_by_an_entry_without_it_f45() -> None:
     assert len(found[0]) == 1
 
 
-@pytest.mark.parametrize("name", [name.decode().strip('"') for name in ONCE])
+def test_a_kind_twice_is_not_made_up_for_by_a_missing_time_f45() -> None:
+    timeless = {name: value for name, value in entry(CHARGE).items() if name != "eventTime"}
+    twice = json.dumps(timeless).replace('"eventType": ', '"eventType": "deleted", "eventType": ', 1)
+    sent = b'{"entries": [%s]}' % twice.encode()
+    assert plain_readings(sent, PriceUnit.MAJOR) is None
+    assert split_delivery(sent, PriceUnit.MAJOR) == ([], [twice.encode()])
+
+
+DECIDING = (*(name.decode().strip('"') for name in ONCE), "eventType", "eventTime")
+
+
+@pytest.mark.parametrize("name", DECIDING)
 def test_an_entry_with_a_deciding_name_twice_is_never_read_the_short_way_f45(name: str) -> None:
     usual = json.dumps(entry(CHARGE))
     assert f'"{name}": ' in usual
