@@ -12,6 +12,7 @@ from app.flows.admin.figures import FiguresRead, read_figures
 from app.flows.context import Context
 from app.store.db.database import DATABASE_ERRORS
 from app.store.db.scope import EVERY, limited_to
+from app.store.events.endpoints import STATES as ENDPOINT_STATES
 
 READ_EVERY_S = 10.0
 
@@ -43,6 +44,7 @@ class Figures:
         registry = CollectorRegistry()
         _sessions(registry, found, context.clock.now())
         _operators(registry, found)
+        _events(registry, found)
         self._read, self._read_at_s = registry, context.clock.monotonic()
 
     async def keep_reading(self, context: Context) -> None:
@@ -109,6 +111,19 @@ def _sessions(registry: CollectorRegistry, found: FiguresRead, now: datetime) ->
         registry=registry,
     )
     watcher.set((now - found.watcher_seen_at).total_seconds() if found.watcher_seen_at else -1)
+
+
+def _events(registry: CollectorRegistry, found: FiguresRead) -> None:
+    """Adds endpoints of terminal makers, and what they have not taken."""
+    by_state = Gauge(
+        "tapwatt_event_endpoints", "Endpoints of terminal makers by state.", ["state"], registry=registry
+    )
+    for state in ENDPOINT_STATES:
+        by_state.labels(state).set(found.endpoints.get(state, 0))
+    waiting = Gauge(
+        "tapwatt_events_waiting", "Deliveries of events that were not taken yet.", registry=registry
+    )
+    waiting.set(found.events_waiting)
 
 
 def _operators(registry: CollectorRegistry, found: FiguresRead) -> None:

@@ -1,9 +1,10 @@
 """Stores alerts to operations, and reads what they are judged by."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy import Label, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.alerts.causes import Cause, OperatorHealth
@@ -17,6 +18,7 @@ from app.store.tables import (
     alert_runs,
     alerts,
     deliveries,
+    event_endpoints,
     monta_budgets,
     operators,
     orphans,
@@ -24,7 +26,7 @@ from app.store.tables import (
     watchers,
 )
 
-A, R, P, W = alerts, alert_runs, payment_sessions, watchers
+A, R, P, W, N = alerts, alert_runs, payment_sessions, watchers, event_endpoints.c
 THE_RUN = 1
 """The only row of `alert_runs`."""
 
@@ -78,9 +80,20 @@ async def health_of_operators(connection: Connection) -> list[OperatorHealth]:
         .where(orphans.c.operator_id == operators.c.id, orphans.c.closed_at.is_(None), orphans.c.ours)
         .scalar_subquery()
         .label("open_orphans"),
+        *_of_endpoints(),
     )
     rows = await connection.execute(select(*columns).order_by(operators.c.id))
     return [OperatorHealth(**row) for row in rows]
+
+
+def _of_endpoints() -> Iterator[Label[Any]]:
+    """What is known of an operator's endpoints of terminal makers."""
+    mine = N.operator_id == operators.c.id
+    failing, paused = (mine, N.paused_at.is_(None), N.failing_since.is_not(None)), N.paused_at.is_not(None)
+    told = func.string_agg(N.id + ": " + func.coalesce(N.problem, ""), "; ")
+    yield select(func.min(N.failing_since)).where(*failing).scalar_subquery().label("endpoints_failing_since")
+    yield select(told).where(*failing).scalar_subquery().label("failing_endpoints")
+    yield select(func.string_agg(N.id, ", ")).where(mine, paused).scalar_subquery().label("paused_endpoints")
 
 
 async def clocks_ahead(connection: Connection, since: datetime) -> dict[str, timedelta]:

@@ -1209,6 +1209,11 @@ def _create_events() -> None:
             nullable=True,
             comment="its place among its terminal's; null: nobody has listed it yet",
         ),
+        sa.ForeignKeyConstraint(
+            ["operator_id", "charge_point_id"],
+            ["charge_points.operator_id", "charge_points.charge_point_id"],
+            name=op.f("fk_events_operator_id_charge_point_id"),
+        ),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_events_operator_id")),
         sa.ForeignKeyConstraint(
             ["session_id", "operator_id"],

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app.domain.alerts.causes import of_operator
 from app.domain.events.event import EventType
 from app.domain.session.attention import AttentionCode
 from app.domain.session.machine import Caller, Change, Source
+from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
 from app.flows.admin import provision
+from app.flows.admin.figures import read_figures
 from app.flows.admin.manage_terminals import remove_terminal
 from app.flows.admin.personal_data import erase_card
 from app.flows.admin.rotate_secret_key import rotate_secret_key
@@ -22,17 +25,20 @@ from app.flows.events.manage_endpoints import EndpointRefused
 from app.flows.events.send_events import EventSender
 from app.flows.operator.sync import sync_operator
 from app.flows.saving import save
+from app.store import alerts
 from app.store.db.secret_box import SecretBox, SecretUnreadable
 from app.store.operators.jobs import Job, JobLease
 from app.store.operators.operators import Operators
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import EVERY_SESSION
 from tests.build_context import SECRET_KEY
+from tests.conftest import PATIENCE_S
 from tests.journeys.receiver import URL, Maker, listen, send_due
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
 pytestmark = pytest.mark.anyio
 
+OF_SESSIONS = "SELECT id, session_id FROM events WHERE session_id IS NOT NULL"
 TYPES = ["charging", "stopping", "settled"]
 
 
@@ -91,9 +97,9 @@ async def test_F118_a_process_that_dies_after_the_commit_loses_no_event(database
     async with open_rig(database_url) as rig, maker.sender(rig.context) as sender:
         await listen(rig, maker)
         await charged(rig)
-        dying = EventSender(rig.context, Hanging())
-        died = asyncio.create_task(dying.run_round())
-        await Hanging.called.wait()
+        hanging = Hanging()
+        died = asyncio.create_task(EventSender(rig.context, hanging).run_round())
+        await hanging.called.wait()
         died.cancel()
         await asyncio.gather(died, return_exceptions=True)
         assert await sender.run_round() == 0, "the dead process' claim still stands"
@@ -118,11 +124,32 @@ async def _crash_before_the_commit(rig: Rig, session_id: SessionId) -> None:
 class Hanging:
     """An endpoint that never answers."""
 
-    called = asyncio.Event()
+    def __init__(self) -> None:
+        self.called = asyncio.Event()
 
     async def send(self, *_: object) -> None:
         self.called.set()
         await asyncio.Event().wait()
+
+
+async def test_F118_a_process_that_ends_gives_back_what_it_sends_at_once(database_url: str) -> None:
+    maker = Maker()
+    async with open_rig(database_url) as rig, maker.sender(rig.context) as sender:
+        await listen(rig, maker)
+        await charged(rig)
+        hanging = Hanging()
+        ending = asyncio.create_task(EventSender(rig.context, hanging).run())
+        await hanging.called.wait()
+        assert await sender.run_round() == 0
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+        running = asyncio.create_task(sender.run())
+        sender.wake()
+        while len(maker.got) < len(TYPES):
+            await asyncio.wait_for(maker.news.wait(), PATIENCE_S)
+            maker.news.clear()
+        running.cancel()
+        assert maker.types == TYPES
 
 
 async def test_F118_an_event_is_written_with_its_change_or_not_at_all(database_url: str) -> None:
@@ -131,13 +158,15 @@ async def test_F118_an_event_is_written_with_its_change_or_not_at_all(database_u
         await listen(rig, maker)
         last = await charged(rig)
         before = await rows(
-            rig, "SELECT count(*) AS events, (SELECT count(*) FROM journal) AS lines FROM events"
+            rig,
+            "SELECT count(*) AS events, (SELECT count(*) FROM journal) AS lines FROM events WHERE session_id > ''",
         )
 
         with pytest.raises(Crashed):
             await _crash_before_the_commit(rig, SessionId(last["id"]))
         after = await rows(
-            rig, "SELECT count(*) AS events, (SELECT count(*) FROM journal) AS lines FROM events"
+            rig,
+            "SELECT count(*) AS events, (SELECT count(*) FROM journal) AS lines FROM events WHERE session_id > ''",
         )
         assert after == before
         await send_due(sender)
@@ -145,10 +174,11 @@ async def test_F118_an_event_is_written_with_its_change_or_not_at_all(database_u
 
 
 async def test_F118_a_dead_endpoint_is_tried_for_seven_days_and_holds_up_no_other(database_url: str) -> None:
-    dead, other = Maker(), Maker()
+    dead, other = Maker(), Maker(f"{URL}/2")
     dead.status = lambda _: None
-    async with open_rig(database_url) as rig, dead.sender(rig.context) as sender:
+    async with open_rig(database_url) as rig, dead.sender(rig.context, other) as sender:
         added = await listen(rig, dead, types=[EventType.SETTLED])
+        await listen(rig, other)
         await charged(rig)
         at = []
         began = rig.clock.now()
@@ -166,8 +196,15 @@ async def test_F118_a_dead_endpoint_is_tried_for_seven_days_and_holds_up_no_othe
         assert (shown.waiting, shown.endpoint.given_up) == (0, 1)
         assert shown.endpoint.problem == "ConnectError"
         assert shown.endpoint.failing_since is not None
-        assert len(await rows(rig, "SELECT id FROM events")) == 3, "they stay for the terminal's list"
-        assert other.got == []
+        async with rig.context.database.read() as connection:
+            (health,) = await alerts.health_of_operators(connection)
+        (cause,) = [c for c in of_operator(health, rig.clock.now()) if c.code == "endpoint_fails"]
+        assert cause.detail == f"{added.id}: ConnectError"
+        figures = await read_figures(rig.context)
+        assert (figures.endpoints, figures.events_waiting) == ({"failing": 1, "active": 1}, 0)
+        assert len(await rows(rig, OF_SESSIONS)) == 3, "they stay for the terminal's list"
+        assert other.types == TYPES
+        assert len(other.tried) == 3
 
 
 async def test_a_refused_event_holds_up_those_of_its_session_only(database_url: str) -> None:
@@ -296,7 +333,7 @@ async def test_an_endpoint_hears_of_its_own_terminals_and_of_what_it_wants_only(
         }
         assert len(set(secrets)) == 4
         assert sorted(waiting.values()) == [0, 1, 3, 3]
-        assert len(await rows(rig, "SELECT id FROM events")) == 3
+        assert len(await rows(rig, OF_SESSIONS)) == 3
         assert sender is not None
         with pytest.raises(EndpointRefused, match="0 operators"):
             await listen(rig, every, provider="nobody")
@@ -308,7 +345,7 @@ async def test_without_an_endpoint_nothing_is_written_and_it_is_asked_once_a_sec
 ) -> None:
     async with open_rig(database_url) as rig:
         await charged(rig)
-        assert await rows(rig, "SELECT id FROM events") == []
+        assert await rows(rig, OF_SESSIONS) == []
         known = rig.context.known_endpoints
         owner = OperatorId(rig.operator.operator_id)
         now_s = rig.clock.monotonic()
@@ -332,14 +369,47 @@ async def test_events_go_with_the_card_and_with_time(database_url: str) -> None:
             },
         )
         await charged(rig, 105)
-        assert len(await rows(rig, "SELECT id FROM events")) == 6
+        assert len(await rows(rig, OF_SESSIONS)) == 6
         await erase_card(rig.context, SessionId(last["id"]), EVERY_SESSION, by=Caller("me", "me"))
-        assert {row["session_id"] for row in await rows(rig, "SELECT session_id FROM events")}.isdisjoint(
-            {last["id"]}
-        )
+        assert {row["session_id"] for row in await rows(rig, OF_SESSIONS)}.isdisjoint({last["id"]})
         assert len(await rows(rig, "SELECT event_id FROM event_deliveries")) == 3
         rig.clock.set(rig.clock.now() + timedelta(days=rig.context.event_days, hours=1))
         lease = JobLease(OperatorId(rig.operator.operator_id), Job.SYNC, 1)
         await sync_operator(rig.context, lease)
-        assert await rows(rig, "SELECT id FROM events") == []
+        assert await rows(rig, OF_SESSIONS) == []
         assert await rows(rig, "SELECT event_id FROM event_deliveries") == []
+
+
+async def test_a_charge_points_state_and_price_are_told_once_to_each_maker(database_url: str) -> None:
+    maker = Maker()
+    async with open_rig(database_url) as rig, maker.sender(rig.context) as sender:
+        await provision.add_terminal(
+            rig.context,
+            OperatorId(rig.operator.operator_id),
+            provider="tapwatt",
+            name="lane 4",
+            charge_point_ids=[ChargePointId("106")],
+        )
+        await listen(rig, maker, types=[EventType.CHARGE_POINT_CHANGED])
+        await rig.pass_time(901)
+        await send_due(sender)
+        assert maker.tried == [], "the first look is no news"
+        await provision.set_tariff(
+            rig.context,
+            OperatorId(rig.operator.operator_id),
+            ChargePointId("106"),
+            parse_tariff(energy_tariff("0.55")),
+        )
+        await rig.work()
+        await send_due(sender)
+        (priced,) = maker.got
+        assert priced["data"] == (await rig.call("GET", "/v1/charge-points/106")).json()
+        session = await rig.authorize(106, 500)
+        await rig.until(session["id"], "charging")
+        await rig.pass_time(5)
+        await send_due(sender)
+        states = [event["data"]["state"] for event in maker.got]
+        assert states[0] == "available"
+        assert states[-1].startswith("busy")
+        listed = (await rig.call("GET", "/v1/events")).json()["data"]
+        assert priced["data"] in [event["data"] for event in listed]

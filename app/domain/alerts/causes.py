@@ -21,6 +21,7 @@ class AlertCode(StrEnum):
     RECONCILIATION_FAILS = "reconciliation_fails"
     SYNC_FAILS = "sync_fails"
     SETUP_DIFFERS = "setup_differs"
+    ENDPOINT_FAILS = "endpoint_fails"
     CLOCK_WRONG = "clock_wrong"
 
 
@@ -28,6 +29,8 @@ SILENT_AFTER = timedelta(minutes=15)
 """Time without any delivery although a charge ran all the time: Monta's meters report each few minutes."""
 LATE_AFTER = timedelta(seconds=5)
 """A due stop that no watcher has taken up by then."""
+ENDPOINT_FAILS_AFTER = timedelta(minutes=15)
+"""Time without any event that a terminal maker's endpoint took, after its first attempts have all failed."""
 CLOCK_TOLERANCE = timedelta(seconds=2)
 """As for readiness."""
 
@@ -87,6 +90,12 @@ ALERTS: Mapping[AlertCode, CodeRow] = {
         "Read the problem, and correct the operator's or the terminal's configuration.",
         "when the next sync finds no difference",
     ),
+    _A.ENDPOINT_FAILS: CodeRow(
+        _WARNING,
+        "A terminal maker's endpoint has taken no event for 15 minutes; each is given up when it is 7 days old.",
+        "Read the problem; tell the maker. `tapwatt endpoint test` tries it, `tapwatt endpoint pause` leaves it alone.",
+        "when the endpoint takes an event again, or is paused or removed",
+    ),
     _A.CLOCK_WRONG: CodeRow(
         _CRITICAL,
         "A watcher's clock differs from the database's by more than 2 seconds: it may stop charges late.",
@@ -113,6 +122,11 @@ class OperatorHealth:
     """Monta has refused calls for want of quota until then."""
     oldest_stop_due_at: datetime | None = None
     open_orphans: int = 0
+    endpoints_failing_since: datetime | None = None
+    """Since when the first of its endpoints that fail and are not paused fails."""
+    failing_endpoints: str | None = None
+    """They and their problems, in words."""
+    paused_endpoints: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +173,9 @@ def _problems(health: OperatorHealth, now: datetime) -> Iterator[tuple[AlertCode
         yield _A.STOPS_LATE, f"the oldest was due at {late.isoformat(timespec='seconds')}"
     if health.open_orphans:
         yield _A.CHARGES_WITHOUT_SESSION, f"{health.open_orphans} charges"
+    failing = health.endpoints_failing_since
+    if failing is not None and now - failing > ENDPOINT_FAILS_AFTER:
+        yield _A.ENDPOINT_FAILS, health.failing_endpoints or ""
 
 
 def is_silent(health: OperatorHealth, now: datetime) -> bool:

@@ -145,6 +145,15 @@ def of_account(health: OperatorHealth, warnings: Sequence[str], now: datetime) -
     found += [
         Finding(about=about, verdict=Verdict.WARNING, found=words, what_to_do=advice) for words in warnings
     ]
+    if health.paused_endpoints:
+        found.append(
+            Finding(
+                about=about,
+                verdict=Verdict.WARNING,
+                found=f"endpoints are paused: {health.paused_endpoints}",
+                what_to_do="Resume each with `tapwatt endpoint resume`: events older than 7 days are not sent.",
+            )
+        )
     newest = health.newest_delivery_at
     shown = "no webhook yet" if newest is None else f"last webhook at {newest:%Y-%m-%d %H:%M} UTC"
     return found or [Finding(about=about, verdict=Verdict.OK, found=f"Monta takes the credential; {shown}")]

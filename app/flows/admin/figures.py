@@ -1,5 +1,6 @@
 """Reads what metrics say about all operators, without counting over ended sessions."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,7 @@ from app.domain.charging.availability import OFFLINE_AFTER
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store import health, outages
+from app.store.events import endpoints
 from app.store.operators import monta_access, operator_state, orphans
 from app.store.operators.operator_state import OperatorFacts
 from app.store.sessions import leases
@@ -30,6 +32,10 @@ class FiguresRead:
     budget_left: dict[OperatorId, tuple[int, int]]
     points_out: int
     terminals_out: int
+    endpoints: dict[str, int]
+    """Endpoints of terminal makers by their state."""
+    events_waiting: int
+    """Deliveries that endpoints have not taken."""
 
 
 async def read_figures(context: Context) -> FiguresRead:
@@ -47,4 +53,6 @@ async def read_figures(context: Context) -> FiguresRead:
             budget_left=await monta_access.budget_left(connection),
             points_out=points_out,
             terminals_out=terminals_out,
+            endpoints=Counter(each.state for each in await endpoints.listed(connection)),
+            events_waiting=sum((await endpoints.count_waiting(connection)).values()),
         )

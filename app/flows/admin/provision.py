@@ -200,7 +200,7 @@ async def add_terminal(
 async def set_tariff(
     context: Context, operator_id: OperatorId, charge_point_id: ChargePointId | None, tariff: Tariff
 ) -> None:
-    """Sets one charge point's tariff, or that of all the operator's others.
+    """Sets one charge point's tariff, or that of all the operator's others. Terminal makers are told of it.
 
     Raises OperatorUnknown, ChargePointNotKnown, TariffExpired.
     """
@@ -215,3 +215,4 @@ async def set_tariff(
         ):
             raise ChargePointNotKnown(charge_point_id)
         await charge_points.set_tariff(connection, operator_id, charge_point_id, tariff, context.clock.now())
+        await jobs.make_due(connection, operator_id, Job.CHARGE_POINTS, context.clock.now())

@@ -21,6 +21,7 @@ from app.domain.tariff import InvalidTariff, parse_tariff
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.context import Context
 from app.flows.erasure import erase_old
+from app.flows.events.announce import announce_charge_points
 from app.flows.ingest import keep_entries
 from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
@@ -86,6 +87,7 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
         await _compare_setup(context, operator, monta, points)
     pause = RETRY_S if webhook_problem or sync_problem else EVERY_S
     webhook_problem = webhook_problem or await _take_undelivered(context, operator, monta)
+    await announce_charge_points(context, operator.id)
     await _prune(context, operator.id)
     await erase_old(context, operator.id)
     async with context.database.transaction() as connection:
@@ -127,6 +129,7 @@ async def apply_charge_point_news(context: Context, lease: JobLease) -> None:
         monta = context.monta.of(operator)
         problem = await _read_outdated(context, operator.id, monta, list(outdated)[:MAX_OUTDATED])
         problem = problem or await _refresh_prices(context, operator.id, monta)
+        await announce_charge_points(context, operator.id)
     async with context.database.transaction() as connection:
         next_at = await price_groups.next_told(connection, lease.operator_id)
         if more or problem:

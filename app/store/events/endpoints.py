@@ -17,6 +17,9 @@ from app.store.tables import event_deliveries, event_endpoints, terminals
 P, D, T = event_endpoints, event_deliveries, terminals.c
 
 
+STATES = ("active", "failing", "paused")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """Where a terminal maker wants to be told of events. Of one terminal, or of all of a provider."""

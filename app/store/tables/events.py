@@ -74,6 +74,9 @@ events = Table(
     ForeignKeyConstraint(
         ["session_id", "operator_id"], ["payment_sessions.id", "payment_sessions.operator_id"]
     ),
+    ForeignKeyConstraint(
+        ["operator_id", "charge_point_id"], ["charge_points.operator_id", "charge_points.charge_point_id"]
+    ),
     Index("ix_events_unnumbered", "terminal_id", postgresql_where=text("number IS NULL")),
     Index("ix_events_operator_id_created_at", "operator_id", "created_at"),
     Index("ix_events_session_id", "session_id", postgresql_where=text("session_id IS NOT NULL")),

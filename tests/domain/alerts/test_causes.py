@@ -39,6 +39,7 @@ MINUTE = timedelta(minutes=1)
         ({"blocked_until": T0 + MINUTE}, "quota_spent"),
         ({"oldest_stop_due_at": T0 - timedelta(seconds=6)}, "stops_late"),
         ({"open_orphans": 2}, "charges_without_session"),
+        ({"endpoints_failing_since": T0 - 16 * MINUTE, "failing_endpoints": "whe_1: x"}, "endpoint_fails"),
         ({"charging_since": T0 - 15 * MINUTE}, "webhook_silent"),
         ({"charging_since": T0 - 60 * MINUTE, "newest_delivery_at": T0 - 15 * MINUTE}, "webhook_silent"),
     ],
@@ -54,6 +55,7 @@ def test_each_problem_of_an_account_opens_its_alert(health: dict[str, object], c
     [
         {},
         {"blocked_until": T0},
+        {"endpoints_failing_since": T0 - 15 * MINUTE, "failing_endpoints": "whe_1: x"},
         {"oldest_stop_due_at": T0 - timedelta(seconds=5)},
         {"charging_since": T0 - 14 * MINUTE},
         {"charging_since": T0 - 60 * MINUTE, "newest_delivery_at": T0 - 14 * MINUTE},

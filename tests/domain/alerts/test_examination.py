@@ -1,5 +1,6 @@
 """What `tapwatt doctor` says of what it was given."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -44,6 +45,8 @@ def test_an_account_is_well_or_says_each_thing_that_is_not() -> None:
         "Monta takes the credential; last webhook at 2026-11-22 10:00 UTC",
     )
     ill = OperatorHealth(id=OperatorId("op_1"), access_problem="401", sync_problem="500")
+    (paused,) = of_account(replace(WELL, paused_endpoints="whe_1"), [], T0)
+    assert (paused.verdict, "whe_1" in paused.found) == (Verdict.WARNING, True)
     verdicts = [f.verdict for f in of_account(ill, ["the scope charges:write is missing"], T0)]
     assert verdicts == [Verdict.WRONG, Verdict.WARNING, Verdict.WARNING]
 
