@@ -30,8 +30,9 @@ class DatabaseUrlInvalid(ValueError):
 def asyncpg_url(url: str) -> URL:
     """`postgresql://user:password@host:5432/name`, several hosts separated by commas, `?host=/folder` for a socket.
 
-    Raises DatabaseUrlInvalid. `sslmode` means what it means to libpq; `target_session_attrs` is taken and ignored, for
-    the writable host is always the one that is used.
+    Raises DatabaseUrlInvalid. `sslmode` means what it means to libpq; where it is missing, hosts beyond this machine
+    are connected to by TLS only (`require`). `target_session_attrs` is taken and ignored: the writable host is always
+    the one that is used.
     """
     form = _FORM.fullmatch(url)
     if form is None:
@@ -48,7 +49,7 @@ def asyncpg_url(url: str) -> URL:
             "host": ",".join(h for h, _ in hosts),
             "port": ",".join(str(p or DEFAULT_PORT) for _, p in hosts),
         }
-    return URL.create(
+    made = URL.create(
         "postgresql+asyncpg",
         username=unquote(user) or None,
         password=unquote(password) or None,
@@ -57,6 +58,9 @@ def asyncpg_url(url: str) -> URL:
         database=unquote(form["name"] or "") or None,
         query=options,
     )
+    if "ssl" in options or "PGSSLMODE" in os.environ or not _hosts_beyond(made):
+        return made
+    return made.update_query_dict({"ssl": "require"})
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:
@@ -87,7 +91,12 @@ def unverified_hosts(url: str) -> list[str]:
     made = asyncpg_url(url)
     if made.query.get("ssl", os.environ.get("PGSSLMODE")) == "verify-full":  # as asyncpg reads it
         return []
-    named = made.query.get("host", made.host)
+    return _hosts_beyond(made)
+
+
+def _hosts_beyond(url: URL) -> list[str]:
+    """Names the hosts of a URL that are not this machine."""
+    named = url.query.get("host", url.host)
     hosts = [] if not named else named.split(",") if isinstance(named, str) else list(named)
     return [host for host in hosts if host and not host.startswith(("/", "@")) and not is_loopback(host)]
 

@@ -150,7 +150,10 @@ BY_WORDS = (
     ("query_wait_timeout", "The pooler had no free connection in time: raise its default_pool_size."),
     ("server login", "The pooler cannot log in to the server: look into its log."),
     ("server conn crashed", "The pooler has lost the server: check that the server is up."),
-    ("SSL upgrade", f"The server does not speak TLS: let {URL} say sslmode=prefer, or set TLS up."),
+    (
+        "SSL upgrade",
+        f"The server does not speak TLS: set it up, or let {URL} say sslmode=disable where the network is yours.",
+    ),
 )
 """Messages that need a text match, since poolers use one SQLSTATE for everything."""
 BY_STATE = {

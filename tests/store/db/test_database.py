@@ -82,7 +82,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("url", ARGUMENTS)
-async def test_a_url_is_read_as_libpq_reads_it(url: str) -> None:
+async def test_a_url_is_read_as_libpq_reads_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "prefer")  # libpq's default, which is not ours
     dialect: Any = PGDialect_asyncpg
     _, arguments = dialect().create_connect_args(asyncpg_url(url))
     assert arguments == ARGUMENTS[url] | {"target_session_attrs": "read-write"}

@@ -92,6 +92,28 @@ def test_hosts_beyond_this_machine_are_proven_by_verify_full_only(url: str, unve
     assert unverified_hosts(url) == unverified
 
 
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    [
+        ("postgresql://db.example/t", "require"),
+        ("postgresql://localhost,b.example/t", "require"),
+        ("postgresql:///t?host=db.example", "require"),
+        ("postgresql://db.example/t?sslmode=disable", "disable"),
+        ("postgresql://db.example/t?sslmode=prefer", "prefer"),
+        ("postgresql://db.example/t?sslmode=verify-full", "verify-full"),
+        ("postgresql://u:p@127.0.0.1,localhost/t", None),
+        ("postgresql:///t?host=/var/run/postgresql", None),
+        ("postgresql:///t", None),
+    ],
+)
+def test_beyond_this_machine_connections_are_encrypted_unless_the_url_says_otherwise(
+    url: str, mode: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert asyncpg_url(url).query.get("ssl") == mode
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert asyncpg_url(url).query.get("ssl") == (None if "sslmode" not in url else mode), "asyncpg reads it"
+
+
 def test_what_asyncpg_reads_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSSLMODE", "verify-full")
     assert unverified_hosts("postgresql://db.example/t") == []
