@@ -30,6 +30,10 @@ class PaymentCall:
         return same_key or mine.authorization.reference == theirs.authorization.reference
 
 
+AT_ONCE = 2
+"""Transactions of one operator's payments: while one is written, the next is judged."""
+
+
 class Payments:
     """A process's group commits of payments, one an operator. A transaction sees one operator's rows only."""
 
@@ -38,4 +42,4 @@ class Payments:
 
     def group(self, operator_id: OperatorId, write: Write[PaymentCall]) -> GroupCommit[PaymentCall]:
         """The group commit of one operator's payments. `write` is used when it is new."""
-        return self._groups.setdefault(operator_id, GroupCommit(write))
+        return self._groups.setdefault(operator_id, GroupCommit(write, at_once=AT_ONCE))
