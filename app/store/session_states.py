@@ -8,11 +8,12 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ARRAY, BigInteger, Select, Text, any_, bindparam, func, literal_column, select
 
+from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store import kept_readings
 from app.store.db.connection import Connection, Row
-from app.store.sessions.codec import from_row
+from app.store.sessions.codec import shown_from_row
 from app.store.sessions.payment_sessions import (
     MOST_SHAPES,
     P,
@@ -92,9 +93,10 @@ class Found:
     state: SessionState
     _row: Row | None = None
 
-    def session(self) -> PaymentSession | None:
-        """Decodes the row, so that an unreadable one harms its own caller alone. None: its state is known."""
-        return None if self._row is None else from_row(self._row)
+    def shown(self, policy: Policy) -> PaymentSession | None:
+        """Decodes the row for its view. Here, so that an unreadable one harms its own caller alone. None: its state is
+        known."""
+        return None if self._row is None else shown_from_row(self._row, policy)
 
 
 async def find_asked(

@@ -10,7 +10,13 @@ from zoneinfo import ZoneInfo
 
 from app.domain.charging.charge import POWERLESS, Charge, ChargeState
 from app.domain.limit.meter import MeterHistory
-from app.domain.limit.monta_limits import MontaLimits, affordable_wh, idle_fee_reserve_minor, monta_limits_for
+from app.domain.limit.monta_limits import (
+    MontaLimits,
+    affordable_wh,
+    idle_fee_reserve_minor,
+    monta_limits_for,
+    same_currency,
+)
 from app.domain.limit.policy import Policy
 from app.domain.limit.profile import latency_bound_s, tries_the_limit, usual_peak_w
 from app.domain.limit.stop_plan import HORIZON, Basis, StopPlan, Used, plan_stop, used
@@ -22,7 +28,7 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import most_power_w, started_at
 from app.domain.session.states.journal import JournalKind
 from app.domain.tariff import MeterPoint, Reading, Tariff, upper_bound
-from app.domain.tariff.energy_for_amount import counts_everything
+from app.domain.tariff.energy_for_amount import counts_everything, one_energy_price
 from app.domain.tariff.rates import rates_of
 from app.domain.units.money import to_major
 
@@ -325,6 +331,20 @@ def amount_used(session: PaymentSession, policy: Policy) -> Used:
         reading_of(session, session.charge, policy),
         max_power_w=max_power_w(session, policy),
         tz=zone(session.time_zone),
+    )
+
+
+def is_used_whatever_the_power(session: PaymentSession, policy: Policy) -> bool:
+    """Whether `amount_used_minor` is the same whatever readings showed of power and meter. So it is where energy alone
+    costs, and Monta's price is below the least upper bound that any history can lead to."""
+    charge, known = session.charge, same_currency(session.tariff, session.authorization.currency)
+    if charge is None or session.ended or session.settlement is not None or known is None:
+        return True
+    if not (one_energy_price(known) and counts_everything(known)):
+        return False
+    reading = replace(reading_of(session, charge, policy), meter_error_wh=METER_ROUNDING_WH)
+    return reading.price is None or reading.price <= upper_bound(
+        known, reading, reading.at, 0, zone(session.time_zone)
     )
 
 

@@ -78,15 +78,15 @@ async def session(context: Context, session_id: SessionId, owner: SessionFilter)
 async def own_session(
     context: Context, terminal: Terminal, session_id: SessionId, known: SessionState | None
 ) -> tuple[SessionState, PaymentSession | None]:
-    """Returns a terminal's session and its row's state, unless that is `known`. Then only the state. Calls that arrive
-    together share a statement. Raises SessionUnknown."""
+    """Returns a terminal's session for its view, and its row's state. Where that is `known`, only the state. Calls that
+    arrive together share a statement. Raises SessionUnknown."""
     read = partial(_read_together, context, terminal.operator_id)
     found = (await context.session_reads.find(terminal.operator_id, (session_id, known), read)).get(
         session_id
     )
     if found is None or found.state.terminal_id != terminal.id:
         raise SessionUnknown
-    return found.state, found.session()
+    return found.state, found.shown(context.policy)
 
 
 async def _read_together(

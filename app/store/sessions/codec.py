@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from app.domain.evidence.erasure import is_personal
+from app.domain.limit.policy import Policy
+from app.domain.session.limit import is_used_whatever_the_power
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import (
     HoldShare,
@@ -14,7 +16,7 @@ from app.domain.session.settlement import (
     SettlementBasis,
     SettlementStatus,
 )
-from app.domain.session.states.kept_readings import KeptReadings, Newest, with_kept
+from app.domain.session.states.kept_readings import KeptReadings, Newest, with_kept, with_newest
 from app.store.db.connection import Row
 from app.store.db.documents import RawJson, to_document
 from app.store.parsed_tariffs import parsed_tariff
@@ -64,14 +66,29 @@ def identity_row(session: PaymentSession) -> dict[str, Any]:
 def from_row(row: Row) -> PaymentSession:
     """Reads a session from a joined row. Joined with its settlement and kept readings (columns with these prefixes),
     whose documents are text. Raises ValueError."""
+    session = _saved(row)
+    return session if row["kept_newest"] is None else with_kept(session, kept_from(row))
+
+
+def shown_from_row(row: Row, policy: Policy) -> PaymentSession:
+    """As `from_row`, for a view for its terminal. What kept readings taught about power, which costs most of the time,
+    is left out where nothing that is shown depends on it."""
+    session = _saved(row)
+    if row["kept_newest"] is None:
+        return session
+    kept = kept_from(row)
+    shown = with_newest(session, kept)
+    return shown if is_used_whatever_the_power(shown, policy) else with_kept(session, kept)
+
+
+def _saved(row: Row) -> PaymentSession:
+    """The session without its kept readings."""
     session = _SESSION.decode(row["body"])
     # Not shared yet: `replace` would take as long as decoding did.
     if row["tariff"] is not None:
         object.__setattr__(session, "tariff", parsed_tariff(row["tariff"]))
     object.__setattr__(session, "settlement", settlement_from(row))
-    if row["kept_newest"] is None:
-        return session
-    return with_kept(session, kept_from(row))
+    return session
 
 
 def kept_from(row: Row) -> KeptReadings:

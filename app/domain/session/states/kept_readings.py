@@ -201,13 +201,24 @@ def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     """The session with its kept readings applied, as if each had been when it came."""
     charge = session.charge
     if charge is None or not kept.count:
-        return replace(session, beside=kept.count)
-    newest, power_w = kept.newest, session.observed_max_w
+        return with_newest(session, kept)
     points = [MeterPoint(at=_EPOCH + us * _US, energy_wh=wh) for us, wh in _POINT.iter_unpack(kept.points)]
-    last = MeterPoint(at=charge.energy_at, energy_wh=charge.energy_wh)
+    power_w, last = session.observed_max_w, MeterPoint(at=charge.energy_at, energy_wh=charge.energy_wh)
     for point in points:
         if point.energy_wh > last.energy_wh:
             power_w, last = max(power_w, average_w(last, point)), point
+    history = with_meter_readings(session, points)
+    return replace(with_newest(session, kept), observed_max_w=power_w, meter_history=history)
+
+
+def with_newest(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
+    """Applies the newest kept reading. All else is as with each of them, but for what they taught about power."""
+    charge = session.charge
+    if charge is None or not kept.count:
+        return replace(session, beside=kept.count)
+    newest = kept.newest
+    if newest.energy_wh > charge.energy_wh:
+        charge = replace(charge, energy_wh=newest.energy_wh, energy_at=newest.energy_at)
     report = replace(
         charge.latest,
         updated_at=newest.updated_at,
@@ -223,9 +234,7 @@ def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     )
     return replace(
         session,
-        charge=merge(replace(charge, energy_wh=last.energy_wh, energy_at=last.at), report, by_rest=False),
-        observed_max_w=power_w,
-        meter_history=with_meter_readings(session, points),
+        charge=merge(charge, report, by_rest=False),
         version=session.version + kept.count,
         updated_at=max(session.updated_at, newest.arrived_at),
         beside=kept.count,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.domain.charging.charge import ChargeReport
 from app.domain.limit.monta_limits import MontaLimits
 from app.domain.limit.profile import ChargePointProfile
-from app.domain.session.limit import limit_at
+from app.domain.session.limit import amount_used_minor, is_used_whatever_the_power, limit_at
 from app.domain.session.machine import Change, Source
 from app.domain.session.next_step import stop_due_at
 from app.domain.session.payment_session import Authorization, PaymentSession, Status, Stop, StopReason
@@ -27,6 +27,7 @@ from app.domain.session.states.kept_readings import (
     beginning,
     keep_reading,
     with_kept,
+    with_newest,
 )
 from app.domain.tariff import Tariff, parse_tariff
 from tests.domain.sessions import POLICY, after, report, running
@@ -226,6 +227,33 @@ def test_kept_readings_decide_nothing_and_make_the_session_that_they_would_have_
         watch_until=session.watch_until,
         beside=count,
     )
+    shown = with_newest(session, kept)
+    assert merged == replace(shown, observed_max_w=merged.observed_max_w, meter_history=merged.meter_history)
+    if is_used_whatever_the_power(shown, POLICY):
+        event("the amount used is the same without the history")
+        assert amount_used_minor(shown, POLICY) == amount_used_minor(merged, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("name", "cents", "whatever"),
+    [
+        ("by energy", 0, True),
+        ("by energy", 30, False),
+        ("none", 30, True),
+        ("with a least and a highest price", 0, True),
+        ("with a fee and steps", 0, False),
+        ("with an idle fee", 0, False),
+        ("by the hour", 0, False),
+    ],
+)
+def test_the_amount_used_depends_on_a_meters_history_where_time_costs_or_montas_price_is_high(
+    name: str, cents: int, whatever: bool
+) -> None:
+    session = session_of(TARIFFS[name], 22_000, 5_000, guarded=False, has_price=True, energy_wh=300)
+    changed = apply_report(
+        Change(session), course(session, [Step(60, 0.5, cents, 0.2)])[0], Source.MONTA_WEBHOOK, POLICY
+    )
+    assert is_used_whatever_the_power(changed.session, POLICY) is whatever
 
 
 def usual(**more: object) -> PaymentSession:
