@@ -97,8 +97,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """The loop that the service runs on (app/processes)."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(scope="session")

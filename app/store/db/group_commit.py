@@ -65,7 +65,7 @@ class GroupCommit(Generic[T]):
     ) -> None:
         """`joins`: whether one more item may be in the transaction of those that are chosen.
 
-        `at_once`: transactions that may run at the same time. `most_wait_s`: while an item has waited for longer, new
+        `at_once`: transactions that may run at the same time. `most_wait_s`: while an item has waited this long, new
         ones are refused. `pause_s`: how long the next transaction waits after one that took some seconds.
         """
         self._write = write
@@ -81,7 +81,7 @@ class GroupCommit(Generic[T]):
         if not self._queue:
             return False
         waited_s = asyncio.get_running_loop().time() - self._queue[0].since_s
-        return len(self._queue) >= MOST_WAITING or waited_s > self._most_wait_s
+        return len(self._queue) >= MOST_WAITING or waited_s >= self._most_wait_s
 
     async def put(self, item: T) -> None:
         """Raises TooManyWaiting, and what `write` raises."""
