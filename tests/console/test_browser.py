@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -17,7 +17,7 @@ from tests.journeys.checks import ended
 from tests.journeys.rig import energy_tariff, open_rig
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
@@ -41,21 +41,32 @@ def _note(errors: list[str], error: str) -> None:
         errors.append(error)
 
 
-@asynccontextmanager
-async def chromium(url: str, *, theme: str = "light", width: int = 1280) -> "AsyncIterator[Page]":
-    """A page of a fresh browser; fails at the end when the page reported any error, such as a blocked script."""
-    errors: list[str] = []
+@pytest.fixture(scope="module")
+async def chromium(anyio_backend: object) -> "AsyncIterator[Browser]":
+    """The browser of this file. To start it takes longer than most tests; each has its own context, as a new one."""
     async with playwright.async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context = await browser.new_context(
-            base_url=url, color_scheme=theme, viewport={"width": width, "height": 800}
-        )
-        page = await context.new_page()
-        page.set_default_timeout(SHOWN_WITHIN_MS)
-        page.on("console", lambda message: _note(errors, message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        yield page
+        yield browser
         await browser.close()
+
+
+@asynccontextmanager
+async def opened(
+    chromium: "Browser", url: str, *, theme: Literal["light", "dark"] = "light", width: int = 1280
+) -> "AsyncIterator[Page]":
+    """A page without cookies; fails at the end when the page reported any error, such as a blocked script."""
+    errors: list[str] = []
+    context = await chromium.new_context(
+        base_url=url, color_scheme=theme, viewport={"width": width, "height": 800}
+    )
+    page = await context.new_page()
+    page.set_default_timeout(SHOWN_WITHIN_MS)
+    page.on("console", lambda message: _note(errors, message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    try:
+        yield page
+    finally:
+        await context.close()
     assert not errors
 
 
@@ -66,8 +77,14 @@ async def sign_in(page: "Page", key: str) -> None:
     await page.wait_for_selector("#stream-state:has-text('Live')")
 
 
-async def test_rows_come_change_and_stay_in_place(database_url: str, tmp_path: Path) -> None:
-    async with open_rig(database_url) as rig, serving(rig.app) as served, chromium(served.url) as page:
+async def test_rows_come_change_and_stay_in_place(
+    chromium: "Browser", database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        open_rig(database_url) as rig,
+        serving(rig.app) as served,
+        opened(chromium, served.url) as page,
+    ):
         await rig.set_tariff(energy_tariff("0.79"))
         await sign_in(page, rig.ops.api_key)
         assert await page.is_visible("#none")
@@ -87,8 +104,14 @@ async def test_rows_come_change_and_stay_in_place(database_url: str, tmp_path: P
         await page.screenshot(path=tmp_path / "live.png")
 
 
-async def test_a_sessions_page_changes_under_a_person_who_acts(database_url: str, tmp_path: Path) -> None:
-    async with open_rig(database_url) as rig, serving(rig.app) as served, chromium(served.url) as page:
+async def test_a_sessions_page_changes_under_a_person_who_acts(
+    chromium: "Browser", database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        open_rig(database_url) as rig,
+        serving(rig.app) as served,
+        opened(chromium, served.url) as page,
+    ):
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(106, 2000)
         await rig.until(session["id"], "charging")
@@ -121,8 +144,12 @@ async def test_a_sessions_page_changes_under_a_person_who_acts(database_url: str
         await page.screenshot(path=tmp_path / "session.png", full_page=True)
 
 
-async def test_a_stream_that_fails_says_so_and_begins_again(database_url: str) -> None:
-    async with open_rig(database_url) as rig, serving(rig.app) as served, chromium(served.url) as page:
+async def test_a_stream_that_fails_says_so_and_begins_again(chromium: "Browser", database_url: str) -> None:
+    async with (
+        open_rig(database_url) as rig,
+        serving(rig.app) as served,
+        opened(chromium, served.url) as page,
+    ):
         session = await rig.authorize(106, 2000)
         await sign_in(page, rig.ops.api_key)
         await page.clock.install()
@@ -135,8 +162,14 @@ async def test_a_stream_that_fails_says_so_and_begins_again(database_url: str) -
             await page.wait_for_selector("#stream-state:text-is('Live')")
 
 
-async def test_the_keyboard_reaches_everything_and_its_focus_is_seen(database_url: str) -> None:
-    async with open_rig(database_url) as rig, serving(rig.app) as served, chromium(served.url) as page:
+async def test_the_keyboard_reaches_everything_and_its_focus_is_seen(
+    chromium: "Browser", database_url: str
+) -> None:
+    async with (
+        open_rig(database_url) as rig,
+        serving(rig.app) as served,
+        opened(chromium, served.url) as page,
+    ):
         await sign_in(page, rig.ops.api_key)
         seen = []
         for _ in range(9):
@@ -164,12 +197,14 @@ async def test_the_keyboard_reaches_everything_and_its_focus_is_seen(database_ur
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_pages_fit_a_phone_in_both_themes(database_url: str, theme: str, tmp_path: Path) -> None:
+async def test_pages_fit_a_phone_in_both_themes(
+    chromium: "Browser", database_url: str, theme: Literal["light", "dark"], tmp_path: Path
+) -> None:
     async with open_rig(database_url) as rig, serving(rig.app) as served:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(106, 2000)
         await ended(rig, session)
-        async with chromium(served.url, theme=theme, width=390) as page:
+        async with opened(chromium, served.url, theme=theme, width=390) as page:
             await sign_in(page, rig.ops.api_key)
             ground = await page.evaluate("() => getComputedStyle(document.body).backgroundColor")
             assert ground == {"light": "rgb(246, 247, 248)", "dark": "rgb(18, 23, 28)"}[theme]

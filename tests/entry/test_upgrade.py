@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -17,7 +18,7 @@ from app.store.db.suitability import DatabaseUnsuitable
 from app.wiring import NotMigrated, ready_context
 from tests.api.service import Json, Service, open_service
 from tests.build_context import SECRET_KEY
-from tests.postgres import ROOT, as_owner
+from tests.postgres import ROOT, TEMPLATE, TestCluster, as_owner, as_service
 
 pytestmark = pytest.mark.anyio
 
@@ -60,6 +61,13 @@ class NewVersion:
             text=True,
             check=False,
         )
+
+
+@pytest.fixture
+def database_url(migrated_cluster: TestCluster) -> Iterator[str]:
+    """A database of this file's own: its tables are changed."""
+    with migrated_cluster.database(TEMPLATE) as url:
+        yield as_service(url)
 
 
 async def schema_check(service: Service) -> str | None:
