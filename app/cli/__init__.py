@@ -77,6 +77,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         OperatorUnknown,
         TerminalUnknown,
         manage_terminals.TerminalInUse,
+        manage_terminals.ChangeRefused,
         manage_terminals.NamesTaken,
         check_setup.SiteUnusable,
         manage_endpoints.EndpointUnknown,

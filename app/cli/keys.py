@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import AsJson, check_text, fail, print_facts, with_context
+from app.cli.common import AsJson, check_text, fail, one_of, print_facts, with_context
 from app.cli.output.tables import facts_table
 from app.domain.units.ids import KeyId, OperatorId, TerminalId
 from app.flows.admin import manage_keys, queries
@@ -26,8 +26,14 @@ ExpiresIn = Annotated[
         "--expires-in", metavar="DAYS", min=1, max=3650, help="Days until it expires; without it, never."
     ),
 ]
-TerminalOption = Annotated[str, typer.Option("--terminal", help="The terminal's id, trm_...")]
+TerminalArgument = Annotated[
+    str | None, typer.Argument(metavar="TERMINAL", help="The terminal's id, trm_...; or give --terminal.")
+]
+OptionalTerminal = Annotated[
+    str | None, typer.Option("--terminal", help="The terminal's id, as the argument.")
+]
 KeyName = Annotated[str, typer.Option("--name", help="For people; journals name it.")]
+NewName = Annotated[str | None, typer.Option("--name", help="For people; journals name it.")]
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The key's id, as `list` shows it.")]
 
 
@@ -39,10 +45,15 @@ def terms(name: str, expires_in: int | None) -> KeyTerms:
 
 @terminal_key_app.command("add")
 def terminal_key_add(
-    terminal: TerminalOption, name: KeyName = "further", expires_in: ExpiresIn = None, as_json: AsJson = False
+    terminal: TerminalArgument = None,
+    named: OptionalTerminal = None,
+    *,
+    name: KeyName = "further",
+    expires_in: ExpiresIn = None,
+    as_json: AsJson = False,
 ) -> None:
     """Add one more key to a terminal. The others stay valid, and its sessions are the same."""
-    wanted, owner = terms(name, expires_in), TerminalId(terminal)
+    wanted, owner = terms(name, expires_in), TerminalId(one_of("terminal", terminal, named))
     added = with_context(
         load_settings(), lambda context: manage_keys.add_terminal_key(context, owner, wanted)
     )
@@ -50,15 +61,27 @@ def terminal_key_add(
 
 
 @terminal_key_app.command("list")
-def terminal_key_list(terminal: TerminalOption, as_json: AsJson = False) -> None:
+def terminal_key_list(
+    terminal: TerminalArgument = None, named: OptionalTerminal = None, as_json: AsJson = False
+) -> None:
     """List a terminal's keys, and when and from where each was last used."""
-    owner = TerminalId(terminal)
+    owner = TerminalId(one_of("terminal", terminal, named))
 
     async def find(context: Context) -> list[dict[str, str | None]]:
         found = await manage_keys.list_keys(context, KeyKind.TERMINAL, terminal_id=owner)
         return _rows(found, context.clock.now())
 
     _print_rows(as_json, with_context(load_settings(), find))
+
+
+@terminal_key_app.command("set")
+def terminal_key_set(
+    key: KeyArgument, name: NewName = None, expires_in: ExpiresIn = None, as_json: AsJson = False
+) -> None:
+    """Change a terminal key's name or expiry; the key itself stays the same."""
+    if name is None and expires_in is None:
+        fail("Nothing to set: give --name or --expires-in.")
+    _set(KeyId(key), KeyKind.TERMINAL, name, expires_in, as_json=as_json)
 
 
 @terminal_key_app.command("revoke")
@@ -140,7 +163,7 @@ def ops_key_show(key: KeyArgument, as_json: AsJson = False) -> None:
 def ops_key_set(
     key: KeyArgument,
     *,
-    name: Annotated[str | None, typer.Option("--name", help="For people; journals name it.")] = None,
+    name: NewName = None,
     role: Annotated[Role | None, typer.Option(help="read: see only. operate: also act.")] = None,
     expires_in: ExpiresIn = None,
     as_json: AsJson = False,
@@ -148,15 +171,7 @@ def ops_key_set(
     """Change an operations key's name, role or expiry; the key itself stays the same."""
     if name is None and role is None and expires_in is None:
         fail("Nothing to set: give --name, --role or --expires-in.")
-    if name is not None:
-        check_text("--name", name)
-    expiry = None if expires_in is None else timedelta(days=expires_in)
-
-    async def change(context: Context) -> dict[str, str | None]:
-        changed = await manage_keys.set_ops_key(context, KeyId(key), name=name, role=role, expires_in=expiry)
-        return _row(changed, context.clock.now())
-
-    print_facts(as_json, **with_context(load_settings(), change))
+    _set(KeyId(key), KeyKind.OPS, name, expires_in, role=role, as_json=as_json)
 
 
 @ops_key_app.command("revoke")
@@ -175,6 +190,26 @@ def ops_key_remove(key: KeyArgument, as_json: AsJson = False) -> None:
 def until(added: AddedKey) -> dict[str, str]:
     """The expiry of a new key, where it has one."""
     return {} if added.expires_at is None else {"expires_at": added.expires_at.isoformat()}
+
+
+def _set(
+    key_id: KeyId,
+    kind: KeyKind,
+    name: str | None,
+    expires_in: int | None,
+    *,
+    role: Role | None = None,
+    as_json: bool,
+) -> None:
+    if name is not None:
+        check_text("--name", name)
+    expiry = None if expires_in is None else timedelta(days=expires_in)
+
+    async def change(context: Context) -> dict[str, str | None]:
+        changed = await manage_keys.set_key(context, key_id, kind, name=name, role=role, expires_in=expiry)
+        return _row(changed, context.clock.now())
+
+    print_facts(as_json, **with_context(load_settings(), change))
 
 
 def _revoke(key_id: KeyId, kind: KeyKind, *, as_json: bool) -> None:

@@ -11,7 +11,6 @@ import typer
 from app.cli.common import (
     AsJson,
     OperatorArgument,
-    OperatorOption,
     OptionalOperator,
     check_text,
     fail,
@@ -88,7 +87,8 @@ async def _added(
 
 @operator_app.command("change-webhook-secret")
 def operator_change_webhook_secret(
-    operator: OperatorOption,
+    operator: OperatorArgument = None,
+    named: OptionalOperator = None,
     *,
     at_once: Annotated[
         bool, typer.Option("--at-once", help="Drop the present secret at once, because it has leaked.")
@@ -96,14 +96,14 @@ def operator_change_webhook_secret(
     as_json: AsJson = False,
 ) -> None:
     """Make a new webhook secret. Deliveries signed with the present one are accepted for one more hour."""
-    owner = OperatorId(operator)
+    owner = the_operator(operator, named)
     changed = with_context(
         load_settings(), lambda context: provision.change_webhook_secret(context, owner, at_once=at_once)
     )
     until = changed.before_until
     print_facts(
         as_json,
-        operator_id=operator,
+        operator_id=owner,
         webhook_secret=changed.webhook_secret,
         previous_valid_until=until.isoformat() if until else None,
     )

@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from app.cli.common import (
     warn,
     with_context,
 )
-from app.cli.keys import ExpiresIn, terminal_key_app, terms, until
+from app.cli.keys import ExpiresIn, OptionalTerminal, TerminalArgument, terminal_key_app, terms, until
 from app.cli.output.tables import facts_table
 from app.cli.terminal_csv import COLUMNS, id_problem, provider_problem, read_rows
 from app.domain.units.csv_text import plain_cell
@@ -34,15 +35,7 @@ from app.store.operators.terminals import ListedTerminal
 terminal_app = typer.Typer(no_args_is_help=True, help="Payment terminals.")
 terminal_app.add_typer(terminal_key_app, name="key")
 
-TerminalArgument = Annotated[
-    str | None, typer.Argument(metavar="TERMINAL", help="The terminal's id, trm_...; or give --terminal.")
-]
-OptionalTerminal = Annotated[
-    str | None, typer.Option("--terminal", help="The terminal's id, as the argument.")
-]
-Unchecked = Annotated[
-    bool, typer.Option("--unchecked", help="Add without asking Monta about the charge points.")
-]
+Unchecked = Annotated[bool, typer.Option("--unchecked", help="Do not ask Monta about the charge points.")]
 
 
 @terminal_app.command("add")
@@ -63,8 +56,7 @@ def terminal_add(
 ) -> None:
     """Add a terminal with its first key, and the charge points that it may start."""
     key, points = terms("first", expires_in), _points("--charge-point", charge_point)
-    if site is not None and (why := id_problem(site)):
-        fail(f"--site {why}.")
+    _check_site(site)
     if not points and site is None:
         fail("Give --charge-point once for each charge point, or --site for all of a site.")
     if why := provider_problem(provider):
@@ -132,6 +124,10 @@ def terminal_set(
         list[str] | None,
         typer.Option("--remove-charge-point", help="No longer this one; what runs there goes on."),
     ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="Monta's id of a site: all charge points that it has now, too.")
+    ] = None,
+    unchecked: Unchecked = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a terminal's name or charge points; its keys and sessions stay."""
@@ -144,11 +140,31 @@ def terminal_set(
         add=_points("--add-charge-point", add_charge_point),
         remove=_points("--remove-charge-point", remove_charge_point),
     )
-    if change == TerminalChange(add=[], remove=[]):
-        fail("Nothing to set: give --name, --charge-point, --add-charge-point or --remove-charge-point.")
-    _print(
-        as_json, with_context(load_settings(), lambda c: manage_terminals.change_terminal(c, wanted, change))
+    if change == TerminalChange(add=[], remove=[]) and site is None:
+        fail(
+            "Nothing to set: give --name, --charge-point, --add-charge-point, --remove-charge-point or --site."
+        )
+    _check_site(site)
+    changed, compared = with_context(
+        load_settings(), lambda context: _changed(context, wanted, change, site, unchecked=unchecked)
     )
+    warn(compared.warnings)
+    _print(as_json, changed)
+
+
+async def _changed(
+    context: Context, terminal_id: TerminalId, change: TerminalChange, site: str | None, *, unchecked: bool
+) -> tuple[ListedTerminal, check_setup.Compared]:
+    """Changes a terminal, after Monta was asked about the charge points that are new to it."""
+    before = await manage_terminals.show_terminal(context, terminal_id)
+    owner, compared = before.terminal.operator_id, check_setup.Compared(())
+    if site is not None:
+        of_site = await check_setup.charge_points_of_site(context, owner, site)
+        change = replace(change, add=[*change.add, *of_site])
+    new = sorted(change.of(before.charge_point_ids) - set(before.charge_point_ids))
+    if new and not unchecked:
+        compared = await check_setup.compare_charge_points(context, owner, new)
+    return await manage_terminals.change_terminal(context, terminal_id, change), compared
 
 
 @terminal_app.command("remove")
@@ -201,6 +217,11 @@ def terminal_import(
         typer.echo(json.dumps({"data": told}))
     else:
         _print_csv(("terminal_id", *COLUMNS, "api_key"), told)
+
+
+def _check_site(site: str | None) -> None:
+    if site is not None and (why := id_problem(site)):
+        fail(f"--site {why}.")
 
 
 def _points(option: str, given: Sequence[str] | None) -> list[ChargePointId]:

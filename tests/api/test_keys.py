@@ -89,7 +89,7 @@ async def test_a_key_is_valid_until_it_expires(database_url: str) -> None:
         assert_problem(await service.call("GET", "/v1/ops/summary", key=ops.api_key), 401, "unauthorized")
         assert await reads(service, service.one.terminal.api_key) == 200
         with pytest.raises(KeyRefused, match="ops-key add"):
-            await manage_keys.set_ops_key(service.context, ops.key_id, expires_in=day)
+            await manage_keys.set_key(service.context, ops.key_id, KeyKind.OPS, expires_in=day)
 
 
 async def test_a_terminal_has_a_bounded_number_of_valid_keys(database_url: str) -> None:
@@ -127,7 +127,7 @@ async def test_a_read_key_sees_everything_and_changes_nothing(database_url: str)
             assert_problem(refused, 403, "read_only_key")
         assert (await service.call("GET", path, key=reader.api_key)).json() == before
 
-        await manage_keys.set_ops_key(service.context, reader.key_id, role=Role.OPERATE)
+        await manage_keys.set_key(service.context, reader.key_id, KeyKind.OPS, role=Role.OPERATE)
         await wait(service, REMEMBERED)
         assert (await service.call("POST", *acts[0], key=reader.api_key)).status_code == 202
 
@@ -227,7 +227,7 @@ async def test_every_replica_hears_of_a_changed_key_and_refuses_a_revoked_one_at
         try:
             assert await asyncio.wait_for(announced.get(), 10) == "", "it listens from now on"
             await manage_keys.revoke_key(service.context, keys[0].key_id, KeyKind.OPS)
-            await manage_keys.set_ops_key(service.context, keys[1].key_id, role=Role.READ)
+            await manage_keys.set_key(service.context, keys[1].key_id, KeyKind.OPS, role=Role.READ)
             await manage_keys.remove_ops_key(service.context, keys[2].key_id)
             told = [await asyncio.wait_for(announced.get(), 10) for _ in keys]
         finally:

@@ -75,6 +75,7 @@ GIVEN = {
 MORE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("operator", "set"): ("--name", "x"),
     ("terminal", "set"): ("--name", "x"),
+    ("terminal", "key", "set"): ("--name", "x"),
     ("terminal", "add"): ("--charge-point", "999", "--unchecked"),
     ("ops-key", "set"): ("--name", "x"),
     ("endpoint", "set"): ("--all-events",),

@@ -161,7 +161,7 @@ def test_what_monta_does_not_confirm_ends_a_check_with_status_one(tenants: str) 
 
 def test_a_terminal_is_shown_and_changed_and_one_with_history_is_kept(tenants: str) -> None:
     assert facts(tenants, "terminal", "show", TRM_ONE)["charge_points"] == "101 102 103 104"
-    points = ["--remove-charge-point", "101", "--add-charge-point", "77"]
+    points = ["--remove-charge-point", "101", "--add-charge-point", "77", "--unchecked"]
     changed = facts(tenants, "terminal", "set", TRM_ONE, "--name", "lane 4", *points)
     assert (changed["name"], changed["charge_points"]) == ("lane 4", "77 102 103 104")
     only = facts(tenants, "terminal", "set", "--terminal", TRM_ONE, "--charge-point", "102")
@@ -172,6 +172,20 @@ def test_a_terminal_is_shown_and_changed_and_one_with_history_is_kept(tenants: s
     assert execute(tenants, "SELECT status FROM payment_sessions") == [("authorized",)]
     status, told = run(tenants, "terminal", "remove", TRM_ONE)
     assert (status, "tapwatt terminal key revoke" in told) == (1, True)
+
+
+def test_charge_points_that_are_new_to_a_terminal_are_compared_with_monta(tenants: str) -> None:
+    facts(tenants, "operator", "set", OP_ONE, "--monta-url", NOWHERE)
+    change = ["terminal", "set", TRM_ONE, "--add-charge-point"]
+    status, told = run(tenants, *change, "77")
+    assert (status, "not compared with Monta" in told, "tapwatt operator check" in told) == (0, True, True)
+    status, told = run(tenants, *change, "78", "--unchecked")
+    assert (status, "not compared" in told) == (0, False)
+    status, told = run(tenants, *change, "78", "--name", "known ones are not asked about")
+    assert (status, "not compared" in told) == (0, False)
+    status, told = run(tenants, "terminal", "set", TRM_ONE, "--site", "17")
+    assert (status, "Nothing was added or changed" in told) == (1, True)
+    assert facts(tenants, "terminal", "show", TRM_ONE)["charge_points"] == "77 78 101 102 103 104"
 
 
 def test_terminals_come_in_and_go_out_as_csv_all_or_none(tenants: str, tmp_path: Path) -> None:
@@ -202,6 +216,7 @@ WRONG_FILES = {
     "provider;name;charge_points\ntapwatt;one;1 x": "line 2: charge_points",
     "provider,name,charge_points\na b,one,1\ntapwatt,,2\ntapwatt,three,": "line 3: name",
     "provider,name,charge_points\ntapwatt,one,1\ntapwatt,one,2": "'one' is there twice",
+    "provider,name,charge_points\ntapwatt,one,1,2": "line 2: it has more cells",
     "provider,name,charge_points": "no terminals",
     'provider,name,charge_points\ntapwatt,"one,1': "not CSV",
     "provider,name,charge_points\n" + "tapwatt,n,1\n" * 2001: "more than 2000",
@@ -221,6 +236,7 @@ def test_a_file_that_is_not_right_adds_nothing_and_says_where(
 
 def test_a_wrong_argument_says_what_to_do(tenants: str, tmp_path: Path) -> None:
     new = ["terminal", "add", "--operator", OP_ONE, "--provider", "p", "--name", "n"]
+    both = ["terminal", "set", TRM_ONE, "--name", "not this either", "--unchecked"]
     cases: list[tuple[list[str], str]] = [
         (["operator", "show"], "tapwatt operator list"),
         (["operator", "show", OP_ONE, "--operator", OP_ONE], "once"),
@@ -239,6 +255,13 @@ def test_a_wrong_argument_says_what_to_do(tenants: str, tmp_path: Path) -> None:
         (["terminal", "show", "trm_none"], "tapwatt terminal list"),
         (["terminal", "set", TRM_ONE], "Nothing to set"),
         (["terminal", "set", TRM_ONE, "--charge-point", "x"], "--charge-point"),
+        (["terminal", "set", TRM_ONE, "--remove-charge-point", "555"], "no charge point 555"),
+        (
+            ["terminal", "set", TRM_ONE, "--charge-point", "101", "--remove-charge-point", "101"],
+            "revoke its keys",
+        ),
+        ([*both, "--add-charge-point", "9", "--remove-charge-point", "9"], "added and removed"),
+        (["terminal", "set", TRM_ONE, "--site", "x"], "--site"),
         (["terminal", "remove", "trm_none"], "trm_none"),
         (["terminal", "list", "--operator", "op_none"], "op_none"),
     ]

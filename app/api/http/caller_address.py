@@ -14,9 +14,9 @@ def name_caller(scope: Scope) -> str | None:
 
     What a proxy passed on and is no IP address is nobody's: None. It would be stored and logged as it came.
     """
-    client = scope.get("client")
-    address = None if client is None or len(client[0]) > MOST_CHARS else _canonical(client[0])
-    scope["client"] = None if address is None else (address, client[1])
+    host, port = scope.get("client") or ("", 0)
+    address = None if len(host) > MOST_CHARS else _canonical(host)
+    scope["client"] = None if address is None else (address, port)
     return address
 
 

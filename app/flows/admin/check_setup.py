@@ -26,7 +26,7 @@ MAX_COMPARED = 50
 class EveryStartWouldFail(Exception):
     def __init__(self, reasons: Sequence[str]) -> None:
         super().__init__(
-            "Nothing was added. " + "; ".join(reasons) + ". --unchecked adds the terminal all the same."
+            "Nothing was added or changed. " + "; ".join(reasons) + ". --unchecked does it all the same."
         )
 
 
@@ -45,7 +45,11 @@ class Compared:
     def warnings(self) -> tuple[str, ...]:
         if self.unanswered is None:
             return self.found
-        return (*self.found, f"not compared with Monta, which did not answer as expected: {self.unanswered}")
+        return (
+            *self.found,
+            f"not compared with Monta, which did not answer as expected: {self.unanswered}; `tapwatt operator check`"
+            " asks again",
+        )
 
 
 async def compare_operator(context: Context, operator_id: OperatorId) -> Compared:
@@ -106,7 +110,7 @@ async def charge_points_of_site(
     listed = await _listed(context, operator_id, site_id)
     if not listed:
         raise SiteUnusable(
-            f"Nothing was added: Monta shows no charge points of site {site_id!r} to this credential."
+            f"Nothing was added or changed: Monta shows no charge points of site {site_id!r} to this credential."
         )
     return listed
 
@@ -127,7 +131,9 @@ async def _listed(context: Context, operator_id: OperatorId, site_id: str | None
     try:
         points = await context.monta.read_only(operator).list_charge_points(site_id=site_id)
     except MontaError as error:
-        raise SiteUnusable(f"Nothing was added: Monta does not list its charge points ({error}).") from None
+        raise SiteUnusable(
+            f"Nothing was added or changed: Monta does not list its charge points ({error})."
+        ) from None
     return [point.id for point in points if point.deleted_at is None]
 
 

@@ -17,7 +17,10 @@ MOST_VALID_KEYS = 20
 class KeyUnknown(Exception):
     def __init__(self, key_id: str, kind: KeyKind) -> None:
         shown = "tapwatt ops-key list" if kind is KeyKind.OPS else "tapwatt terminal key list"
-        super().__init__(f"there is no such key {key_id!r}; `{shown}` shows them")
+        if key_id.startswith("tw_"):  # never repeated: it may be a key in use
+            super().__init__(f"this is a key itself: name it by its id, which `{shown}` shows")
+        else:
+            super().__init__(f"there is no such key {key_id!r}; `{shown}` shows them")
 
 
 class KeyRefused(Exception):
@@ -87,27 +90,30 @@ async def revoke_key(context: Context, key_id: KeyId, kind: KeyKind) -> ApiKey:
         return await _known(connection, key_id, kind)
 
 
-async def set_ops_key(
+async def set_key(
     context: Context,
     key_id: KeyId,
+    kind: KeyKind,
     *,
     name: str | None = None,
     role: Role | None = None,
     expires_in: timedelta | None = None,
 ) -> ApiKey:
-    """Changes an operations key's name, role or expiry (from now); None: as it is. Raises KeyUnknown, KeyRefused."""
+    """Changes a key's name, expiry (from now), or role (of operations); None: as it is. Raises KeyUnknown,
+    KeyRefused."""
     now = context.clock.now()
     async with context.database.transaction() as connection:
-        key = await _known(connection, key_id, KeyKind.OPS)
+        key = await _known(connection, key_id, kind)
         if not key.is_valid(now):
+            add = "tapwatt ops-key add" if kind is KeyKind.OPS else "tapwatt terminal key add"
             raise KeyRefused(
-                f"the key {key_id!r} is revoked or has expired, and stays so: add one with `tapwatt ops-key add`"
+                f"the key {key_id!r} is revoked or has expired, and stays so: add one with `{add}`"
             )
         values: dict[str, object] = {"name": name or key.name, "role": role or key.role}
         if expires_in is not None:
             values["expires_at"] = now + expires_in
         await keys.change(connection, key_id, **values)
-        return await _known(connection, key_id, KeyKind.OPS)
+        return await _known(connection, key_id, kind)
 
 
 async def remove_ops_key(context: Context, key_id: KeyId) -> None:

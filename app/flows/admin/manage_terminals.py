@@ -17,6 +17,10 @@ class TerminalInUse(Exception):
     """The terminal has history and cannot be removed. Says what to do instead."""
 
 
+class ChangeRefused(Exception):
+    """What was asked of a terminal is not possible; nothing was changed. Says what to do instead."""
+
+
 class NamesTaken(Exception):
     def __init__(self, names: Sequence[str]) -> None:
         shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
@@ -45,6 +49,17 @@ class TerminalChange:
         """The charge points after the change."""
         base = set(present if self.charge_points is None else self.charge_points)
         return (base | set(self.add)) - set(self.remove)
+
+    def problem(self, present: Collection[ChargePointId]) -> str | None:
+        """Why it cannot be done; None: it can."""
+        if both := sorted(set(self.add) & set(self.remove)):
+            return f"charge point {both[0]} is to be added and removed: say which"
+        base = present if self.charge_points is None else self.charge_points
+        if strange := sorted(set(self.remove) - set(base)):
+            return f"it has no charge point {strange[0]}; `tapwatt terminal show` lists those that it has"
+        if not self.of(present):
+            return "it would have no charge points: revoke its keys (`tapwatt terminal key revoke`) instead"
+        return None
 
 
 async def require(
@@ -80,10 +95,12 @@ async def change_terminal(
     context: Context, terminal_id: TerminalId, change: TerminalChange
 ) -> ListedTerminal:
     """Changes a terminal's name or charge points. New charge points are read from Monta next, sessions that run go on.
-    Raises TerminalUnknown."""
+    Raises TerminalUnknown, ChangeRefused."""
     async with context.database.transaction() as connection:
         known = await _known(connection, terminal_id)
         terminal = known.terminal
+        if why := change.problem(known.charge_point_ids):
+            raise ChangeRefused(f"Nothing was changed of terminal {terminal_id!r}: {why}.")
         if change.name is not None:
             await terminals.rename(connection, terminal_id, change.name)
         wanted = change.of(known.charge_point_ids)
