@@ -43,13 +43,16 @@ async def check(connection: Connection, box: SecretBox) -> str | None:
     From then on the box signs evidence with the active key, too.
     """
     row = (await connection.execute(_ACTIVE)).one_or_none()
-    if row is not None:
-        key_id = _checked(row, box)
-        box.sealer.use(key_id, await former_evidence_keys(connection))
-        return key_id
-    if (await connection.execute(select(O.id).limit(1))).one_or_none() is not None:
-        raise WrongSecretKey(LOST, box)
-    return None
+    if row is None:
+        if (await connection.execute(select(O.id).limit(1))).one_or_none() is None:
+            return None
+        # The first operator may have been added, with the key, between the two statements.
+        row = (await connection.execute(_ACTIVE)).one_or_none()
+        if row is None:
+            raise WrongSecretKey(LOST, box)
+    key_id = _checked(row, box)
+    box.sealer.use(key_id, await former_evidence_keys(connection))
+    return key_id
 
 
 async def sealing_key(connection: Connection, box: SecretBox) -> str:
