@@ -2,7 +2,19 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from bench.cases import authorize, backlog, fairness, finished, process, reads, starts, stops, ticks, webhook
+from bench.cases import (
+    authorize,
+    backlog,
+    console,
+    fairness,
+    finished,
+    process,
+    reads,
+    starts,
+    stops,
+    ticks,
+    webhook,
+)
 from bench.rig.rig import Rig
 
 CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
@@ -18,5 +30,6 @@ CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "tick": ticks.run,
     "finished": finished.run,
     "fairness": fairness.run,
+    "console": console.run,
 }
 """Those that use the same running sessions come first."""

@@ -1,5 +1,6 @@
 """A browser without scripts: keeps cookies, follows redirects, sends the forms that pages have."""
 
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
@@ -9,6 +10,8 @@ from fastapi import FastAPI
 
 from tests.console.html import Node, parsed
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+"""Of this machine; None: there is none."""
 ORIGIN = "https://tapwatt.test"
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
 

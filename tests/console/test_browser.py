@@ -4,7 +4,6 @@ The console in chromium: signing in, rows that change while one looks, acting. S
 """
 
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from tests.console.browser import CHROMIUM
 from tests.console.serving import serving
 from tests.journeys.checks import ended
 from tests.journeys.rig import energy_tariff, open_rig
@@ -19,7 +19,6 @@ from tests.journeys.rig import energy_tariff, open_rig
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.anyio,

@@ -285,6 +285,7 @@ async def test_each_fault_is_said_where_a_person_looks_with_what_to_do(database_
         service.apps[0].state.process_metrics = service.context.telemetry.text
         try:
             site = await plant_all(service, database_url)
+            service.apps[0].state.context = replace(service.context, clock_is_virtual=False)
             await browser.sign_in(service.all_ops.api_key)
             missing = []
             for name, (_, pages) in FAULTS.items():

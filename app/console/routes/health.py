@@ -59,7 +59,7 @@ async def health_page(request: Request, context: ContextHere, viewer: Viewer) ->
         unconfirmed_after=UNCONFIRMED_AFTER,
         overdue_after=OVERDUE_AFTER,
         silent_after=queries.MAX_WATCHER_AGE,
-        tolerance=causes.CLOCK_TOLERANCE,
+        tolerance=None if context.clock_is_virtual else causes.CLOCK_TOLERANCE,
         held=held_words,
         row_of=causes.words,
         figures=_figures(request.app.state.process_metrics()) if operator_id is None else [],

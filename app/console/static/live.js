@@ -29,6 +29,14 @@
     set(part(row, "news_age"), news ? `${duration(now - Number(news))} ago` : "–");
   }
 
+  // Times pass each second in rows that can be seen: in a thousand rows the browser would lay out nothing else.
+  const near = new Set();
+  const observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) { near.add(target); count(target); } else near.delete(target);
+    }
+  }, { rootMargin: "50%" });
+
   function fill(row, values) {
     for (const name of ["status", "point", "place", "reference", "used", "authorized", "energy", "power", "news", "attention"]) {
       for (const node of row.querySelectorAll(`[data-f="${name}"]`)) set(node, values[name]);
@@ -57,26 +65,37 @@
     body.insertBefore(row, body.rows[low] ?? null);
   }
 
+  function forget(id) {
+    const row = rows.get(id);
+    if (!row) return;
+    observer.unobserve(row);
+    near.delete(row);
+    row.remove();
+    rows.delete(id);
+  }
+
   function apply(update) {
     now = update.now;
     for (const [name, text] of Object.entries(update.tiles)) {
       const tile = document.querySelector(`[data-tile="${name}"]`);
-      if (tile) set(tile, text);
+      if (!tile) continue;
+      set(tile, text);
+      if (["attention", "overdue", "unconfirmed", "out"].includes(name)) tile.classList.toggle("bad", text !== "0");
     }
     const shown = new Set();
     for (const values of update.rows) {
       shown.add(values.id);
       let row = rows.get(values.id);
-      if (!row) { row = blank.cloneNode(true); row.dataset.id = values.id; rows.set(values.id, row); }
+      if (!row) { row = blank.cloneNode(true); row.dataset.id = values.id; rows.set(values.id, row); observer.observe(row); }
       if (Number(row.dataset.version) !== values.version || !row.isConnected) fill(row, values);
       place(row, values.order);
     }
     const gone = update.all ? [...rows.keys()].filter((id) => !shown.has(id)) : update.gone;
-    for (const id of gone) { rows.get(id)?.remove(); rows.delete(id); }
-    for (const row of rows.values()) count(row);
+    for (const id of gone) forget(id);
+    for (const row of near) count(row);
     none.hidden = rows.size > 0;
   }
 
-  for (const row of body.rows) rows.set(row.dataset.id, row);
+  for (const row of body.rows) { rows.set(row.dataset.id, row); observer.observe(row); }
   follow(() => "/console/live/stream", apply);
 })();
