@@ -13,6 +13,7 @@ from typing import assert_never
 import structlog
 
 from app.domain.session.machine import ReadCharge, SearchCharges, SendStart, SendStop, StopDuplicate, Wait
+from app.domain.units.ids import OperatorId
 from app.flows.admin import database_checks
 from app.flows.context import Context, LeaseLost
 from app.flows.operator.check_credential import check_credential
@@ -259,6 +260,9 @@ class Watcher:
         jobs = self._most_jobs - len(self._held_jobs)
         return claim.Capacity(stops=free, others=min(free, self._for_others - others), jobs=min(free, jobs))
 
+    def _uses(self, operator_id: OperatorId) -> int:
+        return sum(lease.operator_id == operator_id and not lease.for_stop for lease in self._held)
+
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._running.add(task)
@@ -308,6 +312,8 @@ class Watcher:
             except Exception as error:
                 await self._failed(lease, error)
             finally:
+                if self._uses(lease.operator_id) >= self._per_operator:
+                    self.wake()  # others of the operator may be due and have waited for this slot
                 self._held.discard(lease)
                 self.context.telemetry.claim_ended(self.context.clock.monotonic() - began_s)
 
@@ -370,10 +376,8 @@ class Watcher:
         while True:
             await self.context.clock.sleep(self.context.lease_s / 3)
             if self._held or self._held_jobs:
-                await self._survive(self._renew_leases)
-
-    async def _renew_leases(self) -> None:
-        await claim.renew_leases(self.context, self._held, self._held_jobs)
+                renew = partial(claim.renew_leases, self.context, self._held, self._held_jobs)
+                await self._survive(renew)
 
     async def beat_once(self) -> None:
         """Writes a heartbeat; requests a reconciliation when the last is lost. The database has then lost more."""

@@ -204,6 +204,21 @@ async def test_other_work_goes_on_as_soon_as_one_of_its_slots_is_free_and_is_not
         assert await value(rig, LEASE) == "full"
 
 
+async def test_an_operators_next_session_is_looked_for_as_soon_as_one_of_all_its_slots_is_free(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        for point in (105, 106):
+            await rig.authorize(point)
+        watcher = Watcher(rig.context, name="small", concurrency=4)
+        (first, second), _ = await watcher._claim()
+        for lease, others, looks in ((first, [second], True), (second, [], False)):
+            watcher._held = set(others)  # two of four slots are an operator's at most
+            watcher._wake.clear()
+            await watcher._run_session(lease)
+            assert watcher._wake.is_set() is looks
+
+
 async def test_work_that_fell_due_long_ago_is_claimed_beside_stops(database_url: str) -> None:
     """Stops come first, and still leave to others what they do not need."""
     async with open_rig(database_url) as rig:
