@@ -319,3 +319,11 @@ def _ask(request: urllib.request.Request) -> tuple[int, dict[str, Any]]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.loads(error.read())
+
+
+def test_modules_load_without_garbage_collection_and_end_quietly_by_ctrl_c() -> None:
+    """A formatter that sorts imports would move ours above both."""
+    lines = (ROOT / "app" / "__main__.py").read_text(encoding="utf-8").splitlines()
+    starts = ("signal.signal(signal.SIGINT, signal.SIG_DFL)", "gc.disable()", "from app.", "gc.enable()")
+    places = [next(n for n, line in enumerate(lines) if line.startswith(start)) for start in starts]
+    assert places == sorted(places)
