@@ -72,7 +72,7 @@ async def sync_operator(context: Context, lease: JobLease) -> None:
     """Synchronizes one operator with Monta. Never raises for a Monta failure: the problem is noted for operations and
     retried after a minute."""
     try:
-        async with context.database.transaction() as connection:
+        async with context.database.read() as connection:
             operator = await context.operators.get(connection, lease.operator_id)
     except SecretUnreadable as error:
         await _note_unreadable(context, lease, error)
@@ -122,7 +122,7 @@ async def apply_charge_point_news(context: Context, lease: JobLease) -> None:
         outdated |= dict.fromkeys(more_outdated)
         if not more:
             break
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         operator = await context.operators.get(connection, lease.operator_id)
     problem = None
     if operator is not None:
@@ -341,7 +341,7 @@ async def _compare_setup(
 async def _refresh_prices(context: Context, operator_id: OperatorId, monta: MontaClient) -> str | None:
     """Reads the price groups that are due, one by one. Notes and skips a group that Monta refuses to show."""
     before = context.clock.now() - timedelta(seconds=PRICES_EVERY_S)
-    async with context.database.transaction() as connection:
+    async with context.database.read() as connection:
         wanted = await price_groups.due(
             connection, operator_id, tried_before=before, now=context.clock.now(), limit=MAX_PRICE_GROUPS
         )

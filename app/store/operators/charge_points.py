@@ -118,8 +118,7 @@ async def apply(
         fresh = _reported_columns(each, row) | _stamps(each, row)
         known[each.id] = row | fresh
         applied[each.id] = _seen(known[each.id])
-        here = (C.c.operator_id == operator_id, C.c.charge_point_id == each.id)
-        await connection.execute(update(C).where(*here).values(fresh))
+        await connection.execute(_CHANGE, {"operator": operator_id, "point": each.id} | fresh)
     await follow_points(connection, operator_id, applied)
     return tuple(outdated)
 
@@ -186,6 +185,7 @@ async def _locked(
 
 _HERE = (C.c.operator_id == bindparam("operator"), C.c.charge_point_id == bindparam("point"))
 _ONE = select(C).where(*_HERE)
+_CHANGE = update(C).where(*_HERE)  # sets the columns that its other parameters name
 
 
 async def get(
