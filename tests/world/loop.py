@@ -14,7 +14,7 @@ STUCK_S = 60
 """Real seconds after which an answer of the database is overdue."""
 
 
-QUICK_S = 0.005
+QUICK_S = 0.002
 """Real seconds after which an unanswered statement may be waiting for a lock."""
 
 
@@ -34,6 +34,7 @@ class WorldLoop(asyncio.SelectorEventLoop):
         self.let_pass = 0
         """Number of times others went on because every statement under way waited for a lock."""
         self._waits_for_io = 0
+        self._paused_in_io = 0
         super().__init__(_Selector(self))
 
     def time(self) -> float:
@@ -59,9 +60,11 @@ class WorldLoop(asyncio.SelectorEventLoop):
     def pause_in_io(self) -> Iterator[None]:
         """While inside `io`, waits for something other than the database, so that others may go on."""
         self._waits_for_io -= 1
+        self._paused_in_io += 1
         try:
             yield
         finally:
+            self._paused_in_io -= 1
             self._waits_for_io += 1
 
     @property
@@ -71,6 +74,11 @@ class WorldLoop(asyncio.SelectorEventLoop):
     @property
     def statements_under_way(self) -> int:
         return self._waits_for_io
+
+    @property
+    def locks_may_be_kept(self) -> bool:
+        """Whether a transaction is open in which no statement is under way. Only such a one keeps locks for long."""
+        return self._paused_in_io > 0
 
 
 class _Selector(selectors.BaseSelector):
@@ -101,7 +109,7 @@ class _Selector(selectors.BaseSelector):
         PostgreSQL is asked instead of guessing from elapsed time, so that a seed replays exactly."""
         began = time.monotonic()
         while time.monotonic() < began + STUCK_S:
-            ready = self._real.select(QUICK_S)
+            ready = self._real.select(QUICK_S if self._loop.locks_may_be_kept else STUCK_S)
             if ready:
                 return ready
             all_wait = self._loop.lock_waits() == self._loop.statements_under_way
