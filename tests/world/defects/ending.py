@@ -1,5 +1,6 @@
 """Defects in stopping and settling."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
@@ -15,8 +16,10 @@ from app.domain.session.limit import start_limits
 from app.domain.session.machine import Change, ReadCharge, SendStop, Settle, Step, Wait
 from app.domain.session.payment_session import PaymentSession, StopReason
 from app.domain.session.settlement import Settlement, settle
+from app.domain.units.ids import SessionId
 from app.flows.terminal import top_up as top_up_flow
 from app.store.db.connection import Connection
+from app.store.db.statements import Params
 from app.store.sessions import payment_sessions
 from app.store.tables import settlements
 from tests.world.defects.planting import Defect, all_of, deciding, substitute
@@ -58,25 +61,28 @@ def _settles_while_stopping(step: Step, session: PaymentSession, policy: Policy,
     return Settle() if ready and not isinstance(step, SendStop) else step
 
 
-async def _settlement_follows_the_report(
-    connection: Connection, before: PaymentSession, change: Change, now: datetime, sealer: Sealer
-) -> PaymentSession:
+async def _settlements_follow_reports(
+    connection: Connection,
+    edits: Sequence[tuple[PaymentSession, Change]],
+    now: datetime,
+    sealer: Sealer,
+    *,
+    claims: Mapping[SessionId, Params] | None = None,
+) -> list[PaymentSession]:
     """Lets a report of the PSP change the amount."""
-    session = change.session
-    if (
-        before.settlement is not None
-        and session.settlement is not None
-        and session.settlement != before.settlement
-    ):
+    for before, change in edits:
+        session = change.session
+        if before.settlement is None or session.settlement in (None, before.settlement):
+            continue
         await connection.execute(
             update(settlements)
             .where(settlements.c.session_id == session.id)
             .values(to_capture_minor=0, to_release_minor=session.authorized_minor, action="release")
         )
-    return await _SAVE(connection, before, change, now, sealer)
+    return await _SAVE_ALL(connection, edits, now, sealer, claims=claims)
 
 
-_SAVE = payment_sessions.save
+_SAVE_ALL = payment_sessions.save_all
 
 
 def _top_up_always(session: PaymentSession, more: Any) -> None:
@@ -108,7 +114,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(name="settles while the charge runs", plant=deciding(_settles_while_stopping)),
     Defect(
         name="the settlement is rewritten",
-        plant=substitute(payment_sessions, "save", _settlement_follows_the_report),
+        plant=substitute(payment_sessions, "save_all", _settlements_follow_reports),
         schema=("DROP TRIGGER decided_once ON settlements",),
     ),
     Defect(

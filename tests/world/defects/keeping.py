@@ -126,7 +126,7 @@ async def _acknowledge_anyway(context: Context, terminal: Any, payment: Any) -> 
 
 
 DEFECTS: tuple[Defect, ...] = (
-    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(site.impatience,), noticed_in=10),
+    Defect(name="no unique keys", schema=NO_UNIQUE_KEYS, under=(site.impatience,), noticed_in=3),
     Defect(
         name="no look for an earlier call, and no unique keys",
         plant=all_of(
@@ -164,6 +164,7 @@ DEFECTS: tuple[Defect, ...] = (
         name="leases never run out",
         plant=substitute(leases, "claim", _claim_for_ever),
         under=(service.crashes,),
+        noticed_in=5,
     ),
     Defect(name="no due time", plant=substitute(leases, "released", _released_for_ever), noticed_in=3),
 )
