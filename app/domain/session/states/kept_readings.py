@@ -2,12 +2,15 @@
 
 A reading decides nothing while it shows what the last decision allowed for: the same charge at no more power and no
 higher price. Then no stop can fall due before the time that was found with the decision.
+
+What is made or read for each reading is a NamedTuple, in half the time of a frozen dataclass and half the text.
 """
 
 import struct
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from app.domain.charging.charge import Charge, merge
 from app.domain.session.payment_session import PaymentSession
@@ -24,8 +27,7 @@ _US = timedelta(microseconds=1)
 _S = 10**6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(NamedTuple):
     """A webhook's report of a charge that is charging. `said` stands for all that it says beside what is named here,
     as in ChargeReport."""
 
@@ -41,8 +43,7 @@ class Told:
     price_per_kwh: Decimal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
+class Allowed(NamedTuple):
     """What readings may show without a decision; prices in major units."""
 
     reference: str | None
@@ -67,8 +68,7 @@ class Allowed:
     silent_after_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Newest:
+class Newest(NamedTuple):
     """The newest reading, in our own time."""
 
     updated_at: datetime

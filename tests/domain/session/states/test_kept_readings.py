@@ -263,7 +263,7 @@ def usual(**more: object) -> PaymentSession:
 
 def one_more(**more: object) -> tuple[ChargeReport, Told]:
     (shown,) = course(usual(), [Step(60, 0.5, 0, 0.2)])
-    return shown, replace(told_by(shown), **more)  # type: ignore[arg-type]
+    return shown, told_by(shown)._replace(**more)  # type: ignore[arg-type]
 
 
 def test_an_ordinary_course_is_kept_until_it_is_full() -> None:
@@ -318,7 +318,7 @@ def test_each_bound_alone_has_a_reading_beyond_it_applied(bound: dict[str, Any],
     assert allowed is not None
     assert session.charge is not None
     assert told.energy_wh == session.charge.energy_wh + 183
-    found = keep_reading(replace(allowed, **bound), beginning(session.charge), told, after(131))
+    found = keep_reading(allowed._replace(**bound), beginning(session.charge), told, after(131))
     assert (found is not None) is kept
 
 
@@ -342,7 +342,7 @@ def test_a_reading_that_is_older_by_any_of_its_times_or_rose_too_quickly_must_be
     assert allowed is not None
     assert session.charge is not None
     known = beginning(session.charge)
-    known = replace(known, newest=replace(known.newest, **newest))
+    known = replace(known, newest=known.newest._replace(**newest))
     told = one_more(updated_at=after(130.5))[1]
     assert (keep_reading(allowed, known, told, after(131)) is not None) is kept
 
