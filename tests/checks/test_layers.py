@@ -141,6 +141,7 @@ NOT_ANSWERED = {
     "AuthorizeRefused": "each of its kinds has its row",
     "TopUpRefused": "each of its kinds has its row",
     "EveryStartWouldFail": "the command line's",
+    "ChangeRefused": "the command line's",
     "OperatorUnknown": "the command line's",
     "TerminalUnknown": "the command line's",
     "KeyUnknown": "the command line's",
