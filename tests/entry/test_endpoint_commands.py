@@ -100,6 +100,15 @@ def test_a_provider_of_several_operators_needs_one_named(tenants: str) -> None:
     assert facts(tenants, "endpoint", "show", added["endpoint_id"])["for"] == provider
 
 
+def test_endpoints_go_with_their_terminal_and_their_operator(tenants: str) -> None:
+    facts(tenants, "endpoint", "add", "--terminal", TRM_ONE, "--url", URL)
+    facts(tenants, "terminal", "remove", TRM_ONE)
+    assert rows(tenants, "SELECT id FROM event_endpoints") == []
+    facts(tenants, "endpoint", "add", "--provider", "p", "--operator", OP_ONE, "--url", URL)
+    assert run(tenants, "operator", "remove", OP_ONE)[0] == 0
+    assert rows(tenants, "SELECT id FROM event_endpoints") == []
+
+
 def test_a_test_event_is_signed_and_its_answer_told(tenants: str, receiver: HTTPServer) -> None:
     base = f"http://127.0.0.1:{receiver.server_port}"
     added = facts(tenants, "endpoint", "add", "--terminal", TRM_ONE, "--url", f"{base}/204")
