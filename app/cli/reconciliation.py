@@ -9,7 +9,7 @@ from app.api.reconciliation_views import reconciliation_out
 from app.cli.common import AsJson, ExitStatus, fail, with_context
 from app.cli.output.tables import fitted
 from app.domain.reconciliation.csv_tables import sessions_csv
-from app.domain.reconciliation.differences import MEANINGS
+from app.domain.reconciliation.differences import MEANINGS, WHAT_TO_DO
 from app.domain.reconciliation.financial_advice import financial_advice
 from app.domain.reconciliation.report import DayReport
 from app.domain.units.ids import OperatorId, TerminalId
@@ -112,6 +112,7 @@ def _lines(found: DayReport) -> list[str]:
         lines.append(f"{each.session_id}  {each.session.display_reference}")
         lines += [
             f"  {d.kind}: {format_minor(d.amount_minor, each.balance.currency)}. {MEANINGS[d.kind]} {d.detail}"
+            f"\n    What to do: {WHAT_TO_DO[d.kind]}"
             for d in each.differences
         ]
     return lines

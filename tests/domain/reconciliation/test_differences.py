@@ -12,7 +12,7 @@ import pytest
 
 from app.domain.charging.charge import ChargeReport
 from app.domain.reconciliation.balance import PspReport
-from app.domain.reconciliation.differences import MEANINGS, DifferenceKind
+from app.domain.reconciliation.differences import MEANINGS, WHAT_TO_DO, DifferenceKind
 from app.domain.reconciliation.report import DayReport, ReconciledSession, day_report, is_of_day, reconciled
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.settlement import CaptureOutcome, SettlementBasis, SettlementStatus
@@ -145,7 +145,12 @@ def test_each_difference_is_named_with_its_amount(
 
 
 def test_every_kind_is_planted_and_has_words() -> None:
-    assert {kind for _, expected in PLANTED for kind in expected} == set(Kind) == MEANINGS.keys()
+    assert (
+        {kind for _, expected in PLANTED for kind in expected}
+        == set(Kind)
+        == MEANINGS.keys()
+        == WHAT_TO_DO.keys()
+    )
 
 
 def test_the_documented_kinds_are_these() -> None:
