@@ -282,7 +282,7 @@ async def shown(browser: Browser, path: str) -> str:
 
 async def test_each_fault_is_said_where_a_person_looks_with_what_to_do(database_url: str) -> None:
     async with open_service(database_url) as service, opened(service.apps[0]) as browser:
-        service.apps[0].state.process_metrics = service.context.telemetry.text
+        service.apps[0].state.process_metrics = service.context.telemetry.text  # type: ignore[attr-defined]
         try:
             site = await plant_all(service, database_url)
             service.apps[0].state.context = replace(service.context, clock_is_virtual=False)
