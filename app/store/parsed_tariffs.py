@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from app.domain.tariff import Tariff, parse_tariff
+from app.store.db.documents import StoredJson
 
 KEPT = 1000
 LONGEST_KEPT = 8192
@@ -17,7 +18,8 @@ def parsed_tariff(text: str) -> Tariff:
 
 
 def _parse(text: str) -> Tariff:
-    return parse_tariff(json.loads(text, parse_float=Decimal))
+    stored = json.loads(text, parse_float=Decimal)
+    return parse_tariff(StoredJson(stored, text) if isinstance(stored, dict) else stored)
 
 
 _cached = lru_cache(maxsize=KEPT)(_parse)

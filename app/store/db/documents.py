@@ -19,6 +19,14 @@ class RawJson(str):
     __slots__ = ()
 
 
+class StoredJson(dict[str, object]):
+    """A JSON object as a jsonb column has it, with its text. It is sent back as it is."""
+
+    def __init__(self, contents: Mapping[str, object], text: str) -> None:
+        super().__init__(contents)
+        self.text = text
+
+
 _ENCODER = msgspec.json.Encoder()
 """Writes a Decimal as text, digit by digit, and dataclasses with all their fields."""
 
@@ -45,15 +53,18 @@ def is_json(value: object) -> bool:
 
 
 def to_json(value: object) -> str:
-    """Encodes JSON for jsonb. A Decimal becomes a number where that is exact, else text. RawJson stays as it is."""
+    """Encodes JSON for jsonb. A Decimal becomes a number where that is exact, else text. RawJson and StoredJson stay as
+    they are."""
     if isinstance(value, RawJson):
         return value
+    if isinstance(value, StoredJson):
+        return value.text
     return json.dumps(value, default=_decimal, separators=(",", ":"), allow_nan=False)
 
 
 def as_stored(value: object) -> object:
     """Returns a value as it will be read from a jsonb column."""
-    return _loads(to_json(value))
+    return value if isinstance(value, StoredJson) else _loads(to_json(value))
 
 
 def _decimal(value: object) -> float | str:
