@@ -227,11 +227,11 @@ def test_kept_readings_decide_nothing_and_make_the_session_that_they_would_have_
         watch_until=session.watch_until,
         beside=count,
     )
-    shown = with_newest(session, kept)
-    assert merged == replace(shown, observed_max_w=merged.observed_max_w, meter_history=merged.meter_history)
-    if is_used_whatever_the_power(shown, POLICY):
+    quick = with_newest(session, kept)
+    assert merged == replace(quick, observed_max_w=merged.observed_max_w, meter_history=merged.meter_history)
+    if is_used_whatever_the_power(quick, POLICY):
         event("the amount used is the same without the history")
-        assert amount_used_minor(shown, POLICY) == amount_used_minor(merged, POLICY)
+        assert amount_used_minor(quick, POLICY) == amount_used_minor(merged, POLICY)
 
 
 @pytest.mark.parametrize(
