@@ -137,9 +137,9 @@ async def watch(settings: KeyedSettings, url: str) -> None:
         await database_checks.warn_if_unbound(context.database)
         watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
         if settings.watcher_metrics_port is not None and isinstance(context.telemetry, ProcessTelemetry):
-            from app.api.http.metrics_port import serve_metrics
+            from app.api.http.metrics_port import probes, serve_metrics
 
-            checks = {"/health/live": watcher.lives, "/health/ready": watcher.is_ready}
+            checks = probes(live=watcher.lives, ready=watcher.is_ready)
             serve_metrics(settings.watcher_metrics_port, context.telemetry.registry, checks)
         _on_signals(watcher.stop)
         async with AsyncExitStack() as stack:

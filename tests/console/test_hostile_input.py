@@ -17,7 +17,7 @@ from fastapi.routing import iter_route_contexts
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as Figure
 
-from app.api.http.metrics_port import metrics_app
+from app.api.http.metrics_port import metrics_app, probes
 from app.api.http.rate_limits import Quotas, RateLimits
 from app.console.http.pages import csrf_of
 from app.console.http.signed_in import COOKIE
@@ -167,7 +167,7 @@ async def test_every_page_and_form_answers_hostile_requests_as_a_page(
 def test_a_watchers_port_answers_hostile_requests_with_figures_or_a_probe(sized: Sized) -> None:
     registry, mangler = CollectorRegistry(), Mangler(3)
     Figure("tapwatt_hostile", "of this test", registry=registry).inc()
-    app = metrics_app(registry, {"/health/live": lambda: True, "/health/ready": lambda: False})
+    app = metrics_app(registry, probes(live=lambda: True, ready=lambda: False))
     begun: list[str] = []
     for _ in range(sized(100, 10_000)):
         environ = {

@@ -100,6 +100,11 @@ class _Bounded(ThreadingMixIn, WSGIServer):
         """Writes nothing: a caller that went away or was cut off is no error of ours."""
 
 
+def probes(*, live: Check, ready: Check) -> Mapping[str, Check]:
+    """The probes of a process that has no other port, by path as the API has them."""
+    return {"/health/live": live, "/health/ready": ready}
+
+
 def serve_metrics(port: int, registry: Collector, checks: Mapping[str, Check]) -> WSGIServer:
     """Serves in threads until the process ends; `checks` by path are a process's probes."""
     app = metrics_app(registry, checks)

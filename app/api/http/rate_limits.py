@@ -6,6 +6,7 @@ Several replicas add up: behind a balancer that spreads calls evenly, each calle
 import asyncio
 import math
 from collections import OrderedDict
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from app.api.http.problems import Problem
@@ -98,6 +99,14 @@ class RateLimits:
         if wait_s:
             await self.hold_back()
         return wait_s
+
+    async def held_back(self, work: Awaitable[None], refusal: type[Exception]) -> None:
+        """Awaits work. Its refusal is answered a moment later."""
+        try:
+            await work
+        except refusal:
+            await self.hold_back()
+            raise
 
     async def hold_back(self) -> None:
         """Waits before a refusal is answered, for HOLD_BACK_S or, where many are held back, for longer."""

@@ -39,11 +39,8 @@ async def deliver(
 async def _take(request: Request, context: Context, endpoint_id: str, signature: str | None) -> None:
     body = await bounded_body(request, MAX_WEBHOOK_BYTES)
     kept = shielded(receive.receive(context, endpoint_id, body, signature))
-    try:
-        await count_failures(request, kept, receive.BadSignature, receive.UnknownEndpoint)
-    except TooManyWaiting:
-        await limits_of(request).hold_back()
-        raise
+    counted = count_failures(request, kept, receive.BadSignature, receive.UnknownEndpoint)
+    await limits_of(request).held_back(counted, TooManyWaiting)
 
 
 async def _usual_delivery(request: StrictRequest, match: re.Match[str]) -> JsonBytes:

@@ -110,8 +110,8 @@ class GroupCommit(Generic[T]):
         while self._queue and len(items) < MOST_TOGETHER and self._joins(self._queue[0].item, items):
             others.append(self._queue.popleft())
             items.append(others[-1].item)
-        turn, loop = _Turn.ALONE, asyncio.get_running_loop()
-        began_s = loop.time()
+        turn = _Turn.ALONE
+        began_s = asyncio.get_running_loop().time()
         try:
             await self._write(items)
             turn = _Turn.DONE
@@ -121,9 +121,9 @@ class GroupCommit(Generic[T]):
         finally:
             for other in others:
                 other.go(turn)
-            pause_s = self._pause_s(loop.time() - began_s)
+            pause_s = self._pause_s(asyncio.get_running_loop().time() - began_s)
             if pause_s > 0:
-                loop.call_later(pause_s, self._hand_over)
+                asyncio.get_running_loop().call_later(pause_s, self._hand_over)
             else:
                 self._hand_over()
         if turn is _Turn.ALONE:

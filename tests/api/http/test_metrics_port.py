@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from app.api.http import metrics_port
-from app.api.http.metrics_port import MOST_OF_ONE_ADDRESS, metrics_app, serve_metrics
+from app.api.http.metrics_port import MOST_OF_ONE_ADDRESS, metrics_app, probes, serve_metrics
 from app.watcher import BEAT_S, STUCK_S, Watcher
 from tests.api.service import open_service
 from tests.conftest import PATIENCE_S
@@ -31,7 +31,7 @@ async def test_probes_follow_the_loop_and_the_heartbeat(database_url: str) -> No
         watcher = Watcher(service.context, name="watched")
         registry = CollectorRegistry()
         Counter("tapwatt_seen", "Something.", registry=registry).inc()
-        app = metrics_app(registry, {"/health/live": watcher.lives, "/health/ready": watcher.is_ready})
+        app = metrics_app(registry, probes(live=watcher.lives, ready=watcher.is_ready))
         assert asked(app, "/health/live") == (200, "ok\n")
         assert asked(app, "/health/ready") == (503, "not ok\n"), "no heartbeat was written yet"
         await watcher.beat_once()
