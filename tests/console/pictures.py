@@ -7,7 +7,7 @@ playwright. Takes two minutes.
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 from playwright.sync_api import sync_playwright
@@ -97,9 +97,14 @@ def _take(browser: "Browser", demo: Installation, stopped: str, folder: Path) ->
     _live(page)
     _save(page, folder / "console-live.png")
     signed_in = page.context.storage_state()
-    for name, scheme, width in (("live-dark", "dark", WIDTH), ("phone", "light", PHONE)):
-        view = {"width": width, "height": HEIGHT}
-        other = browser.new_context(color_scheme=scheme, viewport=view, storage_state=signed_in).new_page()
+    views: tuple[tuple[str, Literal["dark", "light"], int], ...] = (
+        ("live-dark", "dark", WIDTH),
+        ("phone", "light", PHONE),
+    )
+    for name, scheme, width in views:
+        other = browser.new_context(
+            color_scheme=scheme, viewport={"width": width, "height": HEIGHT}, storage_state=signed_in
+        ).new_page()
         other.goto(f"{demo.api_url}/console")
         _live(other)
         _save(other, folder / f"console-{name}.png")
