@@ -61,7 +61,7 @@ def _read(text: str) -> tuple[list[NewTerminal], list[str]]:
             ]
         for fields in reader:
             row, wrong = _row({name: text_of_cell((fields[name] or "").strip()) for name in COLUMNS})
-            if fields.get(None):  # type: ignore[call-overload]  # cells beyond the columns, which would get lost
+            if fields.get(None):  # cells beyond the columns, which would get lost
                 wrong.append("it has more cells than the first line; write charge points with spaces between")
             problems += [f"line {reader.line_num}: {each}" for each in wrong]
             rows.append(row)

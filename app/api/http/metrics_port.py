@@ -101,7 +101,7 @@ class _Bounded(ThreadingMixIn, WSGIServer):
 
 
 def probes(*, live: Check, ready: Check) -> Mapping[str, Check]:
-    """The probes of a process that has no other port, by path as the API has them."""
+    """The probes of a process without another port. By path, as the API has them."""
     return {"/health/live": live, "/health/ready": ready}
 
 
