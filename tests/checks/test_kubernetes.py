@@ -140,7 +140,7 @@ def test_ports_and_probes_are_those_of_the_processes() -> None:
     }
     routes = text_of("app/api/routes/health.py")
     assert all(f'"{get["path"]}"' in routes for get in paths.values())
-    served = text_of("app/processes.py")
+    served = text_of("app/api/http/metrics_port.py")
     for kind, path in (("liveness", "/health/live"), ("readiness", "/health/ready")):
         assert watch[f"{kind}Probe"]["httpGet"] == {"path": path, "port": "metrics"}
         assert f'"{path}"' in served
