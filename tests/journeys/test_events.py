@@ -235,7 +235,12 @@ async def test_an_endpoint_that_is_back_gets_at_once_what_waited(database_url: s
     async with open_rig(database_url) as rig, maker.sender(rig.context) as sender:
         await listen(rig, maker)
         await charged(rig)
-        for _ in range(12):
+        await send_due(sender)
+        await change(rig, f"UPDATE event_deliveries SET due_at = '{rig.clock.now()}'")
+        await send_due(sender)
+        assert len(maker.tried) == 1, "for some seconds nothing is sent to it, whatever else is due"
+        rig.clock.set(rig.clock.now() + timedelta(seconds=60))
+        for _ in range(11):
             await send_due(sender)
             rig.clock.set(rig.clock.now() + timedelta(seconds=60))
         assert len(maker.tried) == 7, "no redirect is followed, and the next try is hourly"

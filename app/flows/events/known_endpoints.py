@@ -19,7 +19,3 @@ class KnownEndpoints:
 
     def put(self, operator_id: OperatorId, now_s: float, *, has_any: bool) -> None:
         self._read[operator_id] = (now_s, has_any)
-
-    def forget(self) -> None:
-        """Forgets all, since this process has changed an endpoint."""
-        self._read.clear()

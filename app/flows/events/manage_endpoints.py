@@ -80,7 +80,6 @@ async def add_endpoint(
             created_at=now,
         )
         await endpoints.add(connection, context.operators.box, endpoint, secret)
-    context.known_endpoints.forget()
     return AddedEndpoint(endpoint.id, secret)
 
 
@@ -182,7 +181,6 @@ async def remove_endpoint(context: Context, endpoint_id: str) -> None:
     async with context.database.transaction() as connection:
         await _locked(connection, endpoint_id)
         await endpoints.remove(connection, endpoint_id)
-    context.known_endpoints.forget()
 
 
 async def address_of(context: Context, endpoint_id: str) -> tuple[Endpoint, Secrets]:
