@@ -31,6 +31,7 @@ from app.api.routes import (
     availability,
     events,
     evidence,
+    find_sessions,
     health,
     monta_webhook,
     ops,
@@ -55,6 +56,7 @@ charge, stops it before the authorized amount would be exceeded, and states exac
 
 ROUTERS = (
     terminal.router,
+    find_sessions.router,
     events.router,
     monta_webhook.router,
     ops.router,

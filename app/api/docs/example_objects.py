@@ -1,6 +1,8 @@
 """Example sessions, settlements and prices, for the OpenAPI document."""
 
 SESSION_ID = "ps_01kaq4m8zt2v9x7c5r3e1w0qyn"
+CURSOR = "MjAyNi0xMS0yMlQxMDowMDowMSswMDowMCBwc18x"
+"""Where the next page of a list begins; see http/cursor."""
 CHARGE_ID = "689100419745380035"
 
 PRICE = {

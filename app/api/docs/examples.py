@@ -56,7 +56,9 @@ SESSION: Responses = {
     **problems("not_found", *WITH_FIELDS),
 }
 SESSIONS: Responses = {
-    200: json_example({"data": [CHARGING], "next_cursor": None}, "None or one"),
+    200: json_example(
+        {"data": [CHARGING], "next_cursor": None}, "None or one by reference; open ones by pages"
+    ),
     **problems(*WITH_FIELDS),
 }
 STOP: Responses = {

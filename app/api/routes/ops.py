@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.docs import ops_examples as examples
-from app.api.docs.example_objects import SESSION_ID
+from app.api.docs.example_objects import CURSOR, SESSION_ID
 from app.api.http.auth import ActingOps, CallingOps, ContextHere, ops_bearer, ops_key_of
 from app.api.http.cursor import from_cursor, to_cursor
 from app.api.http.hot_paths import HotPath
@@ -48,7 +48,6 @@ SessionPath = Annotated[SessionId, Path(alias="id", pattern="^[ -~]{1,64}$", exa
 
 
 DEFAULT_PAGE = 50
-CURSOR = "MjAyNi0xMS0yMlQxMDowMDowMSswMDowMCBwc18x"
 
 
 class SessionQuery(BaseModel):

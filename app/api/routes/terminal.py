@@ -22,7 +22,6 @@ from app.api.schemas import (
     CaptureIn,
     KeyHeader,
     PaymentSessionIn,
-    Reference,
     StopRequestIn,
     TerminalStatusIn,
     TopUpIn,
@@ -34,7 +33,6 @@ from app.api.views import (
     TerminalStatusOut,
     ToppedUpOut,
     charge_point_out,
-    page_json,
     session_json,
     topped_up_json,
 )
@@ -119,27 +117,6 @@ async def _usual_payment(request: StrictRequest, _match: Match[str]) -> Response
         return None
     recorded = await shielded(authorize.authorize(context, terminal, body.payment(None)))
     return _recorded(context, recorded.session, replayed=recorded.replayed, headers={})
-
-
-@router.get(
-    "/payment-sessions",
-    summary="Find by authorization reference",
-    operation_id="findPaymentSessions",
-    response_model=Page[PaymentSessionOut],
-    responses=examples.SESSIONS,
-)
-async def find_payment_sessions(
-    *,
-    context: ContextHere,
-    terminal: CallingTerminal,
-    reference: Annotated[Reference, Query(examples=["A-2026-000123"])],
-) -> Response:
-    """The session of this authorization, or an empty list. For a lost answer or a reboot."""
-    wanted = SessionFilter(
-        operator_id=terminal.operator_id, terminal_id=terminal.id, hold_reference=reference
-    )
-    page = await queries.sessions(context, wanted, limit=1, for_good=True)
-    return JsonBytes(page_json(session_json(s, context.policy) for s in page.sessions))
 
 
 @router.get(

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Text,
+    and_,
     any_,
     bindparam,
     func,
@@ -41,7 +42,7 @@ class CardTokens:
 class SessionFilter:
     """Sessions for which everything that is given holds; None asks for nothing.
 
-    Raises ValueError for a `hold_reference` without the terminal that it belongs to.
+    Raises ValueError for a `hold_reference` or `open_for_terminal` without the terminal.
     """
 
     ids: Sequence[str] | None = None
@@ -54,6 +55,8 @@ class SessionFilter:
     status: Status | None = None
     active: bool = False
     """Only those that have not ended."""
+    open_for_terminal: bool = False
+    """Only those that have not ended, or whose settlement its terminal still has to report."""
     occupying: bool = False
     """Only those of which a charge can still run at their charge point."""
     reference: str | None = None
@@ -74,6 +77,8 @@ class SessionFilter:
     def __post_init__(self) -> None:
         if self.hold_reference is not None and self.terminal_id is None:
             raise ValueError("a hold's reference is unique within its terminal only")
+        if self.open_for_terminal and self.terminal_id is None:
+            raise ValueError("a session is open for a terminal; name it")
 
 
 EVERY_SESSION = SessionFilter()
@@ -89,7 +94,7 @@ _EQUAL = {
 }
 _LISTS = {"ids": P.c.id, "charge_ids": P.c.charge_id}
 _CARD = {"fingerprint": P.c.card_fingerprint, "account_reference": P.c.card_account_reference}
-_LITERAL = ("status", "needs_attention", "settlement_status", "active", "occupying")
+_LITERAL = ("status", "needs_attention", "settlement_status", "active", "open_for_terminal", "occupying")
 """Fields of few values, which stand in the statement itself, so that PostgreSQL can use partial indexes."""
 
 _NAMES = tuple(each.name for each in fields(SessionFilter))
@@ -146,6 +151,7 @@ _OTHERS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
     "settlement_status": lambda value: settlements.c.status == _word(SettlementStatus(value)),
     "needs_attention": lambda value: P.c.needs_attention if value else ~P.c.needs_attention,
     "active": lambda _: is_active(),
+    "open_for_terminal": lambda _: _open_for_terminal(),
     "occupying": lambda _: P.c.occupies_charge_point,
     "created_from": lambda _: P.c.created_at >= bindparam("created_from_is"),
     "created_before": lambda _: P.c.created_at < bindparam("created_before_is"),
@@ -154,6 +160,23 @@ _OTHERS: dict[str, Callable[[Any], ColumnElement[bool]]] = {
         holds.session_ids(bindparam("terminal_id_is"), bindparam("hold_reference_is"))
     ),
 }
+
+
+def _open_for_terminal() -> ColumnElement[bool]:
+    """Each part by a partial index of what is open. A terminal's ended sessions are not read."""
+    running = sorted(set(Status) - ENDED_STATUSES)
+    unreported = (
+        settlements.c.status == _word(SettlementStatus.DUE),
+        and_(settlements.c.status == _word(SettlementStatus.FAILED), settlements.c.retry_at.is_not(None)),
+    )
+    return P.c.id.in_(
+        union(
+            select(P.c.id).where(
+                P.c.terminal_id == bindparam("terminal_id_is"), P.c.status.in_([_word(s) for s in running])
+            ),
+            *(select(settlements.c.session_id).where(condition) for condition in unreported),
+        )
+    )
 
 
 def _any_id() -> ColumnElement[bool]:

@@ -15,18 +15,6 @@ pytestmark = pytest.mark.anyio
 PATH = "/v1/payment-sessions"
 
 
-async def test_a_session_is_found_by_its_reference(database_url: str) -> None:  # F3
-    async with open_service(database_url) as service:
-        session = await service.authorize(reference="A-1")
-        found = await service.call("GET", f"{PATH}?reference=A-1")
-        assert found.status_code == 200
-        assert found.json() == {"data": [session], "next_cursor": None}
-        nothing = await service.call("GET", f"{PATH}?reference=A-2")
-        assert nothing.json() == {"data": [], "next_cursor": None}
-        for query in ("", "?reference=", "?reference=a%20b", "?reference=%00"):
-            assert_problem(await service.call("GET", f"{PATH}{query}"), 422, "invalid_request")
-
-
 async def test_a_running_session_shows_its_charge(database_url: str) -> None:
     async with open_service(database_url) as service:
         await service.price()

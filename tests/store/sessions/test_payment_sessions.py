@@ -268,6 +268,8 @@ def test_a_holds_reference_is_asked_for_with_its_terminal_only() -> None:
     assert SessionFilter(terminal_id=TRM_ONE, hold_reference="A-1").hold_reference == "A-1"
     with pytest.raises(ValueError, match="terminal"):
         SessionFilter(hold_reference="A-1")
+    with pytest.raises(ValueError, match="terminal"):
+        SessionFilter(open_for_terminal=True)
 
 
 async def test_pages_neither_miss_nor_repeat_sessions_of_the_same_moment(database_url: str) -> None:

@@ -46,6 +46,7 @@ FILTERS = (
     SessionFilter(terminal_id=TRM_ONE, card=CardTokens(fingerprint="f", account_reference="a")),
     SessionFilter(operator_id=OP_ONE, charge_point_id="101", occupying=True),
     SessionFilter(active=True),
+    SessionFilter(operator_id=OP_ONE, terminal_id=TRM_ONE, open_for_terminal=True),
     SessionFilter(needs_attention=True),
     SessionFilter(needs_attention=False),
     SessionFilter(created_from=NOW, created_before=NOW),
