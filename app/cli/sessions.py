@@ -26,6 +26,7 @@ from app.flows.admin.settle_manually import (
     close_manually,
     settle_manually,
 )
+from app.flows.console.session import read_session
 from app.flows.context import Context, SessionUnknown
 from app.settings import load_settings
 from app.store.sessions.session_filter import EVERY_SESSION, SessionFilter
@@ -176,12 +177,11 @@ def _show_after(
     """Runs a flow, then prints the session that it returns with its time line."""
 
     async def run(context: Context) -> str:
-        session = await flow(context)
-        lines = await queries.journal_of(context, session.id, after=0, limit=1000)
+        session_id = (await flow(context)).id
+        read = await read_session(context, session_id, None)
         if as_json:
-            captures = await queries.captures_of(context, session.id)
-            return session_text(session, lines, captures, context.policy)
-        return time_line(session, lines, context.policy)
+            return session_text(read, context.policy)
+        return time_line(read, context.policy)
 
     try:
         typer.echo(with_context(load_settings(), run))

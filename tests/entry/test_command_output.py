@@ -20,12 +20,13 @@ from typer.testing import Result
 
 from app.cli.common import ExitStatus
 from app.cli.output.chart import HEIGHT, chart_lines
+from app.domain.session.payment_session import Status, Stop, StopReason
 from app.domain.session.states.journal import JournalKind
 from app.store.sessions.journal import JournalEntry
 from tests.commands import APP, invoke
 from tests.conftest import PATIENCE_S
 from tests.domain.sessions import POLICY
-from tests.postgres import ROOT
+from tests.postgres import ROOT, run_as_owner
 from tests.store.rows import NOW, SECRET_KEY, a_session, change, provisioned, record, settled, with_charge
 
 RUN_ON = {"migrate", "serve", "watch", "simulator", "demo"}
@@ -92,10 +93,60 @@ def test_what_lists_prints_is_json_when_asked_for_and_fits_80_columns_otherwise(
         assert one["journal"][0]["kind"] == "payment_authorized"
 
 
+async def with_troubles(database_url: str) -> None:
+    """A charge that was told to stop long ago under a hold that has expired; a line of its journal was changed."""
+    async with provisioned(database_url) as database:
+        long_ago = NOW - timedelta(days=3650)
+        session = a_session(name="t", at=long_ago)
+        held = replace(session.authorization, expires_at=long_ago + timedelta(hours=1))
+        session = replace(session, authorization=held)
+        assert await record(database, session)
+        stop = Stop(reason=StopReason.LIMIT_REACHED, decided_at=long_ago, attempts=4)
+        charging = with_charge(session, "6891", 2091)
+        await change(database, session, replace(charging, status=Status.STOPPING, stop=stop))
+    await run_as_owner(
+        database_url,
+        "ALTER TABLE journal DISABLE TRIGGER append_only",
+        "UPDATE journal SET source = 'nobody' WHERE session_id = 'ps_t'",
+        "ALTER TABLE journal ENABLE TRIGGER append_only",
+    )
+
+
+def test_a_session_is_shown_with_what_is_wrong_and_what_to_do_as_at_the_console(database_url: str) -> None:
+    asyncio.run(with_troubles(database_url))
+    shown = run(database_url, "session", "show", "ps_t", COLUMNS="60").stdout
+    said = " ".join(shown.split())
+    for words in (
+        "critical: The journal was changed: line 1 or its hash was changed Trust no line of it.",
+        "critical: The stop is not confirmed: decided",
+        "4 calls Stop it in Monta's portal",
+        "critical: The hold has expired: valid until",
+    ):
+        assert words in said, shown
+    assert max(len(line) for line in shown.splitlines()) <= 60
+    troubles = json.loads(run(database_url, "session", "show", "ps_t", "--json").stdout)["troubles"]
+    assert len(troubles) > 3
+    assert all(f"{t['severity']}: {t['title']}: {t['detail']} {t['action']}" in said for t in troubles)
+
+
+def test_a_narrow_list_of_sessions_leaves_columns_out_and_cuts_no_status(database_url: str) -> None:
+    asyncio.run(with_sessions(database_url))
+    for columns, energy in (("60", False), ("80", True), ("120", True)):
+        shown = run(database_url, "sessions", COLUMNS=columns).stdout
+        assert ("kWh" in shown) is energy
+        assert set(re.findall("completed|charging|…", shown)) == {"completed", "charging"}
+        assert max(len(line) for line in shown.splitlines()) <= int(columns)
+
+
 def test_what_is_done_with_a_session_is_shown_as_json_too(database_url: str) -> None:
     asyncio.run(with_sessions(database_url))
     done = {
-        ("session", "close", "ps_r", "--amount", "0", "--reason", "test"): {"session", "journal", "captures"},
+        ("session", "close", "ps_r", "--amount", "0", "--reason", "test"): {
+            "session",
+            "journal",
+            "captures",
+            "troubles",
+        },
         ("session", "evidence", "ps_e"): {"session", "journal", "settlement", "seal"},
         ("session", "export", "--card", "nobody's"): {"sessions"},
         ("charges", "--month", "2026-11"): {"month", "totals", "data"},

@@ -1,12 +1,13 @@
 """Prints sessions as JSON, with the same fields as the operations' API."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from app.api.views import ENCODER, capture_out, journal_out, ops_session_json, page_json
+from app.console.views.troubles import troubles_of
 from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import PaymentSession
-from app.store.sessions.journal import JournalEntry
-from app.store.sessions.settlements import Capture
+from app.flows.console.session import SessionRead
 
 
 def sessions_text(sessions: Sequence[PaymentSession], policy: Policy) -> str:
@@ -14,12 +15,12 @@ def sessions_text(sessions: Sequence[PaymentSession], policy: Policy) -> str:
     return page_json(ops_session_json(session, policy) for session in sessions).decode()
 
 
-def session_text(
-    session: PaymentSession, lines: Sequence[JournalEntry], captures: Sequence[Capture], policy: Policy
-) -> str:
-    """Encodes one session with its journal and the PSP's reports."""
+def session_text(read: SessionRead, policy: Policy) -> str:
+    """Encodes one session with its journal, the PSP's reports, and what is wrong with it now."""
     more = {
-        "journal": [journal_out(line).model_dump(mode="json") for line in lines],
-        "captures": [capture_out(capture).model_dump(mode="json") for capture in captures],
+        "journal": [journal_out(line).model_dump(mode="json") for line in read.lines],
+        "captures": [capture_out(capture).model_dump(mode="json") for capture in read.captures],
+        "troubles": [asdict(trouble) for trouble in troubles_of(read, policy)],
     }
-    return f'{{"session":{ops_session_json(session, policy).decode()},{ENCODER.encode(more).decode()[1:]}'
+    session = ops_session_json(read.session, policy).decode()
+    return f'{{"session":{session},{ENCODER.encode(more).decode()[1:]}'

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.output.tables import EVERY_COLUMN_FROM, plain_table, session_cells, session_columns
+from app.cli.output.tables import EVERY_COLUMN_FROM, WIDE, plain_table, session_cells, session_columns
 from app.domain.limit.policy import Policy
 from app.domain.session.limit import amount_used_minor
 from app.domain.session.payment_session import PaymentSession, Status
@@ -61,7 +61,7 @@ class LiveSessions:
         for session in reversed(sessions):
             if self._versions.get(session.id) != session.version:
                 self._versions[session.id] = session.version
-                cells = session_cells(session, self._policy, every=True)
+                cells = session_cells(session, self._policy, WIDE)
                 print(f"{now:%Y-%m-%d %H:%M:%S}", *cells[1:], sep="  ", flush=True)
 
     def _table(self, sessions: Sequence[PaymentSession], now: datetime) -> Table:
@@ -72,10 +72,10 @@ class LiveSessions:
         title = f"{now:%H:%M:%S} UTC  {running} running, {needing} need attention"
         if len(fitting) < len(sessions):
             title += f", {len(sessions) - len(fitting)} older ones below"
-        table = plain_table(*session_columns(every=every), "", gap=1)
+        table = plain_table(*session_columns(width), "", gap=1)
         table.title, table.title_justify = title, "left"
         for session in fitting:
-            cells = session_cells(session, self._policy, every=every)
+            cells = session_cells(session, self._policy, width)
             colour = "red" if session.needs_attention else COLOURS.get(session.status, "")
             table.add_row(
                 *(Text(cell, colour) for cell in cells), self._bar(session, WIDE_BAR if every else BAR)

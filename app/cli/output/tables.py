@@ -6,11 +6,13 @@ from io import StringIO
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from app.console.views.troubles import Trouble, troubles_of
 from app.domain.limit.policy import Policy
-from app.domain.session.attention import Attention
+from app.domain.session.attention import Attention, row_of
 from app.domain.session.limit import amount_used_minor
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.money import format_minor, to_major
+from app.flows.console.session import SessionRead
 from app.store.operators.orphans import Orphan
 from app.store.sessions.journal import JournalEntry
 
@@ -22,7 +24,9 @@ WIDE = 140
 GAP = 2
 ID_WIDTH = len("ps_") + 26
 EVERY_COLUMN_FROM = 96
-"""In fewer columns a list of sessions leaves out when each was recorded."""
+"""In fewer columns a list of sessions leaves out when each was recorded, and why it ended."""
+ENERGY_FROM = 72
+"""In fewer columns it leaves out the energy too, rather than cut a status."""
 
 
 def width() -> int:
@@ -72,28 +76,31 @@ def session_table(sessions: Sequence[PaymentSession], policy: Policy) -> str:
     """Formats one line a session."""
     if not sessions:
         return "No payment sessions."
-    every = width() >= EVERY_COLUMN_FROM
-    table = plain_table(*session_columns(every=every), gap=GAP if every else 1)
+    columns = width()
+    table = plain_table(*session_columns(columns), gap=GAP if columns >= EVERY_COLUMN_FROM else 1)
     for session in sessions:
-        table.add_row(*session_cells(session, policy, every=every))
+        table.add_row(*session_cells(session, policy, columns))
     return rendered(table)
 
 
-def session_columns(*, every: bool) -> tuple[str, ...]:
-    """The headings of a list of sessions; `every`: with those that only a wide terminal has."""
-    return (*(("recorded",) if every else ()), "id", "point", "status", "kWh", "used / authorized")
+def session_columns(columns: int) -> tuple[str, ...]:
+    """The headings of a list of sessions that fit in this many columns."""
+    first = ("recorded",) if columns >= EVERY_COLUMN_FROM else ()
+    energy = ("kWh",) if columns >= ENERGY_FROM else ()
+    return (*first, "id", "point", "status", *energy, "used / authorized")
 
 
-def session_cells(session: PaymentSession, policy: Policy, *, every: bool) -> tuple[str, ...]:
+def session_cells(session: PaymentSession, policy: Policy, columns: int) -> tuple[str, ...]:
     """One session under these headings. The reason of its end stands beside its status."""
     used, currency = amount_used_minor(session, policy), session.authorization.currency
+    every = columns >= EVERY_COLUMN_FROM
     why = _why(session) if every else ""
     return (
         *((session.created_at.strftime("%Y-%m-%d %H:%M:%S"),) if every else ()),
         session.id,
         session.charge_point_id,
         f"{session.status} {why}".rstrip(),
-        _kwh(session),
+        *((_kwh(session),) if columns >= ENERGY_FROM else ()),
         f"{to_major(used, currency):f} / {format_minor(session.authorized_minor, currency)}",
     )
 
@@ -129,10 +136,11 @@ def facts_table(rows: Sequence[Mapping[str, str | None]], shown: Sequence[str], 
     return fitted(headings, [[row.get(name) or "" for name in columns] for row in rows])
 
 
-def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Policy) -> str:
-    """Formats the session, its chart, then its journal, oldest line first."""
+def time_line(read: SessionRead, policy: Policy) -> str:
+    """Formats the session, what is wrong with it, its chart, then its journal, oldest line first."""
     from app.cli.output.chart import chart_lines
 
+    session, lines = read.session, read.lines
     held = session.authorization
     head = [
         f"{session.id}  {session.status}  {_why(session)}".rstrip(),
@@ -144,6 +152,7 @@ def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Po
     if session.settlement:
         head += _settlement(session)
     head += [_attention(item) for item in session.attention]
+    head += [_trouble(trouble) for trouble in troubles_of(read, policy)]
     head += chart_lines(session, lines, policy, min(width(), WIDE))
     rows = [_journal_cells(session, line) for line in lines]
     if width() < EVERY_COLUMN_FROM:
@@ -153,6 +162,8 @@ def time_line(session: PaymentSession, lines: Sequence[JournalEntry], policy: Po
         for row in rows:
             table.add_row(*row)
         told = rendered(table)
+    if read.cut:
+        told += f"\nThe journal goes on; these are its first {len(lines)} lines."
     return "\n".join(head) + "\n\n" + told
 
 
@@ -185,9 +196,24 @@ def _settlement(session: PaymentSession) -> list[str]:
 
 
 def _attention(item: Attention) -> str:
-    seen = item.acknowledged
-    text = f"attention {item.code}: {item.detail}"
-    return text if seen is None else f"{text} (acknowledged by {seen.by}: {seen.note})"
+    seen, text = item.acknowledged, f"attention {item.code}: {item.detail}"
+    if seen is not None:
+        return f"{text} (acknowledged by {seen.by}: {seen.note})"
+    return _with_action(text, row_of(item.code).action)
+
+
+def _trouble(trouble: Trouble) -> str:
+    text = f"{trouble.severity}: {trouble.title}: {trouble.detail}".replace("\u202f", " ")
+    return _with_action(text, trouble.action)
+
+
+def _with_action(text: str, action: str) -> str:
+    """Says what is wrong, and below what to do."""
+    columns = min(width(), WIDE)
+    return "\n".join(
+        fill(part, columns, initial_indent=indent, subsequent_indent="    ", break_on_hyphens=False)
+        for part, indent in ((text, ""), (action, "    "))
+    )
 
 
 def _why(session: PaymentSession) -> str:
