@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -36,6 +36,11 @@ CALLER = Caller("command line", f"user {os.getuid()}")
 MAX_WORDS = 200
 """Longer reasons and notes are cut, as the API refuses them."""
 
+AnyId = Annotated[
+    str | None,
+    typer.Option("--id", metavar="ID", help="Only with this id, of the receipt, the charge or the hold."),
+]
+
 app = typer.Typer()
 session_app = typer.Typer(no_args_is_help=True, help="One payment session.")
 
@@ -47,6 +52,7 @@ def sessions(
     active: Annotated[bool, typer.Option("--active", help="Only sessions that have not ended.")] = False,
     operator: Annotated[str | None, typer.Option(metavar="OPERATOR", help="Only this operator.")] = None,
     terminal: Annotated[str | None, typer.Option(metavar="TERMINAL", help="Only this terminal.")] = None,
+    any_id: AnyId = None,
     limit: Annotated[int, typer.Option(min=1, max=queries.MAX_PAGE)] = 30,
     watch: Annotated[
         bool,
@@ -63,6 +69,7 @@ def sessions(
         active=active,
         operator_id=OperatorId(operator) if operator is not None else None,
         terminal_id=TerminalId(terminal) if terminal is not None else None,
+        any_id=any_id,
     )
     if watch:
         if as_json:
@@ -171,6 +178,12 @@ def session_show(
     _show_after(session_id, find, as_json=as_json)
 
 
+def fail_unknown(session_id: str) -> NoReturn:
+    """Says how to find the session whose id was not right."""
+    find = "`tapwatt sessions` lists them, with --id by the id of a receipt, charge or hold"
+    fail(f"There is no payment session {session_id!r}; {find}.")
+
+
 def _show_after(
     session_id: str, flow: Callable[[Context], Awaitable[PaymentSession]], *, as_json: bool
 ) -> None:
@@ -186,4 +199,4 @@ def _show_after(
     try:
         typer.echo(with_context(load_settings(), run))
     except SessionUnknown:
-        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+        fail_unknown(session_id)

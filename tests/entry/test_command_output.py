@@ -138,6 +138,19 @@ def test_a_narrow_list_of_sessions_leaves_columns_out_and_cuts_no_status(databas
         assert max(len(line) for line in shown.splitlines()) <= int(columns)
 
 
+def test_a_session_is_found_by_the_ids_that_a_person_may_have(database_url: str) -> None:
+    asyncio.run(with_sessions(database_url))
+    one = json.loads(run(database_url, "session", "show", "ps_r", "--json").stdout)["session"]
+    receipt, hold = one["display_reference"], one["authorization_reference"]
+    both = ["ps_r", "ps_e"]  # the sessions of these tests have one display reference
+    for given, ids in {"ps_r": ["ps_r"], "6891": ["ps_r"], hold: ["ps_r"], receipt.lower(): both}.items():
+        found = json.loads(run(database_url, "sessions", "--id", given, "--json").stdout)["data"]
+        assert [each["id"] for each in found] == ids, given
+    wrong = run(database_url, "session", "show", receipt)
+    assert wrong.exit_code == ExitStatus.FAILED
+    assert "with --id by the id of a receipt, charge or hold" in wrong.stderr
+
+
 def test_what_is_done_with_a_session_is_shown_as_json_too(database_url: str) -> None:
     asyncio.run(with_sessions(database_url))
     done = {

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.common import AsJson, ExitStatus, fail, with_context
-from app.cli.sessions import session_app
+from app.cli.sessions import fail_unknown, session_app
 from app.domain.evidence.signatures import keys_in_pem, pem_of
 from app.domain.evidence.verify import Origin, origin_of, problems
 from app.domain.units.ids import SessionId
@@ -39,7 +39,7 @@ def session_evidence(
     try:
         typer.echo(with_context(load_settings(), collect))
     except SessionUnknown:
-        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+        fail_unknown(session_id)
 
 
 @evidence_app.command("verify")

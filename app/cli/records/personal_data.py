@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.common import AsJson, fail, print_facts, with_context
-from app.cli.sessions import CALLER, session_app
+from app.cli.sessions import CALLER, fail_unknown, session_app
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.admin.manage_terminals import require
@@ -32,7 +32,7 @@ def session_erase_card(
     try:
         with_context(load_settings(), run)
     except SessionUnknown:
-        fail(f"There is no payment session {session_id!r}; `tapwatt sessions` lists them.")
+        fail_unknown(session_id)
     except StillNeeded as error:
         fail(f"Not yet: {error}.")
     print_facts(as_json, erased=session_id)
