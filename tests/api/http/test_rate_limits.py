@@ -208,13 +208,16 @@ async def test_a_hostile_delivery_keeps_nobody_waiting(service: Service, body: b
 
 
 async def test_refusals_that_come_together_are_answered_one_after_the_other() -> None:
-    loop, limits = asyncio.get_running_loop(), RateLimits(replace(ENDLESS, failed_keys=4), hold_back_s=0.001)
+    """None before its turn. How long after it depends on the machine."""
+    loop, limits = asyncio.get_running_loop(), RateLimits(replace(ENDLESS, failed_keys=4), hold_back_s=0.002)
     assert await limits.failure("one", 0.0) == 0
-    answered: list[float] = []
+    answered_s: list[float] = []
+    began_s = loop.time()
 
     async def refused() -> None:
         assert await limits.failure("one", 0.0) > 0
-        answered.append(loop.time())
+        answered_s.append(loop.time() - began_s)
 
     await asyncio.gather(*(refused() for _ in range(10)))
-    assert answered[-1] - answered[0] >= 4 * APART_S
+    assert len(answered_s) == 10
+    assert all(at_s >= turn * APART_S for turn, at_s in enumerate(answered_s)), answered_s
