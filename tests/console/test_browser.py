@@ -52,13 +52,11 @@ async def chromium(anyio_backend: object) -> "AsyncIterator[Browser]":
 
 
 @asynccontextmanager
-async def opened(
-    chromium: "Browser", url: str, *, theme: Literal["light", "dark"] = "light", width: int = 1280
-) -> "AsyncIterator[Page]":
+async def opened(chromium: "Browser", url: str, *, width: int = 1280) -> "AsyncIterator[Page]":
     """A page without cookies; fails at the end when the page reported any error, such as a blocked script."""
     errors: list[str] = []
     context = await chromium.new_context(
-        base_url=url, color_scheme=theme, viewport={"width": width, "height": 800}
+        base_url=url, color_scheme="light", viewport={"width": width, "height": 800}
     )
     page = await context.new_page()
     page.set_default_timeout(SHOWN_WITHIN_MS)
@@ -197,20 +195,29 @@ async def test_the_keyboard_reaches_everything_and_its_focus_is_seen(
         assert await page.inner_text("#stream-state") == "Paused"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+GROUNDS: "dict[Literal['light', 'dark'], str]" = {"light": "rgb(246, 247, 248)", "dark": "rgb(18, 23, 28)"}
+
+
 async def test_pages_fit_a_phone_in_both_themes(
-    chromium: "Browser", database_url: str, theme: Literal["light", "dark"], tmp_path: Path
+    chromium: "Browser", database_url: str, tmp_path: Path
 ) -> None:
-    async with open_rig(database_url) as rig, serving(rig.app) as served:
+    async with (
+        open_rig(database_url) as rig,
+        serving(rig.app) as served,
+        opened(chromium, served.url, width=NARROW) as page,
+    ):
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(106, 2000)
         await ended(rig, session)
-        async with opened(chromium, served.url, theme=theme, width=NARROW) as page:
-            await sign_in(page, rig.ops.api_key)
-            ground = await page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-            assert ground == {"light": "rgb(246, 247, 248)", "dark": "rgb(18, 23, 28)"}[theme]
-            for path in ("", "/search", "/money", "/equipment", "/health", f"/sessions/{session['id']}"):
-                await page.goto(f"/console{path}")
+        await sign_in(page, rig.ops.api_key)
+        for path in ("", "/search", "/money", "/equipment", "/health", f"/sessions/{session['id']}"):
+            await page.goto(f"/console{path}")
+            for theme, expected in GROUNDS.items():
+                await page.emulate_media(color_scheme=theme)
+                ground = await page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+                assert ground == expected, f"{path} in {theme}"
                 wide = await page.evaluate("() => document.documentElement.scrollWidth")
-                assert wide <= NARROW, f"{path} is {wide} wide"
-            await page.screenshot(path=tmp_path / "phone.png", full_page=True)
+                assert wide <= NARROW, f"{path} in {theme} is {wide} wide"
+        for theme in GROUNDS:
+            await page.emulate_media(color_scheme=theme)
+            await page.screenshot(path=tmp_path / f"phone-{theme}.png", full_page=True)

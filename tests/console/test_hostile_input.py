@@ -147,7 +147,7 @@ class Hostile:
 async def test_every_page_and_form_answers_hostile_requests_as_a_page(
     database_url: str, sized: Sized
 ) -> None:
-    each = sized(12, 10_000)
+    each = sized(6, 10_000)
     async with open_service(database_url) as service:
         service.apps[0].state.limits = RateLimits(Quotas(), hold_back_s=0)
         hostile = Hostile(service, seed=each)
