@@ -20,8 +20,10 @@ from typer.testing import Result
 
 from app.cli.common import ExitStatus
 from app.cli.output.chart import HEIGHT, chart_lines
+from app.cli.output.live import LiveSessions
 from app.domain.session.payment_session import Status, Stop, StopReason
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.ids import SessionId
 from app.store.sessions.journal import JournalEntry
 from tests.commands import APP, invoke
 from tests.conftest import PATIENCE_S
@@ -126,7 +128,9 @@ def test_a_session_is_shown_with_what_is_wrong_and_what_to_do_as_at_the_console(
     assert max(len(line) for line in shown.splitlines()) <= 60
     troubles = json.loads(run(database_url, "session", "show", "ps_t", "--json").stdout)["troubles"]
     assert len(troubles) > 3
-    assert all(f"{t['severity']}: {t['title']}: {t['detail']} {t['action']}" in said for t in troubles)
+    assert all(
+        f"{t['severity']}: {t['title'].rstrip('.')}: {t['detail']} {t['action']}" in said for t in troubles
+    )
 
 
 def test_a_narrow_list_of_sessions_leaves_columns_out_and_cuts_no_status(database_url: str) -> None:
@@ -187,6 +191,28 @@ def test_the_documented_exit_statuses_are_these(database_url: str) -> None:
         ("reconcile", "--date", NOW.date().isoformat()): ExitStatus.FOUND,
     }
     assert {command: run(database_url, *command).exit_code for command in expected} == expected
+
+
+@pytest.mark.parametrize("columns", [60, 72, 77, 78, 80, 119, 120, 140])
+def test_followed_sessions_fit_a_screen_line_by_line(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = replace(
+        with_charge(a_session(charge_point="12345", amount_minor=5000), "6891", 20_910),
+        id=SessionId("ps_" + 26 * "0"),
+        status=Status.COMPLETED,
+        stop=Stop(reason=StopReason.VEHICLE_OR_CHARGE_POINT, decided_at=NOW),
+    )
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", "12")
+    live = LiveSessions(POLICY)
+    with live._console.capture() as shown:
+        live._console.print(live._table([session] * 20, NOW))
+    lines = shown.get().splitlines()
+    assert len(lines) <= 12
+    rows = [line for line in lines if line.startswith(("ps_", "2026"))]
+    assert "completed" in rows[0]
+    if columns >= 72:
+        assert len(lines) == 2 + len(rows), "each session in one line"
+        assert len(rows) == 8
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

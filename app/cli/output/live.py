@@ -11,7 +11,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.output.tables import EVERY_COLUMN_FROM, WIDE, plain_table, session_cells, session_columns
+from app.cli.output.tables import (
+    ENERGY_FROM,
+    EVERY_COLUMN_FROM,
+    WIDE,
+    plain_table,
+    session_cells,
+    session_columns,
+)
 from app.domain.limit.policy import Policy
 from app.domain.session.limit import amount_used_minor
 from app.domain.session.payment_session import PaymentSession, Status
@@ -23,7 +30,9 @@ COLOURS = {
     Status.FINISHING: "yellow",
     Status.NOT_STARTED: "magenta",
 }
-BAR, WIDE_BAR = 5, 12
+LEAST_BAR, MOST_BAR = 5, 12
+WITHOUT_BAR = 114
+"""Columns that a row with all its columns takes at most, without the bar."""
 LINES_AROUND = 4
 """Title, headings, what is left out, and the prompt."""
 
@@ -66,20 +75,20 @@ class LiveSessions:
 
     def _table(self, sessions: Sequence[PaymentSession], now: datetime) -> Table:
         width, height = self._console.size
-        every = width >= EVERY_COLUMN_FROM
-        fitting = sessions[: max(1, height - LINES_AROUND)]
+        lines = 1 if width >= ENERGY_FROM else 2
+        fitting = sessions[: max(1, (height - LINES_AROUND) // lines)]
         running, needing = sum(not s.ended for s in sessions), sum(s.needs_attention for s in sessions)
         title = f"{now:%H:%M:%S} UTC  {running} running, {needing} need attention"
         if len(fitting) < len(sessions):
             title += f", {len(sessions) - len(fitting)} older ones below"
-        table = plain_table(*session_columns(width), "", gap=1)
+        left = width - 1 - (WITHOUT_BAR if width >= EVERY_COLUMN_FROM else ENERGY_FROM)
+        barred = left >= LEAST_BAR
+        table = plain_table(*session_columns(width), *([""] if barred else []), gap=1)
         table.title, table.title_justify = title, "left"
         for session in fitting:
-            cells = session_cells(session, self._policy, width)
             colour = "red" if session.needs_attention else COLOURS.get(session.status, "")
-            table.add_row(
-                *(Text(cell, colour) for cell in cells), self._bar(session, WIDE_BAR if every else BAR)
-            )
+            row = [Text(cell, colour) for cell in session_cells(session, self._policy, width)]
+            table.add_row(*row, *([self._bar(session, min(left, MOST_BAR))] if barred else []))
         return table
 
     def _bar(self, session: PaymentSession, cells: int) -> str:

@@ -23,8 +23,10 @@ WIDE = 140
 """Columns where nothing says how many there are, as in a file."""
 GAP = 2
 ID_WIDTH = len("ps_") + 26
-EVERY_COLUMN_FROM = 96
+EVERY_COLUMN_FROM = 120
 """In fewer columns a list of sessions leaves out when each was recorded, and why it ended."""
+JOURNAL_TABLE_FROM = 96
+"""In fewer columns the detail of a journal's line stands below it."""
 ENERGY_FROM = 72
 """In fewer columns it leaves out the energy too, rather than cut a status."""
 
@@ -155,7 +157,7 @@ def time_line(read: SessionRead, policy: Policy) -> str:
     head += [_trouble(trouble) for trouble in troubles_of(read, policy)]
     head += chart_lines(session, lines, policy, min(width(), WIDE))
     rows = [_journal_cells(session, line) for line in lines]
-    if width() < EVERY_COLUMN_FROM:
+    if width() < JOURNAL_TABLE_FROM:
         told = "\n".join(_journal_lines(row) for row in rows)
     else:
         table = plain_table("time (UTC)", "+ s", "what", "by", "detail")
@@ -203,7 +205,7 @@ def _attention(item: Attention) -> str:
 
 
 def _trouble(trouble: Trouble) -> str:
-    text = f"{trouble.severity}: {trouble.title}: {trouble.detail}".replace("\u202f", " ")
+    text = f"{trouble.severity}: {trouble.title.removesuffix('.')}: {trouble.detail}".replace("\u202f", "")
     return _with_action(text, trouble.action)
 
 
