@@ -1,7 +1,9 @@
 """One migrated database for many tests, emptied before each: ten times faster than a new copy for each of them."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 import pytest
@@ -9,10 +11,11 @@ import pytest
 from app.store.db.suitability import READ
 from app.store.tables import metadata
 from tests.postgres import TEMPLATE, TestCluster, as_service, as_superuser
+from tests.shared_objects import close_kept, kept_loops, kept_pids
 
 ALONE = (
     "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND (state <> 'idle' OR pid <> ALL($1))"
 )
 UNGUARDED = "SET session_replication_role = replica; {}; RESET session_replication_role"
 """Runs statements as a superuser without triggers, also those that refuse to change evidence."""
@@ -22,7 +25,7 @@ EMPTY = UNGUARDED.format("; ".join(f"DELETE FROM {name}" for name in FILLED))
 
 
 class Recycled:
-    """Empties the database, after disconnecting whatever is still connected."""
+    """Empties the database, after disconnecting whatever is still connected, unless it waits for the next test."""
 
     def __init__(self, url: str) -> None:
         self.url = as_service(url)
@@ -30,7 +33,7 @@ class Recycled:
         self._admin: asyncpg.Connection = self._runner.run(asyncpg.connect(as_superuser(url)))
 
     def forget(self) -> None:
-        self._runner.run(self._admin.execute(ALONE))
+        self._runner.run(self._admin.execute(ALONE, kept_pids()))
         self._runner.run(self._admin.execute(EMPTY))
 
     def close(self) -> None:
@@ -59,3 +62,32 @@ def kept_apart(request: pytest.FixtureRequest, database_url: str) -> str:
     """The database with row level security and without: it would hide that a query of ours has lost a condition."""
     as_user: Callable[[str], str] = request.param
     return as_user(database_url)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLoop:
+    """An event loop, and the task of anyio that runs the tests on it."""
+
+    loop: asyncio.AbstractEventLoop
+    runs_tests: "asyncio.Task[Any] | None"
+
+
+@pytest.fixture(scope="package", autouse=True)
+async def kept_loop(recycled: Recycled, anyio_backend: object) -> AsyncIterator[KeptLoop]:
+    """One event loop for all of a folder's tests, since a connection lives no longer than its loop."""
+    loop = asyncio.get_running_loop()
+    kept_loops.add(loop)
+    yield KeptLoop(loop, asyncio.current_task())
+    await close_kept()
+    kept_loops.remove(loop)
+
+
+@pytest.fixture(autouse=True)
+def no_task_left(kept_loop: KeptLoop) -> Iterator[None]:
+    """Ends the tasks that a test leaves behind, as the end of its own loop would."""
+    yield
+    left = [task for task in asyncio.all_tasks(kept_loop.loop) if task is not kept_loop.runs_tests]
+    for task in left:
+        task.cancel()
+    if left:
+        kept_loop.loop.run_until_complete(asyncio.wait(left))

@@ -1,12 +1,15 @@
-"""Shares what takes long to make and keeps no state of a test: engines with compiled statements, HTTP applications.
+"""Shares what takes long to make and keeps no state of a test: connections, compiled statements, HTTP applications.
 
-Compiling every statement and building every route anew was a tenth of each short test.
+Compiling every statement and building every route anew was a tenth of each short test; new connections, whose
+PostgreSQL processes know no table yet, were half of it.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import asyncpg
 from fastapi import FastAPI
 
 from app.api.figures import Figures
@@ -19,21 +22,50 @@ from app.flows.context import Context
 from app.main import create_app
 from app.store.db.database import Database
 
-_DATABASES: dict[tuple[str, int], list[Database]] = defaultdict(list)
+_DATABASES: dict[tuple[str, int, bool], list[Database]] = defaultdict(list)
+"""By URL, size and whether their connections stay open."""
 _APPS: list[FastAPI] = []
+kept_loops: set[asyncio.AbstractEventLoop] = set()
+"""Loops that outlive a test, so that its connections may."""
+KEPT = 4
+"""Connections that stay open, of each database's pool."""
 
 
 @asynccontextmanager
 async def lent_database(url: str, *, pool_size: int = 10) -> AsyncIterator[Database]:
-    """One with no connection open; it comes back closed, unless the server has refused it something."""
-    stock = _DATABASES[url, pool_size]
+    """One whose open connections are idle; it comes back unless the server has refused it something."""
+    is_kept = asyncio.get_running_loop() in kept_loops
+    stock = _DATABASES[url, pool_size, is_kept]
     database = stock.pop() if stock else Database(url, pool_size=pool_size)
     try:
         yield database
-    finally:
+    except BaseException:
         await database.close()
-    if database.refusal is None and database.connections_in_use == 0:
+        raise
+    is_fit = database.refusal is None and database.connections_in_use == 0
+    if is_kept and is_fit:
+        await asyncio.gather(*(raw.close() for raw in _idle(database)[KEPT:]))
+    else:
+        await database.close()
+    if is_fit:
         stock.append(database)
+
+
+def _idle(database: Database) -> list[asyncpg.Connection]:
+    return list(database._pool._idle)
+
+
+def kept_pids() -> list[int]:
+    """The server processes of the connections that no test uses at the moment."""
+    unused = [database for stock in _DATABASES.values() for database in stock]
+    return [raw.get_server_pid() for database in unused for raw in _idle(database)]
+
+
+async def close_kept() -> None:
+    """Closes every connection that no test uses, so that the next test opens new ones."""
+    for stock in _DATABASES.values():
+        for database in stock:
+            await database.close()
 
 
 ENDLESS = Quotas(calls=10**9, operator_calls=10**9, new_holds=10**9, failed_keys=10**9)

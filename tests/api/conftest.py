@@ -7,9 +7,16 @@ import pytest
 import structlog
 
 from app.telemetry import configure_logging
-from tests.shared_database import database_url, kept_apart, recycled
+from tests.shared_database import database_url, kept_apart, kept_loop, no_task_left, recycled
 
-__all__ = ["database_url", "kept_apart", "production_logs", "recycled"]
+__all__ = [
+    "database_url",
+    "kept_apart",
+    "kept_loop",
+    "no_task_left",
+    "production_logs",
+    "recycled",
+]
 
 
 @pytest.fixture(autouse=True)

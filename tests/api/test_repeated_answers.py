@@ -12,6 +12,7 @@ import pytest
 
 from tests.api.service import Service, open_service, payment
 from tests.postgres import as_superuser
+from tests.shared_objects import close_kept
 
 pytestmark = pytest.mark.anyio
 
@@ -25,11 +26,13 @@ async def standby_away(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     admin = await asyncpg.connect(as_superuser(database_url))
     name = await admin.fetchval("SELECT current_database()")
     await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = on")
+    await close_kept()
     try:
         yield admin
     finally:
         await standby(admin, "")
         await admin.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
+        await close_kept()
         await admin.close()
 
 

@@ -1,5 +1,5 @@
 """This folder's tests share one database, emptied before each."""
 
-from tests.shared_database import database_url, recycled
+from tests.shared_database import database_url, kept_loop, no_task_left, recycled
 
-__all__ = ["database_url", "recycled"]
+__all__ = ["database_url", "kept_loop", "no_task_left", "recycled"]
