@@ -40,6 +40,8 @@ LOOK: Mapping[AttentionCode, str] = {
     _S.CAPTURE_DIFFERS: SESSION + "settlement and reports; `tapwatt reconcile --date today`",
     _S.REPORTED_LATE: SESSION + "the report's time and the hold's expiry",
     _S.CAPTURE_OVERDUE: "`tapwatt terminal list`. Console: /console/money, captures overdue; /console/equipment",
+    _S.SEAL_DOES_NOT_FIT: SESSION
+    + "the journal; `tapwatt session evidence ps_...`, `tapwatt evidence verify`",
 }
 
 _A = AlertCode

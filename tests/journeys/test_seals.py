@@ -16,6 +16,7 @@ from app.domain.evidence.verify import origin_of, problems
 from app.domain.session.machine import Caller
 from app.domain.session.settlement import decided_digest
 from app.domain.units.ids import SessionId
+from app.flows.admin.acknowledge import acknowledge
 from app.flows.admin.personal_data import erase_card
 from app.flows.admin.rotate_secret_key import rotate_secret_key
 from app.store.db.secret_box import SecretBox
@@ -121,9 +122,26 @@ async def test_a_whole_rewritten_session_is_found_also_after_it_changes_again(da
         by = Caller("command")
         await erase_card(rig.context, SessionId(session["id"]), EVERY_SESSION, by=by)
         shown, _ = await evidence_of(rig, session["id"])
-        assert shown["journal"][-1]["kind"] == "person_erased"
+        assert [line["kind"] for line in shown["journal"][-2:]] == ["person_erased", "attention_needed"]
         (found,) = problems(shown)
         assert found.startswith("sealed: "), "a later change does not make it valid"
+        for seen in (None, "looked"):
+            (item,) = (await rig.ops_session(session["id"]))["attention"]
+            assert (item["code"], item["severity"]) == ("seal_does_not_fit", "critical")
+            assert (item["acknowledged"] or {"note": None})["note"] == seen
+            await acknowledge(
+                rig.context,
+                SessionId(session["id"]),
+                EVERY_SESSION,
+                code="seal_does_not_fit",
+                by=by,
+                note="looked",
+            )
+        shown, _ = await evidence_of(rig, session["id"])
+        assert [line["kind"] for line in shown["journal"][-2:]] == [
+            "attention_needed",
+            "attention_acknowledged",
+        ]
 
         await give_seal(rig, shown, FORGER)
         shown, _ = await evidence_of(rig, session["id"])

@@ -32,6 +32,7 @@ class AttentionCode(StrEnum):
     CAPTURE_DIFFERS = "capture_differs"
     REPORTED_LATE = "reported_late"
     CAPTURE_OVERDUE = "capture_overdue"
+    SEAL_DOES_NOT_FIT = "seal_does_not_fit"
 
 
 class Severity(StrEnum):
@@ -203,6 +204,12 @@ CODES: Mapping[AttentionCode, CodeRow] = {
         "The terminal has not reported a capture result, and half of the time until the hold expires is over.",
         "See whether the terminal is online and what the PSP did; report it by API or command line.",
         "when the result is reported as a whole",
+    ),
+    _C.SEAL_DOES_NOT_FIT: CodeRow(
+        _CRITICAL,
+        "The settled session is not as it was sealed, or by no key known here: its rows were changed, not by Tapwatt.",
+        "Keep its evidence and a backup; compare amounts with Monta's and the PSP's records; find who could write.",
+        BY_HAND,
     ),
 }
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from app.domain.evidence.seal import Sealer
-from app.domain.session.attention import stamped
+from app.domain.session.attention import AttentionCode, stamped
 from app.domain.session.machine import Change, JournalLine, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import JournalKind
@@ -43,6 +43,7 @@ from app.store.tables.base import Moment
 log = structlog.get_logger("store")
 
 P = payment_sessions
+SEAL_DOES_NOT_FIT = "The settled session is not as it was sealed; it keeps the seal of before."
 MOST_SHAPES = 300
 """Shapes of filters whose statements are kept."""
 
@@ -130,12 +131,15 @@ async def save_all(
     claim on each session (`leases.extended`, `leases.released`), written by the same UPDATE of its row.
     """
     edits = [(before, _with_kept_line(before, change)) for before, change in edits]
+    rewritten = {before.id for before, change in edits if _is_rewritten(before, change, sealer)}
+    edits = [(before, _flagged(change) if before.id in rewritten else change) for before, change in edits]
     kept = [
         linked(_versioned(before, change.session, now), before.journal, change.lines, now)
         for before, change in edits
     ]
     saved = [
-        _sealed(before, session, now, sealer) for (before, _), (session, _) in zip(edits, kept, strict=True)
+        _with_seal_of(before, session) if before.id in rewritten else _sealed(before, session, now, sealer)
+        for (before, _), (session, _) in zip(edits, kept, strict=True)
     ]
     pairs = [(before, session) for (before, _), session in zip(edits, saved, strict=True)]
     visible = [session.id for before, session in pairs if session.version != before.version]
@@ -160,12 +164,24 @@ async def save_all(
 
 
 def _sealed(before: PaymentSession, session: PaymentSession, now: datetime, sealer: Sealer) -> PaymentSession:
-    """Seals a settled session. One whose earlier seal does not fit keeps that one, for verification to find."""
-    if not sealer.must_seal(before, session):
-        return session
-    if sealer.may_seal(before):
-        return sealer.sealed(session, now)
-    log.error("seal_does_not_fit", session_id=session.id)
+    """Seals a settled session where the change needs it."""
+    return sealer.sealed(session, now) if sealer.must_seal(before, session) else session
+
+
+def _is_rewritten(before: PaymentSession, change: Change, sealer: Sealer) -> bool:
+    """Whether a session that is to be sealed anew is not as it was sealed before."""
+    to_seal = bool(change.lines) or sealer.must_seal(before, change.session)
+    return to_seal and not sealer.may_seal(before)
+
+
+def _flagged(change: Change) -> Change:
+    """Raises attention: sealing it anew would make valid what was forged."""
+    log.error("seal_does_not_fit", session_id=change.session.id)
+    return change.raise_attention(AttentionCode.SEAL_DOES_NOT_FIT, SEAL_DOES_NOT_FIT, Source.WATCHER)
+
+
+def _with_seal_of(before: PaymentSession, session: PaymentSession) -> PaymentSession:
+    """Keeps the seal of before, for verification to find."""
     return replace(session, journal=replace(session.journal, seal=before.journal.seal))
 
 

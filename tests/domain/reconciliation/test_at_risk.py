@@ -28,6 +28,7 @@ def at_risk(session: PaymentSession, code: str) -> int | None:
         (with_record(settled(790), final(12_000, "9.48")), C.RECORD_CHANGED, 158),
         (settled(790), C.CAPTURE_FAILED, 790),
         (settled(790), C.RAN_ON, None),
+        (settled(790), C.SEAL_DOES_NOT_FIT, None),
         (settled(790), C.REPORTED_LATE, 0),
     ],
 )
