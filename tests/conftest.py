@@ -6,12 +6,17 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.postgres import TEMPLATE, TestCluster, as_service, running_cluster
 
 # httpx's ASGITransport looks for this absent package at each request; to find nothing costs it 0.2 ms.
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
+
+# To print a traceback with all local values, as structlog does where nothing is configured, takes seconds on a busy
+# machine. Meanwhile the loop stands still, and connections to the database that are being opened give up.
+structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 
 LONG = 20
 PATIENCE_S = 20.0
