@@ -162,10 +162,12 @@ class Deliveries:
                 GroupCommit[Signed],
                 joins=partial(_joins, database),
                 most_wait_s=MOST_WAIT_S,
-                pause_s=partial(_pause_s, database),
             )
+            pause_s = partial(_pause_s, database)
             known = self._groups[operator_id] = Groups(
-                keep=group(keep, at_once=AT_ONCE), urgent=group(apply), later=group(apply)
+                keep=group(keep, at_once=AT_ONCE, pause_s=pause_s),
+                urgent=group(apply),  # without a pause: a stop waits for no other operator's share
+                later=group(apply, pause_s=pause_s),
             )
         return known
 
