@@ -7,7 +7,6 @@ from datetime import datetime
 from enum import Enum
 from functools import cache
 from itertools import accumulate
-from sys import intern
 from urllib.parse import unquote
 
 PREFIX = 4
@@ -62,22 +61,22 @@ SHORT: Sequence[tuple[str, str, Sequence[int]]] = (
 """Lengths that hardly any card has any more, for free text."""
 
 
-def _table(*sources: Sequence[tuple[str, str, Sequence[int]]]) -> dict[str, tuple[int, ...]]:
-    found: dict[str, set[int]] = {}
-    for low, high, lengths in (row for source in sources for row in source):
-        for n in range(int(low), int(high) + 1):
-            found.setdefault(f"{n:0{PREFIX}}", set()).update(lengths)
-    return {intern(prefix): _in_order(frozenset(lengths)) for prefix, lengths in found.items()}
+@cache
+def lengths_in_text(prefix: str) -> tuple[int, ...]:
+    """Returns the lengths of card numbers that begin so. In order, with those of SHORT."""
+    return _lengths(prefix, *SCHEMES, *SHORT)
 
 
 @cache
-def _in_order(lengths: frozenset[int]) -> tuple[int, ...]:
-    """Thousands of prefixes share a few of these."""
-    return tuple(sorted(lengths))
+def _lengths_of_schemes(prefix: str) -> tuple[int, ...]:
+    return _lengths(prefix, *SCHEMES)
 
 
-LENGTHS = _table(SCHEMES)
-LENGTHS_IN_TEXT = _table(SCHEMES, SHORT)
+def _lengths(prefix: str, *ranges: tuple[str, str, Sequence[int]]) -> tuple[int, ...]:
+    return tuple(
+        sorted({length for low, high, lengths in ranges if low <= prefix <= high for length in lengths})
+    )
+
 
 _PLAIN = [int(d) for d in "0123456789"]
 _DOUBLED = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
@@ -85,14 +84,14 @@ _DOUBLED = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
 
 def is_card_number(digits: str) -> bool:
     """Whether exactly these digits are a card number. By scheme, length and Luhn's check digit."""
-    return len(digits) in LENGTHS.get(digits[:PREFIX], ()) and _passes_luhn(digits)
+    return len(digits) in _lengths_of_schemes(digits[:PREFIX]) and _passes_luhn(digits)
 
 
 def holds_card_number(digits: str) -> bool:
     """Whether any window of these digits is a card number. Sums are kept running: a window costs a subtraction."""
     sums: tuple[list[int], list[int]] | None = None
     for start in range(len(digits) - PREFIX):
-        for length in LENGTHS_IN_TEXT.get(digits[start : start + PREFIX], ()):
+        for length in lengths_in_text(digits[start : start + PREFIX]):
             end = start + length
             if end > len(digits):
                 break

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from app.domain.units.card_numbers import (
-    LENGTHS_IN_TEXT,
     Field,
     holds_card_number,
     is_card_number,
+    lengths_in_text,
     looks_like_card_number,
 )
 from tests.domain.card_corpus import (
@@ -112,8 +112,8 @@ def test_F103_other_numbers_pass(harmless: str, field: Field) -> None:
 
 
 def test_F103_every_scheme_and_length_is_known_and_another_check_digit_is_none() -> None:
-    for prefix, lengths in LENGTHS_IN_TEXT.items():
-        for length in lengths:
+    for prefix in (f"{number:04}" for number in range(10_000)):
+        for length in lengths_in_text(prefix):
             digits = luhn(prefix.ljust(length - 1, "7"))
             assert holds_card_number(digits), digits
             assert holds_card_number(f"0{digits}1"), digits
