@@ -93,14 +93,20 @@ async def test_whoever_is_cancelled_the_others_are_written_and_the_group_goes_on
 
 
 async def test_the_lead_is_passed_on_when_it_is_given_to_a_cancelled_one() -> None:
-    writes = Writes()
-    group: GroupCommit[int] = GroupCommit(writes)
+    writes, loop = Writes(), asyncio.get_running_loop()
+
+    def cancel_next(took_s: float) -> float:
+        """Cancels the second one after it was given the lead, and before it goes on."""
+        loop.call_soon(tasks[1].cancel)
+        return 0.0
+
+    group: GroupCommit[int] = GroupCommit(writes, pause_s=cancel_next)
     tasks = await put_all(group, [1, 2, 3])
     writes.let()
-    tasks[0].add_done_callback(lambda _: tasks[1].cancel())
     async with asyncio.timeout(PATIENCE_S):
         results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert results[2] is None
+    assert [type(result) for result in results] == [type(None), asyncio.CancelledError, type(None)]
+    assert writes.batches == [[1], [3]]
     async with asyncio.timeout(PATIENCE_S):
         await group.put(9)
 
