@@ -74,7 +74,10 @@ def _delivery(kept: KeptDelivery) -> Json:
     }
 
 
-def linked_lines(session: PaymentSession, entries: Sequence[JournalEntry]) -> list[Linked]:
+def linked_lines(
+    session: PaymentSession, entries: Sequence[JournalEntry], first: int = 1
+) -> list[Linked]:
+    """Numbers stored lines as their hashes cover them. `first`: the number of the first one."""
     return [
         Linked(
             Line(
@@ -87,5 +90,5 @@ def linked_lines(session: PaymentSession, entries: Sequence[JournalEntry]) -> li
             ),
             entry.hash.hex(),
         )
-        for number, entry in enumerate(entries, start=1)
+        for number, entry in enumerate(entries, start=first)
     ]

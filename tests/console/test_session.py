@@ -14,11 +14,16 @@ from sqlalchemy import text
 
 from app.console.views.chart import chart_of
 from app.domain.session.attention import Acknowledgement, Attention
+from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import Card, Status
+from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.admin import queries
 from app.flows.admin.manage_keys import add_ops_key
+from app.flows.console import session as session_flow
+from app.flows.saving import save
 from app.store.operators.keys import Role
+from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
 from tests.api.service import LOOK, Service, open_service
 from tests.console.accessibility import check
@@ -26,6 +31,7 @@ from tests.console.browser import Browser, opened
 from tests.console.html import Node
 from tests.journeys.checks import ended
 from tests.journeys.rig import energy_tariff, open_rig
+from tests.postgres import run_as_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -154,6 +160,50 @@ async def test_a_session_is_closed_by_an_amount_that_the_hold_covers(database_ur
             "by_name": "operations",
             "status": None,
         }
+
+
+async def test_of_a_long_journal_the_newest_lines_are_shown_with_a_way_to_those_before(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_flow, "MOST_LINES", 4)
+    async with open_service(database_url) as service, opened(service.apps[0]) as browser:
+        session = await service.authorize()
+        await note(service, session["id"], 9)  # with the first one ten lines
+        await browser.sign_in(service.one.ops.api_key)
+        page = await shown(browser, session["id"])
+        lines = await queries.journal_of(service.context, SessionId(session["id"]), after=0, limit=99)
+        journal = [line.id for line in lines]
+        assert len(journal) == 10
+        seen = [ids_of(page)]
+        assert not page.all("div", class_="notice problem"), "the shown part of the chain fits"
+        while links := [a for a in page.all("a") if a.text == "Earlier lines"]:
+            page = await browser.get(links[0].attributes["href"])
+            check(page)
+            seen.append(ids_of(page))
+        assert seen == [journal[6:], journal[2:6], journal[:2]]
+        await run_as_owner(
+            database_url,
+            "ALTER TABLE journal DISABLE TRIGGER append_only",
+            f"UPDATE journal SET source = 'nobody' WHERE id = {journal[8]}",
+            "ALTER TABLE journal ENABLE TRIGGER append_only",
+        )
+        assert "line 9 or its hash was changed" in (await shown(browser, session["id"])).text
+        empty = await browser.get(f"/console/sessions/{session['id']}/journal?before=nonsense")
+        assert "There are no earlier lines." in empty.text
+
+
+async def note(service: Service, session_id: str, lines: int) -> None:
+    async with service.context.database.transaction() as connection:
+        before = await payment_sessions.lock(connection, SessionId(session_id))
+        assert before is not None
+        change = Change(before)
+        for number in range(lines):
+            change = change.note(JournalKind.SEARCHED, Source.MONTA_API, found=number)
+        await save(service.context, connection, before, change, service.context.clock.now())
+
+
+def ids_of(page: Node) -> list[int]:
+    return [int(row.attributes["data-line"]) for row in page.one("table").one("tbody").all("tr")]
 
 
 async def test_a_form_that_came_too_late_says_so(database_url: str) -> None:

@@ -165,7 +165,7 @@ def time_line(read: SessionRead, policy: Policy) -> str:
             table.add_row(*row)
         told = rendered(table)
     if read.cut:
-        told += f"\nThe journal goes on; these are its first {len(lines)} lines."
+        told += f"\nThese are the newest {len(lines)} lines; `tapwatt session evidence {session.id}` has all."
     return "\n".join(head) + "\n\n" + told
 
 

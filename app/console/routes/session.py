@@ -17,6 +17,7 @@ from app.console.session_stream import DONE as DONE_EVENT
 from app.console.session_stream import Looking, SessionPage, SessionStreams
 from app.console.views.formats import money
 from app.console.views.session import PARTS, told, values_of
+from app.console.views.timeline import timeline_of
 from app.domain.session.payment_session import PaymentSession, StopReason
 from app.domain.units.ids import SessionId
 from app.domain.units.money import exponent
@@ -24,7 +25,7 @@ from app.flows.admin import queries
 from app.flows.admin.acknowledge import acknowledge
 from app.flows.admin.queries import visible_to
 from app.flows.admin.settle_manually import close_manually, settle_manually
-from app.flows.console.session import SessionRead, read_session
+from app.flows.console.session import SessionRead, earlier_lines, read_session
 from app.flows.context import Context
 from app.flows.terminal.request_stop import request_stop
 
@@ -47,6 +48,17 @@ async def session_page(
     read = await read_session(context, session_id, viewer.key.operator_id)
     values = values_of(read, context.policy)
     return page(request, "session.html", viewer, done=DONE.get(done, ""), **values)
+
+
+@router.get("/{id}/journal")
+async def earlier(
+    request: Request, context: ContextHere, viewer: Viewer, session_id: SessionPath, before: str = ""
+) -> Response:
+    """Lines of the journal before the one with the id `before`, for those that the session's page leaves out."""
+    read = await earlier_lines(context, session_id, viewer.key.operator_id, before=_line(before))
+    session = read.session
+    lines = timeline_of(read.lines, session.created_at, session.authorization.currency)
+    return page(request, "journal.html", viewer, s=session, timeline=lines, cut=read.cut)
 
 
 @router.get("/{id}/stream")

@@ -175,7 +175,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _decisions(lines: Sequence[JournalEntry], scale: _Scale) -> tuple[Decision, ...]:
-    decided = [line for line in lines if line.kind in DECISIONS][:MOST_DECISIONS]
+    decided = [line for line in lines if line.kind in DECISIONS][-MOST_DECISIONS:]
     found: list[Decision] = []
     for number, line in enumerate(decided, 1):
         x = scale.x(line.at)

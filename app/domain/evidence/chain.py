@@ -39,15 +39,20 @@ class Linked:
     hash: str
 
 
-def broken_at(lines: Sequence[Linked], *, head: str, count: int) -> str | None:
-    """What does not fit in a session's chain, in words. None: it is whole, and ends with `head` after `count` lines."""
-    previous = BEGINNING
-    for number, linked in enumerate(lines, start=1):
+def broken_at(
+    lines: Sequence[Linked], *, head: str, count: int, first: int = 1, previous: str = BEGINNING
+) -> str | None:
+    """What does not fit in a session's chain, in words. None: it is whole, and ends with `head` after `count` lines.
+
+    `first`, `previous`: the number of the first of `lines`, and the hash before it, where only the newest are examined.
+    """
+    for number, linked in enumerate(lines, start=first):
         if linked.line.number != number:
             return f"line {number} is missing, or lines are not in order"
         if linked.hash != link(previous, linked.line):
             return f"line {number} or its hash was changed"
         previous = linked.hash
-    if len(lines) != count:
-        return f"there are {len(lines)} lines instead of {count}"
+    found = first - 1 + len(lines)
+    if found != count:
+        return f"there are {found} lines instead of {count}"
     return None if previous == head else "the last line's hash is not the one that the session keeps"

@@ -18,20 +18,20 @@ from app.store.sessions.session_filter import SessionFilter
 from app.store.sessions.settlements import Capture, captures_of_session
 
 MOST_LINES = 1000
-"""Journal lines that are read; the newest ones are left out beyond."""
+"""Journal lines of one page, the newest of those that are asked for."""
 AWAITED = timedelta(minutes=5)
 """How long after a settlement the terminal's report is waited for. Usually it comes within seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRead:
-    """One session at `now`. `cut`: its journal has more than these lines."""
+    """One session at `now`. `cut`: its journal has lines before these."""
 
     session: PaymentSession
     lines: Sequence[JournalEntry]
     cut: bool
     broken: str | None
-    """What does not fit in the journal's chain of hashes, in words. A journal that is cut is not examined."""
+    """What does not fit in the journal's chain of hashes, in words. Of a journal that is cut, in these lines."""
     captures: Sequence[Capture]
     work: DueWork | None
     names: Names
@@ -50,6 +50,16 @@ class SessionRead:
         return settled.status is SettlementStatus.DUE and self.now < settled.decided_at + AWAITED
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierLines:
+    """A part of a session's journal. `cut`: there are lines before these."""
+
+    session: PaymentSession
+    lines: Sequence[JournalEntry]
+    cut: bool
+    now: datetime
+
+
 async def read_session(
     context: Context, session_id: SessionId, operator_id: OperatorId | None
 ) -> SessionRead:
@@ -59,13 +69,14 @@ async def read_session(
         found = await payment_sessions.get(connection, session_id, owner)
         if found is None:
             raise SessionUnknown
-        lines = await journal.of_session(connection, session_id, limit=MOST_LINES + 1)
+        read = await journal.newest(connection, session_id, limit=MOST_LINES + 1)
+        before, lines = read[:-MOST_LINES], read[-MOST_LINES:]
         point = (found.operator_id, found.charge_point_id)
         return SessionRead(
             session=found,
-            lines=lines[:MOST_LINES],
-            cut=len(lines) > MOST_LINES,
-            broken=None if len(lines) > MOST_LINES else _broken(found, lines),
+            lines=lines,
+            cut=bool(before),
+            broken=_broken(found, lines, before[-1].hash.hex() if before else None),
             work=await next_work(connection, session_id),
             captures=await captures_of_session(connection, session_id),
             names=await names_of(connection, {found.terminal_id}, {point}),
@@ -73,7 +84,25 @@ async def read_session(
         )
 
 
-def _broken(session: PaymentSession, lines: Sequence[JournalEntry]) -> str | None:
-    """Examines the chain as far as it was when the session was read; lines may have come since."""
+async def earlier_lines(
+    context: Context, session_id: SessionId, operator_id: OperatorId | None, *, before: int
+) -> EarlierLines:
+    """Reads MOST_LINES journal lines with lower ids than `before`. Raises SessionUnknown."""
+    async with context.database.read() as connection:
+        found = await payment_sessions.get(connection, session_id, SessionFilter(operator_id=operator_id))
+        if found is None:
+            raise SessionUnknown
+        read = await journal.newest(connection, session_id, before=before, limit=MOST_LINES + 1)
+    return EarlierLines(found, read[-MOST_LINES:], len(read) > MOST_LINES, context.clock.now())
+
+
+def _broken(session: PaymentSession, lines: Sequence[JournalEntry], previous: str | None) -> str | None:
+    """Examines the chain as far as it was when the session was read; lines may have come since. `previous`: the hash
+    before these lines; None: they are all."""
     head = session.journal
-    return broken_at(linked_lines(session, lines[: head.lines]), head=head.hash, count=head.lines)
+    if previous is None:
+        return broken_at(linked_lines(session, lines[: head.lines]), head=head.hash, count=head.lines)
+    last = next((at for at, line in enumerate(lines) if line.hash.hex() == head.hash), len(lines) - 1)
+    first = head.lines - last
+    linked = linked_lines(session, lines[: last + 1], first)
+    return broken_at(linked, head=head.hash, count=head.lines, first=first, previous=previous)

@@ -18,6 +18,7 @@ from app.store.tables import journal
 
 JOURNAL_COLUMNS = ("session_id", "operator_id", "at", "kind", "source", "detail", "hash")
 _APPEND = insert_rows(journal, *JOURNAL_COLUMNS)
+_LINES = select(*(journal.c[name] for name in ("id", "at", "kind", "source", "detail", "hash")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,17 @@ async def of_session(
     connection: Connection, session_id: SessionId, *, after: int = 0, limit: int = 1000
 ) -> list[JournalEntry]:
     """Up to `limit` lines with ids above `after`."""
-    c = journal.c
-    query = (
-        select(c.id, c.at, c.kind, c.source, c.detail, c.hash)
-        .where(c.session_id == session_id, c.id > after)
-        .order_by(c.id)
-        .limit(limit)
-    )
-    rows = await connection.execute(query)
-    return [JournalEntry(r.id, r.at, r.kind, r.source, r.detail, r.hash) for r in rows]
+    of_it = _LINES.where(journal.c.session_id == session_id, journal.c.id > after)
+    rows = await connection.execute(of_it.order_by(journal.c.id).limit(limit))
+    return [JournalEntry(*row) for row in rows]
+
+
+async def newest(
+    connection: Connection, session_id: SessionId, *, before: int | None = None, limit: int
+) -> list[JournalEntry]:
+    """The newest `limit` lines; `before`: of those with lower ids."""
+    of_it = _LINES.where(journal.c.session_id == session_id)
+    if before is not None:
+        of_it = of_it.where(journal.c.id < before)
+    rows = await connection.execute(of_it.order_by(journal.c.id.desc()).limit(limit))
+    return [JournalEntry(*row) for row in rows][::-1]
