@@ -13,6 +13,7 @@ from app.demo.interrupts import DemoFailed
 from app.demo.setup import Installation
 from app.demo.stories import CURRENCY, Gesture, Story
 from app.domain.session.settlement import SettlementAction
+from app.domain.units.money import format_minor
 
 WAIT_S = 20
 """Seconds of one long poll; the contract allows 30."""
@@ -38,7 +39,7 @@ class Bank:
         left = self.held[reference] - amount_minor
         if left < 0:
             raise DemoFailed(
-                f"{reference}: {-left} minor units more than the hold are to be captured or released."
+                f"{reference}: {format_minor(-left, CURRENCY)} more than the hold is to be captured or released."
             )
         self.held[reference] = left
 

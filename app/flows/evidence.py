@@ -74,9 +74,7 @@ def _delivery(kept: KeptDelivery) -> Json:
     }
 
 
-def linked_lines(
-    session: PaymentSession, entries: Sequence[JournalEntry], first: int = 1
-) -> list[Linked]:
+def linked_lines(session: PaymentSession, entries: Sequence[JournalEntry], first: int = 1) -> list[Linked]:
     """Numbers stored lines as their hashes cover them. `first`: the number of the first one."""
     return [
         Linked(

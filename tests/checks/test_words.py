@@ -1,5 +1,6 @@
 """One word for one thing: a word that was given up for the field's own does not come back."""
 
+import ast
 import re
 
 import pytest
@@ -62,3 +63,23 @@ def test_the_check_sees_names_within_names() -> None:
     pattern = re.compile(r"(?<![a-zA-Z])(unheard)(?![a-zA-Z])")
     assert pattern.search("settlements_unheard_at")
     assert not pattern.search("unheardof")
+
+
+def test_texts_name_amounts_in_major_units_with_their_currency() -> None:
+    """A text for people that is filled with an amount takes `format_minor`; APIs have the number beside it."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py")}
+    trees = {p: ast.parse(text) for p, text in sources.items() if re.search(r"_minor[}:!]|minor unit", text)}
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr) and _says_minor(node)
+    ]
+    assert not found, "\n".join(found)
+
+
+def _says_minor(text: ast.JoinedStr) -> bool:
+    filled = [part.value for part in text.values if isinstance(part, ast.FormattedValue)]
+    words = "".join(str(part.value) for part in text.values if isinstance(part, ast.Constant))
+    names = [getattr(value, "attr", getattr(value, "id", "")) for value in filled]
+    return any(name.endswith("_minor") for name in names) or (bool(filled) and "minor unit" in words)

@@ -214,7 +214,7 @@ def test_the_bank_gives_no_more_than_it_holds() -> None:
     bank = Bank()
     bank.hold("A-1", 2000)
     bank.take("A-1", 1500)
-    with pytest.raises(DemoFailed, match="A-1: 100 minor units more than the hold"):
+    with pytest.raises(DemoFailed, match=r"A-1: 1\.00 EUR more than the hold"):
         bank.take("A-1", 600)
     assert bank.held == {"A-1": 500}
 

@@ -59,7 +59,7 @@ DETAILS: Mapping[str, str] = {
     "charge_point_unknown": "this charge point is not assigned to the terminal.",
     "several_sessions": "several sessions of this card are running; name the charge point of one.",
     "session_ended": "the payment session is ending or has ended; release the new hold.",
-    "top_up_not_possible": "the authorization may reach 10000 minor units here, so 2500 more are possible at most.",
+    "top_up_not_possible": "the authorization may reach 100.00 EUR here, so 25.00 EUR more are possible at most.",
     "session_running": "the charge has not ended; stop it first, and wait until the session is finishing.",
     "already_settled": "this payment session is settled, and a settlement is never changed.",
     "not_settled": "this payment session is not settled yet; wait for its settlement.",

@@ -14,7 +14,7 @@ ACKNOWLEDGED = OPS | {
             "what_to_do": "Look at the journal's cause: a late stop, a fee after the stop, or a limit that Monta"
             " missed.",
             "amount_at_risk": 12,
-            "detail": "the charge cost 12 minor units more than was authorized",
+            "detail": "the charge cost 0.12 EUR more than was authorized",
             "since": "2026-11-22T10:09:31.000Z",
             "acknowledged": {
                 "at": "2026-11-22T11:30:00.000Z",

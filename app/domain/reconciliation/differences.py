@@ -180,13 +180,17 @@ def _with_psp(
 ) -> Iterator[Difference]:
     captures = [r for r in reports if r.outcome is CaptureOutcome.CAPTURED and r.amount_minor]
     captured, asked = sum(c.amount_minor for c in captures), settlement.to_capture_minor
-    words = f"captured {captured} of {asked} minor units in {len(captures)} captures"
+    currency, count = session.authorization.currency, len(captures)
+    words = f"captured {format_minor(captured, currency)} of {format_minor(asked, currency)}"
+    if count > 1:
+        words += f" in {count} captures"
     late = [c for c in captures if c.reported_at > settlement.deadline]
     if captured > asked and len(captures) > 1:
         yield Difference(kind=DifferenceKind.SEVERAL_CAPTURES, amount_minor=asked - captured, detail=words)
     elif settlement.retry_at is not None:
         due = settlement.retry_at.isoformat(timespec="seconds")
-        again = f"{words}, refused {settlement.attempts} times; the next attempt is due at {due}"
+        times = "time" if settlement.attempts == 1 else "times"
+        again = f"{words}, refused {settlement.attempts} {times}; the next attempt is due at {due}"
         yield Difference(kind=DifferenceKind.CAPTURE_FAILED, amount_minor=asked - captured, detail=again)
     elif captured > asked or settlement.status is SettlementStatus.FAILED:
         yield Difference(kind=DifferenceKind.CAPTURE_DIFFERS, amount_minor=asked - captured, detail=words)
@@ -197,7 +201,7 @@ def _with_psp(
         yield Difference(
             kind=DifferenceKind.CAPTURE_MISSING,
             amount_minor=0,
-            detail=f"the release of {held} is not reported",
+            detail=f"the release of {format_minor(held, currency)} is not reported",
         )
     if late and not captured > asked:
         yield Difference(

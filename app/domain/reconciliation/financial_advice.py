@@ -9,7 +9,7 @@ from app.domain.reconciliation.balance import PspReport
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import CaptureOutcome, Settlement, SettlementStatus
 from app.domain.tariff.tax import tax_split
-from app.domain.units.money import to_major
+from app.domain.units.money import format_minor, to_major
 
 OcpiJson = str | Decimal | Sequence["OcpiJson"] | Mapping[str, "OcpiJson"]
 
@@ -45,7 +45,9 @@ def financial_advice(session: PaymentSession, reports: Sequence[PspReport]) -> d
         "last_updated": _time(max(r.reported_at for r in captures)),
     }
     if status is not CaptureStatusCode.SUCCESS:
-        advice["capture_status_message"] = f"captured {captured} of {settlement.to_capture_minor} minor units"
+        asked = format_minor(settlement.to_capture_minor, session.authorization.currency)
+        done = format_minor(captured, session.authorization.currency)
+        advice["capture_status_message"] = f"captured {done} of {asked}"
     return advice
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import Authorization, PaymentSession
 from app.domain.session.settlement import HoldShare
-from app.domain.units.money import exponent
+from app.domain.units.money import exponent, format_minor
 
 MOST_OFF = timedelta(days=1)
 LONGEST = timedelta(days=31)
@@ -102,12 +102,12 @@ def units_per_eur(currency: str) -> int:
     return _UNITS.get(currency, 1)
 
 
-def amount_problem(authorized_minor: int, most: int) -> TermProblem | None:
+def amount_problem(authorized_minor: int, most: int, currency: str) -> TermProblem | None:
     """Why the amount is too high to be held; None: it is not."""
     if authorized_minor <= most:
         return None
     return TermProblem(
-        "amount", f"all holds of a payment session may come to {most} minor units at most here"
+        "amount", f"all holds of a payment session may come to {format_minor(most, currency)} at most here"
     )
 
 

@@ -139,7 +139,8 @@ def price_above_tariff(session: PaymentSession, charge: Charge, policy: Policy) 
     most = _most(session, charge.latest, final_energy_wh(charge), tariff, policy)
     if price <= most * Decimal("1.02") + to_major(2, tariff.currency):
         return None
-    return f"Monta's final price {price} is above the most that the tariff allows, {most:.2f}"
+    currency = session.authorization.currency
+    return f"Monta's final price {price} {currency} is above the most that the tariff allows, {most:.2f} {currency}"
 
 
 def negative_price_unexpected(session: PaymentSession, charge: Charge, policy: Policy) -> bool:
@@ -206,12 +207,12 @@ def _odd_price(session: PaymentSession, report: ChargeReport, policy: Policy) ->
     most = _most(session, report, wh, tariff, policy)
     far = most * BELIEVED_FACTOR + to_major(ABOVE_BOUND_MINOR, currency)
     if price > min(far, most * UNIT_FACTOR + slack):
-        return f"{price} is above every bound of the tariff, which allows {most:.2f} at most"
+        return f"{price} {currency} is above every bound of the tariff, which allows {most:.2f} {currency} at most"
     if report.state is not ChargeState.COMPLETED:
         return None
     least = lower_bound(tariff, _reading(session, report, wh, policy), ZoneInfo(session.time_zone))
     if least > slack and price < least / UNIT_FACTOR:
-        return f"{price} is far below the least that the tariff makes of {wh} Wh, {least:.2f}"
+        return f"{price} {currency} is far below the least that the tariff makes of {wh} Wh, {least:.2f} {currency}"
     return None
 
 
@@ -230,7 +231,7 @@ def _off_average(report: ChargeReport, price: Decimal, wh: int, currency: str) -
     usual, slack = average * wh / 1000, to_major(SLACK_MINOR, currency)
     if usual / UNIT_FACTOR <= price <= usual * UNIT_FACTOR + slack:
         return None
-    return f"{price} does not fit {wh} Wh at Monta's own average of {average} a kWh"
+    return f"{price} {currency} does not fit {wh} Wh at Monta's own average of {average} {currency} a kWh"
 
 
 def _odd_without_tariff(
@@ -241,17 +242,20 @@ def _odd_without_tariff(
     currency = session.authorization.currency
     authorized = to_major(session.authorized_minor, currency)
     if price > authorized * AUTHORIZATION_FACTOR:
-        return f"{price} is far above the authorization of {authorized}"
+        return f"{price} {currency} is far above the authorization of {authorized} {currency}"
     most = _most_anywhere(session, report, wh, policy)
     if report.state in ENDED and price > most:
-        return f"{price} is more than {wh} Wh in that time cost anywhere, {most:.2f} at the very most"
+        return (
+            f"{price} {currency} is more than {wh} Wh in that time cost anywhere,"
+            f" {most:.2f} {currency} at the very most"
+        )
     per_kwh = _usual_kwh_price(session)
     if per_kwh is None:
         return None
     usual = per_kwh * wh / 1000
     if price <= usual * UNIT_FACTOR + to_major(ABOVE_BOUND_MINOR, currency):
         return None
-    return f"{price} is far above {usual:.2f}, which {wh} Wh came to at the prices shown before"
+    return f"{price} {currency} is far above {usual:.2f} {currency}, which {wh} Wh came to at the prices shown before"
 
 
 def _most_anywhere(session: PaymentSession, report: ChargeReport, wh: int, policy: Policy) -> Decimal:

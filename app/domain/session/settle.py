@@ -42,7 +42,7 @@ from app.domain.session.states.journal import JournalKind
 from app.domain.session.states.phases import Phase, phase_of
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import rates_of
-from app.domain.units.money import Rounding, to_minor
+from app.domain.units.money import Rounding, format_minor, to_minor
 
 
 class ShortfallCause(StrEnum):
@@ -123,7 +123,8 @@ def _with_retry_shown(change: Change, settlement: Settlement, reports: Sequence[
     missing = settlement.captured_minor < settlement.to_capture_minor
     refused = settlement.status is SettlementStatus.FAILED and settlement.attempts > 0 and missing
     change = change.set_attention(Code.CAPTURE_FAILED, REFUSED if refused else None, Source.TERMINAL)
-    differs = what_differs(settlement, reports) if settlement.retry_at is None else None
+    currency = change.session.authorization.currency
+    differs = what_differs(settlement, reports, currency) if settlement.retry_at is None else None
     return change.set_attention(Code.CAPTURE_DIFFERS, differs, Source.TERMINAL, about=differs or "")
 
 
@@ -158,7 +159,8 @@ def settle_final(change: Change, now: datetime, policy: Policy) -> Change:
     if charge.latest.price < 0:
         change = change.note(JournalKind.NEGATIVE_PRICE, WATCHER, price=str(charge.latest.price))
     if negative_price_unexpected(session, charge, policy):
-        why = f"Monta's final price is {charge.latest.price}, where the tariff has the driver pay: released"
+        price = f"{charge.latest.price} {session.authorization.currency}"
+        why = f"Monta's final price is {price}, where the tariff has the driver pay: released"
         change = change.raise_attention(Code.NEGATIVE_PRICE, why, WATCHER)
     if _below_least(session, price_minor, final_energy_wh(charge)):
         change = change.note(JournalKind.BELOW_LEAST, WATCHER, price_minor=price_minor)
@@ -303,7 +305,8 @@ def _billed(
     change = _with_settlement(change.apply(command, source), settlement, policy, phase)
     if settlement.shortfall_minor:
         change = change.note(JournalKind.SHORTFALL, WATCHER, cause=cause_of_shortfall(session))
-        why = f"the charge cost {settlement.shortfall_minor} minor units more than was authorized"
+        missing = format_minor(settlement.shortfall_minor, session.authorization.currency)
+        why = f"the charge cost {missing} more than was authorized"
         change = change.raise_attention(Code.SHORTFALL, why, WATCHER)
     return change
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from app.domain.limit.policy import Policy
 from app.domain.units.canonical import digest
+from app.domain.units.money import format_minor
 
 
 class SettlementAction(StrEnum):
@@ -260,13 +261,14 @@ def _refusals(share: HoldShare, reports: Iterable[CaptureReport]) -> set[Capture
     return {r for r in refused if r.authorization_reference in (None, share.reference)}
 
 
-def what_differs(settlement: Settlement, reports: Collection[CaptureReport]) -> str | None:
+def what_differs(settlement: Settlement, reports: Collection[CaptureReport], currency: str) -> str | None:
     """How the PSP's reports differ from the settlement, in words. None: it did not fail."""
     if settlement.status is not SettlementStatus.FAILED:
         return None
     captured, released = _sum(reports, CaptureOutcome.CAPTURED), _sum(reports, CaptureOutcome.RELEASED)
-    done = f"captured {captured} of {settlement.to_capture_minor}"
-    done += f", released {released} of {settlement.to_release_minor}"
+    captured_of, released_of = settlement.to_capture_minor, settlement.to_release_minor
+    done = f"captured {format_minor(captured, currency)} of {format_minor(captured_of, currency)}"
+    done += f", released {format_minor(released, currency)} of {format_minor(released_of, currency)}"
     failed = any(r.outcome is CaptureOutcome.FAILED for r in reports)
     return f"the PSP did not do what was settled: {done}{', a failure was reported' if failed else ''}"
 

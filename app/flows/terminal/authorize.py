@@ -290,7 +290,7 @@ def _check_terms(
     """Checks the hold's times and amount, at the first call only. A repeat finds its session, however late. Raises
     HoldNotTaken."""
     days = timedelta(days=policy.hold_days if hold_days is None else hold_days)
-    problem = time_problem(held, now, days) or amount_problem(held.amount_minor, most)
+    problem = time_problem(held, now, days) or amount_problem(held.amount_minor, most, held.currency)
     if problem is not None:
         raise HoldNotTaken(problem)
 

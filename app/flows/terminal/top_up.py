@@ -10,6 +10,7 @@ from app.domain.session.machine import Caller, Change, Source
 from app.domain.session.payment_session import PaymentSession, Status, TopUp
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
+from app.domain.units.money import format_minor
 from app.flows.context import Context, locked_session
 from app.flows.saving import save
 from app.store.db.connection import Connection
@@ -122,9 +123,10 @@ def _check(session: PaymentSession, more: MoreAuthorized) -> None:
         raise TopUpNotPossible(f"a payment session takes {MAX_TOP_UPS} top-ups at most")
     most, wanted = session.top_up_max_minor, session.authorized_minor + more.amount_minor
     if most is not None and wanted > most:
-        left_minor = max(0, most - session.authorized_minor)
+        currency, left_minor = session.authorization.currency, max(0, most - session.authorized_minor)
         raise TopUpNotPossible(
-            f"the authorization may reach {most} minor units here, so {left_minor} more are possible at most"
+            f"the authorization may reach {format_minor(most, currency)} here,"
+            f" so {format_minor(left_minor, currency)} more are possible at most"
         )
 
 
@@ -134,7 +136,7 @@ def _check_terms(session: PaymentSession, more: MoreAuthorized, now: datetime, p
     currency = session.authorization.currency
     most = session.hold_max_minor or most_minor(currency, policy)
     wanted = session.authorized_minor + more.amount_minor
-    problem = top_up_time_problem(more.expires_at, now, days) or amount_problem(wanted, most)
+    problem = top_up_time_problem(more.expires_at, now, days) or amount_problem(wanted, most, currency)
     if problem is not None:
         raise HoldNotTaken(problem)
 

@@ -144,6 +144,17 @@ def test_each_difference_is_named_with_its_amount(
     assert kinds(*plant(settled())) == expected
 
 
+def test_details_name_amounts_in_major_units_with_their_currency() -> None:
+    said: dict[Kind, str] = {}
+    for plant, _ in PLANTED:
+        session, reports = plant(settled())
+        told = by_reports(session, reports) if session.settlement else session
+        said |= {d.kind: d.detail for d in reconciled(told, reports, POLICY, NOW).differences}
+    assert said[Kind.SEVERAL_CAPTURES] == "captured 15.80 EUR of 7.90 EUR in 2 captures"
+    assert said[Kind.CAPTURE_MISSING] == "captured 0.00 EUR of 7.90 EUR"
+    assert said[Kind.CAPTURE_FAILED].startswith("captured 0.00 EUR of 7.90 EUR, refused 1 time; the next")
+
+
 def test_every_kind_is_planted_and_has_words() -> None:
     assert (
         {kind for _, expected in PLANTED for kind in expected}

@@ -65,7 +65,7 @@ def test_less_than_settled_is_a_partial_success_and_a_refusal_has_failed() -> No
     assert partial is not None
     assert partial["capture_status_code"] == "PARTIAL_SUCCESS"
     assert partial["total_costs"] == {"before_taxes": Decimal("5.00")}
-    assert partial["capture_status_message"] == "captured 500 of 790 minor units"
+    assert partial["capture_status_message"] == "captured 5.00 EUR of 7.90 EUR"
     refused = captured(790, CaptureOutcome.FAILED)
     failed = financial_advice(told(paid(), refused), [refused])
     assert failed is not None

@@ -118,10 +118,10 @@ ORDINARY |= {"RSD": 8_000_00, "TRY": 3_000_00, "INR": 6_000_00, "IRR": 60_000_00
 def test_F105_ordinary_amounts_are_possible_in_each_currency_and_absurd_ones_in_none(currency: str) -> None:
     most = most_minor(currency, POLICY)
     usual = ORDINARY[currency]
-    assert amount_problem(3 * usual, most) is None
-    assert amount_problem(100 * usual, most) is not None
-    assert amount_problem(most, most) is None
-    assert amount_problem(most + 1, most) is not None
+    assert amount_problem(3 * usual, most, currency) is None
+    assert amount_problem(100 * usual, most, currency) is not None
+    assert amount_problem(most, most, currency) is None
+    assert amount_problem(most + 1, most, currency) is not None
 
 
 def test_F105_the_ceiling_is_a_thousand_euros_or_the_operators_own() -> None:

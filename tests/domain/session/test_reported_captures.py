@@ -67,7 +67,8 @@ def test_F104_a_capture_that_differs_needs_attention_until_another_report_makes_
     items = failed.session.attention
     assert [item.code for item in items] == [Code.CAPTURE_FAILED, Code.CAPTURE_DIFFERS]
     assert items[1].detail == (
-        "the PSP did not do what was settled: captured 0 of 700, released 0 of 300, a failure was reported"
+        "the PSP did not do what was settled: captured 0.00 EUR of 7.00 EUR, released 0.00 EUR of 3.00 EUR,"
+        " a failure was reported"
     )
     assert items[1].about == items[1].detail, "another difference is another cause"
     both = [final, told(CAPTURED, 700, "psp-2")]

@@ -53,7 +53,7 @@ def test_F66_a_price_above_the_hold_needs_attention() -> None:
     session = settle_final(final(Decimal("20.01")), after(110), POLICY).session
     assert session.settlement is not None
     assert session.settlement.shortfall_minor == 1
-    assert "1 minor units more than was authorized" in session.attention[0].detail
+    assert session.attention[0].detail == "the charge cost 0.01 EUR more than was authorized"
 
 
 def test_the_energy_billed_is_the_final_one_and_the_peak_only_when_there_is_none() -> None:
