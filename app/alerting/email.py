@@ -9,6 +9,7 @@ from datetime import datetime
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 
+from app.alerting.failures import why_not_sent
 from app.alerting.outlet import TIMEOUT_S, NotDelivered
 from app.domain.alerts.message import Message, subject, text
 
@@ -39,7 +40,7 @@ class EmailOutlet:
         try:
             await asyncio.to_thread(self._deliver, mail)
         except (OSError, smtplib.SMTPException) as error:
-            raise NotDelivered(type(error).__name__) from None
+            raise NotDelivered(why_not_sent(error)) from None
 
     def _deliver(self, mail: EmailMessage) -> None:
         parts = urlsplit(self.url)

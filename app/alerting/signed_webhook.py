@@ -8,6 +8,7 @@ from datetime import datetime
 import httpx
 from standardwebhooks import Webhook
 
+from app.alerting.failures import why_not_sent, why_refused
 from app.alerting.outlet import TIMEOUT_S, NotDelivered
 
 MOST_READ_BYTES = 16_384
@@ -49,12 +50,10 @@ async def post_signed(
                 read += len(part)
                 if read > MOST_READ_BYTES:
                     break
-    except TimeoutError:
-        raise NotDelivered(f"not answered within {TIMEOUT_S:.0f} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NotDelivered(type(error).__name__) from None
+    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NotDelivered(why_not_sent(error)) from None
     if not answer.is_success:
-        raise NotDelivered(f"answered {answer.status_code}")
+        raise NotDelivered(why_refused(answer.status_code))
 
 
 @dataclass(frozen=True, slots=True)

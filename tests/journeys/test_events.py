@@ -194,12 +194,12 @@ async def test_F118_a_dead_endpoint_is_tried_for_seven_days_and_holds_up_no_othe
         assert pauses == [5, *[60] * 5, *[3600] * 24, *[86400] * 5]
         shown = await manage_endpoints.show_endpoint(rig.context, added.id)
         assert (shown.waiting, shown.endpoint.given_up) == (0, 1)
-        assert shown.endpoint.problem == "ConnectError"
+        assert shown.endpoint.problem == "refused"
         assert shown.endpoint.failing_since is not None
         async with rig.context.database.read() as connection:
             (health,) = await alerts.health_of_operators(connection)
         (cause,) = [c for c in of_operator(health, rig.clock.now()) if c.code == "endpoint_fails"]
-        assert cause.detail == f"{added.id}: ConnectError"
+        assert cause.detail == f"{added.id}: refused"
         figures = await read_figures(rig.context)
         assert (figures.endpoints, figures.events_waiting) == ({"failing": 1, "active": 1}, 0)
         assert len(await rows(rig, OF_SESSIONS)) == 3, "they stay for the terminal's list"
