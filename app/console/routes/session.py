@@ -54,7 +54,7 @@ async def session_page(
 async def earlier(
     request: Request, context: ContextHere, viewer: Viewer, session_id: SessionPath, before: str = ""
 ) -> Response:
-    """Lines of the journal before the one with the id `before`, for those that the session's page leaves out."""
+    """Lines of the journal before the line `before`. The session's page leaves them out."""
     read = await earlier_lines(context, session_id, viewer.key.operator_id, before=_line(before))
     session = read.session
     lines = timeline_of(read.lines, session.created_at, session.authorization.currency)
