@@ -19,7 +19,7 @@ from app.store.db.group_commit import GroupCommit
 from app.store.db.secret_box import SecretBox
 from app.store.operators import jobs, monta_access
 from app.store.operators.jobs import Job
-from app.store.operators.monta_access import TokenPair
+from app.store.operators.monta_access import Quota, TokenPair
 from app.store.operators.operators import Operator
 
 log = structlog.get_logger("access")
@@ -106,6 +106,7 @@ class SharedBudget:
         self._database = database
         self._counted: dict[OperatorId, monta_access.Count] = {}
         self._groups: dict[tuple[OperatorId, Purpose], GroupCommit[_Request]] = {}
+        self._corrections: dict[OperatorId, GroupCommit[Quota]] = {}
 
     async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
         key = (operator, purpose)
@@ -136,20 +137,32 @@ class SharedBudget:
     async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
         if seen.limit is None or seen.remaining is None or seen.resets_in_s is None or seen.limit <= 0:
             return
-        remaining = max(0, seen.remaining)
-        ends_at = now + timedelta(seconds=min(max(seen.resets_in_s, 0), MAX_WINDOW_S))
-        counted = self._counted.get(operator)
-        if counted is not None and counted.covers(seen.limit, remaining, ends_at):
+        quota = Quota(
+            total=seen.limit,
+            window_s=min(max(seen.window_s or DEFAULT_WINDOW_S, 1), MAX_WINDOW_S),
+            remaining=max(0, seen.remaining),
+            ends_at=now + timedelta(seconds=min(max(seen.resets_in_s, 0), MAX_WINDOW_S)),
+        )
+        if self._is_known(operator, quota):
             return  # the usual case: saves a write for each call
+        group = self._corrections.get(operator)
+        if group is None:
+            group = self._corrections[operator] = GroupCommit(partial(self._correct, operator))
+        await group.put(quota)
+
+    def _is_known(self, operator: OperatorId, quota: Quota) -> bool:
+        counted = self._counted.get(operator)
+        return counted is not None and counted.covers(quota)
+
+    async def _correct(self, operator: OperatorId, seen: Sequence[Quota]) -> None:
+        """Corrects the count once for all answers that came together. By the strictest figures of the last window."""
+        strictest = monta_access.strictest(seen)
+        if self._is_known(operator, strictest):
+            return
         async with self._database.transaction() as connection:
-            await monta_access.correct_budget(
-                connection,
-                operator,
-                quota=seen.limit,
-                window_s=min(max(seen.window_s or DEFAULT_WINDOW_S, 1), MAX_WINDOW_S),
-                remaining=remaining,
-                ends_at=ends_at,
-            )
+            corrected = await monta_access.correct_budget(connection, operator, strictest)
+        if corrected is not None:
+            self._counted[operator] = corrected
 
     async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
         async with self._database.transaction() as connection:

@@ -7,6 +7,7 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import httpx
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("running")
 
+LOADED_BY_CALLS = "anyio._backends._asyncio"
+"""What httpcore loads with its first call: the loop would stand still for some 50 ms, and no stop could be sent."""
 ENDING = (signal.SIGINT, signal.SIGTERM)
 KEEP_TIME_S = 10.0
 WEBHOOK_TIMEOUT_S = 10.0
@@ -75,6 +78,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         await stack.enter_async_context(_background(lambda: keep_recording_key_uses(context)))
         if with_watcher:
             await _alerting(stack, settings, context)
+            import_module(LOADED_BY_CALLS)
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
         app = _app(settings, context, news, metrics)
         app.state.limits = RateLimits(_quotas(settings))
@@ -146,6 +150,7 @@ async def watch(settings: KeyedSettings, url: str) -> None:
             listens = await _woken(stack, settings, context, watcher)
             await stack.enter_async_context(_beside(context, listens))
             await _alerting(stack, settings, context)
+            import_module(LOADED_BY_CALLS)
             _settle()
             log.info("watcher_started", watcher=watcher.name)
             await watcher.run()

@@ -179,6 +179,16 @@ class TestSharedBudget(BudgetContract):
         await SharedBudget(databases[1]).observe(OP_ONE, QuotaSeen(1000, 600, 700, 60), ORIGIN)
         assert await self._left(databases[0]) == (500, 1000)
 
+    async def test_of_answers_that_come_together_the_one_that_shows_the_least_counts(
+        self, databases: list[Database]
+    ) -> None:
+        budget = SharedBudget(databases[0])
+        await budget.take(OP_ONE, Purpose.STOP, ORIGIN)
+        seen = [QuotaSeen(5000, 600, left, 600) for left in (4990, 4980, 4985, 4995)]
+        before = QuotaSeen(5000, 600, 12, 30)
+        await asyncio.gather(*(budget.observe(OP_ONE, each, ORIGIN) for each in [*seen, before]))
+        assert await self._left(databases[0]) == (4980, 5000)
+
     async def test_another_quota_in_the_same_window_replaces_the_assumed_one(
         self, databases: list[Database]
     ) -> None:

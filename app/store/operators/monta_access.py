@@ -1,5 +1,6 @@
 """Stores Monta's token pairs and rate budgets, one row an operator. Shared by all replicas."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Numeric,
-    Update,
     and_,
     bindparam,
     case,
@@ -128,6 +128,23 @@ async def save_tokens(
     return version
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """Monta's own figures, as the headers of one answer show them."""
+
+    total: int
+    window_s: int
+    remaining: int
+    ends_at: datetime
+
+
+def strictest(seen: Sequence[Quota]) -> Quota:
+    """The figures with the least left of the last window that answers show."""
+    last = max(seen, key=lambda quota: quota.ends_at)
+    same = [q for q in seen if q.total == last.total and last.ends_at - q.ends_at <= SAME_WINDOW]
+    return min(same, key=lambda quota: quota.remaining)
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """The quota left until the window ends, after this request."""
@@ -136,10 +153,10 @@ class Count:
     remaining: int
     window_ends_at: datetime
 
-    def covers(self, quota: int, remaining: int, ends_at: datetime) -> bool:
+    def covers(self, seen: Quota) -> bool:
         """Whether Monta's figures for the same window would change nothing."""
-        same = self.quota == quota and abs(self.window_ends_at - ends_at) <= SAME_WINDOW
-        return same and self.remaining <= remaining
+        same = self.quota == seen.total and abs(self.window_ends_at - seen.ends_at) <= SAME_WINDOW
+        return same and self.remaining <= seen.remaining
 
 
 async def take_requests(
@@ -189,27 +206,20 @@ async def open_budget(
     await connection.execute(insert(B).values(operator_id=operator_id, **row).on_conflict_do_nothing())
 
 
-async def correct_budget(
-    connection: Connection,
-    operator_id: OperatorId,
-    *,
-    quota: int,
-    window_s: int,
-    remaining: int,
-    ends_at: datetime,
-) -> None:
+async def correct_budget(connection: Connection, operator_id: OperatorId, seen: Quota) -> Count | None:
     """Corrects the budget by Monta's headers. Within one window the smaller count wins, since calls may be under way.
 
-    A count of another quota (ours was assumed, or the agreement was changed) is ignored.
+    A count of another quota (ours was assumed, or the agreement was changed) is ignored. None: there is no budget yet.
     """
     given = {
         "operator": operator_id,
-        "total": quota,
-        "window": window_s,
-        "left": remaining,
-        "ends_at": ends_at,
+        "total": seen.total,
+        "window": seen.window_s,
+        "left": seen.remaining,
+        "ends_at": seen.ends_at,
     }
-    await connection.execute(_CORRECT, given)
+    row = (await connection.execute(_CORRECT, given)).one_or_none()
+    return None if row is None else Count(row.quota, row.remaining, row.window_ends_at)
 
 
 async def block_requests(
@@ -250,7 +260,7 @@ def _take(*, urgent: bool) -> ReturningUpdate[tuple[int, int, datetime]]:
     )
 
 
-def _correct() -> Update:
+def _correct() -> ReturningUpdate[tuple[int, int, datetime]]:
     ends_at = bindparam("ends_at", type_=B.c.window_ends_at.type)
     left, total = bindparam("left", type_=Integer()), bindparam("total", type_=Integer())
     apart_s = func.abs(func.extract("epoch", B.c.window_ends_at - ends_at))
@@ -264,6 +274,7 @@ def _correct() -> Update:
             remaining=case((same, func.least(B.c.remaining, left)), else_=left),
             window_ends_at=ends_at,
         )
+        .returning(B.c.quota, B.c.remaining, B.c.window_ends_at)
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import cast, func, select
+from sqlalchemy import bindparam, cast, func, or_, select
 
 from app.domain.session.payment_session import Status
 from app.domain.units.ids import OperatorId, SessionId
@@ -66,8 +66,13 @@ async def known_charges(
 
 
 async def wake_authorized(connection: Connection, operator_id: OperatorId, now: datetime) -> None:
-    """Makes due the operator's sessions whose start may have waited. Locks all of them, also those that are due: a
-    watcher may be about to release such a one until later."""
-    meant = (P.c.operator_id == operator_id, P.c.status == Status.AUTHORIZED)
-    locked = await connection.execute(select(P.c.id).where(*meant).order_by(P.c.id).with_for_update())
+    """Makes due the operator's sessions whose start was put off. After the end of the reconciliation is recorded.
+
+    Only what waits is locked (`starts_held_since`): waiting for a watcher's sessions would keep the others locked
+    meanwhile, and every one of them would cost a transaction of its own.
+    """
+    waits = or_(P.c.due_at.is_(None), P.c.due_at > bindparam("now", type_=P.c.due_at.type))
+    meant = (P.c.operator_id == bindparam("operator"), P.c.status == Status.AUTHORIZED, waits)
+    query = select(P.c.id).where(*meant).order_by(P.c.id).with_for_update()
+    locked = await connection.execute(query, {"operator": operator_id, "now": now})
     await leases.wake(connection, locked.scalars(), now)

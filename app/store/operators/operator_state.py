@@ -167,10 +167,19 @@ _HELD_SINCE = select(O.c.reconcile_wanted_at).where(
 )
 
 
+_STILL_HELD_SINCE = _HELD_SINCE.with_for_update(read=True)
+
+
 async def starts_held_since(connection: Connection, operator_id: OperatorId) -> datetime | None:
-    """When a reconciliation was requested that is still outstanding. None: no starts are held."""
+    """When a reconciliation was requested that is still outstanding. None: no starts are held.
+
+    Its end is not recorded before this transaction is over: whoever puts a start off for it is seen by
+    `wake_authorized` afterwards.
+    """
     given = {"operator": operator_id}
-    found: datetime | None = (await connection.execute(_HELD_SINCE, given)).scalar_one_or_none()
+    if (await connection.execute(_HELD_SINCE, given)).first() is None:
+        return None
+    found: datetime | None = (await connection.execute(_STILL_HELD_SINCE, given)).scalar_one_or_none()
     return found
 
 

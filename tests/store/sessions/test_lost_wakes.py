@@ -21,9 +21,9 @@ from app.domain.session.machine import Wait
 from app.domain.units.ids import ChargeId
 from app.store.db.connection import Connection
 from app.store.db.database import Database
-from app.store.operators import jobs, monta_access, operator_sessions
+from app.store.operators import jobs, monta_access, operator_sessions, operator_state
 from app.store.operators.jobs import Job
-from app.store.operators.monta_access import Count
+from app.store.operators.monta_access import Count, Quota
 from app.store.sessions import inbox, leases, payment_sessions, polled_reports
 from app.store.sessions.inbox import InboxEntry
 from app.store.sessions.leases import Lease
@@ -110,12 +110,43 @@ async def test_F114_news_wakes_a_session_that_is_released_while_the_news_waits_f
 async def test_F114_a_start_that_waited_is_woken_though_it_is_just_being_put_off(
     database_url: str,
 ) -> None:
+    """The reconciliation that starts wait for does not end between a watcher's look at it and its commit."""
+
+    async def put_off(connection: Connection) -> None:
+        assert await operator_state.starts_held_since(connection, OP_ONE) == NOW + SECOND
+        await release_later(connection)
+
     async with provisioned(database_url) as database:
         await record(database, a_session("a"))
-        await asked_while_held(
-            database, release_later, lambda c: operator_sessions.wake_authorized(c, OP_ONE, NOW)
-        )
+        async with database.transaction() as connection:
+            await operator_state.want_reconciliation(connection, NOW + SECOND, patience=60 * SECOND)
+        await asked_while_held(database, put_off, reconciled)
+        async with database.transaction() as connection:
+            assert await operator_state.starts_held_since(connection, OP_ONE) is None
+            await operator_sessions.wake_authorized(connection, OP_ONE, NOW)
         assert await due_at(database) == NOW
+
+
+async def test_starts_that_waited_are_woken_without_waiting_for_those_that_a_watcher_works_on(
+    database_url: str,
+) -> None:
+    works, waits = a_session("a"), a_session("b", charge_point="102")
+    async with provisioned(database_url) as database:
+        await record(database, works)
+        await record(database, waits)
+        async with database.transaction() as working:
+            assert await payment_sessions.lock(working, works.id) is not None
+            async with database.transaction() as connection:
+                await leases.reschedule(connection, {waits.id: Wait(LATER)}, NOW)
+            async with database.transaction() as connection:
+                await operator_sessions.wake_authorized(connection, OP_ONE, NOW)
+            assert await due_at(database, where="id = 'ps_b'") == NOW
+
+
+async def reconciled(connection: Connection) -> None:
+    await operator_state.note_reconciled(
+        connection, OP_ONE, NOW + SECOND, deep=False, next_at=LATER, problem=None
+    )
 
 
 async def test_F114_a_stop_request_wakes_a_session_that_is_released_meanwhile(database_url: str) -> None:
@@ -179,9 +210,8 @@ async def test_F114_a_request_that_an_old_version_refuses_is_granted_by_the_new_
             statements += 1
             if statements == 2:
                 async with database.transaction() as other:
-                    await monta_access.correct_budget(
-                        other, OP_ONE, quota=10, window_s=600, remaining=9, ends_at=NOW + 60 * SECOND
-                    )
+                    seen = Quota(total=10, window_s=600, remaining=9, ends_at=NOW + 60 * SECOND)
+                    await monta_access.correct_budget(other, OP_ONE, seen)
             return await connection.execute(statement, given)
 
         async with database.transaction() as connection:
