@@ -78,7 +78,6 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         await stack.enter_async_context(_background(lambda: keep_recording_key_uses(context)))
         if with_watcher:
             await _alerting(stack, settings, context)
-            import_module(LOADED_BY_CALLS)
         watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
         app = _app(settings, context, news, metrics)
         app.state.limits = RateLimits(_quotas(settings))
@@ -150,7 +149,6 @@ async def watch(settings: KeyedSettings, url: str) -> None:
             listens = await _woken(stack, settings, context, watcher)
             await stack.enter_async_context(_beside(context, listens))
             await _alerting(stack, settings, context)
-            import_module(LOADED_BY_CALLS)
             _settle()
             log.info("watcher_started", watcher=watcher.name)
             await watcher.run()
@@ -176,6 +174,7 @@ async def _woken(
     stack: AsyncExitStack, settings: Settings, context: Context, watcher: Watcher
 ) -> dict[str, Callable[[str], None]]:
     """Sends events to terminal makers for as long as the stack is open. Returns what wakes it and the watcher."""
+    import_module(LOADED_BY_CALLS)
     sender = EventSender(context, await stack.enter_async_context(open_event_outlet(settings)))
     await stack.enter_async_context(_background(sender.run))
     return {DUE_CHANNEL: lambda _: watcher.wake(), EVENTS_CHANNEL: lambda _: sender.wake()}
