@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, PlainSerializer
 
 from app.domain.session.limit_checks import limits_shown
-from app.domain.session.payment_session import PaymentSession
+from app.domain.session.payment_session import Held, PaymentSession
 from app.domain.session.settlement import Settlement, SettlementAction, SettlementStatus
 from app.domain.tariff import Tariff
 from app.domain.tariff.tax import tax_split
@@ -130,12 +130,14 @@ def limits_fields(session: PaymentSession) -> dict[str, object]:
 
 def authorizations_fields(session: PaymentSession) -> list[dict[str, object]]:
     """Returns a session's fields of every AuthorizationOut. The first hold first."""
-    first = session.authorization
-    holds = ((first.reference, first.amount_minor, first.expires_at),)
-    more = ((t.reference, t.amount_minor, t.expires_at) for t in session.top_ups)
+    holds: tuple[Held, ...] = (session.authorization, *session.top_ups)
     return [
-        {"reference": reference, "amount": amount, "expires_at": None if end is None else rfc3339(end)}
-        for reference, amount, end in (*holds, *more)
+        {
+            "reference": hold.reference,
+            "amount": hold.present_minor,
+            "expires_at": None if hold.ends_at is None else rfc3339(hold.ends_at),
+        }
+        for hold in holds
     ]
 
 

@@ -26,7 +26,7 @@ from app.domain.tariff import InvalidTariff, Tariff, parse_tariff
 from app.domain.units.ids import ChargePointId
 from app.domain.units.money import is_currency
 from app.flows.terminal.request_stop import ShownCard
-from app.flows.terminal.top_up import MoreAuthorized
+from app.flows.terminal.top_up import MoreAuthorized, TotalAuthorized
 from app.store.db.documents import is_json
 
 MAX_AMOUNT_MINOR = 10**12
@@ -171,14 +171,39 @@ class FieldErrors(Exception):
 
 
 class TopUpIn(Body):
-    """POST /v1/payment-sessions/{id}/authorizations: one more hold, in the session's currency."""
+    """POST /v1/payment-sessions/{id}/authorizations: one more hold, or a new total of one that exists. In the
+    session's currency."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": [name], "properties": {name: {"type": "integer"}}}
+                for name in ("amount", "amount_total")
+            ]
+        }
+    )
 
     reference: Reference
-    amount: Amount
+    amount: Annotated[Amount | None, Field(description="of a new hold")] = None
+    amount_total: Annotated[
+        Amount | None,
+        Field(description="of the hold with this reference, since the PSP raised or lowered it"),
+    ] = None
     expires_at: Moment | None = None
 
-    def more(self) -> MoreAuthorized:
-        return MoreAuthorized(reference=self.reference, amount_minor=self.amount, expires_at=self.expires_at)
+    def more(self) -> MoreAuthorized | TotalAuthorized:
+        """Converts to a new hold, or to a new total of one. Raises FieldErrors when it is neither, or both."""
+        if self.amount is not None and self.amount_total is None:
+            return MoreAuthorized(
+                reference=self.reference, amount_minor=self.amount, expires_at=self.expires_at
+            )
+        if self.amount is None and self.amount_total is not None:
+            return TotalAuthorized(
+                reference=self.reference, amount_minor=self.amount_total, expires_at=self.expires_at
+            )
+        raise FieldErrors(
+            [("amount", "send this for a new hold, or amount_total for one that exists; not both")]
+        )
 
 
 class CaptureIn(Body):

@@ -7,7 +7,7 @@ from typing import TypeAlias, assert_never
 
 from hypothesis import strategies as st
 
-from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.charging.charge import Charge, ChargeReport, ChargeState
 from app.domain.limit.policy import Policy
 from app.domain.session import monta_calls, stuck_session
 from app.domain.session.machine import (
@@ -94,6 +94,15 @@ def running(energy_wh: int = 0, at: float = 10, **more: object) -> Change:
     """The start was accepted, and the charge has this energy."""
     change = monta_calls.start_accepted(posted(new_session(**more)), report("starting", 2), POLICY)
     return apply_report(change, report("charging", at, energy_wh=energy_wh), Source.MONTA_WEBHOOK, POLICY)
+
+
+def seen(state: ChargeState, *, at_s: float, energy_wh: int = 0, energy_at_s: float = 0) -> Charge:
+    """A charge last seen `at_s` after T0, its meter first seen at this reading `energy_at_s` after T0."""
+    at = after(at_s)
+    latest = ChargeReport(
+        id=ChargeId("5"), state=state, seen_at=at, updated_at=at, started_at=T0, energy_wh=energy_wh
+    )
+    return Charge(latest=latest, energy_wh=energy_wh, energy_at=after(energy_at_s), seen_at=at)
 
 
 reports = st.builds(

@@ -11,21 +11,10 @@ import pytest
 from app.flows.admin import provision
 from app.flows.session.claim import is_anything_due
 from tests.journeys.checks import ended, kinds, minor, the_charge
-from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.journeys.rig import energy_tariff, open_rig
+from tests.journeys.top_ups import allow_top_ups, more
 
 pytestmark = pytest.mark.anyio
-
-
-async def more(
-    rig: Rig, session: Json, amount: int, reference: str = "T-1", **duplicate: object
-) -> tuple[int, Json]:
-    path = f"/v1/payment-sessions/{session['id']}/authorizations"
-    answer = await rig.call("POST", path, body={"reference": reference, "amount": amount} | duplicate)
-    return answer.status_code, answer.json()
-
-
-async def allow_top_ups(rig: Rig, most: int = 15_000) -> None:
-    await provision.set_top_up_max(rig.context, rig.operator.operator_id, most)
 
 
 async def test_a_top_up_raises_the_limit_and_the_bill_is_spread_over_both_holds(database_url: str) -> None:

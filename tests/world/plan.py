@@ -44,6 +44,8 @@ class Payment:
     tops_up_after_s: float | None = None
     top_ups: int = 1
     """Number of top-ups, one after the other."""
+    totals: tuple[tuple[float, int], ...] = ()
+    """New totals of the first hold, which the PSP raises and lowers in place; each so many seconds after the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +109,11 @@ class Plan:
     @property
     def limits_work(self) -> bool:
         """Whether Monta's own limit reaches every charge point and holds at the authorization: with top-ups it
-        begins above."""
+        begins above, and it stays where it was when a hold is lowered."""
         ignored = any(point.faults.limits_ignored for config in self.monta for point in config.points)
         reached = all(happening.what != "offline" for happening in self.happenings)
-        return reached and not ignored and all(payment.tops_up_after_s is None for payment in self.payments)
+        fixed = all(payment.tops_up_after_s is None and not payment.totals for payment in self.payments)
+        return reached and not ignored and fixed
 
     @property
     def well_told(self) -> bool:

@@ -100,10 +100,7 @@ class Terminal:
             await self._authorize(payment.key if n == 0 else None)
         if payment.vanishes:
             return
-        if payment.tops_up_after_s is not None:
-            await self._clock.sleep(payment.tops_up_after_s)
-            for number in range(payment.top_ups):
-                await self._top_up(f"{payment.reference}-more-{number}")
+        await self._raise_and_lower()
         if payment.cancels_after_s is not None:
             await self._clock.sleep(payment.cancels_after_s)
             answer = await self._insist("POST", f"/v1/payment-sessions/{self.ledger.session_id}/stop")
@@ -154,11 +151,32 @@ class Terminal:
         ledger.authorized.setdefault(ledger.payment.reference, ledger.payment.amount)
         self._see(session)
 
+    async def _raise_and_lower(self) -> None:
+        payment = self.ledger.payment
+        if payment.tops_up_after_s is not None:
+            await self._clock.sleep(payment.tops_up_after_s)
+            for number in range(payment.top_ups):
+                await self._top_up(f"{payment.reference}-more-{number}")
+        for wait_s, total in payment.totals:
+            await self._clock.sleep(wait_s)
+            await self._change_hold(total)
+
     async def _top_up(self, reference: str) -> None:
         path = f"/v1/payment-sessions/{self.ledger.session_id}/authorizations"
         answer = await self._insist("POST", path, body={"reference": reference, "amount": TOP_UP})
         if answer is not None and answer.status_code in (200, 201):
             self.ledger.authorized[reference] = TOP_UP
+            self._see(answer.json())
+
+    async def _change_hold(self, total: int) -> None:
+        """Lowers the hold at the PSP once that is recorded, and raises it before."""
+        path, reference = (
+            f"/v1/payment-sessions/{self.ledger.session_id}/authorizations",
+            self.ledger.payment.reference,
+        )
+        answer = await self._insist("POST", path, body={"reference": reference, "amount_total": total})
+        if answer is not None and answer.status_code == 200:
+            self.ledger.authorized[reference] = total
             self._see(answer.json())
 
     async def _follow(self) -> None:

@@ -60,6 +60,7 @@ DETAILS: Mapping[str, str] = {
     "several_sessions": "several sessions of this card are running; name the charge point of one.",
     "session_ended": "the payment session is ending or has ended; release the new hold.",
     "top_up_not_possible": "the authorization may reach 100.00 EUR here, so 25.00 EUR more are possible at most.",
+    "below_used": "the charge may already have used more; keep the hold as it was.",
     "session_running": "the charge has not ended; stop it first, and wait until the session is finishing.",
     "already_settled": "this payment session is settled, and a settlement is never changed.",
     "not_settled": "this payment session is not settled yet; wait for its settlement.",
@@ -88,7 +89,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 WRONG_FIELD = {"field": "authorization.amount", "message": "Input should be a valid integer"}
 OF_ONE_SESSION = frozenset(
     {
-        *("reference_conflict", "charge_point_busy", "session_ended", "top_up_not_possible"),
+        *("reference_conflict", "charge_point_busy", "session_ended", "top_up_not_possible", "below_used"),
         *("session_running", "already_settled", "not_settled", "capture_conflict", "idempotency_key_reused"),
     }
 )

@@ -73,11 +73,15 @@ STOP_BY_CARD: Responses = {
     ),
 }
 TOP_UP: Responses = {
-    200: json_example(TOPPED_UP, "The same hold again: the session, as it is now", REPLAYED),
+    200: json_example(
+        TOPPED_UP,
+        "The hold has its new total; or this was recorded before: the session, as it is now",
+        REPLAYED,
+    ),
     201: json_example(TOPPED_UP, "Recorded durably; the limit has risen"),
     **problems(
-        *("not_found", "session_ended", "reference_conflict", "top_up_not_possible", "currency_mismatch"),
-        *WITH_BODY,
+        *("not_found", "session_ended", "reference_conflict", "top_up_not_possible", "below_used"),
+        *("currency_mismatch", *WITH_BODY),
     ),
 }
 CAPTURE: Responses = {
@@ -229,7 +233,11 @@ STOP_REQUEST_IN = named_body(
         "charge_point_id": "101",
     },
 )
-TOP_UP_IN = named_body("more", {"reference": "A-2026-000124", "amount": 2000})
+TOP_UP_IN = named_body(
+    "more",
+    {"reference": "A-2026-000124", "amount": 2000},
+    changed_in_place={"reference": "A-2026-000123", "amount_total": 7000},
+)
 STATUS_IN = named_body(
     "online", {"state": "online"}, out_of_order={"state": "out_of_order", "message": "printer has no paper"}
 )

@@ -67,6 +67,9 @@ KINDS: Mapping[str, Kind] = {
     "top_up_not_possible": Kind(
         409, "The authorization cannot be raised so far", False, "A higher amount is not possible here."
     ),
+    "below_used": Kind(
+        409, "The charge may have used more already", False, "A lower amount is not possible any more."
+    ),
     "session_running": Kind(409, "The charge has not ended", True, "Please wait."),
     "already_settled": Kind(409, "The payment session is settled", False, "Please contact support."),
     "not_settled": Kind(409, "There is nothing to capture yet", True, "Please wait."),
@@ -160,11 +163,11 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     top_up.ReferenceTaken: Answer(code="reference_conflict", names_session=True),
     top_up.CurrencyMismatch: Answer(
         code="currency_mismatch",
-        field="amount",
         message="is in the currency of the payment session, not of the charge",
     ),
     top_up.HoldNotTaken: Answer(code="invalid_request", detail=_FIELDS, field="amount"),
     top_up.TopUpNotPossible: Answer(code="top_up_not_possible", names_session=True),
+    top_up.BelowUsed: Answer(code="below_used", names_session=True),
     NoRunningSession: Answer(code="not_found", detail="No session of this card is running at this terminal."),
     SeveralSessions: Answer(code="several_sessions"),
     NotSettled: Answer(code="not_settled", names_session=True),

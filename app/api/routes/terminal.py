@@ -353,7 +353,7 @@ def _news(request: Request) -> SessionChanges:
     "/payment-sessions/{id}/authorizations",
     status_code=201,
     response_model=ToppedUpOut,
-    summary="Top up: add an authorization",
+    summary="Top up: add an authorization, or change one",
     operation_id="addAuthorization",
     responses=examples.TOP_UP,
 )
@@ -364,11 +364,17 @@ async def top_up_payment_session(
     session_id: SessionPath,
     body: Annotated[TopUpIn, examples.TOP_UP_IN],
 ) -> Response:
-    """Idempotent by reference: a repetition answers 200 with `Idempotency-Replayed: true`.
+    """With `amount` one more hold; with `amount_total` a new total of one that exists (incremental authorization).
 
-    409 `session_ended` once the end is decided: nothing was recorded, so release the new hold. `limits` states how
-    far the charge can go: Monta's own limit was sent at the start and cannot be raised.
+    Idempotent: a repetition answers 200 with `Idempotency-Replayed: true`. 409 `session_ended` once the end is
+    decided: nothing was recorded, so release the new hold. 409 `below_used` where the charge may already have used
+    more than a lower total: the hold stays as it was. `limits` states how far the charge can go: Monta's own limit was
+    sent at the start and cannot be raised.
     """
-    done = await shielded(top_up.top_up(context, terminal, SessionId(session_id), body.more()))
+    more, wanted = body.more(), SessionId(session_id)
+    if isinstance(more, top_up.TotalAuthorized):
+        done, status = await shielded(top_up.change_hold(context, terminal, wanted, more)), 200
+    else:
+        done, status = await shielded(top_up.top_up(context, terminal, wanted, more)), 201
     body_json = topped_up_json(done.session, context.policy)
-    return JsonBytes(body_json, 200, REPLAYED) if done.replayed else JsonBytes(body_json, 201)
+    return JsonBytes(body_json, 200, REPLAYED) if done.replayed else JsonBytes(body_json, status)

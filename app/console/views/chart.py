@@ -26,6 +26,7 @@ DECISIONS = frozenset(
     {
         JournalKind.START_INTENDED,
         JournalKind.TOPPED_UP,
+        JournalKind.HOLD_CHANGED,
         JournalKind.STOP_REQUESTED,
         JournalKind.STOP_DECIDED,
         JournalKind.SETTLEMENT_DECIDED,

@@ -190,7 +190,7 @@ def _holds(bundle: Json) -> dict[str, int]:
     request = _dict(bundle["request"])
     holds = {str(request["reference"]): _int(request["amount_minor"])}
     for line in _dicts(bundle["journal"]):
-        if line["kind"] == K.TOPPED_UP:
+        if line["kind"] in (K.TOPPED_UP, K.HOLD_CHANGED):
             detail = _dict(line["detail"])
             holds[str(detail["reference"])] = _int(detail["amount_minor"])
     return holds

@@ -47,7 +47,7 @@ class TermProblem:
 def valid_until(held: Authorization, created_at: datetime, days: timedelta) -> datetime:
     """Until when a first hold is valid, by our clock. Never longer than `expires_at`, than if it was made when it
     was recorded, or than LONGEST."""
-    authorized_at, expires_at = held.authorized_at, held.expires_at
+    authorized_at, expires_at = held.authorized_at, held.ends_at
     began = min(authorized_at or created_at, created_at)
     if expires_at is None:
         return began + days
@@ -81,6 +81,14 @@ def time_problem(held: Authorization, now: datetime, days: timedelta) -> TermPro
 def top_up_time_problem(expires_at: datetime | None, now: datetime, days: timedelta) -> TermProblem | None:
     """The same for one more hold."""
     return _over_by("expires_at", top_up_valid_until(expires_at, now, days), now)
+
+
+def changed_time_problem(
+    session: PaymentSession, reference: str, now: datetime, policy: Policy
+) -> TermProblem | None:
+    """The same for a hold whose `expires_at` has changed."""
+    until = next(hold.valid_until for hold in holds(session, policy) if hold.reference == reference)
+    return _over_by("expires_at", until, now)
 
 
 def _over_by(field: str, until: datetime, now: datetime) -> TermProblem | None:
@@ -127,15 +135,15 @@ def holds(session: PaymentSession, policy: Policy) -> tuple[Hold, ...]:
     found = [
         Hold(
             reference=first.reference,
-            amount_minor=first.amount_minor,
+            amount_minor=first.present_minor,
             valid_until=valid_until(first, session.created_at, days),
         )
     ]
     found += [
         Hold(
             reference=t.reference,
-            amount_minor=t.amount_minor,
-            valid_until=top_up_valid_until(t.expires_at, t.at, days),
+            amount_minor=t.present_minor,
+            valid_until=top_up_valid_until(t.ends_at, t.at, days),
         )
         for t in session.top_ups
     ]

@@ -72,26 +72,51 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Authorization:
-    """The hold on the driver's card: `amount_minor` in minor units of `currency` (ISO 4217)."""
+class HoldChange:
+    """A hold that the PSP raised or lowered in place (incremental authorization)."""
+
+    amount_minor: int
+    """Its total since."""
+    expires_at: datetime | None
+    """Until when it is valid since, as the terminal said."""
+    count: int
+    """How often it was changed so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A hold as it was reported first, and what the PSP made of it since. Amounts in minor units."""
 
     reference: str
     amount_minor: int
+    expires_at: datetime | None = None
+    change: HoldChange | None = None
+
+    @property
+    def present_minor(self) -> int:
+        return self.amount_minor if self.change is None else self.change.amount_minor
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Until when it is valid, as the terminal said last."""
+        return self.expires_at if self.change is None else self.change.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization(Held):
+    """The hold on the driver's card, in `currency` (ISO 4217)."""
+
     currency: str
     authorized_at: datetime | None = None
-    expires_at: datetime | None = None
     card: Card = field(default_factory=Card)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TopUp:
-    """One more hold on the same charge. `amount_minor` in the currency of the first one."""
+class TopUp(Held):
+    """One more hold on the same charge, in the currency of the first one."""
 
-    reference: str
-    amount_minor: int
     at: datetime
     """When it was recorded; the hold's validity counts from here without `expires_at`."""
-    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,8 +347,8 @@ class PaymentSession:
 
     @property
     def authorized_minor(self) -> int:
-        """The sum of all holds."""
-        return self.authorization.amount_minor + sum(t.amount_minor for t in self.top_ups)
+        """The sum of all holds, as they are now."""
+        return self.authorization.present_minor + sum(t.present_minor for t in self.top_ups)
 
     @property
     def energy_wh(self) -> int:

@@ -65,7 +65,11 @@ def cause_of_shortfall(session: PaymentSession) -> ShortfallCause:
     if tariff is not None and any(Dimension.PARKING_TIME in each.rates for each in rates_of(tariff).elements):
         return ShortfallCause.FEES_AFTER_STOP
     shown = (None, None) if charge is None else (charge.latest.kwh_limit, charge.latest.price_limit)
-    if limits is not None and limits.confirmed_by(*shown):
+    if (
+        limits is not None
+        and limits.authorized_minor <= session.authorized_minor
+        and limits.confirmed_by(*shown)
+    ):
         return ShortfallCause.MONTAS_LIMIT_MISSED
     if session.stop is not None and session.stop.attempts > 1:
         return ShortfallCause.STOP_UNCONFIRMED

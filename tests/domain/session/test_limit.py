@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from app.domain.charging.charge import POWERLESS, Charge, ChargeReport, ChargeState
+from app.domain.charging.charge import POWERLESS, ChargeState
 from app.domain.limit.meter import MeterHistory
 from app.domain.limit.monta_limits import MontaLimits
 from app.domain.limit.policy import Policy
@@ -15,20 +15,10 @@ from app.domain.limit.profile import latency_bound_s
 from app.domain.session.limit import METER_ROUNDING_WH, expected_end, limit_at, reading_of, start_limits
 from app.domain.session.payment_session import Status
 from app.domain.tariff import Tariff, parse_tariff
-from app.domain.units.ids import ChargeId
-from tests.domain.sessions import T0, new_session
+from tests.domain.sessions import T0, new_session, seen
 
 POLICY = Policy()
 SECOND = timedelta(seconds=1)
-
-
-def seen(state: ChargeState, *, at_s: float, energy_wh: int = 0, energy_at_s: float = 0) -> Charge:
-    """A charge last seen `at_s` after T0, its meter first seen at this reading `energy_at_s` after T0."""
-    at = T0 + at_s * SECOND
-    latest = ChargeReport(
-        id=ChargeId("5"), state=state, seen_at=at, updated_at=at, started_at=T0, energy_wh=energy_wh
-    )
-    return Charge(latest=latest, energy_wh=energy_wh, energy_at=T0 + energy_at_s * SECOND, seen_at=at)
 
 
 @pytest.mark.parametrize("state", sorted(POWERLESS))

@@ -10,7 +10,7 @@ from app.flows.terminal import top_up as top_up_flow
 from tests.world.defects.planting import Defect, substitute
 from tests.world.faults import site
 
-_PLAN, _CHECK = limit._plan, top_up_flow._check
+_PLAN, _CHECK = limit._plan, top_up_flow._check_total
 
 
 def _without_reserve(session: PaymentSession, *rest: Any) -> Any:
@@ -20,9 +20,14 @@ def _without_reserve(session: PaymentSession, *rest: Any) -> Any:
     return _PLAN(replace(session, monta_limits=kept), *rest)
 
 
-def _from_the_first_hold(session: PaymentSession, more: Any) -> None:
+def _from_the_first_hold(session: PaymentSession, wanted_minor: int, policy: Policy, **more: Any) -> None:
     """Forgets earlier top-ups in the ceiling."""
-    _CHECK(replace(session, top_ups=()), more)
+    _CHECK(session, wanted_minor - sum(t.present_minor for t in session.top_ups), policy, **more)
+
+
+def _whatever_was_used(*_: Any) -> bool:
+    """Lowers a hold as if nothing had been used of it."""
+    return False
 
 
 DEFECTS: tuple[Defect, ...] = (
@@ -39,7 +44,12 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     Defect(
         name="top-ups forget earlier ones",
-        plant=substitute(top_up_flow, "_check", _from_the_first_hold),
+        plant=substitute(top_up_flow, "_check_total", _from_the_first_hold),
         under=(site.top_ups_beyond_the_ceiling,),
+    ),
+    Defect(
+        name="a hold is lowered below what was used",
+        plant=substitute(top_up_flow, "may_use_more", _whatever_was_used),
+        under=(site.worst_case, site.hold_lowered_too_far),
     ),
 )

@@ -7,7 +7,7 @@ from app.domain.limit.policy import Policy
 from app.simulator.config import Driver
 from app.simulator.faults.catalog import PointFaults
 from tests.world.generate import IDLE_FEE_GROUP, draw_point
-from tests.world.plan import TOP_UPS_TAKEN, Happening, Payment, Plan, with_fault
+from tests.world.plan import TOP_UP, TOP_UPS_TAKEN, Happening, Payment, Plan, with_fault
 
 POLICY = Policy()
 WORST_LATENCY_S = POLICY.stop_latency_s * POLICY.unknown_latency_factor
@@ -91,7 +91,13 @@ def top_up(rng: Random, plan: Plan) -> Plan:
     first, *others = plan.payments
     after_s = rng.uniform(5, 400)
     times = 1 if after_s < 200 else TOP_UPS_TAKEN + 1
-    return replace(plan, payments=(replace(first, tops_up_after_s=after_s, top_ups=times), *others))
+    totals = (
+        (after_s / 10, first.amount + TOP_UP),
+        (after_s / 4, first.amount * 2 // 3),
+        (1.0, first.amount),
+    )
+    first = replace(first, tops_up_after_s=after_s, top_ups=times, totals=totals)
+    return replace(plan, payments=(first, *others))
 
 
 def top_ups_beyond_the_ceiling(_rng: Random, plan: Plan) -> Plan:
@@ -100,6 +106,22 @@ def top_ups_beyond_the_ceiling(_rng: Random, plan: Plan) -> Plan:
     first = replace(
         first, tops_up_after_s=1.0, top_ups=TOP_UPS_TAKEN + 1, cancels_after_s=None, vanishes=False
     )
+    return replace(plan, payments=(first, *others))
+
+
+def hold_lowered(rng: Random, plan: Plan) -> Plan:
+    """The PSP lowers the hold while the charge runs: the less, the later."""
+    first, *others = plan.payments
+    after_s, part = rng.uniform(1, 90), rng.choice((0.3, 0.5, 0.7, 0.9))
+    totals = ((after_s, int(first.amount * part)), (after_s, first.amount // 4))
+    first = replace(first, totals=totals, cancels_after_s=None, vanishes=False)
+    return replace(plan, payments=(first, *others))
+
+
+def hold_lowered_too_far(_rng: Random, plan: Plan) -> Plan:
+    """To next to nothing, after minutes of charging."""
+    first, *others = plan.payments
+    first = replace(first, totals=((150.0, 100),), cancels_after_s=None, vanishes=False)
     return replace(plan, payments=(first, *others))
 
 

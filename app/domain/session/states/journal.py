@@ -11,6 +11,7 @@ class JournalKind(StrEnum):
 
     PAYMENT_AUTHORIZED = "payment_authorized"
     TOPPED_UP = "topped_up"
+    HOLD_CHANGED = "hold_changed"
     STOP_REQUESTED = "stop_requested"
     STATUS_CHANGED = "status_changed"
 
@@ -102,6 +103,10 @@ KINDS: Mapping[JournalKind, KindRow] = {
     K.TOPPED_UP: KindRow(
         "The terminal reported one more hold; the limit was raised.",
         "reference, amount_minor, authorized_minor, monta_price_limit_minor, usable_minor",
+    ),
+    K.HOLD_CHANGED: KindRow(
+        "The terminal reported that the PSP raised or lowered a hold in place; the limit moved.",
+        "reference, amount_minor, before_minor, expires_at, authorized_minor, monta_price_limit_minor, usable_minor",
     ),
     K.STOP_REQUESTED: KindRow("The driver or operations requested a stop.", "reason, note"),
     K.STATUS_CHANGED: KindRow("A command led to another status.", "old, new, command"),
