@@ -127,7 +127,7 @@ async def test_above_the_operators_policy_a_top_up_is_refused_with_the_amount_th
         await rig.pass_time(30)
         status, refused = await more(rig, session, 501)
         assert (status, refused["code"]) == (409, "top_up_not_possible")
-        assert "500 more" in refused["detail"]
+        assert "5.00 EUR more" in refused["detail"]
         assert (await more(rig, session, 500))[0] == 201
 
 
