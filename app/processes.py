@@ -196,11 +196,12 @@ async def simulate(
 ) -> None:
     """Runs the simulator as a server until SIGINT or SIGTERM. `announce` receives what a gateway needs to know."""
     from app.api.http.server import Server
-    from app.simulator.server import SimulatorServer, about, default_config
+    from app.simulator.server import SimulatorServer, about, default_config, with_new_charge_ids
 
     origin = settings.clock_origin or utc_now()
     clock: Clock = SystemClock() if speed == 1 else ScaledClock(speed, origin)
-    config = default_config(speed=speed)
+    config = default_config(speed=speed, plain_http=settings.allow_plain_http)
+    config = with_new_charge_ids(config, utc_now())
     async with httpx.AsyncClient(timeout=WEBHOOK_TIMEOUT_S, trust_env=False) as http:
 
         async def deliver(url: str, body: bytes, headers: Mapping[str, str]) -> int:

@@ -106,7 +106,11 @@ class SimulatorConfig:
     refresh_token_life_s: int = 86_400
     start_status: int = 200
     wraps_start_answer: bool = False
+    charge_ids_after: int = 689_100_000_000_000_000
+    """Charge ids are above this. They have 18 digits (above 2^53) since about October 2024."""
     allows_http_loopback: bool = False
+    allows_plain_http: bool = False
+    """Webhooks to http anywhere, as between containers. Monta allows https alone."""
     webhook_cadence_s: float = 2.0
     webhook_latency_s: float = 1.0
     webhook_retry_s: float = 60.0

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 
 from app.clock import Clock
 from app.simulator.charge_points import MAGIC_POINTS, NORMAL_POINTS, PRICE_GROUPS
@@ -12,14 +13,25 @@ from app.simulator.webhooks.delivery import Deliver
 
 _FASTEST_POST_S = 0.1
 """Shortest real time in seconds between webhook batches, however fast the clock runs."""
+_IDS_PER_S = 10**7
+"""How far a second later at the start moves the first charge id."""
 
 
-def default_config(*, speed: float = 1.0, seed: int = 1) -> SimulatorConfig:
-    """Ordinary charge points with a car at each, and the magic ones. Webhooks to http on loopback allowed."""
+def default_config(*, speed: float = 1.0, seed: int = 1, plain_http: bool = False) -> SimulatorConfig:
+    """Ordinary charge points with a car at each, and the magic ones. Webhooks to http on loopback, or anywhere."""
     config = SimulatorConfig(
-        points=NORMAL_POINTS + MAGIC_POINTS, price_groups=PRICE_GROUPS, seed=seed, allows_http_loopback=True
+        points=NORMAL_POINTS + MAGIC_POINTS,
+        price_groups=PRICE_GROUPS,
+        seed=seed,
+        allows_http_loopback=True,
+        allows_plain_http=plain_http,
     )
     return replace(config, webhook_cadence_s=max(config.webhook_cadence_s, _FASTEST_POST_S * speed))
+
+
+def with_new_charge_ids(config: SimulatorConfig, now: datetime) -> SimulatorConfig:
+    """Charge ids that no run before has used, as a gateway keeps those for ever. `now`: of this run's start."""
+    return replace(config, charge_ids_after=config.charge_ids_after + int(now.timestamp()) * _IDS_PER_S)
 
 
 class SimulatorServer:

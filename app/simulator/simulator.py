@@ -46,7 +46,7 @@ class Simulator:
         self.config = config
         self._clock = clock
         self._timeline = Timeline(clock.now())
-        streams = RandomStreams(config.seed)
+        streams = RandomStreams(config.seed, config.charge_ids_after)
         self._site = site = Site(config, self._timeline, streams)
         self.faults = FaultSchedule()
         self._lifecycle = lifecycle = Lifecycle(site)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from app.settings import PREFIX, Settings
 from tests.postgres import ROOT
 
-SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))[
-    "services"
-]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"[\w./-]+(:v?\d[\w.-]*(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})")
 """An image by a tag that names a version, by digest, or both."""
@@ -90,8 +90,35 @@ def test_our_containers_write_nothing_but_temporary_files(name: str) -> None:
 def test_keys_and_passwords_of_their_own_are_files(name: str) -> None:
     given = SERVICES[name].get("environment", {})
     assert not {"TAPWATT_SECRET_KEY", "POSTGRES_PASSWORD", "GF_SECURITY_ADMIN_PASSWORD"} & given.keys()
-    if name in ("api", "watcher"):
-        assert "TAPWATT_SECRET_KEY" in SERVICES[name]["secrets"]
+    keys = {"api": ["TAPWATT_SECRET_KEY"], "watcher": ["TAPWATT_SECRET_KEY"]}
+    if name in OURS:
+        assert SERVICES[name]["secrets"] == keys.get(name, [])
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if SERVICES[name].get("read_only")])
+def test_a_read_only_container_is_given_files_of_this_machine(name: str) -> None:
+    """Compose copies a secret of the environment into the container, which a read-only one refuses to start with."""
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    for secret in SERVICES[name].get("secrets", []):
+        assert COMPOSE["secrets"][secret] == {"file": f"./secrets/{secret}"}
+        assert f"secrets/{secret}" in example
+    assert "\nsecrets/\n" in (ROOT / ".gitignore").read_text(encoding="utf-8")
+
+
+def test_the_database_is_asked_for_the_database_that_there_is() -> None:
+    """Else PostgreSQL logs a refused connection at each check."""
+    given, test = SERVICES["postgres"]["environment"], SERVICES["postgres"]["healthcheck"]["test"]
+    assert test[test.index("--dbname") + 1] == given["POSTGRES_DB"]
+    assert test[test.index("--username") + 1] == given["POSTGRES_USER"]
+
+
+def test_the_simulator_sends_webhooks_to_the_other_containers() -> None:
+    assert Settings(_env_file=None, **_settings_of("simulator")).allow_plain_http
+
+
+def _settings_of(name: str) -> dict[str, Any]:
+    given = SERVICES[name]["environment"].items()
+    return {key.removeprefix(PREFIX).lower(): value for key, value in given}
 
 
 def images() -> Iterator[str]:
@@ -139,7 +166,7 @@ def test_no_password_or_key_has_a_default() -> None:
         re.findall(
             r"^(?:TAPWATT_SECRET_KEY|POSTGRES_PASSWORD|TAPWATT_SERVICE_PASSWORD)=(.*)$", example, re.MULTILINE
         )
-        == [""] * 3
+        == [""] * 2
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import MutableMapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -11,7 +12,9 @@ from app.domain.units.ids import ChargeId, ChargePointId
 from app.simulator.charge_points import PRICE_GROUPS
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
 from app.simulator.http.asgi import MAX_BODY
+from app.simulator.server import with_new_charge_ids
 from app.simulator.site.lifecycle import NotPossible
+from app.simulator.site.random_streams import RandomStreams
 from app.simulator.site.site import UnknownId
 from tests.simulator.rig import AC, CONFIG, POINTS, Rig, a_rig
 
@@ -55,6 +58,17 @@ def test_the_smallest_simulator_has_one_charge_point() -> None:
     point = PointConfig(id=1, name="one", max_w=3_700, price_group_id=21)
     rig = Rig(SimulatorConfig(points=(point,), price_groups=PRICE_GROUPS[:1]))
     assert rig.sim.next_event_at() is None, "a plugged car alone does nothing"
+
+
+def test_a_simulator_that_is_started_again_gives_no_charge_id_twice() -> None:
+    begun = datetime(2026, 11, 27, 12, tzinfo=UTC)
+    runs = [
+        RandomStreams(CONFIG.seed, with_new_charge_ids(CONFIG, at).charge_ids_after)
+        for at in (begun, begun + timedelta(seconds=1))
+    ]
+    first, again = ({run.charge_id() for _ in range(1000)} for run in runs)
+    assert first & again == set()
+    assert {len(str(found)) for found in first | again} == {18}
 
 
 async def test_unknown_ids_and_impossible_actions_are_distinguished() -> None:

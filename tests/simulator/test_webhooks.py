@@ -136,8 +136,15 @@ async def test_the_config_is_kept_replaced_and_deleted() -> None:
     assert shown["webhookSecret"] == SECRET
     local = await rig.http.put("/webhooks/config", json=HOOK | {"webhookUrl": "http://127.0.0.1:8000/hook"})
     assert local.status_code == 200
+    container = HOOK | {"webhookUrl": "http://api:8000/hook"}
+    assert (await rig.http.put("/webhooks/config", json=container)).status_code == 400
     assert (await rig.http.delete("/webhooks/config")).status_code == 204
     assert (await rig.http.delete("/webhooks/config")).status_code == 404
+
+
+async def test_between_containers_webhooks_go_to_plain_http_where_that_is_allowed() -> None:
+    rig = await (await a_rig(allows_plain_http=True)).subscribe(webhookUrl="http://api:8000/hook")
+    assert (await rig.http.get("/webhooks/config")).json()["webhookUrl"] == "http://api:8000/hook"
 
 
 async def test_events_of_other_teams_or_types_are_not_delivered() -> None:

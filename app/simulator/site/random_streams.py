@@ -6,19 +6,17 @@ from datetime import datetime
 from uuid import UUID
 
 _HUMAN = string.digits + "ABCDEFGHJKLMNPQRSTVWXYZ"
-_FIRST_CHARGE_ID = 689_100_000_000_000_000
-"""Charge ids have 18 digits (above 2^53) since about October 2024."""
 
 
 class RandomStreams:
     """Separate random streams for separate purposes. So one more webhook does not change the ids of later charges."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, charge_ids_after: int) -> None:
         self._ids = random.Random(f"{seed}:ids")
         self._requests = random.Random(f"{seed}:requests")
         self._jitter = random.Random(f"{seed}:jitter")
         self._losses = random.Random(f"{seed}:losses")
-        self._last_charge_id = _FIRST_CHARGE_ID + self._ids.randrange(10**12)
+        self._last_charge_id = charge_ids_after + self._ids.randrange(10**12)
 
     def charge_id(self) -> int:
         """Returns an id of 18 digits, rising."""

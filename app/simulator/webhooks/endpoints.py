@@ -30,6 +30,7 @@ EVENT_TYPES = frozenset(
     }
 )
 _URL = re.compile(r"https://(?!(.*monta\.com?)).*")
+_PLAIN = re.compile(r"http://.+")
 _LOOPBACK = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])([:/].*)?")
 _STATUSES = frozenset({"pending", "completed", "failed"})
 
@@ -103,8 +104,10 @@ class WebhookEndpoints:
 
     def _url(self, body: JsonObject) -> str:
         url = text(body, "webhookUrl") or ""
-        loopback = self._site.config.allows_http_loopback and _LOOPBACK.fullmatch(url)
-        if len(url) > 191 or not (_URL.fullmatch(url) or loopback):
+        config = self._site.config
+        loopback = config.allows_http_loopback and _LOOPBACK.fullmatch(url)
+        plain = config.allows_plain_http and _PLAIN.fullmatch(url)
+        if len(url) > 191 or not (_URL.fullmatch(url) or loopback or plain):
             raise bad_request("webhookUrl: must be an https URL of at most 191 characters, not of Monta")
         return url
 
