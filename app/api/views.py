@@ -27,6 +27,8 @@ from app.domain.limit.policy import Policy
 from app.domain.session.limit import amount_used, amount_used_minor, energy_limit_wh, expected_end
 from app.domain.session.payment_session import NotStartedReason, PaymentSession, Status, StopReason
 from app.domain.session.settlement import SettlementBasis
+from app.domain.tariff.shown_price import UnitPrices
+from app.flows.admin.queries import PricedChargePoint
 from app.store.operators.charge_points import KnownChargePoint, TariffFound
 from app.store.sessions.journal import JournalEntry
 from app.store.sessions.settlements import Capture
@@ -140,6 +142,34 @@ class ChargePointOut(BaseModel):
     price: dict[str, object] | None = Field(description="the OCPI tariff to show, when one is set")
 
 
+class UnitPricesOut(BaseModel):
+    """Prices with taxes, in minor units of `currency`; they may have decimals."""
+
+    currency: str
+    per_session: float
+    per_kwh: float
+    per_minute: float = Field(description="of charging")
+    per_idle_minute: float = Field(description="connected without charging")
+
+
+class ListedChargePointOut(ChargePointOut):
+    """A charge point with what a terminal shows before the tap."""
+
+    price_now: UnitPricesOut | None = Field(description="what a charge that begins now pays at first")
+    price_max: UnitPricesOut | None = Field(
+        description="the highest of each price, at whatever time, energy or power"
+    )
+    price_valid_until: Moment | None = Field(
+        description="when `price_now` changes by the clock, or the tariff ends; null: not within 8 days"
+    )
+    suggested_amount: int | None = Field(
+        description="a hold that pays for a usual charge here at the highest prices, in minor units"
+    )
+    occupied_by_us: bool = Field(description="a payment session has it: another payment would be refused")
+    cable_plugged_in: bool | None = Field(description="a hint; null: Monta does not say")
+    state_seen_at: Moment | None = Field(description="when Monta last reported the charge point")
+
+
 ENCODER = msgspec.json.Encoder()
 """Writes what a terminal or operations get of a session; the models above describe it."""
 
@@ -241,6 +271,30 @@ def charge_point_out(point: KnownChargePoint, price: TariffFound | None) -> Char
         connectors=[ConnectorOut(name=name) for name in seen.connectors] if seen else [],
         max_power_w=seen.max_power_w if seen else None,
         price=price_out(price.tariff, price.as_of) if price else None,
+    )
+
+
+def listed_charge_point_out(of: PricedChargePoint) -> ListedChargePointOut:
+    seen, prices = of.point.seen, of.prices
+    return ListedChargePointOut(
+        **dict(charge_point_out(of.point, of.price)),
+        price_now=unit_prices_out(prices.currency, prices.now) if prices else None,
+        price_max=unit_prices_out(prices.currency, prices.most) if prices else None,
+        price_valid_until=prices.valid_until if prices else None,
+        suggested_amount=of.suggested_minor,
+        occupied_by_us=of.is_occupied,
+        cable_plugged_in=seen.cable_plugged_in if seen else None,
+        state_seen_at=seen.seen_at if seen else None,
+    )
+
+
+def unit_prices_out(currency: str, prices: UnitPrices) -> UnitPricesOut:
+    return UnitPricesOut(
+        currency=currency,
+        per_session=float(prices.per_session),
+        per_kwh=float(prices.per_kwh),
+        per_minute=float(prices.per_minute),
+        per_idle_minute=float(prices.per_idle_minute),
     )
 
 

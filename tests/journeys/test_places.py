@@ -88,7 +88,9 @@ async def test_F113_all_that_is_kept_of_a_charge_point_follows_its_webhooks(data
         await rig.pass_time(1)
         wrong: Json = {"state": 7, "name": ["x"], "maxKw": -4, "connectors": "none", "cablePluggedIn": "yes"}
         await deliver(rig, news(rig, **wrong))
-        assert (await point(rig)) == shown | {"state": "available"}
+        last = await point(rig)
+        assert last["state_seen_at"] > shown["state_seen_at"]
+        assert last == shown | {"state": "available", "state_seen_at": last["state_seen_at"]}
         await rig.pass_time(1)
         await deliver(rig, news(rig, deletedAt=rig.clock.now().isoformat()))
         assert (await point(rig))["state"] == "other"

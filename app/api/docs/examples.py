@@ -88,6 +88,13 @@ CAPTURE: Responses = {
     200: json_example(CONFIRMED, "Taken down"),
     **problems("not_found", "not_settled", "capture_conflict", *WITH_BODY),
 }
+_UNIT_PRICES = {
+    "currency": "EUR",
+    "per_session": 0,
+    "per_kwh": 59,
+    "per_minute": 0,
+    "per_idle_minute": 0,
+}
 _POINT = {
     "id": "101",
     "name": "Bay 1",
@@ -95,6 +102,13 @@ _POINT = {
     "connectors": [{"name": "type2"}],
     "max_power_w": 22000,
     "price": PRICE,
+    "price_now": _UNIT_PRICES,
+    "price_max": _UNIT_PRICES,
+    "price_valid_until": None,
+    "suggested_amount": 1500,
+    "occupied_by_us": False,
+    "cable_plugged_in": True,
+    "state_seen_at": "2026-11-22T10:03:57.000Z",
 }
 CHARGE_POINTS: Responses = {
     200: json_example({"data": [_POINT], "next_cursor": None}, "All of them"),

@@ -27,12 +27,12 @@ from app.api.schemas import (
     TopUpIn,
 )
 from app.api.views import (
-    ChargePointOut,
+    ListedChargePointOut,
     Page,
     PaymentSessionOut,
     TerminalStatusOut,
     ToppedUpOut,
-    charge_point_out,
+    listed_charge_point_out,
     session_json,
     topped_up_json,
 )
@@ -265,9 +265,9 @@ async def stop_session_of_card(
     operation_id="listChargePoints",
     responses=examples.CHARGE_POINTS,
 )
-async def charge_points(context: ContextHere, terminal: CallingTerminal) -> Page[ChargePointOut]:
+async def charge_points(context: ContextHere, terminal: CallingTerminal) -> Page[ListedChargePointOut]:
     found = await queries.charge_points_of(context, terminal.id)
-    return Page(data=[charge_point_out(p.point, p.price) for p in found])
+    return Page(data=[listed_charge_point_out(p) for p in found])
 
 
 @router.get(
@@ -282,13 +282,13 @@ async def charge_point(
     context: ContextHere,
     terminal: CallingTerminal,
     charge_point_id: Annotated[str, Path(alias="id", pattern="^[ -~]{1,64}$", examples=["101"])],
-) -> ChargePointOut:
+) -> ListedChargePointOut:
     """`price` is the OCPI tariff to show the driver; `state` is the last one reported by Monta."""
     found = await queries.charge_point_of(context, terminal.id, ChargePointId(charge_point_id))
     if found is None:
         await note_foreign_charge_point(request, ChargePointId(charge_point_id))
         raise Problem("not_found", "This charge point is not assigned to the terminal.")
-    return charge_point_out(found.point, found.price)
+    return listed_charge_point_out(found)
 
 
 @router.put(

@@ -4,8 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from zoneinfo import ZoneInfo
 
+from app.domain.limit.policy import Policy
+from app.domain.limit.usual_charge import suggested_amount
+from app.domain.session.holds import most_minor
 from app.domain.session.payment_session import PaymentSession
+from app.domain.tariff.shown_price import ShownPrice, shown_price
 from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
 from app.flows.context import Context, SessionUnknown
 from app.store import health, session_states
@@ -22,7 +27,7 @@ from app.store.operators.names import Names, names_of
 from app.store.operators.operator_state import OperatorFacts
 from app.store.operators.orphans import Orphan
 from app.store.operators.secret_keys import WrongSecretKey
-from app.store.operators.terminals import Terminal
+from app.store.operators.terminals import Terminal, TerminalChargePoint
 from app.store.session_states import Asked, Found, SessionState
 from app.store.sessions import journal, leases, payment_sessions
 from app.store.sessions.journal import JournalEntry
@@ -42,8 +47,13 @@ class SessionPage:
 
 @dataclass(frozen=True, slots=True)
 class PricedChargePoint:
+    """A charge point as its terminal shows it. `suggested_minor`: a hold for a usual charge. None: not priced."""
+
     point: KnownChargePoint
     price: TariffFound | None
+    prices: ShownPrice | None
+    suggested_minor: int | None
+    is_occupied: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,10 +213,23 @@ async def orphans_of(context: Context, operator_id: OperatorId | None, *, closed
 async def charge_points_of(context: Context, terminal_id: TerminalId) -> list[PricedChargePoint]:
     """A terminal's charge points with the price to show."""
     async with context.database.read() as connection:
-        points = await charge_points.of_terminal(connection, terminal_id)
+        found = await terminals.charge_points_of(connection, terminal_id)
         now = context.clock.now()
-        prices = [await charge_points.tariff_for(connection, p.operator_id, p.id, now) for p in points]
-    return [PricedChargePoint(p, found) for p, found in zip(points, prices, strict=True)]
+        tariffs = [
+            await charge_points.tariff_for(connection, p.point.operator_id, p.point.id, now) for p in found
+        ]
+    return [_priced(p, tariff, now, context.policy) for p, tariff in zip(found, tariffs, strict=True)]
+
+
+def _priced(
+    here: TerminalChargePoint, found: TariffFound | None, now: datetime, policy: Policy
+) -> PricedChargePoint:
+    if found is None:
+        return PricedChargePoint(here.point, None, None, None, here.is_occupied)
+    prices, seen = shown_price(found.tariff, now, ZoneInfo(here.time_zone)), here.point.seen
+    wanted = suggested_amount(prices, seen.type if seen else None, seen.max_power_w if seen else None)
+    most = most_minor(prices.currency, policy, here.hold_max_eur)
+    return PricedChargePoint(here.point, found, prices, min(wanted, most), here.is_occupied)
 
 
 async def charge_point_of(

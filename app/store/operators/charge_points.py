@@ -21,14 +21,14 @@ from app.domain.charging.charge_point import (
 from app.domain.limit.profile import ChargePointProfile
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import in_force
-from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
+from app.domain.units.ids import ChargePointId, OperatorId
 from app.store.db.connection import Connection, Row
 from app.store.db.documents import as_text, to_document
 from app.store.db.statements import by_column, given_rows, is_any, is_any_given
 from app.store.operators import price_groups
 from app.store.outages import SeenState, follow_points
 from app.store.parsed_tariffs import parsed_tariff
-from app.store.tables import charge_points, tariffs, terminal_charge_points
+from app.store.tables import charge_points, tariffs
 
 C = charge_points
 
@@ -194,19 +194,6 @@ async def get(
     given = {"operator": operator_id, "point": charge_point_id}
     row = (await connection.execute(_ONE, given)).one_or_none()
     return known_from(row) if row else None
-
-
-async def of_terminal(connection: Connection, terminal_id: TerminalId) -> list[KnownChargePoint]:
-    links = terminal_charge_points
-    query = (
-        select(C)
-        .join(
-            links, (links.c.operator_id == C.c.operator_id) & (links.c.charge_point_id == C.c.charge_point_id)
-        )
-        .where(links.c.terminal_id == terminal_id)
-        .order_by(C.c.charge_point_id)
-    )
-    return [known_from(row) for row in (await connection.execute(query))]
 
 
 async def set_tariff(

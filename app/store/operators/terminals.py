@@ -4,14 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from app.domain.session.machine import Caller
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
 from app.store.db.statements import is_any
-from app.store.tables import charge_points, terminal_charge_points, terminals
+from app.store.operators.charge_points import KnownChargePoint, known_from
+from app.store.tables import (
+    charge_points,
+    operators,
+    payment_sessions,
+    terminal_charge_points,
+    terminals,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +151,49 @@ async def is_assigned(
 ) -> bool:
     given = {"terminal": terminal_id, "point": charge_point_id}
     return (await connection.execute(_LINK, given)).one_or_none() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalChargePoint:
+    """A charge point of a terminal, with some of its operator's policies."""
+
+    point: KnownChargePoint
+    is_occupied: bool
+    """Whether a session of ours has it, of whichever terminal."""
+    time_zone: str
+    hold_max_eur: int | None
+
+
+_S = payment_sessions.c
+_OCCUPIED = (
+    exists()
+    .where(
+        _S.operator_id == charge_points.c.operator_id,
+        _S.charge_point_id == charge_points.c.charge_point_id,
+        _S.occupies_charge_point,
+    )
+    .correlate(charge_points)
+)
+_CHARGE_POINTS = (
+    select(charge_points, _OCCUPIED.label("is_occupied"), operators.c.time_zone, operators.c.hold_max_eur)
+    .select_from(
+        charge_points.join(
+            terminal_charge_points,
+            (_LINKS.operator_id == charge_points.c.operator_id)
+            & (_LINKS.charge_point_id == charge_points.c.charge_point_id),
+        ).join(operators, operators.c.id == charge_points.c.operator_id)
+    )
+    .where(_LINKS.terminal_id == bindparam("terminal"))
+    .order_by(charge_points.c.charge_point_id)
+)
+
+
+async def charge_points_of(connection: Connection, terminal_id: TerminalId) -> list[TerminalChargePoint]:
+    rows = await connection.execute(_CHARGE_POINTS, {"terminal": terminal_id})
+    return [
+        TerminalChargePoint(known_from(row), row["is_occupied"], row["time_zone"], row["hold_max_eur"])
+        for row in rows
+    ]
 
 
 async def is_used(connection: Connection, charge_point_id: ChargePointId) -> bool:

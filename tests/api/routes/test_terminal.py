@@ -241,6 +241,9 @@ SHOWN = TARIFF | {
 }
 
 
+UNIT_PRICES = {"currency": "EUR", "per_session": 0, "per_kwh": 49, "per_minute": 0, "per_idle_minute": 0}
+
+
 async def test_charge_points_are_shown_with_state_power_and_price(database_url: str) -> None:
     async with open_service(database_url) as service:
         await service.price()
@@ -257,9 +260,21 @@ async def test_charge_points_are_shown_with_state_power_and_price(database_url: 
             "connectors": [{"name": "type2"}],
             "max_power_w": 22000,
             "price": SHOWN,
+            "price_now": UNIT_PRICES,
+            "price_max": UNIT_PRICES,
+            "price_valid_until": None,
+            "suggested_amount": 1300,
+            "occupied_by_us": False,
+            "cable_plugged_in": None,
+            "state_seen_at": one["state_seen_at"],
         }
+        assert one["state_seen_at"].endswith("Z")
         unseen = (await service.call("GET", "/v1/charge-points/102")).json()
         assert (unseen["state"], unseen["name"], unseen["price"]) == (None, None, SHOWN)
+        assert (unseen["cable_plugged_in"], unseen["state_seen_at"]) == (None, None)
+        await service.authorize()
+        listed = (await service.call("GET", "/v1/charge-points")).json()
+        assert [p["id"] for p in listed["data"] if p["occupied_by_us"]] == ["101"]
         for unknown in ("999", "abc", "%F0%9F%98%80"):
             answer = await service.call("GET", f"/v1/charge-points/{unknown}")
             assert answer.status_code in (404, 422)

@@ -13,7 +13,7 @@ from sqlalchemy import insert, text
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession, Status
 from app.store.db.database import Database
-from app.store.operators import charge_points, keys
+from app.store.operators import keys, terminals
 from app.store.sessions import payment_sessions
 from app.store.sessions.codec import identity_row, to_row
 from app.store.tables import captures, inbox, settlements
@@ -220,7 +220,7 @@ async def test_a_terminal_cannot_be_given_another_operators_charge_point(databas
             await connection.execute(elsewhere)
         assert await refusal(database, crossed) == "fk_terminal_charge_points_terminal_id_operator_id"
         async with database.transaction() as connection:
-            assert await charge_points.of_terminal(connection, TRM_OTHER)
+            assert await terminals.charge_points_of(connection, TRM_OTHER)
             assert await keys.presented(connection, keys.key_hash("key of trm_one")) is not None
 
 
