@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from itertools import chain, zip_longest
 from typing import cast
 from urllib.parse import urlsplit
@@ -75,6 +76,14 @@ class CheckedNetwork:
         return [a for a in chain.from_iterable(zip_longest(*families)) if a is not None][:MAX_ADDRESSES]
 
 
+@cache
+def trusted_authorities() -> ssl.SSLContext:
+    """Returns what verifies servers, by the list of authorities that certifi has. Shared: reading it takes 20 ms."""
+    tls = httpx.create_ssl_context(trust_env=False)
+    tls.set_alpn_protocols(["http/1.1"])
+    return tls
+
+
 class CheckedTransport(httpx.AsyncBaseTransport):
     """Sends requests of an httpx client over checked connections. HTTP/1.1, no proxy."""
 
@@ -82,8 +91,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         """`connections`: the most at once, of which an unused one is closed after `keep_s`."""
         self._egress = egress
         self._network = CheckedNetwork(egress)
-        self.tls = httpx.create_ssl_context(trust_env=False)
-        self.tls.set_alpn_protocols(["http/1.1"])
+        self.tls = trusted_authorities()
         self._pool = ConnectionPool(self._connect, most=connections, keep_s=keep_s)
 
     async def _connect(self, origin: httpcore.Origin, within_s: float | None) -> SocketStream:

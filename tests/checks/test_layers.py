@@ -3,15 +3,12 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from app.api.http.problems import ANSWERS
 from app.monta.webhook import DELIVERY_PATH
 from tests.postgres import ROOT
 
-SOURCES = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-    for path in sorted((ROOT / "app").rglob("*.py"))
-}
 SQL_TYPES = re.compile(r"\b(ColumnElement|Condition|Select|Table|Column|RowMapping|Row|ReturningUpdate)\b")
 SQL_PARAMETERS = {"column", "columns", "condition", "conditions", "where"}
 HTTP_PATH = re.compile(
@@ -27,8 +24,17 @@ HTTP_FOLDERS = {
 }
 
 
+@cache
+def _sources() -> dict[str, ast.Module]:
+    """Each module of `app` by its path, parsed when the first test asks: every worker imports this file."""
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "app").rglob("*.py"))
+    }
+
+
 def _outside(*folders: str) -> Iterator[tuple[str, ast.Module]]:
-    return ((path, tree) for path, tree in SOURCES.items() if not path.startswith(folders))
+    return ((path, tree) for path, tree in _sources().items() if not path.startswith(folders))
 
 
 def _speaks_sql(function: ast.AST) -> bool:
@@ -42,7 +48,7 @@ def _speaks_sql(function: ast.AST) -> bool:
 
 
 def _sql_functions() -> set[str]:
-    trees = [tree for path, tree in SOURCES.items() if path.startswith("app/store/")]
+    trees = [tree for path, tree in _sources().items() if path.startswith("app/store/")]
     return {node.name for tree in trees for node in tree.body if _speaks_sql(node)}  # type: ignore[attr-defined]
 
 
@@ -80,7 +86,9 @@ def test_http_paths_are_known_to_the_packages_that_serve_or_call_them_only() -> 
 
 
 def test_monta_knows_one_path_of_ours_the_one_that_it_is_given() -> None:
-    ours = {text for path, tree in SOURCES.items() if path.startswith("app/monta/") for text in _texts(tree)}
+    ours = {
+        text for path, tree in _sources().items() if path.startswith("app/monta/") for text in _texts(tree)
+    }
     assert {text for text in ours if text.startswith("/v1/")} == {DELIVERY_PATH}
 
 
@@ -127,7 +135,7 @@ def test_the_clock_is_read_in_one_place() -> None:
 
 
 def test_the_databases_clock_is_read_where_ours_is_set_by_it_only() -> None:
-    for path, tree in SOURCES.items():
+    for path, tree in _sources().items():
         if path.startswith("app/store/"):
             read = [text for text in (*_dotted(tree), *_texts(tree)) if DATABASE_CLOCK.search(text)]
             assert bool(read) == (path == "app/store/health.py"), (path, read)
@@ -160,7 +168,7 @@ NOT_ANSWERED = {
 
 
 def _exceptions_of_flows() -> set[str]:
-    trees = [tree for path, tree in SOURCES.items() if path.startswith("app/flows/")]
+    trees = [tree for path, tree in _sources().items() if path.startswith("app/flows/")]
     classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
     known = {"Exception"}
     while more := {c.name for c in classes if known & {ast.unparse(b) for b in c.bases}} - known:
@@ -175,7 +183,7 @@ def test_one_table_answers_every_exception_of_the_flows() -> None:
 
 
 def test_routes_catch_nothing_but_the_database_that_readiness_asks_about() -> None:
-    routes = {path: tree for path, tree in SOURCES.items() if path.startswith("app/api/routes/")}
+    routes = {path: tree for path, tree in _sources().items() if path.startswith("app/api/routes/")}
     catching = {path for path, tree in routes.items() if any(isinstance(n, ast.Try) for n in ast.walk(tree))}
     assert catching == {"app/api/routes/health.py"}
 
@@ -183,7 +191,7 @@ def test_routes_catch_nothing_but_the_database_that_readiness_asks_about() -> No
 def test_a_session_is_saved_with_its_events_and_in_no_other_way() -> None:
     savers = {
         path
-        for path, tree in SOURCES.items()
+        for path, tree in _sources().items()
         for name in ("save", "save_all")
         if any(ast.unparse(call.func) == f"payment_sessions.{name}" for call in _calls(tree, name))
     }

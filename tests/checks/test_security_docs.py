@@ -65,4 +65,4 @@ def test_the_counts_are_those_of_the_rows() -> None:
 def test_each_named_test_exists() -> None:
     named = set(NAMED.findall(PAGE + (ROOT / "docs/security.md").read_text(encoding="utf-8")))
     assert len(named) > 80
-    assert sorted(named - set(all_tests())) == []
+    assert sorted(named - all_tests()) == []

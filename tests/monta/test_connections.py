@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from app.domain.units.egress import Egress
 from app.monta.connections import MOST_UNREAD_BYTES, SocketStream
-from app.monta.egress import CheckedTransport
+from app.monta.egress import CheckedTransport, trusted_authorities
 from app.monta.transport import MAX_CONNECTIONS, open_http
 
 pytestmark = pytest.mark.anyio
@@ -262,6 +262,7 @@ async def test_tls_reaches_the_name_that_is_certified_and_no_other(
     theirs.load_cert_chain(path)
     server = Server()
     trusting = CheckedTransport(Egress(), 2)
+    trusting.tls = trusted_authorities.__wrapped__()  # others share the one that is kept
     trusting.tls.load_verify_locations(path)
     async with listening(server.serve, theirs) as port, httpx.AsyncClient(transport=trusting) as http:
         url = f"https://localhost:{port}/"
