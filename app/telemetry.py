@@ -1,7 +1,6 @@
 """Prometheus metrics and structured logs of one process."""
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -10,6 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from app.domain.units.card_numbers import Field, looks_like_card_number
+from app.domain.units.control_chars import escaped
 
 LATENCY_BUCKETS_S = (0.5, 1, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300)
 SHORT_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -184,14 +184,6 @@ def escape_controls(_logger: Any, _method: str, event: MutableMapping[str, Any])
         elif isinstance(value, str):  # of all else the representation is written, which has none
             event[name] = escaped(value)
     return event
-
-
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""C0, DEL and C1, other ends of lines, and what reverses the direction of text."""
-
-
-def escaped(text: str) -> str:
-    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def indented(traceback: str) -> str:

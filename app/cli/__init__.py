@@ -1,12 +1,14 @@
 """The command line: `tapwatt`, or `python -m app`."""
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
 from app import lean_imports as lean_imports  # before all other imports of ours
 from app.cli import processes
-from app.cli.common import fail
+from app.cli.common import ExitStatus, fail
 from app.embedded import EmbeddedPostgresError
 from app.settings import SettingsWrong
 from app.store.db.database import DATABASE_ERRORS
@@ -92,8 +94,22 @@ def known_errors() -> tuple[type[Exception], ...]:
     )
 
 
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """Refuses arguments that are not UTF-8, as no id or name is. Files may have any name."""
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            if not Path(argument.partition("=")[2] or argument).exists():
+                typer.echo(
+                    f"Argument {number} is not UTF-8. Type it anew, or set the terminal to UTF-8.", err=True
+                )
+                raise SystemExit(ExitStatus.USAGE) from None
+
+
 def main() -> None:
     """Reports a known error as one message with exit status 1. A wrong argument is typer's, with status 2."""
+    _check_encoding(sys.argv[1:])
     lasting = sys.argv[1:2] in LASTING
     app, known = (processes.app, KNOWN_ERRORS) if lasting else (every_command(), known_errors())
     try:

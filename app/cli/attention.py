@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import AsJson, with_context
+from app.cli.common import AsJson, say, with_context
 from app.cli.output.tables import fitted
 from app.domain.alerts.causes import of_operator, words
 from app.domain.reconciliation.at_risk import at_risk_minor
@@ -46,7 +46,7 @@ def attention(
         return sorted(found, key=lambda item: list(Severity).index(Severity(item["severity"] or "")))
 
     items = with_context(load_settings(), find)
-    typer.echo(json.dumps(items) if as_json else _table(items))
+    say(json.dumps(items) if as_json else _table(items))
 
 
 def _of_session(session: PaymentSession) -> Iterator[Item]:

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
+from app.domain.units.control_chars import visible
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.security_log import Act, Result, write
@@ -122,15 +123,18 @@ def style(text: str, colour: str) -> str:
 
 
 def print_facts(as_json: bool, **facts: str | None) -> None:
-    typer.echo(
-        json.dumps(facts) if as_json else "\n".join(f"{k}: {v}" for k, v in facts.items() if v is not None)
-    )
+    say(json.dumps(facts) if as_json else "\n".join(f"{k}: {v}" for k, v in facts.items() if v is not None))
+
+
+def say(text: str) -> None:
+    """Prints text or JSON to standard output. Control characters of others' texts never reach a terminal."""
+    typer.echo(visible(text))
 
 
 def warn(messages: Iterable[str]) -> None:
     """Prints warnings to standard error, apart from the facts."""
     for message in messages:
-        typer.echo(f"warning: {message}", err=True)
+        typer.echo(visible(f"warning: {message}"), err=True)
 
 
 def the_operator(argument: str | None, option: str | None) -> OperatorId:
@@ -151,5 +155,5 @@ def check_text(option: str, text: str) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
+    typer.echo(visible(message), err=True)
     raise SystemExit(ExitStatus.FAILED)

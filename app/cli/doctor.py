@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 
 import typer
 
-from app.cli.common import AsJson, ExitStatus, style, with_context
+from app.cli.common import AsJson, ExitStatus, say, style, with_context
 from app.cli.output.tables import width
 from app.domain.alerts import examination
 from app.domain.alerts.examination import ADVICE, Finding, Verdict
+from app.domain.units.control_chars import visible
 from app.domain.units.egress import Egress
 from app.flows.admin import queries
 from app.flows.admin.check_setup import compare_operator
@@ -47,7 +48,7 @@ def doctor(as_json: AsJson = False) -> None:
     settings = load_settings()
     found = with_context(settings, lambda context: _examine(context, settings))
     if as_json:
-        typer.echo(json.dumps([asdict(f) for f in found]))
+        say(json.dumps([asdict(f) for f in found]))
     else:
         for finding in found:
             _print(finding)
@@ -106,8 +107,8 @@ async def _certificate(about: str, url: str, egress: Egress, now: datetime) -> l
 
 def _print(finding: Finding) -> None:
     mark, colour = MARKS[finding.verdict]
-    shown = fill(f"{mark}  {finding.about}: {finding.found}", width(), subsequent_indent=" " * 9)
+    shown = fill(visible(f"{mark}  {finding.about}: {finding.found}"), width(), subsequent_indent=" " * 9)
     typer.echo(style(mark, colour) + shown[len(mark) :])
     if finding.what_to_do:
         indent = " " * 9
-        typer.echo(fill(finding.what_to_do, width(), initial_indent=indent, subsequent_indent=indent))
+        say(fill(finding.what_to_do, width(), initial_indent=indent, subsequent_indent=indent))

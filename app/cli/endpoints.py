@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import AsJson, ExitStatus, fail, print_facts, with_context
+from app.cli.common import AsJson, ExitStatus, fail, print_facts, say, with_context
 from app.cli.output.tables import facts_table
 from app.cli.terminal_csv import provider_problem
 from app.domain.events.event import EventType
@@ -77,7 +77,7 @@ def endpoint_list(
     found = with_context(load_settings(), lambda context: manage_endpoints.list_endpoints(context, owner))
     rows = [_facts(each) for each in found]
     shown = ("endpoint_id", "for", "url", "events", "state", "waiting", "problem")
-    typer.echo(json.dumps({"data": rows}) if as_json else facts_table(rows, shown, empty="No endpoints."))
+    say(json.dumps({"data": rows}) if as_json else facts_table(rows, shown, empty="No endpoints."))
 
 
 @endpoint_app.command("show")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import AsJson, check_text, fail, one_of, print_facts, with_context
+from app.cli.common import AsJson, check_text, fail, one_of, print_facts, say, with_context
 from app.cli.output.tables import facts_table
 from app.domain.units.ids import KeyId, OperatorId, TerminalId
 from app.flows.admin import manage_keys, queries
@@ -244,4 +244,4 @@ def _time(at: datetime | None) -> str | None:
 
 def _print_rows(as_json: bool, rows: list[dict[str, str | None]]) -> None:
     shown = ("key_id", "name", "role", "operator_id", "state", "expires_at", "last_used_at", "last_used_from")
-    typer.echo(json.dumps({"data": rows}) if as_json else facts_table(rows, shown, empty="No keys."))
+    say(json.dumps({"data": rows}) if as_json else facts_table(rows, shown, empty="No keys."))

@@ -15,6 +15,7 @@ from app.cli.common import (
     check_text,
     fail,
     print_facts,
+    say,
     the_operator,
     warn,
     with_context,
@@ -127,7 +128,7 @@ def operator_list(as_json: AsJson = False) -> None:
         for o in found.operators
     ]
     lines = [line for row in rows for line in _operator_lines(row)]
-    typer.echo(json.dumps({"data": rows}) if as_json else "\n".join(lines))
+    say(json.dumps({"data": rows}) if as_json else "\n".join(lines))
 
 
 def _clock_told(ahead_s: int | None) -> str | None:
@@ -166,9 +167,9 @@ def operator_check(
     compared = with_context(load_settings(), compare)
     problems = list(compared.warnings)
     if as_json:
-        typer.echo(json.dumps({"operator_id": owner, "ok": not problems, "problems": problems}))
+        say(json.dumps({"operator_id": owner, "ok": not problems, "problems": problems}))
     else:
-        typer.echo(
+        say(
             "\n".join(problems)
             or f"{owner}: Monta takes the credential, with all scopes and the paying team."
         )

@@ -6,7 +6,7 @@ import typer
 
 from app.api.orphan_views import orphan_out
 from app.api.views import Page
-from app.cli.common import AsJson, fail, print_facts, with_context
+from app.cli.common import AsJson, fail, print_facts, say, with_context
 from app.cli.output.tables import orphan_table
 from app.cli.sessions import CALLER, MAX_WORDS
 from app.domain.units.ids import ChargeId, OperatorId
@@ -35,7 +35,7 @@ def orphans(
             return Page(data=[orphan_out(each) for each in found]).model_dump_json()
         return orphan_table(found)
 
-    typer.echo(with_context(load_settings(), find))
+    say(with_context(load_settings(), find))
 
 
 @orphan_app.command("close")

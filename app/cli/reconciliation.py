@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.api.reconciliation_views import reconciliation_out
-from app.cli.common import AsJson, ExitStatus, fail, with_context
+from app.cli.common import AsJson, ExitStatus, fail, say, with_context
 from app.cli.output.tables import fitted
 from app.domain.reconciliation.csv_tables import sessions_csv
 from app.domain.reconciliation.differences import MEANINGS, WHAT_TO_DO
@@ -57,11 +57,11 @@ def reconcile(
         typer.echo(sessions_csv(found), nl=False)
     elif advice:
         confirmations = [financial_advice(s.session, s.reports) for s in found.sessions]
-        typer.echo(dump_json([c for c in confirmations if c is not None]))
+        say(dump_json([c for c in confirmations if c is not None]))
     elif as_json:
-        typer.echo(reconciliation_out(found).model_dump_json())
+        say(reconciliation_out(found).model_dump_json())
     else:
-        typer.echo(_tables(found))
+        say(_tables(found))
     raise SystemExit(ExitStatus.FOUND if found.differing else ExitStatus.DONE)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from app.cli.common import AsJson, fail, with_context
+from app.cli.common import AsJson, fail, say, with_context
 from app.cli.output.json_text import session_text, sessions_text
 from app.cli.output.tables import session_table, time_line
 from app.domain.session.machine import Caller
@@ -84,7 +84,7 @@ def sessions(
         shown = sessions_text if as_json else session_table
         return shown(page.sessions, context.policy)
 
-    typer.echo(with_context(load_settings(), find))
+    say(with_context(load_settings(), find))
 
 
 async def _watch(context: Context, wanted: SessionFilter, limit: int, interval_s: float) -> None:
@@ -197,6 +197,6 @@ def _show_after(
         return time_line(read, context.policy)
 
     try:
-        typer.echo(with_context(load_settings(), run))
+        say(with_context(load_settings(), run))
     except SessionUnknown:
         fail_unknown(session_id)

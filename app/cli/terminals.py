@@ -17,6 +17,7 @@ from app.cli.common import (
     fail,
     one_of,
     print_facts,
+    say,
     warn,
     with_context,
 )
@@ -92,11 +93,11 @@ def terminal_list(
     if as_csv:
         _print_csv(("terminal_id", *COLUMNS), [_csv_row(each) for each in found])
     elif as_json:
-        typer.echo(json.dumps({"data": [_facts(each) for each in found]}))
+        say(json.dumps({"data": [_facts(each) for each in found]}))
     else:
         rows = [_facts(each) | {"charge_points": ", ".join(each.charge_point_ids)} for each in found]
         shown = ("terminal_id", "name", "provider", "operator_id", "charge_points")
-        typer.echo(facts_table(rows, shown, empty="No terminals."))
+        say(facts_table(rows, shown, empty="No terminals."))
 
 
 @terminal_app.command("show")
@@ -214,7 +215,7 @@ def terminal_import(
         for row, each in zip(rows, added, strict=True)
     ]
     if as_json:
-        typer.echo(json.dumps({"data": told}))
+        say(json.dumps({"data": told}))
     else:
         _print_csv(("terminal_id", *COLUMNS, "api_key"), told)
 

@@ -10,6 +10,7 @@ import pytest
 
 from app.alerting.email import EmailOutlet
 from app.alerting.outlet import NotDelivered
+from app.domain.units.control_chars import CONTROLS
 from tests.alerting.messages import NOW, message
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +59,23 @@ async def test_the_mail_says_what_is_wrong_and_what_to_do() -> None:
     assert (mail["To"], mail["Bcc"]) == ("a@ops.test, b@ops.test", None)
     assert "What to do: Make a new credential" in mail.get_content()
     assert "Ärger" in mail.get_content()
+
+
+SIGNS = "\r\nBcc: x@evil.test\r\n\r\n.\r\nQUIT\r\n\0\x1b[2J\x85\x9b\u2028\u202e"
+
+
+async def test_no_text_of_others_makes_a_header_a_line_or_a_command_of_its_own() -> None:
+    told = message(f"before{SIGNS}after")
+    async with mail_server() as (port, got):
+        await email(port).send(told, NOW)
+    (mail,) = got
+    names = {"Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted"}
+    assert set(mail.keys()) == names | {"Content-Type", "Content-Transfer-Encoding", "MIME-Version"}
+    assert all(value.isprintable() for value in mail.values())
+    content = mail.get_content().replace("\r\n", "\n")
+    assert [found for found in CONTROLS.findall(content) if found != "\n"] == []
+    (line,) = [line for line in content.splitlines() if "before" in line]
+    assert line.endswith("after"), "all of it is one line"
 
 
 async def test_a_mail_that_is_not_taken_is_not_delivered() -> None:

@@ -47,6 +47,12 @@ async def test_the_webhook_is_signed_so_that_the_standard_library_takes_it() -> 
     assert told["type"] == "operations.alert"
     assert [a["code"] for a in told["data"]["opened"]] == ["credential_refused"]
     assert headers["webhook-id"] == message().id
+    hostile = "\r\nx-injected: 1\r\n\r\n{}\0\x1b[2J\u202e"
+    async with receiver.outlet() as outlet:
+        await outlet.send(message(hostile), NOW)
+    body, changed = receiver.got.pop()
+    assert changed.keys() == headers.keys(), "no text becomes a header"
+    assert json.loads(body)["data"]["opened"][0]["detail"] == hostile
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(body.decode() + " ", headers)
 

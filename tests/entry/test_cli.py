@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from app.cli import main
+from app.cli.common import ExitStatus
 from tests.commands import invoke
 from tests.conftest import PATIENCE_S
 from tests.postgres import ROOT, TestCluster
@@ -216,6 +218,23 @@ def test_what_is_wrong_on_the_command_line_is_named(
         for word in words:
             assert word in told, (arguments, told)
         assert "canary" not in told
+
+
+def test_an_argument_that_is_not_utf_8_is_named_before_anything_is_asked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["session", "show", "ps_\udcff"], ["sessions", "--id=\udcff"], ["serve", "\udcff"]):
+        monkeypatch.setattr("sys.argv", ["tapwatt", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == ExitStatus.USAGE
+        assert "is not UTF-8" in capsys.readouterr().err
+    (folder / "\udcff.json").write_text("{}")
+    monkeypatch.setattr("sys.argv", ["tapwatt", "evidence", "verify", str(folder / "\udcff.json")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == ExitStatus.FAILED, "a file may have any name"
+    assert "is not UTF-8" not in capsys.readouterr().err
 
 
 def test_what_is_not_known_is_one_message_and_status_one(database_url: str, folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.api.charge_views import charges_out
-from app.cli.common import AsJson, fail, with_context
+from app.cli.common import AsJson, fail, say, with_context
 from app.cli.output.tables import fitted
 from app.domain.reconciliation.charges import MonthOfCharges, charges_csv
 from app.domain.units.ids import OperatorId, TerminalId
@@ -47,9 +47,9 @@ def charges(
     if as_csv:
         typer.echo(charges_csv(found), nl=False)
     elif as_json:
-        typer.echo(charges_out(found).model_dump_json())
+        say(charges_out(found).model_dump_json())
     else:
-        typer.echo(_table(found))
+        say(_table(found))
 
 
 def _first_day(month: str) -> date:

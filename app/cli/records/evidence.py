@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import AsJson, ExitStatus, fail, with_context
+from app.cli.common import AsJson, ExitStatus, fail, say, with_context
 from app.cli.sessions import fail_unknown, session_app
 from app.domain.evidence.signatures import keys_in_pem, pem_of
 from app.domain.evidence.verify import Origin, origin_of, problems
@@ -37,7 +37,7 @@ def session_evidence(
         return dump_json(bundle)
 
     try:
-        typer.echo(with_context(load_settings(), collect))
+        say(with_context(load_settings(), collect))
     except SessionUnknown:
         fail_unknown(session_id)
 
@@ -74,13 +74,13 @@ def evidence_verify(
     origin = None if found or not isinstance(bundle, dict) else origin_of(bundle)
     if as_json:
         facts = {} if origin is None else asdict(origin) | {"key_is_trusted": trusted is not None}
-        typer.echo(json.dumps({"file": str(file), "problems": found} | facts))
+        say(json.dumps({"file": str(file), "problems": found} | facts))
         raise SystemExit(ExitStatus.FAILED if found else ExitStatus.DONE)
     if origin is None:
         fail("\n".join([f"{file} is NOT as it was made:", *(f"  {problem}" for problem in found)]))
     assert isinstance(bundle, dict)
-    typer.echo(f"{file} is as it was made. Seal: {bundle['seal']}")
-    typer.echo(_in_words(origin, is_trusted=trusted is not None))
+    say(f"{file} is as it was made. Seal: {bundle['seal']}")
+    say(_in_words(origin, is_trusted=trusted is not None))
 
 
 def _public_keys(files: Sequence[Path]) -> dict[str, str]:
@@ -120,7 +120,7 @@ def evidence_public_key(as_json: AsJson = False) -> None:
 
     key_id, public = with_context(load_settings(), key_of)
     if as_json:
-        typer.echo(json.dumps({"key_id": key_id, "public_key": pem_of(public)}))
+        say(json.dumps({"key_id": key_id, "public_key": pem_of(public)}))
         return
     typer.echo(f"Evidence is signed with the key {key_id}:", err=True)
     typer.echo(pem_of(public), nl=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import AsJson, fail, with_context
+from app.cli.common import AsJson, fail, say, with_context
 from app.cli.output.tables import facts_table
 from app.domain.units.ids import OperatorId
 from app.flows.admin.manage_terminals import require
@@ -39,10 +39,10 @@ def outages(
     found = with_context(load_settings(), find)
     rows = _rows(found, timedelta(minutes=longer_than))
     if as_json:
-        typer.echo(json.dumps({"data": rows}))
+        say(json.dumps({"data": rows}))
     else:
         shown = ("what", "id", "name", "available", "cause", "began_at", "ended_at", "minutes")
-        typer.echo(facts_table(rows, shown, empty=f"Nothing was out for more than {longer_than} minutes."))
+        say(facts_table(rows, shown, empty=f"Nothing was out for more than {longer_than} minutes."))
 
 
 def _month(text: str) -> datetime:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.common import AsJson, fail, print_facts, with_context
+from app.cli.common import AsJson, fail, print_facts, say, with_context
 from app.cli.sessions import CALLER, fail_unknown, session_app
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId, SessionId
@@ -54,4 +54,4 @@ def session_export(
         found: Any = await export_card(context, card, owner)
         return dump_json(found)
 
-    typer.echo(with_context(load_settings(), run))
+    say(with_context(load_settings(), run))

@@ -18,6 +18,7 @@ from app.api.http.foreign import note_foreign_access
 from app.api.http.problems import ANSWERS, KINDS, Problem, problem_of
 from app.console.http.assets import address_of
 from app.console.views import formats
+from app.domain.units.control_chars import visible
 from app.flows.console.sign_in import SignedIn
 from app.flows.context import SessionUnknown
 from app.store.operators.keys import Role
@@ -49,6 +50,7 @@ templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    finalize=lambda value: visible(value) if type(value) is str else value,
     trim_blocks=True,
     lstrip_blocks=True,
     auto_reload=False,

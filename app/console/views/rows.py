@@ -8,6 +8,7 @@ from app.domain.charging.charge import ChargeState
 from app.domain.limit.policy import Policy
 from app.domain.session.limit import amount_used_minor, expected_end
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.control_chars import escaped
 from app.store.operators.names import Names
 
 LEAST_S = 45
@@ -55,8 +56,8 @@ def row_of(session: PaymentSession, names: Names, policy: Policy) -> Row:
         order=-_ms(session.created_at) - (FIRST if session.needs_attention else 0),
         tone=_tone(session),
         status=words(session.status),
-        point=f"{session.charge_point_id} {point}" if point else session.charge_point_id,
-        place=" · ".join(filter(None, place)),
+        point=escaped(f"{session.charge_point_id} {point}" if point else session.charge_point_id),
+        place=escaped(" · ".join(filter(None, place))),
         reference=session.display_reference,
         used_minor=used_minor,
         authorized_minor=session.authorized_minor,

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from app.domain.alerts.causes import Cause, words
 from app.domain.session.attention import Severity
+from app.domain.units.control_chars import escaped
 
 GROUP = timedelta(minutes=15)
 """Warnings, infos and ends wait until this long after the last message; what is critical does not wait."""
@@ -105,7 +106,7 @@ def text(message: Message, *, console_url: str | None) -> str:
 def _lines(alert: Alert, console_url: str | None) -> list[str]:
     of, row = alert.cause, words(alert.cause.code)
     whose = " ".join(filter(None, (of.operator_id, of.session_id)))
-    lines = [f"- {of.severity}: {of.code} {whose}".rstrip(), f"  {row.meaning}", f"  {of.detail}"]
+    lines = [f"- {of.severity}: {of.code} {whose}".rstrip(), f"  {row.meaning}", f"  {escaped(of.detail)}"]
     if alert.closed_at is None:
         lines.append(f"  What to do: {row.action}")
     if of.session_id is not None and console_url is not None:

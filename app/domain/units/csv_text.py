@@ -4,6 +4,8 @@ import csv
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
+from app.domain.units.control_chars import escaped
+
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A text that begins so would be a formula to a spreadsheet (OWASP, CSV injection); the last four are full-width."""
 
@@ -18,12 +20,10 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def plain_cell(value: object) -> object:
-    """Returns a value as a cell: no formula, and nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    """Returns a value as a cell: no formula, no control character, and nothing for None."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    return escaped(f"'{value}" if value.startswith(FORMULA_STARTS) else value)
 
 
 def text_of_cell(cell: str) -> str:

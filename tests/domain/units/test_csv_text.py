@@ -1,4 +1,4 @@
-"""CSV that no spreadsheet takes for formulas."""
+"""CSV that no spreadsheet takes for formulas, without control characters."""
 
 import csv
 from io import StringIO
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.units.control_chars import CONTROLS, escaped
 from app.domain.units.csv_text import FORMULA_STARTS, csv_text, text_of_cell
 
 CELLS = st.none() | st.integers() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -20,7 +21,8 @@ def test_every_cell_is_read_back_and_none_is_a_formula(rows: list[list[object]])
         for value, cell in zip(given_row, row, strict=True):
             if isinstance(value, str):
                 assert not cell.startswith(FORMULA_STARTS)
-                assert cell.removeprefix("'") == value.removeprefix("'")
+                assert cell.removeprefix("'") == escaped(value.removeprefix("'"))
+                assert not CONTROLS.search(cell)
             else:
                 assert cell == ("" if value is None else str(value))
 
@@ -30,5 +32,5 @@ def test_every_cell_is_read_back_and_none_is_a_formula(rows: list[list[object]])
 )
 def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(text: str) -> None:
     _, row = csv.reader(StringIO(csv_text(("a",), [[text]]), newline=""))
-    assert row == [f"'{text}"]
-    assert text_of_cell(row[0]) == text
+    assert row == [escaped(f"'{text}")]
+    assert text_of_cell(row[0]).removeprefix("'") == escaped(text)
