@@ -23,7 +23,7 @@ from tests.api.service import Json, Service, open_service
 from tests.build_context import SECRET_KEY
 from tests.commands import invoke
 from tests.console.browser import Browser, opened
-from tests.console.test_hostile_input import STREAM, addresses
+from tests.console.test_hostile_input import addresses
 from tests.entry.test_command_output import COMMANDS, settings_for
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +90,7 @@ async def test_no_page_and_no_file_obeys_a_stored_text(database_url: str) -> Non
 async def every_page(service: Service, browser: Browser, session_id: str) -> None:
     seen = 0
     for method, path in addresses(service.apps[0]):
-        if method != "GET" or not path.startswith("/console") or path.endswith(STREAM):
+        if method != "GET" or not path.startswith("/console") or path.endswith("/stream"):
             continue
         query = {"/console/charges.csv": f"?month={MONTH}", "/console/money.csv": f"?date={DAY}"}.get(
             path, ""

@@ -22,6 +22,7 @@ from app.api.http.rate_limits import Quotas, RateLimits
 from app.console.http.pages import csrf_of
 from app.console.http.signed_in import COOKIE
 from app.flows.console.sign_in import sign_in
+from tests.api.http.test_hostile_input import operations
 from tests.api.mangler import CANARY, Mangler, in_bytes, sendable
 from tests.api.service import LOOK, Service, open_service
 from tests.conftest import Sized
@@ -30,15 +31,17 @@ from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
-STREAM = "/stream"
-"""How the paths of streams end. They never end for who is signed in: only others call them here."""
+STREAM = "/console/live/stream"
+"""It never ends for who is signed in: only others call it here."""
+OF_SESSION = "/console/sessions/{id}/stream"
+"""It ends at once when the session has ended."""
 MARK = f"<i title='{CANARY}'>\"{CANARY}"
 """Must never be in an answer as it is: it would be markup."""
 STATUSES = {200, 204, 303, 304, 308, 400, 401, 403, 404, 405, 409, 413, 422, 429}
 TYPES = {"text/html", "text/csv", "text/plain", "text/css", "text/javascript", "image/svg+xml", "application/json",
-         "application/problem+json", ""}  # fmt: skip
+         "application/problem+json", "text/event-stream", ""}  # fmt: skip
 PARAMETERS = ("q", "status", "settlement_status", "needs_attention", "terminal_id", "charge_point_id", "last4",
-              "from", "to", "cursor", "date", "month", "done", "next")  # fmt: skip
+              "from", "to", "cursor", "date", "month", "done", "next", "before", "after")  # fmt: skip
 FIELDS = ("csrf", "reason", "amount", "code", "key", "next")
 
 
@@ -62,6 +65,7 @@ class Hostile:
         self.mangler = Mangler(seed)
         self.chance = self.mangler.chance
         self.known_ids: list[str] = []
+        self.ended_id = ""
         self.token = ""
         self.seen: Counter[int] = Counter()
 
@@ -89,11 +93,9 @@ class Hostile:
 
     def _target(self, path: str) -> bytes:
         def part(_: re.Match[str]) -> str:
-            known = self.chance.random() < 0.7
-            return (
-                quote(sendable(self.chance.choice(self.known_ids) if known else self._text()), safe="")
-                or "%20"
-            )
+            ids = [self.ended_id] if path == OF_SESSION else self.known_ids
+            text = self.chance.choice(ids) if self.chance.random() < 0.7 else self._text()
+            return quote(sendable(text), safe="") or "%20"
 
         target = re.sub(r"\{[\w:]+\}", part, path)
         query = [(name, sendable(self._text())) for name in PARAMETERS if self.chance.random() < 0.15]
@@ -122,7 +124,7 @@ class Hostile:
         if method == "GET" or self.chance.random() < 0.1:
             del headers["sec-fetch-site"]
         token = self.token.encode()
-        if path.endswith(STREAM) or self.chance.random() < 0.1:
+        if path == STREAM or self.chance.random() < 0.1:
             token = self.mangler.header().encode("latin-1")
         headers["cookie"] = b"__Host-" + COOKIE.encode() + b"=" + token
         for name in ("accept", "origin", "if-none-match", "content-type", "host", "authorization", "range"):
@@ -144,6 +146,25 @@ class Hostile:
             assert answer.headers["location"].startswith("/console"), where
 
 
+async def over(service: Service, session_id: str) -> None:
+    """Settles a session and reports its release, after which its page no longer changes."""
+    await service.settle(session_id, 0)
+    report = {"outcome": "released", "amount": 5000, "reference": "P-1"}
+    answer = await service.call("POST", f"/v1/payment-sessions/{session_id}/captures", report)
+    assert answer.status_code == 200, answer.text
+
+
+def check_lists(app: FastAPI) -> None:
+    """Fails for a route that neither this test nor that of the API calls. Their lists are made from the routes."""
+    routes = {
+        (method, route.path) for route in iter_route_contexts(app.routes) for method in route.methods or ()
+    }
+    documented = {(method, path) for method, path, _ in operations(app.openapi())}
+    called = documented | set(addresses(app)) | {("POST", "/v1/webhooks/monta/{endpoint_id}")}
+    assert {(method, path) for method, path in routes if method != "HEAD"} == called
+    assert {("GET", "/v1/events"), ("GET", OF_SESSION), ("GET", STREAM)} <= called
+
+
 async def test_every_page_and_form_answers_hostile_requests_as_a_page(
     database_url: str, sized: Sized
 ) -> None:
@@ -154,6 +175,9 @@ async def test_every_page_and_form_answers_hostile_requests_as_a_page(
         session = await service.authorize(reference="A-known")
         await service.change(session["id"], attention=LOOK)
         hostile.known_ids += [session["id"], "101"]
+        hostile.ended_id = (await service.authorize("102", "A-ended"))["id"]
+        await over(service, hostile.ended_id)
+        check_lists(service.apps[0])
         for number in range(each):
             if number % 500 == 0:  # a session of the console ends after half a day of the test's clock
                 await hostile.sign_in()

@@ -8,6 +8,7 @@ Generated requests at every endpoint: never a 5xx, never an answer that is not d
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -15,7 +16,7 @@ import httpx
 import pytest
 
 from tests.api.mangler import CANARY, Mangler, in_bytes, sendable, was_too_slow
-from tests.api.service import Json, Service, charge_entry, delivery, documented, open_service, sign
+from tests.api.service import LOOK, Json, Service, charge_entry, delivery, documented, open_service, sign
 from tests.conftest import Sized
 from tests.virtual_clock import VirtualClock
 
@@ -133,6 +134,55 @@ async def test_every_operation_answers_hostile_requests_as_documented(
                 print(number + 1, "requests to each operation:", hostile.seen)  # noqa: T201
     assert {200, 400, 401, 404, 415, 422} <= set(hostile.seen), hostile.seen
     print(dict(hostile.seen))  # noqa: T201
+
+
+SIGNS = ("\r\nX-Injected: 1", "\0", "\x1b[2J", "\x7f")
+
+
+def texts(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where a body has texts. A tariff is a document of its own."""
+    if isinstance(value, str):
+        yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in inner:
+        if name != "tariff":
+            yield from texts(each, (*path, name))
+
+
+def with_sign(body: Any, path: tuple[str | int, ...], sign: str) -> Any:
+    changed = json.loads(json.dumps(body))
+    at = changed
+    for name in path[:-1]:
+        at = at[name]
+    at[path[-1]] += sign
+    return changed
+
+
+async def test_no_text_of_a_body_takes_a_line_break_or_an_escape(database_url: str) -> None:
+    async with open_service(database_url) as service:
+        clock = service.context.clock
+        assert isinstance(clock, VirtualClock)
+        hostile = Hostile(service, seed=0)
+        session = await service.authorize()
+        await service.change(session["id"], attention=LOOK)
+        keys = {"terminal_key": service.one.terminal.api_key, "operations_key": service.all_ops.api_key}
+        tried = 0
+        for method, path, operation in operations(hostile.document):
+            body = example(operation)
+            address = re.sub(r"\{\w+\}", session["id"], path)
+            key = keys.get(next(iter(operation.get("security", [{}])[0]), ""), "")
+            for where in texts(body):
+                for sign in SIGNS:
+                    await clock.advance(1)  # else the limits of calls a minute would answer
+                    answer = await service.call(method, address, with_sign(body, where, sign), key=key)
+                    assert answer.status_code in (404, 422), (
+                        f"{method} {path} {where} {sign!r}: {answer.text}"
+                    )
+                    tried += 1
+            for sign in SIGNS if body and "metadata" in body else ():
+                answer = await service.call(method, address, body | {"metadata": {f"a{sign}": "b"}}, key=key)
+                assert answer.status_code == 422, answer.text
+    assert tried >= 80, tried
 
 
 async def test_hostile_webhooks_are_kept_or_refused_and_never_fail(database_url: str, sized: Sized) -> None:
