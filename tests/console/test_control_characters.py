@@ -17,14 +17,13 @@ import pytest
 from app.cli.common import READING, ExitStatus
 from app.domain.session.attention import Attention
 from app.domain.units.control_chars import CONTROLS
+from tests.api.addresses import addresses
 from tests.api.hostile_texts import write_everywhere
 from tests.api.orphan_charges import lose
 from tests.api.service import Json, Service, open_service
 from tests.build_context import SECRET_KEY
-from tests.commands import invoke
+from tests.commands import COMMANDS, invoke, settings_for
 from tests.console.browser import Browser, opened
-from tests.console.test_hostile_input import addresses
-from tests.entry.test_command_output import COMMANDS, settings_for
 
 pytestmark = pytest.mark.anyio
 

@@ -22,7 +22,7 @@ from app.api.http.rate_limits import Quotas, RateLimits
 from app.console.http.pages import csrf_of
 from app.console.http.signed_in import COOKIE
 from app.flows.console.sign_in import sign_in
-from tests.api.http.test_hostile_input import operations
+from tests.api.addresses import addresses, operations
 from tests.api.mangler import CANARY, Mangler, in_bytes, sendable
 from tests.api.service import LOOK, Service, open_service
 from tests.conftest import Sized
@@ -43,18 +43,6 @@ TYPES = {"text/html", "text/csv", "text/plain", "text/css", "text/javascript", "
 PARAMETERS = ("q", "status", "settlement_status", "needs_attention", "terminal_id", "charge_point_id", "last4",
               "from", "to", "cursor", "date", "month", "done", "next", "before", "after")  # fmt: skip
 FIELDS = ("csrf", "reason", "amount", "code", "key", "next")
-
-
-def addresses(app: FastAPI) -> list[tuple[str, str]]:
-    """Method and path of each route that no other test of hostile requests calls."""
-    documented = app.openapi()["paths"]
-    return sorted(
-        (method, route.path)
-        for route in iter_route_contexts(app.routes)
-        if route.path is not None and route.path not in documented
-        for method in route.methods or ()
-        if method != "HEAD"
-    )
 
 
 class Hostile:

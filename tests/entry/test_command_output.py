@@ -7,15 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.core import TyperGroup
 from typer.testing import Result
 
 from app.cli.common import ExitStatus
@@ -25,26 +22,15 @@ from app.domain.session.payment_session import Status, Stop, StopReason
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
 from app.store.sessions.journal import JournalEntry
-from tests.commands import APP, invoke
+from tests.commands import COMMANDS, invoke, settings_for
 from tests.conftest import PATIENCE_S
 from tests.domain.sessions import POLICY
 from tests.postgres import ROOT, run_as_owner
-from tests.store.rows import NOW, SECRET_KEY, a_session, change, provisioned, record, settled, with_charge
+from tests.store.rows import NOW, a_session, change, provisioned, record, settled, with_charge
 
 RUN_ON = {"migrate", "serve", "watch", "simulator", "demo"}
 """Commands that run processes and show nothing of what is stored."""
 LISTS = ("operator list", "terminal list", "ops-key list", "sessions", "orphans", "attention")
-
-
-def leaves(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(command, TyperGroup):
-        yield " ".join(names), command
-        return
-    for name, inner in command.commands.items():
-        yield from leaves(inner, *names, name)
-
-
-COMMANDS = dict(leaves(typer.main.get_command(APP)))
 
 
 async def with_sessions(database_url: str) -> None:
@@ -56,10 +42,6 @@ async def with_sessions(database_url: str) -> None:
         ended = a_session(name="e", charge_point="102")
         assert await record(database, ended)
         await change(database, ended, settled(ended, 500))
-
-
-def settings_for(database_url: str, **more: str) -> dict[str, str]:
-    return {"TAPWATT_DATABASE_URL": database_url, "TAPWATT_SECRET_KEY": SECRET_KEY, **more}
 
 
 def run(database_url: str, *command: str, **more: str) -> Result:

@@ -15,21 +15,13 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 
+from tests.api.addresses import operations
 from tests.api.mangler import CANARY, Mangler, in_bytes, sendable, was_too_slow
 from tests.api.service import LOOK, Json, Service, charge_entry, delivery, documented, open_service, sign
 from tests.conftest import Sized
 from tests.virtual_clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
-
-
-def operations(document: Json) -> list[tuple[str, str, Json]]:
-    return [
-        (method.upper(), path, operation)
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-        if "webhooks" not in path
-    ]
 
 
 def example(operation: Json) -> Any:
