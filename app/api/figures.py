@@ -21,6 +21,7 @@ class Figures:
     """What was read last. Prometheus' registry in form, for a port of its own."""
 
     def __init__(self) -> None:
+        self._context: Context | None = None
         self._read: CollectorRegistry | None = None
         self._read_at_s = 0.0
 
@@ -28,14 +29,7 @@ class Figures:
         """The figures in Prometheus' text format. The first call reads them, if nothing has yet."""
         if self._read is None:
             await self.read(context)
-        registry = CollectorRegistry()
-        age = Gauge("tapwatt_figures_age_seconds", "Since the database was last read.", registry=registry)
-        age.set(context.clock.monotonic() - self._read_at_s)
-        connections = Gauge(
-            "tapwatt_database_connections_in_use", "By this process' open transactions.", registry=registry
-        )
-        connections.set(context.database.connections_in_use)
-        return generate_latest(self).decode() + generate_latest(registry).decode()
+        return generate_latest(self).decode()
 
     async def read(self, context: Context) -> None:
         """Reads the figures of every operator anew."""
@@ -45,10 +39,15 @@ class Figures:
         _sessions(registry, found, context.clock.now())
         _operators(registry, found)
         _events(registry, found)
-        self._read, self._read_at_s = registry, context.clock.monotonic()
+        self._read = registry
+        self._age_from_now(context)
+
+    def _age_from_now(self, context: Context) -> None:
+        self._context, self._read_at_s = context, context.clock.monotonic()
 
     async def keep_reading(self, context: Context) -> None:
         """Reads until it is cancelled. What was read before stays while the database is away, and ages."""
+        self._age_from_now(context)
         while True:
             with contextlib.suppress(*DATABASE_ERRORS):
                 await self.read(context)
@@ -57,6 +56,8 @@ class Figures:
     def collect(self) -> Iterator[Metric]:
         if self._read is not None:
             yield from self._read.collect()
+        if self._context is not None:
+            yield from _at_present(self._context, self._read_at_s).collect()
 
 
 class Together:
@@ -68,6 +69,18 @@ class Together:
     def collect(self) -> Iterator[Metric]:
         for registry in self._registries:
             yield from registry.collect()
+
+
+def _at_present(context: Context, read_at_s: float) -> CollectorRegistry:
+    """What this process knows without the database; `read_at_s`: when the rest was read, on its monotonic clock."""
+    registry = CollectorRegistry()
+    age = Gauge("tapwatt_figures_age_seconds", "Since the database was last read.", registry=registry)
+    age.set(context.clock.monotonic() - read_at_s)
+    connections = Gauge(
+        "tapwatt_database_connections_in_use", "By this process' open transactions.", registry=registry
+    )
+    connections.set(context.database.connections_in_use)
+    return registry
 
 
 def _sessions(registry: CollectorRegistry, found: FiguresRead, now: datetime) -> None:

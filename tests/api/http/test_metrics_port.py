@@ -1,19 +1,23 @@
 """A port for metrics and probes: a watcher's loop and heartbeat, and callers that are slow or too many."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from app.api.figures import Figures, Together
 from app.api.http import metrics_port
 from app.api.http.metrics_port import MOST_OF_ONE_ADDRESS, metrics_app, probes, serve_metrics
+from app.telemetry import ProcessTelemetry
 from app.watcher import BEAT_S, STUCK_S, Watcher
 from tests.api.service import open_service
+from tests.checks.exported_metrics import exported
 from tests.conftest import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +46,27 @@ async def test_probes_follow_the_loop_and_the_heartbeat(database_url: str) -> No
         await clock.advance(STUCK_S)  # type: ignore[attr-defined]
         assert asked(app, "/health/live") == (503, "not ok\n")
         assert "tapwatt_seen_total 1.0" in asked(app, "/metrics")[1]
+
+
+async def test_the_services_port_has_every_metric_that_rules_and_dashboard_may_name(
+    database_url: str,
+) -> None:
+    async with open_service(database_url) as service:
+        figures, telemetry = Figures(), ProcessTelemetry()
+        app = metrics_app(Together(figures, telemetry.registry), {})
+
+        def shown() -> set[str]:
+            return set(re.findall("^# TYPE (\\S+) ", asked(app, "/metrics")[1], re.MULTILINE))
+
+        reading = asyncio.create_task(figures.keep_reading(service.context))
+        await asyncio.sleep(0)
+        assert "tapwatt_figures_age_seconds" in shown(), "also before the database has answered once"
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+        await figures.read(service.context)
+        single = {re.sub("_(bucket|count|sum)$", "", name) for name in exported()}
+        assert single - shown() == set()
 
 
 async def test_a_watcher_that_works_lives(database_url: str) -> None:
