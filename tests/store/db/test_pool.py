@@ -345,6 +345,34 @@ async def test_stops_wait_for_no_share() -> None:
     assert pool.in_use == 0
 
 
+async def test_stops_take_nothing_of_their_operators_share() -> None:
+    _, pool = a_pool(size=5, urgent_size=2)
+    stops = [await lend(pool, "one", urgent=True) for _ in range(6)]
+    lent = [await asyncio.wait_for(lend(pool, scope), PATIENCE_S) for scope in ("other", "one", "one")]
+    for raw in (*stops, *lent):
+        pool.release(raw)
+    callers = Callers(pool)
+    await callers.come("other", "one", "one", "one")
+    assert callers.served == ["other", "one", "one"]
+    await callers.end()
+
+
+async def test_operators_that_wait_are_served_by_turns() -> None:
+    _, pool = a_pool(size=1)
+    callers = Callers(pool)
+    await callers.come("first", "first", "one", "one", "one", "other", "other", "third")
+    for freed, then in (
+        ("first", ["first", "one"]),
+        ("first", ["one", "other"]),
+        ("one", ["other", "third"]),
+        ("other", ["one", "third"]),
+        ("third", ["one", "other"]),
+    ):
+        await callers.release(freed)
+        assert callers.served == then
+    await callers.end()
+
+
 async def until(done: Callable[[], bool]) -> None:
     while not done():  # noqa: ASYNC110  what it waits for sets no event
         await asyncio.sleep(0.001)
