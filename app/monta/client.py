@@ -121,10 +121,10 @@ class MontaClient:
         """
         if not partner_external_id:
             raise NotSent("GET /charges not sent: it would find the charges of others", permanent=True)
-        overdue_since = self._clock.now()
+        asked_at = self._clock.now()
         filters = {"partnerExternalId": partner_external_id}
         rows = await self._caller.list("/charges", MAX_FOUND_PAGES, purpose, filters)
-        listing = read_listing(rows, overdue_since, self._price_unit)
+        listing = read_listing(rows, asked_at, self._price_unit)
         if listing.unreadable or not listing.complete:
             raise OutcomeUnknown("GET /charges?partnerExternalId: not all rows could be read")
         return tuple(c for c in listing.charges if c.partner_external_id == partner_external_id)
@@ -139,20 +139,20 @@ class MontaClient:
     ) -> ChargeListing:
         """Lists charges on the operator's charge points. Filtered by update time and state, 100 a call. Not every state
         can be filtered by at Monta. Pages read before a refusal are kept."""
-        overdue_since = self._clock.now()
+        asked_at = self._clock.now()
         filters: dict[str, str] = {}
         if updated_since is not None:
             filters["fromUpdatedDate"] = updated_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         if state is not None:
             filters["state"] = state.value
         rows = await self._caller.list("/charges", max_pages, purpose, filters)
-        return read_listing(rows, overdue_since, self._price_unit)
+        return read_listing(rows, asked_at, self._price_unit)
 
     async def get_charge_point(self, charge_point: ChargePointId) -> ChargePoint:
         """GET /charge-points/{id}."""
-        overdue_since = self._clock.now()
+        asked_at = self._clock.now()
         call = self._caller.get(f"/charge-points/{id_in_path(charge_point)}")
-        found = read_charge_point(unwrapped(await self._caller.ask(call), "chargePoint"), overdue_since)
+        found = read_charge_point(unwrapped(await self._caller.ask(call), "chargePoint"), asked_at)
         if found is None:
             raise OutcomeUnknown(f"{call.name}: no charge point in the answer")
         return found
@@ -170,10 +170,10 @@ class MontaClient:
         self, *, site_id: str | None = None, max_pages: int = MAX_LISTED_PAGES
     ) -> tuple[ChargePoint, ...]:
         """Lists all visible charge points, or those of a site. Each once. Those without an id are left out."""
-        overdue_since = self._clock.now()
+        asked_at = self._clock.now()
         filters = {} if site_id is None else {"siteId": site_id}
         rows = await self._caller.list("/charge-points", max_pages, Purpose.READ, filters)
-        read = (read_charge_point(row, overdue_since) for row in rows.rows)
+        read = (read_charge_point(row, asked_at) for row in rows.rows)
         return tuple({point.id: point for point in read if point is not None}.values())
 
     async def get_price_group(self, price_group_id: str) -> PriceGroup:
@@ -221,9 +221,9 @@ class MontaClient:
     async def _ask_for_charge(
         self, call: Call, still_allowed: Callable[[], bool] | None = None
     ) -> ChargeReport:
-        overdue_since = self._clock.now()
+        asked_at = self._clock.now()
         value = unwrapped(await self._caller.ask(call, still_allowed), "charge")
         try:
-            return read_charge(value, overdue_since, price_unit=self._price_unit).report
+            return read_charge(value, asked_at, price_unit=self._price_unit).report
         except UnreadableCharge as error:
             raise OutcomeUnknown(f"{call.name}: {error}") from error

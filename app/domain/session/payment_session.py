@@ -339,11 +339,11 @@ class PaymentSession:
     @property
     def awaits_sweep_since(self) -> datetime | None:
         """When it requested a sweep that is still outstanding; None: it did not."""
-        overdue_since, charge = self.reads.sweep_asked_at, self.charge
-        if overdue_since is None or charge is None or charge.ended or charge.seen_at >= overdue_since:
+        asked_at, charge = self.reads.sweep_asked_at, self.charge
+        if asked_at is None or charge is None or charge.ended or charge.seen_at >= asked_at:
             return None
         attempted_at = self.reads.attempted_at
-        return overdue_since if attempted_at is None or attempted_at < overdue_since else None
+        return asked_at if attempted_at is None or attempted_at < asked_at else None
 
     @property
     def authorized_minor(self) -> int:

@@ -346,7 +346,7 @@ async def _refresh_prices(context: Context, operator_id: OperatorId, monta: Mont
             connection, operator_id, tried_before=before, now=context.clock.now(), limit=MAX_PRICE_GROUPS
         )
     for group_id in wanted:
-        overdue_since = context.clock.now()
+        asked_at = context.clock.now()
         try:
             group = await monta.get_price_group(group_id)
             converted = to_tariff(group)
@@ -356,7 +356,7 @@ async def _refresh_prices(context: Context, operator_id: OperatorId, monta: Mont
             log.warning("price_group_not_read", operator_id=operator_id, group=group_id, error=str(error))
             async with context.database.transaction() as connection:
                 await price_groups.note_failure(
-                    connection, operator_id, group_id, problem=str(error), now=overdue_since
+                    connection, operator_id, group_id, problem=str(error), now=asked_at
                 )
             continue
         except MontaError as error:
@@ -369,6 +369,6 @@ async def _refresh_prices(context: Context, operator_id: OperatorId, monta: Mont
                 group_id,
                 name=group.name,
                 converted=converted,
-                now=overdue_since,
+                now=asked_at,
             )
     return None

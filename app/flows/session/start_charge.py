@@ -41,14 +41,14 @@ async def start_charge(context: Context, decided: Advanced) -> Edit:
 
 async def search_charges(context: Context, session: PaymentSession) -> Edit:
     """Searches by our reference over all pages. An empty answer counts from the moment of the request."""
-    overdue_since = context.clock.now()
+    asked_at = context.clock.now()
     monta = await monta_of(context, session.operator_id)
     try:
         reports: tuple[ChargeReport, ...] = await monta.find_charges(session.id)
     except MontaError as error:
         failed = error
         return lambda change: _search_failed(context, change, failed)
-    return lambda change: apply_search_result(change, reports, at=overdue_since, policy=context.policy)
+    return lambda change: apply_search_result(change, reports, at=asked_at, policy=context.policy)
 
 
 async def note_clock(context: Context, session: PaymentSession) -> None:
