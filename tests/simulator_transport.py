@@ -1,8 +1,11 @@
 """Transport from httpx into the simulator without a socket, with the errors that a socket would give."""
 
+from collections.abc import Awaitable, Callable
+
 import httpx
 
 from app.simulator.faults.schedule import Unreachable
+from app.simulator.http.asgi import BASE
 from app.simulator.simulator import Simulator
 
 
@@ -12,8 +15,13 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, simulator: Simulator) -> None:
         self._inner = httpx.ASGITransport(simulator.app)
+        self.meanwhile: dict[str, Callable[[], Awaitable[None]]] = {}
+        """What happens before a request arrives at Monta, once; by its method and path, `GET /charges`."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        happens = self.meanwhile.pop(f"{request.method} {request.url.path.removeprefix(BASE)}", None)
+        if happens is not None:
+            await happens()
         try:
             response = await self._inner.handle_async_request(request)
         except Unreachable as error:

@@ -124,7 +124,7 @@ class MontaClient:
         asked_at = self._clock.now()
         filters = {"partnerExternalId": partner_external_id}
         rows = await self._caller.list("/charges", MAX_FOUND_PAGES, purpose, filters)
-        listing = read_listing(rows, asked_at, self._price_unit)
+        listing = read_listing(rows, asked_at, self._clock.now(), self._price_unit)
         if listing.unreadable or not listing.complete:
             raise OutcomeUnknown("GET /charges?partnerExternalId: not all rows could be read")
         return tuple(c for c in listing.charges if c.partner_external_id == partner_external_id)
@@ -146,7 +146,7 @@ class MontaClient:
         if state is not None:
             filters["state"] = state.value
         rows = await self._caller.list("/charges", max_pages, purpose, filters)
-        return read_listing(rows, asked_at, self._price_unit)
+        return read_listing(rows, asked_at, self._clock.now(), self._price_unit)
 
     async def get_charge_point(self, charge_point: ChargePointId) -> ChargePoint:
         """GET /charge-points/{id}."""
@@ -224,6 +224,7 @@ class MontaClient:
         asked_at = self._clock.now()
         value = unwrapped(await self._caller.ask(call, still_allowed), "charge")
         try:
-            return read_charge(value, asked_at, price_unit=self._price_unit).report
+            read = read_charge(value, asked_at, arrived_at=self._clock.now(), price_unit=self._price_unit)
         except UnreadableCharge as error:
             raise OutcomeUnknown(f"{call.name}: {error}") from error
+        return read.report

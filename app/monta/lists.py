@@ -74,14 +74,16 @@ class ChargeListing:
         return tuple(ListedCharge(report, self.origins.get(report.id, Origin())) for report in self.charges)
 
 
-def read_listing(rows: Rows, seen_at: datetime, price_unit: PriceUnit) -> ChargeListing:
+def read_listing(
+    rows: Rows, asked_at: datetime, arrived_at: datetime, price_unit: PriceUnit
+) -> ChargeListing:
     """Reads the rows of all pages into charges. Overlapping pages may repeat a charge, the newest report counts."""
     charges: dict[ChargeId, ChargeReport] = {}
     origins: dict[ChargeId, Origin] = {}
     unreadable = 0
     for row in rows.rows:
         try:
-            report = read_charge(row, seen_at, price_unit=price_unit).report
+            report = read_charge(row, asked_at, arrived_at=arrived_at, price_unit=price_unit).report
         except UnreadableCharge:
             unreadable += 1
             continue

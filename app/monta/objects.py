@@ -57,8 +57,17 @@ CHARGE_FIELDS = frozenset(
 """The fields of a charge that are read."""
 
 
-def read_charge(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = PriceUnit.MAJOR) -> ChargeRead:
-    """A Charge object (reference, Charges). Unknown fields are ignored. Raises UnreadableCharge."""
+def read_charge(
+    value: JsonIn,
+    seen_at: datetime,
+    *,
+    arrived_at: datetime | None = None,
+    price_unit: PriceUnit = PriceUnit.MAJOR,
+) -> ChargeRead:
+    """A Charge object (reference, Charges). Unknown fields are ignored. Raises UnreadableCharge.
+
+    `seen_at`: since when at the latest it was like this; of an answer, when the question was asked.
+    """
     if not isinstance(value, dict):
         raise UnreadableCharge("a charge is not an object")
     charge_id = id_of(value.get("id"))
@@ -72,7 +81,8 @@ def read_charge(value: JsonIn, seen_at: datetime, *, price_unit: PriceUnit = Pri
         id=ChargeId(charge_id),
         state=_charge_state(f),
         seen_at=seen_at,
-        updated_at=f.date("updatedAt", latest=seen_at + MAX_AHEAD),
+        arrived_at=arrived_at,
+        updated_at=f.date("updatedAt", latest=(arrived_at or seen_at) + MAX_AHEAD),
         created_at=f.date("createdAt"),
         charge_point_id=ChargePointId(charge_point_id) if charge_point_id else None,
         partner_external_id=f.text("partnerExternalId"),

@@ -53,12 +53,19 @@ class Rig:
     """One operator, one terminal, all charge points of the simulator; every step is taken by `pass_time`."""
 
     def __init__(
-        self, context: Context, clock: RigClock, simulator: Simulator, app: FastAPI, http: httpx.AsyncClient
+        self,
+        context: Context,
+        clock: RigClock,
+        simulator: Simulator,
+        line: SimulatorTransport,
+        app: FastAPI,
+        http: httpx.AsyncClient,
     ) -> None:
         self.context = context
         self.app = app
         self.clock = clock
         self.monta = simulator
+        self.line = line
         self.http = http
         self.watchers = [Watcher(context, name="watcher-1")]
         self.operator: AddedOperator
@@ -235,10 +242,8 @@ async def open_rig(
         return answer.status_code
 
     simulator = Simulator(config, clock, deliver)
-    async with (
-        lent_database(database_url) as database,
-        open_http(SimulatorTransport(simulator)) as monta_http,
-    ):
+    line = SimulatorTransport(simulator)
+    async with lent_database(database_url) as database, open_http(line) as monta_http:
         context = build_context(
             database,
             clock,
@@ -252,7 +257,7 @@ async def open_rig(
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://tapwatt.test") as http:
                 clients.append(http)
-                rig = Rig(context, clock, simulator, app, http)
+                rig = Rig(context, clock, simulator, line, app, http)
                 rig.database_url = database_url
                 await rig.provision(config)
                 await rig.work()

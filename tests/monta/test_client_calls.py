@@ -271,6 +271,21 @@ async def test_the_log_of_deliveries_gives_its_entries_f37(rig: Rig, client: Mon
     assert rig.monta.seen[-1].query["status"] == "failed"
 
 
+@pytest.mark.parametrize("call", ["GET /charges/5", "GET /charges", "POST /charges"])
+async def test_F119_an_answer_shows_what_was_true_since_the_question_and_came_later(
+    rig: Rig, client: MontaClient, call: str
+) -> None:
+    rig.line.meanwhile[call] = lambda: rig.clock.advance(97)
+    rig.monta.script(call, page(0, 1, row(5)) if call == "GET /charges" else Reply(200, row(5)))
+    if call == "GET /charges":
+        (report,) = await client.find_charges("ps_01jd")
+    elif call == "POST /charges":
+        report = await client.start_charge(START)
+    else:
+        report = await client.get_charge(ChargeId("5"))
+    assert (report.seen_at, report.arrived_at) == (ORIGIN, ORIGIN + timedelta(seconds=97))
+
+
 async def test_quota_headers_of_any_answer_are_noted(rig: Rig, client: MontaClient) -> None:
     headers = {
         "RateLimit-Quota": "1000",

@@ -129,7 +129,7 @@ async def test_its_webhooks_are_signed_and_tell_the_same_f44(rig: Rig) -> None:
     assert {report.id for report in reports} == {started.id}
     newest = max(reports, key=lambda report: report.seen_at)
     read = await client.get_charge(started.id)
-    assert replace(newest, seen_at=read.seen_at) == read
+    assert replace(newest, seen_at=read.seen_at, arrived_at=read.arrived_at) == read
     logged = await client.webhook_entries(DeliveryStatus.COMPLETED)
     assert {entry.entry.entity_id for entry in logged} == {started.id}
 

@@ -66,7 +66,8 @@ class ChargeReport:
     stop_reason: str | None = None
     cable_plugged_in_at: datetime | None = None
     arrived_at: datetime | None = None
-    """When a webhook arrived, by our clock. None: `seen_at` is by our clock already."""
+    """When this arrived here, by our clock: what it shows happened before. A question may have been asked long before
+    its answer came (F119). None: as `seen_at`."""
     as_of: datetime | None = None
     """Since when at the latest the record was like this, by our clock. Set when the report is applied."""
     from_record: bool = False

@@ -227,7 +227,6 @@ async def _take_undelivered(context: Context, operator: Operator, monta: MontaCl
     recognized by their contents. Returns why deliveries fail, in Monta's words."""
     if context.public_url is None:
         return None
-    now = context.clock.now()
     try:
         failed = await monta.webhook_entries(DeliveryStatus.FAILED)
     except Refused:
@@ -235,6 +234,9 @@ async def _take_undelivered(context: Context, operator: Operator, monta: MontaCl
     except MontaError as error:
         log.warning("undelivered_entries_not_read", operator_id=operator.id, error=str(error))
         return None
+    now = (
+        context.clock.now()
+    )  # after the answer: entries that arrived before they happened would be disbelieved (F119)
     entries = {delivery.entry.dedupe_key: delivery.entry for delivery in failed}
     new = 0
     keys = sorted(entries)
