@@ -85,7 +85,7 @@ async def _settlements_follow_reports(
 _SAVE_ALL = payment_sessions.save_all
 
 
-def _top_up_always(session: PaymentSession, more: Any) -> None:
+def _top_up_always(session: PaymentSession, to_do: str) -> None:
     """Accepts a top-up whatever has been decided."""
 
 
@@ -119,7 +119,7 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     Defect(
         name="top-ups after the end",
-        plant=substitute(top_up_flow, "_check", _top_up_always),
+        plant=substitute(top_up_flow, "_check_running", _top_up_always),
         under=(site.top_up,),
         noticed_in=2,
     ),
