@@ -129,6 +129,12 @@ class PaymentSessionIn(Body):
     authorization: AuthorizationIn
     display_reference: Visible | None = None
     energy_limit_wh: Annotated[StrictInt, Field(gt=0, le=MAX_ENERGY_WH)] | None = None
+    soc_limit: (
+        Annotated[
+            StrictInt, Field(ge=1, le=100, description="the battery's charge in percent at which Monta stops")
+        ]
+        | None
+    ) = None
     tariff: Annotated[dict[str, Any], AfterValidator(_keepable)] | None = None
     metadata: Annotated[
         dict[Annotated[str, Field(max_length=40, pattern=PRINTABLE)], Label], Field(max_length=20)
@@ -154,6 +160,7 @@ class PaymentSessionIn(Body):
             ),
             display_reference=self.display_reference,
             energy_limit_wh=self.energy_limit_wh,
+            soc_limit=self.soc_limit,
             tariff=_tariff(self.tariff),
             metadata=self.metadata,
             idempotency_key=idempotency_key,

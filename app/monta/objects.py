@@ -240,6 +240,8 @@ class StartCharge:
     card_last4: str | None = None
     kwh_limit: Decimal | None = None
     price_limit: Decimal | None = None
+    soc_limit: int | None = None
+    """In percent."""
 
     def mistakes(self) -> tuple[str, ...]:
         """Names fields that Monta would refuse or must not get. Empty when it can be sent."""
@@ -252,6 +254,7 @@ class StartCharge:
             "external_id": _is_reference(self.external_id) and not _is_card(self.external_id),
             "kwh_limit": _is_within(self.kwh_limit, 500),
             "price_limit": _is_within(self.price_limit, MAX_PRICE),
+            "soc_limit": _is_within(None if self.soc_limit is None else Decimal(self.soc_limit), 100),
         }
         return tuple(name for name, is_sound in sound.items() if not is_sound)
 
@@ -273,6 +276,7 @@ class StartCharge:
             "chargePointId": int(self.charge_point_id),
             "kwhLimit": self.kwh_limit,
             "priceLimit": self.price_limit,
+            "socLimit": self.soc_limit,
             "partnerExternalId": self.partner_external_id,
             "genericPaymentSession": {key: value for key, value in session.items() if value is not None},
         }

@@ -230,6 +230,7 @@ PAYMENT_SESSION_IN = named_body(
         },
         "display_reference": "K7QM-4TXP",
         "energy_limit_wh": 20000,
+        "soc_limit": 80,
         "tariff": PRICE,
         "metadata": {"lane": "3"},
     },

@@ -103,7 +103,7 @@ def request_of(session: PaymentSession, tariff: object) -> Json:
         "energy_limit_wh": session.energy_limit_wh,
         "created_at": session.created_at,
         "tariff": tariff,
-    }
+    } | ({} if session.soc_limit is None else {"soc_limit": session.soc_limit})
 
 
 def _line(each: Linked) -> Json:

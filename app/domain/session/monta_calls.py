@@ -66,6 +66,8 @@ def _limits_told(session: PaymentSession) -> dict[str, str | int | bool | None]:
         "kwh_limit": _text(limits.kwh_limit if limits else None),
         "tariff": session.tariff_source,
     }
+    if session.soc_limit is not None:
+        detail["soc_limit"] = session.soc_limit
     if session.monta_limits is not None and session.monta_limits.idle_fee_reserve_minor:
         detail["idle_fee_reserve_minor"] = session.monta_limits.idle_fee_reserve_minor
     if session.tariff_gaps:

@@ -271,6 +271,8 @@ class PaymentSession:
     """The limits sent to Monta; None: the charge was not started yet."""
     energy_limit_wh: int | None = None
     """The driver's own limit, when there is one."""
+    soc_limit: int | None = None
+    """The battery's charge in percent at which the driver wants to stop; only Monta sees it."""
     tariff: Tariff | None = None
     tariff_source: str | None = None
     tariff_gaps: tuple[str, ...] = ()
@@ -363,6 +365,7 @@ class PaymentAuthorized:
     authorization: Authorization
     display_reference: str | None = None
     energy_limit_wh: int | None = None
+    soc_limit: int | None = None
     tariff: Tariff | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
@@ -388,5 +391,5 @@ class PaymentAuthorized:
             "energy_limit_wh": self.energy_limit_wh,
             "tariff": self.tariff.source if self.tariff else None,
             "metadata": dict(self.metadata),
-        }
+        } | ({} if self.soc_limit is None else {"soc_limit": self.soc_limit})
         return hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode()).digest()

@@ -101,6 +101,7 @@ def _request(session: PaymentSession, operator: Operator, provider: str) -> Star
         card_last4=held.card.last4,
         kwh_limit=limits.kwh_limit,
         price_limit=limits.price_limit,
+        soc_limit=session.soc_limit,
     )
 
 

@@ -269,6 +269,7 @@ def _new_session(context: Context, call: PaymentCall, known: PaymentFacts, now: 
         start=Start(deadline=now + timedelta(seconds=policy.start_deadline_s)),
         power_bound_w=power_bound_w(known.max_power_w, known.current_type, policy) if known.is_seen else None,
         energy_limit_wh=payment.energy_limit_wh,
+        soc_limit=payment.soc_limit,
         tariff=priced.tariff if priced else None,
         tariff_source=priced.source if priced else None,
         tariff_gaps=(*_shown_in_vain(payment, now), *(priced.gaps if priced else why_unpriced)),

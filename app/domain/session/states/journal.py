@@ -112,7 +112,7 @@ KINDS: Mapping[JournalKind, KindRow] = {
     K.STATUS_CHANGED: KindRow("A command led to another status.", "old, new, command"),
     K.START_INTENDED: KindRow(
         "The intent of a POST /charges was committed; the POST follows within the send guard.",
-        "phase, post, price_limit, kwh_limit, tariff, idle_fee_reserve_minor, tariff_gaps, guarded_by,"
+        "phase, post, price_limit, kwh_limit, soc_limit, tariff, idle_fee_reserve_minor, tariff_gaps, guarded_by,"
         " learned_kwh_price",
     ),
     K.START_ACCEPTED: KindRow("Monta answered the start with a charge.", "charge_id, state"),
