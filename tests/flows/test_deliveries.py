@@ -2,12 +2,20 @@
 
 import asyncio
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from app.domain.units.ids import OperatorId
-from app.flows.deliveries import ENTRIES_BESIDE_OTHERS, MOST_PAUSE_S, Deliveries, Signed
+from app.flows.deliveries import (
+    ENDPOINT_KEPT_S,
+    ENTRIES_BESIDE_OTHERS,
+    MOST_PAUSE_S,
+    Deliveries,
+    Endpoints,
+    Signed,
+)
+from app.store.operators.operators import Operator
 from app.store.sessions.deliveries import KeptDelivery
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +30,14 @@ class Busy:
 
     def __init__(self, *, serves_others: bool) -> None:
         self.serves_others = serves_others
+
+
+async def test_an_endpoints_operator_is_read_again_after_a_second_with_its_present_secret() -> None:
+    endpoints, operator = Endpoints(), cast(Operator, object())
+    endpoints.put("wh_one", operator, 100.0)
+    assert endpoints.get("wh_one", 100.0 + 0.99 * ENDPOINT_KEPT_S) is operator
+    assert endpoints.get("wh_one", 100.0 + ENDPOINT_KEPT_S) is None
+    assert endpoints.get("wh_other", 100.0) is None
 
 
 async def test_one_delivery_of_an_operator_is_read_between_two_turns_of_the_event_loop() -> None:

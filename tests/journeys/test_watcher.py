@@ -150,6 +150,16 @@ async def test_other_work_of_many_operators_leaves_a_quarter_of_the_slots_to_sto
             assert watcher._capacity().others == left
 
 
+async def test_stops_in_work_are_no_reason_to_put_off_their_operators_other_work(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        watcher = Watcher(rig.context, name="small", concurrency=8)
+        operator = rig.operator.operator_id
+        watcher._held = {Lease(SessionId(f"ps_{n}"), 1, operator, for_stop=True) for n in range(5)}
+        session = await rig.authorize(106)
+        claimed, _ = await watcher._claim()
+        assert [lease.session_id for lease in claimed] == [session["id"]]
+
+
 @asynccontextmanager
 async def full_watcher(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watcher]:
     """A watcher all of whose slots for other work than stops are taken; it does not poll."""

@@ -179,3 +179,15 @@ async def test_a_session_that_is_due_for_anything_else_is_not_put_off(database_u
             assert (
                 len(await leases.claim(connection, owner="w", now=silent_at, until=silent_at, limit=1)) == 1
             )
+
+
+async def test_a_session_whose_stop_is_due_is_not_put_off(database_url: str) -> None:
+    silent_at = NOW + 72 * SECOND
+    async with running(database_url, silent_at) as (database, session, _):
+        async with database.transaction() as connection:
+            await keep(connection, told(60, 110))
+            await payment_sessions.lock(connection, session.id)
+            stop_due = Wait(silent_at, silent_at, for_silence=True)
+            await leases.reschedule(connection, {session.id: stop_due}, NOW)
+            await leases.postpone(connection, silent_at)
+        assert await due_at(database) == silent_at
