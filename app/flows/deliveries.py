@@ -3,12 +3,13 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from app.domain.charging.charge import PriceUnit
+from app.domain.session.states.kept_readings import Told
 from app.domain.units.ids import OperatorId
-from app.monta.plain_readings import PlainReading
 from app.monta.webhook import Entry
 from app.store.db.database import Database
 from app.store.db.group_commit import GroupCommit, Write
@@ -61,11 +62,14 @@ class Endpoints:
 class Signed:
     """A signed delivery: plain readings, other entries, and as it is kept."""
 
-    plain: Sequence[PlainReading]
+    plain: Sequence[Told]
     others: Sequence[Entry]
+    texts: Callable[[], Sequence[bytes]]
+    """The texts of the entries of `plain`."""
+    unit: PriceUnit
     kept: KeptDelivery
-    left: Sequence[PlainReading] = ()
-    """Plain readings that must be applied to their sessions, once the others are kept."""
+    left: Sequence[bytes] = ()
+    """The texts of plain readings that must be applied to their sessions, once the others are kept."""
     is_urgent: bool = False
     """One of them may decide that a charge is stopped."""
 

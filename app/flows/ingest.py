@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -14,12 +14,11 @@ from app.domain.limit.policy import Policy
 from app.domain.session.machine import Change, Wait
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.allowed_readings import allowed_for
-from app.domain.session.states.kept_readings import KeptReadings, keep_reading
+from app.domain.session.states.kept_readings import KeptReadings, Told, keep_reading
 from app.domain.session.states.running_reports import may_merge, merge_reports, rescheduled
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.context import Context
 from app.flows.saving import save_all
-from app.monta.plain_readings import PlainReading
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
 from app.store import kept_readings
 from app.store.db.connection import Connection
@@ -66,38 +65,34 @@ async def keep_entries(
     return kept.new
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A plain reading that must be applied to its session. `is_urgent`: it may decide something."""
-
-    reading: PlainReading
-    is_urgent: bool
-
-
 async def keep_beside(
-    connection: Connection, operator_id: OperatorId, readings: Sequence[PlainReading], now: datetime
-) -> list[Left]:
-    """Keeps the readings that decide nothing beside their sessions. Returns those that must be applied."""
-    by_charge: dict[ChargeId, list[PlainReading]] = {}
-    for reading in readings:
-        by_charge.setdefault(reading.told.charge_id, []).append(reading)
+    connection: Connection, operator_id: OperatorId, readings: Sequence[Told], now: datetime
+) -> dict[int, bool]:
+    """Keeps the readings that decide nothing beside their sessions.
+
+    Returns the `id` of each one that must be applied, and whether it may decide something.
+    """
+    by_charge: dict[ChargeId, list[Told]] = {}
+    for told in readings:
+        by_charge.setdefault(told.charge_id, []).append(told)
     if not by_charge:
-        return []
-    left: list[Left] = []
+        return {}
+    left: dict[int, bool] = {}
     kept: list[tuple[Beside, KeptReadings]] = []
-    for beside in await kept_readings.lock(connection, operator_id, list(by_charge)):
-        known = beside.kept
-        for reading in sorted(by_charge.pop(beside.charge_id), key=lambda each: each.told.updated_at):
-            more = keep_reading(beside.allowed, known, reading.told, now)
+    for beside in await kept_readings.lock(connection, operator_id, by_charge):
+        known, found = beside.kept, by_charge.pop(beside.charge_id)
+        if len(found) > 1:
+            found.sort(key=lambda told: told.updated_at)
+        for told in found:
+            more = keep_reading(beside.allowed, known, told, now)
             if more is None or known.is_full:
-                is_news = reading.told.updated_at > known.newest.updated_at
-                left.append(Left(reading, is_urgent=more is None and is_news))
+                left[id(told)] = more is None and told.updated_at > known.newest.updated_at
             else:
                 known = more
         if known is not beside.kept:
             kept.append((beside, known))
     await kept_readings.keep(connection, kept)
-    return left + [Left(reading, is_urgent=True) for unknown in by_charge.values() for reading in unknown]
+    return left | {id(told): True for unknown in by_charge.values() for told in unknown}
 
 
 def allowance_of(

@@ -56,10 +56,10 @@ async def _keep(context: Context, operator_id: OperatorId, signed: Sequence[Sign
     if not plain and all(each.others for each in new):
         return
     async with context.database.transaction() as connection:
-        left = {id(each.reading): each for each in await keep_beside(connection, operator_id, plain, now)}
+        left = await keep_beside(connection, operator_id, plain, now)
         for each in new if left else ():
-            must = [left[id(reading)] for reading in each.plain if id(reading) in left]
-            each.left, each.is_urgent = [each.reading for each in must], any(each.is_urgent for each in must)
+            texts, must = each.texts(), [n for n, told in enumerate(each.plain) if id(told) in left]
+            each.left, each.is_urgent = [texts[n] for n in must], any(left[id(each.plain[n])] for n in must)
         whole = [each.kept for each in new if not each.left and not each.others]
         await deliveries.keep(connection, operator_id, whole, now)
 
@@ -71,7 +71,7 @@ def _new(context: Context, signed: Sequence[Signed]) -> list[Signed]:
     for each in signed:
         each.left, each.is_urgent = (), False
         if each.kept.digest in context.deliveries.lately or each.kept.digest in new:
-            each.left = each.plain
+            each.left = each.texts()
         else:
             new[each.kept.digest] = each
     return list(new.values())
@@ -105,8 +105,8 @@ async def _apply_some(context: Context, operator_id: OperatorId, signed: Sequenc
         entries: list[Entry] = []
         for each in (once[digest] for digest in sorted(new)):
             entries += each.others
-            for number, reading in enumerate(each.left, 1):
-                entries.append(read_text(reading.text, now, reading.unit))
+            for number, text in enumerate(each.left, 1):
+                entries.append(read_text(text, now, each.unit))
                 if number % APPLIED_AT_ONCE == 0:
                     await asyncio.sleep(0)
         if entries:

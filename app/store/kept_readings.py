@@ -1,24 +1,26 @@
 """Stores readings that decide nothing beside their sessions, and what they may show."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
     ARRAY,
+    ColumnElement,
     DateTime,
     Integer,
-    LargeBinary,
     Text,
     any_,
     bindparam,
+    cast,
     delete,
     func,
     select,
     update,
 )
+from sqlalchemy.types import TypeEngine
 
 from app.domain.charging.charge import Charge
 from app.domain.session.payment_session import PaymentSession
@@ -26,9 +28,9 @@ from app.domain.session.states.kept_readings import Allowed, KeptReadings, Newes
 from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.store.db.connection import Connection
 from app.store.db.database import SESSIONS_CHANNEL
-from app.store.db.documents import to_document
+from app.store.db.documents import to_document, to_lines
 from app.store.db.statements import by_column, insert_rows
-from app.store.sessions.codec import kept_from
+from app.store.sessions.codec import NEWEST
 from app.store.tables import kept_readings
 
 R = kept_readings
@@ -39,9 +41,8 @@ NOTIFIED_TOGETHER = 100
 _ALLOWED = msgspec.json.Decoder(Allowed)
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What is kept beside one session, and what more may be."""
+class Beside(NamedTuple):
+    """What is kept beside one session, and what more may be. `kept` without the points of what is saved already."""
 
     session_id: SessionId
     charge_id: ChargeId
@@ -50,16 +51,16 @@ class Beside:
 
 
 async def lock(
-    connection: Connection, operator_id: OperatorId, charge_ids: Sequence[ChargeId]
+    connection: Connection, operator_id: OperatorId, charge_ids: Iterable[ChargeId]
 ) -> list[Beside]:
     """Locks what is kept beside the sessions of charges, in the order of the sessions' ids.
 
     Where nothing more is allowed, it is left out.
     """
-    rows = await connection.execute(_LOCK, {"operator": operator_id, "charges": list(charge_ids)})
+    rows = await connection.execute(_LOCK, {"operator": operator_id, "charges": ",".join(charge_ids)})
     return [
-        Beside(row["session_id"], row["charge_id"], _ALLOWED.decode(row["allowed"]), kept_from(row))
-        for row in rows
+        Beside(session_id, charge_id, _ALLOWED.decode(allowed), KeptReadings(NEWEST.decode(newest), count))
+        for session_id, charge_id, allowed, newest, count in rows
     ]
 
 
@@ -67,17 +68,19 @@ async def keep(connection: Connection, readings: Sequence[tuple[Beside, KeptRead
     """Saves what locked rows keep by now, all in one statement."""
     if not readings:
         return
+    sessions = [beside.session_id for beside, _ in readings]
     given = {
-        "sessions": [beside.session_id for beside, _ in readings],
-        "silent_ats": [_silent_at(kept.newest, beside.allowed) for beside, kept in readings],
-        "newests": [to_document(kept.newest) for _, kept in readings],
-        "counts": [kept.count for _, kept in readings],
-        "point_lists": [kept.points for _, kept in readings],
+        "sessions": ",".join(sessions),
+        "silent_ats": to_document([_silent_at(kept.newest, beside.allowed) for beside, kept in readings])[
+            2:-2
+        ],
+        "newests": to_lines([kept.newest for _, kept in readings]),
+        "counts": ",".join([str(kept.readings) for _, kept in readings]),
+        "point_lists": ",".join([kept.points.hex() for _, kept in readings]),
     }
     await connection.execute(_KEEP, given)
-    for first in range(0, len(readings), NOTIFIED_TOGETHER):
-        some = readings[first : first + NOTIFIED_TOGETHER]
-        connection.notify(SESSIONS_CHANNEL, ",".join(beside.session_id for beside, _ in some))
+    for first in range(0, len(sessions), NOTIFIED_TOGETHER):
+        connection.notify(SESSIONS_CHANNEL, ",".join(sessions[first : first + NOTIFIED_TOGETHER]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +139,19 @@ def _sessions() -> Any:
 
 KEPT = tuple(column.label(f"kept_{column.name}") for column in (R.c.newest, R.c.count, R.c.points))
 """What `kept_from` reads."""
+
+
+def _list(name: str, separator: str = ",", item: TypeEngine[Any] | None = None) -> ColumnElement[Any]:
+    """A list that is given as one text. asyncpg takes as long for two items of an array as PostgreSQL for a text."""
+    split = func.string_to_array(bindparam(name, type_=Text()), separator, type_=ARRAY(Text))
+    return split if item is None else cast(split, ARRAY(item))
+
+
 _LOCK = (
-    select(R.c.session_id, R.c.charge_id, R.c.allowed, *KEPT)
+    select(R.c.session_id, R.c.charge_id, R.c.allowed, R.c.newest, R.c.count)
     .where(
         R.c.operator_id == bindparam("operator"),
-        R.c.charge_id == any_(bindparam("charges", type_=ARRAY(Text))),
+        R.c.charge_id == any_(_list("charges")),
         R.c.allowed.is_not(None),
     )
     .order_by(R.c.session_id)
@@ -148,11 +159,11 @@ _LOCK = (
 )
 _new = (
     func.unnest(
-        _sessions(),
-        bindparam("silent_ats", type_=ARRAY(DateTime(timezone=True))),
-        bindparam("newests", type_=ARRAY(Text)),
-        bindparam("counts", type_=ARRAY(Integer)),
-        bindparam("point_lists", type_=ARRAY(LargeBinary)),
+        _list("sessions"),
+        _list("silent_ats", '","', DateTime(timezone=True)),
+        _list("newests", "\n"),
+        _list("counts", item=Integer()),
+        _list("point_lists"),
     )
     .table_valued("session_id", "silent_at", "newest", "count", "points", name="new")
     .render_derived()
@@ -164,7 +175,7 @@ _KEEP = (
         silent_at=_new.c.silent_at,
         newest=_new.c.newest,
         count=_new.c.count,
-        points=_new.c.points,
+        points=R.c.points.concat(func.decode(_new.c.points, "hex")),
         revision=R.c.revision + 1,
     )
 )

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.charging.charge import ChargeState, PriceUnit
-from app.monta.plain_readings import ONCE, PlainReading, entry_texts, plain_reading, plain_readings
+from app.domain.session.states.kept_readings import Told
+from app.monta.plain_readings import entry_texts, plain_reading, plain_readings, plain_texts
 from app.monta.webhook import read_delivery
 
 ARRIVED = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -36,13 +37,13 @@ def body(*entries: object) -> bytes:
     return json.dumps({"entries": entries, "pending": 0}).encode()
 
 
-def split_delivery(sent: bytes, unit: PriceUnit) -> tuple[list[PlainReading], list[bytes]] | None:
+def split_delivery(sent: bytes, unit: PriceUnit) -> tuple[list[Told], list[bytes]] | None:
     """The plain readings of a delivery, and the texts of its other entries."""
     texts = entry_texts(sent)
     if texts is None:
         return None
-    found = [(text, plain_reading(text, unit)) for text in texts]
-    return [r for _, r in found if r is not None], [bytes(text) for text, r in found if r is None]
+    found = [(bytes(text), plain_reading(bytes(text), unit)) for text in texts]
+    return [told for _, told in found if told is not None], [text for text, told in found if told is None]
 
 
 def entry(charge: object, **more: object) -> dict[str, object]:
@@ -52,12 +53,12 @@ def entry(charge: object, **more: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("unit", PriceUnit)
 def test_a_usual_entry_is_read_as_the_whole_way_reads_it(unit: PriceUnit) -> None:
-    found = split_delivery(body(entry(CHARGE)), unit)
+    sent = body(entry(CHARGE))
+    found = plain_readings(sent, unit)
     assert found is not None
-    ((reading,), others) = found
-    assert others == []
-    (whole,) = read_delivery(body(entry(CHARGE)), ARRIVED, price_unit=unit).entries
-    report, told = whole.charge, reading.told
+    assert split_delivery(sent, unit) == (found, [])
+    (whole,) = read_delivery(sent, ARRIVED, price_unit=unit).entries
+    report, (told,) = whole.charge, found
     assert report is not None
     assert told.said == report.said
     assert (told.charge_id, told.updated_at, told.energy_wh) == (
@@ -68,7 +69,7 @@ def test_a_usual_entry_is_read_as_the_whole_way_reads_it(unit: PriceUnit) -> Non
     assert (told.price, told.price_per_kwh) == (report.price, report.price_per_kwh)
     assert told.reference == report.partner_external_id
     assert told.happened_at == whole.event_time
-    assert json.loads(reading.text) == entry(CHARGE)
+    assert [json.loads(text) for text in plain_texts(sent)] == [entry(CHARGE)]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_what_does_not_change_in_the_course_of_a_charge_is_told_apart(changed: d
     found = split_delivery(body(entry(CHARGE), entry(CHARGE | changed)), PriceUnit.MAJOR)
     assert found is not None
     one, other = found[0]
-    assert one.told.said != other.told.said
+    assert one.said != other.said
 
 
 @given(
@@ -147,7 +148,7 @@ def test_whatever_an_entry_holds_the_two_ways_never_disagree(changed: dict[str, 
         return
     (whole,) = read_delivery(sent, ARRIVED).entries
     assert whole.charge is not None
-    told, report = found[0][0].told, whole.charge
+    told, report = found[0][0], whole.charge
     assert whole.problem is None
     if whole.dropped_fields:
         assert told.said != report.said, "it is applied the whole way"
@@ -165,9 +166,14 @@ def test_a_name_twice_is_not_made_up_for_by_an_entry_without_it_f45() -> None:
     twice = json.dumps(entry(CHARGE)).replace('"price": ', '"price": 1, "price": ', 1)
     sent = b'{"entries": [%s, %s]}' % (less.encode(), twice.encode())
     assert plain_readings(sent, PriceUnit.MAJOR) is None
-    found = split_delivery(sent, PriceUnit.MAJOR)
-    assert found is not None
-    assert len(found[0]) == 1
+    assert split_delivery(sent, PriceUnit.MAJOR) == ([], [less.encode(), twice.encode()])
+
+
+@pytest.mark.parametrize("first", [b"", json.dumps(entry(CHARGE)).encode()])
+def test_a_list_of_entries_twice_is_never_read_the_short_way_f45(first: bytes) -> None:
+    sent = b'{"entries": [%s], "entries": [%s]}' % (first, json.dumps(entry(CHARGE)).encode())
+    assert plain_readings(sent, PriceUnit.MAJOR) is None
+    assert split_delivery(sent, PriceUnit.MAJOR) is None
 
 
 def test_a_kind_twice_is_not_made_up_for_by_a_missing_time_f45() -> None:
@@ -178,7 +184,10 @@ def test_a_kind_twice_is_not_made_up_for_by_a_missing_time_f45() -> None:
     assert split_delivery(sent, PriceUnit.MAJOR) == ([], [twice.encode()])
 
 
-DECIDING = (*(name.decode().strip('"') for name in ONCE), "eventType", "eventTime")
+DECIDING = (
+    *("payload", "state", "updatedAt", "consumedKwh", "price", "averagePricePerKwh"),
+    *("eventType", "eventTime"),
+)
 
 
 @pytest.mark.parametrize("name", DECIDING)

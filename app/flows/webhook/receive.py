@@ -3,15 +3,17 @@
 import asyncio
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from app.domain.charging.charge import PriceUnit
+from app.domain.session.states.kept_readings import Told
 from app.flows.context import Context
 from app.flows.deliveries import Signed
 from app.flows.keep_delivery import digest_of, keep_delivery, was_kept
-from app.monta.plain_readings import PlainReading, entry_texts, plain_reading, plain_readings
+from app.monta.plain_readings import entry_texts, plain_reading, plain_readings, plain_texts
 from app.monta.webhook import (
     MAX_ENTRIES,
     READ_KINDS,
@@ -35,7 +37,7 @@ AT_ONCE = 25
 WINDOW_BITS, MEMORY_LEVEL = 13, 6
 """64 kB for compressing, as far back as five entries, instead of 256 kB, which would be cleared for each delivery."""
 LARGE_BYTES = 64 * 1024
-"""A larger delivery is hashed and compressed in a thread, since each megabyte takes some 20 ms."""
+"""A larger delivery is compressed in a thread, since each megabyte takes some 20 ms."""
 
 
 class UnknownEndpoint(Exception):
@@ -55,33 +57,45 @@ async def receive(context: Context, endpoint_id: str, body: bytes, signature: st
     operator = await _sender(context, endpoint_id, body, signature, now)
     narrow(operator.id)
     await context.deliveries.next_to_read(operator.id)
-    if await was_kept(context, operator.id, digest_of(body)):
+    digest = digest_of(body)
+    if await was_kept(context, operator.id, digest):
         return
-    signed = await _read(body, signature, now, PriceUnit(operator.price_unit))
+    unit = PriceUnit(operator.price_unit)
+    read = await _read(body, now, unit)
+    signed = Signed(*read, unit, await _to_keep(body, digest, signature, read))
     await keep_delivery(context, operator.id, signed)
-    context.telemetry.webhook_kept(_lag_s(signed, now), len(signed.plain) + len(signed.others))
+    context.telemetry.webhook_kept(_lag_s(read, now), len(signed))
 
 
-async def _read(body: bytes, signature: str | None, now: datetime, unit: PriceUnit) -> Signed:
+class _Read(NamedTuple):
+    """What a delivery says. As in Signed."""
+
+    plain: Sequence[Told]
+    others: Sequence[Entry]
+    texts: Callable[[], Sequence[bytes]]
+
+
+async def _read(body: bytes, now: datetime, unit: PriceUnit) -> _Read:
     """Reads a delivery without keeping others waiting, usual entries the short way. Raises UnreadableDelivery."""
     usual = plain_readings(body, unit)
     if usual is not None:
-        return Signed(usual, (), await _to_keep(body, signature, usual, ()))
+        return _Read(usual, (), partial(plain_texts, body))
     texts = entry_texts(body)
     if texts is None or len(texts) > MAX_ENTRIES:
-        entries = await _read_whole(body, now, unit)
-        return Signed((), entries, await _to_keep(body, signature, (), entries))
-    plain: list[PlainReading] = []
+        return _Read((), await _read_whole(body, now, unit), tuple)
+    plain: list[Told] = []
+    plain_ones: list[bytes] = []
     others: list[Entry] = []
-    for number, text in enumerate(texts, 1):
-        reading = plain_reading(text, unit)
-        if reading is None:
-            others.append(read_text(bytes(text), now, unit))
+    for number, text in enumerate(map(bytes, texts), 1):
+        told = plain_reading(text, unit)
+        if told is None:
+            others.append(read_text(text, now, unit))
         else:
-            plain.append(reading)
+            plain.append(told)
+            plain_ones.append(text)
         if number % AT_ONCE == 0:
             await asyncio.sleep(0)
-    return Signed(tuple(plain), tuple(others), await _to_keep(body, signature, plain, others))
+    return _Read(plain, others, lambda: plain_ones)
 
 
 async def _read_whole(body: bytes, now: datetime, unit: PriceUnit) -> tuple[Entry, ...]:
@@ -130,22 +144,19 @@ def _is_signed(operator: Operator, body: bytes, signature: str | None, now: date
     return any(signature_is_valid(secret, body, signature) for secret in operator.webhook_secrets(now))
 
 
-async def _to_keep(
-    body: bytes, signature: str | None, plain: Sequence[PlainReading], others: Sequence[Entry]
-) -> KeptDelivery:
+async def _to_keep(body: bytes, digest: bytes, signature: str | None, read: _Read) -> KeptDelivery:
     """Compresses the delivery at the quickest level. It is written once and hardly ever read.
 
     With entries that nothing reads (users, teams) only what is needed of it is kept, and no signature fits that.
     """
-    charges = {each.told.charge_id for each in plain}
-    charges |= {entry.charge.id for entry in others if entry.charge is not None}
-    kept, whole = body, all((entry.entity_type or "").lower() in READ_KINDS for entry in others)
+    charges = {told.charge_id for told in read.plain}
+    charges |= {entry.charge.id for entry in read.others if entry.charge is not None}
+    kept, whole = body, all((entry.entity_type or "").lower() in READ_KINDS for entry in read.others)
     if not whole:
-        texts = [needed_text(each.text) for each in plain]
-        texts += [json.dumps(entry.raw).encode() for entry in others]
+        texts = [needed_text(text) for text in read.texts()]
+        texts += [json.dumps(entry.raw).encode() for entry in read.others]
         kept = b'{"entries": [%s]}' % b", ".join(texts)
-    packed = partial(_packed, body, kept)
-    digest, compressed = await asyncio.to_thread(packed) if len(body) > LARGE_BYTES else packed()
+    compressed = await asyncio.to_thread(_packed, kept) if len(kept) > LARGE_BYTES else _packed(kept)
     return KeptDelivery(
         digest=digest,
         signature=(signature or "")[:MOST_SIGNATURE_CHARS] if whole else "",
@@ -154,12 +165,12 @@ async def _to_keep(
     )
 
 
-def _packed(body: bytes, kept: bytes) -> tuple[bytes, bytes]:
+def _packed(kept: bytes) -> bytes:
     packing = zlib.compressobj(1, zlib.DEFLATED, WINDOW_BITS, MEMORY_LEVEL)
-    return digest_of(body), packing.compress(kept) + packing.flush()
+    return packing.compress(kept) + packing.flush()
 
 
-def _lag_s(signed: Signed, now: datetime) -> float | None:
-    times = [entry.event_time for entry in signed.others if entry.event_time is not None]
-    times += [each.told.happened_at for each in signed.plain if each.told.happened_at is not None]
+def _lag_s(read: _Read, now: datetime) -> float | None:
+    times = [entry.event_time for entry in read.others if entry.event_time is not None]
+    times += [told.happened_at for told in read.plain if told.happened_at is not None]
     return max(0.0, (now - min(times)).total_seconds()) if times else None

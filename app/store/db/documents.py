@@ -1,7 +1,7 @@
 """JSON documents of jsonb columns, with exact numbers. Dataclasses as text by msgspec, other values by a codec."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -34,6 +34,11 @@ _ENCODER = msgspec.json.Encoder()
 def to_document(value: object) -> RawJson:
     """Encodes dataclasses for a jsonb column."""
     return RawJson(_ENCODER.encode(value).decode())
+
+
+def to_lines(values: Sequence[object]) -> str:
+    """Encodes values as JSON, each on a line of its own."""
+    return _ENCODER.encode_lines(values).decode()[:-1]
 
 
 def as_text(column: Column[Any]) -> Label[str]:

@@ -22,7 +22,7 @@ from app.store.db.documents import RawJson, to_document
 from app.store.parsed_tariffs import parsed_tariff
 
 _SESSION = msgspec.json.Decoder(PaymentSession)
-_NEWEST = msgspec.json.Decoder(Newest)
+NEWEST = msgspec.json.Decoder(Newest)
 _SHARES = msgspec.json.Decoder(tuple[HoldShare, ...])
 
 
@@ -93,8 +93,8 @@ def _saved(row: Row) -> PaymentSession:
 
 def kept_from(row: Row) -> KeptReadings:
     """Readings from columns prefixed `kept_`."""
-    newest = _NEWEST.decode(row["kept_newest"])
-    return KeptReadings(newest=newest, count=row["kept_count"], points=row["kept_points"])
+    newest = NEWEST.decode(row["kept_newest"])
+    return KeptReadings(newest, row["kept_count"], row["kept_points"])
 
 
 def settlement_from(row: Row) -> Settlement | None:

@@ -7,7 +7,7 @@ What is made or read for each reading is a NamedTuple, in half the time of a fro
 """
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -82,18 +82,17 @@ class Newest(NamedTuple):
     from_record: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptReadings:
+class KeptReadings(NamedTuple):
     """Readings beside a session: the newest whole, and time and energy of each (`points`, packed)."""
 
     newest: Newest
-    count: int = 0
+    readings: int = 0
     points: bytes = b""
 
     @property
     def is_full(self) -> bool:
         """Whether the next reading is applied to the session, whatever it shows."""
-        return self.count >= MOST_READINGS
+        return self.readings >= MOST_READINGS
 
 
 def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime) -> KeptReadings | None:
@@ -109,18 +108,10 @@ def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime
         return None
     if not _has_allowed_price(allowed, newest, told, as_of):
         return None
-    more = Newest(
-        updated_at=updated_at,
-        seen_at=seen_at,
-        as_of=as_of,
-        arrived_at=now,
-        energy_wh=energy_wh,
-        energy_at=newest.energy_at if energy_wh == newest.energy_wh else as_of,
-        price=told.price,
-        price_per_kwh=told.price_per_kwh,
-    )
+    energy_at = newest.energy_at if energy_wh == newest.energy_wh else as_of
+    more = Newest(updated_at, seen_at, as_of, now, energy_wh, energy_at, told.price, told.price_per_kwh)
     point = _POINT.pack((as_of - _EPOCH) // _US, energy_wh)
-    return KeptReadings(newest=more, count=kept.count + 1, points=kept.points + point)
+    return KeptReadings(more, kept.readings + 1, kept.points + point)
 
 
 def _follows(allowed: Allowed, newest: Newest, updated_at: datetime, seen_at: datetime) -> bool:
@@ -158,8 +149,8 @@ def _has_allowed_price(allowed: Allowed, newest: Newest, told: Told, as_of: date
         return False
     if average is None or average <= 0:
         return True
-    usual = average * told.energy_wh
-    return usual <= price * 1000 * UNIT_FACTOR and price * 1000 <= usual * UNIT_FACTOR
+    usual, thousandfold = average * told.energy_wh, price * 1000
+    return usual <= thousandfold * UNIT_FACTOR and thousandfold <= usual * UNIT_FACTOR
 
 
 def _is_possible(energy_wh: int, power_w: int, length: timedelta) -> bool:
@@ -200,7 +191,7 @@ def beginning(charge: Charge) -> KeptReadings:
 def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     """The session with its kept readings applied, as if each had been when it came."""
     charge = session.charge
-    if charge is None or not kept.count:
+    if charge is None or not kept.readings:
         return with_newest(session, kept)
     points = [MeterPoint(at=_EPOCH + us * _US, energy_wh=wh) for us, wh in _POINT.iter_unpack(kept.points)]
     power_w, last = session.observed_max_w, MeterPoint(at=charge.energy_at, energy_wh=charge.energy_wh)
@@ -214,8 +205,8 @@ def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
 def with_newest(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     """Applies the newest kept reading. All else is as with each of them, but for what they taught about power."""
     charge = session.charge
-    if charge is None or not kept.count:
-        return replace(session, beside=kept.count)
+    if charge is None or not kept.readings:
+        return replace(session, beside=kept.readings)
     newest = kept.newest
     if newest.energy_wh > charge.energy_wh:
         charge = replace(charge, energy_wh=newest.energy_wh, energy_at=newest.energy_at)
@@ -235,7 +226,7 @@ def with_newest(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     return replace(
         session,
         charge=merge(charge, report, by_rest=False),
-        version=session.version + kept.count,
+        version=session.version + kept.readings,
         updated_at=max(session.updated_at, newest.arrived_at),
-        beside=kept.count,
+        beside=kept.readings,
     )

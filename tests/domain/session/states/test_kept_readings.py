@@ -342,7 +342,7 @@ def test_a_reading_that_is_older_by_any_of_its_times_or_rose_too_quickly_must_be
     assert allowed is not None
     assert session.charge is not None
     known = beginning(session.charge)
-    known = replace(known, newest=known.newest._replace(**newest))
+    known = known._replace(newest=known.newest._replace(**newest))
     told = one_more(updated_at=after(130.5))[1]
     assert (keep_reading(allowed, known, told, after(131)) is not None) is kept
 
