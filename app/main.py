@@ -197,9 +197,8 @@ class RequestIds:
             await send(message)
 
         address = name_caller(scope)
-        bound = structlog.contextvars.bound_contextvars(request_id=request_id)
         # No operator's rows until a key or an endpoint names one.
-        with limited_to(NONE), bound, calling_from(address), traced(context.tracing, scope) as span:
+        with limited_to(NONE), calling_from(address, request_id), traced(context.tracing, scope) as span:
             try:
                 await self._app(scope, receive, tagged)
             except Exception:

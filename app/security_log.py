@@ -48,12 +48,13 @@ class Result(StrEnum):
 
 
 @contextmanager
-def calling_from(address: str | None) -> Iterator[None]:
-    """Names the caller's address in the block's lines."""
-    token = _address.set(address)
+def calling_from(address: str | None, request_id: str) -> Iterator[None]:
+    """Names the caller's address in the block's lines here, and the request's id in all of them."""
+    token, bound = _address.set(address), structlog.contextvars.bind_contextvars(request_id=request_id)
     try:
         yield
     finally:
+        structlog.contextvars.reset_contextvars(**bound)
         _address.reset(token)
 
 

@@ -32,6 +32,14 @@ class DocumentedApp(FastAPI):
     documented: Sequence[APIRouter] = ()
     """The documented routers, with examples; their paths are the document's."""
 
+    def build_middleware_stack(self) -> Any:
+        """The middlewares from our first one on. Crashes, traces and bounds of bodies are ours, not the framework's."""
+        stack: Any = super().build_middleware_stack()
+        ours: Any = self.user_middleware[0].cls
+        while not isinstance(stack, ours):
+            stack = stack.app
+        return stack
+
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             document = super().openapi()

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 
 from app.api.http.auth import authenticate_first, calls_of
 from app.api.http.card_data import fields_of_request
@@ -32,21 +31,37 @@ async def bounded_body(request: Request, limit: int) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
-    parts: list[bytes] = []
-    size, address = 0, request.client.host if request.client else ""
+    body, ended = await _part(request)
+    if not ended:
+        body = await _rest(request, body, limit)
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+async def _rest(request: Request, first: bytes, limit: int) -> bytes:
+    """The whole of a body that comes in parts, which count as unfinished meanwhile."""
+    parts, size, ended = [first], len(first), False
+    address = request.client.host if request.client else ""
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise _too_large(limit)
-            parts.append(part)
-            if not UNFINISHED.admit(address, len(part)):
+        while True:
+            if not UNFINISHED.admit(address, len(parts[-1])):
                 raise Problem("unavailable", "Too many bodies are on their way; send this one again.")
-    except ClientDisconnect:
-        raise Problem("invalid_body", "The connection ended before the body did.") from None
+            if ended or size > limit:
+                return b"".join(parts)
+            part, ended = await _part(request)
+            size += len(part)
+            parts.append(part)
     finally:
-        UNFINISHED.ended(address, sum(map(len, parts)))
-    return b"".join(parts)
+        UNFINISHED.ended(address, size)
+
+
+async def _part(request: Request) -> tuple[bytes, bool]:
+    """What came of a body, and whether it is the end. Raises Problem `invalid_body`."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise Problem("invalid_body", "The connection ended before the body did.")
+    return message.get("body", b""), not message.get("more_body", False)
 
 
 class UnfinishedBodies:

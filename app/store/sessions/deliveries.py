@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.units.ids import ChargeId, OperatorId
 from app.store.db.connection import Connection
-from app.store.db.statements import by_column, given_rows
+from app.store.db.statements import given_rows
 from app.store.tables import deliveries, operators
 
 D = deliveries
@@ -37,20 +37,18 @@ async def keep(
     connection: Connection, operator_id: OperatorId, new: Sequence[KeptDelivery], now: datetime
 ) -> frozenset[bytes]:
     """Saves deliveries. One that was kept before changes nothing. Returns the digests of the others."""
-    rows = [
-        {
-            "operator_id": operator_id,
-            "digest": each.digest,
-            "received_at": now,
-            "signature": each.signature,
-            "charges": ",".join(each.charge_ids),
-            "body": each.body,
-        }
-        for each in sorted(new, key=lambda each: each.digest)
-    ]
-    if not rows:
+    if not new:
         return frozenset()
-    return frozenset((await connection.execute(_KEEP, by_column(rows, tuple(_GIVEN)))).scalars())
+    rows = sorted(new, key=lambda each: each.digest)
+    given = {
+        "operator": operator_id,
+        "now": now,
+        "digest": [each.digest for each in rows],
+        "signature": [each.signature for each in rows],
+        "charges": [",".join(each.charge_ids) for each in rows],
+        "body": [each.body for each in rows],
+    }
+    return frozenset((await connection.execute(_KEEP, given)).scalars())
 
 
 async def is_kept(connection: Connection, operator_id: OperatorId, digest: bytes) -> bool:
@@ -104,9 +102,7 @@ async def prune(connection: Connection, operator_id: OperatorId, before: datetim
 
 # Not looked up first: a plan that was made when the table was small may read all of an operator's deliveries.
 _GIVEN: dict[str, ColumnElement[Any]] = {
-    "operator_id": D.c.operator_id,
     "digest": D.c.digest,
-    "received_at": D.c.received_at,
     "signature": D.c.signature,
     "charges": D.c.signature,  # arrays of several lengths make no array: names joined by commas
     "body": D.c.body,
@@ -117,9 +113,9 @@ _KEEP = (
     .from_select(
         ("operator_id", "digest", "received_at", "signature", "charge_ids", "body"),
         select(
-            _given.c.operator_id,
+            bindparam("operator", type_=Text()),
             _given.c.digest,
-            _given.c.received_at,
+            bindparam("now", type_=D.c.received_at.type),
             _given.c.signature,
             func.string_to_array(_given.c.charges, ","),
             _given.c.body,
