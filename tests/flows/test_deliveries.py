@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from app.domain.charging.charge import PriceUnit
 from app.domain.units.ids import OperatorId
 from app.flows.deliveries import (
     ENDPOINT_KEPT_S,
@@ -103,4 +104,4 @@ async def test_beside_others_a_transaction_that_decides_nothing_waits_for_as_lon
 def delivery(entries: int) -> Signed:
     unread: Any = [None] * entries
     kept = KeptDelivery(digest=hashlib.sha256().digest(), signature="", body=b"")
-    return Signed((), tuple(unread), kept)
+    return Signed((), tuple(unread), tuple, PriceUnit.MAJOR, kept)
