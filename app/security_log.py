@@ -49,7 +49,7 @@ class Result(StrEnum):
 
 @contextmanager
 def calling_from(address: str | None, request_id: str) -> Iterator[None]:
-    """Names the caller's address in the block's lines here, and the request's id in all of them."""
+    """Names the caller's address and the request's id in the block's lines."""
     token, bound = _address.set(address), structlog.contextvars.bind_contextvars(request_id=request_id)
     try:
         yield
