@@ -249,7 +249,8 @@ class Watcher:
         if job is not None:
             self._held_jobs.add(job)
             self._spawn(self._do(job))
-        elif not claimed:
+        elif len(claimed) < max(1, capacity.others):  # nothing more may be claimed now
+            self._idle = True
             self._others_wait = capacity.others <= 0
             await self._pause(await self._until_due(stops=self._others_wait))
 
@@ -352,7 +353,8 @@ class Watcher:
         due_at = await claim.next_due_at(self.context, stops=stops)
         if due_at is None:
             return None
-        return max(LEAST_PAUSE_S, (due_at - self.context.clock.now()).total_seconds())
+        due_in_s = (due_at - self.context.clock.now()).total_seconds()
+        return due_in_s if due_in_s > 0 else LEAST_PAUSE_S
 
     async def _pause(self, due_in_s: float | None = None) -> None:
         """Sleeps until due work, a wake-up or IDLE_S pass. IDLE_S is of real time."""

@@ -17,7 +17,7 @@ from app.flows.admin.provision import AddedOperator, NewOperator
 from app.flows.context import Context
 from app.settings import KeyedSettings
 from app.wiring import open_context
-from bench.cases.starts import AMOUNT, GAP_S, fresh_points, started
+from bench.cases.starts import AMOUNT, GAP_S, started
 from bench.load.generator import Generator
 from bench.report.rows import TAPWATT, Goal, Want
 from bench.rig.fake_monta import BROKEN
@@ -141,7 +141,7 @@ async def _read(at: Measured, keys: Sequence[str], flood: Flood | None) -> float
 
 async def _starts(at: Measured) -> None:
     """Reads, and starts after their 201, alone and beside an operator whose credentials Monta refuses."""
-    first = await fresh_points(at.rig)
+    first = await at.rig.fresh_points()
     async with _context(at.rig) as context:
         reading = await provision.add_operator(context, _operator(at.rig, "third"))
         await at.rig.forget_sessions()

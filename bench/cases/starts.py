@@ -5,7 +5,7 @@ import time
 
 from bench.report.rows import TAPWATT, Goal, Want
 from bench.rig.rig import Rig
-from bench.rig.tapwatt import FRESH, Tapwatt
+from bench.rig.tapwatt import Tapwatt
 
 CASE = "start"
 CALLERS = 16
@@ -16,19 +16,11 @@ AMOUNT = 50_000
 
 
 async def run(rig: Rig) -> None:
-    first = await fresh_points(rig)
+    first = await rig.fresh_points()
     for number in range(rig.scale.rounds):
         await _backlog(rig, first, f"S{number}-")
         await _single(rig, first)
     await rig.forget_sessions()
-
-
-async def fresh_points(rig: Rig) -> int:
-    """The first of many charge points without a session. Monta shows one; the others are its copies."""
-    if not rig.fresh_point:
-        await rig.tapwatt.running(FRESH, AMOUNT)
-        await asyncio.sleep(GAP_S)
-    return await rig.fresh_points()
 
 
 async def _backlog(rig: Rig, first: int, prefix: str) -> None:

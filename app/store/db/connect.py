@@ -104,6 +104,9 @@ def _hosts_beyond(url: URL) -> list[str]:
 STATEMENTS_KEPT = 300
 """Prepared statements of each connection; the service has about 200."""
 SESSION = {"application_name": "tapwatt", "timezone": "UTC"}
+PLANS = {"plan_cache_mode": "force_generic_plan"}
+"""A statement is planned once on each connection. For the values that it has each time, planning took longer than
+executing, and tests check the plans for any values."""
 SERVER_BOUNDS = {
     "statement_timeout": "5000",
     "lock_timeout": "3000",
@@ -247,7 +250,7 @@ class WritableHost:
         try:
             connection = await self._asyncpg(
                 number,
-                server_settings={**SESSION, **self._server_bounds},
+                server_settings={**SESSION, **PLANS, **self._server_bounds},
                 statement_cache_size=STATEMENTS_KEPT,
                 connection_class=ServerConnection,
                 max_cached_statement_lifetime=0,
