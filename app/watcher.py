@@ -39,7 +39,6 @@ from app.tracing import Kind, Span
 MAX_STEPS = 25
 """Steps in one claim. A session that needs more is due again at once, after the others."""
 
-
 SPAN_NAMES: Mapping[type[object], str] = {
     SendStart: "start charge",
     SearchCharges: "search charges",
@@ -139,7 +138,7 @@ ERROR_PAUSE_S = (0.2, 1.0)
 """Bounds of the random retry delay without a database, so that replicas do not retry in step."""
 IDLE_S = 1.0
 """Polling interval without a notification; polling alone is correct."""
-LEAST_PAUSE_S = 0.1
+UNCLAIMED_S = 0.1
 """Polling interval while due work cannot be claimed because its operator or jobs have no slot left."""
 BEAT_S = 5.0
 STUCK_S = 90.0
@@ -250,7 +249,6 @@ class Watcher:
             self._held_jobs.add(job)
             self._spawn(self._do(job))
         elif len(claimed) < max(1, capacity.others):  # nothing more may be claimed now
-            self._idle = True
             self._others_wait = capacity.others <= 0
             await self._pause(await self._until_due(stops=self._others_wait))
 
@@ -353,8 +351,8 @@ class Watcher:
         due_at = await claim.next_due_at(self.context, stops=stops)
         if due_at is None:
             return None
-        due_in_s = (due_at - self.context.clock.now()).total_seconds()
-        return due_in_s if due_in_s > 0 else LEAST_PAUSE_S
+        now = self.context.clock.now()
+        return (due_at - now).total_seconds() if due_at > now else UNCLAIMED_S
 
     async def _pause(self, due_in_s: float | None = None) -> None:
         """Sleeps until due work, a wake-up or IDLE_S pass. IDLE_S is of real time."""

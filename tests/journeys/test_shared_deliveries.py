@@ -90,6 +90,13 @@ async def until_waiting(rig: Rig, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_queued(rig: Rig) -> None:
+    """Waits until deliveries wait for those that are being written."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not any(groups.keep.is_full for groups in rig.context.deliveries._groups.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
 async def test_a_delivery_that_cannot_be_kept_is_not_acknowledged_and_harms_no_other(
     database_url: str,
 ) -> None:
@@ -151,6 +158,7 @@ async def test_past_what_can_be_kept_in_time_deliveries_are_refused_and_nothing_
         async with locked(rig, "kept_readings", one):
             first = [asyncio.create_task(answered(rig, each)) for each in told[:4]]
             await until_waiting(rig, deliveries.AT_ONCE)
+            await until_queued(rig)
             async with asyncio.timeout(PATIENCE_S):
                 refused = await answered(rig, told[4])
             assert refused.status_code == 503
