@@ -12,7 +12,7 @@ from app.clock import Clock
 from app.domain.charging.charge import PriceUnit
 from app.domain.units.ids import OperatorId
 from app.monta.client import MontaClient
-from app.monta.ports import Credentials, Purpose, QuotaSeen, Token, TokenStore
+from app.monta.ports import Called, Credentials, Purpose, QuotaSeen, Token, TokenStore
 from app.monta.transport import Http, Timeouts
 from app.store.db.database import Database
 from app.store.db.group_commit import GroupCommit
@@ -203,9 +203,17 @@ class MontaAccess:
     """Makes one client for each operator when needed, and keeps it."""
 
     def __init__(
-        self, *, http: Http, clock: Clock, database: Database, box: SecretBox, timeouts: Timeouts
+        self,
+        *,
+        http: Http,
+        clock: Clock,
+        database: Database,
+        box: SecretBox,
+        timeouts: Timeouts,
+        called: Called,
     ) -> None:
         self._http = http
+        self._called = called
         self._clock = clock
         self._timeouts = timeouts
         self._tokens = SharedTokens(database, box)
@@ -247,4 +255,5 @@ class MontaAccess:
             timeouts=self._timeouts,
             price_unit=PriceUnit(operator.price_unit),
             credential_status=self._credential_status,
+            called=self._called,
         )

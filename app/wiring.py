@@ -93,7 +93,7 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
     box = SecretBox(settings.secret_key.get_secret_value(), settings.older_secret_keys)
     listen_url = settings.listen_database_url
     database = Database(database_url, listen_url=listen_url.get_secret_value() if listen_url else None)
-    tracing = tracing_by_environment()
+    telemetry, tracing = ProcessTelemetry(), tracing_by_environment()
     http = open_http(egress=settings.egress, slots=settings.watcher_concurrency)
     try:
         await check_suitable(database)
@@ -110,8 +110,9 @@ async def open_context(settings: KeyedSettings, database_url: str) -> AsyncItera
                 database=database,
                 box=box,
                 timeouts=Timeouts(start_s=settings.start_timeout_s),
+                called=telemetry.monta_called,
             ),
-            telemetry=ProcessTelemetry(),
+            telemetry=telemetry,
             views=Views(),
             tracing=tracing,
             lease_s=settings.lease_s,

@@ -34,7 +34,7 @@ def build_context(
     older_secret_keys: Sequence[str] = (),
 ) -> Context:
     """As `app.wiring` builds it from settings; `chance` makes its identifiers repeatable."""
-    box = SecretBox(SECRET_KEY, older_secret_keys)
+    box, telemetry = SecretBox(SECRET_KEY, older_secret_keys), ProcessTelemetry()
     return Context(
         database=database,
         clock=clock,
@@ -42,9 +42,14 @@ def build_context(
         policy=policy or Policy(),
         operators=Operators(box),
         monta=MontaAccess(
-            http=http, clock=clock, database=database, box=box, timeouts=timeouts or Timeouts()
+            http=http,
+            clock=clock,
+            database=database,
+            box=box,
+            timeouts=timeouts or Timeouts(),
+            called=telemetry.monta_called,
         ),
-        telemetry=ProcessTelemetry(),
+        telemetry=telemetry,
         views=Views(),
         lease_s=LEASE_S,
         public_url=public_url,

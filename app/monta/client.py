@@ -30,7 +30,7 @@ from app.monta.objects import (
     read_price_group,
     unwrapped,
 )
-from app.monta.ports import Budget, Credentials, CredentialStatus, Purpose, TokenStore
+from app.monta.ports import Budget, Called, Credentials, CredentialStatus, Purpose, TokenStore
 from app.monta.token import TokenKeeper
 from app.monta.transport import Call, Timeouts, Transport, id_in_path
 from app.strict_json import dump_json
@@ -59,6 +59,7 @@ class MontaClient:
         timeouts: Timeouts | None = None,
         price_unit: PriceUnit = PriceUnit.MAJOR,
         credential_status: CredentialStatus | None = None,
+        called: Called | None = None,
     ) -> None:
         self._clock = clock
         self._price_unit = price_unit
@@ -70,6 +71,7 @@ class MontaClient:
             operator=operator,
             base_url=credentials.base_url,
             timeouts=self._timeouts,
+            called=called,
         )
         keeper = TokenKeeper(
             exchange=exchange, store=tokens, clock=clock, operator=operator, credentials=credentials

@@ -80,6 +80,14 @@ class CredentialStatus(Protocol):
         ...
 
 
+class Called(Protocol):
+    """Counts the calls that were made."""
+
+    def __call__(self, call: str, outcome: str) -> None:
+        """One call has ended. `call`: its method and its path without ids; `outcome`: as app.monta.errors names it."""
+        ...
+
+
 class Budget(Protocol):
     """Monta's quota for one credential, counted exactly across all replicas."""
 

@@ -29,7 +29,7 @@ from app.monta.errors import (
     outcome_of,
 )
 from app.monta.fields import id_of
-from app.monta.ports import Budget, Purpose, QuotaSeen
+from app.monta.ports import Budget, Called, Purpose, QuotaSeen
 from app.strict_json import BadJson, JsonIn, load_json
 from app.tracing import Kind, child_span
 
@@ -178,8 +178,10 @@ class Transport:
         operator: OperatorId,
         base_url: str,
         timeouts: Timeouts,
+        called: Called | None = None,
     ) -> None:
         self.timeouts = timeouts
+        self._called = called
         self._http = http
         self._clock = clock
         self._budget = budget
@@ -196,21 +198,10 @@ class Transport:
         Raises NotSent, QuotaExceeded (429), OutcomeUnknown (no status was received). Returns any other status.
         """
         request = self._request(call, access)
-        template = IDENTIFIERS.sub("/{id}", call.path)
-        attributes = {
-            "http.request.method": call.method,
-            "server.address": request.url.host,
-            "url.template": template,
-            "tapwatt.operator.id": self._operator,
-        }
         if may_send is not None:
             _ask_guard(call, may_send)
             request.extensions["trace"] = _at_writing(lambda: _ask_guard(call, may_send))
-        with child_span(f"{call.method} {template}", Kind.CLIENT, attributes) as span:
-            answer = await _transport(self._http, request, call)
-            span.note({"http.response.status_code": answer.status})
-            if answer.status >= 400:
-                span.failed(str(answer.status))
+        answer = await self._answer(call, request)
         # Monta's answer counts even if recording the quota fails: a started charge must not get lost.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(BOOKKEEPING_S):
@@ -218,6 +209,31 @@ class Transport:
         if outcome_of(answer.status) is Outcome.QUOTA:
             raise await self._quota_exceeded(call, answer)
         self._quota_refusals = 0
+        return answer
+
+    async def _answer(self, call: Call, request: httpx.Request) -> Answer:
+        """Sends the request, traced and counted."""
+        template = IDENTIFIERS.sub("/{id}", call.path)
+        attributes = {
+            "http.request.method": call.method,
+            "server.address": request.url.host,
+            "url.template": template,
+            "tapwatt.operator.id": self._operator,
+        }
+        name, outcome = f"{call.method} {template}", Outcome.UNKNOWN
+        try:
+            with child_span(name, Kind.CLIENT, attributes) as span:
+                answer = await _transport(self._http, request, call)
+                outcome = outcome_of(answer.status)
+                span.note({"http.response.status_code": answer.status})
+                if answer.status >= 400:
+                    span.failed(str(answer.status))
+        except NotSent:
+            outcome = Outcome.NOT_SENT
+            raise
+        finally:
+            if self._called is not None:
+                self._called(name, outcome)
         return answer
 
     def _request(self, call: Call, access: str | None) -> httpx.Request:

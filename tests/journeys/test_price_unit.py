@@ -77,6 +77,14 @@ async def test_F113_a_watchers_claims_and_lateness_are_measured(database_url: st
         figures = rig.context.telemetry.registry
         for name in ("tapwatt_watcher_claim_seconds_count", "tapwatt_watcher_lateness_seconds_count"):
             assert (figures.get_sample_value(name) or 0) > 5
+        for call, outcome in (
+            ("POST /charges", "done"),
+            ("POST /charges", "refused"),
+            ("GET /charges/{id}", "done"),
+            ("POST /auth/token", "done"),
+        ):
+            labels = {"call": call, "outcome": outcome}
+            assert figures.get_sample_value("tapwatt_monta_calls_total", labels), labels
 
 
 async def test_how_late_stops_are_sent_is_measured(database_url: str) -> None:

@@ -110,8 +110,7 @@ async def learn_charge_point(context: Context, session: PaymentSession) -> None:
     monta = await monta_of(context, session.operator_id)
     try:
         point = await monta.get_charge_point(session.charge_point_id)
-    except MontaError as error:
-        context.telemetry.monta_called("get_charge_point", type(error).__name__)
+    except MontaError:
         return
     async with context.database.transaction() as connection:
         await charge_points.put(connection, session.operator_id, [point])
