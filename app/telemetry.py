@@ -1,8 +1,10 @@
 """Prometheus metrics and structured logs of one process."""
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -149,7 +151,8 @@ def configure_logging(*, level: str, as_json: bool) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler()
-    handler.setFormatter(CarefulFormatter("%(levelname)s %(name)s %(message)s"))
+    plain = CarefulFormatter("%(levelname)s %(name)s %(message)s")
+    handler.setFormatter(JsonFormatter() if as_json else plain)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
@@ -214,3 +217,19 @@ class CarefulFormatter(logging.Formatter):
             if looks_like_card_number(written, Field.TEXT)
             else written
         )
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats libraries' log lines as JSON, masked and escaped as ours are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC)
+        event: MutableMapping[str, Any] = {
+            "event": record.getMessage(),
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "timestamp": at.isoformat().replace("+00:00", "Z"),
+        }
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return json.dumps(escape_controls(None, "", mask_card_numbers(None, "", event)))

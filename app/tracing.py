@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from enum import StrEnum
 from importlib.util import find_spec
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 Attributes: TypeAlias = Mapping[str, str | int | bool]
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """OpenTelemetry's own variables; one of them switches tracing on."""
+CLOSE_S = 3.0
+"""Longest time in seconds that the end of a process waits for the collector; spans that are left then are lost."""
 MOST_TRACEPARENT_CHARS = 64
 """Of a caller's header; a W3C traceparent has 55."""
 
@@ -117,7 +120,10 @@ class OpenTelemetryTracing(Tracing):
         return carrier.get("traceparent")
 
     def close(self) -> None:
-        self._provider.shutdown()
+        # In a thread that the process does not wait for: the exporter tries a collector that hangs again and again.
+        ending = Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(CLOSE_S)
 
 
 class _Recording(Span):

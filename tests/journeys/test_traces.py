@@ -5,6 +5,7 @@ One trace from the tap to the settlement, across service, watcher and Monta's ca
 
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Event
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -112,6 +113,15 @@ async def test_a_call_that_fails_is_marked_with_its_status_and_no_text(database_
         assert (refused.status.description, refused.events) == (None, ())
         assert refused.attributes is not None
         assert refused.attributes["error.type"] == str(refused.attributes["http.response.status_code"])
+
+
+def test_a_collector_that_hangs_does_not_keep_a_process_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.tracing.CLOSE_S", 0.02)
+    answered, provider = Event(), TracerProvider(shutdown_on_exit=False)
+    monkeypatch.setattr(provider, "shutdown", answered.wait)
+    OpenTelemetryTracing(provider).close()
+    assert not answered.is_set()
+    answered.set()
 
 
 def test_the_standard_variables_switch_it_on(monkeypatch: pytest.MonkeyPatch) -> None:

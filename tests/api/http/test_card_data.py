@@ -1,7 +1,9 @@
 """Card numbers are refused under whatever name, never kept, never shown, never logged (F16)."""
 
 import hashlib
+import json
 import logging
+import sys
 from typing import Any
 
 import httpx
@@ -10,7 +12,7 @@ from sqlalchemy import text
 
 from app.main import create_app
 from app.store.db.database import Database
-from app.telemetry import CarefulFormatter, mask_card_numbers
+from app.telemetry import CarefulFormatter, JsonFormatter, mask_card_numbers
 from tests.api.service import (
     TARIFF,
     Json,
@@ -211,3 +213,25 @@ def test_F103_the_last_filter_of_the_log_masks_what_all_others_missed() -> None:
     }
     record = logging.LogRecord("x", logging.WARNING, "x", 1, "lost 4111 1111 1111 1111", None, None)
     assert "4111" not in CarefulFormatter().format(record)
+    assert "4111" not in JsonFormatter().format(record)
+
+
+def test_a_librarys_line_is_one_json_object_among_ours() -> None:
+    try:
+        raise ValueError("a\nb\x1b[2J")
+    except ValueError:
+        failed = sys.exc_info()
+    record = logging.LogRecord("asyncio", logging.ERROR, "x", 1, "%s\x1b lost", ("it",), failed)
+    record.created = 1_764_288_000.25
+    written = JsonFormatter().format(record)
+    assert "\n" not in written
+    said = json.loads(written)
+    exception = said.pop("exception")
+    assert "ValueError: a\n    b" in exception
+    assert "\x1b" not in exception
+    assert said == {
+        "event": "it\\x1b lost",
+        "logger": "asyncio",
+        "level": "error",
+        "timestamp": "2025-11-28T00:00:00.250000Z",
+    }
