@@ -17,6 +17,7 @@ from app.domain.units.ids import OperatorId
 from app.flows.admin import database_checks
 from app.flows.context import Context, LeaseLost
 from app.flows.operator.check_credential import check_credential
+from app.flows.operator.check_evidence import check_evidence
 from app.flows.operator.overdue_captures import flag_overdue_captures
 from app.flows.operator.reconcile import demand, reconcile
 from app.flows.operator.sweep import sweep
@@ -127,6 +128,7 @@ async def run_job(context: Context, lease: JobLease) -> None:
         case Job.CHECK_CREDENTIAL:
             await check_credential(context, lease)
         case Job.OVERDUE_CAPTURES:
+            await check_evidence(context, lease.operator_id)
             await flag_overdue_captures(context, lease)
         case _:
             assert_never(lease.job)
@@ -332,11 +334,8 @@ class Watcher:
         self._held_jobs.add(lease)
         job = structlog.contextvars.bound_contextvars(operator_id=lease.operator_id, job=lease.job)
         about = {"tapwatt.operator.id": lease.operator_id}
-        with (
-            job,
-            limited_to(lease.operator_id),
-            self.context.tracing.span(f"job {lease.job}", Kind.INTERNAL, about),
-        ):
+        span = self.context.tracing.span(f"job {lease.job}", Kind.INTERNAL, about)
+        with job, limited_to(lease.operator_id), span:
             try:
                 await run_job(self.context, lease)
             except SecretUnreadable as error:

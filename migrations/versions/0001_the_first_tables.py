@@ -239,6 +239,24 @@ def upgrade() -> None:
         sa.Column(
             "access_problem", sa.Text(), nullable=True, comment="Monta refuses it lastingly: no new sessions"
         ),
+        sa.Column(
+            "evidence_checked_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when sessions' evidence was last examined",
+        ),
+        sa.Column(
+            "evidence_checked_to",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="sessions recorded before are next; null: the newest",
+        ),
+        sa.Column(
+            "evidence_checked_id",
+            sa.Text(),
+            nullable=True,
+            comment="of those recorded then, the last one",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_operators")),
         sa.UniqueConstraint("webhook_endpoint_id", name=op.f("uq_operators_webhook_endpoint_id")),
     )

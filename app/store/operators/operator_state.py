@@ -52,6 +52,28 @@ class CredentialStatus:
     problem: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class EvidenceCheck:
+    """When sessions' evidence was last examined, and how far back. `position` None: the newest are next."""
+
+    at: datetime | None
+    position: tuple[datetime, str] | None
+
+
+async def evidence_check(connection: Connection, operator_id: OperatorId) -> EvidenceCheck:
+    columns = (O.c.evidence_checked_at, O.c.evidence_checked_to, O.c.evidence_checked_id)
+    row = (await connection.execute(select(*columns).where(O.c.id == operator_id))).one()
+    to, last = row.evidence_checked_to, row.evidence_checked_id
+    return EvidenceCheck(row.evidence_checked_at, None if to is None else (to, last or ""))
+
+
+async def note_evidence_check(connection: Connection, operator_id: OperatorId, done: EvidenceCheck) -> None:
+    """Saves how far the examination has come."""
+    to, last = done.position or (None, None)
+    values = {"evidence_checked_at": done.at, "evidence_checked_to": to, "evidence_checked_id": last}
+    await connection.execute(update(O).where(O.c.id == operator_id).values(values))
+
+
 async def facts(connection: Connection) -> list[OperatorFacts]:
     columns = [O.c[each.name] for each in fields(OperatorFacts)]
     rows = await connection.execute(select(*columns).order_by(O.c.created_at, O.c.id))

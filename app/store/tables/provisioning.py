@@ -75,6 +75,9 @@ operators = Table(
     Column("reconcile_problem", Text),
     Column("access_refused_since", Moment, comment="since when Monta refuses the credential"),
     Column("access_problem", Text, comment="Monta refuses it lastingly: no new sessions"),
+    Column("evidence_checked_at", Moment, comment="when sessions' evidence was last examined"),
+    Column("evidence_checked_to", Moment, comment="sessions recorded before are next; null: the newest"),
+    Column("evidence_checked_id", Text, comment="of those recorded then, the last one"),
 )
 
 operator_jobs = Table(
