@@ -1,4 +1,4 @@
-"""Examines the evidence of ended sessions in turns, so that a changed row is found though nobody asks for it."""
+"""Examines the evidence of ended sessions in turns. A changed row is found though nobody looks."""
 
 from datetime import datetime, timedelta
 
