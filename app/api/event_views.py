@@ -17,7 +17,8 @@ class EventOut(BaseModel):
     type: EventType
     timestamp: Moment = Field(description="when it happened")
     data: PaymentSessionOut | ChargePointOut = Field(
-        description="the session, or for `charge_point.changed` the charge point, as a GET showed it then"
+        description="the session, or for `charge_point.changed` the charge point's state, name, connectors, power and "
+        "price, as a GET showed it then"
     )
 
 

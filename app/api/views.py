@@ -11,6 +11,7 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from app.api.attention_views import AttentionOut, attention_fields
+from app.api.display import DEFAULT, DisplayOut, session_display
 from app.api.money_views import (
     AuthorizationOut,
     LimitsOut,
@@ -69,6 +70,7 @@ class PaymentSessionOut(BaseModel):
     not_started_reason: NotStartedReason | None
     settlement: SettlementOut | None
     needs_attention: bool
+    display: DisplayOut
     created_at: Moment
     updated_at: Moment
 
@@ -174,7 +176,7 @@ ENCODER = msgspec.json.Encoder()
 """Writes what a terminal or operations get of a session; the models above describe it."""
 
 
-def session_fields(session: PaymentSession, used_minor: int) -> dict[str, object]:
+def session_fields(session: PaymentSession, used_minor: int, language: str = DEFAULT) -> dict[str, object]:
     """Returns the fields of PaymentSessionOut; `used_minor` is the session's amount used."""
     held, authorized_minor = session.authorization, session.authorized_minor
     settled = session.settlement
@@ -198,14 +200,15 @@ def session_fields(session: PaymentSession, used_minor: int) -> dict[str, object
         "not_started_reason": session.not_started_reason,
         "settlement": settlement_fields(session, settled) if settled else None,
         "needs_attention": session.needs_attention,
+        "display": session_display(session, used_minor, language),
         "created_at": rfc3339(session.created_at),
         "updated_at": rfc3339(session.updated_at),
     }
 
 
-def session_json(session: PaymentSession, policy: Policy) -> bytes:
+def session_json(session: PaymentSession, policy: Policy, language: str = DEFAULT) -> bytes:
     """Encodes a PaymentSessionOut."""
-    return ENCODER.encode(session_fields(session, amount_used_minor(session, policy)))
+    return ENCODER.encode(session_fields(session, amount_used_minor(session, policy), language))
 
 
 def ops_session_json(session: PaymentSession, policy: Policy) -> bytes:
@@ -236,9 +239,9 @@ def ops_session_json(session: PaymentSession, policy: Policy) -> bytes:
     return ENCODER.encode(session_fields(session, used.amount_minor) | more)
 
 
-def topped_up_json(session: PaymentSession, policy: Policy) -> bytes:
+def topped_up_json(session: PaymentSession, policy: Policy, language: str = DEFAULT) -> bytes:
     """Encodes a ToppedUpOut."""
-    fields = session_fields(session, amount_used_minor(session, policy))
+    fields = session_fields(session, amount_used_minor(session, policy), language)
     return ENCODER.encode(fields | {"limits": limits_fields(session)})
 
 

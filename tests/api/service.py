@@ -231,7 +231,9 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> Json:
             assert set(error) == {"field", "message"}
             assert error["field"]
             assert error["message"]
-    assert set(problem) - {"errors", "session_id", "sessions"} == expected - {"errors"}
+    assert set(problem) - {"errors", "session_id", "sessions", "display"} == expected - {"errors"}
+    shown = problem.get("display", {"text": ""})
+    assert shown["text"] == problem["display_message"], "no other language was asked for"
     assert expected <= set(problem)
     assert (problem["status"], problem["code"]) == (status, code)
     assert problem["type"].endswith(code)

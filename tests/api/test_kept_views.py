@@ -75,13 +75,13 @@ async def test_a_terminals_view_is_encoded_once_and_shows_every_change(database_
         path = f"/v1/payment-sessions/{one}"
         views: KeptViews = service.apps[0].state.own_views
         first = await service.call("GET", path)
-        state, body = views.of(SessionId(one)) or (None, b"")
+        state, body = views.of(SessionId(one), "en") or (None, b"")
         assert first.content == body
         await service.call("GET", path)
-        assert (views.of(SessionId(one)) or (None, b""))[1] is body
+        assert (views.of(SessionId(one), "en") or (None, b""))[1] is body
         await service.charging(one, "77", 1234)
         assert (await service.call("GET", path)).json()["energy_wh"] == 1234
-        seen = views.of(SessionId(one))
+        seen = views.of(SessionId(one), "en")
         assert seen is not None
         assert seen[0] != state
         sibling = await service.add_terminal(service.one.operator.operator_id, "101")

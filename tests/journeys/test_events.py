@@ -408,7 +408,8 @@ async def test_a_charge_points_state_and_price_are_told_once_to_each_maker(datab
         await rig.work()
         await send_due(sender)
         (priced,) = maker.got
-        assert priced["data"] == (await rig.call("GET", "/v1/charge-points/106")).json()
+        shown = (await rig.call("GET", "/v1/charge-points/106")).json()
+        assert priced["data"].items() <= shown.items(), "all but what only a GET shows"
         session = await rig.authorize(106, 500)
         await rig.until(session["id"], "charging")
         await rig.pass_time(5)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from app.api.display import DEFAULT, DisplayOut
 from app.api.docs.example_objects import SESSION_ID
 from app.api.http.problems import KINDS, MEDIA_TYPE, TYPE_BASE
 
@@ -29,7 +30,7 @@ _PROPERTIES: dict[str, Any] = {
     "detail": {**_TEXT, "description": "what happened and what to do; never a value that was sent"},
     "code": {**_TEXT, "enum": sorted(KINDS), "description": "stable; what to decide by"},
     "retryable": {**_FLAG, "description": "whether the same call may succeed later"},
-    "display_message": {**_TEXT, "description": "short, for a driver"},
+    "display_message": {**_TEXT, "description": "short, for a driver, in English"},
     "request_id": _TEXT,
 }
 SCHEMA: Mapping[str, Any] = {
@@ -39,6 +40,10 @@ SCHEMA: Mapping[str, Any] = {
     "required": list(_PROPERTIES),
     "properties": _PROPERTIES
     | {
+        "display": {
+            **DisplayOut.model_json_schema(),
+            "description": "the same in the driver's language; in every answer but those to Monta",
+        },
         "errors": {"type": "array", "items": _FIELD, "description": "of a 422: what is wrong where"},
         "session_id": {**_TEXT, "description": "of a 409: the caller's payment session that it is about"},
         "sessions": {"type": "array", "items": _NAMED_SESSION, "description": "of `several_sessions`"},
@@ -119,7 +124,7 @@ def example_of(code: str, detail: str | None = None) -> dict[str, Any]:
         "detail": detail or DETAILS[code],
         "code": code,
         "retryable": kind.retryable,
-        "display_message": kind.display_message,
+        **kind.shown(DEFAULT),
         "request_id": "req_01kaq4nbt5y3u1i9o7p5a3s1df",
     }
     if kind.status == 422:

@@ -1,5 +1,7 @@
 """Example sessions, settlements and prices, for the OpenAPI document."""
 
+from app.api.display import DEFAULT, display
+
 SESSION_ID = "ps_01kaq4m8zt2v9x7c5r3e1w0qyn"
 CURSOR = "MjAyNi0xMS0yMlQxMDowMDowMSswMDowMCBwc18x"
 """Where the next page of a list begins; see http/cursor."""
@@ -48,10 +50,16 @@ CHARGING = {
     "not_started_reason": None,
     "settlement": None,
     "needs_attention": False,
+    "display": {
+        "key": "charging",
+        "text": "Charging. €12.34 of €50.00 used.",
+        "speech": "Charging. 12.34 euros of 50.00 euros used.",
+    },
     "created_at": "2026-11-22T10:00:01.000Z",
     "updated_at": "2026-11-22T10:04:12.000Z",
 }
 AUTHORIZED = CHARGING | {
+    "display": {**display("payment_accepted", DEFAULT)},
     "version": 1,
     "status": "authorized",
     "charge": None,
@@ -65,6 +73,11 @@ COMPLETED = CHARGING | {
     "status": "completed",
     "stop_reason": "driver",
     "settlement": SETTLEMENT,
+    "display": {
+        "key": "to_pay",
+        "text": "Charging has ended. You pay €12.34.",
+        "speech": "Charging has ended. You pay 12.34 euros.",
+    },
     "charge": {"id": CHARGE_ID, "state": "completed", "seen_at": "2026-11-22T10:09:30.000Z"},
 }
 CONFIRMED = COMPLETED | {"version": 13, "settlement": SETTLEMENT | {"status": "confirmed"}}

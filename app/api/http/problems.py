@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
+from app.api.display import DEFAULT, display, requested_language
 from app.api.http.card_data import as_errors
 from app.api.http.live import TooManyPolls, TooManyWaits
 from app.flows.admin.acknowledge import AttentionUnknown
@@ -38,53 +39,61 @@ RETRY_AFTER_S = (1, 5)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One error code: status, title, retry, and the driver's message. Whether a retry may succeed."""
+    """One error code: status, title, retry, and the driver's text.
+
+    `retryable`: whether the same call may succeed later. `display` is the text's key, empty where no terminal calls.
+    """
 
     status: int
     title: str
     retryable: bool
-    display_message: str
+    display: str
+
+    def shown(self, language: str) -> dict[str, object]:
+        """Returns what a problem has for the driver."""
+        if not self.display:
+            return {"display_message": ""}
+        return {
+            "display_message": display(self.display, DEFAULT)["text"],
+            "display": display(self.display, language),
+        }
 
 
-_TRY_AGAIN = "Please try again."
-_NOT_POSSIBLE = "Payment is not possible here."
+_TRY_AGAIN = "try_again"
+_NOT_POSSIBLE = "payment_not_possible"
 
 KINDS: Mapping[str, Kind] = {
     "invalid_request": Kind(422, "The request is not valid", False, _NOT_POSSIBLE),
     "currency_mismatch": Kind(422, "Hold and price are in different currencies", False, _NOT_POSSIBLE),
-    "amount_too_small": Kind(422, "The authorization is too small", False, "Please reserve a higher amount."),
+    "amount_too_small": Kind(422, "The authorization is too small", False, "amount_too_small"),
     "card_data_not_allowed": Kind(422, "Card data is not allowed here", False, _NOT_POSSIBLE),
     "idempotency_key_reused": Kind(422, "The Idempotency-Key was used for something else", False, _TRY_AGAIN),
     "reference_conflict": Kind(409, "The reference was used with other contents", False, _TRY_AGAIN),
-    "charge_point_busy": Kind(409, "The charge point is in use", True, "This charge point is in use."),
+    "charge_point_busy": Kind(409, "The charge point is in use", True, "charge_point_in_use"),
     "charge_point_unknown": Kind(
         404, "The charge point is not assigned to this terminal", False, _NOT_POSSIBLE
     ),
-    "several_sessions": Kind(
-        409, "This card has several sessions", False, "Please choose which charge to stop."
-    ),
-    "session_ended": Kind(409, "The payment session has ended", False, "Charging has ended."),
+    "several_sessions": Kind(409, "This card has several sessions", False, "choose_charge"),
+    "session_ended": Kind(409, "The payment session has ended", False, "charging_ended"),
     "top_up_not_possible": Kind(
-        409, "The authorization cannot be raised so far", False, "A higher amount is not possible here."
+        409, "The authorization cannot be raised so far", False, "higher_amount_not_possible"
     ),
-    "below_used": Kind(
-        409, "The charge may have used more already", False, "A lower amount is not possible any more."
-    ),
-    "session_running": Kind(409, "The charge has not ended", True, "Please wait."),
-    "already_settled": Kind(409, "The payment session is settled", False, "Please contact support."),
-    "not_settled": Kind(409, "There is nothing to capture yet", True, "Please wait."),
-    "capture_conflict": Kind(409, "The report contradicts an earlier one", False, "Please contact support."),
+    "below_used": Kind(409, "The charge may have used more already", False, "lower_amount_not_possible"),
+    "session_running": Kind(409, "The charge has not ended", True, "please_wait"),
+    "already_settled": Kind(409, "The payment session is settled", False, "contact_support"),
+    "not_settled": Kind(409, "There is nothing to capture yet", True, "please_wait"),
+    "capture_conflict": Kind(409, "The report contradicts an earlier one", False, "contact_support"),
     "invalid_body": Kind(400, "The body cannot be read", False, _NOT_POSSIBLE),
     "body_too_large": Kind(413, "The body is too large", False, _NOT_POSSIBLE),
-    "unauthorized": Kind(401, "The key is missing or not valid", False, "This terminal is not set up."),
+    "unauthorized": Kind(401, "The key is missing or not valid", False, "terminal_not_set_up"),
     "read_only_key": Kind(403, "This key may only read", False, _NOT_POSSIBLE),
     "bad_signature": Kind(401, "The signature is not valid", False, ""),
-    "not_found": Kind(404, "There is no such thing here", False, "Nothing found."),
+    "not_found": Kind(404, "There is no such thing here", False, "nothing_found"),
     "method_not_allowed": Kind(405, "The method is not allowed here", False, _NOT_POSSIBLE),
     "unsupported_media_type": Kind(415, "Send application/json", False, _NOT_POSSIBLE),
-    "too_many_requests": Kind(429, "Too many calls", True, "Please try again in a moment."),
-    "unavailable": Kind(503, "Not possible at the moment", True, "Please try again in a moment."),
-    "internal_error": Kind(500, "Something went wrong here", True, "Please try again in a moment."),
+    "too_many_requests": Kind(429, "Too many calls", True, "try_again_later"),
+    "unavailable": Kind(503, "Not possible at the moment", True, "try_again_later"),
+    "internal_error": Kind(500, "Something went wrong here", True, "try_again_later"),
 }
 
 
@@ -239,7 +248,7 @@ def problem_response(request: Request, problem: Problem) -> JSONResponse:
         "detail": problem.detail,
         "code": problem.code,
         "retryable": kind.retryable,
-        "display_message": kind.display_message,
+        **kind.shown(requested_language(request)),
         "request_id": getattr(request.state, "request_id", None),
     }
     if kind.status == 422:

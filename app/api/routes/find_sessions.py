@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from app.api.display import LanguageHere
 from app.api.docs import examples
 from app.api.docs.example_objects import CURSOR
 from app.api.http.auth import CallingTerminal, ContextHere
@@ -32,6 +33,7 @@ async def find_payment_sessions(
     *,
     context: ContextHere,
     terminal: CallingTerminal,
+    language: LanguageHere,
     reference: Annotated[Reference | None, Query(examples=["A-2026-000123"])] = None,
     is_open: Annotated[
         bool,
@@ -62,5 +64,5 @@ async def find_payment_sessions(
         open_for_terminal=is_open,
     )
     page = await queries.sessions(context, wanted, limit=limit, after=from_cursor(cursor), for_good=True)
-    shown = (session_json(session, context.policy) for session in page.sessions)
+    shown = (session_json(session, context.policy, language) for session in page.sessions)
     return JsonBytes(page_json(shown, to_cursor(*page.next) if page.next else None))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from app.api.display import LanguageHere, requested_language
 from app.api.docs import examples
 from app.api.docs.example_objects import SESSION_ID
 from app.api.http.auth import CallingTerminal, ContextHere, terminal_bearer, terminal_of
@@ -70,6 +71,7 @@ async def payment_authorized(
     request: Request,
     context: ContextHere,
     terminal: CallingTerminal,
+    language: LanguageHere,
     body: Annotated[PaymentSessionIn, examples.PAYMENT_SESSION_IN],
     idempotency_key: Annotated[
         KeyHeader | None, Header(examples=["2f1c9a3e-5b7d-4e6f-8a90-1b2c3d4e5f60"])
@@ -95,15 +97,16 @@ async def payment_authorized(
             partial(queries.session_versions, context),
             by=terminal.id,
         )
-    return _recorded(context, session, replayed=recorded.replayed, headers=headers)
+    return _recorded(context, session, language, replayed=recorded.replayed, headers=headers)
 
 
 def _recorded(
-    context: Context, session: PaymentSession, *, replayed: bool, headers: dict[str, str]
+    context: Context, session: PaymentSession, language: str, *, replayed: bool, headers: dict[str, str]
 ) -> Response:
     headers["Location"] = f"/v1/payment-sessions/{session.id}"
     headers |= REPLAYED if replayed else {}
-    return JsonBytes(session_json(session, context.policy), 200 if replayed else 201, headers)
+    body = session_json(session, context.policy, language)
+    return JsonBytes(body, 200 if replayed else 201, headers)
 
 
 async def _usual_payment(request: StrictRequest, _match: Match[str]) -> Response | None:
@@ -116,7 +119,8 @@ async def _usual_payment(request: StrictRequest, _match: Match[str]) -> Response
     if body is None:
         return None
     recorded = await shielded(authorize.authorize(context, terminal, body.payment(None)))
-    return _recorded(context, recorded.session, replayed=recorded.replayed, headers={})
+    language = requested_language(request)
+    return _recorded(context, recorded.session, language, replayed=recorded.replayed, headers={})
 
 
 @router.get(
@@ -131,6 +135,7 @@ async def payment_session(
     request: Request,
     context: ContextHere,
     terminal: CallingTerminal,
+    language: LanguageHere,
     session_id: SessionPath,
     wait: Wait = 0,
     version: Annotated[
@@ -139,28 +144,30 @@ async def payment_session(
 ) -> Response:
     """The present state, or with `wait` and `version` a newer one. Then the answer comes as soon as its version passes
     that one, or after the time is over."""
-    return await _read(request, terminal, session_id, seconds=wait, version=version)
+    return await _read(request, terminal, session_id, language, seconds=wait, version=version)
 
 
 async def _usual_read(request: StrictRequest, match: Match[str]) -> Response | None:
     context: Context = request.app.state.context
     terminal = await terminal_of(request, context, await terminal_bearer(request))
     wait, version = int(match["wait"] or 0), int(match["version"] or 0)
-    return await _read(request, terminal, match["id"], seconds=wait, version=version)
+    return await _read(
+        request, terminal, match["id"], requested_language(request), seconds=wait, version=version
+    )
 
 
 async def _read(
-    request: Request, terminal: Terminal, session_id: str, *, seconds: float, version: int
+    request: Request, terminal: Terminal, session_id: str, language: str, *, seconds: float, version: int
 ) -> Response:
     """Reads a session now, or once its version has passed this one."""
     context: Context = request.app.state.context
     if not seconds:
-        view = await _own_view(request, terminal, session_id)
+        view = await _own_view(request, terminal, session_id, language)
     elif _may_wait(request, context):
         view = await _news(request).wait_for(
             session_id,
             seconds,
-            lambda: _own_view(request, terminal, session_id),
+            lambda: _own_view(request, terminal, session_id, language),
             lambda seen: seen.version > version,
             partial(queries.session_versions, context),
             by=terminal.id,
@@ -198,7 +205,7 @@ HOT = (
     responses=examples.STOP,
 )
 async def stop_payment_session(
-    *, context: ContextHere, terminal: CallingTerminal, session_id: SessionPath
+    *, context: ContextHere, terminal: CallingTerminal, language: LanguageHere, session_id: SessionPath
 ) -> Response:
     """Idempotent. The session follows: `stopping`, `finishing`, then its settlement."""
     session = await shielded(
@@ -206,7 +213,7 @@ async def stop_payment_session(
             context, SessionId(session_id), _owned_by(terminal), reason=StopReason.DRIVER, by=terminal.key
         )
     )
-    return JsonBytes(session_json(session, context.policy), 202)
+    return JsonBytes(session_json(session, context.policy, language), 202)
 
 
 @router.post(
@@ -220,6 +227,7 @@ async def report_capture(
     *,
     context: ContextHere,
     terminal: CallingTerminal,
+    language: LanguageHere,
     session_id: SessionPath,
     body: Annotated[CaptureIn, examples.CAPTURE_IN],
 ) -> Response:
@@ -233,7 +241,7 @@ async def report_capture(
     session = await shielded(
         record_capture(context, SessionId(session_id), _owned_by(terminal), body.report(), by=terminal.key)
     )
-    return JsonBytes(session_json(session, context.policy))
+    return JsonBytes(session_json(session, context.policy, language))
 
 
 @router.post(
@@ -248,6 +256,7 @@ async def stop_session_of_card(
     *,
     context: ContextHere,
     terminal: CallingTerminal,
+    language: LanguageHere,
     body: Annotated[StopRequestIn, examples.STOP_REQUEST_IN],
 ) -> Response:
     """Stops this card's own running session at this terminal; 404 when there is none.
@@ -256,7 +265,7 @@ async def stop_session_of_card(
     selects one.
     """
     session = await shielded(request_stop_by_card(context, terminal, body.card()))
-    return JsonBytes(session_json(session, context.policy), 202)
+    return JsonBytes(session_json(session, context.policy, language), 202)
 
 
 @router.get(
@@ -329,14 +338,14 @@ class _View:
     body: bytes
 
 
-async def _own_view(request: Request, terminal: Terminal, session_id: str) -> _View:
+async def _own_view(request: Request, terminal: Terminal, session_id: str, language: str) -> _View:
     """Returns a session as its terminal sees it. Encoded again only where its row was changed since the last time."""
     context: Context = request.app.state.context
     kept: KeptViews = request.app.state.own_views
-    known, body = kept.of(SessionId(session_id)) or (None, b"")
+    known, body = kept.of(SessionId(session_id), language) or (None, b"")
     state, session = await queries.own_session(context, terminal, SessionId(session_id), known)
     if session is not None:
-        body = kept.put(state, session_json(session, context.policy))
+        body = kept.put(state, session_json(session, context.policy, language), language)
     return _View(state.shown_version, body)
 
 
@@ -361,6 +370,7 @@ async def top_up_payment_session(
     *,
     context: ContextHere,
     terminal: CallingTerminal,
+    language: LanguageHere,
     session_id: SessionPath,
     body: Annotated[TopUpIn, examples.TOP_UP_IN],
 ) -> Response:
@@ -376,5 +386,5 @@ async def top_up_payment_session(
         done, status = await shielded(top_up.change_hold(context, terminal, wanted, more)), 200
     else:
         done, status = await shielded(top_up.top_up(context, terminal, wanted, more)), 201
-    body_json = topped_up_json(done.session, context.policy)
+    body_json = topped_up_json(done.session, context.policy, language)
     return JsonBytes(body_json, 200, REPLAYED) if done.replayed else JsonBytes(body_json, status)

@@ -60,6 +60,11 @@ async def test_a_payment_is_recorded_and_shown_as_the_contract_says(database_url
         "not_started_reason": None,
         "settlement": None,
         "needs_attention": False,
+        "display": {
+            "key": "payment_accepted",
+            "text": "Payment accepted. Charging is being started.",
+            "speech": "Payment accepted. Charging is being started.",
+        },
         "created_at": "2026-11-22T10:00:00.000Z",
         "updated_at": "2026-11-22T10:00:00.000Z",
     }
