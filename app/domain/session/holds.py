@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import Authorization, PaymentSession
 from app.domain.session.settlement import HoldShare
-from app.domain.units.money import exponent, format_minor
+from app.domain.units.money import exponent, to_major
 
 MOST_OFF = timedelta(days=1)
 LONGEST = timedelta(days=31)
@@ -111,11 +111,11 @@ def units_per_eur(currency: str) -> int:
 
 
 def amount_problem(authorized_minor: int, most: int, currency: str) -> TermProblem | None:
-    """Why the amount is too high to be held; None: it is not."""
+    """Why the amount is too high to be held; None: it is not. Errors repeat nothing that was sent: no currency."""
     if authorized_minor <= most:
         return None
     return TermProblem(
-        "amount", f"all holds of a payment session may come to {format_minor(most, currency)} at most here"
+        "amount", f"all holds of a payment session may come to {to_major(most, currency):f} at most here"
     )
 
 
