@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.api.display_texts import SPOKEN, TEXTS
 from app.domain.session.payment_session import PaymentSession, Status
-from app.domain.units.money import exponent, to_major
+from app.domain.units.money import exponent
 
 DEFAULT = "en"
 MOST_CHARS = 200
@@ -108,6 +108,7 @@ def _with_amounts(key: str, language: str, session: PaymentSession, **amounts: i
     return {"key": key, "text": template.format(**written), "speech": template.format(**spoken)}
 
 
+@lru_cache(maxsize=4096)
 def written_amount(amount_minor: int, currency: str, language: str) -> str:
     """Writes an amount as is usual in a language: `€12.34`, `12,34 €`, `kr 12,34`."""
     number = _number(amount_minor, currency, language)
@@ -119,6 +120,7 @@ def written_amount(amount_minor: int, currency: str, language: str) -> str:
     return f"{number}{BLANK}{symbol or currency}"
 
 
+@lru_cache(maxsize=4096)
 def spoken_amount(amount_minor: int, currency: str, language: str) -> str:
     """Writes an amount to be spoken: the number, and the currency's name after it."""
     number = _number(amount_minor, currency, language, grouped=False)
@@ -127,7 +129,7 @@ def spoken_amount(amount_minor: int, currency: str, language: str) -> str:
 
 def _number(amount_minor: int, currency: str, language: str, *, grouped: bool = True) -> str:
     point, group = SEPARATORS[language]
-    plain = f"{to_major(amount_minor, currency):,.{exponent(currency)}f}"
-    whole, _, decimals = plain.partition(".")
-    whole = whole.replace(",", group if grouped else "")
-    return f"{whole}{point}{decimals}" if decimals else whole
+    digits = exponent(currency)
+    whole, rest = divmod(amount_minor, 10**digits)
+    shown = f"{whole:,}".replace(",", group) if grouped else str(whole)
+    return f"{shown}{point}{rest:0{digits}}" if digits else shown

@@ -25,8 +25,15 @@ from app.api.money_views import (
 )
 from app.domain.charging.charge import Charge
 from app.domain.limit.policy import Policy
-from app.domain.session.limit import amount_used, amount_used_minor, energy_limit_wh, expected_end
+from app.domain.session.limit import (
+    amount_used,
+    amount_used_minor,
+    energy_limit_wh,
+    expected_end,
+    recent_power_w,
+)
 from app.domain.session.payment_session import NotStartedReason, PaymentSession, Status, StopReason
+from app.domain.session.plausibility import started_at
 from app.domain.session.settlement import SettlementBasis
 from app.domain.tariff.shown_price import UnitPrices
 from app.flows.admin.queries import PricedChargePoint
@@ -71,6 +78,14 @@ class PaymentSessionOut(BaseModel):
     settlement: SettlementOut | None
     needs_attention: bool
     display: DisplayOut
+    soc_limit: int | None = Field(description="the battery's charge in percent at which Monta stops")
+    power_w: int | None = Field(
+        description="average power between the last two readings; null: not known, or no charge runs"
+    )
+    started_at: Moment | None = Field(description="when the charge began; null: there is none")
+    expected_end: Moment | None = Field(
+        description="when the authorization is used up at the present rate; null: unknown"
+    )
     created_at: Moment
     updated_at: Moment
 
@@ -107,9 +122,6 @@ class OpsSessionOut(PaymentSessionOut):
         description="why the session needs a look, oldest first; each item closes by itself when its cause is gone"
     )
     amount_used_error: int = Field(description="the bill may be lower than `amount_used` by at most this")
-    expected_end: Moment | None = Field(
-        description="when the authorization is used up at the present rate; null: unknown"
-    )
     limits: LimitsOut
     authorizations: list[AuthorizationOut] = Field(description="every hold, the first one first")
     tariff_source: str | None = Field(
@@ -176,10 +188,12 @@ ENCODER = msgspec.json.Encoder()
 """Writes what a terminal or operations get of a session; the models above describe it."""
 
 
-def session_fields(session: PaymentSession, used_minor: int, language: str = DEFAULT) -> dict[str, object]:
+def session_fields(
+    session: PaymentSession, policy: Policy, used_minor: int, language: str = DEFAULT
+) -> dict[str, object]:
     """Returns the fields of PaymentSessionOut; `used_minor` is the session's amount used."""
     held, authorized_minor = session.authorization, session.authorized_minor
-    settled = session.settlement
+    settled, charge, end = session.settlement, session.charge, expected_end(session, policy)
     return {
         "id": session.id,
         "version": session.version,
@@ -194,13 +208,17 @@ def session_fields(session: PaymentSession, used_minor: int, language: str = DEF
         "amount_remaining": authorized_minor - used_minor,
         "energy_wh": settled.energy_wh if settled else session.energy_wh,
         "energy_limit_wh": energy_limit_wh(session),
-        "charge": _charge(session.charge) if session.charge else None,
+        "charge": _charge(charge) if charge else None,
         "start_deadline": rfc3339(session.start.deadline),
         "stop_reason": session.stop_reason,
         "not_started_reason": session.not_started_reason,
         "settlement": settlement_fields(session, settled) if settled else None,
         "needs_attention": session.needs_attention,
         "display": session_display(session, used_minor, language),
+        "soc_limit": session.soc_limit,
+        "power_w": recent_power_w(session),
+        "started_at": rfc3339(started_at(session, charge.latest, policy)) if charge else None,
+        "expected_end": None if end is None else rfc3339(end),
         "created_at": rfc3339(session.created_at),
         "updated_at": rfc3339(session.updated_at),
     }
@@ -208,21 +226,20 @@ def session_fields(session: PaymentSession, used_minor: int, language: str = DEF
 
 def session_json(session: PaymentSession, policy: Policy, language: str = DEFAULT) -> bytes:
     """Encodes a PaymentSessionOut."""
-    return ENCODER.encode(session_fields(session, amount_used_minor(session, policy), language))
+    return ENCODER.encode(session_fields(session, policy, amount_used_minor(session, policy), language))
 
 
 def ops_session_json(session: PaymentSession, policy: Policy) -> bytes:
     """Encodes an OpsSessionOut."""
     latest = session.charge.latest if session.charge else None
     price: Decimal | None = None if latest is None else latest.price or latest.claimed_price or latest.price
-    used, end = amount_used(session, policy), expected_end(session, policy)
+    used = amount_used(session, policy)
     more: dict[str, object] = {
         "operator_id": session.operator_id,
         "card_brand": session.authorization.card.brand,
         "card_last4": session.authorization.card.last4,
         "attention": attention_fields(session),
         "amount_used_error": used.error_minor,
-        "expected_end": None if end is None else rfc3339(end),
         "limits": limits_fields(session),
         "authorizations": authorizations_fields(session),
         "tariff_source": session.tariff_source,
@@ -236,12 +253,12 @@ def ops_session_json(session: PaymentSession, policy: Policy) -> bytes:
         "monta_price": None if price is None else str(price),
         "metadata": session.metadata,
     }
-    return ENCODER.encode(session_fields(session, used.amount_minor) | more)
+    return ENCODER.encode(session_fields(session, policy, used.amount_minor) | more)
 
 
 def topped_up_json(session: PaymentSession, policy: Policy, language: str = DEFAULT) -> bytes:
     """Encodes a ToppedUpOut."""
-    fields = session_fields(session, amount_used_minor(session, policy), language)
+    fields = session_fields(session, policy, amount_used_minor(session, policy), language)
     return ENCODER.encode(fields | {"limits": limits_fields(session)})
 
 

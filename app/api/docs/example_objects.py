@@ -55,6 +55,10 @@ CHARGING = {
         "text": "Charging. €12.34 of €50.00 used.",
         "speech": "Charging. 12.34 euros of 50.00 euros used.",
     },
+    "soc_limit": 80,
+    "power_w": 48200,
+    "started_at": "2026-11-22T10:00:06.000Z",
+    "expected_end": "2026-11-22T10:12:31.000Z",
     "created_at": "2026-11-22T10:00:01.000Z",
     "updated_at": "2026-11-22T10:04:12.000Z",
 }
@@ -63,6 +67,9 @@ AUTHORIZED = CHARGING | {
     "version": 1,
     "status": "authorized",
     "charge": None,
+    "power_w": None,
+    "started_at": None,
+    "expected_end": None,
     "amount_used": 0,
     "amount_remaining": 5000,
     "energy_wh": 0,
@@ -73,6 +80,8 @@ COMPLETED = CHARGING | {
     "status": "completed",
     "stop_reason": "driver",
     "settlement": SETTLEMENT,
+    "power_w": None,
+    "expected_end": None,
     "display": {
         "key": "to_pay",
         "text": "Charging has ended. You pay €12.34.",
@@ -99,7 +108,6 @@ OPS = COMPLETED | {
     "card_last4": "4242",
     "attention": [],
     "amount_used_error": 0,
-    "expected_end": None,
     "limits": {"own_limit": 5000, "monta_price_limit": 5000, "monta_kwh_limit": 8470, "amount_usable": 5000},
     "authorizations": [
         {"reference": "A-2026-000123", "amount": 5000, "expires_at": "2026-11-24T10:00:00.000Z"}

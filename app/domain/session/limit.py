@@ -242,6 +242,19 @@ def limit_at(
     return charge.energy_at + horizon if found is None and horizon < HORIZON else found
 
 
+def recent_power_w(session: PaymentSession) -> int | None:
+    """The average power between the last two readings, in W. None: not known, or no charge runs."""
+    charge, points = session.charge, session.meter_history.points
+    if charge is None or charge.ended or session.ended:
+        return None
+    if charge.state is ChargeState.PAUSED or charge.state in POWERLESS:
+        return 0
+    if len(points) < 2:
+        return None
+    seconds = int((points[-1].at - points[-2].at).total_seconds())
+    return (points[-1].energy_wh - points[-2].energy_wh) * 3600 // seconds if seconds else None
+
+
 def expected_end(session: PaymentSession, policy: Policy) -> datetime | None:
     """The expected end by the limit at the present power. None: not known, or not within the horizon."""
     charge, power_w = session.charge, session.meter_history.estimated_max_w

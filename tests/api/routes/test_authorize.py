@@ -65,6 +65,10 @@ async def test_a_payment_is_recorded_and_shown_as_the_contract_says(database_url
             "text": "Payment accepted. Charging is being started.",
             "speech": "Payment accepted. Charging is being started.",
         },
+        "soc_limit": None,
+        "power_w": None,
+        "started_at": None,
+        "expected_end": None,
         "created_at": "2026-11-22T10:00:00.000Z",
         "updated_at": "2026-11-22T10:00:00.000Z",
     }

@@ -12,10 +12,19 @@ from app.domain.limit.meter import MeterHistory
 from app.domain.limit.monta_limits import MontaLimits
 from app.domain.limit.policy import Policy
 from app.domain.limit.profile import latency_bound_s
-from app.domain.session.limit import METER_ROUNDING_WH, expected_end, limit_at, reading_of, start_limits
+from app.domain.session.limit import (
+    METER_ROUNDING_WH,
+    expected_end,
+    limit_at,
+    reading_of,
+    recent_power_w,
+    start_limits,
+)
+from app.domain.session.machine import Source
 from app.domain.session.payment_session import Status
+from app.domain.session.reports import apply_report
 from app.domain.tariff import Tariff, parse_tariff
-from tests.domain.sessions import T0, new_session, seen
+from tests.domain.sessions import T0, new_session, report, running, seen
 
 POLICY = Policy()
 SECOND = timedelta(seconds=1)
@@ -175,6 +184,20 @@ def test_the_limits_for_monta_keep_the_reserve_and_its_reaction_at_full_power() 
     assert limits.idle_fee_reserve_minor == 160
     assert limits.price_limit is not None
     assert limits.price_limit <= Decimal("14.40")
+
+
+def test_the_power_shown_is_the_average_between_the_last_two_readings_while_power_flows() -> None:
+    change = running(energy_wh=100, at=60)
+    assert recent_power_w(new_session()) is None
+    assert recent_power_w(change.session) is None, "one reading"
+    for at_s, energy_wh in ((120, 400), (180, 1000), (240, 1000)):
+        shown = report("charging", at_s, energy_wh=energy_wh)
+        change = apply_report(change, shown, Source.MONTA_WEBHOOK, POLICY)
+    assert recent_power_w(change.session) == 600 * 60, "the last one was no news"
+    for state, power_w in (("paused", 0), ("stopped", None)):
+        shown = report(state, 300, energy_wh=1000)
+        change = apply_report(change, shown, Source.MONTA_WEBHOOK, POLICY)
+        assert recent_power_w(change.session) == power_w
 
 
 def test_prices_by_the_hour_go_by_the_clocks_of_the_operators_place() -> None:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from app.domain.charging.charge import Charge, merge
+from app.domain.limit.meter import MeterHistory
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import UNIT_FACTOR
 from app.domain.session.reports import average_w, with_meter_readings
@@ -202,6 +203,19 @@ def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     return replace(with_newest(session, kept), observed_max_w=power_w, meter_history=history)
 
 
+MOST_LOOKED_AT = 8
+"""Kept readings in which the last two that differ are looked for."""
+
+
+def _with_last_points(session: PaymentSession, kept: KeptReadings) -> MeterHistory:
+    """The meter's history with the last readings, and nothing of what they teach."""
+    points = list(session.meter_history.points)
+    for us, wh in _POINT.iter_unpack(kept.points[-MOST_LOOKED_AT * _POINT.size :]):
+        if not points or wh > points[-1].energy_wh:
+            points.append(MeterPoint(at=_EPOCH + us * _US, energy_wh=wh))
+    return replace(session.meter_history, points=tuple(points))
+
+
 def with_newest(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     """Applies the newest kept reading. All else is as with each of them, but for what they taught about power."""
     charge = session.charge
@@ -226,6 +240,7 @@ def with_newest(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     return replace(
         session,
         charge=merge(charge, report, by_rest=False),
+        meter_history=_with_last_points(session, kept),
         version=session.version + kept.readings,
         updated_at=max(session.updated_at, newest.arrived_at),
         beside=kept.readings,

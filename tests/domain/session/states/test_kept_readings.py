@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.domain.charging.charge import ChargeReport
 from app.domain.limit.monta_limits import MontaLimits
 from app.domain.limit.profile import ChargePointProfile
-from app.domain.session.limit import amount_used_minor, is_used_whatever_the_power, limit_at
+from app.domain.session.limit import amount_used_minor, is_used_whatever_the_power, limit_at, recent_power_w
 from app.domain.session.machine import Change, Source
 from app.domain.session.next_step import stop_due_at
 from app.domain.session.payment_session import Authorization, PaymentSession, Status, Stop, StopReason
@@ -229,6 +229,7 @@ def test_kept_readings_decide_nothing_and_make_the_session_that_they_would_have_
     )
     quick = with_newest(session, kept)
     assert merged == replace(quick, observed_max_w=merged.observed_max_w, meter_history=merged.meter_history)
+    assert recent_power_w(quick) == recent_power_w(merged)
     if is_used_whatever_the_power(quick, POLICY):
         event("the amount used is the same without the history")
         assert amount_used_minor(quick, POLICY) == amount_used_minor(merged, POLICY)
