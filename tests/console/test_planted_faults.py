@@ -158,6 +158,7 @@ async def nothing(site: Site, session: str) -> None:
 
 S = "/console/sessions/{id}"
 HEALTH, MONEY, LIVE, EQUIPMENT = "/console/health", "/console/money", "/console", "/console/equipment"
+SEARCH = "/console/search"
 
 FAULTS: dict[str, tuple[Plant, dict[str, tuple[str, ...]]]] = {
     "a capture is overdue": (
@@ -173,6 +174,7 @@ FAULTS: dict[str, tuple[Plant, dict[str, tuple[str, ...]]]] = {
         release_after_energy,
         {
             MONEY: ("{ref} lane release after energy The hold was released",),
+            SEARCH: ("{ref} release after energy",),
             S: ("Release after energy", "bill the driver outside Tapwatt"),
         },
     ),
@@ -180,6 +182,7 @@ FAULTS: dict[str, tuple[Plant, dict[str, tuple[str, ...]]]] = {
         captured_too_much,
         {
             MONEY: ("{ref} lane capture differs",),
+            SEARCH: ("{ref} capture differs",),
             S: ("Capture differs", "42.00 EUR: the driver paid it", "refund what was captured too much"),
         },
     ),
@@ -187,12 +190,17 @@ FAULTS: dict[str, tuple[Plant, dict[str, tuple[str, ...]]]] = {
         captured_twice,
         {
             MONEY: ("{ref} lane several captures",),
+            SEARCH: ("{ref} several captures",),
             S: ("Several captures", "7.00 EUR: the driver paid it", "Refund the surplus"),
         },
     ),
     "Monta charged in another currency": (
         other_currency,
-        {MONEY: ("{ref} lane currency",), S: ("Monta charged 7.00 SEK, the hold is in EUR", "price group")},
+        {
+            MONEY: ("{ref} lane currency",),
+            SEARCH: ("{ref} currency",),
+            S: ("Monta charged 7.00 SEK, the hold is in EUR", "price group"),
+        },
     ),
     "a stop is not confirmed": (
         runs_on,

@@ -4,18 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.console.views.troubles import HARMLESS, differences_of
 from app.domain.limit.policy import Policy
 from app.domain.session.limit import amount_used_minor
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.csv_text import csv_text
 from app.flows.console.search import Found
-from app.store.operators.names import Names
 
 CSV_COLUMNS = (
     *("session_id", "display_reference", "authorization_reference", "created_at", "status", "operator"),
     *("terminal_id", "terminal", "charge_point_id", "charge_point", "charge_id", "card_last4", "currency"),
     *("authorized", "used", "to_capture", "to_release", "shortfall", "settlement_status", "energy_wh"),
-    *("stop_reason", "needs_attention", "attention"),
+    *("stop_reason", "needs_attention", "attention", "differences"),
 )
 """Amounts in minor units of `currency`."""
 
@@ -42,14 +42,17 @@ class FoundRow:
     energy_wh: int
     attention: str
     needs_attention: bool
+    differences: str
+    """Kinds of differences between hold, PSP and Monta, without those that are harmless."""
 
 
 def found_rows(found: Found, policy: Policy) -> list[FoundRow]:
-    return [_row(session, found.names, policy) for session in found.sessions]
+    return [_row(session, found, policy) for session in found.sessions]
 
 
-def _row(session: PaymentSession, names: Names, policy: Policy) -> FoundRow:
-    settled = session.settlement
+def _row(session: PaymentSession, found: Found, policy: Policy) -> FoundRow:
+    settled, names = session.settlement, found.names
+    differ = {d.kind for d in differences_of(session, found.captures.get(session.id, ()), policy, found.now)}
     point = names.points.get((session.operator_id, session.charge_point_id))
     return FoundRow(
         id=session.id,
@@ -70,16 +73,17 @@ def _row(session: PaymentSession, names: Names, policy: Policy) -> FoundRow:
         energy_wh=settled.energy_wh if settled else session.energy_wh,
         attention=" ".join(sorted({a.code for a in session.attention if a.acknowledged is None})),
         needs_attention=session.needs_attention,
+        differences=" ".join(sorted(differ - HARMLESS)),
     )
 
 
 def found_csv(pages: Iterable[Found], policy: Policy) -> str:
     """Writes all sessions of these pages as CSV, one a row. Texts that a spreadsheet would run are made harmless."""
-    return csv_text(CSV_COLUMNS, (_cells(s, page.names, policy) for page in pages for s in page.sessions))
+    return csv_text(CSV_COLUMNS, (_cells(s, page, policy) for page in pages for s in page.sessions))
 
 
-def _cells(session: PaymentSession, names: Names, policy: Policy) -> Sequence[object]:
-    row = _row(session, names, policy)
+def _cells(session: PaymentSession, found: Found, policy: Policy) -> Sequence[object]:
+    row = _row(session, found, policy)
     return (
         row.id,
         row.reference,
@@ -90,7 +94,7 @@ def _cells(session: PaymentSession, names: Names, policy: Policy) -> Sequence[ob
         session.terminal_id,
         row.terminal,
         session.charge_point_id,
-        names.points.get((session.operator_id, session.charge_point_id)),
+        found.names.points.get((session.operator_id, session.charge_point_id)),
         session.charge.id if session.charge else None,
         row.card,
         row.currency,
@@ -104,4 +108,5 @@ def _cells(session: PaymentSession, names: Names, policy: Policy) -> Sequence[ob
         session.stop_reason,
         row.needs_attention,
         row.attention,
+        row.differences,
     )

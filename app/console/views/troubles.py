@@ -1,13 +1,19 @@
 """Says what is wrong with a session beyond its attention items. As the data are now, with what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.console.views.formats import duration, moment, money, words
 from app.domain.limit.policy import Policy
 from app.domain.reconciliation.balance import PspReport
-from app.domain.reconciliation.differences import MEANINGS, WHAT_TO_DO, DifferenceKind, differences
+from app.domain.reconciliation.differences import (
+    MEANINGS,
+    WHAT_TO_DO,
+    Difference,
+    DifferenceKind,
+    differences,
+)
 from app.domain.session.attention import AttentionCode, Severity, row_of
 from app.domain.session.holds import hold_deadline
 from app.domain.session.payment_session import PaymentSession, Status
@@ -15,6 +21,7 @@ from app.domain.session.settlement import CaptureOutcome, SettlementStatus
 from app.flows.console.health import OVERDUE_AFTER, UNCONFIRMED_AFTER
 from app.flows.console.session import SessionRead
 from app.store.sessions.running import DueWork
+from app.store.sessions.settlements import Capture
 
 HARMLESS = frozenset({DifferenceKind.ROUNDING, DifferenceKind.SETTLED_BY_HAND})
 EXPIRES_SOON = timedelta(hours=2)
@@ -116,16 +123,7 @@ def held_words(work: DueWork, now: datetime) -> str:
 
 def _money(read: SessionRead, policy: Policy) -> Iterator[Trouble]:
     session = read.session
-    reports = [
-        PspReport(
-            outcome=CaptureOutcome(each.outcome),
-            amount_minor=each.amount_minor,
-            reported_at=each.reported_at,
-            reference=each.reference,
-        )
-        for each in read.captures
-    ]
-    for each in differences(session, reports, policy, read.now):
+    for each in differences_of(session, read.captures, policy, read.now):
         at_stake = money(abs(each.amount_minor), session.authorization.currency)
         who = "the operator lacks it" if each.amount_minor > 0 else "the driver paid it"
         stake = f"; {at_stake}: {who}" if each.amount_minor else ""
@@ -135,3 +133,19 @@ def _money(read: SessionRead, policy: Policy) -> Iterator[Trouble]:
             detail=f"{each.detail}{stake}",
             action=WHAT_TO_DO[each.kind],
         )
+
+
+def differences_of(
+    session: PaymentSession, captures: Sequence[Capture], policy: Policy, now: datetime
+) -> Sequence[Difference]:
+    """How hold, capture and Monta's price differ, by what the PSP did."""
+    reports = [
+        PspReport(
+            outcome=CaptureOutcome(each.outcome),
+            amount_minor=each.amount_minor,
+            reported_at=each.reported_at,
+            reference=each.reference,
+        )
+        for each in captures
+    ]
+    return differences(session, reports, policy, now)

@@ -1,17 +1,18 @@
 """Finds payment sessions with their terminals' and charge points' names."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.session.payment_session import PaymentSession
-from app.domain.units.ids import OperatorId
+from app.domain.units.ids import OperatorId, SessionId
 from app.flows.context import Context
 from app.store.operators import orphans
 from app.store.operators.names import Names, names_of
 from app.store.operators.orphans import Orphan
 from app.store.sessions import payment_sessions
 from app.store.sessions.session_filter import SessionFilter
+from app.store.sessions.settlements import Capture, captures_of_sessions
 
 MOST_ORPHANS = 20
 PAGE = 50
@@ -22,10 +23,14 @@ MOST_CSV = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One page of sessions, newest first. `next`: the (created_at, id) to go on after; None: there are no more."""
+    """One page of sessions, newest first, as of `now`. `next`: the (created_at, id) to go on after; None: there are no
+    more."""
 
     sessions: Sequence[PaymentSession]
     names: Names
+    captures: Mapping[SessionId, Sequence[Capture]]
+    """What the PSP did, by session, as terminals reported it."""
+    now: datetime
     next: tuple[datetime, str] | None
 
 
@@ -41,8 +46,10 @@ async def search(
             {s.terminal_id for s in shown},
             {(s.operator_id, s.charge_point_id) for s in shown},
         )
+        captures = await captures_of_sessions(connection, [s.id for s in shown])
     last = shown[-1] if len(found) > limit else None
-    return Found(shown, names, (last.created_at, last.id) if last else None)
+    following = (last.created_at, last.id) if last else None
+    return Found(shown, names, captures, context.clock.now(), following)
 
 
 async def orphans_named(context: Context, operator_id: OperatorId | None, name: str) -> list[Orphan]:
