@@ -137,7 +137,12 @@ async def _ceiling(rig: Rig, batch: int, connections: int) -> None:
 
 
 async def _at_a_quarter(rig: Rig, running: Running) -> None:
-    """The time of a delivery at a quarter of what is applied at most, sent at random moments."""
+    """The time of a delivery at a quarter of what is applied at most, sent at random moments.
+
+    After a checkpoint, as in a server that has run for long: else files of the write-ahead log are made meanwhile, which
+    holds up every commit for 10 to 60 ms.
+    """
+    await rig.settle(TAPWATT)
     batch, connections = rig.scale.batches[0] if (10, 32) not in rig.scale.batches else (10, 32)
     most = rig.rows.row(CASE, f"{_label(batch, connections)}: applied", "entries/s").figure(TAPWATT)
     pace_s = connections * batch * 4 / most if most else 1.0

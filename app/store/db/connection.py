@@ -176,9 +176,10 @@ class Connection:
         return Result((), int(count) if count.isdigit() else 0)
 
     def notify(self, channel: str, *payloads: str) -> None:
-        """Notifies listeners when this transaction commits, in the message that commits it.
+        """Notifies listeners right after this transaction commits, in the message that commits it.
 
-        A lost notification only costs time, since all listeners also poll.
+        A transaction that notifies keeps all others that do from committing until its own commit is on the disk, so the
+        notifications have one of their own, which writes nothing. A lost one only costs time: all listeners also poll.
         """
         self._notifications += [
             f"SELECT pg_notify({_quoted(channel)}, {_quoted(p)});" for p in payloads or ("",)
@@ -186,15 +187,17 @@ class Connection:
 
     async def commit(self) -> None:
         """Ends the transaction. Raises InFailedSQLTransactionError when one of its statements had failed."""
-        message = "".join(self._notifications) + ("COMMIT;" if self.has_begun else "")
-        if not message:
+        notifications = "".join(self._notifications)
+        # What follows a failed transaction's COMMIT would hide that nothing was committed; a statement before it fails.
+        ends = ("SELECT;COMMIT;" if notifications else "COMMIT;") if self.has_begun else ""
+        if not ends + notifications:
             return
         try:
-            status = await self.raw.execute(message)
+            status = await self.raw.execute(ends + notifications)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             without_values(error)
             raise
-        if self.has_begun and status != "COMMIT":
+        if ends == "COMMIT;" and status != "COMMIT":
             raise asyncpg.InFailedSQLTransactionError("a statement failed, so nothing was committed")
 
 

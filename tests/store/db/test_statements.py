@@ -162,13 +162,16 @@ async def test_errors_do_not_repeat_the_values_of_parameters_and_rows(database_u
             each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
 
 
+@pytest.mark.parametrize("notifies", [False, True])
 async def test_a_transaction_one_of_whose_statements_failed_is_not_taken_for_committed(
-    database_url: str,
+    database_url: str, notifies: bool
 ) -> None:
     async with provisioned(database_url) as database:
 
         async def go_on() -> None:
             async with database.transaction() as connection:
+                if notifies:
+                    connection.notify("one")
                 with pytest.raises(asyncpg.UndefinedTableError):
                     await connection.execute(text("SELECT * FROM nothing"))
 
