@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import structlog
 import typer
 import typer.testing
 from typer.core import TyperGroup
@@ -19,8 +20,12 @@ APP = every_command()
 
 
 def invoke(arguments: Sequence[str], *, env: Mapping[str, str] | None = None, **more: Any) -> Result:
-    """Runs one command with these variables added to the environment."""
-    return CliRunner().invoke(APP, [*arguments], env=env, **more)
+    """Runs one command with these variables added to the environment. Its logging ends with it."""
+    before = structlog.get_config()
+    try:
+        return CliRunner().invoke(APP, [*arguments], env=env, **more)
+    finally:
+        structlog.configure(**before)
 
 
 def leaves(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
