@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 from app.cli import every_command
 from tests.store.rows import SECRET_KEY
 
+tree_of = cache(get_command)
 # The tree of all commands is built once instead of for each call, which takes longer than most commands run.
-typer.testing._get_command = cache(get_command)  # type: ignore[attr-defined]
+typer.testing._get_command = tree_of  # type: ignore[attr-defined]
 APP = every_command()
 
 

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from tests.postgres import ROOT
 
@@ -19,6 +20,7 @@ def _defined(source: str) -> Iterator[tuple[str, set[str]]]:
             yield name + ending, labels | ({"le"} if ending == "_bucket" else set())
 
 
+@cache
 def exported() -> Mapping[str, set[str]]:
     """The labels of each series by its name, as Prometheus scrapes it."""
     return {

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 from typer.core import TyperGroup as Group
-from typer.main import get_command
 
-from app.cli import every_command
 from app.settings import PREFIX, Settings
 from app.simulator.charge_points import MAGIC, ORDINARY, Magic
 from tests.checks.pages import PAGES, ROOT, anchors, text_of
+from tests.commands import APP, tree_of
 
 README_LINES = 120
 WALK_FILES = 20
@@ -55,7 +54,7 @@ def test_each_charge_point_of_the_simulator_stands_in_the_docs(point: Magic) -> 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
 def test_each_command_that_a_page_shows_exists(page: Path) -> None:
-    whole = get_command(every_command())
+    whole = tree_of(APP)
     assert isinstance(whole, Group)
     shown_there = page.read_text(encoding="utf-8")
     for first, second in re.findall(r"^tapwatt ([a-z-]+)(?: ([a-z][a-z-]*))?", shown_there, re.MULTILINE):

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 from typer.core import TyperGroup as Group
-from typer.main import get_command
 
 from app.api.http.server import GRACE_S
-from app.cli import every_command
 from app.settings import PREFIX, SECRETS_FOLDER, Settings
 from app.watcher import DRAIN_S
 from tests.checks.pages import text_of
+from tests.commands import APP, tree_of
 from tests.postgres import ROOT
 
 OBJECTS: list[dict[str, Any]] = [
@@ -90,7 +89,7 @@ def test_a_pod_is_bounded_and_has_no_rights_to_spare(name: str) -> None:
 
 @pytest.mark.parametrize("name", PODS)
 def test_a_pod_runs_a_command_that_exists(name: str) -> None:
-    whole = get_command(every_command())
+    whole = tree_of(APP)
     assert isinstance(whole, Group)
     program, command, *options = container(name)["args"]
     assert (program, f"tapwatt-{command}") == ("tapwatt", name)

@@ -2,11 +2,14 @@
 
 import ast
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.mutation.copies import Copy
 from tests.mutation.coverage_map import CoverageMap
 from tests.mutation.judge import diff_of, judge
-from tests.mutation.mutants import Mutant, mutants_of
+
+if TYPE_CHECKING:
+    from tests.mutation.mutants import Mutant
 
 SOURCE = '''"""A module."""
 
@@ -22,7 +25,9 @@ def price(wh: int, *, fee: int = 2) -> int:
 MODULE = Path("app", "domain", "price.py")
 
 
-def written(root: Path, source: str = SOURCE) -> list[Mutant]:
+def written(root: Path, source: str = SOURCE) -> "list[Mutant]":
+    from tests.mutation.mutants import mutants_of
+
     module = root / MODULE
     module.parent.mkdir(parents=True, exist_ok=True)
     module.write_text(source, encoding="utf-8")

@@ -3,14 +3,13 @@
 import re
 
 from typer.core import TyperGroup as Group
-from typer.main import get_command
 
-from app.cli import every_command
 from app.console.routes import equipment, health, live, money, search, session
 from app.domain.alerts.causes import AlertCode
 from app.domain.session.attention import AttentionCode
 from tests.checks.pages import text_of
 from tests.checks.runbook import rules
+from tests.commands import APP, tree_of
 
 PAGE = text_of("docs/runbook.md")
 SECTIONS = re.findall(r"^### (\w+)\n\n((?:- .+\n)+)", PAGE, re.MULTILINE)
@@ -27,7 +26,7 @@ def test_each_alert_and_code_has_one_section_that_says_how_to_look_and_what_to_d
 
 
 def test_each_command_exists() -> None:
-    whole = get_command(every_command())
+    whole = tree_of(APP)
     assert isinstance(whole, Group)
     found = re.findall(r"`tapwatt ([a-z-]+)(?: ([a-z][a-z-]*))?(?: ([a-z][a-z-]*))?", PAGE)
     assert len(found) > 40

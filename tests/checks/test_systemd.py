@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from typer.core import TyperGroup as Group
-from typer.main import get_command
 
-from app.cli import every_command
 from app.settings import PREFIX, SECRETS_FOLDER, Settings
+from tests.commands import APP, tree_of
 from tests.postgres import ROOT
 
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
@@ -23,7 +22,7 @@ def test_both_processes_have_a_unit() -> None:
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_a_unit_runs_a_command_that_exists_with_secrets_as_files(unit: Path) -> None:
     text = unit.read_text(encoding="utf-8")
-    whole = get_command(every_command())
+    whole = tree_of(APP)
     assert isinstance(whole, Group)
     (command, options) = re.findall(r"^ExecStart=/opt/tapwatt/bin/tapwatt (\w+)(.*)$", text, re.MULTILINE)[0]
     known = {option for parameter in whole.commands[command].params for option in parameter.opts}

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from tests.mutation.mutants import Mutant
+if TYPE_CHECKING:  # it loads libcst, which every worker of the tests would pay for
+    from tests.mutation.mutants import Mutant
 
 IMPORT = "import"
 """Stands for the import of a module where others are tests."""
@@ -24,7 +25,7 @@ class CoverageMap:
         found = json.loads(path.read_text(encoding="utf-8"))
         return cls(found["seconds"], found["lines"])
 
-    def tests_of(self, mutant: Mutant, at_most_s: float) -> list[str]:
+    def tests_of(self, mutant: "Mutant", at_most_s: float) -> list[str]:
         """Returns the tests to run, the module's own first, then the quickest, `at_most_s` seconds in all."""
         own = str(_own_test(mutant.path))
         found = sorted(
@@ -40,7 +41,7 @@ class CoverageMap:
             chosen.append(test)
         return chosen
 
-    def _covering(self, mutant: Mutant) -> set[str]:
+    def _covering(self, mutant: "Mutant") -> set[str]:
         """Tests of the mutated lines, else of the function's; of code that runs at the import the module's, else all
         tests. Most statements of the store are built then."""
         by_line = self.lines.get(str(mutant.path), {})

@@ -3,10 +3,13 @@
 import time
 from dataclasses import dataclass
 from difflib import unified_diff
+from typing import TYPE_CHECKING
 
 from tests.mutation.copies import Copy
 from tests.mutation.coverage_map import CoverageMap
-from tests.mutation.mutants import Mutant
+
+if TYPE_CHECKING:
+    from tests.mutation.mutants import Mutant
 
 NOTICED = frozenset({"killed", "timeout"})
 START_S = 30.0
@@ -16,14 +19,14 @@ SLOWER = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    mutant: Mutant
+    mutant: "Mutant"
     outcome: str
     tests: int
     seconds: float
     diff: str
 
 
-def judge(mutant: Mutant, copy: Copy, coverage: CoverageMap, tests_s: float) -> Verdict:
+def judge(mutant: "Mutant", copy: Copy, coverage: CoverageMap, tests_s: float) -> Verdict:
     """Writes the mutant, runs the tests that execute it until one fails, and puts the module back."""
     tests, original, source = coverage.tests_of(mutant, tests_s), mutant.module.code, mutant.source()
     began, diff = time.monotonic(), diff_of(original, source)
