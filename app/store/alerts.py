@@ -23,10 +23,12 @@ from app.store.tables import (
     operators,
     orphans,
     payment_sessions,
+    terminals,
     watchers,
 )
 
 A, R, P, W, N = alerts, alert_runs, payment_sessions, watchers, event_endpoints.c
+T = terminals.c
 THE_RUN = 1
 """The only row of `alert_runs`."""
 
@@ -81,6 +83,7 @@ async def health_of_operators(connection: Connection) -> list[OperatorHealth]:
         .scalar_subquery()
         .label("open_orphans"),
         *_of_endpoints(),
+        *_of_heartbeats(),
     )
     rows = await connection.execute(select(*columns).order_by(operators.c.id))
     return [OperatorHealth(**row) for row in rows]
@@ -94,6 +97,14 @@ def _of_endpoints() -> Iterator[Label[Any]]:
     yield select(func.min(N.failing_since)).where(*failing).scalar_subquery().label("endpoints_failing_since")
     yield select(told).where(*failing).scalar_subquery().label("failing_endpoints")
     yield select(func.string_agg(N.id, ", ")).where(mine, paused).scalar_subquery().label("paused_endpoints")
+
+
+def _of_heartbeats() -> Iterator[Label[Any]]:
+    """What is known of an operator's terminal that has sent no heartbeat for longest."""
+    mine = (T.operator_id == operators.c.id, T.reported_at.is_not(None))
+    yield select(func.min(T.reported_at)).where(*mine).scalar_subquery().label("oldest_heartbeat_at")
+    words = select(T.name + " (" + T.id + ")").where(*mine).order_by(T.reported_at, T.id).limit(1)
+    yield words.scalar_subquery().label("silent_terminal")
 
 
 async def clocks_ahead(connection: Connection, since: datetime) -> dict[str, timedelta]:

@@ -56,6 +56,7 @@ LOOK_AT_ACCOUNT: Mapping[AlertCode, str] = {
     _A.SYNC_FAILS: OPERATOR + "the operator's sync problem",
     _A.SETUP_DIFFERS: OPERATOR + "the operator's setup problem; /console/equipment",
     _A.ENDPOINT_FAILS: "`tapwatt endpoint list`. Console: /console/health, open alerts",
+    _A.TERMINAL_OFFLINE: "`tapwatt terminal list`, `tapwatt outages`. Console: /console/equipment, terminals",
     _A.CLOCK_WRONG: "`tapwatt doctor`, and `timedatectl` on the machine. Console: /console/health, watchers",
 }
 

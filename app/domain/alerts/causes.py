@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from app.domain.charging.availability import OFFLINE_AFTER
 from app.domain.session.attention import CodeRow, Severity, row_of
 from app.domain.units.ids import OperatorId, SessionId
 
@@ -22,6 +23,7 @@ class AlertCode(StrEnum):
     SYNC_FAILS = "sync_fails"
     SETUP_DIFFERS = "setup_differs"
     ENDPOINT_FAILS = "endpoint_fails"
+    TERMINAL_OFFLINE = "terminal_offline"
     CLOCK_WRONG = "clock_wrong"
 
 
@@ -96,6 +98,12 @@ ALERTS: Mapping[AlertCode, CodeRow] = {
         "Read the problem; tell the maker. `tapwatt endpoint test` tries it, `tapwatt endpoint pause` leaves it alone.",
         "when the endpoint takes an event again, or is paused or removed",
     ),
+    _A.TERMINAL_OFFLINE: CodeRow(
+        _WARNING,
+        "A terminal that sends heartbeats has sent none for 5 minutes: nobody can pay there.",
+        "Bring it online: power, network, key. One that was taken away: `tapwatt terminal remove`.",
+        "with its next heartbeat, or when the terminal is removed",
+    ),
     _A.CLOCK_WRONG: CodeRow(
         _CRITICAL,
         "A watcher's clock differs from the database's by more than 2 seconds: it may stop charges late.",
@@ -127,6 +135,10 @@ class OperatorHealth:
     failing_endpoints: str | None = None
     """They and their problems, in words."""
     paused_endpoints: str | None = None
+    oldest_heartbeat_at: datetime | None = None
+    """The last one of the terminal that has sent none for longest, of those that send any."""
+    silent_terminal: str | None = None
+    """That terminal, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +188,10 @@ def _problems(health: OperatorHealth, now: datetime) -> Iterator[tuple[AlertCode
     failing = health.endpoints_failing_since
     if failing is not None and now - failing > ENDPOINT_FAILS_AFTER:
         yield _A.ENDPOINT_FAILS, health.failing_endpoints or ""
+    heard = health.oldest_heartbeat_at
+    if heard is not None and now - heard > OFFLINE_AFTER:
+        since = heard.isoformat(timespec="seconds")
+        yield _A.TERMINAL_OFFLINE, f"{health.silent_terminal} since {since}; `tapwatt terminal list` has all"
 
 
 def is_silent(health: OperatorHealth, now: datetime) -> bool:

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.alerts.causes import of_operator
+from app.store import alerts
 from tests.api.service import Service, assert_problem, open_service, wait
 from tests.build_context import SECRET_KEY
 from tests.commands import invoke
@@ -48,6 +50,11 @@ async def test_a_terminal_that_was_away_is_found(database_url: str) -> None:
         assert_problem(await service.call("GET", f"{PATH}?month=2026-13", key=key), 422, "invalid_request")
         metrics = (await service.call("GET", "/metrics", key=service.all_ops.api_key)).text
         assert 'tapwatt_out_of_service{what="terminal"} 1.0' in metrics
+        async with service.context.database.read() as connection:
+            accounts = await alerts.health_of_operators(connection)
+        (alert,) = [c for each in accounts for c in of_operator(each, service.context.clock.now())]
+        assert (alert.code, alert.operator_id) == ("terminal_offline", service.one.operator.operator_id)
+        assert service.one.terminal.id in alert.detail
 
 
 @pytest.mark.anyio
