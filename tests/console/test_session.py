@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import pytest
 
 from app.console.views.chart import chart_of
-from app.domain.session.attention import Attention
+from app.domain.alerts.causes import AlertCode
+from app.domain.session.attention import Attention, AttentionCode
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import Status
 from app.domain.session.states.journal import JournalKind
@@ -227,6 +228,12 @@ async def test_attention_says_what_to_do_and_is_acknowledged_with_a_note(databas
         page = await shown(browser, session["id"])
         assert "Stop it in Monta's portal" in page.text
         assert len(page.all("div", class_="notice problem")) == 1
+        assert "0 ms ago" in page.text, "its age"
+        (link,) = [a for a in page.all("a") if a.attributes["href"].endswith("#stop_unconfirmed")]
+        runbook = await browser.get(link.attributes["href"])
+        check(runbook)
+        titled = {node.attributes.get("id") for node in runbook.all("h3")}
+        assert titled == {*AttentionCode, *AlertCode}
         form = next(f for f in page.all("form") if f.all("input", name="code", value="stop_unconfirmed"))
         page = await browser.send(form, {"reason": "stopped at the post"})
         assert "stopped at the post" in page.text

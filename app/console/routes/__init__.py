@@ -4,7 +4,18 @@ from fastapi import FastAPI
 
 from app.console.board import Boards
 from app.console.http.signed_in import FailedSignIns
-from app.console.routes import equipment, health, live, money, search, session, sign_in, sign_ins, unknown
+from app.console.routes import (
+    equipment,
+    health,
+    live,
+    money,
+    runbook,
+    search,
+    session,
+    sign_in,
+    sign_ins,
+    unknown,
+)
 from app.console.session_stream import SessionStreams
 from app.console.viewers import Viewers
 
@@ -17,6 +28,7 @@ routers = (
     money.router,
     equipment.router,
     health.router,
+    runbook.router,
     unknown.router,
 )
 """In the order in which addresses are matched: the last one takes what no other does."""

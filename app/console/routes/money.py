@@ -1,7 +1,7 @@
 """The page Money: a day by terminal, differences, expiring holds. Differences from Monta's prices; captures that are
 overdue."""
 
-from datetime import UTC, date
+from datetime import UTC, date, timedelta
 
 from fastapi import APIRouter, Request, Response
 
@@ -42,6 +42,7 @@ async def money_page(request: Request, context: ContextHere, viewer: Viewer, dat
         held=held,
         names=await names_of_places(context, [each.session for each in report.sessions]),
         several_operators=viewer.key.operator_id is None,
+        day_before=report.day - timedelta(days=1),
         now=context.clock.now(),
     )
 

@@ -111,6 +111,8 @@ def _lines(alert: Alert, console_url: str | None) -> list[str]:
         lines.append(f"  What to do: {row.action}")
     if of.session_id is not None and console_url is not None:
         lines.append(f"  {console_url}/sessions/{of.session_id}")
+    if alert.closed_at is None and console_url is not None:
+        lines.append(f"  {console_url}/runbook#{of.code}")
     lines.append(f"  since {alert.opened_at.isoformat(timespec='seconds')}")
     return lines
 

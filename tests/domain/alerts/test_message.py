@@ -75,6 +75,7 @@ def test_the_worst_comes_first_and_the_rest_is_counted() -> None:
     assert subject(message) == f"[Tapwatt] critical: stops_late and {MAX_LISTED + 1} more"
     shown = text(message, console_url="https://x.test/console")
     assert "https://x.test/console/sessions/ps_1" in shown
+    assert "https://x.test/console/runbook#" in shown
     assert "2 more are not listed here." in shown
     assert data(message)["not_listed"] == 2
 
