@@ -1,4 +1,4 @@
-"""The page Runbook: what each attention item and alert means, what to do about it, and what closes it."""
+"""The page Runbook: what items and alerts mean, and what to do. With what closes each."""
 
 from fastapi import APIRouter, Request, Response
 
