@@ -161,8 +161,8 @@ def _told(entry: _Entry, unit: PriceUnit) -> Told | None:
         charge.updatedAt,
         entry.eventTime,
         int((kwh * 1000).to_integral_value(ROUND_HALF_UP)),
-        _major(charge.price, currency, unit),
-        _major(charge.averagePricePerKwh, currency, unit),
+        charge.price if unit is PriceUnit.MAJOR else _major(charge.price, currency),
+        charge.averagePricePerKwh if unit is PriceUnit.MAJOR else _major(charge.averagePricePerKwh, currency),
     )
 
 
@@ -170,9 +170,7 @@ def _is_price(value: Decimal | None) -> bool:
     return value is None or _NONE <= value <= _MOST_PRICE
 
 
-def _major(price: Decimal | None, currency: _Currency | None, unit: PriceUnit) -> Decimal | None:
-    """A price in major units."""
-    if price is None or unit is PriceUnit.MAJOR:
-        return price
+def _major(minor: Decimal | None, currency: _Currency | None) -> Decimal | None:
+    """A price in major units, given in minor ones."""
     decimals = None if currency is None else currency.decimals
-    return price.scaleb(-2 if decimals is None else -decimals)
+    return None if minor is None else minor.scaleb(-2 if decimals is None else -decimals)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -116,7 +116,7 @@ def _row(each: Allowance) -> dict[str, object]:
 
 
 def _silent_at(newest: Newest, allowed: Allowed) -> datetime:
-    return newest.seen_at + timedelta(seconds=allowed.silent_after_s)
+    return newest.seen_at + allowed.silent_after
 
 
 async def lock_of(connection: Connection, session_ids: Sequence[SessionId]) -> None:

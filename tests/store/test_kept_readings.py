@@ -53,7 +53,7 @@ ALLOWED = Allowed(
     skew_s=5,
     due_at=NOW + HOUR,
     stop_at=NOW + HOUR,
-    silent_after_s=72,
+    silent_after=timedelta(seconds=72),
 )
 
 

@@ -43,11 +43,14 @@ async def _take(request: Request, context: Context, endpoint_id: str, signature:
     await limits_of(request).held_back(counted, TooManyWaiting)
 
 
+_KEPT = JsonBytes(b"{}")
+
+
 async def _usual_delivery(request: StrictRequest, match: re.Match[str]) -> JsonBytes:
     await _take(
         request, request.app.state.context, match["endpoint"], request.headers.get("x-monta-signature")
     )
-    return JsonBytes(b"{}")
+    return _KEPT
 
 
 HOT = HotPath(

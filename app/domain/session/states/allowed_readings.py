@@ -72,7 +72,7 @@ def allowed_for(session: PaymentSession, policy: Policy, now: datetime) -> Allow
         skew_s=policy.report_skew_s,
         due_at=due_at,
         stop_at=stop_at,
-        silent_after_s=policy.silent_after_s,
+        silent_after=timedelta(seconds=policy.silent_after_s),
     )
 
 

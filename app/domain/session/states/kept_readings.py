@@ -66,7 +66,7 @@ class Allowed(NamedTuple):
     """Before this nothing is due but a read of a silent charge."""
     stop_at: datetime
     """Before this no stop for the limit is due."""
-    silent_after_s: float
+    silent_after: timedelta
 
 
 class Newest(NamedTuple):
@@ -101,8 +101,9 @@ def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime
     newest, updated_at, energy_wh = kept.newest, told.updated_at, told.energy_wh
     if told.said != allowed.said or told.reference != allowed.reference:
         return None
-    seen_at = min(told.happened_at or updated_at, now)
-    as_of = min(updated_at, seen_at)
+    seen_at = told.happened_at or updated_at
+    seen_at = seen_at if seen_at < now else now
+    as_of = updated_at if updated_at < seen_at else seen_at
     if not _follows(allowed, newest, updated_at, seen_at) or as_of <= newest.as_of:
         return None
     if not _has_allowed_energy(allowed, newest, as_of, energy_wh):
