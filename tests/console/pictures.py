@@ -109,7 +109,7 @@ def _take(browser: "Browser", demo: Installation, stopped: str, folder: Path) ->
         _live(other)
         _save(other, folder / f"console-{name}.png")
         other.close()
-    pages = {name: f"/{name}" for name in ("search", "money", "equipment", "health")}
+    pages = {name: f"/{name}" for name in ("search", "money", "equipment", "health", "sign-ins", "runbook")}
     for name, path in (pages | {"session": f"/sessions/{stopped}"}).items():
         page.goto(f"{demo.api_url}/console{path}")
         _save(page, folder / f"console-{name}.png")
