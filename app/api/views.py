@@ -82,6 +82,9 @@ class PaymentSessionOut(BaseModel):
     power_w: int | None = Field(
         description="average power between the last two readings; null: not known, or no charge runs"
     )
+    state_of_charge: int | None = Field(
+        description="of the battery in percent, as reported last; null: car or charge point does not say"
+    )
     started_at: Moment | None = Field(description="when the charge began; null: there is none")
     expected_end: Moment | None = Field(
         description="when the authorization is used up at the present rate; null: unknown"
@@ -217,6 +220,7 @@ def session_fields(
         "display": session_display(session, used_minor, language),
         "soc_limit": session.soc_limit,
         "power_w": recent_power_w(session),
+        "state_of_charge": charge.latest.soc_percent if charge else None,
         "started_at": rfc3339(started_at(session, charge.latest, policy)) if charge else None,
         "expected_end": None if end is None else rfc3339(end),
         "created_at": rfc3339(session.created_at),

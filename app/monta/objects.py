@@ -52,6 +52,7 @@ CHARGE_FIELDS = frozenset(
         *("id", "state", "chargePointId", "partnerExternalId", "consumedKwh", "kwhLimit"),
         *("price", "averagePricePerKwh", "priceLimit", "currency", "failureReason", "stopReason"),
         *("createdAt", "updatedAt", "startedAt", "stoppedAt", "completedAt", "failedAt", "cablePluggedInAt"),
+        "soc",
     }
 )
 """The fields of a charge that are read."""
@@ -76,7 +77,6 @@ def read_charge(
     f = Fields(value)
     currency = f.object("currency") if not isinstance(value.get("currency"), str) else f
     scale = _price_scale(currency, price_unit)
-    charge_point_id = f.id("chargePointId")
     report = ChargeReport(
         id=ChargeId(charge_id),
         state=_charge_state(f),
@@ -84,7 +84,7 @@ def read_charge(
         arrived_at=arrived_at,
         updated_at=f.date("updatedAt", latest=(arrived_at or seen_at) + MAX_AHEAD),
         created_at=f.date("createdAt"),
-        charge_point_id=ChargePointId(charge_point_id) if charge_point_id else None,
+        charge_point_id=_charge_point_id(f),
         partner_external_id=f.text("partnerExternalId"),
         energy_wh=_thousandfold(f.decimal("consumedKwh", high=MAX_KWH)),
         price=_scaled(f.decimal("price", low=-MAX_PRICE, high=MAX_PRICE), scale),
@@ -99,8 +99,19 @@ def read_charge(
         failure_reason=f.text("failureReason"),
         stop_reason=f.text("stopReason"),
         cable_plugged_in_at=f.date("cablePluggedInAt"),
+        soc_percent=percent_of(f.object("soc").decimal("percentage", high=100)),
     )
     return ChargeRead(replace(report, said=_said(report)), f.problems)
+
+
+def _charge_point_id(f: Fields) -> ChargePointId | None:
+    found = f.id("chargePointId")
+    return ChargePointId(found) if found else None
+
+
+def percent_of(value: Decimal | None) -> int | None:
+    """Whole percent, rounded down: a battery is full at 100 only."""
+    return None if value is None else int(value)
 
 
 def _said(report: ChargeReport) -> str:

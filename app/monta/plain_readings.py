@@ -10,7 +10,7 @@ from app.domain.charging.charge import PriceUnit
 from app.domain.session.states.kept_readings import Told
 from app.domain.units.ids import ChargeId
 from app.monta.fields import MAX_ID
-from app.monta.objects import MAX_KWH, MAX_PRICE
+from app.monta.objects import MAX_KWH, MAX_PRICE, percent_of
 from app.monta.sameness import said
 
 Date = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -20,6 +20,10 @@ Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 class _Currency(msgspec.Struct):
     identifier: str | None = None
     decimals: Annotated[int, msgspec.Meta(ge=0, le=4)] | None = None
+
+
+class _Soc(msgspec.Struct):
+    percentage: Decimal | None = None
 
 
 class _Charge(msgspec.Struct):
@@ -44,6 +48,7 @@ class _Charge(msgspec.Struct):
     failureReason: None = None  # noqa: N815
     stopReason: None = None  # noqa: N815
     cablePluggedInAt: Date | None = None  # noqa: N815
+    soc: _Soc | None = None
 
 
 class _Entry(msgspec.Struct):
@@ -72,14 +77,15 @@ _UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError, InvalidOperatio
 ONCE = (b'"updatedAt"', b'"consumedKwh"', b'"price"', b'"averagePricePerKwh"', b'"charging"')
 """Names that decide what is read, and the state's value: each entry has them, with TWICE. An entry that has one of them
 twice is read with more care, and set aside (F45); so is one with `payload` or a list of `entries` twice, since each of
-those has an `updatedAt`. Of all other names each value must be the one that was expected."""
+those has an `updatedAt`. Of all other names each value must be the one that was expected, but
+for `soc`, which is shown and decides nothing."""
 TWICE = b'"eventT'
 """What `eventType` and `eventTime` begin with."""
 ESCAPED = b"\\u"
 """A name that is spelled with it would not be found by its text."""
 MOST_AT_ONCE_BYTES = 150_000
 """A delivery that is read in one step, within half a millisecond; about 100 entries."""
-_NONE, _MOST_KWH, _MOST_PRICE = Decimal(0), Decimal(MAX_KWH), Decimal(MAX_PRICE)
+_NONE, _MOST_KWH, _MOST_PRICE, _FULL = Decimal(0), Decimal(MAX_KWH), Decimal(MAX_PRICE), Decimal(100)
 
 
 def plain_readings(body: bytes, unit: PriceUnit) -> list[Told] | None:
@@ -144,6 +150,9 @@ def _told(entry: _Entry, unit: PriceUnit) -> Told | None:
         return None
     if not (_NONE <= kwh <= _MOST_KWH and _is_price(charge.price) and _is_price(charge.averagePricePerKwh)):
         return None
+    soc = None if charge.soc is None else charge.soc.percentage
+    if soc is not None and not _NONE <= soc <= _FULL:
+        return None
     point, currency = charge.chargePointId, charge.currency
     code = None if currency is None else currency.identifier
     return Told(
@@ -163,6 +172,7 @@ def _told(entry: _Entry, unit: PriceUnit) -> Told | None:
         int((kwh * 1000).to_integral_value(ROUND_HALF_UP)),
         charge.price if unit is PriceUnit.MAJOR else _major(charge.price, currency),
         charge.averagePricePerKwh if unit is PriceUnit.MAJOR else _major(charge.averagePricePerKwh, currency),
+        percent_of(soc),
     )
 
 

@@ -30,6 +30,7 @@ CHARGE: dict[str, Any] = {
     "chargePointId": 907,
     "partnerExternalId": "ps_01",
     "currency": {"identifier": "eur", "decimals": 2},
+    "soc": {"percentage": 47.9, "source": "vehicle"},
 }
 
 
@@ -67,6 +68,7 @@ def test_a_usual_entry_is_read_as_the_whole_way_reads_it(unit: PriceUnit) -> Non
         report.energy_wh,
     )
     assert (told.price, told.price_per_kwh) == (report.price, report.price_per_kwh)
+    assert told.soc_percent == report.soc_percent == 47
     assert told.reference == report.partner_external_id
     assert told.happened_at == whole.event_time
     assert [json.loads(text) for text in plain_texts(sent)] == [entry(CHARGE)]
@@ -86,6 +88,7 @@ def test_a_usual_entry_is_read_as_the_whole_way_reads_it(unit: PriceUnit) -> Non
         pytest.param(entry(CHARGE | {"consumedKwh": "NaN"}), id="no number"),
         pytest.param(entry(CHARGE | {"consumedKwh": "9" * 5000}), id="no measurement"),
         pytest.param(entry(CHARGE | {"price": -1}), id="a negative price"),
+        pytest.param(entry(CHARGE | {"soc": {"percentage": 101}}), id="too full a battery"),
         pytest.param(entry(CHARGE | {"id": "x"}), id="no id"),
         pytest.param(entry(CHARGE | {"id": 2**63}), id="too large an id"),
         pytest.param(entry(CHARGE, entityId="7"), id="two ids"),

@@ -65,6 +65,8 @@ class ChargeReport:
     failure_reason: str | None = None
     stop_reason: str | None = None
     cable_plugged_in_at: datetime | None = None
+    soc_percent: int | None = None
+    """The battery's charge, where car and charge point report it."""
     arrived_at: datetime | None = None
     """When this arrived here, by our clock: what it shows happened before. A question may have been asked long before
     its answer came (F119). None: as `seen_at`."""

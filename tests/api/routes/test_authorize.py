@@ -67,6 +67,7 @@ async def test_a_payment_is_recorded_and_shown_as_the_contract_says(database_url
         },
         "soc_limit": None,
         "power_w": None,
+        "state_of_charge": None,
         "started_at": None,
         "expected_end": None,
         "created_at": "2026-11-22T10:00:00.000Z",

@@ -42,6 +42,7 @@ class Told(NamedTuple):
     energy_wh: int
     price: Decimal | None
     price_per_kwh: Decimal | None
+    soc_percent: int | None = None
 
 
 class Allowed(NamedTuple):
@@ -81,6 +82,7 @@ class Newest(NamedTuple):
     price: Decimal | None
     price_per_kwh: Decimal | None
     from_record: bool = False
+    soc_percent: int | None = None
 
 
 class KeptReadings(NamedTuple):
@@ -111,7 +113,10 @@ def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime
     if not _has_allowed_price(allowed, newest, told, as_of):
         return None
     energy_at = newest.energy_at if energy_wh == newest.energy_wh else as_of
-    more = Newest(updated_at, seen_at, as_of, now, energy_wh, energy_at, told.price, told.price_per_kwh)
+    prices = told.price, told.price_per_kwh
+    more = Newest(
+        updated_at, seen_at, as_of, now, energy_wh, energy_at, *prices, soc_percent=told.soc_percent
+    )
     point = _POINT.pack((as_of - _EPOCH) // _US, energy_wh)
     return KeptReadings(more, kept.readings + 1, kept.points + point)
 
@@ -186,6 +191,7 @@ def beginning(charge: Charge) -> KeptReadings:
             price=shown.price,
             price_per_kwh=shown.price_per_kwh,
             from_record=shown.from_record,
+            soc_percent=shown.soc_percent,
         )
     )
 
@@ -234,6 +240,7 @@ def with_newest(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
         energy_wh=newest.energy_wh,
         price=newest.price,
         price_per_kwh=newest.price_per_kwh,
+        soc_percent=newest.soc_percent,
         claimed_wh=None,
         claimed_price=None,
         set_aside_why=None,

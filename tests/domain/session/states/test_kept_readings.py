@@ -153,6 +153,7 @@ def course(session: PaymentSession, taken: list[Step]) -> list[ChargeReport]:
                 arrived_at=after(at + step.late_s),
                 energy_wh=wh,
                 price=price,
+                soc_percent=wh % 101 or None,
             )
         )
     return found
@@ -170,6 +171,7 @@ def told_by(shown: ChargeReport) -> Told:
         energy_wh=shown.energy_wh,
         price=shown.price,
         price_per_kwh=shown.price_per_kwh,
+        soc_percent=shown.soc_percent,
     )
 
 
