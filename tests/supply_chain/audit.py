@@ -10,7 +10,7 @@ from typing import Any
 
 from packaging.markers import Marker
 
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
 LONGEST_S = 600
 VULNERABLE, NOT_AUDITED = 1, 2
 """Exit statuses beside 0."""
