@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Self
 
 SSL_REQUEST, NO_SSL = struct.pack("!ii", 8, 80877103), b"N"
-QUERY, COMMIT = b"Q", b"COMMIT;\x00"
-"""A COMMIT may come in one message with notifications."""
+QUERY, COMMIT = b"Q", b"COMMIT;"
+"""A COMMIT may come in one message with notifications, which follow it."""
 ROLLBACK = b"Q\x00\x00\x00\x0eROLLBACK;\x00"
 DONE = b"C\x00\x00\x00\x0bCOMMIT\x00"
 WROTE = re.compile(rb"C\x00\x00\x00.(?:INSERT 0|UPDATE|DELETE) [1-9]", re.DOTALL)
@@ -137,7 +137,7 @@ class _Link:
             self._now.kinds |= {found.decode() for found in KIND.findall(some)}
             if some == ROLLBACK:
                 self._now = Transaction()
-            elif some.startswith(QUERY) and some.endswith(COMMIT):
+            elif some.startswith(QUERY) and COMMIT in some:
                 self._committing = True
                 self._fate = await self._proxy.fate_of(self._now)
                 if self._fate is Fate.LOST:
