@@ -1,12 +1,14 @@
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
+# requirements-otel.lock: with OpenTelemetry, for traces.
+ARG LOCK=requirements.lock
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 RUN python3 -m venv /opt/tapwatt && python3 -m venv /opt/build
 WORKDIR /src
-COPY requirements.lock requirements-build.lock ./
+COPY ${LOCK} requirements-build.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/tapwatt/bin/pip install --require-hashes -r requirements.lock \
+    /opt/tapwatt/bin/pip install --require-hashes -r ${LOCK} \
     && /opt/build/bin/pip install --require-hashes -r requirements-build.lock
 COPY pyproject.toml ./
 COPY app ./app

