@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 import pytest
@@ -64,30 +62,23 @@ def kept_apart(request: pytest.FixtureRequest, database_url: str) -> str:
     return as_user(database_url)
 
 
-@dataclass(frozen=True, slots=True)
-class KeptLoop:
-    """An event loop, and the task of anyio that runs the tests on it."""
-
-    loop: asyncio.AbstractEventLoop
-    runs_tests: "asyncio.Task[Any] | None"
-
-
 @pytest.fixture(scope="package", autouse=True)
-async def kept_loop(recycled: Recycled, anyio_backend: object) -> AsyncIterator[KeptLoop]:
+async def kept_loop(recycled: Recycled, anyio_backend: object) -> AsyncIterator[asyncio.AbstractEventLoop]:
     """One event loop for all of a folder's tests, since a connection lives no longer than its loop."""
     loop = asyncio.get_running_loop()
     kept_loops.add(loop)
-    yield KeptLoop(loop, asyncio.current_task())
+    yield loop
     await close_kept()
     kept_loops.remove(loop)
 
 
 @pytest.fixture(autouse=True)
-def no_task_left(kept_loop: KeptLoop) -> Iterator[None]:
+def no_task_left(kept_loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Ends the tasks that a test leaves behind, as the end of its own loop would."""
+    before = asyncio.all_tasks(kept_loop)  # anyio's, which runs the tests, and those of a shared browser
     yield
-    left = [task for task in asyncio.all_tasks(kept_loop.loop) if task is not kept_loop.runs_tests]
+    left = asyncio.all_tasks(kept_loop) - before
     for task in left:
         task.cancel()
     if left:
-        kept_loop.loop.run_until_complete(asyncio.wait(left))
+        kept_loop.run_until_complete(asyncio.wait(left))
