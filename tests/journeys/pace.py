@@ -7,11 +7,17 @@ from sqlalchemy import text
 from tests.virtual_clock import VirtualClock
 
 NEXT_DUE = text(
-    """SELECT min(greatest(due_at, lease_until)) FROM (
+    """SELECT min(greatest(due_at, lease_until)), (
+        SELECT sum(written) FROM (
+            SELECT xmin::text::bigint AS written FROM payment_sessions
+            UNION ALL SELECT xmin::text::bigint FROM kept_readings
+        ) AS transactions
+    ) FROM (
         SELECT due_at, lease_until FROM payment_sessions UNION ALL SELECT due_at, lease_until FROM operator_jobs
     ) AS rows WHERE due_at IS NOT NULL"""
 )
-"""When the next work may begin: what is due, or withheld by a dead worker's lease."""
+"""When the next work may begin: what is due, or withheld by a dead worker's lease. And a sum that differs once a row
+was written of which a session is shown."""
 
 
 async def _do_not_wait() -> None:

@@ -79,6 +79,8 @@ class Rig:
         self._references = 0
         self._under_way: set[asyncio.Task[object]] = set()
         self._next_due: datetime | None = None
+        self._written: int | None = None
+        """Changes with every write of a session, or of readings that are kept beside it."""
 
     async def provision(self, config: SimulatorConfig) -> None:
         new = NewOperator(
@@ -117,7 +119,7 @@ class Rig:
         self._under_way |= {asyncio.create_task(run_due(watcher)) for watcher in self.watchers}
         await self._rest()
         async with self.context.database.transaction() as connection:
-            self._next_due = (await connection.execute(NEXT_DUE)).scalar()
+            self._next_due, self._written = (await connection.execute(NEXT_DUE)).one()
 
     def beside(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
         """Runs it while time passes: the rig counts it among the tasks that it waits for."""
@@ -126,7 +128,8 @@ class Rig:
         return task
 
     async def until(self, session_id: str, *statuses: str, within_s: float = 7200) -> Json:
-        """Passes time until the session has one of these statuses; fails after `within_s`."""
+        """Passes time until the session has one of these statuses, and reads it whenever that may have changed; fails
+        after `within_s`."""
         end = self.clock.now() + timedelta(seconds=within_s)
         await self.work()
         while (session := await self.session(session_id))["status"] not in statuses:
@@ -136,7 +139,9 @@ class Rig:
         return session
 
     async def _step(self, end: datetime) -> bool:
-        """Advances to the next event, `end` at the latest; returns whether a session may have changed there."""
+        """Advances to the next event, `end` at the latest; returns whether a session was written there, or it is the
+        end."""
+        written = self._written
         now, wake = self.clock.now(), self.clock.next_wake_at()
         moments = [m for m in (self.monta.next_event_at(), self._next_due, wake) if m is not None and m > now]
         at = min([end, *moments])
@@ -146,8 +151,7 @@ class Rig:
         news = self.monta.counters["webhook_deliveries"] > delivered
         if news or at in (self._next_due, wake, end):
             await self.work()
-            return True
-        return False
+        return at == end or self._written != written
 
     async def _rest(self) -> None:
         """Waits until all tasks have ended, or wait for time to pass."""
