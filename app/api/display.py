@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated
 
-from fastapi import Depends, Header, Request
 from pydantic import BaseModel, Field
 
 from app.api.display_texts import SPOKEN, TEXTS
@@ -45,21 +43,6 @@ def language_of(accept_language: str | None) -> str:
         if language in TEXTS and (quality := _quality(weight)) > 0:
             wanted.append((-quality, place, language))
     return min(wanted)[2] if wanted else DEFAULT
-
-
-def requested_language(request: Request) -> str:
-    return language_of(request.headers.get("accept-language"))
-
-
-async def _language(
-    accept_language: Annotated[
-        str | None, Header(description="the driver's language, for `display`", examples=["da"])
-    ] = None,
-) -> str:
-    return language_of(accept_language)
-
-
-LanguageHere = Annotated[str, Depends(_language)]
 
 
 def _quality(weight: str) -> float:

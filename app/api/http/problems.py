@@ -12,8 +12,9 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
-from app.api.display import DEFAULT, display, requested_language
+from app.api.display import DEFAULT, display
 from app.api.http.card_data import as_errors
+from app.api.http.language import requested_language
 from app.api.http.live import TooManyPolls, TooManyWaits
 from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.reconciliation import TooManySessions

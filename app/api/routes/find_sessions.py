@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from app.api.display import LanguageHere
 from app.api.docs import examples
 from app.api.docs.example_objects import CURSOR
 from app.api.http.auth import CallingTerminal, ContextHere
 from app.api.http.cursor import from_cursor, to_cursor
+from app.api.http.language import LanguageHere
 from app.api.http.problems import Problem
 from app.api.http.requests import StrictRoute
 from app.api.http.responses import JsonBytes

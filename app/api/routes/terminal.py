@@ -8,12 +8,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from app.api.display import LanguageHere, requested_language
 from app.api.docs import examples
 from app.api.docs.example_objects import SESSION_ID
 from app.api.http.auth import CallingTerminal, ContextHere, terminal_bearer, terminal_of
 from app.api.http.foreign import note_foreign_charge_point
 from app.api.http.hot_paths import HotPath
+from app.api.http.language import LanguageHere, requested_language
 from app.api.http.live import MAX_WAIT_S, SessionChanges, TooManyPolls
 from app.api.http.problems import Problem
 from app.api.http.requests import StrictRequest, StrictRoute, body_as, is_json_type, shielded
