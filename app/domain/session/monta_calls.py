@@ -274,7 +274,10 @@ def stop_failed(
 
 def _one_answer_more(reads: Reads) -> Reads:
     still = reads.still
-    return reads if still is None else replace(reads, still=replace(still, answers=still.answers + 1))
+    if still is None:
+        return reads
+    # Stops that had no answer tell nothing of the charge: after an outage the pauses between stops grow anew.
+    return replace(reads, still=replace(still, answers=still.answers + 1, stops=still.answers + 1))
 
 
 def duplicate_stop_intended(change: Change, charge_id: ChargeId, *, now: datetime, policy: Policy) -> Change:

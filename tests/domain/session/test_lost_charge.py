@@ -349,6 +349,17 @@ def test_F106_a_point_is_free_only_of_what_has_ended_and_never_taken_back(course
         free = not session.occupies_charge_point
 
 
+def test_F107_after_an_outage_of_stops_a_charge_that_stands_still_counts_as_ended_within_minutes() -> None:
+    outage_s = 1800
+    during = Mute(read="200", stop="503", state="paying").lives(charging(3000, "paying"), outage_s / 3600)
+    assert during.session.lost is None, "no answer proves nothing"
+    began_s = 400 + outage_s
+    answered = Mute(read="200", stop="200", state="paying").lives(during.session, 1, at_s=began_s)
+    (ended_at,) = [at for at, step in answered.steps if isinstance(step, CountLost)]
+    assert (ended_at - after(began_s)).total_seconds() <= 480
+    assert answered.busiest_hour() <= 60
+
+
 def test_every_pause_grows_to_a_bound() -> None:
     assert [stop_pause_s(n, n, POLICY) for n in range(1, 11)] == [10, 10, 10, 30, 60, 120, 240, 240, 240, 240]
     assert [stop_pause_s(n, 1, POLICY) for n in range(4, 8)] == [30, 30, 30, 30], "while the charge changes"
