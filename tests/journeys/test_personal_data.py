@@ -1,6 +1,7 @@
 """app/flows/erasure.py: cards and metadata go, on request or by age; the money's record and its evidence stay."""
 
 import json
+import re
 import zlib
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -37,6 +38,13 @@ CARD = {
     "account_reference": "canary-par",
 }
 CANARIES = ("canary", "7391", "visa")
+LAST4 = re.compile(r"(?<![\w.])7391(?!\w)")
+"""Not within a hash or another number, where four digits come by chance."""
+
+
+def found_in(text: str, *canaries: str) -> list[str]:
+    """The canaries that a text has."""
+    return [c for c in canaries if (LAST4.search(text) if c == "7391" else c in text)]
 
 
 ANOTHER = OperatorId("op_another")
@@ -85,13 +93,13 @@ async def test_an_erased_card_is_nowhere_and_the_evidence_is_whole(database_url:
     async with open_rig(database_url) as rig:
         session = await paid(rig)
         before = await whole_database(rig)
-        assert all(canary in before for canary in CANARIES)
+        assert found_in(before, *CANARIES) == [*CANARIES]
         with pytest.raises(SessionUnknown):
             await erase_card(rig.context, SessionId(session["id"]), OF_ANOTHER, by=CALLER)
         shown = await erase_card(rig.context, SessionId(session["id"]), EVERY_SESSION, by=CALLER)
         assert shown.settlement is not None
         after = await whole_database(rig, with_webhooks=False)
-        assert [canary for canary in CANARIES if canary in after] == []
+        assert found_in(after, *CANARIES) == []
         assert "canary" not in await whole_database(rig), (
             "brand and last four digits are in Monta's webhooks, too"
         )
@@ -244,7 +252,7 @@ async def test_a_persons_canaries_are_in_no_log_metric_or_alert_and_nowhere_once
             await sent_by_monta(rig, reading, user)
             await refused_with_a_card_number(rig)
             await send_alerts(rig.context, [outlet])
-            assert "7391" in await all_pages(rig, browser, session["id"])
+            assert found_in(await all_pages(rig, browser, session["id"]), "7391") == ["7391"]
             before = await whole_database(rig)
             assert "canary-user" not in before
             assert "canary@example.com" not in before
@@ -252,20 +260,16 @@ async def test_a_persons_canaries_are_in_no_log_metric_or_alert_and_nowhere_once
 
             await erase_card(rig.context, SessionId(session["id"]), EVERY_SESSION, by=CALLER)
             shown = await all_pages(rig, browser, session["id"])
-            assert [
-                canary for canary in (*CANARIES, PAN) if canary in shown.partition('"deliveries"')[0]
-            ] == []
+            assert found_in(shown.partition('"deliveries"')[0], *CANARIES, PAN) == []
             await ended(rig, await rig.session(running), posts=2)
             await rig.clock.advance(timedelta(days=rig.context.delivery_days + 1).total_seconds())
             await rig.work()
             after = await whole_database(rig)
-            assert [canary for canary in (*CANARIES, PAN) if canary in after] == []
+            assert found_in(after, *CANARIES, PAN) == []
             await send_alerts(rig.context, [outlet])
     finally:
         structlog.reset_defaults()
     captured = capsys.readouterr()
     said = captured.out + captured.err + caplog.text + "".join(outlet.got)
     assert "key_acts" in said or "signed_in" in said
-    assert [
-        canary for canary in ("canary-", "canary@", "7391", PAN, PAN.replace(" ", "")) if canary in said
-    ] == []
+    assert found_in(said, "canary-", "canary@", "7391", PAN, PAN.replace(" ", "")) == []
