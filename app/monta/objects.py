@@ -69,16 +69,12 @@ def read_charge(
 
     `seen_at`: since when at the latest it was like this; of an answer, when the question was asked.
     """
-    if not isinstance(value, dict):
-        raise UnreadableCharge("a charge is not an object")
-    charge_id = id_of(value.get("id"))
-    if charge_id is None:
-        raise UnreadableCharge("a charge has no usable id")
-    f = Fields(value)
-    currency = f.object("currency") if not isinstance(value.get("currency"), str) else f
+    source, charge_id = _identified(value)
+    f = Fields(source)
+    currency = f.object("currency") if not isinstance(source.get("currency"), str) else f
     scale = _price_scale(currency, price_unit)
     report = ChargeReport(
-        id=ChargeId(charge_id),
+        id=charge_id,
         state=_charge_state(f),
         seen_at=seen_at,
         arrived_at=arrived_at,
@@ -112,6 +108,16 @@ def _charge_point_id(f: Fields) -> ChargePointId | None:
 def percent_of(value: Decimal | None) -> int | None:
     """Whole percent, rounded down: a battery is full at 100 only."""
     return None if value is None else int(value)
+
+
+def _identified(value: JsonIn) -> tuple[Mapping[str, JsonIn], ChargeId]:
+    """A Charge object, and its id. Raises UnreadableCharge."""
+    if not isinstance(value, dict):
+        raise UnreadableCharge("a charge is not an object")
+    charge_id = id_of(value.get("id"))
+    if charge_id is None:
+        raise UnreadableCharge("a charge has no usable id")
+    return value, ChargeId(charge_id)
 
 
 def _said(report: ChargeReport) -> str:

@@ -234,9 +234,8 @@ async def _take_undelivered(context: Context, operator: Operator, monta: MontaCl
     except MontaError as error:
         log.warning("undelivered_entries_not_read", operator_id=operator.id, error=str(error))
         return None
-    now = (
-        context.clock.now()
-    )  # after the answer: entries that arrived before they happened would be disbelieved (F119)
+    # After the answer: entries that arrived before they happened would be disbelieved (F119).
+    now = context.clock.now()
     entries = {delivery.entry.dedupe_key: delivery.entry for delivery in failed}
     new = 0
     keys = sorted(entries)
