@@ -13,7 +13,7 @@ from app.store.sessions import leases
 from tests.journeys.bundles import evidence_of
 from tests.journeys.checks import ended, kinds, minor, the_charge
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
-from tests.journeys.top_ups import allow_top_ups, more
+from tests.journeys.top_ups import allow_top_ups, charging, more
 
 pytestmark = pytest.mark.anyio
 
@@ -32,10 +32,7 @@ async def test_a_hold_raised_and_lowered_in_place_is_the_limit_and_is_captured_o
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
-        await allow_top_ups(rig)
-        await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(106, 1000)
-        await rig.pass_time(60)
+        session = await charging(rig)
         status, raised = await change(rig, session, 3000)
         assert (status, raised["amount_authorized"], raised["replayed"]) == (200, 3000, False)
         assert raised["limits"]["own_limit"] == 3000
@@ -126,10 +123,7 @@ async def test_changes_of_one_hold_and_a_stop_at_the_same_moment_are_distinguish
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
-        await allow_top_ups(rig)
-        await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(106, 1000)
-        await rig.pass_time(60)
+        session = await charging(rig)
         asked = [change(rig, session, 1100 + 100 * (n % 4)) for n in range(12)]
         answers, _ = await asyncio.gather(asyncio.gather(*asked), rig.stop(session["id"]))
         assert {status for status, _ in answers} <= {200, 409}

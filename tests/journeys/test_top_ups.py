@@ -12,17 +12,14 @@ from app.flows.admin import provision
 from app.flows.session.claim import is_anything_due
 from tests.journeys.checks import ended, kinds, minor, the_charge
 from tests.journeys.rig import energy_tariff, open_rig
-from tests.journeys.top_ups import allow_top_ups, more
+from tests.journeys.top_ups import allow_top_ups, charging, more
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_top_up_raises_the_limit_and_the_bill_is_spread_over_both_holds(database_url: str) -> None:
     async with open_rig(database_url) as rig:
-        await allow_top_ups(rig)
-        await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(106, 1000)
-        await rig.pass_time(60)
+        session = await charging(rig)
         assert not await is_anything_due(rig.context)
         status, topped_up = await more(rig, session, 700)
         assert status == 201
@@ -195,10 +192,7 @@ async def test_top_ups_and_a_stop_at_the_same_moment_are_distinguished_by_the_ro
     database_url: str,
 ) -> None:
     async with open_rig(database_url) as rig:
-        await allow_top_ups(rig)
-        await rig.set_tariff(energy_tariff("0.79"))
-        session = await rig.authorize(106, 1000)
-        await rig.pass_time(60)
+        session = await charging(rig)
         asked = [more(rig, session, 100, reference=f"T-{n // 2}") for n in range(16)]
         answers, _ = await asyncio.gather(asyncio.gather(*asked), rig.stop(session["id"]))
         assert {status for status, _ in answers} <= {200, 201, 409}
