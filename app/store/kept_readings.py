@@ -193,7 +193,7 @@ _COLUMNS = (
 )
 _insert = insert_rows(R, *_COLUMNS)
 _ALLOW = _insert.on_conflict_do_update(
-    index_elements=[R.c.session_id],
+    index_elements=[R.c.session_id, R.c.operator_id],
     set_={name: _insert.excluded[name] for name in ("charge_id", "allowed", "due_at", "silent_at", "newest")}
     | {"revision": R.c.revision + 1},
 )

@@ -398,7 +398,7 @@ def upgrade() -> None:
         sa.Column("problem", sa.Text(), nullable=True),
         sa.Column("applied_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["operator_id"], ["operators.id"], name=op.f("fk_inbox_operator_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
+        sa.PrimaryKeyConstraint("id", "operator_id", name=op.f("pk_inbox")),
         sa.UniqueConstraint("operator_id", "dedupe_key", name=op.f("uq_inbox_operator_id_dedupe_key")),
         comment="Entries of signed webhooks that wait for a watcher, or did; see deliveries.",
     )
@@ -705,10 +705,16 @@ def upgrade() -> None:
             "charge_id", "operator_id", name=op.f("uq_payment_sessions_charge_id_operator_id")
         ),
         sa.UniqueConstraint(
-            "terminal_id", "idempotency_key", name=op.f("uq_payment_sessions_terminal_id_idempotency_key")
+            "terminal_id",
+            "idempotency_key",
+            "operator_id",
+            name=op.f("uq_payment_sessions_terminal_id_idempotency_key_operator_id"),
         ),
         sa.UniqueConstraint(
-            "reference", "terminal_id", name=op.f("uq_payment_sessions_reference_terminal_id")
+            "reference",
+            "terminal_id",
+            "operator_id",
+            name=op.f("uq_payment_sessions_reference_terminal_id_operator_id"),
         ),
         postgresql_with={
             "fillfactor": 70,
@@ -809,7 +815,9 @@ def upgrade() -> None:
             ["terminals.id", "terminals.operator_id"],
             name=op.f("fk_terminal_charge_points_terminal_id_operator_id"),
         ),
-        sa.PrimaryKeyConstraint("terminal_id", "charge_point_id", name=op.f("pk_terminal_charge_points")),
+        sa.PrimaryKeyConstraint(
+            "terminal_id", "charge_point_id", "operator_id", name=op.f("pk_terminal_charge_points")
+        ),
         comment="A terminal serves charge points of its own operator only: the keys see to it.",
     )
     op.create_table(
@@ -839,12 +847,13 @@ def upgrade() -> None:
             ["payment_sessions.id", "payment_sessions.operator_id"],
             name=op.f("fk_captures_session_id_operator_id"),
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_captures")),
+        sa.PrimaryKeyConstraint("id", "operator_id", name=op.f("pk_captures")),
         sa.UniqueConstraint(
             "session_id",
             "outcome",
             "reference",
             "authorization_reference",
+            "operator_id",
             name=op.f("uq_captures_session_id_outcome_reference"),
             postgresql_nulls_not_distinct=True,
         ),
@@ -866,7 +875,7 @@ def upgrade() -> None:
             initially="DEFERRED",
             deferrable=True,
         ),
-        sa.PrimaryKeyConstraint("reference", "terminal_id", name=op.f("pk_holds")),
+        sa.PrimaryKeyConstraint("reference", "terminal_id", "operator_id", name=op.f("pk_holds")),
         comment="Every hold of every session, first and top-ups: one reference pays for one session.",
     )
     op.create_index("ix_holds_session_id", "holds", ["session_id"], unique=False)
@@ -890,9 +899,8 @@ def upgrade() -> None:
             nullable=False,
             comment="of this line and the hash of the session's line before",
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
+        sa.PrimaryKeyConstraint("session_id", "id", "operator_id", name=op.f("pk_journal")),
     )
-    op.create_index("ix_journal_session_id_id", "journal", ["session_id", "id"], unique=False)
     op.create_table(
         "kept_readings",
         sa.Column("session_id", sa.Text(), nullable=False),
@@ -930,7 +938,7 @@ def upgrade() -> None:
             ["payment_sessions.id", "payment_sessions.operator_id"],
             name=op.f("fk_kept_readings_session_id_operator_id"),
         ),
-        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_kept_readings")),
+        sa.PrimaryKeyConstraint("session_id", "operator_id", name=op.f("pk_kept_readings")),
         sa.UniqueConstraint("operator_id", "charge_id", name=op.f("uq_kept_readings_operator_id_charge_id")),
         comment="Readings of running charges that decided nothing, until their session is next saved.",
         postgresql_with={"fillfactor": 70},
@@ -1010,7 +1018,7 @@ def upgrade() -> None:
             ["payment_sessions.id", "payment_sessions.operator_id"],
             name=op.f("fk_settlements_session_id_operator_id"),
         ),
-        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_settlements")),
+        sa.PrimaryKeyConstraint("session_id", "operator_id", name=op.f("pk_settlements")),
     )
     op.create_index(
         "ix_settlements_failed",
@@ -1107,7 +1115,7 @@ def _create_outages() -> None:
             ["terminals.id", "terminals.operator_id"],
             name=op.f("fk_outages_terminal_id_operator_id"),
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_outages")),
+        sa.PrimaryKeyConstraint("id", "operator_id", name=op.f("pk_outages")),
         comment="When a charge point could not charge, or a terminal was away; availability is the rest of the time.",
     )
     op.create_index(
@@ -1203,8 +1211,7 @@ def _create_events() -> None:
             ["terminals.id", "terminals.operator_id"],
             name=op.f("fk_event_endpoints_terminal_id_operator_id"),
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_event_endpoints")),
-        sa.UniqueConstraint("id", "operator_id", name=op.f("uq_event_endpoints_id_operator_id")),
+        sa.PrimaryKeyConstraint("id", "operator_id", name=op.f("pk_event_endpoints")),
         comment="Where terminal makers want to be told of events.",
     )
     op.create_index("ix_event_endpoints_operator_id", "event_endpoints", ["operator_id"], unique=False)
@@ -1243,9 +1250,10 @@ def _create_events() -> None:
             ["terminals.id", "terminals.operator_id"],
             name=op.f("fk_events_terminal_id_operator_id"),
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
-        sa.UniqueConstraint("id", "operator_id", name=op.f("uq_events_id_operator_id")),
-        sa.UniqueConstraint("terminal_id", "number", name=op.f("uq_events_terminal_id_number")),
+        sa.PrimaryKeyConstraint("id", "operator_id", name=op.f("pk_events")),
+        sa.UniqueConstraint(
+            "terminal_id", "number", "operator_id", name=op.f("uq_events_terminal_id_number_operator_id")
+        ),
         comment="News for terminal makers, written with the change that it is about.",
     )
     op.create_index("ix_events_operator_id_created_at", "events", ["operator_id", "created_at"], unique=False)
@@ -1286,7 +1294,7 @@ def _create_events() -> None:
             name=op.f("fk_event_deliveries_event_id_operator_id"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("endpoint_id", "event_id", name=op.f("pk_event_deliveries")),
+        sa.PrimaryKeyConstraint("endpoint_id", "event_id", "operator_id", name=op.f("pk_event_deliveries")),
         comment="Events that endpoints have not taken yet. A row goes when its event was taken or given up.",
     )
     op.create_index(
@@ -1442,7 +1450,6 @@ def downgrade() -> None:
     op.drop_index("ix_settlements_due", table_name="settlements", postgresql_where=sa.text("status = 'due'"))
     op.drop_table("settlements")
     op.drop_table("kept_readings")
-    op.drop_index("ix_journal_session_id_id", table_name="journal")
     op.drop_table("journal")
     op.drop_index("ix_holds_session_id", table_name="holds")
     op.drop_table("holds")

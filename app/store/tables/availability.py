@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Identity,
     Index,
+    PrimaryKeyConstraint,
     Table,
     Text,
     text,
@@ -18,13 +19,14 @@ from app.store.tables.base import Moment, metadata
 outages = Table(
     "outages",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("id", BigInteger, Identity(), nullable=False),
     Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
     Column("charge_point_id", Text, comment="null: of a terminal"),
     Column("terminal_id", Text, comment="null: of a charge point"),
     Column("cause", Text, nullable=False, comment="Monta's state, `deleted`, `out_of_order` or `offline`"),
     Column("began_at", Moment, nullable=False),
     Column("ended_at", Moment, comment="null: it lasts"),
+    PrimaryKeyConstraint("id", "operator_id"),
     ForeignKeyConstraint(
         ["operator_id", "charge_point_id"], ["charge_points.operator_id", "charge_points.charge_point_id"]
     ),

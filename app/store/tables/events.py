@@ -22,7 +22,7 @@ from app.store.tables.base import Moment, metadata
 event_endpoints = Table(
     "event_endpoints",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Text, nullable=False),
     Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
     Column("provider", Text, comment="of all terminals of this maker; null: of one terminal"),
     Column("terminal_id", Text, comment="of this terminal; null: of a maker's"),
@@ -48,7 +48,7 @@ event_endpoints = Table(
     ),
     Column("lease_until", Moment, comment="a process sends to it until then"),
     Column("lease_token", BigInteger, nullable=False, server_default="0", comment="rises with each claim"),
-    UniqueConstraint("id", "operator_id"),
+    PrimaryKeyConstraint("id", "operator_id"),
     ForeignKeyConstraint(["terminal_id", "operator_id"], ["terminals.id", "terminals.operator_id"]),
     CheckConstraint("num_nonnulls(provider, terminal_id) = 1", name="of_one"),
     Index("ix_event_endpoints_operator_id", "operator_id"),
@@ -58,7 +58,7 @@ event_endpoints = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Text, nullable=False),
     Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
     Column("terminal_id", Text, nullable=False),
     Column("type", Text, nullable=False),
@@ -68,8 +68,8 @@ events = Table(
     Column("created_at", Moment, nullable=False),
     Column("data", Text, nullable=False, comment="what the terminal would have seen then, as JSON"),
     Column("number", BigInteger, comment="its place among its terminal's; null: nobody has listed it yet"),
-    UniqueConstraint("id", "operator_id"),
-    UniqueConstraint("terminal_id", "number"),
+    PrimaryKeyConstraint("id", "operator_id"),
+    UniqueConstraint("terminal_id", "number", "operator_id"),
     ForeignKeyConstraint(["terminal_id", "operator_id"], ["terminals.id", "terminals.operator_id"]),
     ForeignKeyConstraint(
         ["session_id", "operator_id"], ["payment_sessions.id", "payment_sessions.operator_id"]
@@ -93,7 +93,7 @@ event_deliveries = Table(
     Column("version", Integer, nullable=False, comment="as the event's"),
     Column("due_at", Moment, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    PrimaryKeyConstraint("endpoint_id", "event_id"),
+    PrimaryKeyConstraint("endpoint_id", "event_id", "operator_id"),
     ForeignKeyConstraint(
         ["endpoint_id", "operator_id"],
         ["event_endpoints.id", "event_endpoints.operator_id"],

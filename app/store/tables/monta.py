@@ -28,7 +28,7 @@ CHARGE_POINT_NEWS_PENDING = (
 inbox = Table(
     "inbox",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("id", BigInteger, Identity(), nullable=False),
     Column("operator_id", Text, ForeignKey("operators.id"), nullable=False),
     Column("dedupe_key", Text, nullable=False),
     Column("received_at", Moment, nullable=False),
@@ -41,6 +41,7 @@ inbox = Table(
     Column("raw", JSONB, nullable=False),
     Column("problem", Text),
     Column("applied_at", Moment),
+    PrimaryKeyConstraint("id", "operator_id"),
     UniqueConstraint("operator_id", "dedupe_key"),
     Index(
         "ix_inbox_news_by_charge",

@@ -152,7 +152,7 @@ terminal_charge_points = Table(
     Column("terminal_id", Text, nullable=False),
     Column("operator_id", Text, nullable=False),
     Column("charge_point_id", Text, nullable=False),
-    PrimaryKeyConstraint("terminal_id", "charge_point_id"),
+    PrimaryKeyConstraint("terminal_id", "charge_point_id", "operator_id"),
     ForeignKeyConstraint(["terminal_id", "operator_id"], ["terminals.id", "terminals.operator_id"]),
     ForeignKeyConstraint(
         ["operator_id", "charge_point_id"], ["charge_points.operator_id", "charge_points.charge_point_id"]

@@ -89,8 +89,8 @@ payment_sessions = Table(
     ),
     PrimaryKeyConstraint("id", "operator_id"),
     ForeignKeyConstraint(["terminal_id", "operator_id"], ["terminals.id", "terminals.operator_id"]),
-    UniqueConstraint("reference", "terminal_id"),
-    UniqueConstraint("terminal_id", "idempotency_key"),
+    UniqueConstraint("reference", "terminal_id", "operator_id"),
+    UniqueConstraint("terminal_id", "idempotency_key", "operator_id"),
     UniqueConstraint("charge_id", "operator_id"),
     CheckConstraint("authorized_minor > 0", name="authorized_is_positive"),
     Index(
@@ -162,7 +162,7 @@ payment_sessions = Table(
 kept_readings = Table(
     "kept_readings",
     metadata,
-    Column("session_id", Text, primary_key=True),
+    Column("session_id", Text, nullable=False),
     Column("operator_id", Text, nullable=False),
     Column("charge_id", Text, nullable=False),
     Column("revision", BigInteger, nullable=False, comment="rises with each change"),
@@ -177,6 +177,7 @@ kept_readings = Table(
         nullable=False,
         comment="of each one bigint, when (in microseconds), and one integer, Wh",
     ),
+    PrimaryKeyConstraint("session_id", "operator_id"),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     UniqueConstraint("operator_id", "charge_id"),
     postgresql_with={"fillfactor": 70},
@@ -192,7 +193,7 @@ holds = Table(
     Column("operator_id", Text, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
     Column("recorded_at", Moment, nullable=False),
-    PrimaryKeyConstraint("reference", "terminal_id"),
+    PrimaryKeyConstraint("reference", "terminal_id", "operator_id"),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY, deferrable=True, initially="DEFERRED"),
     CheckConstraint("amount_minor > 0", name="amount_is_positive"),
     Index("ix_holds_session_id", "session_id"),
@@ -202,7 +203,7 @@ holds = Table(
 settlements = Table(
     "settlements",
     metadata,
-    Column("session_id", Text, primary_key=True),
+    Column("session_id", Text, nullable=False),
     Column("operator_id", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("authorized_minor", BigInteger, nullable=False),
@@ -232,6 +233,7 @@ settlements = Table(
     Column("captured_minor", BigInteger, nullable=False, server_default="0", comment="as reported so far"),
     Column("attempts", Integer, nullable=False, server_default="0", comment="refused captures, as reported"),
     Column("retry_at", Moment, comment="when a refused capture is tried again; null: not"),
+    PrimaryKeyConstraint("session_id", "operator_id"),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     CheckConstraint("to_capture_minor + to_release_minor = authorized_minor", name="adds_up"),
     CheckConstraint(
@@ -245,7 +247,7 @@ settlements = Table(
 captures = Table(
     "captures",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("id", BigInteger, Identity(), nullable=False),
     Column("session_id", Text, nullable=False),
     Column("operator_id", Text, nullable=False),
     Column("outcome", Text, nullable=False),
@@ -260,12 +262,14 @@ captures = Table(
         comment="of a refusal: whether another attempt may succeed",
     ),
     Column("reported_at", Moment, nullable=False),
+    PrimaryKeyConstraint("id", "operator_id"),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
     UniqueConstraint(
         "session_id",
         "outcome",
         "reference",
         "authorization_reference",
+        "operator_id",
         name="uq_captures_session_id_outcome_reference",
         postgresql_nulls_not_distinct=True,
     ),
@@ -275,7 +279,7 @@ captures = Table(
 journal = Table(
     "journal",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("id", BigInteger, Identity(), nullable=False),
     Column("session_id", Text, nullable=False),
     Column("operator_id", Text, nullable=False),
     Column("at", Moment, nullable=False),
@@ -285,6 +289,6 @@ journal = Table(
     Column(
         "hash", LargeBinary, nullable=False, comment="of this line and the hash of the session's line before"
     ),
+    PrimaryKeyConstraint("session_id", "id", "operator_id"),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),
-    Index("ix_journal_session_id_id", "session_id", "id"),
 )

@@ -56,11 +56,11 @@ async def refusal(database: Database, statement: Any) -> str:
 
 FIRST = a_session("first")
 SECOND_ROWS = {
-    "uq_payment_sessions_reference_terminal_id": (
+    "uq_payment_sessions_reference_terminal_id_operator_id": (
         a_session("b", charge_point="102", reference="A-first"),
         {},
     ),
-    "uq_payment_sessions_terminal_id_idempotency_key": (
+    "uq_payment_sessions_terminal_id_idempotency_key_operator_id": (
         a_session("b", charge_point="102"),
         {"idempotency_key": "K"},
     ),

@@ -26,8 +26,8 @@ from tests.world.defects.planting import Defect, all_of, substitute
 from tests.world.faults import service, site
 
 NO_UNIQUE_KEYS = (
-    "ALTER TABLE payment_sessions DROP CONSTRAINT uq_payment_sessions_reference_terminal_id",
-    "ALTER TABLE payment_sessions DROP CONSTRAINT uq_payment_sessions_terminal_id_idempotency_key",
+    "ALTER TABLE payment_sessions DROP CONSTRAINT uq_payment_sessions_reference_terminal_id_operator_id",
+    "ALTER TABLE payment_sessions DROP CONSTRAINT uq_payment_sessions_terminal_id_idempotency_key_operator_id",
     "DROP INDEX uq_payment_sessions_active_charge_point",
     "ALTER TABLE holds DROP CONSTRAINT pk_holds",
 )
