@@ -1,4 +1,4 @@
-"""Runs what was claimed: a session step by step until it waits, an operator's job to its end."""
+"""Runs what was claimed. A session goes step by step until it waits, an operator's job to its end."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager

@@ -18,7 +18,7 @@ from app.flows.operator.reconcile import demand
 from app.flows.session import claim
 from app.flows.session.advance import take_turns
 from app.flows.turns import Turns
-from app.store.db.database import is_away
+from app.store.db.database import is_away, is_locked
 from app.store.db.scope import limited_to
 from app.store.db.secret_box import SecretUnreadable
 from app.store.operators.jobs import JobLease
@@ -211,9 +211,9 @@ class Watcher:
                 self.context.telemetry.claim_ended(self.context.clock.monotonic() - began_s)
 
     async def _failed(self, lease: Lease, error: Exception) -> None:
-        """Releases a failed session. A database that is away is not a failure of the session: no crash is counted, and
-        no attention raised."""
-        if is_away(error):
+        """Releases a failed session. No crash is counted, and no attention raised, where the database is away or
+        another transaction has the row locked."""
+        if is_away(error) or is_locked(error):
             log.warning("database_trouble", error=type(error).__name__)
             await self.context.clock.sleep(self._rng.uniform(*ERROR_PAUSE_S))
             await self._survive(lambda: claim.release_unchanged(self.context, lease))

@@ -1,18 +1,27 @@
 """Turns of claimed sessions: those that come together share one transaction."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from app.domain.session.machine import Call, Change, SendStop, StopDuplicate, Wait
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.ids import OperatorId
-from app.store.db.database import is_away
-from app.store.db.group_commit import GroupCommit, Write
+from app.store.db.database import RowLocked, is_away
+from app.store.db.group_commit import GroupCommit
 from app.store.sessions.leases import Lease
 
 Edit: TypeAlias = Callable[[Change], Change]
 """What came of a call, as a change of its session. It may be applied again, when a transaction is repeated."""
+
+WAIT_AT_ONCE = 4
+"""Transactions that wait for a row which another has locked, at the same time. As many for stops."""
+AGAIN_S = 0.05
+"""Pause before a turn that finds no place among them tries again, with others."""
+TRIES = 60
+"""Such pauses at most, about as long as a statement waits for a lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +70,24 @@ class Turn:
         self.saved = self.advanced = self.error = None
 
 
+class Take(Protocol):
+    """Takes turns in one transaction, and waits `for_rows` that others have locked, or leaves them out."""
+
+    async def __call__(self, turns: Sequence[Turn], *, for_rows: bool) -> None: ...
+
+
 class Turns:
     """Takes a turn at once when no other is under way. What comes meanwhile shares the next transaction.
 
     A transaction sees one operator's rows, so each operator has a group. Turns about stops have transactions of their
-    own, on the connections that are kept for them.
+    own, on the connections that are kept for them. None waits for a row that another transaction has locked: such a
+    turn has a transaction of its own.
     """
 
-    def __init__(self, take: Write[Turn]) -> None:
-        """`take` runs turns in one transaction."""
+    def __init__(self, take: Take) -> None:
         self._take = take
+        self._waiting = Counter[bool]()
+        """Transactions that wait for locked rows, those about stops and others."""
         self._groups: dict[tuple[OperatorId, bool], GroupCommit[Turn]] = {}
 
     async def advance(
@@ -93,11 +110,27 @@ class Turns:
         if group is None:
             group = self._groups[key] = GroupCommit(self._take_together)
         await group.put(turn)
-        if not turn.is_taken:  # another transaction had locked its row: it waits for that one alone
-            await self._take([turn])
+        for _ in range(TRIES):
+            if turn.is_taken:
+                break
+            if self._waiting[turn.urgent] < WAIT_AT_ONCE:
+                await self._take_alone(turn)
+            else:
+                await asyncio.sleep(AGAIN_S)
+                await group.put(turn)
+        if not turn.is_taken:
+            raise RowLocked
         if turn.error is not None:
             raise turn.error
         return turn
+
+    async def _take_alone(self, turn: Turn) -> None:
+        """Takes a turn whose row another transaction had locked. It waits for that one."""
+        self._waiting[turn.urgent] += 1
+        try:
+            await self._take([turn], for_rows=True)
+        finally:
+            self._waiting[turn.urgent] -= 1
 
     async def _take_together(self, turns: Sequence[Turn]) -> None:
         """Takes turns of one transaction. One that the database refuses is repeated turn by turn, by the group.
@@ -105,7 +138,7 @@ class Turns:
         Not one whose connection was lost: it may have been committed, and what came of a call is applied once.
         """
         try:
-            await self._take(turns)
+            await self._take(turns, for_rows=False)
         except Exception as error:
             if not is_away(error):
                 raise

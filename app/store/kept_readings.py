@@ -119,9 +119,15 @@ def _silent_at(newest: Newest, allowed: Allowed) -> datetime:
     return newest.seen_at + allowed.silent_after
 
 
-async def lock_of(connection: Connection, session_ids: Sequence[SessionId]) -> None:
-    """Locks what is kept beside locked sessions. So no reading joins them until the transaction ends."""
-    await connection.execute(_LOCK_OF, {"sessions": list(session_ids)})
+async def lock_of(
+    connection: Connection, session_ids: Sequence[SessionId], *, wait: bool = True
+) -> frozenset[SessionId]:
+    """Locks what is kept beside locked sessions. So no reading joins them until the transaction ends.
+
+    Returns the sessions of the locked rows. `wait`: also for a row that another transaction has locked.
+    """
+    rows = await connection.execute(_LOCK_OF[wait], {"sessions": list(session_ids)})
+    return frozenset(rows.scalars())
 
 
 async def close(connection: Connection, saved: Sequence[SessionId], ended: Sequence[SessionId]) -> None:
@@ -197,12 +203,13 @@ _ALLOW = _insert.on_conflict_do_update(
     set_={name: _insert.excluded[name] for name in ("charge_id", "allowed", "due_at", "silent_at", "newest")}
     | {"revision": R.c.revision + 1},
 )
-_LOCK_OF = (
-    select(R.c.session_id)
+_LOCK_OF = {
+    wait: select(R.c.session_id)
     .where(R.c.session_id == any_(_sessions()))
     .order_by(R.c.session_id)
-    .with_for_update()
-)
+    .with_for_update(skip_locked=not wait)
+    for wait in (False, True)
+}
 _CLOSE = (
     update(R)
     .where(R.c.session_id == any_(_sessions()))

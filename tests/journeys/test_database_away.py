@@ -33,7 +33,7 @@ def production_logs() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.mark.parametrize(("sqlstate", "failures"), [("57P01", 0), ("53100", 0), ("22000", 4)])
+@pytest.mark.parametrize(("sqlstate", "failures"), [("57P01", 0), ("53100", 0), ("55P03", 0), ("22000", 4)])
 async def test_F93_only_what_is_wrong_with_a_session_itself_counts_as_its_failure(
     database_url: str, sqlstate: str, failures: int
 ) -> None:

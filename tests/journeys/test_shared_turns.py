@@ -4,6 +4,7 @@ Sessions whose turns come together share one transaction, and none of them harms
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -17,13 +18,17 @@ from sqlalchemy import text
 from app.domain.session.machine import Change, SendStart, SendStop, Source
 from app.domain.session.payment_session import StartOutcome, StopReason
 from app.domain.session.states.journal import JournalKind
+from app.domain.session.states.kept_readings import Newest
 from app.domain.units.ids import SessionId
+from app.flows import turns as turns_module
 from app.flows.context import LeaseLost
 from app.flows.session import advance
 from app.flows.session.advance import take_turns
 from app.flows.turns import Turn, Turns
+from app.store import kept_readings
 from app.store.db.connection import Connection, Result
-from app.store.db.database import Database
+from app.store.db.database import Database, RowLocked
+from app.store.db.documents import to_document
 from app.store.db.statements import Statement
 from app.store.operators import operator_state
 from app.store.sessions import leases, payment_sessions
@@ -123,7 +128,9 @@ async def test_F93_a_session_that_cannot_be_read_fails_its_own_turn_only(databas
         assert not turns[1].saved
 
 
-async def test_a_row_that_another_transaction_has_locked_holds_up_no_other_session(database_url: str) -> None:
+async def test_F120_a_row_that_another_transaction_has_locked_holds_up_no_other_session(
+    database_url: str,
+) -> None:
     async with open_rig(database_url) as rig:
         locked, free, other = await claimed(rig)
         async with rig.context.database.transaction() as connection:
@@ -132,11 +139,68 @@ async def test_a_row_that_another_transaction_has_locked_holds_up_no_other_sessi
             await take_turns(rig.context, turns)
             assert [turn.is_taken for turn in turns] == [False, True, True]
             together = Turns(partial(take_turns, rig.context))
-            waiting = [asyncio.create_task(together.advance(lease)) for lease in (free, locked, other)]
-            for task in (waiting[0], waiting[2]):
+            waiting = [asyncio.create_task(together.advance(lease)) for lease in (locked, free, other)]
+            for task in waiting[1:]:
                 await task
-            assert not waiting[1].done()
-        assert isinstance((await waiting[1]).step, SendStart)
+            assert not waiting[0].done()
+        assert isinstance((await waiting[0]).step, SendStart)
+
+
+async def test_F120_a_reading_that_is_being_kept_beside_a_session_holds_up_no_other(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        locked, free = await claimed(rig, 2)
+        async with rig.context.database.transaction() as connection:
+            row = (
+                "INSERT INTO kept_readings"
+                " (session_id, operator_id, charge_id, revision, newest, count, points)"
+                " VALUES (:session, :operator, 'c', 0, :newest, 0, '')"
+            )
+            now = rig.clock.now()
+            newest = Newest(now, now, now, now, 0, now, None, None)
+            given = {"session": locked.session_id, "operator": locked.operator_id}
+            await connection.execute(text(row), given | {"newest": to_document(newest)})
+        async with rig.context.database.transaction() as connection:
+            await kept_readings.lock_of(connection, [SessionId(locked.session_id)])
+            turns = [Turn(locked), Turn(free)]
+            await take_turns(rig.context, turns)
+            assert [turn.is_taken for turn in turns] == [False, True]
+        await take_turns(rig.context, turns[:1])
+        assert turns[0].advanced is not None
+
+
+async def test_F120_few_transactions_wait_for_locked_rows_and_stops_for_none_of_the_others(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "WAIT_AT_ONCE", 1)
+    monkeypatch.setattr(turns_module, "AGAIN_S", 0.0)
+    monkeypatch.setattr(turns_module, "TRIES", 3)
+    waiting = Counter[bool]()
+    most = Counter[bool]()
+
+    async def take(turns: Sequence[Turn], *, for_rows: bool) -> None:
+        waiting[turns[0].urgent] += for_rows
+        most[turns[0].urgent] = max(most[turns[0].urgent], waiting[turns[0].urgent])
+        await take_turns(rig.context, turns, for_rows=for_rows)
+        waiting[turns[0].urgent] -= for_rows
+
+    async with open_rig(database_url) as rig:
+        claims = await claimed(rig)
+        stop = replace(claims.pop(), for_stop=True)
+        together = Turns(take)
+        async with rig.context.database.transaction() as connection:
+            for lease in (*claims, stop):
+                assert await payment_sessions.lock(connection, lease.session_id) is not None
+            advancing = [asyncio.create_task(together.advance(lease)) for lease in claims]
+            with pytest.raises(RowLocked):
+                await advancing[1]
+            advancing.append(asyncio.create_task(together.advance(stop)))
+            while not waiting[True]:  # noqa: ASYNC110  nothing else happens when it waits
+                await asyncio.sleep(0)
+        assert isinstance((await advancing[0]).step, SendStart)
+        assert isinstance((await advancing[2]).step, SendStart)
+    assert most == {False: 1, True: 1}
 
 
 async def test_what_came_of_a_call_is_saved_also_when_nothing_can_be_decided(
@@ -197,9 +261,9 @@ async def test_an_error_of_the_database_in_one_decision_ends_the_transaction_of_
 async def test_a_batch_whose_commit_may_have_been_lost_is_not_repeated(database_url: str) -> None:
     taken: list[int] = []
 
-    async def take(turns: Sequence[Turn]) -> None:
+    async def take(turns: Sequence[Turn], *, for_rows: bool) -> None:
         taken.append(len(turns))
-        await take_turns(rig.context, turns)
+        await take_turns(rig.context, turns, for_rows=for_rows)
         raise ConnectionResetError
 
     async with open_rig(database_url) as rig:
@@ -216,12 +280,11 @@ async def test_turns_about_stops_wait_for_no_other_turns(database_url: str) -> N
         held = asyncio.Event()
         began: list[str] = []
 
-        async def take(turns: object) -> None:
-            assert isinstance(turns, list)
+        async def take(turns: Sequence[Turn], *, for_rows: bool) -> None:
             began.extend(turn.lease.session_id for turn in turns)
             if not turns[0].urgent:
                 await held.wait()
-            await take_turns(rig.context, turns)
+            await take_turns(rig.context, turns, for_rows=for_rows)
 
         together = Turns(take)
         waiting = asyncio.create_task(together.advance(slow))

@@ -96,7 +96,7 @@ class _Work:
 async def advance(context: Context, lease: Lease, previous: Advanced | None = None) -> Advanced:
     """Advances one session in a transaction of its own. Raises LeaseLost, and what its rules raise."""
     turn = Turn(lease, previous=previous)
-    await take_turns(context, [turn])
+    await take_turns(context, [turn], for_rows=True)
     if turn.error is not None:
         raise turn.error
     assert turn.advanced is not None, "a turn that raised nothing has decided"
@@ -104,20 +104,20 @@ async def advance(context: Context, lease: Lease, previous: Advanced | None = No
 
 
 @retry_on_serialization_failure
-async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
+async def take_turns(context: Context, turns: Sequence[Turn], *, for_rows: bool = False) -> None:
     """Advances one operator's sessions in one transaction. Locks them, applies outcomes and news, decides until a call
     or a wait is due, and commits.
 
     A session whose next step is Wait is released in the same transaction, so that news which came in meanwhile is
-    either seen here or finds the session free. A single turn waits for its row; of several, those whose rows are locked
-    by others are left untaken. What a session's own rules raise concerns its turn only.
+    either seen here or finds the session free. `for_rows`: waits for rows that others have locked; such turns are left
+    untaken otherwise. What a session's own rules raise concerns its turn only.
     """
     decided_at_s, now = context.clock.monotonic(), context.clock.now()
     until = now + timedelta(seconds=context.lease_s)
     for turn in turns:
         turn.begin()
     async with context.database.transaction(urgent=any(turn.urgent for turn in turns)) as connection:
-        locked = await claimed.lock(connection, [turn.lease for turn in turns], wait=len(turns) == 1)
+        locked = await claimed.lock(connection, [turn.lease for turn in turns], wait=for_rows)
         deciding = _Deciding(context, connection, now)
         done = await deciding.work_on([(turn, row) for turn in turns if (row := locked.get(turn.lease))])
         waits = [work.waits_until(now) for work in done]
@@ -137,8 +137,9 @@ async def take_turns(context: Context, turns: Sequence[Turn]) -> None:
         saved = await save_all(context, connection, edits, now, claims=claims)
         await kept_readings.allow(connection, allowances)
         await _note_used(context, connection, done, saved, now)
-    if len(turns) == 1 and not locked:
-        turns[0].error = LeaseLost(turns[0].lease.session_id)
+    for turn in turns if for_rows else ():
+        if turn.lease not in locked:
+            turn.error = LeaseLost(turn.lease.session_id)
     for work, session, wait in zip(done, saved, waits, strict=True):
         _record_metrics(context, work.before, session)
         work.turn.saved = session

@@ -65,6 +65,18 @@ KEYS_CHANNEL = "tapwatt_keys"
 """Announces the id of an API key that was revoked, removed or changed; a trigger does, whoever changed it."""
 
 
+class RowLocked(Exception):
+    """A row that another transaction keeps locked was waited for long enough."""
+
+
+LOCK_TIMEOUT = "55P03"
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether another transaction kept a row locked for too long."""
+    return isinstance(error, RowLocked) or sqlstate_of(error) == LOCK_TIMEOUT
+
+
 def _concerns_all(error: BaseException) -> bool:
     """Whether the pool's other connections are probably useless, too. The server was cut off, died or ended them, or
     the schema was changed."""

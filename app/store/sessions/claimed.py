@@ -35,8 +35,8 @@ class Claimed:
 
 
 async def lock(connection: Connection, claims: Sequence[Lease], *, wait: bool) -> dict[Lease, Claimed]:
-    """Locks an operator's sessions whose claims are still these. In the order of their ids. `wait`: also for a row that
-    another transaction has locked; it is left out otherwise.
+    """Locks an operator's sessions whose claims are still these. In the order of their ids. `wait`: also for rows that
+    another transaction has locked; their sessions are left out otherwise.
 
     By claim: a process that was suspended may hold an old and a new claim on one session at once (F76).
     """
@@ -46,7 +46,7 @@ async def lock(connection: Connection, claims: Sequence[Lease], *, wait: bool) -
     locked = list(held)
     if not locked:
         return {}
-    await kept_readings.lock_of(connection, locked)
+    beside = await kept_readings.lock_of(connection, locked, wait=wait)
     # A statement of its own: joined rows would be as old as the wait for the lock.
     rows = await connection.execute(_LOAD, operator | {"sessions": locked})
     return {
@@ -54,6 +54,7 @@ async def lock(connection: Connection, claims: Sequence[Lease], *, wait: bool) -
             row, row["provider"], row["has_news"], row["has_polled"]
         )
         for row in rows
+        if row["id"] in beside or row["kept_newest"] is None
     }
 
 
