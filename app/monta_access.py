@@ -10,6 +10,7 @@ import structlog
 
 from app.clock import Clock
 from app.domain.charging.charge import PriceUnit
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.monta.client import MontaClient
 from app.monta.ports import Called, Credentials, Purpose, QuotaSeen, Token, TokenStore
@@ -186,7 +187,7 @@ CHECKED_S = 10.0
 """Seconds after which an operator's account is read again, so that changes reach every replica."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Made:
     """A client, and its operator as read last."""
 

@@ -12,6 +12,8 @@ from enum import StrEnum
 
 import structlog
 
+from app.domain.units.frozen import frozen
+
 _log = structlog.get_logger("security")
 _address: ContextVar[str | None] = ContextVar("caller's address", default=None)
 
@@ -64,7 +66,7 @@ class _Window:
     refused: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SecurityLog:
     """The security log of one process. Refusals are bounded, since strangers cause them."""
 

@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
+
+from app.domain.units.frozen import frozen
 
 MAX_DEPTH = 64
 """Nesting beyond this is refused; Monta's deepest object has fewer than ten levels."""
@@ -31,7 +32,7 @@ CONTAINERS = (list, dict)
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BadNumber:
     """Replaces NaN, Infinity and numbers out of bounds. No reader accepts it as a number."""
 

@@ -4,7 +4,7 @@ import asyncio
 import smtplib
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
@@ -12,9 +12,10 @@ from urllib.parse import unquote, urlsplit
 from app.alerting.failures import why_not_sent
 from app.alerting.outlet import TIMEOUT_S, NotDelivered
 from app.domain.alerts.message import Message, subject, text
+from app.domain.units.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EmailOutlet:
     """Sends plain text by SMTP: `smtps://` with TLS from the start, `smtp://` with STARTTLS.
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import httpx
@@ -10,6 +9,7 @@ from standardwebhooks import Webhook
 
 from app.alerting.failures import why_not_sent, why_refused
 from app.alerting.outlet import TIMEOUT_S, NotDelivered
+from app.domain.units.frozen import frozen
 
 MOST_READ_BYTES = 16_384
 """Of an answer's body, which says nothing; a connection whose answer is longer is closed."""
@@ -56,7 +56,7 @@ async def post_signed(
         raise NotDelivered(why_refused(answer.status_code))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SignedOutlet:
     """Sends events to endpoints of terminal makers, all over one pool of connections."""
 

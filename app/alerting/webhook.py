@@ -1,6 +1,6 @@
 """Sends alerts as a webhook that is signed by Standard Webhooks."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 import httpx
@@ -8,11 +8,12 @@ import msgspec
 
 from app.alerting.signed_webhook import post_signed
 from app.domain.alerts.message import Message, data
+from app.domain.units.frozen import frozen
 
 EVENT_TYPE = "operations.alert"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WebhookOutlet:
     """POSTs `{type, timestamp, data}` with the headers of Standard Webhooks. Never follows a redirect."""
 

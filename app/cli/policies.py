@@ -1,7 +1,7 @@
 """The command that sets an operator's account and policies. Top-ups, how long holds are valid, amounts."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +20,7 @@ from app.cli.common import (
 )
 from app.cli.operators import check_access, operator_app, secret_from
 from app.domain.charging.charge import PriceUnit
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.admin import check_setup, manage_operators, provision
 from app.flows.admin.manage_operators import AccountChange
@@ -122,7 +123,7 @@ def operator_set(  # noqa: PLR0913 - one for each option
 UNSHOWN = ("client_secret", "no_top_up_max")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Policies:
     """What to set; None: as it is."""
 

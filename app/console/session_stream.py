@@ -4,12 +4,13 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 import structlog
 
 from app.api.http.live import MAX_WAIT_S, SessionChanges, TooManyPolls, TooManyWaits
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import KeyId, OperatorId, SessionId
 from app.flows.admin.queries import session_versions
 from app.flows.console.session import SessionRead, read_session
@@ -30,7 +31,7 @@ OVER = b"event: over\ndata: {}\n\n"
 DONE = b"event: done\ndata: {}\n\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SessionPage:
     """A session's page as far as it changes."""
 
@@ -50,7 +51,7 @@ _UNREADABLE: tuple[type[Exception], ...] = (TooManyPolls, TooManyWaits, *DATABAS
 _VIEWERS = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Looking:
     """Who looks at which session. `token`: of the console session."""
 

@@ -1,7 +1,6 @@
 """Checks that the demo's sessions, holds and prices add up."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 import httpx
@@ -13,12 +12,13 @@ from app.demo.stories import Story
 from app.demo.wording import money
 from app.domain.session.settlement import CaptureOutcome, SettlementStatus
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import frozen
 from app.strict_json import load_json
 
 MAX_BYTES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MontaCharge:
     """One charge in Monta's records; `price` in major units."""
 
@@ -27,7 +27,7 @@ class MontaCharge:
     price: Decimal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Account:
     """All facts about one session at the end; amounts in minor units."""
 

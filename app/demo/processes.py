@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from app.clock import monotonic_s
 from app.demo.interrupts import DemoFailed, Interrupts
+from app.domain.units.frozen import frozen
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package `app`."""
@@ -49,7 +49,7 @@ def tail_of(log: Path) -> str:
     return "    (its log is empty)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Child:
     """A process that must live until the demo ends."""
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import httpx
@@ -17,6 +17,7 @@ from app.clock import monotonic_s, utc_now
 from app.demo.interrupts import DemoFailed, Interrupts
 from app.demo.processes import Processes, base_environment, free_port
 from app.demo.tariffs import GROUP_OF_POINT, GROUPS, ocpi_tariff
+from app.domain.units.frozen import frozen
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.simulator.server import about, default_config
 
@@ -29,7 +30,7 @@ Command = tuple[str, str]
 """A command's name and its arguments; files are relative to the working folder."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Installation:
     """The running demo; its keys are valid for this run only."""
 

@@ -1,10 +1,10 @@
 """The demo's sessions: who taps where, and what must happen. And how each session must end."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.session.payment_session import NotStartedReason, Status, StopReason
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import frozen
 
 
 class Gesture(StrEnum):
@@ -17,7 +17,7 @@ class Gesture(StrEnum):
     """Presses stop: POST /v1/payment-sessions/{id}/stop."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Ending:
     """How a session must end. `proof` lists the kinds of journal lines it requires."""
 
@@ -33,7 +33,7 @@ class Ending:
     proof: tuple[JournalKind, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Story:
     """One tap. `amount_minor` in EUR cents, times in seconds of the demo's clock, at most 17 letters for the
     title."""

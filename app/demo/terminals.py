@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
@@ -13,6 +12,7 @@ from app.demo.interrupts import DemoFailed
 from app.demo.setup import Installation
 from app.demo.stories import CURRENCY, Gesture, Story
 from app.domain.session.settlement import SettlementAction
+from app.domain.units.frozen import frozen
 from app.domain.units.money import format_minor
 
 WAIT_S = 20
@@ -44,7 +44,7 @@ class Bank:
         self.held[reference] = left
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionUpdate:
     """A session as its terminal and as operations see it."""
 

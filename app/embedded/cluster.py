@@ -6,9 +6,9 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from app.domain.units.frozen import frozen
 from app.embedded.host import SOCKET_DIR_PREFIX, EmbeddedPostgresError, Host
 
 INITDB_S = 120
@@ -95,7 +95,7 @@ def _make_roles(host: Host, cluster: Path) -> None:
         raise EmbeddedPostgresError(f"The users of {cluster} could not be made:\n{_tail(done.stderr)}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PidFile:
     """What the server writes about itself. `socket_dir` is empty and `ready` false while it starts."""
 

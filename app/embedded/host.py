@@ -7,11 +7,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from app.domain.units.frozen import frozen
 from app.embedded import guard
 from app.embedded.guard import NOBODY_ID, RunAs
 
@@ -27,7 +27,7 @@ class EmbeddedPostgresError(RuntimeError):
     """The embedded database cannot run here. The text says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Host:
     """Where the binaries and the cluster's files are, and who runs it. As whom the server runs."""
 

@@ -1,10 +1,10 @@
 """Reads a month's availability and outages of charge points and terminals."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.charging.availability import Availability, Outage, Window, availability, month_of, silence
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store import outages
@@ -14,7 +14,7 @@ MOST_READ = 1000
 """Charge points, and terminals, of one answer: the first by name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Watched:
     """One charge point or terminal with its outages. Those that reach into the month, oldest first."""
 
@@ -23,7 +23,7 @@ class Watched:
     outages: tuple[Outage, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Month:
     """MOST_READ charge points and terminals at most."""
 

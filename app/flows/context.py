@@ -1,7 +1,7 @@
 """The context that every flow gets, and Monta's clients. One client an operator."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from app.clock import Clock
 from app.domain.evidence.seal import Sealer
 from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.deliveries import Deliveries
 from app.flows.events.known_endpoints import KnownEndpoints
@@ -103,7 +104,7 @@ class TerminalViews(Protocol):
     def charge_point(self, point: KnownChargePoint, price: TariffFound | None) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Context:
     """Everything that a flow may use: database, Monta, clock, policy, telemetry."""
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from app.domain.charging.charge import PriceUnit
 from app.domain.session.states.kept_readings import Told
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.monta.webhook import Entry
 from app.store.db.database import Database
@@ -35,7 +36,7 @@ MOST_PAUSE_S = 0.02
 half of the process's and the database's time is left to them."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Known:
     operator: Operator
     until_s: float
@@ -122,7 +123,7 @@ class Lately:
         self._digests[digest] = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Groups:
     """The group commits of one operator's deliveries."""
 

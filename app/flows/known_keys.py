@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
+
+from app.domain.units.frozen import frozen
 
 KEPT_S = 0.9
 """Seconds from before a key is looked up: a revoked key is refused within a second, also when no notification comes."""
@@ -13,7 +14,7 @@ MOST_KEYS = 10_000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Known(Generic[T]):
     owner: T
     until_s: float

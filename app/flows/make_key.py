@@ -1,9 +1,10 @@
 """Makes an API key within a transaction. Its secret is shown once, its hash is stored."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import KeyId, OperatorId, TerminalId
 from app.flows.context import Context
 from app.store.db.connection import Connection
@@ -16,7 +17,7 @@ class TerminalUnknown(Exception):
         super().__init__(f"there is no terminal {terminal_id!r}; `tapwatt terminal list` shows them")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddedKey:
     """`id` names a terminal or an operations key. `api_key` is shown now and never again."""
 
@@ -26,7 +27,7 @@ class AddedKey:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class KeyTerms:
     """Name and validity of a new key. `expires_in` None: until it is revoked."""
 

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 from app.domain.session.machine import Call, Change, SendStop, StopDuplicate, Wait
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.store.db.database import RowLocked, is_away
 from app.store.db.group_commit import GroupCommit
@@ -24,7 +25,7 @@ TRIES = 60
 """Such pauses at most, about as long as a statement waits for a lock."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Advanced:
     """What was decided and committed: the call to make, or Wait. After Wait the lease is released."""
 

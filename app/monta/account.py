@@ -1,10 +1,11 @@
 """Reads objects about a credential. Its owner, its webhook configuration, its delivery log."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from app.domain.charging.charge import PriceUnit
+from app.domain.units.frozen import frozen
 from app.monta.fields import Fields
 from app.monta.webhook import Entry, read_entry
 from app.strict_json import JsonIn
@@ -18,7 +19,7 @@ class DeliveryStatus(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Consumer:
     """GET /consumers/me. An empty `team_ids` means all of them."""
 
@@ -30,7 +31,7 @@ class Consumer:
     scopes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WebhookConfig:
     """GET or PUT /webhooks/config; secret and address, which has a secret part, stay out of the repr."""
 
@@ -39,7 +40,7 @@ class WebhookConfig:
     secret: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LoggedDelivery:
     """One row of GET /webhooks/entries: delivered, pending or failed."""
 

@@ -1,11 +1,12 @@
 """Reads Monta's paged lists within a bound, and the charges in them."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from app.domain.charging.charge import ChargeReport, PriceUnit
 from app.domain.charging.orphan import ListedCharge, Origin
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId
 from app.monta.errors import NotDone, OutcomeUnknown
 from app.monta.objects import UnreadableCharge, read_charge, read_origin
@@ -21,7 +22,7 @@ MAX_LOG_PAGES = 5
 """Page bound of Monta's delivery log."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rows:
     """The rows of all pages in Monta's order. Rows that moved during the reading may come twice. `complete` is
     False when the page bound ended the reading, or Monta refused a further page."""
@@ -59,7 +60,7 @@ def _is_last(answer: JsonIn, page: int) -> bool:
     return isinstance(total, int) and page + 1 >= total
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChargeListing:
     """Charges without order, each once. `unreadable` counts the skipped rows; not `complete` means the page bound
     was reached: narrow the query."""

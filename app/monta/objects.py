@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -11,6 +11,7 @@ from app.domain.charging.charge_point import ChargePoint, ChargePointState, Curr
 from app.domain.charging.orphan import Origin
 from app.domain.charging.price_group import Addition, Money, PriceGroup, Pricing, PricingType
 from app.domain.units.card_numbers import Field, looks_like_card_number
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId, ChargePointId
 from app.monta.fields import Fields, id_of
 from app.monta.sameness import said
@@ -31,7 +32,7 @@ class UnreadableCharge(ValueError):
     """No charge can be read from it. It is not an object, or has no usable id."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChargeRead:
     """A charge as read, with its invalid fields' names. They are None in the report."""
 
@@ -240,7 +241,7 @@ def _scaled(price: Decimal | None, scale: int) -> Decimal | None:
     return None if price is None else price.scaleb(-scale)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StartCharge:
     """What POST /charges needs (reference, Start a charge).
 

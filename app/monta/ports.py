@@ -1,14 +1,14 @@
 """Interfaces that app.monta needs from the store. Shared tokens and a shared rate budget."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credentials:
     """An operator's Partner API credential. Never logged: its holder leaves `client_secret` out of the repr."""
 
@@ -20,7 +20,7 @@ class Credentials:
         return f"Credentials(base_url={self.base_url!r}, client_id={self.client_id!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Token:
     """A token pair shared by all replicas; `version` rises with each new pair."""
 
@@ -61,7 +61,7 @@ class Purpose(StrEnum):
     READ = "read"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QuotaSeen:
     """Monta's rate-limit headers (Integration Notes). Requests per window, window length, remaining, seconds to the
     reset."""

@@ -5,7 +5,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ import httpx
 
 from app.clock import Clock
 from app.domain.units.egress import Egress
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.monta.egress import CheckedTransport
 from app.monta.errors import (
@@ -128,7 +129,7 @@ BOOKKEEPING_S = 2.0
 """Longest time in seconds that recording the quota may delay an answer that has arrived."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Timeouts:
     """Timeouts in seconds. `total_s` bounds a whole call, so that an answer that arrives byte by byte ends too;
     `start_s` replaces `read_s` and `total_s` for POST /charges, `token_s` does for token calls."""
@@ -142,7 +143,7 @@ class Timeouts:
     token_s: float = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Call:
     """One request. `name` is for error messages, `total_s` bounds it, `secrets` are never echoed."""
 
@@ -157,7 +158,7 @@ class Call:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """Status, headers and body. The body is None when it was incomplete or beyond its bound."""
 

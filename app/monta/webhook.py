@@ -5,7 +5,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ import msgspec
 
 from app.domain.charging.charge import ChargeReport, PriceUnit
 from app.domain.charging.charge_point import ChargePointReport
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId
 from app.monta.fields import Fields, id_of
 from app.monta.objects import (
@@ -132,7 +133,7 @@ class UnreadableDelivery(ValueError):
     """The body is no JSON object with a list of `entries`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Entry:
     """One entry of a delivery.
 
@@ -153,7 +154,7 @@ class Entry:
     dropped_fields: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivery:
     """The entries of a whole delivery."""
 

@@ -1,10 +1,10 @@
 """The simulator's charge points: ordinary ones, and magic ones with faults. A magic one causes its fault, as test cards
 do."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from app.domain.units.frozen import frozen
 from app.simulator.config import Driver, PointConfig
 from app.simulator.faults.catalog import FOR_EVER, Fault, FaultKind, Misreport, PointFaults, WebhookFaults
 from app.simulator.site.prices import PriceGroup
@@ -26,7 +26,7 @@ PRICE_GROUPS: tuple[PriceGroup, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Magic:
     """One row of the printed table: id, name, and what happens there."""
 

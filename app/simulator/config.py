@@ -1,7 +1,8 @@
 """Configures the simulator: credential, charge points, drivers, and every delay."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from app.domain.units.frozen import frozen
 from app.simulator.faults.catalog import PointFaults
 from app.simulator.site.prices import Currency, PriceGroup
 from app.simulator.site.vehicles import VEHICLES
@@ -26,7 +27,7 @@ GATEWAY_SCOPES = frozenset(
 """Scopes that a gateway asks its operator for. `delete` includes `write`, which includes `read`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Driver:
     """What a charge point's driver does without being asked. Seconds and Wh, None: never.
 
@@ -43,7 +44,7 @@ class Driver:
     next_car_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PointConfig:
     """One charge point (one EVSE): power in W, times in seconds.
 
@@ -78,7 +79,7 @@ class PointConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SimulatorConfig:
     """The whole configuration. Webhook and limit figures are seconds of the clock that is passed in."""
 

@@ -1,11 +1,11 @@
 """Reads the service's health: database clock, watcher heartbeats, totals for metrics."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
 from app.store.tables import payment_sessions, settlements, watchers
@@ -49,7 +49,7 @@ async def newest_beat(connection: Connection) -> datetime | None:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SeenWatcher:
     id: str
     started_at: datetime
@@ -70,7 +70,7 @@ async def listed_watchers(connection: Connection, *, limit: int) -> list[SeenWat
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Totals:
     """Totals over sessions, in minor units of one currency. The sessions of one operator or of all."""
 

@@ -1,7 +1,6 @@
 """Stores readings that decide nothing beside their sessions, and what they may show."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from sqlalchemy.types import TypeEngine
 from app.domain.charging.charge import Charge
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.kept_readings import Allowed, KeptReadings, Newest, beginning
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.store.db.connection import Connection
 from app.store.db.database import SESSIONS_CHANNEL
@@ -83,7 +83,7 @@ async def keep(connection: Connection, readings: Sequence[tuple[Beside, KeptRead
         connection.notify(SESSIONS_CHANNEL, ",".join(sessions[first : first + NOTIFIED_TOGETHER]))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Allowance:
     """What readings of a session may show from now on, as its charge is."""
 

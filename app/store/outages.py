@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
 
 from app.domain.charging.availability import OFFLINE, OUT_OF_ORDER, Outage, Window, silence
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
 from app.store.db.statements import is_any_given
@@ -17,7 +17,7 @@ from app.store.tables import charge_points, outages, terminals
 U, C, T = outages.c, charge_points.c, terminals.c
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SeenState:
     """`cause`: why it is out of service; None: it is in service. `at`: when we saw that."""
 
@@ -54,7 +54,7 @@ async def follow_points(
         await connection.execute(insert(outages), new)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Heartbeat:
     """What a terminal says of itself."""
 
@@ -95,7 +95,7 @@ async def _end(connection: Connection, outage_id: int, at: datetime) -> None:
     await connection.execute(update(outages).where(U.id == outage_id).values(ended_at=at))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Equipment:
     """A charge point or a terminal; exactly one id is given. `known_since` None: nothing is known."""
 

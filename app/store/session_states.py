@@ -1,7 +1,6 @@
 """Reads versions of sessions' rows, and the sessions that changed since."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -10,6 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, Select, Text, any_, bindparam, func, l
 
 from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store import kept_readings
 from app.store.db.connection import Connection, Row
@@ -26,7 +26,7 @@ from app.store.sessions.session_filter import SessionFilter, Shape, conditions, 
 from app.store.tables import settlements
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionState:
     """Which version of a session's row was read. Equal states: nothing of the row was changed in between."""
 
@@ -86,7 +86,7 @@ Asked: TypeAlias = tuple[SessionId, SessionState | None]
 """A session, and the state in which the caller knows it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """A session's state, and its row where it is in another one than any caller knows."""
 

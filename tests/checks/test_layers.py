@@ -134,6 +134,14 @@ def test_the_clock_is_read_in_one_place() -> None:
         assert not late, f"{path}: `from time import ...` would hide a reading"
 
 
+def test_frozen_dataclasses_are_made_by_the_one_that_takes_less_time() -> None:
+    for path, tree in _sources().items():
+        calls = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        assert not [call for call in calls if re.match(r"(dataclasses\.)?dataclass\(.*frozen=True", call)], (
+            path
+        )
+
+
 def test_the_databases_clock_is_read_where_ours_is_set_by_it_only() -> None:
     for path, tree in _sources().items():
         if path.startswith("app/store/"):

@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.http.problems import Problem
 from app.api.http.rate_limits import RateLimits, too_many
+from app.domain.units.frozen import frozen
 from app.flows.admin import authenticate
 from app.flows.context import Context
 from app.security_log import Act, Result, write
@@ -40,7 +41,7 @@ class _Window:
     refused: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusals:
     """Counts refused keys of this process. RateLimits slows callers down; a valid key is never refused for others."""
 

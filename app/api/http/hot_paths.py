@@ -4,7 +4,6 @@ FastAPI's own route of each call stays: it is the description, and answers whate
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from re import Match, Pattern
 from typing import Any, TypeAlias
 
@@ -13,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http.card_data import HEADERS
 from app.api.http.requests import StrictRequest
+from app.domain.units.frozen import frozen
 
 Answer: TypeAlias = Callable[[StrictRequest, Match[str]], Awaitable[Response | None]]
 """Answers a call, given the match of its path and query. None: the framework's route shall. Raises what that raises."""
@@ -21,7 +21,7 @@ Handlers: TypeAlias = Mapping[Any, Callable[[Request, Any], Any]]
 _READ_HEADERS = frozenset(name.encode() for name in HEADERS)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HotPath:
     """A call in its usual form: `form` matches path and query, as `/path?query`."""
 

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +15,7 @@ from app.api.display import DEFAULT, display
 from app.api.http.card_data import as_errors
 from app.api.http.language import requested_language
 from app.api.http.live import TooManyPolls, TooManyWaits
+from app.domain.units.frozen import frozen
 from app.flows.admin.acknowledge import AttentionUnknown
 from app.flows.admin.reconciliation import TooManySessions
 from app.flows.admin.settle_manually import AboveAuthorized, AlreadyEnded, AlreadySettled, NotEnded
@@ -38,7 +38,7 @@ RETRY_AFTER_S = (1, 5)
 """Range of Retry-After in seconds, drawn at random: terminals refused together do not return together (F92)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """One error code: status, title, retry, and the driver's text.
 
@@ -123,7 +123,7 @@ class Problem(HTTPException):
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Answer:
     """How one exception is answered.
 

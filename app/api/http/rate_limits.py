@@ -7,9 +7,9 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable
-from dataclasses import dataclass
 
 from app.api.http.problems import Problem
+from app.domain.units.frozen import frozen
 
 MOST_BUCKETS = 20_000
 """Buckets of one kind; the one that was used longest ago is forgotten, which fills it."""
@@ -24,7 +24,7 @@ APART_S = 0.004
 together again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Quotas:
     """Calls a minute for each kind of caller. After a pause those of AT_ONCE may come at once. Defaults are those of
     docs/settings.md."""

@@ -1,7 +1,6 @@
 """Endpoints of payment terminals."""
 
 import re
-from dataclasses import dataclass
 from functools import partial
 from re import Match
 from typing import Annotated
@@ -38,6 +37,7 @@ from app.api.views import (
     topped_up_json,
 )
 from app.domain.session.payment_session import PaymentSession, Status, StopReason
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.admin import queries
 from app.flows.context import Context
@@ -330,7 +330,7 @@ def _owned_by(terminal: Terminal) -> SessionFilter:
     return SessionFilter(operator_id=terminal.operator_id, terminal_id=terminal.id)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _View:
     """An encoded session."""
 

@@ -1,10 +1,11 @@
 """Serves the console's CSS, JavaScript and icon. Under names that change with their contents."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import Request, Response
+
+from app.domain.units.frozen import frozen
 
 STATIC = Path(__file__).parent.parent / "static"
 MEDIA_TYPES = {
@@ -16,7 +17,7 @@ FOR_A_YEAR = "public, max-age=31536000, immutable"
 HASH_CHARS = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asset:
     """One file, read at the start. `address` is its name with a hash of its contents."""
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -11,6 +10,7 @@ from fastapi import Request
 
 from app.domain.session.payment_session import Status
 from app.domain.session.settlement import SettlementStatus
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, TerminalId
 from app.store.sessions.session_filter import SessionFilter
 
@@ -25,7 +25,7 @@ FIRST_YEAR, LAST_YEAR = 2020, 9000
 E = TypeVar("E", Status, SettlementStatus)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Filters:
     """An address's filters as written, and each wrong one's problem."""
 

@@ -1,6 +1,6 @@
 """Identifies who is at the browser by a cookie. Limits failed sign-ins."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
@@ -18,6 +18,7 @@ from app.api.http.auth import (
 from app.api.http.rate_limits import too_many
 from app.console.http.forms import form_of
 from app.console.http.pages import Refused, SignInNeeded, csrf_of, may_act
+from app.domain.units.frozen import frozen
 from app.flows.console.sign_in import SignedIn, signed_in
 from app.flows.context import Context
 from app.security_log import Act as SecurityAct
@@ -34,7 +35,7 @@ MOST_ADDRESSES = 1000
 """Addresses whose failures are counted; the longest known is forgotten first."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FailedSignIns:
     """Counts failed sign-ins of this process by address. A key has 256 random bits; this protects the database."""
 
@@ -118,7 +119,7 @@ async def _viewer(request: Request, context: ContextHere) -> SignedIn:
 Viewer = Annotated[SignedIn, Depends(_viewer)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Act:
     """A form of a person who may act, and their session."""
 

@@ -1,7 +1,5 @@
 """Health: checks, operators, webhooks, stops, lateness, quota, watchers."""
 
-from dataclasses import dataclass
-
 from fastapi import APIRouter, Request, Response
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -12,6 +10,7 @@ from app.console.http.pages import ConsoleRoute, page
 from app.console.http.signed_in import Viewer
 from app.console.views.troubles import held_words
 from app.domain.alerts import causes
+from app.domain.units.frozen import frozen
 from app.flows.admin import queries
 from app.flows.console.health import OVERDUE_AFTER, UNCONFIRMED_AFTER, pulse
 
@@ -37,7 +36,7 @@ AVERAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Figure:
     name: str
     value: str

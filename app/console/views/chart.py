@@ -1,7 +1,6 @@
 """Draws a session over time: cost and limit, energy, forecast, decisions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
@@ -10,6 +9,7 @@ from app.domain.limit.policy import Policy
 from app.domain.session.limit import amount_used_minor, expected_end
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import frozen
 from app.domain.units.money import Rounding, to_minor
 from app.store.sessions.journal import JournalEntry
 
@@ -36,13 +36,13 @@ DECISIONS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tick:
     at: float
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """A numbered vertical line; the list below the chart has its words."""
 
@@ -53,7 +53,7 @@ class Decision:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Chart:
     """The drawing's coordinates in its view box, and a description."""
 
@@ -69,14 +69,14 @@ class Chart:
     summary: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Point:
     at: datetime
     energy_wh: int
     cost_minor: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Scale:
     """Maps times and values to coordinates."""
 

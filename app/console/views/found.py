@@ -1,7 +1,6 @@
 """What lists show of a session, on pages and in CSV files."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from app.console.views.troubles import HARMLESS, differences_of
@@ -9,6 +8,7 @@ from app.domain.limit.policy import Policy
 from app.domain.session.limit import amount_used_minor
 from app.domain.session.payment_session import PaymentSession
 from app.domain.units.csv_text import csv_text
+from app.domain.units.frozen import frozen
 from app.flows.console.search import Found
 
 CSV_COLUMNS = (
@@ -20,7 +20,7 @@ CSV_COLUMNS = (
 """Amounts in minor units of `currency`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FoundRow:
     """One session of a list. Amounts in minor units."""
 

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.console.views.formats import duration, kwh, money, words
 from app.domain.session.states.journal import KINDS, JournalKind
+from app.domain.units.frozen import frozen
 from app.store.sessions.journal import JournalEntry
 
 K = JournalKind
@@ -48,7 +48,7 @@ DECISIONS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TimelineEntry:
     """One line: what, by whom, its words and its cause. With the time since the cause."""
 

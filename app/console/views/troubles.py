@@ -1,7 +1,6 @@
 """Says what is wrong with a session beyond its attention items. As the data are now, with what to do."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.console.views.formats import duration, moment, money, words
@@ -18,6 +17,7 @@ from app.domain.session.attention import AttentionCode, Severity, row_of
 from app.domain.session.holds import hold_deadline
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.settlement import CaptureOutcome, SettlementStatus
+from app.domain.units.frozen import frozen
 from app.flows.console.health import OVERDUE_AFTER, UNCONFIRMED_AFTER
 from app.flows.console.session import SessionRead
 from app.store.sessions.running import DueWork
@@ -27,7 +27,7 @@ HARMLESS = frozenset({DifferenceKind.ROUNDING, DifferenceKind.SETTLED_BY_HAND})
 EXPIRES_SOON = timedelta(hours=2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Trouble:
     """One thing that is wrong: what, since when or how much, and what to do."""
 

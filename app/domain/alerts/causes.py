@@ -1,12 +1,12 @@
 """Causes of alerts in an operator's account or the installation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.charging.availability import OFFLINE_AFTER
 from app.domain.session.attention import CodeRow, Severity, row_of
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 
 
@@ -113,7 +113,7 @@ ALERTS: Mapping[AlertCode, CodeRow] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OperatorHealth:
     """What is known of an operator's account, as of one moment."""
 
@@ -141,7 +141,7 @@ class OperatorHealth:
     """That terminal, in words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Cause:
     """One thing that is wrong now. `operator_id` None: of the installation. Code, operator, session and `about` are its
     identity."""

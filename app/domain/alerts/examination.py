@@ -1,12 +1,12 @@
 """Judges an installation: what was examined, its verdict, what to do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.alerts.causes import ALERTS, AlertCode, OperatorHealth, of_clocks, of_operator
 from app.domain.session.attention import Severity
+from app.domain.units.frozen import frozen
 
 EXPIRES_SOON = timedelta(days=14)
 LOW_QUOTA = 0.2
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
     WRONG = "wrong"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Finding:
     """One thing that was examined; `what_to_do` is empty when all is well."""
 

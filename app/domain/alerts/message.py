@@ -1,13 +1,13 @@
 """Decides when operations get a message, and what it holds. Grouped, without what they know already."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 from app.domain.alerts.causes import Cause, words
 from app.domain.session.attention import Severity
 from app.domain.units.control_chars import escaped
+from app.domain.units.frozen import frozen
 
 GROUP = timedelta(minutes=15)
 """Warnings, infos and ends wait until this long after the last message; what is critical does not wait."""
@@ -17,7 +17,7 @@ MAX_LISTED = 50
 """Alerts in one message; the rest is counted, and follows in the next one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Alert:
     """A stored cause, open until `closed_at`, last sent at `sent_at`."""
 
@@ -28,7 +28,7 @@ class Alert:
     sent_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Message:
     """What is sent at once. Empty groups are possible, but never all three."""
 

@@ -1,8 +1,9 @@
 """Computes the availability of charge points and terminals from their outages."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from app.domain.units.frozen import frozen
 
 OFFLINE_AFTER = timedelta(minutes=5)
 """A terminal that sends heartbeats is offline when the last one is older."""
@@ -10,7 +11,7 @@ OFFLINE, OUT_OF_ORDER, DELETED = "offline", "out_of_order", "deleted"
 """Causes beside Monta's states."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Outage:
     """One interval out of service; `ended_at` is None while it lasts."""
 
@@ -22,7 +23,7 @@ class Outage:
         return (self.ended_at or now) - self.began_at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Window:
     """The time from `start` to `end`."""
 
@@ -30,7 +31,7 @@ class Window:
     end: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Availability:
     """`observed`: the part of the window in which its state was known; `out`: the part of that out of service."""
 

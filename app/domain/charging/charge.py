@@ -1,11 +1,12 @@
 """Merges reports of Monta's charge into what is known of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId, ChargePointId
 
 
@@ -36,7 +37,7 @@ POWERLESS = frozenset({ChargeState.PAYING, ChargeState.RESERVED, ChargeState.STA
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ChargeReport:
     """One charge object as Monta showed it at `seen_at`. That is the time of the request for a REST answer, for a
     webhook the event's own time (never later than its arrival), so that an old event does not count as new.
@@ -84,7 +85,7 @@ class ChargeReport:
     """Stands for limits, currency and dates as Monta wrote them: equal where these are. None: it is not known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Charge:
     """All that is known of one charge. The join of every report that came, in any order and any number of times.
 

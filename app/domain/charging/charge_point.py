@@ -1,9 +1,9 @@
 """One charge point as Monta shows it: rating and state."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId
 
 
@@ -44,7 +44,7 @@ class CurrentType(StrEnum):
     DC = "dc"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Place:
     """Where a charge point is, as far as Monta says; `evse_id` is that of eMI3."""
 
@@ -54,7 +54,7 @@ class Place:
     address: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ChargePoint:
     """One Monta charge point: one EVSE. Connectors are plug types without states of their own.
 
@@ -82,7 +82,7 @@ class ChargePoint:
     deleted_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ChargePointReport:
     """One charge point as a webhook reports it.
 

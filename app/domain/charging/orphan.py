@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.charging.charge import ChargeReport
+from app.domain.units.frozen import frozen
 
 SESSION_REFERENCE = re.compile("ps_[0-9a-hjkmnp-tv-z]{26}")
 """The form of a session's id (a ULID), which is Monta's `partnerExternalId` of its charge."""
@@ -15,7 +15,7 @@ YOUNG = timedelta(minutes=3)
 """A younger charge may be of a session that is still being recorded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Origin:
     """Who started a charge, as Monta shows it. `card_last4` and `display_reference` help operations to find the
     driver."""
@@ -26,7 +26,7 @@ class Origin:
     paying_team_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListedCharge:
     """A charge from Monta's list."""
 

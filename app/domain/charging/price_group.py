@@ -1,10 +1,11 @@
 """Converts Monta's price group to an OCPI tariff that never costs less."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
+
+from app.domain.units.frozen import frozen
 
 
 class PricingType(StrEnum):
@@ -23,7 +24,7 @@ class PricingType(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Money:
     """In major units of `currency` (upper case)."""
 
@@ -31,7 +32,7 @@ class Money:
     currency: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Addition:
     """An addition to a spot or master price, absolute or in percent."""
 
@@ -39,7 +40,7 @@ class Addition:
     is_percentage: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pricing:
     """One element. `after_min`: the free minutes; `ends_when_full`: a minute fee that ends with the charging."""
 
@@ -57,7 +58,7 @@ class Pricing:
     is_limited_in_time: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PriceGroup:
     """One price group; `tariffs` are further prices beside the master, whose schedule Monta does not show."""
 
@@ -68,7 +69,7 @@ class PriceGroup:
     fees: tuple[Pricing, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Converted:
     """An OCPI Tariff object, and in words what it leaves out. None when no bound is known."""
 

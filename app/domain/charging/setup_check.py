@@ -1,9 +1,9 @@
 """Compares an operator's set-up and the credential's scopes with what Monta shows."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from app.domain.charging.charge_point import ChargePoint
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId
 
 _RANKS = {"read": 1, "write": 2, "delete": 3}
@@ -12,7 +12,7 @@ _SHORT_LIST = frozenset({"charge-points", "charge-transactions", "control-chargi
 """The entities that the old form of scopes can name. Other scopes are unknown there."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Need:
     """One of these scopes is needed. `always`: without it no session is possible, however Tapwatt is set up."""
 
@@ -109,7 +109,7 @@ def _parts(need: Need) -> Iterator[tuple[str, int]]:
         yield entity, _RANKS[permission]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ConfiguredChargePoint:
     """A charge point that terminals may start at. `shown`: Monta's record, None: Monta says that there is none."""
 

@@ -1,11 +1,11 @@
 """The hash chain of a session's journal. Each line's hash covers the line and the hash before it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
 from app.domain.units.canonical import digest
+from app.domain.units.frozen import frozen
 
 Value: TypeAlias = str | int | bool | None
 
@@ -13,7 +13,7 @@ BEGINNING = ""
 """What the first line's hash is computed with in place of a hash before it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Line:
     """A journal line as its hash covers it; `number` counts the session's lines from 1."""
 
@@ -31,7 +31,7 @@ def link(previous: str, line: Line) -> str:
     return digest([previous, fields])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Linked:
     """A line with the hash that was stored with it, in hex."""
 

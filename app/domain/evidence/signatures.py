@@ -4,7 +4,6 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.domain.units.canonical import digest
+from app.domain.units.frozen import frozen
 
 ALGORITHM = "Ed25519"
 KEY_BYTES = 32
@@ -48,7 +48,7 @@ class SigningKey:
         return Voucher(key_id=key_id_of(public), public=public, vouched_by=self.id, signature=signature)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Voucher:
     """A public key, and the signature of the key that vouches for it. All in hex."""
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -25,6 +24,7 @@ from app.domain.session.settlement import (
 )
 from app.domain.session.states.journal import JournalKind as K
 from app.domain.units.canonical import digest
+from app.domain.units.frozen import frozen
 from app.domain.units.money import Rounding, to_minor
 
 Json = Mapping[str, object]
@@ -53,7 +53,7 @@ def _found(name: str, check: Callable[[], Iterator[str]]) -> list[str]:
         return [f"{name.strip('_')}: a field is missing or of another kind"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Which keys signed a bundle and sealed its session, and when. None: the session is not settled yet."""
 

@@ -2,12 +2,12 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TypeAlias
 
 from app.domain.tariff import MeterPoint
+from app.domain.units.frozen import frozen
 
 RECENT, SPACED, OLDER = 6, 7, 40
 """Points kept as they came. Older ones, one in SPACED_US; the first and last of each hour, for prices by time."""
@@ -34,7 +34,7 @@ _US = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MeterHistory:
     """What one charge's readings show. Derived once at each new reading, so that decisions are cheap."""
 

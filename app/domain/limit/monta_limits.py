@@ -1,6 +1,5 @@
 """Computes Monta's own limits for an authorization: worst case, rounded down."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -10,6 +9,7 @@ from app.domain.tariff import Tariff, energy_for_amount
 from app.domain.tariff.energy_for_amount import counts_everything, one_energy_price
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import rates_of
+from app.domain.units.frozen import frozen
 from app.domain.units.money import exponent, to_major, wh_to_kwh
 
 MONTA_LEAST_KWH, MONTA_MOST_WH = Decimal(1), 500_000
@@ -24,7 +24,7 @@ class LimitProblem(StrEnum):
     PRICE_LIMIT_TOO_SMALL = "price_limit_too_small"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MontaLimits:
     """Limits for Monta's start call; None: no limit. kWh from 1 to 500 with two decimals, price from 1 in major units.
 

@@ -1,9 +1,9 @@
 """The constants that decisions depend on; seconds unless the name says otherwise. Settings override the first block."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.charging.charge_point import CurrentType
+from app.domain.units.frozen import frozen
 
 
 class SmallAuthorizations(StrEnum):
@@ -14,7 +14,7 @@ class SmallAuthorizations(StrEnum):
     """Start it, limited by our watcher alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Policy:
     """The defaults are those of the contract. All are bounds, none is a promise of Monta's."""
 

@@ -1,9 +1,10 @@
 """The learned profile of a charge point: stop latency, meter interval, power."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.domain.limit.policy import Policy
+from app.domain.units.frozen import frozen
 
 UNSURE = 0.5
 """The prior's weight halves with each observed stop."""
@@ -14,7 +15,7 @@ TRIED_AFTER = 3
 """Stops that must have been observed before a trial of Monta's limits is useful."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ChargePointProfile:
     """Learned from settled sessions at one charge point; the default is pessimistic."""
 

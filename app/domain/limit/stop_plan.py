@@ -1,6 +1,5 @@
 """Plans the latest time of our own stop. Monta's limits are in `monta_limits`."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -12,6 +11,7 @@ from app.domain.tariff import Reading, Tariff, upper_bound
 from app.domain.tariff.lower_bound import lower_bound
 from app.domain.tariff.time_windows import MICROSECOND, SCALE, microseconds
 from app.domain.tariff.upper_bound import Forecast
+from app.domain.units.frozen import frozen
 from app.domain.units.money import Rounding, exponent, to_major, to_minor
 
 HORIZON = timedelta(hours=48)
@@ -35,7 +35,7 @@ class Basis(StrEnum):
     NOTHING_KNOWN = "nothing_known"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StopPlan:
     """The latest time of a stop, and its basis. None: not within the horizon."""
 
@@ -78,7 +78,7 @@ def plan_stop(
     return StopPlan(stop_at=stop_at, basis=basis)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Used:
     """What a session used so far: `amount_minor`, which may exceed the bill by `error_minor` at most. Without a tariff
     only Monta's running price is known, so all of it."""

@@ -1,16 +1,16 @@
 """Splits a session's authorized money: captured, released or still open."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.charging.charge import ChargeReport
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import CaptureOutcome, SettlementAction, SettlementStatus
+from app.domain.units.frozen import frozen
 from app.domain.units.money import Rounding, to_minor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PspReport:
     """One act of the PSP as the terminal reported it: `amount_minor` in minor units."""
 
@@ -21,7 +21,7 @@ class PspReport:
     """The PSP's own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Balance:
     """Amounts in minor units of `currency`; `authorized + above = captured + released + open`, always."""
 

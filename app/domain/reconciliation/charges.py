@@ -1,7 +1,7 @@
 """Lists a month's charges for the books. With energy, amounts and tax."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -11,10 +11,11 @@ from app.domain.reconciliation.report import ReconciledSession
 from app.domain.session.payment_session import PaymentSession
 from app.domain.tariff.tax import tax_split
 from app.domain.units.csv_text import csv_text
+from app.domain.units.frozen import frozen
 from app.domain.units.money import to_major, wh_to_kwh
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BilledCharge:
     """One settled session whose charge gave energy, or is paid. Amounts in minor units of `currency`.
 
@@ -36,7 +37,7 @@ class BilledCharge:
     """What the PSP captured of it, by its reports."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CurrencyTotal:
     """Sums in minor units; `untaxed_minor`: the gross amount of charges without a known tax."""
 
@@ -50,7 +51,7 @@ class CurrencyTotal:
     captured_minor: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MonthOfCharges:
     """A month's charges, the oldest first. By the local day of their authorization, as in the reconciliation."""
 

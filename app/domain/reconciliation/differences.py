@@ -1,7 +1,6 @@
 """Names how hold, capture and Monta's price differ, and by what amount."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -18,6 +17,7 @@ from app.domain.session.holds import hold_deadline
 from app.domain.session.late_facts import BLUR_WH, UNFINISHED, was_released
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.settlement import CaptureOutcome, Settlement, SettlementBasis, SettlementStatus
+from app.domain.units.frozen import frozen
 from app.domain.units.money import format_minor
 
 
@@ -74,7 +74,7 @@ WHAT_TO_DO = {
 """For people, by kind."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Difference:
     """One difference and the amount at stake. `amount_minor` in the hold's minor units; above 0 where the operator
     lacks it, below 0 where the driver paid too much."""

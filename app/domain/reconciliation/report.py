@@ -1,7 +1,7 @@
 """Adds up a day's sessions by terminal and currency. Orders what differs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
@@ -10,10 +10,11 @@ from app.domain.limit.policy import Policy
 from app.domain.reconciliation.balance import Balance, PspReport, balance
 from app.domain.reconciliation.differences import Difference, differences
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ReconciledSession:
     """One session's money and how its three sides differ."""
 
@@ -31,7 +32,7 @@ class ReconciledSession:
         return sum(abs(d.amount_minor) for d in self.differences)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Totals:
     """Sums of one terminal in one currency; `authorized + above = captured + released + open`."""
 
@@ -49,7 +50,7 @@ class Totals:
     monta_minor: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DayReport:
     """A day's sessions, by the local day of their authorization. A session belongs to that day for ever."""
 

@@ -1,9 +1,11 @@
 """Attention items: what operations should look at in a session. Since when, and who has seen it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+
+from app.domain.units.frozen import frozen
 
 
 class AttentionCode(StrEnum):
@@ -54,7 +56,7 @@ BY_HAND = "only by acknowledging it"
 """What has happened cannot be undone, so no later fact closes these items."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CodeRow:
     """One attention code in words. What is wrong, what operations do about it, and what closes the item."""
 
@@ -228,7 +230,7 @@ def row_of(code: str) -> CodeRow:
     return CODES[AttentionCode(code)] if code in set(AttentionCode) else UNKNOWN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Acknowledgement:
     """An acknowledgement: `by` names the key or the command line."""
 
@@ -237,7 +239,7 @@ class Acknowledgement:
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Attention:
     """One reason to look; `code` and `about` are its identity while it stands."""
 

@@ -1,12 +1,12 @@
 """A session's holds: how long each is valid, what it pays. How a bill is spread over them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import Authorization, PaymentSession
 from app.domain.session.settlement import HoldShare
+from app.domain.units.frozen import frozen
 from app.domain.units.money import exponent, to_major
 
 MOST_OFF = timedelta(days=1)
@@ -36,7 +36,7 @@ UNITS_PER_EUR = {
 _UNITS = {code: units for units, codes in UNITS_PER_EUR.items() for code in codes.split()}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TermProblem:
     """Why a hold is not taken: field and what to do. Never what was sent."""
 
@@ -119,7 +119,7 @@ def amount_problem(authorized_minor: int, most: int, currency: str) -> TermProbl
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Hold:
     """One hold; `amount_minor` in minor units of the session's currency."""
 

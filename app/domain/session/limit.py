@@ -1,6 +1,6 @@
 """The limit of a running session: power bound, stop plan, amount used."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -30,6 +30,7 @@ from app.domain.session.states.journal import JournalKind
 from app.domain.tariff import MeterPoint, Reading, Tariff, upper_bound
 from app.domain.tariff.energy_for_amount import counts_everything, one_energy_price
 from app.domain.tariff.rates import rates_of
+from app.domain.units.frozen import frozen
 from app.domain.units.money import to_major
 
 
@@ -44,7 +45,7 @@ class PowerBasis(StrEnum):
     HARDWARE = "hardware"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bound:
     """The worst case that a plan assumes."""
 

@@ -1,7 +1,6 @@
 """Compares Monta's limits and currency with ours, and notes where they disagree."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
@@ -12,6 +11,7 @@ from app.domain.session.attention import AttentionCode
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import frozen
 from app.domain.units.money import Rounding, is_currency, kwh_to_wh, to_major, to_minor
 
 
@@ -24,7 +24,7 @@ class StatementSource(IntEnum):
     """The currency of past charges, or a price group that could not be read for long."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CurrencyStatement:
     """One statement on the currency of a charge point, as of `at`."""
 
@@ -145,7 +145,7 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LimitsShown:
     """`own_limit_minor`: our watcher stops before the price passes it. Monta's two limits were sent at the start (its
     own echo counts when it is lower) and cannot be raised; None: there is none."""

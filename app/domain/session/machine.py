@@ -1,7 +1,7 @@
 """The state machine (status, command) -> status, its steps and changes. Each change carries its journal lines."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -9,6 +9,7 @@ from typing import TypeAlias
 from app.domain.session.attention import Acknowledgement, Attention, AttentionCode, acknowledged, raised
 from app.domain.session.payment_session import Lost, NotStartedReason, PaymentSession, Status, StopReason
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId
 
 S = Status
@@ -54,7 +55,7 @@ class Source(StrEnum):
     OPERATIONS = "operations"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transition:
     """One row of the table: in `status`, `command` leads to `to`. `issuers` may issue it; `cause` says why."""
 
@@ -135,63 +136,63 @@ def after(status: Status, command: Command) -> Status:
         raise NotAllowed(status, command) from None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendStart:
     """POST /charges, once, guarded."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SearchCharges:
     """Search Monta for charges with our reference."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadCharge:
     charge_id: ChargeId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AskSweep:
     """Have a long silent charge read with all others of the operator."""
 
     charge_id: ChargeId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendStop:
     reason: StopReason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopDuplicate:
     charge_id: ChargeId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GiveUp:
     """No charge ran and none will: release the hold."""
 
     reason: NotStartedReason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settle:
     """The final record is known and can be billed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SettleUnfinished:
     """Settle by what is known, since the hold is about to expire. There is no believable final record."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CountLost:
     """Count the charge as ended, since Monta never ends it."""
 
     why: Lost
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wait:
     """Nothing before `until`; None: nothing ever, unless news comes."""
 
@@ -227,7 +228,7 @@ def when(step: Call, due: datetime, now: datetime) -> Call | Wait:
 Detail: TypeAlias = Mapping[str, str | int | bool | None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Caller:
     """Who acts: an API key (id and name) or the command line. Never the key itself."""
 
@@ -239,7 +240,7 @@ _CALLERS = frozenset({Source.TERMINAL, Source.OPERATIONS})
 """Sources whose journal lines name the caller."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JournalLine:
     """One journal line: a fact, a decision or a call. `detail` holds no secret and no card data."""
 
@@ -248,7 +249,7 @@ class JournalLine:
     detail: Detail
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """A session's change from one committed row to the next. With the lines written so far."""
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -16,6 +16,7 @@ from app.domain.session.attention import Attention, needs_attention
 from app.domain.session.settlement import Settlement
 from app.domain.session.states.journal import JournalHead
 from app.domain.tariff import Tariff
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
 
 
@@ -60,7 +61,7 @@ class StartOutcome(StrEnum):
     ACCEPTED = "accepted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Card:
     """The card's receipt details and an opaque token. Never a card number."""
 
@@ -71,7 +72,7 @@ class Card:
     """The PSP's payment account reference (PAR): the same person by card and by phone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HoldChange:
     """A hold that the PSP raised or lowered in place (incremental authorization)."""
 
@@ -83,7 +84,7 @@ class HoldChange:
     """How often it was changed so far."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Held:
     """A hold as it was reported first, and what the PSP made of it since. Amounts in minor units."""
 
@@ -102,7 +103,7 @@ class Held:
         return self.expires_at if self.change is None else self.change.expires_at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Authorization(Held):
     """The hold on the driver's card, in `currency` (ISO 4217)."""
 
@@ -111,7 +112,7 @@ class Authorization(Held):
     card: Card = field(default_factory=Card)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TopUp(Held):
     """One more hold on the same charge, in the currency of the first one."""
 
@@ -119,7 +120,7 @@ class TopUp(Held):
     """When it was recorded; the hold's validity counts from here without `expires_at`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Start:
     """Our attempts to start the charge."""
 
@@ -157,7 +158,7 @@ class Lost(StrEnum):
     """A webhook reported its end, and Monta refuses to show its record."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Stop:
     """Our decision to stop, repeated until Monta confirms that no energy flows."""
 
@@ -168,7 +169,7 @@ class Stop:
     confirmed_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StopRequest:
     """A stop requested by terminal, card or operations. Carried out once the start is resolved."""
 
@@ -177,7 +178,7 @@ class StopRequest:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DuplicateCharge:
     """A charge of ours that this session does not pay for. It is stopped at once and never captured."""
 
@@ -201,7 +202,7 @@ class DuplicateCharge:
         return self.over_at is None and (self.gives_on or self.state not in ENDED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Refusals:
     """Answers of one kind in a row, by our own clock."""
 
@@ -209,7 +210,7 @@ class Refusals:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Standstill:
     """Since when the charge has not changed, and our stops since. By our clock."""
 
@@ -221,7 +222,7 @@ class Standstill:
     """Stops that Monta certainly answered, be it by a refusal."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Reads:
     """State of our own reads of the charge. Its changes are not visible outside."""
 
@@ -247,7 +248,7 @@ class Reads:
     """Reads since the session ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PaymentSession:
     """One row: what was asked, what is known, what was decided. Amounts in minor units, energy in watt-hours."""
 
@@ -357,7 +358,7 @@ class PaymentSession:
         return self.charge.energy_wh if self.charge else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PaymentAuthorized:
     """A terminal's report: an amount is held for a charge here."""
 

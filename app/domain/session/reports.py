@@ -1,7 +1,7 @@
 """Applies a report or a search result of Monta to a session."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from app.domain.charging.charge import ENDED, Charge, ChargeReport, ChargeState, merge
@@ -24,6 +24,7 @@ from app.domain.session.states.journal import JournalKind as Kind
 from app.domain.session.stuck_session import seen_again
 from app.domain.tariff import MeterPoint
 from app.domain.tariff.rates import rates_of
+from app.domain.units.frozen import frozen
 
 AGREE = timedelta(seconds=2)
 """Tolerance of two clocks that agree: some of Monta's times come without fractions of a second."""
@@ -38,7 +39,7 @@ ENDS = ("stopped_at", "completed_at", "failed_at", "cable_plugged_in_at")
 """An end in the future is cut to the present: that it happened still counts."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Believed:
     """A report in our own time. `odd` names the times that are impossible as Monta gives them."""
 

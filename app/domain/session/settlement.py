@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from app.domain.limit.policy import Policy
 from app.domain.units.canonical import digest
+from app.domain.units.frozen import frozen
 from app.domain.units.money import format_minor
 
 
@@ -46,7 +47,7 @@ class CaptureOutcome(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class HoldShare:
     """The part of one hold, named by its authorization's reference. Capture and release are its amount, always."""
 
@@ -57,7 +58,7 @@ class HoldShare:
     status: SettlementStatus = SettlementStatus.DUE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Settlement:
     """Amounts in minor units; `to_capture_minor + to_release_minor` is the authorized amount, always."""
 
@@ -148,7 +149,7 @@ MAX_ATTEMPTS = 15
 """Refused attempts with one hold after which none follows. Visa allows as many for one transaction in 30 days."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CaptureReport:
     """One thing that the PSP did. Amounts in minor units, `reference` is the PSP's."""
 

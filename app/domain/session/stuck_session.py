@@ -1,7 +1,7 @@
 """Finds sessions that do not end by themselves. They have lost charges, or need operations."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.domain.charging.charge import Charge, ChargeReport, ChargeState
@@ -21,6 +21,7 @@ from app.domain.session.payment_session import (
 )
 from app.domain.session.plausibility import unbillable
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import frozen
 
 NOT_FOUND = 404
 PASSING = frozenset({ChargeState.OTHER, ChargeState.PAYING, ChargeState.STOPPING})
@@ -167,7 +168,7 @@ STUCK = "the charge has ended, but Monta does not complete it"
 EXPIRING = "the hold is about to expire, and the payment session is not settled"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AttentionReason:
     """Why operations should look, in words, and for which cause. `why` None: there is no reason."""
 

@@ -1,10 +1,12 @@
 """The OCPI 2.3.0 Tariff object, and the meter reading that it prices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
+
+from app.domain.units.frozen import frozen
 
 
 class Dimension(StrEnum):
@@ -24,7 +26,7 @@ class TaxIncluded(StrEnum):
     NOT_APPLICABLE = "N/A"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PriceComponent:
     """A price in major units. For a session (FLAT), kWh (ENERGY) or hour (TIME, PARKING_TIME).
 
@@ -37,7 +39,7 @@ class PriceComponent:
     step_size: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Restrictions:
     """When an element is active. Local time of day and dates (end excluded), energy and duration so far, current and
     power of the moment. `weekdays`: Monday is 0. With `reservation` the element is ignored."""
@@ -58,7 +60,7 @@ class Restrictions:
     reservation: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Element:
     """Price components that hold while the restrictions are met."""
 
@@ -66,7 +68,7 @@ class Element:
     restrictions: Restrictions = Restrictions()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PriceLimit:
     """A least or highest cost of a session in major units. Both sides apply, each on its own, where given."""
 
@@ -74,7 +76,7 @@ class PriceLimit:
     total: Decimal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Tariff:
     """One tariff. `source` is the object it was read from, to be kept with the session as a snapshot."""
 
@@ -103,7 +105,7 @@ LONGEST_SESSION = timedelta(days=62)
 _OLDEST = datetime(1, 4, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MeterPoint:
     """A session's energy so far at one time."""
 
@@ -111,7 +113,7 @@ class MeterPoint:
     energy_wh: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Reading:
     """What is known of a running session at `at`. Its energy since `started_at`, when minutes begin to count.
 

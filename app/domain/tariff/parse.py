@@ -16,6 +16,7 @@ from app.domain.tariff.model import (
     Tariff,
     TaxIncluded,
 )
+from app.domain.units.frozen import frozen
 from app.domain.units.money import is_currency
 
 MAX_NUMBER = Decimal(10) ** 9
@@ -25,7 +26,7 @@ _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FieldProblem:
     """One thing wrong with one field, e.g. `elements[0].restrictions.min_kwh`; never echoes the value."""
 

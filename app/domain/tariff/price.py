@@ -4,7 +4,6 @@ The service itself takes what Monta bills and only bounds it (`lower_bound`, `up
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo
 from app.domain.tariff.model import Dimension, PriceLimit, Tariff
 from app.domain.tariff.rates import Rate, Rates, rates_of
 from app.domain.tariff.time_windows import Cell, cells, energy_allows, microseconds, power_allows
+from app.domain.units.frozen import frozen
 
 MAINS_V = 230
 WIDE = Context(prec=28, rounding=ROUND_HALF_EVEN)
@@ -26,7 +26,7 @@ class PeriodKind(StrEnum):
     PARKING = "parking"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Period:
     """A stretch of a session with an even course. `wh` delivered in `seconds` from `start` (aware) on.
 
@@ -42,7 +42,7 @@ class Period:
     current_a: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Price:
     """A cost in major units, not rounded to the minor unit."""
 
@@ -51,7 +51,7 @@ class Price:
     total: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Piece:
     """A part of a period that passes no restriction. Neither of time, energy, power nor current."""
 

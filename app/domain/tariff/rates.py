@@ -1,6 +1,5 @@
 """A tariff's exact prices per Wh and second, with taxes. Which of them may be in force."""
 
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import lcm
@@ -15,12 +14,13 @@ from app.domain.tariff.model import (
     Tariff,
     TaxIncluded,
 )
+from app.domain.units.frozen import frozen
 
 UNITS = {Dimension.FLAT: 1, Dimension.ENERGY: 1000, Dimension.TIME: 3600, Dimension.PARKING_TIME: 3600}
 """A price is for this many sessions, Wh or seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rate:
     """One component's price for one session, Wh or second. Before and with taxes. Step in Wh or seconds."""
 
@@ -29,7 +29,7 @@ class Rate:
     step: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rated:
     """An element that prices sessions (not reservations), with its rates by dimension."""
 
@@ -37,7 +37,7 @@ class Rated:
     rates: dict[Dimension, Rate]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlainPrices:
     """Price and step of each dimension. For one session, Wh or second; prices over the tariff's denominator."""
 

@@ -2,7 +2,6 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, reduce
 from itertools import pairwise
@@ -21,9 +20,10 @@ from app.domain.tariff.time_windows import (
     energy_allows,
     microseconds,
 )
+from app.domain.units.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """The highest prices that may be in force. Whole numbers over the tariff's denominator.
 
@@ -135,7 +135,7 @@ def _power_may_allow(restrictions: Restrictions, most_power_w: int | None) -> bo
     return most_power_w is None or least is None or Fraction(least) * 1000 <= most_power_w
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Stretch:
     """A part of one cell between two known energies. Both included, in time from the session's start."""
 
@@ -146,7 +146,7 @@ class _Stretch:
     high: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Mark:
     """A cell's start, and the worst cost between the reading and it. Holds the cost by time with energy and by minutes
     alone, all that may be in force, and the dearest energy of each band."""

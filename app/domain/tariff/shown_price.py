@@ -1,7 +1,7 @@
 """Prices as a driver is shown them: each for one unit, now and at most."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from app.domain.tariff.model import Dimension, Tariff
 from app.domain.tariff.rates import Rated, rates_of
 from app.domain.tariff.time_windows import MICROSECOND, asks_for_power, cells, energy_allows, microseconds
+from app.domain.units.frozen import frozen
 from app.domain.units.money import exponent
 
 AHEAD = timedelta(days=8)
@@ -17,7 +18,7 @@ AHEAD = timedelta(days=8)
 PLACES = Decimal("0.0001")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class UnitPrices:
     """Prices of single units with taxes, in minor units. `per_idle_minute`: not charging."""
 
@@ -27,7 +28,7 @@ class UnitPrices:
     per_idle_minute: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ShownPrice:
     """`now`: what a charge that begins now pays at first. `most`: the highest of each price, at whatever time, energy
     or power. `valid_until`: when `now` changes by the clock; None: not within AHEAD."""

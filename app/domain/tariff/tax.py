@@ -1,13 +1,13 @@
 """Splits a total into net and tax, where the tariff is clear."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
 from app.domain.tariff.model import Tariff, TaxIncluded
+from app.domain.units.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TaxShare:
     """A part of a total under one rate: `rate` in percent, amounts in minor units."""
 

@@ -1,6 +1,5 @@
 """Cuts a session where a tariff's time restrictions change."""
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 from functools import lru_cache
@@ -8,6 +7,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from app.domain.tariff.model import Reading, Restrictions, Tariff
+from app.domain.units.frozen import frozen
 
 MICROSECOND = timedelta(microseconds=1)
 MIDNIGHT = time()
@@ -15,7 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cell:
     """A stretch of a session, and the elements that its times allow. In µs since the session's start; elements by
     index."""
@@ -190,7 +190,7 @@ PER_SECOND = 3600
 """SCALE for a price by the second and a time in µs."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """A session's past: length, energy and idle time at most. Energy with its error. Its power from now on."""
 

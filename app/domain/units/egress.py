@@ -1,7 +1,8 @@
 """Judges where outgoing HTTP may go. Hosts by an optional list; addresses must be public."""
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+from app.domain.units.frozen import frozen
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """Addresses that stand for IPv4 addresses where a network has only IPv6 (RFC 6052)."""
@@ -49,7 +50,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Egress:
     """The rule for outgoing HTTP. `hosts`: the only ones allowed, in lower case; empty: any.
 

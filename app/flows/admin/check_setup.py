@@ -1,7 +1,6 @@
 """Compares a new set-up with Monta's records. So that mistakes show before a driver meets them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from app.domain.charging.charge_point import ChargePoint
 from app.domain.charging.price_group import to_tariff
@@ -13,6 +12,7 @@ from app.domain.charging.setup_check import (
     unknown_to_monta,
 )
 from app.domain.tariff import InvalidTariff, parse_tariff
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.context import Context, OperatorUnknown
 from app.monta.client import MontaClient
@@ -34,7 +34,7 @@ class SiteUnusable(Exception):
     """Monta shows no charge points. Says what was asked and why there are none."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compared:
     """The differences, in words. `unanswered`: why Monta could not be reached; the next sync compares again."""
 

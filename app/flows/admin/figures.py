@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.charging.availability import OFFLINE_AFTER
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store import health, outages
@@ -17,7 +17,7 @@ from app.store.sessions.running import count_running
 from app.store.sessions.settlements import OpenSettlements, count_open
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class FiguresRead:
     """Counts for metrics, each by an index of its own. None of them grows with the history."""
 

@@ -1,9 +1,10 @@
 """Shows operators, changes their accounts at Monta, disables and removes them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context, OperatorUnknown
 from app.store import removal
@@ -18,7 +19,7 @@ class OperatorInUse(Exception):
     """The operator has terminals or history and cannot be removed. Says what to do instead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OperatorDetails:
     """`columns`: the settings that are no secrets, by name. `hold_days`: card scheme and days."""
 
@@ -33,7 +34,7 @@ class OperatorDetails:
         return self.facts.disabled_at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class AccountChange:
     """What to change of an operator's account at Monta; None: as it is."""
 

@@ -1,8 +1,8 @@
 """Shows, changes, removes and imports terminals. Their names and charge points; hundreds at once."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.flows.context import Context, OperatorUnknown
 from app.flows.make_key import AddedKey, KeyTerms, TerminalUnknown, make_terminal_keys
@@ -29,14 +29,14 @@ class NamesTaken(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class NewTerminal:
     provider: str
     name: str
     charge_point_ids: Sequence[ChargePointId]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TerminalChange:
     """What to change; None: as it is. `charge_points` replaces all, then `add` and `remove` apply."""
 

@@ -1,12 +1,13 @@
 """Creates operators, terminals and tariffs; each secret is shown once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from app.domain.charging.charge import PriceUnit
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import expired, out_of_force
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.flows.context import Context, OperatorUnknown
 from app.flows.make_key import AddedKey, KeyTerms, make_key
@@ -43,7 +44,7 @@ class ChargePointNotKnown(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class NewOperator:
     """What is needed to set up an operator's account at Monta."""
 
@@ -56,14 +57,14 @@ class NewOperator:
     time_zone: str = "UTC"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddedOperator:
     operator_id: OperatorId
     webhook_path: str = field(repr=False)
     webhook_secret: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChangedSecret:
     """`secret` is shown now and never again. The previous one stays valid until `before_until`, None: it is deleted."""
 

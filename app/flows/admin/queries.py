@@ -1,7 +1,6 @@
 """Reads sessions, journals, charge points and totals, within the caller's view."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -11,6 +10,7 @@ from app.domain.limit.usual_charge import suggested_amount
 from app.domain.session.holds import most_minor
 from app.domain.session.payment_session import PaymentSession
 from app.domain.tariff.shown_price import ShownPrice, shown_price
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId, ChargePointId, OperatorId, SessionId, TerminalId
 from app.flows.context import Context, SessionUnknown
 from app.store import health, session_states
@@ -37,7 +37,7 @@ from app.store.sessions.settlements import Capture, OpenSettlements, captures_of
 MAX_PAGE = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionPage:
     """`next` is the (created_at, id) to go on after. None on the last page."""
 
@@ -45,7 +45,7 @@ class SessionPage:
     next: tuple[datetime, str] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PricedChargePoint:
     """A charge point as its terminal shows it. `suggested_minor`: a hold for a usual charge. None: not priced."""
 
@@ -56,7 +56,7 @@ class PricedChargePoint:
     is_occupied: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Summary:
     """Counts, totals and health, for one operator or for all."""
 
@@ -146,7 +146,7 @@ async def sessions(
     return SessionPage(found[:limit], (more.created_at, more.id) if more else None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StatePage:
     """A page's sessions, newest first, each with its row's state. `next` as in SessionPage.
 
@@ -263,7 +263,7 @@ async def summary(context: Context, operator_id: OperatorId | None) -> Summary:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Readiness:
     """Each readiness check with its problem, or None."""
 

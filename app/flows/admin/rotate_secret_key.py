@@ -1,10 +1,10 @@
 """Encrypts all secrets anew with another TAPWATT_SECRET_KEY. Row by row, while everything runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store.db.database import retry_on_serialization_failure
@@ -15,7 +15,7 @@ from app.store.operators import monta_access, secret_keys
 log = structlog.get_logger("secret_key")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rotated:
     """What a rotation did. `left` is why operators keep secrets under an older key; empty: the older keys can be
     removed. `evidence_key_id` names the key that evidence is signed with now."""

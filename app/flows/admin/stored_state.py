@@ -1,10 +1,10 @@
 """Reads what is stored of accounts, watchers and keys, for `tapwatt doctor`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from app.domain.alerts.causes import OperatorHealth
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store import alerts
@@ -15,7 +15,7 @@ from app.store.operators.keys import ApiKey, KeyKind
 SEEN_WATCHERS = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StoredState:
     """`clocks_ahead`: of each watcher that was seen lately, by its id. `keys`: those that are not revoked."""
 

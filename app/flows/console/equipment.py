@@ -1,9 +1,9 @@
 """Lists terminals and charge points with state, price and use."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, TerminalId
 from app.flows.availability import Month, read_month
 from app.flows.context import Context
@@ -16,7 +16,7 @@ MOST_SHOWN = 500
 USED_WITHIN = timedelta(days=7)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Equipment:
     """MOST_SHOWN terminals and charge points at most; use within USED_WITHIN."""
 

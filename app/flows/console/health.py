@@ -1,13 +1,13 @@
 """Reads what shows the service's health. Webhooks, stops that are not confirmed, watchers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.alerts.causes import Cause, identity, of_operator
 from app.domain.alerts.message import Alert
 from app.domain.session.attention import Severity
 from app.domain.session.payment_session import PaymentSession, Status
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store import alerts, health
@@ -27,7 +27,7 @@ MOST_WATCHERS = 50
 MOST_ALERTS = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pulse:
     """`last_webhook_at`: an operator without one is missing."""
 

@@ -1,11 +1,11 @@
 """Reads running sessions that changed, with the figures above them. Changed since the last refresh."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.charging.availability import OFFLINE_AFTER
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.context import Context
 from app.store import health, outages
@@ -19,7 +19,7 @@ MOST_RUNNING = 2000
 """Sessions that one page shows; the newest ones where more run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LiveChanges:
     """What runs at `now`. `changed`: new sessions, those with another version, and those that have ended since."""
 

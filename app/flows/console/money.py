@@ -1,11 +1,11 @@
 """Finds holds that expire soon, captures that failed, and captures that are overdue."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.session.holds import hold_deadline
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import SettlementStatus
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store.operators.names import Names, names_of
@@ -18,7 +18,7 @@ MOST_RUNNING = 2000
 """Unsettled sessions that are looked through, the newest ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OpenHold:
     """A hold with its expiry, neither captured nor released. As far as is known."""
 
@@ -33,7 +33,7 @@ class OpenHold:
         return settled is not None and settled.status is SettlementStatus.FAILED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OpenMoney:
     """MOST_SHOWN of each at most, the most urgent first."""
 

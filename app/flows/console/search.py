@@ -1,10 +1,10 @@
 """Finds payment sessions with their terminals' and charge points' names."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.context import Context
 from app.store.operators import orphans
@@ -21,7 +21,7 @@ MOST_CSV = 10_000
 """Sessions of one CSV file; a longer list is narrowed by its dates."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """One page of sessions, newest first, as of `now`. `next`: the (created_at, id) to go on after; None: there are no
     more."""

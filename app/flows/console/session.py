@@ -1,12 +1,12 @@
 """Reads one session with its journal, captures and names."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.evidence.chain import broken_at
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import SettlementStatus
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 from app.flows.context import Context, SessionUnknown
 from app.flows.evidence import linked_lines
@@ -23,7 +23,7 @@ AWAITED = timedelta(minutes=5)
 """How long after a settlement the terminal's report is waited for. Usually it comes within seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SessionRead:
     """One session at `now`. `cut`: its journal has lines before these."""
 
@@ -50,7 +50,7 @@ class SessionRead:
         return settled.status is SettlementStatus.DUE and self.now < settled.decided_at + AWAITED
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EarlierLines:
     """A part of a session's journal. `cut`: there are lines before these."""
 

@@ -1,9 +1,10 @@
 """Signs people in to the console, by operations key, and out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from app.domain.units.frozen import frozen
 from app.flows.context import Context
 from app.store.db.scope import EVERY, limited_to
 from app.store.operators import console_sessions, keys
@@ -11,7 +12,7 @@ from app.store.operators.console_sessions import SEEN_AGAIN, OpenSession
 from app.store.operators.keys import OpsKey
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SignedIn:
     """A console session: its token, and the key behind it. The key decides what it sees."""
 
@@ -71,7 +72,7 @@ ID_CHARS = 12
 """Of a session's id: the beginning of its token's hash, which no one can sign in with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SignIn:
     """One session of the console, as its key's holder sees it."""
 

@@ -1,8 +1,8 @@
 """Lists a terminal's events, so that it finds what its endpoint missed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from app.domain.units.frozen import frozen
 from app.flows.context import Context
 from app.store.db.database import retry_on_serialization_failure
 from app.store.db.scope import EVERY, limited_to
@@ -13,7 +13,7 @@ from app.store.operators.terminals import Terminal
 MOST_LISTED = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventPage:
     """Events in the order of the terminal's list. `has_more`: others follow the last one."""
 

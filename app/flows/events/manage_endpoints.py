@@ -2,10 +2,11 @@
 
 from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from app.domain.events.event import EventType
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, TerminalId
 from app.flows.context import Context, OperatorUnknown
 from app.flows.make_key import TerminalUnknown
@@ -29,7 +30,7 @@ class EndpointRefused(Exception):
     """What was asked of an endpoint is not possible. Says what to do instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddedEndpoint:
     """`signing_secret` is shown now and never again. `previous_until`: until when the one before signs too."""
 
@@ -38,7 +39,7 @@ class AddedEndpoint:
     previous_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShownEndpoint:
     """An endpoint, and how many deliveries it has not taken yet."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -13,6 +12,7 @@ import structlog
 from app.alerting.outlet import NotDelivered
 from app.domain.events.event import EventType
 from app.domain.events.retries import GIVEN_UP, next_attempt, quiet_until
+from app.domain.units.frozen import frozen
 from app.flows.context import Context
 from app.store.db.database import DATABASE_ERRORS, is_away, retry_on_serialization_failure
 from app.store.db.scope import limited_to
@@ -55,7 +55,7 @@ def event_body(type_: EventType | str, at: datetime, data: bytes) -> bytes:
     return msgspec.json.encode({"type": type_, "timestamp": timestamp, "data": msgspec.Raw(data)})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Failed:
     delivery: Delivery
     why: str

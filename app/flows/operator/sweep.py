@@ -1,7 +1,6 @@
 """Reads silent charges together. One list call covers a hundred, the rest are read one by one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -12,6 +11,7 @@ from app.domain.session.limit import limit_at
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.reports import clock_ahead
 from app.domain.session.states.running_reports import may_merge, merge_reports
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.flows.context import Context, monta_of
 from app.monta.client import MontaClient
@@ -51,7 +51,7 @@ LISTED = (
 """States of a charge that has not ended and that Monta's list can filter by."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Silent:
     """A charge whose news is wanted. `asks`: it has been silent for too long; else it soon will be. One that Monta
     fails to show is read by its own session, less and less often."""

@@ -1,9 +1,9 @@
 """Claims due sessions and jobs for a watcher. Renews and releases their leases."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.store.operators import jobs
@@ -14,7 +14,7 @@ from app.store.sessions.leases import Lease
 JOB_LEASE_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Capacity:
     """How much more work a watcher may claim."""
 

@@ -1,7 +1,6 @@
 """Records an authorized payment once, however often the terminal reports it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -19,6 +18,7 @@ from app.domain.session.plausibility import why_unlikely
 from app.domain.session.states.journal import JournalKind
 from app.domain.tariff.time_windows import in_force, out_of_force
 from app.domain.units.canonical import digest
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.context import Context
 from app.flows.payments import PaymentCall
@@ -35,7 +35,7 @@ from app.store.sessions.session_filter import SessionFilter
 log = structlog.get_logger("authorize")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recorded:
     session: PaymentSession
     replayed: bool

@@ -1,11 +1,12 @@
 """Records a stop request of a terminal, a card or operations. The watcher carries it out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.domain.session.machine import Caller, Change, Source
 from app.domain.session.payment_session import PaymentSession, Status, StopReason, StopRequest
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.context import Context, SessionUnknown, locked_session
 from app.flows.saving import save
@@ -31,7 +32,7 @@ STOPPABLE = frozenset({Status.AUTHORIZED, Status.STARTING, Status.CHARGING})
 MAX_OF_ONE_CARD = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ShownCard:
     """A card's tokens, and where it was shown. One of its tokens or both, and the charge point."""
 

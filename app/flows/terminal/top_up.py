@@ -1,6 +1,6 @@
 """Adds a hold to a running session, or changes one in place: its limit moves."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.domain.limit.policy import Policy
@@ -22,6 +22,7 @@ from app.domain.session.states.changed_hold import (
     with_changed,
 )
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import SessionId
 from app.domain.units.money import format_minor
 from app.flows.context import Context, locked_session
@@ -42,13 +43,13 @@ TOO_SMALL = TermProblem(FIELD, "is too small: Monta takes no limit as low; keep 
 LATE = frozenset({Status.STOPPING, Status.FINISHING, Status.COMPLETED, Status.NOT_STARTED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ToppedUp:
     session: PaymentSession
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MoreAuthorized:
     """A further hold as the terminal reports it, in the session's currency."""
 
@@ -210,7 +211,7 @@ def _raised(session: PaymentSession, more: MoreAuthorized, now: datetime, by: Ca
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TotalAuthorized:
     """What a hold comes to since the PSP changed it, as the terminal reports it. In the session's currency."""
 
@@ -219,7 +220,7 @@ class TotalAuthorized:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Edit:
     """A session whose hold gets another total."""
 

@@ -1,8 +1,10 @@
 """The closed list of faults of answers, webhooks and charge points."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from enum import StrEnum
+
+from app.domain.units.frozen import frozen
 
 
 class FaultKind(StrEnum):
@@ -38,7 +40,7 @@ class FaultKind(StrEnum):
     """Done; its webhook is delivered before the answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fault:
     """One fault; `seconds` where its kind has a duration."""
 
@@ -46,7 +48,7 @@ class Fault:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WebhookFaults:
     """How the deliveries about one charge point go wrong."""
 
@@ -56,7 +58,7 @@ class WebhookFaults:
     shuffled: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Misreport:
     """Wrong values in Monta's records of a charge point's charges. Seconds count from the charge's start."""
 
@@ -82,7 +84,7 @@ FOR_EVER = 1_000_000_000
 """For `stops_ignored`: a stop never works."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PointFaults:
     """Faults of a charge point."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 
+from app.domain.units.frozen import frozen
 from app.simulator.faults.catalog import Fault, FaultKind
 
 
@@ -19,7 +20,7 @@ class _Next:
     times: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Span:
     since: datetime
     until: datetime

@@ -1,10 +1,11 @@
 """Requests and answers without a framework, with Monta's error format. It has five error codes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.units.frozen import frozen
 from app.simulator.wire import JsonValue, dumps
 
 
@@ -18,7 +19,7 @@ class ErrorCode(StrEnum):
     RESOURCE_NOT_FOUND = "RESOURCE_NOT_FOUND"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One request; `path` is relative to the base (`/charges`), header names are lower case."""
 
@@ -30,7 +31,7 @@ class Call:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """One answer; `cut` means that the connection ends before all of the body has been sent."""
 

@@ -1,10 +1,10 @@
 """Pages lists as Monta does, and filters charges. The envelope of offset paging, and the filters of GET /charges."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from app.domain.units.frozen import frozen
 from app.simulator.faults.misreports import is_gone
 from app.simulator.http.answers import Answer, Call, ErrorCode, Refusal, bad_request, json_answer
 from app.simulator.http.fields import query_choice, query_date, query_id, query_int
@@ -47,7 +47,7 @@ def check_operator(site: Site, call: Call) -> None:
         raise Refusal(403, ErrorCode.ACCESS_FORBIDDEN, "operatorId is not among those of this consumer")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Span:
     """A range of createdAt, updatedAt or completedAt, both ends included."""
 

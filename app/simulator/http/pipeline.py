@@ -1,9 +1,10 @@
 """Passes each request through checks, faults and endpoint, and logs it."""
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
+from app.domain.units.frozen import frozen
 from app.simulator.faults.apply_faults import FaultEffects
 from app.simulator.faults.catalog import Fault, FaultKind
 from app.simulator.faults.schedule import FaultSchedule, Unreachable
@@ -18,7 +19,7 @@ STAGED_RESET_S = 5.0
 """RateLimit-ResetsIn in seconds of an injected 429 without a duration."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestLine:
     """One request in the log; `status` is None when it was not answered."""
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from app.domain.units.frozen import frozen
 from app.simulator.http.answers import Answer, Call, Refusal, bad_request, not_found, refused
 from app.simulator.http.charge_points import ChargePointEndpoints
 from app.simulator.http.charges import ChargeEndpoints
@@ -33,7 +33,7 @@ class Purpose(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """One route. `scopes`: one of them is needed; empty: any bearer; None: no bearer."""
 

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from app.domain.charging.charge import ChargeState
+from app.domain.units.frozen import frozen
 from app.simulator.site.prices import PriceGroup, Usage
 from app.simulator.site.vehicles import PowerCurve
 from app.simulator.wire import JsonValue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StartOrder:
     """What POST /charges asked for, validated. Limits in kWh, percent and major units."""
 

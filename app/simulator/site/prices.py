@@ -1,12 +1,13 @@
 """Price groups and what a charge costs in them, exactly. Decimal throughout, rounded once at the end."""
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+
+from app.domain.units.frozen import frozen
 
 ZERO = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Currency:
     """`identifier` as Monta writes it on charges: lower case."""
 
@@ -22,7 +23,7 @@ class Currency:
         return int(self.rounded(amount).scaleb(self.decimals))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PriceGroup:
     """A public price group; every price in major units with VAT included.
 
@@ -42,7 +43,7 @@ class PriceGroup:
     vat_percent: Decimal = Decimal(19)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What a charge has used so far. Energy in Wh, times in seconds."""
 
@@ -51,7 +52,7 @@ class Usage:
     idle_s: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Priced:
     """The parts of a price, unrounded, in major units."""
 

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+
+from app.domain.units.frozen import frozen
 
 FLOOR_W = 200.0
 """Lowest power in W of a car that is not full. With 0 W at the end of a curve it would never be full."""
 _FLAT = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PowerCurve:
     """`energies_wh` rise strictly from 0 to the size of the battery. `powers_w` belong to them."""
 
@@ -101,7 +102,7 @@ def _crossing(left: tuple[float, float], right: tuple[float, float], cap_w: floa
     return left[0] + (right[0] - left[0]) * (cap_w - left[1]) / (right[1] - left[1])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Vehicle:
     """A model of car. `ac_w` is the power of its on-board charger, `dc_curve` that of its battery."""
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.units.frozen import frozen
 from app.simulator.faults.schedule import FaultSchedule
 from app.simulator.site.site import Site
 from app.simulator.site.timeline import in_ms
@@ -19,7 +20,7 @@ PATIENCE_S = 10.0
 """Real seconds that a receiver has to answer, however fast the clock runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivery:
     """One attempt, for assertions: `status` is None when there was no answer."""
 

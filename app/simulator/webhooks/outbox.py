@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from app.domain.units.frozen import frozen
 from app.simulator.faults.misreports import is_gone
 from app.simulator.faults.schedule import FaultSchedule
 from app.simulator.shapes.charge import charge_json
@@ -27,7 +28,7 @@ class EntryStatus(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WebhookConfig:
     """The one webhook configuration of the credential."""
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -13,6 +12,7 @@ from sqlalchemy import URL
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 from app.domain.units.egress import is_loopback
+from app.domain.units.frozen import frozen
 from app.store.db.scope import NONE
 
 _FORM = re.compile(
@@ -116,7 +116,7 @@ SERVER_BOUNDS = {
 """Server-side limits in milliseconds for a statement, a lock wait and an idle transaction."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Bounds:
     """How long a server may keep us waiting, in seconds."""
 

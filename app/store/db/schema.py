@@ -1,12 +1,12 @@
 """Runs migrations, and compares the database's schema version with the code's."""
 
 import asyncio
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from sqlalchemy import text
 
+from app.domain.units.frozen import frozen
 from app.store.db import roles, suitability
 from app.store.db.connection import Connection
 from app.store.db.database import Database
@@ -61,7 +61,7 @@ def known_schemas() -> tuple[str, ...]:
     return tuple(sorted((name.partition("_")[0] for name in names), reverse=True))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schema:
     """The database's revision, and the oldest code that fits it. None: it was never migrated."""
 

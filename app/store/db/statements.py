@@ -1,7 +1,6 @@
 """Compiles SQLAlchemy statements once to asyncpg's SQL. With $1, $2, ... and puts their values in that order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +22,8 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.util import LRUCache
 
+from app.domain.units.frozen import frozen
+
 MOST_COMPILED = 500
 """Statements of different shapes that are kept compiled; there are about 200."""
 
@@ -35,7 +36,7 @@ _KNOWN: WeakKeyDictionary[Executable, "dict[tuple[str, ...], Statement]"] = Weak
 Params = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statement:
     """SQL as asyncpg takes it, with the statement's own values."""
 

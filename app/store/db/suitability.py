@@ -3,11 +3,11 @@
 import asyncio
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import asyncpg
 from sqlalchemy import ARRAY, Text, bindparam, text
 
+from app.domain.units.frozen import frozen
 from app.store.db.connect import SERVER_BOUNDS, NotWritable, Silent
 from app.store.db.connection import Connection
 from app.store.db.pool import PoolTimeout
@@ -28,7 +28,7 @@ class DatabaseUnsuitable(Exception):
     """Tapwatt cannot work with this database. The message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Facts:
     """What a server reports about itself and the rights of its user."""
 

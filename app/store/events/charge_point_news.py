@@ -1,11 +1,11 @@
 """Finds charge points that differ from what terminal makers were last told of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ARRAY, Text, and_, bindparam, cast, func, or_, select, update
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
 from app.store.operators.charge_points import KnownChargePoint, known_from
@@ -22,7 +22,7 @@ C, G, L, T, P = charge_points, price_groups, terminal_charge_points, terminals, 
 OWN, ALL = tariffs.alias("own"), tariffs.alias("of_all")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ChangedPoint:
     """A charge point that was not told as it is. `is_known`: it was told before, so that this is news."""
 

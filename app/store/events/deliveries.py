@@ -1,13 +1,14 @@
 """Claims endpoints that have deliveries due, and keeps what came of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, bindparam, case, delete, func, or_, select, tuple_, update
 
 from app.domain.events.event import EventType
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
 from app.store.db.statements import are_any, given_rows
@@ -17,7 +18,7 @@ from app.store.tables.base import Moment
 P, D, E = event_endpoints, event_deliveries, events
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class EndpointLease:
     """A claim on one endpoint: only its holder sends there. The token fences later writes."""
 
@@ -28,7 +29,7 @@ class EndpointLease:
     token: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Delivery:
     """One event that an endpoint has not taken."""
 

@@ -1,13 +1,14 @@
 """Stores endpoints of terminal makers. Encrypts their signing secrets, bound to the endpoint and its URL."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
 
 from app.domain.events.event import EventType
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, TerminalId
 from app.store.db.connection import Connection, Row
 from app.store.db.secret_box import SecretBox
@@ -20,7 +21,7 @@ P, D, T = event_endpoints, event_deliveries, terminals.c
 STATES = ("active", "failing", "paused")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Endpoint:
     """Where a terminal maker wants to be told of events. Of one terminal, or of all of a provider."""
 
@@ -45,7 +46,7 @@ class Endpoint:
         return "paused" if self.paused_at else "failing" if self.failing_since else "active"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Secrets:
     """What deliveries to an endpoint are signed with, the newest first."""
 

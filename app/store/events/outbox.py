@@ -1,7 +1,6 @@
 """Writes events with the change that they are about, and lists them for their terminal."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +8,7 @@ from sqlalchemy import Text, and_, any_, bindparam, delete, func, insert, or_, s
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from app.domain.events.event import EventType
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
 from app.store.db.connection import Connection, Row
 from app.store.db.database import EVENTS_CHANNEL
@@ -18,7 +18,7 @@ from app.store.tables import event_deliveries, event_endpoints, events, terminal
 E, D, P, T = events, event_deliveries, event_endpoints, terminals
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Event:
     """One piece of news for a terminal. `data` is JSON, as the terminal would have seen it then."""
 
@@ -115,7 +115,7 @@ def _once(wanted: Any) -> Any:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ListedEvent:
     """An event as its terminal's list has it."""
 

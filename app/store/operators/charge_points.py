@@ -1,7 +1,6 @@
 """Stores charge points as Monta last showed them. With their tariffs and learned profiles."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, TypeAlias
@@ -21,6 +20,7 @@ from app.domain.charging.charge_point import (
 from app.domain.limit.profile import ChargePointProfile
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import in_force
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.store.db.connection import Connection, Row
 from app.store.db.documents import as_text, to_document
@@ -51,7 +51,7 @@ QUIET = timedelta(minutes=1)
 """An older report causes a read of the record only after this time without another report of the charge point."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownChargePoint:
     """A charge point of an operator; `seen` is None until Monta showed it."""
 
@@ -60,7 +60,7 @@ class KnownChargePoint:
     seen: ChargePoint | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TariffFound:
     """A tariff, its source (`payment`, `charge_point`, `operator`, `monta_price_group`) and its gaps."""
 
@@ -341,7 +341,7 @@ _PROFILE_OF = select(as_text(C.c.profile)).where(*_HERE)
 Place: TypeAlias = tuple[OperatorId, ChargePointId]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChargePointFacts:
     """What a new session needs to know of its charge point."""
 

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import KeyId, OperatorId
 from app.store.db.connection import Connection
 from app.store.db.statements import is_any
@@ -96,7 +96,7 @@ async def remove(connection: Connection, token: str) -> None:
     await connection.execute(delete(console_sessions).where(S.token_hash == token_hash(token)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenSession:
     token_hash: bytes
     created_at: datetime

@@ -1,13 +1,13 @@
 """Stores statements on charge points' currencies. From tariffs, price groups and charges."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import and_, bindparam, or_, select, update
 
 from app.domain.charging.charge import ChargeReport
 from app.domain.session.limit_checks import CurrencyStatement, StatementSource
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.store.db.connection import Connection, Row
 from app.store.operators import charge_points
@@ -59,7 +59,7 @@ def of_row(row: Row | None, set_here: TariffFound | None, now: datetime) -> list
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Charged:
     """A charge ran at this charge point in this currency. As of `at`."""
 

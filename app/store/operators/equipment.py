@@ -1,12 +1,12 @@
 """Reads terminals and charge points with their latest sessions, for people."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 
 from app.domain.session.payment_session import Status
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
 from app.store.operators.charge_points import KnownChargePoint, known_from
@@ -15,7 +15,7 @@ from app.store.tables import api_keys, charge_points, payment_sessions, terminal
 P, T, C, L, K = payment_sessions.c, terminals.c, charge_points.c, terminal_charge_points.c, api_keys.c
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Use:
     """Sessions recorded since some time; `not_started` of them brought no charge."""
 
@@ -24,7 +24,7 @@ class Use:
     last_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class KnownTerminal:
     id: TerminalId
     operator_id: OperatorId
@@ -37,7 +37,7 @@ class KnownTerminal:
     """When one of its keys was used last; None: not known yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OwnCharge:
     """A session of ours that holds a charge point."""
 

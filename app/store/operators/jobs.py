@@ -1,7 +1,6 @@
 """Stores an operator's jobs, each with a due time and lease. Claimed by one replica."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -10,6 +9,7 @@ from sqlalchemy import bindparam, case, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL
@@ -37,7 +37,7 @@ class Job(StrEnum):
     """Flag settlements whose capture result is overdue."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobLease:
     """A claim on one job; its token fences later writes."""
 

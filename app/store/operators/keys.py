@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from app.domain.session.machine import Caller
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import KeyId, OperatorId, TerminalId
 from app.store.db.connection import Connection, Row
 from app.store.operators.terminals import Terminal
@@ -30,7 +30,7 @@ class Role(StrEnum):
     OPERATE = "operate"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ApiKey:
     """One key without its secret. `operator_id` None: an operations key for every operator."""
 
@@ -50,7 +50,7 @@ class ApiKey:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpsKey:
     """An operations key that was presented; `operator_id` None sees every operator."""
 
@@ -64,7 +64,7 @@ class OpsKey:
         return Caller(self.id, self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PresentedKey:
     """A key that is not revoked, and whom it stands for. Check `expires_at` at every use: it may be cached."""
 
@@ -76,7 +76,7 @@ class PresentedKey:
         return self.expires_at is None or now < self.expires_at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyUse:
     """The last use of a key that a process saw."""
 

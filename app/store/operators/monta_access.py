@@ -1,7 +1,7 @@
 """Stores Monta's token pairs and rate budgets, one row an operator. Shared by all replicas."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection, Row
 from app.store.db.secret_box import SecretBox, SecretUnreadable
@@ -38,7 +39,7 @@ SAME_WINDOW = timedelta(seconds=5)
 """Two window ends closer than this are of the same window, seen through different delays."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TokenPair:
     version: int
     access: str = field(repr=False)
@@ -128,7 +129,7 @@ async def save_tokens(
     return version
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Quota:
     """Monta's own figures, as the headers of one answer show them."""
 
@@ -145,7 +146,7 @@ def strictest(seen: Sequence[Quota]) -> Quota:
     return min(same, key=lambda quota: quota.remaining)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Count:
     """The quota left until the window ends, after this request."""
 

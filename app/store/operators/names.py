@@ -1,11 +1,11 @@
 """Reads names of operators, terminals and charge points, and where those are."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from sqlalchemy import select
 
 from app.domain.charging.charge_point import Place
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
 from app.store.db.statements import are_any, is_any
@@ -14,7 +14,7 @@ from app.store.tables import charge_points, operators, terminals
 Point = tuple[OperatorId, ChargePointId]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Names:
     """Names by id. A charge point that Monta did not name yet is missing."""
 

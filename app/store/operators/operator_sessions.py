@@ -1,12 +1,12 @@
 """Queries over one operator's sessions. How many run, which are silent, and for reconciliation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, cast, func, or_, select
 
 from app.domain.session.payment_session import Status
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
 from app.store.db.statements import is_any
@@ -33,7 +33,7 @@ async def stale(connection: Connection, operator_id: OperatorId, before: datetim
     return {row.charge_id: row.seen_at for row in await connection.execute(query)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownCharge:
     """What reconciliation needs of a session; `settled_minor` includes the shortfall, None: not settled."""
 

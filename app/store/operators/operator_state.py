@@ -1,11 +1,12 @@
 """Stores operators' state: sync, credential status and reconciliation progress."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, bindparam, case, func, literal, or_, select, update
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
 from app.store.db.statements import is_any
@@ -16,7 +17,7 @@ O = operators  # noqa: E741
 X = orphans
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OperatorFacts:
     """An operator's state without secrets. Readable also while the encryption key is missing."""
 
@@ -34,7 +35,7 @@ class OperatorFacts:
     disabled_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Reconciliation:
     """How far Monta's list was compared with our sessions. `wanted_at`: no start until it was compared since then."""
 
@@ -44,7 +45,7 @@ class Reconciliation:
     due_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CredentialStatus:
     """`problem`: Monta refuses the credential permanently; `refused_since`: when that was first known."""
 
@@ -52,7 +53,7 @@ class CredentialStatus:
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EvidenceCheck:
     """When sessions' evidence was last examined, and how far back. `position` None: the newest are next."""
 

@@ -1,11 +1,12 @@
 """Stores operators: one Monta credential and webhook endpoint each. Secrets leave decrypted and are never logged."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection, Row
 from app.store.db.secret_box import SecretBox
@@ -21,7 +22,7 @@ WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - the name of a column
 PREVIOUS_WEBHOOK_SECRET = "previous_webhook_secret"  # noqa: S105 - the name of a column
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Operator:
     """One operator's account at Monta. `paying_team_id` is the team that its charges are booked to."""
 

@@ -1,7 +1,6 @@
 """Stores orphans: charges of ours at Monta without a payment session. They have our reference."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -10,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
 from app.domain.charging.orphan import ListedCharge
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId, OperatorId
 from app.store.db.connection import Connection, Row
 from app.store.db.statements import is_any
@@ -18,7 +18,7 @@ from app.store.tables import orphans, payment_sessions
 X = orphans
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Orphan:
     """`ours`: proved to be of our start, so it is stopped. Any other is only reported. Price in major units."""
 

@@ -1,7 +1,6 @@
 """Stores Monta's price groups as tariffs, and recent prices. Prices a kWh where there is no tariff."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -11,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.domain.charging.price_group import Converted
 from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import out_of_force
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.store.db.connection import Connection
 from app.store.db.documents import as_text
@@ -27,7 +27,7 @@ STALE = timedelta(days=1)
 READ_AGAIN = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class GroupTariff:
     """A price group's tariff, and in words what it lacks."""
 
@@ -156,7 +156,7 @@ def group_tariff(
     return GroupTariff(tariff=parsed_tariff(text), gaps=tuple(gaps or ()), read_at=read_at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ChargePointPrice:
     """Where the price of a charge point comes from. `problem`: why its group has no tariff."""
 

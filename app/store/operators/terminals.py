@@ -1,13 +1,14 @@
 """Stores terminals and their charge points."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from app.domain.session.machine import Caller
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection
 from app.store.db.statements import is_any
@@ -21,7 +22,7 @@ from app.store.tables import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Terminal:
     """One payment terminal; `provider` is the slug that Monta's receipts show."""
 
@@ -33,7 +34,7 @@ class Terminal:
     """The key that a call was made with. None: not from a call."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ListedTerminal:
     terminal: Terminal
     charge_point_ids: tuple[ChargePointId, ...]
@@ -153,7 +154,7 @@ async def is_assigned(
     return (await connection.execute(_LINK, given)).one_or_none() is not None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TerminalChargePoint:
     """A charge point of a terminal, with some of its operator's policies."""
 

@@ -1,11 +1,11 @@
 """Locks and loads many claimed sessions in two statements. With what their next decision needs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, Text, any_, bindparam, func, select, tuple_
 
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import SessionId
 from app.store import kept_readings
 from app.store.db.connection import Connection, Row
@@ -18,7 +18,7 @@ P = payment_sessions
 _THEIRS = P.c.operator_id == bindparam("operator")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claimed:
     """A locked session's row. It is decoded by its own turn, so that an unreadable one fails no other."""
 

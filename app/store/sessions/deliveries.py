@@ -2,13 +2,13 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, any_, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId, OperatorId
 from app.store.db.connection import Connection
 from app.store.db.statements import given_rows
@@ -17,7 +17,7 @@ from app.store.tables import deliveries, operators
 D = deliveries
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class KeptDelivery:
     """One delivery: `body` is what `signature` signs, compressed; `digest` is the body's SHA-256."""
 

@@ -1,12 +1,12 @@
 """Stores the references of all holds, first ones and top-ups. Each pays for one session, once."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import BindParameter, Select, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store.db.connection import Connection
 from app.store.tables import hold_policies, holds
@@ -21,7 +21,7 @@ _FIND = select(H.session_id, H.amount_minor).where(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownHold:
     """The session and amount that a reference was used for before."""
 

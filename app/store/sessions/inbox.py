@@ -1,7 +1,6 @@
 """Stores webhook entries that wait for a watcher; each is applied once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +22,7 @@ from sqlalchemy import (
 )
 
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.store.db.connection import Connection
 from app.store.db.statements import by_column, insert_rows
@@ -39,7 +39,7 @@ READ_OF_EACH = 50
 P = payment_sessions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class InboxEntry:
     """One webhook entry to be kept. `raw` is what Monta sent, safe for jsonb."""
 
@@ -54,7 +54,7 @@ class InboxEntry:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PendingEntry:
     """An entry not applied yet. `raw` is None where newer entries of the same charge supersede it."""
 
@@ -63,7 +63,7 @@ class PendingEntry:
     raw: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kept:
     """The number of new entries, and unknown sessions that they name."""
 

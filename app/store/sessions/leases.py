@@ -1,7 +1,7 @@
 """Leases due sessions to watchers. Claimed by due time, released with the next one."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from sqlalchemy import (
@@ -30,6 +30,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.session.machine import Wait
 from app.domain.session.payment_session import PaymentSession
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL
@@ -47,7 +48,7 @@ POSTPONED_AT_ONCE = 500
 """Due sessions of one operator that are looked at together: their due time may have to move."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """A claim on one session. Every later write carries `token`, which fences off late workers."""
 

@@ -1,7 +1,6 @@
 """Loads all that decides about new payments, in one statement."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,6 +9,7 @@ from sqlalchemy import ColumnElement, FromClause, Text, bindparam, literal_colum
 
 from app.domain.charging.charge_point import CurrentType
 from app.domain.session.limit_checks import CurrencyStatement
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.store.db.connection import Connection, Row
 from app.store.db.documents import as_text
@@ -28,7 +28,7 @@ from app.store.tables import (
 from app.store.tables import price_groups as groups
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PaymentKeys:
     """What names the things that a payment depends on."""
 
@@ -40,7 +40,7 @@ class PaymentKeys:
     card_brand: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PaymentFacts:
     """What is known when a payment comes in."""
 

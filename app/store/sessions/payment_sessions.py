@@ -1,7 +1,7 @@
 """Stores payment sessions: locked for changes, found by their keys."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,7 @@ from app.domain.session.attention import AttentionCode, stamped
 from app.domain.session.machine import Change, JournalLine, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId, TerminalId
 from app.store import kept_readings
 from app.store.db.connection import Connection, Result, Row
@@ -48,7 +49,7 @@ MOST_SHAPES = 300
 """Shapes of filters whose statements are kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recorded:
     """A session found by a key, with the first call's fingerprint."""
 
@@ -81,7 +82,7 @@ async def lock(
     return await get(connection, session_id)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Locked:
     """A locked session with its row's due time and lease."""
 

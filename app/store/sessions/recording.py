@@ -1,7 +1,7 @@
 """Records new payment sessions, any number in one statement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.domain.session.attention import stamped
 from app.domain.session.machine import Change
 from app.domain.session.states.journal import JournalHead
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import SessionId
 from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL
@@ -19,7 +20,7 @@ from app.store.sessions.journal import JOURNAL_COLUMNS, JournalRow, linked
 from app.store.tables import holds, journal, payment_sessions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class NewPayment:
     """A new session with its journal lines and call keys. The keys are what its terminal's call is known by."""
 

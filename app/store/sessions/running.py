@@ -1,10 +1,10 @@
 """Finds running sessions: their versions, and work that is due."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
 
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
 from app.store.sessions.session_filter import is_active
@@ -13,7 +13,7 @@ from app.store.tables import kept_readings, payment_sessions
 P, R = payment_sessions, kept_readings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DueWork:
     """When a session's next work is due, and which watcher holds it until when."""
 

@@ -1,7 +1,7 @@
 """Says which payment sessions a query means, in plain values. Only the store turns it into SQL."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, TypeAlias, cast
 
@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from app.domain.session.payment_session import ENDED_STATUSES, Status
 from app.domain.session.settlement import SettlementStatus
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, TerminalId
 from app.store.sessions import holds
 from app.store.tables import payment_sessions, settlements
@@ -30,7 +31,7 @@ from app.store.tables import payment_sessions, settlements
 P = payment_sessions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CardTokens:
     """One card, or one account behind several cards. A session matches by either. Without both, none does."""
 
@@ -38,7 +39,7 @@ class CardTokens:
     account_reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SessionFilter:
     """Sessions for which everything that is given holds; None asks for nothing.
 

@@ -1,7 +1,6 @@
 """Stores settlements, and what the PSP did with each settled hold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import and_, bindparam, func, literal_column, select, update
@@ -9,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import CaptureOutcome, CaptureReport, Settlement, SettlementStatus
+from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
 from app.store.db.statements import is_any
@@ -23,7 +23,7 @@ _REPORT = update(S).where(S.c.session_id == bindparam("session"))
 _DECIDE = insert(S)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenSettlements:
     """How many settlements await a capture report; `overdue`: those flagged for operations."""
 
@@ -109,7 +109,7 @@ async def count_open(connection: Connection, operator_id: OperatorId | None) -> 
     return OpenSettlements(due, asked)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Capture:
     """`outcome` is captured, released or failed; `reference` is the PSP's."""
 

@@ -1,6 +1,6 @@
 """Finds what a running charge's readings may show without a decision."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -24,6 +24,7 @@ from app.domain.tariff.lower_bound import lower_bound
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import rates_of
 from app.domain.tariff.upper_bound import upper_bound
+from app.domain.units.frozen import frozen
 from app.domain.units.money import Rounding, kwh_to_wh, to_major
 
 TARIFF_ENDS = timedelta(hours=49)
@@ -150,7 +151,7 @@ def _parking_costs(tariff: Tariff) -> bool:
     return any(Dimension.PARKING_TIME in each.rates for each in rates_of(tariff).elements)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _PriceLine:
     """Prices that are planned for as `planned` at the reading. Up to `price`, and so much more for each Wh and
     second."""

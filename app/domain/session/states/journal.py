@@ -1,9 +1,10 @@
 """The kinds of journal lines, their details' keys, and the chain's end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from app.domain.units.frozen import frozen
 
 
 class JournalKind(StrEnum):
@@ -66,7 +67,7 @@ class JournalKind(StrEnum):
     ATTENTION_ACKNOWLEDGED = "attention_acknowledged"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Seal:
     """A signature of a settled session up to this line (`app/domain/evidence/seal.py`), in hex."""
 
@@ -75,7 +76,7 @@ class Seal:
     signature: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class JournalHead:
     """The end of a session's hash chain. How many lines it has, and the last line's hash in hex."""
 
@@ -85,7 +86,7 @@ class JournalHead:
     """From the settlement on."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KindRow:
     """What a kind of line records, and its detail's keys."""
 

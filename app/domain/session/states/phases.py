@@ -2,7 +2,6 @@
 may lead to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -24,6 +23,7 @@ from app.domain.session.machine import (
 )
 from app.domain.session.payment_session import Lost, PaymentSession, StartOutcome, Status
 from app.domain.session.stuck_session import loss_of
+from app.domain.units.frozen import frozen
 
 
 class Phase(StrEnum):
@@ -45,7 +45,7 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PhaseRow:
     """One row of the table of phases. When it holds, whose fact or decision leads there, and what the watcher does
     in it."""

@@ -1,7 +1,6 @@
 """Applies Monta's reports of a running charge as they arrive. Says when its session is due."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.charging.charge import ENDED, ChargeReport
@@ -11,13 +10,14 @@ from app.domain.session.machine import Change, Source, Wait
 from app.domain.session.next_step import decide, stop_due_at
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.reports import apply_report
+from app.domain.units.frozen import frozen
 
 SOON = timedelta(seconds=10)
 """A due time within this is kept, even if the reports allow a later one: it may have a reason that is not in the
 session, such as news that named only a charge just adopted."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Merged:
     """A session with its reports applied, and until when it may wait. `now`: a step is due at once."""
 
