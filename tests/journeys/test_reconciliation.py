@@ -5,6 +5,7 @@ A backup is restored, a fail-over loses rows: every lost charge of ours is found
 
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import select, text, update
@@ -251,3 +252,21 @@ async def test_F78_a_final_price_that_changes_after_the_settlement_is_reported_a
         assert now["needs_attention"]
         lines = [line for line in await rig.journal(session["id"]) if line["kind"] == "attention_needed"]
         assert len(lines) == 1
+
+
+async def test_a_comparison_that_fails_is_repeated_after_growing_pauses(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        await rig.pass_time(1)
+        now = rig.clock.now()
+        rig.monta.faults.between(now, now + timedelta(seconds=600), FaultKind.UNAVAILABLE, path="/charges")
+        await demand(rig.context)
+        tried: list[float] = []
+        for second in range(0, 900, 10):
+            before = rig.calls("GET", "/charges")
+            await rig.pass_time(10)
+            tried += [second] * (rig.calls("GET", "/charges") - before)
+        pauses = [later - earlier for earlier, later in pairwise(tried)]
+        assert pauses[1:4] == [30, 30, 30], "a start that waits for it is not held up for longer"
+        assert sorted(pauses[4:]) == pauses[4:]
+        assert 100 < pauses[-1] < 160
+        assert tried[-1] >= 600, "it has succeeded, and is not repeated"

@@ -40,8 +40,9 @@ AGAIN = timedelta(seconds=10)
 """First pause between stops of a running orphan. A failed comparison is retried after three times that."""
 FINAL_READ = timedelta(minutes=1)
 AGE_SHARE = 4
-ORPHAN_PAUSE_MAX = timedelta(minutes=5)
-"""Upper bound of the pause, which is a quarter of the orphan's known age."""
+PAUSE_MAX = timedelta(minutes=5)
+"""Upper bound of both pauses, which are a quarter of the orphan's known age, or of the time since the comparison was
+due."""
 ORPHANS_FOR = timedelta(days=7)
 """Age after which an orphan is no longer stopped automatically. Operations have it in their list."""
 MAX_ORPHANS = 50
@@ -94,7 +95,7 @@ async def reconcile(context: Context, lease: JobLease) -> None:
         return
     monta = context.monta.of(operator)
     now = context.clock.now()
-    due_at = _compared_next(state)
+    due_at = state.due_at
     if due_at <= now:
         due_at = await _compare(context, lease, operator, monta, state)
     pause = await _follow_orphans(context, lease, monta)
@@ -102,9 +103,11 @@ async def reconcile(context: Context, lease: JobLease) -> None:
         await jobs.release(connection, lease, min(due_at, context.clock.now() + pause) if pause else due_at)
 
 
-def _compared_next(state: Reconciliation) -> datetime:
+def _retried_at(state: Reconciliation, began: datetime) -> datetime:
+    """When a failed comparison is repeated: the longer it was due, the later."""
     wanted = state.wanted_at
-    return wanted if wanted is not None and state.reconciled_at < wanted else state.due_at
+    due_since = wanted if wanted is not None and state.reconciled_at < wanted else state.reconciled_at + EVERY
+    return began + max(3 * AGAIN, min((began - due_since) / AGE_SHARE, PAUSE_MAX))
 
 
 async def _compare(
@@ -122,7 +125,7 @@ async def _compare(
     except MontaError as error:
         log.warning("reconciliation_failed", operator_id=operator.id, error=str(error))
         async with context.database.transaction() as connection:
-            next_at = began + 3 * AGAIN
+            next_at = _retried_at(state, began)
             await operator_state.note_reconcile_problem(connection, operator.id, str(error), next_at=next_at)
         return next_at
     young = await _sort_out(context, lease, operator, listing, began)
@@ -252,7 +255,7 @@ async def _follow_orphans(context: Context, lease: JobLease, monta: MontaClient)
 
 def _pause(orphan: Orphan, now: datetime) -> timedelta:
     least = FINAL_READ if orphan.state in ENDED else AGAIN
-    return max(least, min((now - orphan.found_at) / AGE_SHARE, ORPHAN_PAUSE_MAX))
+    return max(least, min((now - orphan.found_at) / AGE_SHARE, PAUSE_MAX))
 
 
 async def _mind(context: Context, lease: JobLease, monta: MontaClient, orphan: Orphan) -> None:

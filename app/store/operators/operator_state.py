@@ -160,7 +160,7 @@ async def want_reconciliation(
                 O.c.reconcile_wanted_at <= now - patience,
             )
         )
-        .values(reconcile_wanted_at=now)
+        .values(reconcile_wanted_at=now, reconcile_due_at=func.least(O.c.reconcile_due_at, now))
     )
     return [OperatorId(row.id) for row in await connection.execute(select(O.c.id).order_by(O.c.id))]
 
