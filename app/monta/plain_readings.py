@@ -1,5 +1,6 @@
 """Reads a running charge's usual webhook entry quickly. In a fraction of the time; all others are left."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Annotated, Literal
@@ -27,14 +28,15 @@ class _Soc(msgspec.Struct):
 
 
 class _Charge(msgspec.Struct):
-    """A charge object whose fields are all as Monta's reference has them. What may be counted must be there."""
+    """A charge object whose fields are all as Monta's reference has them. Which of those that are counted are there is
+    known."""
 
     id: Id
     state: Literal["charging"]
     updatedAt: Date  # noqa: N815  Monta's names
     consumedKwh: Decimal  # noqa: N815
-    price: Decimal | None
-    averagePricePerKwh: Decimal | None  # noqa: N815
+    price: Decimal | msgspec.UnsetType | None = msgspec.UNSET
+    averagePricePerKwh: Decimal | msgspec.UnsetType | None = msgspec.UNSET  # noqa: N815
     createdAt: Date | None = None  # noqa: N815
     chargePointId: Id | None = None  # noqa: N815
     partnerExternalId: str | None = None  # noqa: N815
@@ -54,8 +56,8 @@ class _Charge(msgspec.Struct):
 class _Entry(msgspec.Struct):
     entityType: Literal["charge"]  # noqa: N815
     eventType: str  # noqa: N815
-    eventTime: Date | None  # noqa: N815
     payload: _Charge
+    eventTime: Date | msgspec.UnsetType | None = msgspec.UNSET  # noqa: N815
     entityId: Id | str | None = None  # noqa: N815
 
 
@@ -69,18 +71,21 @@ class _PlainDelivery(msgspec.Struct):
     entries: Annotated[list[_Entry], msgspec.Meta(min_length=1)]
 
 
+_UNSET = msgspec.UNSET
 _DELIVERY = msgspec.json.Decoder(_Delivery)
 _PLAIN = msgspec.json.Decoder(_PlainDelivery)
 _ENTRY = msgspec.json.Decoder(_Entry)
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError, InvalidOperation)
 """InvalidOperation: not a number, or more digits than any measurement has."""
-ONCE = (b'"updatedAt"', b'"consumedKwh"', b'"price"', b'"averagePricePerKwh"', b'"charging"')
-"""Names that decide what is read, and the state's value: each entry has them, with TWICE. An entry that has one of them
-twice is read with more care, and set aside (F45); so is one with `payload` or a list of `entries` twice, since each of
-those has an `updatedAt`. Of all other names each value must be the one that was expected, but
-for `soc`, which is shown and decides nothing."""
-TWICE = b'"eventT'
-"""What `eventType` and `eventTime` begin with."""
+ONCE = (b'"updatedAt"', b'"consumedKwh"', b'"charging"')
+"""Names that decide what is read, and the state's value: each entry has them. An entry that has one of them, or of
+PRICE, AVERAGE and EVENT, twice is read with more care, and set aside (F45); so is one with `payload` or a list of
+`entries` twice, since each of those has an `updatedAt`. Of all other names each value must be the one that was
+expected, but for `soc`, which is shown and decides nothing."""
+PRICE, AVERAGE = b'"price"', b'"averagePricePerKwh"'
+"""Names that an entry may leave out."""
+EVENT = b'"eventT'
+"""What `eventType` begins with, and `eventTime`, which an entry may leave out."""
 ESCAPED = b"\\u"
 """A name that is spelled with it would not be found by its text."""
 MOST_AT_ONCE_BYTES = 150_000
@@ -95,7 +100,7 @@ def plain_readings(body: bytes, unit: PriceUnit) -> list[Told] | None:
     found: list[Told] = []
     try:
         entries = _PLAIN.decode(body).entries
-        if _may_be_ambiguous(body, len(entries)):
+        if _may_be_ambiguous(body, entries):
             return None
         for entry in entries:
             told = _told(entry, unit)
@@ -125,16 +130,23 @@ def plain_texts(body: bytes) -> list[bytes]:
 def plain_reading(text: bytes, unit: PriceUnit) -> Told | None:
     """Reads an entry that is a plain reading. None: it is none."""
     try:
-        return None if _may_be_ambiguous(text, 1) else _told(_ENTRY.decode(text), unit)
+        entry = _ENTRY.decode(text)
+        return None if _may_be_ambiguous(text, [entry]) else _told(entry, unit)
     except _UNREADABLE:
         return None
 
 
-def _may_be_ambiguous(text: bytes, entries: int) -> bool:
-    """Whether something that decides comes more often than once in each entry."""
-    if _has_escapes(text) or text.count(TWICE) > 2 * entries:
-        return True
-    return max([text.count(each) for each in ONCE]) > entries
+def _may_be_ambiguous(text: bytes, entries: Sequence[_Entry]) -> bool:
+    """Whether something that decides comes more often than once in each entry that has it."""
+    most = len(entries)
+    return (
+        _has_escapes(text)
+        or max([text.count(each) for each in ONCE]) > most
+        or text.count(PRICE) != len([1 for entry in entries if entry.payload.price is not _UNSET])
+        or text.count(AVERAGE)
+        != len([1 for entry in entries if entry.payload.averagePricePerKwh is not _UNSET])
+        or text.count(EVENT) != most + len([1 for entry in entries if entry.eventTime is not _UNSET])
+    )
 
 
 def _has_escapes(text: bytes) -> bool:
@@ -144,11 +156,13 @@ def _has_escapes(text: bytes) -> bool:
 
 def _told(entry: _Entry, unit: PriceUnit) -> Told | None:
     """What an entry says. None: it is no plain reading. Raises InvalidOperation."""
-    charge = entry.payload
+    charge, happened_at = entry.payload, entry.eventTime
     charge_id, kwh = str(charge.id), charge.consumedKwh
+    price = None if charge.price is _UNSET else charge.price
+    average = None if charge.averagePricePerKwh is _UNSET else charge.averagePricePerKwh
     if entry.eventType == "deleted" or (entry.entityId is not None and str(entry.entityId) != charge_id):
         return None
-    if not (_NONE <= kwh <= _MOST_KWH and _is_price(charge.price) and _is_price(charge.averagePricePerKwh)):
+    if not (_NONE <= kwh <= _MOST_KWH and _is_price(price) and _is_price(average)):
         return None
     soc = None if charge.soc is None else charge.soc.percentage
     if soc is not None and not _NONE <= soc <= _FULL:
@@ -168,10 +182,10 @@ def _told(entry: _Entry, unit: PriceUnit) -> Told | None:
             charge.cablePluggedInAt,
         ),
         charge.updatedAt,
-        entry.eventTime,
+        None if happened_at is _UNSET else happened_at,
         int((kwh * 1000).to_integral_value(ROUND_HALF_UP)),
-        charge.price if unit is PriceUnit.MAJOR else _major(charge.price, currency),
-        charge.averagePricePerKwh if unit is PriceUnit.MAJOR else _major(charge.averagePricePerKwh, currency),
+        price if unit is PriceUnit.MAJOR else _major(price, currency),
+        average if unit is PriceUnit.MAJOR else _major(average, currency),
         percent_of(soc),
     )
 

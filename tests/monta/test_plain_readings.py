@@ -74,6 +74,28 @@ def test_a_usual_entry_is_read_as_the_whole_way_reads_it(unit: PriceUnit) -> Non
     assert [json.loads(text) for text in plain_texts(sent)] == [entry(CHARGE)]
 
 
+MAY_LACK = [name for name in CHARGE if name not in ("id", "state", "updatedAt", "consumedKwh")]
+
+
+@pytest.mark.parametrize("lacks", [[name] for name in [*MAY_LACK, "eventTime"]] + [[*MAY_LACK, "eventTime"]])
+def test_an_entry_may_leave_out_what_does_not_decide(lacks: list[str]) -> None:
+    charge = {name: value for name, value in CHARGE.items() if name not in lacks}
+    less = {name: value for name, value in entry(charge).items() if name not in lacks}
+    sent = body(entry(CHARGE), less)
+    found = plain_readings(sent, PriceUnit.MAJOR)
+    assert found is not None
+    assert split_delivery(sent, PriceUnit.MAJOR) == (found, [])
+    report, told = read_delivery(sent, ARRIVED).entries[1].charge, found[1]
+    assert report is not None
+    assert (told.said, told.reference) == (report.said, report.partner_external_id)
+    assert (told.price, told.price_per_kwh, told.soc_percent) == (
+        report.price,
+        report.price_per_kwh,
+        report.soc_percent,
+    )
+    assert (told.happened_at or told.updated_at) == report.seen_at
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -169,7 +191,9 @@ def test_a_name_twice_is_not_made_up_for_by_an_entry_without_it_f45() -> None:
     twice = json.dumps(entry(CHARGE)).replace('"price": ', '"price": 1, "price": ', 1)
     sent = b'{"entries": [%s, %s]}' % (less.encode(), twice.encode())
     assert plain_readings(sent, PriceUnit.MAJOR) is None
-    assert split_delivery(sent, PriceUnit.MAJOR) == ([], [less.encode(), twice.encode()])
+    found = split_delivery(sent, PriceUnit.MAJOR)
+    assert found is not None
+    assert ([told.price for told in found[0]], found[1]) == ([None], [twice.encode()])
 
 
 @pytest.mark.parametrize("first", [b"", json.dumps(entry(CHARGE)).encode()])
