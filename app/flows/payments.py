@@ -30,16 +30,15 @@ class PaymentCall:
         return same_key or mine.authorization.reference == theirs.authorization.reference
 
 
-AT_ONCE = 2
-"""Transactions of one operator's payments: while one is written, the next is judged."""
-
-
 class Payments:
-    """A process's group commits of payments, one an operator. A transaction sees one operator's rows only."""
+    """A process's group commits of payments, one an operator. A transaction sees one operator's rows only.
+
+    One at a time, of what has arrived: what a transaction costs, whatever is in it, is half of what a payment does.
+    """
 
     def __init__(self) -> None:
         self._groups: dict[OperatorId, GroupCommit[PaymentCall]] = {}
 
     def group(self, operator_id: OperatorId, write: Write[PaymentCall]) -> GroupCommit[PaymentCall]:
         """The group commit of one operator's payments. `write` is used when it is new."""
-        return self._groups.setdefault(operator_id, GroupCommit(write, at_once=AT_ONCE))
+        return self._groups.setdefault(operator_id, GroupCommit(write, gathers=True))

@@ -62,16 +62,19 @@ class GroupCommit(Generic[T]):
         at_once: int = 1,
         most_wait_s: float = math.inf,
         pause_s: Pause = lambda took_s: 0.0,
+        gathers: bool = False,
     ) -> None:
         """`joins`: whether one more item may be in the transaction of those that are chosen.
 
         `at_once`: transactions that may run at the same time. `most_wait_s`: while an item has waited this long, new
         ones are refused. `pause_s`: how long the next transaction waits after one that took some seconds.
+        `gathers`: a transaction begins once a turn of the event loop has brought no further item.
         """
         self._write = write
         self._joins = joins
         self._most_wait_s = most_wait_s
         self._pause_s = pause_s
+        self._gathers = gathers
         self._queue: deque[_Waiting[T]] = deque()
         self._free = at_once
 
@@ -106,14 +109,13 @@ class GroupCommit(Generic[T]):
     async def _lead(self, first: _Waiting[T]) -> None:
         """Writes the waiting items and its own, then passes the lead."""
         others: list[_Waiting[T]] = []
-        items = [first.item]
-        while self._queue and len(items) < MOST_TOGETHER and self._joins(self._queue[0].item, items):
-            others.append(self._queue.popleft())
-            items.append(others[-1].item)
         turn = _Turn.ALONE
         began_s = asyncio.get_running_loop().time()
         try:
-            await self._write(items)
+            if self._gathers:
+                await self._gather()
+            others = self._joining(first.item)
+            await self._write([first.item, *(other.item for other in others)])
             turn = _Turn.DONE
         except Exception:
             if not others:
@@ -128,6 +130,23 @@ class GroupCommit(Generic[T]):
                 self._hand_over()
         if turn is _Turn.ALONE:
             await self._write([first.item])
+
+    async def _gather(self) -> None:
+        """Waits until a turn of the event loop brings no further item. Or as many as one transaction takes."""
+        seen = -1
+        while seen < len(self._queue) < MOST_TOGETHER:
+            seen = len(self._queue)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # who comes in one turn may be called before or after this
+
+    def _joining(self, first: T) -> list[_Waiting[T]]:
+        """Takes the waiting items that share the transaction of the first one."""
+        others: list[_Waiting[T]] = []
+        items = [first]
+        while self._queue and len(items) < MOST_TOGETHER and self._joins(self._queue[0].item, items):
+            others.append(self._queue.popleft())
+            items.append(others[-1].item)
+        return others
 
     def _hand_over(self) -> None:
         if self._queue:

@@ -60,6 +60,33 @@ async def test_as_many_batches_as_may_be_are_written_at_once() -> None:
     assert sorted(item for batch in writes.batches for item in batch) == [1, 2, 3, 4]
 
 
+async def test_a_group_that_gathers_writes_what_arrives_turn_by_turn_together() -> None:
+    writes = Writes()
+    writes.let()
+    group: GroupCommit[int] = GroupCommit(writes, gathers=True)
+
+    async def put(item: int) -> None:
+        for _ in range(item):
+            await asyncio.sleep(0)
+        await group.put(item)
+
+    await asyncio.gather(*(put(item) for item in (1, 2, 3, 3, 9)))
+    assert writes.batches == [[1, 2, 3, 3], [9]]
+
+
+async def test_a_group_that_gathers_goes_on_when_whoever_gathers_is_cancelled() -> None:
+    writes = Writes()
+    writes.let()
+    group: GroupCommit[int] = GroupCommit(writes, gathers=True)
+    tasks = [asyncio.create_task(group.put(item)) for item in (1, 2, 3)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    async with asyncio.timeout(PATIENCE_S):
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, type(None), type(None)]
+    assert writes.batches == [[2, 3]]
+
+
 async def test_a_bad_item_fails_alone_and_the_others_are_written() -> None:
     writes = Writes(bad=[3])
     tasks = await put_all(GroupCommit(writes), [1, 2, 3, 4])
