@@ -108,6 +108,8 @@ class SharedBudget:
         self._counted: dict[OperatorId, monta_access.Count] = {}
         self._groups: dict[tuple[OperatorId, Purpose], GroupCommit[_Request]] = {}
         self._corrections: dict[OperatorId, GroupCommit[Quota]] = {}
+        self._shown: set[OperatorId] = set()
+        """Whose quota answers name in their headers."""
 
     async def take(self, operator: OperatorId, purpose: Purpose, now: datetime) -> datetime | None:
         key = (operator, purpose)
@@ -138,6 +140,7 @@ class SharedBudget:
     async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
         if seen.limit is None or seen.remaining is None or seen.resets_in_s is None or seen.limit <= 0:
             return
+        self._shown.add(operator)
         quota = Quota(
             total=seen.limit,
             window_s=min(max(seen.window_s or DEFAULT_WINDOW_S, 1), MAX_WINDOW_S),
@@ -150,6 +153,16 @@ class SharedBudget:
         if group is None:
             group = self._corrections[operator] = GroupCommit(partial(self._correct, operator))
         await group.put(quota)
+
+    async def agreed(self, operator: OperatorId, limit: int, window_s: int) -> None:
+        if operator in self._shown:
+            return
+        async with self._database.transaction() as connection:
+            changed = await monta_access.agree_quota(
+                connection, operator, quota=limit, window_s=min(window_s, MAX_WINDOW_S)
+            )
+        if changed is not None:
+            self._counted[operator] = changed
 
     def _is_known(self, operator: OperatorId, quota: Quota) -> bool:
         counted = self._counted.get(operator)

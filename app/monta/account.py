@@ -28,6 +28,8 @@ class Consumer:
     operator_id: str | None
     team_ids: tuple[str, ...]
     rate_limit: int | None
+    """Requests for each window of `rate_window_s`, as agreed with Monta."""
+    rate_window_s: int | None
     scopes: tuple[str, ...]
 
 
@@ -55,13 +57,14 @@ def read_consumer(value: JsonIn) -> Consumer:
     """Reads the credential's owner leniently. An object without any known field gives a Consumer of Nones."""
     source = value if isinstance(value, dict) else {}
     f = Fields(source)
-    limit = f.decimal("rateLimit", high=10**9)
+    limit, window_s = f.decimal("rateLimit", high=10**9), f.decimal("rateLimitIntervalInSeconds", high=10**9)
     return Consumer(
         name=f.text("name"),
         client_id=f.text("clientId"),
         operator_id=f.id("operatorId"),
         team_ids=_texts(source.get("teamIds")),
         rate_limit=None if limit is None else int(limit),
+        rate_window_s=None if window_s is None else int(window_s),
         scopes=_texts(source.get("scopes")),
     )
 

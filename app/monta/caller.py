@@ -92,6 +92,11 @@ class Caller:
             answer = await self._transport.send(call, access=token.access, may_send=still_allowed)
         return read_answer(answer, replace(call, secrets=(*call.secrets, token.access)))
 
+    async def agreed(self, limit: int | None, window_s: int | None) -> None:
+        """Counts with a quota that Monta names for the account. Without both figures nothing changes."""
+        if limit and window_s:
+            await self._budget.agreed(self._operator, limit, window_s)
+
     async def _take(self, call: Call) -> None:
         retry_at = await self._budget.take(self._operator, call.purpose, self._clock.now())
         if retry_at is not None:

@@ -187,8 +187,10 @@ class MontaClient:
         return found
 
     async def me(self) -> Consumer:
-        """GET /consumers/me: the credential's owner and its scopes."""
-        return read_consumer(await self._caller.ask(self._caller.get("/consumers/me")))
+        """GET /consumers/me: the credential's owner and scopes. Its quota counts where answers name none."""
+        consumer = read_consumer(await self._caller.ask(self._caller.get("/consumers/me")))
+        await self._caller.agreed(consumer.rate_limit, consumer.rate_window_s)
+        return consumer
 
     async def get_webhook_config(self) -> WebhookConfig | None:
         """GET /webhooks/config; None when none is set."""

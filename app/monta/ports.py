@@ -103,6 +103,10 @@ class Budget(Protocol):
         """Corrects the count by Monta's headers."""
         ...
 
+    async def agreed(self, operator: OperatorId, limit: int, window_s: int) -> None:
+        """Counts with the quota that Monta names for the account, unless its headers have shown one."""
+        ...
+
     async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
         """Blocks reads and starts on all replicas after a 429. Until `until`, for this purpose. Stops stay allowed,
         unless the 429 answered a stop: it may get through, and energy flows."""

@@ -61,6 +61,7 @@ def open_http(
 
 IDENTIFIERS = re.compile(r"/\d+")
 MAX_COUNT = 1_000_000
+"""A larger quota counts as this one: no more calls could be made."""
 MAX_BLOCK_S = 3600
 """Longest block a header may set, in seconds: an absurd value must not keep stops from being sent."""
 
@@ -80,9 +81,9 @@ def quota_seen(headers: Mapping[str, str]) -> QuotaSeen | None:
     if lower.get("ratelimit-policy", "").strip().lower() == "fair-use":
         return None
     seen = QuotaSeen(
-        limit=_count(lower.get("ratelimit-quota")),
+        limit=_count(lower.get("ratelimit-quota"), or_most=True),
         window_s=_count(lower.get("ratelimit-timewindow")),
-        remaining=_count(lower.get("ratelimit-remaining")),
+        remaining=_count(lower.get("ratelimit-remaining"), or_most=True),
         resets_in_s=_count(lower.get("ratelimit-resetsin")),
     )
     return None if seen == QuotaSeen(None, None, None, None) else seen
@@ -114,13 +115,13 @@ def _retry_after_s(value: str | None, now: datetime) -> int | None:
         return None
 
 
-def _count(value: str | None) -> int | None:
-    """Reads a whole number from 0 to MAX_COUNT, rounding fractions up."""
-    whole, _, fraction = (value or "").strip().partition(".")
-    if not (whole.isascii() and whole.isdigit() and len(whole) <= 7 and (not fraction or fraction.isdigit())):
+def _count(value: str | None, *, or_most: bool = False) -> int | None:
+    """Reads a whole number from 0 to MAX_COUNT, rounding fractions up. A larger one is MAX_COUNT, or else invalid."""
+    found = re.fullmatch(r"([0-9]{1,20})(?:\.([0-9]*))?", (value or "").strip())
+    if found is None:
         return None
-    number = int(whole) + (1 if fraction.strip("0") else 0)
-    return number if number <= MAX_COUNT else None
+    number = int(found[1]) + (1 if (found[2] or "").strip("0") else 0)
+    return number if number <= MAX_COUNT else MAX_COUNT if or_most else None
 
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024

@@ -61,6 +61,10 @@ class BudgetReplicas:
     async def observe(self, operator: OperatorId, seen: QuotaSeen, now: datetime) -> None:
         await self._next().observe(operator, seen, now)
 
+    async def agreed(self, operator: OperatorId, limit: int, window_s: int) -> None:
+        replica = self.replicas[self.turn % len(self.replicas)]  # that which has observed the same answer
+        await replica.agreed(operator, limit, window_s)
+
     async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
         await self._next().block(operator, until, purpose)
 

@@ -92,6 +92,13 @@ class MemoryBudget:
             window.left = seen.remaining if is_new else min(window.left, seen.remaining)
         window.ends_at = ends_at
 
+    async def agreed(self, operator: OperatorId, limit: int, window_s: int) -> None:
+        if self.observed:
+            return
+        window = self.windows.setdefault(operator, Window())
+        window.left = max(0, window.left + limit - window.limit)
+        window.limit, window.length_s = limit, window_s
+
     async def block(self, operator: OperatorId, until: datetime, purpose: Purpose) -> None:
         window = self.windows.setdefault(operator, Window())
         window.blocked_until = max(until, window.blocked_until or until)

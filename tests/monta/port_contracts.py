@@ -186,6 +186,27 @@ class BudgetContract(OperatorFixtures):
         for purpose in Purpose:
             assert await budget.take(operator, purpose, ORIGIN) is None
 
+    async def test_an_agreed_quota_counts_where_answers_name_none_and_what_was_used_stays_used(
+        self, budget: Budget, operator: OperatorId
+    ) -> None:
+        for _ in range(3):
+            assert await budget.take(operator, Purpose.STOP, ORIGIN) is None
+        await budget.agreed(operator, 5, 60)
+        assert await budget.take(operator, Purpose.START, ORIGIN) is None
+        assert await budget.take(operator, Purpose.START, ORIGIN) is None
+        assert await budget.take(operator, Purpose.START, ORIGIN) is not None
+        await budget.agreed(operator, 5000, 60)
+        for _ in range(1001):
+            assert await budget.take(operator, Purpose.START, ORIGIN) is None
+
+    async def test_a_quota_that_answers_name_counts_more_than_an_agreed_one(
+        self, budget: Budget, operator: OperatorId
+    ) -> None:
+        await self._of_ten(budget, operator)
+        await budget.agreed(operator, 1, 60)
+        for _ in range(5):
+            assert await budget.take(operator, Purpose.START, ORIGIN) is None
+
     async def test_operators_do_not_share_a_budget(
         self, budget: Budget, operator: OperatorId, other_operator: OperatorId
     ) -> None:

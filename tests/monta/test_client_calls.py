@@ -11,7 +11,7 @@ from app.domain.charging.charge_point import ChargePointState
 from app.domain.units.ids import ChargeId, ChargePointId
 from app.monta.account import DeliveryStatus, WebhookConfig
 from app.monta.client import MontaClient
-from app.monta.errors import NotSent, OutcomeUnknown, Refused
+from app.monta.errors import NotSent, OutcomeUnknown, QuotaExceeded, Refused
 from app.monta.lists import MAX_FOUND_PAGES
 from app.monta.objects import StartCharge
 from app.monta.ports import Purpose, QuotaSeen
@@ -203,7 +203,7 @@ async def test_me_says_whose_credential_it_is(rig: Rig, client: MontaClient) -> 
                 "name": "Acme",
                 "operatorId": 7,
                 "teamIds": [14],
-                "rateLimit": 1000,
+                "rateLimit": 3,
                 "rateLimitIntervalInSeconds": 600,
                 "scopes": ["charge-points:read"],
             },
@@ -211,7 +211,11 @@ async def test_me_says_whose_credential_it_is(rig: Rig, client: MontaClient) -> 
     )
     me = await client.me()
     assert (me.name, me.operator_id, me.team_ids) == ("Acme", "7", ("14",))
-    assert (me.rate_limit, me.scopes) == (1000, ("charge-points:read",))
+    assert (me.rate_limit, me.rate_window_s, me.scopes) == (3, 600, ("charge-points:read",))
+    for _ in range(2):
+        await client.me()
+    with pytest.raises(QuotaExceeded):
+        await client.get_webhook_config()
 
 
 async def test_the_webhook_configuration_is_read_and_replaced_f53(rig: Rig, client: MontaClient) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.monta.ports import QuotaSeen
-from app.monta.transport import MAX_BLOCK_S, blocked_until, quota_seen
+from app.monta.transport import MAX_BLOCK_S, MAX_COUNT, blocked_until, quota_seen
 from tests.monta.random_runs import patient
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -44,6 +44,15 @@ def test_without_such_headers_or_under_fair_use_nothing_was_seen() -> None:
 def test_garbage_in_one_header_does_not_hide_the_others() -> None:
     headers = {"RateLimit-Quota": "lots", "RateLimit-Remaining": "-1", "RateLimit-ResetsIn": "30"}
     assert quota_seen(headers) == QuotaSeen(None, None, None, 30)
+
+
+def test_a_quota_larger_than_can_be_used_counts_as_the_largest() -> None:
+    headers = {
+        "RateLimit-Quota": "1" + "0" * 9,
+        "RateLimit-Remaining": "9" * 8,
+        "RateLimit-ResetsIn": "9" * 8,
+    }
+    assert quota_seen(headers) == QuotaSeen(MAX_COUNT, None, MAX_COUNT, None)
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,15 @@ async def open_budget(
     await connection.execute(insert(B).values(operator_id=operator_id, **row).on_conflict_do_nothing())
 
 
+async def agree_quota(
+    connection: Connection, operator_id: OperatorId, *, quota: int, window_s: int
+) -> Count | None:
+    """Changes the quota to the agreed one; what the window has used of it stays used. None: it is that one already."""
+    given = {"operator": operator_id, "total": quota, "window": window_s}
+    row = (await connection.execute(_AGREE, given)).one_or_none()
+    return None if row is None else Count(row.quota, row.remaining, row.window_ends_at)
+
+
 async def correct_budget(connection: Connection, operator_id: OperatorId, seen: Quota) -> Count | None:
     """Corrects the budget by Monta's headers. Within one window the smaller count wins, since calls may be under way.
 
@@ -279,6 +288,17 @@ def _correct() -> ReturningUpdate[tuple[int, int, datetime]]:
     )
 
 
+def _agree() -> ReturningUpdate[tuple[int, int, datetime]]:
+    total, window_s = bindparam("total", type_=Integer()), bindparam("window", type_=Integer())
+    return (
+        update(B)
+        .where(B.c.operator_id == bindparam("operator"), or_(B.c.quota != total, B.c.window_s != window_s))
+        .values(quota=total, window_s=window_s, remaining=func.greatest(B.c.remaining + total - B.c.quota, 0))
+        .returning(B.c.quota, B.c.remaining, B.c.window_ends_at)
+    )
+
+
+_AGREE = _agree()
 _CORRECT = _correct()
 _TAKE, _TAKE_URGENT = _take(urgent=False), _take(urgent=True)
 """Built once: every request to Monta executes one of them."""
