@@ -20,6 +20,7 @@ from app.flows.context import Context
 from app.flows.events.send_events import EventSender
 from app.flows.operator.send_alerts import keep_sending
 from app.lean_imports import without
+from app.monta.egress import trusted_authorities
 from app.settings import KeyedSettings, Settings
 from app.store.db.database import (
     DATABASE_ERRORS,
@@ -175,6 +176,7 @@ async def _woken(
 ) -> dict[str, Callable[[str], None]]:
     """Sends events to terminal makers for as long as the stack is open. Returns what wakes it and the watcher."""
     import_module(LOADED_BY_CALLS)
+    trusted_authorities()
     sender = EventSender(context, await stack.enter_async_context(open_event_outlet(settings)))
     await stack.enter_async_context(_background(sender.run))
     return {DUE_CHANNEL: lambda _: watcher.wake(), EVENTS_CHANNEL: lambda _: sender.wake()}

@@ -91,13 +91,16 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         """`connections`: the most at once, of which an unused one is closed after `keep_s`."""
         self._egress = egress
         self._network = CheckedNetwork(egress)
-        self.tls = trusted_authorities()
+        self.tls: ssl.SSLContext | None = None
+        """What verifies servers; None: `trusted_authorities`, read when first needed."""
         self._pool = ConnectionPool(self._connect, most=connections, keep_s=keep_s)
 
     async def _connect(self, origin: httpcore.Origin, within_s: float | None) -> SocketStream:
         host = origin.host.decode("ascii")
         stream = await self._network.connect_tcp(host, origin.port, within_s)
-        return stream if origin.scheme != b"https" else await stream.start_tls(self.tls, host, within_s)
+        if origin.scheme != b"https":
+            return stream
+        return await stream.start_tls(self.tls or trusted_authorities(), host, within_s)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url

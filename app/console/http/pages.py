@@ -1,17 +1,18 @@
 """Renders pages from templates, with common headers. Errors are pages, too."""
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable, Coroutine, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from app.api.http.foreign import note_foreign_access
@@ -22,6 +23,9 @@ from app.domain.units.control_chars import visible
 from app.flows.console.sign_in import SignedIn
 from app.flows.context import SessionUnknown
 from app.store.operators.keys import Role
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -46,18 +50,6 @@ HEADERS = {
 
 SIGN_IN = "/console/sign-in"
 
-templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    finalize=lambda value: visible(value) if type(value) is str else value,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
-templates.filters.update(formats.FILTERS)
-templates.globals["asset"] = address_of
-
 PAGES = (
     ("/console", "Live"),
     ("/console/search", "Search"),
@@ -65,6 +57,33 @@ PAGES = (
     ("/console/equipment", "Terminals"),
     ("/console/health", "Health"),
 )
+
+
+@cache
+def templates() -> "Environment":
+    """Loads jinja2 and compiles every template, once. Many processes never show a page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).parent.parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    found.filters.update(formats.FILTERS)
+    found.globals["asset"] = address_of
+    for name in found.list_templates():
+        found.get_template(name)
+    return found
+
+
+async def _templates_loaded() -> None:
+    """Loads them in a thread. It takes a tenth of a second, and a stop may be due meanwhile."""
+    if not templates.cache_info().currsize:
+        await asyncio.to_thread(templates)
 
 
 class SignInNeeded(Exception):
@@ -100,7 +119,7 @@ def part(template: str, viewer: SignedIn | None = None, **values: object) -> str
         "csrf": csrf_of(viewer.token) if viewer else "",
         "may_act": viewer is not None and may_act(viewer),
     }
-    return templates.get_template(template).render(known | values)
+    return templates().get_template(template).render(known | values)
 
 
 def csrf_of(token: str) -> str:
@@ -124,6 +143,7 @@ class ConsoleRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def shown(request: Request) -> Response:
+            await _templates_loaded()
             try:
                 response = await handler(request)
             except SignInNeeded:

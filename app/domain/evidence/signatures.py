@@ -9,7 +9,6 @@ from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.domain.units.canonical import digest
 from app.domain.units.frozen import frozen
@@ -34,7 +33,7 @@ class SigningKey:
 
     def __init__(self, seed: bytes) -> None:
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public = self._private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+        self.public = self._private.public_key().public_bytes_raw().hex()
         """The public key, 32 bytes in hex."""
         self.id = key_id_of(self.public)
 

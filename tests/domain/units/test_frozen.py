@@ -104,7 +104,7 @@ def test_is_a_dataclass_with_slots_of_which_nothing_can_be_set_or_deleted() -> N
     with pytest.raises(FrozenInstanceError, match="cannot assign to field 'first'"):
         ours.first = 2  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError, match="cannot delete field 'first'"):
-        del ours.first  # type: ignore[misc]
+        del ours.first
     with pytest.raises(FrozenInstanceError):
         ours.unknown = 2  # type: ignore[attr-defined]
     assert Ours(1).listed is not ours.listed
@@ -113,7 +113,7 @@ def test_is_a_dataclass_with_slots_of_which_nothing_can_be_set_or_deleted() -> N
 def test_fields_by_name_only_and_patterns_by_place() -> None:
     assert str(signature(ByName.__init__)) == "(self, *, one: float, two: int | None = None)"
     with pytest.raises(TypeError):
-        ByName(1.0)  # type: ignore[misc]
+        ByName(1.0)  # type: ignore[call-arg]
     match Ours(4, "b"):
         case Ours(first, hidden):
             assert (first, hidden) == (4, "b")
