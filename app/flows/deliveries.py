@@ -3,7 +3,8 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.monta.webhook import Entry
 from app.store.db.database import Database
-from app.store.db.group_commit import GroupCommit, Write
+from app.store.db.group_commit import GroupCommit, TooManyWaiting, Write
 from app.store.operators.operators import Operator
 from app.store.sessions.deliveries import KeptDelivery
 
@@ -27,6 +28,8 @@ MOST_WAIT_S = 0.3
 LATE_S = 0.15
 """When a delivery took this long to be kept, the process refuses long polls for LATE_FOR_S: before any delivery."""
 LATE_FOR_S = 1.0
+WAIT_AT_ONCE = 4
+"""Deliveries that wait for a row which another transaction has locked, at the same time. The next ones are refused."""
 MOST_LATELY = 10_000
 """Deliveries that are remembered as kept."""
 ENTRIES_BESIDE_OTHERS = 40
@@ -143,6 +146,18 @@ class Deliveries:
         self._groups: dict[OperatorId, Groups] = {}
         self._reading: dict[OperatorId, OneAtATime] = {}
         self._late_until_s = -math.inf
+        self._waiting = 0
+
+    @contextmanager
+    def waiting_for_rows(self) -> Iterator[None]:
+        """Counts a delivery that waits for locked rows. Raises TooManyWaiting."""
+        if self._waiting >= WAIT_AT_ONCE:
+            raise TooManyWaiting
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     def took(self, seconds: float, now_s: float) -> None:
         """Notes how long a delivery took; `now_s` is monotonic time."""

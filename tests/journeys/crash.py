@@ -46,7 +46,9 @@ class Stalling(Database):
         return self.transaction()
 
     @asynccontextmanager
-    async def transaction(self, *, urgent: bool = False) -> AsyncIterator[Connection]:
+    async def transaction(
+        self, *, urgent: bool = False, lock_ms: int | None = None
+    ) -> AsyncIterator[Connection]:
         await self._rig.clock.advance(self._seconds)
         async with self._rig.context.database.transaction() as connection:
             yield connection

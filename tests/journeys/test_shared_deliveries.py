@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.session.states.kept_readings import MOST_READINGS
-from app.flows import deliveries
+from app.flows import deliveries, keep_delivery
 from tests.conftest import PATIENCE_S
 from tests.journeys.deliveries import answered, as_monta_shows_it, deliver, entry, later
 from tests.journeys.rig import Json, Rig, open_rig
@@ -146,6 +146,30 @@ async def test_a_reading_that_decides_does_not_wait_for_one_that_only_fills(data
                 assert await deliver(rig, entry(rig, paused)) == 200
             assert not filling.done()
         assert await filling == 200
+
+
+@pytest.mark.parametrize(("table", "state"), [("payment_sessions", "paused"), ("kept_readings", "charging")])
+async def test_F120_a_row_that_another_transaction_has_locked_holds_up_no_other_delivery(
+    database_url: str, table: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_delivery, "LOCK_MS", 20)
+    async with running(database_url, 907, 106) as (rig, (one, other)):
+        wh = await shown_wh(rig, one)
+        async with locked(rig, table, one):
+            told = [later(rig, one.charge, 10 * n) | {"state": state} for n in range(6)]
+            held_up = [asyncio.create_task(answered(rig, entry(rig, each))) for each in told]
+            refused = 0
+            async with asyncio.timeout(PATIENCE_S):
+                while refused < len(told) - deliveries.WAIT_AT_ONCE:
+                    await asyncio.wait([task for task in held_up if not task.done()], timeout=0.02)
+                    refused = sum(task.done() and task.result().status_code == 503 for task in held_up)
+                free = later(rig, other.charge, 10) | {"state": state}
+                assert await deliver(rig, entry(rig, free)) == 200
+            assert sum(not task.done() for task in held_up) == deliveries.WAIT_AT_ONCE
+        assert (
+            sorted(answer.status_code for answer in await asyncio.gather(*held_up)) == [200] * 4 + [503] * 2
+        )
+        assert await shown_wh(rig, one) > wh
 
 
 async def test_past_what_can_be_kept_in_time_deliveries_are_refused_and_nothing_of_them_is_kept(

@@ -58,7 +58,9 @@ class Counted(Database):
         self._under = rig.context.database
         self.statements = self.transactions = 0
 
-    def transaction(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
+    def transaction(
+        self, *, urgent: bool = False, lock_ms: int | None = None
+    ) -> AbstractAsyncContextManager[Connection]:
         return self._counted(urgent)
 
     @asynccontextmanager

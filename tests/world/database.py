@@ -92,7 +92,9 @@ class ReplicaDatabase(Database):
     def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         return self._open(begins=False)
 
-    def transaction(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
+    def transaction(
+        self, *, urgent: bool = False, lock_ms: int | None = None
+    ) -> AbstractAsyncContextManager[Connection]:
         return self._open(begins=True)
 
     def single(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:

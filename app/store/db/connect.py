@@ -174,8 +174,9 @@ class PooledConnection(ServerConnection):
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
         """Raises the same errors as asyncpg's own method."""
-        if query.startswith("BEGIN"):
-            query += "".join(f" SET LOCAL {name} = {value};" for name, value in self.server_bounds.items())
+        if query.startswith("BEGIN;"):
+            bounds = "".join(f" SET LOCAL {name} = {value};" for name, value in self.server_bounds.items())
+            query = f"BEGIN;{bounds}{query.removeprefix('BEGIN;')}"  # a transaction's own bounds come last
         status: str = await super().execute(query, *args, timeout=timeout)
         return status
 

@@ -95,13 +95,20 @@ class Connection:
     A transaction begins with its first statement. Errors are asyncpg's, without the values of parameters and rows.
     """
 
-    __slots__ = ("_begins", "_notifications", "_replace", "_scope", "began", "raw")
+    __slots__ = ("_begins", "_lock_ms", "_notifications", "_replace", "_scope", "began", "raw")
 
     def __init__(
-        self, raw: asyncpg.Connection, *, begins: bool = True, replace: Replace | None = None
+        self,
+        raw: asyncpg.Connection,
+        *,
+        begins: bool = True,
+        replace: Replace | None = None,
+        lock_ms: int | None = None,
     ) -> None:
-        """`replace` lends another connection in place of one that the server has closed."""
+        """`replace` lends another connection in place of one that the server has closed. `lock_ms`: the longest wait of
+        this transaction for a locked row, instead of the usual one."""
         self.raw = raw
+        self._lock_ms = lock_ms
         self._replace = replace
         self.began = False
         """Whether a statement was sent."""
@@ -142,7 +149,8 @@ class Connection:
     async def _begin(self) -> None:
         """Begins a transaction and sets its scope, in one message. The scope: whose rows it may see."""
         narrow = "" if self.raw.scope == self._scope else f" SET LOCAL {SETTING} = {_quoted(self._scope)};"
-        await self.raw.execute(f"BEGIN;{narrow}")
+        bound = "" if self._lock_ms is None else f" SET LOCAL lock_timeout = {self._lock_ms};"
+        await self.raw.execute(f"BEGIN;{narrow}{bound}")
 
     async def _read(self, statement: Statement, values: list[list[Any]], *, many: bool) -> Result:
         """Reads without a transaction. The connection keeps the scope for the next reads of the same operator."""

@@ -112,12 +112,17 @@ class Database:
         self.listen_host = WritableHost(asyncpg_url(listen_url), bounds=bounds) if listen_url else self.host
         self._pool = Pool(self._connect, size=pool_size, urgent_size=urgent_size, share=share)
 
-    def transaction(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
+    def transaction(
+        self, *, urgent: bool = False, lock_ms: int | None = None
+    ) -> AbstractAsyncContextManager[Connection]:
         """Opens one transaction: commits at the block's end, rolls back on errors.
 
-        `urgent` ones, which stop charges, also find a connection when all others are in use.
+        `urgent` ones, which stop charges, also find a connection when all others are in use. `lock_ms`: the longest
+        wait for a row that another transaction has locked, instead of SERVER_BOUNDS' one.
         """
-        return self._lend(lambda raw: Connection(raw, replace=self._pool.replace), urgent=urgent)
+        return self._lend(
+            lambda raw: Connection(raw, replace=self._pool.replace, lock_ms=lock_ms), urgent=urgent
+        )
 
     def read(self, *, urgent: bool = False) -> AbstractAsyncContextManager[Connection]:
         """A connection for statements that only read. Each is a transaction of its own."""
