@@ -78,7 +78,7 @@ DETAILS: Mapping[str, str] = {
     "not_found": "This terminal has no such payment session.",
     "method_not_allowed": "Method Not Allowed; see /docs for what this service offers.",
     "unsupported_media_type": "Send the body with Content-Type: application/json.",
-    "too_many_requests": "This caller's limit of calls a minute is reached; wait as Retry-After says.",
+    "too_many_requests": "A limit of calls a minute is reached (TAPWATT_CALLS_PER_MINUTE); wait as Retry-After says.",
     "unavailable": "Nothing is known to be recorded; ask again with the same reference.",
     "internal_error": "The request failed here; nothing is known to be recorded.",
 }

@@ -81,17 +81,14 @@ class RateLimits:
         self, caller: str, operator: str | None, now_s: float, *, stops: bool, holds: bool
     ) -> None:
         """Counts a call with a valid key. Raises Problem `too_many_requests`, a moment later."""
-        if stops:
-            wait_s = self._stops.take(caller, now_s)
-        else:
-            wait_s = self._calls.take(caller, now_s)
-            if not wait_s and holds:
-                wait_s = self._holds.take(caller, now_s)
-            if not wait_s and operator is not None:
-                wait_s = self._operators.take(operator, now_s)
+        limit, wait_s = "CALLS", (self._stops if stops else self._calls).take(caller, now_s)
+        if not stops and not wait_s and holds:
+            limit, wait_s = "NEW_HOLDS", self._holds.take(caller, now_s)
+        if not stops and not wait_s and operator is not None:
+            limit, wait_s = "OPERATOR_CALLS", self._operators.take(operator, now_s)
         if wait_s:
             await self.hold_back()
-            raise too_many(wait_s)
+            raise too_many(wait_s, limit)
 
     async def failure(self, address: str | None, now_s: float) -> float:
         """Counts a call without a valid key or signature. Returns 0, or, a moment later, the seconds to wait."""
@@ -121,10 +118,10 @@ class RateLimits:
             self._held_back -= 1
 
 
-def too_many(wait_s: float) -> Problem:
-    """The refusal, with the seconds after which the call may come again."""
+def too_many(wait_s: float, limit: str = "FAILED_KEYS") -> Problem:
+    """The refusal, with the seconds after which the call may come again. `limit`: of which setting."""
     return Problem(
         "too_many_requests",
-        "This caller's limit of calls a minute is reached; wait as Retry-After says.",
+        f"A limit of calls a minute is reached (TAPWATT_{limit}_PER_MINUTE); wait as Retry-After says.",
         headers={"Retry-After": str(max(1, math.ceil(wait_s)))},
     )

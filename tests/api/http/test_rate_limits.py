@@ -65,6 +65,7 @@ async def test_a_terminal_beyond_its_calls_gets_429_and_neither_its_stops_nor_ot
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     refused = answers[-1]
     assert refused.json()["code"] == "too_many_requests"
+    assert "TAPWATT_CALLS_PER_MINUTE" in refused.json()["detail"]
     assert refused.json()["retryable"]
     assert int(refused.headers["Retry-After"]) == 5
     assert (await service.call("POST", f"{path}/stop")).status_code == 202
@@ -77,13 +78,15 @@ async def test_new_holds_and_an_operators_calls_have_limits_of_their_own(service
     limited(service, new_holds=8)
     made = [await service.call("POST", SESSIONS, payment(f"10{n}", f"A-{n}")) for n in (1, 2, 3)]
     assert [answer.status_code for answer in made] == [201, 201, 429]
+    assert "TAPWATT_NEW_HOLDS_PER_MINUTE" in made[-1].json()["detail"]
     assert await service.count() == 2
     assert (await service.call("GET", "/v1/charge-points")).status_code == 200
     limited(service, operator_calls=8)
     second = await service.add_terminal(service.one.operator.operator_id)
     keys = [service.one.terminal.api_key, second.api_key, service.one.terminal.api_key]
-    found = [(await service.call("GET", "/v1/charge-points", key=key)).status_code for key in keys]
-    assert found == [200, 200, 429]
+    found = [await service.call("GET", "/v1/charge-points", key=key) for key in keys]
+    assert [answer.status_code for answer in found] == [200, 200, 429]
+    assert "TAPWATT_OPERATOR_CALLS_PER_MINUTE" in found[-1].json()["detail"]
     others = service.other.terminal.api_key
     assert (await service.call("GET", "/v1/charge-points", key=others)).status_code == 200
 
