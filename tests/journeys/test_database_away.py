@@ -42,7 +42,7 @@ async def test_F93_only_what_is_wrong_with_a_session_itself_counts_as_its_failur
         session = await rig.authorize(106, 500)
         await run_as_owner(database_url, *(s.replace("SQLSTATE", sqlstate) for s in REFUSE))
         try:
-            most, attention_raised, tries = 0, False, 0
+            most, attention_raised, tries, began = 0, False, 0, rig.clock.now()
             while not starts(rig):
                 await rig.pass_time(1)
                 async with rig.context.database.transaction() as connection:
@@ -51,5 +51,6 @@ async def test_F93_only_what_is_wrong_with_a_session_itself_counts_as_its_failur
                 most, attention_raised = max(most, found.failures), attention_raised or found.needs_attention
             assert (most, attention_raised) == (failures, failures >= 3)
             assert tries > 4, "nothing was refused"
+            assert failures or (rig.clock.now() - began).total_seconds() < rig.context.lease_s, "not released"
         finally:
             await run_as_owner(database_url, *UNDO)

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app.api.event_views import Views
 from app.domain.alerts.causes import of_operator
 from app.domain.events.event import EventType
+from app.domain.limit.policy import Policy
 from app.domain.session.attention import AttentionCode
 from app.domain.session.machine import Caller, Change, Source
+from app.domain.session.payment_session import PaymentSession
 from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargePointId, OperatorId, SessionId, TerminalId
 from app.flows.admin import provision
@@ -24,7 +27,7 @@ from app.flows.events import manage_endpoints
 from app.flows.events.manage_endpoints import EndpointRefused
 from app.flows.events.send_events import EventSender
 from app.flows.operator.sync import sync_operator
-from app.flows.saving import save
+from app.flows.saving import save, save_all
 from app.store import alerts
 from app.store.db.secret_box import SecretBox, SecretUnreadable
 from app.store.operators.jobs import Job, JobLease
@@ -171,6 +174,33 @@ async def test_F118_an_event_is_written_with_its_change_or_not_at_all(database_u
         assert after == before
         await send_due(sender)
         assert maker.types == TYPES
+
+
+async def test_sessions_that_are_saved_together_are_all_told_and_one_that_cannot_be_shown_is_saved_all_the_same(
+    database_url: str,
+) -> None:
+    maker = Maker()
+    async with open_rig(database_url) as rig:
+        await listen(rig, maker)
+        session_ids = [SessionId((await rig.authorize(point))["id"]) for point in (101, 103, 105)]
+
+        class Unshown(Views):
+            def session(self, session: PaymentSession, policy: Policy) -> bytes:
+                if session.id == session_ids[1]:
+                    raise ValueError
+                return super().session(session, policy)
+
+        context, edits = replace(rig.context, views=Unshown()), []
+        async with rig.context.database.transaction() as connection:
+            for session_id in sorted(session_ids):
+                session = await payment_sessions.lock(connection, session_id)
+                assert session is not None
+                change = Change(session).raise_attention(AttentionCode.SHORTFALL, "1", Source.WATCHER)
+                edits.append((session, change))
+            saved = await save_all(context, connection, edits, rig.clock.now())
+        assert [session.needs_attention for session in saved] == [True] * 3
+        told = {row["session_id"] for row in await rows(rig, OF_SESSIONS)}
+        assert told == {session_ids[0], session_ids[2]}
 
 
 async def test_F118_a_dead_endpoint_is_tried_for_seven_days_and_holds_up_no_other(database_url: str) -> None:

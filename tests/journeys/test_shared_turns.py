@@ -203,6 +203,7 @@ async def test_F120_few_transactions_wait_for_locked_rows_and_stops_for_none_of_
         assert isinstance((await advancing[0]).step, SendStart)
         assert isinstance((await advancing[2]).step, SendStart)
     assert most == {False: 1, True: 1}
+    assert not any(together._waiting.values())
 
 
 async def test_what_came_of_a_call_is_saved_also_when_nothing_can_be_decided(

@@ -14,10 +14,13 @@ from app.flows.admin import provision
 from app.flows.admin.provision import NewOperator
 from app.flows.session import claim
 from app.flows.session.advance import yield_session
+from app.flows.session.claim import Capacity
 from app.flows.terminal.request_stop import request_stop
 from app.monta.transport import Timeouts
 from app.simulator.faults.catalog import FaultKind
 from app.store.db.database import Database
+from app.store.operators import jobs
+from app.store.operators.jobs import Job
 from app.store.sessions import payment_sessions
 from app.store.sessions.leases import Lease
 from app.store.sessions.session_filter import SessionFilter
@@ -148,6 +151,26 @@ async def test_other_work_of_many_operators_leaves_a_quarter_of_the_slots_to_sto
         for held, left in ((others[:5], 1), (others, 0), ([*others[:5], *stops], 1), (stops, 6)):
             watcher._held = set(held)
             assert watcher._capacity().others == left
+        watcher._running = {asyncio.create_task(asyncio.sleep(0)) for _ in range(7)}
+        assert watcher._capacity() == Capacity(stops=1, others=1, jobs=1), "no more than slots are free"
+
+
+async def test_a_job_in_work_keeps_its_lease(database_url: str) -> None:
+    until = "SELECT max(lease_until) FROM operator_jobs"
+    async with open_rig(database_url) as rig:
+        watcher, now = rig.watchers[0], rig.clock.now()
+        async with rig.context.database.transaction() as connection:
+            await jobs.make_due(connection, rig.operator.operator_id, Job.SYNC, now)
+            lease = await jobs.claim(connection, now=now, until=now + timedelta(seconds=20))
+        assert lease is not None
+        watcher._held_jobs = {lease}
+        keeping = asyncio.create_task(watcher.keep_leases())
+        await asyncio.sleep(0)
+        await rig.clock.advance(15)
+        async with asyncio.timeout(PATIENCE_S):
+            while await value(rig, until) == now + timedelta(seconds=20):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        keeping.cancel()
 
 
 async def test_stops_in_work_are_no_reason_to_put_off_their_operators_other_work(database_url: str) -> None:

@@ -221,3 +221,17 @@ async def test_long_polls_are_refused_while_deliveries_take_long(
         now_s = service.context.clock.monotonic()
         assert service.context.deliveries.are_late(now_s)
         assert not service.context.deliveries.are_late(now_s + deliveries.LATE_FOR_S)
+
+
+async def test_a_notification_wakes_all_whom_it_names_and_one_without_names_looks_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "SWEEP_S", 60.0)
+    sessions = Sessions()
+    async with sessions.waiting("a", "b", "c") as calls, asyncio.timeout(SOON_S):
+        sessions.changed.update(["a", "b"])
+        sessions.news.notify("a,b")
+        assert await asyncio.gather(*calls[:2]) == [2, 2]
+        sessions.changed.update(["c"])
+        sessions.news.notify("")
+        assert await calls[2] == 2

@@ -118,6 +118,7 @@ async def test_what_was_released_is_due_at_its_next_time(database_url: str) -> N
         assert await claim(database, now=NOW + 4 * SECOND) == []
         (again,) = await claim(database, now=NOW + 5 * SECOND)
         async with database.transaction() as connection:
+            assert await leases.next_due(connection) is None, "what is claimed is not waited for"
             await leases.release(connection, again, Wait(None))
         assert await claim(database, now=NOW + timedelta(days=30)) == []
 
