@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
 from app.demo.processes import base_environment, free_port
 from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.admin import provision
 from app.flows.admin.provision import AddedOperator, NewOperator
 from app.flows.context import Context
-from app.settings import KeyedSettings
+from app.settings import KeyedSettings, Secret
 from app.wiring import open_context
 from bench.cases.starts import AMOUNT, GAP_S, started
 from bench.load.generator import Generator
@@ -197,7 +196,7 @@ def _reads(keys: Sequence[str]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _context(rig: Rig) -> AsyncIterator[Context]:
-    settings = KeyedSettings(secret_key=SecretStr(SECRET_KEY))
+    settings = KeyedSettings(secret_key=Secret(SECRET_KEY))
     async with open_context(settings, rig.database.service_url(NAME)) as context:
         yield context
 

@@ -18,7 +18,7 @@ LEAN = "import sys; from app.lean_imports import without\nwith without('pydantic
 OURS = "app.cli, app.processes, app.api.http.server, app.main\nprint(*(n for n in sys.modules if n.split('.')[0] in TOPS))"
 TOPS = (
     "TOPS = {'alembic', 'anyio', 'asyncpg', 'cryptography', 'fastapi', 'httpcore', 'httptools', 'httpx', 'msgspec',\
- 'prometheus_client', 'pydantic', 'pydantic_core', 'pydantic_settings', 'rich', 'sqlalchemy', 'starlette', 'structlog',\
+ 'prometheus_client', 'pydantic', 'pydantic_core', 'rich', 'sqlalchemy', 'starlette', 'structlog',\
  'typer', 'uvicorn', 'uvloop'}"
 )
 """The packages that the service depends on; which of their modules it loads is found out."""

@@ -3,9 +3,7 @@
 import time
 from datetime import timedelta
 
-from pydantic import SecretStr
-
-from app.settings import KeyedSettings
+from app.settings import KeyedSettings, Secret
 from app.watcher import Watcher
 from app.wiring import open_context
 from bench.report.rows import TAPWATT, Goal, Want
@@ -48,7 +46,7 @@ async def run(rig: Rig) -> None:
 async def _looks(rig: Rig) -> list[float]:
     """Times in ms, sorted, of rounds of the real watcher in this process; it claims, finds nothing, and returns."""
     times_ms = []
-    settings = KeyedSettings(secret_key=SecretStr(SECRET_KEY))
+    settings = KeyedSettings(secret_key=Secret(SECRET_KEY))
     async with open_context(settings, rig.database.service_url(NAME)) as context:
         watcher = Watcher(context, name="bench")
         for number in range(WARM + LOOKS):

@@ -8,7 +8,6 @@ from secrets import token_urlsafe
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
 from app.demo.processes import base_environment, free_port
 from app.domain.tariff import parse_tariff
@@ -16,7 +15,7 @@ from app.domain.units.ids import ChargePointId
 from app.flows.admin import provision
 from app.flows.admin.manage_keys import add_ops_key
 from app.flows.admin.provision import NewOperator
-from app.settings import KeyedSettings
+from app.settings import KeyedSettings, Secret
 from app.store.db.schema import migrate
 from app.wiring import open_context
 from bench.load.generator import Generator
@@ -108,7 +107,7 @@ class Tapwatt:
             paying_team_id="14",
         )
         points = [ChargePointId(point) for point in (FAST, *SLOW, DONE, FRESH)]
-        async with open_context(KeyedSettings(secret_key=SecretStr(SECRET_KEY)), url) as context:
+        async with open_context(KeyedSettings(secret_key=Secret(SECRET_KEY)), url) as context:
             operator = await provision.add_operator(context, new)
             owner = operator.operator_id
             terminal = await provision.add_terminal(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from app.settings import PREFIX, Settings
+from app.settings import PREFIX, Settings, settings_from
 from tests.postgres import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ def test_the_database_is_asked_for_the_database_that_there_is() -> None:
 
 
 def test_the_simulator_sends_webhooks_to_the_other_containers() -> None:
-    assert Settings(_env_file=None, **_settings_of("simulator")).allow_plain_http
+    assert settings_from(_settings_of("simulator"), Settings).allow_plain_http
 
 
 def _settings_of(name: str) -> dict[str, Any]:

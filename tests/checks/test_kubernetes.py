@@ -1,6 +1,7 @@
 """The Kubernetes manifests fit the image, the commands, the settings and the addresses, and have no rights to spare."""
 
 import re
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import yaml  # type: ignore[import-untyped]
 from typer.core import TyperGroup as Group
 
 from app.api.http.server import GRACE_S
-from app.settings import PREFIX, SECRETS_FOLDER, Settings
+from app.settings import PREFIX, SECRETS_FOLDER, Settings, settings_from
 from app.watcher import DRAIN_S
 from tests.checks.pages import text_of
 from tests.commands import APP, tree_of
@@ -39,7 +40,9 @@ def port_of(name: str, port: str) -> int:
 
 
 def is_setting(name: str) -> bool:
-    return name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() in Settings.model_fields
+    return name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() in {
+        each.name for each in fields(Settings)
+    }
 
 
 def mounted(name: str) -> set[str]:
@@ -107,7 +110,7 @@ def test_a_pod_sets_only_settings_that_exist(name: str) -> None:
     assert all(map(is_setting, given))
     secret = {"SECRET_KEY", "DATABASE_URL", "OWNER_DATABASE_URL"}
     assert not {PREFIX + each for each in secret} & given.keys()
-    Settings(_env_file=None, **{key.removeprefix(PREFIX).lower(): value for key, value in given.items()})
+    settings_from({key.removeprefix(PREFIX).lower(): value for key, value in given.items()}, Settings)
 
 
 def test_only_the_migration_sees_the_url_of_the_owner() -> None:

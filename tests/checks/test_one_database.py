@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from app.settings import Settings
@@ -48,5 +49,5 @@ def test_F82_nothing_else_opens_a_connection() -> None:
 
 def test_F82_there_is_one_setting_that_holds_an_address_of_a_database() -> None:
     """And one for the listener, which reads nothing: a way around a pooler (F112). The owner's is for migrations."""
-    named = {name for name in Settings.model_fields if "database" in name or "dsn" in name}
+    named = {each.name for each in fields(Settings) if "database" in each.name or "dsn" in each.name}
     assert named == {"database_url", "listen_database_url", "owner_database_url"}

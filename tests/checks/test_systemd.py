@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ def test_a_unit_runs_a_command_that_exists_with_secrets_as_files(unit: Path) -> 
     secrets = re.findall(r"^LoadCredential=(\w+):/etc/tapwatt/secrets/(\w+)$", text, re.MULTILINE)
     assert {name for name, _ in secrets} == {PREFIX + "SECRET_KEY", PREFIX + "DATABASE_URL"}
     assert all(
-        name == file and name.removeprefix(PREFIX).lower() in Settings.model_fields for name, file in secrets
+        name == file and name.removeprefix(PREFIX).lower() in {each.name for each in fields(Settings)}
+        for name, file in secrets
     )
     assert f"\nBindReadOnlyPaths=%d:{SECRETS_FOLDER}\n" in text
     for line in ("DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet="):

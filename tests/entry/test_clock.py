@@ -11,7 +11,7 @@ import time_machine
 
 from app.clock import SystemClock
 from app.flows.admin.database_checks import clock_skew
-from app.settings import KeyedSettings
+from app.settings import KeyedSettings, Secret
 from app.store.db.database import Database
 from app.wiring import clock_for
 
@@ -41,7 +41,7 @@ async def test_F62_a_machine_whose_clock_is_wrong_from_the_start_takes_over_the_
     database_url: str,
 ) -> None:
     database = Database(database_url)
-    settings = KeyedSettings.model_validate({"secret_key": "a-key-of-the-tests-0123456789-XYZ"})
+    settings = KeyedSettings(secret_key=Secret("a-key-of-the-tests-0123456789-XYZ"))
     try:
         with time_machine.travel(datetime.now(UTC) - timedelta(hours=3), tick=True):
             clock = await clock_for(settings, database)

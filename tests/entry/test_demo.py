@@ -28,7 +28,7 @@ from app.domain.tariff import Period, PeriodKind, parse_tariff
 from app.domain.tariff import price as price_of
 from app.domain.units.money import Rounding, to_minor
 from app.domain.units.text_bar import bar
-from app.settings import Settings
+from app.settings import Settings, settings_from
 from app.simulator.charge_points import PRICE_GROUPS
 from app.simulator.site.prices import Currency, PriceGroup, Usage, price
 
@@ -154,7 +154,7 @@ def test_the_settings_of_the_demo_are_allowed_at_every_speed(speed: float) -> No
     chosen = {
         name.removeprefix("TAPWATT_").lower(): value for name, value in settings_of_the_demo(speed).items()
     }
-    settings = Settings.model_validate(chosen)
+    settings = settings_from(chosen, Settings)
     assert settings.send_guard_s + settings.start_timeout_s <= settings.quiet_window_s
 
 

@@ -1,13 +1,13 @@
 """app/settings: Settings: each variable with its bounds, every problem in one message, nothing secret in it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from app.settings import (
     PREFIX,
-    KeyedSettings,
     Settings,
     SettingsWrong,
     load_settings,
@@ -24,8 +24,8 @@ Environment = Callable[[Mapping[str, str]], None]
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
     """Exactly these TAPWATT_ variables, in a folder without a .env."""
     monkeypatch.chdir(tmp_path)
-    for field in Settings.model_fields:
-        monkeypatch.delenv(PREFIX + field.upper(), raising=False)
+    for each in fields(Settings):
+        monkeypatch.delenv(PREFIX + each.name.upper(), raising=False)
 
     def hold(values: Mapping[str, str]) -> None:
         for name, value in values.items():
@@ -173,7 +173,7 @@ def test_outgoing_urls_are_judged_by_the_rule_of_egress_when_they_are_set(enviro
 def secret_file(environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The file of the secret key, in a folder of secrets as a container or systemd mounts it."""
     environment({})
-    monkeypatch.setitem(KeyedSettings.model_config, "secrets_dir", tmp_path)
+    monkeypatch.setattr("app.settings.SECRETS_FOLDER", tmp_path)
     return tmp_path / "TAPWATT_SECRET_KEY"
 
 

@@ -15,7 +15,7 @@ from resource import RLIMIT_CPU, setrlimit
 
 LIBRARIES = (
     *("pytest", "hypothesis.strategies", "sqlalchemy.ext.asyncio", "asyncpg", "alembic.command", "msgspec"),
-    *("cryptography.fernet", "structlog", "httpx", "fastapi", "pydantic_settings", "prometheus_client"),
+    *("cryptography.fernet", "structlog", "httpx", "fastapi", "prometheus_client"),
     *("schemathesis.pytest.plugin", "xdist.plugin"),
 )
 IDLE_FACTOR = 10

@@ -25,7 +25,7 @@ from app.domain.units.ids import ChargePointId
 from app.flows.admin import provision
 from app.flows.admin.manage_keys import add_ops_key
 from app.flows.admin.provision import NewOperator
-from app.settings import KeyedSettings
+from app.settings import KeyedSettings, Secret
 from app.simulator.http.asgi import BASE
 from app.simulator.server import about, default_config
 from app.wiring import open_context
@@ -187,7 +187,7 @@ class Fleet:
 
 async def _provision(fleet: Fleet, url: str) -> None:
     """Provisions as the command line does, without a process for each command."""
-    settings = KeyedSettings(secret_key=SECRET_KEY, allow_plain_http=True)
+    settings = KeyedSettings(secret_key=Secret(SECRET_KEY), allow_plain_http=True)
     monta = about(default_config(), fleet.monta.url)
     new = NewOperator(
         name="Nordlade",

@@ -19,7 +19,7 @@ from app.flows.admin.rotate_secret_key import rotate_secret_key
 from app.flows.context import Context
 from app.flows.known_keys import KEPT_S
 from app.flows.make_key import KeyTerms
-from app.settings import KeyedSettings
+from app.settings import KeyedSettings, Secret
 from app.store.db.secret_box import SecretBox
 from app.store.operators.keys import KeyKind, Role
 from app.wiring import open_context
@@ -232,7 +232,9 @@ async def test_F90_keys_change_under_load_with_nothing_lost_and_revoked_ones_are
     fleet, rng, before = quiet.fleet, random.Random(seed), len(quiet.known)
     callers = Callers(fleet, quiet.known)
     url = fleet.replicas[-1].environment["TAPWATT_DATABASE_URL"]
-    settings = KeyedSettings(secret_key=NEW_KEY, old_secret_keys=SECRET_KEY, allow_plain_http=True)
+    settings = KeyedSettings(
+        secret_key=Secret(NEW_KEY), old_secret_keys=Secret(SECRET_KEY), allow_plain_http=True
+    )
     async with two_replicas(fleet), open_context(settings, url) as context, asyncio.TaskGroup() as group:
         for number in range(LANES):
             group.create_task(callers.lane(number, seed))
