@@ -51,7 +51,8 @@ async def record(connection: Connection, payments: Sequence[NewPayment]) -> froz
 def _row(payment: NewPayment) -> tuple[dict[str, Any], list[JournalRow]]:
     """The session's row, and its first journal lines."""
     session = payment.change.session
-    session = replace(session, attention=stamped(session.attention, session.created_at))
+    if session.attention:
+        session = replace(session, attention=stamped(session.attention, session.created_at))
     session, lines = linked(session, JournalHead(), payment.change.lines, session.created_at)
     row = (
         identity_row(session)
