@@ -19,15 +19,16 @@ class PaymentCall:
     session: PaymentSession | None = None
     refusal: Exception | None = None
 
-    def excludes(self, other: "PaymentCall") -> bool:
-        """Whether two calls to an operator exclude each other. They share a charge point, a reference or a key."""
-        mine, theirs = self.payment, other.payment
-        if mine.charge_point_id == theirs.charge_point_id:
-            return True
-        if self.terminal.id != other.terminal.id:
-            return False
-        same_key = mine.idempotency_key is not None and mine.idempotency_key == theirs.idempotency_key
-        return same_key or mine.authorization.reference == theirs.authorization.reference
+    def names(self) -> set[tuple[str, ...]]:
+        """Names what only one call can have. Its charge point, its reference, its key."""
+        terminal_id, payment = self.terminal.id, self.payment
+        names: set[tuple[str, ...]] = {
+            (payment.charge_point_id,),
+            ("reference", terminal_id, payment.authorization.reference),
+        }
+        if payment.idempotency_key is not None:
+            names.add(("key", terminal_id, payment.idempotency_key))
+        return names
 
 
 class Payments:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
+from typing import TypeAlias
 
 from fastapi import Request
 from pydantic import BaseModel
@@ -28,6 +30,8 @@ IDENTIFIERS = frozenset(
 
 MONTAS = frozenset({"charge_id", "charge_point_id", "cursor", "operator_id"})
 """Long digit strings that are only compared with known ids. Unknown ones go nowhere."""
+
+_Models: TypeAlias = Mapping[str, type[BaseModel] | None]
 
 HEADERS = ("idempotency-key", "prefer")
 """The headers that are read; all others are ignored."""
@@ -56,12 +60,13 @@ def fields_of_request(request: Request) -> list[str]:
 def _found(value: object, model: type[BaseModel] | None, path: str) -> Iterator[str]:
     """Returns paths of fields with card numbers. Up to the first name that is not ours."""
     if isinstance(value, dict):
+        ours = _models_of(model)
         for name, child in value.items():
-            known = model is not None and name in model.model_fields
+            known = name in ours
             if not known and looks_like_card_number(str(name), Field.TEXT):
                 yield path
             if not (known and name in MONTAS):
-                yield from _found_below(child, model if known else None, path, str(name))
+                yield from _found_below(child, ours if known else None, path, str(name))
     elif isinstance(value, list):
         for child in value:
             yield from _found(child, None, path)
@@ -69,20 +74,24 @@ def _found(value: object, model: type[BaseModel] | None, path: str) -> Iterator[
         yield path
 
 
-def _found_below(child: object, model: type[BaseModel] | None, path: str, name: str) -> Iterator[str]:
-    if model is None:
+def _found_below(child: object, ours: _Models | None, path: str, name: str) -> Iterator[str]:
+    if ours is None:
         yield from _found(child, None, path)
         return
     here = f"{path}.{name}".lstrip(".")
     if isinstance(child, dict | list):
-        yield from _found(child, _model_of(model, name), here)
+        yield from _found(child, ours[name], here)
     elif _is_card(_text_of(child), name):
         yield here
 
 
-def _model_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    inner = model.model_fields[name].annotation
-    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+@cache
+def _models_of(model: type[BaseModel] | None) -> _Models:
+    """Names the fields of a model, with the model of each. None: it has none."""
+    if model is None:
+        return {}
+    inner = {name: field.annotation for name, field in model.model_fields.items()}
+    return {n: m if isinstance(m, type) and issubclass(m, BaseModel) else None for n, m in inner.items()}
 
 
 def _is_card(text: str, name: str) -> bool:

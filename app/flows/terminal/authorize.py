@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 
 import structlog
 
 from app.domain.evidence.bundle import request_of
 from app.domain.limit.monta_limits import admitted, monta_limits_for
-from app.domain.limit.policy import Policy, power_bound_w
+from app.domain.limit.policy import Policy, SmallAuthorizations, power_bound_w
 from app.domain.session.holds import TermProblem, amount_problem, most_minor, time_problem
 from app.domain.session.limit_checks import contradiction
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import Authorization, PaymentAuthorized, PaymentSession, Start
 from app.domain.session.plausibility import why_unlikely
 from app.domain.session.states.journal import JournalKind
+from app.domain.tariff import Tariff
 from app.domain.tariff.time_windows import in_force, out_of_force
 from app.domain.units.canonical import digest
 from app.domain.units.frozen import frozen
@@ -115,6 +116,9 @@ class _KeyTaken(Exception):
 
 
 MAX_TRIES = 3
+MOST_AMOUNTS = 1_000
+"""Amounts with their tariff that were judged lately and are remembered: terminals hold the same amounts again and
+again."""
 
 
 async def authorize(context: Context, terminal: Terminal, payment: PaymentAuthorized) -> Recorded:
@@ -135,37 +139,37 @@ async def authorize(context: Context, terminal: Terminal, payment: PaymentAuthor
 
 @retry_on_serialization_failure
 async def _record(context: Context, calls: Sequence[PaymentCall]) -> None:
-    """Records an operator's calls in one statement. Whole or not at all. Leaves calls with a key in use as they are."""
+    """Records an operator's calls in one statement. Whole or not at all. Leaves calls with a key in use as they are.
+
+    Of calls that exclude each other the first one is recorded; the others find its session when they are tried again.
+    """
     now = context.clock.now()
     async with context.database.single() as connection:
         known = await payment_facts.load(connection, [_keys(call) for call in calls], now)
         new: dict[PaymentCall, NewPayment] = {}
+        taken: set[tuple[str, ...]] = set()
         for call, facts in zip(calls, known, strict=True):
             call.refusal = None
-            if not facts.is_known:
-                _judge(context, call, facts, new, now)
+            if facts.is_known:
+                continue
+            payment = _judged(context, call, facts, now)
+            if payment is not None and taken.isdisjoint(names := call.names()):
+                taken |= names
+                new[call] = payment
         made = await recording.record(connection, list(new.values())) if new else frozenset()
     for call, payment in new.items():
         if payment.change.session.id in made:
             call.session = payment.change.session
 
 
-def _judge(
-    context: Context,
-    call: PaymentCall,
-    facts: PaymentFacts,
-    new: dict[PaymentCall, NewPayment],
-    now: datetime,
-) -> None:
-    """Adds a call's session, unless it is refused. Another one of the same charge point may come first."""
+def _judged(context: Context, call: PaymentCall, facts: PaymentFacts, now: datetime) -> NewPayment | None:
+    """Makes a call's session. None: it is refused."""
     terminal, payment = call.terminal, call.payment
     try:
         session = _new_session(context, call, facts, now)
     except AuthorizeRefused as refusal:
         call.refusal = refusal
-        return
-    if any(other.excludes(call) for other in new):
-        return
+        return None
     change = Change(session, by=terminal.key).note(
         JournalKind.PAYMENT_AUTHORIZED,
         Source.TERMINAL,
@@ -175,7 +179,7 @@ def _judge(
         tariff=session.tariff_source,
         request=digest(request_of(session, as_stored(session.tariff.source) if session.tariff else None)),
     )
-    new[call] = NewPayment(
+    return NewPayment(
         change=change, request_hash=payment.fingerprint(), idempotency_key=payment.idempotency_key
     )
 
@@ -340,6 +344,14 @@ def _is_a_guess(found: TariffFound) -> bool:
 def _check_affordable(payment: PaymentAuthorized, priced: TariffFound | None, policy: Policy) -> None:
     """Checks the amount against Monta's least limits. A converted tariff refuses no payment for its price."""
     held, known = payment.authorization, None if priced is None or _is_a_guess(priced) else priced.tariff
-    limits = monta_limits_for(known, held.amount_minor, held.currency)
-    if not admitted(limits, tariff_known=priced is not None, small=policy.small_authorizations):
+    small = policy.small_authorizations
+    if not _is_affordable(known, held.amount_minor, held.currency, priced is not None, small):
         raise AmountTooSmall
+
+
+@lru_cache(MOST_AMOUNTS)
+def _is_affordable(
+    tariff: Tariff | None, amount_minor: int, currency: str, tariff_known: bool, small: SmallAuthorizations
+) -> bool:
+    limits = monta_limits_for(tariff, amount_minor, currency)
+    return admitted(limits, tariff_known=tariff_known, small=small)

@@ -19,6 +19,7 @@ from app.domain.session.settlement import (
     SettlementBasis,
     SettlementStatus,
 )
+from app.domain.session.states.journal import JournalHead
 from app.domain.session.states.kept_readings import KeptReadings, Newest, with_kept, with_newest
 from app.store.db.connection import Row
 from app.store.db.documents import RawJson, to_document
@@ -29,8 +30,8 @@ NEWEST = msgspec.json.Decoder(Newest)
 _SHARES = msgspec.json.Decoder(tuple[HoldShare, ...])
 
 
-def to_row(session: PaymentSession) -> dict[str, Any]:
-    """The columns that every save writes.
+def to_row(session: PaymentSession, journal: JournalHead | None = None) -> dict[str, Any]:
+    """The columns that every save writes. `journal`: the end of its chain, where that is newer than the session's.
 
     Tariff and settlement are stored separately: the one as it was given, the other under its own constraints.
     """
@@ -42,7 +43,7 @@ def to_row(session: PaymentSession) -> dict[str, Any]:
         "occupies_charge_point": session.occupies_charge_point,
         "updated_at": session.updated_at,
         "authorized_minor": session.authorized_minor,
-        "body": _document(session),
+        "body": _document(session, session.journal if journal is None else journal),
     }
 
 
@@ -73,9 +74,10 @@ _BRIEF: dict[str, Brief] = {
 into some of them."""
 
 
-def _document(session: PaymentSession) -> RawJson:
+def _document(session: PaymentSession, journal: JournalHead) -> RawJson:
     """The session's JSON document. A third as long as with its defaults, which are never changed for that reason."""
     document = _SESSION_FIELDS(session)
+    document["journal"] = journal
     for name, brief in _BRIEF.items():
         document[name] = brief(document[name])
     return to_document(document)

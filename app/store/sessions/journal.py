@@ -42,6 +42,14 @@ def linked(
 ) -> tuple[PaymentSession, list[JournalRow]]:
     """Links lines to the end of a locked session's chain. Its end is `head`; returns the session with the new end,
     too."""
+    head, rows = chained(session, head, lines, now)
+    return (session if session.journal == head else replace(session, journal=head)), rows
+
+
+def chained(
+    session: PaymentSession, head: JournalHead, lines: Sequence[JournalLine], now: datetime
+) -> tuple[JournalHead, list[JournalRow]]:
+    """Returns the new end of a session's chain, and the rows of its new lines."""
     rows = []
     for number, line in enumerate(lines, start=head.lines + 1):
         entry = Line(
@@ -54,7 +62,7 @@ def linked(
         )
         head = JournalHead(lines=number, hash=link(head.hash, entry))
         rows.append(_row(session, entry, head.hash))
-    return (session if session.journal == head else replace(session, journal=head)), rows
+    return head, rows
 
 
 def _row(session: PaymentSession, line: Line, its_hash: str) -> JournalRow:

@@ -94,35 +94,35 @@ def _named(payment: PaymentKeys) -> dict[str, str | None]:
 def _facts(row: Row, now: datetime) -> PaymentFacts:
     set_here = configured_tariff(
         (
-            ("charge_point", row.own_tariff, row.own_set_at),
-            ("operator", row.general_tariff, row.general_set_at),
+            ("charge_point", row["own_tariff"], row["own_set_at"]),
+            ("operator", row["general_tariff"], row["general_set_at"]),
         ),
         now,
     )
-    of_group = price_groups.group_tariff(row.group_tariff, row.group_gaps, row.group_read_at, now)
+    of_group = price_groups.group_tariff(row["group_tariff"], row["group_gaps"], row["group_read_at"], now)
     converted = None
     if of_group is not None:
         converted = TariffFound(
             tariff=of_group.tariff, source=PRICE_GROUP, gaps=of_group.gaps, as_of=of_group.read_at
         )
     return PaymentFacts(
-        is_known=row.hold_session is not None or row.key_session is not None,
-        credential_problem=row.access_problem,
-        is_disabled=row.disabled_at is not None,
-        is_assigned=row.assigned is not None,
-        is_seen=row.seen_at is not None,
-        current_type=CurrentType(row.current_type) if row.current_type else None,
-        max_power_w=row.max_power_w,
+        is_known=row["hold_session"] is not None or row["key_session"] is not None,
+        credential_problem=row["access_problem"],
+        is_disabled=row["disabled_at"] is not None,
+        is_assigned=row["assigned"] is not None,
+        is_seen=row["seen_at"] is not None,
+        current_type=CurrentType(row["current_type"]) if row["current_type"] else None,
+        max_power_w=row["max_power_w"],
         tariff=set_here or converted,
         currencies=currencies.of_row(row, set_here, now),
-        learned_kwh_price=row.learned_kwh_price,
-        learned_currency=row.learned_currency,
-        hold_days=row.hold_days,
-        top_up_max_minor=row.top_up_max_minor,
-        hold_max_eur=row.hold_max_eur,
-        least_capture_minor=row.least_capture_minor,
-        least_energy_wh=row.least_energy_wh,
-        time_zone=row.time_zone,
+        learned_kwh_price=row["learned_kwh_price"],
+        learned_currency=row["learned_currency"],
+        hold_days=row["hold_days"],
+        top_up_max_minor=row["top_up_max_minor"],
+        hold_max_eur=row["hold_max_eur"],
+        least_capture_minor=row["least_capture_minor"],
+        least_energy_wh=row["least_energy_wh"],
+        time_zone=row["time_zone"],
     )
 
 

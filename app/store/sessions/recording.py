@@ -16,7 +16,7 @@ from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL
 from app.store.db.statements import by_column, given_rows
 from app.store.sessions.codec import identity_row, to_row
-from app.store.sessions.journal import JOURNAL_COLUMNS, JournalRow, linked
+from app.store.sessions.journal import JOURNAL_COLUMNS, JournalRow, chained
 from app.store.tables import holds, journal, payment_sessions
 
 
@@ -53,10 +53,10 @@ def _row(payment: NewPayment) -> tuple[dict[str, Any], list[JournalRow]]:
     session = payment.change.session
     if session.attention:
         session = replace(session, attention=stamped(session.attention, session.created_at))
-    session, lines = linked(session, JournalHead(), payment.change.lines, session.created_at)
+    head, lines = chained(session, JournalHead(), payment.change.lines, session.created_at)
     row = (
         identity_row(session)
-        | to_row(session)
+        | to_row(session, head)
         | {
             "request_hash": payment.request_hash,
             "idempotency_key": payment.idempotency_key,
