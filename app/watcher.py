@@ -216,7 +216,8 @@ class Watcher:
         if is_away(error) or is_locked(error):
             log.warning("database_trouble", error=type(error).__name__)
             await self.context.clock.sleep(self._rng.uniform(*ERROR_PAUSE_S))
-            await self._survive(lambda: claim.release_unchanged(self.context, lease))
+            why = f"the database was away ({type(error).__name__})"
+            await self._survive(lambda: claim.release_unchanged(self.context, lease, why))
             return
         log.error("session_failed", exc_info=error)
         await self._survive(lambda: claim.release_failed(self.context, lease))

@@ -3,13 +3,16 @@
 Stops that are ignored, lost or undone: repeated until Monta confirms them, within what is authorized.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
+from app.domain.session.machine import SendStop
 from app.domain.units.ids import OperatorId
+from app.flows.turns import Turn, Turns
 from app.monta.ports import Purpose
 from app.monta_access import SharedBudget
 from app.simulator.faults.catalog import FaultKind
@@ -255,3 +258,41 @@ async def test_F55_the_read_before_a_repeated_stop_goes_as_deep_into_the_quota_a
         await rig.pass_time(25)
         assert (await rig.session(session["id"]))["status"] == "stopping"
         assert asked == [Purpose.STOP, *[Purpose.START, Purpose.STOP] * 2]
+
+
+@pytest.mark.parametrize("lost", ["the count of requests", "the answer to the commit of the intent"])
+async def test_F58_a_stop_that_a_lost_connection_to_the_database_kept_from_being_sent_is_sent_at_once(
+    database_url: str, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, take = SharedBudget.take, Turns._take_together
+    losses = 0
+
+    async def count_lost(
+        self: SharedBudget, operator: OperatorId, purpose: Purpose, now: datetime
+    ) -> datetime | None:
+        nonlocal losses
+        if purpose is Purpose.STOP and not losses and lost == "the count of requests":
+            losses += 1
+            raise ConnectionResetError
+        return await taken(self, operator, purpose, now)
+
+    async def answer_lost(self: Turns, turns: Sequence[Turn]) -> None:
+        nonlocal losses
+        await take(self, turns)
+        decided = [turn for turn in turns if turn.advanced and isinstance(turn.advanced.step, SendStop)]
+        if decided and not losses and lost != "the count of requests":
+            losses += 1
+            decided[0].error = ConnectionResetError()
+
+    async with open_rig(database_url) as rig:
+        await rig.set_tariff(PRICE)
+        session = await rig.authorize(106, 2000)
+        await rig.pass_time(120)
+        monkeypatch.setattr(SharedBudget, "take", count_lost)
+        monkeypatch.setattr(Turns, "_take_together", answer_lost)
+        await rig.stop(session["id"])
+        asked_at = rig.clock.now()
+        await rig.pass_time(8)
+        (sent,) = [line.at for line in rig.monta.requests if line.path.endswith("/stop")]
+        assert losses == 1
+        assert (sent - asked_at).total_seconds() < 2

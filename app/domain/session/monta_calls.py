@@ -272,6 +272,15 @@ def stop_failed(
     return change.note(JournalKind.STOP_FAILED, API, why=why)
 
 
+def stop_cut_short(change: Change, why: str) -> Change:
+    """Makes an intended stop due at once. It was perhaps not sent; if it was, repeating it does no harm."""
+    stop = change.session.stop
+    if stop is None or stop.next_at is None or stop.confirmed_at is not None or change.session.ended:
+        return change
+    change = change.to(replace(change.session, stop=replace(stop, next_at=None)))
+    return change.note(JournalKind.STOP_FAILED, WATCHER, why=why)
+
+
 def _one_answer_more(reads: Reads) -> Reads:
     still = reads.still
     if still is None:

@@ -3,12 +3,15 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
+from app.domain.session.machine import Change
+from app.domain.session.monta_calls import stop_cut_short
 from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
+from app.flows.saving import save
 from app.store.operators import jobs
 from app.store.operators.jobs import JobLease
-from app.store.sessions import leases
+from app.store.sessions import leases, payment_sessions
 from app.store.sessions.leases import Lease
 
 JOB_LEASE_S = 60.0
@@ -87,13 +90,18 @@ async def renew_leases(
             await jobs.renew(connection, operator_jobs, until)
 
 
-async def release_unchanged(context: Context, lease: Lease) -> None:
-    """Releases a session whose step could not run. It is due as before."""
-    async with context.database.transaction() as connection:
-        await leases.release_unchanged(connection, lease, context.clock.now())
+async def release_unchanged(context: Context, lease: Lease, why: str) -> None:
+    """Releases a session whose step could not run. It is due as before, and so is a stop that was perhaps not sent."""
+    now = context.clock.now()
+    async with context.database.transaction(urgent=lease.for_stop) as connection:
+        session = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
+        change = None if session is None else stop_cut_short(Change(session), why)
+        if session is not None and change is not None and change.lines:
+            await save(context, connection, session, change, now)
+        await leases.release_unchanged(connection, lease, now)
 
 
 async def release_failed(context: Context, lease: Lease) -> None:
     """Releases a session whose step raised. It is retried after a pause that grows."""
-    async with context.database.transaction() as connection:
+    async with context.database.transaction(urgent=lease.for_stop) as connection:
         await leases.release_failed(connection, lease, context.clock.now())
