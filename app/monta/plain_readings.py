@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from app.domain.charging.charge import PriceUnit
-from app.domain.session.states.kept_readings import Told
+from app.domain.session.states.kept_readings import Told, new_tuple
 from app.domain.units.ids import ChargeId
 from app.monta.fields import MAX_ID
 from app.monta.objects import MAX_KWH, MAX_PRICE, percent_of
@@ -18,16 +18,16 @@ Date = Annotated[datetime, msgspec.Meta(tz=True)]
 Id = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
 
 
-class _Currency(msgspec.Struct):
+class _Currency(msgspec.Struct, gc=False):
     identifier: str | None = None
     decimals: Annotated[int, msgspec.Meta(ge=0, le=4)] | None = None
 
 
-class _Soc(msgspec.Struct):
+class _Soc(msgspec.Struct, gc=False):
     percentage: Decimal | None = None
 
 
-class _Charge(msgspec.Struct):
+class _Charge(msgspec.Struct, gc=False):
     """A charge object whose fields are all as Monta's reference has them. Which of those that are counted are there is
     known."""
 
@@ -53,7 +53,7 @@ class _Charge(msgspec.Struct):
     soc: _Soc | None = None
 
 
-class _Entry(msgspec.Struct):
+class _Entry(msgspec.Struct, gc=False):
     entityType: Literal["charge"]  # noqa: N815
     eventType: str  # noqa: N815
     payload: _Charge
@@ -71,7 +71,7 @@ class _PlainDelivery(msgspec.Struct):
     entries: Annotated[list[_Entry], msgspec.Meta(min_length=1)]
 
 
-_UNSET = msgspec.UNSET
+_UNSET, _MAJOR = msgspec.UNSET, PriceUnit.MAJOR
 _DELIVERY = msgspec.json.Decoder(_Delivery)
 _PLAIN = msgspec.json.Decoder(_PlainDelivery)
 _ENTRY = msgspec.json.Decoder(_Entry)
@@ -91,6 +91,7 @@ ESCAPED = b"\\u"
 MOST_AT_ONCE_BYTES = 150_000
 """A delivery that is read in one step, within half a millisecond; about 100 entries."""
 _NONE, _MOST_KWH, _MOST_PRICE, _FULL = Decimal(0), Decimal(MAX_KWH), Decimal(MAX_PRICE), Decimal(100)
+_THOUSAND = Decimal(1000)
 
 
 def plain_readings(body: bytes, unit: PriceUnit) -> list[Told] | None:
@@ -156,7 +157,7 @@ def _has_escapes(text: bytes) -> bool:
 
 def _told(entry: _Entry, unit: PriceUnit) -> Told | None:
     """What an entry says. None: it is no plain reading. Raises InvalidOperation."""
-    charge, happened_at = entry.payload, entry.eventTime
+    charge = entry.payload
     charge_id, kwh = str(charge.id), charge.consumedKwh
     price = None if charge.price is _UNSET else charge.price
     average = None if charge.averagePricePerKwh is _UNSET else charge.averagePricePerKwh
@@ -164,30 +165,26 @@ def _told(entry: _Entry, unit: PriceUnit) -> Told | None:
         return None
     if not (_NONE <= kwh <= _MOST_KWH and _is_price(price) and _is_price(average)):
         return None
+    if unit is not _MAJOR:
+        price, average = _major(price, charge.currency), _major(average, charge.currency)
     soc = None if charge.soc is None else charge.soc.percentage
     if soc is not None and not _NONE <= soc <= _FULL:
         return None
     point, currency = charge.chargePointId, charge.currency
     code = None if currency is None else currency.identifier
-    return Told(
-        ChargeId(charge_id),
-        charge.partnerExternalId,
-        said(
-            None if point is None else str(point),
-            None if code is None else code.upper(),
-            charge.priceLimit,
-            charge.kwhLimit,
-            charge.createdAt,
-            charge.startedAt,
-            charge.cablePluggedInAt,
-        ),
-        charge.updatedAt,
-        None if happened_at is _UNSET else happened_at,
-        int((kwh * 1000).to_integral_value(ROUND_HALF_UP)),
-        price if unit is PriceUnit.MAJOR else _major(price, currency),
-        average if unit is PriceUnit.MAJOR else _major(average, currency),
-        percent_of(soc),
+    rest = said(
+        None if point is None else str(point),
+        None if code is None else code.upper(),
+        charge.priceLimit,
+        charge.kwhLimit,
+        charge.createdAt,
+        charge.startedAt,
+        charge.cablePluggedInAt,
     )
+    happened_at = None if entry.eventTime is _UNSET else entry.eventTime
+    wh = int((kwh * _THOUSAND).to_integral_value(ROUND_HALF_UP))
+    course = (charge.updatedAt, happened_at, wh, price, average, None if soc is None else percent_of(soc))
+    return new_tuple(Told, (ChargeId(charge_id), charge.partnerExternalId, rest, *course))
 
 
 def _is_price(value: Decimal | None) -> bool:

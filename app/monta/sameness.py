@@ -1,8 +1,8 @@
 """Recognizes reports of a charge that differ in its course only."""
 
-import hashlib
 from datetime import datetime
 from decimal import Decimal
+from hashlib import blake2b
 
 import msgspec
 
@@ -16,4 +16,4 @@ def said(
 ) -> str:
     """Hashes what Monta says of a charge beside its course. Equal where all of it is, 32 hex digits. `values`: price
     limit, kWh limit, and when it was created, started and plugged in."""
-    return hashlib.blake2b(_ENCODE((charge_point_id, currency, values)), digest_size=16).hexdigest()
+    return blake2b(_ENCODE((charge_point_id, currency, values)), digest_size=16).hexdigest()

@@ -23,7 +23,7 @@ from sqlalchemy.types import TypeEngine
 
 from app.domain.charging.charge import Charge
 from app.domain.session.payment_session import PaymentSession
-from app.domain.session.states.kept_readings import Allowed, KeptReadings, Newest, beginning
+from app.domain.session.states.kept_readings import Allowed, KeptReadings, Newest, beginning, new_tuple
 from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.store.db.connection import Connection
@@ -58,8 +58,17 @@ async def lock(
     Where nothing more is allowed, it is left out.
     """
     rows = await connection.execute(_LOCK, {"operator": operator_id, "charges": ",".join(charge_ids)})
+    decode_allowed, decode_newest = _ALLOWED.decode, NEWEST.decode
     return [
-        Beside(session_id, charge_id, _ALLOWED.decode(allowed), KeptReadings(NEWEST.decode(newest), count))
+        new_tuple(
+            Beside,
+            (
+                session_id,
+                charge_id,
+                decode_allowed(allowed),
+                new_tuple(KeptReadings, (decode_newest(newest), count, b"")),
+            ),
+        )
         for session_id, charge_id, allowed, newest, count in rows
     ]
 

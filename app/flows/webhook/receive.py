@@ -150,8 +150,10 @@ async def _to_keep(body: bytes, digest: bytes, signature: str | None, read: _Rea
     With entries that nothing reads (users, teams) only what is needed of it is kept, and no signature fits that.
     """
     charges = {told.charge_id for told in read.plain}
-    charges |= {entry.charge.id for entry in read.others if entry.charge is not None}
-    kept, whole = body, all((entry.entity_type or "").lower() in READ_KINDS for entry in read.others)
+    kept, whole = body, True
+    if read.others:
+        charges |= {entry.charge.id for entry in read.others if entry.charge is not None}
+        whole = all((entry.entity_type or "").lower() in READ_KINDS for entry in read.others)
     if not whole:
         texts = [needed_text(text) for text in read.texts()]
         texts += [json.dumps(entry.raw).encode() for entry in read.others]

@@ -27,6 +27,9 @@ _POINT = struct.Struct("<qI")
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _US = timedelta(microseconds=1)
 _S = 10**6
+_ZERO, _THOUSAND, _FACTOR = Decimal(0), Decimal(1000), Decimal(UNIT_FACTOR)
+new_tuple = tuple.__new__
+"""Makes a NamedTuple of all its fields in order, in a third of the time of its own constructor."""
 
 
 class Told(NamedTuple):
@@ -119,12 +122,10 @@ def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime
     if not _has_allowed_price(allowed, newest, told, as_of):
         return None
     energy_at = newest.energy_at if energy_wh == newest.energy_wh else as_of
-    prices = told.price, told.price_per_kwh
-    more = Newest(
-        updated_at, seen_at, as_of, now, energy_wh, energy_at, *prices, soc_percent=told.soc_percent
-    )
+    course = (updated_at, seen_at, as_of, now, energy_wh, energy_at)
+    more = new_tuple(Newest, (*course, told.price, told.price_per_kwh, False, told.soc_percent))
     point = _POINT.pack((as_of - _EPOCH) // _US, energy_wh)
-    return KeptReadings(more, kept.readings + 1, kept.points + point)
+    return new_tuple(KeptReadings, (more, kept.readings + 1, kept.points + point))
 
 
 def _follows(allowed: Allowed, newest: Newest, updated_at: datetime, seen_at: datetime) -> bool:
@@ -156,14 +157,18 @@ def _has_allowed_price(allowed: Allowed, newest: Newest, told: Told, as_of: date
     price, average = told.price, told.price_per_kwh
     if price is None or newest.price is None:
         return price is newest.price is None
-    planned = allowed.price + allowed.price_per_wh * (told.energy_wh - allowed.energy_wh)
-    planned += allowed.price_per_s * _seconds(as_of - allowed.at)
-    if not 0 <= price <= min(max(planned, allowed.shown_price), allowed.most_price):
+    if not _ZERO <= price <= allowed.most_price:
         return False
-    if average is None or average <= 0:
+    if price > allowed.shown_price:
+        planned = allowed.price + allowed.price_per_wh * (told.energy_wh - allowed.energy_wh)
+        if allowed.price_per_s:
+            planned += allowed.price_per_s * _seconds(as_of - allowed.at)
+        if price > planned:
+            return False
+    if average is None or average <= _ZERO:
         return True
-    usual, thousandfold = average * told.energy_wh, price * 1000
-    return usual <= thousandfold * UNIT_FACTOR and thousandfold <= usual * UNIT_FACTOR
+    usual, thousandfold = average * told.energy_wh, price * _THOUSAND
+    return usual <= thousandfold * _FACTOR and thousandfold <= usual * _FACTOR
 
 
 def _is_possible(energy_wh: int, power_w: int, length: timedelta) -> bool:
