@@ -14,7 +14,7 @@ from app.api.figures import Figures
 from app.api.http.auth import Refusals, route_of
 from app.api.http.caller_address import name_caller
 from app.api.http.foreign import note_foreign_access
-from app.api.http.hot_paths import HotPaths
+from app.api.http.hot_paths import Deliveries, HotPaths
 from app.api.http.live import SessionChanges
 from app.api.http.problems import (
     ANSWERS,
@@ -25,6 +25,7 @@ from app.api.http.problems import (
     problem_response,
 )
 from app.api.http.rate_limits import Quotas, RateLimits
+from app.api.http.responses import safe_headers
 from app.api.http.traces import traced
 from app.api.kept_views import KeptViews
 from app.api.routes import (
@@ -107,10 +108,9 @@ def create_app(
     app.include_router(well_known.router)
     console.add_to(app, allow_plain_http=allow_plain_http)
     _answer_errors(app)
-    app.add_middleware(
-        HotPaths, paths=(monta_webhook.HOT, *terminal.HOT, ops.HOT), handlers=app.exception_handlers
-    )
+    app.add_middleware(HotPaths, paths=(*terminal.HOT, ops.HOT), handlers=app.exception_handlers)
     app.add_middleware(RequestIds, context=lambda: app.state.context)
+    app.add_middleware(Deliveries, context=lambda: app.state.context)
     return app
 
 
@@ -151,20 +151,6 @@ async def _on_database_error(request: Request, error: Exception) -> JSONResponse
     return await on_known_error(request, error)
 
 
-SAFE = (
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-    (
-        b"content-security-policy",
-        b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    (b"referrer-policy", b"no-referrer"),
-)
-"""Headers of every answer that does not set them itself. Session data is outdated at once: no proxy may cache it."""
-OVER_TLS = (*SAFE, (b"strict-transport-security", b"max-age=63072000; includeSubDomains"))
-"""The same where the caller came by https, as a trusted proxy says: browsers then use nothing else for two years."""
-
-
 class RequestIds:
     """Gives every request an id, and turns a crash into a problem. The id is in the answer and every log line."""
 
@@ -180,7 +166,7 @@ class RequestIds:
         request_id = context.ids.new("req")
         scope.setdefault("state", {})["request_id"] = request_id
         begun = False
-        safe = OVER_TLS if scope.get("scheme") == "https" else SAFE
+        safe = safe_headers(scope)
 
         async def tagged(message: Message) -> None:
             nonlocal begun

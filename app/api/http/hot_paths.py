@@ -3,6 +3,7 @@
 FastAPI's own route of each call stays: it is the description, and answers whatever is out of the ordinary.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from re import Match, Pattern
 from typing import Any, TypeAlias
@@ -10,9 +11,16 @@ from typing import Any, TypeAlias
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.http.caller_address import name_caller
 from app.api.http.card_data import HEADERS
-from app.api.http.requests import StrictRequest
+from app.api.http.requests import MAX_WEBHOOK_BYTES, StrictRequest, bounded_body, within_deadline
+from app.api.http.responses import AT_ONCE, OVER_TLS, SAFE, Headers, as_sent, safe_headers
 from app.domain.units.frozen import frozen
+from app.flows.context import Context
+from app.flows.webhook import receive as flow
+from app.monta.webhook import delivery_path
+from app.security_log import calling_from
+from app.store.db.scope import NONE, limited_to
 
 Answer: TypeAlias = Callable[[StrictRequest, Match[str]], Awaitable[Response | None]]
 """Answers a call, given the match of its path and query. None: the framework's route shall. Raises what that raises."""
@@ -80,3 +88,76 @@ def _again(request: StrictRequest) -> Receive:
         return next(messages, None) or await request.receive()
 
     return receive
+
+
+FAILED = "tapwatt.failed"
+"""Where a request's scope keeps what `Deliveries` raised."""
+
+
+async def keep(request: Request, context: Context, endpoint_id: str, signature: str | None) -> None:
+    """Keeps a delivery. Raises what `Deliveries` raised, if it did."""
+    failed: Exception | None = request.scope.get(FAILED)
+    if failed is not None:
+        raise failed
+    body = await bounded_body(request, MAX_WEBHOOK_BYTES)
+    await within_deadline(flow.receive(context, endpoint_id, body, signature))
+
+
+_PREFIX, _ENDPOINT = delivery_path(""), re.compile(r"[\w-]{1,100}", re.ASCII)
+_BODY = b"{}"
+
+
+def _headers(safe: Headers) -> Headers:
+    return ((b"content-length", b"%d" % len(_BODY)), (b"content-type", b"application/json"), *safe)
+
+
+_AS_SENT = {id(safe): as_sent(_headers(safe)) for safe in (SAFE, OVER_TLS)}
+
+
+class Deliveries:
+    """Keeps deliveries before all other layers of ASGI, which would take longer than that.
+
+    It knows no error of its own: the framework's route raises what was raised here, and answers whatever is out of the
+    ordinary. An ASGI middleware.
+    """
+
+    def __init__(self, app: ASGIApp, context: Callable[[], Context]) -> None:
+        self._app = app
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint_id, context = _endpoint(scope), self._context()
+        if endpoint_id is None or context.tracing.is_on:
+            await self._app(scope, receive, send)
+            return
+        request_id = context.ids.new("req")
+        signature = next((value for name, value in scope["headers"] if name == b"x-monta-signature"), None)
+        try:
+            with limited_to(NONE), calling_from(name_caller(scope), request_id):
+                given = None if signature is None else signature.decode("latin-1")
+                await keep(Request(scope, receive), context, endpoint_id, given)
+        except Exception as error:
+            scope[FAILED] = error
+            await self._app(scope, receive, send)
+            return
+        await _answer(scope, send, request_id.encode())
+
+
+def _endpoint(scope: Scope) -> str | None:
+    """The endpoint of a delivery; None: it is none, or its address is out of the ordinary."""
+    if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
+        return None
+    path: str = scope["path"]
+    named = _ENDPOINT.fullmatch(path, len(_PREFIX)) if path.startswith(_PREFIX) else None
+    return None if named is None else named[0]
+
+
+async def _answer(scope: Scope, send: Send, request_id: bytes) -> None:
+    safe = safe_headers(scope)
+    at_once = scope.get("extensions", {}).get(AT_ONCE)
+    if at_once is not None:
+        await at_once(_AS_SENT[id(safe)] + b"x-request-id: %s\r\n" % request_id, _BODY)
+        return
+    headers = [*_headers(safe), (b"x-request-id", request_id)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": _BODY})

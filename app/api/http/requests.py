@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 async def bounded_body(request: Request, limit: int) -> bytes:
     """Returns the whole body. Raises Problem `body_too_large` as soon as it is longer than `limit` bytes."""
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
+    announced = next((value for name, value in request.scope["headers"] if name == b"content-length"), b"")
+    if announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
     body, ended = await _part(request)
     if not ended:
@@ -155,6 +155,27 @@ def is_json_type(content_type: str) -> bool:
     return media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")
     )
+
+
+async def within_deadline(write: Coroutine[Any, Any, T]) -> T:
+    """Runs a write in this task. Raises TimeoutError after WRITE_DEADLINE_S."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    late = False
+
+    def cancel() -> None:
+        nonlocal late
+        late = task.cancel()
+
+    deadline = loop.call_later(WRITE_DEADLINE_S, cancel)
+    try:
+        return await write
+    except asyncio.CancelledError:
+        if not late or task.uncancel():
+            raise
+        raise TimeoutError from None
+    finally:
+        deadline.cancel()
 
 
 async def shielded(write: Coroutine[Any, Any, T]) -> T:

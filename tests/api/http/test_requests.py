@@ -31,3 +31,18 @@ async def test_a_write_that_takes_too_long_is_cancelled(monkeypatch: pytest.Monk
     endless = asyncio.Event()
     with pytest.raises(TimeoutError):
         await requests.shielded(endless.wait())
+    with pytest.raises(TimeoutError):
+        await requests.within_deadline(endless.wait())
+    assert not (await asyncio.gather(asyncio.sleep(0), return_exceptions=True))[0], "it may be used again"
+
+
+async def test_a_write_within_its_deadline_returns_what_it_made_and_is_cancelled_with_its_task() -> None:
+    async def write() -> int:
+        return 7
+
+    assert await requests.within_deadline(write()) == 7
+    call = asyncio.create_task(requests.within_deadline(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call

@@ -1,6 +1,8 @@
 """Tests of app/api/http/server."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
+from app.api.http.responses import AT_ONCE
 from app.api.http.server import BoundedHttp, Connections, Server
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +87,12 @@ class Written(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def pause_reading(self) -> None:
+        """Nothing is read by itself."""
+
+    def resume_reading(self) -> None:
+        """The same."""
+
     def close(self) -> None:
         self.closed = True
 
@@ -100,6 +109,79 @@ async def test_an_answers_head_and_body_are_one_write_and_none_is_lost_at_the_en
     assert [each.endswith(b"\r\n\r\n5") for each in transport.writes] == [True, True]
     assert transport.closed
     protocol.connection_lost(None)
+
+
+async def at_once(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """The same as `length_of_body`, in one write."""
+    size = str(len((await receive())["body"])).encode()
+    await scope["extensions"][AT_ONCE](b"content-length: %d\r\n" % len(size), size)
+
+
+async def answered(app: Any, *requests: bytes, meanwhile: Callable[[Any], None] = lambda _: None) -> Written:
+    """What is written to a connection on which requests come; `meanwhile` is done once they are read."""
+    config = Server(app, "127.0.0.1", 0, lambda: None).config
+    config.load()
+    state = ServerState()
+    state.default_headers = [(b"date", b"today")]
+    protocol, transport = BoundedHttp(config, state, {}), Written()
+    protocol.connection_made(transport)
+    for request in requests:
+        protocol.data_received(request)
+    meanwhile(protocol)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not [task for task in state.tasks if task.done() and task.exception()]
+    if not transport.closed:
+        protocol.connection_lost(None)
+    return transport
+
+
+OPEN = WHOLE.replace(b"connection: close\r\n", b"")
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        pytest.param([OPEN], id="one that may be followed by others"),
+        pytest.param([WHOLE], id="the last one"),
+        pytest.param([OPEN.replace(b"HTTP/1.1", b"HTTP/1.0")], id="of HTTP/1.0"),
+        pytest.param([OPEN + OPEN[:-5] + b"12345" + WHOLE], id="several in one read"),
+        pytest.param([OPEN[:-2], OPEN[-2:] + OPEN], id="a body in two reads, and another one"),
+    ],
+)
+async def test_an_answer_at_once_is_the_same_as_one_in_two_messages(requests: list[bytes]) -> None:
+    slow, quick = await answered(length_of_body, *requests), await answered(at_once, *requests)
+    joined = b"".join(quick.writes)
+    assert (joined, quick.closed) == (b"".join(slow.writes), slow.closed)
+    assert joined.count(b"HTTP/1.1 200 OK\r\ndate: today\r\n") == len(quick.writes) >= 1
+
+
+async def test_an_answer_at_once_waits_for_a_client_that_does_not_read_and_is_not_sent_to_one_that_is_gone() -> (
+    None
+):
+    assert (await answered(at_once, OPEN, meanwhile=lambda it: it.pause_writing())).writes == []
+    assert (await answered(at_once, OPEN, meanwhile=lambda it: it.connection_lost(None))).writes == []
+
+    def later(it: Any) -> None:
+        it.pause_writing()
+        asyncio.get_running_loop().call_soon(it.resume_writing)
+
+    assert len((await answered(at_once, OPEN, meanwhile=later)).writes) == 1
+
+
+async def test_no_request_is_left_to_the_garbage_collector() -> None:
+    found: list[weakref.ref[object]] = []
+
+    async def noted(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        found.append(weakref.ref(receive.__self__))  # type: ignore[attr-defined]
+        await at_once(scope, receive, send)
+
+    gc.disable()
+    try:
+        await answered(noted, OPEN)
+        assert [each() for each in found] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_a_whole_request_is_answered() -> None:

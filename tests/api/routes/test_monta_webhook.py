@@ -10,8 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from starlette.types import Scope
 
+from app.api.http import hot_paths
 from app.api.http.requests import MAX_WEBHOOK_BYTES
+from app.flows.webhook import receive
 from tests.api.service import Service, assert_problem, charge_entry, delivery, open_service, sign
 
 pytestmark = pytest.mark.anyio
@@ -318,3 +321,59 @@ async def test_no_signed_body_whatever_is_in_it_gets_a_500(database_url: str) ->
             assert answer.status_code in (200, 400), (body, answer.text)
             codes.add(answer.status_code)
         assert codes == {200, 400}
+
+
+async def test_a_delivery_is_answered_the_same_with_and_without_the_frameworks_route(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query has no meaning and leads to the route."""
+    ways: list[bool] = []
+    find = hot_paths._endpoint
+
+    def noted(scope: Scope) -> str | None:
+        ways.append((endpoint := find(scope)) is not None)
+        return endpoint
+
+    monkeypatch.setattr(hot_paths, "_endpoint", noted)
+    good = delivery(charge_entry(77))
+    async with open_service(database_url) as service:
+        path = service.one.operator.webhook_path
+        for expected, body, options in (
+            (200, good, {}),
+            (400, b"{", {}),
+            (401, good, {"signature": "sha1=00"}),
+            (401, good, {"signature": ""}),
+            (413, b"x" * (MAX_WEBHOOK_BYTES + 1), {}),
+            (404, good, {"path": path[:-1]}),
+        ):
+            named = str(options.pop("path", path))
+            quick = await service.webhook(body, path=named, **options)
+            slow = await service.webhook(body, path=f"{named}?a=1", **options)
+            shown = [
+                (
+                    answer.status_code,
+                    {name: value for name, value in answer.json().items() if name != "request_id"},
+                    sorted(set(answer.headers) - {"retry-after"}),
+                )
+                for answer in (quick, slow)
+            ]
+            assert shown[0] == shown[1]
+            assert quick.status_code == expected
+            assert quick.headers["x-request-id"] != slow.headers["x-request-id"]
+    assert ways == [True, False] * 6
+
+
+async def test_what_fails_before_the_route_is_done_and_counted_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = 0
+
+    async def fail(*_: object) -> None:
+        nonlocal tried
+        tried += 1
+        raise TimeoutError
+
+    monkeypatch.setattr(receive, "keep_delivery", fail)
+    async with open_service(database_url) as service:
+        assert_problem(await service.webhook(delivery(charge_entry(77))), 503, "unavailable")
+    assert tried == 1
