@@ -1,33 +1,9 @@
 """Response bodies about attention items. Why a session needs one, and who acknowledged it."""
 
-from pydantic import BaseModel, Field
-
-from app.api.money_views import Moment, rfc3339
+from app.api.money_views import rfc3339
 from app.domain.reconciliation.at_risk import at_risk_minor
-from app.domain.session.attention import Attention, Severity, row_of
+from app.domain.session.attention import Attention, row_of
 from app.domain.session.payment_session import PaymentSession
-
-
-class AcknowledgedOut(BaseModel):
-    at: Moment
-    by: str
-    note: str
-
-
-class AttentionOut(BaseModel):
-    code: str = Field(description="stable, snake_case; new ones may come")
-    severity: Severity = Field(
-        description="critical: act now; warning: the same day; info: at the next review"
-    )
-    detail: str = Field(description="explanation for operations")
-    what_to_do: str
-    amount_at_risk: int | None = Field(
-        description="minor units that are lost, or may be, when nothing is done; null: not known"
-    )
-    since: Moment
-    acknowledged: AcknowledgedOut | None = Field(
-        description="by whom; it no longer counts as `needs_attention`"
-    )
 
 
 def attention_fields(session: PaymentSession) -> list[dict[str, object]]:

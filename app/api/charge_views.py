@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, Field
 
-from app.api.money_views import Moment
+from app.api.models.money import Moment
 from app.domain.reconciliation.charges import BilledCharge, MonthOfCharges
 
 AS_MONTA_SHOWS = "as Monta shows it; null: not yet"

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from functools import lru_cache
 
-from pydantic import BaseModel, Field
-
 from app.api.display_texts import SPOKEN, TEXTS
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.units.money import exponent
@@ -24,12 +22,6 @@ SEPARATORS: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("fr", "sv", "nb"), (",", BLANK)),
 }
 """By language: before the decimals, and between thousands."""
-
-
-class DisplayOut(BaseModel):
-    key: str = Field(description="stable; for a terminal with texts of its own")
-    text: str = Field(description="by Accept-Language: " + ", ".join(TEXTS) + "; else en")
-    speech: str = Field(description="the same to be spoken")
 
 
 @lru_cache(maxsize=256)

@@ -1,25 +1,13 @@
 """What events show: the same as the answers to their terminal."""
 
 import msgspec
-from pydantic import BaseModel, Field
 
-from app.api.money_views import Moment, rfc3339
-from app.api.views import ENCODER, ChargePointOut, PaymentSessionOut, charge_point_out, session_json
-from app.domain.events.event import EventType
+from app.api.money_views import rfc3339
+from app.api.views import ENCODER, charge_point_fields, session_json
 from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import PaymentSession
 from app.store.events.outbox import ListedEvent
 from app.store.operators.charge_points import KnownChargePoint, TariffFound
-
-
-class EventOut(BaseModel):
-    id: str = Field(description="the `webhook-id` of its delivery")
-    type: EventType
-    timestamp: Moment = Field(description="when it happened")
-    data: PaymentSessionOut | ChargePointOut = Field(
-        description="the session, or for `charge_point.changed` the charge point's state, name, connectors, power and "
-        "price, as a GET showed it then"
-    )
 
 
 class Views:
@@ -29,7 +17,7 @@ class Views:
         return session_json(session, policy)
 
     def charge_point(self, point: KnownChargePoint, price: TariffFound | None) -> bytes:
-        return charge_point_out(point, price).model_dump_json().encode()
+        return ENCODER.encode(charge_point_fields(point, price))
 
 
 def event_json(event: ListedEvent) -> bytes:

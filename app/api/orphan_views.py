@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from app.api.money_views import Moment
+from app.api.models.money import Moment
 from app.store.operators.orphans import Orphan
 
 

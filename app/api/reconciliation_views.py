@@ -4,7 +4,7 @@ from datetime import date
 
 from pydantic import BaseModel, Field
 
-from app.api.money_views import Moment
+from app.api.models.money import Moment
 from app.domain.reconciliation.balance import Balance
 from app.domain.reconciliation.differences import MEANINGS, DifferenceKind
 from app.domain.reconciliation.report import DayReport, ReconciledSession, Totals

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from app.api.models.sessions import Page
 from app.api.orphan_views import orphan_out
-from app.api.views import Page
 from app.cli.common import AsJson, fail, print_facts, say, with_context
 from app.cli.output.tables import orphan_table
 from app.cli.sessions import CALLER, MAX_WORDS

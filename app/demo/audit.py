@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import httpx
 
-from app.api.views import CaptureOut, JournalOut, OpsSessionOut
+from app.api.models.sessions import CaptureOut, JournalOut, OpsSessionOut
 from app.demo.interrupts import DemoFailed
 from app.demo.setup import Installation
 from app.demo.stories import Story

@@ -7,7 +7,7 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel
 
-from app.api.views import CaptureOut, JournalOut, OpsSessionOut, Page, PaymentSessionOut
+from app.api.models.sessions import CaptureOut, JournalOut, OpsSessionOut, Page, PaymentSessionOut
 from app.demo.interrupts import DemoFailed
 from app.demo.setup import Installation
 from app.demo.stories import CURRENCY, Gesture, Story

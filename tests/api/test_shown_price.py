@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.models.charge_points import ChargePointOut
 from app.api.money_views import NUMBERS, price_out
-from app.api.views import ChargePointOut
 from app.domain.charging.price_group import Money, PriceGroup, Pricing, PricingType, to_tariff
 from app.domain.tariff import parse_tariff
 

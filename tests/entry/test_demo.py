@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.docs.example_objects import CONFIRMED, OPS
-from app.api.views import CaptureOut, JournalOut, OpsSessionOut
+from app.api.models.sessions import CaptureOut, JournalOut, OpsSessionOut
 from app.demo.audit import Account, MontaCharge
 from app.demo.interrupts import DemoFailed, Interrupted, Interrupts
 from app.demo.processes import Processes, base_environment

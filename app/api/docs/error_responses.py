@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from app.api.display import DEFAULT, DisplayOut
+from app.api.display import DEFAULT
 from app.api.docs.example_objects import SESSION_ID
 from app.api.http.problems import KINDS, MEDIA_TYPE, TYPE_BASE
+from app.api.models.sessions import DisplayOut
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 

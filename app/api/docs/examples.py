@@ -15,7 +15,7 @@ from app.api.docs.example_objects import (
     SESSION_ID,
     TOPPED_UP,
 )
-from app.api.views import PaymentSessionOut
+from app.api.models.sessions import PaymentSessionOut
 
 
 def json_example(

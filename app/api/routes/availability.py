@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from app.api.docs import ops_examples as examples
 from app.api.http.auth import CallingOps, ContextHere
 from app.api.http.requests import StrictRoute
-from app.api.money_views import Moment
+from app.api.models.money import Moment
 from app.domain.charging.availability import Outage
 from app.flows.availability import Month, Watched, read_month
 

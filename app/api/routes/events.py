@@ -5,13 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.api.docs import examples
-from app.api.event_views import EventOut, event_json
+from app.api.event_views import event_json
 from app.api.http.auth import CallingTerminal, ContextHere
 from app.api.http.foreign import note_foreign_event
 from app.api.http.problems import Problem
 from app.api.http.requests import StrictRoute
 from app.api.http.responses import JsonBytes
-from app.api.views import Page, page_json
+from app.api.models.events import EventOut
+from app.api.models.sessions import Page
+from app.api.views import page_json
 from app.flows.events.list_events import MOST_LISTED, list_events
 
 router = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["terminals"])

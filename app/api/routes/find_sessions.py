@@ -12,8 +12,9 @@ from app.api.http.language import LanguageHere
 from app.api.http.problems import Problem
 from app.api.http.requests import StrictRoute
 from app.api.http.responses import JsonBytes
+from app.api.models.sessions import Page, PaymentSessionOut
 from app.api.schemas import Reference
-from app.api.views import Page, PaymentSessionOut, page_json, session_json
+from app.api.views import page_json, session_json
 from app.flows.admin import queries
 from app.store.sessions.session_filter import SessionFilter
 

@@ -16,19 +16,11 @@ from app.api.http.hot_paths import HotPath
 from app.api.http.requests import StrictRequest, StrictRoute, shielded
 from app.api.http.responses import JsonBytes
 from app.api.kept_views import KeptViews
-from app.api.money_views import Moment
+from app.api.models.money import Moment
+from app.api.models.sessions import CaptureOut, JournalOut, OpsSessionOut, Page, capture_out, journal_out
 from app.api.schemas import PRINTABLE, AcknowledgeIn, OpsCloseIn, OpsSettleIn, OpsStopIn
 from app.api.schemas import Moment as MomentIn
-from app.api.views import (
-    CaptureOut,
-    JournalOut,
-    OpsSessionOut,
-    Page,
-    capture_out,
-    journal_out,
-    ops_session_json,
-    page_json,
-)
+from app.api.views import ops_session_json, page_json
 from app.domain.session.payment_session import PaymentSession, Status, StopReason
 from app.domain.session.settlement import SettlementStatus
 from app.domain.units.ids import SessionId, TerminalId

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Path, Query
 from app.api.docs import ops_examples as examples
 from app.api.http.auth import ActingOps, CallingOps, ContextHere
 from app.api.http.requests import StrictRoute, shielded
+from app.api.models.sessions import Page
 from app.api.orphan_views import OrphanOut, orphan_out
 from app.api.schemas import PRINTABLE, OpsStopIn
-from app.api.views import Page
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.admin import queries
 from app.flows.operator.reconcile import OrphanUnknown, close_orphan

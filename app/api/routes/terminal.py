@@ -18,6 +18,8 @@ from app.api.http.problems import Problem
 from app.api.http.requests import StrictRequest, StrictRoute, body_as, is_json_type, shielded
 from app.api.http.responses import JsonBytes
 from app.api.kept_views import KeptViews
+from app.api.models.charge_points import ListedChargePointOut, listed_charge_point_out
+from app.api.models.sessions import Page, PaymentSessionOut, TerminalStatusOut, ToppedUpOut
 from app.api.schemas import (
     CaptureIn,
     KeyHeader,
@@ -26,16 +28,7 @@ from app.api.schemas import (
     TerminalStatusIn,
     TopUpIn,
 )
-from app.api.views import (
-    ListedChargePointOut,
-    Page,
-    PaymentSessionOut,
-    TerminalStatusOut,
-    ToppedUpOut,
-    listed_charge_point_out,
-    session_json,
-    topped_up_json,
-)
+from app.api.views import session_json, topped_up_json
 from app.domain.session.payment_session import PaymentSession, Status, StopReason
 from app.domain.units.frozen import frozen
 from app.domain.units.ids import ChargePointId, SessionId

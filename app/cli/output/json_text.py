@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from app.api.views import ENCODER, capture_out, journal_out, ops_session_json, page_json
+from app.api.models.sessions import capture_out, journal_out
+from app.api.views import ENCODER, ops_session_json, page_json
 from app.console.views.troubles import troubles_of
 from app.domain.limit.policy import Policy
 from app.domain.session.payment_session import PaymentSession
