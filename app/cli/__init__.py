@@ -112,8 +112,12 @@ def main() -> None:
     _check_encoding(sys.argv[1:])
     lasting = sys.argv[1:2] in LASTING
     app, known = (processes.app, KNOWN_ERRORS) if lasting else (every_command(), known_errors())
+    # typer reads options with pydantic, 9 MB that a watcher does not need otherwise.
+    command = processes.watch if sys.argv[1:] == ["watch"] else app
     try:
-        app()
+        command()
+    except KeyboardInterrupt:
+        raise SystemExit(ExitStatus.INTERRUPTED) from None
     except known as error:
         fail(str(error))
     except DATABASE_ERRORS as error:

@@ -270,16 +270,15 @@ def test_a_database_that_is_away_or_not_migrated_stops_the_start(cluster: TestCl
     assert "canary-password" not in err
 
 
-UNUSED = {"alembic", "pydantic.v1.main", "pygments.util", "rich.text", "app.cli.terminals", "app.simulator"}
+UNUSED = {
+    *("alembic", "greenlet._greenlet", "jinja2", "pydantic.v1.main", "pygments.util", "rich.text"),
+    *("app.cli.terminals", "app.simulator"),
+}
 """What neither of the processes that run for weeks may load: it would stay in its memory. Modules inside of packages,
 since Python also names a package whose import fails."""
 UNUSED_BY_WATCHER = UNUSED | {
-    "app.api.http",
-    "app.api.routes",
-    "app.api.schemas",
-    "fastapi",
-    "jinja2",
-    "uvicorn",
+    *("app.api.http", "app.api.models", "app.api.routes", "app.api.schemas"),
+    *("click.core", "fastapi", "pydantic", "uvicorn"),
 }
 """Events for terminals have the views of `app.api`, and nothing else of it."""
 IMPORT_LINE = re.compile(r"import time:[ \d|]+\| *([\w.]+)\n")
