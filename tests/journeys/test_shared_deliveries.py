@@ -135,7 +135,10 @@ async def test_no_stop_waits_for_a_batch_of_deliveries(database_url: str) -> Non
         assert set(await asyncio.gather(*batch)) <= {200, 503}
 
 
-async def test_a_reading_that_decides_does_not_wait_for_one_that_only_fills(database_url: str) -> None:
+async def test_a_reading_that_decides_does_not_wait_for_one_that_only_fills(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_delivery, "LOCK_MS", 60_000)
     async with running(database_url, 907, 106) as (rig, (one, other)):
         await fill(rig, one)
         async with locked(rig, "payment_sessions", one):
