@@ -15,11 +15,14 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from app.domain.session.machine import Change, SendStart, SendStop, Source
+from app.domain.charging.charge import ChargeReport, ChargeState
+from app.domain.session import monta_calls
+from app.domain.session.attention import AttentionCode
+from app.domain.session.machine import Change, SendStart, SendStop, Source, Wait
 from app.domain.session.payment_session import StartOutcome, StopReason
 from app.domain.session.states.journal import JournalKind
 from app.domain.session.states.kept_readings import Newest
-from app.domain.units.ids import SessionId
+from app.domain.units.ids import ChargeId, SessionId
 from app.flows import turns as turns_module
 from app.flows.context import LeaseLost
 from app.flows.session import advance
@@ -227,6 +230,32 @@ async def test_what_came_of_a_call_is_saved_also_when_nothing_can_be_decided(
             saved = await payment_sessions.get(connection, SessionId(called.session_id))
         assert saved is not None
         assert saved.start.outcome is StartOutcome.UNKNOWN
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_charge_whose_id_is_another_sessions_is_set_aside_and_fails_no_turn_again_and_again(
+    database_url: str, together: bool
+) -> None:
+    async with open_rig(database_url) as rig:
+        claims = await claimed(rig, 2)
+        turns = [Turn(lease) for lease in claims]
+        await take_turns(rig.context, turns)
+
+        def accepted(change: Change) -> Change:
+            now = rig.clock.now()
+            shown = ChargeReport(id=ChargeId("77"), state=ChargeState.STARTING, seen_at=now, updated_at=now)
+            return monta_calls.start_accepted(change, shown, rig.context.policy)
+
+        accepting = [Turn(turn.lease, accepted, turn.advanced) for turn in turns]
+        for some in [accepting] if together else [accepting[:1], accepting[1:]]:
+            await take_turns(rig.context, some)
+        results = [turn.advanced for turn in accepting if turn.advanced is not None]
+        charges = [each.session.charge and each.session.charge.id for each in results]
+        assert sorted(map(str, charges)) == ["77", "None"]
+        (other,) = [each for each in results if each.session.charge is None]
+        assert [item.code for item in other.session.attention] == [AttentionCode.FOREIGN_CHARGE]
+        assert isinstance(other.step, Wait), "the next search is planned"
+        assert {line["kind"] for line in await rig.journal(other.session.id)} >= {"attention_needed"}
 
 
 async def test_a_batch_that_the_database_refuses_is_repeated_session_by_session(database_url: str) -> None:

@@ -318,6 +318,8 @@ class PaymentSession:
     reads: Reads = field(default_factory=Reads)
     odd_times: tuple[str, ...] = ()
     """Impossible times of its charge, as Monta gave them; each is journaled once."""
+    taken_charges: tuple[ChargeId, ...] = ()
+    """Charges with our reference whose ids are other sessions' charges. They are never adopted."""
     journal: JournalHead = field(default_factory=JournalHead)
     """Where the next journal line is linked to; written with the lines, under the row's lock."""
     traceparent: str | None = None

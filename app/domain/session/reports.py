@@ -171,6 +171,8 @@ def _foreign(session: PaymentSession, report: ChargeReport) -> str | None:
         return "belongs to another payment session"
     if report.charge_point_id not in (None, session.charge_point_id):
         return f"runs at charge point {report.charge_point_id}"
+    if report.id in session.taken_charges:
+        return "its id is that of another payment session's charge"
     return None
 
 

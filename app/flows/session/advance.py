@@ -32,7 +32,7 @@ from app.domain.session.next_step import decide
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.reports import apply_report
 from app.domain.session.settle import release_unused, settle_final, settle_unfinished
-from app.domain.units.ids import OperatorId
+from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing
 from app.flows.ingest import allowance_of, report_of, reports_deletion
 from app.flows.learn import learn
@@ -190,7 +190,29 @@ class _Deciding:
         }
         if places:
             self._places = await charge_points.facts_of(self._connection, sorted(places))
-        return [work for work in begun if not work.turn.decides or await self._has_decided(work)]
+        done = [work for work in begun if not work.turn.decides or await self._has_decided(work)]
+        await self._set_aside_taken(done)
+        return done
+
+    async def _set_aside_taken(self, done: Sequence[_Work]) -> None:
+        """Decides anew without charges whose ids Monta has used before: they are other sessions' charges.
+
+        A session cannot have one of them, so that each of its turns would fail.
+        """
+        adopting: dict[ChargeId, list[_Work]] = {}
+        for work in done:
+            if work.before.charge is None and work.change.session.charge is not None:
+                adopting.setdefault(work.change.session.charge.id, []).append(work)
+        if not adopting:
+            return
+        operator_id = done[0].before.operator_id
+        taken = await payment_sessions.charges_taken(self._connection, operator_id, sorted(adopting))
+        for charge_id, works in adopting.items():
+            for work in works if charge_id in taken else works[1:]:
+                known = replace(work.before, taken_charges=(*work.before.taken_charges, charge_id))
+                work.change = _with_outcome(work.turn, known)
+                if work.turn.decides:
+                    await self._has_decided(work)
 
     async def _has_decided(self, work: _Work) -> bool:
         """Decides. False: the session's rules raised, and there is no outcome to save either."""
@@ -251,13 +273,16 @@ class _Deciding:
         return self._held_since[operator_id]
 
 
+def _with_outcome(turn: Turn, session: PaymentSession) -> Change:
+    change = Change(session)
+    return change if turn.outcome is None else turn.outcome(change)
+
+
 def _begun(turn: Turn, row: Claimed) -> _Work | None:
     """Decodes the session and applies the outcome of its call. None: that raised."""
     try:
         before = row.session()
-        return _Work(
-            turn, row, before, Change(before) if turn.outcome is None else turn.outcome(Change(before))
-        )
+        return _Work(turn, row, before, _with_outcome(turn, before))
     except Exception as error:
         turn.error = error
         return None

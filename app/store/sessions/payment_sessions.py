@@ -27,7 +27,7 @@ from app.domain.session.machine import Change, JournalLine, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.frozen import frozen
-from app.domain.units.ids import OperatorId, SessionId, TerminalId
+from app.domain.units.ids import ChargeId, OperatorId, SessionId, TerminalId
 from app.store import kept_readings
 from app.store.db.connection import Connection, Result, Row
 from app.store.db.database import SESSIONS_CHANNEL
@@ -109,6 +109,14 @@ async def lock_named(
         for row in rows
         if (session := readable(row)) is not None
     ]
+
+
+async def charges_taken(
+    connection: Connection, operator_id: OperatorId, charge_ids: Sequence[ChargeId]
+) -> list[ChargeId]:
+    """Those of an operator's charges that a session has."""
+    given = {"operator": operator_id, "charge_ids": list(charge_ids)}
+    return (await connection.execute(_TAKEN, given)).scalars()
 
 
 async def save(
@@ -314,6 +322,10 @@ _RECORDED = (
 )
 _LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
 _LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
+_TAKEN = select(P.c.charge_id).where(
+    P.c.operator_id == bindparam("operator"),
+    P.c.charge_id == any_(bindparam("charge_ids", type_=ARRAY(Text))),
+)
 LOCK_NAMED = (
     select(P.c.id)
     .where(
