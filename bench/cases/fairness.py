@@ -20,7 +20,7 @@ from bench.cases.starts import AMOUNT, GAP_S, started
 from bench.load.generator import Generator
 from bench.report.rows import TAPWATT, Goal, Want
 from bench.rig.fake_monta import BROKEN
-from bench.rig.processes import Process
+from bench.rig.processes import Process, cpu_s
 from bench.rig.rig import Rig
 from bench.rig.tapwatt import LIMITS, NAME, SECRET_KEY
 
@@ -35,6 +35,11 @@ READERS = 4
 BROKEN_SESSIONS = 100
 PATH = "/v1/charge-points"
 ALONE = "alone"
+GOAL = Goal(Want.MOST, 2)
+CONTROLLED = ("beside a valid key from its first call", "beside signed webhooks")
+"""Floods that keep the cores busy. What that alone costs the reads is measured beside as much CPU that is used elsewhere."""
+BURNERS = 3
+"""For what the service, PostgreSQL and the one who floods use, one each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +57,37 @@ class Measured:
 
     rig: Rig
     reader: Generator
+    burners: Sequence[Generator]
     label: str
     port: int
+    service: Process
+
+    def cpu_s(self) -> list[float]:
+        """CPU seconds of the service, of PostgreSQL and of the one who floods."""
+        return [cpu_s(self.service.pid), self.rig.database.cpu_s(), cpu_s(self.rig.generator.process.pid)]
 
 
 async def run(rig: Rig) -> None:
     port = free_port()
     limited = Process("limited", ["app", "serve", "--port", str(port)], _usual(rig), rig.folder)
-    reader = Generator(Process("reader", ["bench.load"], base_environment(), rig.folder))
+    names = ("reader", *(f"burner-{number}" for number in range(BURNERS)))
+    reader, *burners = [
+        Generator(Process(name, ["bench.load"], base_environment(), rig.folder)) for name in names
+    ]
     limited.start()
-    await reader.start()
+    for each in (reader, *burners):
+        await each.start()
     try:
         limited.wait_until(lambda: _answers(port))
-        unlimited = Measured(rig, reader, "without limits", rig.tapwatt.port)
-        usual = Measured(rig, reader, "with limits", port)
+        unlimited = Measured(rig, reader, burners, "without limits", rig.tapwatt.port, rig.tapwatt.service)
+        usual = Measured(rig, reader, burners, "with limits", port, limited)
         for _ in range(rig.scale.rounds):
             await _round(unlimited, ("beside a valid key", "beside signed webhooks"))
             await _round(usual)
             await _starts(usual)
     finally:
-        await reader.stop()
+        for each in (reader, *burners):
+            await each.stop()
         limited.stop()
 
 
@@ -81,17 +97,24 @@ async def _round(at: Measured, only: Sequence[str] = ()) -> None:
         flooding = await provision.add_operator(context, _operator(at.rig, "one"))
         reading = await provision.add_operator(context, _operator(at.rig, "other"))
         floods = await _floods(context, flooding)
-        alone_ms = await _read(at, await _terminals(context, reading, READERS), None)
+        alone_ms, used_alone = await _read(at, await _terminals(context, reading, READERS))
         at.rig.rows.row(CASE, f"{at.label}, {ALONE}: p99", "ms").add(TAPWATT, alone_ms)
         for beside, flood in floods.items():
-            if not only or beside in only:
-                p99_ms = await _read(at, await _terminals(context, reading, READERS), flood)
-                _add(at, beside, p99_ms, alone_ms)
+            if only and beside not in only:
+                continue
+            p99_ms, used = await _read(at, await _terminals(context, reading, READERS), flood)
+            _add(at, beside, p99_ms, alone_ms)
+            if beside in CONTROLLED:
+                more = [max(0.0, one - other) for one, other in zip(used, used_alone, strict=True)]
+                p99_ms, _ = await _read(at, await _terminals(context, reading, READERS), burnt=more)
+                _add(
+                    at, f"beside as much CPU as {beside.removeprefix('beside ')}", p99_ms, alone_ms, goal=None
+                )
 
 
-def _add(at: Measured, what: str, p99_ms: float, alone_ms: float) -> None:
+def _add(at: Measured, what: str, p99_ms: float, alone_ms: float, goal: Goal | None = GOAL) -> None:
     at.rig.rows.row(CASE, f"{at.label}, {what}: p99", "ms").add(TAPWATT, p99_ms)
-    goal = Goal(Want.MOST, 2) if at.label == "with limits" else None
+    goal = goal if at.label == "with limits" else None
     at.rig.rows.row(CASE, f"{at.label}, {what}: p99 by alone", "x", goal).add(TAPWATT, p99_ms / alone_ms)
 
 
@@ -116,8 +139,11 @@ async def _floods(context: Context, operator: AddedOperator) -> dict[str, Flood]
     }
 
 
-async def _read(at: Measured, keys: Sequence[str], flood: Flood | None) -> float:
-    """The p99 in ms of reads with these keys."""
+async def _read(
+    at: Measured, keys: Sequence[str], flood: Flood | None = None, *, burnt: Sequence[float] = ()
+) -> tuple[float, list[float]]:
+    """The p99 in ms of reads with these keys, and the shares of a core that were used meanwhile. `burnt`: such shares
+    that others use."""
     flooding = None
     if flood is not None:
         flooding = asyncio.create_task(
@@ -131,11 +157,16 @@ async def _read(at: Measured, keys: Sequence[str], flood: Flood | None) -> float
             )
         )
         await asyncio.sleep(flood.warm_s)
-    plan = _reads(keys)
+    burning = [
+        asyncio.create_task(burner.run(burn=share, seconds=READ_S + 0.2))
+        for burner, share in zip(at.burners, burnt, strict=False)
+    ]
+    plan, before, began = _reads(keys), at.cpu_s(), time.monotonic()
     done = await at.reader.run(port=at.port, connections=1, seconds=READ_S, kind="get", plan=plan)
-    if flooding is not None:
-        await flooding
-    return float(done["p99_ms"])
+    took_s = time.monotonic() - began
+    used = [(now - then) / took_s for now, then in zip(at.cpu_s(), before, strict=True)]
+    await asyncio.gather(*burning, *([flooding] if flooding is not None else []))
+    return float(done["p99_ms"]), used
 
 
 async def _starts(at: Measured) -> None:
@@ -146,14 +177,14 @@ async def _starts(at: Measured) -> None:
         await at.rig.forget_sessions()
         alone = (
             await _start_ms(at.rig, first),
-            await _read(at, await _terminals(context, reading, READERS), None),
+            (await _read(at, await _terminals(context, reading, READERS)))[0],
         )
         refused = await provision.add_operator(context, _operator(at.rig, "refused", client_id=BROKEN))
         await at.rig.forget_sessions()
         await _hold(at.rig, context, refused)
         beside = (
             await _start_ms(at.rig, first),
-            await _read(at, await _terminals(context, reading, READERS), None),
+            (await _read(at, await _terminals(context, reading, READERS)))[0],
         )
     await at.rig.forget_sessions()
     _add(at, "beside refused credentials", beside[1], alone[1])

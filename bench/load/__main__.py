@@ -3,7 +3,7 @@
 A job's connections send their next request when the last one is answered, so the load is bounded. Several jobs may
 run at once. A job: `{"id", "port", "connections", "seconds", "kind", "plan"}`, with `gap_s` or `pace_s` (a pause before each
 request, fixed or on average) and `repeat` (what is refused is sent again, as Monta does), or for the ceiling `{"id", "ceiling",
-"url", ...}`.
+"url", ...}`; `{"id", "burn", "seconds"}` uses that share of one core and sends nothing.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import uvloop
 
@@ -23,6 +24,8 @@ from bench.load.plans import Job, Plan, Request, plan_of
 
 ANSWER_S = 60.0
 """The longest wait for one answer."""
+BURN_S = 0.002
+"""As long as one step of the service's event loop at most."""
 REFUSED_S = 0.1
 """The pause after an error, so that refusals alone do not fill the service's time."""
 
@@ -96,9 +99,26 @@ def _quantile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
+async def _burn(job: Job) -> Job:
+    """Uses a share of one core, in steps of BURN_S at most."""
+    share, ends_at = min(1.0, job["burn"]), time.monotonic() + job["seconds"]
+    while (began := time.monotonic()) < ends_at:
+        until = time.thread_time() + share * BURN_S
+        while time.thread_time() < until:
+            pass
+        await asyncio.sleep(max(0.0, BURN_S - (time.monotonic() - began)))
+    return {}
+
+
+def _work(job: Job) -> Coroutine[Any, Any, Job]:
+    if "burn" in job:
+        return _burn(job)
+    return ceiling.run(job) if job.get("ceiling") else Run(job).run()
+
+
 async def _answer(job: Job) -> None:
     try:
-        result = await (ceiling.run(job) if job.get("ceiling") else Run(job).run())
+        result = await _work(job)
     except Exception as error:
         result = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps({"id": job["id"], **result}), flush=True)
