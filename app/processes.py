@@ -5,7 +5,7 @@ import contextlib
 import ctypes
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,10 +17,7 @@ from app.clock import Clock, ScaledClock, SystemClock, utc_now
 from app.flows.admin import database_checks
 from app.flows.admin.authenticate import keep_recording_key_uses
 from app.flows.context import Context
-from app.flows.events.send_events import EventSender
-from app.flows.operator.send_alerts import keep_sending
 from app.lean_imports import without
-from app.monta.egress import trusted_authorities
 from app.settings import KeyedSettings, Settings
 from app.store.db.database import (
     DATABASE_ERRORS,
@@ -32,7 +29,6 @@ from app.store.db.database import (
 )
 from app.store.db.listener import Echo, Listener
 from app.telemetry import ProcessTelemetry
-from app.watcher import Watcher
 from app.wiring import open_event_outlet, open_outlets, ready_context
 
 try:
@@ -46,6 +42,7 @@ if TYPE_CHECKING:
     from app.api.figures import Figures
     from app.api.http.live import SessionChanges
     from app.api.http.rate_limits import Quotas
+    from app.watcher import Watcher
 
 log = structlog.get_logger("running")
 
@@ -68,18 +65,18 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         await database_checks.warn_if_unbound(context.database)
         telemetry = context.telemetry
         metrics = telemetry.text if isinstance(telemetry, ProcessTelemetry) else (lambda: "")
-        watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
+        watcher = _watcher(settings, context) if with_watcher else None
         listens: dict[str, Callable[[str], None]] = {
             SESSIONS_CHANNEL: news.notify,
             KEYS_CHANNEL: lambda _: context.known_keys.forget(),
         }
-        if with_watcher:
+        if watcher is not None:
             listens |= await _woken(stack, settings, context, watcher)
         await stack.enter_async_context(_beside(context, listens))
         await stack.enter_async_context(_background(lambda: keep_recording_key_uses(context)))
-        if with_watcher:
+        if watcher is not None:
             await _alerting(stack, settings, context)
-        watching = asyncio.ensure_future(watcher.run()) if with_watcher else None
+        watching = asyncio.ensure_future(watcher.run()) if watcher is not None else None
         app = _app(settings, context, news, metrics)
         app.state.limits = RateLimits(_quotas(settings))
         await stack.enter_async_context(_background(lambda: app.state.figures.keep_reading(context)))
@@ -89,13 +86,13 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
 
         def ready() -> None:
             _settle()
-            if with_watcher:
+            if watcher is not None:
                 log.info("watcher_started", watcher=watcher.name)
 
         server.on_ready = ready
         await server.serve()
-        watcher.stop()
-        if watching is not None:
+        if watcher is not None and watching is not None:
+            watcher.stop()
             await watching
 
 
@@ -111,7 +108,8 @@ def _serve_metrics(settings: Settings, figures: "Figures", telemetry: object) ->
 def _app(
     settings: KeyedSettings, context: Context, news: "SessionChanges", metrics: Callable[[], str]
 ) -> "FastAPI":
-    with without("pydantic.v1"):  # FastAPI looks whether an annotation is a model of it; none of ours is
+    # FastAPI looks whether an annotation is a model of pydantic.v1; none of ours is.
+    with without("pydantic.v1"), _models_built_when_used():
         from app.main import create_app
 
         return create_app(
@@ -122,6 +120,19 @@ def _app(
             docs=settings.docs,
             security_contact=settings.security_contact,
         )
+
+
+@contextlib.contextmanager
+def _models_built_when_used() -> Iterator[None]:
+    """Lets pydantic build the validators of models when they are first used. Most are there for OpenAPI only: FastAPI's
+    own, and those of answers, which we encode without them."""
+    from pydantic import BaseModel
+
+    BaseModel.model_config["defer_build"] = True  # models inherit it when they are defined
+    try:
+        yield
+    finally:
+        del BaseModel.model_config["defer_build"]
 
 
 def _quotas(settings: Settings) -> "Quotas":
@@ -139,7 +150,7 @@ async def watch(settings: KeyedSettings, url: str) -> None:
     """Runs the watcher alone until SIGINT or SIGTERM. Work under way is finished first."""
     async with ready_context(settings, url) as context:
         await database_checks.warn_if_unbound(context.database)
-        watcher = Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
+        watcher = _watcher(settings, context)
         if settings.watcher_metrics_port is not None and isinstance(context.telemetry, ProcessTelemetry):
             from app.api.http.metrics_port import probes, serve_metrics
 
@@ -154,6 +165,12 @@ async def watch(settings: KeyedSettings, url: str) -> None:
             log.info("watcher_started", watcher=watcher.name)
             await watcher.run()
             log.info("watcher_ended", watcher=watcher.name)
+
+
+def _watcher(settings: Settings, context: Context) -> "Watcher":
+    from app.watcher import Watcher  # a service alone needs none of its work
+
+    return Watcher(context, name=context.ids.new("wtc"), concurrency=settings.watcher_concurrency)
 
 
 COLLECTED_AFTER = 10_000
@@ -172,9 +189,12 @@ def _settle() -> None:
 
 
 async def _woken(
-    stack: AsyncExitStack, settings: Settings, context: Context, watcher: Watcher
+    stack: AsyncExitStack, settings: Settings, context: Context, watcher: "Watcher"
 ) -> dict[str, Callable[[str], None]]:
     """Sends events to terminal makers for as long as the stack is open. Returns what wakes it and the watcher."""
+    from app.flows.events.send_events import EventSender
+    from app.monta.egress import trusted_authorities
+
     import_module(LOADED_BY_CALLS)
     trusted_authorities()
     sender = EventSender(context, await stack.enter_async_context(open_event_outlet(settings)))
@@ -184,6 +204,8 @@ async def _woken(
 
 async def _alerting(stack: AsyncExitStack, settings: Settings, context: Context) -> None:
     """Sends alerts for as long as the stack is open."""
+    from app.flows.operator.send_alerts import keep_sending
+
     outlets = await stack.enter_async_context(open_outlets(settings))
     await stack.enter_async_context(_background(lambda: keep_sending(context, outlets)))
 

@@ -4,6 +4,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from random import Random, SystemRandom
+from typing import TYPE_CHECKING
 
 from app.alerting.outlet import Outlet
 from app.api.event_views import Views
@@ -14,7 +15,6 @@ from app.embedded import EmbeddedPostgres
 from app.flows.admin import queries
 from app.flows.admin.database_checks import check_secret_key, check_suitable, clock_skew
 from app.flows.context import Context
-from app.flows.events.send_events import MOST_AT_ONCE, MOST_ENDPOINTS, EventOutlet
 from app.monta.transport import Timeouts, open_http
 from app.monta_access import MontaAccess
 from app.settings import KeyedSettings, Settings
@@ -23,6 +23,9 @@ from app.store.db.secret_box import SecretBox
 from app.store.operators.operators import Operators
 from app.telemetry import ProcessTelemetry
 from app.tracing import tracing_by_environment
+
+if TYPE_CHECKING:
+    from app.flows.events.send_events import EventOutlet
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _TWO_DIGITS = [high + low for high in CROCKFORD for low in CROCKFORD]
@@ -154,9 +157,10 @@ async def open_outlets(settings: Settings) -> AsyncIterator[list[Outlet]]:
 
 
 @asynccontextmanager
-async def open_event_outlet(settings: Settings) -> AsyncIterator[EventOutlet]:
+async def open_event_outlet(settings: Settings) -> AsyncIterator["EventOutlet"]:
     """Opens the way of events to terminal makers. Connections of its own: no endpoint holds up a call to Monta."""
     from app.alerting.signed_webhook import SignedOutlet
+    from app.flows.events.send_events import MOST_AT_ONCE, MOST_ENDPOINTS
 
     async with open_http(egress=settings.egress, slots=MOST_ENDPOINTS * MOST_AT_ONCE) as http:
         yield SignedOutlet(http)

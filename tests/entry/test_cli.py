@@ -22,9 +22,13 @@ from typer.testing import Result
 
 from app.cli import main
 from app.cli.common import ExitStatus
+from app.main import create_app
+from app.store.db.database import Database
+from tests.api.service import make_context
 from tests.commands import invoke
 from tests.conftest import PATIENCE_S
 from tests.postgres import ROOT, TestCluster
+from tests.virtual_clock import VirtualClock
 
 KEY = "canary-Zk3vQ8mX1pL7rT5wB9nD2fH6jS4"
 WAIT_S = 40
@@ -280,6 +284,7 @@ UNUSED_BY_WATCHER = UNUSED | {
     *("app.api.http", "app.api.models", "app.api.routes", "app.api.schemas"),
     *("click.core", "fastapi", "pydantic", "uvicorn"),
 }
+UNUSED_BY_SERVICE = UNUSED | {"app.watcher", "app.flows.session.advance", "app.flows.events.send_events"}
 """Events for terminals have the views of `app.api`, and nothing else of it."""
 IMPORT_LINE = re.compile(r"import time:[ \d|]+\| *([\w.]+)\n")
 
@@ -289,7 +294,7 @@ def loaded_until(process: "subprocess.Popen[str]", word: str) -> set[str]:
     assert process.stderr is not None
     lines = list(takewhile(lambda line: word not in line, iter(process.stderr.readline, "")))
     loaded = {found[1] for line in lines if (found := IMPORT_LINE.fullmatch(line))}
-    assert "app.watcher" in loaded, lines[-5:]
+    assert "app.processes" in loaded, lines[-5:]
     return loaded
 
 
@@ -314,11 +319,20 @@ def serving(folder: Path, url: str, *arguments: str) -> Iterator[tuple["subproce
         port = listener.getsockname()[1]
     process = start(folder, url, "serve", "--port", str(port), *arguments, PYTHONPROFILEIMPORTTIME="1")
     try:
-        assert not loaded_until(process, "listening") & UNUSED
+        alone = "--with-watcher" not in arguments
+        assert not loaded_until(process, "listening") & (UNUSED_BY_SERVICE if alone else UNUSED)
         yield process, f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_service_alone_loads_nothing_of_the_watcher_and_builds_models_when_they_are_used(
+    database_url: str, folder: Path
+) -> None:
+    built_at_once = create_app(make_context(Database(database_url), VirtualClock())).openapi()
+    with serving(folder, database_url) as (_, base):
+        assert get(f"{base}/openapi.json", "") == (200, built_at_once)
 
 
 def get(url: str, key: str) -> tuple[int, dict[str, Any]]:
