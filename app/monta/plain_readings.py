@@ -1,5 +1,6 @@
 """Reads a running charge's usual webhook entry quickly. In a fraction of the time; all others are left."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -86,8 +87,9 @@ PRICE, AVERAGE = b'"price"', b'"averagePricePerKwh"'
 """Names that an entry may leave out."""
 EVENT = b'"eventT'
 """What `eventType` begins with, and `eventTime`, which an entry may leave out."""
-ESCAPED = b"\\u"
-"""A name that is spelled with it would not be found by its text."""
+ESCAPED = re.compile(rb"\\u00[4-7]")
+"""A letter of a name that is spelled with it would not be found by its text. Other escapes are part of values only:
+umlauts of someone's name."""
 MOST_AT_ONCE_BYTES = 150_000
 """A delivery that is read in one step, within half a millisecond; about 100 entries."""
 _NONE, _MOST_KWH, _MOST_PRICE, _FULL = Decimal(0), Decimal(MAX_KWH), Decimal(MAX_PRICE), Decimal(100)
@@ -151,8 +153,8 @@ def _may_be_ambiguous(text: bytes, entries: Sequence[_Entry]) -> bool:
 
 
 def _has_escapes(text: bytes) -> bool:
-    """Whether a name may be spelled in another way. A single byte is looked for much faster than two."""
-    return b"\\" in text and ESCAPED in text
+    """Whether a name may be spelled in another way. A single byte is looked for much faster than several."""
+    return b"\\" in text and ESCAPED.search(text) is not None
 
 
 def _told(entry: _Entry, unit: PriceUnit) -> Told | None:

@@ -96,6 +96,17 @@ def test_an_entry_may_leave_out_what_does_not_decide(lacks: list[str]) -> None:
     assert (told.happened_at or told.updated_at) == report.seen_at
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_values_that_decide_nothing_may_hold_any_text(indent: int | None) -> None:
+    odd = CHARGE | {"note": 'Müller "x"\n', "user": {"displayName": "\u20ac\U0001f697\t/"}}
+    for ascii_only in (False, True):
+        sent = json.dumps({"entries": [entry(odd)] * 2}, ensure_ascii=ascii_only, indent=indent).encode()
+        found = plain_readings(sent, PriceUnit.MAJOR)
+        assert found is not None
+        assert found == plain_readings(body(entry(CHARGE), entry(CHARGE)), PriceUnit.MAJOR)
+        assert split_delivery(sent, PriceUnit.MAJOR) == (found, [])
+
+
 @pytest.mark.parametrize(
     "other",
     [
