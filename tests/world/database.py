@@ -9,6 +9,7 @@ import asyncpg
 from app.store.db.connection import Connection, Result
 from app.store.db.database import Database
 from app.store.db.statements import Statement
+from tests.world.cores import use_our_cores
 from tests.world.fault_injector import BEFORE, FREEZES, LOSSES, Place, ReplicaFault
 from tests.world.ledger import LOOKED_AT
 from tests.world.replica import WATCHING, Replica
@@ -77,6 +78,11 @@ class WorldDatabase(Database):
         self, follow: Callable[[asyncpg.Connection], OpenTransaction]
     ) -> AbstractAsyncContextManager[OpenTransaction]:
         return self._lend(follow)
+
+    async def _connect(self) -> asyncpg.Connection:
+        raw = await super()._connect()
+        use_our_cores(raw)
+        return raw
 
 
 class ReplicaDatabase(Database):

@@ -7,6 +7,7 @@ from multiprocessing.pool import Pool
 from queue import Queue
 
 from tests.postgres import TEMPLATE, as_service, running_cluster
+from tests.world.cores import keep_to_one_core
 from tests.world.crash_points import CrashPoint, crash_points, strike
 from tests.world.run import Ended, Worlds, run_seeds
 from tests.world.story import Violation
@@ -23,14 +24,16 @@ def pool_of(workers: int) -> Iterator[Pool]:
         cluster = stack.enter_context(running_cluster())
         cluster.migrate_template()
         urls = spawn.Queue()
-        for _ in range(workers):
-            urls.put(as_service(stack.enter_context(cluster.database(TEMPLATE))))
+        for number in range(workers):
+            urls.put((number, as_service(stack.enter_context(cluster.database(TEMPLATE)))))
         yield stack.enter_context(spawn.Pool(workers, initializer=take_database, initargs=(urls,)))
 
 
-def take_database(urls: "Queue[str]") -> None:
+def take_database(urls: "Queue[tuple[int, str]]") -> None:
     global _worlds  # noqa: PLW0603 - one for the process, made once
-    _worlds = Worlds(urls.get())
+    number, url = urls.get()
+    keep_to_one_core(number)
+    _worlds = Worlds(url)
 
 
 def run_lot(lot: tuple[list[int], bool]) -> list[Ended]:

@@ -1,6 +1,7 @@
 """One world from a plan: replicas, operators' Montas, terminals and time; faults first, then a quiet phase."""
 
 import asyncio
+import random
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
@@ -99,6 +100,7 @@ class World:
     async def live(self) -> None:
         """Runs from the first tap to the end of everything. Raises the first Violation."""
         self._environment.loop.choose = self._choose
+        random.seed(f"pauses {self.plan.seed}")  # of transactions that are tried again after a deadlock
         try:
             await self._begin()
             await self._danger()
