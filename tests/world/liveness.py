@@ -187,7 +187,8 @@ class Expectations:
 
     def _tolerated(self, charge: Charge) -> int | None:
         """Allowed overrun in minor units: none where our watcher worked with correct facts, what flows until
-        Monta's own limit acts where only that worked; None: unbounded, since neither worked."""
+        Monta's own limit acts where only that worked, once more for each restart; None: unbounded, since neither
+        worked."""
         begin, end = charge.created_at, charge.stopped_at or charge.created_at
         undisturbed = self._oracle.undisturbed_s(charge, begin, end) >= (end - begin).total_seconds()
         if undisturbed and self._oracle.plan.stops_work and self._oracle.plan.well_told:
@@ -195,7 +196,7 @@ class Expectations:
         if not self._oracle.plan.limits_work:
             return None
         point = self._oracle.point_of(charge)
-        reaction_s = LIMIT_REACTION_S + point.stop_latency_s
+        reaction_s = (LIMIT_REACTION_S + point.stop_latency_s) * (1 + charge.restarts)
         group = charge.price_group
         energy = Decimal(point.max_w * reaction_s) / 3_600_000 * group.kwh_price
         minutes = Decimal(reaction_s) / 60 * group.minute_fee

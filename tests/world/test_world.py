@@ -18,6 +18,14 @@ def test_no_rule_is_broken_in_any_world(worlds: Worlds, sized: Sized, first: int
         assert ended.violation is None, f"{ended.story}\n{ended.violation}"
 
 
+def test_montas_limit_takes_its_time_again_for_a_charge_that_it_stopped_and_that_restarts(
+    worlds: Worlds,
+) -> None:
+    """While every replica is down, so that nobody else stops it."""
+    (ended,) = worlds.run(lambda on: run_seeds(on, [208_796]))
+    assert ended.violation is None, f"{ended.story}\n{ended.violation}"
+
+
 @pytest.mark.parametrize("seed", [8, 15])
 def test_the_same_seed_gives_the_same_story(worlds: Worlds, seed: int) -> None:
     one, _, again = worlds.run(lambda on: run_seeds(on, [seed, 3, seed], stories=True))
