@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -69,7 +69,7 @@ def load_json(data: bytes | str, *, max_bytes: int) -> JsonIn:
 def load_unambiguous(data: bytes, *, max_bytes: int) -> JsonIn:
     """Parses JSON; raises Ambiguous for an object's repeated name. Two readers might take either value."""
     value = load_json(data, max_bytes=max_bytes)
-    names = sum(len(each) for each in _objects(value))
+    names = _count_names(value)
     # Usually each name's quote is followed by a colon, and hardly any text has these two; else it is parsed again.
     if data.count(b'":') != names or any(apart in data for apart in _APART):
         _load_any(data, object_pairs_hook=_unambiguous)
@@ -79,13 +79,18 @@ def load_unambiguous(data: bytes, *, max_bytes: int) -> JsonIn:
 _APART = (b" :", b"\t:", b"\n:", b"\r:")
 
 
-def _objects(value: JsonIn) -> Iterator[dict[str, JsonIn]]:
-    """All objects within a value of at most MAX_DEPTH levels."""
+def _count_names(value: JsonIn) -> int:
+    """Counts the names of all objects within a value of at most MAX_DEPTH levels."""
     if isinstance(value, dict):
-        yield value
-    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        names, children = len(value), iter(value.values())
+    elif isinstance(value, list):
+        names, children = 0, iter(value)
+    else:
+        return 0
+    for child in children:
         if isinstance(child, CONTAINERS):
-            yield from _objects(child)
+            names += _count_names(child)
+    return names
 
 
 def _unambiguous(pairs: list[tuple[str, JsonIn]]) -> dict[str, JsonIn]:

@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
-from app.domain.units.card_numbers import Field, looks_like_card_number
+from app.domain.units.card_numbers import FEWEST_DIGITS, Field, looks_like_card_number
 
 MESSAGE = "holds what looks like a card number"
 
@@ -27,6 +27,8 @@ IDENTIFIERS = frozenset(
     }
 )
 """Fields of our schemas that hold references, tokens and keys. Every other field is text, whatever its name."""
+
+_SHORT = 10 ** (FEWEST_DIGITS - 1)
 
 MONTAS = frozenset({"charge_id", "charge_point_id", "cursor", "operator_id"})
 """Long digit strings that are only compared with known ids. Unknown ones go nowhere."""
@@ -65,13 +67,20 @@ def _found(value: object, model: type[BaseModel] | None, path: str) -> Iterator[
             known = name in ours
             if not known and looks_like_card_number(str(name), Field.TEXT):
                 yield path
-            if not (known and name in MONTAS):
+            if not (known and name in MONTAS) and not _is_short(child):
                 yield from _found_below(child, ours if known else None, path, str(name))
     elif isinstance(value, list):
         for child in value:
             yield from _found(child, None, path)
     elif looks_like_card_number(_text_of(value), Field.TEXT):
         yield path
+
+
+def _is_short(value: object) -> bool:
+    """Whether a value has too few characters for a card number. Most values are decided by this."""
+    return (
+        len(value) < FEWEST_DIGITS if isinstance(value, str) else type(value) is int and 0 <= value < _SHORT
+    )
 
 
 def _found_below(child: object, ours: _Models | None, path: str, name: str) -> Iterator[str]:
