@@ -126,6 +126,11 @@ def given_rows(columns: Mapping[str, ColumnElement[Any]], place: str | None = No
     return func.unnest(*arrays).table_valued(*columns, with_ordinality=place).render_derived()
 
 
+def given_row(columns: Mapping[str, ColumnElement[Any]]) -> Any:
+    """One row from parameters: a value for each of these names."""
+    return select(*(bindparam(name, type_=c.type).label(name) for name, c in columns.items())).subquery()
+
+
 def by_column(rows: Sequence[Params], names: Sequence[str]) -> dict[str, list[Any]]:
     """The parameters of `insert_rows` for rows."""
     return {name: [row[name] for row in rows] for name in names}

@@ -14,7 +14,7 @@ from app.domain.units.frozen import frozen
 from app.domain.units.ids import SessionId
 from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL
-from app.store.db.statements import by_column, given_rows
+from app.store.db.statements import by_column, given_row, given_rows
 from app.store.sessions.codec import identity_row, to_row
 from app.store.sessions.journal import JOURNAL_COLUMNS, JournalRow, chained
 from app.store.tables import holds, journal, payment_sessions
@@ -43,8 +43,11 @@ async def record(connection: Connection, payments: Sequence[NewPayment]) -> froz
         row, its_lines = _row(payment)
         rows.append(row)
         lines += [{f"line_{name}": value for name, value in line.items()} for line in its_lines]
-    given = by_column(rows, _COLUMNS) | by_column(lines, tuple(_LINE))
-    made = await connection.execute(_RECORD, given)
+    if len(rows) == len(lines) == 1:
+        made = await connection.execute(_RECORD_ONE, rows[0] | lines[0])
+    else:
+        given = by_column(rows, _COLUMNS) | by_column(lines, tuple(_LINE))
+        made = await connection.execute(_RECORD, given)
     return frozenset(SessionId(row.id) for row in made)
 
 
@@ -78,12 +81,13 @@ _COLUMNS = (*_SESSION_COLUMNS, "hold_minor")
 _LINE = {f"line_{name}": J.c[name] for name in JOURNAL_COLUMNS}
 
 
-def _statement() -> Any:
+_NAMED = {name: S.c[name] for name in _SESSION_COLUMNS} | {"hold_minor": H.c.amount_minor}
+
+
+def _statement(rows: Any, lines: Any) -> Any:
     """Builds the insert of sessions, holds and journal lines. Sessions of free keys first, then the holds and journal
-    lines of those that were made."""
-    named = {name: S.c[name] for name in _SESSION_COLUMNS} | {"hold_minor": H.c.amount_minor}
-    given = select(given_rows(named)).cte("given")
-    lines = given_rows(_LINE).c
+    lines of those that were made. `rows` has the columns of _NAMED, `lines` those of _LINE."""
+    given = select(rows).cte("given")
     made = (
         insert(S)
         .from_select(_SESSION_COLUMNS, select(*(given.c[name] for name in _SESSION_COLUMNS)))
@@ -105,10 +109,12 @@ def _statement() -> Any:
     )
     written = insert(J).from_select(
         JOURNAL_COLUMNS,
-        select(*(lines[name] for name in _LINE)).where(lines.line_session_id.in_(select(made.c.id))),
+        select(*(lines.c[name] for name in _LINE)).where(lines.c.line_session_id.in_(select(made.c.id))),
     )
     wakes = func.pg_notify(DUE_CHANNEL, "")
     return select(made.c.id, wakes).add_cte(taken.cte("taken"), written.cte("written"))
 
 
-_RECORD = _statement()
+_RECORD = _statement(given_rows(_NAMED), given_rows(_LINE))
+_RECORD_ONE = _statement(given_row(_NAMED), given_row(_LINE))
+"""Of arrays of one value each, both client and server would spend more than on the insert."""
