@@ -31,15 +31,21 @@ class PaymentCall:
         return names
 
 
-class Payments:
-    """A process's group commits of payments, one an operator. A transaction sees one operator's rows only.
+AT_ONCE = 2
+"""Transactions of one operator's payments: while one is written, the next is judged."""
+BESIDE = 7
+"""Payments with which the second one begins: what a transaction costs, whatever is in it, is half of what a payment
+does."""
 
-    One at a time, of what has arrived: what a transaction costs, whatever is in it, is half of what a payment does.
-    """
+
+class Payments:
+    """A process's group commits of payments, one an operator. A transaction sees one operator's rows only."""
 
     def __init__(self) -> None:
         self._groups: dict[OperatorId, GroupCommit[PaymentCall]] = {}
 
     def group(self, operator_id: OperatorId, write: Write[PaymentCall]) -> GroupCommit[PaymentCall]:
         """The group commit of one operator's payments. `write` is used when it is new."""
-        return self._groups.setdefault(operator_id, GroupCommit(write, gathers=True))
+        return self._groups.setdefault(
+            operator_id, GroupCommit(write, at_once=AT_ONCE, beside=BESIDE, gathers=True)
+        )

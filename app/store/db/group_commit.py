@@ -60,13 +60,15 @@ class GroupCommit(Generic[T]):
         joins: Bound[T] = lambda item, chosen: True,
         *,
         at_once: int = 1,
+        beside: int = 1,
         most_wait_s: float = math.inf,
         pause_s: Pause = lambda took_s: 0.0,
         gathers: bool = False,
     ) -> None:
         """`joins`: whether one more item may be in the transaction of those that are chosen.
 
-        `at_once`: transactions that may run at the same time. `most_wait_s`: while an item has waited this long, new
+        `at_once`: transactions that may run at the same time. `beside`: items with which one begins beside another.
+        `most_wait_s`: while an item has waited this long, new
         ones are refused. `pause_s`: how long the next transaction waits after one that took some seconds.
         `gathers`: a transaction begins once a turn of the event loop has brought no further item.
         """
@@ -76,7 +78,9 @@ class GroupCommit(Generic[T]):
         self._pause_s = pause_s
         self._gathers = gathers
         self._queue: deque[_Waiting[T]] = deque()
-        self._free = at_once
+        self._at_once = at_once
+        self._beside = beside
+        self._running = 0
 
     @property
     def is_full(self) -> bool:
@@ -88,14 +92,15 @@ class GroupCommit(Generic[T]):
 
     async def put(self, item: T) -> None:
         """Raises TooManyWaiting, and what `write` raises."""
-        if self._free:
-            self._free -= 1
+        if self._may_begin(1):
+            self._running += 1
             await self._lead(_Waiting(item))
             return
         if self.is_full:
             raise TooManyWaiting
         waiting = _Waiting(item)
         self._queue.append(waiting)
+        self._begin_next()
         try:
             turn = await waiting.turn
         except asyncio.CancelledError:
@@ -148,11 +153,17 @@ class GroupCommit(Generic[T]):
             items.append(others[-1].item)
         return others
 
+    def _may_begin(self, items: int) -> bool:
+        return not self._running or (self._running < self._at_once and items >= self._beside)
+
     def _hand_over(self) -> None:
-        if self._queue:
+        self._running -= 1
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        if self._queue and self._may_begin(len(self._queue)):
+            self._running += 1
             self._queue.popleft().go(_Turn.LEAD)
-        else:
-            self._free += 1
 
     def _leave(self, waiting: _Waiting[T]) -> None:
         """Removes a cancelled item. Passes the lead on if it was just given."""

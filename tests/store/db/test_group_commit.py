@@ -87,6 +87,19 @@ async def test_a_group_that_gathers_goes_on_when_whoever_gathers_is_cancelled() 
     assert writes.batches == [[2, 3]]
 
 
+async def test_a_batch_begins_beside_another_with_enough_items_only() -> None:
+    writes = Writes()
+    group: GroupCommit[int] = GroupCommit(writes, at_once=2, beside=3)
+    tasks = await put_all(group, [1, 2, 3])
+    assert writes.batches == [[1]]
+    tasks += await put_all(group, [4])
+    assert writes.batches == [[1], [2, 3, 4]]
+    tasks += await put_all(group, [5, 6])
+    writes.let()
+    await asyncio.gather(*tasks)
+    assert writes.batches == [[1], [2, 3, 4], [5, 6]]
+
+
 async def test_a_bad_item_fails_alone_and_the_others_are_written() -> None:
     writes = Writes(bad=[3])
     tasks = await put_all(GroupCommit(writes), [1, 2, 3, 4])
