@@ -32,6 +32,9 @@ WAIT_AT_ONCE = 4
 """Deliveries that wait for a row which another transaction has locked, at the same time. The next ones are refused."""
 MOST_LATELY = 10_000
 """Deliveries that are remembered as kept."""
+TURNS_OF_OTHERS = 4
+"""Turns of the event loop from one step of reading deliveries to the next while other operators are active. A call of
+theirs takes five turns or so, and would else wait for a step in each."""
 ENTRIES_BESIDE_OTHERS = 40
 """Entries of several deliveries in one transaction while other operators are active, some milliseconds' work."""
 MOST_PAUSE_S = 0.02
@@ -82,16 +85,30 @@ class Signed:
         return len(self.plain) + len(self.others)
 
 
+def turns_between(database: Database) -> int:
+    """Turns of the event loop between two steps of one operator's deliveries."""
+    return TURNS_OF_OTHERS if database.serves_others else 1
+
+
+async def let_others(database: Database) -> None:
+    """Lets the process do what else there is, before the next step."""
+    for _ in range(turns_between(database)):
+        await asyncio.sleep(0)
+
+
 class OneAtATime:
-    """Lets one pass in each turn of the event loop. Other callers are served between any two."""
+    """Lets one pass in so many turns of the event loop. Other callers are served between any two."""
 
     def __init__(self) -> None:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._passing = False
+        self._turns = self._left = 1
 
-    async def passed(self) -> None:
+    async def passed(self, turns: int = 1) -> None:
+        self._turns = turns
         if not self._passing:
             self._passing = True
+            self._left = turns
             asyncio.get_running_loop().call_soon(self._next)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -99,10 +116,15 @@ class OneAtATime:
         await turn
 
     def _next(self) -> None:
+        self._left -= 1
+        if self._left > 0:
+            asyncio.get_running_loop().call_soon(self._next)
+            return
         while self._queue:
             turn = self._queue.popleft()
             if not turn.done():  # else its caller has gone away
                 turn.set_result(None)
+                self._left = self._turns
                 asyncio.get_running_loop().call_soon(self._next)
                 return
         self._passing = False
@@ -168,9 +190,9 @@ class Deliveries:
         """Whether one took too long a moment ago."""
         return now_s < self._late_until_s
 
-    async def next_to_read(self, operator_id: OperatorId) -> None:
-        """Returns when an operator's next delivery may be read."""
-        await self._reading.setdefault(operator_id, OneAtATime()).passed()
+    async def next_to_read(self, operator_id: OperatorId, turns: int = 1) -> None:
+        """Returns when an operator's next delivery may be read. `turns`: of the event loop, from one to the next."""
+        await self._reading.setdefault(operator_id, OneAtATime()).passed(turns)
 
     def groups(
         self, operator_id: OperatorId, keep: Write[Signed], apply: Write[Signed], database: Database

@@ -1,6 +1,5 @@
 """Applies Monta's webhook entries to running sessions, keeps the others, and decodes them as reports."""
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +17,7 @@ from app.domain.session.states.kept_readings import KeptReadings, Told, keep_rea
 from app.domain.session.states.running_reports import may_merge, merge_reports, rescheduled
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.context import Context
+from app.flows.deliveries import let_others
 from app.flows.saving import save_all
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
 from app.store import kept_readings
@@ -129,7 +129,7 @@ async def apply_running(
     merged: list[tuple[Locked, Wait]] = []
     for number, known in enumerate(locked):
         if number % DECIDED_AT_ONCE == 0:
-            await asyncio.sleep(0)
+            await let_others(context.database)
         reports = dict(_mergeable(known.session, by_charge, now))
         keys.update(reports)
         newest = sorted(reports.values(), key=lambda report: report.seen_at)[-inbox.READ_OF_EACH :]

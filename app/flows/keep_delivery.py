@@ -1,13 +1,12 @@
 """Keeps signed deliveries, and applies what their readings decide."""
 
-import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
-from app.flows.deliveries import Deliveries, Signed
+from app.flows.deliveries import Deliveries, Signed, let_others
 from app.flows.ingest import apply_running, keep_beside, keep_entries
 from app.monta.webhook import Entry, read_text
 from app.store.db.database import is_locked, retry_on_serialization_failure
@@ -137,7 +136,7 @@ async def _apply_some(
             for text in each.left:
                 entries.append(read_text(text, now, each.unit))
                 if len(entries) % READ_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+                    await let_others(context.database)
         if entries:
             applied = await apply_running(context, connection, operator_id, entries, now)
             await keep_entries(connection, operator_id, entries, now, applied=applied)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,7 @@ from app.flows.deliveries import (
     ENDPOINT_KEPT_S,
     ENTRIES_BESIDE_OTHERS,
     MOST_PAUSE_S,
+    TURNS_OF_OTHERS,
     Deliveries,
     Endpoints,
     Signed,
@@ -41,11 +43,12 @@ async def test_an_endpoints_operator_is_read_again_after_a_second_with_its_prese
     assert endpoints.get("wh_other", 100.0) is None
 
 
-async def test_one_delivery_of_an_operator_is_read_between_two_turns_of_the_event_loop() -> None:
+@pytest.mark.parametrize("turns", [1, TURNS_OF_OTHERS])
+async def test_one_delivery_of_an_operator_is_read_in_so_many_turns_of_the_event_loop(turns: int) -> None:
     deliveries, turn, read = Deliveries(), 0, []
 
     async def take(operator_id: OperatorId) -> None:
-        await deliveries.next_to_read(operator_id)
+        await deliveries.next_to_read(operator_id, turns)
         read.append((operator_id, turn))
 
     tasks = [asyncio.create_task(take(ONE)) for _ in range(5)] + [asyncio.create_task(take(OTHER))]
@@ -54,7 +57,9 @@ async def test_one_delivery_of_an_operator_is_read_between_two_turns_of_the_even
         turn += 1
         await asyncio.sleep(0)
     ones = [at for whose, at in read if whose == ONE]
-    assert len(ones) == len(set(ones)) == 4
+    first, *others = [later - one for one, later in pairwise(ones)]
+    assert first >= turns
+    assert others == [turns] * 2
     assert (OTHER, ones[0]) in read, "others do not wait for it"
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from app.domain.charging.charge import PriceUnit
 from app.domain.session.states.kept_readings import Told
 from app.flows.context import Context
-from app.flows.deliveries import Signed
+from app.flows.deliveries import Signed, turns_between
 from app.flows.keep_delivery import digest_of, keep_delivery, was_kept
 from app.monta.plain_readings import entry_texts, plain_reading, plain_readings, plain_texts
 from app.monta.webhook import (
@@ -56,7 +56,7 @@ async def receive(context: Context, endpoint_id: str, body: bytes, signature: st
     now = context.clock.now()
     operator = await _sender(context, endpoint_id, body, signature, now)
     narrow(operator.id)
-    await context.deliveries.next_to_read(operator.id)
+    await context.deliveries.next_to_read(operator.id, turns_between(context.database))
     digest = digest_of(body)
     if await was_kept(context, operator.id, digest):
         return
