@@ -1,9 +1,9 @@
 """Says in words why a message was not taken, and what to do. Never in the receiver's own words."""
 
-import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import httpx
 
@@ -45,7 +45,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _words(error: BaseException) -> str | None:
-    for kind, words in _WORDS:
+    for kind, words in _known():
         if isinstance(error, kind):
             return words(error) if callable(words) else words
     return None
@@ -57,7 +57,7 @@ def _refused_certificate(error: BaseException) -> str:
 
 
 def _mail_status(error: BaseException) -> str:
-    code = error.smtp_code if isinstance(error, smtplib.SMTPResponseException) else None
+    code = getattr(error, "smtp_code", None)
     return f"the mail server answered {code}: see its log"
 
 
@@ -67,29 +67,35 @@ def _system_words(error: BaseException) -> str | None:
 
 
 _CUT = "the connection was closed without an HTTP answer: see the receiver's log and its proxy"
-_WORDS: tuple[tuple[type[BaseException], str | Callable[[BaseException], str | None]], ...] = (
-    (socket.gaierror, "the host's name cannot be resolved: check the URL and the DNS of this machine"),
-    (ssl.SSLCertVerificationError, _refused_certificate),
-    (ssl.SSLError, "no TLS connection: see that the port speaks TLS 1.2 or newer"),
-    (ConnectionRefusedError, "the connection is refused: nothing listens at this host and port"),
-    (TimeoutError, SLOW),
-    (httpx.TimeoutException, SLOW),
-    (smtplib.SMTPAuthenticationError, "the mail server refuses user or password: check TAPWATT_SMTP_URL"),
-    (
-        smtplib.SMTPRecipientsRefused,
-        "the mail server refuses every receiver: check TAPWATT_ALERT_EMAIL_TO",
-    ),
-    (smtplib.SMTPSenderRefused, "the mail server refuses the sender: check TAPWATT_ALERT_EMAIL_FROM"),
-    (smtplib.SMTPNotSupportedError, "the mail server offers no STARTTLS or no login: use smtps://"),
-    (smtplib.SMTPServerDisconnected, "the mail server closed the connection: see its log"),
-    (smtplib.SMTPResponseException, _mail_status),
-    (smtplib.SMTPException, lambda error: f"the mail was not taken: {type(error).__name__}"),
-    (ConnectionError, _CUT),
-    (httpx.RemoteProtocolError, _CUT),
-    (httpx.ReadError, _CUT),
-    (httpx.WriteError, _CUT),
-    (httpx.ConnectError, lambda error: str(error) or None),  # of our own transport: the rule of egress
-    (httpx.UnsupportedProtocol, lambda error: str(error) or None),
-    (OSError, _system_words),
-)
-"""The first kind that fits, the special ones before the general ones. Texts of receivers are left out."""
+
+
+@cache
+def _known() -> tuple[tuple[type[BaseException], str | Callable[[BaseException], str | None]], ...]:
+    """The first kind that fits, the special ones before the general ones. Texts of receivers are left out."""
+    import smtplib  # few send mails
+
+    return (
+        (socket.gaierror, "the host's name cannot be resolved: check the URL and the DNS of this machine"),
+        (ssl.SSLCertVerificationError, _refused_certificate),
+        (ssl.SSLError, "no TLS connection: see that the port speaks TLS 1.2 or newer"),
+        (ConnectionRefusedError, "the connection is refused: nothing listens at this host and port"),
+        (TimeoutError, SLOW),
+        (httpx.TimeoutException, SLOW),
+        (smtplib.SMTPAuthenticationError, "the mail server refuses user or password: check TAPWATT_SMTP_URL"),
+        (
+            smtplib.SMTPRecipientsRefused,
+            "the mail server refuses every receiver: check TAPWATT_ALERT_EMAIL_TO",
+        ),
+        (smtplib.SMTPSenderRefused, "the mail server refuses the sender: check TAPWATT_ALERT_EMAIL_FROM"),
+        (smtplib.SMTPNotSupportedError, "the mail server offers no STARTTLS or no login: use smtps://"),
+        (smtplib.SMTPServerDisconnected, "the mail server closed the connection: see its log"),
+        (smtplib.SMTPResponseException, _mail_status),
+        (smtplib.SMTPException, lambda error: f"the mail was not taken: {type(error).__name__}"),
+        (ConnectionError, _CUT),
+        (httpx.RemoteProtocolError, _CUT),
+        (httpx.ReadError, _CUT),
+        (httpx.WriteError, _CUT),
+        (httpx.ConnectError, lambda error: str(error) or None),  # of our own transport: the rule of egress
+        (httpx.UnsupportedProtocol, lambda error: str(error) or None),
+        (OSError, _system_words),
+    )

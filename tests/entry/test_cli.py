@@ -282,7 +282,7 @@ UNUSED = {
 since Python also names a package whose import fails."""
 UNUSED_BY_WATCHER = UNUSED | {
     *("app.api.http", "app.api.models", "app.api.routes", "app.api.schemas"),
-    *("click.core", "fastapi", "pydantic", "uvicorn"),
+    *("click.core", "fastapi", "pydantic", "smtplib", "uvicorn"),
 }
 UNUSED_BY_SERVICE = UNUSED | {"app.watcher", "app.flows.session.advance", "app.flows.events.send_events"}
 """Events for terminals have the views of `app.api`, and nothing else of it."""
