@@ -72,16 +72,21 @@ ENDLESS = Quotas(calls=10**9, operator_calls=10**9, new_holds=10**9, failed_keys
 """Tests call more often than terminals do."""
 
 
+def begin_anew(app: FastAPI, context: Context, news: SessionChanges, quotas: Quotas) -> None:
+    """Gives an application another context and an empty memory, as a new process has."""
+    app.state.context, app.state.news, app.state.refusals = context, news, Refusals()
+    app.state.views, app.state.own_views, app.state.figures = KeptViews(), KeptViews(), Figures()
+    app.state.limits = RateLimits(quotas)
+    console.forget(app)
+
+
 @contextmanager
 def lent_app(context: Context, news: SessionChanges | None = None) -> Iterator[FastAPI]:
     """The HTTP service around `context`; it comes back unless a test gave it routes of its own."""
     if not _APPS:
         _APPS.append(create_app(context))
     app = _APPS.pop()
-    app.state.context, app.state.news, app.state.refusals = context, news or SessionChanges(), Refusals()
-    app.state.views, app.state.own_views, app.state.figures = KeptViews(), KeptViews(), Figures()
-    app.state.limits = RateLimits(ENDLESS)
-    console.forget(app)
+    begin_anew(app, context, news or SessionChanges(), ENDLESS)
     routes = list(app.routes)
     yield app
     if app.routes == routes:

@@ -6,7 +6,10 @@ from typing import Any
 
 import httpx
 
+from app.api.http.live import SessionChanges
+from app.api.http.rate_limits import Quotas
 from app.main import create_app
+from tests.shared_objects import begin_anew
 from tests.world.replica import Unanswered
 from tests.world.replicas import Environment, Replicas
 
@@ -62,5 +65,6 @@ class LoadBalancer:
         app = self._environment.apps.get(slot)
         if app is None:
             app = self._environment.apps[slot] = create_app(replica.context)
-        app.state.context = replica.context
+        if app.state.context is not replica.context:
+            begin_anew(app, replica.context, SessionChanges(), Quotas())
         return await replica.answer(app, request, patience_s=patience_s)

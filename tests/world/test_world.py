@@ -5,6 +5,7 @@
 import pytest
 
 from tests.conftest import Sized
+from tests.world.replicas import Environment
 from tests.world.run import Worlds, run_seeds
 
 SEEDS, LOT = 500, 20
@@ -31,3 +32,22 @@ def test_the_same_seed_gives_the_same_story(worlds: Worlds, seed: int) -> None:
     one, _, again = worlds.run(lambda on: run_seeds(on, [seed, 3, seed], stories=True))
     assert one.story == again.story
     assert len(one.story.splitlines()) > 20
+
+
+def test_a_replica_begins_with_nothing_of_another_in_memory(worlds: Worlds) -> None:
+    """The HTTP applications are made once for all worlds; what they keep is a replica's own."""
+
+    async def kept(on: Environment) -> tuple[set[str], set[str]]:
+        """Of two worlds. The second has not used every application."""
+        found: list[set[str]] = []
+        for seed in (8, 15):
+            before = {slot: app.state.context for slot, app in on.apps.items()}
+            await run_seeds(on, [seed])
+            used = [app for slot, app in on.apps.items() if app.state.context is not before.get(slot)]
+            found.append({session_id for app in used for session_id, _ in app.state.own_views._kept})
+        return found[0], found[1]
+
+    first, second = worlds.run(kept)
+    assert first, "nobody asked for a session"
+    assert second, "nobody asked for a session"
+    assert not first & second
