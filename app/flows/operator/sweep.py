@@ -79,7 +79,10 @@ async def sweep(context: Context, lease: JobLease) -> None:
             due_at = max(again, (error.retry_at if isinstance(error, NotDone) else None) or again)
             log.warning("sweep_failed", operator_id=lease.operator_id, error=str(error), silent=len(silent))
     async with context.database.transaction() as connection:
-        await jobs.release(connection, lease, due_at)
+        if due_at is None:
+            await jobs.release(connection, lease, None)
+        else:
+            await jobs.pause(connection, lease, due_at)
 
 
 async def _silent(context: Context, operator_id: OperatorId) -> list[_Silent]:

@@ -261,7 +261,7 @@ class _Deciding:
             < SWEEP_FROM
         ):
             return ReadCharge(step.charge_id), change
-        await jobs.make_due(connection, session.operator_id, Job.SWEEP, now)
+        await jobs.request(connection, session.operator_id, Job.SWEEP, now)
         step, change = _decided(monta_calls.sweep_asked(change, now), policy, now)
         return (ReadCharge(step.charge_id) if isinstance(step, AskSweep) else step), change
 

@@ -85,8 +85,9 @@ _RELEASE = (
         due_at=case((ASKED_MEANWHILE, D.c.due_at), else_=bindparam("due", type_=Moment)),
     )
 )
+_PAUSE = update(D).where(*_OURS).values(lease_until=None, due_at=bindparam("due", type_=Moment))
 _RESTED = select(D.c.job).where(*_MINE, D.c.due_at.is_(None))
-_LOCK = select(D.c.due_at).where(*_MINE).with_for_update()
+_LOCK = select(D.c.due_at, D.c.lease_until).where(*_MINE).with_for_update()
 _MAKE_DUE = update(D).where(*_MINE).values(due_at=bindparam("now"))
 
 
@@ -125,6 +126,11 @@ async def release(connection: Connection, lease: JobLease, due_at: datetime | No
     await connection.execute(_RELEASE, _of(lease) | {"due": due_at})
 
 
+async def pause(connection: Connection, lease: JobLease, until: datetime) -> None:
+    """Releases the claim of a job that failed; it is not due before `until`, whoever requested it meanwhile."""
+    await connection.execute(_PAUSE, _of(lease) | {"due": until})
+
+
 async def has_rested(connection: Connection, operator_id: OperatorId, job: Job) -> bool:
     """Whether the job is neither planned nor running."""
     given = {"operator": operator_id, "kind": job}
@@ -142,6 +148,14 @@ async def make_due(connection: Connection, operator_id: OperatorId, job: Job, no
     if row is not None and (row.due_at is None or row.due_at > now):
         await connection.execute(_MAKE_DUE, mine | {"now": now})
         connection.notify(DUE_CHANNEL)
+
+
+async def request(connection: Connection, operator_id: OperatorId, job: Job, now: datetime) -> None:
+    """Makes a job due now, unless it is planned already: one that failed pauses, however many ask for it."""
+    row = (await connection.execute(_LOCK, {"operator": operator_id, "kind": job})).one_or_none()
+    runs = row is not None and row.lease_until is not None and row.lease_until > now
+    if row is not None and (row.due_at is None or runs):
+        await make_due(connection, operator_id, job, now)
 
 
 def _of(lease: JobLease) -> dict[str, Any]:

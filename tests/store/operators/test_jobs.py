@@ -86,3 +86,26 @@ async def test_a_job_without_a_new_request_stays_as_it_was_released(database_url
             await jobs.renew(connection, [lease], NOW + 2 * LEASE)
         await release(database, lease, None)
         assert (OP_ONE, Job.SWEEP) not in await all_of(database, 10_000)
+
+
+async def test_a_job_that_failed_pauses_whoever_requests_it(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await all_of(database)
+
+        async def requested(after_s: int) -> None:
+            async with database.transaction() as connection:
+                await jobs.request(connection, OP_ONE, Job.SWEEP, NOW + after_s * SECOND)
+
+        await requested(0)
+        failed = await claim(database)
+        assert failed == JobLease(OP_ONE, Job.SWEEP, 1)
+        await requested(1)
+        async with database.transaction() as connection:
+            await jobs.pause(connection, failed, NOW + 40 * SECOND)
+        await requested(2)
+        assert await claim(database, 39) is None
+        again = await claim(database, 40)
+        assert again == JobLease(OP_ONE, Job.SWEEP, 2)
+        await requested(41)
+        await release(database, again, None)
+        assert await claim(database, 41) == JobLease(OP_ONE, Job.SWEEP, 3), "of a request while it ran"
