@@ -137,6 +137,9 @@ def _pauses_problem(given: str) -> str | None:
     return None
 
 
+SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""What people write beside 1, 0, true and false."""
+
 PROBLEMS: Mapping[str, Callable[[str], str | None]] = {
     "database_url": _database_problem,
     "owner_database_url": _database_problem,
@@ -309,6 +312,8 @@ def _value(name: str, text: str | None, hint: Any, default: Any) -> Any:
                 f"is missing: it encrypts the operators' secrets; make one with {MAKE_KEY} and keep it"
             )
         return default
+    if hint is bool:
+        text = SWITCHES.get(text.lower(), text)
     try:
         read = msgspec.convert(text, hint, strict=False, dec_hook=lambda kind, given: kind(given))
     except msgspec.ValidationError as error:

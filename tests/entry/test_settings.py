@@ -51,6 +51,13 @@ def test_defaults_are_those_of_the_contract(environment: Environment) -> None:
     assert (settings.stop_retry_s, settings.settle_poll_s, settings.stop_latency_s) == (10, 10, 15)
 
 
+def test_switches_are_read_as_people_write_them(environment: Environment) -> None:
+    for on, off in (("1", "0"), ("true", "FALSE"), ("Yes", "no"), ("on", "Off")):
+        environment({"SECRET_KEY": KEY, "ALLOW_PLAIN_HTTP": on, "DOCS": off})
+        settings = load_settings()
+        assert (settings.allow_plain_http, settings.docs) == (True, False)
+
+
 WRONG = {
     "DATABASE_URL": "mysql://u:canary@h/db",
     "SECRET_KEY": "canary-short",
