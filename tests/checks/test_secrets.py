@@ -11,7 +11,8 @@ from tests.postgres import ROOT
 
 SECRET = re.compile(r"secret|token|password|api_key|_key$|^key$|^access$|^refresh$|^url$")
 MAY_HOLD = re.compile(
-    r"@.*dataclass[\s\S]*?^ +\w*(?:secret|token|password|key|access|refresh|url)\w* *:", re.MULTILINE
+    r"^ *@(?:frozen|.*dataclass)[\s\S]*?^ +\w*(?:secret|token|password|key|access|refresh|url)\w* *:",
+    re.MULTILINE,
 )
 """A module that may have such a field; parsing all others as well would take each worker a third of a second."""
 NO_SECRET = {
@@ -33,8 +34,8 @@ def suspects() -> Iterator[tuple[str, ast.ClassDef, ast.AnnAssign]]:
         if not MAY_HOLD.search(text):
             continue
         for each in ast.walk(ast.parse(text)):
-            if isinstance(each, ast.ClassDef) and "dataclass" in "".join(
-                map(ast.unparse, each.decorator_list)
+            if isinstance(each, ast.ClassDef) and re.search(
+                "dataclass|frozen", "".join(map(ast.unparse, each.decorator_list))
             ):
                 for field in (f for f in each.body if isinstance(f, ast.AnnAssign)):
                     name, kind = ast.unparse(field.target), ast.unparse(field.annotation)

@@ -151,7 +151,7 @@ async def make_due(connection: Connection, operator_id: OperatorId, job: Job, no
 
 
 async def request(connection: Connection, operator_id: OperatorId, job: Job, now: datetime) -> None:
-    """Makes a job due now, unless it is planned already: one that failed pauses, however many ask for it."""
+    """Makes a job due now unless it is planned already. One that failed pauses, however many ask for it."""
     row = (await connection.execute(_LOCK, {"operator": operator_id, "kind": job})).one_or_none()
     runs = row is not None and row.lease_until is not None and row.lease_until > now
     if row is not None and (row.due_at is None or runs):
