@@ -21,8 +21,11 @@ from app.domain.session.reports import average_w, with_meter_readings
 from app.domain.tariff import MeterPoint
 from app.domain.units.ids import ChargeId, SessionId
 
-MOST_READINGS = 64
-"""Readings kept of one session at most. The next one is applied to the session, with all of them."""
+MOST_READINGS = 96
+"""Readings kept of one session at most. The next one is applied to the session, with all of them.
+
+So many fit with the rest of their row below the 2 kB from which PostgreSQL compresses a row at each change.
+"""
 _POINT = struct.Struct("<qI")
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _US = timedelta(microseconds=1)
