@@ -85,7 +85,7 @@ async def keep_beside(
             found.sort(key=lambda told: told.updated_at)
         for told in found:
             more = keep_reading(beside.allowed, known, told, now)
-            if more is None or known.readings >= beside.allowed.most_readings:
+            if more is None or known.is_full:
                 left[id(told)] = more is None and told.updated_at > known.newest.updated_at
             else:
                 known = more

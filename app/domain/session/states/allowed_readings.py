@@ -17,7 +17,7 @@ from app.domain.session.next_step import next_search
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.plausibility import SHOWN_FACTOR, SLACK_WH, most_power_w
 from app.domain.session.reports import clock_ahead
-from app.domain.session.states.kept_readings import Allowed, most_readings
+from app.domain.session.states.kept_readings import Allowed
 from app.domain.session.states.running_reports import SOON
 from app.domain.tariff import Reading, Tariff
 from app.domain.tariff.lower_bound import lower_bound
@@ -74,7 +74,6 @@ def allowed_for(session: PaymentSession, policy: Policy, now: datetime) -> Allow
         due_at=due_at,
         stop_at=stop_at,
         silent_after=timedelta(seconds=policy.silent_after_s),
-        most_readings=most_readings(session.id, session.version),
     )
 
 

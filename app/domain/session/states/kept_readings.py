@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
-from zlib import crc32
 
 from app.domain.charging.charge import Charge, merge
 from app.domain.limit.meter import MeterHistory
@@ -19,10 +18,10 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import UNIT_FACTOR
 from app.domain.session.reports import average_w, with_meter_readings
 from app.domain.tariff import MeterPoint
-from app.domain.units.ids import ChargeId, SessionId
+from app.domain.units.ids import ChargeId
 
 MOST_READINGS = 96
-"""Readings kept of one session at most. The next one is applied to the session, with all of them.
+"""Readings kept of one session. The next one is applied to the session, with all of them.
 
 So many fit with the rest of their row below the 2 kB from which PostgreSQL compresses a row at each change.
 """
@@ -75,7 +74,6 @@ class Allowed(NamedTuple):
     stop_at: datetime
     """Before this no stop for the limit is due."""
     silent_after: timedelta
-    most_readings: int = MOST_READINGS
 
 
 class Newest(NamedTuple):
@@ -100,14 +98,10 @@ class KeptReadings(NamedTuple):
     readings: int = 0
     points: bytes = b""
 
-
-def most_readings(session_id: SessionId, version: int) -> int:
-    """Returns how many readings are kept of a session. From this version on; at least half of MOST_READINGS.
-
-    Applying them costs as much as keeping fifty more, and sessions that began together would all be applied together.
-    So the first time differs from session to session, and afterwards each is applied once in MOST_READINGS versions.
-    """
-    return MOST_READINGS - (version + crc32(session_id.encode())) % (MOST_READINGS // 2)
+    @property
+    def is_full(self) -> bool:
+        """Whether the next reading is applied to the session, whatever it shows."""
+        return self.readings >= MOST_READINGS
 
 
 def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime) -> KeptReadings | None:

@@ -1,6 +1,5 @@
 """Tests of app/domain/session/states/kept_readings: kept readings decide nothing, and none of them is lost."""
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -27,12 +26,10 @@ from app.domain.session.states.kept_readings import (
     Told,
     beginning,
     keep_reading,
-    most_readings,
     with_kept,
     with_newest,
 )
 from app.domain.tariff import Tariff, parse_tariff
-from app.domain.units.ids import SessionId
 from tests.domain.sessions import POLICY, after, report, running
 
 SAID = "said"
@@ -187,7 +184,7 @@ def kept_of(session: PaymentSession, reports: list[ChargeReport]) -> tuple[Allow
     for shown in reports:
         assert shown.arrived_at is not None
         more = keep_reading(allowed, kept, told_by(shown), shown.arrived_at)
-        if more is None or kept.readings >= allowed.most_readings:
+        if more is None or kept.is_full:
             break
         kept, count = more, count + 1
     return allowed, kept, count
@@ -275,21 +272,7 @@ def one_more(**more: object) -> tuple[ChargeReport, Told]:
 def test_an_ordinary_course_is_kept_until_it_is_full() -> None:
     found = kept_of(usual(), course(usual(), [Step(60, 0.3, 0, 0.2)] * (MOST_READINGS + 1)))
     assert found is not None
-    assert found[2] == found[0].most_readings
-
-
-def test_sessions_that_began_together_are_full_at_different_readings_and_each_of_them_seldom() -> None:
-    """Of 1,000 with the same readings, by version. Each is saved with the reading that finds it full."""
-    applied = Counter[int]()
-    for number in range(1_000):
-        version, session_id = 5, SessionId(f"ps_{number:022d}")
-        for _ in range(10):
-            most = most_readings(session_id, version)
-            assert MOST_READINGS // 2 < most <= MOST_READINGS
-            version += most + 1
-            applied[version] += 1
-    assert max(applied.values()) < 1_000 / MOST_READINGS * 4
-    assert max(applied) > 9.5 * MOST_READINGS, "no more often than once in so many"
+    assert found[2] == MOST_READINGS
 
 
 @pytest.mark.parametrize(
