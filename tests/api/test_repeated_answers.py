@@ -22,7 +22,7 @@ HELD_S = 0.7
 
 @pytest.fixture
 async def standby_away(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """From `execute(AWAY)` on, commits of this database wait for a standby that does not come."""
+    """From `lose_standby` on, commits of this database wait for a standby that does not come."""
     admin = await asyncpg.connect(as_superuser(database_url))
     name = await admin.fetchval("SELECT current_database()")
     await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = on")
@@ -37,8 +37,29 @@ async def standby_away(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def standby(admin: asyncpg.Connection, name: str) -> None:
+    """Names the standby; returns once every connection that is opened from now on knows it."""
     await admin.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
     await admin.execute("SELECT pg_reload_conf()")
+    while await admin.fetchval("SELECT current_setting('synchronous_standby_names')") != name:
+        pass  # each question gives the server, and the loop, a turn
+
+
+WAITS = "SELECT wait_event FROM pg_stat_activity WHERE pid = $1"
+
+
+async def lose_standby(admin: asyncpg.Connection, service: Service, url: str) -> "asyncio.Task[str]":
+    """Returns a commit that waits for the standby: PostgreSQL reads its settings again in its own time, and until
+    then commits do not wait."""
+    await standby(admin, "nobody")
+    await service.context.database.close()  # its open connections may not know it yet
+    other = await asyncpg.connect(url)
+    pid = other.get_server_pid()
+    while True:
+        commit = asyncio.create_task(other.execute("SELECT pg_logical_emit_message(true, 'tapwatt', '')"))
+        while not commit.done():
+            if await admin.fetchval(WAITS, pid) == "SyncRep":
+                commit.add_done_callback(lambda _: other.terminate())
+                return commit
 
 
 async def test_F81_a_repeated_call_is_not_answered_before_the_standby_has_what_it_reports(
@@ -47,12 +68,13 @@ async def test_F81_a_repeated_call_is_not_answered_before_the_standby_has_what_i
     async with open_service(database_url) as service:
         session = await service.authorize("101", "A-1")
         await service.call("POST", f"{PATH}/{session['id']}/stop")
-        await standby(standby_away, "nobody")
+        commit = await lose_standby(standby_away, service, database_url)
         calls = _calls(service, session["id"])
         await calls["read"]
         await asyncio.wait(set(calls.values()), timeout=HELD_S)
         assert {name for name, call in calls.items() if call.done()} == {"read"}
         await standby(standby_away, "")
+        await commit
         answers = {name: await call for name, call in calls.items()}
     assert {name: answer.status_code for name, answer in answers.items()} == {
         "authorize": 200,

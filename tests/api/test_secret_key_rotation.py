@@ -134,7 +134,7 @@ async def test_F90_keys_change_while_replicas_write_and_everything_is_under_the_
 
 async def test_F90_a_change_of_keys_that_was_ended_midway_goes_on(database_url: str) -> None:
     async with open_service(database_url) as service:
-        last = (await add_operators(service.context))[-1].operator_id
+        last = max(each.operator_id for each in await add_operators(service.context))
         both, after = with_keys(service.context, NEW, OLD), with_keys(service.context, NEW)
         ids = {both.operators.box.key_id, service.context.operators.box.key_id}
         async with service.context.database.transaction() as connection:
