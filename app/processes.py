@@ -6,7 +6,7 @@ import ctypes
 import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from app.clock import Clock, ScaledClock, SystemClock, utc_now
 from app.flows.admin import database_checks
 from app.flows.admin.authenticate import keep_recording_key_uses
 from app.flows.context import Context
+from app.flows.webhook.absorb import keep_absorbing
 from app.lean_imports import without
 from app.settings import KeyedSettings, Settings
 from app.store.db.database import (
@@ -73,7 +74,7 @@ async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with
         if watcher is not None:
             listens |= await _woken(stack, settings, context, watcher)
         await stack.enter_async_context(_beside(context, listens))
-        await stack.enter_async_context(_background(lambda: keep_recording_key_uses(context)))
+        await stack.enter_async_context(_writing_later(context))
         if watcher is not None:
             await _alerting(stack, settings, context)
         watching = asyncio.ensure_future(watcher.run()) if watcher is not None else None
@@ -246,6 +247,11 @@ async def _background(*work: Callable[[], Awaitable[None]]) -> AsyncIterator[Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _writing_later(context: Context) -> AbstractAsyncContextManager[None]:
+    """Writes beside the block what no answer waits for."""
+    return _background(lambda: keep_recording_key_uses(context), lambda: keep_absorbing(context))
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from functools import partial
 from app.domain.charging.charge import PriceUnit
 from app.domain.session.states.kept_readings import Told
 from app.domain.units.frozen import frozen
-from app.domain.units.ids import OperatorId
+from app.domain.units.ids import OperatorId, SessionId
 from app.monta.webhook import Entry
 from app.store.db.database import Database
 from app.store.db.group_commit import GroupCommit, TooManyWaiting, Write
@@ -32,6 +32,8 @@ WAIT_AT_ONCE = 4
 """Deliveries that wait for a row which another transaction has locked, at the same time. The next ones are refused."""
 MOST_LATELY = 10_000
 """Deliveries that are remembered as kept."""
+MOST_FILLING = 10_000
+"""Sessions of one operator that are remembered as having many kept readings. With so many, no more are added."""
 TURNS_OF_OTHERS = 4
 """Turns of the event loop from one step of reading deliveries to the next while other operators are active. A call of
 theirs takes five turns or so, and would else wait for a step in each."""
@@ -148,6 +150,39 @@ class Lately:
         self._digests[digest] = None
 
 
+class Filling:
+    """Sessions with many kept readings. By operator, in the order in which they were found.
+
+    Only a hint: what is lost of it is found again with the session's next reading.
+    """
+
+    def __init__(self) -> None:
+        self._sessions: dict[OperatorId, dict[SessionId, None]] = {}
+        self._any = asyncio.Event()
+
+    def add(self, operator_id: OperatorId, session_ids: Sequence[SessionId]) -> None:
+        if not session_ids:
+            return
+        theirs = self._sessions.setdefault(operator_id, {})
+        if len(theirs) < MOST_FILLING:
+            theirs |= dict.fromkeys(session_ids)
+            self._any.set()
+
+    async def next(self, most: int) -> tuple[OperatorId, list[SessionId]]:
+        """Waits for sessions, and takes some of one operator. Operators take turns."""
+        await self._any.wait()
+        operator_id = next(iter(self._sessions))
+        theirs = self._sessions.pop(operator_id)
+        some = [session_id for session_id, _ in zip(theirs, range(most), strict=False)]
+        for session_id in some:
+            del theirs[session_id]
+        if theirs:
+            self._sessions[operator_id] = theirs
+        if not self._sessions:
+            self._any.clear()
+        return operator_id, some
+
+
 @frozen
 class Groups:
     """The group commits of one operator's deliveries."""
@@ -165,6 +200,7 @@ class Deliveries:
     def __init__(self) -> None:
         self.endpoints = Endpoints()
         self.lately = Lately()
+        self.filling = Filling()
         self._groups: dict[OperatorId, Groups] = {}
         self._reading: dict[OperatorId, OneAtATime] = {}
         self._late_until_s = -math.inf

@@ -10,14 +10,14 @@ import structlog
 from app.domain.charging.charge import ChargeReport, PriceUnit
 from app.domain.charging.orphan import YOUNG, has_our_form
 from app.domain.limit.policy import Policy
-from app.domain.session.machine import Change, Wait
+from app.domain.session.machine import Wait
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.allowed_readings import allowed_for
-from app.domain.session.states.kept_readings import KeptReadings, Told, keep_reading
-from app.domain.session.states.running_reports import may_merge, merge_reports, rescheduled
-from app.domain.units.ids import ChargeId, OperatorId
+from app.domain.session.states.kept_readings import ABSORBED_FROM, KeptReadings, Told, keep_reading
+from app.domain.session.states.running_reports import Merged, may_merge, merge_reports, rescheduled
+from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.flows.context import Context
-from app.flows.deliveries import let_others
+from app.flows.deliveries import Filling, let_others
 from app.flows.saving import save_all
 from app.monta.webhook import CHARGE_POINT, PRICE_GROUP, Entry, read_entry
 from app.store import kept_readings
@@ -66,11 +66,16 @@ async def keep_entries(
 
 
 async def keep_beside(
-    connection: Connection, operator_id: OperatorId, readings: Sequence[Told], now: datetime
+    connection: Connection,
+    operator_id: OperatorId,
+    readings: Sequence[Told],
+    now: datetime,
+    filling: Filling,
 ) -> dict[int, bool]:
     """Keeps the readings that decide nothing beside their sessions.
 
-    Returns the `id` of each one that must be applied, and whether it may decide something.
+    Returns the `id` of each one that must be applied, and whether it may decide something. `filling`: gets the
+    sessions with many kept readings.
     """
     by_charge: dict[ChargeId, list[Told]] = {}
     for told in readings:
@@ -92,6 +97,7 @@ async def keep_beside(
         if known is not beside.kept:
             kept.append((beside, known))
     await kept_readings.keep(connection, kept)
+    filling.add(operator_id, [beside.session_id for beside, known in kept if known.readings >= ABSORBED_FROM])
     return left | {id(told): True for unknown in by_charge.values() for told in unknown}
 
 
@@ -125,32 +131,59 @@ async def apply_running(
         connection, operator_id, sorted(by_charge), sorted(filter(None, references))
     )
     keys: set[str] = set()
-    edits: list[tuple[PaymentSession, Change]] = []
-    merged: list[tuple[Locked, Wait]] = []
+    merged: list[tuple[Locked, Merged]] = []
     for number, known in enumerate(locked):
         if number % DECIDED_AT_ONCE == 0:
             await let_others(context.database)
         reports = dict(_mergeable(known.session, by_charge, now))
         keys.update(reports)
         newest = sorted(reports.values(), key=lambda report: report.seen_at)[-inbox.READ_OF_EACH :]
-        if not reports:
-            continue
-        after = merge_reports(known.session, newest, context.policy, now)
-        edits.append((known.session, after.change))
-        merged.append((known, after.due))
+        if reports:
+            merged.append((known, merge_reports(known.session, newest, context.policy, now)))
+    await _save(context, connection, merged, now)
+    return frozenset(keys)
+
+
+async def apply_kept(
+    context: Context,
+    connection: Connection,
+    operator_id: OperatorId,
+    session_ids: Collection[SessionId],
+    now: datetime,
+) -> None:
+    """Applies kept readings to their sessions where they are many. Unless a watcher works on the session."""
+    merged = [
+        (known, merge_reports(known.session, (), context.policy, now))
+        for known in await payment_sessions.lock_named(connection, operator_id, (), sorted(session_ids))
+        if (known.session.beside or 0) >= ABSORBED_FROM and not _is_leased(known, now)
+    ]
+    await _save(context, connection, merged, now)
+
+
+async def _save(
+    context: Context, connection: Connection, merged: Sequence[tuple[Locked, Merged]], now: datetime
+) -> None:
+    """Saves locked sessions. Says when they are due, and what their readings may show from now on."""
+    edits = [(known.session, after.change) for known, after in merged]
     saved = await save_all(context, connection, edits, now)
     due: dict[str, Wait] = {}
     allowances: list[Allowance] = []
-    for session, (known, wanted) in zip(saved, merged, strict=True):
-        leased = known.lease_until is not None and known.lease_until > now
-        allowance, wait = (None, wanted) if leased else allowance_of(session, wanted, context.policy, now)
+    for session, (known, after) in zip(saved, merged, strict=True):
+        leased = _is_leased(known, now)
+        allowance, wait = (
+            (None, after.due) if leased else allowance_of(session, after.due, context.policy, now)
+        )
         allowances += [allowance] if allowance is not None else []
         moved = rescheduled(known.due_at, wait, now, leased=leased)
         if moved is not None:
             due[session.id] = moved
     await kept_readings.allow(connection, allowances)
     await leases.reschedule(connection, due, now)
-    return frozenset(keys)
+
+
+def _is_leased(known: Locked, now: datetime) -> bool:
+    """Whether a watcher works on the session."""
+    return known.lease_until is not None and known.lease_until > now
 
 
 def _of_charges(entries: Sequence[Entry]) -> dict[str, list[Entry]]:

@@ -80,7 +80,7 @@ async def _keep(
     if not plain and all(each.others for each in new):
         return
     async with context.database.transaction(lock_ms=lock_ms) as connection:
-        left = await keep_beside(connection, operator_id, plain, now)
+        left = await keep_beside(connection, operator_id, plain, now, context.deliveries.filling)
         for each in new if left else ():
             texts, must = each.texts(), [n for n, told in enumerate(each.plain) if id(told) in left]
             each.left, each.is_urgent = [texts[n] for n in must], any(left[id(each.plain[n])] for n in must)

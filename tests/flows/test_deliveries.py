@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from app.domain.charging.charge import PriceUnit
-from app.domain.units.ids import OperatorId
+from app.domain.units.ids import OperatorId, SessionId
+from app.flows import deliveries
 from app.flows.deliveries import (
     ENDPOINT_KEPT_S,
     ENTRIES_BESIDE_OTHERS,
@@ -16,6 +17,7 @@ from app.flows.deliveries import (
     TURNS_OF_OTHERS,
     Deliveries,
     Endpoints,
+    Filling,
     Signed,
 )
 from app.store.operators.operators import Operator
@@ -41,6 +43,25 @@ async def test_an_endpoints_operator_is_read_again_after_a_second_with_its_prese
     assert endpoints.get("wh_one", 100.0 + 0.99 * ENDPOINT_KEPT_S) is operator
     assert endpoints.get("wh_one", 100.0 + ENDPOINT_KEPT_S) is None
     assert endpoints.get("wh_other", 100.0) is None
+
+
+async def test_sessions_with_many_kept_readings_are_taken_by_few_and_operators_by_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deliveries, "MOST_FILLING", 5)
+    filling = Filling()
+    waiting = asyncio.create_task(filling.next(2))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    ids = [SessionId(f"ps_{number}") for number in range(6)]
+    filling.add(ONE, ())
+    for session_id in (*ids[:4], ids[0], *ids[4:]):
+        filling.add(ONE, [session_id])
+    assert await waiting == (ONE, ids[:2])
+    filling.add(OTHER, ids[:1])
+    taken = [await filling.next(2) for _ in range(3)]
+    assert taken == [(ONE, ids[2:4]), (OTHER, ids[:1]), (ONE, ids[4:5])], "of one operator five at most"
+    assert not asyncio.create_task(filling.next(2)).done()
 
 
 @pytest.mark.parametrize("turns", [1, TURNS_OF_OTHERS])

@@ -1,16 +1,20 @@
-"""Tests of app/flows/ingest, app/store/kept_readings.
+"""Tests of app/flows/ingest, app/flows/webhook/absorb, app/store/kept_readings.
 
 Readings that decide nothing are kept beside their session: shown at once, put off silence, and are taken in by the
 next decision.
 """
 
+import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from app.domain.session.states.kept_readings import MOST_READINGS
+from app.domain.session.states.kept_readings import ABSORBED_FROM, MOST_READINGS
+from app.flows.webhook import absorb
+from app.store.db.database import is_locked
 from tests.journeys.deliveries import as_monta_shows_it, deliver, entry, later
 from tests.journeys.rig import Json, Rig, open_rig
 
@@ -132,6 +136,75 @@ async def test_no_more_than_a_bounded_number_of_readings_is_kept(database_url: s
             assert await deliver(rig, entry(rig, later(rig, charge, 2 * number))) == 200
         assert await kept(rig) == (True, 0), "the last one was applied with all of them"
         assert (await rig.session(session["id"]))["energy_wh"] == session["energy_wh"] + 2 * MOST_READINGS
+
+
+async def nearly_many(rig: Rig) -> tuple[Json, Json]:
+    """As `begun`, with so many kept readings that one more is the first of many."""
+    session, charge = await begun(rig)
+    async with rig.context.database.transaction() as connection:
+        query = text("UPDATE kept_readings SET count = :most")
+        await connection.execute(query, {"most": ABSORBED_FROM - 1})
+    await rig.pass_time(2)
+    return session, charge
+
+
+async def test_many_kept_readings_are_applied_beside_deliveries_before_they_are_as_many_as_may_be(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        session, charge = await nearly_many(rig)
+        filling = rig.context.deliveries.filling
+        await absorb.absorb(rig.context, rig.operator.operator_id, [session["id"]])
+        assert await kept(rig) == (True, ABSORBED_FROM - 1), "they are not many"
+        assert await deliver(rig, entry(rig, later(rig, charge, 40))) == 200
+        found = await filling.next(absorb.AT_ONCE)
+        assert found == (rig.operator.operator_id, [session["id"]])
+        shown = await rig.session(session["id"])
+        await absorb.absorb(rig.context, *found)
+        assert await kept(rig) == (True, 0), "more may be kept"
+        after = await rig.session(session["id"])
+        for name in ("status", "version", "energy_wh", "amount_used"):
+            assert after[name] == shown[name]
+        (row,) = await rows(rig, "SELECT (body->'charge'->>'energy_wh')::int, version FROM payment_sessions")
+        assert tuple(row) == (session["energy_wh"] + 40, shown["version"])
+        (line,) = await rows(rig, "SELECT detail FROM journal WHERE detail->>'readings' IS NOT NULL")
+        assert line[0]["readings"] == ABSORBED_FROM
+        await rig.pass_time(2)
+        assert await deliver(rig, entry(rig, later(rig, charge, 50))) == 200
+        assert await kept(rig) == (True, 1), "the next one decides nothing, either"
+
+
+async def test_many_kept_readings_of_a_session_that_a_watcher_works_on_are_left_to_it(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        session, charge = await nearly_many(rig)
+        assert await deliver(rig, entry(rig, later(rig, charge, 40))) == 200
+        async with rig.context.database.transaction() as connection:
+            query = text("UPDATE payment_sessions SET lease_until = :until")
+            await connection.execute(query, {"until": rig.clock.now() + timedelta(seconds=60)})
+        await absorb.absorb(rig.context, rig.operator.operator_id, [session["id"]])
+        assert await kept(rig) == (True, ABSORBED_FROM)
+
+
+async def test_no_delivery_waits_while_many_kept_readings_wait_for_their_session(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(absorb, "LOCK_MS", 50)
+    async with open_rig(database_url) as rig:
+        session, charge = await nearly_many(rig)
+        assert await deliver(rig, entry(rig, later(rig, charge, 40))) == 200
+        async with rig.context.database.transaction() as connection:
+            await connection.execute(text("SELECT 1 FROM payment_sessions FOR UPDATE"))
+            applying = asyncio.create_task(
+                absorb.absorb(rig.context, rig.operator.operator_id, [session["id"]])
+            )
+            await rig.pass_time(2)
+            assert await deliver(rig, entry(rig, later(rig, charge, 50))) == 200
+            (error,) = await asyncio.gather(applying, return_exceptions=True)
+            assert isinstance(error, Exception)
+            assert is_locked(error)
+        assert await kept(rig) == (True, ABSORBED_FROM + 1)
 
 
 async def test_a_repeated_or_late_reading_changes_nothing(database_url: str) -> None:

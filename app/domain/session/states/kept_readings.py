@@ -25,6 +25,8 @@ MOST_READINGS = 96
 
 So many fit with the rest of their row below the 2 kB from which PostgreSQL compresses a row at each change.
 """
+ABSORBED_FROM = 64
+"""Kept readings from which on they are applied to their session beside deliveries, so that few meet the bound."""
 _POINT = struct.Struct("<qI")
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _US = timedelta(microseconds=1)
