@@ -51,6 +51,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--backlog", type=_positive, metavar="N", help="readings of each session in the case `backlog`"
     )
+    parser.add_argument("--finished", type=_positive, metavar="N", help="sessions in the case `finished`")
     chosen = parser.parse_args(given)
     unknown = [name for name in chosen.names if name not in CASES]
     if unknown:
@@ -69,7 +70,10 @@ async def measure(chosen: argparse.Namespace, rows: Rows) -> dict[str, Any]:
     """Runs the chosen cases; returns what they ran on."""
     scale = SMALLEST if chosen.smallest else QUICK if chosen.quick else FULL
     scale = replace(
-        scale, sessions=chosen.sessions or scale.sessions, backlog=chosen.backlog or scale.backlog
+        scale,
+        sessions=chosen.sessions or scale.sessions,
+        backlog=chosen.backlog or scale.backlog,
+        finished=chosen.finished or scale.finished,
     )
     began = time.monotonic()
     failed: list[str] = []

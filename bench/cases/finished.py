@@ -25,7 +25,7 @@ async def run(rig: Rig) -> None:
     running = await tapwatt.running(DONE, AMOUNT)
     await tapwatt.call("POST", f"/v1/payment-sessions/{running.original.session_id}/stop")
     original = await tapwatt.original(await tapwatt.shown(running.original.session_id, "settlement"))
-    await rig.copy(original, count, apart=APART)
+    await rig.copy_many(original, count, apart=APART)
     await rig.usual.sessions(count, status="completed", apart_s=APART.seconds)
     await rig.settle(TAPWATT, USUAL)
     ours, theirs = original.words(count // 2, APART)[original.reference], f"BENCH-{count // 2:07d}"

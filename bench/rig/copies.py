@@ -26,6 +26,8 @@ ABOUT_OPERATORS = (
 )
 """Tables that a case keeps; all others are emptied before it."""
 CHUNK = 2000
+MULTIPLIED = "payment_sessions"
+"""What lists and searches read."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,30 @@ async def copy(
             ]
             await connection.copy_records_to_table(table, records=records, columns=columns)
     await connection.execute("SET session_replication_role = DEFAULT")
+
+
+async def multiply(connection: Any, original: Original, copied: int, count: int, *, apart: timedelta) -> None:
+    """Makes the first `copied` copies into `count` within PostgreSQL, which is some twenty times quicker than `copy`.
+
+    Only rows that lists and searches read; their documents keep the words of the first copies.
+    """
+    columns = await _columns(connection, MULTIPLIED)
+    new = {
+        "id": "left(id, -12) || lpad((right(id, 12)::bigint + $1::bigint)::text, 12, '0')",
+        "reference": "left(reference, -7) || lpad((right(reference, 7)::bigint + $1::bigint)::text, 7, '0')",
+        "charge_id": "(charge_id::bigint + $1::bigint)::text",
+        "created_at": "created_at - $1::bigint * $2::interval",
+    }
+    statement = (
+        f"INSERT INTO {MULTIPLIED} ({', '.join(columns)})"
+        f" SELECT {', '.join(new.get(name, name) for name in columns)} FROM {MULTIPLIED}"
+        ' WHERE id COLLATE "C" BETWEEN $3 AND $4'
+    )
+    while copied < count:
+        more = min(copied, count - copied)
+        first, last = original.session(0), original.session(more - 1)
+        await connection.execute(statement, copied, apart, first, last)
+        copied += more
 
 
 def _changed(

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from bench.rig.usual import Usual
 
 Job = dict[str, Any]
 AMOUNT = 50_000
+COPIED = 20_000
+"""Of more finished sessions only what lists and searches read."""
 SAVED_S = 0.1
 """By then what a start has shown of its charge point is saved."""
 
@@ -162,6 +165,14 @@ class Rig:
         """Copies an original session; the figures of the tables are renewed by `settle`."""
         connection = await self.database.connect(TAPWATT)
         await copies.copy(connection, original, count, **options)
+        await connection.close()
+
+    async def copy_many(self, original: Original, count: int, *, apart: timedelta) -> None:
+        """Copies an original session; beyond COPIED copies only the rows that lists and searches read."""
+        copied = min(count, COPIED)
+        await self.copy(original, copied, apart=apart)
+        connection = await self.database.connect(TAPWATT)
+        await copies.multiply(connection, original, copied, count, apart=apart)
         await connection.close()
 
     async def settle(self, *systems: str) -> None:
