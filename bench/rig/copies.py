@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import asyncpg
+
 NEVER = "'alembic_version', 'inbox', 'deliveries', 'watchers'"
 """Tables that are not copied: what came in is not the session's."""
 ABOUT_OPERATORS = (
@@ -26,6 +28,7 @@ ABOUT_OPERATORS = (
 )
 """Tables that a case keeps; all others are emptied before it."""
 CHUNK = 2000
+TRIES = 10
 MULTIPLIED = "payment_sessions"
 """What lists and searches read."""
 
@@ -179,12 +182,17 @@ async def copy_points(connection: Any, charge_point_id: str, count: int) -> int:
 
 
 async def forget_sessions(connection: Any) -> None:
-    """Empties every table that is not about operators."""
+    """Empties every table that is not about operators. Again when the watcher's transactions were in the way."""
     names = [name for name in await _tables(connection, everything=True) if name not in ABOUT_OPERATORS]
-    await connection.execute(
-        "SET session_replication_role = replica"
-    )  # what is evidence elsewhere is emptied here
-    await connection.execute(f"TRUNCATE {', '.join(names)} CASCADE")
+    # What is evidence elsewhere is emptied here.
+    await connection.execute("SET session_replication_role = replica")
+    for tries_left in reversed(range(TRIES)):
+        try:
+            await connection.execute(f"TRUNCATE {', '.join(names)} CASCADE")
+            break
+        except asyncpg.DeadlockDetectedError:
+            if not tries_left:
+                raise
     await connection.execute("SET session_replication_role = DEFAULT")
 
 
