@@ -140,7 +140,6 @@ DEFECTS: tuple[Defect, ...] = (
         name="acknowledged though not committed",
         plant=substitute(authorize, "authorize", _acknowledge_anyway),
         under=(service.many_lost_commits,),
-        noticed_in=7,
     ),
     Defect(
         name="no fencing",
@@ -149,7 +148,7 @@ DEFECTS: tuple[Defect, ...] = (
             substitute(claimed, "lock", _claims_of_whoever),
         ),
         under=(service.long_freezes,),
-        noticed_in=3,
+        noticed_in=19,
     ),
     Defect(
         name="sessions are not locked",
@@ -164,7 +163,7 @@ DEFECTS: tuple[Defect, ...] = (
         name="leases never run out",
         plant=substitute(leases, "claim", _claim_for_ever),
         under=(service.crashes,),
-        noticed_in=5,
+        noticed_in=6,
     ),
-    Defect(name="no due time", plant=substitute(leases, "released", _released_for_ever), noticed_in=3),
+    Defect(name="no due time", plant=substitute(leases, "released", _released_for_ever), noticed_in=15),
 )

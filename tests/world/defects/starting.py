@@ -88,12 +88,12 @@ async def _always(*_: object) -> None:
 
 
 DEFECTS: tuple[Defect, ...] = (
-    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(service.stalls,), noticed_in=4),
+    Defect(name="no send guard", policy=Policy(send_guard_s=NEVER_S), under=(service.stalls,), noticed_in=8),
     Defect(
         name="the send guard looks at the wall clock",
         plant=substitute(WorldClock, "monotonic", lambda clock: clock.now().timestamp()),
         under=(service.short_stalls,),
-        noticed_in=5,
+        noticed_in=19,
     ),
     Defect(
         name="blind second start",
