@@ -175,6 +175,11 @@ class Rig:
         await copies.multiply(connection, original, copied, count, apart=apart)
         await connection.close()
 
+    async def spread_kept_readings(self, original: Original) -> None:
+        connection = await self.database.connect(TAPWATT)
+        await copies.spread_kept_readings(connection, original)
+        await connection.close()
+
     async def settle(self, *systems: str) -> None:
         for system in systems:
             await self.database.settle(system)

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from app.demo.processes import base_environment, free_port
+from app.domain.session.states.kept_readings import ABSORBED_FROM
 from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargePointId
 from app.flows.admin import provision
@@ -48,6 +49,8 @@ TARIFF = {
 WATTS = 150_000
 """The power of the sessions that get readings, half of what their charge points can give."""
 PATIENCE_S = 120.0
+KEPT, KEPT_S = ABSORBED_FROM - 2, 1.0
+"""Readings that the fast charge point's session has kept beside it, and the seconds in which they come."""
 _IS_PLANNED = (
     "SELECT count(*) FROM payment_sessions s JOIN kept_readings k ON k.session_id = s.id"
     " WHERE s.id = $1 AND k.allowed IS NOT NULL AND s.due_at > now() + interval '5 min'"
@@ -175,7 +178,8 @@ class Tapwatt:
         return Running(await self.original(session), began_s)
 
     async def _planned(self, session: Json, began_s: float) -> Json:
-        """Sends readings until the charge's course is planned: then nothing is due for longer than a case takes."""
+        """Sends readings until the charge's course is planned, and nothing is due for longer than a case takes; then as
+        many as a session may keep beside it before they are applied."""
         given = self.webhooks(1, began_s, int(session["charge"]["id"]), session["id"])
         connection = await self.database.connect(NAME)
         try:
@@ -187,6 +191,10 @@ class Tapwatt:
                     )
         finally:
             await connection.close()
+        await asyncio.sleep(KEPT_S)
+        moments = [time.time() - KEPT_S * number / KEPT for number in reversed(range(KEPT))]
+        given["moments"] = moments
+        await self.generator.run(port=self.port, connections=1, seconds=KEPT_S, kind="webhook", plan=given)
         return await self.shown(session["id"], "energy_wh")
 
     async def original(self, session: Json) -> Original:
