@@ -117,6 +117,8 @@ class SimulatorConfig:
     webhook_retry_s: float = 60.0
     webhook_keep_s: float = 86_400.0
     webhook_batch_max: int = 100
+    tells_points_meters: bool = True
+    """Each reading is a webhook of its charge point too. False: only a changed state, cable or price group is one."""
     limit_reaction_s: float = 2.0
     start_timeout_s: float | None = None
     completion_s: tuple[float, float] = (2.0, 3.0)

@@ -20,6 +20,7 @@ from app.flows.context import Context
 from app.flows.make_key import AddedKey
 from app.flows.session.claim import is_anything_due
 from app.monta.transport import Timeouts, open_http
+from app.simulator.charge_points import NORMAL_POINTS
 from app.simulator.config import SimulatorConfig
 from app.simulator.server import default_config
 from app.simulator.simulator import Simulator
@@ -42,6 +43,16 @@ def energy_tariff(price: str = "0.49", **more: Any) -> Json:
         "tax_included": "YES",
         "elements": [{"price_components": [{"type": "ENERGY", "price": price, "step_size": 1}]}],
     } | more
+
+
+USUAL_POINTS = frozenset(p.id for p in NORMAL_POINTS) | {901, 906, 907, 918}
+
+
+def usual(*also: int, **changes: Any) -> SimulatorConfig:
+    """The simulator with the charge points of most journeys, and these magic ones: each comparison with Monta reads
+    them all. Their readings are told by charges alone. That is a fifth less of all journeys' time."""
+    points = tuple(point for point in default_config().points if point.id in USUAL_POINTS | set(also))
+    return replace(default_config(), points=points, tells_points_meters=False, **changes)
 
 
 async def run_due(watcher: Watcher) -> None:
@@ -239,7 +250,7 @@ async def open_rig(
     older_secret_keys: Sequence[str] = (),
 ) -> AsyncIterator[Rig]:
     """The rig, provisioned and with its sync done; webhooks are registered unless `public_url` is None."""
-    config = config or replace(default_config(), webhook_cadence_s=2.0)
+    config = config or usual()
     clock = RigClock()
     clients: list[httpx.AsyncClient] = []
 

@@ -14,14 +14,13 @@ from app.flows.context import monta_of
 from app.monta.objects import StartCharge
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
 from app.simulator.faults.catalog import Fault, FaultKind, Misreport, PointFaults
-from app.simulator.server import default_config
 from tests.journeys.checks import ended, minor, starts, the_charge
 from tests.journeys.lost_sessions import forget, orphans_of
-from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.journeys.rig import Json, Rig, energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
-QUICK = replace(default_config(), webhook_cadence_s=2.0)
+QUICK = usual()
 HOURLY = energy_tariff(
     "0.60",
     elements=[

@@ -15,7 +15,7 @@ from app.simulator.faults.catalog import FaultKind
 from app.watcher import Watcher
 from tests.journeys.checks import check_settlement, ended, kinds, minor, starts, the_charge
 from tests.journeys.crash import Stalling, call, claim, intend, killed_in_mid_call, post_and_forget, row_of
-from tests.journeys.rig import energy_tariff, open_rig
+from tests.journeys.rig import energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,7 @@ async def test_F17_a_crash_after_the_intent_causes_a_search_and_the_start_is_sen
 async def test_F18_a_crash_between_post_and_outcome_is_healed_by_the_search_without_a_second_post(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url, public_url=None) as rig:
+    async with open_rig(database_url, config=usual(920), public_url=None) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(920, 250)
         await killed_in_mid_call(rig, after_s=5)
@@ -61,7 +61,7 @@ async def test_F18_a_crash_between_post_and_outcome_is_healed_by_the_search_with
 async def test_F18_a_webhook_waits_for_the_dead_watchers_lease_and_then_adopts_the_charge(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(920)) as rig:
         session = await rig.authorize(920, 250)
         await killed_in_mid_call(rig, after_s=5)
         await rig.pass_time(35)
@@ -75,7 +75,7 @@ async def test_F18_a_webhook_waits_for_the_dead_watchers_lease_and_then_adopts_t
 async def test_F23_after_a_crash_the_search_finds_two_charges_and_only_the_oldest_is_paid_for(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url, public_url=None) as rig:
+    async with open_rig(database_url, config=usual(921), public_url=None) as rig:
         session = await rig.authorize(921, 250)
         await post_and_forget(rig)
         last = await ended(rig, session)
@@ -175,7 +175,7 @@ async def test_a_crash_between_the_stops_intent_and_its_call_delays_the_stop_by_
 
 
 async def test_F76_two_watchers_at_once_start_stop_and_settle_each_session_once(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(903, 912, 915, 916, 921)) as rig:
         await rig.set_tariff(PRICE)
         rig.watchers.append(Watcher(rig.context, name="watcher-2"))
         points = (907, 915, 903, 921, 916, 912)

@@ -3,7 +3,6 @@
 Holds and charges in different currencies: refused where the currency is known, else stopped at once.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,10 +10,9 @@ from sqlalchemy import text
 
 from app.domain.units.ids import ChargePointId
 from app.simulator.config import GATEWAY_SCOPES, SimulatorConfig
-from app.simulator.server import default_config
 from app.simulator.site.prices import Currency
 from tests.journeys.checks import the_charge
-from tests.journeys.rig import Rig, energy_tariff, open_rig
+from tests.journeys.rig import Rig, energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +21,7 @@ KRONA = Currency(identifier="sek", name="Krona")
 
 def mute(currency: Currency) -> SimulatorConfig:
     """A Monta without price groups: the currency is unknown before a charge shows it."""
-    return replace(default_config(), currency=currency, scopes=GATEWAY_SCOPES - {"price-groups:read"})
+    return usual(currency=currency, scopes=GATEWAY_SCOPES - {"price-groups:read"})
 
 
 async def is_refused(rig: Rig, point: int, currency: str, **more: object) -> bool:

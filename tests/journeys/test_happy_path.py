@@ -4,14 +4,18 @@ from datetime import timedelta
 
 import pytest
 
+from app.simulator.server import default_config
 from tests.journeys.checks import ended, kinds, minor, nothing_is_left, starts, the_charge
-from tests.journeys.rig import energy_tariff, open_rig
+from tests.journeys.rig import energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
+EVERYTHING = default_config()
+"""All charge points, and webhooks of theirs at each reading."""
+
 
 async def test_a_driver_who_unplugs_pays_montas_price_and_gets_the_rest_back(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=EVERYTHING) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(907, 5000)
         await rig.pass_time(5)
@@ -27,7 +31,7 @@ async def test_a_driver_who_unplugs_pays_montas_price_and_gets_the_rest_back(dat
 
 
 async def test_the_watcher_stops_the_charge_before_the_authorization_is_used_up(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=EVERYTHING) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(106, 2000)
         last = await ended(rig, session)
@@ -107,7 +111,7 @@ async def test_operations_stop_a_charge_and_the_journal_says_why(database_url: s
 
 
 async def test_a_full_car_ends_its_charge_itself(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(915)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(915, 5000)
         last = await ended(rig, session)
@@ -117,7 +121,7 @@ async def test_a_full_car_ends_its_charge_itself(database_url: str) -> None:
 
 
 async def test_a_charge_that_fails_on_the_way_is_paid_for_as_far_as_it_went(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(923)) as rig:
         session = await rig.authorize(923, 5000)
         last = await ended(rig, session)
         assert the_charge(rig).failure_reason is not None

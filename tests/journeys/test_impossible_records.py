@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 
 from tests.journeys.checks import check_settlement, kinds, minor, the_charge
-from tests.journeys.rig import energy_tariff, open_rig
+from tests.journeys.rig import energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_F97_a_lifetime_reading_is_never_captured_but_the_plausible_amount(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(925)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         hold = {"expires_at": (rig.clock.now() + timedelta(hours=4)).isoformat()}
         session = await rig.authorize(925, 5000, authorization=hold)
@@ -36,7 +36,7 @@ async def test_F97_a_lifetime_reading_is_never_captured_but_the_plausible_amount
 
 
 async def test_F98_a_negative_final_price_is_a_release(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(930)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(930, 5000)
         await rig.pass_time(240)

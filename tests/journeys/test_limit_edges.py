@@ -15,7 +15,7 @@ from app.domain.units.ids import ChargePointId, OperatorId, SessionId
 from app.store.operators import charge_points
 from app.store.sessions import payment_sessions
 from tests.journeys.checks import check_settlement, ended, minor, the_charge
-from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.journeys.rig import Json, Rig, energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +75,7 @@ async def test_a_fee_for_a_cable_left_in_never_pushes_montas_limit_below_its_lea
 async def test_a_charge_that_no_stop_ends_is_settled_before_its_hold_dies_and_stopped_on(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(909)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         expires_at = rig.clock.now() + timedelta(minutes=10)
         session = await rig.authorize(909, 9000, authorization={"expires_at": expires_at.isoformat()})

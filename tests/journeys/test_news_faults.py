@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from app.store.tables import inbox
 from tests.journeys.checks import ended, kinds, minor, the_charge
 from tests.journeys.deliveries import as_monta_shows_it, deliver, entry
-from tests.journeys.rig import energy_tariff, open_rig
+from tests.journeys.rig import energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +18,7 @@ PRICE = energy_tariff("0.79")
 
 
 async def test_F37_without_any_webhook_polling_alone_follows_stops_and_settles(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(910)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(910, 1000)
         last = await ended(rig, session)
@@ -74,7 +74,7 @@ async def test_F37_whatever_share_of_webhooks_is_lost_the_bill_is_the_same(
 async def test_F38_F39_webhooks_that_come_twice_late_and_shuffled_have_no_other_effect(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(911)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(911, 1000)
         last = await ended(rig, session)
@@ -142,7 +142,7 @@ async def test_a_webhook_that_says_completed_is_checked_against_the_record_befor
 
 
 async def test_F48_a_meter_that_runs_backwards_never_lowers_what_was_seen(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(913)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(913, 1000)
         last = await ended(rig, session)
@@ -154,7 +154,7 @@ async def test_F48_a_meter_that_runs_backwards_never_lowers_what_was_seen(databa
 
 
 async def test_F50_a_meter_that_stays_silent_for_too_long_counts_as_full_power(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(910, 914)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(914, 1000)
         await rig.pass_time(100)

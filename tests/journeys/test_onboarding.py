@@ -3,8 +3,6 @@
 Configuration that does not fit what Monta shows: reported at the command and at each sync, until it fits.
 """
 
-from dataclasses import replace
-
 import pytest
 
 from app.api.figures import Figures
@@ -12,8 +10,7 @@ from app.domain.units.ids import ChargePointId
 from app.flows.admin import check_setup, provision
 from app.flows.admin.check_setup import EveryStartWouldFail, SiteUnusable
 from app.simulator.faults.catalog import FaultKind
-from app.simulator.server import default_config
-from tests.journeys.rig import Rig, energy_tariff, open_rig
+from tests.journeys.rig import Rig, energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +52,7 @@ async def test_F36_what_fits_is_no_news(database_url: str) -> None:
 async def test_F36_teams_that_the_credential_is_not_for_are_reported_until_monta_shows_them(
     database_url: str,
 ) -> None:
-    config = replace(default_config(), credential_team_ids=(99,))
+    config = usual(credential_team_ids=(99,))
     async with open_rig(database_url, config=config) as rig:
         told = await setup_problem(rig)
         assert "the paying team 4711 is not one of" in told
@@ -104,7 +101,7 @@ async def test_F36_a_price_group_that_cannot_be_read_is_reported_until_a_tariff_
 async def test_F36_while_monta_does_not_answer_nothing_is_refused_and_the_last_answer_counts(
     database_url: str,
 ) -> None:
-    config = replace(default_config(), credential_team_ids=(99,))
+    config = usual(credential_team_ids=(99,))
     async with open_rig(database_url, config=config) as rig:
         told = await setup_problem(rig)
         assert told

@@ -3,17 +3,14 @@
 Prices in minor units: set for an operator, from the webhook to the settlement; and a watcher's own metrics.
 """
 
-from dataclasses import replace
-
 import pytest
 
 from app.domain.units.ids import SessionId
 from app.flows.admin import provision
-from app.simulator.server import default_config
 from app.store.sessions import payment_sessions
 from app.telemetry import ProcessTelemetry
 from tests.journeys.checks import ended, minor, the_charge
-from tests.journeys.rig import energy_tariff, open_rig
+from tests.journeys.rig import energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +19,7 @@ pytestmark = pytest.mark.anyio
 async def test_F113_prices_in_minor_units_are_read_so_from_webhook_to_settlement(
     database_url: str, tariff: dict[str, object] | None
 ) -> None:
-    config = replace(default_config(), prices_in_minor_units=True)
+    config = usual(prices_in_minor_units=True)
     async with open_rig(database_url, config=config) as rig:
         await provision.set_price_unit(rig.context, rig.operator.operator_id, "minor")
         await rig.pass_time(30)
@@ -40,7 +37,7 @@ async def test_F113_prices_in_minor_units_are_read_so_from_webhook_to_settlement
 
 async def test_F113_prices_of_webhooks_reach_the_session_in_the_operators_unit(database_url: str) -> None:
     """Seen while it runs: at the end the record, which is read in the right unit, would hide a wrong one."""
-    config = replace(default_config(), prices_in_minor_units=True, webhook_cadence_s=2.0)
+    config = usual(prices_in_minor_units=True)
     async with open_rig(database_url, config=config) as rig:
         await provision.set_price_unit(rig.context, rig.operator.operator_id, "minor")
         session = await rig.authorize(907, 5000, tariff=energy_tariff("0.79"))
@@ -60,7 +57,7 @@ async def test_F113_prices_of_webhooks_reach_the_session_in_the_operators_unit(d
 
 
 async def test_F113_a_unit_that_was_wrong_is_mended_while_a_charge_runs(database_url: str) -> None:
-    config = replace(default_config(), prices_in_minor_units=True)
+    config = usual(prices_in_minor_units=True)
     async with open_rig(database_url, config=config) as rig:
         session = await rig.authorize(907, 5000, tariff=energy_tariff("0.79"))
         await rig.pass_time(100)

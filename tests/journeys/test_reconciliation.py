@@ -19,7 +19,7 @@ from app.simulator.faults.catalog import FaultKind
 from app.store.tables import payment_sessions
 from tests.journeys.checks import ended, minor, starts, the_charge
 from tests.journeys.lost_sessions import forget, orphans_of
-from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.journeys.rig import Json, Rig, energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -104,7 +104,7 @@ async def test_F81_a_webhook_of_a_lost_session_has_its_charge_looked_for_within_
 
 
 async def test_an_orphan_that_ignores_stops_is_stopped_until_it_ends(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(908)) as rig:
         session = await rig.authorize(908, 5000)
         await rig.pass_time(300)
         await forget(rig, session["id"])

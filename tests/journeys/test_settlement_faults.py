@@ -3,17 +3,15 @@
 Unusual ends: too expensive, free, unpriced, in another currency, late; settled once and never above the hold.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from app.simulator.faults.catalog import FaultKind
-from app.simulator.server import default_config
 from app.simulator.site.prices import Currency
 from tests.journeys.checks import DUPLICATE_WATCH_S, check_settlement, ended, minor, starts, the_charge
-from tests.journeys.rig import energy_tariff, open_rig
+from tests.journeys.rig import energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +75,7 @@ async def test_a_minute_fee_is_counted_into_the_limit(database_url: str) -> None
 
 
 async def test_F68_a_charge_without_energy_that_completes_is_a_release(database_url: str) -> None:
-    config = replace(default_config(), start_timeout_s=60)
+    config = usual(start_timeout_s=60)
     async with open_rig(database_url, config=config) as rig:
         session = await rig.authorize(906)
         last = await ended(rig, session)
@@ -88,7 +86,7 @@ async def test_F68_a_charge_without_energy_that_completes_is_a_release(database_
 
 
 async def test_a_payment_that_monta_removed_is_released_though_energy_flowed(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(917)) as rig:
         session = await rig.authorize(917, 500)
         last = await rig.until(session["id"], "completed")
         assert the_charge(rig).metered_wh > 0

@@ -11,13 +11,12 @@ import pytest
 
 from app.simulator.config import Driver, PointConfig, SimulatorConfig
 from app.simulator.faults.catalog import FaultKind
-from app.simulator.server import default_config
 from tests.journeys.checks import ended, kinds, minor, starts, the_charge
-from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.journeys.rig import Json, Rig, energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
-QUICK = replace(default_config(), webhook_cadence_s=2.0)
+QUICK = usual()
 SHORT_STAY = PointConfig(
     id=107,
     name="Short stays",
@@ -53,7 +52,7 @@ async def test_F33_a_start_that_monta_refuses_releases_the_hold_at_once(database
 async def test_F33_a_charge_point_that_is_offline_refuses_and_is_free_for_the_next_card(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(902)) as rig:
         session = await rig.authorize(902)
         await released(rig, session, "refused", posts=0)
         rig.monta.set_offline(session["charge_point_id"], False)
@@ -76,7 +75,7 @@ async def test_F47_a_charge_started_by_others_is_never_ours(database_url: str) -
 
 
 async def test_F19_a_lost_answer_is_found_and_adopted_without_a_second_post(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(903)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(903, 250)
         await rig.pass_time(6)
@@ -88,7 +87,7 @@ async def test_F19_a_lost_answer_is_found_and_adopted_without_a_second_post(data
 
 
 async def test_F19_without_webhooks_the_search_alone_finds_the_charge(database_url: str) -> None:
-    async with open_rig(database_url, public_url=None) as rig:
+    async with open_rig(database_url, config=usual(903), public_url=None) as rig:
         session = await rig.authorize(903, 250)
         await rig.pass_time(3)
         lines = await rig.journal(session["id"])
@@ -98,7 +97,7 @@ async def test_F19_without_webhooks_the_search_alone_finds_the_charge(database_u
 
 
 async def test_F21_a_502_though_the_charge_runs_is_unknown_and_not_a_refusal(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(905)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(905, 250)
         last = await ended(rig, session)
@@ -109,7 +108,7 @@ async def test_F21_a_502_though_the_charge_runs_is_unknown_and_not_a_refusal(dat
 async def test_F20_a_charge_that_appears_late_is_adopted_within_the_quiet_window(
     database_url: str, public_url: str | None
 ) -> None:
-    async with open_rig(database_url, public_url=public_url) as rig:
+    async with open_rig(database_url, config=usual(904), public_url=public_url) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(904, 250)
         await rig.pass_time(40)
@@ -193,7 +192,7 @@ async def test_F31_the_stop_at_the_deadline_is_confirmed_before_the_release(data
 
 
 async def test_a_driver_who_plugs_in_late_but_in_time_charges_as_usual(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(924)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(924, 250)
         last = await ended(rig, session)
@@ -213,7 +212,7 @@ async def test_a_driver_who_plugs_in_as_the_deadline_passes_pays_for_what_flowed
 
 
 async def test_F26_a_429_at_the_start_waits_as_monta_says_and_starts_once(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(919)) as rig:
         began = rig.clock.now()
         session = await rig.authorize(919, 250)
         await rig.until(session["id"], "starting", "charging")
@@ -233,7 +232,7 @@ async def test_F26_a_quota_that_stays_used_up_releases_at_the_deadline(database_
 
 
 async def test_a_slow_answer_is_waited_for(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(920)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(920, 250)
         await rig.pass_time(19)
@@ -247,7 +246,7 @@ async def test_a_slow_answer_is_waited_for(database_url: str) -> None:
 async def test_F23_of_two_charges_from_one_post_one_is_paid_for_and_the_other_stopped(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(921)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(921, 250)
         last = await ended(rig, session)
@@ -259,7 +258,7 @@ async def test_F23_of_two_charges_from_one_post_one_is_paid_for_and_the_other_st
 
 
 async def test_F25_a_webhook_before_the_answer_makes_no_second_charge(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(912)) as rig:
         await rig.set_tariff(energy_tariff("0.79"))
         session = await rig.authorize(912, 250)
         last = await ended(rig, session)
@@ -281,7 +280,7 @@ async def test_F25_a_webhook_adopts_the_charge_before_any_search(database_url: s
 
 
 async def test_a_wrapped_answer_is_understood(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(922)) as rig:
         session = await rig.authorize(922, 250)
         await rig.pass_time(1)
         assert (await rig.session(session["id"]))["charge"]["id"] == str(the_charge(rig).id)
@@ -359,7 +358,7 @@ async def test_F14_a_cancel_before_the_start_was_sent_never_starts_anything(data
 async def test_F14_a_cancel_while_the_start_is_under_way_waits_for_it_and_then_stops(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(920)) as rig:
         session = await rig.authorize(920)
         await rig.pass_time(5)
         assert (await rig.stop(session["id"]))["status"] == "authorized"
@@ -374,7 +373,7 @@ async def test_F14_a_cancel_while_the_start_is_under_way_waits_for_it_and_then_s
 async def test_F14_a_cancel_unknown_waits_for_the_quiet_window_and_stops_what_turns_up(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(904)) as rig:
         session = await rig.authorize(904)
         await rig.pass_time(10)
         await rig.stop(session["id"])
@@ -421,7 +420,7 @@ async def test_F20_after_the_quiet_window_an_undone_start_is_sent_once_more(data
 
 
 async def test_F23_a_search_that_lags_never_leads_to_two_running_charges(database_url: str) -> None:
-    async with open_rig(database_url, public_url=None) as rig:
+    async with open_rig(database_url, config=usual(903), public_url=None) as rig:
         rig.monta.faults.search_lag_s = 90
         session = await rig.authorize(903, 250)
         last = await ended(rig, session)

@@ -4,7 +4,6 @@ Stops that are ignored, lost or undone: repeated until Monta confirms them, with
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -16,9 +15,8 @@ from app.flows.turns import Turn, Turns
 from app.monta.ports import Purpose
 from app.monta_access import SharedBudget
 from app.simulator.faults.catalog import FaultKind
-from app.simulator.server import default_config
 from tests.journeys.checks import ended, kinds, minor, the_charge
-from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.journeys.rig import Json, Rig, energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +34,7 @@ async def attention_lines(rig: Rig, session: Json) -> list[str]:
 async def test_F57_a_stop_that_is_ignored_three_times_is_repeated_and_operations_alerted(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(908)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(908, 2000)
         await rig.pass_time(200)
@@ -54,7 +52,7 @@ async def test_F57_a_stop_that_is_ignored_three_times_is_repeated_and_operations
 async def test_F57_repeats_slow_down_when_a_stop_never_works_and_montas_limit_ends_it(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(909)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(909, 500)
         await rig.pass_time(90)
@@ -125,7 +123,7 @@ async def test_F65_a_stop_after_the_end_is_harmless(database_url: str) -> None:
 
 
 async def test_F66a_a_charge_that_others_restart_is_stopped_again(database_url: str) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(916)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(916, 2000)
         await rig.pass_time(200)
@@ -187,7 +185,7 @@ async def test_F60_montas_own_limit_holds_while_no_watcher_runs(database_url: st
 async def test_F61_a_charge_point_out_of_reach_is_stopped_when_it_is_back_and_the_loss_is_on_record(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(914)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(914, 500)
         await rig.pass_time(60)
@@ -205,7 +203,7 @@ async def test_F61_a_charge_point_out_of_reach_is_stopped_when_it_is_back_and_th
 async def test_F35_without_montas_limits_our_own_watch_alone_keeps_the_authorization(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(914)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(914, 1000)
         last = await ended(rig, session)
@@ -218,7 +216,7 @@ async def test_F35_without_montas_limits_our_own_watch_alone_keeps_the_authoriza
 async def test_F35_without_limits_webhooks_or_a_tariff_the_reported_price_keeps_the_authorization(
     database_url: str,
 ) -> None:
-    async with open_rig(database_url, public_url=None) as rig:
+    async with open_rig(database_url, config=usual(914), public_url=None) as rig:
         session = await rig.authorize(914, 2000)
         last = await ended(rig, session)
         assert last["stop_reason"] == "limit_reached"
@@ -227,7 +225,7 @@ async def test_F35_without_limits_webhooks_or_a_tariff_the_reported_price_keeps_
 
 
 async def test_F55_a_quota_used_up_by_others_leaves_requests_for_the_stop(database_url: str) -> None:
-    config = replace(default_config(), rate_limit=30, rate_window_s=600)
+    config = usual(904, 914, rate_limit=30, rate_window_s=600)
     async with open_rig(database_url, config=config, public_url=None) as rig:
         await rig.set_tariff(PRICE)
         sessions = [await rig.authorize(point, 1000) for point in (914, 904, 105, 104)]
@@ -249,7 +247,7 @@ async def test_F55_the_read_before_a_repeated_stop_goes_as_deep_into_the_quota_a
         asked.append(purpose)
         return await take(budget, operator, purpose, now)
 
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(908)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(908, 2000)
         await rig.pass_time(200)

@@ -11,11 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from app.simulator.config import Driver, PointConfig
-from app.simulator.server import default_config
 from app.store.operators import jobs
 from app.store.operators.jobs import Job
 from tests.journeys.checks import ended, kinds, minor, the_charge
-from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.journeys.rig import Json, Rig, energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +30,7 @@ QUICK_POINT = PointConfig(
     driver=Driver(unplugs_after_wh=WH),
 )
 """Gives within SUSPENDED_S more than it could have given before by any rating that is believed."""
-CONFIG = replace(default_config(), webhook_cadence_s=2.0, points=(*default_config().points, QUICK_POINT))
+CONFIG = replace(usual(), points=(*usual().points, QUICK_POINT))
 
 
 async def suspend(rig: Rig) -> None:

@@ -11,10 +11,9 @@ import pytest
 
 from app.simulator.config import PointConfig, SimulatorConfig
 from app.simulator.faults.catalog import FOR_EVER, FaultKind, Misreport, PointFaults
-from app.simulator.server import default_config
 from app.simulator.site.charge import Charge
 from tests.journeys.checks import kinds, minor, nothing_is_left, the_charge
-from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
+from tests.journeys.rig import Json, Rig, energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 def config_with(faults: PointFaults) -> SimulatorConfig:
     """Charge point 107, with a car of its own that stays."""
-    config = replace(default_config(), webhook_cadence_s=2.0)
+    config = usual()
     point: PointConfig = next(p for p in config.points if p.id == 918)
     return replace(config, points=(*config.points, replace(point, id=107, faults=faults)))
 
@@ -265,7 +264,7 @@ async def test_F109_operations_end_a_session_whatever_it_does(
 async def test_F109_a_start_unknown_is_ended_and_what_comes_of_it_is_stopped(
     database_url: str, point: int, wait_s: float, amount: int
 ) -> None:
-    async with open_rig(database_url) as rig:
+    async with open_rig(database_url, config=usual(903, 904)) as rig:
         await rig.set_tariff(PRICE)
         session = await rig.authorize(point, 5000)
         await rig.pass_time(wait_s)

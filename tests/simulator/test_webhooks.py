@@ -60,6 +60,18 @@ async def test_deliveries_come_on_a_two_second_cadence_about_two_seconds_after_t
     assert all(1 <= delay <= 3 for delay in delays)
 
 
+@pytest.mark.parametrize(("tells_meters", "fewest", "most"), [(True, 10, 12), (False, 2, 3)])
+async def test_a_charge_point_is_told_at_each_reading_or_only_when_its_state_changes(
+    tells_meters: bool, fewest: int, most: int
+) -> None:
+    rig = await (await a_rig(tells_points_meters=tells_meters)).subscribe(eventTypes=["charge-points"])
+    await rig.start()
+    await rig.pass_time(600)
+    states = [entry["payload"]["state"] for entry in rig.received.entries]
+    assert sorted(set(states), key=states.index) == ["busy", "busy-charging"]
+    assert fewest <= len(states) <= most
+
+
 async def test_pending_says_how_many_wait_beyond_the_batch() -> None:
     rig = await (await a_rig(webhook_batch_max=1)).subscribe()
     await rig.start()

@@ -11,7 +11,7 @@ from app.domain.units.frozen import frozen
 from app.simulator.faults.misreports import is_gone
 from app.simulator.faults.schedule import FaultSchedule
 from app.simulator.shapes.charge import charge_json
-from app.simulator.shapes.charge_point import point_json
+from app.simulator.shapes.charge_point import point_json, point_state
 from app.simulator.site.charge import Charge
 from app.simulator.site.site import Point, Site
 from app.simulator.wire import JsonObject, JsonValue, when
@@ -77,6 +77,8 @@ class Outbox:
         self.log: dict[int, Entry] = {}
         self.on_entry: Callable[[], None] = lambda: None
         self._last_id = 0
+        self._shown: dict[int, tuple[str, bool, int]] = {}
+        """State, cable and price group of each charge point, as they were reported last."""
         site.charge_watchers.append(self._charge)
         site.point_watchers.append(self._point)
 
@@ -111,7 +113,11 @@ class Outbox:
         self._push("charges", "charge", (charge.id, event), self._site.points[charge.point_id], charge)
 
     def _point(self, point: Point) -> None:
-        self._push("charge-points", "charge-point", (point.config.id, "updated"), point, None)
+        shown = (point_state(point), point.plugged is not None, point.config.price_group_id)
+        news = self._shown.get(point.config.id) != shown
+        self._shown[point.config.id] = shown
+        if news or self._site.config.tells_points_meters:
+            self._push("charge-points", "charge-point", (point.config.id, "updated"), point, None)
 
     def _push(
         self, event_type: str, entity: str, what: tuple[int, str], point: Point, charge: Charge | None
