@@ -98,18 +98,20 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="no limits at Monta, and no stop",
         plant=all_of(substitute(monta_calls, "start_limits", _no_limits), deciding(_never_stops)),
+        noticed_in=14,
     ),
     Defect(
         name="stop sent once",
         plant=deciding(_stops_once),
         under=(site.stops_ignored, site.limits_ignored),
+        noticed_in=10,
     ),
     Defect(
         name="captures above the authorization",
         plant=substitute(settle_module, "settle", _captures_all),
         under=(site.deaf_charge_point,),
     ),
-    Defect(name="takes a cent less", plant=substitute(settle_module, "to_minor", _a_cent_less)),
+    Defect(name="takes a cent less", plant=substitute(settle_module, "to_minor", _a_cent_less), noticed_in=2),
     Defect(name="settles by the last price seen", plant=deciding(_settles_when_stopped), noticed_in=2),
     Defect(name="settles while the charge runs", plant=deciding(_settles_while_stopping)),
     Defect(

@@ -65,6 +65,7 @@ DEFECTS: tuple[Defect, ...] = (
             monta.muddled_webhooks,
             site.long_charge,
         ),
+        noticed_in=2,
     ),
     Defect(
         name="the meter may fall",
@@ -95,5 +96,6 @@ DEFECTS: tuple[Defect, ...] = (
             )
         ),
         under=(monta.two_operators,),
+        noticed_in=14,
     ),
 )

@@ -46,10 +46,12 @@ DEFECTS: tuple[Defect, ...] = (
         name="top-ups forget earlier ones",
         plant=substitute(top_up_flow, "_check_total", _from_the_first_hold),
         under=(site.top_ups_beyond_the_ceiling,),
+        noticed_in=2,
     ),
     Defect(
         name="a hold is lowered below what was used",
         plant=substitute(top_up_flow, "may_use_more", _whatever_was_used),
         under=(site.worst_case, site.hold_lowered_too_far),
+        noticed_in=3,
     ),
 )

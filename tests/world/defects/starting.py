@@ -144,9 +144,14 @@ DEFECTS: tuple[Defect, ...] = (
             monta.very_late_start,
             monta.mute_webhooks,
         ),
-        noticed_in=3,
+        noticed_in=14,
     ),
-    Defect(name="duplicate charges go on", plant=deciding(_leaves_extras), under=(monta.late_start,)),
+    Defect(
+        name="duplicate charges go on",
+        plant=deciding(_leaves_extras),
+        under=(monta.late_start,),
+        noticed_in=9,
+    ),
     # after a restore
     Defect(
         name="starts do not wait for the comparison",
@@ -164,5 +169,6 @@ DEFECTS: tuple[Defect, ...] = (
         name="requests are not counted",
         plant=substitute(SharedBudget, "take", _always),
         under=(monta.scarce_quota, monta.late_start, monta.mute_webhooks),
+        noticed_in=6,
     ),
 )
