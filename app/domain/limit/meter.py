@@ -65,9 +65,25 @@ def with_readings(
 ) -> MeterHistory:
     """Adds readings, one after the other: each energy had been reached at its time. A reading without news, or one that
     contradicts the others, changes nothing. `by_the_hour`: keep the points that prices by time of day need."""
+    numbers = ((_us_of(reading.at), reading.energy_wh) for reading in readings)
+    return with_numbers(meter_history, numbers, by_the_hour=by_the_hour)
+
+
+def with_numbers(
+    meter_history: MeterHistory, readings: Iterable[tuple[int, int]], *, by_the_hour: bool = False
+) -> MeterHistory:
+    """As `with_readings`, of microseconds since 1970 and Wh."""
     adding = _Adding(meter_history, by_the_hour=by_the_hour)
-    changes = [adding.add(reading) for reading in readings]
+    changes = [adding.add(us, wh) for us, wh in readings]
     return adding.done() if any(changes) else meter_history
+
+
+def _us_of(at: datetime) -> int:
+    return (at - _EPOCH) // _US
+
+
+def _point(us: int, wh: int) -> MeterPoint:
+    return MeterPoint(at=_EPOCH + us * _US, energy_wh=wh)
 
 
 _Block: TypeAlias = tuple[float, float, float]
@@ -75,15 +91,16 @@ _Block: TypeAlias = tuple[float, float, float]
 
 
 class _Adding:
-    """A history while readings are added. Its points are also numbers, since many readings come at once."""
+    """A history while readings are added. Its points are numbers, since many readings come at once."""
 
     def __init__(self, known: MeterHistory, *, by_the_hour: bool) -> None:
         self._by_the_hour = by_the_hour
-        self._points = list(known.points)
-        self._us = [(point.at - _EPOCH) // _US for point in known.points]
+        self._us = [_us_of(point.at) for point in known.points]
         self._wh = [point.energy_wh for point in known.points]
         self._first_at = known.first_at
         self._interval_ms = known.interval_ms
+        self._last_times: list[list[int]] = []
+        """After each reading the times that the interval is derived from. The last one that gives one counts."""
         self._step_wh = known.step_wh
         self._estimated_max_w = known.estimated_max_w
         self._peak_w = known.peak_w
@@ -93,10 +110,11 @@ class _Adding:
         self._idle_ms = known.idle_ms
 
     def done(self) -> MeterHistory:
+        intervals = map(_interval_ms, reversed(self._last_times))
         return MeterHistory(
-            points=tuple(self._points),
+            points=tuple(map(_point, self._us, self._wh)),
             first_at=self._first_at,
-            interval_ms=self._interval_ms,
+            interval_ms=next((each for each in intervals if each is not None), self._interval_ms),
             step_wh=self._step_wh,
             estimated_max_w=self._estimated_max_w,
             peak_w=self._peak_w,
@@ -106,18 +124,19 @@ class _Adding:
             idle_ms=self._idle_ms,
         )
 
-    def add(self, point: MeterPoint) -> bool:
+    def add(self, us: int, wh: int) -> bool:
         """Returns whether the reading changed anything."""
-        us = (point.at - _EPOCH) // _US
-        place = self._insert(point, us)
+        place = self._insert(us, wh)
         if place is None:
             return False
         is_newest = place == len(self._us) - 1
         self._step_wh = _step_wh(self._wh)
-        interval_ms = None if self._step_wh else _interval_ms(self._us[-9:])
-        if interval_ms is not None or self._step_wh:
-            self._interval_ms = interval_ms
-        self._first_at = point.at if self._first_at is None else min(point.at, self._first_at)
+        if self._step_wh:
+            self._interval_ms, self._last_times = None, []
+        else:
+            self._last_times.append(self._us[-9:])
+        at = _point(us, wh).at if self._first_at is None or not place else self._first_at
+        self._first_at = at if self._first_at is None else min(at, self._first_at)
         if is_newest:
             self._idle_ms += self._newest_idle_ms()
         self._thin(place)
@@ -125,34 +144,34 @@ class _Adding:
             self._learn_power()
         return True
 
-    def _insert(self, point: MeterPoint, us: int) -> int | None:
+    def _insert(self, us: int, wh: int) -> int | None:
         """Inserts a point where time and energy both rise. Returns its place. One of the same energy counts from its
         earliest time."""
-        wh = point.energy_wh
         place = bisect_left(self._wh, wh)
         is_last = place == len(self._wh)
         if (place and self._us[place - 1] >= us) or (not is_last and us >= self._us[place]):
             return None
         replaced = slice(place, place + (not is_last and self._wh[place] == wh))
-        self._points[replaced], self._us[replaced], self._wh[replaced] = [point], [us], [wh]
+        self._us[replaced], self._wh[replaced] = [us], [wh]
         return place
 
     def _thin(self, changed: int) -> None:
         """Thins the older points. Those before the changed one are thinned, but for the one that became older."""
-        older = self._us[:-RECENT]
+        times, older = self._us, len(self._us) - RECENT
         if self._by_the_hour:
-            slots = [us // SPACED_US for us in older]
+            slots = [us // SPACED_US for us in times[: max(0, older)]]
             spaced = [n for n, slot in enumerate(slots) if not n or slot != slots[n - 1]][-SPACED:]
-            kept = {*spaced, *_of_each_hour(older)}
-            dropped = [n for n in range(len(older)) if n not in kept]
+            kept = {*spaced, *_of_each_hour(times[: max(0, older)])}
+            dropped = [n for n in range(older) if n not in kept]
         else:
-            first = max(1, min(changed, len(older) - 1))
-            dropped = [
-                n for n in range(first, len(older)) if older[n] // SPACED_US == older[n - 1] // SPACED_US
-            ]
-            dropped = [*range(len(older) - len(dropped) - SPACED), *dropped]
+            dropped = []
+            for n in range(max(1, min(changed, older - 1)), older):
+                if times[n] // SPACED_US == times[n - 1] // SPACED_US:
+                    dropped.append(n)
+            if older - len(dropped) > SPACED:
+                dropped = [*range(older - len(dropped) - SPACED), *dropped]
         for n in reversed(dropped):
-            del self._points[n], self._us[n], self._wh[n]
+            del times[n], self._wh[n]
 
     def _newest_idle_ms(self) -> int:
         """Returns the part of the newest gap that may have been idle. All of the first ones."""
@@ -237,9 +256,9 @@ def _step_wh(energies: list[int]) -> int | None:
 
 def _interval_ms(times_us: list[int]) -> int | None:
     """The time between samples, when all times are near multiples of one. Some samples may have been lost."""
-    gaps = [later - one for one, later in pairwise(times_us)]
-    if len(gaps) < 2:
+    if len(times_us) < 3 or times_us[-1] - times_us[-2] < 2 * _S_US:
         return None
+    gaps = [later - one for one, later in pairwise(times_us)]
     least, count = min(gaps), 0
     if least < 2 * _S_US:
         return None

@@ -1,6 +1,6 @@
 """Applies a report or a search result of Monta to a session."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -294,14 +294,13 @@ def _meter_history(session: PaymentSession, report: ChargeReport) -> MeterHistor
     if report.energy_wh is None or report.state in ENDED:
         return session.meter_history
     at = report.as_of or report.seen_at
-    return with_meter_readings(session, [MeterPoint(at=at, energy_wh=report.energy_wh)])
+    reading = MeterPoint(at=at, energy_wh=report.energy_wh)
+    return with_readings(session.meter_history, [reading], by_the_hour=is_by_the_hour(session))
 
 
-def with_meter_readings(session: PaymentSession, readings: Sequence[MeterPoint]) -> MeterHistory:
-    """Adds readings to the history of this session's meter, one after the other."""
-    tariff = session.tariff
-    by_the_hour = tariff is not None and rates_of(tariff).plain_prices is None
-    return with_readings(session.meter_history, readings, by_the_hour=by_the_hour)
+def is_by_the_hour(session: PaymentSession) -> bool:
+    """Whether its meter's history has the points that prices by time of day need."""
+    return session.tariff is not None and rates_of(session.tariff).plain_prices is None
 
 
 def average_w(before: MeterPoint, reading: MeterPoint) -> int:

@@ -13,10 +13,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from app.domain.charging.charge import Charge, merge
-from app.domain.limit.meter import MeterHistory
+from app.domain.limit.meter import MeterHistory, with_numbers
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import UNIT_FACTOR
-from app.domain.session.reports import average_w, with_meter_readings
+from app.domain.session.reports import is_by_the_hour
 from app.domain.tariff import MeterPoint
 from app.domain.units.ids import ChargeId
 
@@ -211,12 +211,14 @@ def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     charge = session.charge
     if charge is None or not kept.readings:
         return with_newest(session, kept)
-    points = [MeterPoint(at=_EPOCH + us * _US, energy_wh=wh) for us, wh in _POINT.iter_unpack(kept.points)]
-    power_w, last = session.observed_max_w, MeterPoint(at=charge.energy_at, energy_wh=charge.energy_wh)
-    for point in points:
-        if point.energy_wh > last.energy_wh:
-            power_w, last = max(power_w, average_w(last, point)), point
-    history = with_meter_readings(session, points)
+    points = list(_POINT.iter_unpack(kept.points))
+    power_w, last_us, last_wh = session.observed_max_w, (charge.energy_at - _EPOCH) // _US, charge.energy_wh
+    for us, wh in points:
+        if wh > last_wh:
+            seconds = (us - last_us) // _S
+            power_w = max(power_w, (wh - last_wh) * 3600 // seconds if seconds > 0 else 0)
+            last_us, last_wh = us, wh
+    history = with_numbers(session.meter_history, points, by_the_hour=is_by_the_hour(session))
     return replace(with_newest(session, kept), observed_max_w=power_w, meter_history=history)
 
 
