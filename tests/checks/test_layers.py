@@ -7,6 +7,7 @@ from functools import cache
 
 from app.api.http.problems import ANSWERS
 from app.monta.webhook import DELIVERY_PATH
+from tests.checks.sources import modules, nodes, tree_of
 from tests.postgres import ROOT
 
 SQL_TYPES = re.compile(r"\b(ColumnElement|Condition|Select|Table|Column|RowMapping|Row|ReturningUpdate)\b")
@@ -27,10 +28,7 @@ HTTP_FOLDERS = {
 @cache
 def _sources() -> dict[str, ast.Module]:
     """Each module of `app` by its path, parsed when the first test asks: every worker imports this file."""
-    return {
-        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-        for path in sorted((ROOT / "app").rglob("*.py"))
-    }
+    return {path.relative_to(ROOT).as_posix(): tree_of(path) for path in modules("app")}
 
 
 def _outside(*folders: str) -> Iterator[tuple[str, ast.Module]]:
@@ -54,7 +52,7 @@ def _sql_functions() -> set[str]:
 
 def _used_of_the_store(tree: ast.Module) -> Iterator[str]:
     """Names that a module takes from the store, directly or as `module.name`."""
-    imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    imports = nodes(tree, ast.ImportFrom)
     taken = {
         a.asname or a.name: a.name
         for n in imports
@@ -62,8 +60,8 @@ def _used_of_the_store(tree: ast.Module) -> Iterator[str]:
         for a in n.names
     }
     yield from taken.values()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in taken:
+    for node in nodes(tree, ast.Attribute):
+        if isinstance(node.value, ast.Name) and node.value.id in taken:
             yield node.attr
 
 
@@ -72,12 +70,12 @@ def test_no_columns_and_no_conditions_leave_the_store() -> None:
     assert "conditions" in speaking, "the check sees the store's own"
     for path, tree in _outside("app/store/"):
         assert not speaking & set(_used_of_the_store(tree)), path
-        modules = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-        assert not any(module.startswith("app.store.tables") for module in modules), path
+        imports = nodes(tree, ast.ImportFrom)
+        assert not any((n.module or "").startswith("app.store.tables") for n in imports), path
 
 
 def _texts(tree: ast.Module) -> Iterator[str]:
-    return (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return (n.value for n in nodes(tree, ast.Constant) if isinstance(n.value, str))
 
 
 def test_http_paths_are_known_to_the_packages_that_serve_or_call_them_only() -> None:
@@ -99,8 +97,7 @@ TRANSACTIONS = {
 
 
 def _calls(tree: ast.Module, method: str) -> list[ast.Call]:
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
-    return [n for n in calls if isinstance(n.func, ast.Attribute) and n.func.attr == method]
+    return [n for n in nodes(tree, ast.Call) if isinstance(n.func, ast.Attribute) and n.func.attr == method]
 
 
 def test_transactions_begin_and_end_in_flows_only() -> None:
@@ -124,19 +121,24 @@ DATABASE_CLOCK = re.compile(
 
 
 def _dotted(tree: ast.Module) -> Iterator[str]:
-    return (ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute))
+    return (ast.unparse(n) for n in nodes(tree, ast.Attribute))
 
 
 def test_the_clock_is_read_in_one_place() -> None:
     for path, tree in _outside(*CLOCKS):
         assert not [name for name in _dotted(tree) if READS_A_CLOCK.search(name)], path
-        late = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "time"]
+        late = [n for n in nodes(tree, ast.ImportFrom) if n.module == "time"]
         assert not late, f"{path}: `from time import ...` would hide a reading"
+
+
+def _names(call: ast.Call, word: str) -> bool:
+    """Whether this is the name that is called, `word` or `module.word`."""
+    return word == getattr(call.func, "attr", getattr(call.func, "id", None))
 
 
 def test_frozen_dataclasses_are_made_by_the_one_that_takes_less_time() -> None:
     for path, tree in _sources().items():
-        calls = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        calls = [ast.unparse(node) for node in nodes(tree, ast.Call) if _names(node, "dataclass")]
         assert not [call for call in calls if re.match(r"(dataclasses\.)?dataclass\(.*frozen=True", call)], (
             path
         )
@@ -192,7 +194,7 @@ def test_one_table_answers_every_exception_of_the_flows() -> None:
 
 def test_routes_catch_nothing_but_the_database_that_readiness_asks_about() -> None:
     routes = {path: tree for path, tree in _sources().items() if path.startswith("app/api/routes/")}
-    catching = {path for path, tree in routes.items() if any(isinstance(n, ast.Try) for n in ast.walk(tree))}
+    catching = {path for path, tree in routes.items() if nodes(tree, ast.Try)}
     assert catching == {"app/api/routes/health.py"}
 
 

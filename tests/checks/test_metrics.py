@@ -1,19 +1,21 @@
 """Every exported metric is updated somewhere."""
 
 import ast
-from pathlib import Path
 
 from prometheus_client import Counter, Histogram
 
 from app.telemetry import ProcessTelemetry
+from tests.checks.sources import modules, nodes, text_of, tree_of
+from tests.postgres import ROOT
 
-APP = Path(__file__).resolve().parents[2] / "app"
+TELEMETRY = ROOT / "app" / "telemetry.py"
 
 
 def takers() -> dict[str, set[str]]:
     """The attributes that each method of ProcessTelemetry uses, beside its constructor."""
-    tree = ast.parse((APP / "telemetry.py").read_text(encoding="utf-8"))
-    (found,) = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "ProcessTelemetry"]
+    (found,) = [
+        n for n in tree_of(TELEMETRY).body if isinstance(n, ast.ClassDef) and n.name == "ProcessTelemetry"
+    ]
     return {
         method.name: {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
         for method in found.body
@@ -29,13 +31,9 @@ def names_telemetry(expression: ast.expr) -> bool:
 def called() -> set[str]:
     """Every method that the code outside calls, or hands on, of something named telemetry."""
     found = set()
-    for path in APP.rglob("*.py"):
-        source = path.read_text(encoding="utf-8")
-        if path.name == "telemetry.py" or "telemetry" not in source:
-            continue
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Attribute) and names_telemetry(node.value):
-                found.add(node.attr)
+    for path in modules("app"):
+        if path.name != TELEMETRY.name and "telemetry" in text_of(path):
+            found |= {n.attr for n in nodes(tree_of(path), ast.Attribute) if names_telemetry(n.value)}
     return found
 
 
@@ -43,5 +41,6 @@ def test_F113_every_metric_is_observed_somewhere() -> None:
     kept = vars(ProcessTelemetry())
     figures = {name for name, value in kept.items() if isinstance(value, Counter | Histogram)}
     assert len(figures) > 10
-    used = set().union(*(attributes for name, attributes in takers().items() if name in called()))
+    known = called()
+    used = set().union(*(attributes for name, attributes in takers().items() if name in known))
     assert sorted(figures - used) == []

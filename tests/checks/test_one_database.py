@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from app.settings import Settings
+from tests.checks.sources import modules, nodes, tree_of
 from tests.postgres import ROOT
 
 OPENERS = {"create_async_engine", "create_engine", "create_pool", "connect"}
@@ -22,17 +23,16 @@ ALLOWED = {
 
 def openings() -> Iterator[tuple[str, str]]:
     for folder in ("app", "migrations"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+        for path in modules(folder):
             yield from ((str(path.relative_to(ROOT)), name) for name in _called(path))
 
 
 def _called(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            function = node.func
-            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-            if name in OPENERS and not _of_an_engine(function):
-                yield name
+    for node in nodes(tree_of(path), ast.Call):
+        function = node.func
+        name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+        if name in OPENERS and not _of_an_engine(function):
+            yield name
 
 
 def _of_an_engine(function: ast.expr) -> bool:

@@ -8,19 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.checks.sources import Function, functions, modules, nodes, tree_of
+
 TESTS = Path(__file__).parent.parent
 ROOT = TESTS.parent
-MODULES = sorted(TESTS.rglob("*.py"))
+MODULES = modules("tests")
 TEST_MODULES = [path for path in MODULES if path.name.startswith("test_")]
 ASSERTING = frozenset({"raises", "warns", "fail"})
 """Functions of pytest that assert."""
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
 
 
 def name_of(path: Path) -> str:
@@ -35,17 +30,18 @@ def module_at(name: str) -> Path | None:
 
 def imported(path: Path) -> Iterator[tuple[str, str]]:
     """(module, name) of everything that a module takes from others of ours."""
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.ImportFrom) and node.module is not None:
-            yield from ((node.module, each.name) for each in node.names)
-        elif isinstance(node, ast.Import):
-            yield from ((each.name, "") for each in node.names)
+    tree = tree_of(path)
+    for taken in nodes(tree, ast.ImportFrom):
+        if taken.module is not None:
+            yield from ((taken.module, each.name) for each in taken.names)
+    for whole in nodes(tree, ast.Import):
+        yield from ((each.name, "") for each in whole.names)
 
 
 @cache
-def functions(path: Path) -> dict[str, Function]:
-    """By name, methods too."""
-    return {node.name: node for node in ast.walk(parsed(path)) if isinstance(node, Function)}
+def functions_of(path: Path) -> dict[str, Function]:
+    """Every function by name, methods too."""
+    return {function.name: function for function in functions(tree_of(path))}
 
 
 def asserts(path: Path, function: Function, seen: frozenset[str] = frozenset()) -> bool:
@@ -70,12 +66,12 @@ def asserts(path: Path, function: Function, seen: frozenset[str] = frozenset()) 
 
 def helper_of(path: Path, name: str) -> tuple[Path, Function] | None:
     """The function of this name, here or where it was imported from."""
-    if name in functions(path):
-        return path, functions(path)[name]
+    if name in functions_of(path):
+        return path, functions_of(path)[name]
     for module, each in imported(path):
         where = module_at(module) if each == name and module.startswith("tests.") else None
-        if where is not None and name in functions(where):
-            return where, functions(where)[name]
+        if where is not None and name in functions_of(where):
+            return where, functions_of(where)[name]
     return None
 
 
@@ -96,7 +92,7 @@ BESIDE = ("bench", "checks", "entry", "journeys", "mutation", "processes", "supp
 
 def named_modules(path: Path) -> list[str]:
     """What the first line of a test module names of app/."""
-    first = (ast.get_docstring(parsed(path)) or "").split("\n")[0]
+    first = (ast.get_docstring(tree_of(path)) or "").split("\n")[0]
     return [word.strip(",.:") for word in first.split() if word.startswith("app/")]
 
 
@@ -128,7 +124,7 @@ def test_every_test_asserts_something() -> None:
     silent = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in TEST_MODULES
-        for name, function in functions(path).items()
+        for name, function in functions_of(path).items()
         if name.startswith("test_") and not asserts(path, function)
     ]
     assert not silent, silent

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.checks.pages import ROOT
+from tests.checks.sources import modules, nodes, text_of, tree_of
 
 GIVEN_UP = {
     "reserved_minor": "authorized_minor",
@@ -48,32 +49,42 @@ def written() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def texts() -> dict[str, str]:
-    return written()
+    """In small letters."""
+    return {path: text.lower() for path, text in written().items()}
+
+
+def found_in(text: str, word: str) -> list[str]:
+    """Where a pattern stands as a whole word, or as part of a longer name: `_wish`, `unheard_at`, but neither
+    `wishbone` nor `trailing`. What stands before is looked at last, for a pattern that begins with a letter is found
+    ten times faster."""
+    return [
+        match.group()
+        for match in re.finditer(rf"(?:{word})(?![a-z])", text)
+        if not re.match("[a-z]", text[max(0, match.start() - 1) : match.start()])
+    ]
 
 
 @pytest.mark.parametrize("word", GIVEN_UP)
 def test_a_word_that_was_given_up_is_not_used(texts: dict[str, str], word: str) -> None:
-    # Part of a longer name counts, too: `_wish`, `unheard_at`, but neither `wishbone` nor `trailing`.
-    pattern = re.compile(rf"(?<![a-zA-Z])({word})(?![a-zA-Z])", re.IGNORECASE)
-    found = [f"{path}: {match.group()}" for path, text in texts.items() for match in pattern.finditer(text)]
+    found = [f"{path}: {each}" for path, text in texts.items() for each in found_in(text, word)]
     assert not found, f"say {GIVEN_UP[word]}: {found[:5]}"
 
 
 def test_the_check_sees_names_within_names() -> None:
-    pattern = re.compile(r"(?<![a-zA-Z])(unheard)(?![a-zA-Z])")
-    assert pattern.search("settlements_unheard_at")
-    assert not pattern.search("unheardof")
+    assert found_in("settlements_unheard_at", "unheard") == ["unheard"]
+    assert found_in("unheard", "unheard") == ["unheard"]
+    assert not found_in("unheardof", "unheard")
+    assert not found_in("twish wishbone", "wish")
 
 
 def test_texts_name_amounts_in_major_units_with_their_currency() -> None:
     """A text for people that is filled with an amount takes `format_minor`; APIs have the number beside it."""
-    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py")}
-    trees = {p: ast.parse(text) for p, text in sources.items() if re.search(r"_minor[}:!]|minor unit", text)}
+    named = [path for path in modules("app") if re.search(r"_minor[}:!]|minor unit", text_of(path))]
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
-        for path, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.JoinedStr) and _says_minor(node)
+        for path in named
+        for node in nodes(tree_of(path), ast.JoinedStr)
+        if _says_minor(node)
     ]
     assert not found, "\n".join(found)
 
