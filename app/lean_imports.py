@@ -9,12 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-@contextmanager
-def without(*names: str) -> Iterator[None]:
-    """Hides modules within the block, as if they were not installed. Those that are loaded stay."""
+def hide(*names: str) -> list[str]:
+    """Hides modules from now on, as if they were not installed. Those that are loaded stay. Returns the others."""
     hidden = [name for name in names if name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]
+    return hidden
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Hides modules within the block."""
+    hidden = hide(*names)
     try:
         yield
     finally:
@@ -26,4 +32,4 @@ with without("click", "greenlet", "pygments", "rich"):
     import httpx
     import structlog
 
-__all__ = ["httpx", "structlog", "without"]
+__all__ = ["hide", "httpx", "structlog", "without"]

@@ -5,10 +5,10 @@ import contextlib
 import ctypes
 import gc
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 import structlog
@@ -18,8 +18,8 @@ from app.flows.admin import database_checks
 from app.flows.admin.authenticate import keep_recording_key_uses
 from app.flows.context import Context
 from app.flows.webhook.absorb import keep_absorbing
-from app.lean_imports import without
-from app.settings import KeyedSettings, Settings
+from app.lean_imports import hide
+from app.settings import KeyedSettings, Settings, load_settings
 from app.store.db.database import (
     DATABASE_ERRORS,
     DUE_CHANNEL,
@@ -29,8 +29,8 @@ from app.store.db.database import (
     Database,
 )
 from app.store.db.listener import Echo, Listener
-from app.telemetry import ProcessTelemetry
-from app.wiring import open_event_outlet, open_outlets, ready_context
+from app.telemetry import ProcessTelemetry, configure_logging
+from app.wiring import database_url, open_event_outlet, open_outlets, ready_context
 
 try:
     from uvloop import run as run_loop
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from app.api.http.rate_limits import Quotas
     from app.watcher import Watcher
 
+S = TypeVar("S", bound=Settings)
 log = structlog.get_logger("running")
 
 LOADED_BY_CALLS = "anyio._backends._asyncio"
@@ -56,7 +57,7 @@ WEBHOOK_TIMEOUT_S = 10.0
 
 async def serve(settings: KeyedSettings, url: str, *, host: str, port: int, with_watcher: bool) -> None:
     """Runs the HTTP service until SIGINT or SIGTERM. With a watcher beside it when asked."""
-    # Imported here: a watcher alone needs none of it.
+    _load_http()  # here: a watcher alone needs none of it
     from app.api.http.live import SessionChanges
     from app.api.http.rate_limits import RateLimits
     from app.api.http.server import Connections, Server
@@ -109,29 +110,31 @@ def _serve_metrics(settings: Settings, figures: "Figures", telemetry: object) ->
 def _app(
     settings: KeyedSettings, context: Context, news: "SessionChanges", metrics: Callable[[], str]
 ) -> "FastAPI":
-    # FastAPI looks whether an annotation is a model of pydantic.v1; none of ours is.
-    with without("pydantic.v1"), _models_built_when_used():
-        from app.main import create_app
+    from app.main import create_app
 
-        return create_app(
-            context,
-            news=news,
-            metrics=metrics,
-            allow_plain_http=settings.allow_plain_http,
-            docs=settings.docs,
-            security_contact=settings.security_contact,
-        )
+    return create_app(
+        context,
+        news=news,
+        metrics=metrics,
+        allow_plain_http=settings.allow_plain_http,
+        docs=settings.docs,
+        security_contact=settings.security_contact,
+    )
 
 
-@contextlib.contextmanager
-def _models_built_when_used() -> Iterator[None]:
-    """Lets pydantic build the validators of models when they are first used. Most are there for OpenAPI only: FastAPI's
-    own, and those of answers, which we encode without them."""
+def _load_http() -> None:
+    """Loads FastAPI and our endpoints, without what no request needs.
+
+    FastAPI looks whether an annotation is a model of pydantic.v1, also at the first request; none of ours is.
+    Most models of pydantic are there for OpenAPI only: FastAPI's own, and those of answers, which we encode without
+    them. Their validators are built when they are first used; models inherit that when they are defined.
+    """
     from pydantic import BaseModel
 
-    BaseModel.model_config["defer_build"] = True  # models inherit it when they are defined
+    hide("pydantic.v1")
+    BaseModel.model_config["defer_build"] = True
     try:
-        yield
+        import_module("app.main")
     finally:
         del BaseModel.model_config["defer_build"]
 
@@ -145,6 +148,13 @@ def _quotas(settings: Settings) -> "Quotas":
         new_holds=settings.new_holds_per_minute,
         failed_keys=settings.failed_keys_per_minute,
     )
+
+
+def run_watcher() -> None:
+    """Runs the watcher by the settings of its environment."""
+    settings = started(load_settings())
+    with database_url(settings) as url:
+        run(watch(settings, url))
 
 
 async def watch(settings: KeyedSettings, url: str) -> None:
@@ -286,6 +296,12 @@ def _on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in ENDING:
         loop.add_signal_handler(number, stop)
+
+
+def started(settings: S) -> S:
+    """Returns the same settings after setting up logging with them."""
+    configure_logging(level=settings.log_level, as_json=settings.log_format == "json")
+    return settings
 
 
 def run(work: Awaitable[None]) -> None:

@@ -1,14 +1,11 @@
 """The command line: `tapwatt`, or `python -m app`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import typer
+from typing import TYPE_CHECKING, NoReturn
 
 from app import lean_imports as lean_imports  # before all other imports of ours
-from app.cli import processes
-from app.cli.common import ExitStatus, fail
 from app.embedded import EmbeddedPostgresError
 from app.settings import SettingsWrong
 from app.store.db.database import DATABASE_ERRORS
@@ -17,12 +14,14 @@ from app.store.db.suitability import DatabaseUnsuitable, explain
 from app.tracing import TracingUnavailable
 from app.wiring import NotMigrated
 
-LASTING = (["serve"], ["watch"])
-"""Commands that run for weeks: they import no other command, whose modules would stay in their memory."""
+if TYPE_CHECKING:
+    import typer
 
 
-def every_command() -> typer.Typer:
+def every_command() -> "typer.Typer":
     """The whole command line."""
+    import typer
+
     from app.cli import (
         attention,
         doctor,
@@ -30,6 +29,7 @@ def every_command() -> typer.Typer:
         keys,
         orphans,
         policies,
+        processes,
         reconciliation,
         secret_key,
         sessions,
@@ -101,24 +101,44 @@ def _check_encoding(arguments: Sequence[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:
             if not Path(argument.partition("=")[2] or argument).exists():
-                typer.echo(
-                    f"Argument {number} is not UTF-8. Type it anew, or set the terminal to UTF-8.", err=True
+                from app.cli.common import ExitStatus, fail
+
+                fail(
+                    f"Argument {number} is not UTF-8. Type it anew, or set the terminal to UTF-8.",
+                    ExitStatus.USAGE,
                 )
-                raise SystemExit(ExitStatus.USAGE) from None
 
 
 def main() -> None:
-    """Reports a known error as one message with exit status 1. A wrong argument is typer's, with status 2."""
+    """Runs a command. What runs for weeks imports no other command, whose modules would stay in its memory."""
     _check_encoding(sys.argv[1:])
-    lasting = sys.argv[1:2] in LASTING
-    app, known = (processes.app, KNOWN_ERRORS) if lasting else (every_command(), known_errors())
-    # typer reads options with pydantic, 9 MB that a watcher does not need otherwise.
-    command = processes.watch if sys.argv[1:] == ["watch"] else app
+    if sys.argv[1:] == ["watch"]:
+        from app.processes import run_watcher
+
+        _run(run_watcher, KNOWN_ERRORS)  # without typer, which reads options with pydantic: 10 MB
+    elif sys.argv[1:2] == ["serve"]:
+        from app.cli import processes
+
+        _run(processes.app, KNOWN_ERRORS)
+    else:
+        _run(every_command(), known_errors())
+
+
+def _run(command: Callable[[], object], known: tuple[type[Exception], ...]) -> None:
+    """Reports a known error as one message with exit status 1. A wrong argument is typer's, with status 2."""
     try:
         command()
     except KeyboardInterrupt:
+        from app.cli.common import ExitStatus
+
         raise SystemExit(ExitStatus.INTERRUPTED) from None
     except known as error:
-        fail(str(error))
+        _fail(str(error))
     except DATABASE_ERRORS as error:
-        fail(f"The database cannot be used. {explain(error)}")
+        _fail(f"The database cannot be used. {explain(error)}")
+
+
+def _fail(message: str) -> NoReturn:
+    from app.cli.common import fail
+
+    fail(message)

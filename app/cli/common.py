@@ -17,12 +17,11 @@ from app.domain.units.control_chars import visible
 from app.domain.units.ids import OperatorId
 from app.flows.context import Context
 from app.security_log import Act, Result, write
-from app.settings import KeyedSettings, Settings
+from app.settings import KeyedSettings
 from app.telemetry import configure_logging
 from app.wiring import database_url, ready_context
 
 T = TypeVar("T")
-S = TypeVar("S", bound=Settings)
 MAX_TEXT_CHARS = 200
 
 
@@ -44,12 +43,6 @@ OperatorArgument = Annotated[
     str | None, typer.Argument(metavar="OPERATOR", help="The operator's id, op_...; or give --operator.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; secrets are shown this once.")]
-
-
-def started(settings: S) -> S:
-    """Returns the same settings after setting up logging with them."""
-    configure_logging(level=settings.log_level, as_json=settings.log_format == "json")
-    return settings
 
 
 def with_context(settings: KeyedSettings, work: Callable[[Context], Awaitable[T]]) -> T:
@@ -154,6 +147,6 @@ def check_text(option: str, text: str) -> None:
         fail(f"{option} must be a text of {MAX_TEXT_CHARS} characters at most, and not empty.")
 
 
-def fail(message: str) -> NoReturn:
+def fail(message: str, status: ExitStatus = ExitStatus.FAILED) -> NoReturn:
     typer.echo(visible(message), err=True)
-    raise SystemExit(ExitStatus.FAILED)
+    raise SystemExit(status)

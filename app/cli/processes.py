@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common import started
 from app.settings import load_settings, load_settings_without_key
 from app.wiring import database_url, migration_urls
 
@@ -36,7 +35,7 @@ def serve(
     """Run the HTTP service for terminals, Monta and operations."""
     from app import processes as running
 
-    settings = started(load_settings())
+    settings = running.started(load_settings())
     with database_url(settings) as url:
         running.run(running.serve(settings, url, host=host, port=port, with_watcher=with_watcher))
 
@@ -44,11 +43,9 @@ def serve(
 @app.command()
 def watch() -> None:
     """Run a watcher: it starts, limits, stops and settles charges. Several may run."""
-    from app import processes as running
+    from app.processes import run_watcher
 
-    settings = started(load_settings())
-    with database_url(settings) as url:
-        running.run(running.watch(settings, url))
+    run_watcher()
 
 
 @app.command()
@@ -60,7 +57,7 @@ def simulator(
     """Run a simulated Monta under /api/v1, with magic charge points for every fault."""
     from app import processes as running
 
-    settings = started(load_settings_without_key())
+    settings = running.started(load_settings_without_key())
 
     def announce(facts: Mapping[str, object]) -> None:
         typer.echo(json.dumps(facts))
