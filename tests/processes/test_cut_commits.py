@@ -5,12 +5,13 @@ import contextlib
 import random
 import time
 from collections import Counter
+from datetime import datetime
 
 import httpx
 import pytest
 
 from tests.processes.conftest import Deployment
-from tests.processes.fleet import POLL_S, Process, announce
+from tests.processes.fleet import POLL_S, READY_S, Process, announce
 from tests.processes.proxy import Fate, Transaction
 from tests.processes.terminals import audit, authorize, finish, payment
 
@@ -19,7 +20,6 @@ pytestmark = pytest.mark.anyio
 CUTS = (20, 1000)
 LANES = 6
 IN_USE = "tapwatt_database_connections_in_use "
-AT_REST_S = 10.0
 GONE, CALLS = (1, 21), (8, 40)
 
 
@@ -112,20 +112,25 @@ async def _call_and_go(deployment: Deployment, body: object, after_s: float) -> 
 
 
 async def _nothing_is_open(deployment: Deployment) -> None:
-    """No connection is in use or idle in a transaction once all replicas are idle."""
-    idle = (
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
-        " AND datname = current_database() AND state LIKE 'idle in transaction%'"
-        " AND state_change < now() - interval '1 s'"
-    )
-    assert await deployment.fleet.value(idle) == 0
+    """No connection stays in use, and no transaction is open while its replica uses no connection."""
+    before = await _open_transactions(deployment)
     for replica in deployment.fleet.replicas:
         await _is_seen_at_rest(deployment, replica)
+    assert not before & await _open_transactions(deployment)
+
+
+async def _open_transactions(deployment: Deployment) -> set[tuple[int, datetime]]:
+    """Those in which no statement is under way, by their process and beginning."""
+    idle = (
+        "SELECT pid, xact_start FROM pg_stat_activity WHERE application_name = 'tapwatt'"
+        " AND datname = current_database() AND state LIKE 'idle in transaction%'"
+    )
+    return {(row["pid"], row["xact_start"]) for row in await deployment.fleet.rows(idle)}
 
 
 async def _is_seen_at_rest(deployment: Deployment, replica: Process) -> None:
     """Its watcher takes a connection now and then; one that is never released is in use at every check."""
-    ends_at = time.monotonic() + AT_REST_S
+    ends_at = time.monotonic() + READY_S
     ops = {"Authorization": f"Bearer {deployment.fleet.ops_key}"}
     while True:
         lines = (await deployment.fleet.http.get(f"{replica.url}/metrics", headers=ops)).text.splitlines()

@@ -25,7 +25,7 @@ from app.store.operators.keys import KeyKind, Role
 from app.wiring import open_context
 from tests.console.browser import Browser
 from tests.processes.conftest import Deployment
-from tests.processes.fleet import POLL_S, SECRET_KEY, Fleet, Json, Process, announce
+from tests.processes.fleet import POLL_S, READY_S, SECRET_KEY, Fleet, Json, Process, announce, until
 from tests.processes.terminals import audit, payment
 from tests.processes.turmoil import DRAIN_S
 
@@ -160,23 +160,25 @@ async def refused_after(fleet: Fleet, key: str, path: str, revoke: Coroutine[Non
     """
     head, over = {"Authorization": f"Bearer {key}"}, asyncio.Event()
 
-    async def poll(replica: Process) -> list[tuple[float, int]]:
-        found = []
-        while not over.is_set():
-            began = time.monotonic()
+    seen: list[list[tuple[float, int]]] = [[] for _ in fleet.replicas]
+
+    async def poll(replica: Process, found: list[tuple[float, int]]) -> None:
+        is_last = False
+        while not is_last:
+            is_last, began = over.is_set(), time.monotonic()
             found.append((began, (await fleet.http.get(replica.url + path, headers=head)).status_code))
             await asyncio.sleep(POLL_S / 2)
-        return found
 
-    polls = [asyncio.ensure_future(poll(replica)) for replica in fleet.replicas]
-    await asyncio.sleep(4 * POLL_S)
+    polls = [asyncio.ensure_future(poll(*each)) for each in zip(fleet.replicas, seen, strict=True)]
+    await until(lambda: all(seen), READY_S, "an answer of each replica")
     asked = time.monotonic()
     await revoke
     done = time.monotonic()
     await asyncio.sleep(KEPT_S + 4 * POLL_S)
     over.set()
+    await asyncio.gather(*polls)
     lags = [0.0]
-    for found in await asyncio.gather(*polls):
+    for found in seen:
         statuses = [status for _, status in found]
         accepted = statuses.index(401)
         assert accepted, "each replica knew the key when it was revoked"

@@ -12,7 +12,7 @@ from tests.postgres import as_superuser
 WAITING = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
-ANSWER_S = 10
+ANSWER_S = 60
 
 T = TypeVar("T")
 
