@@ -10,6 +10,7 @@ from bench.cases import (
     finished,
     process,
     reads,
+    replay,
     starts,
     stops,
     ticks,
@@ -19,6 +20,7 @@ from bench.rig.rig import Rig
 
 CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "webhook": webhook.run,
+    "replay": replay.run,
     "read": reads.run_read,
     "list": reads.run_list,
     "stop": stops.run,

@@ -53,6 +53,20 @@ def plan(rig: Rig, running: Running, batch: int) -> dict[str, Any]:
     )
 
 
+def usual_plan(rig: Rig, batch: int) -> dict[str, Any]:
+    """The same for the usual way."""
+    return {
+        "path": f"/webhooks/{usual.ENDPOINT}",
+        "secret": usual.SECRET,
+        "batch": batch,
+        "first": usual.FIRST_CHARGE,
+        "count": rig.scale.sessions,
+        "session": usual.SESSION,
+        "began_s": time.time() - 60,
+        "watts": WATTS,
+    }
+
+
 async def usual_round(rig: Rig, batch: int, connections: int) -> None:
     with rig.measured(USUAL) as window:
         done = await usual_load(rig, batch, connections)
@@ -63,22 +77,12 @@ async def usual_round(rig: Rig, batch: int, connections: int) -> None:
 
 async def usual_load(rig: Rig, batch: int, connections: int) -> dict[str, Any]:
     """Deliveries to the usual way, which applies before it answers."""
-    given = {
-        "path": f"/webhooks/{usual.ENDPOINT}",
-        "secret": usual.SECRET,
-        "batch": batch,
-        "first": usual.FIRST_CHARGE,
-        "count": rig.scale.sessions,
-        "session": usual.SESSION,
-        "began_s": time.time() - 60,
-        "watts": WATTS,
-    }
     return await rig.generator.run(
         seconds=rig.scale.seconds,
         port=rig.usual.port,
         connections=connections,
         kind="webhook",
-        plan=given,
+        plan=usual_plan(rig, batch),
         tolerant=True,
     )
 

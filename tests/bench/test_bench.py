@@ -26,7 +26,7 @@ def test_the_smallest_case_runs_against_both_systems() -> None:
 def test_an_unknown_case_is_refused_with_the_names_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         arguments(["webhooks"])
-    assert "webhook, read, list" in capsys.readouterr().err
+    assert "webhook, replay, read, list" in capsys.readouterr().err
 
 
 def row(goal: Goal, usual: list[float], ours: list[float]) -> Row:
