@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.http.caller_address import name_caller
 from app.api.http.card_data import HEADERS
 from app.api.http.requests import MAX_WEBHOOK_BYTES, StrictRequest, bounded_body, within_deadline
-from app.api.http.responses import AT_ONCE, OVER_TLS, SAFE, Headers, as_sent, safe_headers
+from app.api.http.responses import JsonBytes, answer_at_once, safe_headers
 from app.domain.units.frozen import frozen
 from app.flows.context import Context
 from app.flows.webhook import receive as flow
@@ -63,7 +63,7 @@ class HotPaths:
             response = await handler(request, error)
         if response is None:
             await self._app(scope, _again(request), send)
-        else:
+        elif not await _answered(request, response):
             await response(scope, receive, send)
 
     def _find(self, scope: Scope) -> tuple[HotPath, Match[str]] | None:
@@ -75,6 +75,14 @@ class HotPaths:
             if match is not None:
                 return path, match
         return None
+
+
+async def _answered(request: StrictRequest, response: Response) -> bool:
+    """Answers at once where nobody else looks at the answer. False: nothing was sent."""
+    context: Context = request.app.state.context
+    if context.tracing.is_on or not isinstance(response, JsonBytes):
+        return False
+    return await answer_at_once(request.scope, response, request.state.request_id.encode())
 
 
 def _again(request: StrictRequest) -> Receive:
@@ -104,14 +112,7 @@ async def keep(request: Request, context: Context, endpoint_id: str, signature: 
 
 
 _PREFIX, _ENDPOINT = delivery_path(""), re.compile(r"[\w-]{1,100}", re.ASCII)
-_BODY = b"{}"
-
-
-def _headers(safe: Headers) -> Headers:
-    return ((b"content-length", b"%d" % len(_BODY)), (b"content-type", b"application/json"), *safe)
-
-
-_AS_SENT = {id(safe): as_sent(_headers(safe)) for safe in (SAFE, OVER_TLS)}
+_KEPT = JsonBytes(b"{}")
 
 
 class Deliveries:
@@ -140,7 +141,10 @@ class Deliveries:
             scope[FAILED] = error
             await self._app(scope, receive, send)
             return
-        await _answer(scope, send, request_id.encode())
+        if not await answer_at_once(scope, _KEPT, request_id.encode()):
+            headers = [*_KEPT.raw_headers, *safe_headers(scope), (b"x-request-id", request_id.encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": _KEPT.body})
 
 
 def _endpoint(scope: Scope) -> str | None:
@@ -150,14 +154,3 @@ def _endpoint(scope: Scope) -> str | None:
     path: str = scope["path"]
     named = _ENDPOINT.fullmatch(path, len(_PREFIX)) if path.startswith(_PREFIX) else None
     return None if named is None else named[0]
-
-
-async def _answer(scope: Scope, send: Send, request_id: bytes) -> None:
-    safe = safe_headers(scope)
-    at_once = scope.get("extensions", {}).get(AT_ONCE)
-    if at_once is not None:
-        await at_once(_AS_SENT[id(safe)] + b"x-request-id: %s\r\n" % request_id, _BODY)
-        return
-    headers = [*_headers(safe), (b"x-request-id", request_id)]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": _BODY})

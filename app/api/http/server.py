@@ -11,7 +11,7 @@ from weakref import ref
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import HANDLED_SIGNALS
 
 from app.api.http.responses import AT_ONCE, as_sent
@@ -88,8 +88,8 @@ class _OneWrite:
         return getattr(self._transport, name)
 
 
-async def _answer_at_once(known: ref[RequestResponseCycle], head: bytes, body: bytes) -> None:
-    """Answers a request with status 200, as uvicorn's `send` would in two messages. See AT_ONCE."""
+async def _answer_at_once(known: ref[RequestResponseCycle], status: int, head: bytes, body: bytes) -> None:
+    """Answers a request, as uvicorn's `send` would in two messages. See AT_ONCE."""
     cycle = known()
     assert cycle is not None
     if cycle.flow.write_paused and not cycle.disconnected:
@@ -98,7 +98,7 @@ async def _answer_at_once(known: ref[RequestResponseCycle], head: bytes, body: b
         return
     ends = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
     cycle.response_started = cycle.response_complete = True
-    sent = b"HTTP/1.1 200 OK\r\n" + as_sent(cycle.default_headers) + head + ends + body
+    sent = STATUS_LINE[status] + as_sent(cycle.default_headers) + head + ends + body
     cast(_OneWrite, cycle.transport).write_at_once(sent)
     cycle.message_event.set()
     if not cycle.keep_alive:

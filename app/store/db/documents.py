@@ -64,7 +64,7 @@ def to_json(value: object) -> str:
         return value
     if isinstance(value, StoredJson):
         return value.text
-    return json.dumps(value, default=_decimal, separators=(",", ":"), allow_nan=False)
+    return _JSON.encode(value)
 
 
 def as_stored(value: object) -> object:
@@ -77,6 +77,9 @@ def _decimal(value: object) -> float | str:
         raise TypeError(f"{type(value).__name__} has no JSON form here")
     number = float(value)
     return number if Decimal(repr(number)) == value else str(value)
+
+
+_JSON = json.JSONEncoder(default=_decimal, separators=(",", ":"), allow_nan=False)
 
 
 def jsonb_encoder(value: object) -> bytes:

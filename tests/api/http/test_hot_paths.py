@@ -5,9 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.http.hot_paths import HotPaths
+from app.api.http.responses import AT_ONCE
 from app.api.routes import ops, terminal
 from tests.api.service import Service, open_service, payment
 
@@ -106,6 +107,39 @@ async def test_a_body_that_is_no_payment_is_answered_the_same_both_ways(
         slow = await service.clients[0].post(PATH, content=body, headers=headers | {"Prefer": "nothing"})
         assert shown(quick) == shown(slow)
         assert quick.status_code in (400, 413, 415, 422)
+
+
+def sends_at_once(app: ASGIApp, sent: list[int]) -> ASGIApp:
+    """Offers the app what our server offers, and notes the status of each answer that it sends so."""
+
+    async def offered(scope: Scope, receive: Receive, send: Send) -> None:
+        async def whole(status: int, head: bytes, body: bytes) -> None:
+            sent.append(status)
+            headers = [tuple(line.split(b": ", 1)) for line in head.split(b"\r\n")[:-1]]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+        await app({**scope, "extensions": {AT_ONCE: whole}}, receive, send)
+
+    return offered
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_answer_at_once_has_the_headers_of_all_others(service: Service, scheme: str) -> None:
+    sent: list[int] = []
+    key = {"Authorization": f"Bearer {service.one.terminal.api_key}"}
+    transports = [httpx.ASGITransport(app) for app in (sends_at_once(service.apps[0], sent), service.apps[0])]
+    quick, slow = [httpx.AsyncClient(transport=t, base_url=f"{scheme}://t", headers=key) for t in transports]
+    async with quick, slow:
+        made = await quick.post(PATH, json=payment())
+        assert shown(await quick.post(PATH, json=payment())) == shown(await slow.post(PATH, json=payment()))
+        assert shown(await quick.get(made.headers["location"])) == shown(
+            await slow.get(made.headers["location"])
+        )
+        missing = [await client.get(f"{PATH}/ps_{'0' * 26}") for client in (quick, slow)]
+        assert shown(missing[0]) == shown(missing[1])
+    assert (made.status_code, sent) == (201, [201, 200, 200])
+    assert "x-request-id" in made.headers
 
 
 async def test_a_wrong_key_is_refused_before_the_body_is_read(service: Service) -> None:

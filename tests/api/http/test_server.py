@@ -114,7 +114,7 @@ async def test_an_answers_head_and_body_are_one_write_and_none_is_lost_at_the_en
 async def at_once(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """The same as `length_of_body`, in one write."""
     size = str(len((await receive())["body"])).encode()
-    await scope["extensions"][AT_ONCE](b"content-length: %d\r\n" % len(size), size)
+    await scope["extensions"][AT_ONCE](200, b"content-length: %d\r\n" % len(size), size)
 
 
 async def answered(app: Any, *requests: bytes, meanwhile: Callable[[Any], None] = lambda _: None) -> Written:
