@@ -1,7 +1,7 @@
 """Provides each operator's Monta client; all replicas share tokens and rate budget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -10,7 +10,7 @@ import structlog
 
 from app.clock import Clock
 from app.domain.charging.charge import PriceUnit
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import OperatorId
 from app.monta.client import MontaClient
 from app.monta.ports import Called, Credentials, Purpose, QuotaSeen, Token, TokenStore

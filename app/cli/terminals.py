@@ -4,7 +4,6 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +24,7 @@ from app.cli.keys import ExpiresIn, OptionalTerminal, TerminalArgument, terminal
 from app.cli.output.tables import facts_table
 from app.cli.terminal_csv import COLUMNS, id_problem, provider_problem, read_rows
 from app.domain.units.csv_text import plain_cell
+from app.domain.units.frozen import replace
 from app.domain.units.ids import ChargePointId, OperatorId, TerminalId
 from app.flows.admin import check_setup, manage_terminals, provision
 from app.flows.admin.manage_terminals import TerminalChange

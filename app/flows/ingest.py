@@ -1,7 +1,6 @@
 """Applies Monta's webhook entries to running sessions, keeps the others, and decodes them as reports."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -15,6 +14,7 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.allowed_readings import allowed_for
 from app.domain.session.states.kept_readings import ABSORBED_FROM, KeptReadings, Told, keep_reading
 from app.domain.session.states.running_reports import Merged, may_merge, merge_reports, rescheduled
+from app.domain.units.frozen import replace
 from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.flows.context import Context
 from app.flows.deliveries import Filling, let_others

@@ -1,10 +1,10 @@
 """Makes calls within the rate budget, with a token. Reads the answer. Collects paged lists."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.clock import Clock
+from app.domain.units.frozen import replace
 from app.domain.units.ids import OperatorId
 from app.monta.errors import Outcome, QuotaExceeded, Refused, Unauthorized, outcome_of
 from app.monta.lists import PER_PAGE, Rows, all_pages

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -11,7 +10,7 @@ from app.domain.charging.charge_point import ChargePoint, ChargePointState, Curr
 from app.domain.charging.orphan import Origin
 from app.domain.charging.price_group import Addition, Money, PriceGroup, Pricing, PricingType
 from app.domain.units.card_numbers import Field, looks_like_card_number
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import ChargeId, ChargePointId
 from app.monta.fields import Fields, id_of
 from app.monta.sameness import said

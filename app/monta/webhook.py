@@ -5,7 +5,6 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Set
-from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -13,7 +12,7 @@ import msgspec
 
 from app.domain.charging.charge import ChargeReport, PriceUnit
 from app.domain.charging.charge_point import ChargePointReport
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import ChargePointId
 from app.monta.fields import Fields, id_of
 from app.monta.objects import (

@@ -1,10 +1,10 @@
 """Runs the simulator as a server. Default configuration, lifespan, and facts for its user."""
 
 import asyncio
-from dataclasses import replace
 from datetime import datetime
 
 from app.clock import Clock
+from app.domain.units.frozen import replace
 from app.simulator.charge_points import MAGIC_POINTS, NORMAL_POINTS, PRICE_GROUPS
 from app.simulator.config import SimulatorConfig
 from app.simulator.http.asgi import BASE, Receive, Scope, Send

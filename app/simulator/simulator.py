@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter, deque
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import NoReturn
 
 from app.clock import Clock
+from app.domain.units.frozen import replace
 from app.domain.units.ids import ChargeId, ChargePointId
 from app.simulator.config import SimulatorConfig
 from app.simulator.faults.apply_faults import FaultEffects

@@ -144,6 +144,16 @@ def test_frozen_dataclasses_are_made_by_the_one_that_takes_less_time() -> None:
         )
 
 
+def test_records_are_copied_by_the_replace_that_takes_less_time() -> None:
+    taken = {
+        path
+        for path, tree in _sources().items()
+        for node in nodes(tree, ast.ImportFrom)
+        if node.module == "dataclasses" and "replace" in {each.name for each in node.names}
+    }
+    assert taken == {"app/domain/units/frozen.py"}, "take it from app.domain.units.frozen"
+
+
 def test_the_databases_clock_is_read_where_ours_is_set_by_it_only() -> None:
     for path, tree in _sources().items():
         if path.startswith("app/store/"):

@@ -1,12 +1,11 @@
 """Merges reports of Monta's charge into what is known of it."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import ChargeId, ChargePointId
 
 

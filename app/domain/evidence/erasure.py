@@ -1,12 +1,12 @@
 """Erases a session's personal data. The money's record stays."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import Card, PaymentSession
 from app.domain.session.settlement import SettlementStatus
 from app.domain.session.states.journal import JournalKind
+from app.domain.units.frozen import replace
 
 
 def is_personal(session: PaymentSession) -> bool:

@@ -1,7 +1,7 @@
 """Seals a session's evidence when it is settled. Who can write the database, but has no key, cannot seal it anew."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 
 from app.domain.evidence.json_values import Json, fields_of, plain
@@ -16,6 +16,7 @@ from app.domain.evidence.signatures import (
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import Seal
 from app.domain.units.canonical import digest
+from app.domain.units.frozen import replace
 
 
 def parts_of(session: PaymentSession) -> Json:

@@ -1,10 +1,9 @@
 """The learned profile of a charge point: stop latency, meter interval, power."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from app.domain.limit.policy import Policy
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 
 UNSURE = 0.5
 """The prior's weight halves with each observed stop."""

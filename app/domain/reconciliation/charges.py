@@ -1,7 +1,6 @@
 """Lists a month's charges for the books. With energy, amounts and tax."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -11,7 +10,7 @@ from app.domain.reconciliation.report import ReconciledSession
 from app.domain.session.payment_session import PaymentSession
 from app.domain.tariff.tax import tax_split
 from app.domain.units.csv_text import csv_text
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.money import to_major, wh_to_kwh
 
 

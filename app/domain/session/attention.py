@@ -1,11 +1,10 @@
 """Attention items: what operations should look at in a session. Since when, and who has seen it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 
 
 class AttentionCode(StrEnum):

@@ -1,6 +1,5 @@
 """Compares Monta's later reports of an ended session with its settlement."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -10,6 +9,7 @@ from app.domain.session.attention import AttentionCode as Code
 from app.domain.session.machine import Change, ReadCharge, Source, Wait
 from app.domain.session.payment_session import PaymentSession, Reads, Status
 from app.domain.session.settlement import Settlement, SettlementBasis
+from app.domain.units.frozen import replace
 from app.domain.units.money import Rounding, to_minor
 
 BLUR_WH = 10

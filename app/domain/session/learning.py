@@ -1,6 +1,5 @@
 """Learns a charge point's stop latency and limits from settled sessions."""
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,6 +10,7 @@ from app.domain.limit.profile import ChargePointProfile, latency_bound_s
 from app.domain.session.limit_checks import by_montas_limit
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import most_power_w
+from app.domain.units.frozen import replace
 from app.domain.units.money import Rounding, kwh_to_wh, to_major, to_minor
 
 AT_ONCE_S = 3

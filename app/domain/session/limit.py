@@ -1,6 +1,5 @@
 """The limit of a running session: power bound, stop plan, amount used."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -30,7 +29,7 @@ from app.domain.session.states.journal import JournalKind
 from app.domain.tariff import MeterPoint, Reading, Tariff, upper_bound
 from app.domain.tariff.energy_for_amount import counts_everything, one_energy_price
 from app.domain.tariff.rates import rates_of
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.money import to_major
 
 

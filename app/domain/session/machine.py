@@ -1,7 +1,7 @@
 """The state machine (status, command) -> status, its steps and changes. Each change carries its journal lines."""
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from app.domain.session.attention import Acknowledgement, Attention, AttentionCode, acknowledged, raised
 from app.domain.session.payment_session import Lost, NotStartedReason, PaymentSession, Status, StopReason
 from app.domain.session.states.journal import JournalKind
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import ChargeId
 
 S = Status

@@ -1,7 +1,6 @@
 """Records our calls to Monta: the intent before, the outcome after."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -25,6 +24,7 @@ from app.domain.session.reports import apply_report, duplicate_charge, one_searc
 from app.domain.session.states.journal import JournalKind
 from app.domain.session.states.phases import phase_of
 from app.domain.session.stuck_session import NOT_FOUND, counted, is_gone, refused
+from app.domain.units.frozen import replace
 from app.domain.units.ids import ChargeId
 
 API = Source.MONTA_API

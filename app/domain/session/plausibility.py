@@ -1,6 +1,5 @@
 """Checks whether Monta's prices and energies are plausible. Finds the plausible part of others."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -16,6 +15,7 @@ from app.domain.tariff import Reading, Tariff, upper_bound
 from app.domain.tariff.lower_bound import lower_bound
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import rates_of
+from app.domain.units.frozen import replace
 from app.domain.units.money import Rounding, to_major, to_minor
 
 BELIEVED_FACTOR = 3

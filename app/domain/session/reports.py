@@ -1,7 +1,6 @@
 """Applies a report or a search result of Monta to a session."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from app.domain.charging.charge import ENDED, Charge, ChargeReport, ChargeState, merge
@@ -24,7 +23,7 @@ from app.domain.session.states.journal import JournalKind as Kind
 from app.domain.session.stuck_session import seen_again
 from app.domain.tariff import MeterPoint
 from app.domain.tariff.rates import rates_of
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 
 AGREE = timedelta(seconds=2)
 """Tolerance of two clocks that agree: some of Monta's times come without fractions of a second."""

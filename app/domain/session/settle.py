@@ -1,7 +1,7 @@
 """Ends a session: settles by the final record, or releases it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -42,6 +42,7 @@ from app.domain.session.states.journal import JournalKind
 from app.domain.session.states.phases import Phase, phase_of
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import rates_of
+from app.domain.units.frozen import replace
 from app.domain.units.money import Rounding, format_minor, to_minor
 
 

@@ -1,13 +1,13 @@
 """Computes capture, release, and the status after the PSP's reports."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.limit.policy import Policy
 from app.domain.units.canonical import digest
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.money import format_minor
 
 

@@ -1,7 +1,6 @@
 """Finds sessions that do not end by themselves. They have lost charges, or need operations."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.domain.charging.charge import Charge, ChargeReport, ChargeState
@@ -21,7 +20,7 @@ from app.domain.session.payment_session import (
 )
 from app.domain.session.plausibility import unbillable
 from app.domain.session.states.journal import JournalKind
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 
 NOT_FOUND = 404
 PASSING = frozenset({ChargeState.OTHER, ChargeState.PAYING, ChargeState.STOPPING})

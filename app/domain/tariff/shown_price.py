@@ -1,7 +1,6 @@
 """Prices as a driver is shown them: each for one unit, now and at most."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -10,7 +9,7 @@ from zoneinfo import ZoneInfo
 from app.domain.tariff.model import Dimension, Tariff
 from app.domain.tariff.rates import Rated, rates_of
 from app.domain.tariff.time_windows import MICROSECOND, asks_for_power, cells, energy_allows, microseconds
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.money import exponent
 
 AHEAD = timedelta(days=8)

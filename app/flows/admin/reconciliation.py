@@ -1,7 +1,6 @@
 """Compares a day's holds, captures and Monta's prices; lists a month's charges."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import date, datetime
 
 from app.domain.charging.charge_point import Place
@@ -24,6 +23,7 @@ from app.domain.reconciliation.report import (
 )
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.settlement import CaptureOutcome
+from app.domain.units.frozen import replace
 from app.domain.units.ids import SessionId
 from app.flows.context import Context
 from app.store.operators.names import Point, places_of

@@ -1,7 +1,7 @@
 """Advances sessions: applies outcomes and reports, decides, commits before any call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -32,6 +32,7 @@ from app.domain.session.next_step import decide
 from app.domain.session.payment_session import PaymentSession, Status
 from app.domain.session.reports import apply_report
 from app.domain.session.settle import release_unused, settle_final, settle_unfinished
+from app.domain.units.frozen import replace
 from app.domain.units.ids import ChargeId, OperatorId
 from app.flows.context import HOLD_STARTS, Context, LeaseLost, OperatorMissing
 from app.flows.ingest import allowance_of, report_of, reports_deletion

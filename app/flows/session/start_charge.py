@@ -1,6 +1,5 @@
 """Starts a charge with one guarded POST; searches for unknown outcomes."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -12,6 +11,7 @@ from app.domain.session import monta_calls
 from app.domain.session.machine import Change
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.reports import apply_search_result
+from app.domain.units.frozen import replace
 from app.flows.context import Context, monta_of, operator_of
 from app.flows.turns import Advanced, Edit
 from app.monta.errors import MontaError, NotDone, NotSent, Refused, retry_at_of

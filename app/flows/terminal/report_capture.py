@@ -1,7 +1,6 @@
 """Records what the PSP did with a settled hold."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from app.domain.session.machine import Caller, Change
@@ -15,6 +14,7 @@ from app.domain.session.settlement import (
     HoldUnknown,
     same_report,
 )
+from app.domain.units.frozen import replace
 from app.domain.units.ids import SessionId
 from app.flows.context import Context, locked_session
 from app.flows.saving import save

@@ -1,12 +1,11 @@
 """Records a stop request of a terminal, a card or operations. The watcher carries it out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from app.domain.session.machine import Caller, Change, Source
 from app.domain.session.payment_session import PaymentSession, Status, StopReason, StopRequest
 from app.domain.session.states.journal import JournalKind
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import ChargePointId, SessionId
 from app.flows.context import Context, SessionUnknown, locked_session
 from app.flows.saving import save

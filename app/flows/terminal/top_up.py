@@ -1,6 +1,5 @@
 """Adds a hold to a running session, or changes one in place: its limit moves."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.domain.limit.policy import Policy
@@ -22,7 +21,7 @@ from app.domain.session.states.changed_hold import (
     with_changed,
 )
 from app.domain.session.states.journal import JournalKind
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import SessionId
 from app.domain.units.money import format_minor
 from app.flows.context import Context, locked_session

@@ -1,10 +1,10 @@
 """Applies a fault to one request. In place of its effect, or to the answer afterwards."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime
 
 from app.clock import Clock
+from app.domain.units.frozen import replace
 from app.simulator.faults.catalog import Fault, FaultKind
 from app.simulator.http.answers import (
     Answer,

@@ -1,10 +1,9 @@
 """Passes each request through checks, faults and endpoint, and logs it."""
 
 from collections import deque
-from dataclasses import replace
 from datetime import datetime
 
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.simulator.faults.apply_faults import FaultEffects
 from app.simulator.faults.catalog import Fault, FaultKind
 from app.simulator.faults.schedule import FaultSchedule, Unreachable

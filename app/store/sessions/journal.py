@@ -1,7 +1,6 @@
 """Stores the journal: a session's facts, decisions and calls, never changed. Oldest first."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +10,7 @@ from app.domain.evidence.chain import Line, link
 from app.domain.session.machine import JournalLine
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import JournalHead
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import SessionId
 from app.store.db.connection import Connection
 from app.store.db.statements import by_column, insert_rows

@@ -1,7 +1,6 @@
 """Stores payment sessions: locked for changes, found by their keys."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -26,7 +25,7 @@ from app.domain.session.attention import AttentionCode, stamped
 from app.domain.session.machine import Change, JournalLine, Source
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import JournalKind
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import ChargeId, OperatorId, SessionId, TerminalId
 from app.store import kept_readings
 from app.store.db.connection import Connection, Result, Row

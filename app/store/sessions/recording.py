@@ -1,7 +1,6 @@
 """Records new payment sessions, any number in one statement."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -10,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.domain.session.attention import stamped
 from app.domain.session.machine import Change
 from app.domain.session.states.journal import JournalHead
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.ids import SessionId
 from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.domain.units import frozen as module
 from app.domain.units.frozen import frozen
 
 
@@ -145,3 +146,31 @@ def test_methods_of_its_own_stay() -> None:
 def test_survives_copies_pickle_and_msgspec(each: Any) -> None:
     assert copy.copy(each) == copy.deepcopy(each) == pickle.loads(pickle.dumps(each)) == each
     assert msgspec.json.decode(msgspec.json.encode(each), type=type(each)) == each
+
+
+@pytest.mark.parametrize(
+    ("each", "changes"),
+    [
+        (Ours(1, "b", [2], last=9), {"first": 2}),
+        (Ours(1, "b", [2]), {"listed": [3], "last": 0}),
+        (ByName(one=1.5), {"two": 2}),
+        (ByName(one=1.5, two=3), {"two": None}),
+        (Grown(3), {"length": 4}),
+        (Empty(), {}),
+    ],
+)
+def test_a_copy_with_changes_is_the_standard_librarys(each: Any, changes: dict[str, Any]) -> None:
+    before = copy.deepcopy(each)
+    changed = module.replace(each, **changes)
+    assert changed is not each
+    assert type(changed) is type(each)
+    assert asdict(changed) == asdict(replace(each, **changes)) == asdict(before) | changes
+    assert each == before
+
+
+def test_a_copy_with_changes_is_checked_and_has_no_other_field() -> None:
+    grown: Any = Grown(3)
+    with pytest.raises(ValueError, match="a length is not negative"):
+        module.replace(grown, length=-1)
+    with pytest.raises(TypeError, match="Grown has no field 'width'"):
+        module.replace(grown, width=1)

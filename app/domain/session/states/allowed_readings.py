@@ -1,6 +1,5 @@
 """Finds what a running charge's readings may show without a decision."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -24,7 +23,7 @@ from app.domain.tariff.lower_bound import lower_bound
 from app.domain.tariff.model import Dimension
 from app.domain.tariff.rates import rates_of
 from app.domain.tariff.upper_bound import upper_bound
-from app.domain.units.frozen import frozen
+from app.domain.units.frozen import frozen, replace
 from app.domain.units.money import Rounding, kwh_to_wh, to_major
 
 TARIFF_ENDS = timedelta(hours=49)

@@ -1,13 +1,13 @@
 """Raises or lowers a hold in place, as the PSP did (incremental authorization)."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.domain.limit.monta_limits import admitted, same_currency
 from app.domain.limit.policy import Policy
 from app.domain.session.limit import guarded, start_limits, stop_plan
 from app.domain.session.payment_session import Held, HoldChange, PaymentSession, StartOutcome
+from app.domain.units.frozen import replace
 
 MAX_CHANGES = 50
 """Changes of one hold; a further one is refused."""

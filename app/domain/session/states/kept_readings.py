@@ -7,7 +7,6 @@ What is made or read for each reading is a NamedTuple, in half the time of a fro
 """
 
 import struct
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import UNIT_FACTOR
 from app.domain.session.reports import is_by_the_hour
 from app.domain.tariff import MeterPoint
+from app.domain.units.frozen import replace
 from app.domain.units.ids import ChargeId
 
 MOST_READINGS = 96
