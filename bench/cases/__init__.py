@@ -14,6 +14,7 @@ from bench.cases import (
     starts,
     stops,
     ticks,
+    waiting,
     webhook,
 )
 from bench.rig.rig import Rig
@@ -26,6 +27,7 @@ CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "stop": stops.run,
     "overload": stops.run_overload,
     "backlog": backlog.run,
+    "wait": waiting.run,
     "authorize": authorize.run,
     "start": starts.run,
     "process": process.run,

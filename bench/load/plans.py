@@ -117,6 +117,31 @@ class Webhooks:
         return {"newest": list(self.newest.items()), "sent": list(self.times.items())}
 
 
+@dataclass
+class Polls:
+    """One long poll a session, `share` of them by each key; `path` has the session's number as `%d`."""
+
+    path: str
+    keys: list[str]
+    share: int
+    count: int
+    answered: dict[int, float] = field(default_factory=dict)
+
+    def requests(self) -> Iterator[Request]:
+        for number in range(self.count):
+            key = self.keys[number // self.share]
+            yield Request(wire.request("GET", self.path % number, key=key), charges=(number,))
+
+    def sent(self, request: Request, at_s: float) -> None:
+        return
+
+    def acknowledged(self, request: Request) -> None:
+        self.answered[request.charges[0]] = time.monotonic()
+
+    def result(self) -> Job:
+        return {"answered": list(self.answered.items())}
+
+
 def authorizations(path: str, key: str, first_point: int, count: int, prefix: str) -> Iterator[Request]:
     """One payment a charge point."""
     for number in range(count):
@@ -145,6 +170,8 @@ def plan_of(kind: str, given: Job) -> Plan:
             return Webhooks(**given)
         case "authorize":
             return Plain(authorizations(**given))
+        case "polls":
+            return Polls(**given)
         case "get":
             return Plain(reads(**given))
         case _:

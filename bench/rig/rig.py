@@ -53,6 +53,8 @@ class Scale:
     overload_s: float
     backlog: int
     """Readings of each running session that come at once."""
+    polls: int
+    """Long polls that wait at once."""
     ticks: tuple[int, ...]
     finished: int
 
@@ -69,6 +71,7 @@ FULL = Scale(
     overload=512,
     overload_s=30.0,
     backlog=10,
+    polls=5_000,
     ticks=(10_000, 100_000, 1_000_000),
     finished=100_000,
 )
@@ -84,6 +87,7 @@ QUICK = Scale(
     overload=256,
     overload_s=5.0,
     backlog=25,
+    polls=2_000,
     ticks=(10_000, 50_000),
     finished=10_000,
 )
@@ -99,6 +103,7 @@ SMALLEST = Scale(
     overload=8,
     overload_s=1.0,
     backlog=2,
+    polls=10,
     ticks=(100,),
     finished=100,
 )

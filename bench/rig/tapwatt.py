@@ -12,7 +12,7 @@ import httpx
 from app.demo.processes import base_environment, free_port
 from app.domain.session.states.kept_readings import ABSORBED_FROM
 from app.domain.tariff import parse_tariff
-from app.domain.units.ids import ChargePointId
+from app.domain.units.ids import ChargePointId, OperatorId
 from app.flows.admin import provision
 from app.flows.admin.manage_keys import add_ops_key
 from app.flows.admin.provision import NewOperator
@@ -39,6 +39,8 @@ LIMITS = dict.fromkeys(
 SECRET_KEY = token_urlsafe(48)
 FAST, DONE, FRESH = "1000000", "3000000", "4000000"
 """Charge points: 300 kW for readings, one for ended sessions, one for authorizations."""
+WAITING = 6_000_000
+"""The first charge point of terminals whose sessions are waited for."""
 SLOW = tuple(str(2_000_000 + 10_000 * number) for number in range(20))
 """Charge points of 11 kW for crossings of the limit, one after the other."""
 TARIFF = {
@@ -55,6 +57,7 @@ _IS_PLANNED = (
     "SELECT count(*) FROM payment_sessions s JOIN kept_readings k ON k.session_id = s.id"
     " WHERE s.id = $1 AND k.allowed IS NOT NULL AND s.due_at > now() + interval '5 min'"
 )
+_TO_TERMINAL = "UPDATE payment_sessions SET terminal_id = $1 WHERE id = ANY($2)"
 
 
 class NotAnswered(Exception):
@@ -79,6 +82,7 @@ class Tapwatt:
     http: httpx.AsyncClient
     generator: Generator
     port: int = field(default_factory=free_port)
+    operator: OperatorId = field(init=False)
     terminal_key: str = ""
     ops_key: str = ""
     webhook_path: str = ""
@@ -92,6 +96,8 @@ class Tapwatt:
             "TAPWATT_SECRET_KEY": SECRET_KEY,
             "TAPWATT_PUBLIC_URL": self.url,
             **LIMITS,
+            "TAPWATT_CONNECTIONS": "10000",
+            "TAPWATT_CONNECTIONS_PER_ADDRESS": "10000",
             "TAPWATT_SILENCE_S": "3600",  # sessions that get no readings while others are measured stay calm
         }
         serve = ["app", "serve", "--port", str(self.port)]
@@ -112,7 +118,7 @@ class Tapwatt:
         points = [ChargePointId(point) for point in (FAST, *SLOW, DONE, FRESH)]
         async with open_context(KeyedSettings(secret_key=Secret(SECRET_KEY)), url) as context:
             operator = await provision.add_operator(context, new)
-            owner = operator.operator_id
+            owner = self.operator = operator.operator_id
             terminal = await provision.add_terminal(
                 context, owner, provider="bench", name="Bench", charge_point_ids=points
             )
@@ -120,6 +126,27 @@ class Tapwatt:
             ops = await add_ops_key(context, None)
         self.terminal_key, self.ops_key = terminal.api_key, ops.api_key
         self.webhook_path, self.webhook_secret = operator.webhook_path, operator.webhook_secret
+
+    async def spread_over_terminals(self, original: Original, count: int, share: int) -> list[str]:
+        """Gives the copies of a session to new terminals, `share` to each; returns the terminals' keys."""
+        keys: list[str] = []
+        connection = await self.database.connect(NAME)
+        await connection.execute(
+            "SET session_replication_role = replica"
+        )  # without triggers: a session keeps its own
+        async with open_context(
+            KeyedSettings(secret_key=Secret(SECRET_KEY)), self.database.service_url(NAME)
+        ) as context:
+            for first in range(0, count, share):
+                point = ChargePointId(str(WAITING + first))
+                added = await provision.add_terminal(
+                    context, self.operator, provider="bench", name=f"Bench {first}", charge_point_ids=[point]
+                )
+                keys.append(added.api_key)
+                sessions = [original.session(number) for number in range(first, min(first + share, count))]
+                await connection.execute(_TO_TERMINAL, added.id, sessions)
+        await connection.close()
+        return keys
 
     def start_service(self) -> float:
         """Starts the service; returns the seconds to its first answer."""
