@@ -16,6 +16,7 @@ from app.api.http import hot_paths
 from app.api.http.requests import MAX_WEBHOOK_BYTES
 from app.flows.webhook import receive
 from tests.api.service import Service, assert_problem, charge_entry, delivery, open_service, sign
+from tests.conftest import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +53,7 @@ async def test_a_delivery_is_kept_as_it_was_sent_and_a_repeated_one_changes_noth
 ) -> None:
     body = delivery(charge_entry(77), charge_entry(78))
     async with open_service(database_url, replicas=2) as service:
-        for answer in await asyncio.gather(*(service.webhook(body) for _ in range(6))):
+        for answer in await asyncio.gather(*(delivered(service, body) for _ in range(6))):
             assert_taken(answer)
         async with service.context.database.transaction() as connection:
             rows = (await connection.execute(text("SELECT * FROM deliveries"))).all()
@@ -63,11 +64,19 @@ async def test_a_delivery_is_kept_as_it_was_sent_and_a_repeated_one_changes_noth
         assert await kept(service) == [], "its entries have had their effect"
 
 
+async def delivered(service: Service, body: bytes) -> httpx.Response:
+    """Sends as Monta does: again while the service has too much to do, as it has on a busy machine."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (answer := await service.webhook(body)).status_code == 503:
+            pass
+    return answer
+
+
 async def test_redeliveries_in_any_order_are_kept_once(database_url: str) -> None:  # F39
     entries = [charge_entry(n, consumedKwh=n) for n in range(1, 6)]
     async with open_service(database_url, replicas=2) as service:
         bodies = [delivery(*entries[i:], *entries[:i], pending=i) for i in range(5)] * 3
-        answers = await asyncio.gather(*(service.webhook(body) for body in bodies))
+        answers = await asyncio.gather(*(delivered(service, body) for body in bodies))
         for answer in answers:
             assert_taken(answer)
         assert sorted(row.charge_id for row in await kept(service)) == ["1", "2", "3", "4", "5"]

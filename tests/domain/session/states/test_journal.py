@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from app.domain.session.states.journal import KINDS, JournalKind
@@ -10,8 +11,13 @@ APP = Path(__file__).resolve().parents[4] / "app"
 ENUM_NAMES = {"JournalKind", "Kind"}
 
 
-def notes() -> Iterator[tuple[JournalKind, set[str], bool]]:
+@cache
+def notes() -> tuple[tuple[JournalKind, set[str], bool], ...]:
     """Kind and detail keys of each `change.note(...)` in the code; True: further keys are added by `**`."""
+    return tuple(_found())
+
+
+def _found() -> Iterator[tuple[JournalKind, set[str], bool]]:
     for path in sorted(APP.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match call:
