@@ -100,13 +100,18 @@ async def tapwatt_round(rig: Rig, running: Running, batch: int, connections: int
 async def tapwatt_load(
     rig: Rig, running: Running, batch: int, connections: int
 ) -> tuple[dict[str, Any], float]:
-    """Deliveries to our service; returns what was done, and the seconds until all of it was applied."""
+    """Deliveries to our service; returns what was done, and the seconds until all of it was applied.
+
+    What is refused under overload is sent again, as Monta does; each try counts in the times.
+    """
     done = await rig.generator.run(
         seconds=rig.scale.seconds,
         port=rig.tapwatt.port,
         connections=connections,
         kind="webhook",
         plan=plan(rig, running, batch),
+        tolerant=True,
+        repeat=True,
     )
     return done, await applied_after(rig, running, dict(done["newest"]))
 
