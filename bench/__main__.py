@@ -23,7 +23,7 @@ bench/README.md says what each case measures."""
 def arguments(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run.py bench",
-        description="Measure the service; all cases are meant to take 15 minutes at most.",
+        description="Measure the service; all cases take half an hour.",
         epilog=EPILOG,
     )
     parser.add_argument(
