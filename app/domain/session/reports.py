@@ -202,7 +202,7 @@ def _merged(change: Change, report: ChargeReport, source: Source, policy: Policy
             charge_ended_at=_ended_at(session, known, report),
             observed_max_w=session.observed_max_w
             if before is None
-            else max(session.observed_max_w, average_w(_point(before), _point(known))),
+            else max(session.observed_max_w, _power_w(before, known)),
             meter_history=_meter_history(session, report),
             watch_until=session.watch_until if by_rest else _without_one_search(session, policy),
         )
@@ -302,15 +302,15 @@ def is_by_the_hour(session: PaymentSession) -> bool:
     return session.tariff is not None and rates_of(session.tariff).plain_prices is None
 
 
-def average_w(before: MeterPoint, reading: MeterPoint) -> int:
-    """The average power between two readings, in W. 0 where they are less than a second apart."""
-    seconds = int((reading.at - before.at).total_seconds())
-    risen_wh = reading.energy_wh - before.energy_wh
+def average_w(risen_wh: int, microseconds: int) -> int:
+    """The average power while so much energy flowed, in W. 0 in less than a second."""
+    seconds = microseconds // 1_000_000
     return risen_wh * 3600 // seconds if seconds >= 1 and risen_wh > 0 else 0
 
 
-def _point(charge: Charge) -> MeterPoint:
-    return MeterPoint(at=charge.energy_at, energy_wh=charge.energy_wh)
+def _power_w(before: Charge, known: Charge) -> int:
+    microseconds = (known.energy_at - before.energy_at) // timedelta(microseconds=1)
+    return average_w(known.energy_wh - before.energy_wh, microseconds)
 
 
 def _follow(change: Change, source: Source, *, restarted: bool) -> Change:

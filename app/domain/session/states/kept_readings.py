@@ -15,7 +15,7 @@ from app.domain.charging.charge import Charge, merge
 from app.domain.limit.meter import MeterHistory, with_numbers
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.plausibility import UNIT_FACTOR
-from app.domain.session.reports import is_by_the_hour
+from app.domain.session.reports import average_w, is_by_the_hour
 from app.domain.tariff import MeterPoint
 from app.domain.units.frozen import replace
 from app.domain.units.ids import ChargeId
@@ -215,8 +215,7 @@ def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     power_w, last_us, last_wh = session.observed_max_w, (charge.energy_at - _EPOCH) // _US, charge.energy_wh
     for us, wh in points:
         if wh > last_wh:
-            seconds = (us - last_us) // _S
-            power_w = max(power_w, (wh - last_wh) * 3600 // seconds if seconds > 0 else 0)
+            power_w = max(power_w, average_w(wh - last_wh, us - last_us))
             last_us, last_wh = us, wh
     history = with_numbers(session.meter_history, points, by_the_hour=is_by_the_hour(session))
     return replace(with_newest(session, kept), observed_max_w=power_w, meter_history=history)
