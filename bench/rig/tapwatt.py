@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from app.demo.processes import base_environment, free_port
+from app.domain.limit.meter import BLOCK_WH, RAMP_S
 from app.domain.session.states.kept_readings import ABSORBED_FROM
 from app.domain.tariff import parse_tariff
 from app.domain.units.ids import ChargePointId, OperatorId
@@ -51,6 +52,11 @@ TARIFF = {
 WATTS = 150_000
 """The power of the sessions that get readings, half of what their charge points can give."""
 PATIENCE_S = 120.0
+READING_S = 4.0
+"""Between two readings until then. A session remembers the last few only, and measures power over a longer time."""
+POWER_KNOWN_S = RAMP_S + 3600 * BLOCK_WH / WATTS + 2 * READING_S
+"""After so long with readings a session knows its power, as most do in service. Until then each rise by more than a
+kWh must be decided."""
 KEPT, KEPT_S = ABSORBED_FROM - 2, 1.0
 """Readings that the fast charge point's session has kept beside it, and the seconds in which they come."""
 _IS_PLANNED = (
@@ -205,14 +211,16 @@ class Tapwatt:
         return Running(await self.original(session), began_s)
 
     async def _planned(self, session: Json, began_s: float) -> Json:
-        """Sends readings until the charge's course is planned, and nothing is due for longer than a case takes; then as
-        many as a session may keep beside it before they are applied."""
+        """Sends readings until the charge's power is known, its course is planned, and nothing is due for longer than a
+        case takes; then as many as a session may keep beside it before they are applied."""
         given = self.webhooks(1, began_s, int(session["charge"]["id"]), session["id"])
         connection = await self.database.connect(NAME)
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while not await connection.fetchval(_IS_PLANNED, session["id"]):
-                    await asyncio.sleep(0.5)
+                while time.time() < began_s + POWER_KNOWN_S or not await connection.fetchval(
+                    _IS_PLANNED, session["id"]
+                ):
+                    await asyncio.sleep(READING_S)
                     await self.generator.run(
                         port=self.port, connections=1, seconds=0.001, kind="webhook", plan=given
                     )
