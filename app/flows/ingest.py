@@ -12,7 +12,13 @@ from app.domain.limit.policy import Policy
 from app.domain.session.machine import Wait
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.allowed_readings import allowed_for
-from app.domain.session.states.kept_readings import ABSORBED_FROM, KeptReadings, Told, keep_reading
+from app.domain.session.states.kept_readings import (
+    ABSORBED_FROM,
+    KeptReadings,
+    Told,
+    keep_reading,
+    may_decide,
+)
 from app.domain.session.states.running_reports import Merged, may_merge, merge_reports, rescheduled
 from app.domain.units.frozen import replace
 from app.domain.units.ids import ChargeId, OperatorId, SessionId
@@ -91,7 +97,7 @@ async def keep_beside(
         for told in found:
             more = keep_reading(beside.allowed, known, told, now)
             if more is None or known.is_full:
-                left[id(told)] = more is None and told.updated_at > known.newest.updated_at
+                left[id(told)] = more is None and may_decide(beside.allowed, known.newest, told, now)
             else:
                 known = more
         if known is not beside.kept:

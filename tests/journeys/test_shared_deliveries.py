@@ -1,7 +1,7 @@
 """Tests of app/flows/keep_delivery: deliveries that share a transaction, and what waits for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.domain.session.states.kept_readings import MOST_READINGS
+from app.domain.session.states.kept_readings import MOST_READINGS, Allowed
 from app.flows import deliveries, keep_delivery
 from tests.conftest import PATIENCE_S
 from tests.journeys.deliveries import answered, as_monta_shows_it, deliver, entry, later
@@ -78,6 +78,17 @@ async def fill(rig: Rig, each: Running) -> None:
         await connection.execute(full, {"most": MOST_READINGS, "session": each.session["id"]})
 
 
+async def expect_no_rise(rig: Rig, each: Running) -> None:
+    """As if a session's power were not known yet: each rise must be applied, also within the planned course."""
+    place = Allowed._fields.index("step_wh")
+    query = text(
+        f"UPDATE kept_readings SET allowed = jsonb_set(allowed::jsonb, '{{{place}}}', '0')::text"
+        " WHERE session_id = :session"
+    )
+    async with rig.context.database.transaction() as connection:
+        await connection.execute(query, {"session": each.session["id"]})
+
+
 async def kept_deliveries(rig: Rig) -> int:
     async with rig.context.database.read() as connection:
         return int((await connection.execute(text("SELECT count(*) FROM deliveries"))).scalar_one())
@@ -142,16 +153,17 @@ async def test_no_stop_waits_for_a_batch_of_deliveries(database_url: str) -> Non
         assert set(await asyncio.gather(*batch)) <= {200, 503}
 
 
-async def test_a_reading_that_decides_does_not_wait_for_one_that_only_fills(
-    database_url: str,
+@pytest.mark.parametrize("make_applied", [fill, expect_no_rise])
+async def test_a_reading_that_decides_does_not_wait_for_one_that_is_only_applied(
+    database_url: str, make_applied: Callable[[Rig, Running], Awaitable[None]]
 ) -> None:
     async with running(database_url, 907, 106) as (rig, (one, other)):
-        await fill(rig, one)
+        await make_applied(rig, one)
         async with locked(rig, "payment_sessions", one):
             filling = asyncio.create_task(deliver(rig, entry(rig, later(rig, one.charge, 10))))
             await until_waiting(rig, 1)
-            more_than_planned = later(rig, other.charge, 2_000)
-            paused = later(rig, other.charge, 2_010) | {"state": "paused"}
+            more_than_planned = later(rig, other.charge, 10_000)
+            paused = later(rig, other.charge, 10_010) | {"state": "paused"}
             async with asyncio.timeout(PATIENCE_S):
                 for told in (more_than_planned, paused):
                     assert await deliver(rig, entry(rig, told)) == 200

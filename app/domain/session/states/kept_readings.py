@@ -141,13 +141,33 @@ def _follows(allowed: Allowed, newest: Newest, updated_at: datetime, seen_at: da
     )
 
 
+def may_decide(allowed: Allowed, newest: Newest, told: Told, now: datetime) -> bool:
+    """Whether a reading that is not kept may make a stop due. Not an older one, nor one that shows no more than was
+    planned for, however odd its rise is."""
+    seen_at = min(told.happened_at or told.updated_at, now)
+    as_of = min(told.updated_at, seen_at)
+    return told.updated_at > newest.updated_at and not (
+        told.said == allowed.said
+        and told.reference == allowed.reference
+        and _follows(allowed, newest, told.updated_at, seen_at)
+        and told.energy_wh >= newest.energy_wh
+        and _is_planned_energy(allowed, as_of, told.energy_wh)
+        and _has_allowed_price(allowed, newest, told, as_of)
+    )
+
+
 def _has_allowed_energy(allowed: Allowed, newest: Newest, as_of: datetime, energy_wh: int) -> bool:
-    risen_wh, planned_wh = energy_wh - newest.energy_wh, energy_wh - allowed.energy_wh
+    risen_wh = energy_wh - newest.energy_wh
     return (
         0 <= risen_wh <= allowed.step_wh
-        and energy_wh <= allowed.most_wh
         and _is_possible(risen_wh, allowed.power_w, as_of - newest.energy_at)
-        and _is_possible(planned_wh, allowed.power_w, as_of - allowed.at)
+        and _is_planned_energy(allowed, as_of, energy_wh)
+    )
+
+
+def _is_planned_energy(allowed: Allowed, as_of: datetime, energy_wh: int) -> bool:
+    return energy_wh <= allowed.most_wh and _is_possible(
+        energy_wh - allowed.energy_wh, allowed.power_w, as_of - allowed.at
     )
 
 

@@ -26,6 +26,7 @@ from app.domain.session.states.kept_readings import (
     Told,
     beginning,
     keep_reading,
+    may_decide,
     with_kept,
     with_newest,
 )
@@ -237,6 +238,29 @@ def test_kept_readings_decide_nothing_and_make_the_session_that_they_would_have_
         assert amount_used_minor(quick, POLICY) == amount_used_minor(merged, POLICY)
 
 
+@given(sessions, st.lists(steps, min_size=1, max_size=6))
+def test_a_reading_within_the_planned_course_makes_no_stop_due_also_where_it_must_be_applied(
+    session: PaymentSession, taken: list[Step]
+) -> None:
+    allowed = allowed_for(session, POLICY, after(70))
+    if allowed is None:
+        return
+    change = Change(session)
+    for shown in course(session, taken):
+        told, charge = told_by(shown), change.session.charge
+        assert charge is not None
+        assert shown.arrived_at is not None
+        newest = beginning(charge).newest
+        if may_decide(allowed._replace(step_wh=0), newest, told, shown.arrived_at):
+            event("a reading beyond it")
+            break
+        change = apply_report(change, shown, Source.MONTA_WEBHOOK, POLICY)
+        assert change.session.charge is not None
+        limit = limit_at(change.session, change.session.charge, POLICY)
+        event("a reading within it")
+        assert limit is None or limit >= allowed.stop_at
+
+
 @pytest.mark.parametrize(
     ("name", "cents", "whatever"),
     [
@@ -276,53 +300,60 @@ def test_an_ordinary_course_is_kept_until_it_is_full() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    ("told", "urgent"),
     [
-        pytest.param(one_more(reference="ps_other")[1], id="another session's"),
-        pytest.param(one_more(said="other")[1], id="it says something else"),
-        pytest.param(one_more(energy_wh=299, price=price_of(299))[1], id="the meter runs backwards"),
+        pytest.param(one_more(reference="ps_other")[1], True, id="another session's"),
+        pytest.param(one_more(said="other")[1], True, id="it says something else"),
+        pytest.param(one_more(energy_wh=299, price=price_of(299))[1], True, id="the meter runs backwards"),
         pytest.param(
-            one_more(energy_wh=700, price=price_of(700))[1], id="more power than the charge point has"
+            one_more(energy_wh=700, price=price_of(700))[1], True, id="more power than the charge point has"
         ),
-        pytest.param(one_more(energy_wh=10**9, price=None)[1], id="an impossible energy"),
-        pytest.param(one_more(price=None)[1], id="no price any more"),
-        pytest.param(one_more(price=Decimal("-0.01"))[1], id="a negative price"),
-        pytest.param(one_more(price=Decimal("1.20"))[1], id="a price above the tariff"),
-        pytest.param(one_more(price_per_kwh=Decimal(79))[1], id="a price in other units than the average"),
-        pytest.param(one_more(updated_at=after(70))[1], id="as old as what is known"),
-        pytest.param(one_more(updated_at=after(60))[1], id="older"),
-        pytest.param(one_more(updated_at=after(200))[1], id="from the future"),
+        pytest.param(one_more(energy_wh=10**9, price=None)[1], True, id="an impossible energy"),
+        pytest.param(one_more(price=None)[1], True, id="no price any more"),
+        pytest.param(one_more(price=Decimal("-0.01"))[1], True, id="a negative price"),
+        pytest.param(one_more(price=Decimal("1.20"))[1], True, id="a price above the tariff"),
+        pytest.param(
+            one_more(price_per_kwh=Decimal(79))[1], True, id="a price in other units than the average"
+        ),
+        pytest.param(one_more(updated_at=after(70))[1], False, id="as old as what is known"),
+        pytest.param(one_more(updated_at=after(60))[1], False, id="older"),
+        pytest.param(one_more(updated_at=after(200))[1], True, id="from the future"),
     ],
 )
-def test_all_else_must_be_applied(told: Told) -> None:
+def test_all_else_must_be_applied_and_may_decide_something_unless_it_is_old(told: Told, urgent: bool) -> None:
     allowed = allowed_for(usual(), POLICY, after(70))
     charge = usual().charge
     assert allowed is not None
     assert charge is not None
     assert keep_reading(allowed, beginning(charge), one_more()[1], after(131)) is not None
     assert keep_reading(allowed, beginning(charge), told, after(131)) is None
+    assert may_decide(allowed, beginning(charge).newest, told, after(131)) is urgent
 
 
 @pytest.mark.parametrize(
-    ("bound", "kept"),
+    ("bound", "kept", "urgent"),
     [
-        ({"most_wh": 483, "step_wh": 183, "most_price": Decimal("0.38")}, True),
-        ({"most_wh": 482}, False),
-        ({"step_wh": 182}, False),
-        ({"most_price": Decimal("0.37")}, False),
-        ({"power_w": 10_000}, False),
-        ({"at": after(110)}, False),
+        ({"most_wh": 483, "step_wh": 183, "most_price": Decimal("0.38")}, True, False),
+        ({"most_wh": 482}, False, True),
+        ({"step_wh": 182}, False, False),
+        ({"most_price": Decimal("0.37")}, False, True),
+        ({"power_w": 10_000}, False, True),
+        ({"at": after(110)}, False, True),
     ],
 )
-def test_each_bound_alone_has_a_reading_beyond_it_applied(bound: dict[str, Any], kept: bool) -> None:
-    """183 Wh more in a minute. `at`: since when the plan counts full power, also where the energy was seen before."""
+def test_each_bound_alone_has_a_reading_beyond_it_applied(
+    bound: dict[str, Any], kept: bool, urgent: bool
+) -> None:
+    """183 Wh more in a minute. `at`: since when the plan counts full power, also where the energy was seen before.
+    `urgent`: the reading may make a stop due."""
     session, told = usual(), one_more()[1]
     allowed = allowed_for(session, POLICY, after(70))
     assert allowed is not None
     assert session.charge is not None
     assert told.energy_wh == session.charge.energy_wh + 183
-    found = keep_reading(allowed._replace(**bound), beginning(session.charge), told, after(131))
-    assert (found is not None) is kept
+    bounded, known = allowed._replace(**bound), beginning(session.charge)
+    assert (keep_reading(bounded, known, told, after(131)) is not None) is kept
+    assert may_decide(bounded, known.newest, told, after(131)) is urgent
 
 
 @pytest.mark.parametrize(
