@@ -27,7 +27,7 @@ async def run(rig: Rig) -> None:
     made = 0
     medians: list[float] = []
     for count in rig.scale.ticks:
-        await rig.copy(running.original, count - made, first=made, without=("journal",))
+        await rig.copy_many(running.original, count, made=made)
         made = count
         await rig.settle(TAPWATT)
         times_ms = await _looks(rig)

@@ -29,8 +29,8 @@ ABOUT_OPERATORS = (
 """Tables that a case keeps; all others are emptied before it."""
 CHUNK = 2000
 TRIES = 10
-MULTIPLIED = "payment_sessions"
-"""What lists and searches read."""
+MULTIPLIED = {"payment_sessions": "id", "kept_readings": "session_id"}
+"""What lists, searches and the watcher's looks for work read: tables, and their columns of the session's id."""
 
 
 @dataclass(frozen=True)
@@ -126,25 +126,34 @@ async def copy(
 async def multiply(connection: Any, original: Original, copied: int, count: int, *, apart: timedelta) -> None:
     """Makes the first `copied` copies into `count` within PostgreSQL, which is some twenty times quicker than `copy`.
 
-    Only rows that lists and searches read; their documents keep the words of the first copies.
+    Only rows of MULTIPLIED; their documents keep the words of the first copies.
     """
-    columns = await _columns(connection, MULTIPLIED)
-    new = {
-        "id": "left(id, -12) || lpad((right(id, 12)::bigint + $1::bigint)::text, 12, '0')",
-        "reference": "left(reference, -7) || lpad((right(reference, 7)::bigint + $1::bigint)::text, 7, '0')",
-        "charge_id": "(charge_id::bigint + $1::bigint)::text",
-        "created_at": "created_at - $1::bigint * $2::interval",
-    }
-    statement = (
-        f"INSERT INTO {MULTIPLIED} ({', '.join(columns)})"
-        f" SELECT {', '.join(new.get(name, name) for name in columns)} FROM {MULTIPLIED}"
-        ' WHERE id COLLATE "C" BETWEEN $3 AND $4'
-    )
+    columns = {table: await _columns(connection, table) for table in MULTIPLIED}
+    await connection.execute("SET session_replication_role = replica")
     while copied < count:
         more = min(copied, count - copied)
-        first, last = original.session(0), original.session(more - 1)
-        await connection.execute(statement, copied, apart, first, last)
+        new = _shifted(copied, apart)
+        for table, key in MULTIPLIED.items():
+            chosen = [new.get("id" if name == key else name, name).format(key=key) for name in columns[table]]
+            await connection.execute(
+                f"INSERT INTO {table} ({', '.join(columns[table])}) SELECT {', '.join(chosen)} FROM {table}"
+                f' WHERE {key} COLLATE "C" BETWEEN $1 AND $2',
+                original.session(0),
+                original.session(more - 1),
+            )
         copied += more
+    await connection.execute("SET session_replication_role = DEFAULT")
+
+
+def _shifted(by: int, apart: timedelta) -> dict[str, str]:
+    """Columns of a copy as SQL, from those of the copy whose number is less by so much."""
+    return {
+        "id": f"left({{key}}, -12) || lpad((right({{key}}, 12)::bigint + {by})::text, 12, '0')",
+        "reference": f"left(reference, -7) || lpad((right(reference, 7)::bigint + {by})::text, 7, '0')",
+        "charge_id": f"(charge_id::bigint + {by})::text",
+        "charge_point_id": f"(charge_point_id::bigint + {by})::text",
+        "created_at": f"created_at - {by} * interval '{apart.total_seconds()} s'",
+    }
 
 
 def _changed(

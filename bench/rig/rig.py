@@ -27,7 +27,7 @@ from bench.rig.usual import Usual
 Job = dict[str, Any]
 AMOUNT = 50_000
 COPIED = 20_000
-"""Of more finished sessions only what lists and searches read."""
+"""Of more sessions only what lists, searches and the watcher's looks for work read."""
 SAVED_S = 0.1
 """By then what a start has shown of its charge point is saved."""
 
@@ -64,13 +64,13 @@ FULL = Scale(
     seconds=2.0,
     sessions=100_000,
     points=6_000,
-    batches=tuple((batch, connections) for batch in (1, 10, 100) for connections in (1, 32, 128)),
+    batches=((1, 1), (1, 128), (10, 32), (100, 1), (100, 128)),
     callers=(1, 16, 64),
     starts=400,
     stops=100,
     overload=512,
     overload_s=30.0,
-    backlog=10,
+    backlog=5,
     polls=5_000,
     ticks=(10_000, 100_000, 1_000_000),
     finished=100_000,
@@ -172,10 +172,13 @@ class Rig:
         await copies.copy(connection, original, count, **options)
         await connection.close()
 
-    async def copy_many(self, original: Original, count: int, *, apart: timedelta) -> None:
-        """Copies an original session; beyond COPIED copies only the rows that lists and searches read."""
-        copied = min(count, COPIED)
-        await self.copy(original, copied, apart=apart)
+    async def copy_many(
+        self, original: Original, count: int, *, made: int = 0, apart: timedelta = timedelta(0)
+    ) -> None:
+        """Copies an original session, of which there are `made` copies. Beyond COPIED of them only the rows of
+        `copies.MULTIPLIED`."""
+        copied = max(made, min(count, COPIED))
+        await self.copy(original, copied - made, first=made, apart=apart, without=("journal",))
         connection = await self.database.connect(TAPWATT)
         await copies.multiply(connection, original, copied, count, apart=apart)
         await connection.close()
