@@ -160,7 +160,8 @@ def merge(known: Charge | None, report: ChargeReport, *, by_rest: bool) -> Charg
     The record's own `completed` wins over everything, else the newest `updated_at` does; within a second the record
     wins over a webhook, since some dates come without fractions. Both must be of the same charge.
     """
-    report = replace(report, from_record=by_rest)
+    if report.from_record is not by_rest:
+        report = replace(report, from_record=by_rest)
     fresh = Charge(
         latest=report,
         energy_wh=report.energy_wh or 0,

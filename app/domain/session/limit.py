@@ -355,10 +355,12 @@ def is_used_whatever_the_power(session: PaymentSession, policy: Policy) -> bool:
         return True
     if not (one_energy_price(known) and counts_everything(known)):
         return False
-    reading = replace(reading_of(session, charge, policy), meter_error_wh=METER_ROUNDING_WH)
-    return reading.price is None or reading.price <= upper_bound(
-        known, reading, reading.at, 0, zone(session.time_zone)
-    )
+    shown, at = priced(session, charge), charge.energy_at
+    if shown is None or shown.price is None:
+        return True
+    # No minute costs anything, so that its times do not matter.
+    reading = Reading(started_at=at, at=at, energy_wh=charge.energy_wh, meter_error_wh=METER_ROUNDING_WH)
+    return shown.price <= upper_bound(known, reading, at, 0, zone(session.time_zone))
 
 
 def energy_limit_wh(session: PaymentSession) -> int | None:

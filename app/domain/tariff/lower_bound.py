@@ -18,6 +18,26 @@ def lower_bound(tariff: Tariff, reading: Reading, tz: ZoneInfo) -> Decimal:
     """
     rates = rates_of(tariff)
     past_us = span_of(reading, 0).past_us
+    least = _by_plain_prices(rates, reading, past_us)
+    if least is None:
+        least = _by_cells(rates, reading, past_us, tz)
+    least = max(least, _lowest_limit(tariff.min_price) or Fraction(0))
+    most = _lowest_limit(tariff.max_price)
+    least = least if most is None else min(least, most)
+    return DOWN.divide(Decimal(least.numerator), Decimal(least.denominator))
+
+
+def _by_plain_prices(rates: Rates, reading: Reading, past_us: int) -> Fraction | None:
+    """In a fraction of the time. None: some price is restricted."""
+    plain = rates.plain_prices
+    if plain is None:
+        return None
+    by_energy = plain.flat[0] + plain.energy[0] * reading.energy_wh
+    by_time = min(plain.time[0], plain.parking[0]) * past_us
+    return Fraction(by_energy * 1_000_000 + by_time, rates.denominator * 1_000_000)
+
+
+def _by_cells(rates: Rates, reading: Reading, past_us: int, tz: ZoneInfo) -> Fraction:
     found = cells(rates.restrictions, reading.since, past_us + 1, tz)
     by_energy = min(_lowest(rates, cell.active, Dimension.ENERGY) for cell in found)
     least = _lowest(rates, found[0].active, Dimension.FLAT) + by_energy * reading.energy_wh
@@ -25,10 +45,7 @@ def lower_bound(tariff: Tariff, reading: Reading, tz: ZoneInfo) -> Decimal:
         seconds = Fraction(max(0, min(cell.end_us, past_us) - cell.start_us), 1_000_000)
         kinds = (Dimension.TIME, Dimension.PARKING_TIME)
         least += min(_lowest(rates, cell.active, kind) for kind in kinds) * seconds
-    least = max(least, _lowest_limit(tariff.min_price) or Fraction(0))
-    most = _lowest_limit(tariff.max_price)
-    least = least if most is None else min(least, most)
-    return DOWN.divide(Decimal(least.numerator), Decimal(least.denominator))
+    return least
 
 
 def _lowest(rates: Rates, active: tuple[int, ...], dimension: Dimension) -> Fraction:

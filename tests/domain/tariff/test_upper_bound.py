@@ -19,6 +19,8 @@ from app.domain.tariff import (
     upper_bound,
 )
 from app.domain.tariff.lower_bound import lower_bound
+from app.domain.tariff.model import Restrictions
+from app.domain.tariff.rates import rates_of
 from tests.domain.tariff_worlds import World, amounts, billed, powers, tariffs, worlds, zones
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -59,6 +61,21 @@ def test_no_course_up_to_the_reading_costs_less_than_the_lower_bound(
     tariff: Tariff, world: World, tz: ZoneInfo
 ) -> None:
     assert lower_bound(tariff, world.reading, tz) <= price(tariff, world.past, tz).total
+
+
+EVERY_DAY = Restrictions(weekdays=frozenset(range(7)))
+
+
+@given(tariffs(restricted=False), worlds(), zones)
+def test_the_least_by_plain_prices_is_that_by_prices_that_are_restricted_to_every_day(
+    tariff: Tariff, world: World, tz: ZoneInfo
+) -> None:
+    restricted = replace(
+        tariff, elements=tuple(replace(each, restrictions=EVERY_DAY) for each in tariff.elements)
+    )
+    assert rates_of(tariff).plain_prices is not None
+    assert rates_of(restricted).plain_prices is None
+    assert lower_bound(tariff, world.reading, tz) == lower_bound(restricted, world.reading, tz)
 
 
 limits = st.none() | st.decimals(0, 60, places=2)
