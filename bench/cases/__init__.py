@@ -37,3 +37,5 @@ CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "console": console.run,
 }
 """Those that use the same running sessions come first."""
+QUICK_CASES = ("webhook", "read", "list", "stop", "overload", "authorize", "start", "process", "tick")
+"""Those that `--quick` runs unless others are named."""

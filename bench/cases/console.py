@@ -57,7 +57,7 @@ async def run(rig: Rig) -> None:
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=rig.tapwatt.url, limits=limits, trust_env=False) as http:
         await _sign_in(http, rig.tapwatt.ops_key)
-        for _ in range(rig.scale.rounds):
+        for _ in range(rig.scale.long_rounds):
             await _page(rig, http, label)
             await _streams(rig, http, label, ids, 0)
             await _streams(rig, http, label, ids, CHANGED)

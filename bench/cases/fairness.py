@@ -81,7 +81,7 @@ async def run(rig: Rig) -> None:
         limited.wait_until(lambda: _answers(port))
         unlimited = Measured(rig, reader, burners, "without limits", rig.tapwatt.port, rig.tapwatt.service)
         usual = Measured(rig, reader, burners, "with limits", port, limited)
-        for _ in range(rig.scale.rounds):
+        for _ in range(rig.scale.long_rounds):
             await _round(unlimited, ("beside a valid key", "beside signed webhooks"))
             await _round(usual)
             await _starts(usual)

@@ -37,6 +37,8 @@ class Scale:
     """How much is measured; `quick` figures show big changes only."""
 
     rounds: int
+    long_rounds: int
+    """Of cases whose rounds take a minute."""
     seconds: float
     """Of one round of one system."""
     sessions: int
@@ -61,22 +63,24 @@ class Scale:
 
 FULL = Scale(
     rounds=3,
+    long_rounds=2,
     seconds=2.0,
     sessions=100_000,
     points=6_000,
-    batches=((1, 1), (1, 128), (10, 32), (100, 1), (100, 128)),
+    batches=((1, 1), (1, 128), (10, 32), (100, 128)),
     callers=(1, 16, 64),
     starts=400,
     stops=100,
     overload=512,
-    overload_s=30.0,
-    backlog=5,
+    overload_s=20.0,
+    backlog=3,
     polls=5_000,
     ticks=(10_000, 100_000, 1_000_000),
     finished=100_000,
 )
 QUICK = Scale(
     rounds=2,
+    long_rounds=1,
     seconds=1.0,
     sessions=2_000,
     points=3_000,
@@ -93,6 +97,7 @@ QUICK = Scale(
 )
 SMALLEST = Scale(
     rounds=1,
+    long_rounds=1,
     seconds=0.3,
     sessions=50,
     points=50,
