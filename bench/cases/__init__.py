@@ -27,15 +27,15 @@ CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "stop": stops.run,
     "overload": stops.run_overload,
     "backlog": backlog.run,
+    "process": process.run,
     "wait": waiting.run,
     "authorize": authorize.run,
     "start": starts.run,
-    "process": process.run,
     "tick": ticks.run,
     "finished": finished.run,
     "fairness": fairness.run,
     "console": console.run,
 }
 """Those that use the same running sessions come first."""
-QUICK_CASES = ("webhook", "read", "list", "stop", "overload", "authorize", "start", "process", "tick")
+QUICK_CASES = ("webhook", "read", "list", "stop", "overload", "process", "authorize", "start", "tick")
 """Those that `--quick` runs unless others are named."""

@@ -36,7 +36,7 @@ async def prepared(rig: Rig) -> Running:
         return rig.running
     await rig.forget_sessions()
     await rig.usual.forget_sessions()
-    running = await rig.tapwatt.running(FAST, AMOUNT)
+    running = await rig.tapwatt.running(FAST, AMOUNT, power_known=True)
     await rig.copy(running.original, rig.scale.sessions, without=("journal",))
     await rig.spread_kept_readings(running.original)
     await rig.usual.sessions(rig.scale.sessions)

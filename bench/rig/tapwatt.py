@@ -52,8 +52,9 @@ TARIFF = {
 WATTS = 150_000
 """The power of the sessions that get readings, half of what their charge points can give."""
 PATIENCE_S = 120.0
-READING_S = 4.0
-"""Between two readings until then. A session remembers the last few only, and measures power over a longer time."""
+SOON_S, READING_S = 0.5, 4.0
+"""Between two readings of the original: where only its plan is waited for, and where its power is. A session remembers
+its last few readings, and measures power over a longer time than they span if they come quickly."""
 POWER_KNOWN_S = RAMP_S + 3600 * BLOCK_WH / WATTS + 2 * READING_S
 """After so long with readings a session knows its power, as most do in service. Until then each rise by more than a
 kWh must be decided."""
@@ -201,26 +202,27 @@ class Tapwatt:
             await asyncio.sleep(0.05)
         raise RuntimeError(f"{session_id} has no {ready} after {PATIENCE_S:.0f} s")
 
-    async def running(self, point: str, amount: int) -> Running:
-        """Makes an original whose charge runs; at the fast charge point in the middle of its course, with readings."""
+    async def running(self, point: str, amount: int, *, power_known: bool = False) -> Running:
+        """Makes an original whose charge runs; at the fast charge point in the middle of its course, with readings.
+        `power_known`: it has run for as long as it takes to know its power."""
         session = await self.shown((await self.authorized(point, amount))["id"], "charge")
         began_s = time.time()
         if point == FAST:
-            session = await self._planned(session, began_s)
+            session = await self._planned(session, began_s, POWER_KNOWN_S if power_known else 0.0)
         await asyncio.sleep(0.3)  # the watcher gives the session back
         return Running(await self.original(session), began_s)
 
-    async def _planned(self, session: Json, began_s: float) -> Json:
-        """Sends readings until the charge's power is known, its course is planned, and nothing is due for longer than a
-        case takes; then as many as a session may keep beside it before they are applied."""
+    async def _planned(self, session: Json, began_s: float, least_s: float) -> Json:
+        """Sends readings, for `least_s` since the charge began at least, until its course is planned and nothing is due
+        for longer than a case takes; then as many as a session may keep beside it before they are applied."""
         given = self.webhooks(1, began_s, int(session["charge"]["id"]), session["id"])
         connection = await self.database.connect(NAME)
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while time.time() < began_s + POWER_KNOWN_S or not await connection.fetchval(
+                while time.time() < began_s + least_s or not await connection.fetchval(
                     _IS_PLANNED, session["id"]
                 ):
-                    await asyncio.sleep(READING_S)
+                    await asyncio.sleep(READING_S if least_s else SOON_S)
                     await self.generator.run(
                         port=self.port, connections=1, seconds=0.001, kind="webhook", plan=given
                     )
