@@ -294,3 +294,28 @@ async def test_F58_a_stop_that_a_lost_connection_to_the_database_kept_from_being
         (sent,) = [line.at for line in rig.monta.requests if line.path.endswith("/stop")]
         assert losses == 1
         assert (sent - asked_at).total_seconds() < 2
+
+
+async def test_F58_a_stop_is_not_repeated_because_the_answer_to_the_commit_of_its_outcome_is_lost(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Turns._take_together
+    lost: list[Turn] = []
+
+    async def answer_lost(self: Turns, turns: Sequence[Turn]) -> None:
+        await take(self, turns)
+        sent = [turn for turn in turns if turn.previous and isinstance(turn.previous.step, SendStop)]
+        if sent and not lost:
+            lost.append(sent[0])
+            sent[0].error = ConnectionResetError()
+
+    async with open_rig(database_url, config=usual(908)) as rig:
+        await rig.set_tariff(PRICE)
+        session = await rig.authorize(908, 2000)
+        await rig.pass_time(120)
+        monkeypatch.setattr(Turns, "_take_together", answer_lost)
+        await rig.stop(session["id"])
+        await rig.pass_time(8)
+        assert lost
+        assert len([line for line in rig.monta.requests if line.path.endswith("/stop")]) == 1
+        assert "stop_failed" not in await kinds(rig, session["id"])

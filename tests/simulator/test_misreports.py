@@ -19,11 +19,9 @@ POINT = ChargePointId(str(DC))
 pytestmark = pytest.mark.anyio
 
 
-async def a_rig_that_says(misreport: Misreport) -> Rig:
-    points = tuple(
-        replace(point, faults=PointFaults(misreport=misreport)) if point.id == int(DC) else point
-        for point in CONFIG.points
-    )
+async def a_rig_that_says(misreport: Misreport, *, restarts_after_s: float | None = None) -> Rig:
+    faults = PointFaults(misreport=misreport, restarts_after_s=restarts_after_s)
+    points = tuple(replace(point, faults=faults) if point.id == int(DC) else point for point in CONFIG.points)
     return await a_rig(replace(CONFIG, points=points))
 
 
@@ -99,3 +97,16 @@ async def test_a_charge_that_is_gone_is_404_in_no_list_and_gives_no_energy() -> 
     (charge,) = rig.sim.charges()
     assert charge.flowing is None
     assert len(rig.sim.deliveries) == told
+
+
+@pytest.mark.parametrize("stopped_after_s", [None, 85.0], ids=["runs until then", "is stopped before"])
+async def test_a_charge_that_is_gone_is_restarted_by_nobody(stopped_after_s: float | None) -> None:
+    rig = await a_rig_that_says(Misreport(gone_after_s=90), restarts_after_s=10.0)
+    await rig.start(DC)
+    if stopped_after_s is not None:
+        await rig.pass_time(stopped_after_s)
+        rig.sim.stop_button(POINT)
+    await rig.pass_time(90 - (stopped_after_s or 0) + 60)
+    (charge,) = rig.sim.charges()
+    assert charge.metered_wh
+    assert (charge.restarts, charge.flowing, charge.state) == (0, None, ChargeState.COMPLETED)

@@ -58,6 +58,8 @@ class Invariants:
         for row in rows.values():
             earlier = before.get(row.id)
             if earlier != row:
+                if row.charge_id is not None and (earlier is None or earlier.charge_id is None):
+                    self._oracle.adopted_at[row.id] = self._story.now()
                 self._alone(row)
                 if earlier is not None:
                     self._compared(earlier, row)

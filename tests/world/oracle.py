@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
 
 from app.simulator.config import PointConfig
 from app.simulator.faults.catalog import Misreport
@@ -21,6 +21,8 @@ from tests.world.terminal import TerminalLedger
 Span = tuple[datetime, datetime]
 QUOTA_FOR_READS = 0.6
 """Reads leave more than a third of the quota to more urgent calls."""
+QUOTA_WITHOUT_STOPS = 0.9
+"""Reads and starts together leave a tenth of the quota to stops."""
 RECOVERED = timedelta(minutes=1)
 
 
@@ -44,6 +46,8 @@ class Oracle:
     """Sessions that a restored backup does not have -> host of their operator's Monta."""
     orphans: set[str] = field(default_factory=set)
     """Ids of the charges that were reported to operators as orphans."""
+    adopted_at: dict[str, datetime] = field(default_factory=dict)
+    """Session -> when its charge became known to it."""
     went_back_at: datetime | None = None
     """When that was: facts known before must be found out again."""
 
@@ -67,12 +71,19 @@ class Oracle:
 
     def _quota_spent(self, host: str) -> Iterator[Span]:
         """When the remainder of Monta's quota is reserved for starts and stops."""
+        config = self.simulators[host].config
+        window = timedelta(seconds=config.rate_window_s)
+        for began, requests in self.requests_by_window(host):
+            spent = requests[int(config.rate_limit * QUOTA_FOR_READS) :]
+            if spent:
+                yield spent[0].at, began + window + RECOVERED
+
+    def requests_by_window(self, host: str) -> Iterator[tuple[datetime, list[RequestLine]]]:
+        """Each window of Monta's quota with all requests in it, by when it began."""
         simulator = self.simulators[host]
         window = timedelta(seconds=simulator.config.rate_window_s)
         for began, requests in groupby(simulator.requests, partial(_window_of, window)):
-            spent = list(islice(requests, int(simulator.config.rate_limit * QUOTA_FOR_READS), None))
-            if spent:
-                yield spent[0].at, began + window + RECOVERED
+            yield began, list(requests)
 
     def lost_charges(self) -> list[Charge]:
         """Charges whose session is no longer in the database."""

@@ -2,11 +2,16 @@
 
 100 worlds by default, 500 with `--times 20`, any number with `python3 run.py world --seeds N`."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.conftest import Sized
+from tests.world.draw import draw
+from tests.world.faults import Befall, misreports, monta, site
 from tests.world.replicas import Environment
-from tests.world.run import Worlds, run_seeds
+from tests.world.run import Ended, Worlds, forget, run_one, run_seeds
+from tests.world.world import World
 
 SEEDS, LOT = 500, 20
 WORLDS = (4, LOT)
@@ -24,6 +29,28 @@ def test_montas_limit_takes_its_time_again_for_a_charge_that_it_stopped_and_that
 ) -> None:
     """While every replica is down, so that nobody else stops it."""
     (ended,) = worlds.run(lambda on: run_seeds(on, [208_796]))
+    assert ended.violation is None, f"{ended.story}\n{ended.violation}"
+
+
+SCARCE = (monta.scarce_quota, monta.late_start, monta.mute_webhooks)
+RARELY_TOGETHER: Mapping[str, tuple[int, tuple[Befall, ...]]] = {
+    "the stops of a charge that is gone use up the quota": (15, SCARCE),
+    "no quota is left to find a charge that starts late": (59, SCARCE),
+    "a charge that others restart is gone": (15, (site.restart_by_others, site.long_charge)),
+    "the answer to the commit of a stop's outcome is lost": (51, (monta.low_quota, misreports.gone)),
+}
+"""Seeds, with faults added to theirs: such worlds are drawn once in thousands."""
+
+
+@pytest.mark.parametrize("case", RARELY_TOGETHER)
+def test_no_rule_is_broken_where_faults_meet_that_seldom_do(worlds: Worlds, case: str) -> None:
+    seed, under = RARELY_TOGETHER[case]
+
+    async def run(on: Environment) -> Ended:
+        await forget(on)
+        return await run_one(World(on, draw(seed, under)))
+
+    ended = worlds.run(run)
     assert ended.violation is None, f"{ended.story}\n{ended.violation}"
 
 

@@ -91,12 +91,17 @@ async def renew_leases(
 
 
 async def release_unchanged(context: Context, lease: Lease, why: str) -> None:
-    """Releases a session whose step could not run. It is due as before, and so is a stop that was perhaps not sent."""
+    """Releases a session whose step could not run. It is due as before, and so is a stop that was perhaps not sent.
+
+    One that is released already is left as it is: what came of its step was committed, and only the answer was lost.
+    """
     now = context.clock.now()
     async with context.database.transaction(urgent=lease.for_stop) as connection:
         session = await payment_sessions.lock(connection, lease.session_id, lease_token=lease.token)
-        change = None if session is None else stop_cut_short(Change(session), why)
-        if session is not None and change is not None and change.lines:
+        if session is None:
+            return
+        change = stop_cut_short(Change(session), why)
+        if change.lines:
             await save(context, connection, session, change, now)
         await leases.release_unchanged(connection, lease, now)
 

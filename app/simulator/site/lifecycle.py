@@ -122,9 +122,7 @@ class Lifecycle:
     def force_stop(self, charge: Charge) -> None:
         """Force-stops as the operator in Monta Hub. The charge ends at once, and its payment is removed."""
         charge.price_waived = True
-        self.stop_at_once(charge, "ForceStopped")
-        if charge.state is not ChargeState.COMPLETED:
-            self._complete_soon(charge)
+        self._end(charge, "ForceStopped")
 
     def fail(self, charge: Charge, reason: str) -> None:
         """Fails the charge, which has no state of its own. It is stopped, with failedAt and failureReason."""
@@ -135,7 +133,13 @@ class Lifecycle:
 
     def _vanish(self, charge: Charge) -> None:
         """Loses the charge at Monta, and with it the point's session. Power ends, and no webhook is sent."""
-        self.stop_at_once(charge, "Gone")
+        self._end(charge, "Gone")
+
+    def _end(self, charge: Charge, reason: str) -> None:
+        """Ends power at once and for good: nobody restarts the charge or waits for its cable."""
+        self.stop_at_once(charge, reason)
+        if charge.state is not ChargeState.COMPLETED:
+            self._complete_soon(charge)
 
     def _await_power(self, charge: Charge) -> None:
         point, timeout_s = self._site.points[charge.point_id], self._site.config.start_timeout_s

@@ -71,7 +71,7 @@ async def find_recorded(
 async def lock(
     connection: Connection, session_id: SessionId, *, lease_token: int | None = None
 ) -> PaymentSession | None:
-    """Locks and returns a session until the transaction ends. None: unknown, or the lease was lost."""
+    """Locks and returns a session until the transaction ends. None: unknown, or the lease was lost or released."""
     locked = _LOCK if lease_token is None else _LOCK_LEASED
     given = {"session": session_id} | ({} if lease_token is None else {"token": lease_token})
     if (await connection.execute(locked, given)).one_or_none() is None:
@@ -320,7 +320,7 @@ _RECORDED = (
     .limit(1)
 )
 _LOCK = select(P.c.id).where(P.c.id == bindparam("session")).with_for_update()
-_LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"))
+_LOCK_LEASED = _LOCK.where(P.c.lease_token == bindparam("token"), P.c.lease_until.is_not(None))
 _TAKEN = select(P.c.charge_id).where(
     P.c.operator_id == bindparam("operator"),
     P.c.charge_id == any_(bindparam("charge_ids", type_=ARRAY(Text))),

@@ -15,7 +15,7 @@ from app.domain.session.settlement import SettlementStatus
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
 from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, Database
-from app.store.sessions import journal, payment_sessions
+from app.store.sessions import journal, leases, payment_sessions
 from app.store.sessions.session_filter import EVERY_SESSION, CardTokens, SessionFilter
 from app.store.sessions.settlements import Capture, add_capture, captures_of_session
 from tests.conftest import PATIENCE_S
@@ -185,15 +185,20 @@ async def test_who_waited_for_a_lock_sees_the_settlement_that_was_decided_meanwh
     assert seen.settlement.to_capture_minor == 1500
 
 
-async def test_a_token_that_is_not_the_rows_locks_nothing(database_url: str) -> None:
+async def test_a_claim_locks_its_session_until_it_is_released_or_another_is_made(database_url: str) -> None:
     session = a_session()
     async with provisioned(database_url) as database:
         await record(database, session)
         async with database.transaction() as connection:
-            locked = await payment_sessions.lock(connection, session.id, lease_token=0)
+            until = NOW + timedelta(seconds=30)
+            (lease,) = await leases.claim(connection, owner="w", now=NOW, until=until, limit=1)
+            locked = await payment_sessions.lock(connection, session.id, lease_token=lease.token)
             assert locked is not None
             assert replace(locked, journal=session.journal) == session
-            assert await payment_sessions.lock(connection, session.id, lease_token=1) is None
+            for token in (lease.token - 1, lease.token + 1):
+                assert await payment_sessions.lock(connection, session.id, lease_token=token) is None
+            await leases.release_unchanged(connection, lease, NOW)
+            assert await payment_sessions.lock(connection, session.id, lease_token=lease.token) is None
             assert await payment_sessions.lock(connection, SessionId("ps_nobody")) is None
 
 

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
+from app import monta_access
 from app.domain.limit.policy import Policy
 from app.domain.session import monta_calls
 from app.domain.session.machine import Change, GiveUp, SearchCharges, SendStart, Step, StopDuplicate, Wait
 from app.domain.session.payment_session import NotStartedReason, PaymentSession, StartOutcome
 from app.monta.errors import Outcome, outcome_of
+from app.monta.ports import Purpose
 from app.monta_access import SharedBudget
 from app.store.operators import operator_state, orphans
 from app.store.operators.orphans import Orphan
@@ -170,5 +173,11 @@ DEFECTS: tuple[Defect, ...] = (
         plant=substitute(SharedBudget, "take", _always),
         under=(monta.scarce_quota, monta.late_start, monta.mute_webhooks),
         noticed_in=6,
+    ),
+    Defect(
+        name="nothing of the quota is kept for stops",
+        plant=substitute(monta_access, "RESERVE", dict.fromkeys(Purpose, Decimal(0))),
+        under=(monta.scarce_quota, monta.late_start, monta.mute_webhooks),
+        noticed_in=4,
     ),
 )

@@ -137,7 +137,7 @@ def two_operators(rng: Random, plan: Plan) -> Plan:
 
 def low_quota(rng: Random, plan: Plan) -> Plan:
     """Fewer requests in ten minutes than were agreed."""
-    limit = rng.choice((40, 80, 150))
+    limit = rng.choice((30, 80, 150))
     return replace(plan, monta=tuple(replace(config, rate_limit=limit) for config in plan.monta))
 
 
