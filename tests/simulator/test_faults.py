@@ -72,6 +72,17 @@ async def test_a_storm_of_429_on_stops_leaves_reads_alone() -> None:
     assert (await rig.http.get(f"/charges/{charge['id']}/stop")).status_code == 200
 
 
+async def test_a_429_while_the_quota_is_used_up_names_the_end_of_its_window() -> None:
+    rig = await a_rig(replace(CONFIG, rate_limit=2))
+    charge = await rig.start()
+    rig.sim.faults.next("GET", "/charges/*/stop", FaultKind.THROTTLED, times=2)
+    window_s = CONFIG.rate_window_s
+    left_s = window_s - int(rig.clock.now().timestamp()) % window_s
+    for _ in range(2):
+        stop = await rig.http.get(f"/charges/{charge['id']}/stop")
+        assert (stop.status_code, stop.headers["RateLimit-ResetsIn"]) == (429, str(left_s))
+
+
 async def test_the_search_may_lag_behind() -> None:
     rig = await a_rig()
     rig.sim.faults.search_lag_s = 30

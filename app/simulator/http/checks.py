@@ -25,8 +25,11 @@ class Quota:
         return self._used <= self.limit
 
     def headers(self, at: datetime, resets_in_s: float | None = None) -> dict[str, str]:
-        """Returns the five headers; `resets_in_s` overrides the window's end for an injected 429."""
+        """Returns the five headers; `resets_in_s` overrides the window's end for an injected 429, unless the quota is
+        used up: no request would be answered before its window ends."""
         left_s = self.window_s - int(at.timestamp()) % self.window_s
+        if self._used >= self.limit:
+            resets_in_s = None
         remaining = max(0, self.limit - self._used) if resets_in_s is None else 0
         return {
             "ratelimit-policy": "Quota",
