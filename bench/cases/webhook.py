@@ -40,7 +40,7 @@ async def prepared(rig: Rig) -> Running:
     await rig.copy(running.original, rig.scale.sessions, without=("journal",))
     await rig.spread_kept_readings(running.original)
     await rig.usual.sessions(rig.scale.sessions)
-    await rig.settle(TAPWATT, USUAL)
+    await rig.settle_running()
     rig.running = running
     return running
 
@@ -152,7 +152,7 @@ async def _at_a_quarter(rig: Rig, running: Running) -> None:
     After a checkpoint, as in a server that has run for long: else files of the write-ahead log are made meanwhile, which
     holds up every commit for 10 to 60 ms.
     """
-    await rig.settle(TAPWATT)
+    await rig.settle_running()
     batch, connections = rig.scale.batches[0] if (10, 32) not in rig.scale.batches else (10, 32)
     most = rig.rows.row(CASE, f"{_label(batch, connections)}: applied", "entries/s").figure(TAPWATT)
     pace_s = connections * batch * 4 / most if most else 1.0
