@@ -1,0 +1,166 @@
+"""Tests of app/processes: what `serve` runs beside its answers. Each is told by the database, none is polled for."""
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app import processes, watcher
+from app.api.http import live
+from app.demo.processes import free_port
+from app.domain.session.states.kept_readings import ABSORBED_FROM
+from app.flows import known_keys
+from app.flows.admin import manage_keys
+from app.settings import KeyedSettings, Secret
+from app.store.operators.keys import KeyKind
+from tests.build_context import SECRET_KEY
+from tests.conftest import PATIENCE_S
+from tests.journeys.deliveries import as_monta_shows_it, deliver, entry, later
+from tests.journeys.rig import Json, Rig, open_rig
+
+pytestmark = pytest.mark.anyio
+
+NEVER_S = 1_000.0
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    """A process that serves sets up its garbage collector for good."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+@asynccontextmanager
+async def serving(rig: Rig, *, with_watcher: bool = False) -> AsyncIterator[httpx.AsyncClient]:
+    """Serves on the rig's database, from the rig's time on, until it is told to end as a process is."""
+    settings = KeyedSettings(
+        secret_key=Secret(SECRET_KEY),
+        allow_plain_http=True,
+        clock_origin=rig.clock.now() + timedelta(seconds=1),
+    )
+    port = free_port()
+    served = asyncio.create_task(
+        processes.serve(settings, rig.database_url, host="127.0.0.1", port=port, with_watcher=with_watcher)
+    )
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as http:
+        try:
+            await until(lambda: answers(http, served))
+            yield http
+        finally:
+            if not served.done():
+                os.kill(os.getpid(), signal.SIGTERM)
+            await served
+
+
+async def answers(http: httpx.AsyncClient, served: "asyncio.Task[None]") -> bool:
+    assert not served.done(), served.exception()
+    try:
+        return (await http.get("/health/live")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def until(done: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not await done():  # noqa: ASYNC110  what the process does, it tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def value(rig: Rig, query: str) -> object:
+    async with rig.context.database.read() as connection:
+        return (await connection.execute(text(query))).scalar_one()
+
+
+async def change(rig: Rig, statement: str) -> None:
+    async with rig.context.database.transaction() as connection:
+        await connection.execute(text(statement))
+
+
+def bearer(rig: Rig) -> dict[str, str]:
+    return {"Authorization": f"Bearer {rig.terminal.api_key}"}
+
+
+async def test_many_kept_readings_are_applied_to_their_session(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        await rig.authorize(907, 5000)
+        await rig.pass_time(100)
+        charge = await as_monta_shows_it(rig)
+        rig.monta.outbox.config = None
+        await rig.pass_time(2)
+        assert await deliver(rig, entry(rig, later(rig, charge, 0))) == 200
+        await change(rig, f"UPDATE kept_readings SET count = {ABSORBED_FROM - 1}")
+        await rig.pass_time(10)
+        told = entry(rig, later(rig, charge, 30))
+        async with serving(rig) as rig.http:
+            assert await deliver(rig, told) == 200
+
+            async def applied() -> bool:
+                return await value(rig, "SELECT count FROM kept_readings") == 0
+
+            await until(applied)
+
+
+async def test_a_revoked_key_is_refused_once_the_database_announces_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_keys, "KEPT_S", NEVER_S)
+    async with open_rig(database_url) as rig, serving(rig) as http:
+        path = "/v1/charge-points"
+        assert (await http.get(path, headers=bearer(rig))).status_code == 200
+        await manage_keys.revoke_key(rig.context, rig.terminal.key_id, KeyKind.TERMINAL)
+
+        async def refused() -> bool:
+            return (await http.get(path, headers=bearer(rig))).status_code == 401
+
+        await until(refused)
+
+
+async def test_a_long_poll_is_answered_once_another_process_changes_its_session(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "SWEEP_S", NEVER_S)
+    async with open_rig(database_url) as rig, serving(rig) as http:
+        session: Json = await rig.authorize(907, 5000)
+        path = f"/v1/payment-sessions/{session['id']}"
+        wait = {"wait": "30", "version": str(session["version"])}
+        poll = asyncio.create_task(http.get(path, params=wait, headers=bearer(rig)))
+        assert (await http.get(path, headers=bearer(rig))).status_code == 200
+        await rig.call("POST", f"{path}/stop")
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await poll).json()["version"] > session["version"]
+
+
+async def test_the_watcher_takes_up_what_falls_due_once_the_database_announces_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "IDLE_S", NEVER_S)
+    async with open_rig(database_url) as rig:
+        await change(rig, "UPDATE operators SET monta_url = 'http://127.0.0.1:9/api/v1'")
+        await change(rig, "UPDATE operator_jobs SET due_at = NULL")
+        async with serving(rig, with_watcher=True):
+
+            async def idle() -> bool:
+                return bool(
+                    await value(
+                        rig,
+                        "SELECT bool_and(lease_until IS NULL) AND count(due_at) = 1 FROM operator_jobs",
+                    )
+                )
+
+            await until(idle)
+            session: Json = await rig.authorize(907, 5000)
+
+            async def claimed() -> bool:
+                return await value(rig, "SELECT lease_token FROM payment_sessions") != 0
+
+            await until(claimed)
+            assert session["status"] == "authorized"
