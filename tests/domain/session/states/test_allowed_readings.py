@@ -27,7 +27,7 @@ from app.domain.session.states.kept_readings import Allowed
 from app.domain.session.states.running_reports import SOON
 from app.domain.tariff import Tariff
 from app.domain.units.ids import ChargeId
-from tests.domain.session.states.test_kept_readings import ENERGY, TARIFFS, priced, session_of, tariff
+from tests.domain.planned_sessions import ENERGY, TARIFFS, priced, session_of, tariff
 from tests.domain.sessions import POLICY, after
 
 NOW = after(70)
