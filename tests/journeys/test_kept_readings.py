@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.session.states.kept_readings import ABSORBED_FROM, MOST_READINGS
+from app.flows.deliveries import Lately
 from app.flows.webhook import absorb
 from app.store.db.database import is_locked
 from tests.journeys.deliveries import as_monta_shows_it, deliver, entry, later
@@ -218,3 +219,22 @@ async def test_a_repeated_or_late_reading_changes_nothing(database_url: str) -> 
             assert await deliver(rig, told) == 200
         shown = await rig.session(session["id"])
         assert shown["energy_wh"] == session["energy_wh"] + 60
+
+
+async def test_a_repeated_delivery_is_applied_once_also_by_a_process_that_does_not_remember_it(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        _, charge = await begun(rig)
+        async with rig.context.database.transaction() as connection:
+            await connection.execute(text(f"UPDATE kept_readings SET count = {MOST_READINGS}"))
+        await rig.pass_time(10)
+        applied = entry(rig, later(rig, charge, 30))
+        assert await deliver(rig, applied) == 200
+        assert await kept(rig) == (True, 0)
+        await rig.pass_time(10)
+        assert await deliver(rig, entry(rig, later(rig, charge, 60))) == 200
+        assert await kept(rig) == (True, 1)
+        rig.context.deliveries.lately = Lately()
+        assert await deliver(rig, applied) == 200
+        assert await kept(rig) == (True, 1), "applied again, it would take in what was kept since"
