@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
+from app.store.db import listener
 from app.store.db.connect import SERVER_BOUNDS, DatabaseUrlInvalid, asyncpg_url
 from app.store.db.database import DATABASE_ERRORS, Database
 from app.store.db.documents import to_json
@@ -220,23 +221,28 @@ async def test_numbers_stay_exact_in_json_documents(database_url: str) -> None:
         to_json(float("nan"))
 
 
-async def test_the_listener_hears_comes_back_and_wakes_everyone_after_a_break(database_url: str) -> None:
-    database = Database(database_url)
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
+
+
+async def test_the_listener_hears_comes_back_and_wakes_everyone_after_a_break(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "CHECK_S", 0.02)
+    monkeypatch.setattr(listener, "RECONNECT_S", (0.0, 0.0))
+    database, admin = Database(database_url), await asyncpg.connect(as_superuser(database_url))
     received: asyncio.Queue[str] = asyncio.Queue()
     listening = asyncio.create_task(Listener(database.host, {"tapwatt_test": received.put_nowait}).run())
     try:
-        assert await asyncio.wait_for(received.get(), PATIENCE_S) == ""
-        admin = await asyncpg.connect(as_superuser(database_url))
-        await admin.execute("NOTIFY tapwatt_test, 'ps_1'")
-        assert await asyncio.wait_for(received.get(), PATIENCE_S) == "ps_1"
-        await admin.close()
+        for _ in range(2):
+            assert await asyncio.wait_for(received.get(), PATIENCE_S) == ""
+            await admin.execute("NOTIFY tapwatt_test, 'ps_1'")
+            assert await asyncio.wait_for(received.get(), PATIENCE_S) == "ps_1"
+            await admin.execute(CUT)
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         await database.close()
-
-
-CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tapwatt'"
+        await admin.close()
 
 
 async def test_connections_that_the_server_closed_while_idle_are_replaced_before_anything_is_done(
