@@ -102,7 +102,7 @@ async def test_it_goes_on_after_the_database_has_refused_its_claims(database_url
         with capture_logs() as logs:
             await run_as_owner(database_url, f"REVOKE UPDATE ON payment_sessions FROM {SERVICE}")
             try:
-                async with running(rig):
+                async with running(rig) as (_, task):
 
                     async def refused() -> bool:
                         return any(line["event"] == "database_trouble" for line in logs)
@@ -114,5 +114,6 @@ async def test_it_goes_on_after_the_database_has_refused_its_claims(database_url
                         return len(starts(rig)) == 1
 
                     await until(started)
+                    assert not task.done()
             finally:
                 await run_as_owner(database_url, f"GRANT UPDATE ON payment_sessions TO {SERVICE}")
