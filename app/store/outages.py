@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Integer, bindparam, delete, func, insert, or_, select, update
 
 from app.domain.charging.availability import OFFLINE, OUT_OF_ORDER, Outage, Window, silence
 from app.domain.units.frozen import frozen
@@ -174,8 +174,16 @@ async def count_out(
 
 async def prune(connection: Connection, operator_id: OperatorId, before: datetime, *, limit: int) -> int:
     """Deletes up to `limit` outages that ended before a time. Returns how many."""
-    old = select(U.id).where(U.operator_id == operator_id, U.ended_at < before).limit(limit)
-    return (await connection.execute(delete(outages).where(U.id.in_(old)))).rowcount
+    given = {"operator": operator_id, "before": before, "most": limit}
+    return (await connection.execute(_PRUNE, given)).rowcount
+
+
+_OLD = (
+    select(U.id)
+    .where(U.operator_id == bindparam("operator"), U.ended_at < bindparam("before"))
+    .limit(bindparam("most", type_=Integer()))
+)
+_PRUNE = delete(outages).where(U.id.in_(_OLD))
 
 
 def _of(query: Any, operator_id: OperatorId | None, column: ColumnElement[Any]) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from app.domain.events.event import EventType
 from app.domain.units.frozen import frozen
@@ -190,9 +190,14 @@ async def reseal(connection: Connection, operator_id: OperatorId, box: SecretBox
 
 async def forget_old_secrets(connection: Connection, operator_id: OperatorId, now: datetime) -> None:
     """Deletes previous secrets that no longer sign."""
-    over = (P.c.operator_id == operator_id, P.c.previous_secret_until <= now)
-    gone = {"previous_secret": None, "previous_secret_until": None}
-    await connection.execute(update(P).where(*over).values(gone))
+    await connection.execute(_FORGET_OLD_SECRETS, {"operator": operator_id, "now": now})
+
+
+_FORGET_OLD_SECRETS = (
+    update(P)
+    .where(P.c.operator_id == bindparam("operator"), P.c.previous_secret_until <= bindparam("now"))
+    .values(previous_secret=None, previous_secret_until=None)
+)
 
 
 def _resealed(box: SecretBox, row: Row, url: str, key_id: str) -> dict[str, bytes | None]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, and_, any_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Integer, Text, and_, any_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from app.domain.events.event import EventType
@@ -156,8 +156,16 @@ async def is_known(connection: Connection, event_id: str) -> bool:
 
 async def prune(connection: Connection, operator_id: OperatorId, before: datetime, *, limit: int) -> int:
     """Deletes up to `limit` events from before a time, with deliveries of them. Returns how many."""
-    old = select(E.c.id).where(E.c.operator_id == operator_id, E.c.created_at < before).limit(limit)
-    return (await connection.execute(delete(E).where(E.c.id.in_(old)))).rowcount
+    given = {"operator": operator_id, "before": before, "most": limit}
+    return (await connection.execute(_PRUNE, given)).rowcount
+
+
+_OLD = (
+    select(E.c.id)
+    .where(E.c.operator_id == bindparam("operator"), E.c.created_at < bindparam("before"))
+    .limit(bindparam("most", type_=Integer()))
+)
+_PRUNE = delete(E).where(E.c.id.in_(_OLD))
 
 
 async def forget_sessions(connection: Connection, session_ids: Sequence[SessionId]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
@@ -101,18 +102,18 @@ async def lease_renewal(
     connection: Connection, operator_id: OperatorId, version: int, *, until: datetime, now: datetime
 ) -> bool:
     """Leases the renewal of the token pair of this version until `until`. False: it is taken."""
-    await connection.execute(insert(T).values(operator_id=operator_id).on_conflict_do_nothing())
-    query = (
-        update(T)
-        .where(
-            T.c.operator_id == operator_id,
-            T.c.version == version,
-            or_(T.c.renewal_lease_until.is_(None), T.c.renewal_lease_until <= now),
-        )
-        .values(renewal_lease_until=until)
-        .returning(T.c.version)
-    )
-    return (await connection.execute(query)).one_or_none() is not None
+    await connection.execute(_NO_TOKENS, {"operator_id": operator_id})
+    given = {"operator": operator_id, "of_version": version, "now": now, "renewal_lease_until": until}
+    return (await connection.execute(_LEASE, given)).one_or_none() is not None
+
+
+_NO_TOKENS = insert(T).on_conflict_do_nothing()
+_LEASE = (
+    update(T)
+    .where(T.c.operator_id == bindparam("operator"), T.c.version == bindparam("of_version"))
+    .where(or_(T.c.renewal_lease_until.is_(None), T.c.renewal_lease_until <= bindparam("now")))
+    .returning(T.c.version)
+)
 
 
 async def save_tokens(
@@ -120,13 +121,20 @@ async def save_tokens(
 ) -> int:
     """Saves a new pair and ends the renewal lease. Returns its version, one above the row's. Raises WrongSecretKey."""
     sealed = _sealed(operator_id, pair, box, await sealing_key(connection, box))
-    statement = insert(T).values(operator_id=operator_id, version=1, **sealed)
-    statement = statement.on_conflict_do_update(
-        index_elements=[T.c.operator_id],
-        set_=sealed | {"version": T.c.version + 1, "renewal_lease_until": None},
-    )
-    version: int = (await connection.execute(statement.returning(T.c.version))).scalar_one()
+    row = {"operator_id": operator_id, "version": 1} | sealed
+    version: int = (await connection.execute(_save_row(tuple(sealed)), row)).scalar_one()
     return version
+
+
+@cache
+def _save_row(names: Sequence[str]) -> ReturningInsert[Any]:
+    """The statement that saves a pair in these columns. Built once, so that it is compiled once."""
+    statement = insert(T)
+    fresh: dict[str, Any] = {name: statement.excluded[name] for name in names}
+    fresh |= {"version": T.c.version + 1, "renewal_lease_until": None}
+    return statement.on_conflict_do_update(index_elements=[T.c.operator_id], set_=fresh).returning(
+        T.c.version
+    )
 
 
 @frozen(kw_only=True)

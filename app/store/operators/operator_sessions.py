@@ -71,8 +71,14 @@ async def wake_authorized(connection: Connection, operator_id: OperatorId, now: 
     Only what waits is locked (`starts_held_since`): waiting for a watcher's sessions would keep the others locked
     meanwhile, and every one of them would cost a transaction of its own.
     """
-    waits = or_(P.c.due_at.is_(None), P.c.due_at > bindparam("now", type_=P.c.due_at.type))
-    meant = (P.c.operator_id == bindparam("operator"), P.c.status == Status.AUTHORIZED, waits)
-    query = select(P.c.id).where(*meant).order_by(P.c.id).with_for_update()
-    locked = await connection.execute(query, {"operator": operator_id, "now": now})
+    locked = await connection.execute(_WAITING, {"operator": operator_id, "now": now})
     await leases.wake(connection, locked.scalars(), now)
+
+
+_WAITING = (
+    select(P.c.id)
+    .where(P.c.operator_id == bindparam("operator"), P.c.status == Status.AUTHORIZED)
+    .where(or_(P.c.due_at.is_(None), P.c.due_at > bindparam("now", type_=P.c.due_at.type)))
+    .order_by(P.c.id)
+    .with_for_update()
+)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, bindparam, case, func, literal, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
 from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId
@@ -61,9 +61,14 @@ class EvidenceCheck:
     position: tuple[datetime, str] | None
 
 
+_EVIDENCE_CHECK = select(O.c.evidence_checked_at, O.c.evidence_checked_to, O.c.evidence_checked_id).where(
+    O.c.id == bindparam("operator")
+)
+_CHANGE = update(O).where(O.c.id == bindparam("operator"))  # sets the columns that its other parameters name
+
+
 async def evidence_check(connection: Connection, operator_id: OperatorId) -> EvidenceCheck:
-    columns = (O.c.evidence_checked_at, O.c.evidence_checked_to, O.c.evidence_checked_id)
-    row = (await connection.execute(select(*columns).where(O.c.id == operator_id))).one()
+    row = (await connection.execute(_EVIDENCE_CHECK, {"operator": operator_id})).one()
     to, last = row.evidence_checked_to, row.evidence_checked_id
     return EvidenceCheck(row.evidence_checked_at, None if to is None else (to, last or ""))
 
@@ -72,7 +77,7 @@ async def note_evidence_check(connection: Connection, operator_id: OperatorId, d
     """Saves how far the examination has come."""
     to, last = done.position or (None, None)
     values = {"evidence_checked_at": done.at, "evidence_checked_to": to, "evidence_checked_id": last}
-    await connection.execute(update(O).where(O.c.id == operator_id).values(values))
+    await connection.execute(_CHANGE, {"operator": operator_id} | values)
 
 
 async def facts(connection: Connection) -> list[OperatorFacts]:
@@ -89,16 +94,13 @@ async def note_sync(
     sync_problem: str | None,
 ) -> None:
     """Saves what went wrong at the last sync, for operations; None: nothing."""
-    await connection.execute(
-        update(operators)
-        .where(operators.c.id == operator_id)
-        .values(webhook_problem=webhook_problem, sync_problem=sync_problem)
-    )
+    problems = {"webhook_problem": webhook_problem, "sync_problem": sync_problem}
+    await connection.execute(_CHANGE, {"operator": operator_id} | problems)
 
 
 async def note_setup(connection: Connection, operator_id: OperatorId, problem: str | None) -> None:
     """Saves the differences between configuration and Monta's records; None: there are none."""
-    await connection.execute(update(O).where(O.c.id == operator_id).values(setup_problem=problem))
+    await connection.execute(_CHANGE, {"operator": operator_id, "setup_problem": problem})
 
 
 async def note_monta_clock(connection: Connection, operator_id: OperatorId, ahead_s: int | None) -> None:
@@ -207,14 +209,7 @@ async def starts_held_since(connection: Connection, operator_id: OperatorId) -> 
 
 
 async def reconciliation(connection: Connection, operator_id: OperatorId) -> Reconciliation | None:
-    columns = (
-        O.c.reconcile_wanted_at,
-        O.c.reconciled_at,
-        O.c.reconciled_deep_at,
-        O.c.reconcile_due_at,
-        O.c.created_at,
-    )
-    row = (await connection.execute(select(*columns).where(O.c.id == operator_id))).one_or_none()
+    row = (await connection.execute(_RECONCILIATION, {"operator": operator_id})).one_or_none()
     if row is None:
         return None
     return Reconciliation(
@@ -223,6 +218,11 @@ async def reconciliation(connection: Connection, operator_id: OperatorId) -> Rec
         deep_at=row.reconciled_deep_at,
         due_at=row.reconcile_due_at or row.created_at,
     )
+
+
+_RECONCILIATION = select(
+    O.c.reconcile_wanted_at, O.c.reconciled_at, O.c.reconciled_deep_at, O.c.reconcile_due_at, O.c.created_at
+).where(O.c.id == bindparam("operator"))
 
 
 async def note_reconciled(
@@ -235,17 +235,14 @@ async def note_reconciled(
     problem: str | None,
 ) -> None:
     """Records a reconciliation that began then. The next comes sooner when it was requested meanwhile."""
-    asked = and_(O.c.reconcile_due_at > began, O.c.reconcile_due_at < next_at)
-    values: dict[str, object] = {
-        "reconciled_at": began,
-        "reconcile_due_at": case((asked, O.c.reconcile_due_at), else_=literal(next_at, Moment)),
-        "reconcile_problem": problem,
-    }
-    await connection.execute(
-        update(O)
-        .where(O.c.id == operator_id)
-        .values(values | ({"reconciled_deep_at": began} if deep else {}))
-    )
+    values = {"reconciled_at": began, "reconcile_problem": problem}
+    given = {"operator": operator_id, "began": began, "next_at": next_at}
+    await connection.execute(_RECONCILED, given | values | ({"reconciled_deep_at": began} if deep else {}))
+
+
+_NEXT_AT = bindparam("next_at", type_=Moment)
+_ASKED_MEANWHILE = and_(O.c.reconcile_due_at > bindparam("began"), O.c.reconcile_due_at < _NEXT_AT)
+_RECONCILED = _CHANGE.values(reconcile_due_at=case((_ASKED_MEANWHILE, O.c.reconcile_due_at), else_=_NEXT_AT))
 
 
 async def note_reconcile_problem(

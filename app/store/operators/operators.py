@@ -301,9 +301,14 @@ async def note_webhook_secret_set(connection: Connection, operator: Operator) ->
 
 async def forget_old_webhook_secret(connection: Connection, operator_id: OperatorId, now: datetime) -> None:
     """Deletes the previous secret once it is no longer accepted."""
-    over = O.c.previous_webhook_secret_until <= now
-    gone = {"previous_webhook_secret": None, "previous_webhook_secret_until": None}
-    await connection.execute(update(O).where(O.c.id == operator_id, over).values(gone))
+    await connection.execute(_FORGET_OLD_SECRET, {"operator": operator_id, "now": now})
+
+
+_FORGET_OLD_SECRET = (
+    update(O)
+    .where(O.c.id == bindparam("operator"), O.c.previous_webhook_secret_until <= bindparam("now"))
+    .values(previous_webhook_secret=None, previous_webhook_secret_until=None)
+)
 
 
 async def exists(connection: Connection, operator_id: OperatorId) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
@@ -93,19 +93,22 @@ async def unfinished(
     connection: Connection, operator_id: OperatorId, limit: int, *, found_since: datetime
 ) -> list[Orphan]:
     """Returns orphans of ours that Monta has not completed. Running ones first, oldest first."""
-    query = (
-        select(X)
-        .where(
-            X.c.operator_id == operator_id,
-            X.c.ours,
-            X.c.state != ChargeState.COMPLETED,
-            X.c.closed_at.is_(None),
-        )
-        .where(X.c.found_at >= found_since)
+    given = {"operator": operator_id, "found_since": found_since, "most": limit}
+    return [_from(row) for row in await connection.execute(_UNFINISHED, given)]
+
+
+_UNFINISHED = (
+    select(X)
+    .where(
+        X.c.operator_id == bindparam("operator"),
+        X.c.ours,
+        X.c.state != ChargeState.COMPLETED,
+        X.c.closed_at.is_(None),
+        X.c.found_at >= bindparam("found_since"),
     )
-    query = query.order_by(is_any(X.c.state, sorted(ENDED)), X.c.found_at, X.c.charge_id).limit(limit)
-    rows = await connection.execute(query)
-    return [_from(row) for row in rows]
+    .order_by(is_any(X.c.state, sorted(ENDED)), X.c.found_at, X.c.charge_id)
+    .limit(bindparam("most", type_=Integer()))
+)
 
 
 async def listed(
@@ -180,8 +183,13 @@ async def is_known(connection: Connection, charge_id: ChargeId) -> bool:
 
 async def forget_adopted(connection: Connection, operator_id: OperatorId) -> None:
     """Deletes orphans that a session has adopted (a second restore). The session handles them again."""
-    known = exists().where(payment_sessions.c.id == X.c.session_reference)
-    await connection.execute(delete(X).where(X.c.operator_id == operator_id, known))
+    await connection.execute(_FORGET_ADOPTED, {"operator": operator_id})
+
+
+_FORGET_ADOPTED = delete(X).where(
+    X.c.operator_id == bindparam("operator"),
+    exists().where(payment_sessions.c.id == X.c.session_reference),
+)
 
 
 def _is(operator_id: OperatorId, charge_id: ChargeId) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -204,5 +212,12 @@ def _from(row: Row) -> Orphan:
 
 async def forget_cards(connection: Connection, operator_id: OperatorId, before: datetime) -> None:
     """Clears the cards of closed orphans that were found before a time."""
-    old = (X.c.operator_id == operator_id, X.c.found_at < before, X.c.closed_at.is_not(None))
-    await connection.execute(update(X).where(*old, X.c.card_last4.is_not(None)).values(card_last4=None))
+    await connection.execute(_FORGET_CARDS, {"operator": operator_id, "before": before})
+
+
+_FORGET_CARDS = (
+    update(X)
+    .where(X.c.operator_id == bindparam("operator"), X.c.found_at < bindparam("before"))
+    .where(X.c.closed_at.is_not(None), X.c.card_last4.is_not(None))
+    .values(card_last4=None)
+)

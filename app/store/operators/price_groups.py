@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 
 from sqlalchemy import and_, bindparam, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from app.domain.charging.price_group import Converted
 from app.domain.tariff import Tariff
@@ -173,23 +174,12 @@ async def of_charge_points(
 ) -> list[ChargePointPrice]:
     """Price sources of every charge point that the operator's terminals use. A group not requested yet has no
     problem."""
-    same_group = and_(G.operator_id == C.operator_id, G.price_group_id == C.price_group_id)
-    set_here = select(tariffs.c.charge_point_id, as_text(tariffs.c.tariff)).where(
-        tariffs.c.operator_id == operator_id
-    )
     states = {
         row.charge_point_id: out_of_force(parsed_tariff(row.tariff), now)
-        for row in await connection.execute(set_here)
+        for row in await connection.execute(_TARIFFS_SET, {"operator": operator_id})
     }
-    unfit = and_(G.read_at.is_not(None), G.tariff.is_(None))
-    query = (
-        select(C.charge_point_id, G.problem, unfit.label("unfit"))
-        .select_from(charge_points.outerjoin(price_groups, same_group))
-        .where(C.operator_id == operator_id)
-        .order_by(C.charge_point_id)
-    )
     found = []
-    for row in await connection.execute(query):
+    for row in await connection.execute(_PROBLEMS, {"operator": operator_id}):
         its_own = [states[key] for key in (row.charge_point_id, "") if key in states]
         found.append(
             ChargePointPrice(
@@ -200,6 +190,17 @@ async def of_charge_points(
             )
         )
     return found
+
+
+_TARIFFS_SET = select(tariffs.c.charge_point_id, as_text(tariffs.c.tariff)).where(
+    tariffs.c.operator_id == bindparam("operator")
+)
+_PROBLEMS = (
+    select(C.charge_point_id, G.problem, and_(G.read_at.is_not(None), G.tariff.is_(None)).label("unfit"))
+    .select_from(charge_points.outerjoin(price_groups, _SAME_GROUP))
+    .where(C.operator_id == bindparam("operator"))
+    .order_by(C.charge_point_id)
+)
 
 
 async def learn_price(
@@ -219,9 +220,13 @@ async def learn_price(
 async def _upsert(
     connection: Connection, operator_id: OperatorId, price_group_id: str, values: dict[str, object]
 ) -> None:
-    statement = insert(price_groups).values(
-        {"operator_id": operator_id, "price_group_id": price_group_id} | values
-    )
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=[G.operator_id, G.price_group_id], set_=values)
-    )
+    row = {"operator_id": operator_id, "price_group_id": price_group_id} | values
+    await connection.execute(_put_row(tuple(values)), row)
+
+
+@cache
+def _put_row(names: Sequence[str]) -> Insert:
+    """The statement that sets these columns of a new or known row. Built once, so that it is compiled once."""
+    statement = insert(price_groups)
+    fresh = {name: statement.excluded[name] for name in names}
+    return statement.on_conflict_do_update(index_elements=[G.operator_id, G.price_group_id], set_=fresh)

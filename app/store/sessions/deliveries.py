@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, any_, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Integer, Text, any_, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.units.frozen import frozen
@@ -90,14 +90,17 @@ async def last_received(connection: Connection) -> dict[OperatorId, datetime]:
 
 async def prune(connection: Connection, operator_id: OperatorId, before: datetime, *, limit: int) -> int:
     """Deletes up to `limit` of an operator's old deliveries. Received before a time, oldest first. Returns how many."""
-    oldest = (
-        select(D.c.digest)
-        .where(D.c.operator_id == operator_id, D.c.received_at < before)
-        .order_by(D.c.received_at)
-        .limit(limit)
-    )
-    query = delete(D).where(D.c.operator_id == operator_id, D.c.digest.in_(oldest))
-    return (await connection.execute(query)).rowcount
+    given = {"operator": operator_id, "before": before, "most": limit}
+    return (await connection.execute(_PRUNE, given)).rowcount
+
+
+_OLDEST = (
+    select(D.c.digest)
+    .where(D.c.operator_id == bindparam("operator"), D.c.received_at < bindparam("before"))
+    .order_by(D.c.received_at)
+    .limit(bindparam("most", type_=Integer()))
+)
+_PRUNE = delete(D).where(D.c.operator_id == bindparam("operator"), D.c.digest.in_(_OLDEST))
 
 
 # Not looked up first: a plan that was made when the table was small may read all of an operator's deliveries.

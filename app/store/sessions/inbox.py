@@ -203,9 +203,18 @@ async def mark_applied(
 async def prune(connection: Connection, before: datetime, *, limit: int) -> int:
     """Deletes entries older than `before` among the `limit` oldest; returns how many. The record has been read since,
     so they hold no news."""
-    oldest = select(inbox.c.id, inbox.c.received_at).order_by(inbox.c.id).limit(limit).cte("oldest")
-    old = select(oldest.c.id).where(oldest.c.received_at < before)
-    return (await connection.execute(delete(inbox).where(inbox.c.id.in_(old)))).rowcount
+    return (await connection.execute(_PRUNE, {"before": before, "most": limit})).rowcount
+
+
+_OLDEST = (
+    select(inbox.c.id, inbox.c.received_at)
+    .order_by(inbox.c.id)
+    .limit(bindparam("most", type_=Integer()))
+    .cte("oldest")
+)
+_PRUNE = delete(inbox).where(
+    inbox.c.id.in_(select(_OLDEST.c.id).where(_OLDEST.c.received_at < bindparam("before")))
+)
 
 
 _CHARGE_POINT_NEWS = (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Integer, bindparam, or_, select, update
 
 from app.domain.session.payment_session import ENDED_STATUSES
 from app.domain.units.ids import OperatorId, SessionId
@@ -18,14 +18,17 @@ async def of_old_sessions(
     connection: Connection, operator_id: OperatorId, before: datetime, *, limit: int
 ) -> list[SessionId]:
     """Finds old ended sessions that still keep personal data. Recorded before a time, oldest first."""
-    query = (
-        select(P.id)
-        .where(P.operator_id == operator_id, P.personal, P.created_at < before)
-        .where(is_any(P.status, sorted(ENDED_STATUSES)))
-        .order_by(P.created_at)
-        .limit(limit)
-    )
-    return [SessionId(row.id) for row in await connection.execute(query)]
+    given = {"operator": operator_id, "before": before, "most": limit}
+    return [SessionId(row.id) for row in await connection.execute(_OLD, given)]
+
+
+_OLD = (
+    select(P.id)
+    .where(P.operator_id == bindparam("operator"), P.personal, P.created_at < bindparam("before"))
+    .where(is_any(P.status, sorted(ENDED_STATUSES)))
+    .order_by(P.created_at)
+    .limit(bindparam("most", type_=Integer()))
+)
 
 
 async def of_card(

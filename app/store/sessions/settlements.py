@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, func, literal_column, select, update
+from sqlalchemy import Integer, and_, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.session.payment_session import PaymentSession
@@ -69,16 +69,8 @@ async def overdue(
 ) -> list[SessionId]:
     """Finds sessions with an overdue capture report, not flagged yet. The most overdue first. Skips `offset` of
     them."""
-    query = (
-        select(S.c.session_id)
-        .join_from(S, payment_sessions, OF_SESSION)
-        .where(DUE, S.c.overdue_since.is_(None), S.c.report_due_at <= now)
-        .where(payment_sessions.c.operator_id == operator_id)
-        .order_by(S.c.report_due_at, S.c.session_id)
-        .offset(offset)
-        .limit(limit)
-    )
-    return [SessionId(row.session_id) for row in await connection.execute(query)]
+    given = {"operator": operator_id, "now": now, "most": limit, "skipped": offset}
+    return [SessionId(row.session_id) for row in await connection.execute(_NEWLY_OVERDUE, given)]
 
 
 async def unreported(
@@ -97,6 +89,15 @@ async def unreported(
     return found
 
 
+_NEWLY_OVERDUE = (
+    select(S.c.session_id)
+    .join_from(S, payment_sessions, OF_SESSION)
+    .where(DUE, S.c.overdue_since.is_(None), S.c.report_due_at <= bindparam("now"))
+    .where(payment_sessions.c.operator_id == bindparam("operator"))
+    .order_by(S.c.report_due_at, S.c.session_id)
+    .offset(bindparam("skipped", type_=Integer()))
+    .limit(bindparam("most", type_=Integer()))
+)
 _OVERDUE = (and_(DUE, S.c.overdue_since.is_not(None)), S.c.overdue_since)
 
 
