@@ -17,7 +17,7 @@ from app.api.http import live
 from app.demo.processes import free_port
 from app.domain.session.states.kept_readings import ABSORBED_FROM
 from app.flows import known_keys
-from app.flows.admin import manage_keys
+from app.flows.admin import authenticate, manage_keys
 from app.settings import KeyedSettings, Secret
 from app.store.operators.keys import KeyKind
 from tests.build_context import SECRET_KEY
@@ -40,11 +40,14 @@ def collector() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def serving(rig: Rig, *, with_watcher: bool = False) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(
+    rig: Rig, *, with_watcher: bool = False, calls_per_minute: int = 1_200
+) -> AsyncIterator[httpx.AsyncClient]:
     """Serves on the rig's database, from the rig's time on, until it is told to end as a process is."""
     settings = KeyedSettings(
         secret_key=Secret(SECRET_KEY),
         allow_plain_http=True,
+        calls_per_minute=calls_per_minute,
         clock_origin=rig.clock.now() + timedelta(seconds=1),
     )
     port = free_port()
@@ -159,3 +162,20 @@ async def test_the_watcher_takes_up_what_falls_due_once_the_database_announces_i
 
             await until(claimed)
             assert session["status"] == "authorized"
+        assert await value(rig, "SELECT count(*) FROM watchers") == 0, "it ended before the process"
+
+
+async def test_uses_of_keys_are_written_and_calls_beyond_the_settings_limit_are_refused(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authenticate, "USES_WRITTEN_S", 0.01)
+    async with open_rig(database_url) as rig, serving(rig, calls_per_minute=4) as http:
+        answers = [await http.get("/v1/charge-points", headers=bearer(rig)) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 429]
+        assert int(answers[1].headers["Retry-After"]) > 0
+
+        async def written() -> bool:
+            used = f"SELECT last_used_at FROM api_keys WHERE id = '{rig.terminal.key_id}'"
+            return await value(rig, used) is not None
+
+        await until(written)
