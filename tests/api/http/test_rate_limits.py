@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from app.api.http.live import MOST_OF_ONE_CALLER, SessionChanges, TooManyWaits
+from app.api.http.problems import Problem
 from app.api.http.rate_limits import APART_S, MOST_HELD_BACK, Buckets, Quotas, RateLimits
 from app.api.http.requests import UNFINISHED, UnfinishedBodies
 from app.domain.session.payment_session import PaymentSession
@@ -98,6 +99,15 @@ async def test_failed_keys_are_slowed_down_and_a_valid_key_of_the_same_address_i
     tried = [await service.call("GET", "/v1/charge-points", key=f"trm_wrong{n}") for n in range(4)]
     assert [answer.status_code for answer in tried] == [401, 401, 429, 429]
     assert (await service.call("GET", "/v1/charge-points")).status_code == 200
+
+
+async def test_stops_leave_an_operators_calls_to_others() -> None:
+    limits = RateLimits(replace(ENDLESS, operator_calls=4), hold_back_s=0)
+    for _ in range(20):
+        await limits.call("lane 1", "op", 0.0, stops=True, holds=False)
+    await limits.call("lane 2", "op", 0.0, stops=False, holds=False)
+    with pytest.raises(Problem):
+        await limits.call("lane 2", "op", 0.0, stops=False, holds=False)
 
 
 async def test_a_refusal_is_held_back_so_that_a_flood_is_slow_and_only_so_many_wait() -> None:
@@ -215,6 +225,16 @@ async def test_a_hostile_delivery_keeps_nobody_waiting(service: Service, body: b
     await watching
     assert answer.status_code in ((200, 400) if signed else (401,))
     assert longest < BLOCKED_S
+
+
+async def test_a_refused_call_of_a_valid_key_is_held_back() -> None:
+    limits = RateLimits(replace(ENDLESS, calls=4), hold_back_s=1_000)
+    await limits.call("lane 1", None, 0.0, stops=False, holds=False)
+    refused = asyncio.create_task(limits.call("lane 1", None, 0.0, stops=False, holds=False))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not refused.done()
+    refused.cancel()
 
 
 async def test_refusals_that_come_together_are_answered_one_after_the_other() -> None:
