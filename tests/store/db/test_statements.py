@@ -180,6 +180,17 @@ async def test_a_transaction_one_of_whose_statements_failed_is_not_taken_for_com
         assert database.connections_in_use == 0
 
 
+async def test_notifications_follow_the_commit_in_a_transaction_of_their_own(database_url: str) -> None:
+    """Within it, all others that notify would have to wait until its commit is on the disk."""
+    sent: list[str] = []
+    async with provisioned(database_url) as database, database.transaction() as connection:
+        await connection.execute(text("SELECT 1"))
+        connection.raw.add_query_logger(lambda record: sent.append(record.query))
+        connection.notify("one", "ps_1")
+    (ends,) = sent
+    assert ends.index("COMMIT;") < ends.index("pg_notify('one', 'ps_1')")
+
+
 async def test_a_read_needs_no_transaction_and_a_failed_one_leaves_the_connection_usable(
     database_url: str,
 ) -> None:
