@@ -22,6 +22,7 @@ from app.flows.deliveries import (
 )
 from app.store.operators.operators import Operator
 from app.store.sessions.deliveries import KeptDelivery
+from tests.conftest import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -131,3 +132,12 @@ def delivery(entries: int) -> Signed:
     unread: Any = [None] * entries
     kept = KeptDelivery(digest=hashlib.sha256().digest(), signature="", body=b"")
     return Signed((), tuple(unread), tuple, PriceUnit.MAJOR, kept)
+
+
+async def test_whoever_goes_away_before_its_turn_to_be_read_holds_up_no_other() -> None:
+    deliveries = Deliveries()
+    tasks = [asyncio.create_task(deliveries.next_to_read(ONE)) for _ in range(4)]
+    await asyncio.sleep(0)  # all but the first one wait for their turn
+    tasks[1].cancel()
+    await asyncio.wait(tasks, timeout=PATIENCE_S)
+    assert [task.cancelled() for task in tasks if task.done()] == [False, True, False, False]

@@ -190,6 +190,17 @@ async def test_more_long_polls_than_may_wait_are_asked_to_come_again(
         assert "preference-applied" not in answer.headers
 
 
+async def test_a_terminal_with_all_its_long_polls_is_told_when_to_come_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_OF_ONE_CALLER", 0)
+    async with open_service(database_url) as service:
+        session = await service.authorize()
+        refused = await service.call("GET", f"/v1/payment-sessions/{session['id']}?wait=5&version=99")
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) > 0
+
+
 async def test_long_polls_are_refused_while_many_calls_wait_for_a_connection(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
