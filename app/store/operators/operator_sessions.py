@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, cast, func, or_, select
+from sqlalchemy import Integer, bindparam, cast, func, or_, select
 
 from app.domain.session.payment_session import Status
 from app.domain.units.frozen import frozen
@@ -20,8 +20,16 @@ P = payment_sessions
 
 async def count_running(connection: Connection, operator_id: OperatorId, *, up_to: int) -> int:
     """Counts the operator's sessions that have not ended, `up_to` at most."""
-    some = select(P.c.id).where(P.c.operator_id == operator_id, is_active()).limit(up_to).subquery()
-    return int((await connection.execute(select(func.count()).select_from(some))).scalar_one())
+    given = {"operator": operator_id, "most": up_to}
+    return int((await connection.execute(_COUNT_RUNNING, given)).scalar_one())
+
+
+_RUNNING = (
+    select(P.c.id)
+    .where(P.c.operator_id == bindparam("operator"), is_active())
+    .limit(bindparam("most", type_=Integer()))
+)
+_COUNT_RUNNING = select(func.count()).select_from(_RUNNING.subquery())
 
 
 async def stale(connection: Connection, operator_id: OperatorId, before: datetime) -> dict[str, datetime]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Integer, bindparam, select
 
 from app.domain.evidence.chain import Line, link
 from app.domain.session.machine import JournalLine
@@ -86,9 +86,15 @@ async def of_session(
     connection: Connection, session_id: SessionId, *, after: int = 0, limit: int = 1000
 ) -> list[JournalEntry]:
     """Up to `limit` lines with ids above `after`."""
-    of_it = _LINES.where(journal.c.session_id == session_id, journal.c.id > after)
-    rows = await connection.execute(of_it.order_by(journal.c.id).limit(limit))
-    return [JournalEntry(*row) for row in rows]
+    given = {"session": session_id, "after": after, "most": limit}
+    return [JournalEntry(*row) for row in await connection.execute(_OF_SESSION, given)]
+
+
+_OF_SESSION = (
+    _LINES.where(journal.c.session_id == bindparam("session"), journal.c.id > bindparam("after"))
+    .order_by(journal.c.id)
+    .limit(bindparam("most", type_=Integer()))
+)
 
 
 async def newest(

@@ -11,7 +11,7 @@ from app.domain.session.settlement import CaptureOutcome, CaptureReport, Settlem
 from app.domain.units.frozen import frozen
 from app.domain.units.ids import OperatorId, SessionId
 from app.store.db.connection import Connection
-from app.store.db.statements import is_any
+from app.store.db.statements import is_any_given
 from app.store.sessions.codec import shares_of
 from app.store.tables import captures, payment_sessions, settlements
 
@@ -165,26 +165,28 @@ async def captures_of_session(connection: Connection, session_id: SessionId) -> 
     return (await captures_of_sessions(connection, [session_id])).get(session_id, [])
 
 
+K = captures.c
+_CAPTURES = (
+    select(
+        K.session_id,
+        K.outcome,
+        K.amount_minor,
+        K.reference,
+        K.authorization_reference,
+        K.retryable,
+        K.reported_at,
+    )
+    .where(is_any_given(K.session_id, "sessions"))
+    .order_by(K.id)
+)
+
+
 async def captures_of_sessions(
     connection: Connection, session_ids: Sequence[SessionId]
 ) -> dict[SessionId, list[Capture]]:
     """The PSP's reports of each session that has any, oldest first."""
-    c = captures.c
-    query = (
-        select(
-            c.session_id,
-            c.outcome,
-            c.amount_minor,
-            c.reference,
-            c.authorization_reference,
-            c.retryable,
-            c.reported_at,
-        )
-        .where(is_any(c.session_id, session_ids))
-        .order_by(c.id)
-    )
     found: dict[SessionId, list[Capture]] = {}
-    for r in await connection.execute(query):
+    for r in await connection.execute(_CAPTURES, {"sessions": list(session_ids)}):
         capture = Capture(
             outcome=r.outcome,
             amount_minor=r.amount_minor,
