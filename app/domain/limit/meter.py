@@ -49,7 +49,7 @@ class MeterHistory:
     estimated_max_w: int | None = None
     """The estimated maximum power of car and charger until the next reading. None: not known."""
     peak_w: int = 0
-    """The highest power after the ramp."""
+    """The highest power after the ramp, over at least BLOCK_WH."""
     jumped: bool = False
     """The power rose as only a shared charger's does."""
     blocks_until_drop_counts: int = 0
@@ -199,8 +199,19 @@ class _Adding:
             self._blocks_until_drop_counts = DROP_BLOCKS
         else:
             self._blocks_until_drop_counts = max(0, self._blocks_until_drop_counts - 1)
-        self._peak_w = max(self._peak_w, int(mean_w) + 1)
+        self._peak_w = max(self._peak_w, self._peak_now_w(newest))
         self._estimated_max_w = self._steady_w(start, now)
+
+    def _peak_now_w(self, newest: int) -> int:
+        """The power over at least BLOCK_WH, whatever time they took. 0: not known, or still the ramp.
+
+        Less energy says nothing about what the car can take: it may wait, or warm its battery.
+        """
+        start = bisect_right(self._wh, self._wh[newest] - BLOCK_WH) - 1
+        if start < 0:
+            return 0
+        _, mean_w, _ = self._block(start, newest)
+        return int(mean_w) + 1 if self._wh[start] * 3600 >= mean_w * RAMP_S else 0
 
     def _steady_w(self, start: int, now: _Block) -> int:
         """The steady power over a long window. The last block's where it differs, and a rise goes on."""

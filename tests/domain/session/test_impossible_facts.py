@@ -90,6 +90,32 @@ def test_F97_a_lifetime_reading_without_an_earlier_one_does_not_mean_that_nothin
     assert not isinstance(decide(session, POLICY, after(640)), GiveUp | Settle)
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param((0, 1_410, 1_420), 4_200, id="a meter that fell and rose again"),
+        pytest.param((0, 10), 8_000, id="a battery that is warmed first"),
+        pytest.param((10, 20, 30), 8_000, id="a car that waits"),
+    ],
+)
+def test_F97_hardly_any_energy_says_nothing_about_the_power_that_follows(
+    first: tuple[int, ...], then: int
+) -> None:
+    """At 240 kW by a meter that reports every two minutes."""
+    rated_w, every_s = 300_000, 120
+    change = running(0, at=5, power_bound_w=rated_w)
+    full = range(then, 40_000, 8_000)
+    for number, wh in enumerate((*first, *full), 1):
+        price = Decimal(wh) * Decimal("0.00049")
+        change = apply_report(change, report(at=number * every_s, energy_wh=wh, price=price), WEBHOOK, POLICY)
+        assert change.session.energy_wh == wh
+    at = (len(first) + len(full)) * every_s + 10
+    final = report("completed", at, energy_wh=full[-1], price=Decimal(full[-1]) * Decimal("0.00049"))
+    session = applied_reports(change, final)
+    assert session.charge is not None
+    assert unbillable(session, session.charge, POLICY) is None
+
+
 @pytest.mark.parametrize("source", [API, WEBHOOK])
 @given(
     claimed_wh=st.integers(20_000, 10**14),
