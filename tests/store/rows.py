@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from app.domain.charging.charge import ChargeReport, ChargeState, merge
 from app.domain.session.machine import Change, Source
 from app.domain.session.payment_session import Authorization, Card, PaymentSession, Start, Status
 from app.domain.session.settlement import settle
 from app.domain.session.states.journal import JournalKind
+from app.domain.session.states.kept_readings import Allowed
 from app.domain.units.ids import ChargeId, ChargePointId, KeyId, OperatorId, SessionId, TerminalId
 from app.store.db.database import Database
 from app.store.db.secret_box import SecretBox
@@ -26,6 +28,25 @@ OP_ONE, OP_OTHER = OperatorId("op_one"), OperatorId("op_other")
 TRM_ONE, TRM_OTHER = TerminalId("trm_one"), TerminalId("trm_other")
 SECRET_KEY = "for-tests-Vq7nX2kM9sD4wL1zR8cT5bG3"
 SEALER = SecretBox(SECRET_KEY).sealer
+ALLOWED = Allowed(
+    reference=None,
+    said="as ever",
+    energy_wh=100,
+    at=NOW,
+    power_w=3_600_000,
+    shown_price=Decimal(0),
+    price=Decimal(0),
+    price_per_wh=Decimal(0),
+    price_per_s=Decimal(0),
+    most_price=Decimal(0),
+    most_wh=10**6,
+    step_wh=10**6,
+    skew_s=5,
+    due_at=NOW + timedelta(hours=1),
+    stop_at=NOW + timedelta(hours=1),
+    silent_after=timedelta(seconds=72),
+)
+"""Readings of almost any energy are kept for an hour."""
 
 
 def operator(operator_id: OperatorId = OP_ONE) -> Operator:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 import pytest
 from sqlalchemy import text
@@ -12,7 +11,7 @@ from sqlalchemy import text
 from app.domain.charging.charge import Charge
 from app.domain.session.machine import Change, Wait
 from app.domain.session.payment_session import PaymentSession, Status
-from app.domain.session.states.kept_readings import Allowed, Told, keep_reading
+from app.domain.session.states.kept_readings import Told, keep_reading
 from app.domain.units.ids import ChargeId
 from app.store import kept_readings, session_states
 from app.store.db.connection import Connection
@@ -21,6 +20,7 @@ from app.store.kept_readings import Allowance
 from app.store.sessions import leases, payment_sessions
 from app.store.sessions.session_filter import SessionFilter
 from tests.store.rows import (
+    ALLOWED,
     NOW,
     OP_ONE,
     OP_OTHER,
@@ -37,24 +37,6 @@ pytestmark = pytest.mark.anyio
 
 CHARGE = ChargeId("77")
 HOUR = timedelta(hours=1)
-ALLOWED = Allowed(
-    reference=None,
-    said="as ever",
-    energy_wh=100,
-    at=NOW,
-    power_w=3_600_000,
-    shown_price=Decimal(0),
-    price=Decimal(0),
-    price_per_wh=Decimal(0),
-    price_per_s=Decimal(0),
-    most_price=Decimal(0),
-    most_wh=10**6,
-    step_wh=10**6,
-    skew_s=5,
-    due_at=NOW + HOUR,
-    stop_at=NOW + HOUR,
-    silent_after=timedelta(seconds=72),
-)
 
 
 def told(seconds: int, energy_wh: int) -> Told:
