@@ -9,17 +9,14 @@ import pytest
 
 from app.domain.session.machine import Change, Wait
 from app.domain.session.payment_session import PaymentSession
-from app.store import kept_readings
 from app.store.db.connection import Connection
 from app.store.db.database import DUE_CHANNEL, SESSIONS_CHANNEL, Database
-from app.store.kept_readings import Allowance
 from app.store.operators import jobs
 from app.store.operators.jobs import Job
 from app.store.sessions import leases, payment_sessions
 from tests.conftest import PATIENCE_S
 from tests.postgres import as_superuser
 from tests.store.rows import (
-    ALLOWED,
     NOW,
     OP_ONE,
     SEALER,
@@ -43,16 +40,16 @@ async def resting(
     async with provisioned(database_url) as database:
         await record(database, a_session())
         session = await change(database, a_session(), with_charge(a_session(), "77", 100))
-        assert session.charge is not None
         async with database.transaction() as connection:
             (lease,) = await leases.claim(connection, owner="w", now=NOW, until=NOW + 60 * SECOND, limit=1)
             await leases.release(connection, lease, Wait(NOW + 60 * SECOND))
-            await kept_readings.allow(connection, [Allowance(session, session.charge, ALLOWED)])
         ear = await asyncpg.connect(as_superuser(database_url))
         for channel in (DUE_CHANNEL, SESSIONS_CHANNEL):
             await ear.add_listener(channel, lambda _c, _p, where, what: heard.put_nowait((where, what)))
-        yield database, session, heard
-        await ear.close()
+        try:
+            yield database, session, heard
+        finally:
+            ear.terminate()
 
 
 async def woken(connection: Connection, session: PaymentSession) -> None:
@@ -72,12 +69,6 @@ async def saved(connection: Connection, session: PaymentSession) -> None:
     await payment_sessions.save(connection, session, Change(later), NOW, SEALER)
 
 
-async def reading_kept(connection: Connection, session: PaymentSession) -> None:
-    assert session.charge is not None
-    (beside,) = await kept_readings.lock(connection, OP_ONE, [session.charge.id])
-    await kept_readings.keep(connection, [(beside, beside.kept)])
-
-
 @pytest.mark.parametrize(
     ("work", "announced"),
     [
@@ -85,7 +76,6 @@ async def reading_kept(connection: Connection, session: PaymentSession) -> None:
         (rescheduled, (DUE_CHANNEL, "")),
         (job_made_due, (DUE_CHANNEL, "")),
         (saved, (SESSIONS_CHANNEL, "ps_a")),
-        (reading_kept, (SESSIONS_CHANNEL, "ps_a")),
     ],
 )
 async def test_it_is_announced_after_the_commit(
