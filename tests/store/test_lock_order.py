@@ -1,4 +1,4 @@
-"""Rows are locked and inserted in one order everywhere, so that transactions wait for each other and never deadlock.
+"""Tests of app/store/sessions, app/store/kept_readings: rows are locked in one order, so that there is no deadlock.
 
 Each row here was made before the one that comes before it: whatever takes them as it finds them takes the last first.
 """

@@ -1,4 +1,4 @@
-"""What falls due, and what changes, is announced once it is committed: nobody need poll for it."""
+"""Tests of app/store/sessions/leases, app/store/operators/jobs: what falls due, or was changed, is announced."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
