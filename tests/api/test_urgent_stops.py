@@ -55,6 +55,18 @@ async def test_a_stop_is_taken_while_all_connections_are_in_use(busy: tuple[Serv
     assert {answer.status_code for answer in many} == {202}
 
 
+async def test_a_stop_does_not_join_the_lookup_of_its_key_by_a_call_that_waits(
+    busy: tuple[Service, str],
+) -> None:
+    service, session_id = busy
+    service.context.known_keys.forget()
+    read = asyncio.create_task(service.call("GET", f"{PATH}/{session_id}"))
+    while not service.context.known_keys._asked:  # noqa: ASYNC110  it tells nobody
+        await asyncio.sleep(0)
+    assert (await service.call("POST", f"{PATH}/{session_id}/stop")).status_code == 202
+    assert (await read).status_code in (200, 503)
+
+
 async def test_a_watcher_claims_and_calls_while_all_connections_are_in_use(busy: tuple[Service, str]) -> None:
     service, session_id = busy
     context, operator_id = service.context, service.one.operator.operator_id
