@@ -238,3 +238,14 @@ async def test_a_repeated_delivery_is_applied_once_also_by_a_process_that_does_n
         rig.context.deliveries.lately = Lately()
         assert await deliver(rig, applied) == 200
         assert await kept(rig) == (True, 1), "applied again, it would take in what was kept since"
+
+
+async def test_readings_of_one_delivery_are_kept_in_the_order_of_their_times(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        _, charge = await begun(rig)
+        told = []
+        for number in (1, 2, 3):
+            await rig.pass_time(10)
+            told.append(entry(rig, later(rig, charge, 30 * number)))
+        assert await deliver(rig, *reversed(told)) == 200
+        assert await kept(rig) == (True, BEGUN + 3)

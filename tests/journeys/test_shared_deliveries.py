@@ -164,8 +164,11 @@ async def test_a_reading_that_decides_does_not_wait_for_one_that_is_only_applied
             await until_waiting(rig, 1)
             more_than_planned = later(rig, other.charge, 10_000)
             paused = later(rig, other.charge, 10_010) | {"state": "paused"}
+            going_on = later(
+                rig, other.charge, 10_020
+            )  # of a session of which every reading may decide something
             async with asyncio.timeout(PATIENCE_S):
-                for told in (more_than_planned, paused):
+                for told in (more_than_planned, paused, going_on):
                     assert await deliver(rig, entry(rig, told)) == 200
             assert not filling.done()
         assert await filling == 200
