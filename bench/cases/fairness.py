@@ -30,7 +30,7 @@ FLOOD = 32
 WARM_S = 3.0
 """After it a flood has used up what may come at once."""
 READ_S = 1.0
-READERS = 4
+READERS = 8
 """Terminals that read by turns on one connection, so that each keeps within its own limit."""
 BROKEN_SESSIONS = 100
 PATH = "/v1/charge-points"
