@@ -170,9 +170,15 @@ def full_house(rng: Random, plan: Plan) -> Plan:
     config, *others = plan.monta
     points = tuple(draw_point(rng, number) for number in range(11 + len(config.points), 16))
     places = (*config.points, *points)
+    drawn = {payment.point: payment.hold_s for payment in plan.payments if payment.operator == 0}
     payments = tuple(
         Payment(
-            at_s=rng.uniform(1, 60), operator=0, point=place.id, amount=1500, reference=f"A-full-{place.id}"
+            at_s=rng.uniform(1, 60),
+            operator=0,
+            point=place.id,
+            amount=1500,
+            reference=f"A-full-{place.id}",
+            hold_s=drawn.get(place.id),
         )
         for place in places
     )
