@@ -200,7 +200,7 @@ class Course:
                     stop_request = StopRequest(reason=StopReason.DRIVER, at=self.now)
                     self._became(Change(replace(self.session, stop_request=stop_request)))
             case Turn():
-                self.session = stuck_session.observed(Change(self.session), self.now).session
+                self.session = stuck_session.observed(Change(self.session), self.now, POLICY).session
                 self.follow(decide(self.session, POLICY, self.now), event)
             case _:
                 assert_never(event)

@@ -200,6 +200,30 @@ async def test_F61_a_charge_point_out_of_reach_is_stopped_when_it_is_back_and_th
         assert last["needs_attention"]
 
 
+@pytest.mark.parametrize("offline_s", [600, 700, 800])
+async def test_F61_a_charge_whose_stops_became_rare_is_stopped_by_its_first_new_reading(
+    database_url: str, offline_s: int
+) -> None:
+    async with open_rig(database_url, config=usual(914)) as rig:
+        await rig.set_tariff(PRICE)
+        session = await rig.authorize(914, 3000)
+        await rig.pass_time(70)
+        rig.monta.set_offline(session["charge_point_id"], True)
+        await rig.stop(session["id"])
+        await rig.pass_time(offline_s)
+        assert (await rig.session(session["id"]))["status"] == "finishing", "it counts as ended"
+        energy_wh, stops = the_charge(rig).reported_wh, rig.stops()
+        rig.monta.set_offline(session["charge_point_id"], False)
+        for _ in range(60):
+            await rig.pass_time(1)
+            if the_charge(rig).reported_wh > energy_wh:
+                break
+        await rig.pass_time(2)
+        assert rig.stops() == stops + 1, "not at the next rare repeat"
+        last = await ended(rig, session)
+        assert last["settlement"]["amount_to_capture"] == minor(the_charge(rig).price) > 0
+
+
 async def test_F35_without_montas_limits_our_own_watch_alone_keeps_the_authorization(
     database_url: str,
 ) -> None:

@@ -38,6 +38,7 @@ RARELY_TOGETHER: Mapping[str, tuple[int, tuple[Befall, ...]]] = {
     "no quota is left to find a charge that starts late": (59, SCARCE),
     "a charge that others restart is gone": (15, (site.restart_by_others, site.long_charge)),
     "the answer to the commit of a stop's outcome is lost": (51, (monta.low_quota, misreports.gone)),
+    "a charge point is offline for longer than stops wait for a change": (215_045, ()),
     "a meter falls when its power is known for the first time": (211_055, ()),
 }
 """Seeds, some with faults added to theirs: such worlds are drawn once in thousands."""

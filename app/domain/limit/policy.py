@@ -121,6 +121,9 @@ class Policy:
     stalled_answers: int = 4
     stalled_after_s: float = 300
     """This many answered stops over this time without any change of the charge: it has stalled."""
+    stalled_release_s: float = 3600
+    """Time until the hold of a stalled charge without energy is released that Monta shows as begun. Its charge point
+    may be offline: then it runs, and shows its energy when it comes back."""
     unreadable_answers: int = 8
     unreadable_after_s: float = 1800
     """This many refused reads over this time of an ended charge: its record will not come."""

@@ -37,7 +37,7 @@ from app.domain.session.payment_session import (
 from app.domain.session.plausibility import last_believed, unbillable
 from app.domain.session.settlement import SettlementBasis
 from app.domain.session.states.phases import Phase, phase_of, quiet_until_of
-from app.domain.session.stuck_session import free_at, loss_of, odd_since, stalls_at
+from app.domain.session.stuck_session import free_at, loss_of, odd_since, released_at, stalls_at
 
 NextStep: TypeAlias = Callable[[PaymentSession, Policy, datetime], Step]
 ChargeStep: TypeAlias = Callable[[PaymentSession, Charge, Policy, datetime], Step]
@@ -65,10 +65,10 @@ def _stop_again(session: PaymentSession, charge: Charge, policy: Policy, now: da
     if stop is None:
         raise ValueError(f"payment session {session.id} has no stop to repeat")
     step = _in_time(_repeat_stop(session, charge, stop, now), session, stop, policy, now)
-    stalls = stalls_at(session, charge, policy)
-    if isinstance(step, Wait) and stalls is not None and now < stalls:
-        return soonest(step, Wait(stalls))
-    return step
+    if not isinstance(step, Wait):
+        return step
+    ends = (stalls_at(session, charge, policy), released_at(session, charge, policy))
+    return soonest(step, *(Wait(at) for at in ends if at is not None and now < at))
 
 
 def _stop_restarted(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> Step:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from app.domain.charging.charge import Charge, ChargeReport, ChargeState
+from app.domain.charging.charge import POWERLESS, Charge, ChargeReport, ChargeState
 from app.domain.limit.policy import Policy
 from app.domain.session.attention import AttentionCode
 from app.domain.session.holds import settle_by
@@ -33,13 +33,18 @@ WORDS = {
 }
 
 
-def observed(change: Change, now: datetime) -> Change:
-    """Notes since when, by our clock, the charge has not changed. A stalled one that changes is no longer lost."""
+def observed(change: Change, now: datetime, policy: Policy) -> Change:
+    """Notes since when, by our clock, the charge has not changed. A stalled one that changes is no longer lost, and
+    its next stop is due at once: stops become rare only while nothing changes."""
     session, charge = change.session, change.session.charge
     if charge is None or session.ended:
         return change
     reads = session.reads
     if reads.still is None or (reads.still.state, reads.still.energy_wh) != (charge.state, charge.energy_wh):
+        stop = session.stop
+        rare = reads.still is not None and reads.still.stops > policy.stop_attention_attempts
+        if rare and stop is not None and stop.next_at is not None:
+            session = replace(session, stop=replace(stop, next_at=min(stop.next_at, charge.seen_at)))
         still = Standstill(state=charge.state, energy_wh=charge.energy_wh, since=now)
         reads = replace(reads, still=still)
         if session.lost is Lost.STALLED:
@@ -69,6 +74,15 @@ def stalls_at(session: PaymentSession, charge: Charge, policy: Policy) -> dateti
     if still.answers < policy.stalled_answers:
         return None
     return max(still.since, stop.decided_at) + timedelta(seconds=policy.stalled_after_s)
+
+
+def released_at(session: PaymentSession, charge: Charge, policy: Policy) -> datetime | None:
+    """When the hold of a stalled charge is released if it still gave nothing. At once when Monta never showed it as
+    begun. None: it has not stalled."""
+    at = stalls_at(session, charge, policy)
+    if at is None or charge.state in POWERLESS:
+        return at
+    return at + timedelta(seconds=policy.stalled_release_s - policy.stalled_after_s)
 
 
 def counted_lost(change: Change, why: Lost) -> Change:

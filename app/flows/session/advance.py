@@ -240,7 +240,7 @@ class _Deciding:
                 change = apply_report(change, report, Source.MONTA_API, policy)
         change = late_facts.compare_late_price(change)
         change = _with_charge_point(change, self._places.get(_place(work.before)), policy)
-        change = stuck_session.observed(change, self._now)
+        change = stuck_session.observed(change, self._now, policy)
         work.step, change = await self._decided_here(change)
         work.change = stuck_session.freed(change, self._now, policy)
 

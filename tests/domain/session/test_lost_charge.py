@@ -7,12 +7,13 @@ from bisect import bisect_left
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
+from app.domain.charging.charge import ENDED, POWERLESS, ChargeReport, ChargeState
 from app.domain.limit.policy import backoff_s, duplicate_pause_s, stop_pause_s
 from app.domain.session import monta_calls, stuck_session
 from app.domain.session.machine import (
@@ -58,7 +59,7 @@ class Mute:
         life = Life(session)
         now, end = after(at_s), after(at_s + hours * 3600)
         while now < end:
-            change = stuck_session.observed(Change(life.session), now)
+            change = stuck_session.observed(Change(life.session), now, POLICY)
             step = decide(change.session, POLICY, now)
             change = self._follow(change, step, life, now)
             change = stuck_session.freed(change, now, POLICY)
@@ -288,6 +289,57 @@ def test_F107_a_charge_with_energy_that_stands_still_in_an_odd_state_is_stopped_
     )
 
 
+def test_F61_a_stalled_charge_without_energy_that_had_begun_is_stopped_for_an_hour_before_its_hold_is_released() -> (
+    None
+):
+    life = Mute(read="200", stop="200", state="charging").lives(stopping(0), 8)
+    lost = min(at for at, step in life.steps if isinstance(step, CountLost))
+    given_up = [at for at, step in life.steps if isinstance(step, GiveUp)]
+    assert given_up == [after(400 + 3600)]
+    assert lost == after(400 + 300)
+    stops = [at for at, step in life.steps if isinstance(step, SendStop) and at > lost]
+    assert max(b - a for a, b in pairwise([lost, *stops, *given_up])) <= timedelta(minutes=6)
+    assert life.session.status is Status.NOT_STARTED
+
+
+@pytest.mark.parametrize("state", sorted(POWERLESS))
+def test_F107_a_stalled_charge_that_never_began_is_released_at_once(state: ChargeState) -> None:
+    posted = monta_calls.start_intended(Change(new_session()), T0, POLICY)
+    begun = monta_calls.start_accepted(posted, report(state, 2), POLICY)
+    stop = monta_calls.stop_intended(begun, StopReason.DRIVER, now=after(390), policy=POLICY).session
+    life = Mute(read="200", stop="200", state=state).lives(stop, 8)
+    assert life.session.status is Status.NOT_STARTED
+    lost = min(at for at, step in life.steps if isinstance(step, CountLost))
+    assert [at for at, step in life.steps if isinstance(step, GiveUp)] == [lost]
+
+
+@pytest.mark.parametrize("energy_wh", [0, 3000])
+@pytest.mark.parametrize("hours", [0.1, 0.2, 0.5, 0.9])
+def test_F61_a_stalled_charge_that_changes_is_stopped_at_once(energy_wh: int, hours: float) -> None:
+    session = Mute(read="200", stop="200", state="charging").lives(stopping(energy_wh), hours).session
+    assert session.lost is Lost.STALLED
+    now_s = 400 + hours * 3600
+    shown = report("charging", now_s, energy_wh=energy_wh + 900)
+    back = apply_report(Change(session), shown, Source.MONTA_WEBHOOK, POLICY)
+    back = stuck_session.observed(back, after(now_s + 1), POLICY)
+    assert back.session.lost is None
+    assert isinstance(decide(back.session, POLICY, after(now_s + 1)), SendStop)
+
+
+def test_F61_a_charge_that_goes_on_changing_is_stopped_no_more_often_for_it() -> None:
+    change, now_s, stops = Change(stopping(3000)), 400.0, []
+    while now_s < 400 + 3600:
+        shown = report("charging", now_s, energy_wh=3000 + int(now_s))
+        change = apply_report(change, shown, Source.MONTA_WEBHOOK, POLICY)
+        change = stuck_session.observed(change, after(now_s), POLICY)
+        if isinstance(step := decide(change.session, POLICY, after(now_s)), SendStop):
+            stops.append(now_s)
+            change = monta_calls.stop_intended(change, step.reason, now=after(now_s), policy=POLICY)
+            change = monta_calls.stop_answered(change, shown, POLICY)
+        now_s += 5
+    assert {b - a for a, b in pairwise(stops[5:])} == {POLICY.stop_retry_s * POLICY.stop_slow_factor}
+
+
 def test_F107_a_paused_charge_is_left_alone() -> None:
     life = Mute(read="200", stop="200", state="paused").lives(charging(3000, "paused"), 4)
     assert not any(isinstance(step, SendStop) for _, step in life.steps)
@@ -302,7 +354,7 @@ def test_F107_a_paused_charge_is_left_alone() -> None:
 def test_F106_an_ended_charge_frees_its_point_at_once_or_unless_it_restarts(state: ChargeState) -> None:
     held = {"energy_wh": 3000, "price": Decimal("500.00"), "currency": "EUR"}
     change = apply_report(running(3000), report(state, 400, **held), Source.MONTA_API, POLICY)
-    change = stuck_session.observed(change, after(400))
+    change = stuck_session.observed(change, after(400), POLICY)
     now_free = not stuck_session.freed(change, after(400), POLICY).session.occupies_charge_point
     assert now_free == (state in {ChargeState.COMPLETED, ChargeState.RELEASED})
     later = stuck_session.freed(change, after(400 + POLICY.restart_window_s), POLICY).session
@@ -312,21 +364,21 @@ def test_F106_an_ended_charge_frees_its_point_at_once_or_unless_it_restarts(stat
 
 def test_F106_a_session_that_waits_for_review_is_due_when_its_point_becomes_free() -> None:
     change = apply_report(running(3000), report("stopped", 400, energy_wh=3000), Source.MONTA_API, POLICY)
-    change = stuck_session.observed(change, after(400))
+    change = stuck_session.observed(change, after(400), POLICY)
     assert stuck_session.free_at(change.session, POLICY) == after(400 + POLICY.restart_window_s)
 
 
 def test_F106_a_restart_begins_the_waiting_anew_and_a_point_once_free_stays_free() -> None:
     change = apply_report(running(3000), report("stopped", 400, energy_wh=3000), Source.MONTA_API, POLICY)
-    change = stuck_session.observed(change, after(400))
+    change = stuck_session.observed(change, after(400), POLICY)
     change = apply_report(change, report("charging", 500, energy_wh=3000), Source.MONTA_API, POLICY)
-    change = stuck_session.observed(change, after(500))
+    change = stuck_session.observed(change, after(500), POLICY)
     assert stuck_session.freed(change, after(2000), POLICY).session.occupies_charge_point
     change = apply_report(change, report("stopped", 600, energy_wh=3000), Source.MONTA_API, POLICY)
-    change = stuck_session.freed(stuck_session.observed(change, after(600)), after(1000), POLICY)
+    change = stuck_session.freed(stuck_session.observed(change, after(600), POLICY), after(1000), POLICY)
     assert not change.session.occupies_charge_point
     change = apply_report(change, report("charging", 1100, energy_wh=3100), Source.MONTA_API, POLICY)
-    change = stuck_session.freed(stuck_session.observed(change, after(1100)), after(1100), POLICY)
+    change = stuck_session.freed(stuck_session.observed(change, after(1100), POLICY), after(1100), POLICY)
     assert not change.session.occupies_charge_point
     assert isinstance(decide(change.session, POLICY, after(1101)), SendStop)
 
@@ -339,7 +391,7 @@ def test_F106_a_point_is_free_only_of_what_has_ended_and_never_taken_back(course
         played = play([event], session)  # type: ignore[list-item]
         now = max(now, played.now)
         session = stuck_session.freed(
-            stuck_session.observed(Change(played.session), now), now, POLICY
+            stuck_session.observed(Change(played.session), now, POLICY), now, POLICY
         ).session
         if free:
             assert not session.occupies_charge_point

@@ -22,7 +22,7 @@ from app.domain.session.machine import (
     Wait,
 )
 from app.domain.session.payment_session import Lost, PaymentSession, StartOutcome, Status
-from app.domain.session.stuck_session import loss_of
+from app.domain.session.stuck_session import loss_of, released_at
 from app.domain.units.frozen import frozen
 
 
@@ -263,10 +263,13 @@ def _phase_of_charge(session: PaymentSession, charge: Charge) -> Phase:
 
 
 def _is_lost(session: PaymentSession, charge: Charge, policy: Policy, now: datetime) -> bool:
-    """Whether the charge counts as lost by now. A stalled charge that gave energy keeps its phase: it is stopped on
-    while it counts as ended."""
+    """Whether the charge counts as lost by now. A stalled charge that gave energy, or may still show some, keeps its
+    phase: it is stopped on while it counts as ended."""
     if session.lost is None:
         return loss_of(session, charge, policy, now) is not None
+    if session.lost is Lost.STALLED and charge.gave_nothing:
+        at = released_at(session, charge, policy)
+        return at is not None and now >= at
     return session.lost is Lost.GONE or charge.gave_nothing
 
 

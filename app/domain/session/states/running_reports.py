@@ -49,7 +49,7 @@ def merge_reports(
     change = Change(session)
     for report in reports:
         change = apply_report(change, report, Source.MONTA_WEBHOOK, policy)
-    change = stuck_session.observed(change, now)
+    change = stuck_session.observed(change, now, policy)
     step = decide(change.session, policy, now)
     due = step if isinstance(step, Wait) else Wait(now, stop_due_at(change.session, policy, now))
     return Merged(stuck_session.with_attention(change, policy, now), due)

@@ -69,7 +69,7 @@ def test_a_merged_session_is_as_a_watcher_would_have_left_it_and_due_when_its_ne
     change = Change(charging())
     for each in told:
         change = apply_report(change, each, Source.MONTA_WEBHOOK, POLICY)
-    change = stuck_session.observed(change, now)
+    change = stuck_session.observed(change, now, POLICY)
     assert merged.change.session == stuck_session.with_attention(change, POLICY, now).session
     step = decide(change.session, POLICY, now)
     assert merged.due == (step if isinstance(step, Wait) else Wait(now))
