@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 
+from app.domain.charging.charge import ENDED
 from app.simulator.config import PointConfig
 from app.simulator.faults.catalog import Misreport
 from app.simulator.http.pipeline import RequestLine
@@ -66,8 +67,11 @@ class Oracle:
         return replace(self.point_of(charge).faults.misreport, clock_offset_s=0.0)
 
     def is_endless(self, row: Row) -> bool:
-        """Whether Monta never shows the end of this session's charge: stops then go on after the settlement."""
-        return any(self.misreport_of(c).state_word is not None for c in self.charges_of(row))
+        """Whether Monta never shows the end of this session's charges, which have all ended: stops then go on after
+        the settlement."""
+        charges = self.charges_of(row)
+        hidden = any(self.misreport_of(charge).state_word is not None for charge in charges)
+        return hidden and all(charge.state in ENDED for charge in charges)
 
     def _quota_spent(self, host: str) -> Iterator[Span]:
         """When the remainder of Monta's quota is reserved for starts and stops."""
