@@ -23,6 +23,8 @@ ENDPOINT_KEPT_S = 1.0
 MOST_ENDPOINTS = 10_000
 AT_ONCE = 2
 """Transactions of one operator's deliveries at the same time: one is prepared while another is committed."""
+BESIDE = 8
+"""Deliveries with which the second one begins: a transaction costs as much as 30 of its readings."""
 MOST_WAIT_S = 0.3
 """While a delivery waits for longer, the next ones are refused: Monta sends them again, and stops are not late."""
 LATE_S = 0.15
@@ -243,7 +245,7 @@ class Deliveries:
             )
             pause_s = partial(_pause_s, database)
             known = self._groups[operator_id] = Groups(
-                keep=group(keep, at_once=AT_ONCE, pause_s=pause_s),
+                keep=group(keep, at_once=AT_ONCE, beside=BESIDE, pause_s=pause_s),
                 urgent=group(apply),  # without a pause: a stop waits for no other operator's share
                 later=group(apply, pause_s=pause_s),
             )

@@ -20,6 +20,11 @@ MOST_WAITING = 1_000
 """Items of one group that wait at most. Then new ones are refused, and their senders send them again."""
 
 
+BESIDE_AFTER_S = 0.005
+"""An item waits for others to begin with beside a running transaction for this long at most: that one may wait for a
+locked row."""
+
+
 class TooManyWaiting(Exception):
     """More items wait for the database than may wait."""
 
@@ -67,7 +72,8 @@ class GroupCommit(Generic[T]):
     ) -> None:
         """`joins`: whether one more item may be in the transaction of those that are chosen.
 
-        `at_once`: transactions that may run at the same time. `beside`: items with which one begins beside another.
+        `at_once`: transactions that may run at the same time. `beside`: items with which one begins beside another,
+        unless the first of them has waited for BESIDE_AFTER_S.
         `most_wait_s`: while an item has waited this long, new
         ones are refused. `pause_s`: how long the next transaction waits after one that took some seconds.
         `gathers`: a transaction begins once a turn of the event loop has brought no further item.
@@ -81,6 +87,8 @@ class GroupCommit(Generic[T]):
         self._at_once = at_once
         self._beside = beside
         self._running = 0
+        self._timer: asyncio.TimerHandle | None = None
+        """For the first item that waits, while one more transaction may run."""
 
     @property
     def is_full(self) -> bool:
@@ -92,7 +100,7 @@ class GroupCommit(Generic[T]):
 
     async def put(self, item: T) -> None:
         """Raises TooManyWaiting, and what `write` raises."""
-        if self._may_begin(1):
+        if not self._running or (self._beside == 1 and self._running < self._at_once):
             self._running += 1
             await self._lead(_Waiting(item))
             return
@@ -120,6 +128,7 @@ class GroupCommit(Generic[T]):
             if self._gathers:
                 await self._gather()
             others = self._joining(first.item)
+            self._begin_next()
             await self._write([first.item, *(other.item for other in others)])
             turn = _Turn.DONE
         except Exception:
@@ -153,17 +162,23 @@ class GroupCommit(Generic[T]):
             items.append(others[-1].item)
         return others
 
-    def _may_begin(self, items: int) -> bool:
-        return not self._running or (self._running < self._at_once and items >= self._beside)
-
     def _hand_over(self) -> None:
         self._running -= 1
         self._begin_next()
 
-    def _begin_next(self) -> None:
-        if self._queue and self._may_begin(len(self._queue)):
+    def _begin_next(self, *, however_few: bool = False) -> None:
+        if not self._queue or self._running >= self._at_once:
+            return
+        if not self._running or len(self._queue) >= self._beside or however_few:
             self._running += 1
             self._queue.popleft().go(_Turn.LEAD)
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(self._queue[0].since_s + BESIDE_AFTER_S, self._has_waited)
+
+    def _has_waited(self) -> None:
+        self._timer = None
+        self._begin_next(however_few=True)
 
     def _leave(self, waiting: _Waiting[T]) -> None:
         """Removes a cancelled item. Passes the lead on if it was just given."""

@@ -36,6 +36,12 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+async def until_written(writes: Writes, batches: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while len(writes.batches) < batches:  # noqa: ASYNC110  written by real time, which tells nobody
+            await asyncio.sleep(0.001)
+
+
 async def put_all(group: GroupCommit[int], items: Sequence[int]) -> list["asyncio.Task[None]"]:
     tasks = [asyncio.create_task(group.put(item)) for item in items]
     await settled()
@@ -98,6 +104,38 @@ async def test_a_batch_begins_beside_another_with_enough_items_only() -> None:
     writes.let()
     await asyncio.gather(*tasks)
     assert writes.batches == [[1], [2, 3, 4], [5, 6]]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_fewer_wait_for_a_running_batch_for_a_moment_only(
+    cancelled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "BESIDE_AFTER_S", 0.01)
+    writes = Writes()
+    group: GroupCommit[int] = GroupCommit(writes, at_once=3, beside=3)
+    tasks = await put_all(group, [1, 2, 3])
+    if cancelled:
+        tasks.pop(1).cancel()
+    await until_written(writes, 2)
+    assert writes.batches == [[1], [3] if cancelled else [2, 3]]
+    tasks += await put_all(group, [4])
+    await until_written(writes, 3)
+    tasks += await put_all(group, [5, 6, 7])
+    assert writes.batches[2:] == [[4]], "no more than three at once"
+    writes.let()
+    await asyncio.gather(*tasks)
+    assert writes.batches[3:] == [[5, 6, 7]]
+
+
+async def test_what_a_batch_leaves_waits_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "BESIDE_AFTER_S", 0.01)
+    writes = Writes()
+    group: GroupCommit[int] = GroupCommit(writes, lambda _item, chosen: len(chosen) < 2, at_once=9, beside=5)
+    tasks = await put_all(group, [1, 2, 3, 4, 5])
+    await until_written(writes, 3)
+    assert sorted(writes.batches) == [[1], [2, 3], [4, 5]]
+    writes.let()
+    await asyncio.gather(*tasks)
 
 
 async def test_a_bad_item_fails_alone_and_the_others_are_written() -> None:
