@@ -85,7 +85,7 @@ async def test_one_delivery_of_an_operator_is_read_in_so_many_turns_of_the_event
     assert (OTHER, ones[0]) in read, "others do not wait for it"
 
 
-@pytest.mark.parametrize(("serves_others", "batches"), [(False, [1, 1, 7, 1]), (True, [1, 1, 4, 4])])
+@pytest.mark.parametrize(("serves_others", "batches"), [(False, [1, 8, 1]), (True, [1, 4, 4, 1])])
 async def test_a_flood_shares_small_transactions_beside_others_and_large_ones_alone(
     serves_others: bool, batches: list[int]
 ) -> None:
