@@ -28,7 +28,7 @@ async def run(rig: Rig) -> None:
     await rig.copy_many(original, count, apart=APART)
     await rig.usual.sessions(count, status="completed", apart_s=APART.seconds)
     await rig.settle(TAPWATT, USUAL)
-    ours, theirs = original.words(count // 2, APART)[original.reference], f"BENCH-{count // 2:07d}"
+    ours, theirs = original.words(count // 2, APART)[original.reference], f"BENCH-{count // 2:09d}"
     for label, query in SEARCHES.items():
         paths = {TAPWATT: "/v1/ops/payment-sessions?" + query.format(reference=ours)}
         paths[USUAL] = "/ops/payment-sessions?" + query.format(reference=theirs)

@@ -63,7 +63,7 @@ class Original:
         """What stands in the copy instead of the original's words. `age`: how much earlier it was made."""
         changed = {
             self.session_id: self.session(number),
-            self.reference: _numbered(self.reference, number, 7),
+            self.reference: _numbered(self.reference, number, 9),
             self.charge_point_id: self.point(number),
         }
         if self.charge_id:
@@ -149,7 +149,7 @@ def _shifted(by: int, apart: timedelta) -> dict[str, str]:
     """Columns of a copy as SQL, from those of the copy whose number is less by so much."""
     return {
         "id": f"left({{key}}, -12) || lpad((right({{key}}, 12)::bigint + {by})::text, 12, '0')",
-        "reference": f"left(reference, -7) || lpad((right(reference, 7)::bigint + {by})::text, 7, '0')",
+        "reference": f"left(reference, -9) || lpad((right(reference, 9)::bigint + {by})::text, 9, '0')",
         "charge_id": f"(charge_id::bigint + {by})::text",
         "charge_point_id": f"(charge_point_id::bigint + {by})::text",
         "created_at": f"created_at - {by} * interval '{apart.total_seconds()} s'",

@@ -187,7 +187,7 @@ class Tapwatt:
     async def authorized(self, point: str, amount: int) -> Json:
         """Authorizes a payment at a charge point; its start follows."""
         self._made += 1
-        held = {"reference": f"BENCH-{self._made:04d}-9999999", "amount": amount, "currency": "EUR"}
+        held = {"reference": f"BENCH-{self._made:04d}-999999999", "amount": amount, "currency": "EUR"}
         card = {"brand": "visa", "last4": "4242", "fingerprint": f"fp-{self._made}"}
         body = {"charge_point_id": point, "authorization": held | {"card": card}}
         return await self.call("POST", "/v1/payment-sessions", body)

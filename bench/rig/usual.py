@@ -27,7 +27,7 @@ SESSIONS = """
 INSERT INTO payment_sessions (id, operator_id, terminal_id, charge_point_id, reference, display_reference, card_brand,
     card_last4, card_fingerprint, amount_authorized, amount_used, currency, status, charge_id, charge_state, energy_wh,
     version, created_at, updated_at)
-SELECT 'ps_' || lpad(n::text, 26, '0'), 'op_1', 'trm_1', {point}::text, 'BENCH-' || lpad(n::text, 7, '0'), 'ABCD-1234',
+SELECT 'ps_' || lpad(n::text, 26, '0'), 'op_1', 'trm_1', {point}::text, 'BENCH-' || lpad(n::text, 9, '0'), 'ABCD-1234',
     'visa', '4242', 'fp-1', 50000, 0, 'EUR', '{status}', ({charge} + n)::text, 'charging', 0, 1,
     now() - n * interval '{apart_s} s', now()
 FROM generate_series(0, {count} - 1) n;
