@@ -931,7 +931,7 @@ def upgrade() -> None:
             "points",
             sa.LargeBinary(),
             nullable=False,
-            comment="of each one bigint, when (in microseconds), and one integer, Wh",
+            comment="microseconds (4 bytes) and Wh (2 bytes) of each one since the one before",
         ),
         sa.ForeignKeyConstraint(
             ["session_id", "operator_id"],

@@ -175,7 +175,7 @@ kept_readings = Table(
         "points",
         LargeBinary,
         nullable=False,
-        comment="of each one bigint, when (in microseconds), and one integer, Wh",
+        comment="microseconds (4 bytes) and Wh (2 bytes) of each one since the one before",
     ),
     PrimaryKeyConstraint("session_id", "operator_id"),
     ForeignKeyConstraint(_SESSION, _SESSIONS_KEY),

@@ -20,14 +20,16 @@ from app.domain.tariff import MeterPoint
 from app.domain.units.frozen import replace
 from app.domain.units.ids import ChargeId
 
-MOST_READINGS = 96
+MOST_READINGS = 192
 """Readings kept of one session. The next one is applied to the session, with all of them.
 
 So many fit with the rest of their row below the 2 kB from which PostgreSQL compresses a row at each change.
 """
-ABSORBED_FROM = 64
+ABSORBED_FROM = 128
 """Kept readings from which on they are applied to their session beside deliveries, so that few meet the bound."""
-_POINT = struct.Struct("<qI")
+_POINT = struct.Struct("<IH")
+"""Microseconds and Wh since the reading before."""
+_MOST_US, _MOST_WH = 2**32 - 1, 2**16 - 1
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _US = timedelta(microseconds=1)
 _S = 10**6
@@ -94,7 +96,9 @@ class Newest(NamedTuple):
 
 
 class KeptReadings(NamedTuple):
-    """Readings beside a session: the newest whole, and time and energy of each (`points`, packed)."""
+    """Readings beside a session: the newest whole, and the course of all.
+
+    `points`: of each how much later and higher it is than the one before, packed."""
 
     newest: Newest
     readings: int = 0
@@ -120,11 +124,13 @@ def keep_reading(allowed: Allowed, kept: KeptReadings, told: Told, now: datetime
         return None
     if not _has_allowed_price(allowed, newest, told, as_of):
         return None
+    later_us, risen_wh = (as_of - newest.as_of) // _US, energy_wh - newest.energy_wh
+    if later_us > _MOST_US or risen_wh > _MOST_WH:
+        return None
     energy_at = newest.energy_at if energy_wh == newest.energy_wh else as_of
     course = (updated_at, seen_at, as_of, now, energy_wh, energy_at)
     more = new_tuple(Newest, (*course, told.price, told.price_per_kwh, False, told.soc_percent))
-    point = _POINT.pack((as_of - _EPOCH) // _US, energy_wh)
-    return new_tuple(KeptReadings, (more, kept.readings + 1, kept.points + point))
+    return new_tuple(KeptReadings, (more, kept.readings + 1, kept.points + _POINT.pack(later_us, risen_wh)))
 
 
 def _follows(allowed: Allowed, newest: Newest, updated_at: datetime, seen_at: datetime) -> bool:
@@ -226,12 +232,24 @@ def beginning(charge: Charge) -> KeptReadings:
     )
 
 
+def _points(kept: KeptReadings, most: int = MOST_READINGS) -> list[tuple[int, int]]:
+    """When the last readings were (microseconds since 1970) and what they showed (Wh), oldest first."""
+    us, wh = (kept.newest.as_of - _EPOCH) // _US, kept.newest.energy_wh
+    found: list[tuple[int, int]] = []
+    for later_us, risen_wh in reversed(list(_POINT.iter_unpack(kept.points[-most * _POINT.size :]))):
+        found.append((us, wh))
+        us -= later_us
+        wh -= risen_wh
+    found.reverse()
+    return found
+
+
 def with_kept(session: PaymentSession, kept: KeptReadings) -> PaymentSession:
     """The session with its kept readings applied, as if each had been when it came."""
     charge = session.charge
     if charge is None or not kept.readings:
         return with_newest(session, kept)
-    points = list(_POINT.iter_unpack(kept.points))
+    points = _points(kept)
     power_w, last_us, last_wh = session.observed_max_w, (charge.energy_at - _EPOCH) // _US, charge.energy_wh
     for us, wh in points:
         if wh > last_wh:
@@ -248,7 +266,7 @@ MOST_LOOKED_AT = 8
 def _with_last_points(session: PaymentSession, kept: KeptReadings) -> MeterHistory:
     """The meter's history with the last readings, and nothing of what they teach."""
     points = list(session.meter_history.points)
-    for us, wh in _POINT.iter_unpack(kept.points[-MOST_LOOKED_AT * _POINT.size :]):
+    for us, wh in _points(kept, MOST_LOOKED_AT):
         if not points or wh > points[-1].energy_wh:
             points.append(MeterPoint(at=_EPOCH + us * _US, energy_wh=wh))
     return replace(session.meter_history, points=tuple(points))

@@ -45,7 +45,7 @@ class Step:
 
 steps = st.builds(
     Step,
-    st.sampled_from([0.2, 0.9, 1.0, 1.9, 7.5, 10.0, 60.0, 60.0, 60.0, 61.5, 240.0]),
+    st.sampled_from([0.2, 0.9, 1.0, 1.9, 7.5, 10.0, 60.0, 60.0, 60.0, 61.500001, 240.0, 4_000.0]),
     st.sampled_from([0.0, 0.02, 0.3, 0.5, 0.9, 1.0, 1.0, 1.2]) | st.floats(0, 1.1),
     st.sampled_from([0, 0, 0, -1, 1, 30]),
     st.sampled_from([0.0, 0.2, 0.2, 20.0]),
@@ -282,6 +282,35 @@ def test_each_bound_alone_has_a_reading_beyond_it_applied(
     bounded, known = allowed._replace(**bound), beginning(session.charge)
     assert (keep_reading(bounded, known, told, after(131)) is not None) is kept
     assert may_decide(bounded, known.newest, told, after(131)) is urgent
+
+
+MOST_LATER, MOST_RISEN_WH = timedelta(microseconds=2**32 - 1), 2**16 - 1
+
+
+@pytest.mark.parametrize(
+    ("later", "risen_wh", "kept"),
+    [
+        (MOST_LATER, MOST_RISEN_WH, True),
+        (MOST_LATER + timedelta(microseconds=1), 1, False),
+        (timedelta(seconds=60), MOST_RISEN_WH + 1, False),
+    ],
+)
+def test_a_reading_too_far_from_the_one_before_to_be_packed_must_be_applied(
+    later: timedelta, risen_wh: int, kept: bool
+) -> None:
+    session, told = usual(), one_more(price=None)[1]
+    allowed = allowed_for(session, POLICY, after(70))
+    assert allowed is not None
+    assert session.charge is not None
+    wide = allowed._replace(most_wh=10**9, step_wh=10**9, power_w=10**12)
+    newest, at = beginning(session.charge).newest, told.updated_at - later
+    newest = newest._replace(updated_at=at, seen_at=at, as_of=at, energy_at=at, price=None)
+    told = told._replace(energy_wh=newest.energy_wh + risen_wh)
+    found = keep_reading(wide, KeptReadings(newest), told, after(131))
+    assert (found is not None) is kept
+    if found is not None:
+        last = with_newest(session, found).meter_history.points[-1]
+        assert (last.at, last.energy_wh) == (told.updated_at, told.energy_wh)
 
 
 @pytest.mark.parametrize(
