@@ -139,6 +139,22 @@ async def test_no_more_than_a_bounded_number_of_readings_is_kept(database_url: s
         assert (await rig.session(session["id"]))["energy_wh"] == session["energy_wh"] + 2 * MOST_READINGS
 
 
+@pytest.mark.parametrize("leased_for_s", [60, 0])
+async def test_beside_a_session_that_a_watcher_works_on_no_more_readings_are_kept_until_it_has_decided(
+    database_url: str, leased_for_s: int
+) -> None:
+    async with open_rig(database_url) as rig:
+        _, charge = await begun(rig)
+        await rig.pass_time(2)
+        until = rig.clock.now() + timedelta(seconds=leased_for_s)
+        async with rig.context.database.transaction() as connection:
+            full = text("UPDATE kept_readings SET count = :most")
+            await connection.execute(full, {"most": MOST_READINGS})
+            await connection.execute(text("UPDATE payment_sessions SET lease_until = :at"), {"at": until})
+        assert await deliver(rig, entry(rig, later(rig, charge, 10))) == 200
+        assert await kept(rig) == (leased_for_s == 0, 0), "applied; what comes next is allowed if it is free"
+
+
 async def nearly_many(rig: Rig) -> tuple[Json, Json]:
     """As `begun`, with so many kept readings that one more is the first of many."""
     session, charge = await begun(rig)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.charging.charge import Charge
-from app.domain.session.machine import Change, Source
+from app.domain.session.machine import Change, Source, Wait
 from app.domain.session.payment_session import PaymentSession
 from app.domain.session.states.journal import JournalKind
 from app.domain.units.ids import SessionId
@@ -104,11 +104,17 @@ async def claims(connection: Connection, sessions: Sequence[PaymentSession]) -> 
     return await claimed.lock(connection, held, wait=True)
 
 
+async def rescheduled(connection: Connection, sessions: Sequence[PaymentSession]) -> object:
+    await leases.reschedule(connection, {s.id: Wait(NOW) for s in sessions}, NOW)
+    return len(sessions)
+
+
 @pytest.mark.parametrize(
     ("work", "table", "key"),
     [
         (named, "payment_sessions", "id"),
         (claims, "payment_sessions", "id"),
+        (rescheduled, "payment_sessions", "id"),
         (beside, "kept_readings", "session_id"),
         (beside_locked, "kept_readings", "session_id"),
     ],

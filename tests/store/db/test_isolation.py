@@ -4,7 +4,7 @@ PostgreSQL itself keeps operators apart: what a transaction may see and write, w
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 
 import asyncpg
@@ -13,6 +13,8 @@ from sqlalchemy import delete, text, update
 
 from app.flows.admin.database_checks import warn_if_unbound
 from app.store.db import suitability
+from app.store.db.connect import ServerConnection
+from app.store.db.connection import Connection
 from app.store.db.database import Database
 from app.store.db.roles import let_in, verifier
 from app.store.db.scope import EVERY, NONE, limited_to
@@ -22,6 +24,7 @@ from app.store.sessions import payment_sessions
 from app.store.tables import metadata, terminal_charge_points
 from app.store.tables import payment_sessions as sessions_table
 from app.store.tables.isolation import OWNER_COLUMNS, SHARED
+from tests.conftest import PATIENCE_S
 from tests.postgres import as_owner, as_superuser, as_user
 from tests.store.pooler import PGBOUNCER, pooler
 from tests.store.rows import OP_ONE, OP_OTHER, TRM_OTHER, a_session, provisioned, record
@@ -136,6 +139,59 @@ async def test_a_connection_keeps_nothing_of_the_operator_before(database_url: s
                 await asyncio.wait([reading])
     finally:
         await database.close()
+
+
+async def cancelled_as_its_scope_is_set(
+    read: Coroutine[object, object, object], *, arrives: bool = True
+) -> None:
+    """Cancels a read before the answer to its SET has come: this process cannot know whether that `arrives`."""
+    execute, done = ServerConnection.execute, asyncio.Event()
+
+    async def unanswered(self: ServerConnection, statement: str, *values: object) -> object:
+        if not statement.startswith("SET "):
+            return await execute(self, statement, *values)
+        if arrives:
+            await execute(self, statement, *values)
+        done.set()
+        return await asyncio.Event().wait()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ServerConnection, "execute", unanswered)
+        reading = asyncio.ensure_future(read)
+        async with asyncio.timeout(PATIENCE_S):
+            await done.wait()
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+async def test_a_connection_whose_read_is_cancelled_as_its_scope_is_set_is_closed(two: Database) -> None:
+    """A statement may still be under way on it."""
+    with limited_to(OP_ONE):
+        mine = await owners(two)
+        (raw,) = two._pool._idle
+    with limited_to(OP_OTHER):
+        await cancelled_as_its_scope_is_set(owners(two))
+    assert raw.is_closed()
+    with limited_to(OP_ONE):
+        assert await owners(two) == mine
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_scope_that_may_have_been_set_is_set_anew_before_the_next_read(
+    two: Database, arrives: bool
+) -> None:
+    """Whoever gets the connection, of whichever operator: whose rows it shows is not known any more."""
+    owner = text("SELECT DISTINCT operator_id FROM payment_sessions")
+    async with two.read() as lent:
+
+        async def shown(operator: str) -> list[str]:
+            with limited_to(operator):
+                return (await Connection(lent.raw, begins=False).execute(owner)).scalars()
+
+        for next_one in (OP_ONE, OP_OTHER):
+            assert await shown(OP_ONE) == [OP_ONE]
+            await cancelled_as_its_scope_is_set(shown(OP_OTHER), arrives=arrives)
+            assert await shown(next_one) == [next_one]
 
 
 @pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
