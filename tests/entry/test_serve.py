@@ -7,22 +7,36 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import text
 
 from app import processes, watcher
+from app.alerting.signed_webhook import SignedOutlet
+from app.api.figures import Figures
 from app.api.http import live
 from app.demo.processes import free_port
+from app.domain.session.attention import AttentionCode
+from app.domain.session.machine import Change, Source
 from app.domain.session.states.kept_readings import ABSORBED_FROM
+from app.domain.units.ids import SessionId
 from app.flows import known_keys
 from app.flows.admin import authenticate, manage_keys
+from app.flows.events import send_events
+from app.flows.operator import send_alerts
+from app.flows.saving import save
+from app.monta.transport import open_http
 from app.settings import KeyedSettings, Secret
+from app.store.db.database import DUE_CHANNEL, EVENTS_CHANNEL, KEYS_CHANNEL, SESSIONS_CHANNEL
+from app.store.db.listener import Listener
 from app.store.operators.keys import KeyKind
+from app.store.sessions import payment_sessions
 from tests.build_context import SECRET_KEY
 from tests.conftest import PATIENCE_S
 from tests.journeys.deliveries import as_monta_shows_it, deliver, entry, later
+from tests.journeys.receiver import Maker, listen
 from tests.journeys.rig import Json, Rig, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -163,6 +177,123 @@ async def test_the_watcher_takes_up_what_falls_due_once_the_database_announces_i
             await until(claimed)
             assert session["status"] == "authorized"
         assert await value(rig, "SELECT count(*) FROM watchers") == 0, "it ended before the process"
+
+
+async def need_attention(rig: Rig, session_id: SessionId) -> None:
+    """A change of which an event tells."""
+    async with rig.context.database.transaction() as connection:
+        session = await payment_sessions.lock(connection, session_id)
+        assert session is not None
+        raised = Change(session).raise_attention(AttentionCode.SHORTFALL, "1", Source.WATCHER)
+        await save(rig.context, connection, session, raised, rig.clock.now())
+
+
+async def test_an_event_is_sent_once_the_database_announces_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one: with the first one the sender may be looking for what is due anyway."""
+    monkeypatch.setattr(send_events, "IDLE_S", NEVER_S)
+    monkeypatch.setattr(watcher.Watcher, "run", lambda self: self._stopping.wait())
+    maker = Maker()
+
+    @asynccontextmanager
+    async def outlet(_: object) -> AsyncIterator[SignedOutlet]:
+        async with open_http(maker) as http:
+            yield SignedOutlet(http)
+
+    monkeypatch.setattr(processes, "open_event_outlet", outlet)
+    async with open_rig(database_url) as rig:
+        sessions = [await rig.authorize(point, 5000) for point in (907, 106)]
+        await listen(rig, maker)
+        async with serving(rig, with_watcher=True):
+            for number, session in enumerate(sessions, 1):
+                await need_attention(rig, SessionId(session["id"]))
+
+                async def sent(count: int = number) -> bool:
+                    free = "SELECT count(*) FROM event_endpoints WHERE lease_until IS NULL"
+                    return len(maker.got) == count and await value(rig, free) == 1
+
+                await until(sent)
+
+
+CHANNELS = {
+    "service": {SESSIONS_CHANNEL, KEYS_CHANNEL},
+    "watcher": {DUE_CHANNEL, EVENTS_CHANNEL},
+}
+PARTS: dict[str, tuple[object, str]] = {
+    "notifications": (Listener, "run"),
+    "time": (processes, "_keep_time"),
+    "uses of keys": (processes, "keep_recording_key_uses"),
+    "kept readings": (processes, "keep_absorbing"),
+    "figures": (Figures, "keep_reading"),
+    "events": (send_events.EventSender, "run"),
+    "alerts": (send_alerts, "keep_sending"),
+    "watcher": (watcher.Watcher, "run"),
+}
+"""What goes on beside the answers of a process, or is all that it does."""
+OF_BOTH = {"notifications", "time"}
+OF_THE_SERVICE, OF_THE_WATCHER = {"uses of keys", "kept readings", "figures"}, {"events", "alerts", "watcher"}
+
+
+class Beside:
+    """Puts parts of a process in place of what they do that only note that they go on, until they are ended."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.going_on: set[str] = set()
+        self.begun: set[str] = set()
+        self.channels: set[str] = set()
+        for name, (owner, function) in PARTS.items():
+            monkeypatch.setattr(owner, function, self._part(name))
+
+    def _part(self, name: str) -> Callable[..., Awaitable[None]]:
+        async def part(*given: Any) -> None:
+            if name == "notifications":
+                self.channels = set(given[0]._channels)
+            self.begun.add(name)
+            self.going_on.add(name)
+            try:
+                await (given[0]._stopping if name == "watcher" else asyncio.Event()).wait()
+            finally:
+                self.going_on.remove(name)
+
+        return part
+
+    async def all_begun(self, names: set[str]) -> bool:
+        return self.going_on >= names
+
+
+@pytest.mark.parametrize("with_watcher", [False, True])
+async def test_all_that_a_service_does_beside_its_answers_is_begun_and_ended(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, with_watcher: bool
+) -> None:
+    beside = Beside(monkeypatch)
+    parts = OF_BOTH | OF_THE_SERVICE | (OF_THE_WATCHER if with_watcher else set())
+    async with open_rig(database_url) as rig, serving(rig, with_watcher=with_watcher):
+        await until(lambda: beside.all_begun(parts))
+        assert beside.channels == CHANNELS["service"] | (CHANNELS["watcher"] if with_watcher else set())
+    assert beside.begun == parts
+    assert not beside.going_on
+
+
+async def test_all_that_a_watcher_alone_does_is_begun_and_ended(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, port = Beside(monkeypatch), free_port()
+    settings = KeyedSettings(secret_key=Secret(SECRET_KEY), watcher_metrics_port=port)
+    async with open_rig(database_url) as rig:
+        watching = asyncio.create_task(processes.watch(settings, rig.database_url))
+        try:
+            await until(lambda: beside.all_begun(OF_BOTH | OF_THE_WATCHER))
+            assert beside.channels == CHANNELS["watcher"]
+            async with httpx.AsyncClient(trust_env=False) as http:
+                metrics = await http.get(f"http://127.0.0.1:{port}/metrics")
+            assert "tapwatt_stop_lateness_seconds" in metrics.text
+        finally:
+            if not watching.done():
+                os.kill(os.getpid(), signal.SIGTERM)
+            await watching
+    assert beside.begun == OF_BOTH | OF_THE_WATCHER
+    assert not beside.going_on
 
 
 async def test_uses_of_keys_are_written_and_calls_beyond_the_settings_limit_are_refused(

@@ -93,3 +93,19 @@ async def test_how_late_stops_are_sent_is_measured(database_url: str) -> None:
         assert isinstance(rig.context.telemetry, ProcessTelemetry)
         figures = rig.context.telemetry.registry
         assert 0 < rig.stops() == figures.get_sample_value("tapwatt_stop_lateness_seconds_count")
+
+
+async def test_a_stop_that_is_sent_late_is_measured_by_as_much(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(907, 5000)
+        await rig.pass_time(100)
+        assert isinstance(rig.context.telemetry, ProcessTelemetry)
+        figures = rig.context.telemetry.registry
+        claims_s, stops_s = [f"tapwatt_{of}_lateness_seconds_sum" for of in ("watcher", "stop")]
+        before_s = figures.get_sample_value(claims_s) or 0
+        await rig.stop(session["id"])
+        await rig.clock.advance(7)  # no watcher works meanwhile
+        await rig.work()
+        assert rig.stops() == 1
+        assert figures.get_sample_value(stops_s) == 7
+        assert (figures.get_sample_value(claims_s) or 0) - before_s == pytest.approx(7)

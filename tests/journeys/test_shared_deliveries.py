@@ -9,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app.api.http import requests
 from app.domain.session.states.kept_readings import MOST_READINGS, Allowed
 from app.flows import deliveries, keep_delivery
 from tests.conftest import PATIENCE_S
@@ -219,6 +220,24 @@ async def test_past_what_can_be_kept_in_time_deliveries_are_refused_and_nothing_
         assert await kept_deliveries(rig) == before + accepted
         assert await deliver(rig, told[4]) == 200, "sent again, it is kept"
         assert await shown_wh(rig, one) == wh + 40
+
+
+async def test_a_delivery_that_takes_too_long_is_refused_and_kept_when_it_is_sent_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(database_url, 907) as (rig, (one,)):
+        before, wh = await kept_deliveries(rig), await shown_wh(rig, one)
+        told = entry(rig, later(rig, one.charge, 10))
+        async with locked(rig, "kept_readings", one):
+            monkeypatch.setattr(requests, "WRITE_DEADLINE_S", 0.1)
+            async with asyncio.timeout(PATIENCE_S):
+                refused = await answered(rig, told)
+            monkeypatch.undo()
+            assert refused.status_code == 503
+            assert int(refused.headers["Retry-After"]) > 0
+        assert (await kept_deliveries(rig), await shown_wh(rig, one)) == (before, wh)
+        assert await deliver(rig, told) == 200
+        assert (await kept_deliveries(rig), await shown_wh(rig, one)) == (before + 1, wh + 10)
 
 
 async def test_the_same_delivery_twice_at_once_is_acknowledged_only_when_it_is_kept(

@@ -155,6 +155,19 @@ async def test_other_work_of_many_operators_leaves_a_quarter_of_the_slots_to_sto
         assert watcher._capacity() == Capacity(stops=1, others=1, jobs=1), "no more than slots are free"
 
 
+async def test_what_was_claimed_has_its_slot_before_its_task_has_begun(database_url: str) -> None:
+    """A watcher claims again at once while more may be due: the next claim would take what is kept for stops."""
+    async with open_rig(database_url) as rig:
+        await rig.authorize(106)
+        async with rig.context.database.transaction() as connection:
+            await jobs.make_due(connection, rig.operator.operator_id, Job.SYNC, rig.clock.now())
+        watcher = Watcher(rig.context, name="small", concurrency=8)
+        await watcher._claim_and_spawn()
+        left = watcher._capacity()
+        await asyncio.wait(watcher._running, timeout=PATIENCE_S)
+        assert left == Capacity(stops=6, others=4, jobs=1)
+
+
 async def test_a_job_in_work_keeps_its_lease(database_url: str) -> None:
     until = "SELECT max(lease_until) FROM operator_jobs"
     async with open_rig(database_url) as rig:

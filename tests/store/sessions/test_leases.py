@@ -221,6 +221,16 @@ async def test_only_sessions_whose_stop_is_due_are_claimed_for_stops(database_ur
         assert second.session_id == ours[1].session_id
 
 
+async def test_a_stop_is_late_from_its_own_due_time_on(database_url: str) -> None:
+    async with provisioned(database_url) as database:
+        await record(database, a_session())
+        (lease,) = await claim(database)
+        async with database.transaction() as connection:
+            await leases.release(connection, lease, Wait(NOW + SECOND, NOW + 5 * SECOND))
+        (stop,) = await claim_stops(database, NOW + 9 * SECOND)
+        assert stop.due_at == NOW + 5 * SECOND
+
+
 async def test_a_requested_stop_is_due_at_once_even_where_the_session_was_due_already(
     database_url: str,
 ) -> None:
