@@ -16,6 +16,7 @@ from app.domain.session.states.kept_readings import ABSORBED_FROM, MOST_READINGS
 from app.flows.deliveries import Lately
 from app.flows.webhook import absorb
 from app.store.db.database import is_locked
+from app.store.sessions import payment_sessions
 from tests.journeys.deliveries import as_monta_shows_it, deliver, entry, later
 from tests.journeys.rig import Json, Rig, open_rig
 
@@ -153,6 +154,18 @@ async def test_beside_a_session_that_a_watcher_works_on_no_more_readings_are_kep
             await connection.execute(text("UPDATE payment_sessions SET lease_until = :at"), {"at": until})
         assert await deliver(rig, entry(rig, later(rig, charge, 10))) == 200
         assert await kept(rig) == (leased_for_s == 0, 0), "applied; what comes next is allowed if it is free"
+
+
+async def test_a_watchers_turn_says_anew_what_readings_may_show(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        session, _ = await begun(rig)
+        async with rig.context.database.transaction() as connection:
+            await connection.execute(text("UPDATE kept_readings SET allowed = NULL"))
+            await payment_sessions.wake(connection, session["id"], rig.clock.now())
+        await rig.work()
+        assert await kept(rig) == (True, 0)
+        (row,) = await rows(rig, "SELECT silence_due_at IS NOT NULL FROM payment_sessions")
+        assert row[0], "due for silence only"
 
 
 async def nearly_many(rig: Rig) -> tuple[Json, Json]:

@@ -13,16 +13,17 @@ from functools import partial
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
+from app import claimed_work
 from app.domain.charging.charge import ChargeReport, ChargeState
 from app.domain.session import monta_calls
 from app.domain.session.attention import AttentionCode
 from app.domain.session.machine import Change, SendStart, SendStop, Source, Wait
-from app.domain.session.payment_session import StartOutcome, StopReason
+from app.domain.session.payment_session import PaymentSession, StartOutcome, StopReason
 from app.domain.session.states.journal import JournalKind
 from app.domain.session.states.kept_readings import Newest
-from app.domain.units.ids import ChargeId, SessionId
+from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.flows import turns as turns_module
 from app.flows.context import LeaseLost
 from app.flows.session import advance
@@ -34,8 +35,9 @@ from app.store.db.database import Database, RowLocked
 from app.store.db.documents import to_document
 from app.store.db.statements import Statement
 from app.store.operators import operator_state
-from app.store.sessions import leases, payment_sessions
+from app.store.sessions import inbox, leases, payment_sessions
 from app.store.sessions.leases import Lease
+from app.store.tables import inbox as inbox_table
 from tests.journeys.rig import Rig, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -221,6 +223,10 @@ async def test_what_came_of_a_call_is_saved_also_when_nothing_can_be_decided(
 
     async with open_rig(database_url) as rig:
         called, first = await claimed(rig, 2)
+        entry: dict[str, object] = {"operator_id": called.operator_id, "session_reference": called.session_id}
+        entry |= {"received_at": rig.clock.now(), "dedupe_key": "news", "raw": {}}
+        async with rig.context.database.transaction() as connection:
+            await connection.execute(insert(inbox_table).values(entry))
         monkeypatch.setattr(advance, "decide", broken)
         turns = [Turn(called, refused), Turn(first)]
         await take_turns(rig.context, turns)
@@ -228,8 +234,118 @@ async def test_what_came_of_a_call_is_saved_also_when_nothing_can_be_decided(
         assert [turn.saved is not None for turn in turns] == [True, False]
         async with rig.context.database.transaction() as connection:
             saved = await payment_sessions.get(connection, SessionId(called.session_id))
+            applied = await connection.execute(select(inbox_table.c.applied_at))
         assert saved is not None
         assert saved.start.outcome is StartOutcome.UNKNOWN
+        assert applied.scalar_one() is None, "the news are read again"
+
+
+async def test_a_session_that_goes_on_keeps_its_claim_for_another_lease(database_url: str) -> None:
+    until = text("SELECT lease_until FROM payment_sessions")
+    async with open_rig(database_url) as rig:
+        (lease,) = await claimed(rig, 1)
+        await rig.clock.advance(5)
+        await take_turns(rig.context, [turn := Turn(lease)])
+        assert turn.advanced is not None
+        assert isinstance(turn.advanced.step, SendStart)
+        async with rig.context.database.read() as connection:
+            left = (await connection.execute(until)).scalar_one() - rig.clock.now()
+        assert left == timedelta(seconds=rig.context.lease_s)
+
+
+async def test_a_session_with_more_news_than_were_read_is_not_released(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the rest would wait until it is due again."""
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(106)
+        await rig.until(session["id"], "charging")
+        now = rig.clock.now()
+        entry = {"operator_id": rig.operator.operator_id, "session_reference": session["id"]}
+        entry |= {"received_at": now, "dedupe_key": "news", "raw": {}}
+        async with rig.context.database.transaction() as connection:
+            await payment_sessions.wake(connection, SessionId(session["id"]), now)
+            (lease,) = await leases.claim(
+                connection, owner="test", now=now, until=now + timedelta(seconds=30), limit=1
+            )
+            await connection.execute(insert(inbox_table).values(entry))
+        monkeypatch.setattr(inbox, "PENDING_LIMIT", 1)
+        for released in (False, True):
+            await take_turns(rig.context, [turn := Turn(lease)])
+            assert turn.advanced is not None
+            assert isinstance(turn.advanced.step, Wait)
+            assert turn.advanced.released is released, "the second time there are none left"
+
+
+async def test_a_turn_that_is_repeated_keeps_nothing_of_the_transaction_that_was_not_committed(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url) as rig:
+        (lease,) = await claimed(rig, 1)
+        turn = Turn(lease)
+        await take_turns(rig.context, [turn])
+        turn.error = LeaseLost(lease.session_id)
+        async with rig.context.database.transaction() as connection:
+            assert await payment_sessions.lock(connection, lease.session_id) is not None
+            await take_turns(rig.context, [turn])
+            assert (turn.is_taken, turn.advanced) == (False, None), "its row is locked, it is another's turn"
+
+
+async def test_turns_of_different_operators_share_no_transaction() -> None:
+    """A transaction sees one operator's rows."""
+    operators: list[set[str]] = []
+
+    async def take(turns: Sequence[Turn], *, for_rows: bool) -> None:
+        operators.append({turn.lease.operator_id for turn in turns})
+        await asyncio.sleep(0)
+        for turn in turns:
+            turn.error = LeaseLost(turn.lease.session_id)
+
+    together = Turns(take)
+    claims = [Lease(SessionId(f"ps_{n}"), 1, OperatorId(f"op_{n % 2}")) for n in range(8)]
+    await asyncio.gather(*map(together.advance, claims), return_exceptions=True)
+    assert [len(each) for each in operators] == [1] * 4, "the first one's, then all others of its operator"
+
+
+async def test_charge_points_are_learned_of_in_one_order_whatever_the_order_of_the_sessions(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their rows are locked then: transactions about the same ones must not wait for each other."""
+    learned: list[str] = []
+
+    async def learn(_connection: object, pairs: Sequence[tuple[PaymentSession, object]], _: object) -> None:
+        learned.extend(before.charge_point_id for before, _ in pairs)
+
+    monkeypatch.setattr(advance, "learn", learn)
+    async with open_rig(database_url) as rig:
+        for point in reversed(POINTS):
+            await rig.authorize(point)
+        now = rig.clock.now()
+        async with rig.context.database.transaction() as connection:
+            claims = await leases.claim(
+                connection, owner="test", now=now, until=now + timedelta(seconds=30), limit=4
+            )
+        await take_turns(rig.context, [Turn(lease) for lease in sorted(claims, key=lambda c: c.session_id)])
+    assert learned == [str(point) for point in POINTS]
+
+
+async def test_a_session_with_more_steps_than_one_claim_has_is_due_again_and_repeats_none(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claimed_work, "MAX_STEPS", 1)
+    row = text("SELECT due_at, lease_owner FROM payment_sessions")
+    async with open_rig(database_url) as rig:
+        session = await rig.authorize(106)
+        (lease,), _ = await rig.watchers[0]._claim()
+        await rig.watchers[0]._run_session(lease)
+        async with rig.context.database.read() as connection:
+            saved = await payment_sessions.get(connection, SessionId(lease.session_id))
+            assert tuple((await connection.execute(row)).one()) == (rig.clock.now(), None)
+        assert saved is not None
+        assert saved.charge is not None, "what came of the last step is saved"
+        monkeypatch.undo()
+        await rig.until(session["id"], "charging")
+        assert rig.calls("POST", "/charges") == 1
 
 
 @pytest.mark.parametrize("together", [False, True])

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from app.domain.session.payment_session import StopReason
 from app.domain.units.ids import OperatorId, SessionId
@@ -166,6 +168,20 @@ async def test_what_was_claimed_has_its_slot_before_its_task_has_begun(database_
         left = watcher._capacity()
         await asyncio.wait(watcher._running, timeout=PATIENCE_S)
         assert left == Capacity(stops=6, others=4, jobs=1)
+
+
+async def test_a_watcher_that_lost_its_claim_leaves_the_session_to_the_other_one(database_url: str) -> None:
+    row = "SELECT lease_token::text || failures::text || due_at::text FROM payment_sessions"
+    async with open_rig(database_url) as rig:
+        await rig.authorize(106)
+        watcher = rig.watchers[0]
+        (lease,), _ = await watcher._claim()
+        before = await value(rig, row)
+        with capture_logs() as logs:
+            await watcher._run_session(replace(lease, token=lease.token - 1))
+        assert [line["event"] for line in logs] == ["lease_lost"]
+        assert await value(rig, row) == before
+        assert not starts(rig)
 
 
 async def test_a_job_in_work_keeps_its_lease(database_url: str) -> None:
