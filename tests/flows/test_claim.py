@@ -105,7 +105,7 @@ async def test_only_stops_are_claimed_where_nothing_else_has_a_slot(database_url
 @pytest.mark.parametrize(
     ("busy", "first"), [({}, OP_ONE), ({OP_ONE: 3}, OP_OTHER), ({OP_ONE: 3, OP_OTHER: 4}, OP_ONE)]
 )
-async def test_F56_a_stop_of_the_operator_with_the_least_work_comes_first(
+async def test_a_stop_of_the_operator_with_the_least_work_comes_first(
     database_url: str, busy: dict[OperatorId, int], first: OperatorId
 ) -> None:
     async with opened(database_url) as (context, database):
