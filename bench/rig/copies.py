@@ -179,7 +179,7 @@ async def spread_kept_readings(connection: Any, original: Original) -> None:
     different times: of those whose readings come, a few are full in each second."""
     await connection.execute(
         "UPDATE kept_readings SET count = 1 + right(session_id, 12)::bigint % count,"
-        " points = substring(points FROM length(points) + 1 - 12 * (1 + right(session_id, 12)::integer % count))"
+        " points = substring(points FROM length(points) + 1 - length(points) / count * (1 + right(session_id, 12)::integer % count))"
         " WHERE session_id <> $1 AND count > 0",
         original.session_id,
     )

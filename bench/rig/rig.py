@@ -64,7 +64,7 @@ class Scale:
 FULL = Scale(
     rounds=3,
     long_rounds=2,
-    seconds=2.0,
+    seconds=1.5,
     sessions=100_000,
     points=6_000,
     batches=((1, 1), (1, 128), (10, 32), (100, 128)),
