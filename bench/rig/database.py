@@ -10,8 +10,9 @@ from app.embedded.cluster import OWNER, SERVICE, read_pid_file
 from app.embedded.host import find_host
 from bench.rig.processes import cpu_s
 
-SETTINGS = {"max_connections": "200", "max_wal_size": "4GB"}
-"""Room for three systems; everything else is PostgreSQL's default."""
+SETTINGS = {"max_connections": "200", "max_wal_size": "4GB", "shared_buffers": "1GB"}
+"""Room for three systems, and for the pages that 100,000 sessions change in turn; everything else is PostgreSQL's
+default."""
 DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 
 
