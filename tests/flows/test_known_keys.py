@@ -6,6 +6,7 @@ import pytest
 
 from app.flows import known_keys
 from app.flows.known_keys import KEPT_S, KnownKeys
+from tests.conftest import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -86,13 +87,37 @@ async def test_callers_of_one_key_share_a_lookup_and_an_urgent_one_does_not_wait
     calls = [asyncio.create_task(keys.find(b"a", 5.0 + n / 100, slow)) for n in range(10)]
     await all_begun()
     calls[0].cancel()
-    assert await keys.find(b"a", 5.2, lambda: table.find(KnownKeys[str](), 5.2), urgent=True) == "one"
+    async with asyncio.timeout(PATIENCE_S):
+        assert await keys.find(b"a", 5.2, lambda: table.find(KnownKeys[str](), 5.2), urgent=True) == "one"
     keys.forget()
     late = asyncio.create_task(keys.find(b"a", 5.3, slow))
     await all_begun()
     assert table.asked == 3, "one for ten callers, the urgent one, one after what was announced"
     free.set()
     assert [await call for call in (*calls[1:], late)] == ["one"] * 10
+
+
+async def test_an_answer_from_before_an_announcement_ends_no_lookup_that_callers_share_since() -> None:
+    keys = KnownKeys[str]()
+    asked: list[None] = []
+    free = [asyncio.Event(), asyncio.Event()]
+
+    async def slow() -> str | None:
+        asked.append(None)
+        await free[len(asked) - 1].wait()
+        return "one"
+
+    old = asyncio.create_task(keys.find(b"a", 5.0, slow))
+    await all_begun()
+    keys.forget()
+    new = asyncio.create_task(keys.find(b"a", 5.0, slow))
+    await all_begun()
+    free[0].set()
+    await old
+    third = asyncio.create_task(keys.find(b"a", 5.0, slow))
+    await all_begun()
+    free[1].set()
+    assert [await new, await third, len(asked)] == ["one", "one", 2]
 
 
 async def test_a_failed_lookup_fails_its_callers_and_the_next_one_asks_again() -> None:
@@ -118,7 +143,8 @@ async def test_F11_nobody_joins_a_lookup_that_is_a_second_old() -> None:
     call = asyncio.create_task(keys.find(b"a", 5.0, hangs))
     await all_begun()
     table.owners.clear()
-    assert await table.find(keys, 5.0 + KEPT_S) is None
+    async with asyncio.timeout(PATIENCE_S):
+        assert await table.find(keys, 5.0 + KEPT_S) is None
     call.cancel()
     never.set()
 

@@ -109,3 +109,25 @@ async def test_a_stop_that_is_sent_late_is_measured_by_as_much(database_url: str
         assert rig.stops() == 1
         assert figures.get_sample_value(stops_s) == 7
         assert (figures.get_sample_value(claims_s) or 0) - before_s == pytest.approx(7)
+
+
+async def test_a_stop_that_takes_effect_and_a_settlement_are_measured_once(database_url: str) -> None:
+    async with open_rig(database_url) as rig:
+        await rig.set_tariff(energy_tariff("0.79"))
+        session = await rig.authorize(918, 500)
+        last = await rig.until(session["id"], "completed")
+        async with rig.context.database.transaction() as connection:
+            saved = await payment_sessions.get(connection, session["id"])
+            await payment_sessions.wake(connection, session["id"], rig.clock.now())
+        await rig.work()  # one more turn of the session
+        assert saved is not None
+        assert saved.stop is not None
+        assert saved.stop.confirmed_at is not None
+        took_s = (saved.stop.confirmed_at - saved.stop.decided_at).total_seconds()
+        assert isinstance(rig.context.telemetry, ProcessTelemetry)
+        figures = rig.context.telemetry.registry
+        assert figures.get_sample_value("tapwatt_stop_latency_seconds_count") == 1
+        assert figures.get_sample_value("tapwatt_stop_latency_seconds_sum") == took_s > 0
+        assert figures.get_sample_value("tapwatt_sessions_settled_total") == 1
+        beyond = figures.get_sample_value("tapwatt_overshoot_minor_total", {"currency": "EUR"})
+        assert beyond == last["settlement"]["shortfall"] > 0

@@ -5,11 +5,13 @@ Sessions whose turns come together share one transaction, and none of them harms
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -19,7 +21,7 @@ from app import claimed_work
 from app.domain.charging.charge import ChargeReport, ChargeState
 from app.domain.session import monta_calls
 from app.domain.session.attention import AttentionCode
-from app.domain.session.machine import Change, SendStart, SendStop, Source, Wait
+from app.domain.session.machine import Call, Change, SearchCharges, SendStart, SendStop, Source, Wait
 from app.domain.session.payment_session import PaymentSession, StartOutcome, StopReason
 from app.domain.session.states.journal import JournalKind
 from app.domain.session.states.kept_readings import Newest
@@ -28,7 +30,7 @@ from app.flows import turns as turns_module
 from app.flows.context import LeaseLost
 from app.flows.session import advance
 from app.flows.session.advance import take_turns
-from app.flows.turns import Turn, Turns
+from app.flows.turns import Advanced, Turn, Turns
 from app.store import kept_readings
 from app.store.db.connection import Connection, Result
 from app.store.db.database import Database, RowLocked
@@ -275,6 +277,70 @@ async def test_a_session_with_more_news_than_were_read_is_not_released(
             assert turn.advanced is not None
             assert isinstance(turn.advanced.step, Wait)
             assert turn.advanced.released is released, "the second time there are none left"
+
+
+async def test_a_session_that_adopted_its_charge_in_this_claim_is_due_again_soon(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What named only the charge found no session before. No readings are kept until then: they would put it off."""
+    asked: list[str] = []
+
+    def allowance_of(session: PaymentSession, wait: Wait, *_: object) -> tuple[None, Wait]:
+        asked.append(session.id)
+        return None, wait
+
+    def accepted(change: Change) -> Change:
+        now = rig.clock.now()
+        shown = ChargeReport(id=ChargeId("77"), state=ChargeState.STARTING, seen_at=now, updated_at=now)
+        return monta_calls.start_accepted(change, shown, rig.context.policy)
+
+    async def claim() -> Lease:
+        now = rig.clock.now()
+        async with rig.context.database.transaction() as connection:
+            (lease,) = await leases.claim(
+                connection, owner="test", now=now, until=now + timedelta(seconds=30), limit=1
+            )
+        return lease
+
+    monkeypatch.setattr(advance, "allowance_of", allowance_of)
+    async with open_rig(database_url) as rig:
+        await rig.authorize(106)
+        lease = await claim()
+        await take_turns(rig.context, [started := Turn(lease)])
+        await take_turns(rig.context, [Turn(lease, accepted, started.advanced, decides=False)])
+        await take_turns(rig.context, [adopted := Turn(lease, previous=started.advanced)])
+        assert adopted.advanced is not None
+        assert (adopted.advanced.adopted, adopted.advanced.released) == (True, True)
+        assert not asked
+        await rig.clock.advance(advance.LATE_NEWS.total_seconds())
+        await take_turns(rig.context, [later := Turn(await claim())])
+        assert later.advanced is not None
+        assert (later.advanced.adopted, asked) == (False, [lease.session_id])
+
+
+async def test_what_came_of_a_call_is_applied_once_also_where_the_session_goes_on_without_a_call() -> None:
+    """A wait that does not release the session is followed by the next decision at once."""
+    session: Any = SimpleNamespace(id="ps_1", charge=None, traceparent=None)
+    steps: Iterator[tuple[Call | Wait, bool]] = iter(
+        [(SearchCharges(), False), (Wait(None), False), (Wait(None), True)]
+    )
+    given: list[object] = []
+
+    class Decisions:
+        async def advance(self, lease: Lease, previous: object, outcome: object) -> Advanced:
+            given.append(outcome)
+            step, released = next(steps)
+            return Advanced(step, session, released, adopted=False, decided_at_s=0.0, provider="")
+
+    async def call(*_: object) -> object:
+        return "what came of it"
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(claimed_work, "_call", call)
+        patched.setattr(claimed_work, "_traced", lambda *_: nullcontext())
+        decisions: Any = Decisions()
+        await claimed_work.run_steps(cast(Any, None), decisions, Lease(SessionId("ps_1"), 1))
+    assert given == [None, "what came of it", None]
 
 
 async def test_a_turn_that_is_repeated_keeps_nothing_of_the_transaction_that_was_not_committed(
