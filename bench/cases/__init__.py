@@ -37,5 +37,5 @@ CASES: Mapping[str, Callable[[Rig], Awaitable[None]]] = {
     "console": console.run,
 }
 """Those that use the same running sessions come first."""
-QUICK_CASES = ("webhook", "read", "list", "stop", "overload", "process", "authorize", "start", "tick")
+QUICK_CASES = ("webhook", "read", "list", "stop", "overload", "process", "authorize", "start")
 """Those that `--quick` runs unless others are named."""
