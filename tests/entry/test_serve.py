@@ -53,6 +53,14 @@ def collector() -> Iterator[None]:
     gc.set_threshold(*thresholds)
 
 
+@pytest.fixture(autouse=True)
+def no_handler() -> Iterator[None]:
+    """A process that does not listen to signals must not end the tests."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @asynccontextmanager
 async def serving(
     rig: Rig, *, with_watcher: bool = False, calls_per_minute: int = 1_200
@@ -73,9 +81,14 @@ async def serving(
             await until(lambda: answers(http, served))
             yield http
         finally:
-            if not served.done():
-                os.kill(os.getpid(), signal.SIGTERM)
-            await served
+            await ended(served)
+
+
+async def ended(process: "asyncio.Task[None]") -> None:
+    """Tells it to end as a process is told, and waits until it has."""
+    if not process.done():
+        os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(process, PATIENCE_S)
 
 
 async def answers(http: httpx.AsyncClient, served: "asyncio.Task[None]") -> bool:
@@ -289,9 +302,7 @@ async def test_all_that_a_watcher_alone_does_is_begun_and_ended(
                 metrics = await http.get(f"http://127.0.0.1:{port}/metrics")
             assert "tapwatt_stop_lateness_seconds" in metrics.text
         finally:
-            if not watching.done():
-                os.kill(os.getpid(), signal.SIGTERM)
-            await watching
+            await ended(watching)
     assert beside.begun == OF_BOTH | OF_THE_WATCHER
     assert not beside.going_on
 

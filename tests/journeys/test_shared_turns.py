@@ -255,6 +255,23 @@ async def test_a_session_that_goes_on_keeps_its_claim_for_another_lease(database
         assert left == timedelta(seconds=rig.context.lease_s)
 
 
+async def test_a_start_may_be_sent_for_as_long_from_its_decision_on_however_long_the_commit_takes(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was suspended in between would else send it after the quiet window, beside another one."""
+    async with open_rig(database_url) as rig:
+        (lease,) = await claimed(rig, 1)
+        decided_at_s = rig.clock.monotonic()
+
+        async def slow(*_: object) -> None:
+            await rig.clock.advance(4)
+
+        monkeypatch.setattr(advance, "learn", slow)
+        await take_turns(rig.context, [turn := Turn(lease)])
+        assert turn.advanced is not None
+        assert turn.advanced.decided_at_s == decided_at_s == rig.clock.monotonic() - 4
+
+
 async def test_a_session_with_more_news_than_were_read_is_not_released(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from app.domain.charging.charge import ENDED, ChargeReport, ChargeState
 from app.domain.units.ids import ChargeId, ChargePointId
 from app.flows.context import monta_of
 from app.flows.operator.sweep import _Sweep
+from app.flows.session.advance import SWEEP_FROM
 from app.simulator.faults.catalog import FaultKind
 from tests.conftest import Sized
 from tests.journeys.fleet import FIRST_ID, busiest_window, charge_all, fleet_config, quota
@@ -63,6 +64,22 @@ async def test_F37_F55_half_an_hour_without_webhooks_costs_no_overrun_and_little
         assert used <= 0.6 * quota(size), (used, quota(size), asked(rig))
         assert await shortfalls(rig) == (size - len(running), 0)
         assert not [line for line in rig.monta.requests if line.status == 429]
+
+
+@pytest.mark.parametrize(("count", "swept"), [(SWEEP_FROM - 1, False), (SWEEP_FROM, True)])
+async def test_few_silent_charges_are_read_one_by_one_and_more_by_lists(
+    database_url: str, count: int, swept: bool
+) -> None:
+    async with open_rig(database_url, config=fleet_config(count, rate_limit=1000), public_url=None) as rig:
+        await charge_all(rig, count)
+        await rig.pass_time(60)
+        async with rig.context.database.transaction() as connection:
+            await connection.execute(text("UPDATE operator_jobs SET lease_token = 0 WHERE job = 'sweep'"))
+        await rig.pass_time(300)
+        async with rig.context.database.read() as connection:
+            query = text("SELECT max(lease_token) FROM operator_jobs WHERE job = 'sweep'")
+            sweeps = (await connection.execute(query)).scalar() or 0
+        assert (sweeps > 0) is swept
 
 
 async def test_a_sweep_reads_all_silent_charges_with_one_call(database_url: str) -> None:
