@@ -9,8 +9,10 @@ from decimal import Decimal
 import pytest
 
 from app.domain.charging.charge import ChargeState
+from app.simulator.faults.catalog import FaultKind
 from app.simulator.site.charge import Charge
 from tests.journeys.checks import ended, the_charge
+from tests.journeys.deliveries import deliver, entry
 from tests.journeys.rig import Json, Rig, energy_tariff, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -126,6 +128,24 @@ async def test_F100_a_webhook_that_the_record_does_not_bear_out_makes_a_few_read
         await rig.pass_time(7200)
         assert 1 <= rig.calls("GET", f"/charges/{charge.id}") - reads <= 12
         assert not (await rig.ops_session(last["id"]))["needs_attention"]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_webhook_that_a_charge_was_deleted_has_the_record_read_which_decides(
+    database_url: str, gone: bool
+) -> None:
+    async with open_rig(database_url) as rig:
+        last = await billed(rig)
+        await rig.pass_time(300)
+        path = f"/charges/{the_charge(rig).id}"
+        reads = rig.calls("GET", path)
+        told = entry(rig, {"id": the_charge(rig).id}, "deleted") | {"payload": None}
+        if gone:
+            rig.monta.faults.next("GET", path, FaultKind.MISSING)
+        assert await deliver(rig, told) == 200
+        await rig.pass_time(60)
+        assert rig.calls("GET", path) > reads
+        assert (await rig.ops_session(last["id"]))["needs_attention"] is gone
 
 
 async def test_F100_energy_after_a_release_is_reported_once_by_the_daily_comparison_too(

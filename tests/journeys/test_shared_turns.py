@@ -29,7 +29,7 @@ from app.domain.units.ids import ChargeId, OperatorId, SessionId
 from app.flows import turns as turns_module
 from app.flows.context import LeaseLost
 from app.flows.session import advance
-from app.flows.session.advance import take_turns
+from app.flows.session.advance import take_turns, yield_session
 from app.flows.turns import Advanced, Turn, Turns
 from app.store import kept_readings
 from app.store.db.connection import Connection, Result
@@ -40,6 +40,7 @@ from app.store.operators import operator_state
 from app.store.sessions import inbox, leases, payment_sessions
 from app.store.sessions.leases import Lease
 from app.store.tables import inbox as inbox_table
+from tests.conftest import PATIENCE_S
 from tests.journeys.rig import Rig, open_rig
 
 pytestmark = pytest.mark.anyio
@@ -205,8 +206,9 @@ async def test_F120_few_transactions_wait_for_locked_rows_and_stops_for_none_of_
             with pytest.raises(RowLocked):
                 await advancing[1]
             advancing.append(asyncio.create_task(together.advance(stop)))
-            while not waiting[True]:  # noqa: ASYNC110  nothing else happens when it waits
-                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE_S):
+                while not waiting[True]:  # noqa: ASYNC110  nothing else happens when it waits
+                    await asyncio.sleep(0)
         assert isinstance((await advancing[0]).step, SendStart)
         assert isinstance((await advancing[2]).step, SendStart)
     assert most == {False: 1, True: 1}
@@ -270,6 +272,29 @@ async def test_a_start_may_be_sent_for_as_long_from_its_decision_on_however_long
         await take_turns(rig.context, [turn := Turn(lease)])
         assert turn.advanced is not None
         assert turn.advanced.decided_at_s == decided_at_s == rig.clock.monotonic() - 4
+
+
+async def test_a_transaction_that_conflicts_with_another_is_taken_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn's own, and the release of a session that has more to do: neither is the session's failure."""
+    conflicts = 0
+
+    async def conflict(*_: object, **__: object) -> bool:
+        nonlocal conflicts
+        conflicts += 1
+        if conflicts % 2:
+            raise asyncpg.SerializationError("conflict")
+        return True
+
+    async with open_rig(database_url) as rig:
+        (lease,) = await claimed(rig, 1)
+        monkeypatch.setattr(advance, "learn", conflict)
+        await take_turns(rig.context, [turn := Turn(lease)])
+        assert turn.advanced is not None
+        monkeypatch.setattr(leases, "release", conflict)
+        await yield_session(rig.context, lease)
+    assert conflicts == 4
 
 
 async def test_a_session_with_more_news_than_were_read_is_not_released(
@@ -520,7 +545,8 @@ async def test_turns_about_stops_wait_for_no_other_turns(database_url: str) -> N
         together = Turns(take)
         waiting = asyncio.create_task(together.advance(slow))
         await asyncio.sleep(0)
-        await together.advance(replace(stop, for_stop=True))
+        async with asyncio.timeout(PATIENCE_S):
+            await together.advance(replace(stop, for_stop=True))
         assert began == [slow.session_id, stop.session_id]
         assert not waiting.done()
         held.set()

@@ -10,8 +10,15 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app.embedded.cluster import SERVICE
+from app.flows.admin import database_checks
+from app.flows.session.claim import JOB_LEASE_S, is_anything_due
 from app.monta.transport import Timeouts
+from app.store.db.secret_box import SecretBox
+from app.store.operators import jobs
+from app.store.operators.jobs import Job
+from app.store.operators.secret_keys import WrongSecretKey
 from app.watcher import Watcher
+from tests.build_context import SECRET_KEY
 from tests.conftest import PATIENCE_S
 from tests.journeys.checks import starts
 from tests.journeys.rig import Rig, open_rig
@@ -117,3 +124,41 @@ async def test_it_goes_on_after_the_database_has_refused_its_claims(database_url
                     assert not task.done()
             finally:
                 await run_as_owner(database_url, f"GRANT UPDATE ON payment_sessions TO {SERVICE}")
+
+
+async def test_a_job_that_fails_ends_nothing_else_and_is_due_again_after_its_lease(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with open_rig(database_url) as rig:
+        monkeypatch.setattr("app.watcher.run_job", broken)
+        await rig.authorize(106, 5000)
+        async with rig.context.database.transaction() as connection:
+            await jobs.make_due(connection, rig.operator.operator_id, Job.SYNC, rig.clock.now())
+        with capture_logs() as logs:
+            assert await rig.watchers[0].run_round() == 2
+        assert [line["event"] for line in logs if line["log_level"] == "error"] == ["job_failed"]
+        assert len(starts(rig)) == 1
+        assert not rig.watchers[0]._held_jobs
+        await rig.clock.advance(JOB_LEASE_S)
+        assert await is_anything_due(rig.context)
+
+
+async def test_with_a_wrong_secret_key_it_ends_before_it_claims_anything(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wrong(_: object) -> None:
+        raise WrongSecretKey("another", SecretBox(SECRET_KEY))
+
+    monkeypatch.setattr(database_checks, "check_secret_key", wrong)
+    async with open_rig(database_url) as rig:
+        await rig.authorize(106, 5000)
+        watcher = rig.watchers[0]
+        running = asyncio.ensure_future(watcher.run())
+        await asyncio.wait([running], timeout=PATIENCE_S)
+        watcher.stop()
+        with pytest.raises(WrongSecretKey):
+            await running
+        assert await value(rig, "SELECT max(lease_token) FROM payment_sessions") == 0
