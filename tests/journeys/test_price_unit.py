@@ -3,13 +3,17 @@
 Prices in minor units: set for an operator, from the webhook to the settlement; and a watcher's own metrics.
 """
 
+from datetime import timedelta
+
 import pytest
 
 from app.domain.units.ids import SessionId
 from app.flows.admin import provision
+from app.simulator.faults.catalog import FaultKind
 from app.store.sessions import payment_sessions
 from app.telemetry import ProcessTelemetry
 from tests.journeys.checks import ended, minor, the_charge
+from tests.journeys.deliveries import as_monta_shows_it, deliver, entry, later
 from tests.journeys.rig import energy_tariff, open_rig, usual
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +58,28 @@ async def test_F113_prices_of_webhooks_reach_the_session_in_the_operators_unit(d
         for price, true, _ in seen:
             assert true is not None
             assert true / 2 < price <= true
+
+
+async def test_a_price_in_minor_units_that_only_a_webhook_of_the_end_tells_is_read_so(
+    database_url: str,
+) -> None:
+    async with open_rig(database_url, config=usual(prices_in_minor_units=True)) as rig:
+        await provision.set_price_unit(rig.context, rig.operator.operator_id, "minor")
+        session = await rig.authorize(907, 5000, tariff=energy_tariff("0.79"))
+        await rig.pass_time(100)
+        charge = await as_monta_shows_it(rig)
+        rig.monta.outbox.config = None
+        now = rig.clock.now()
+        rig.monta.faults.between(now, now + timedelta(minutes=5), FaultKind.UNREACHABLE)
+        told = later(rig, charge, 40) | {"state": "stopped", "stoppedAt": now.isoformat()}
+        assert await deliver(rig, entry(rig, told)) == 200
+        await rig.work()
+        async with rig.context.database.read() as connection:
+            recorded = await payment_sessions.get(connection, SessionId(session["id"]))
+        assert recorded is not None
+        assert recorded.charge is not None
+        assert recorded.charge.ended
+        assert float(recorded.charge.latest.price or 0) == pytest.approx(told["price"] / 100)
 
 
 async def test_F113_a_unit_that_was_wrong_is_mended_while_a_charge_runs(database_url: str) -> None:
