@@ -72,7 +72,7 @@ async def serving(
         calls_per_minute=calls_per_minute,
         clock_origin=rig.clock.now() + timedelta(seconds=1),
     )
-    port = free_port()
+    port, others = free_port(), asyncio.all_tasks()
     served = asyncio.create_task(
         processes.serve(settings, rig.database_url, host="127.0.0.1", port=port, with_watcher=with_watcher)
     )
@@ -81,14 +81,19 @@ async def serving(
             await until(lambda: answers(http, served))
             yield http
         finally:
-            await ended(served)
+            await ended(served, others)
 
 
-async def ended(process: "asyncio.Task[None]") -> None:
-    """Tells it to end as a process is told, and waits until it has."""
+async def ended(process: "asyncio.Task[None]", others: set["asyncio.Task[Any]"]) -> None:
+    """Tells it to end as a process is told, and waits until it has: with no task left besides the others."""
     if not process.done():
         os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(process, PATIENCE_S)
+    left = asyncio.all_tasks() - others
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    assert not left, "what it began is ended with it"
 
 
 async def answers(http: httpx.AsyncClient, served: "asyncio.Task[None]") -> bool:
@@ -294,6 +299,7 @@ async def test_all_that_a_watcher_alone_does_is_begun_and_ended(
     beside, port = Beside(monkeypatch), free_port()
     settings = KeyedSettings(secret_key=Secret(SECRET_KEY), watcher_metrics_port=port)
     async with open_rig(database_url) as rig:
+        others = asyncio.all_tasks()
         watching = asyncio.create_task(processes.watch(settings, rig.database_url))
         try:
             await until(lambda: beside.all_begun(OF_BOTH | OF_THE_WATCHER))
@@ -302,7 +308,7 @@ async def test_all_that_a_watcher_alone_does_is_begun_and_ended(
                 metrics = await http.get(f"http://127.0.0.1:{port}/metrics")
             assert "tapwatt_stop_lateness_seconds" in metrics.text
         finally:
-            await ended(watching)
+            await ended(watching, others)
     assert beside.begun == OF_BOTH | OF_THE_WATCHER
     assert not beside.going_on
 
