@@ -1,7 +1,9 @@
-"""Tests of app/flows/keep_delivery: in how many transactions deliveries are applied."""
+"""Tests of app/flows/keep_delivery: in which transactions deliveries are written, and which are written again."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 from app.domain.charging.charge import PriceUnit
 from app.domain.units.ids import OperatorId
 from app.flows import keep_delivery
-from app.flows.deliveries import Signed
+from app.flows.deliveries import Deliveries, Signed
 from app.flows.keep_delivery import APPLIED_AT_ONCE
+from app.store.db.database import RowLocked
+from app.store.db.group_commit import TooManyWaiting
 from app.store.sessions.deliveries import KeptDelivery
 
 pytestmark = pytest.mark.anyio
@@ -53,3 +57,22 @@ async def test_each_delivery_is_applied_once_in_order_in_transactions_that_are_b
         assert entries(some) <= APPLIED_AT_ONCE or len(some) == 1, "one delivery is never divided"
     for some, following in pairwise(written):
         assert entries([*some, following[0]]) > APPLIED_AT_ONCE, "no more transactions than needed"
+
+
+@pytest.mark.parametrize("error", [RowLocked(), TooManyWaiting(), ConnectionResetError(), ValueError("bad")])
+async def test_only_what_another_transaction_has_locked_is_written_again_by_itself(error: Exception) -> None:
+    """What is refused, or was perhaps written, is Monta's to send again."""
+    alone: list[Signed] = []
+
+    async def put(_: Signed) -> None:
+        raise error
+
+    async def write(some: Sequence[Signed]) -> None:
+        alone.extend(some)
+
+    group: Any = SimpleNamespace(put=put)
+    signed = delivery(1, 0)
+    is_waited_for = isinstance(error, RowLocked)
+    with nullcontext() if is_waited_for else pytest.raises(type(error)):
+        await keep_delivery._written(Deliveries(), group, write, signed)
+    assert alone == ([signed] if is_waited_for else [])

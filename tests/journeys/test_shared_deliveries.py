@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
@@ -239,6 +241,27 @@ async def test_a_delivery_that_takes_too_long_is_refused_and_kept_when_it_is_sen
         assert (await kept_deliveries(rig), await shown_wh(rig, one)) == (before, wh)
         assert await deliver(rig, told) == 200
         assert (await kept_deliveries(rig), await shown_wh(rig, one)) == (before + 1, wh + 10)
+
+
+@pytest.mark.parametrize(("part", "state"), [("keep_beside", "charging"), ("apply_running", "paused")])
+async def test_a_delivery_whose_transaction_conflicts_with_another_is_kept_all_the_same(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, part: str, state: str
+) -> None:
+    done, conflicts = getattr(keep_delivery, part), 0
+
+    async def conflict_once(*given: Any, **named: Any) -> Any:
+        nonlocal conflicts
+        conflicts += 1
+        if conflicts == 1:
+            raise asyncpg.SerializationError("conflict")
+        return await done(*given, **named)
+
+    async with running(database_url, 907) as (rig, (one,)):
+        before = await kept_deliveries(rig)
+        monkeypatch.setattr(keep_delivery, part, conflict_once)
+        assert await deliver(rig, entry(rig, later(rig, one.charge, 10) | {"state": state})) == 200
+        assert conflicts == 2
+        assert await kept_deliveries(rig) == before + 1
 
 
 async def test_the_same_delivery_twice_at_once_is_acknowledged_only_when_it_is_kept(
