@@ -152,8 +152,11 @@ async def test_beside_a_session_that_a_watcher_works_on_no_more_readings_are_kep
             full = text("UPDATE kept_readings SET count = :most")
             await connection.execute(full, {"most": MOST_READINGS})
             await connection.execute(text("UPDATE payment_sessions SET lease_until = :at"), {"at": until})
+        (before,) = await rows(rig, "SELECT due_at FROM payment_sessions")
         assert await deliver(rig, entry(rig, later(rig, charge, 10))) == 200
         assert await kept(rig) == (leased_for_s == 0, 0), "applied; what comes next is allowed if it is free"
+        (after,) = await rows(rig, "SELECT due_at FROM payment_sessions")
+        assert (after.due_at > before.due_at) is (leased_for_s == 0), "a watcher that works on it looks again"
 
 
 async def test_a_watchers_turn_says_anew_what_readings_may_show(database_url: str) -> None:
