@@ -184,6 +184,31 @@ async def test_a_watcher_that_lost_its_claim_leaves_the_session_to_the_other_one
         assert not starts(rig)
 
 
+async def test_a_watcher_waits_until_the_next_due_time_and_while_it_has_no_slot_until_one_is_free(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due_in_s: list[float | None] = []
+
+    async def noted(given_s: float | None = None) -> None:
+        due_in_s.append(given_s)
+
+    async with open_rig(database_url) as rig:
+        watcher = Watcher(rig.context, name="small", concurrency=1)
+        monkeypatch.setattr(watcher, "_pause", noted)
+        async with rig.context.database.transaction() as connection:
+            later = {"at": rig.clock.now() + timedelta(seconds=3)}
+            await connection.execute(text("UPDATE operator_jobs SET due_at = :at"), later)
+        await watcher._claim_and_spawn()
+        assert due_in_s == [3]
+        done = asyncio.Event()
+        watcher._spawn(done.wait())  # type: ignore[arg-type]
+        waiting = asyncio.ensure_future(watcher._claim_and_spawn())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        done.set()
+        await asyncio.wait_for(waiting, PATIENCE_S)
+
+
 async def test_a_job_in_work_keeps_its_lease(database_url: str) -> None:
     until = "SELECT max(lease_until) FROM operator_jobs"
     async with open_rig(database_url) as rig:
