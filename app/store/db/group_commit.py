@@ -167,6 +167,8 @@ class GroupCommit(Generic[T]):
         self._begin_next()
 
     def _begin_next(self, *, however_few: bool = False) -> None:
+        while self._queue and self._queue[0].turn.done():
+            self._queue.popleft()  # it is cancelled, and has not left yet: it would never pass the lead on
         if not self._queue or self._running >= self._at_once:
             return
         if not self._running or len(self._queue) >= self._beside or however_few:

@@ -189,6 +189,27 @@ async def test_the_lead_is_passed_on_when_it_is_given_to_a_cancelled_one() -> No
         await group.put(9)
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_the_lead_is_not_given_to_one_that_was_cancelled_in_the_same_turn_of_the_event_loop(
+    at_once: int,
+) -> None:
+    writes = Writes()
+    group: GroupCommit[int] = GroupCommit(writes, at_once=at_once)
+    tasks = await put_all(group, range(at_once + 3))
+    writes.let()  # the first batches go on in the next turn, before those that are cancelled now
+    for task in tasks[at_once : at_once + 2]:
+        task.cancel()
+    async with asyncio.timeout(PATIENCE_S):
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*await put_all(group, range(10, 20)))
+    assert [number for number, result in enumerate(results) if result is not None] == [at_once, at_once + 1]
+    assert sorted(item for batch in writes.batches for item in batch) == [
+        *range(at_once),
+        at_once + 2,
+        *range(10, 20),
+    ]
+
+
 async def test_a_batch_and_what_waits_for_it_are_bounded() -> None:
     writes = Writes()
     group: GroupCommit[int] = GroupCommit(writes)
