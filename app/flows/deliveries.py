@@ -24,7 +24,7 @@ MOST_ENDPOINTS = 10_000
 AT_ONCE = 2
 """Transactions of one operator's deliveries at the same time: one is prepared while another is committed."""
 BESIDE = 8
-"""Deliveries with which the second one begins: a transaction costs as much as 30 of its readings."""
+"""Deliveries with which the second one begins at once: a transaction costs as much as 30 of its readings."""
 MOST_WAIT_S = 0.3
 """While a delivery waits for longer, the next ones are refused: Monta sends them again, and stops are not late."""
 LATE_S = 0.15

@@ -34,8 +34,8 @@ class PaymentCall:
 AT_ONCE = 2
 """Transactions of one operator's payments: while one is written, the next is judged."""
 BESIDE = 7
-"""Payments with which the second one begins: what a transaction costs, whatever is in it, is half of what a payment
-does."""
+"""Payments with which the second one begins at once: what a transaction costs, whatever is in it, is half of what
+a payment does."""
 
 
 class Payments:

@@ -35,7 +35,7 @@ WORDS = {
 
 def observed(change: Change, now: datetime, policy: Policy) -> Change:
     """Notes since when, by our clock, the charge has not changed. A stalled one that changes is no longer lost, and
-    its next stop is due at once: stops become rare only while nothing changes."""
+    its next stop is due at once, unless it is stopping by now: stops become rare only while nothing changes."""
     session, charge = change.session, change.session.charge
     if charge is None or session.ended:
         return change
@@ -43,7 +43,12 @@ def observed(change: Change, now: datetime, policy: Policy) -> Change:
     if reads.still is None or (reads.still.state, reads.still.energy_wh) != (charge.state, charge.energy_wh):
         stop = session.stop
         rare = reads.still is not None and reads.still.stops > policy.stop_attention_attempts
-        if rare and stop is not None and stop.next_at is not None:
+        if (
+            rare
+            and charge.state is not ChargeState.STOPPING
+            and stop is not None
+            and stop.next_at is not None
+        ):
             session = replace(session, stop=replace(stop, next_at=min(stop.next_at, charge.seen_at)))
         still = Standstill(state=charge.state, energy_wh=charge.energy_wh, since=now)
         reads = replace(reads, still=still)
@@ -78,11 +83,12 @@ def stalls_at(session: PaymentSession, charge: Charge, policy: Policy) -> dateti
 
 def released_at(session: PaymentSession, charge: Charge, policy: Policy) -> datetime | None:
     """When the hold of a stalled charge is released if it still gave nothing. At once when Monta never showed it as
-    begun. None: it has not stalled."""
+    begun, and before the hold expires. None: it has not stalled."""
     at = stalls_at(session, charge, policy)
     if at is None or charge.state in POWERLESS:
         return at
-    return at + timedelta(seconds=policy.stalled_release_s - policy.stalled_after_s)
+    later = at + timedelta(seconds=policy.stalled_release_s - policy.stalled_after_s)
+    return max(at, min(later, settle_by(session, policy)))
 
 
 def counted_lost(change: Change, why: Lost) -> Change:

@@ -24,6 +24,9 @@ BESIDE_AFTER_S = 0.005
 """An item waits for others to begin with beside a running transaction for this long at most: that one may wait for a
 locked row."""
 
+_TIMER_S = 0.001
+"""So much early may timers be."""
+
 
 class TooManyWaiting(Exception):
     """More items wait for the database than may wait."""
@@ -180,7 +183,8 @@ class GroupCommit(Generic[T]):
 
     def _has_waited(self) -> None:
         self._timer = None
-        self._begin_next(however_few=True)
+        due_s = asyncio.get_running_loop().time() - BESIDE_AFTER_S + _TIMER_S
+        self._begin_next(however_few=bool(self._queue) and self._queue[0].since_s <= due_s)
 
     def _leave(self, waiting: _Waiting[T]) -> None:
         """Removes a cancelled item. Passes the lead on if it was just given."""

@@ -302,6 +302,25 @@ def test_F61_a_stalled_charge_without_energy_that_had_begun_is_stopped_for_an_ho
     assert life.session.status is Status.NOT_STARTED
 
 
+def test_F61_a_hold_that_ends_within_that_hour_is_released_in_time_whatever_price_monta_shows() -> None:
+    session = stopping(0)
+    held = replace(session.authorization, expires_at=after(2400))
+    life = Mute(read="200", stop="200", state="charging").lives(replace(session, authorization=held), 2)
+    assert life.session.status is Status.NOT_STARTED
+    assert life.session.settlement is not None
+    assert life.session.settlement.to_capture_minor == 0
+    (released,) = [at for at, step in life.steps if isinstance(step, GiveUp)]
+    assert after(400 + 900) < released < after(2400)
+
+
+def test_F61_a_charge_that_is_stopping_at_last_is_stopped_no_sooner_for_it() -> None:
+    session = Mute(read="200", stop="200", state="charging").lives(stopping(3000), 0.5).session
+    shown = report("stopping", 2201, energy_wh=3000)
+    change = apply_report(Change(session), shown, Source.MONTA_WEBHOOK, POLICY)
+    change = stuck_session.observed(change, after(2202), POLICY)
+    assert isinstance(decide(change.session, POLICY, after(2202)), Wait)
+
+
 @pytest.mark.parametrize("state", sorted(POWERLESS))
 def test_F107_a_stalled_charge_that_never_began_is_released_at_once(state: ChargeState) -> None:
     posted = monta_calls.start_intended(Change(new_session()), T0, POLICY)
