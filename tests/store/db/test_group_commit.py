@@ -127,6 +127,22 @@ async def test_fewer_wait_for_a_running_batch_for_a_moment_only(
     assert writes.batches[3:] == [[5, 6, 7]]
 
 
+async def test_one_that_has_just_come_does_not_begin_by_the_time_of_an_earlier_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "BESIDE_AFTER_S", PATIENCE_S)
+    writes = Writes()
+    group: GroupCommit[int] = GroupCommit(writes, at_once=3, beside=3)
+    tasks = await put_all(group, [1, 2, 3, 4])
+    tasks += await put_all(group, [5])
+    group._has_waited()  # the timer was set for 2, which has begun with 3 and 4
+    await settled()
+    assert writes.batches == [[1], [2, 3, 4]]
+    writes.let()
+    await asyncio.gather(*tasks)
+    assert writes.batches == [[1], [2, 3, 4], [5]]
+
+
 async def test_what_a_batch_leaves_waits_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "BESIDE_AFTER_S", 0.01)
     writes = Writes()
